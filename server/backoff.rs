@@ -1,0 +1,60 @@
+//! How long to wait before the next attempt: pure arithmetic, and jitter from a generator that is passed in.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+/// How a wait grows from one failed attempt to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// By `step` each time.
+    Linear,
+    /// Doubled each time.
+    Doubling,
+}
+
+/// A wait that grows with each failure, from `step` up to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first wait, and what a linear one grows by.
+    pub step: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// How it grows.
+    pub growth: Growth,
+}
+
+impl Backoff {
+    /// The wait after this many failures in a row; none after none.
+    pub fn wait(&self, failures: u32) -> Duration {
+        let factor = match (failures, self.growth) {
+            (0, _) => return Duration::ZERO,
+            (n, Growth::Linear) => n,
+            (n, Growth::Doubling) => 1_u32.checked_shl(n - 1).unwrap_or(u32::MAX),
+        };
+        self.step.saturating_mul(factor).min(self.max)
+    }
+}
+
+/// Draws a wait between `base` and `base * (1 + share)`, so that many clients do not come at once.
+pub fn jitter(rng: &mut impl Rng, base: Duration, share: f64) -> Duration {
+    base.mul_f64(1.0 + share * rng.random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(growth: Growth, step_ms: u64, max_ms: u64, expected_ms: &[u64]) {
+        let backoff = Backoff { step: Duration::from_millis(step_ms), max: Duration::from_millis(max_ms), growth };
+        let waits: Vec<_> = (0..expected_ms.len() as u32).map(|n| backoff.wait(n).as_millis() as u64).collect();
+        assert_eq!(waits, expected_ms);
+        assert_eq!(backoff.wait(u32::MAX), backoff.max);
+    }
+
+    #[test]
+    fn waits_grow_as_x_publishes_them() {
+        check(Growth::Linear, 250, 16_000, &[0, 250, 500, 750]);
+        check(Growth::Doubling, 5_000, 320_000, &[0, 5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000]);
+    }
+}

@@ -1,0 +1,3 @@
+//! The binary: parses the command line and turns its outcome into an exit code.
+
+fn main() {}

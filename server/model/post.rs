@@ -1,0 +1,125 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{GapId, UnixMillis};
+
+/// Id of a post: its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PostId(pub u64);
+
+impl PostId {
+    /// Milliseconds since 1970 at which snowflake ids count from zero (twitter-archive/snowflake, IdWorker.scala).
+    const SNOWFLAKE_EPOCH_MS: i64 = 1_288_834_974_657;
+    /// Ids up to this one were given one by one and carry no time (upstream.md 2.4).
+    const LAST_BEFORE_SNOWFLAKE: u64 = 29_700_859_247;
+
+    /// When the post was created, exact to the millisecond; `None` for ids from before November 2010.
+    pub fn created_at(self) -> Option<UnixMillis> {
+        if self.0 <= Self::LAST_BEFORE_SNOWFLAKE {
+            return None;
+        }
+        i64::try_from(self.0 >> 22).ok().map(|ms| UnixMillis(ms + Self::SNOWFLAKE_EPOCH_MS))
+    }
+
+    /// The lowest id that a post created at this time can have.
+    pub fn lowest_at(time: UnixMillis) -> Self {
+        Self(u64::try_from(time.0 - Self::SNOWFLAKE_EPOCH_MS).unwrap_or(0) << 22)
+    }
+}
+
+impl fmt::Display for PostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A rule of X that matched a post: the pair of id and tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule {
+    /// Id that X gave to the rule; `None` when it sent none.
+    pub id: Option<u64>,
+    /// Tag of the rule, X's word for a label; `None` when it has none.
+    pub tag: Option<Arc<str>>,
+}
+
+/// `prior` and then what `arrived` adds to it; `None` if it adds nothing.
+pub fn rules_union(prior: &[Rule], arrived: &[Rule]) -> Option<Arc<[Rule]>> {
+    let mut union = prior.to_vec();
+    for rule in arrived {
+        if !union.contains(rule) {
+            union.push(rule.clone());
+        }
+    }
+    (union.len() > prior.len()).then(|| union.into())
+}
+
+/// How a post reached the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// By the live stream.
+    Live,
+    /// By backfill on a live connection that was made anew.
+    Backfill,
+    /// By a recovery job.
+    Recovery,
+}
+
+/// A post as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Its identity.
+    pub id: PostId,
+    /// The rules that matched; for a DELTA those of all arrivals so far.
+    pub rules: Arc<[Rule]>,
+    /// How it came.
+    pub origin: Origin,
+    /// The gap that it closes a part of.
+    pub gap: Option<GapId>,
+    /// The payload, byte for byte as it came; valid UTF-8.
+    pub json: Bytes,
+}
+
+impl Post {
+    /// Tags of the rules, each once, in order.
+    pub fn tags(&self) -> impl Iterator<Item = &Arc<str>> {
+        tags(&self.rules)
+    }
+}
+
+/// Tags of these rules, each once, in order.
+pub fn tags(rules: &[Rule]) -> impl Iterator<Item = &Arc<str>> {
+    rules.iter().enumerate().filter_map(|(at, rule)| {
+        let tag = rule.tag.as_ref()?;
+        let seen = rules[..at].iter().any(|earlier| earlier.tag.as_ref() == Some(tag));
+        (!seen).then_some(tag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(id: u64, tag: &str) -> Rule {
+        Rule { id: Some(id), tag: Some(tag.into()) }
+    }
+
+    #[test]
+    fn an_id_tells_when_the_post_was_created() {
+        let id = PostId(1_068_540_203_504_144_386);
+        let time = id.created_at().expect("a snowflake id");
+        assert_eq!(time.to_string(), "2018-11-30T16:20:11.119Z");
+        assert!(PostId::lowest_at(time) <= id);
+        assert_eq!(PostId(20).created_at(), None);
+    }
+
+    #[test]
+    fn a_union_is_told_only_when_it_adds_something() {
+        let prior = [rule(1, "a"), rule(2, "b")];
+        assert_eq!(rules_union(&prior, &[rule(2, "b")]), None);
+        let now = rules_union(&prior, &[rule(3, "b"), rule(1, "a")]).expect("rule 3 is new");
+        assert_eq!(*now, [rule(1, "a"), rule(2, "b"), rule(3, "b")]);
+        assert_eq!(tags(&now).map(|tag| &**tag).collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

@@ -1,0 +1,151 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Post, Rule, Sequence, Term, UnixMillis, Window};
+
+/// An entry of an account's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub sequence: Sequence,
+    /// The writer that made it.
+    pub term: Term,
+    /// When the gateway received what it tells; never before the record in front of it.
+    pub received: UnixMillis,
+    /// What it tells.
+    pub body: Body,
+}
+
+/// What a record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A post, seen for the first time.
+    Post(Post),
+    /// A post that was logged before, matched by rules that it had not then. The post carries the rules of all arrivals.
+    Delta {
+        /// The rules logged before.
+        prior: Arc<[Rule]>,
+        /// The post as it arrived now.
+        post: Post,
+    },
+    /// A gap began, changed or ended.
+    Gap(Gap),
+    /// Messages that could not be taken.
+    Skip(Skip),
+    /// A new writer; the first record of its term.
+    Term,
+}
+
+impl Body {
+    /// The post that a POST or DELTA carries.
+    pub fn post(&self) -> Option<&Post> {
+        match self {
+            Self::Post(post) | Self::Delta { post, .. } => Some(post),
+            Self::Gap(_) | Self::Skip(_) | Self::Term => None,
+        }
+    }
+}
+
+/// Id of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GapId(pub u64);
+
+impl fmt::Display for GapId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}", self.0)
+    }
+}
+
+/// An interval of upstream time for which completeness is not proven, as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Its id.
+    pub id: GapId,
+    /// The interval.
+    pub window: Window,
+    /// Why there is a gap.
+    pub cause: GapCause,
+    /// How far its closing has come.
+    pub state: GapState,
+    /// What the state rests on.
+    pub evidence: GapEvidence,
+    /// Up to where it is known to be complete.
+    pub progress: Option<UnixMillis>,
+    /// Posts brought back that the log lacked.
+    pub recovered: u64,
+}
+
+/// Why there is a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapCause {
+    /// X ended the connection, or the network cut it.
+    Disconnected,
+    /// Nothing came for longer than the heartbeat allows.
+    Stale,
+    /// X closed the connection because the gateway read too slowly.
+    SlowReader,
+    /// The gateway was not running.
+    GatewayDown,
+    /// The journal could not be written.
+    JournalUnavailable,
+    /// A part of the journal is damaged.
+    JournalCorrupt,
+    /// The position is older than what the journal keeps.
+    Trimmed,
+    /// The log that the position belongs to is lost.
+    LogLost,
+}
+
+/// How far the closing of a gap has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapState {
+    /// Seen; nothing brought back yet.
+    Detected,
+    /// A recovery job is running or waits for its turn.
+    Recovering,
+    /// Closed by backfill.
+    Backfilled,
+    /// Closed by a recovery job.
+    Recovered,
+    /// Cannot be brought back any more.
+    Unrecoverable,
+}
+
+/// What the state of a gap rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapEvidence {
+    /// Nothing yet.
+    None,
+    /// X said that the job is complete.
+    CompletionMessage,
+    /// The job ended cleanly without a message, and a second request brought nothing new.
+    CleanEof,
+    /// No post of the interval arrived any more on a backfill connection that is still up.
+    BackfillQuiet,
+    /// The interval left the window that X recovers.
+    WindowPassed,
+    /// X refused the request.
+    Refused,
+}
+
+/// Messages that could not be taken, of one second and one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Why.
+    pub reason: SkipReason,
+    /// How many.
+    pub count: u64,
+    /// When they came.
+    pub window: Window,
+}
+
+/// Why a message could not be taken, or a record not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SkipReason {
+    /// Not valid JSON, invalid UTF-8, nested too deeply, or a post without an id.
+    Malformed,
+    /// Longer than the limit for a message.
+    Oversized,
+    /// This part of the journal is damaged.
+    JournalCorrupt,
+}

@@ -1,0 +1,59 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// This much later, as late as can be said.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// This much earlier, as early as can be said.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for UnixMillis {
+    /// RFC 3339 in UTC, with milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{} ms since 1970", self.0),
+        }
+    }
+}
+
+/// An interval of time, [from, to).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Start, included.
+    pub from: UnixMillis,
+    /// End, excluded; `None` while it is still open.
+    pub to: Option<UnixMillis>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_rfc_3339() {
+        assert_eq!(UnixMillis(1_539_202_764_123).to_string(), "2018-10-10T20:19:24.123Z");
+        assert_eq!(UnixMillis(5_000).since(UnixMillis(2_000)), Duration::from_secs(3));
+        assert_eq!(UnixMillis(2_000).since(UnixMillis(5_000)), Duration::ZERO);
+        assert_eq!(UnixMillis(i64::MAX).plus(Duration::MAX).0, i64::MAX);
+    }
+}

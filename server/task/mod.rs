@@ -1,0 +1,137 @@
+//! Tasks and threads with a name and an exit policy, and the order to stop.
+//!
+//! A part of the gateway is `Config -> (Handle, Task)` with `run(self, shutdown)`; this room runs it. Nobody else calls
+//! `tokio::spawn` or starts a thread, so that every task is known, none outlives the drain deadline unseen, and a part
+//! that ends when it should not stops the process loudly instead of leaving it half alive (I14).
+//!
+//! Owns: spawning, joining with a deadline, signals. Does not own: what the tasks do, or the order in which parts stop
+//! (that is `app/drain`).
+
+mod signal;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+pub use tokio_util::sync::CancellationToken as Shutdown;
+use tokio_util::task::TaskTracker;
+
+pub use signal::{Signal, Signals};
+
+use crate::clock::Clock;
+
+/// What it means when a task ends before it was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// The part cannot be done without: the process stops, with a failure.
+    StopProcess,
+    /// Its work is done, or its loss hurts nobody else; a panic is logged.
+    Continue,
+}
+
+/// The tasks of a process (or of a test's process within the process).
+#[derive(Clone)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    shutdown: Shutdown,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tasks {
+    /// No tasks yet.
+    pub fn new() -> Self {
+        Self { tracker: TaskTracker::new(), shutdown: Shutdown::new(), failure: Arc::default() }
+    }
+
+    /// Cancelled when the process is to stop. Parts get children of it.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Runs `future` as a task of this name.
+    pub fn spawn<F>(&self, name: &'static str, on_exit: OnExit, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let tasks = self.clone();
+        self.tracker.spawn(async move {
+            let panicked = std::panic::AssertUnwindSafe(future).catch_unwind().await.is_err();
+            tasks.ended(name, on_exit, panicked);
+        });
+    }
+
+    /// Runs `work` on a thread of its own: for CPU or disk work that would hold up the runtime.
+    pub fn thread<F>(&self, name: &'static str, on_exit: OnExit, work: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let tasks = self.clone();
+        let token = self.tracker.token();
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err();
+            tasks.ended(name, on_exit, panicked);
+            drop(token);
+        });
+        if let Err(error) = started {
+            self.fail(format!("cannot start the thread {name}: {error}"));
+        }
+    }
+
+    /// Stops the process with a failure; the first reason is kept.
+    pub fn fail(&self, reason: String) {
+        tracing::error!(reason, "stopping because of a failure");
+        self.failure.lock().get_or_insert(reason);
+        self.shutdown.cancel();
+    }
+
+    /// Why the process has to stop, if it failed.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+
+    /// Waits until all tasks and threads have ended, but no longer than `limit`. True if they have.
+    pub async fn join(&self, clock: &Clock, limit: Duration) -> bool {
+        self.tracker.close();
+        clock.timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+
+    fn ended(&self, name: &'static str, on_exit: OnExit, panicked: bool) {
+        let early = !self.shutdown.is_cancelled();
+        match (panicked, on_exit) {
+            (true, OnExit::StopProcess) => self.fail(format!("{name} panicked")),
+            (false, OnExit::StopProcess) if early => self.fail(format!("{name} ended before it was told to")),
+            (true, OnExit::Continue) => tracing::error!(task = name, "a task panicked; the others go on"),
+            (false, _) => tracing::debug!(task = name, "task ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_must_not_end_stops_the_process() {
+        let tasks = Tasks::new();
+        tasks.spawn("harmless", OnExit::Continue, async { panic!("only this task") });
+        tasks.thread("vital", OnExit::StopProcess, || {});
+        tasks.shutdown().cancelled().await;
+        assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
+        assert_eq!(tasks.failure().as_deref(), Some("vital ended before it was told to"));
+    }
+
+    #[tokio::test]
+    async fn joining_has_a_deadline() {
+        let tasks = Tasks::new();
+        tasks.spawn("stuck", OnExit::Continue, std::future::pending());
+        assert!(!tasks.join(&Clock::system(), Duration::from_millis(1)).await);
+    }
+}
