@@ -1,1 +1,30 @@
-//! ingest
+//! From X into the log: one session that keeps the connection of an account, and the one writer.
+//!
+//! Owns: when to connect and when to wait (`session`, with the rules of `upstream::disconnect`), the queue between
+//! reader and writer (`queue`), the verdict on each post (`dedup`), the [`sequencer`] that numbers, appends and publishes.
+//! Does not own: HTTP and framing (`upstream`), the files (`journal`), who reads (`hub`).
+//!
+//! The way of an event: `upstream::Connection` → `session` → `queue` → `sequencer` (dedup, journal, then hub).
+//!
+//! Invariants and the tests that hold them:
+//! - One writer, and a record is shown only after its append (contract, section 3): `sequencer::tests`.
+//! - The reader of upstream never waits for a subscriber; it waits for the writer only when `queue_bytes_max` are read
+//!   and not appended.
+//! - Nothing is dropped because of load: a full queue slows reading. A journal that cannot be written closes the upstream
+//!   connection and is tried again; what was read is kept and appended first.
+//! - `messages_in` is what the sequencer made of them, to the last one: [`Metrics`], checked by `tests/it`.
+
+mod config;
+pub mod dedup;
+mod metrics;
+mod queue;
+mod restore;
+pub mod sequencer;
+mod session;
+
+pub use config::Config;
+pub use metrics::Metrics;
+pub use queue::{Intake, Queue, queue};
+pub use restore::{RestoreError, ring_start, restore};
+pub use sequencer::{Sequencer, Writing};
+pub use session::{Session, Upstream};

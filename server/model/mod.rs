@@ -15,6 +15,6 @@ mod time;
 pub use account::{AccountName, AccountNameError};
 pub use key::{Key, KeySet, Keys};
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
-pub use post::{Origin, Post, PostId, Rule, rules_union};
+pub use post::{Origin, Post, PostId, Rule, rules_union, tags};
 pub use record::{Body, Gap, GapCause, GapEvidence, GapId, GapState, Record, Skip, SkipReason};
 pub use time::{UnixMillis, Window};

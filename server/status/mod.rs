@@ -1,1 +1,136 @@
-//! status
+//! One truth of what the gateway is doing, for the RPC, the probes and the metrics.
+//!
+//! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
+//! room reads it and says it in one form.
+//!
+//! Invariants: readiness does not depend on upstream traffic (I15): an account is ready when its log is open; liveness
+//! depends on nothing. Held by `tests/it`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::hub::subscription::Place;
+use crate::hub::upstream::State;
+use crate::hub::{Hub, TagInfo};
+use crate::ingest::dedup;
+use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
+
+/// The gateway as its faces see it.
+pub struct Gateway {
+    accounts: BTreeMap<AccountName, Account>,
+    ready: watch::Sender<bool>,
+}
+
+/// An open account.
+#[derive(Clone)]
+pub struct Account {
+    /// Its log and sessions.
+    pub hub: Arc<Hub>,
+    /// Its posts by id.
+    pub index: Arc<dedup::Index>,
+}
+
+/// The ids cannot be searched now.
+#[derive(Debug)]
+pub struct FindError(pub String);
+
+/// What one account's log holds, and how its upstream is.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Account.
+    pub account: AccountName,
+    /// The log.
+    pub epoch: Epoch,
+    /// Oldest record held.
+    pub earliest: Option<Place>,
+    /// Newest record.
+    pub newest: Option<Place>,
+    /// State of the upstream connection.
+    pub upstream: State,
+    /// How long ago the last byte came.
+    pub upstream_age: Option<Duration>,
+    /// What the connection last ended with; empty if it never ended.
+    pub upstream_last_error: String,
+    /// Everything created before this is in the log, or told as a gap.
+    pub low_watermark: Option<UnixMillis>,
+    /// Tags seen or configured.
+    pub tags: Vec<TagInfo>,
+    /// Sessions open now.
+    pub sessions: usize,
+}
+
+impl Gateway {
+    /// A gateway over these open accounts; not ready yet.
+    pub fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
+        let named = accounts.into_iter().map(|account| (account.hub.account().clone(), account));
+        Self { accounts: named.collect(), ready: watch::channel(false).0 }
+    }
+
+    /// The account of this name; the only one, if there is one and none is named.
+    pub fn account(&self, name: &str) -> Option<&Account> {
+        match (name, self.accounts.len()) {
+            ("", 1) => self.accounts.values().next(),
+            ("", _) => None,
+            (name, _) => self.accounts.get(&AccountName::new(name).ok()?),
+        }
+    }
+
+    /// All accounts, by name.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// Names of all accounts.
+    pub fn names(&self) -> impl Iterator<Item = &AccountName> {
+        self.accounts.keys()
+    }
+
+    /// Says whether requests can be served.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.send_replace(ready);
+    }
+
+    /// True if requests can be served.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Changes of readiness.
+    pub fn readiness_changes(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+}
+
+impl Account {
+    /// What the log holds, and how its upstream is.
+    pub fn stream_info(&self) -> StreamInfo {
+        let hub = &self.hub;
+        let extent = hub.reader().extent();
+        let held = extent.earliest < extent.next;
+        let place = |sequence, time| Place { position: hub.position(sequence), time };
+        let status = hub.upstream().status();
+        let last_byte = hub.upstream().last_byte();
+        let reached = last_byte.map(|last| last.time).max(extent.newest_received);
+        StreamInfo {
+            account: hub.account().clone(),
+            epoch: hub.reader().epoch(),
+            earliest: held.then(|| place(extent.earliest, extent.earliest_received)),
+            newest: held.then(|| place(extent.next - 1, extent.newest_received)),
+            upstream: status.state,
+            upstream_age: last_byte.map(|last| hub.clock().moment().since(last.moment)),
+            upstream_last_error: status.last_error,
+            low_watermark: reached.map(|reached| hub.low_watermark(reached)),
+            tags: hub.tags(),
+            sessions: hub.registry().len(),
+        }
+    }
+
+    /// The first record of a post. Reads the disk: belongs on a blocking thread.
+    pub fn find(&self, post: PostId) -> Result<Option<Sequence>, FindError> {
+        let known = self.index.find(post).map_err(|error| FindError(error.to_string()))?;
+        Ok(known.map(|known| known.sequence))
+    }
+}

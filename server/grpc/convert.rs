@@ -1,0 +1,229 @@
+//! Model to proto, and the parts of requests that need no answer from the log.
+
+use std::time::Duration;
+
+use crate::hub::start::Outcome;
+use crate::hub::subscription::{Content, Ending, Heartbeat, Lag, Place, SessionStart};
+use crate::hub::upstream::{NewsKind, State};
+use crate::hub::TagInfo;
+use crate::model::{Gap, GapCause, GapEvidence, GapState, Skip, SkipReason, UnixMillis, Window};
+use crate::proto::subscribe_response::Frame as Wire;
+use crate::proto::{self, Phase};
+use crate::status::StreamInfo;
+
+/// A frame that is not a batch.
+pub fn frame(content: Content) -> Wire {
+    match content {
+        Content::Start(start) => Wire::SessionStart(session_start(*start)),
+        Content::Batch(_) => unreachable!("batches are encoded by the codec, from bytes"),
+        Content::Heartbeat(beat) => Wire::Heartbeat(heartbeat(&beat)),
+        Content::CaughtUp(at) => Wire::CaughtUp(proto::CaughtUp { position: Some(place(&at)) }),
+        Content::FellBehind { place: at, lag: Lag { records, time } } => Wire::FellBehind(proto::FellBehind {
+            position: Some(place(&at)),
+            lag_events: records,
+            lag: Some(duration(time)),
+        }),
+        Content::Gap { sequence, gap: told } => {
+            Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&told, false)) })
+        }
+        Content::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
+        Content::News(news) => Wire::StreamNotice(proto::StreamNotice {
+            kind: news_kind(news.kind).into(),
+            message: news.message,
+            position: None,
+        }),
+        Content::Draining { reason, deadline, reconnect_after } => Wire::Draining(proto::Draining {
+            reason: drain_reason(reason).into(),
+            deadline: Some(timestamp(deadline)),
+            reconnect_after: Some(duration(reconnect_after)),
+        }),
+    }
+}
+
+fn session_start(start: SessionStart) -> proto::SessionStart {
+    let warning = |warning: crate::hub::subscription::Warning| proto::Warning {
+        code: warning.code.into(),
+        message: warning.message,
+    };
+    proto::SessionStart {
+        session_id: start.session_id,
+        server_version: env!("CARGO_PKG_VERSION").into(),
+        account: start.account.to_string(),
+        epoch: start.epoch.to_string(),
+        heartbeat_interval: Some(duration(start.heartbeat)),
+        outcome: outcome(start.outcome).into(),
+        position: Some(place(&start.place)),
+        missing: start.missing.as_ref().map(interval),
+        open_gaps: Vec::new(),
+        warnings: start.warnings.into_iter().map(warning).collect(),
+    }
+}
+
+fn heartbeat(beat: &Heartbeat) -> proto::Heartbeat {
+    proto::Heartbeat {
+        server_time: Some(timestamp(beat.now)),
+        low_watermark: Some(timestamp(beat.low_watermark)),
+        lag_events: beat.lag.records,
+        lag: Some(duration(beat.lag.time)),
+        upstream_state: upstream_state(beat.upstream).into(),
+        upstream_age: beat.upstream_age.map(duration),
+        delivered_total: beat.delivered_total,
+    }
+}
+
+fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
+    let reason = match skip.reason {
+        SkipReason::Malformed => proto::SkipReason::Malformed,
+        SkipReason::Oversized => proto::SkipReason::Oversized,
+        SkipReason::JournalCorrupt => proto::SkipReason::JournalCorrupt,
+    };
+    proto::Skipped { sequence, count: skip.count, interval: Some(interval(&skip.window)), reason: reason.into() }
+}
+
+/// A gap as it stands.
+pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
+    let cause = match gap.cause {
+        GapCause::Disconnected => proto::GapCause::Disconnected,
+        GapCause::Stale => proto::GapCause::Stale,
+        GapCause::SlowReader => proto::GapCause::SlowReader,
+        GapCause::GatewayDown => proto::GapCause::GatewayDown,
+        GapCause::JournalUnavailable => proto::GapCause::JournalUnavailable,
+        GapCause::JournalCorrupt => proto::GapCause::JournalCorrupt,
+        GapCause::Trimmed => proto::GapCause::Trimmed,
+        GapCause::LogLost => proto::GapCause::LogLost,
+    };
+    let state = match gap.state {
+        GapState::Detected => proto::GapState::Detected,
+        GapState::Recovering => proto::GapState::Recovering,
+        GapState::Backfilled => proto::GapState::Backfilled,
+        GapState::Recovered => proto::GapState::Recovered,
+        GapState::Unrecoverable => proto::GapState::Unrecoverable,
+    };
+    let evidence = match gap.evidence {
+        GapEvidence::None => proto::GapEvidence::Unspecified,
+        GapEvidence::CompletionMessage => proto::GapEvidence::CompletionMessage,
+        GapEvidence::CleanEof => proto::GapEvidence::CleanEof,
+        GapEvidence::BackfillQuiet => proto::GapEvidence::BackfillQuiet,
+        GapEvidence::WindowPassed => proto::GapEvidence::WindowPassed,
+        GapEvidence::Refused => proto::GapEvidence::Refused,
+    };
+    proto::Gap {
+        gap_id: gap.id.to_string(),
+        from: Some(timestamp(gap.window.from)),
+        to: gap.window.to.map(timestamp),
+        cause: cause.into(),
+        state: state.into(),
+        evidence: evidence.into(),
+        progress: gap.progress.map(timestamp),
+        recovered_count: gap.recovered,
+        private,
+    }
+}
+
+/// What one account's log holds.
+pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
+    let tag = |tag: TagInfo| proto::TagInfo {
+        tag: tag.tag.to_string(),
+        posts: tag.posts,
+        posts_per_second: tag.per_second,
+        configured: tag.configured,
+    };
+    proto::StreamInfo {
+        account: info.account.to_string(),
+        epoch: info.epoch.to_string(),
+        earliest: info.earliest.as_ref().map(place),
+        newest: info.newest.as_ref().map(place),
+        upstream_state: upstream_state(info.upstream).into(),
+        upstream_age: info.upstream_age.map(duration),
+        upstream_last_error: info.upstream_last_error,
+        low_watermark: info.low_watermark.map(timestamp),
+        tags: info.tags.into_iter().map(tag).collect(),
+        sessions: u32::try_from(info.sessions).unwrap_or(u32::MAX),
+    }
+}
+
+/// Where a session stands.
+pub fn phase(live: bool) -> Phase {
+    if live { Phase::Live } else { Phase::Replay }
+}
+
+/// A position and its time.
+pub fn place(place: &Place) -> proto::Position {
+    proto::Position {
+        epoch: place.position.epoch.to_string(),
+        term: place.position.term.0,
+        sequence: place.position.sequence,
+        time: place.time.map(timestamp),
+    }
+}
+
+fn outcome(outcome: Outcome) -> proto::StartOutcome {
+    match outcome {
+        Outcome::Live => proto::StartOutcome::Live,
+        Outcome::Exact => proto::StartOutcome::Exact,
+        Outcome::TimeBounded => proto::StartOutcome::TimeBounded,
+        Outcome::Clamped => proto::StartOutcome::Clamped,
+    }
+}
+
+fn upstream_state(state: State) -> proto::UpstreamState {
+    match state {
+        State::Connecting => proto::UpstreamState::Connecting,
+        State::Connected => proto::UpstreamState::Connected,
+        State::BackingOff => proto::UpstreamState::BackingOff,
+        State::Stopped => proto::UpstreamState::Stopped,
+    }
+}
+
+fn news_kind(kind: NewsKind) -> proto::StreamNoticeKind {
+    match kind {
+        NewsKind::Connected => proto::StreamNoticeKind::UpstreamConnected,
+        NewsKind::Reconnecting => proto::StreamNoticeKind::UpstreamReconnecting,
+        NewsKind::AuthFailed => proto::StreamNoticeKind::UpstreamAuthFailed,
+        NewsKind::UsageCap => proto::StreamNoticeKind::UpstreamUsageCap,
+    }
+}
+
+fn drain_reason(ending: Ending) -> proto::DrainReason {
+    match ending {
+        Ending::Rotated => proto::DrainReason::SessionRotated,
+        Ending::Shutdown => proto::DrainReason::Shutdown,
+        // These end with a status alone.
+        Ending::Deadline | Ending::TooSlow | Ending::ReplayLimit | Ending::JournalUnavailable => {
+            proto::DrainReason::Unspecified
+        }
+    }
+}
+
+fn interval(window: &Window) -> proto::TimeInterval {
+    proto::TimeInterval { from: Some(timestamp(window.from)), to: window.to.map(timestamp) }
+}
+
+/// A time on the wire.
+pub fn timestamp(time: UnixMillis) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.0.rem_euclid(1_000) * 1_000_000).expect("less than a second");
+    prost_types::Timestamp { seconds: time.0.div_euclid(1_000), nanos }
+}
+
+/// A duration on the wire.
+pub fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).expect("less than a second"),
+    }
+}
+
+/// A time from the wire; `None` if it is none.
+pub fn from_timestamp(time: &prost_types::Timestamp) -> Option<UnixMillis> {
+    /// Year 9999, the last that a Timestamp may hold (its definition).
+    const SECONDS_MAX: i64 = 253_402_300_799;
+    let valid = (0..=SECONDS_MAX).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    valid.then(|| UnixMillis(time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000))
+}
+
+/// A duration from the wire; `None` if it is none, or less than zero.
+pub fn from_duration(duration: &prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(duration.seconds).ok()?;
+    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(seconds, nanos))
+}

@@ -1,0 +1,134 @@
+//! The listening socket and its connections: backlog, socket options, a bound in number, a limit for the first bytes.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use super::Config;
+use crate::clock::Clock;
+
+/// Length of the HTTP/2 connection preface (RFC 9113, 3.4): until it is there, the connection is nobody's.
+const PREFACE_BYTES: usize = 24;
+/// Connections that wait for accept: 10,000 clients may come at once.
+const BACKLOG: i32 = 4_096;
+
+/// Listens.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connections as they come; ends never.
+pub fn incoming(listener: TcpListener, config: &Config, clock: Clock) -> impl Stream<Item = io::Result<Connection>> {
+    let state = (listener, Arc::new(Semaphore::new(config.connections_max)), config.first_bytes_timeout, clock);
+    futures::stream::unfold(state, async |(listener, places, timeout, clock)| {
+        let connection = accept(&listener, &places, timeout, &clock).await;
+        Some((Ok(connection), (listener, places, timeout, clock)))
+    })
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, timeout: Duration, clock: &Clock) -> Connection {
+    /// Accept fails when the process has no file left: a pause, and connections may have closed.
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => match places.clone().try_acquire_owned() {
+                Ok(place) => {
+                    tune(&stream);
+                    let limit = { let clock = clock.clone(); async move { clock.sleep(timeout).await } };
+                    return Connection { stream, first_bytes: 0, limit: Some(Box::pin(limit)), _place: place };
+                }
+                Err(_) => tracing::warn!(%peer, "a connection is closed: listen.connections_max are open"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                clock.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn tune(stream: &TcpStream) {
+    /// When a peer has vanished without a word, TCP itself finds out too.
+    const KEEPALIVE: Duration = Duration::from_secs(30);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+/// A connection that has to say something within a limit.
+pub struct Connection {
+    stream: TcpStream,
+    first_bytes: usize,
+    limit: Option<BoxFuture<'static, ()>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Some(limit) = &mut self.limit else { return polled };
+        let read = buf.filled().len() - before;
+        if read + self.first_bytes >= PREFACE_BYTES {
+            self.limit = None;
+        } else if limit.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")));
+        } else {
+            self.first_bytes += read;
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

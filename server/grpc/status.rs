@@ -1,0 +1,282 @@
+//! The only maker of `tonic::Status`: every end that the contract lists, with its code, reason and details.
+//!
+//! A client switches on the reason (`google.rpc.ErrorInfo`), not on the code; reason and last token stand in trailers
+//! too, for clients that do not decode details.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::hub::filter::Fault;
+use crate::hub::start::{Outcome, Refused};
+use crate::hub::subscription::{End, Ending};
+use crate::model::{AccountName, PostId};
+
+/// Domain of all reasons.
+const DOMAIN: &str = "powerstream.gateway";
+/// Trailer with the reason.
+pub const REASON_TRAILER: &str = "x-gateway-reason";
+/// Trailer with the last valid token.
+pub const TOKEN_TRAILER: &str = "x-gateway-resume-token";
+
+struct Ended {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+    token: Option<String>,
+}
+
+impl Ended {
+    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            details: ErrorDetails::new(),
+            token: None,
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.into(), value.to_string());
+        self
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
+        self
+    }
+
+    fn field(mut self, field: &str, description: &str) -> Self {
+        self.details.add_bad_request_violation(field, description);
+        self
+    }
+
+    fn quota(mut self, subject: &str, description: &str) -> Self {
+        self.details.add_quota_failure_violation(subject, description);
+        self
+    }
+
+    fn token(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    fn status(mut self) -> Status {
+        let mut trailers = MetadataMap::new();
+        trailers.insert(REASON_TRAILER, AsciiMetadataValue::from_static(self.reason));
+        if let Some(token) = self.token {
+            if let Ok(value) = AsciiMetadataValue::try_from(token.as_str()) {
+                trailers.insert(TOKEN_TRAILER, value);
+            }
+            self.metadata.insert("resume_token".into(), token);
+        }
+        self.details.set_error_info(self.reason, DOMAIN, self.metadata);
+        Status::with_error_details_and_metadata(self.code, self.message, self.details, trailers)
+    }
+}
+
+/// A filter that cannot be used.
+pub fn filter_invalid(fault: &Fault) -> Status {
+    Ended::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
+        .field(&fault.field, &fault.description)
+        .status()
+}
+
+/// A start that makes no sense.
+pub fn start_invalid(field: &str, description: &str) -> Status {
+    Ended::new(Code::InvalidArgument, "START_INVALID", format!("{field}: {description}"))
+        .field(field, description)
+        .status()
+}
+
+/// A start that cannot be met.
+pub fn refused(refused: Refused) -> Status {
+    match refused {
+        Refused::Malformed => Ended::new(
+            Code::InvalidArgument,
+            "TOKEN_MALFORMED",
+            "the resume token is malformed, damaged, or signed with a key that this gateway does not have: start by time",
+        ),
+        Refused::Foreign(account) => Ended::new(
+            Code::FailedPrecondition,
+            "TOKEN_FOREIGN",
+            format!("the resume token is of the account {account}: subscribe to that account, or start by time"),
+        )
+        .with("account", account),
+        Refused::TooOld { oldest_token, oldest_time, missing } => {
+            let ended = Ended::new(
+                Code::OutOfRange,
+                "POSITION_TOO_OLD",
+                format!(
+                    "the start is older than anything the gateway holds ({} s are missing): \
+                     set resume_policy to RESUME_POLICY_EARLIEST or RESUME_POLICY_LATEST to go on without them",
+                    missing.as_secs()
+                ),
+            );
+            let time = oldest_time.map(|time| time.to_string()).unwrap_or_default();
+            ended
+                .with("oldest_token", oldest_token)
+                .with("oldest_time", time)
+                .with("missing_seconds", missing.as_secs())
+        }
+        Refused::InFuture { head_time } => Ended::new(
+            Code::OutOfRange,
+            "POSITION_IN_FUTURE",
+            format!("the start lies in the future: it is {head_time} here"),
+        )
+        .with("head_time", head_time),
+        Refused::ExactUnavailable(outcome) => {
+            let why = match outcome {
+                Outcome::TimeBounded => "the token is of another log, or of a lost tail of this one",
+                Outcome::Clamped | Outcome::Live | Outcome::Exact => "a part is not held any more",
+            };
+            Ended::new(
+                Code::FailedPrecondition,
+                "EXACT_UNAVAILABLE",
+                format!("an exact resume is not possible: {why}. Drop require_exact, or start by time"),
+            )
+        }
+    }
+    .status()
+}
+
+/// The end of a session.
+pub fn ended(end: End) -> Status {
+    let after = end.reconnect_after;
+    let ended = match end.ending {
+        Ending::Shutdown => {
+            Ended::new(Code::Unavailable, "DRAINING", "the gateway stops: reconnect and resume").retry_after(after)
+        }
+        Ending::Rotated => {
+            Ended::new(Code::Unavailable, "SESSION_ROTATED", "the session reached its greatest age: reconnect and resume")
+                .retry_after(after)
+        }
+        Ending::Deadline => Ended::new(
+            Code::DeadlineExceeded,
+            "STREAM_DEADLINE",
+            "the deadline that the client set for the stream is reached: resume, without a deadline for an endless stream",
+        ),
+        Ending::TooSlow => Ended::new(
+            Code::ResourceExhausted,
+            "CONSUMER_TOO_SLOW",
+            "the records after this position were trimmed before they were read: resume with a policy, and read faster",
+        )
+        .retry_after(after),
+        Ending::ReplayLimit => Ended::new(
+            Code::ResourceExhausted,
+            "REPLAY_LIMIT",
+            "too many sessions read the journal (hub.replays_max): resume later",
+        )
+        .quota("hub.replays_max", "sessions that read the journal")
+        .retry_after(after),
+        Ending::JournalUnavailable => {
+            Ended::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later").retry_after(after)
+        }
+    };
+    ended.token(end.token).status()
+}
+
+/// An account that is unknown, or that the caller may not read: the same text for both.
+pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
+    /// More names than this make an error unreadable.
+    const NAMES_MAX: usize = 20;
+    let names: Vec<_> = readable.take(NAMES_MAX).map(AccountName::as_str).collect();
+    let what = if asked.is_empty() {
+        "there are several accounts, so one must be named".into()
+    } else {
+        let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
+        format!("there is no account {shown:?} that you may read")
+    };
+    Ended::new(Code::PermissionDenied, "ACCESS_DENIED", format!("{what}; you may read: {}", names.join(", ")))
+        .with("accounts", names.join(","))
+        .status()
+}
+
+/// Too many sessions.
+pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
+    Ended::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}: close some, or try again later"))
+        .quota("hub.sessions_max", &full.to_string())
+        .retry_after(after)
+        .status()
+}
+
+/// The gateway stops: a new session is not begun.
+pub fn draining(after: Duration) -> Status {
+    Ended::new(Code::Unavailable, "DRAINING", "the gateway stops: connect again").retry_after(after).status()
+}
+
+/// A post that the log does not know.
+pub fn post_unknown(post: PostId) -> Status {
+    let mut ended =
+        Ended::new(Code::NotFound, "POST_UNKNOWN", format!("the post {post} is not in the log, as far back as it goes"));
+    ended.details.set_resource_info("post", post.to_string(), "", "not in the log");
+    ended.status()
+}
+
+/// The log cannot answer now.
+pub fn not_ready(message: &str, after: Duration) -> Status {
+    Ended::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
+}
+
+/// A bug of ours.
+pub fn internal(session_id: &str) -> Status {
+    let mut ended = Ended::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
+    ended.details.set_request_info(session_id, "");
+    ended.status()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: &Status, code: Code, reason: &str) {
+        assert_eq!(status.code(), code);
+        let info = status.get_details_error_info().expect("every end has ErrorInfo");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, DOMAIN));
+        assert_eq!(status.metadata().get(REASON_TRAILER).expect("a trailer"), reason);
+    }
+
+    #[test]
+    fn every_end_of_a_session_has_its_code_and_the_last_token() {
+        for (ending, code, reason) in [
+            (Ending::Shutdown, Code::Unavailable, "DRAINING"),
+            (Ending::Rotated, Code::Unavailable, "SESSION_ROTATED"),
+            (Ending::Deadline, Code::DeadlineExceeded, "STREAM_DEADLINE"),
+            (Ending::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
+            (Ending::ReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
+            (Ending::JournalUnavailable, Code::Unavailable, "NOT_READY"),
+        ] {
+            let end = End { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1) };
+            let status = ended(end);
+            check(&status, code, reason);
+            assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a trailer"), "abc");
+            assert_eq!(status.get_details_retry_info().is_some(), ending != Ending::Deadline, "{reason}");
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let too_old = Refused::TooOld {
+            oldest_token: "t".into(),
+            oldest_time: None,
+            missing: Duration::from_secs(90),
+        };
+        let status = refused(too_old);
+        check(&status, Code::OutOfRange, "POSITION_TOO_OLD");
+        assert_eq!(status.get_details_error_info().expect("info").metadata["missing_seconds"], "90");
+        check(&refused(Refused::Malformed), Code::InvalidArgument, "TOKEN_MALFORMED");
+        check(&refused(Refused::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_FOREIGN");
+        let fault = Fault { field: "filter.any_of".into(), description: "is wrong".into() };
+        let status = filter_invalid(&fault);
+        check(&status, Code::InvalidArgument, "FILTER_INVALID");
+        let violations = status.get_details_bad_request().expect("a bad request").field_violations;
+        assert_eq!(violations[0].field, "filter.any_of");
+    }
+}

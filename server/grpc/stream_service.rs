@@ -1,0 +1,225 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, Stream};
+use rand::RngExt;
+use tonic::{Request, Response, Status};
+use tracing::Instrument;
+
+use super::pre_encoded::stream_service_server::StreamService;
+use super::request::{Ask, ask, filter};
+use super::{convert, status};
+use crate::hub::filter::Filter;
+use crate::hub::start::{self, Refused, Resolved};
+use crate::hub::subscription::{Frame, Opening, Pace, Place, Subscription, Warning};
+use crate::hub::{Guest, Hub, SessionInfo};
+use crate::model::{PostId, Sequence};
+use crate::proto::{
+    GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
+    resolve_position_request,
+};
+use crate::status::{Account, FindError, Gateway};
+
+/// How long a client that is sent away waits at the most before it comes back.
+const RETRY_SPREAD: Duration = Duration::from_secs(5);
+
+/// StreamService over the gateway's accounts.
+pub struct Streams {
+    gateway: Arc<Gateway>,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+
+impl Streams {
+    /// Serves the accounts of this gateway.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+
+    fn account(&self, name: &str) -> Result<&Account, Status> {
+        self.gateway.account(name).ok_or_else(|| status::access_denied(name, self.gateway.names()))
+    }
+
+    fn enter(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(Guest, String), Status> {
+        let id = format!("{:016x}", rand::rng().random::<u64>());
+        let info =
+            SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
+        if hub.registry().closing().borrow().is_some() {
+            return Err(status::draining(spread()));
+        }
+        let guest = hub.registry().enter(info).map_err(|full| status::session_limit(&full, spread()))?;
+        Ok((guest, id))
+    }
+}
+
+#[tonic::async_trait]
+impl StreamService for Streams {
+    type SubscribeStream = Frames;
+
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Frames>, Status> {
+        let peer = request.remote_addr().map(|peer| peer.to_string()).unwrap_or_default();
+        let hub = self.account(&request.get_ref().account)?.hub.clone();
+        let filter = Filter::new(&filter(request.get_ref().filter.as_ref()))
+            .map_err(|fault| status::filter_invalid(&fault))?;
+        let mut ask = ask(request.get_ref(), request.metadata())?;
+        let (guest, session_id) = self.enter(&hub, &ask.consumer, peer.clone())?;
+        let span = tracing::info_span!(
+            "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
+        );
+        let resolved = resolve(&hub, &ask).instrument(span.clone()).await?;
+        span.in_scope(|| {
+            tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
+        });
+        let mut warnings = std::mem::take(&mut ask.warnings);
+        warnings.extend(advice(&hub, &filter, &resolved));
+        let pace = Pace {
+            batch_events_max: ask.batch_events_max,
+            batch_bytes_max: ask.batch_bytes_max,
+            batch_delay_max: ask.batch_delay_max,
+            heartbeat: ask.heartbeat,
+            deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
+        };
+        let opening = Opening {
+            guest,
+            filter,
+            pace,
+            resolved,
+            session_id: session_id.clone(),
+            consumer: ask.consumer,
+            warnings,
+        };
+        let subscription = Subscription::open(hub, opening);
+        Ok(Response::new(Box::pin(frames(subscription, session_id, span))))
+    }
+
+    async fn get_stream_info(
+        &self,
+        request: Request<GetStreamInfoRequest>,
+    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+        let asked = request.into_inner().account;
+        let accounts: Vec<&Account> =
+            if asked.is_empty() { self.gateway.accounts().collect() } else { vec![self.account(&asked)?] };
+        let streams = accounts.into_iter().map(|account| convert::stream_info(account.stream_info())).collect();
+        Ok(Response::new(GetStreamInfoResponse { streams }))
+    }
+
+    async fn resolve_position(
+        &self,
+        request: Request<ResolvePositionRequest>,
+    ) -> Result<Response<ResolvePositionResponse>, Status> {
+        use resolve_position_request::Target;
+        let request = request.into_inner();
+        let account = self.account(&request.account)?.clone();
+        let (cursor, time) = match request.target {
+            None => return Err(status::start_invalid("target", "is missing: give a time or a post_id")),
+            Some(Target::Time(time)) => {
+                let time = convert::from_timestamp(&time)
+                    .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
+                let hub = account.hub.clone();
+                let resolved =
+                    blocking(move || start::resolve(&hub, &start::Start::Time(time), start::Policy::Fail, false));
+                (resolved.await?.map_err(status::refused)?.cursor, time)
+            }
+            Some(Target::PostId(id)) => {
+                let post = PostId(id);
+                (find(&account, post).await?, post.created_at().unwrap_or_default())
+            }
+        };
+        let place = Place { position: account.hub.position(cursor - 1), time: None };
+        let resume_token = account.hub.token_before(cursor, time);
+        Ok(Response::new(ResolvePositionResponse { resume_token, position: Some(convert::place(&place)) }))
+    }
+}
+
+async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
+    let searched = account.clone();
+    match blocking(move || searched.find(post)).await? {
+        Ok(Some(sequence)) => {
+            let extent = account.hub.reader().extent();
+            if sequence >= extent.earliest {
+                return Ok(sequence);
+            }
+            let begins = extent.earliest_received.unwrap_or_default();
+            Err(status::refused(Refused::TooOld {
+                oldest_token: account.hub.token_before(extent.earliest, begins),
+                oldest_time: extent.earliest_received,
+                missing: begins.since(post.created_at().unwrap_or_default()),
+            }))
+        }
+        Ok(None) => Err(status::post_unknown(post)),
+        Err(FindError(error)) => {
+            tracing::error!(error, "the ids of posts cannot be searched");
+            Err(status::not_ready("the ids of posts cannot be searched now", RETRY_SPREAD))
+        }
+    }
+}
+
+async fn resolve(hub: &Arc<Hub>, ask: &Ask) -> Result<Resolved, Status> {
+    let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
+    let hub = hub.clone();
+    let resolved = blocking(move || start::resolve(&hub, &start, policy, require_exact)).await?;
+    resolved.map_err(|refused| {
+        tracing::info!(?refused, "a start was refused");
+        status::refused(refused)
+    })
+}
+
+/// Runs what may read the disk off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| {
+        tracing::error!(%panic, "a request panicked");
+        status::internal("")
+    })
+}
+
+/// Advice on a request that was taken.
+fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if resolved.filter.is_some_and(|before| before != 0 && before != filter.fingerprint()) {
+        let message = "the filter is another than the one the resume token was issued under: \
+                       posts before the token that match only the new filter are not delivered";
+        warnings.push(Warning { code: "FILTER_CHANGED", message: message.into() });
+    }
+    for tag in filter.tags_named() {
+        if let Some(near) = hub.unknown_tag(tag) {
+            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+            let message = format!("no post with the tag {tag:?} was seen since the gateway started{hint}");
+            warnings.push(Warning { code: "UNKNOWN_TAG", message });
+        }
+    }
+    let status = hub.upstream().status();
+    if status.state != crate::hub::upstream::State::Connected && !status.last_error.is_empty() {
+        let message = format!("the upstream connection is down: {}", status.last_error);
+        warnings.push(Warning { code: "UPSTREAM_DOWN", message });
+    }
+    warnings
+}
+
+/// The session as a stream, pulled by its connection.
+fn frames(
+    subscription: Subscription,
+    session_id: String,
+    span: tracing::Span,
+) -> impl Stream<Item = Result<Frame, Status>> + Send {
+    futures::stream::unfold(Some((subscription, session_id, span)), async |session| {
+        let (mut subscription, session_id, span) = session?;
+        // A panic here must not take the connection's other streams with it.
+        let next = std::panic::AssertUnwindSafe(subscription.next()).catch_unwind().instrument(span.clone()).await;
+        match next {
+            Ok(Ok(frame)) => Some((Ok(frame), Some((subscription, session_id, span)))),
+            Ok(Err(end)) => {
+                span.in_scope(|| tracing::info!(ending = ?end.ending, "session ends"));
+                Some((Err(status::ended(end)), None))
+            }
+            Err(_) => {
+                span.in_scope(|| tracing::error!("a session panicked; the others go on"));
+                Some((Err(status::internal(&session_id)), None))
+            }
+        }
+    })
+}
+
+fn spread() -> Duration {
+    RETRY_SPREAD.mul_f64(rand::rng().random::<f64>())
+}

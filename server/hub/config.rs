@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the fan-out, for each account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of the hot tail that is kept in memory, in wire form.
+    pub ring_bytes_max: usize,
+    /// Sessions of one account; one more is refused with SESSION_LIMIT.
+    pub sessions_max: usize,
+    /// Sessions that read the journal at once; the others wait inside their session, with heartbeats.
+    pub replays_reading_max: usize,
+    /// Sessions that read the journal or wait to; one more is refused with REPLAY_LIMIT.
+    pub replays_max: usize,
+    /// Bytes that one read of the journal brings.
+    pub replay_chunk_bytes_max: usize,
+    /// Age at which a session is ended with SESSION_ROTATED, up to a tenth more for each by chance; 0s = never.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub session_age_max: Duration,
+    /// Allowance for what X sends late: watermarks stay this far behind (the contract's slack L).
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub slack: Duration,
+    /// How far back X can be asked: a position older than this is too old even to resume by time (F-RR: 24 h).
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub recovery_window: Duration,
+    /// Tags whose rates are kept.
+    pub tags_tracked_max: usize,
+    /// Names of consumers that get a metric label of their own; further ones count as `other`.
+    pub consumers_labelled_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ring_bytes_max: 64 << 20,
+            sessions_max: 20_000,
+            replays_reading_max: 4,
+            replays_max: 10_000,
+            replay_chunk_bytes_max: 128 << 10,
+            session_age_max: Duration::ZERO,
+            slack: Duration::from_secs(30),
+            recovery_window: Duration::from_secs(24 * 3600),
+            tags_tracked_max: 10_000,
+            consumers_labelled_max: 200,
+        }
+    }
+}

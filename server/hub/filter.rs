@@ -1,0 +1,310 @@
+//! Which posts a session gets.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::model::{Key, Keys, Rule};
+
+/// Which posts a session gets: the rule of `TagFilter` in the API.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    any_of: Terms,
+    all_of: Vec<Term>,
+    none_of: Terms,
+    rule_ids: HashSet<u64, RandomState>,
+    keys: Keys,
+    fingerprint: u64,
+}
+
+/// A filter as it was asked for, before it is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The post has a tag of one of these.
+    pub any_of: Vec<String>,
+    /// The post has a tag for each of these.
+    pub all_of: Vec<String>,
+    /// The post has no tag of any of these.
+    pub none_of: Vec<String>,
+    /// One of these rules matched: an alternative to `any_of`.
+    pub rule_ids: Vec<u64>,
+}
+
+/// What is wrong with a filter, and where.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{field}: {description}")]
+pub struct Fault {
+    /// Path of the field in the request.
+    pub field: String,
+    /// What to do about it.
+    pub description: String,
+}
+
+/// A tag, or the beginning of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    Exact(Arc<str>),
+    Prefix(Arc<str>),
+}
+
+/// Terms of which one is enough.
+#[derive(Clone, Debug, Default)]
+struct Terms {
+    exact: HashSet<Arc<str>, RandomState>,
+    prefixes: Vec<Arc<str>>,
+}
+
+impl Filter {
+    /// Most terms and rule ids of a filter.
+    pub const TERMS_MAX: usize = 1_000;
+    /// Longest term, in bytes: X's tags have at most 255 characters (GNIP, rules and filtering).
+    pub const TERM_BYTES_MAX: usize = 255;
+
+    /// Checks a request and makes it ready to match.
+    pub fn new(request: &Request) -> Result<Self, Fault> {
+        let count = request.any_of.len() + request.all_of.len() + request.none_of.len() + request.rule_ids.len();
+        if count > Self::TERMS_MAX {
+            return Err(Fault {
+                field: "filter".into(),
+                description: format!("has {count} terms, at most {} are allowed: use prefixes", Self::TERMS_MAX),
+            });
+        }
+        let any_of = parse("filter.any_of", &request.any_of)?;
+        let all_of = parse("filter.all_of", &request.all_of)?;
+        let none_of = parse("filter.none_of", &request.none_of)?;
+        refuse_impossible(&any_of, &all_of, &none_of, &request.rule_ids)?;
+        Ok(Self {
+            keys: necessary_keys(&any_of, &all_of, &request.rule_ids),
+            fingerprint: fingerprint(request),
+            any_of: any_of.into(),
+            all_of,
+            none_of: none_of.into(),
+            rule_ids: request.rule_ids.iter().copied().collect(),
+        })
+    }
+
+    /// True if a post with these rules is for this session.
+    pub fn matches(&self, rules: &[Rule]) -> bool {
+        let tags = || rules.iter().filter_map(|rule| rule.tag.as_ref());
+        let open = self.any_of.is_empty() && self.rule_ids.is_empty();
+        let chosen = open
+            || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.hold(tag)))
+            || (!self.rule_ids.is_empty()
+                && rules.iter().any(|rule| rule.id.is_some_and(|id| self.rule_ids.contains(&id))));
+        chosen
+            && self.all_of.iter().all(|term| tags().any(|tag| term.holds(tag)))
+            && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.hold(tag)))
+    }
+
+    /// The delta rule: a post that comes again under more rules is for those that the earlier rules did not match.
+    pub fn matches_delta(&self, prior: &[Rule], now: &[Rule]) -> bool {
+        self.matches(now) && !self.matches(prior)
+    }
+
+    /// What holds for every post that matches.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Equal for filters that say the same in another order.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The exact tags that the filter names, to tell of tags that nothing feeds.
+    pub fn tags_named(&self) -> impl Iterator<Item = &Arc<str>> {
+        let all_of = self.all_of.iter().filter_map(|term| match term {
+            Term::Exact(tag) => Some(tag),
+            Term::Prefix(_) => None,
+        });
+        self.any_of.exact.iter().chain(all_of)
+    }
+}
+
+impl Term {
+    fn parse(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) => Self::Prefix(prefix.into()),
+            None => Self::Exact(text.into()),
+        }
+    }
+
+    fn holds(&self, tag: &str) -> bool {
+        match self {
+            Self::Exact(exact) => **exact == *tag,
+            Self::Prefix(prefix) => tag.starts_with(&**prefix),
+        }
+    }
+
+    /// True if every tag that `other` holds for, this one holds for too.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Exact(_), Self::Prefix(_)) => false,
+            (Self::Prefix(a), Self::Exact(b) | Self::Prefix(b)) => b.starts_with(&**a),
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Exact(tag) => Key::Tag(tag.clone()),
+            Self::Prefix(prefix) => Key::Prefix(prefix.clone()),
+        }
+    }
+}
+
+impl Terms {
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefixes.is_empty()
+    }
+
+    fn hold(&self, tag: &str) -> bool {
+        self.exact.contains(tag) || self.prefixes.iter().any(|prefix| tag.starts_with(&**prefix))
+    }
+}
+
+impl From<Vec<Term>> for Terms {
+    fn from(terms: Vec<Term>) -> Self {
+        let mut sorted = Self::default();
+        for term in terms {
+            match term {
+                Term::Exact(tag) => drop(sorted.exact.insert(tag)),
+                Term::Prefix(prefix) => sorted.prefixes.push(prefix),
+            }
+        }
+        sorted
+    }
+}
+
+fn parse(field: &str, terms: &[String]) -> Result<Vec<Term>, Fault> {
+    let check = |(at, term): (usize, &String)| {
+        let fault = |description: String| Err(Fault { field: format!("{field}[{at}]"), description });
+        match term.len() {
+            0 => fault("is empty: name a tag, a prefix such as 'cats.*', or '*' for any tag".into()),
+            1..=Filter::TERM_BYTES_MAX => Ok(Term::parse(term)),
+            n => fault(format!("has {n} bytes, at most {} are allowed", Filter::TERM_BYTES_MAX)),
+        }
+    };
+    terms.iter().enumerate().map(check).collect()
+}
+
+fn refuse_impossible(any_of: &[Term], all_of: &[Term], none_of: &[Term], rule_ids: &[u64]) -> Result<(), Fault> {
+    let excluded = |term: &Term| none_of.iter().any(|none| none.covers(term));
+    if let Some(at) = all_of.iter().position(excluded) {
+        return Err(Fault {
+            field: format!("filter.all_of[{at}]"),
+            description: "can never match: filter.none_of excludes it".into(),
+        });
+    }
+    if !any_of.is_empty() && rule_ids.is_empty() && any_of.iter().all(excluded) {
+        return Err(Fault {
+            field: "filter.any_of".into(),
+            description: "can never match: filter.none_of excludes every term".into(),
+        });
+    }
+    Ok(())
+}
+
+fn necessary_keys(any_of: &[Term], all_of: &[Term], rule_ids: &[u64]) -> Keys {
+    if any_of.is_empty() && rule_ids.is_empty() {
+        // One all_of term is enough; an exact one is the narrowest.
+        let narrowest = all_of.iter().find(|term| matches!(term, Term::Exact(_))).or_else(|| all_of.first());
+        return narrowest.map_or(Keys::Always, |term| Keys::AnyOf([term.key()].into()));
+    }
+    Keys::AnyOf(any_of.iter().map(Term::key).chain(rule_ids.iter().copied().map(Key::Rule)).collect())
+}
+
+fn fingerprint(request: &Request) -> u64 {
+    let mut hash = Sha256::new();
+    for terms in [&request.any_of, &request.all_of, &request.none_of] {
+        let mut terms: Vec<_> = terms.iter().collect();
+        terms.sort_unstable();
+        terms.dedup();
+        hash.update((terms.len() as u64).to_le_bytes());
+        for term in terms {
+            hash.update((term.len() as u64).to_le_bytes());
+            hash.update(term);
+        }
+    }
+    let mut ids = request.rule_ids.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+    let digest = hash.finalize();
+    u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(any_of: &[&str], all_of: &[&str], none_of: &[&str], rule_ids: &[u64]) -> Request {
+        let own = |terms: &[&str]| terms.iter().map(ToString::to_string).collect();
+        Request { any_of: own(any_of), all_of: own(all_of), none_of: own(none_of), rule_ids: rule_ids.to_vec() }
+    }
+
+    fn rules(tags: &[Option<&str>]) -> Vec<Rule> {
+        let rule = |(at, tag): (usize, &Option<&str>)| Rule { id: Some(at as u64 + 1), tag: tag.map(Into::into) };
+        tags.iter().enumerate().map(rule).collect()
+    }
+
+    fn check(request: Request, tags: &[Option<&str>], expected: bool) {
+        let filter = Filter::new(&request).expect("a good filter");
+        let rules = rules(tags);
+        assert_eq!(filter.matches(&rules), expected, "{request:?} on {tags:?}");
+        let mut set = crate::model::KeySet::default();
+        set.add(&rules);
+        assert!(!expected || set.may_match(filter.keys()), "keys are a necessary condition: {request:?} on {tags:?}");
+    }
+
+    #[test]
+    fn a_filter_matches_what_the_api_says() {
+        check(request(&[], &[], &[], &[]), &[], true);
+        check(request(&[], &[], &[], &[]), &[None], true);
+        check(request(&["*"], &[], &[], &[]), &[None], false);
+        check(request(&["*"], &[], &[], &[]), &[Some("a")], true);
+        check(request(&["a"], &[], &[], &[]), &[Some("b"), Some("a")], true);
+        check(request(&["a"], &[], &[], &[]), &[Some("ab")], false);
+        check(request(&["a*"], &[], &[], &[]), &[Some("ab")], true);
+        check(request(&["a"], &[], &[], &[2]), &[Some("x"), None], true);
+        check(request(&["a"], &[], &[], &[9]), &[Some("x"), None], false);
+        check(request(&[], &["a", "b"], &[], &[]), &[Some("a"), Some("b")], true);
+        check(request(&[], &["a", "b"], &[], &[]), &[Some("a")], false);
+        check(request(&["a", "b"], &[], &["b"], &[]), &[Some("a"), Some("b")], false);
+        check(request(&[], &[], &["b*"], &[]), &[Some("a")], true);
+        check(request(&[], &[], &["b*"], &[]), &[Some("bc")], false);
+        check(request(&[], &[], &["*"], &[]), &[None], true);
+    }
+
+    #[test]
+    fn a_delta_is_for_those_that_match_only_now() {
+        let filter = Filter::new(&request(&["b"], &[], &[], &[])).expect("good");
+        let (prior, now) = (rules(&[Some("a")]), rules(&[Some("a"), Some("b")]));
+        assert!(filter.matches_delta(&prior, &now));
+        assert!(!filter.matches_delta(&now, &now));
+    }
+
+    #[test]
+    fn impossible_and_oversized_filters_are_refused_with_their_field() {
+        let refused = |request: Request, field: &str| {
+            assert_eq!(Filter::new(&request).expect_err("refused").field, field, "{request:?}");
+        };
+        refused(request(&[], &["a"], &["a"], &[]), "filter.all_of[0]");
+        refused(request(&["a", "ab"], &[], &["a*"], &[]), "filter.any_of");
+        refused(request(&["a", ""], &[], &[], &[]), "filter.any_of[1]");
+        refused(request(&[], &[], &[&"x".repeat(256)], &[]), "filter.none_of[0]");
+        refused(request(&[], &[], &[], &vec![1; 1_001]), "filter");
+        Filter::new(&request(&["a"], &[], &["a"], &[5])).expect("rule 5 can still match");
+        Filter::new(&request(&["a*"], &[], &["ab"], &[])).expect("a prefix is wider than a tag in it");
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_order() {
+        let print = |r: Request| Filter::new(&r).expect("good").fingerprint();
+        assert_eq!(print(request(&["a", "b"], &[], &[], &[1, 2])), print(request(&["b", "a", "a"], &[], &[], &[2, 1])));
+        assert_ne!(print(request(&["a"], &[], &[], &[])), print(request(&[], &["a"], &[], &[])));
+    }
+}

@@ -1,0 +1,271 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::entry::Entry;
+use super::parked::{Parked, Ticket};
+use super::registry::Registry;
+use super::ring::{Limits, Ring};
+use super::tags::Tags;
+use super::token::{Keyring, Token};
+use super::upstream::Upstream;
+use super::{Config, Metrics, TagInfo};
+use crate::clock::Clock;
+use crate::journal;
+use crate::model::{
+    AccountName, Body, Keys, Position, Record, Sequence, Skip, SkipReason, Term, TermStart, UnixMillis, Window,
+};
+
+/// The log of one account, as sessions see it.
+pub struct Hub {
+    account: AccountName,
+    config: Config,
+    clock: Clock,
+    reader: Arc<dyn journal::Reader>,
+    keyring: Arc<Keyring>,
+    ring: Ring,
+    parked: Arc<Parked>,
+    next: AtomicU64,
+    tip_received: AtomicI64,
+    reading: Semaphore,
+    replaying: Arc<Semaphore>,
+    tags: Tags,
+    upstream: Upstream,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+}
+
+/// What a hub is made of.
+pub struct Parts {
+    /// Whose log.
+    pub account: AccountName,
+    /// Settings.
+    pub config: Config,
+    /// Tags that the configuration names.
+    pub tags: Vec<String>,
+    /// The time.
+    pub clock: Clock,
+    /// The log.
+    pub reader: Arc<dyn journal::Reader>,
+    /// Signs and verifies tokens.
+    pub keyring: Arc<Keyring>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// A stretch of the log for one cursor.
+#[derive(Debug)]
+pub struct Read {
+    /// What may match, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where to read on.
+    pub next: Sequence,
+}
+
+/// A read that cannot be done.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The record is older than what the log holds.
+    Trimmed {
+        /// The oldest record held.
+        earliest: Sequence,
+    },
+    /// The journal cannot be read now.
+    Unavailable(String),
+}
+
+impl Hub {
+    /// A hub over this log; the ring starts empty and is filled by [`Hub::warm`].
+    pub fn new(parts: Parts, ring_start: Sequence) -> Self {
+        let extent = parts.reader.extent();
+        Self {
+            ring: Ring::new(parts.config.ring_bytes_max, ring_start),
+            parked: Arc::new(Parked::new(extent.next)),
+            next: AtomicU64::new(extent.next),
+            tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
+            reading: Semaphore::new(parts.config.replays_reading_max),
+            replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
+            tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
+            upstream: Upstream::default(),
+            registry: Arc::new(Registry::new(parts.config.sessions_max)),
+            account: parts.account,
+            config: parts.config,
+            clock: parts.clock,
+            reader: parts.reader,
+            keyring: parts.keyring,
+            metrics: parts.metrics,
+        }
+    }
+
+    /// Puts records that the journal held at start into the ring.
+    pub fn warm(&self, records: Vec<Record>) {
+        let entries: Vec<_> = records.into_iter().map(|record| Arc::new(Entry::new(record))).collect();
+        self.ring.push(&entries);
+    }
+
+    /// Empties the ring; the next entry has sequence `next`. Only at start, where a stretch of the log is damaged.
+    pub fn restart_ring(&self, next: Sequence) {
+        self.ring.restart(next);
+    }
+
+    /// Shows appended records to everybody. Only the sequencer calls this, and only after the append.
+    pub fn publish(&self, records: Vec<Record>) {
+        let Some(last) = records.last() else { return };
+        let (next, received) = (last.sequence + 1, last.received);
+        let entries: Vec<_> = records.into_iter().map(|record| Arc::new(Entry::new(record))).collect();
+        let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
+        self.tags.count(rules, self.clock.moment());
+        self.ring.push(&entries);
+        self.tip_received.store(received.0, Ordering::Relaxed);
+        self.next.store(next, Ordering::Release);
+        let woken = self.parked.offer(&entries);
+        self.metrics.wakes.inc_by(woken as u64);
+    }
+
+    /// Reads on from `from` out of the ring; `None` if the cursor is behind it.
+    pub fn read_hot(&self, from: Sequence, keys: &Keys, limits: Limits) -> Option<Read> {
+        if from >= self.next() {
+            return Some(Read { entries: Vec::new(), next: from });
+        }
+        let taken = self.ring.take(from, keys, limits).ok()?;
+        Some(Read { entries: taken.entries, next: taken.next })
+    }
+
+    /// Reads on from `from` out of the journal, when it is this session's turn.
+    pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: Keys) -> Result<Read, ReadError> {
+        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+        self.metrics.cold_reads.inc();
+        let hub = self.clone();
+        let read = tokio::task::spawn_blocking(move || hub.read_journal(from, &keys)).await;
+        read.unwrap_or_else(|panic| Err(ReadError::Unavailable(format!("reading the journal panicked: {panic}"))))
+    }
+
+    fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
+        let chunk = self.reader.read(from, keys, self.config.replay_chunk_bytes_max).map_err(|error| match error {
+            journal::ReadError::Trimmed { earliest } => ReadError::Trimmed { earliest },
+            error @ journal::ReadError::Io(_) => ReadError::Unavailable(error.to_string()),
+        })?;
+        let entry = |item| match item {
+            journal::Item::Record(record) => Arc::new(Entry::new(record)),
+            journal::Item::Damaged { first, last, from, to } => {
+                let window = Window { from, to: Some(to) };
+                let skip = Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window };
+                let term = self.term_of(first);
+                Arc::new(Entry::new(Record { sequence: first, term, received: from, body: Body::Skip(skip) }))
+            }
+        };
+        Ok(Read { entries: chunk.items.into_iter().map(entry).collect(), next: chunk.next })
+    }
+
+    /// Registers a session with these keys, to be woken.
+    pub(super) fn ticket(&self, keys: Keys) -> Ticket {
+        self.parked.register(keys)
+    }
+
+    /// A place among those that read the journal or wait to; `None` if there are too many.
+    pub(super) fn replay_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        self.replaying.clone().try_acquire_owned().ok()
+    }
+
+    /// Wakes all sessions, to look for what is not a record.
+    pub fn wake_all(&self) {
+        self.parked.wake_all();
+    }
+
+    /// The sequence that the next record will get.
+    pub fn next(&self) -> Sequence {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// When the newest record was received.
+    pub fn tip_received(&self) -> UnixMillis {
+        UnixMillis(self.tip_received.load(Ordering::Relaxed))
+    }
+
+    /// The position just after this record.
+    pub fn position(&self, sequence: Sequence) -> Position {
+        Position { epoch: self.reader.epoch(), term: self.term_of(sequence), sequence }
+    }
+
+    /// A token that stands just before `cursor`; everything created before `time` is before it.
+    pub fn token_before(&self, cursor: Sequence, time: UnixMillis) -> String {
+        self.seal(&Token {
+            account: self.account.clone(),
+            position: self.position(cursor - 1),
+            low_watermark: self.low_watermark(time),
+            lineage_start: time,
+            filter: Token::NO_FILTER,
+        })
+    }
+
+    /// The term that a record belongs to; 0 belongs to the newest.
+    fn term_of(&self, sequence: Sequence) -> Term {
+        let terms: Arc<[TermStart]> = self.reader.terms();
+        let at = match sequence {
+            0 => terms.len(),
+            _ => terms.partition_point(|start| start.first <= sequence),
+        };
+        terms.get(at.saturating_sub(1)).map_or(Term(0), |start| start.term)
+    }
+
+    /// Everything created before this is in the log up to a record received at `received`, or told as a gap.
+    pub fn low_watermark(&self, received: UnixMillis) -> UnixMillis {
+        received.minus(self.config.slack)
+    }
+
+    /// Signs a token.
+    pub fn seal(&self, token: &Token) -> String {
+        self.keyring.seal(token)
+    }
+
+    /// Verifies tokens.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Whose log.
+    pub fn account(&self) -> &AccountName {
+        &self.account
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The log itself.
+    pub fn reader(&self) -> &Arc<dyn journal::Reader> {
+        &self.reader
+    }
+
+    /// What is known of the upstream.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Who is there.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Tags seen or configured.
+    pub fn tags(&self) -> Vec<TagInfo> {
+        self.tags.list(self.clock.moment())
+    }
+
+    /// None if something feeds the tag, or else the known tag that looks most like it.
+    pub fn unknown_tag(&self, tag: &str) -> Option<Option<Arc<str>>> {
+        self.tags.unknown(tag)
+    }
+}

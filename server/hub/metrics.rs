@@ -1,0 +1,97 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What the hub of one account counts.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    /// Sessions open now.
+    pub sessions: Gauge<i64, AtomicI64>,
+    /// Sessions that were woken.
+    pub wakes: Counter,
+    /// Reads of the journal.
+    pub cold_reads: Counter,
+    by_consumer: Family<Consumer, Counter<u64, AtomicU64>>,
+    filtered: Family<Consumer, Counter<u64, AtomicU64>>,
+    notices: Family<Consumer, Counter<u64, AtomicU64>>,
+    passed: Family<Consumer, Counter<u64, AtomicU64>>,
+    names: Arc<Mutex<Vec<String>>>,
+}
+
+/// The label of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Consumer {
+    consumer: String,
+}
+
+/// The counters of one session: `delivered + filtered + notices = passed` (the accounting law).
+#[derive(Clone)]
+pub struct SessionCounters {
+    /// Events delivered.
+    pub delivered: Counter<u64, AtomicU64>,
+    /// Records that were not for it.
+    pub filtered: Counter<u64, AtomicU64>,
+    /// Gaps and skips told.
+    pub notices: Counter<u64, AtomicU64>,
+    /// Records passed.
+    pub passed: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Registers what the hub counts.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register("sessions", "Subscribe streams open now", own.sessions.clone());
+        registry.register("session_wakes", "Sessions woken by a batch that may be for them", own.wakes.clone());
+        registry.register("cold_reads", "Reads of the journal for sessions behind the ring", own.cold_reads.clone());
+        let mut family = |name: &str, help: &str, family: &Family<Consumer, Counter<u64, AtomicU64>>| {
+            registry.register(name, help, family.clone());
+        };
+        family("events_delivered", "Events delivered", &own.by_consumer);
+        family("records_filtered", "Records passed that the filter left out", &own.filtered);
+        family("notices_delivered", "Gaps and skips told", &own.notices);
+        family("records_passed", "Records passed: delivered, filtered and notices", &own.passed);
+        own
+    }
+
+    /// The counters of a consumer. Past `labels_max` names all further ones count as `other`.
+    pub fn session(&self, consumer: &str, labels_max: usize) -> SessionCounters {
+        let label = Consumer { consumer: self.label(consumer, labels_max) };
+        SessionCounters {
+            delivered: self.by_consumer.get_or_create_owned(&label),
+            filtered: self.filtered.get_or_create_owned(&label),
+            notices: self.notices.get_or_create_owned(&label),
+            passed: self.passed.get_or_create_owned(&label),
+        }
+    }
+
+    fn label(&self, consumer: &str, labels_max: usize) -> String {
+        let name = if consumer.is_empty() { "unnamed" } else { consumer };
+        let mut names = self.names.lock();
+        if !names.iter().any(|known| known == name) {
+            if names.len() >= labels_max {
+                return "other".into();
+            }
+            names.push(name.to_owned());
+        }
+        name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_past_the_bound_count_as_other() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let labels = ["a", "b", "", "c", "a"].map(|name| metrics.label(name, 3));
+        assert_eq!(labels, ["a", "b", "unnamed", "other", "a"]);
+    }
+}

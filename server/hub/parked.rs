@@ -1,0 +1,246 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::entry::{Entry, Kind};
+use crate::model::{Key, Keys, Sequence};
+
+/// Whom to wake: sessions by the keys of their filter. A batch wakes a session at most once, and one whose keys it does
+/// not hold not at all.
+#[derive(Default)]
+pub struct Parked {
+    index: Mutex<Index>,
+    /// Everything before this has been offered to the index: a session still parked has no match before it.
+    offered: AtomicU64,
+}
+
+#[derive(Default)]
+struct Index {
+    seats: Slab<Arc<Seat>>,
+    tags: HashMap<Arc<str>, BTreeSet<usize>, RandomState>,
+    /// By prefix; the ones of a tag are found by its own beginnings.
+    prefixes: BTreeMap<Arc<str>, BTreeSet<usize>>,
+    rules: HashMap<u64, BTreeSet<usize>, RandomState>,
+    always: BTreeSet<usize>,
+}
+
+/// Where one session waits.
+#[derive(Default)]
+pub struct Seat {
+    parked: AtomicBool,
+    /// First sequence of the batch that woke it.
+    woken_at: AtomicU64,
+    notify: Notify,
+}
+
+/// A session's place in the index; leaves it when dropped.
+pub struct Ticket {
+    parked: Arc<Parked>,
+    keys: Keys,
+    slot: usize,
+    seat: Arc<Seat>,
+}
+
+impl Parked {
+    /// An index whose log goes on at `next`.
+    pub fn new(next: Sequence) -> Self {
+        Self { index: Mutex::default(), offered: AtomicU64::new(next) }
+    }
+
+    /// Registers a session under the keys of its filter.
+    pub fn register(self: &Arc<Self>, keys: Keys) -> Ticket {
+        let seat = Arc::new(Seat::default());
+        let mut index = self.index.lock();
+        let slot = index.seats.insert(seat.clone());
+        index.for_each_list(&keys, |list| {
+            list.insert(slot);
+        });
+        drop(index);
+        Ticket { parked: self.clone(), keys, slot, seat }
+    }
+
+    /// Wakes the parked sessions that these entries may be for. The entries are readable already. Returns how many.
+    pub fn offer(&self, entries: &[Arc<Entry>]) -> usize {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
+        let mut woken = 0;
+        let index = self.index.lock();
+        let mut wake = |slots: &BTreeSet<usize>| {
+            for &slot in slots {
+                let seat = &index.seats[slot];
+                if seat.parked.load(Ordering::Relaxed) && seat.parked.swap(false, Ordering::AcqRel) {
+                    seat.woken_at.store(first.sequence, Ordering::Release);
+                    seat.notify.notify_one();
+                    woken += 1;
+                }
+            }
+        };
+        let mut seen = Seen::default();
+        let mut everybody = false;
+        for entry in entries {
+            match &entry.kind {
+                Kind::Event(event) => {
+                    for rule in event.rules.iter() {
+                        if let Some(tag) = &rule.tag
+                            && seen.tags.insert(tag)
+                        {
+                            index.tags.get(tag).into_iter().for_each(&mut wake);
+                            index.prefixes_of(tag, &mut wake);
+                        }
+                        if let Some(id) = rule.id
+                            && seen.rules.insert(id)
+                        {
+                            index.rules.get(&id).into_iter().for_each(&mut wake);
+                        }
+                    }
+                }
+                Kind::Gap(_) | Kind::Skip(_) => everybody = true,
+                Kind::Term => {}
+            }
+        }
+        wake(&index.always);
+        if everybody {
+            wake(&index.seats.iter().map(|(slot, _)| slot).collect());
+        }
+        drop(index);
+        self.offered.store(last.sequence + 1, Ordering::Release);
+        woken
+    }
+
+    /// Wakes everybody: something other than a record is to be told.
+    pub fn wake_all(&self) {
+        for (_, seat) in &self.index.lock().seats {
+            seat.notify.notify_one();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen<'a> {
+    tags: std::collections::HashSet<&'a Arc<str>, RandomState>,
+    rules: std::collections::HashSet<u64, RandomState>,
+}
+
+impl Index {
+    fn for_each_list(&mut self, keys: &Keys, mut change: impl FnMut(&mut BTreeSet<usize>)) {
+        let Keys::AnyOf(keys) = keys else { return change(&mut self.always) };
+        for key in keys.iter() {
+            match key {
+                Key::Tag(tag) => change(self.tags.entry(tag.clone()).or_default()),
+                Key::Prefix(prefix) => change(self.prefixes.entry(prefix.clone()).or_default()),
+                Key::Rule(id) => change(self.rules.entry(*id).or_default()),
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: usize, keys: &Keys) {
+        self.for_each_list(keys, |list| {
+            list.remove(&slot);
+        });
+        let Keys::AnyOf(keys) = keys else { return drop(self.seats.remove(slot)) };
+        for key in keys.iter() {
+            match key {
+                Key::Tag(tag) if self.tags.get(tag).is_some_and(BTreeSet::is_empty) => drop(self.tags.remove(tag)),
+                Key::Prefix(prefix) if self.prefixes.get(prefix).is_some_and(BTreeSet::is_empty) => {
+                    drop(self.prefixes.remove(prefix));
+                }
+                Key::Rule(id) if self.rules.get(id).is_some_and(BTreeSet::is_empty) => drop(self.rules.remove(id)),
+                Key::Tag(_) | Key::Prefix(_) | Key::Rule(_) => {}
+            }
+        }
+        self.seats.remove(slot);
+    }
+
+    /// The registered prefixes that `tag` begins with: it has no more of them than it has characters.
+    fn prefixes_of(&self, tag: &str, wake: &mut impl FnMut(&BTreeSet<usize>)) {
+        if self.prefixes.is_empty() {
+            return;
+        }
+        for end in (0..=tag.len()).filter(|&end| tag.is_char_boundary(end)) {
+            self.prefixes.get(&tag[..end]).into_iter().for_each(&mut *wake);
+        }
+    }
+}
+
+impl Ticket {
+    /// Says that the session is about to wait. It must look for records once more before it does.
+    pub fn park(&self) {
+        self.seat.parked.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes that back, and tells how far nothing can match: the session may move its cursor there.
+    pub fn unpark(&self) -> Option<Sequence> {
+        // Read before the flag: what is offered later than this is not promised.
+        let offered = self.parked.offered.load(Ordering::Acquire);
+        if self.seat.parked.swap(false, Ordering::AcqRel) {
+            return Some(offered);
+        }
+        // Zero while the waker is between its two steps; then nothing is promised.
+        match self.seat.woken_at.swap(0, Ordering::AcqRel) {
+            0 => None,
+            first => Some(first),
+        }
+    }
+
+    /// Waits until woken.
+    pub async fn wait(&self) {
+        self.seat.notify.notified().await;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.parked.index.lock().remove(self.slot, &self.keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::filter::{Filter, Request};
+    use crate::hub::fixtures::{post_record, skip_record};
+
+    fn any_of(terms: &[&str]) -> Keys {
+        let any_of = terms.iter().map(ToString::to_string).collect();
+        Filter::new(&Request { any_of, ..Request::default() }).expect("good").keys().clone()
+    }
+
+    fn check(keys: Keys, tags: &[&str], expected: usize) {
+        let parked = Arc::new(Parked::new(1));
+        let ticket = parked.register(keys.clone());
+        ticket.park();
+        let entry = Arc::new(Entry::new(post_record(1, tags)));
+        assert_eq!(parked.offer(std::slice::from_ref(&entry)), expected, "{keys:?} {tags:?}");
+        assert_eq!(parked.offer(&[entry]), 0, "once is enough");
+        assert_eq!(ticket.unpark(), Some(if expected == 1 { 1 } else { 2 }));
+    }
+
+    #[test]
+    fn a_batch_wakes_those_it_may_be_for() {
+        check(any_of(&["a"]), &["a", "b"], 1);
+        check(any_of(&["a"]), &["b"], 0);
+        check(any_of(&["a*"]), &["abc"], 1);
+        check(any_of(&["ab*", "*"]), &["x"], 1);
+        check(any_of(&["*"]), &[], 0);
+        check(Keys::Always, &[], 1);
+        check(Keys::AnyOf([Key::Rule(1)].into()), &["first has rule 1"], 1);
+    }
+
+    #[test]
+    fn a_notice_wakes_everybody_and_a_dropped_ticket_nobody() {
+        let parked = Arc::new(Parked::new(1));
+        let tickets = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
+        tickets.iter().for_each(Ticket::park);
+        let skip = Arc::new(Entry::new(skip_record(1)));
+        assert_eq!(parked.offer(std::slice::from_ref(&skip)), 2);
+        tickets.iter().for_each(Ticket::park);
+        drop(tickets);
+        assert_eq!(parked.offer(&[skip]), 0);
+        let index = parked.index.lock();
+        assert!(index.seats.is_empty() && index.tags.is_empty() && index.prefixes.is_empty());
+    }
+}

@@ -1,0 +1,293 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+
+use super::entry::{Entry, Kind};
+use crate::model::{Key, Keys, Sequence};
+
+/// The hot tail of the log: the newest entries, up to a bound in bytes, with an index by tag and rule.
+///
+/// Readers hold its lock only while they take references, never while they filter or encode.
+pub struct Ring {
+    bytes_max: usize,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: VecDeque<Arc<Entry>>,
+    /// Sequence of the first entry; of the next one to come while there is none.
+    first: Sequence,
+    bytes: usize,
+    index: Index,
+}
+
+/// Which entries have what. Sequences of a list ascend, so eviction takes from its front.
+#[derive(Default)]
+struct Index {
+    tags: BTreeMap<Arc<str>, VecDeque<Sequence>>,
+    rules: HashMap<u64, VecDeque<Sequence>, RandomState>,
+    /// GAP and SKIP, which every session is told.
+    notices: VecDeque<Sequence>,
+}
+
+/// What a reader took.
+#[derive(Debug)]
+pub struct Taken {
+    /// Entries that may match, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where to read on: nothing between the last entry and this can match.
+    pub next: Sequence,
+}
+
+/// The cursor is older than the ring.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left;
+
+/// How much a reader takes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most entries.
+    pub entries: usize,
+    /// About the most bytes; the first entry goes whatever its size.
+    pub bytes: usize,
+}
+
+impl Ring {
+    /// An empty ring; the next entry has sequence `next`.
+    pub fn new(bytes_max: usize, next: Sequence) -> Self {
+        Self { bytes_max, inner: RwLock::new(Inner { first: next, ..Inner::default() }) }
+    }
+
+    /// Empties it; the next entry has sequence `next`.
+    pub fn restart(&self, next: Sequence) {
+        *self.inner.write() = Inner { first: next, ..Inner::default() };
+    }
+
+    /// Adds entries that follow the last one, and lets the oldest go where they are too many.
+    pub fn push(&self, entries: &[Arc<Entry>]) {
+        // Dropping payloads is not the lock's business.
+        let mut gone = Vec::new();
+        let mut inner = self.inner.write();
+        for entry in entries {
+            assert_eq!(entry.sequence, inner.next(), "the ring is a dense tail of the log");
+            inner.bytes += entry.bytes();
+            inner.index.add(entry);
+            inner.entries.push_back(entry.clone());
+            while inner.bytes > self.bytes_max && inner.entries.len() > 1 {
+                gone.extend(inner.evict());
+            }
+        }
+        drop(inner);
+        drop(gone);
+    }
+
+    /// Takes what may match from `from` on.
+    pub fn take(&self, from: Sequence, keys: &Keys, limits: Limits) -> Result<Taken, Left> {
+        let inner = self.inner.read();
+        if from < inner.first {
+            return Err(Left);
+        }
+        Ok(match keys {
+            Keys::Always => inner.take_all(from, limits),
+            Keys::AnyOf(keys) => inner.take_indexed(from, keys, limits),
+        })
+    }
+}
+
+impl Inner {
+    fn next(&self) -> Sequence {
+        self.first + self.entries.len() as u64
+    }
+
+    fn evict(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.entries.pop_front()?;
+        self.first += 1;
+        self.bytes -= entry.bytes();
+        self.index.remove_oldest(&entry);
+        Some(entry)
+    }
+
+    fn take_all(&self, from: Sequence, limits: Limits) -> Taken {
+        let start = (from - self.first) as usize;
+        let entries = within(self.entries.iter().skip(start), limits);
+        Taken { next: from.max(entries.last().map_or(from, |entry| entry.sequence + 1)), entries }
+    }
+
+    fn take_indexed(&self, from: Sequence, keys: &[Key], limits: Limits) -> Taken {
+        let mut found = Vec::new();
+        let mut collect = |list: &VecDeque<Sequence>| {
+            let start = list.partition_point(|&sequence| sequence < from);
+            found.extend(list.range(start..).take(limits.entries + 1).copied());
+        };
+        collect(&self.index.notices);
+        keys.iter().for_each(|key| self.index.lists(key, &mut collect));
+        found.sort_unstable();
+        found.dedup();
+        let at = |sequence: &Sequence| &self.entries[(sequence - self.first) as usize];
+        let entries = within(found.iter().map(at), limits);
+        let next = match (entries.last(), entries.len() < found.len()) {
+            (Some(last), true) => last.sequence + 1,
+            _ => self.next().max(from),
+        };
+        Taken { entries, next }
+    }
+}
+
+fn within<'a>(candidates: impl Iterator<Item = &'a Arc<Entry>>, limits: Limits) -> Vec<Arc<Entry>> {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    for entry in candidates.take(limits.entries) {
+        bytes += entry.bytes();
+        if bytes > limits.bytes && !taken.is_empty() {
+            break;
+        }
+        taken.push(entry.clone());
+    }
+    taken
+}
+
+impl Index {
+    fn add(&mut self, entry: &Entry) {
+        let sequence = entry.sequence;
+        match &entry.kind {
+            Kind::Event(event) => {
+                for rule in event.rules.iter() {
+                    if let Some(tag) = &rule.tag {
+                        push_once(self.tags.entry(tag.clone()).or_default(), sequence);
+                    }
+                    if let Some(id) = rule.id {
+                        push_once(self.rules.entry(id).or_default(), sequence);
+                    }
+                }
+            }
+            Kind::Gap(_) | Kind::Skip(_) => self.notices.push_back(sequence),
+            Kind::Term => {}
+        }
+    }
+
+    fn remove_oldest(&mut self, entry: &Entry) {
+        match &entry.kind {
+            Kind::Event(event) => {
+                for rule in event.rules.iter() {
+                    if let Some(tag) = &rule.tag
+                        && pop_if_first(self.tags.get_mut(tag), entry.sequence)
+                    {
+                        self.tags.remove(tag);
+                    }
+                    if let Some(id) = rule.id
+                        && pop_if_first(self.rules.get_mut(&id), entry.sequence)
+                    {
+                        self.rules.remove(&id);
+                    }
+                }
+            }
+            Kind::Gap(_) | Kind::Skip(_) => drop(self.notices.pop_front()),
+            Kind::Term => {}
+        }
+    }
+
+    fn lists(&self, key: &Key, take: &mut impl FnMut(&VecDeque<Sequence>)) {
+        match key {
+            Key::Tag(tag) => self.tags.get(tag).into_iter().for_each(take),
+            Key::Rule(id) => self.rules.get(id).into_iter().for_each(take),
+            Key::Prefix(prefix) => self
+                .tags
+                .range::<str, _>((Bound::Included(&**prefix), Bound::Unbounded))
+                .take_while(|(tag, _)| tag.starts_with(&**prefix))
+                .for_each(|(_, list)| take(list)),
+        }
+    }
+}
+
+fn push_once(list: &mut VecDeque<Sequence>, sequence: Sequence) {
+    if list.back() != Some(&sequence) {
+        list.push_back(sequence);
+    }
+}
+
+/// True if nothing is left in the list.
+fn pop_if_first(list: Option<&mut VecDeque<Sequence>>, sequence: Sequence) -> bool {
+    let Some(list) = list else { return false };
+    if list.front() == Some(&sequence) {
+        list.pop_front();
+    }
+    list.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::filter::{Filter, Request};
+    use crate::hub::fixtures::{post_record, skip_record};
+
+    const ALL: Limits = Limits { entries: usize::MAX - 1, bytes: usize::MAX };
+
+    fn entry(sequence: Sequence, tags: &[&str]) -> Arc<Entry> {
+        Arc::new(Entry::new(post_record(sequence, tags)))
+    }
+
+    fn sequences(taken: &Taken) -> Vec<Sequence> {
+        taken.entries.iter().map(|entry| entry.sequence).collect()
+    }
+
+    #[test]
+    fn a_narrow_reader_takes_only_what_may_match_and_passes_the_rest() {
+        let ring = Ring::new(usize::MAX, 1);
+        ring.push(&[entry(1, &["a"]), entry(2, &["b", "c"]), entry(3, &[]), entry(4, &["a"])]);
+        ring.push(&[Arc::new(Entry::new(skip_record(5)))]);
+        let keys = Keys::AnyOf([Key::Tag("b".into()), Key::Prefix("c".into())].into());
+        let taken = ring.take(1, &keys, ALL).expect("hot");
+        assert_eq!((sequences(&taken), taken.next), (vec![2, 5], 6));
+        let taken = ring.take(3, &keys, Limits { entries: 1, bytes: usize::MAX }).expect("hot");
+        assert_eq!((sequences(&taken), taken.next), (vec![5], 6));
+        let taken = ring.take(1, &keys, Limits { entries: 1, bytes: usize::MAX }).expect("hot");
+        assert_eq!((sequences(&taken), taken.next), (vec![2], 3));
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_the_index_with_them() {
+        let size = entry(1, &["a"]).bytes();
+        let ring = Ring::new(3 * size, 1);
+        (1..=10).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
+        assert_eq!(ring.inner.read().first, 8);
+        let keys = Keys::AnyOf([Key::Tag("a".into())].into());
+        assert_eq!(ring.take(7, &keys, ALL).expect_err("left"), Left);
+        assert_eq!(sequences(&ring.take(8, &keys, ALL).expect("hot")), [8, 9, 10]);
+        assert_eq!(ring.inner.read().index.tags.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn an_indexed_read_finds_what_a_full_scan_finds(
+            posts in prop::collection::vec(prop::collection::vec("[ab]{1,2}", 0..3), 1..40),
+            any_of in prop::collection::vec("[ab]{0,2}\\*?", 1..4),
+            from in 1_u64..45, entries in 1_usize..8,
+        ) {
+            let any_of: Vec<_> = any_of.into_iter().filter(|term| !term.is_empty()).collect();
+            let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("good");
+            let ring = Ring::new(usize::MAX, 1);
+            for (at, tags) in posts.iter().enumerate() {
+                let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+                ring.push(&[entry(at as u64 + 1, &tags)]);
+            }
+            let matching = |keys: &Keys| {
+                let (mut cursor, mut found) = (from, Vec::new());
+                loop {
+                    let taken = ring.take(cursor, keys, Limits { entries, bytes: usize::MAX }).expect("hot");
+                    found.extend(taken.entries.iter().filter(|entry| {
+                        filter.matches(&entry.event().expect("posts only").rules)
+                    }).map(|entry| entry.sequence));
+                    if taken.next == cursor { return found; }
+                    cursor = taken.next;
+                }
+            };
+            prop_assert_eq!(matching(filter.keys()), matching(&Keys::Always));
+        }
+    }
+}

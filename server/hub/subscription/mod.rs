@@ -1,0 +1,358 @@
+//! The pull loop of one session: cursor × filter → frames.
+//!
+//! [`Subscription::next`] is called when the client can take a frame, and only then reads on. All frames leave through
+//! it in one order, so a token is true by its place (I5): it covers what was returned before and with it.
+//!
+//! Invariants: `SessionStart` is the first frame; the cursor only grows; it passes a record only when its frame was
+//! returned, or it does not match; a token is never older than two heartbeats, for the heartbeat moves it even when
+//! nothing matches and in the middle of a replay.
+
+mod frame;
+mod passing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rand::RngExt;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Place, SessionStart, Warning};
+
+use super::entry::Entry;
+use super::filter::Filter;
+use super::metrics::SessionCounters;
+use super::parked::Ticket;
+use super::registry::{Closing, Guest};
+use super::ring::Limits;
+use super::start::Resolved;
+use super::upstream::{News, Status};
+use super::{Hub, Read, ReadError};
+use crate::backoff::jitter;
+use crate::clock::Moment;
+use crate::model::{Sequence, UnixMillis};
+
+/// How a session wants its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bounds of a batch.
+    pub batch_events_max: usize,
+    /// Bounds of a batch, in bytes of encoded events; one larger event goes alone.
+    pub batch_bytes_max: usize,
+    /// How long a batch may wait to fill.
+    pub batch_delay_max: Duration,
+    /// How often the session hears from the gateway at the least.
+    pub heartbeat: Duration,
+    /// When the client's own deadline ends the stream.
+    pub deadline: Option<Moment>,
+}
+
+/// One session.
+pub struct Subscription {
+    hub: Arc<Hub>,
+    _guest: Guest,
+    ticket: Ticket,
+    filter: Filter,
+    pace: Pace,
+    start: Option<Box<SessionStart>>,
+    counters: SessionCounters,
+
+    /// The next record to pass.
+    cursor: Sequence,
+    /// When the last passed record was received.
+    passed_at: Option<UnixMillis>,
+    low_watermark: UnixMillis,
+    lineage_start: UnixMillis,
+    resumed_at: Option<UnixMillis>,
+    delivered: u64,
+    caught_up: bool,
+
+    /// Entries read and not passed yet; a bounded stretch that starts at or after the cursor.
+    stretch: VecDeque<Arc<Entry>>,
+    /// Where the log goes on behind the stretch.
+    stretch_next: Sequence,
+    /// A read of the journal under way; kept over calls, for it holds a place in the queue for the disk.
+    reading: Option<Reading>,
+    /// Held while the session reads the journal or waits to.
+    replay: Option<OwnedSemaphorePermit>,
+
+    heartbeat_at: Moment,
+    rotate_at: Option<Moment>,
+    status: watch::Receiver<Status>,
+    /// How much of the upstream's news is told.
+    told: u64,
+    closing: watch::Receiver<Option<Closing>>,
+    ended: Option<End>,
+}
+
+/// What a session is opened with.
+pub struct Opening {
+    /// Its place in the registry.
+    pub guest: Guest,
+    /// Which posts.
+    pub filter: Filter,
+    /// How it wants its frames.
+    pub pace: Pace,
+    /// Where it starts.
+    pub resolved: Resolved,
+    /// Its id.
+    pub session_id: String,
+    /// Name that the consumer gave itself.
+    pub consumer: String,
+    /// Advice to tell.
+    pub warnings: Vec<Warning>,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// Records that may be for the session.
+    Records,
+    /// Something that is due.
+    Else,
+}
+
+type Reading = BoxFuture<'static, Result<Read, ReadError>>;
+
+impl Subscription {
+    /// Opens a session.
+    pub fn open(hub: Arc<Hub>, opening: Opening) -> Self {
+        let Opening { guest, filter, pace, resolved, session_id, consumer, warnings } = opening;
+        let now = hub.clock().moment();
+        let start = SessionStart {
+            session_id,
+            account: hub.account().clone(),
+            epoch: hub.reader().epoch(),
+            heartbeat: pace.heartbeat,
+            outcome: resolved.outcome,
+            place: Place { position: hub.position(resolved.cursor - 1), time: None },
+            missing: resolved.missing,
+            warnings,
+        };
+        let age_max = hub.config().session_age_max;
+        hub.metrics().sessions.inc();
+        let status = hub.upstream().watch();
+        let told = status.borrow().told;
+        Self {
+            ticket: hub.ticket(filter.keys().clone()),
+            counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
+            closing: hub.registry().closing(),
+            heartbeat_at: now.plus(pace.heartbeat),
+            rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
+            cursor: resolved.cursor,
+            passed_at: None,
+            low_watermark: resolved.low_watermark,
+            lineage_start: resolved.lineage_start,
+            resumed_at: resolved.resumed_at,
+            delivered: 0,
+            caught_up: false,
+            stretch: VecDeque::new(),
+            stretch_next: resolved.cursor,
+            reading: None,
+            replay: None,
+            start: Some(Box::new(start)),
+            ended: None,
+            _guest: guest,
+            status,
+            told,
+            filter,
+            pace,
+            hub,
+        }
+    }
+
+    /// The next frame, or how the session ended. Called again after the end, it tells the end again.
+    pub async fn next(&mut self) -> Result<Frame, End> {
+        if let Some(end) = &self.ended {
+            return Err(end.clone());
+        }
+        if let Some(start) = self.start.take() {
+            return Ok(self.frame(Content::Start(start)));
+        }
+        loop {
+            if let Some(frame) = self.due()? {
+                return Ok(frame);
+            }
+            if self.stretch.is_empty()
+                && let Some(frame) = self.read_on().await?
+            {
+                return Ok(frame);
+            }
+            if let Some(frame) = self.take_from_stretch() {
+                return Ok(frame);
+            }
+            if self.reading.is_some() || self.cursor < self.hub.next() {
+                // A filter that leaves much out must not keep the thread from others.
+                tokio::task::coop::consume_budget().await;
+                continue;
+            }
+            if let Some(frame) = self.at_tip() {
+                return Ok(frame);
+            }
+            self.wait_for_records().await;
+        }
+    }
+
+    /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
+    fn due(&mut self) -> Result<Option<Frame>, End> {
+        let now = self.hub.clock().moment();
+        let closing = *self.closing.borrow();
+        if let Some(Closing { deadline }) = closing {
+            return Ok(Some(self.drain(Ending::Shutdown, deadline)));
+        }
+        if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.end(Ending::Deadline));
+        }
+        if self.rotate_at.is_some_and(|at| at <= now) {
+            let deadline = self.hub.clock().now();
+            return Ok(Some(self.drain(Ending::Rotated, deadline)));
+        }
+        if let Some(news) = self.news() {
+            return Ok(Some(Frame { token: None, content: Content::News(news) }));
+        }
+        Ok((self.heartbeat_at <= now).then(|| self.heartbeat(now)))
+    }
+
+    fn news(&mut self) -> Option<News> {
+        if !self.status.has_changed().unwrap_or(false) {
+            return None;
+        }
+        let status = self.status.borrow_and_update();
+        let fresh = status.told != self.told;
+        self.told = status.told;
+        status.news.clone().filter(|_| fresh)
+    }
+
+    fn heartbeat(&mut self, now: Moment) -> Frame {
+        self.heartbeat_at = now.plus(self.pace.heartbeat);
+        let token = self.token();
+        let upstream = self.hub.upstream();
+        let heartbeat = Heartbeat {
+            now: self.hub.clock().now(),
+            low_watermark: self.low_watermark,
+            lag: self.lag(),
+            upstream: upstream.status().state,
+            upstream_age: upstream.last_byte().map(|last| now.since(last.moment)),
+            delivered_total: self.delivered,
+        };
+        Frame { token: Some(token), content: Content::Heartbeat(heartbeat) }
+    }
+
+    /// Reads the next stretch of the log: hot at once, cold with heartbeats while it waits for the disk and its turn.
+    async fn read_on(&mut self) -> Result<Option<Frame>, End> {
+        if self.reading.is_none() {
+            let limits = Limits { entries: self.pace.batch_events_max, bytes: self.pace.batch_bytes_max };
+            if let Some(read) = self.hub.read_hot(self.cursor, self.filter.keys(), limits) {
+                self.replay = None;
+                self.stretch.extend(read.entries);
+                self.stretch_next = read.next;
+                return Ok(None);
+            }
+            if self.replay.is_none() {
+                self.replay = self.hub.replay_place();
+                if self.replay.is_none() {
+                    return Err(self.end(Ending::ReplayLimit));
+                }
+            }
+            self.reading = Some(self.hub.clone().read_cold(self.cursor, self.filter.keys().clone()).boxed());
+            if std::mem::take(&mut self.caught_up) {
+                return Ok(Some(self.fell_behind()));
+            }
+        }
+        let reading = self.reading.as_mut().expect("set above");
+        tokio::select! {
+            biased;
+            read = reading => {
+                self.reading = None;
+                self.take_cold(read)
+            }
+            () = self.hub.clock().sleep_until(self.heartbeat_at) => Ok(None),
+        }
+    }
+
+    fn take_cold(&mut self, read: Result<Read, ReadError>) -> Result<Option<Frame>, End> {
+        match read {
+            Ok(read) => {
+                self.stretch.extend(read.entries);
+                self.stretch_next = read.next;
+                Ok(None)
+            }
+            Err(ReadError::Trimmed { .. }) => Err(self.end(Ending::TooSlow)),
+            Err(ReadError::Unavailable(error)) => {
+                tracing::error!(account = %self.hub.account(), error, "a session ends: the journal cannot be read");
+                Err(self.end(Ending::JournalUnavailable))
+            }
+        }
+    }
+
+    /// First time at the tip, or again.
+    fn at_tip(&mut self) -> Option<Frame> {
+        self.replay = None;
+        if std::mem::replace(&mut self.caught_up, true) {
+            return None;
+        }
+        let place = self.place();
+        Some(self.frame(Content::CaughtUp(place)))
+    }
+
+    fn fell_behind(&mut self) -> Frame {
+        let (place, lag) = (self.place(), self.lag());
+        self.frame(Content::FellBehind { place, lag })
+    }
+
+    async fn wait_for_records(&mut self) {
+        self.ticket.park();
+        // Once more, or a record between the last look and the parking would wake nobody.
+        let woken = if self.hub.next() > self.cursor { Woken::Records } else { self.wait(None).await };
+        if let Some(sequence) = self.ticket.unpark() {
+            self.skip_to(sequence);
+        }
+        if woken == Woken::Records && !self.pace.batch_delay_max.is_zero() {
+            let full_at = self.hub.clock().moment().plus(self.pace.batch_delay_max);
+            while self.wait(Some(full_at)).await == Woken::Records {}
+        }
+    }
+
+    /// Waits for records, or for whatever else is due, or until `limit`.
+    async fn wait(&mut self, limit: Option<Moment>) -> Woken {
+        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
+        let until = until.expect("the heartbeat is always set");
+        tokio::select! {
+            () = self.ticket.wait() => Woken::Records,
+            () = self.hub.clock().sleep_until(until) => Woken::Else,
+            _ = self.status.changed() => {
+                // Left marked as changed, for `due` to find.
+                self.status.mark_changed();
+                Woken::Else
+            }
+            _ = self.closing.changed() => Woken::Else,
+        }
+    }
+
+    fn drain(&mut self, reason: Ending, deadline: UnixMillis) -> Frame {
+        let end = self.end(reason);
+        let reconnect_after = end.reconnect_after;
+        let token = Some(end.token.clone());
+        self.ended = Some(end);
+        Frame { token, content: Content::Draining { reason, deadline, reconnect_after } }
+    }
+
+    fn end(&mut self, ending: Ending) -> End {
+        /// Clients that are sent away come back spread over this time.
+        const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
+        let reconnect_after = RECONNECT_SPREAD.mul_f64(rand::rng().random::<f64>());
+        let end = End { ending, token: self.token(), reconnect_after };
+        self.ended = Some(end.clone());
+        end
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.metrics().sessions.dec();
+    }
+}

@@ -1,0 +1,176 @@
+//! How the cursor passes records: what is for the session, in what frame, and what the token says after it.
+
+use std::sync::Arc;
+
+use super::super::entry::{Entry, Event, Kind};
+use super::super::token::Token;
+use super::{Batch, Content, Frame, Lag, Pace, Place, Subscription};
+use crate::model::{Origin, Sequence, SkipReason, Term, UnixMillis};
+
+/// How a record is passed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Delivered,
+    Filtered,
+    Notice,
+}
+
+/// A batch that is being filled.
+#[derive(Default)]
+struct Filling {
+    entries: Vec<Arc<Entry>>,
+    bytes: usize,
+    /// Term and mark that all its events share.
+    shared: Option<(Term, bool)>,
+}
+
+impl Filling {
+    /// Takes an event, unless it does not fit: too much, or of another term or mark.
+    fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &Pace) -> bool {
+        let bytes = self.bytes + event.wire.len();
+        let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
+        let alike = self.shared == Some((entry.term, repeated));
+        if !self.entries.is_empty() && !(fits && alike) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.shared = Some((entry.term, repeated));
+        self.entries.push(entry.clone());
+        true
+    }
+}
+
+impl Subscription {
+    /// The next frame out of the stretch; `None` when all of it is passed without one.
+    pub(super) fn take_from_stretch(&mut self) -> Option<Frame> {
+        let mut batch = Filling::default();
+        while let Some(entry) = self.stretch.front().cloned() {
+            match &entry.kind {
+                Kind::Event(event) if self.wants(event) => {
+                    if !batch.take(&entry, event, self.may_repeat(&entry, event), &self.pace) {
+                        break;
+                    }
+                    self.pass(&entry, Passed::Delivered);
+                }
+                Kind::Event(_) | Kind::Term => self.pass(&entry, Passed::Filtered),
+                Kind::Gap(_) | Kind::Skip(_) if !batch.entries.is_empty() => break,
+                Kind::Gap(gap) => {
+                    self.pass(&entry, Passed::Notice);
+                    return Some(self.frame(Content::Gap { sequence: entry.sequence, gap: gap.clone() }));
+                }
+                Kind::Skip(skip) => {
+                    self.pass(&entry, Passed::Notice);
+                    return Some(self.frame(Content::Skipped { sequence: entry.sequence, skip: skip.clone() }));
+                }
+            }
+        }
+        if self.stretch.is_empty() && self.reading.is_none() {
+            self.skip_to(self.stretch_next);
+        }
+        (!batch.entries.is_empty()).then(|| self.deliver(batch))
+    }
+
+    fn deliver(&mut self, batch: Filling) -> Frame {
+        self.delivered += batch.entries.len() as u64;
+        let (term, possible_duplicate) = batch.shared.expect("a batch that is not empty has them");
+        self.frame(Content::Batch(Batch {
+            entries: batch.entries,
+            live: self.caught_up,
+            delivered_total: self.delivered,
+            term,
+            possible_duplicate,
+        }))
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let slack = self.hub.config().slack;
+        let before = |time: UnixMillis| event.created.is_some_and(|created| created < time.minus(slack));
+        // A hole from before the lineage began is not its hole; what was delivered before a resume by time is not
+        // delivered again.
+        let old_hole = event.origin != Origin::Live && before(self.lineage_start);
+        if old_hole || self.resumed_at.is_some_and(before) {
+            return false;
+        }
+        match &event.prior {
+            Some(prior) => self.filter.matches_delta(prior, &event.rules),
+            None => self.filter.matches(&event.rules),
+        }
+    }
+
+    /// True if the lineage may have had this post before a resume by time.
+    fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
+        let slack = self.hub.config().slack;
+        self.resumed_at.is_some_and(|at| event.created.unwrap_or(entry.received) <= at.plus(slack))
+    }
+
+    fn pass(&mut self, entry: &Entry, how: Passed) {
+        self.stretch.pop_front();
+        let next = match &entry.kind {
+            Kind::Skip(skip) if skip.reason == SkipReason::JournalCorrupt => entry.sequence + skip.count,
+            _ => entry.sequence + 1,
+        };
+        let passed = next - self.cursor;
+        self.counters.passed.inc_by(passed);
+        match how {
+            Passed::Filtered => self.counters.filtered.inc_by(passed),
+            Passed::Delivered => {
+                self.counters.delivered.inc();
+                self.counters.filtered.inc_by(passed - 1)
+            }
+            Passed::Notice => {
+                self.counters.notices.inc();
+                self.counters.filtered.inc_by(passed - 1)
+            }
+        };
+        self.cursor = next;
+        self.passed_at = Some(entry.received);
+    }
+
+    /// Passes records that are known not to match.
+    pub(super) fn skip_to(&mut self, sequence: Sequence) {
+        if sequence <= self.cursor {
+            return;
+        }
+        self.counters.passed.inc_by(sequence - self.cursor);
+        self.counters.filtered.inc_by(sequence - self.cursor);
+        self.cursor = sequence;
+        self.stretch_next = self.stretch_next.max(sequence);
+    }
+
+    /// A frame with the token that is true after it.
+    pub(super) fn frame(&mut self, content: Content) -> Frame {
+        Frame { token: Some(self.token()), content }
+    }
+
+    pub(super) fn token(&mut self) -> String {
+        self.refresh_low_watermark();
+        self.hub.seal(&Token {
+            account: self.hub.account().clone(),
+            position: self.hub.position(self.cursor - 1),
+            low_watermark: self.low_watermark,
+            lineage_start: self.lineage_start,
+            filter: self.filter.fingerprint(),
+        })
+    }
+
+    fn refresh_low_watermark(&mut self) {
+        // Read before the tip's sequence, or a record that comes in between would be promised.
+        let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
+        let at_tip = self.cursor >= self.hub.next();
+        let reached =
+            if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
+        self.low_watermark = self.low_watermark.max(self.hub.low_watermark(reached));
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { position: self.hub.position(self.cursor - 1), time: self.passed_at }
+    }
+
+    pub(super) fn lag(&self) -> Lag {
+        let records = self.hub.next().saturating_sub(self.cursor);
+        match self.passed_at {
+            Some(passed) if records > 0 => Lag { records, time: self.hub.tip_received().since(passed) },
+            _ => Lag { records, ..Lag::default() },
+        }
+    }
+}

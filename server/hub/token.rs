@@ -1,0 +1,266 @@
+//! Resume tokens: what they say, and the keys that sign them.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::model::{AccountName, Epoch, Position, Term, UnixMillis};
+
+/// What a resume token says. It is a value, not a lease: the gateway keeps nothing for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Account whose log it stands in.
+    pub account: AccountName,
+    /// Where: resume is strictly after it.
+    pub position: Position,
+    /// Everything created before this has been delivered to the lineage, or told as a gap.
+    pub low_watermark: UnixMillis,
+    /// The upstream time from which the lineage's first session asked to read.
+    pub lineage_start: UnixMillis,
+    /// Fingerprint of the filter it was issued under.
+    pub filter: u64,
+}
+
+/// A text that is no token of ours. One text for every cause: a forger learns nothing from it.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the resume token is malformed, damaged, or signed with a key that this gateway does not have")]
+pub struct Malformed;
+
+/// Keys that sign and verify tokens: the first signs, all verify.
+pub struct Keyring(Vec<Key>);
+
+struct Key {
+    id: [u8; 4],
+    mac: Hmac<Sha256>,
+}
+
+/// A key that cannot be had.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The file cannot be read or made.
+    #[error("cannot use the token key file {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds too little to be a key.
+    #[error(
+        "the token key file {0} has fewer than 32 bytes: write 32 random bytes or more, or their text form, into it"
+    )]
+    TooShort(PathBuf),
+}
+
+impl Token {
+    /// Fingerprint of a token that was issued outside of any session.
+    pub const NO_FILTER: u64 = 0;
+    const VERSION: u8 = 1;
+    const MAC_BYTES: usize = 16;
+    /// Longest token accepted, in characters.
+    pub const CHARS_MAX: usize = 1_024;
+
+    fn encode(&self) -> Vec<u8> {
+        let name = self.account.as_str().as_bytes();
+        let mut out = Vec::with_capacity(152);
+        out.push(name.len() as u8);
+        out.extend_from_slice(name);
+        out.extend_from_slice(&self.position.epoch.0.to_le_bytes());
+        out.extend_from_slice(&self.position.term.0.to_le_bytes());
+        out.extend_from_slice(&self.position.sequence.to_le_bytes());
+        out.extend_from_slice(&self.low_watermark.0.to_le_bytes());
+        out.extend_from_slice(&self.lineage_start.0.to_le_bytes());
+        out.extend_from_slice(&self.filter.to_le_bytes());
+        out
+    }
+
+    fn decode(mut body: &[u8]) -> Option<Self> {
+        let name_len = usize::from(*take(&mut body, 1)?.first()?);
+        let name = std::str::from_utf8(take(&mut body, name_len)?).ok()?;
+        let account = AccountName::new(name).ok()?;
+        let mut u64_le = || take(&mut body, 8)?.try_into().ok().map(u64::from_le_bytes);
+        let (low, high) = (u64_le()?, u64_le()?);
+        let token = Self {
+            account,
+            position: Position {
+                epoch: Epoch(u128::from(high) << 64 | u128::from(low)),
+                term: Term(u64_le()?),
+                sequence: u64_le()?,
+            },
+            low_watermark: UnixMillis(u64_le()? as i64),
+            lineage_start: UnixMillis(u64_le()? as i64),
+            filter: u64_le()?,
+        };
+        body.is_empty().then_some(token)
+    }
+}
+
+fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = from.split_at_checked(count)?;
+    *from = rest;
+    Some(taken)
+}
+
+impl Keyring {
+    /// Shortest key, in bytes: as long as the hash (RFC 2104).
+    const KEY_BYTES_MIN: usize = 32;
+
+    /// Keys of these files: the first signs, all verify.
+    pub fn load(files: &[PathBuf]) -> Result<Self, KeyError> {
+        let read = |path: &PathBuf| {
+            let bytes = std::fs::read(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+            let trimmed = bytes.trim_ascii();
+            if trimmed.len() < Self::KEY_BYTES_MIN {
+                return Err(KeyError::TooShort(path.clone()));
+            }
+            Ok(Key::new(trimmed))
+        };
+        files.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The key in this directory, made at first use. It lives beside the logs, never inside one: who deletes a journal
+    /// must not make every token malformed.
+    pub fn load_or_make(directory: &Path, random: [u8; 32]) -> Result<Self, KeyError> {
+        let path = directory.join("token.key");
+        if !path.exists() {
+            make_key_file(&path, random).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+        }
+        Self::load(&[path])
+    }
+
+    /// One key, from its bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(vec![Key::new(bytes)])
+    }
+
+    /// Signs a token: URL-safe text of at most 200 characters.
+    pub fn seal(&self, token: &Token) -> String {
+        let key = self.0.first().expect("a keyring has at least the key that signs");
+        let mut bytes = vec![Token::VERSION];
+        bytes.extend_from_slice(&key.id);
+        bytes.extend_from_slice(&token.encode());
+        let mac = key.mac.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&mac[..Token::MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Verifies a token and reads it.
+    pub fn open(&self, text: &str) -> Result<Token, Malformed> {
+        if text.len() > Token::CHARS_MAX {
+            return Err(Malformed);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| Malformed)?;
+        let (signed, mac) = bytes.split_at_checked(bytes.len().saturating_sub(Token::MAC_BYTES)).ok_or(Malformed)?;
+        let (head, body) = signed.split_at_checked(5).ok_or(Malformed)?;
+        if head[0] != Token::VERSION {
+            return Err(Malformed);
+        }
+        let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(Malformed)?;
+        key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| Malformed)?;
+        Token::decode(body).ok_or(Malformed)
+    }
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest([b"token key id", bytes].concat());
+        Self {
+            id: digest[..4].try_into().expect("a digest has 32 bytes"),
+            mac: Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length"),
+        }
+    }
+}
+
+fn make_key_file(path: &Path, random: [u8; 32]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+    let directory = path.parent().expect("the key file is in a directory");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keyring of {} keys", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token(name: &str, sequence: u64) -> Token {
+        Token {
+            account: AccountName::new(name).expect("a name"),
+            position: Position { epoch: Epoch(u128::MAX - 7), term: Term(42), sequence },
+            low_watermark: UnixMillis(1_700_000_000_000),
+            lineage_start: UnixMillis(-1),
+            filter: 99,
+        }
+    }
+
+    #[test]
+    fn the_longest_token_is_short_enough_for_a_header() {
+        let keys = Keyring::from_bytes(&[7; 32]);
+        let text = keys.seal(&token(&"a".repeat(63), u64::MAX));
+        assert!(text.len() <= 200, "{} characters", text.len());
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn all_keys_verify_and_the_first_signs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str, byte: u8| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, [byte; 32]).expect("written");
+            path
+        };
+        let (old, new) = (path("old", b'o'), path("new", b'n'));
+        let before = Keyring::load(std::slice::from_ref(&old)).expect("keys").seal(&token("main", 5));
+        let rotated = Keyring::load(&[new.clone(), old]).expect("keys");
+        assert_eq!(rotated.open(&before), Ok(token("main", 5)));
+        let after = rotated.seal(&token("main", 6));
+        assert_eq!(Keyring::load(&[new]).expect("keys").open(&after), Ok(token("main", 6)));
+        assert_eq!(Keyring::from_bytes(&[1; 32]).open(&after), Err(Malformed));
+    }
+
+    #[test]
+    fn a_key_is_made_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = dir.path().join("keys");
+        let text = Keyring::load_or_make(&keys, [3; 32]).expect("made").seal(&token("main", 1));
+        assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").open(&text).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sealed_opens_and_nothing_else_does(sequence: u64, at: prop::sample::Index, flip in 1_u8..128) {
+            let keys = Keyring::from_bytes(&[9; 32]);
+            let text = keys.seal(&token("main", sequence));
+            prop_assert_eq!(keys.open(&text), Ok(token("main", sequence)));
+            let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("our own text");
+            let at_byte = at.index(bytes.len());
+            bytes[at_byte] ^= flip;
+            prop_assert_eq!(keys.open(&URL_SAFE_NO_PAD.encode(&bytes)), Err(Malformed));
+            prop_assert_eq!(keys.open(&text[..at.index(text.len())]), Err(Malformed));
+        }
+
+        #[test]
+        fn random_text_is_malformed(text in ".{0,300}") {
+            prop_assert_eq!(Keyring::from_bytes(&[9; 32]).open(&text), Err(Malformed));
+        }
+    }
+}

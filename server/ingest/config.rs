@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::dedup;
+
+/// Settings of the way into the log, for each account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes that may be read from upstream and not appended yet; beyond it reading waits.
+    pub queue_bytes_max: usize,
+    /// Bytes of messages that are appended in one go, if that many are ready.
+    pub append_bytes_max: usize,
+    /// How long to wait before a failed append is tried again.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub append_retry: Duration,
+    /// Which posts were seen before.
+    pub dedup: dedup::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // Three seconds of 1,000 posts/s of 2.7 KB, as a stall of the disk may last.
+            queue_bytes_max: 8 << 20,
+            // One block of the journal.
+            append_bytes_max: 1 << 20,
+            append_retry: Duration::from_secs(1),
+            dedup: dedup::Config::default(),
+        }
+    }
+}

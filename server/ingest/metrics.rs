@@ -1,0 +1,78 @@
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+/// The accounting law of the way in: `messages_in = posts_appended + side_appended + duplicates + deltas + control +
+/// unknown + malformed + oversized + partial + refused_by_disk` once the queue is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Messages framed from upstream bodies, the unfinished ones at the end of a connection too.
+    pub messages_in: Counter,
+    /// POST records.
+    pub posts_appended: Counter,
+    /// Posts in a side log, for lineages that lack them.
+    pub side_appended: Counter,
+    /// Posts logged before, under the same rules.
+    pub duplicates: Counter,
+    /// DELTA records.
+    pub deltas: Counter,
+    /// What X says about the stream, and compliance messages.
+    pub control: Counter,
+    /// JSON objects of no known kind.
+    pub unknown: Counter,
+    /// Messages that are no JSON, or posts without an id.
+    pub malformed: Counter,
+    /// Messages over the limit.
+    pub oversized: Counter,
+    /// Messages cut off at the end of a connection.
+    pub partial: Counter,
+    /// Messages read and given up because the journal could not be written until the gateway stopped.
+    pub refused_by_disk: Counter,
+    /// Posts without a list of matching rules; they are in `posts_appended` too.
+    pub rules_missing: Counter,
+    /// Appends that failed and were tried again.
+    pub append_failures: Counter,
+    /// Batches appended.
+    pub appends: Counter,
+}
+
+impl Metrics {
+    /// Registers what is counted on the way in.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        counter("messages_in", "Messages framed from upstream bodies", &own.messages_in);
+        counter("posts_appended", "Posts appended to the log", &own.posts_appended);
+        counter("side_appended", "Posts appended to a side log", &own.side_appended);
+        counter("duplicates", "Posts that were logged before under the same rules", &own.duplicates);
+        counter("deltas", "Posts that were logged again under more rules", &own.deltas);
+        counter("control", "Messages of X about the stream", &own.control);
+        counter("unknown", "Messages of no known kind", &own.unknown);
+        counter("malformed", "Messages that are no JSON, or posts without an id", &own.malformed);
+        counter("oversized", "Messages over the limit", &own.oversized);
+        counter("partial", "Messages cut off at the end of a connection", &own.partial);
+        counter("refused_by_disk", "Messages given up because the journal could not be written", &own.refused_by_disk);
+        counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
+        counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
+        counter("appends", "Batches appended", &own.appends);
+        own
+    }
+
+    /// What is made of messages so far: equal to `messages_in` once the queue is empty.
+    pub fn accounted(&self) -> u64 {
+        [
+            &self.posts_appended,
+            &self.side_appended,
+            &self.duplicates,
+            &self.deltas,
+            &self.control,
+            &self.unknown,
+            &self.malformed,
+            &self.oversized,
+            &self.partial,
+            &self.refused_by_disk,
+        ]
+        .iter()
+        .map(|counter| counter.get())
+        .sum()
+    }
+}

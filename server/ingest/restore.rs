@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::dedup::{self, Seen, Upkeep};
+use crate::hub::Hub;
+use crate::journal::{Item, ReadError, Reader};
+use crate::model::{Keys, Record, Sequence};
+
+/// A log that cannot be taken up again.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The journal cannot be read.
+    #[error("cannot read the journal to take it up again: {0}")]
+    Journal(#[from] ReadError),
+    /// The ids of seen posts cannot be used.
+    #[error(transparent)]
+    Dedup(#[from] dedup::Error),
+}
+
+/// Bytes of the journal that one read brings.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A post in the ring takes about this much: the smallest that X sends, so that the ring is filled, not overfilled much.
+const ENTRY_BYTES_MIN: usize = 2 << 10;
+
+/// Where the hot tail of a ring of this size begins, about.
+pub fn ring_start(reader: &dyn Reader, ring_bytes_max: usize) -> Sequence {
+    let extent = reader.extent();
+    let entries = (ring_bytes_max / ENTRY_BYTES_MIN) as u64;
+    extent.next.saturating_sub(entries).max(extent.earliest)
+}
+
+/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on.
+pub fn restore(
+    reader: &Arc<dyn Reader>,
+    seen: &mut Seen,
+    upkeep: &mut Upkeep,
+    hub: &Hub,
+    ring_start: Sequence,
+) -> Result<(), RestoreError> {
+    let extent = reader.extent();
+    if seen.covered() >= extent.next {
+        // The journal lost a tail that the ids still know: those posts are not in the log any more.
+        upkeep.forget_after(extent.next - 1)?;
+    }
+    let covered = seen.covered();
+    let mut cursor = (covered + 1).min(ring_start).max(extent.earliest);
+    while cursor < extent.next {
+        let chunk = reader.read(cursor, &Keys::Always, CHUNK_BYTES)?;
+        let mut hot = Vec::new();
+        for item in chunk.items {
+            match item {
+                Item::Record(record) => {
+                    note(seen, &record, covered);
+                    if record.sequence >= ring_start {
+                        hot.push(record);
+                    }
+                }
+                // The ring is dense: it begins behind the damage, and what is before it is read from the journal.
+                Item::Damaged { last, .. } => {
+                    hot.clear();
+                    hub.restart_ring((last + 1).max(ring_start));
+                }
+            }
+        }
+        hub.warm(hot);
+        seen.commit();
+        if seen.wants_upkeep() {
+            upkeep.step(extent.newest_received.unwrap_or_default(), extent)?;
+        }
+        cursor = chunk.next;
+    }
+    Ok(())
+}
+
+fn note(seen: &mut Seen, record: &Record, covered: Sequence) {
+    if record.sequence > covered
+        && let Some(post) = record.body.post()
+    {
+        seen.note(post.id, &post.rules, record.sequence, record.received);
+    }
+}
