@@ -19,71 +19,18 @@
 //!   [`Extent::earliest`]. The epoch and the table of terms outlive all records.
 //! - Readers never hold up the writer, and the writer never waits for upkeep.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod config;
+mod error;
+mod matching;
+mod memory;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use config::{Backend, Config, Durability};
+pub use error::{AppendError, OpenError, ReadError};
 
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
-
-/// Settings of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Where records are kept: `embedded` = files below `data_dir`; `memory` = nowhere, lost with the process.
-    pub backend: Backend,
-    /// What an append survives before its records are shown to anybody.
-    pub durability: Durability,
-    /// How long records are kept.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub retention_age_max: Duration,
-    /// How many bytes a log may take, ids of posts not counted; the oldest records go first. 0 = no bound but the disk's.
-    pub retention_bytes_max: u64,
-    /// Free bytes that are left on the disk: before less is free, the oldest records go.
-    pub disk_headroom_bytes_min: u64,
-    /// Bytes of a segment file: retention goes by whole segments.
-    pub segment_bytes_max: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            backend: Backend::Embedded,
-            durability: Durability::Os,
-            // The contract's 24 h: what X can recover (F-RR).
-            retention_age_max: Duration::from_secs(24 * 3600),
-            retention_bytes_max: 0,
-            disk_headroom_bytes_min: 256 << 20,
-            segment_bytes_max: 64 << 20,
-        }
-    }
-}
-
-/// Where records are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Segment files below `data_dir`.
-    Embedded,
-    /// In memory only.
-    Memory,
-}
-
-/// What an append survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// Nothing: records may still be in the process's memory.
-    Memory,
-    /// A killed process: write(2) is done. An fdatasync follows within a second.
-    Os,
-    /// A power cut: fdatasync is done, one for all that was ready.
-    Sync,
-}
 
 /// What a log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,70 +129,6 @@ pub struct Journal {
     pub torn_bytes: u64,
 }
 
-/// A log that cannot be opened: nothing was changed.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error(
-        "the journal {path} is in use by another process: stop that one first, or give this one a data_dir of its own"
-    )]
-    Locked {
-        /// Directory of the log.
-        path: PathBuf,
-    },
-    /// The files are of a version that this program does not know.
-    #[error("the journal {path} has format version {found}, this program reads up to {known}: use a newer program")]
-    Version {
-        /// Directory of the log.
-        path: PathBuf,
-        /// Version found.
-        found: u32,
-        /// Newest version known.
-        known: u32,
-    },
-    /// Its identity file is damaged: nothing in it can be trusted.
-    #[error("the journal {path} is damaged beyond reading ({detail}): move the directory away to start a new log")]
-    Damaged {
-        /// Directory of the log.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
-    /// The system said no.
-    #[error("cannot open the journal {path}: {source}")]
-    Io {
-        /// What was being opened.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-/// An append that did not happen.
-#[derive(Debug, Error)]
-pub enum AppendError {
-    /// The disk is full, or about to be. It may be tried again when there is room.
-    #[error("the disk of the journal is full")]
-    DiskFull,
-    /// The disk failed. It may be tried again.
-    #[error("the journal cannot be written: {0}")]
-    Io(std::io::Error),
-}
-
-/// A read that cannot be done.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// The record is older than what is held.
-    #[error("the record was trimmed; the oldest held is {earliest}")]
-    Trimmed {
-        /// The oldest record held.
-        earliest: Sequence,
-    },
-    /// The disk failed.
-    #[error("the journal cannot be read: {0}")]
-    Io(#[from] std::io::Error),
-}
-
 /// Identity given to a log when it is made, and to this writer.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
@@ -253,4 +136,31 @@ pub struct Identity {
     pub epoch: Epoch,
     /// This writer's term.
     pub term: Term,
+}
+
+/// Opens the log of the backend that `config` names; `dir` is read only by the embedded one.
+pub fn open(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
+    match config.backend {
+        Backend::Memory => Ok(open_memory(config, identity)),
+        Backend::Embedded => open_embedded(config, dir, identity, now),
+    }
+}
+
+/// Makes a log that lives in memory and is lost with the process.
+pub fn open_memory(config: &Config, identity: Identity) -> Journal {
+    memory::open(config, identity)
+}
+
+/// Opens the log in `dir`, or makes it.
+pub fn open_embedded(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
+    let _ = (config, identity, now);
+    Err(OpenError::Io { path: dir.to_owned(), source: std::io::ErrorKind::Unsupported.into() })
+}
+
+/// Panics if the batch does not continue the log: that would break I7, and only a bug of the writer can do it.
+fn check_batch(records: &[Record], next: Sequence, term: Term) {
+    for (record, expected) in records.iter().zip(next..) {
+        assert_eq!(record.sequence, expected, "the sequences of a log are dense");
+        assert_eq!(record.term, term, "a writer writes its own term only");
+    }
 }

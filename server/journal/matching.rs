@@ -1,0 +1,53 @@
+//! Which rules, and with them which records, a reader with certain keys may want. The same answer as
+//! [`crate::model::KeySet::may_match`] gives for a set, found rule by rule.
+
+use crate::model::{Body, Key, Keys, Record, Rule};
+
+/// True if one of the keys holds for a post with this rule.
+pub(super) fn holds(keys: &[Key], rule: &Rule) -> bool {
+    keys.iter().any(|key| match key {
+        Key::Rule(id) => rule.id == Some(*id),
+        Key::Tag(tag) => rule.tag.as_ref() == Some(tag),
+        Key::Prefix(prefix) => rule.tag.as_ref().is_some_and(|tag| tag.starts_with(&**prefix)),
+    })
+}
+
+/// True if a reader with these keys must be given the record.
+pub(super) fn wanted(record: &Record, keys: &Keys) -> bool {
+    let Keys::AnyOf(keys) = keys else { return true };
+    match &record.body {
+        Body::Post(post) | Body::Delta { post, .. } => post.rules.iter().any(|rule| holds(keys, rule)),
+        Body::Gap(_) | Body::Skip(_) => true,
+        Body::Term => false,
+    }
+}
+
+/// Which rules of a growing table of rules match; each is asked once.
+pub(super) struct Matcher<'a> {
+    keys: &'a Keys,
+    hits: Vec<bool>,
+}
+
+impl<'a> Matcher<'a> {
+    pub(super) fn new(keys: &'a Keys) -> Self {
+        Self { keys, hits: Vec::new() }
+    }
+
+    /// True if nothing can be passed over.
+    pub(super) fn always(&self) -> bool {
+        matches!(self.keys, Keys::Always)
+    }
+
+    /// Takes in the rules that the table got since the last call.
+    pub(super) fn learn(&mut self, rules: &[Rule]) {
+        if let Keys::AnyOf(keys) = self.keys {
+            let fresh = rules.get(self.hits.len()..).unwrap_or_default();
+            self.hits.extend(fresh.iter().map(|rule| holds(keys, rule)));
+        }
+    }
+
+    /// True if one of the rules with these numbers matches.
+    pub(super) fn any(&self, numbers: &[u32]) -> bool {
+        self.always() || numbers.iter().any(|&number| self.hits.get(number as usize).copied().unwrap_or(true))
+    }
+}
