@@ -124,7 +124,9 @@ fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {
 /// The bearer travels encrypted, or does not leave the machine.
 fn check_origin(url: &Url) -> Result<(), Error> {
     let detail = match url.scheme() {
-        _ if !url.username().is_empty() || url.password().is_some() => "base_url must not carry a user name or password",
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            "base_url must not carry a user name or password"
+        }
         "https" => return Ok(()),
         "http" if is_loopback(url) => return Ok(()),
         "http" => "base_url must be https; http is for loopback only",

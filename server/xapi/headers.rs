@@ -75,7 +75,10 @@ mod tests {
 
     fn headers(lines: &[(&'static str, &str)]) -> Headers {
         Headers::read(
-            &lines.iter().map(|(name, value)| ((*name).parse().expect("a name"), value.parse().expect("a value"))).collect(),
+            &lines
+                .iter()
+                .map(|(name, value)| ((*name).parse().expect("a name"), value.parse().expect("a value")))
+                .collect(),
         )
     }
 

@@ -92,7 +92,9 @@ impl Kind {
             Self::Forbidden => "the account may not use this stream; ask X for access",
             Self::NoRules => "the stream has no rules; add some",
             Self::Provisioning => "X is changing the subscription; waiting",
-            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => "X does not take the request; check base_url",
+            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => {
+                "X does not take the request; check base_url"
+            }
             Self::Redirect => "the answer points elsewhere, which is never followed; check base_url",
             Self::Server => "X has a failure; waiting",
             Self::Other => "unexpected answer",
