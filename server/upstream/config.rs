@@ -1,0 +1,123 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::backoff::{Backoff, Growth};
+use crate::xapi::ClientOptions;
+
+/// Settings of an account's connections to X.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A connection on which neither a whole message nor a heartbeat came for this long is taken for dead. X sends a
+    /// heartbeat every 20 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub stale_after: Duration,
+    /// Longest time to a connection, TLS included.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub connect_timeout: Duration,
+    /// Longest time from the request to the response headers, and then to the end of an error's body.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub response_timeout: Duration,
+    /// Longest message, in bytes. Longer ones are skipped and counted.
+    pub message_bytes_max: usize,
+    /// Bytes of messages that are handed on at a time, if that many are ready.
+    pub batch_bytes_max: usize,
+    /// First wait after a network failure, and what it grows by.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub network_backoff_step: Duration,
+    /// Longest wait after network failures.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub network_backoff_max: Duration,
+    /// First wait after an HTTP error; doubled with each.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub http_backoff_step: Duration,
+    /// Longest wait after HTTP errors.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub http_backoff_max: Duration,
+    /// First wait after a 429 for too many requests or connections; doubled with each.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub rate_limit_backoff_step: Duration,
+    /// Longest wait after such a 429.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub rate_limit_backoff_max: Duration,
+    /// Wait after X said that the usage cap is reached.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub usage_cap_retry: Duration,
+    /// A connection that gave signs of life for this long is healthy: the next wait begins at its first step again.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub healthy_after: Duration,
+    /// Waits are longer by a random share of up to this many per cent, so that many gateways do not come at once.
+    pub jitter_percent_max: u8,
+    /// Proxy for https, used as a tunnel; without user name and password. Proxies of the environment are never used.
+    pub proxy: Option<Url>,
+    /// Certificates of authorities to trust beside the system's, in PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // Between a missed heartbeat of X's 20 s and a second one: a timer of 20 s flaps (upstream.md 1.4).
+            stale_after: Duration::from_secs(35),
+            connect_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(30),
+            // The largest post seen has 18.5 KB, hbc cuts at 500,000 bytes (upstream.md 1.4).
+            message_bytes_max: 1 << 20,
+            // About a hundred posts: enough to share the cost of a batch.
+            batch_bytes_max: 256 << 10,
+            // The three backoffs are X's (F-HD, "Handling disconnections").
+            network_backoff_step: Duration::from_millis(250),
+            network_backoff_max: Duration::from_secs(16),
+            http_backoff_step: Duration::from_secs(5),
+            http_backoff_max: Duration::from_secs(320),
+            rate_limit_backoff_step: Duration::from_secs(60),
+            // X gives no maximum; its rate limit window has 15 minutes (RL).
+            rate_limit_backoff_max: Duration::from_secs(15 * 60),
+            // The cap ends with a day or a month; somebody may raise it earlier.
+            usage_cap_retry: Duration::from_secs(3_600),
+            // More than one heartbeat.
+            healthy_after: Duration::from_secs(30),
+            jitter_percent_max: 10,
+            proxy: None,
+            ca_file: None,
+        }
+    }
+}
+
+impl Config {
+    /// What the production transport takes from these settings.
+    pub fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            connect_timeout: self.connect_timeout,
+            proxy: self.proxy.clone(),
+            ca_file: self.ca_file.clone(),
+        }
+    }
+
+    pub(super) fn network_backoff(&self) -> Backoff {
+        Backoff { step: self.network_backoff_step, max: self.network_backoff_max, growth: Growth::Linear }
+    }
+
+    pub(super) fn http_backoff(&self) -> Backoff {
+        Backoff { step: self.http_backoff_step, max: self.http_backoff_max, growth: Growth::Doubling }
+    }
+
+    pub(super) fn rate_limit_backoff(&self) -> Backoff {
+        Backoff { step: self.rate_limit_backoff_step, max: self.rate_limit_backoff_max, growth: Growth::Doubling }
+    }
+}

@@ -1,0 +1,297 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+
+use super::disconnect::EndCause;
+use super::framing::{DEPTH_MAX, Framed, Framer};
+use super::message::{Control, Fault, Message};
+use super::metrics::{Cause, Outcome};
+use super::{Config, Metrics, Watchdog};
+use crate::clock::{Clock, Elapsed, Moment};
+use crate::model::UnixMillis;
+use crate::xapi::{self, BodyError, Error, ErrorKind, Response, StreamRequest, Transport};
+
+/// How long after the watchdog's time what X told is still taken for the cause of an end: the time to notice it.
+const TOLD_SLACK: Duration = Duration::from_secs(5);
+
+/// A connection that X answered with 200. Dropping it closes the socket.
+pub struct Connection {
+    body: BoxStream<'static, Result<Bytes, BodyError>>,
+    framer: Framer,
+    watchdog: Watchdog,
+    fault: Option<(Fault, Moment)>,
+    ended: Option<End>,
+    /// When the last [`Connection::next`] returned; `None` while one is waiting, or was dropped while it waited.
+    unread_since: Option<Moment>,
+    info: ConnectionInfo,
+    last_received: UnixMillis,
+    config: Config,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+/// What is known about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Which datacenter answers, where it says so.
+    pub datacenter: Option<String>,
+    /// Whether it sends its own posts only, where it says so.
+    pub local_dc_only: Option<bool>,
+    /// X's clock less ours in milliseconds, ± 1 s, from the `date` header.
+    pub skew_ms: Option<i64>,
+    /// When the answer came.
+    pub connected_at: UnixMillis,
+    /// What X's support asks for.
+    pub transaction_id: Option<String>,
+}
+
+/// What a connection gives next.
+#[derive(Debug)]
+pub enum Event {
+    /// Something came.
+    Arrivals(Arrivals),
+    /// It has ended, and every further call says so again.
+    End(End),
+}
+
+/// All that was ready, up to `batch_bytes_max`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrivals {
+    /// When the first of it came.
+    pub received: UnixMillis,
+    /// Messages in the order of the wire; also those that could not be taken.
+    pub messages: Vec<Message>,
+    /// Heartbeats.
+    pub heartbeats: u32,
+    /// Bytes that came, also of messages that are not complete yet.
+    pub bytes: u64,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub cause: EndCause,
+    /// Bytes of a message that was cut off; 0 if there was none.
+    pub partial_bytes: u64,
+    /// How long it gave signs of life: what [`super::Attempts::next_step`] wants to know.
+    pub healthy_for: Duration,
+    /// When the last byte came; when it was connected, if none did.
+    pub last_received: UnixMillis,
+}
+
+/// Makes one connection.
+pub async fn connect(
+    transport: &dyn Transport,
+    request: &StreamRequest,
+    config: &Config,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Connection, EndCause> {
+    let connected = answer(transport, request, config, clock).await;
+    let outcome = connected.as_ref().map_or_else(EndCause::name, |_| "ok");
+    metrics.connects.get_or_create(&Outcome { outcome }).inc();
+    connected.map(|response| Connection::new(response, config, clock, metrics))
+}
+
+async fn answer(
+    transport: &dyn Transport,
+    request: &StreamRequest,
+    config: &Config,
+    clock: &Clock,
+) -> Result<Response, EndCause> {
+    let timeout = || {
+        let detail = format!("no response headers within {}", humantime::format_duration(config.response_timeout));
+        EndCause::ConnectFailed(Error { kind: ErrorKind::Timeout, detail })
+    };
+    let response = match clock.timeout(config.response_timeout, transport.connect(request)).await {
+        Err(Elapsed) => return Err(timeout()),
+        Ok(Err(error)) => return Err(EndCause::ConnectFailed(error)),
+        Ok(Ok(response)) => response,
+    };
+    if response.status == 200 {
+        return Ok(response);
+    }
+    let (status, headers) = (response.status, response.headers.clone());
+    let problem = clock.timeout(config.response_timeout, xapi::refusal(response, request)).await;
+    // A body that does not come to an end takes nothing from what the status says.
+    let problem = problem.unwrap_or_else(|Elapsed| xapi::Problem::read(status, headers, ""));
+    Err(EndCause::Refused(Box::new(problem)))
+}
+
+impl Connection {
+    fn new(response: Response, config: &Config, clock: &Clock, metrics: &Metrics) -> Self {
+        let now = clock.now();
+        let headers = response.headers;
+        Self {
+            body: response.body,
+            framer: Framer::new(config.message_bytes_max, DEPTH_MAX),
+            watchdog: Watchdog::new(config.stale_after, clock.moment()),
+            fault: None,
+            ended: None,
+            unread_since: None,
+            info: ConnectionInfo {
+                datacenter: headers.datacenter,
+                local_dc_only: headers.local_dc_only,
+                skew_ms: headers.date.map(|date| date.0.saturating_sub(now.0)),
+                connected_at: now,
+                transaction_id: headers.transaction_id,
+            },
+            last_received: now,
+            config: config.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// What is known about it.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// Waits until something comes, then takes all that is ready. It may be dropped while it waits: nothing is lost.
+    pub async fn next(&mut self) -> Event {
+        // The time in which nobody reads is not the peer's silence.
+        if let Some(since) = self.unread_since.take() {
+            self.watchdog.excuse(self.clock.moment().since(since));
+        }
+        let mut batch = Batch::new(self.clock.now());
+        // What did not fit into the last batch.
+        self.take(&mut batch);
+        if batch.is_empty() && self.ended.is_none() {
+            let piece = self.wait().await;
+            batch.arrivals.received = self.clock.now();
+            match piece {
+                Ok(piece) => self.accept(piece, &mut batch),
+                Err(Elapsed) => self.finish(EndCause::Stale, &mut batch),
+            }
+        }
+        while self.ended.is_none()
+            && !batch.is_full(self.config.batch_bytes_max)
+            && let Some(piece) = self.body.next().now_or_never()
+        {
+            self.accept(piece, &mut batch);
+        }
+        self.unread_since = Some(self.clock.moment());
+        match &self.ended {
+            Some(end) if batch.is_empty() => Event::End(end.clone()),
+            _ => Event::Arrivals(batch.arrivals),
+        }
+    }
+
+    async fn wait(&mut self) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
+        let patience = self.watchdog.patience(self.clock.moment()).ok_or(Elapsed)?;
+        self.clock.timeout(patience, self.body.next()).await
+    }
+
+    fn accept(&mut self, piece: Option<Result<Bytes, BodyError>>, batch: &mut Batch) {
+        match piece {
+            Some(Ok(piece)) => {
+                batch.arrivals.bytes += piece.len() as u64;
+                self.metrics.received_bytes.inc_by(piece.len() as u64);
+                self.last_received = self.clock.now();
+                self.framer.push(piece);
+                self.take(batch);
+            }
+            Some(Err(error)) => self.finish(EndCause::Cut(error), batch),
+            None => self.finish(EndCause::CleanEof, batch),
+        }
+    }
+
+    fn take(&mut self, batch: &mut Batch) {
+        while !batch.is_full(self.config.batch_bytes_max)
+            && let Some(framed) = self.framer.next()
+        {
+            let now = self.clock.moment();
+            let message = match framed {
+                Framed::Heartbeat => {
+                    self.watchdog.feed(now);
+                    self.metrics.heartbeats.inc();
+                    batch.arrivals.heartbeats += 1;
+                    continue;
+                }
+                Framed::Value(value) => {
+                    self.watchdog.feed(now);
+                    batch.taken_bytes += value.len();
+                    Message::classify(value)
+                }
+                Framed::Oversized { bytes } => {
+                    self.watchdog.feed(now);
+                    Message::Oversized { bytes }
+                }
+                Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
+            };
+            self.note(&message);
+            batch.arrivals.messages.push(message);
+        }
+    }
+
+    /// Remembers what a control message says about the connection.
+    fn note(&mut self, message: &Message) {
+        match message {
+            Message::Control(Control::ConnectionMetadata { datacenter: Some(datacenter) }) => {
+                self.info.datacenter = Some(datacenter.clone());
+            }
+            Message::Control(Control::Fault { fault, .. }) => self.fault = Some((*fault, self.clock.moment())),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, cause: EndCause, batch: &mut Batch) {
+        let rest = self.framer.finish();
+        if let Some(Framed::Malformed { bytes, text, .. }) = rest.text {
+            let message = Message::classify_text(&text, bytes);
+            self.note(&message);
+            batch.arrivals.messages.push(message);
+        }
+        if rest.partial_bytes > 0 {
+            self.metrics.partials.inc();
+        }
+        let cause = self.told().unwrap_or(cause);
+        self.metrics.ends.get_or_create(&Cause { cause: cause.name() }).inc();
+        self.ended = Some(End {
+            cause,
+            partial_bytes: rest.partial_bytes,
+            healthy_for: self.watchdog.healthy_for(),
+            last_received: self.last_received,
+        });
+    }
+
+    /// The cause that X told before the end. What it told long before is no cause: GNIP's errors did not always end the
+    /// stream (upstream.md 1.6).
+    fn told(&self) -> Option<EndCause> {
+        let (fault, at) = self.fault?;
+        let passed = self.clock.moment().since(at);
+        if passed > self.config.stale_after.saturating_add(TOLD_SLACK) {
+            return None;
+        }
+        EndCause::of_fault(fault)
+    }
+}
+
+/// What [`Connection::next`] has gathered so far.
+struct Batch {
+    arrivals: Arrivals,
+    taken_bytes: usize,
+}
+
+impl Batch {
+    fn new(now: UnixMillis) -> Self {
+        Self { arrivals: Arrivals { received: now, messages: Vec::new(), heartbeats: 0, bytes: 0 }, taken_bytes: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        let arrivals = &self.arrivals;
+        arrivals.messages.is_empty() && arrivals.heartbeats == 0 && arrivals.bytes == 0
+    }
+
+    fn is_full(&self, bytes_max: usize) -> bool {
+        // Also by bytes received, so that a message that never ends does not keep the caller waiting.
+        self.taken_bytes >= bytes_max || self.arrivals.bytes >= bytes_max as u64
+    }
+}
+
+#[cfg(test)]
+mod tests;

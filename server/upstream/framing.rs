@@ -1,0 +1,369 @@
+//! Bytes to JSON values, pure.
+//!
+//! X documents one value per line, ended by CRLF; what it and its forerunners really sent are also lines ended by LF,
+//! values printed over several lines, arrays, and errors glued to the next post (upstream.md 1.4). Depth is what all of
+//! these agree on, so values are cut by depth, strings respected, and line breaks only delimit.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use memchr::{memchr, memchr3};
+
+/// Deepest nesting of a message: 10 is the deepest measured (upstream.md 2.1), serde_json stops at 128.
+pub const DEPTH_MAX: u32 = 128;
+
+/// Bytes that are kept of a line that is no JSON, to recognise what X says in plain text.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// Cuts a stream of bytes into JSON values by depth, however the bytes are split into pieces.
+///
+/// White space between values delimits them, or is a heartbeat. The elements of a top-level array are values of their
+/// own. It keeps at most one incomplete value of `message_bytes_max`, and nothing of a longer one.
+///
+/// A piece that was pushed is to be drained by [`Framer::next`] before the next is pushed.
+#[derive(Debug)]
+pub struct Framer {
+    message_bytes_max: usize,
+    depth_max: u32,
+    /// Pieces not looked at yet; the first from `at` on.
+    pieces: VecDeque<Bytes>,
+    at: usize,
+    place: Place,
+    /// The array that values are now elements of.
+    array: Array,
+    /// The next line break ends a value or a line, so it is no heartbeat.
+    owes_delimiter: bool,
+    value: Value,
+    /// What earlier pieces hold of the value, or the head of a line that is no JSON.
+    kept: Vec<u8>,
+}
+
+/// Something that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// A JSON object: balanced, valid UTF-8, not deeper than allowed; not checked further.
+    Value(Bytes),
+    /// White space that no value needed.
+    Heartbeat,
+    /// A value longer than allowed.
+    Oversized {
+        /// How long it was.
+        bytes: u64,
+    },
+    /// Something that is no JSON object.
+    Malformed {
+        /// How long it was.
+        bytes: u64,
+        /// What is wrong with it.
+        reason: Reason,
+        /// Its first 512 bytes, if it is a line between values: X tells some ends in plain text.
+        text: Bytes,
+    },
+}
+
+/// What is wrong with a piece of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is not valid UTF-8.
+    Encoding,
+    /// It is nested too deeply.
+    Depth,
+    /// It is an array within the array.
+    NestedArray,
+    /// It is no object: text, HTML, a bare number.
+    NotAnObject,
+    /// A string in it is broken by a bare line feed; JSON wants it escaped.
+    BrokenString,
+}
+
+/// What is left when the stream has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// A last line of text: it needs no line break to be complete.
+    pub text: Option<Framed>,
+    /// Bytes of a value that was cut off.
+    pub partial_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Between,
+    InValue,
+    InString,
+    /// In a string, after a backslash.
+    Escaped,
+    /// In a line that is no JSON.
+    InText,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Array {
+    No,
+    /// After `[` or `,`.
+    ElementNext,
+    /// After an element.
+    CommaNext,
+}
+
+/// The value, or the line, that is being read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Value {
+    /// Its bytes in earlier pieces.
+    bytes: u64,
+    /// Where it begins in this piece.
+    start: usize,
+    depth: u32,
+    too_deep: bool,
+    nested_array: bool,
+}
+
+impl Framer {
+    /// A framer at the beginning of a stream.
+    pub fn new(message_bytes_max: usize, depth_max: u32) -> Self {
+        Self {
+            message_bytes_max,
+            depth_max,
+            pieces: VecDeque::new(),
+            at: 0,
+            place: Place::Between,
+            array: Array::No,
+            owes_delimiter: false,
+            value: Value::default(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Takes the next piece of the stream.
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// The next thing that is complete; `None` when more bytes are needed.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<Framed> {
+        while let Some(piece) = self.pieces.front() {
+            let piece = piece.clone();
+            if let Some(framed) = self.scan(&piece) {
+                return Some(framed);
+            }
+            self.leave(&piece);
+            self.pieces.pop_front();
+            self.at = 0;
+        }
+        None
+    }
+
+    /// Tells what is left, once the stream has ended and everything was taken.
+    pub fn finish(&mut self) -> Rest {
+        let bytes = self.value.bytes;
+        match std::mem::replace(&mut self.place, Place::Between) {
+            Place::Between => Rest::default(),
+            Place::InText => Rest { text: Some(self.end_text(&[])), partial_bytes: 0 },
+            Place::InValue | Place::InString | Place::Escaped => {
+                self.kept = Vec::new();
+                self.value = Value::default();
+                Rest { text: None, partial_bytes: bytes }
+            }
+        }
+    }
+
+    fn scan(&mut self, piece: &Bytes) -> Option<Framed> {
+        while self.at < piece.len() {
+            let framed = match self.place {
+                Place::Between => self.scan_between(piece),
+                Place::InValue => self.scan_value(piece),
+                Place::InString => self.scan_string(piece),
+                Place::Escaped => self.scan_escaped(piece),
+                Place::InText => self.scan_text(piece),
+            };
+            if framed.is_some() {
+                return framed;
+            }
+        }
+        None
+    }
+
+    fn scan_between(&mut self, piece: &[u8]) -> Option<Framed> {
+        let byte = piece[self.at];
+        self.at += 1;
+        match (byte, self.array) {
+            // The carriage return before a line feed says nothing by itself.
+            (b'\r', _) => None,
+            (b'\n', _) if self.owes_delimiter => {
+                self.owes_delimiter = false;
+                None
+            }
+            (b'\n', _) => Some(Framed::Heartbeat),
+            // Indentation, or space before the end of a line.
+            (b' ' | b'\t', array) if array != Array::No || self.owes_delimiter => None,
+            (b' ' | b'\t', _) => Some(Framed::Heartbeat),
+            (b',', Array::CommaNext) => self.between(Array::ElementNext),
+            (b']', Array::CommaNext | Array::ElementNext) => self.between(Array::No),
+            (b'[', Array::No | Array::CommaNext) => self.between(Array::ElementNext),
+            (b'{', array) => self.begin_value(array, false),
+            (b'[', Array::ElementNext) => self.begin_value(Array::ElementNext, true),
+            _ => {
+                self.at -= 1;
+                self.value = Value { start: self.at, ..Value::default() };
+                self.place = Place::InText;
+                None
+            }
+        }
+    }
+
+    fn between(&mut self, array: Array) -> Option<Framed> {
+        self.array = array;
+        self.owes_delimiter = true;
+        None
+    }
+
+    fn begin_value(&mut self, array: Array, nested_array: bool) -> Option<Framed> {
+        // Without a comma before it the array has broken off, and this is a value of its own.
+        self.array = if array == Array::ElementNext { Array::CommaNext } else { Array::No };
+        self.value = Value { start: self.at - 1, depth: 1, nested_array, ..Value::default() };
+        self.place = Place::InValue;
+        None
+    }
+
+    fn scan_value(&mut self, piece: &Bytes) -> Option<Framed> {
+        while let Some(found) = piece[self.at..].iter().position(|&byte| STRUCTURE[usize::from(byte)]) {
+            self.at += found + 1;
+            match piece[self.at - 1] {
+                b'"' => {
+                    self.place = Place::InString;
+                    return None;
+                }
+                b'{' | b'[' => {
+                    self.value.depth = self.value.depth.saturating_add(1);
+                    self.value.too_deep |= self.value.depth > self.depth_max;
+                }
+                _ => {
+                    self.value.depth -= 1;
+                    if self.value.depth == 0 {
+                        return Some(self.end_value(piece, None));
+                    }
+                }
+            }
+        }
+        self.at = piece.len();
+        None
+    }
+
+    fn scan_string(&mut self, piece: &Bytes) -> Option<Framed> {
+        let Some(found) = memchr3(b'"', b'\\', b'\n', &piece[self.at..]) else {
+            self.at = piece.len();
+            return None;
+        };
+        self.at += found + 1;
+        match piece[self.at - 1] {
+            b'"' => self.place = Place::InValue,
+            b'\\' => self.place = Place::Escaped,
+            _ => return Some(self.end_value(piece, Some(Reason::BrokenString))),
+        }
+        None
+    }
+
+    fn scan_escaped(&mut self, piece: &Bytes) -> Option<Framed> {
+        self.at += 1;
+        if piece[self.at - 1] == b'\n' {
+            return Some(self.end_value(piece, Some(Reason::BrokenString)));
+        }
+        self.place = Place::InString;
+        None
+    }
+
+    fn scan_text(&mut self, piece: &[u8]) -> Option<Framed> {
+        let Some(found) = memchr(b'\n', &piece[self.at..]) else {
+            self.at = piece.len();
+            return None;
+        };
+        self.at += found + 1;
+        let line = &piece[self.value.start..self.at];
+        Some(self.end_text(line))
+    }
+
+    /// Ends the value before `at`. A broken string ends with its line, so the line break is spent.
+    fn end_value(&mut self, piece: &Bytes, broken: Option<Reason>) -> Framed {
+        let value = std::mem::take(&mut self.value);
+        let kept = std::mem::take(&mut self.kept);
+        let bytes = value.bytes + (self.at - value.start) as u64;
+        self.place = Place::Between;
+        self.owes_delimiter = broken.is_none();
+        if broken.is_some() {
+            self.array = Array::No;
+        }
+        if bytes > self.message_bytes_max as u64 {
+            return Framed::Oversized { bytes };
+        }
+        let reason = match broken {
+            Some(_) => broken,
+            None if value.nested_array => Some(Reason::NestedArray),
+            None if value.too_deep => Some(Reason::Depth),
+            None => None,
+        };
+        if let Some(reason) = reason {
+            return Framed::Malformed { bytes, reason, text: Bytes::new() };
+        }
+        let whole =
+            if value.bytes == 0 { piece.slice(value.start..self.at) } else { assembled(kept, &piece[..self.at]) };
+        match std::str::from_utf8(&whole) {
+            Ok(_) => Framed::Value(whole),
+            Err(_) => Framed::Malformed { bytes, reason: Reason::Encoding, text: Bytes::new() },
+        }
+    }
+
+    fn end_text(&mut self, line: &[u8]) -> Framed {
+        let value = std::mem::take(&mut self.value);
+        let bytes = value.bytes + line.len() as u64;
+        let mut text = std::mem::take(&mut self.kept);
+        text.extend_from_slice(&line[..line.len().min(TEXT_BYTES_MAX.saturating_sub(text.len()))]);
+        self.place = Place::Between;
+        self.array = Array::No;
+        self.owes_delimiter = false;
+        let text = Bytes::copy_from_slice(text.trim_ascii_end());
+        Framed::Malformed { bytes, reason: Reason::NotAnObject, text }
+    }
+
+    /// Keeps what a piece holds of something incomplete, if it may still be wanted.
+    fn leave(&mut self, piece: &[u8]) {
+        if self.place == Place::Between {
+            return;
+        }
+        let part = &piece[self.value.start..];
+        let bytes_max = if self.place == Place::InText { TEXT_BYTES_MAX } else { self.message_bytes_max };
+        let wanted = !self.value.too_deep && !self.value.nested_array;
+        self.value.bytes += part.len() as u64;
+        self.value.start = 0;
+        if self.place == Place::InText {
+            let room = bytes_max.saturating_sub(self.kept.len());
+            self.kept.extend_from_slice(&part[..part.len().min(room)]);
+        } else if wanted && self.value.bytes <= bytes_max as u64 {
+            self.kept.extend_from_slice(part);
+        } else {
+            self.kept = Vec::new();
+        }
+    }
+}
+
+/// A value that lay in several pieces.
+fn assembled(mut kept: Vec<u8>, last: &[u8]) -> Bytes {
+    kept.reserve_exact(last.len());
+    kept.extend_from_slice(last);
+    kept.into()
+}
+
+/// Bytes that mean something outside of strings.
+const STRUCTURE: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'"' as usize] = true;
+    table[b'{' as usize] = true;
+    table[b'}' as usize] = true;
+    table[b'[' as usize] = true;
+    table[b']' as usize] = true;
+    table
+};
+
+#[cfg(test)]
+mod tests;

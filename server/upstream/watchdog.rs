@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// Tells when a connection gave no proof of life for too long. Whole messages and heartbeats are proof; single bytes are
+/// not, so that a peer that dribbles without ever finishing anything is found out too.
+#[derive(Clone, Copy, Debug)]
+pub struct Watchdog {
+    stale_after: Duration,
+    started: Moment,
+    alive: Moment,
+    excused: Duration,
+}
+
+impl Watchdog {
+    /// Starts to watch.
+    pub fn new(stale_after: Duration, now: Moment) -> Self {
+        Self { stale_after, started: now, alive: now, excused: Duration::ZERO }
+    }
+
+    /// Takes note of a proof of life.
+    pub fn feed(&mut self, now: Moment) {
+        self.alive = self.alive.max(now);
+        self.excused = Duration::ZERO;
+    }
+
+    /// Does not count this much of the time since the last proof: nobody was reading.
+    pub fn excuse(&mut self, unread: Duration) {
+        self.excused = self.excused.saturating_add(unread);
+    }
+
+    /// How long to wait yet for the next proof; `None` if the connection is stale.
+    pub fn patience(&self, now: Moment) -> Option<Duration> {
+        let passed = now.since(self.alive).saturating_sub(self.excused);
+        (passed < self.stale_after).then(|| self.stale_after.saturating_sub(passed))
+    }
+
+    /// How long after the start the last proof came: how long the connection was healthy.
+    pub fn healthy_for(&self) -> Duration {
+        self.alive.since(self.started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALE_AFTER: Duration = Duration::from_secs(35);
+
+    fn at(seconds: f64) -> Moment {
+        Moment::default().plus(Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn steady_heartbeats_of_20_to_21_5_seconds_never_trip_it() {
+        let mut now = 100.0;
+        let mut watchdog = Watchdog::new(STALE_AFTER, at(now));
+        for step in [20.0, 20.3, 21.5, 20.9].iter().cycle().take(180) {
+            now += step;
+            assert!(watchdog.patience(at(now)).is_some(), "{now}");
+            watchdog.feed(at(now));
+        }
+        assert!(watchdog.healthy_for() > Duration::from_secs(3_600));
+        assert_eq!(watchdog.patience(at(now + 34.0)), Some(Duration::from_secs(1)));
+        assert_eq!(watchdog.patience(at(now + 35.0)), None);
+    }
+
+    #[test]
+    fn time_in_which_nobody_reads_is_not_silence() {
+        let mut watchdog = Watchdog::new(STALE_AFTER, at(0.0));
+        watchdog.excuse(Duration::from_secs(60));
+        assert_eq!(watchdog.patience(at(70.0)), Some(Duration::from_secs(25)));
+        watchdog.feed(at(70.0));
+        assert_eq!(watchdog.patience(at(105.0)), None);
+    }
+
+    #[test]
+    fn a_connection_that_never_proved_alive_was_never_healthy() {
+        let watchdog = Watchdog::new(STALE_AFTER, at(1.0));
+        assert_eq!(watchdog.patience(at(36.0)), None);
+        assert_eq!(watchdog.healthy_for(), Duration::ZERO);
+    }
+}

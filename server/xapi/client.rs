@@ -1,0 +1,219 @@
+use std::error::Error as StdError;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use reqwest::{Certificate, Proxy, redirect};
+use thiserror::Error as ThisError;
+use url::{Host, Url};
+
+use super::transport::printable;
+use super::{BodyError, BodyErrorKind, Error, ErrorKind, Headers, Response, StreamRequest, Transport};
+use crate::clock::Clock;
+use crate::secret::Secret;
+
+/// Sent with every request; X wants the version in it (F-HD).
+const USER_AGENT: &str = concat!("powerstream-gateway/", env!("CARGO_PKG_VERSION"));
+
+/// Probes on a silent TCP connection, so that a vanished peer is noticed below the stream's own watchdog.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How the production transport connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Longest time to a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// A proxy for https, used as a tunnel. Proxies of the environment are not used.
+    pub proxy: Option<Url>,
+    /// Certificates of authorities trusted beside the system's, in PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A transport that cannot be made: the configuration has to change.
+#[derive(Debug, ThisError)]
+pub enum ClientError {
+    /// The file cannot be read, or has no certificates in it.
+    #[error("cannot use the CA file {path}: {detail}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// No proxy that can be used.
+    #[error("the proxy must be an http or https URL without user name and password")]
+    Proxy,
+    /// The HTTP client cannot be made.
+    #[error("cannot make the HTTP client: {0}")]
+    Build(String),
+}
+
+/// The production transport: HTTP/1.1 to X.
+#[derive(Clone)]
+pub struct Client(reqwest::Client);
+
+impl Client {
+    /// Makes the transport. Nothing is connected yet.
+    pub fn new(options: &ClientOptions, clock: &Clock) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            // X documents HTTP/1.1; over HTTP/2 its streams end in ways of their own (upstream.md 1.1).
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .gzip(true)
+            .connect_timeout(clock.real(options.connect_timeout))
+            .tcp_keepalive(clock.real(TCP_KEEPALIVE))
+            .tcp_keepalive_interval(clock.real(TCP_KEEPALIVE))
+            .tcp_nodelay(true)
+            // The slot at X is free only when the socket is closed, so none is kept for later.
+            .pool_max_idle_per_host(0);
+        if let Some(url) = &options.proxy {
+            builder = builder.proxy(proxy(url)?);
+        }
+        if let Some(path) = &options.ca_file {
+            builder = builder.tls_certs_merge(certificates(path)?);
+        }
+        builder.build().map(Self).map_err(|error| ClientError::Build(chain(&error, None)))
+    }
+}
+
+impl Transport for Client {
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        async move {
+            let url = request.url();
+            check_origin(&url)?;
+            let response = self.0.get(url).header(AUTHORIZATION, authorization(&request.bearer)?).send().await;
+            response.map(answer).map_err(|error| failure(error, &request.bearer))
+        }
+        .boxed()
+    }
+}
+
+fn answer(response: reqwest::Response) -> Response {
+    let status = response.status().as_u16();
+    let headers = Headers::read(response.headers());
+    let body = response.bytes_stream().map_err(|error| {
+        let kind = if error.is_decode() && io_kind(&error) != Some(io::ErrorKind::ConnectionReset) {
+            BodyErrorKind::Undecodable
+        } else {
+            BodyErrorKind::Cut
+        };
+        BodyError { kind, detail: chain(&error.without_url(), None) }
+    });
+    Response { status, headers, body: body.boxed() }
+}
+
+fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {
+    let not_allowed = |_| Error {
+        kind: ErrorKind::NotAllowed,
+        detail: "the bearer token has characters that no header can carry".to_owned(),
+    };
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose())).map_err(not_allowed)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The bearer travels encrypted, or does not leave the machine.
+fn check_origin(url: &Url) -> Result<(), Error> {
+    let detail = match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            "base_url must not carry a user name or password"
+        }
+        "https" => return Ok(()),
+        "http" if is_loopback(url) => return Ok(()),
+        "http" => "base_url must be https; http is for loopback only",
+        _ => "base_url must be an https URL",
+    };
+    Err(Error { kind: ErrorKind::NotAllowed, detail: detail.to_owned() })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn proxy(url: &Url) -> Result<Proxy, ClientError> {
+    let plain = url.username().is_empty() && url.password().is_none();
+    if !plain || !matches!(url.scheme(), "http" | "https") {
+        return Err(ClientError::Proxy);
+    }
+    // For https only: the proxy sees a tunnel. Plain http, which goes to loopback only, never passes it.
+    Proxy::https(url.clone()).map_err(|_| ClientError::Proxy)
+}
+
+fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, ClientError> {
+    let refuse = |detail: String| ClientError::CaFile { path: path.clone(), detail };
+    let pem = std::fs::read(path).map_err(|error| refuse(error.kind().to_string()))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error, None)))?;
+    if found.is_empty() {
+        return Err(refuse("there is no certificate in it".to_owned()));
+    }
+    Ok(found)
+}
+
+fn failure(error: reqwest::Error, bearer: &Secret) -> Error {
+    let kind = kind(&error);
+    Error { kind, detail: chain(&error.without_url(), Some(bearer)) }
+}
+
+fn kind(error: &reqwest::Error) -> ErrorKind {
+    let said = chain(error, None).to_ascii_lowercase();
+    if error.is_dns() {
+        ErrorKind::Dns
+    } else if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_connect() {
+        let tls = io_kind(error) == Some(io::ErrorKind::InvalidData)
+            || ["certificate", "tls", "handshake"].iter().any(|word| said.contains(word));
+        if tls { ErrorKind::Tls } else { ErrorKind::Connect }
+    } else if error.is_builder() {
+        ErrorKind::NotAllowed
+    } else if io_kind(error).is_some() || said.contains("closed before message completed") {
+        ErrorKind::Reset
+    } else {
+        ErrorKind::Protocol
+    }
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut next = error.source();
+    while let Some(source) = next {
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = source.source();
+    }
+    None
+}
+
+/// What an error and its sources say, in one printable line, each part once, without the bearer.
+fn chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        next = source.source();
+    }
+    match bearer {
+        Some(bearer) => printable(&said.replace(bearer.expose(), "[secret]")),
+        None => printable(&said),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+use std::fmt;
+
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::transport::printable;
+use super::{Headers, Response, StreamRequest};
+use crate::model::UnixMillis;
+
+/// Most bytes of a body that is no stream: problem documents are below 2 KB.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Why X refused a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// What it means.
+    pub kind: Kind,
+    /// The body's title; empty if it has none.
+    pub title: String,
+    /// The body's explanation in one printable line of at most 300 characters; empty if it has none.
+    pub detail: String,
+    /// The headers that came with it.
+    pub headers: Headers,
+}
+
+/// What a refusal means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Too many requests in X's window.
+    RateLimited {
+        /// When the window ends, by X's clock.
+        reset: Option<UnixMillis>,
+    },
+    /// Another connection holds the slot; after a crash that may be our own.
+    TooManyConnections,
+    /// The posts paid for are used up: no use in trying before the period ends.
+    UsageCapped {
+        /// `Daily` or `Monthly`, as X says.
+        period: Option<String>,
+    },
+    /// The bearer token is not valid.
+    Unauthorized,
+    /// The bearer token is valid, the access is not granted.
+    Forbidden,
+    /// The stream has no rules yet.
+    NoRules,
+    /// A change of the subscription is being made; X says to come again in a minute.
+    Provisioning,
+    /// X does not understand the request.
+    InvalidRequest,
+    /// There is nothing at that URL.
+    NotFound,
+    /// X wants another encoding, or does not have the time asked for.
+    NotAcceptable,
+    /// The answer points elsewhere. It is never followed.
+    Redirect,
+    /// X has a failure.
+    Server,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// A short name, for metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyConnections => "too_many_connections",
+            Self::UsageCapped { .. } => "usage_capped",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NoRules => "no_rules",
+            Self::Provisioning => "provisioning",
+            Self::InvalidRequest => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::NotAcceptable => "not_acceptable",
+            Self::Redirect => "redirect",
+            Self::Server => "server",
+            Self::Other => "other",
+        }
+    }
+
+    /// What a person should do about it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "too many requests; waiting for the rate limit to end",
+            Self::TooManyConnections => "another connection holds the slot; stop it, or wait until X drops a dead one",
+            Self::UsageCapped { .. } => "the usage cap is reached; raise it at X or wait for the next period",
+            Self::Unauthorized => "the bearer token is not valid; put a valid one in its place",
+            Self::Forbidden => "the account may not use this stream; ask X for access",
+            Self::NoRules => "the stream has no rules; add some",
+            Self::Provisioning => "X is changing the subscription; waiting",
+            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => {
+                "X does not take the request; check base_url"
+            }
+            Self::Redirect => "the answer points elsewhere, which is never followed; check base_url",
+            Self::Server => "X has a failure; waiting",
+            Self::Other => "unexpected answer",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}: {}", self.status, self.kind.advice())?;
+        match (self.title.is_empty(), self.detail.is_empty()) {
+            (true, true) => Ok(()),
+            (false, true) => write!(f, " ({})", self.title),
+            (true, false) => write!(f, " ({})", self.detail),
+            (false, false) => write!(f, " ({}: {})", self.title, self.detail),
+        }
+    }
+}
+
+/// Reads what came instead of a stream, as far as it comes and up to 64 KiB. The bearer is taken out, should it be
+/// echoed.
+pub async fn refusal(response: Response, request: &StreamRequest) -> Problem {
+    let Response { status, headers, mut body } = response;
+    let mut bytes = Vec::new();
+    while bytes.len() < BODY_BYTES_MAX
+        && let Some(Ok(piece)) = body.next().await
+    {
+        let room = BODY_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.replace(request.bearer.expose(), "[secret]");
+    Problem::read(status, headers, &text)
+}
+
+impl Problem {
+    /// Reads a body of any form.
+    pub fn read(status: u16, headers: Headers, body: &str) -> Self {
+        let said = Said::read(body);
+        let kind = kind(status, &headers, &said);
+        Self { status, kind, title: printable(&said.title), detail: printable(&said.detail), headers }
+    }
+}
+
+/// What a body says, whatever its form.
+#[derive(Default)]
+struct Said {
+    title: String,
+    detail: String,
+    /// Last segment of the problem's `type`: the host before it changed with the years.
+    type_name: String,
+    connection_issue: String,
+    period: Option<String>,
+}
+
+impl Said {
+    fn read(body: &str) -> Self {
+        match serde_json::from_str::<Value>(body) {
+            Ok(Value::Object(object)) => Self::from_json(&Value::Object(object)),
+            Ok(Value::String(detail)) => Self { detail, ..Self::default() },
+            _ => Self::from_text(body),
+        }
+    }
+
+    fn from_json(root: &Value) -> Self {
+        let object = match (&root["errors"][0], &root["error"]) {
+            (first @ Value::Object(_), _) if root["title"].is_null() => first,
+            (_, inner @ Value::Object(_)) => inner,
+            _ => root,
+        };
+        let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        let detail = ["detail", "message", "reason", "error"].map(text).into_iter().find(|text| !text.is_empty());
+        Self {
+            title: text("title"),
+            detail: detail.unwrap_or_default(),
+            type_name: text("type").trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
+            connection_issue: text("connection_issue"),
+            period: object["period"].as_str().map(printable),
+        }
+    }
+
+    fn from_text(body: &str) -> Self {
+        let body = body.trim();
+        if !body.starts_with('<') {
+            return Self { detail: body.to_owned(), ..Self::default() };
+        }
+        let lower = body.to_ascii_lowercase();
+        let title = lower.find("<title>").map(|at| at + "<title>".len()).and_then(|from| {
+            let to = from + lower[from..].find('<')?;
+            body.get(from..to)
+        });
+        Self { detail: title.unwrap_or("an HTML page").to_owned(), ..Self::default() }
+    }
+
+    fn is_too_many_connections(&self) -> bool {
+        let detail = self.detail.to_ascii_lowercase();
+        self.connection_issue == "TooManyConnections"
+            || detail.contains("maximum allowed connection")
+            || detail.contains("too many connections")
+    }
+}
+
+fn kind(status: u16, headers: &Headers, said: &Said) -> Kind {
+    if status >= 400 {
+        if said.type_name == "usage-capped" || said.title == "UsageCapExceeded" {
+            return Kind::UsageCapped { period: said.period.clone() };
+        }
+        if said.connection_issue == "ProvisioningSubscription" {
+            return Kind::Provisioning;
+        }
+        if said.is_too_many_connections() {
+            return Kind::TooManyConnections;
+        }
+    }
+    match status {
+        300..=399 => Kind::Redirect,
+        401 => Kind::Unauthorized,
+        403 => Kind::Forbidden,
+        404 | 410 => Kind::NotFound,
+        406 => Kind::NotAcceptable,
+        409 => Kind::NoRules,
+        // A connection problem that names no other issue is about their number (F-HD).
+        429 if said.type_name == "streaming-connection" => Kind::TooManyConnections,
+        // 420 is what v1.1 said for 429.
+        420 | 429 => Kind::RateLimited { reset: headers.rate_limit.reset },
+        400 | 413 | 414 | 416 | 422 => Kind::InvalidRequest,
+        500..=599 => Kind::Server,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;
