@@ -55,7 +55,7 @@ impl Export {
             .with_max_export_batch_size(config.otlp_batch_spans_max)
             .with_scheduled_delay(config.otlp_delay)
             .build();
-        let exporter = Told { exporter, endpoint: endpoint.clone(), failing: AtomicBool::new(false) };
+        let exporter = Telling { exporter, told: told(endpoint.clone()) };
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
@@ -88,26 +88,44 @@ fn resource() -> Resource {
         .build()
 }
 
-/// Tells when exporting begins to fail and when it works again, not each time.
+/// Says when exporting begins to fail and when it works again, not each time.
 #[derive(Debug)]
-struct Told<E> {
-    exporter: E,
+pub(super) struct Told {
     endpoint: Url,
     failing: AtomicBool,
 }
 
-impl<E: ExportSpans> ExportSpans for Told<E> {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let result = self.exporter.export(batch).await;
-        let was_failing = self.failing.swap(result.is_err(), Ordering::Relaxed);
-        match &result {
+/// Nothing told yet.
+pub(super) fn told(endpoint: Url) -> Told {
+    Told { endpoint, failing: AtomicBool::new(false) }
+}
+
+impl Told {
+    /// Takes note of how an export ended.
+    pub(super) fn note(&self, outcome: &OTelSdkResult) {
+        let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
+        let endpoint = &self.endpoint;
+        match outcome {
             Err(error) if !was_failing => {
-                tracing::warn!(endpoint = %self.endpoint, %error, "spans cannot be exported and are dropped until they can");
+                tracing::warn!(%endpoint, %error, "spans cannot be exported and are dropped until they can");
             }
-            Ok(()) if was_failing => tracing::info!(endpoint = %self.endpoint, "spans are exported again"),
+            Ok(()) if was_failing => tracing::info!(%endpoint, "spans are exported again"),
             _ => {}
         }
-        result
+    }
+}
+
+#[derive(Debug)]
+struct Telling<E> {
+    exporter: E,
+    told: Told,
+}
+
+impl<E: ExportSpans> ExportSpans for Telling<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let outcome = self.exporter.export(batch).await;
+        self.told.note(&outcome);
+        outcome
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
