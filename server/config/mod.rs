@@ -1,1 +1,165 @@
-//! config
+//! The configuration: what was said, and what it means.
+//!
+//! One file (YAML or TOML), over it the environment (`POWERSTREAM_GATEWAY__JOURNAL__DURABILITY=sync`, two underscores
+//! between the parts of a path), over both what the command line says. Every key has a default but an account's name
+//! and the source of its bearer.
+//!
+//! Owns: reading the layers ([`layers`](self::layers)), the JSON Schema of the whole and the faults against it
+//! ([`shape`](self::shape)), what the values must mean together ([`meaning`](self::meaning)), and printing it
+//! ([`render`](self::render)). Does not own: the sections, which are the `Config` structs of the rooms that use them;
+//! secrets, of which only the source is known here (I17); acting on any of it.
+//!
+//! A new section is one field of [`Settings`]; its checks of meaning go to `meaning.rs`.
+//!
+//! Invariants:
+//! - Nothing is ignored: an unknown key is a fault, whichever layer it comes from (`each_fault_is_told_with_its_path`).
+//! - All faults are told at once: a bad value does not hide the others (`all_faults_are_told_at_once`).
+//! - A fault never shows a value that might be a secret pasted at the wrong place (`a_pasted_secret_is_not_shown`).
+//! - What is rendered loads as the same settings (`what_is_rendered_means_the_same`).
+//! - `docs/config.example.yaml` has every key with its default (`the_example_has_every_key_and_its_default`).
+
+mod account;
+mod fault;
+mod layers;
+mod meaning;
+mod render;
+mod shape;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::model::UnixMillis;
+use crate::{http, journal, telemetry};
+
+pub use account::Account;
+pub use fault::{Fault, Faults};
+pub use layers::{ENVIRONMENT_PREFIX, environment};
+pub use render::example;
+pub use shape::schema;
+
+/// Settings of powerstream-gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where logs and keys are kept: one directory per account below it.
+    pub data_dir: PathBuf,
+    /// The gRPC port.
+    pub listen: Listen,
+    /// The admin port: liveness, readiness, metrics.
+    pub admin: http::Config,
+    /// The log of each account.
+    pub journal: journal::Config,
+    /// Logs and spans.
+    pub telemetry: telemetry::Config,
+    /// How long the stop may take in all, from the signal to the exit.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub drain_deadline: Duration,
+    /// The clock, for tests and drills against a simulator.
+    pub clock: Rate,
+    /// Files with the keys of resume tokens: the first signs, all verify. Without any, a key is made once in
+    /// `data_dir`/keys.
+    pub token_key_files: Vec<PathBuf>,
+    /// The accounts: one upstream connection and one log for each.
+    pub accounts: Vec<Account>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            listen: Listen::default(),
+            admin: http::Config::default(),
+            journal: journal::Config::default(),
+            telemetry: telemetry::Config::default(),
+            // Below the 30 s that Kubernetes gives a pod by default.
+            drain_deadline: Duration::from_secs(25),
+            clock: Rate::default(),
+            token_key_files: Vec::new(),
+            accounts: Vec::new(),
+        }
+    }
+}
+
+/// The gRPC port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Where it listens. Port 0 takes any free port.
+    pub address: SocketAddr,
+    /// Whether it may listen beyond loopback although it lets anybody in who can reach it.
+    pub allow_unauthenticated: bool,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)), allow_unauthenticated: false }
+    }
+}
+
+/// How the clock runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// How many times as fast as real time: 1.0 but against a simulator that runs as fast.
+    #[schemars(range(min = 0.001, max = 10_000.0))]
+    pub rate: f64,
+    /// When this clock and the real one agree, in milliseconds since 1970; null = at the start of the process.
+    pub origin_ms: Option<i64>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { rate: 1.0, origin_ms: None }
+    }
+}
+
+impl Rate {
+    /// The clock itself.
+    pub fn clock(&self) -> Clock {
+        Clock::with_rate(self.rate, self.origin_ms.map(UnixMillis))
+    }
+}
+
+impl Settings {
+    /// Checks what the values mean together; [`load`] has done so.
+    pub fn validate(&self) -> Result<(), Faults> {
+        Faults::none_or(meaning::faults(self))
+    }
+
+    /// The settings as YAML, with every default filled in. Of secrets only the source is known, and shown.
+    pub fn render(&self) -> String {
+        render::settings(self)
+    }
+}
+
+/// Reads the layers: the file, over it the environment, over both `overrides`, pairs of a path such as `journal.backend`
+/// and a value; a list is written as JSON.
+pub fn load(
+    path: Option<&Path>,
+    overrides: &[(String, String)],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Settings, Faults> {
+    let schema = schema();
+    let mut said = layers::read(&schema, path, overrides, environment)?;
+    said.faults.extend(shape::faults(&schema, &said.tree));
+    let settings = shape::settings(&schema, &said.tree, &mut said.faults)?;
+    for fault in meaning::faults(&settings) {
+        if !said.faults.iter().any(|known| known.covers(&fault)) {
+            said.faults.push(fault);
+        }
+    }
+    for fault in &mut said.faults {
+        fault.origin = said.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
+    }
+    Faults::none_or(said.faults)?;
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,136 @@
-//! http
+//! The admin port: is the process alive, is it ready, what does it count.
+//!
+//! Owns: `/livez`, `/readyz`, `/metrics`, and how a connection to them is bounded. Does not own: what ready means (the
+//! [`Probe`] that is passed in), the metrics (`telemetry::metrics`), binding the socket (`app`), or who may reach the
+//! port (the network: it shows names of accounts and consumers, no posts and no secrets).
+//!
+//! Invariants:
+//! - Liveness does not depend on upstream, disks or subscribers: it is answered as long as the process runs (I15).
+//! - One request per connection, and a connection lasts no longer than `exchange_timeout`, whatever its peer does: with
+//!   `connections_max` in use the next one waits in the system's backlog, for that long at most
+//!   (`slow_and_silent_clients_are_let_go`).
+//! - Rubbish is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
+//! - It stops within `drain_timeout` of being told (`it_stops_in_time_with_silent_clients`).
+
+mod connection;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::task::{Shutdown, Tasks};
+use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
+
+/// Settings of the admin port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens. Port 0 takes any free port.
+    pub address: SocketAddr,
+    /// How long a client may take to send the header of its request.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub header_timeout: Duration,
+    /// How long a connection may take in all, from accepting it to the last byte of the answer.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub exchange_timeout: Duration,
+    /// Connections at a time; further ones wait.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub connections_max: usize,
+    /// Bytes of the header of a request, the request line included.
+    #[schemars(range(min = 8_192, max = 1_048_576))]
+    pub header_bytes_max: usize,
+    /// How long answers under way may take once the process stops.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            header_timeout: Duration::from_secs(5),
+            // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
+            exchange_timeout: Duration::from_secs(15),
+            connections_max: 64,
+            header_bytes_max: 16 << 10,
+            drain_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Says whether the process can do its work.
+pub trait Probe: Send + Sync {
+    /// `Err` has one short text for each thing that is not ready. It is called for each request and must not wait.
+    fn readiness(&self) -> Result<(), Vec<String>>;
+}
+
+/// What the port shows.
+#[derive(Clone)]
+pub struct Site {
+    /// Answers `/readyz`.
+    pub probe: Arc<dyn Probe>,
+    /// Answers `/metrics`.
+    pub metrics: Registry,
+}
+
+/// What runs the connections.
+#[derive(Clone)]
+pub struct Runtime {
+    /// For a task per connection.
+    pub tasks: Tasks,
+    /// For timeouts.
+    pub clock: Clock,
+}
+
+/// Serves until `shutdown`, then lets answers under way end, for `drain_timeout` at most.
+pub async fn serve(listener: TcpListener, config: Config, site: Site, runtime: Runtime, shutdown: Shutdown) {
+    connection::accept(listener, config, router(site), runtime, shutdown).await;
+}
+
+fn router(site: Site) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(not_found)
+        .with_state(site)
+}
+
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(site): State<Site>) -> Response {
+    match site.probe.readiness() {
+        Ok(()) => "ok\n".into_response(),
+        Err(reasons) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n"))).into_response()
+        }
+    }
+}
+
+async fn metrics(State(site): State<Site>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.metrics.encode()).into_response()
+}
+
+async fn not_found() -> (StatusCode, &'static str) {
+    let paths = "nothing here; there are\n/livez    whether the process runs\n/readyz   whether it can do its work\n\
+                 /metrics  what it counts, as OpenMetrics\n";
+    (StatusCode::NOT_FOUND, paths)
+}
+
+#[cfg(test)]
+mod tests;

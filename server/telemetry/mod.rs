@@ -1,1 +1,167 @@
-//! telemetry
+//! What the process tells about itself: log lines, spans, metrics.
+//!
+//! Owns: the log's format and filter, export of spans to an OpenTelemetry collector ([`otlp`](self::otlp)), the registry
+//! of metrics and its text form ([`metrics`]), facts of the process such as its memory and its open files
+//! ([`process`]). Does not own: the metrics themselves (each room registers its own), the port that serves them
+//! (`http`), or what is worth a log line (whoever handles the event).
+//!
+//! Invariants:
+//! - Telling never holds up or ends what is told about: a collector that is gone costs dropped spans and one warning, a
+//!   closed stderr costs the lines (`a_collector_that_is_not_there_is_told_once_and_holds_up_nothing`).
+//! - Every queue is bounded: spans past `otlp_queue_spans_max` are dropped, oldest kept.
+//! - The log is set up once per process; later calls change nothing (`setting_up_twice_changes_nothing`).
+//! - Only spans of this crate leave the process; libraries' spans and their fields stay inside (I17).
+//! - Each metric has one block in the text, whatever the number of accounts (`accounts_share_one_block_per_metric`).
+
+pub mod metrics;
+mod otlp;
+pub mod process;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use url::Url;
+
+/// Name of this service in logs, spans and metrics.
+pub const SERVICE_NAME: &str = "powerstream-gateway";
+
+/// Settings of logs and spans.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Form of the log lines on stderr: `text` for people, `json` for collectors.
+    pub log_format: LogFormat,
+    /// Which log lines are written: a level, and exceptions by module, as in `info,powerstream_gateway=debug`.
+    pub log_filter: String,
+    /// Where spans go: the OTLP/gRPC address of a collector, as in `http://127.0.0.1:4317`. Without it none are exported.
+    pub otlp_endpoint: Option<Url>,
+    /// Spans that wait for export; further ones are dropped.
+    pub otlp_queue_spans_max: usize,
+    /// Spans of one export.
+    pub otlp_batch_spans_max: usize,
+    /// How long a span waits for others before it is exported.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub otlp_delay: Duration,
+    /// How long an export may take, connecting included.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub otlp_timeout: Duration,
+    /// How long the stop waits for the last spans to be exported.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub otlp_flush_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Text,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: None,
+            // The four defaults of the OpenTelemetry specification for a batching span processor and an OTLP exporter.
+            otlp_queue_spans_max: 2_048,
+            otlp_batch_spans_max: 512,
+            otlp_delay: Duration::from_secs(5),
+            otlp_timeout: Duration::from_secs(10),
+            // A small part of the drain deadline of 25 s.
+            otlp_flush_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line of text per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Telemetry that cannot be set up.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The filter cannot be read.
+    #[error(
+        "log_filter cannot be read ({0}): write a level, and exceptions by module, as in info,powerstream_gateway=debug"
+    )]
+    Filter(String),
+    /// The exporter cannot be made.
+    #[error(
+        "otlp_endpoint cannot be used ({0}): write the OTLP/gRPC address of a collector, as in http://127.0.0.1:4317"
+    )]
+    Endpoint(String),
+}
+
+/// Keeps the export of spans going; see [`Guard::shutdown`].
+#[must_use = "spans are exported only as long as this is held"]
+#[derive(Debug, Default)]
+pub struct Guard {
+    export: Option<otlp::Export>,
+}
+
+impl Guard {
+    /// Exports the spans that wait, for no longer than `otlp_flush_timeout`. It blocks, and the export itself runs on
+    /// the runtime: call it from a thread that is not the runtime's only one.
+    pub fn shutdown(self) {
+        if let Some(export) = self.export {
+            export.shutdown();
+        }
+    }
+}
+
+/// Sets up logs and spans for the whole process. It must be called within a tokio runtime if spans are to be exported.
+///
+/// Only the first call of a process has an effect; later ones return a guard of nothing.
+pub fn init(config: &Config) -> Result<Guard, Error> {
+    let (subscriber, export) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
+    match tracing::subscriber::set_global_default(subscriber) {
+        Ok(()) => Ok(Guard { export }),
+        Err(_) => Ok(Guard::default()),
+    }
+}
+
+/// Reads a filter of log lines.
+pub fn filter(text: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::builder().parse(text).map_err(|error| Error::Filter(error.to_string()))
+}
+
+fn subscriber<W>(
+    config: &Config,
+    writer: W,
+    colours: bool,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, Option<otlp::Export>), Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let log = log_layer(config.log_format, writer, colours).with_filter(filter(&config.log_filter)?);
+    let export = config.otlp_endpoint.as_ref().map(|endpoint| otlp::Export::new(endpoint, config)).transpose()?;
+    let spans = export.as_ref().map(otlp::Export::layer);
+    Ok((tracing_subscriber::registry().with(spans).with(log), export))
+}
+
+fn log_layer<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // A closed stderr must cost lines, not the process: the layer would report it on stderr, and panic there.
+    let layer = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
+    match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

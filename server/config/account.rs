@@ -1,0 +1,93 @@
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::model::AccountName;
+use crate::secret;
+
+/// One X credential with its stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Its name: 1 to 63 characters of a-z, 0-9 and '-'. It names the directory of its log and a metric label.
+    #[serde(with = "name")]
+    #[schemars(with = "String")]
+    pub name: AccountName,
+    /// Where its bearer token is kept, read again before each attempt to connect: `file` or `env`.
+    #[serde(with = "bearer")]
+    #[schemars(with = "Bearer")]
+    pub bearer: secret::Source,
+    /// Base URL of the API.
+    #[serde(default = "x_api")]
+    pub url: Url,
+    /// Whether only posts of the datacenter that answers are asked for (X's `localDcOnly`).
+    #[serde(default)]
+    pub local_dc_only: bool,
+    /// Tags that are known before any post has carried them, so that a subscriber is not warned of them.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+impl Account {
+    /// An account of the defaults.
+    pub fn new(name: AccountName, bearer: secret::Source) -> Self {
+        Self { name, bearer, url: x_api(), local_dc_only: false, tags: Vec::new() }
+    }
+}
+
+/// X's API (Powerstream introduction).
+fn x_api() -> Url {
+    Url::parse("https://api.x.com").expect("a constant that is a URL")
+}
+
+mod name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::AccountName;
+
+    pub(super) fn serialize<S: Serializer>(name: &AccountName, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AccountName, D::Error> {
+        AccountName::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Source of a secret: one of the two.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Bearer {
+    /// A file; its first line is the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    /// An environment variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<String>,
+}
+
+mod bearer {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::{Bearer, secret::Source};
+
+    pub(super) fn serialize<S: Serializer>(source: &Source, serializer: S) -> Result<S::Ok, S::Error> {
+        let said = match source {
+            Source::File(path) => Bearer { file: Some(path.clone()), env: None },
+            Source::Environment(name) => Bearer { file: None, env: Some(name.clone()) },
+        };
+        said.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+        match Bearer::deserialize(deserializer)? {
+            Bearer { file: Some(path), env: None } if !path.as_os_str().is_empty() => Ok(Source::File(path)),
+            Bearer { file: None, env: Some(name) } if !name.is_empty() => Ok(Source::Environment(name)),
+            _ => Err(D::Error::custom(
+                "give exactly one of file and env, as in { file: /run/secrets/x-bearer } or { env: X_BEARER_TOKEN }",
+            )),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use config::{File, FileFormat, Source, ValueKind};
+use serde_json::{Map, Value};
+
+use super::fault::{Fault, Faults};
+use super::shape;
+
+/// What the environment variables of the configuration are called first. Two underscores, so that variables that an
+/// orchestrator sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not taken for settings.
+pub const ENVIRONMENT_PREFIX: &str = "POWERSTREAM_GATEWAY__";
+
+/// Longest file that is read: a thousand accounts take a tenth of it.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What all layers say together.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) tree: Value,
+    /// What does not come from the file.
+    pub(super) origins: Vec<Setting>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// One value that does not come from the file.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) path: String,
+    /// The layer and how the value is called there.
+    pub(super) name: String,
+    text: String,
+    may_be_list: bool,
+}
+
+/// The environment of this process, without what is not Unicode.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Reads the layers, the last one on top.
+pub(super) fn read(
+    schema: &Value,
+    path: Option<&Path>,
+    overrides: &[(String, String)],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Said, Faults> {
+    let mut tree = match path {
+        Some(path) => file(path).map_err(|text| Faults::one(Fault::new(path.display().to_string(), text)))?,
+        None => Value::Object(Map::new()),
+    };
+    let mut origins: Vec<Setting> = environment.filter_map(variable).collect();
+    // The order of an environment is arbitrary; faults and their order must not be.
+    origins.sort_by(|a, b| a.path.cmp(&b.path));
+    origins.extend(overrides.iter().map(|(path, text)| Setting {
+        path: path.clone(),
+        name: "the command line".to_owned(),
+        text: text.clone(),
+        may_be_list: true,
+    }));
+    let mut faults = Vec::new();
+    for setting in &origins {
+        if let Err(text) = put(schema, &mut tree, setting) {
+            faults.push(Fault::new(&setting.path, text));
+        }
+    }
+    Ok(Said { tree, origins, faults })
+}
+
+fn variable((name, text): (String, String)) -> Option<Setting> {
+    let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
+    Some(Setting { path, name: format!("the environment variable {name}"), text, may_be_list: false })
+}
+
+fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String> {
+    let keys: Vec<&str> = setting.path.split('.').collect();
+    let mut node = Some(schema);
+    let mut place = tree;
+    for (n, key) in keys.iter().enumerate() {
+        let Value::Object(section) = place else {
+            // The file has something else here, which is a fault of its own.
+            return Ok(());
+        };
+        node = node.and_then(|node| shape::property(schema, node, key));
+        let is_list = node.is_some_and(|node| shape::has_type(node, "array"));
+        let is_last = n + 1 == keys.len();
+        if is_list && !(is_last && setting.may_be_list) {
+            return Err("this is a list, and lists are set in the file only".to_owned());
+        }
+        place = section.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+    }
+    let typed = node.map_or_else(|| Ok(Value::String(setting.text.clone())), |node| typed(node, &setting.text));
+    // A value that cannot be read is told here, so it must not be told again as one of a wrong type.
+    *place = typed.clone().unwrap_or(Value::Null);
+    typed.map(drop)
+}
+
+/// Reads text as what the schema wants there.
+fn typed(node: &Value, text: &str) -> Result<Value, String> {
+    let is = |name| shape::has_type(node, name);
+    if text.is_empty() && is("null") {
+        return Ok(Value::Null);
+    }
+    let read = if is("boolean") {
+        text.parse().map(Value::Bool).map_err(|_| "true or false")
+    } else if is("integer") {
+        text.parse::<i64>()
+            .map(Value::from)
+            .or_else(|_| text.parse::<u64>().map(Value::from))
+            .map_err(|_| "a whole number")
+    } else if is("number") {
+        text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number).ok_or("a number")
+    } else if is("array") {
+        serde_json::from_str(text).ok().filter(Value::is_array).ok_or("a list in JSON, as in [\"one\",\"two\"]")
+    } else if is("object") || node.get("properties").is_some() {
+        Err("a section: set one of the keys below it")
+    } else {
+        Ok(Value::String(text.to_owned()))
+    };
+    read.map_err(|wanted| format!("this must be {wanted}"))
+}
+
+fn file(path: &Path) -> Result<Value, String> {
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yaml" | "yml") => FileFormat::Yaml,
+        Some("toml") => FileFormat::Toml,
+        _ => return Err("the file must end in .yaml, .yml or .toml, which says how it is read".to_owned()),
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| format!("the file cannot be read: {error}"))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("the file is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    parse(&text, format)
+}
+
+/// Reads a text; where it is wrong is told, what stands there is not, for it may be a secret.
+pub(super) fn parse(text: &str, format: FileFormat) -> Result<Value, String> {
+    let table = File::from_str(text, format).collect().map_err(|error| {
+        let error = error.to_string();
+        let told: Vec<_> = error.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
+        format!("the file cannot be read: {}", told.join("; "))
+    })?;
+    Ok(object(table.into_iter()))
+}
+
+fn object(table: impl Iterator<Item = (String, config::Value)>) -> Value {
+    let table: BTreeMap<_, _> = table.map(|(key, value)| (key, json(value))).collect();
+    // A key without a value stands for its default: what is left of a section when all of it is a comment.
+    Value::Object(table.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
+fn json(value: config::Value) -> Value {
+    match value.kind {
+        ValueKind::Nil => Value::Null,
+        ValueKind::Boolean(value) => value.into(),
+        ValueKind::I64(value) => value.into(),
+        ValueKind::U64(value) => value.into(),
+        ValueKind::I128(value) => number(value as f64),
+        ValueKind::U128(value) => number(value as f64),
+        ValueKind::Float(value) => number(value),
+        ValueKind::String(value) => value.into(),
+        ValueKind::Table(table) => object(table.into_iter()),
+        ValueKind::Array(values) => values.into_iter().map(json).collect(),
+    }
+}
+
+/// What is no number to JSON (`.inf`, `.nan`) stays text, so that it is a fault and not a default.
+fn number(value: f64) -> Value {
+    serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number)
+}

@@ -1,0 +1,131 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::model::UnixMillis;
+use crate::task::OnExit;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Fixed(Result<(), Vec<String>>);
+
+impl Probe for Fixed {
+    fn readiness(&self) -> Result<(), Vec<String>> {
+        self.0.clone()
+    }
+}
+
+struct Port {
+    address: SocketAddr,
+    runtime: Runtime,
+    shutdown: Shutdown,
+}
+
+impl Port {
+    async fn open(config: Config, ready: Result<(), Vec<String>>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let runtime = Runtime { tasks: Tasks::new(), clock: Clock::system() };
+        let shutdown = runtime.tasks.shutdown().child_token();
+        let site = Site { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)) };
+        let serving = serve(listener, config, site, runtime.clone(), shutdown.clone());
+        runtime.tasks.spawn("admin port", OnExit::StopProcess, serving);
+        Self { address, runtime, shutdown }
+    }
+
+    async fn send(&self, bytes: &[u8]) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.expect("connected");
+            // The port may close before all of a long rubbish was sent.
+            let _ = stream.write_all(bytes).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        self.runtime.clock.timeout(DEADLINE, exchange).await.expect("an answer or an end in time")
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await
+    }
+
+    async fn stop(self) -> Duration {
+        let before = self.runtime.clock.moment();
+        self.runtime.tasks.shutdown().cancel();
+        assert!(self.shutdown.is_cancelled());
+        assert!(self.runtime.tasks.join(&self.runtime.clock, DEADLINE).await, "all tasks ended");
+        assert_eq!(self.runtime.tasks.failure(), None);
+        self.runtime.clock.moment().since(before)
+    }
+}
+
+#[tokio::test]
+async fn each_path_answers_what_it_is_for() {
+    let port = Port::open(Config::default(), Err(vec!["main: the journal opens".into(), "other: starts".into()])).await;
+    for (path, status, text) in [
+        ("/livez", "200", "ok\n"),
+        ("/readyz", "503", "not ready\nmain: the journal opens\nother: starts\n"),
+        ("/metrics", "200", "# EOF\n"),
+        ("/metrics", "200", "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        ("/", "404", "/readyz "),
+        ("/livez/x", "404", "/metrics "),
+    ] {
+        let answer = port.get(path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        assert!(answer.contains(text), "{path}: {answer}");
+    }
+    port.stop().await;
+    let port = Port::open(Config::default(), Ok(())).await;
+    assert!(port.get("/readyz").await.ends_with("\r\n\r\nok\n"));
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn rubbish_hurts_nobody() {
+    let port = Port::open(Config::default(), Ok(())).await;
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
+    let random: Vec<u8> = (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for rubbish in [
+        b"\r\n\r\n\r\n".as_slice(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\nabc",
+        b"GET /livez HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"GET /../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n",
+        long.as_bytes(),
+        &random,
+    ] {
+        let answer = port.send(&[rubbish, b"\r\n\r\n"].concat()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    assert!(port.get("/livez").await.ends_with("ok\n"));
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn slow_and_silent_clients_are_let_go() {
+    let short = Duration::from_millis(200);
+    let config = Config { connections_max: 2, header_timeout: short, exchange_timeout: short * 5, ..Config::default() };
+    let port = Port::open(config, Ok(())).await;
+    let mut slow = Vec::new();
+    for begin in ["", "GET /livez HT", "GET /metrics HTTP/1.1\r\nx: y\r\n", ""] {
+        let mut stream = TcpStream::connect(port.address).await.expect("connected");
+        stream.write_all(begin.as_bytes()).await.expect("sent");
+        slow.push(stream);
+    }
+    assert!(port.get("/livez").await.ends_with("ok\n"), "it is its turn once the slow ones are let go");
+    drop(slow);
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn it_stops_in_time_with_silent_clients() {
+    let config = Config { drain_timeout: Duration::from_millis(300), ..Config::default() };
+    let port = Port::open(config, Ok(())).await;
+    let mut silent = TcpStream::connect(port.address).await.expect("connected");
+    silent.write_all(b"GET /li").await.expect("sent");
+    assert!(port.get("/livez").await.ends_with("ok\n"));
+    assert!(port.stop().await < Duration::from_secs(5), "well before the header timeout");
+}

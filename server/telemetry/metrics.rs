@@ -1,0 +1,142 @@
+//! The registry of metrics and its text.
+//!
+//! Names: `powerstream_gateway_…` for our own, with the label `account` where a metric belongs to one; `process_…` for
+//! facts of the process, as everywhere else.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::info::Info;
+pub use prometheus_client::registry::Registry as Part;
+
+use crate::model::{AccountName, UnixMillis};
+use crate::telemetry::process;
+
+/// What every metric of this program is called first.
+pub const PREFIX: &str = "powerstream_gateway";
+
+/// Media type of [`Registry::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of the process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Mutex<Part>>);
+
+impl Registry {
+    /// A registry that holds facts of the process and of the build; `started` is when the process did.
+    pub fn new(started: UnixMillis) -> Self {
+        let mut root = Part::default();
+        root.register_collector(Box::new(process::Facts { started }));
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        root.sub_registry_with_prefix(PREFIX).register("build", "Version of the program", build);
+        Self(Arc::new(Mutex::new(root)))
+    }
+
+    /// Registers metrics of the whole process, under the prefix.
+    pub fn process<M>(&self, register: impl FnOnce(&mut Part) -> M) -> M {
+        register(self.0.lock().sub_registry_with_prefix(PREFIX))
+    }
+
+    /// Registers metrics of one account, under the prefix and with the label `account`.
+    pub fn account<M>(&self, account: &AccountName, register: impl FnOnce(&mut Part) -> M) -> M {
+        let label = ("account".into(), account.to_string().into());
+        register(self.0.lock().sub_registry_with_prefix(PREFIX).sub_registry_with_label(label))
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0.lock())
+            .expect("a String takes all that is written");
+        one_block_per_metric(&text)
+    }
+}
+
+/// Puts the samples of a metric together. The library writes a metric once per sub-registry, here once per account, and
+/// OpenMetrics forbids to interleave metrics or to describe one twice.
+fn one_block_per_metric(text: &str) -> String {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    let mut current = 0;
+    for line in text.split_inclusive('\n') {
+        let Some(described) = line.strip_prefix("# ") else {
+            if let Some(block) = blocks.get_mut(current) {
+                block.samples.push(line);
+            }
+            continue;
+        };
+        let mut words = described.split_ascii_whitespace();
+        let (Some(keyword), Some(name)) = (words.next(), words.next()) else { continue };
+        current = *places.entry(name).or_insert(blocks.len());
+        if current == blocks.len() {
+            blocks.push(Block::default());
+        }
+        let head = &mut blocks[current].head;
+        if !head.iter().any(|(known, _)| *known == keyword) {
+            head.push((keyword, line));
+        }
+    }
+    let lines = blocks.iter().flat_map(|block| block.head.iter().map(|(_, line)| line).chain(&block.samples));
+    let mut merged: String = lines.copied().collect();
+    merged.push_str("# EOF\n");
+    merged
+}
+
+#[derive(Default)]
+struct Block<'t> {
+    head: Vec<(&'t str, &'t str)>,
+    samples: Vec<&'t str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new(UnixMillis(1_700_000_000_500))
+    }
+
+    #[test]
+    fn accounts_share_one_block_per_metric() {
+        let registry = registry();
+        for (name, count) in [("one", 1), ("two", 2)] {
+            let account = AccountName::new(name).expect("a name");
+            let (posts, _other) = registry.account(&account, |part| {
+                let (posts, bytes) = (Counter::<u64>::default(), Counter::<u64>::default());
+                part.register("posts", "Posts received", posts.clone());
+                part.register("bytes", "Bytes received", bytes.clone());
+                (posts, bytes)
+            });
+            posts.inc_by(count);
+        }
+        let text = registry.encode();
+        let block = "# HELP powerstream_gateway_posts Posts received.\n# TYPE powerstream_gateway_posts counter\n\
+                     powerstream_gateway_posts_total{account=\"one\"} 1\n\
+                     powerstream_gateway_posts_total{account=\"two\"} 2\n";
+        assert!(text.contains(block), "{text}");
+        assert_eq!(text.matches("# TYPE powerstream_gateway_bytes ").count(), 1, "{text}");
+        assert_eq!(text.matches("# EOF\n").count(), 1, "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn the_process_and_the_build_are_told() {
+        let registry = registry();
+        let starts = Counter::<u64>::default();
+        registry.process(|part| part.register("starts", "Starts", starts.clone()));
+        let text = registry.encode();
+        let build = format!("powerstream_gateway_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+        for line in [
+            "process_start_time_seconds 1700000000.5\n",
+            "# TYPE process_resident_memory_bytes gauge\n",
+            "\nprocess_open_fds ",
+            "\nprocess_cpu_seconds_total ",
+            "powerstream_gateway_starts_total 0\n",
+            &build,
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}
