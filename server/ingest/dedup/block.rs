@@ -1,0 +1,254 @@
+//! A block: some hundred ids in order, with the rule sets that they point to, under one checksum.
+//!
+//! `crc32 u32 · bytes of the sets u32 · entries u32 · sets · entries`, little-endian; the checksum covers what follows
+//! it. An entry is three varints: id less the id before, number of its set, sequence less the sequence before (zigzag).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::Known;
+use crate::model::{PostId, Rule, Sequence};
+
+/// Ids of a block: at about 8 bytes each one read is about a page of the disk.
+pub(super) const IDS_MAX: usize = 512;
+/// A block ends early when its sets and entries have reached so many bytes.
+const BYTES_MAX: usize = 32 << 10;
+const HEAD: usize = 12;
+
+/// What is known of one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: PostId,
+    pub(super) rules: Arc<[Rule]>,
+    pub(super) sequence: Sequence,
+}
+
+/// Collects the entries of one block.
+#[derive(Default)]
+pub(super) struct Encoder {
+    numbers: HashMap<Arc<[Rule]>, u64, FixedState>,
+    sets: Vec<u8>,
+    entries: Vec<u8>,
+    count: usize,
+    id: u64,
+    sequence: Sequence,
+}
+
+impl Encoder {
+    pub(super) fn push(&mut self, entry: &Entry) {
+        let number = match self.numbers.get(&entry.rules) {
+            Some(number) => *number,
+            None => self.intern(&entry.rules),
+        };
+        put_varint(&mut self.entries, entry.id.0.wrapping_sub(self.id));
+        put_varint(&mut self.entries, number);
+        put_varint(&mut self.entries, zigzag(entry.sequence.wrapping_sub(self.sequence)));
+        (self.id, self.sequence) = (entry.id.0, entry.sequence);
+        self.count += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= IDS_MAX || self.sets.len() + self.entries.len() >= BYTES_MAX
+    }
+
+    /// The finished block; the encoder is empty again.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + self.sets.len() + self.entries.len());
+        bytes.extend([0; 4]);
+        bytes.extend((self.sets.len() as u32).to_le_bytes());
+        bytes.extend((self.count as u32).to_le_bytes());
+        bytes.extend(&self.sets);
+        bytes.extend(&self.entries);
+        let crc = crc32fast::hash(&bytes[4..]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        self.numbers.clear();
+        self.sets.clear();
+        self.entries.clear();
+        (self.count, self.id, self.sequence) = (0, 0, 0);
+        bytes
+    }
+
+    fn intern(&mut self, rules: &Arc<[Rule]>) -> u64 {
+        let number = self.numbers.len() as u64;
+        self.numbers.insert(rules.clone(), number);
+        put_varint(&mut self.sets, rules.len() as u64);
+        for rule in rules.iter() {
+            self.sets.push(u8::from(rule.id.is_some()) | u8::from(rule.tag.is_some()) << 1);
+            if let Some(id) = rule.id {
+                self.sets.extend(id.to_le_bytes());
+            }
+            if let Some(tag) = &rule.tag {
+                put_varint(&mut self.sets, tag.len() as u64);
+                self.sets.extend(tag.as_bytes());
+            }
+        }
+        number
+    }
+}
+
+/// All entries of a block.
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
+    let (mut sets, count, mut scan) = open(bytes)?;
+    let mut known = Vec::new();
+    while !sets.0.is_empty() {
+        known.push(sets.rules()?);
+    }
+    let (mut id, mut sequence) = (0u64, 0u64);
+    let mut entries = Vec::with_capacity(count.min(IDS_MAX));
+    for _ in 0..count {
+        id = id.wrapping_add(scan.varint()?);
+        let rules: &Arc<[Rule]> = known.get(scan.varint()? as usize).ok_or("an entry points to no rule set")?;
+        sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
+        entries.push(Entry { id: PostId(id), rules: rules.clone(), sequence });
+    }
+    Ok(entries)
+}
+
+/// What a block knows of `wanted`.
+pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<Known>, &'static str> {
+    let (mut sets, count, mut scan) = open(bytes)?;
+    let (mut id, mut sequence) = (0u64, 0u64);
+    for _ in 0..count {
+        id = id.wrapping_add(scan.varint()?);
+        let number = scan.varint()?;
+        sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
+        if id == wanted.0 {
+            let mut rules = sets.rules()?;
+            for _ in 0..number {
+                rules = sets.rules()?;
+            }
+            return Ok(Some(Known { rules, sequence }));
+        }
+        if id > wanted.0 {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+fn open(bytes: &[u8]) -> Result<(Scan<'_>, usize, Scan<'_>), &'static str> {
+    let mut scan = Scan(bytes);
+    let crc = scan.u32()?;
+    if crc32fast::hash(scan.0) != crc {
+        return Err("the checksum of a block does not match");
+    }
+    let sets = scan.u32()? as usize;
+    let count = scan.u32()? as usize;
+    let sets = Scan(scan.take(sets)?);
+    Ok((sets, count, scan))
+}
+
+/// Reads on in bytes of our own; an end that comes early is an error.
+pub(super) struct Scan<'a>(pub(super) &'a [u8]);
+
+impl<'a> Scan<'a> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or("it ends early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        self.take(N)?.try_into().map_err(|_| "it ends early")
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, &'static str> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, &'static str> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn varint(&mut self) -> Result<u64, &'static str> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first().ok_or("it ends early")?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err("a number has too many bytes")
+    }
+
+    fn rules(&mut self) -> Result<Arc<[Rule]>, &'static str> {
+        let count = self.varint()?;
+        (0..count).map(|_| self.rule()).collect::<Result<Vec<_>, _>>().map(Arc::from)
+    }
+
+    fn rule(&mut self) -> Result<Rule, &'static str> {
+        let [has] = self.array()?;
+        let id = if has & 1 != 0 { Some(self.u64()?) } else { None };
+        let tag = if has & 2 != 0 {
+            let len = self.varint()? as usize;
+            Some(std::str::from_utf8(self.take(len)?).map_err(|_| "a tag is not UTF-8")?.into())
+        } else {
+            None
+        };
+        Ok(Rule { id, tag })
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn zigzag(difference: u64) -> u64 {
+    (difference << 1) ^ ((difference as i64 >> 63) as u64)
+}
+
+fn unzigzag(value: u64) -> u64 {
+    (value >> 1) ^ (value & 1).wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: u64, tags: &[&str], sequence: u64) -> Entry {
+        let rules = tags.iter().map(|tag| Rule { id: (tag.len() > 1).then_some(id), tag: Some((*tag).into()) });
+        Entry { id: PostId(id), rules: rules.collect(), sequence }
+    }
+
+    #[test]
+    fn what_goes_into_a_block_comes_out_of_it() {
+        let entries =
+            [entry(0, &[], 7), entry(1, &["a"], u64::MAX), entry(9, &["äöü", "b"], 1), entry(u64::MAX, &["a"], 2)];
+        let mut encoder = Encoder::default();
+        entries.iter().for_each(|entry| encoder.push(entry));
+        let bytes = encoder.take();
+        assert_eq!(decode(&bytes).as_deref(), Ok(entries.as_slice()));
+        for entry in &entries {
+            let known = find(&bytes, entry.id).expect("whole").expect("there");
+            assert_eq!((known.rules, known.sequence), (entry.rules.clone(), entry.sequence));
+        }
+        assert_eq!(find(&bytes, PostId(5)), Ok(None));
+        assert!(encoder.is_empty());
+    }
+
+    #[test]
+    fn a_block_with_any_bit_flipped_is_refused() {
+        let mut encoder = Encoder::default();
+        (1..50).for_each(|n| encoder.push(&entry(n * 3, &["tag"], n)));
+        let bytes = encoder.take();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&damaged).is_err() && find(&damaged, PostId(3)).is_err(), "bit {bit}");
+        }
+        assert!(decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(decode(&[]).is_err());
+    }
+}

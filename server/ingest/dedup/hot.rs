@@ -1,0 +1,122 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::Known;
+use super::block::Entry;
+use super::trailer::Coverage;
+use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
+
+/// A generation of ids in memory: first it grows, then it is frozen and waits for its file.
+///
+/// Rule sets are interned within it, so that they go when it goes.
+pub(super) struct Hot {
+    /// The first sequence it stands for.
+    pub(super) first: Sequence,
+    /// The last sequence it stands for; `first - 1` while it is empty.
+    pub(super) last: Sequence,
+    /// The sequence of its first record.
+    base: Sequence,
+    received: Option<(UnixMillis, UnixMillis)>,
+    slots: HashMap<u64, Slot, FixedState>,
+    sets: Vec<Arc<[Rule]>>,
+    numbers: HashMap<Arc<[Rule]>, u32, FixedState>,
+    sets_bytes: usize,
+}
+
+/// 8 bytes beside the id, to keep a generation of 900,000 ids at 18 MiB.
+#[derive(Clone, Copy)]
+struct Slot {
+    set: u32,
+    /// Sequence less `base`.
+    offset: u32,
+}
+
+impl Hot {
+    /// An empty generation after `first - 1`, with room for so many ids.
+    pub(super) fn new(first: Sequence, ids: usize) -> Self {
+        Self {
+            first,
+            last: first.saturating_sub(1),
+            base: first,
+            received: None,
+            slots: HashMap::with_capacity_and_hasher(ids, FixedState::default()),
+            sets: Vec::new(),
+            numbers: HashMap::default(),
+            sets_bytes: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes that its rule sets take, about.
+    pub(super) fn sets_bytes(&self) -> usize {
+        self.sets_bytes
+    }
+
+    /// When the oldest of its records was received.
+    pub(super) fn received_min(&self) -> Option<UnixMillis> {
+        self.received.map(|(min, _)| min)
+    }
+
+    /// Whether a record of this sequence can be told from the others.
+    pub(super) fn reaches(&self, sequence: Sequence) -> bool {
+        self.received.is_none() || u32::try_from(sequence.saturating_sub(self.base)).is_ok()
+    }
+
+    pub(super) fn find(&self, id: PostId) -> Option<Known> {
+        let slot = self.slots.get(&id.0)?;
+        Some(Known { rules: self.sets[slot.set as usize].clone(), sequence: self.base + Sequence::from(slot.offset) })
+    }
+
+    /// Takes what is known of an id; it replaces what was known before. Sequences ascend; those before `first` are in
+    /// files already.
+    pub(super) fn insert(&mut self, id: PostId, rules: &Arc<[Rule]>, sequence: Sequence, received: UnixMillis) {
+        if sequence < self.first {
+            return;
+        }
+        if self.received.is_none() {
+            self.base = sequence;
+        }
+        let set = match self.numbers.get(rules) {
+            Some(number) => *number,
+            None => self.intern(rules),
+        };
+        let offset = u32::try_from(sequence.saturating_sub(self.base)).unwrap_or(u32::MAX);
+        self.slots.insert(id.0, Slot { set, offset });
+        self.last = self.last.max(sequence);
+        let (min, max) = self.received.unwrap_or((received, received));
+        self.received = Some((min.min(received), max.max(received)));
+    }
+
+    /// What it covers as a part of the log; `None` while it holds nothing.
+    pub(super) fn coverage(&self, epoch: Epoch) -> Option<Coverage> {
+        let (received_min, received_max) = self.received?;
+        let (first, last) = (self.first, self.last);
+        Some(Coverage { epoch, first, last, complete: last, received_min, received_max })
+    }
+
+    /// All it knows, in the order of ids.
+    pub(super) fn sorted(&self) -> impl Iterator<Item = Entry> {
+        let mut all: Vec<(u64, Slot)> = self.slots.iter().map(|(id, slot)| (*id, *slot)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(id, slot)| Entry {
+            id: PostId(id),
+            rules: self.sets[slot.set as usize].clone(),
+            sequence: self.base + Sequence::from(slot.offset),
+        })
+    }
+
+    fn intern(&mut self, rules: &Arc<[Rule]>) -> u32 {
+        let number = self.sets.len() as u32;
+        self.sets.push(rules.clone());
+        self.numbers.insert(rules.clone(), number);
+        // 64 for the set in both tables, 48 for each rule, and the tags.
+        let tags = rules.iter().filter_map(|rule| rule.tag.as_deref()).map(str::len).sum::<usize>();
+        self.sets_bytes += 64 + rules.len() * 48 + tags;
+        number
+    }
+}

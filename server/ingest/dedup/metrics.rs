@@ -1,0 +1,42 @@
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What is counted of the ids.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Ids in the table in memory and in generations that wait for their file.
+    pub unsealed_ids: Gauge,
+    /// Ids in sealed files.
+    pub sealed_ids: Gauge,
+    /// Sealed files.
+    pub files: Gauge,
+    /// Bytes of sealed files.
+    pub files_bytes: Gauge,
+    /// Bytes of the filters in memory.
+    pub filter_bytes: Gauge,
+    /// Look-ups that had to read a block of a file.
+    pub file_reads: Counter,
+    /// Those of them that found nothing: the filter was wrong.
+    pub false_positives: Counter,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let gauges = [
+            ("unsealed_ids", "Post ids in memory that are in no file yet", &metrics.unsealed_ids),
+            ("sealed_ids", "Post ids in sealed files", &metrics.sealed_ids),
+            ("files", "Sealed id files", &metrics.files),
+            ("files_bytes", "Bytes of sealed id files", &metrics.files_bytes),
+            ("filter_bytes", "Bytes of memory for the filters of id files", &metrics.filter_bytes),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register("file_reads", "Look-ups that read an id file", metrics.file_reads.clone());
+        registry.register("false_positives", "Look-ups that read in vain", metrics.false_positives.clone());
+        metrics
+    }
+}

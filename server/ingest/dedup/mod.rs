@@ -1,0 +1,198 @@
+//! Which posts were logged before, and under which rules.
+//!
+//! Owns: the ids of an account that were appended within the horizon, each with the rules logged for it and its last
+//! sequence, and the verdict on an arrival: new, a duplicate, or a delta (contract, section 5). Does not own: the
+//! appending (`ingest/sequencer`) or the records (`journal`), from which everything here could be built again as far as
+//! they are retained; the ids outlive trimmed payloads.
+//!
+//! The newest ids are in a table in memory; by age or size it is frozen, and upkeep writes it to a sealed file: blocks
+//! of sorted ids with their rule sets, and a filter for each 65,536 of them that stays in memory. A look-up goes from
+//! the newest to the oldest and reads a block only where the range and the filter of a chunk say so. Small files are
+//! merged; files past the horizon are dropped.
+//!
+//! # Invariants (held by `tests`)
+//!
+//! - Answers equal those of a plain map of everything appended, over any order of appends, refused appends, seals,
+//!   merges and restarts, if the caller notes the journal's records after [`Seen::covered`] again at start.
+//! - An append that failed leaves no trace.
+//! - A file is there whole or not at all; a crash at any step changes no answer.
+//! - Damage is told with the path, never taken for 'not seen'.
+//! - Memory is bounded: the table and the generations that wait by `unsealed_ids_max`, files by 9.5 bits per id for
+//!   their filters and 20 bytes per 512 ids for their index.
+//! - The writer never waits for a file to be written.
+
+mod block;
+mod hot;
+mod index;
+mod merge;
+mod metrics;
+mod sealed;
+mod seen;
+mod store;
+#[cfg(test)]
+mod tests;
+mod trailer;
+mod upkeep;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use index::Index;
+pub use metrics::Metrics;
+pub use seen::Seen;
+pub use store::set_aside;
+pub use upkeep::{Report, Upkeep};
+
+use crate::model::{Epoch, Rule, Sequence, UnixMillis};
+use index::Levels;
+use store::{Found, Store};
+
+/// Settings of the table of seen posts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How long a post is known after it was logged; at least 24 h and the journal's retention.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub horizon: Duration,
+    /// Age of the oldest id in memory at which the ids in memory are written to a file.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub hot_age_max: Duration,
+    /// Number of ids in memory at which they are written to a file.
+    pub hot_ids_max: u64,
+    /// Bytes of rule sets in memory at which the ids are written to a file.
+    pub hot_rules_bytes_max: u64,
+    /// Ids in memory that are in no file yet, when files cannot be written: beyond it nothing can be judged.
+    pub unsealed_ids_max: u64,
+    /// Ids of one file, beyond which files are not merged.
+    pub file_ids_max: u64,
+    /// Bytes of sealed ids without a directory (journal backend `memory`): the oldest go first, whatever the horizon.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // The contract's 24 h: what X can recover (F-RR).
+            horizon: Duration::from_secs(24 * 3600),
+            // X sends again what backfill (5 min) and reconnects repeat; thrice that stays in memory.
+            hot_age_max: Duration::from_secs(15 * 60),
+            // 15 minutes at 1,000 posts/s; it fits the 917,504 of a hash table of 2^20 slots.
+            hot_ids_max: 900_000,
+            hot_rules_bytes_max: 16 << 20,
+            // Four generations of 18 MiB: an hour at 1,000 posts/s.
+            unsealed_ids_max: 3_600_000,
+            file_ids_max: 4_000_000,
+            // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
+            memory_bytes_max: 192 << 20,
+        }
+    }
+}
+
+/// What is known of a post that was logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The rules of all its records, in the order of first arrival.
+    pub rules: Arc<[Rule]>,
+    /// Its last record: the DELTA if there is one.
+    pub sequence: Sequence,
+}
+
+/// What an arrival is (contract, section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not logged before.
+    New,
+    /// Logged, and its rules add nothing.
+    Duplicate,
+    /// Logged, and matched now by rules that it had not then.
+    Delta {
+        /// The rules logged so far.
+        prior: Arc<[Rule]>,
+        /// Those and the ones that this arrival adds.
+        now: Arc<[Rule]>,
+    },
+}
+
+/// A look-up or a file that failed. None of them means 'not seen'.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A file is damaged. Until it is set aside and the journal noted again, posts could be taken twice.
+    #[error(
+        "the id file {path} is damaged ({detail}): which of its posts were delivered is not known; set it aside \
+         (rename it to .damaged) and start again, then it is rebuilt from what the journal retains"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: &'static str,
+    },
+    /// A file is of a version that this program does not know.
+    #[error("the id file {path} has format version {found}, this program reads up to {known}: use a newer program")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Version found.
+        found: u32,
+        /// Newest version known.
+        known: u32,
+    },
+    /// The system said no. It may be tried again.
+    #[error("the id file {path} cannot be read or written")]
+    Io {
+        /// The file or its directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Files could not be written for so long that memory is used up. It may be tried again when they can.
+    #[error("{unsealed} post ids wait in memory for their files: see why those cannot be written")]
+    Behind {
+        /// Ids that wait.
+        unsealed: u64,
+    },
+}
+
+impl Error {
+    fn damaged(path: &Path, detail: &'static str) -> Self {
+        Self::Damaged { path: path.to_owned(), detail }
+    }
+}
+
+/// The ids of an account, opened.
+pub struct Dedup {
+    /// For the sequencer.
+    pub seen: Seen,
+    /// For everybody.
+    pub index: Arc<Index>,
+    /// For the upkeep thread.
+    pub upkeep: Upkeep,
+    /// Files of an earlier epoch that were set aside; they are removed when the horizon has passed.
+    pub stale_files: u64,
+}
+
+/// Opens the ids in `dir` (made if it is missing), or in memory. Nobody else may have them open: the journal's lock
+/// tells. Then note the journal's records after [`Seen::covered`].
+pub fn open(
+    dir: Option<&Path>,
+    config: &Config,
+    epoch: Epoch,
+    now: UnixMillis,
+    metrics: Metrics,
+) -> Result<Dedup, Error> {
+    let store = Store::open(dir)?;
+    let Found { files, lost, stale } = store.load(epoch, now.minus(config.horizon))?;
+    let mut levels = Levels { lost, ..Levels::default() };
+    files.into_iter().for_each(|file| levels.insert(file));
+    let index = Arc::new(Index::new(config, epoch, metrics, levels));
+    let upkeep = Upkeep::new(index.clone(), store);
+    Ok(Dedup { seen: Seen::new(index.clone()), index, upkeep, stale_files: stale })
+}

@@ -1,0 +1,221 @@
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
+
+use super::block::{self, Entry, Scan};
+use super::trailer::{self, MAGIC, Trailer, Unreadable};
+use super::{Error, Known, Metrics};
+use crate::model::PostId;
+
+/// A sealed id file: its filters and the first id of each block in memory, the rest where it lies.
+pub(super) struct Sealed {
+    source: Source,
+    trailer: Trailer,
+    chunks: Vec<Chunk>,
+    /// First id of each block.
+    firsts: Box<[u64]>,
+    /// Where each block begins, and where the last one ends.
+    offsets: Box<[u64]>,
+    fingerprints: Box<[u8]>,
+}
+
+/// Where the bytes of an id file lie.
+pub(super) enum Source {
+    /// In a file.
+    Disk(PathBuf, File),
+    /// In memory, when there is no directory.
+    Memory(Vec<u8>),
+}
+
+/// Ids that share a filter.
+struct Chunk {
+    last: u64,
+    blocks: std::ops::Range<usize>,
+    descriptor: [u8; BinaryFuse8::DESCRIPTOR_LEN],
+    fingerprints: std::ops::Range<usize>,
+}
+
+impl Source {
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::Disk(_, file) => Ok(file.metadata()?.len()),
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Disk(_, file) => file.read_exact_at(buffer, offset),
+            Self::Memory(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let part = bytes.get(from..).and_then(|rest| rest.get(..buffer.len()));
+                buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Where it lies, for people.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::Disk(path, _) => path.clone(),
+            Self::Memory(_) => PathBuf::from("(memory)"),
+        }
+    }
+}
+
+impl Sealed {
+    /// Opens a file; its index and its filters are checked, its blocks when they are read.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::load(Source::Disk(path.to_owned(), file))
+    }
+
+    pub(super) fn load(source: Source) -> Result<Self, Error> {
+        let path = source.path();
+        let trailer = read_trailer(&source, &path)?;
+        // The index is in memory below; it cannot be longer than the file, which its checksum has told.
+        let mut meta = vec![0; usize::try_from(trailer.meta_len).unwrap_or(usize::MAX)];
+        source.read(&mut meta, trailer.meta_offset).map_err(|source| Error::Io { path: path.clone(), source })?;
+        if crc32fast::hash(&meta) != trailer.meta_crc {
+            return Err(Error::damaged(&path, "the checksum of its index does not match"));
+        }
+        let mut sealed = Self::index(source, trailer, &meta).map_err(|detail| Error::damaged(&path, detail))?;
+        if let Source::Memory(blocks) = &mut sealed.source {
+            // The index is held decoded; its bytes are not needed a second time.
+            blocks.truncate(usize::try_from(trailer.meta_offset).unwrap_or(usize::MAX));
+            blocks.shrink_to_fit();
+        }
+        Ok(sealed)
+    }
+
+    fn index(source: Source, trailer: Trailer, meta: &[u8]) -> Result<Self, &'static str> {
+        let mut scan = Scan(meta);
+        let mut offset = MAGIC.len() as u64;
+        let mut firsts = Vec::with_capacity(trailer.blocks as usize);
+        let mut offsets = Vec::with_capacity(trailer.blocks as usize + 1);
+        for _ in 0..trailer.blocks {
+            firsts.push(scan.u64()?);
+            offsets.push(offset);
+            offset += u64::from(scan.u32()?);
+        }
+        offsets.push(offset);
+        let mut chunks = Vec::with_capacity(trailer.chunks as usize);
+        let (mut block, mut fingerprint) = (0, 0);
+        for _ in 0..trailer.chunks {
+            let last = scan.u64()?;
+            let blocks = block..block + scan.u32()? as usize;
+            let descriptor = scan.array()?;
+            let fingerprints = fingerprint..fingerprint + scan.u32()? as usize;
+            (block, fingerprint) = (blocks.end, fingerprints.end);
+            chunks.push(Chunk { last, blocks, descriptor, fingerprints });
+        }
+        let whole = offset == trailer.meta_offset
+            && block == firsts.len()
+            && fingerprint == scan.0.len()
+            && chunks.iter().all(Chunk::is_sound);
+        if !whole {
+            return Err("its index contradicts itself");
+        }
+        let fingerprints = scan.0.into();
+        Ok(Self { source, trailer, chunks, firsts: firsts.into(), offsets: offsets.into(), fingerprints })
+    }
+
+    pub(super) fn trailer(&self) -> &Trailer {
+        &self.trailer
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Bytes that it takes where it lies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.trailer.meta_offset + self.trailer.meta_len + trailer::LEN as u64
+    }
+
+    /// Bytes of its filters, in memory.
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.fingerprints.len()
+    }
+
+    /// What it knows of an id.
+    pub(super) fn find(&self, id: PostId, metrics: &Metrics) -> Result<Option<Known>, Error> {
+        if id < self.trailer.id_min || id > self.trailer.id_max {
+            return Ok(None);
+        }
+        let Some(chunk) = self.chunks.get(self.chunks.partition_point(|chunk| chunk.last < id.0)) else {
+            return Ok(None);
+        };
+        let firsts = &self.firsts[chunk.blocks.clone()];
+        let before = firsts.partition_point(|first| *first <= id.0);
+        if before == 0 || !chunk.may_hold(id, &self.fingerprints) {
+            return Ok(None);
+        }
+        metrics.file_reads.inc();
+        let bytes = self.block(chunk.blocks.start + before - 1)?;
+        let known = block::find(&bytes, id).map_err(|detail| Error::damaged(&self.source.path(), detail))?;
+        if known.is_none() {
+            metrics.false_positives.inc();
+        }
+        Ok(known)
+    }
+
+    /// All it knows, in the order of ids; one block in memory at a time.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry, Error>> + '_ {
+        (0..self.firsts.len()).flat_map(|at| {
+            let decoded = self
+                .block(at)
+                .and_then(|bytes| block::decode(&bytes).map_err(|detail| Error::damaged(&self.source.path(), detail)));
+            let (entries, error) = match decoded {
+                Ok(entries) => (entries, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            error.into_iter().chain(entries.into_iter().map(Ok))
+        })
+    }
+
+    fn block(&self, at: usize) -> Result<Vec<u8>, Error> {
+        let (from, to) = (self.offsets[at], self.offsets[at + 1]);
+        let mut bytes = vec![0; (to - from) as usize];
+        self.source.read(&mut bytes, from).map_err(|source| Error::Io { path: self.source.path(), source })?;
+        Ok(bytes)
+    }
+}
+
+impl Chunk {
+    /// Whether its filter stays within its fingerprints, whatever it is asked.
+    fn is_sound(&self) -> bool {
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| self.descriptor[at + i]));
+        let (segment, mask, count) = (u64::from(word(8)), u64::from(word(12)), u64::from(word(16)));
+        let len = self.fingerprints.len() as u64;
+        len == 0
+            || (segment.is_power_of_two() && mask == segment - 1 && count + 2 * segment <= len && count % segment == 0)
+    }
+
+    fn may_hold(&self, id: PostId, fingerprints: &[u8]) -> bool {
+        let fingerprints = &fingerprints[self.fingerprints.clone()];
+        fingerprints.is_empty() || BinaryFuse8Ref::from_dma(&self.descriptor, fingerprints).contains(&id.0)
+    }
+}
+
+fn read_trailer(source: &Source, path: &Path) -> Result<Trailer, Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let len = source.len().map_err(failed)?;
+    let Some(offset) = len.checked_sub(trailer::LEN as u64) else {
+        return Err(Error::damaged(path, "it is shorter than its trailer"));
+    };
+    let mut bytes = [0; trailer::LEN];
+    source.read(&mut bytes, offset).map_err(failed)?;
+    let trailer = Trailer::decode(&bytes).map_err(|why| match why {
+        Unreadable::Version(found) => Error::Version { path: path.to_owned(), found, known: trailer::VERSION },
+        Unreadable::Damaged(detail) => Error::damaged(path, detail),
+    })?;
+    if trailer.meta_offset.checked_add(trailer.meta_len) != Some(offset) {
+        return Err(Error::damaged(path, "it does not have the length that it tells"));
+    }
+    Ok(trailer)
+}

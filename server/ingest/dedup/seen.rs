@@ -1,0 +1,76 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::index::{Index, Note};
+use super::{Error, Known, Verdict};
+use crate::model::{PostId, Rule, Sequence, UnixMillis, rules_union};
+
+/// The writer's side, on the sequencer's thread.
+///
+/// For each arrival of a batch: [`Seen::judge`], and [`Seen::note`] if it gets a record. Then, when the batch is
+/// appended, [`Seen::commit`]; when it is not, [`Seen::discard`].
+pub struct Seen {
+    index: Arc<Index>,
+    /// What is judged and not yet appended, in order.
+    noted: Vec<Note>,
+    /// Where in `noted` an id stands last.
+    places: HashMap<PostId, usize>,
+}
+
+impl Seen {
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        Self { index, noted: Vec::new(), places: HashMap::new() }
+    }
+
+    /// The last sequence up to which all records are in files. At start, before anything is judged, the posts and deltas
+    /// of the journal after it are to be noted and committed again, in order; earlier ones do no harm.
+    pub fn covered(&self) -> Sequence {
+        self.index.levels().covered()
+    }
+
+    /// What an arrival is, given all that was committed and noted before it.
+    pub fn judge(&self, id: PostId, rules: &[Rule]) -> Result<Verdict, Error> {
+        let prior = match self.places.get(&id) {
+            Some(place) => self.noted[*place].rules.clone(),
+            None => match self.index.find(id)? {
+                Some(Known { rules, .. }) => rules,
+                None => return self.room().map(|()| Verdict::New),
+            },
+        };
+        Ok(match rules_union(&prior, rules) {
+            Some(now) => Verdict::Delta { prior, now },
+            None => Verdict::Duplicate,
+        })
+    }
+
+    /// Takes a record that is about to be appended; sequences ascend, `rules` are those of all arrivals.
+    pub fn note(&mut self, id: PostId, rules: &Arc<[Rule]>, sequence: Sequence, received: UnixMillis) {
+        self.places.insert(id, self.noted.len());
+        self.noted.push(Note { id, rules: rules.clone(), sequence, received });
+    }
+
+    /// The batch was appended.
+    pub fn commit(&mut self) {
+        self.places.clear();
+        self.index.take(self.noted.drain(..));
+    }
+
+    /// The batch was not appended: as if it had never been noted.
+    pub fn discard(&mut self) {
+        self.places.clear();
+        self.noted.clear();
+    }
+
+    /// Whether generations wait for upkeep. When the journal is noted again at start, call it then.
+    pub fn wants_upkeep(&self) -> bool {
+        !self.index.levels().frozen.is_empty()
+    }
+
+    fn room(&self) -> Result<(), Error> {
+        if self.index.levels().frozen.is_empty() {
+            return Ok(());
+        }
+        let unsealed = self.index.unsealed_ids();
+        if unsealed >= self.index.config.unsealed_ids_max { Err(Error::Behind { unsealed }) } else { Ok(()) }
+    }
+}

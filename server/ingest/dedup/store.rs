@@ -1,0 +1,202 @@
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Error;
+use super::block::Entry;
+use super::sealed::{Sealed, Source};
+use super::trailer::Coverage;
+use super::writer::Writer;
+use crate::model::{Epoch, Sequence, UnixMillis};
+
+/// Where sealed files lie.
+///
+/// A file is named `first-last-complete.ids`, becomes `.stale` when the log has got another epoch, and `.damaged` when it
+/// was set aside; `.tmp` is what a crash left behind.
+pub(super) enum Store {
+    Folder(PathBuf),
+    Memory,
+}
+
+/// What was found at open.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<Arc<Sealed>>,
+    /// First sequences of files that were set aside and are not made good yet.
+    pub(super) lost: Vec<Sequence>,
+    /// Files of another epoch.
+    pub(super) stale: u64,
+}
+
+impl Store {
+    pub(super) fn open(dir: Option<&Path>) -> Result<Self, Error> {
+        let Some(dir) = dir else { return Ok(Self::Memory) };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| io_error(dir, source))?;
+        Ok(Self::Folder(dir.to_owned()))
+    }
+
+    /// Loads what belongs to this epoch, and clears away what a crash left behind and what is past `expired`.
+    pub(super) fn load(&self, epoch: Epoch, expired: UnixMillis) -> Result<Found, Error> {
+        let Self::Folder(dir) = self else { return Ok(Found::default()) };
+        let mut found = Found::default();
+        let mut damaged = Vec::new();
+        for path in listing(dir)? {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("ids") => {
+                    let file = Sealed::open(&path)?;
+                    if file.trailer().coverage.epoch == epoch {
+                        found.files.push(Arc::new(file));
+                    } else {
+                        found.stale += 1;
+                        rename(&path, &path.with_extension("stale"))?;
+                    }
+                }
+                Some("tmp") => remove(&path)?,
+                Some("stale") => remove_if_expired(&path, expired)?,
+                Some("damaged") => damaged.push(path),
+                _ => {}
+            }
+        }
+        self.drop_contained(&mut found.files)?;
+        found.lost = still_lost(&found.files, damaged)?;
+        sync_folder(dir)?;
+        Ok(found)
+    }
+
+    /// Writes a file; it is there whole, or not at all.
+    pub(super) fn write(
+        &self,
+        coverage: Coverage,
+        entries: impl Iterator<Item = Result<Entry, Error>>,
+    ) -> Result<Sealed, Error> {
+        let Self::Folder(dir) = self else {
+            let bytes = fill(Vec::new(), Path::new("(memory)"), coverage, entries)?;
+            return Sealed::load(Source::Memory(bytes));
+        };
+        let Coverage { first, last, complete, .. } = coverage;
+        let path = dir.join(format!("{first:020}-{last:020}-{complete:020}.ids"));
+        let temporary = path.with_extension("tmp");
+        let failed = |source| io_error(&temporary, source);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+        let out = fill(BufWriter::with_capacity(256 << 10, file.map_err(failed)?), &temporary, coverage, entries)?;
+        out.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+        rename(&temporary, &path)?;
+        sync_folder(dir)?;
+        Sealed::open(&path)
+    }
+
+    /// Removes a file; readers that still hold it can go on.
+    pub(super) fn remove(&self, file: &Sealed) -> Result<(), Error> {
+        match file.source() {
+            Source::Disk(path, _) => remove(path),
+            Source::Memory(_) => Ok(()),
+        }
+    }
+
+    /// A crash between the renaming of a merged file and the removal of what went into it leaves both.
+    fn drop_contained(&self, files: &mut Vec<Arc<Sealed>>) -> Result<(), Error> {
+        let all: Vec<Coverage> = files.iter().map(|file| file.trailer().coverage).collect();
+        for at in (0..files.len()).rev() {
+            let inner = all[at];
+            let contains = |outer: &Coverage| {
+                *outer != inner
+                    && outer.first <= inner.first
+                    && outer.last >= inner.last
+                    && outer.complete >= inner.last
+            };
+            // One that a part was forgotten of may hold ids whose records are trimmed: it stays until it expires.
+            if inner.complete >= inner.last && all.iter().any(contains) {
+                self.remove(&files.remove(at))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets a damaged file aside, so that the rest can be opened. What it held is lost until the journal from its first
+/// sequence on has been noted again: `Seen::covered` tells so.
+pub fn set_aside(path: &Path) -> Result<(), Error> {
+    rename(path, &path.with_extension("damaged"))
+}
+
+/// Up to where all records are in files, when those that begin at `lost` are missing: what follows must be noted again.
+pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) -> Sequence {
+    let mut files: Vec<Coverage> = files.collect();
+    files.sort_unstable_by_key(|file| file.first);
+    let first = files.first().map(|file| file.first).into_iter().chain(lost.iter().copied()).min();
+    let mut reached = first.unwrap_or(1).saturating_sub(1);
+    for file in files {
+        if file.first <= reached.saturating_add(1) {
+            reached = reached.max(file.complete);
+        }
+    }
+    reached
+}
+
+/// A file that was set aside is made good when others cover what its name tells.
+fn still_lost(files: &[Arc<Sealed>], damaged: Vec<PathBuf>) -> Result<Vec<Sequence>, Error> {
+    let mut lost = Vec::new();
+    for path in damaged {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let mut numbers = name.split('-').filter_map(|number| number.parse::<Sequence>().ok());
+        let (Some(first), Some(last)) = (numbers.next(), numbers.next()) else { continue };
+        let others = files.iter().map(|file| file.trailer().coverage).filter(|file| file.last >= first);
+        if covered(others, &[first]) >= last {
+            remove(&path)?;
+        } else {
+            lost.push(first);
+        }
+    }
+    Ok(lost)
+}
+
+fn fill<W: Write>(
+    out: W,
+    path: &Path,
+    coverage: Coverage,
+    entries: impl Iterator<Item = Result<Entry, Error>>,
+) -> Result<W, Error> {
+    let failed = |source| io_error(path, source);
+    let mut writer = Writer::new(out).map_err(failed)?;
+    for entry in entries {
+        writer.push(&entry?).map_err(failed)?;
+    }
+    writer.finish(coverage).map_err(failed)
+}
+
+fn remove_if_expired(path: &Path, expired: UnixMillis) -> Result<(), Error> {
+    match Sealed::open(path) {
+        Ok(file) if file.trailer().coverage.received_max < expired => remove(path),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot tell the age of an id file of an earlier log; it stays");
+            Ok(())
+        }
+    }
+}
+
+fn listing(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries =
+        fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    let mut paths = entries.map_err(|source| io_error(dir, source))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|source| io_error(from, source))
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    fs::remove_file(path).map_err(|source| io_error(path, source))
+}
+
+fn sync_folder(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| io_error(dir, source))
+}
+
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), source }
+}
