@@ -1,3 +1,7 @@
-//! The binary: parses the command line and turns its outcome into an exit code.
+//! The binary: hands the command line to the library and its outcome to the system.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    powerstream_gateway::cli::run(std::env::args_os())
+}

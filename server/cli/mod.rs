@@ -1,1 +1,75 @@
-//! cli
+//! The command line: one file (or folder) per command, each a `clap` struct of its flags and a `run` that gives an
+//! [`Exit`].
+//!
+//! Owns: flags and their help, what is printed and where (data on stdout, words on stderr), exit codes. Does not own:
+//! anything that another program could want; a command is a thin face on the rooms below.
+//!
+//! Exit codes are part of the interface: 0 done · 1 failed (network, disk, a bug) · 2 the command line or the
+//! configuration is wrong · 3 something was missing, repeated or out of order · 4 the gateway refuses this caller ·
+//! 5 the position asked for cannot be served. `exit` holds them, and a test there keeps the numbers as they are.
+//!
+//! Invariants: stdout carries nothing but data, so that a pipe reads it; a closed stdout ends a command quietly; no
+//! command panics on what it is given.
+
+mod exit;
+pub mod tail;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// The command line as a whole.
+#[derive(Debug, Parser)]
+#[command(name = "powerstream-gateway", version, about, after_help = exit::HELP)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Subscribe to a gateway and print what it sends.
+    Tail(Box<tail::Args>),
+}
+
+/// Runs the command that these arguments name, the program's own name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(args) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are "errors" of clap that go to stdout; a closed one is no reason to fail.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let outcome = match line.command {
+        Command::Tail(args) => tail::run(*args),
+    };
+    outcome.unwrap_or_else(failed).into()
+}
+
+fn failed(error: anyhow::Error) -> Exit {
+    say(format_args!("error: {error:#}"));
+    Exit::Failed
+}
+
+/// A line of words for a person, on stderr; a closed stderr is nobody's loss.
+fn say(words: std::fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{words}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_every_command_fit_together() {
+        Line::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+use thiserror::Error;
+
+use crate::proto::SubscribeResponse;
+use crate::proto::subscribe_response::Frame;
+
+/// Checks the frames of one session against what the delivery contract promises of them.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    started: bool,
+    /// Events received in this session.
+    events: u64,
+    /// Sequence of the last event that was in the log.
+    last: u64,
+}
+
+/// A promise of the delivery contract that the gateway broke. Trying again would hide it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Breach {
+    /// The first frame is not SessionStart, or a later one is.
+    #[error("the session does not begin with exactly one SessionStart")]
+    Start,
+    /// Events are missing or repeated between the gateway and here.
+    #[error("the gateway says it has delivered {told} events in this session, {counted} have arrived")]
+    Miscounted {
+        /// What the gateway counted.
+        told: u64,
+        /// What arrived here.
+        counted: u64,
+    },
+    /// Events do not come in the order of the log.
+    #[error("event {after} came after event {before}")]
+    OutOfOrder {
+        /// The event in front.
+        before: u64,
+        /// The event that should not follow it.
+        after: u64,
+    },
+}
+
+impl Audit {
+    /// Takes the next frame of the session.
+    pub(super) fn pass(&mut self, response: &SubscribeResponse) -> Result<(), Breach> {
+        let is_start = matches!(response.frame, Some(Frame::SessionStart(_)));
+        if is_start == self.started {
+            return Err(Breach::Start);
+        }
+        self.started = true;
+        match &response.frame {
+            Some(Frame::EventBatch(batch)) => {
+                for event in &batch.events {
+                    self.order(event.sequence)?;
+                }
+                self.events += batch.events.len() as u64;
+                self.count(batch.delivered_total)
+            }
+            Some(Frame::Heartbeat(heartbeat)) => self.count(heartbeat.delivered_total),
+            _ => Ok(()),
+        }
+    }
+
+    fn order(&mut self, sequence: u64) -> Result<(), Breach> {
+        // 0: read back for this lineage alone, not in the log.
+        if sequence == 0 {
+            return Ok(());
+        }
+        if sequence <= self.last {
+            return Err(Breach::OutOfOrder { before: self.last, after: sequence });
+        }
+        self.last = sequence;
+        Ok(())
+    }
+
+    fn count(&self, told: u64) -> Result<(), Breach> {
+        if told == self.events { Ok(()) } else { Err(Breach::Miscounted { told, counted: self.events }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Event, EventBatch, Heartbeat, SessionStart};
+
+    fn start() -> Frame {
+        Frame::SessionStart(SessionStart::default())
+    }
+
+    fn batch(sequences: &[u64], delivered_total: u64) -> Frame {
+        let events = sequences.iter().map(|&sequence| Event { sequence, ..Event::default() }).collect();
+        Frame::EventBatch(EventBatch { events, delivered_total, ..EventBatch::default() })
+    }
+
+    fn heartbeat(delivered_total: u64) -> Frame {
+        Frame::Heartbeat(Heartbeat { delivered_total, ..Heartbeat::default() })
+    }
+
+    fn check(frames: Vec<Frame>, expected: Result<u64, Breach>) {
+        let mut audit = Audit::default();
+        let outcome = frames
+            .into_iter()
+            .try_for_each(|frame| audit.pass(&SubscribeResponse { frame: Some(frame), resume_token: String::new() }));
+        assert_eq!(outcome.map(|()| audit.events), expected);
+    }
+
+    #[test]
+    fn a_session_is_held_to_its_start_its_count_and_its_order() {
+        check(vec![start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)], Ok(5));
+        check(vec![heartbeat(0)], Err(Breach::Start));
+        check(vec![start(), start()], Err(Breach::Start));
+        check(vec![start(), batch(&[3], 2)], Err(Breach::Miscounted { told: 2, counted: 1 }));
+        check(vec![start(), batch(&[3], 1), heartbeat(0)], Err(Breach::Miscounted { told: 0, counted: 1 }));
+        check(vec![start(), batch(&[3, 3], 2)], Err(Breach::OutOfOrder { before: 3, after: 3 }));
+    }
+}

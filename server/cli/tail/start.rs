@@ -1,0 +1,101 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::model::UnixMillis;
+use crate::proto::subscribe_request::Start as Wire;
+use crate::proto::{Earliest, Latest};
+
+/// Where a consumer that has no token yet begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Only what arrives from now on.
+    Latest,
+    /// The oldest record that the log holds.
+    Earliest,
+    /// After the position of this resume token.
+    Token(String),
+    /// The first record received at or after this time.
+    Time(UnixMillis),
+    /// This long before now.
+    Lookback(Duration),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => return Ok(Self::Latest),
+            "earliest" => return Ok(Self::Earliest),
+            _ => {}
+        }
+        if let Some(token) = text.strip_prefix("token:") {
+            return match token.trim() {
+                "" => Err("nothing follows 'token:'".into()),
+                token => Ok(Self::Token(token.into())),
+            };
+        }
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self::Time(UnixMillis(time.as_millisecond())));
+        }
+        if let Ok(lookback) = humantime::parse_duration(text) {
+            return Ok(Self::Lookback(lookback));
+        }
+        Err("expected latest, earliest, token:<token>, a time such as 2026-11-21T18:00:00Z, or a lookback such as 10m"
+            .into())
+    }
+}
+
+impl Start {
+    /// As the request says it.
+    pub(super) fn wire(&self) -> Wire {
+        match self {
+            Self::Latest => Wire::Latest(Latest {}),
+            Self::Earliest => Wire::Earliest(Earliest {}),
+            Self::Token(token) => Wire::ResumeToken(token.clone()),
+            Self::Time(time) => Wire::StartTime(prost_types::Timestamp {
+                seconds: time.0.div_euclid(1_000),
+                nanos: i32::try_from(time.0.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
+            }),
+            Self::Lookback(lookback) => Wire::Lookback(wire_duration(*lookback)),
+        }
+    }
+}
+
+/// A duration as protobuf says it; the longest it can say where ours is longer.
+pub(super) fn wire_duration(duration: Duration) -> prost_types::Duration {
+    /// The longest duration of protobuf, in seconds (google/protobuf/duration.proto).
+    const SECONDS_MAX: u64 = 315_576_000_000;
+    let seconds = duration.as_secs().min(SECONDS_MAX);
+    prost_types::Duration {
+        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_a_word_a_token_a_time_or_a_lookback() {
+        let check = |text: &str, expected: Option<Start>| {
+            assert_eq!(text.parse::<Start>().ok(), expected, "{text}");
+        };
+        check("latest", Some(Start::Latest));
+        check("earliest", Some(Start::Earliest));
+        check("token:abc", Some(Start::Token("abc".into())));
+        check("2018-10-10T20:19:24.123Z", Some(Start::Time(UnixMillis(1_539_202_764_123))));
+        check("2018-10-10T22:19:24.123+02:00", Some(Start::Time(UnixMillis(1_539_202_764_123))));
+        check("10m", Some(Start::Lookback(Duration::from_secs(600))));
+        check("token:", None);
+        check("yesterday", None);
+        check("", None);
+    }
+
+    #[test]
+    fn times_before_1970_keep_their_milliseconds() {
+        let Wire::StartTime(time) = Start::Time(UnixMillis(-1)).wire() else { panic!("a time") };
+        assert_eq!((time.seconds, time.nanos), (-1, 999_000_000));
+    }
+}

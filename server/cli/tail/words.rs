@@ -1,0 +1,152 @@
+use std::time::Duration;
+
+use crate::model::UnixMillis;
+use crate::proto::subscribe_response::Frame;
+use crate::proto::{Draining, Gap, SessionStart, Skipped, StreamNotice, TimeInterval};
+
+/// What a frame says, in words for a person; `None` for posts and heartbeats.
+pub(super) fn of(frame: &Frame) -> Option<String> {
+    match frame {
+        Frame::EventBatch(_) | Frame::Heartbeat(_) => None,
+        Frame::SessionStart(start) => Some(session(start)),
+        Frame::CaughtUp(_) => Some("caught up: live from here".into()),
+        Frame::FellBehind(behind) => Some(format!(
+            "fell behind by {} records ({}): reading the journal, nothing is lost",
+            behind.lag_events,
+            length(behind.lag)
+        )),
+        Frame::GapNotice(notice) => notice.gap.as_ref().map(gap),
+        Frame::Skipped(skipped) => Some(skip(skipped)),
+        Frame::StreamNotice(notice) => Some(upstream(notice)),
+        Frame::Draining(draining) => Some(farewell(draining)),
+    }
+}
+
+fn session(start: &SessionStart) -> String {
+    let mut text = format!(
+        "session {} with gateway {} on account {}: {}",
+        start.session_id,
+        start.server_version,
+        start.account,
+        name(start.outcome().as_str_name(), "START_OUTCOME_")
+    );
+    if let Some(missing) = &start.missing {
+        text.push_str(&format!("; MISSING {}", interval(missing)));
+    }
+    for warning in &start.warnings {
+        text.push_str(&format!("\nwarning {}: {}", warning.code, warning.message));
+    }
+    for open in &start.open_gaps {
+        text.push_str(&format!("\n{}", gap(open)));
+    }
+    text
+}
+
+fn gap(gap: &Gap) -> String {
+    let window = TimeInterval { from: gap.from, to: gap.to };
+    format!(
+        "gap {} {}: {} ({}), {} posts brought back",
+        gap.gap_id,
+        name(gap.state().as_str_name(), "GAP_STATE_"),
+        interval(&window),
+        name(gap.cause().as_str_name(), "GAP_CAUSE_"),
+        gap.recovered_count
+    )
+}
+
+fn skip(skipped: &Skipped) -> String {
+    let reason = name(skipped.reason().as_str_name(), "SKIP_REASON_");
+    let when = skipped.interval.as_ref().map(interval).unwrap_or_default();
+    format!("SKIPPED {} ({reason}) {when}", skipped.count)
+}
+
+fn upstream(notice: &StreamNotice) -> String {
+    let kind = name(notice.kind().as_str_name(), "STREAM_NOTICE_KIND_");
+    if notice.message.is_empty() { kind } else { format!("{kind}: {}", notice.message) }
+}
+
+fn farewell(draining: &Draining) -> String {
+    let reason = name(draining.reason().as_str_name(), "DRAIN_REASON_");
+    format!(
+        "the gateway ends this session soon ({reason}); it asks to come back after {}",
+        length(draining.reconnect_after)
+    )
+}
+
+/// The name of an enum's value without its prefix, as words.
+fn name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_lowercase().replace('_', " ")
+}
+
+fn interval(interval: &TimeInterval) -> String {
+    let side = |time: Option<prost_types::Timestamp>, absent: &str| time.map_or_else(|| absent.into(), instant);
+    format!("from {} to {}", side(interval.from, "an unknown time"), side(interval.to, "now"))
+}
+
+fn instant(time: prost_types::Timestamp) -> String {
+    let millis = time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos / 1_000_000));
+    UnixMillis(millis).to_string()
+}
+
+fn length(duration: Option<prost_types::Duration>) -> String {
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or_default();
+    humantime::format_duration(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{GapCause, GapNotice, GapState, SkipReason, StartOutcome, Warning};
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    fn check(frame: Frame, expected: &str) {
+        assert_eq!(of(&frame).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_a_person_must_know_is_said_in_words() {
+        check(
+            Frame::SessionStart(SessionStart {
+                session_id: "s1".into(),
+                server_version: "0.1.0".into(),
+                account: "main".into(),
+                outcome: StartOutcome::Clamped.into(),
+                missing: Some(TimeInterval { from: at(0), to: at(60) }),
+                warnings: vec![Warning { code: "UNKNOWN_TAG".into(), message: "did you mean cats?".into() }],
+                ..SessionStart::default()
+            }),
+            "session s1 with gateway 0.1.0 on account main: clamped; MISSING from 1970-01-01T00:00:00.000Z to \
+             1970-01-01T00:01:00.000Z\nwarning UNKNOWN_TAG: did you mean cats?",
+        );
+        check(
+            Frame::GapNotice(GapNotice {
+                sequence: 4,
+                gap: Some(Gap {
+                    gap_id: "g1".into(),
+                    from: at(0),
+                    cause: GapCause::SlowReader.into(),
+                    state: GapState::Detected.into(),
+                    ..Gap::default()
+                }),
+            }),
+            "gap g1 detected: from 1970-01-01T00:00:00.000Z to now (slow reader), 0 posts brought back",
+        );
+        check(
+            Frame::Skipped(Skipped { count: 3, reason: SkipReason::Oversized.into(), ..Skipped::default() }),
+            "SKIPPED 3 (oversized) ",
+        );
+    }
+
+    #[test]
+    fn numbers_of_a_newer_gateway_or_a_broken_one_are_no_panic() {
+        let far = prost_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX };
+        let gap = Gap { state: 99, cause: -1, from: Some(far), to: Some(far), ..Gap::default() };
+        assert!(of(&Frame::GapNotice(GapNotice { sequence: 0, gap: Some(gap) })).is_some());
+        let odd = prost_types::Duration { seconds: i64::MIN, nanos: i32::MIN };
+        assert!(of(&Frame::Draining(Draining { reconnect_after: Some(odd), ..Draining::default() })).is_some());
+    }
+}
