@@ -1,1 +1,147 @@
-//! app
+//! The gateway put together: the only place that knows every room.
+//!
+//! Owns: opening the accounts, wiring parts to one another, binding the ports, and (`drain`) the order of stopping.
+//! Does not own: any behaviour of its own; whoever looks for a rule finds it in a room below.
+//!
+//! Invariants and the tests that hold them (`tests/it`):
+//! - Nothing is bound and nothing connects upstream before every account's log is open and locked.
+//! - A stop takes no longer than `drain_deadline`, whatever clients and upstream do (I16).
+//! - The failure of a part that cannot be done without stops the process with that reason.
+
+mod account;
+mod drain;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rand::RngExt;
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::hub::token::Keyring;
+use crate::status::Gateway;
+use crate::task::{OnExit, Shutdown, Tasks};
+use crate::telemetry::metrics::Registry;
+use crate::xapi;
+use crate::{grpc, http};
+
+/// A gateway that runs.
+pub struct App {
+    settings: Settings,
+    clock: Clock,
+    gateway: Arc<Gateway>,
+    metrics: Registry,
+    tasks: Tasks,
+    /// Upstream connections.
+    sessions: Tasks,
+    /// Sequencers and upkeep.
+    writers: Tasks,
+    stages: Stages,
+    grpc_address: SocketAddr,
+    admin_address: SocketAddr,
+}
+
+/// What is stopped one after the other.
+struct Stages {
+    upstream: Shutdown,
+    /// Writers that still wait for the journal give up.
+    giving_up: Shutdown,
+    faces: Shutdown,
+}
+
+impl App {
+    /// Opens, binds, connects. Must be called within a tokio runtime.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let clock = settings.clock.clock();
+        let metrics = Registry::new(clock.now());
+        let tasks = Tasks::new();
+        let keyring = Arc::new(keyring(&settings)?);
+        let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
+            .context("the settings below `upstream` cannot be used")?;
+        let parts = account::Shared {
+            settings: settings.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            keyring,
+            transport: Arc::new(client),
+        };
+        let opened = tokio::task::spawn_blocking(move || account::open_all(&parts)).await??;
+        let grpc_listener = grpc::bind(settings.listen.address)
+            .with_context(|| format!("cannot listen on {} (listen.address)", settings.listen.address))?;
+        let admin_listener = TcpListener::bind(settings.admin.address)
+            .await
+            .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
+        let gateway = Arc::new(Gateway::new(opened.iter().map(account::Opened::face)));
+        let app = Self {
+            grpc_address: grpc_listener.local_addr()?,
+            admin_address: admin_listener.local_addr()?,
+            stages: Stages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
+            sessions: tasks.group(),
+            writers: tasks.group(),
+            settings,
+            clock,
+            gateway,
+            metrics,
+            tasks,
+        };
+        app.serve(grpc_listener, admin_listener);
+        for account in opened {
+            account.spawn(&app.sessions, &app.writers, &app.stages.upstream, &app.stages.giving_up);
+        }
+        app.gateway.set_ready(true);
+        Ok(app)
+    }
+
+    fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
+        let server = grpc::Server::new(self.settings.listen.clone(), self.gateway.clone(), self.clock.clone());
+        server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
+        let site = http::Site { probe: Arc::new(Probe(self.gateway.clone())), metrics: self.metrics.clone() };
+        let runtime = http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone() };
+        let admin = http::serve(admin_listener, self.settings.admin.clone(), site, runtime, self.stages.faces.clone());
+        self.tasks.spawn("admin port", OnExit::StopProcess, admin);
+        tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where probes and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The accounts.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// All metrics as text.
+    pub fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+
+    /// Cancelled when a part failed that cannot be done without.
+    pub fn failed(&self) -> Shutdown {
+        self.tasks.shutdown().clone()
+    }
+}
+
+fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
+    if settings.token_key_files.is_empty() {
+        let random: [u8; 32] = rand::rng().random();
+        return Ok(Keyring::load_or_make(&settings.data_dir.join("keys"), random)?);
+    }
+    Ok(Keyring::load(&settings.token_key_files)?)
+}
+
+struct Probe(Arc<Gateway>);
+
+impl http::Probe for Probe {
+    fn readiness(&self) -> Result<(), Vec<String>> {
+        if self.0.is_ready() { Ok(()) } else { Err(vec!["the gateway is starting or stopping".into()]) }
+    }
+}

@@ -25,7 +25,6 @@ mod meaning;
 mod render;
 mod shape;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::{http, journal, telemetry};
+use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
 pub use account::Account;
 pub use fault::{Fault, Faults};
@@ -49,11 +48,17 @@ pub struct Settings {
     /// Where logs and keys are kept: one directory per account below it.
     pub data_dir: PathBuf,
     /// The gRPC port.
-    pub listen: Listen,
+    pub listen: grpc::Config,
     /// The admin port: liveness, readiness, metrics.
     pub admin: http::Config,
+    /// The connection to X.
+    pub upstream: upstream::Config,
+    /// The way into the log.
+    pub ingest: ingest::Config,
     /// The log of each account.
     pub journal: journal::Config,
+    /// The way out: sessions and their limits.
+    pub hub: hub::Config,
     /// Logs and spans.
     pub telemetry: telemetry::Config,
     /// How long the stop may take in all, from the signal to the exit.
@@ -73,9 +78,12 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./data"),
-            listen: Listen::default(),
+            listen: grpc::Config::default(),
             admin: http::Config::default(),
+            upstream: upstream::Config::default(),
+            ingest: ingest::Config::default(),
             journal: journal::Config::default(),
+            hub: hub::Config::default(),
             telemetry: telemetry::Config::default(),
             // Below the 30 s that Kubernetes gives a pod by default.
             drain_deadline: Duration::from_secs(25),
@@ -83,22 +91,6 @@ impl Default for Settings {
             token_key_files: Vec::new(),
             accounts: Vec::new(),
         }
-    }
-}
-
-/// The gRPC port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    /// Where it listens. Port 0 takes any free port.
-    pub address: SocketAddr,
-    /// Whether it may listen beyond loopback although it lets anybody in who can reach it.
-    pub allow_unauthenticated: bool,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)), allow_unauthenticated: false }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::hub::TagInfo;
 use crate::hub::start::Outcome;
 use crate::hub::subscription::{Content, Ending, Heartbeat, Lag, Place, SessionStart};
 use crate::hub::upstream::{NewsKind, State};
-use crate::hub::TagInfo;
 use crate::model::{Gap, GapCause, GapEvidence, GapState, Skip, SkipReason, UnixMillis, Window};
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};

@@ -1,6 +1,5 @@
 //! The listening socket and its connections: backlog, socket options, a bound in number, a limit for the first bytes.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -35,7 +34,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Connections as they come; ends never.
-pub fn incoming(listener: TcpListener, config: &Config, clock: Clock) -> impl Stream<Item = io::Result<Connection>> {
+pub fn incoming(
+    listener: TcpListener,
+    config: &Config,
+    clock: Clock,
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let state = (listener, Arc::new(Semaphore::new(config.connections_max)), config.first_bytes_timeout, clock);
     futures::stream::unfold(state, async |(listener, places, timeout, clock)| {
         let connection = accept(&listener, &places, timeout, &clock).await;
@@ -51,7 +54,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, timeout: Durati
             Ok((stream, peer)) => match places.clone().try_acquire_owned() {
                 Ok(place) => {
                     tune(&stream);
-                    let limit = { let clock = clock.clone(); async move { clock.sleep(timeout).await } };
+                    let limit = {
+                        let clock = clock.clone();
+                        async move { clock.sleep(timeout).await }
+                    };
                     return Connection { stream, first_bytes: 0, limit: Some(Box::pin(limit)), _place: place };
                 }
                 Err(_) => tracing::warn!(%peer, "a connection is closed: listen.connections_max are open"),
@@ -94,16 +100,17 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let Some(limit) = &mut self.limit else { return polled };
-        let read = buf.filled().len() - before;
-        if read + self.first_bytes >= PREFACE_BYTES {
+        self.first_bytes += buf.filled().len() - before;
+        let preface = self.first_bytes >= PREFACE_BYTES;
+        if preface {
             self.limit = None;
-        } else if limit.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")));
-        } else {
-            self.first_bytes += read;
         }
-        polled
+        match self.limit.as_mut().map(|limit| limit.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")))
+            }
+            Some(Poll::Pending) | None => polled,
+        }
     }
 }
 

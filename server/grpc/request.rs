@@ -89,12 +89,7 @@ pub fn ask(request: &SubscribeRequest, headers: &MetadataMap) -> Result<Ask, Sta
 /// The filter as the hub takes it.
 pub fn filter(filter: Option<&TagFilter>) -> filter::Request {
     let filter = filter.cloned().unwrap_or_default();
-    filter::Request {
-        any_of: filter.any_of,
-        all_of: filter.all_of,
-        none_of: filter.none_of,
-        rule_ids: filter.rule_ids,
-    }
+    filter::Request { any_of: filter.any_of, all_of: filter.all_of, none_of: filter.none_of, rule_ids: filter.rule_ids }
 }
 
 fn start(start: Option<&subscribe_request::Start>) -> Result<Start, Status> {
@@ -129,10 +124,7 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
         return name.to_owned();
     }
     let end = name.floor_char_boundary(CONSUMER_BYTES_MAX);
-    warnings.push(Warning {
-        code: "CONSUMER_CUT",
-        message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes"),
-    });
+    warnings.push(Warning { code: "CONSUMER_CUT", message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes") });
     name[..end].to_owned()
 }
 

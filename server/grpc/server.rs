@@ -44,7 +44,8 @@ impl Server {
         }
         tasks.spawn("readiness", OnExit::Continue, report_ready(reporter, gateway.clone(), shutdown.clone()));
 
-        let streams = StreamServiceServer::new(Streams::new(gateway)).max_decoding_message_size(config.request_bytes_max);
+        let streams =
+            StreamServiceServer::new(Streams::new(gateway)).max_decoding_message_size(config.request_bytes_max);
         let mut server = tonic::transport::Server::builder()
             .timeout(clock.real(config.unary_timeout))
             .max_concurrent_streams(config.streams_per_connection_max)
@@ -54,8 +55,11 @@ impl Server {
             .http2_max_pending_accept_reset_streams(Some(RESET_STREAMS_MAX))
             .http2_max_local_error_reset_streams(Some(RESET_STREAMS_MAX))
             .accept_http1(false);
-        let router =
-            server.add_service(streams).add_service(health).add_service(reflection_v1()).add_service(reflection_v1alpha());
+        let router = server
+            .add_service(streams)
+            .add_service(health)
+            .add_service(reflection_v1())
+            .add_service(reflection_v1alpha());
         let incoming = Box::pin(listener::incoming(listener, &config, clock));
         let serve = async move {
             if let Err(error) = router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await {
@@ -109,14 +113,12 @@ fn descriptors() -> tonic_reflection::server::Builder<'static> {
         .with_service_name("grpc.health.v1.Health")
 }
 
-fn reflection_v1() -> tonic_reflection::server::v1::ServerReflectionServer<
-    impl tonic_reflection::server::v1::ServerReflection,
-> {
+fn reflection_v1()
+-> tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection> {
     descriptors().build_v1().expect("the descriptors are our own")
 }
 
-fn reflection_v1alpha() -> tonic_reflection::server::v1alpha::ServerReflectionServer<
-    impl tonic_reflection::server::v1alpha::ServerReflection,
-> {
+fn reflection_v1alpha()
+-> tonic_reflection::server::v1alpha::ServerReflectionServer<impl tonic_reflection::server::v1alpha::ServerReflection> {
     descriptors().build_v1alpha().expect("the descriptors are our own")
 }

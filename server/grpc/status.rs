@@ -154,10 +154,12 @@ pub fn ended(end: End) -> Status {
         Ending::Shutdown => {
             Ended::new(Code::Unavailable, "DRAINING", "the gateway stops: reconnect and resume").retry_after(after)
         }
-        Ending::Rotated => {
-            Ended::new(Code::Unavailable, "SESSION_ROTATED", "the session reached its greatest age: reconnect and resume")
-                .retry_after(after)
-        }
+        Ending::Rotated => Ended::new(
+            Code::Unavailable,
+            "SESSION_ROTATED",
+            "the session reached its greatest age: reconnect and resume",
+        )
+        .retry_after(after),
         Ending::Deadline => Ended::new(
             Code::DeadlineExceeded,
             "STREAM_DEADLINE",
@@ -177,7 +179,8 @@ pub fn ended(end: End) -> Status {
         .quota("hub.replays_max", "sessions that read the journal")
         .retry_after(after),
         Ending::JournalUnavailable => {
-            Ended::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later").retry_after(after)
+            Ended::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later")
+                .retry_after(after)
         }
     };
     ended.token(end.token).status()
@@ -214,8 +217,11 @@ pub fn draining(after: Duration) -> Status {
 
 /// A post that the log does not know.
 pub fn post_unknown(post: PostId) -> Status {
-    let mut ended =
-        Ended::new(Code::NotFound, "POST_UNKNOWN", format!("the post {post} is not in the log, as far back as it goes"));
+    let mut ended = Ended::new(
+        Code::NotFound,
+        "POST_UNKNOWN",
+        format!("the post {post} is not in the log, as far back as it goes"),
+    );
     ended.details.set_resource_info("post", post.to_string(), "", "not in the log");
     ended.status()
 }
@@ -227,7 +233,8 @@ pub fn not_ready(message: &str, after: Duration) -> Status {
 
 /// A bug of ours.
 pub fn internal(session_id: &str) -> Status {
-    let mut ended = Ended::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
+    let mut ended =
+        Ended::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
     ended.details.set_request_info(session_id, "");
     ended.status()
 }
@@ -263,11 +270,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_do() {
-        let too_old = Refused::TooOld {
-            oldest_token: "t".into(),
-            oldest_time: None,
-            missing: Duration::from_secs(90),
-        };
+        let too_old = Refused::TooOld { oldest_token: "t".into(), oldest_time: None, missing: Duration::from_secs(90) };
         let status = refused(too_old);
         check(&status, Code::OutOfRange, "POSITION_TOO_OLD");
         assert_eq!(status.get_details_error_info().expect("info").metadata["missing_seconds"], "90");

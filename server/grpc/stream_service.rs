@@ -43,8 +43,7 @@ impl Streams {
 
     fn enter(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(Guest, String), Status> {
         let id = format!("{:016x}", rand::rng().random::<u64>());
-        let info =
-            SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
+        let info = SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
         if hub.registry().closing().borrow().is_some() {
             return Err(status::draining(spread()));
         }
@@ -60,8 +59,8 @@ impl StreamService for Streams {
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Frames>, Status> {
         let peer = request.remote_addr().map(|peer| peer.to_string()).unwrap_or_default();
         let hub = self.account(&request.get_ref().account)?.hub.clone();
-        let filter = Filter::new(&filter(request.get_ref().filter.as_ref()))
-            .map_err(|fault| status::filter_invalid(&fault))?;
+        let filter =
+            Filter::new(&filter(request.get_ref().filter.as_ref())).map_err(|fault| status::filter_invalid(&fault))?;
         let mut ask = ask(request.get_ref(), request.metadata())?;
         let (guest, session_id) = self.enter(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
@@ -80,15 +79,8 @@ impl StreamService for Streams {
             heartbeat: ask.heartbeat,
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
-        let opening = Opening {
-            guest,
-            filter,
-            pace,
-            resolved,
-            session_id: session_id.clone(),
-            consumer: ask.consumer,
-            warnings,
-        };
+        let opening =
+            Opening { guest, filter, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
         let subscription = Subscription::open(hub, opening);
         Ok(Response::new(Box::pin(frames(subscription, session_id, span))))
     }

@@ -25,6 +25,6 @@ mod session;
 pub use config::Config;
 pub use metrics::Metrics;
 pub use queue::{Intake, Queue, queue};
-pub use restore::{RestoreError, ring_start, restore};
+pub use restore::{RestoreError, restore, ring_start};
 pub use sequencer::{Sequencer, Writing};
 pub use session::{Session, Upstream};

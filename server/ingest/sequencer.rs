@@ -12,9 +12,7 @@ use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
 use crate::hub::upstream::LastByte;
 use crate::journal::{AppendError, Writer};
-use crate::model::{
-    Body, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window,
-};
+use crate::model::{Body, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
 use crate::task::Shutdown;
 use crate::upstream::Message;
 use crate::upstream::message::Arrived;

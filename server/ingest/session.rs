@@ -6,8 +6,8 @@ use rand::rngs::StdRng;
 use tracing::Instrument;
 use url::Url;
 
+use super::Metrics;
 use super::queue::Queue;
-use super::{Config, Metrics};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::hub::upstream::{NewsKind, State};

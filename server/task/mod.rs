@@ -51,6 +51,11 @@ impl Tasks {
         Self { tracker: TaskTracker::new(), shutdown: Shutdown::new(), failure: Arc::default() }
     }
 
+    /// Tasks of the same process that are joined apart from these.
+    pub fn group(&self) -> Self {
+        Self { tracker: TaskTracker::new(), ..self.clone() }
+    }
+
     /// Cancelled when the process is to stop. Parts get children of it.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown

@@ -1,0 +1,200 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rand::RngExt;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::config::{self, Settings};
+use crate::hub::{self, Hub};
+use crate::ingest::{self, Intake, Queue, Sequencer, Session, Writing, dedup};
+use crate::journal::{self, Backend, Identity, Journal, Upkeep};
+use crate::model::{Epoch, Term};
+use crate::status;
+use crate::task::{OnExit, Shutdown, Tasks};
+use crate::telemetry::metrics::Registry;
+use crate::upstream;
+use crate::xapi::{Credentials, Transport};
+
+/// What all accounts are opened with.
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub metrics: Registry,
+    pub keyring: Arc<hub::token::Keyring>,
+    pub transport: Arc<dyn Transport>,
+}
+
+/// An account whose log is open, and that does nothing yet.
+pub(super) struct Opened {
+    hub: Arc<Hub>,
+    index: Arc<dedup::Index>,
+    session: Session,
+    sequencer: Sequencer,
+    chores: Chores,
+}
+
+/// Housekeeping of an account.
+struct Chores {
+    hub: Arc<Hub>,
+    journal: Box<dyn Upkeep>,
+    ids: dedup::Upkeep,
+    runtime: Handle,
+    clock: Clock,
+    failing: bool,
+}
+
+/// Opens all accounts, or none.
+pub(super) fn open_all(shared: &Shared) -> anyhow::Result<Vec<Opened>> {
+    shared.settings.accounts.iter().map(|account| open(shared, account)).collect()
+}
+
+fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
+    let Shared { settings, clock, metrics, .. } = shared;
+    let name = &account.name;
+    let dir = settings.data_dir.join("accounts").join(name.as_str());
+    let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
+    let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let extent = reader.extent();
+    tracing::info!(
+        account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
+        next = extent.next, torn_bytes, "the log is open",
+    );
+    let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
+    let parts = hub::Parts {
+        account: name.clone(),
+        config: settings.hub.clone(),
+        tags: account.tags.clone(),
+        clock: clock.clone(),
+        reader: reader.clone(),
+        keyring: shared.keyring.clone(),
+        metrics: metrics.account(name, hub::Metrics::register),
+    };
+    let hub = Arc::new(Hub::new(parts, ring_start));
+    let mut ids = open_ids(shared, account, &dir.join("ids"), reader.epoch())?;
+    ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
+        .with_context(|| format!("account {name}"))?;
+
+    let runtime = Handle::current();
+    let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
+    let counters = metrics.account(name, ingest::Metrics::register);
+    let writing = Writing { writer, hub: hub.clone(), seen: ids.seen, term: identity.term, metrics: counters.clone() };
+    Ok(Opened {
+        session: session(shared, account, &hub, queue, counters),
+        sequencer: sequencer(shared, writing, intakes, &runtime),
+        chores: Chores {
+            hub: hub.clone(),
+            journal: upkeep,
+            ids: ids.upkeep,
+            runtime,
+            clock: clock.clone(),
+            failing: false,
+        },
+        index: ids.index,
+        hub,
+    })
+}
+
+/// Opens the ids of seen posts. A damaged file is set aside, loudly: what the journal holds of it is noted again.
+fn open_ids(shared: &Shared, account: &config::Account, dir: &Path, epoch: Epoch) -> anyhow::Result<dedup::Dedup> {
+    let Shared { settings, clock, metrics, .. } = shared;
+    let in_files = settings.journal.backend == Backend::Embedded;
+    let counters = metrics.account(&account.name, dedup::Metrics::register);
+    loop {
+        let dir = in_files.then_some(dir);
+        match dedup::open(dir, &settings.ingest.dedup, epoch, clock.now(), counters.clone()) {
+            Err(error @ dedup::Error::Damaged { .. }) => {
+                tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
+                if let dedup::Error::Damaged { path, .. } = &error {
+                    dedup::set_aside(path)?;
+                }
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn session(
+    shared: &Shared,
+    account: &config::Account,
+    hub: &Arc<Hub>,
+    queue: Queue,
+    counters: ingest::Metrics,
+) -> Session {
+    let upstream = ingest::Upstream {
+        transport: shared.transport.clone(),
+        base_url: account.url.clone(),
+        credentials: Credentials::new(account.bearer.clone()),
+        local_dc_only: account.local_dc_only,
+        config: shared.settings.upstream.clone(),
+        metrics: shared.metrics.account(&account.name, upstream::Metrics::register),
+    };
+    Session::new(hub.clone(), upstream, queue, counters, rand::rng().random())
+}
+
+fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>, runtime: &Handle) -> Sequencer {
+    Sequencer::new(writing, intakes, runtime.clone(), shared.clock.clone(), shared.settings.ingest.clone())
+}
+
+impl Opened {
+    /// The account as the faces see it.
+    pub(super) fn face(&self) -> status::Account {
+        status::Account { hub: self.hub.clone(), index: self.index.clone() }
+    }
+
+    /// Starts writing, housekeeping, and then the connection.
+    pub(super) fn spawn(self, sessions: &Tasks, writers: &Tasks, upstream: &Shutdown, giving_up: &Shutdown) {
+        let Self { hub, session, sequencer, mut chores, .. } = self;
+        let written = Shutdown::new();
+        let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
+        writers.thread("sequencer", OnExit::StopProcess, move || {
+            if let Err(error) = sequencer.run(&giving_up) {
+                process.fail(format!("account {}: {error}", hub.account()));
+            }
+            done.cancel();
+        });
+        writers.thread("upkeep", OnExit::StopProcess, move || chores.run(&written));
+        sessions.spawn("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
+    }
+}
+
+/// How often upkeep looks for what is due: a power cut loses at most this much (the contract's `os`).
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Chores {
+    /// Until the sequencer has written its last; then once more, so that everything is on the disk.
+    fn run(&mut self, written: &Shutdown) {
+        let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
+        let pause = || runtime.block_on(clock.timeout(UPKEEP_INTERVAL, written.cancelled()));
+        while pause().is_err() {
+            self.step();
+        }
+        self.step();
+        if let Err(error) = self.ids.seal() {
+            tracing::warn!(account = %self.hub.account(), %error, "post ids are not sealed; the next start takes longer");
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.clock.now();
+        let journal = self.journal.step(now).map_err(|error| error.to_string());
+        let extent = self.hub.reader().extent();
+        let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
+        let error = journal.err().or(ids.err());
+        // Once per change, not once a second.
+        match (error, self.failing) {
+            (Some(error), false) => {
+                tracing::error!(account = %self.hub.account(), error, "upkeep of the log fails; it is tried again");
+                self.failing = true;
+            }
+            (None, true) => {
+                tracing::info!(account = %self.hub.account(), "upkeep of the log works again");
+                self.failing = false;
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+}
