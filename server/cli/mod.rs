@@ -11,8 +11,13 @@
 //! Invariants: stdout carries nothing but data, so that a pipe reads it; a closed stdout ends a command quietly; no
 //! command panics on what it is given.
 
+mod demo;
 mod exit;
+mod journal;
+mod serve;
+mod simulate;
 pub mod tail;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -32,8 +37,20 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway.
+    Serve(serve::ServeArgs),
+    /// See it work: a simulator of X and the gateway on loopback, with two consumers.
+    Demo(demo::Args),
+    /// Run the simulator of X alone.
+    Simulate(simulate::Args),
     /// Subscribe to a gateway and print what it sends.
     Tail(Box<tail::Args>),
+    /// Work with resume tokens.
+    Token(token::Args),
+    /// Check a configuration and print what it means.
+    Check(serve::CheckArgs),
+    /// Inspect the files of a log.
+    Journal(journal::Args),
 }
 
 /// Runs the command that these arguments name, the program's own name first.
@@ -47,7 +64,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match line.command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Tail(args) => tail::run(*args),
+        Command::Token(args) => token::run(&args),
+        Command::Check(args) => serve::check(&args),
+        Command::Journal(args) => journal::run(&args),
     };
     outcome.unwrap_or_else(failed).into()
 }
@@ -60,6 +83,11 @@ fn failed(error: anyhow::Error) -> Exit {
 /// A line of words for a person, on stderr; a closed stderr is nobody's loss.
 fn say(words: std::fmt::Arguments<'_>) {
     writeln!(std::io::stderr(), "{words}").ok();
+}
+
+/// Data, on stdout; a closed one ends the output quietly.
+fn print(data: &str) {
+    std::io::stdout().write_all(data.as_bytes()).ok();
 }
 
 #[cfg(test)]

@@ -167,6 +167,6 @@ mod tests {
         assert_eq!((event.tags.as_slice(), event.rules.len()), (&["cats".to_owned()][..], 3));
         assert_eq!(event.rules[2], proto::MatchedRule { id: 0, tag: None });
         assert_eq!((event.delta, event.gap_id.as_str(), event.origin()), (true, "g3", proto::Origin::Recovery));
-        assert_eq!(event.event_time_ms, 1_543_594_811_119);
+        assert_eq!(event.event_time_ms, 1_543_594_811_689);
     }
 }

@@ -254,11 +254,11 @@ mod tests {
     fn the_oldest_go_first_and_the_index_with_them() {
         let size = entry(1, &["a"]).bytes();
         let ring = Ring::new(3 * size, 1);
-        (1..=10).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
-        assert_eq!(ring.inner.read().first, 8);
+        (1..=9).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
+        assert_eq!(ring.inner.read().first, 7);
         let keys = Keys::AnyOf([Key::Tag("a".into())].into());
-        assert_eq!(ring.take(7, &keys, ALL).expect_err("left"), Left);
-        assert_eq!(sequences(&ring.take(8, &keys, ALL).expect("hot")), [8, 9, 10]);
+        assert_eq!(ring.take(6, &keys, ALL).expect_err("left"), Left);
+        assert_eq!(sequences(&ring.take(7, &keys, ALL).expect("hot")), [7, 8, 9]);
         assert_eq!(ring.inner.read().index.tags.len(), 1);
     }
 

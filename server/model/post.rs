@@ -109,7 +109,7 @@ mod tests {
     fn an_id_tells_when_the_post_was_created() {
         let id = PostId(1_068_540_203_504_144_386);
         let time = id.created_at().expect("a snowflake id");
-        assert_eq!(time.to_string(), "2018-11-30T16:20:11.119Z");
+        assert_eq!(time.to_string(), "2018-11-30T16:20:11.689Z");
         assert!(PostId::lowest_at(time) <= id);
         assert_eq!(PostId(20).created_at(), None);
     }

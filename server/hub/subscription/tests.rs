@@ -1,1 +1,240 @@
+use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::clock::Clock;
+use crate::hub::filter::{Filter, Request};
+use crate::hub::fixtures::{post_record, skip_record};
+use crate::hub::start::{self, Policy, Start};
+use crate::hub::token::Keyring;
+use crate::hub::{Config, Hub, Metrics, Parts, SessionInfo};
+use crate::journal::{self, Backend, Identity, Journal, Writer};
+use crate::model::{AccountName, Epoch, Record, Term};
+use crate::proto;
+
+/// A log in memory and its hub, with a clock that runs fast.
+struct World {
+    hub: Arc<Hub>,
+    writer: Mutex<Box<dyn Writer>>,
+}
+
+/// Two hours in 7 s, so that a lost wake shows as a test that takes a minute, not as one that hangs.
+const RATE: f64 = 1_000.0;
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl World {
+    fn new(config: Config) -> Self {
+        let clock = Clock::with_rate(RATE, None);
+        let identity = Identity { epoch: Epoch(7), term: Term(1) };
+        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let Journal { writer, reader, .. } =
+            journal::open(&settings, std::path::Path::new("unused"), identity, clock.now()).expect("in memory");
+        let parts = Parts {
+            account: AccountName::new("main").expect("a name"),
+            config,
+            tags: Vec::new(),
+            clock,
+            reader,
+            keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
+            metrics: Metrics::register(&mut Registry::default()),
+        };
+        Self { hub: Arc::new(Hub::new(parts, 1)), writer: Mutex::new(writer) }
+    }
+
+    fn append(&self, records: Vec<Record>) {
+        self.writer.lock().append(&records).expect("memory takes it");
+        self.hub.publish(records);
+    }
+
+    /// Appends a post for each list of tags; a list of just "!" is a skip.
+    fn post(&self, posts: &[Vec<&str>]) {
+        let first = self.hub.next();
+        let record = |(at, tags): (usize, &Vec<&str>)| {
+            let sequence = first + at as u64;
+            if tags.as_slice() == ["!"] { skip_record(sequence) } else { post_record(sequence, tags) }
+        };
+        self.append(posts.iter().enumerate().map(record).collect());
+    }
+
+    fn subscribe(&self, any_of: &[&str], start: Start) -> Subscription {
+        let any_of = any_of.iter().map(ToString::to_string).collect();
+        let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("good");
+        let resolved = start::resolve(&self.hub, &start, Policy::Fail, true).expect("exact");
+        let info =
+            SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
+        let opening = Opening {
+            guest: self.hub.registry().enter(info).expect("room"),
+            filter,
+            pace: Pace {
+                batch_events_max: 3,
+                batch_bytes_max: 4_096,
+                batch_delay_max: Duration::ZERO,
+                heartbeat: HEARTBEAT,
+                deadline: None,
+            },
+            resolved,
+            session_id: "s".into(),
+            consumer: "c".into(),
+            warnings: Vec::new(),
+        };
+        Subscription::open(self.hub.clone(), opening)
+    }
+}
+
+fn sequences(frame: &Frame) -> Vec<u64> {
+    match &frame.content {
+        Content::Batch(batch) => {
+            let event = |entry: &Arc<Entry>| {
+                let wire = &entry.event().expect("an event").wire;
+                proto::EventBatch::decode(wire.clone()).expect("our own encoding").events[0].sequence
+            };
+            batch.entries.iter().map(event).collect()
+        }
+        Content::Skipped { sequence, .. } => vec![*sequence],
+        _ => Vec::new(),
+    }
+}
+
+/// All frames up to `CaughtUp`.
+async fn until_caught_up(session: &mut Subscription) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    loop {
+        frames.push(session.next().await.expect("it goes on"));
+        if matches!(frames.last().expect("just pushed").content, Content::CaughtUp(_)) {
+            return frames;
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Cut after every frame, resume with the token of that frame: the rest is exactly what was not delivered before.
+    /// The small ring makes most of it a cold read, so the seam is crossed too.
+    #[test]
+    fn any_cut_resumes_without_loss_or_repeat(
+        posts in prop::collection::vec(
+            prop_oneof![9 => prop::collection::vec(prop_oneof!["a", "b", "cd"], 0..3), 1 => Just(vec!["!".to_owned()])],
+            1..40,
+        ),
+        any_of in prop_oneof![Just(vec![]), Just(vec!["a"]), Just(vec!["c*", "b"]), Just(vec!["none"])],
+        ring_bytes_max in prop_oneof![Just(1_usize), Just(3_000), Just(1 << 20)],
+    ) {
+        let posts: Vec<Vec<&str>> = posts.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect();
+        let wanted = |tags: &Vec<&str>| {
+            tags.as_slice() == ["!"] || any_of.is_empty() || tags.iter().any(|tag| any_of.iter().any(|term| {
+                term.strip_suffix('*').map_or(tag == term, |prefix| tag.starts_with(prefix))
+            }))
+        };
+        let truth: Vec<u64> = (1..).zip(&posts).filter(|(_, tags)| wanted(tags)).map(|(at, _)| at).collect();
+        runtime().block_on(async {
+            let world = World::new(Config { ring_bytes_max, ..Config::default() });
+            world.post(&posts);
+            let frames = until_caught_up(&mut world.subscribe(&any_of, Start::Earliest)).await;
+            let mut delivered = Vec::new();
+            for frame in &frames {
+                delivered.extend(sequences(frame));
+                let token = Start::Token(frame.token.clone().expect("every frame here moves the cursor"));
+                let rest = until_caught_up(&mut world.subscribe(&any_of, token)).await;
+                let all: Vec<u64> = delivered.iter().copied().chain(rest.iter().flat_map(sequences)).collect();
+                assert_eq!(all, truth, "cut after {:?}", frame.content);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_live_reader_misses_nothing_while_records_are_appended() {
+    runtime().block_on(async {
+        // A ring of few entries, so that the reader falls out of it and comes back, again and again.
+        let world = Arc::new(World::new(Config { ring_bytes_max: 4_000, ..Config::default() }));
+        let mut session = world.subscribe(&["a"], Start::Latest);
+        let appending = {
+            let world = world.clone();
+            std::thread::spawn(move || {
+                for round in 0..2_000_u64 {
+                    let tags = if round % 7 == 0 { vec!["a"] } else { vec!["b"] };
+                    world.post(&[tags, vec!["b"]]);
+                }
+            })
+        };
+        let truth: Vec<u64> = (0..2_000_u64).filter(|round| round % 7 == 0).map(|round| 1 + 2 * round).collect();
+        let mut got = Vec::new();
+        while got.len() < truth.len() {
+            got.extend(sequences(&session.next().await.expect("it goes on")));
+        }
+        appending.join().expect("all appended");
+        assert_eq!(got, truth);
+    });
+}
+
+#[test]
+fn a_session_that_matches_nothing_keeps_its_token_at_the_tip() {
+    runtime().block_on(async {
+        let world = World::new(Config::default());
+        let mut session = world.subscribe(&["none"], Start::Latest);
+        until_caught_up(&mut session).await;
+        for round in 0..3 {
+            world.post(&[vec!["a"], vec![]]);
+            let frame = session.next().await.expect("it goes on");
+            assert!(matches!(frame.content, Content::Heartbeat(_)), "{:?}", frame.content);
+            let token = world.hub.keyring().open(&frame.token.expect("a heartbeat has one")).expect("ours");
+            assert_eq!(token.position.sequence, 2 * round + 2);
+        }
+        let counters = world.hub.metrics().session("c", 10);
+        assert_eq!((counters.passed.get(), counters.filtered.get()), (6, 6));
+    });
+}
+
+#[test]
+fn heartbeats_flow_while_a_session_waits_for_its_turn_at_the_journal() {
+    runtime().block_on(async {
+        let world = World::new(Config { ring_bytes_max: 1, replays_reading_max: 0, ..Config::default() });
+        world.post(&[vec!["a"], vec!["a"]]);
+        let mut session = world.subscribe(&[], Start::Earliest);
+        assert!(matches!(session.next().await.expect("goes on").content, Content::Start(_)));
+        for _ in 0..2 {
+            assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+        }
+    });
+}
+
+#[test]
+fn draining_is_told_and_then_ends_the_session_with_the_last_token() {
+    runtime().block_on(async {
+        let world = World::new(Config::default());
+        let mut session = world.subscribe(&[], Start::Latest);
+        until_caught_up(&mut session).await;
+        world.hub.registry().close(Closing { deadline: world.hub.clock().now() });
+        let frame = session.next().await.expect("told first");
+        assert!(matches!(frame.content, Content::Draining { reason: Ending::Shutdown, .. }), "{:?}", frame.content);
+        let end = session.next().await.expect_err("then it ends");
+        assert_eq!((end.ending, Some(end.token)), (Ending::Shutdown, frame.token));
+        drop(session);
+        assert!(world.hub.registry().is_empty());
+    });
+}
+
+#[test]
+fn news_of_the_upstream_is_told_once() {
+    runtime().block_on(async {
+        let world = World::new(Config::default());
+        let mut session = world.subscribe(&[], Start::Latest);
+        until_caught_up(&mut session).await;
+        let tell = |status: &mut Status| status.tell(crate::hub::upstream::NewsKind::Reconnecting, "cut".into());
+        world.hub.upstream().update(tell);
+        let frame = session.next().await.expect("goes on");
+        assert!(matches!(&frame.content, Content::News(news) if news.message == "cut"), "{:?}", frame.content);
+        world.hub.upstream().update(|status| status.last_error = "the same".into());
+        assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+    });
+}

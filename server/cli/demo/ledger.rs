@@ -1,0 +1,59 @@
+//! What a consumer of the demo got, against what the simulator sent.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::simulator::Truth;
+
+/// Posts that a consumer got, by id.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    got: HashMap<u64, u64>,
+}
+
+/// What the comparison says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Posts that it should have got.
+    pub due: u64,
+    /// Posts of those that it did.
+    pub got: u64,
+    /// Deliveries of a post after its first.
+    pub repeated: u64,
+    /// Posts that it should not have got.
+    pub foreign: u64,
+}
+
+impl Ledger {
+    /// A post came.
+    pub(super) fn note(&mut self, post_id: u64) {
+        *self.got.entry(post_id).or_default() += 1;
+    }
+
+    /// Posts that came, each counted once.
+    pub(super) fn len(&self) -> usize {
+        self.got.len()
+    }
+
+    /// Compares with the posts of the truth that have this tag.
+    pub(super) fn compare(&self, truth: &[Truth], tag: &str) -> Verdict {
+        let due: HashSet<u64> = truth.iter().filter(|post| has(post, tag)).map(|post| post.post_id.0).collect();
+        Verdict {
+            due: due.len() as u64,
+            got: due.iter().filter(|id| self.got.contains_key(id)).count() as u64,
+            repeated: self.got.values().map(|times| times - 1).sum(),
+            foreign: self.got.keys().filter(|id| !due.contains(id)).count() as u64,
+        }
+    }
+}
+
+impl Verdict {
+    /// Nothing missing, nothing repeated, nothing that was not due.
+    pub(super) fn is_sound(&self) -> bool {
+        self.due == self.got && self.repeated == 0 && self.foreign == 0
+    }
+}
+
+/// True if a rule with this tag matched the post.
+pub(super) fn has(post: &Truth, tag: &str) -> bool {
+    post.rules.iter().any(|rule| rule.tag.as_deref() == Some(tag))
+}

@@ -1,0 +1,298 @@
+//! `demo`: simulator and gateway on loopback, two consumers, one of them killed and resumed, and the proof from the
+//! simulator's truth that it got exactly what it missed.
+
+mod ledger;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use self::ledger::{Ledger, has};
+use super::simulate::example_rules;
+use super::tail::{Consumer, Format, Settings as TailSettings, Start, Step};
+use super::{Exit, print, say};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Account, Settings};
+use crate::model::AccountName;
+use crate::proto::TagFilter;
+use crate::proto::subscribe_response::Frame;
+use crate::secret::Source;
+use crate::simulator::{self, Handle, Simulator};
+use crate::task::{Signals, Tasks};
+use crate::telemetry;
+
+/// Flags of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End by itself after this many seconds, with a summary; exit code 3 if anything was missing or repeated.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    seconds: Option<u64>,
+    /// Posts per second that the simulator draws; about a third matches one of the two filters.
+    #[arg(long, default_value_t = 20.0)]
+    rate: f64,
+    /// Where the gateway serves gRPC.
+    #[arg(long, default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Where the gateway serves probes and metrics.
+    #[arg(long, default_value = "127.0.0.1:9600")]
+    admin: SocketAddr,
+    /// Where the simulator listens.
+    #[arg(long, default_value = "127.0.0.1:8099")]
+    simulator: SocketAddr,
+    /// Keep the gateway's data here; by default in a temporary directory that goes with the demo.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+const TAGS: [&str; 2] = ["cats", "dogs"];
+/// How long a thing that should happen at once may take before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// Posts that the killed consumer misses.
+const MISSED_MIN: usize = 5;
+/// A bearer for the simulator; it opens nothing else.
+const BEARER: &str = "demo-bearer";
+
+/// Runs the demo.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let exit = runtime.block_on(demo(args));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    exit
+}
+
+async fn demo(args: &Args) -> anyhow::Result<Exit> {
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let temporary = tempfile::tempdir().context("no temporary directory")?;
+    let dir = args.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
+    let truth = start_simulator(args, &clock, &tasks)?;
+    let settings = settings(args, &truth, temporary.path(), dir.clone())?;
+    let _guard = telemetry::init(&settings.telemetry)?;
+    let app = App::start(settings).await.context("try other ports: --listen, --admin, --simulator 127.0.0.1:0")?;
+    let mut stage = Stage { clock, truth, app, seconds: args.seconds, dir };
+    let exit = tokio::select! {
+        exit = stage.play() => exit,
+        _ = signals.next() => Ok(Exit::Done),
+    };
+    stage.truth.pause();
+    tasks.shutdown().cancel();
+    stage.app.stop().await.map_err(anyhow::Error::msg)?;
+    exit
+}
+
+fn start_simulator(args: &Args, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Handle> {
+    let listener = TcpListener::bind(args.simulator)
+        .with_context(|| format!("cannot listen on {} (--simulator)", args.simulator))?;
+    let config = simulator::Config {
+        bearer: Some(BEARER.into()),
+        rate: args.rate,
+        rules: example_rules(),
+        ..simulator::Config::default()
+    };
+    let handle = Simulator::start(config, listener, clock.clone(), tasks)?;
+    // Until both consumers are there, so that all it sends is theirs.
+    handle.pause();
+    Ok(handle)
+}
+
+fn settings(args: &Args, truth: &Handle, secrets: &Path, dir: PathBuf) -> anyhow::Result<Settings> {
+    let bearer = secrets.join("bearer");
+    std::fs::write(&bearer, BEARER).context("cannot write the bearer of the demo")?;
+    let mut account = Account::new(AccountName::new("main")?, Source::File(bearer));
+    account.url = truth.base_url().parse()?;
+    account.tags = TAGS.map(String::from).into();
+    let mut settings = Settings { data_dir: dir, accounts: vec![account], ..Settings::default() };
+    settings.listen.address = args.listen;
+    settings.admin.address = args.admin;
+    settings.telemetry.log_filter = "warn".into();
+    settings.validate()?;
+    Ok(settings)
+}
+
+struct Stage {
+    clock: Clock,
+    truth: Handle,
+    app: App,
+    seconds: Option<u64>,
+    dir: PathBuf,
+}
+
+/// A consumer with what it got.
+struct Viewer {
+    tag: &'static str,
+    consumer: Consumer,
+    ledger: Ledger,
+}
+
+impl Stage {
+    async fn play(&mut self) -> anyhow::Result<Exit> {
+        let began = self.clock.moment();
+        let address = format!("http://{}", self.app.grpc_address());
+        say(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
+        self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
+        let [mut cats, mut dogs] = TAGS.map(|tag| Viewer::new(tag, &address, &self.clock));
+        self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.consumer.token().is_some()))
+            .await?;
+
+        say(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
+        self.truth.resume();
+        self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.ledger.len() >= 5)).await?;
+
+        let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
+        say(format_args!("\n3. Try it yourself:\n{}", self.commands(&address)));
+        let Some(seconds) = self.seconds else {
+            say(format_args!("Running until Ctrl-C."));
+            return std::future::pending().await;
+        };
+        let end = began.plus(Duration::from_secs(seconds));
+        self.attend_until(end, [&mut cats, &mut dogs]).await?;
+        self.summary(cats, dogs, sound).await
+    }
+
+    /// Kills the first consumer, lets it miss posts, resumes it with its token.
+    async fn kill_and_resume(&mut self, address: &str, cats: &mut Viewer, dogs: &mut Viewer) -> anyhow::Result<bool> {
+        let token = cats.consumer.token().context("it has one since its first frame")?.to_owned();
+        let before = cats.ledger.len();
+        let mut revived = Viewer::new(cats.tag, address, &self.clock);
+        revived.ledger = std::mem::take(&mut cats.ledger);
+        // Dropping it closes its stream: to the gateway it has vanished.
+        *cats = revived;
+        say(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
+        let missed = |stage: &Self| stage.due("cats") - before;
+        self.attend([dogs], |stage, _| missed(stage) >= MISSED_MIN).await?;
+        self.truth.pause();
+        let due = self.due("cats");
+        cats.consumer.resume(token);
+        self.attend([cats], |_, viewers| viewers[0].ledger.len() >= due).await?;
+        let verdict = cats.ledger.compare(&self.truth.truth(), "cats");
+        say(format_args!(
+            "\n   Resumed with that token: missed {}, got {}, repeated {}",
+            due - before,
+            verdict.got as usize - before,
+            verdict.repeated
+        ));
+        self.truth.resume();
+        Ok(verdict.is_sound())
+    }
+
+    async fn summary(&mut self, mut cats: Viewer, mut dogs: Viewer, mut sound: bool) -> anyhow::Result<Exit> {
+        self.truth.pause();
+        let due = TAGS.map(|tag| self.due(tag));
+        let all = |_: &Self, viewers: &[&mut Viewer]| {
+            viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due)
+        };
+        if self.attend([&mut cats, &mut dogs], all).await.is_err() {
+            sound = false;
+        }
+        let truth = self.truth.truth();
+        say(format_args!("\nSummary:"));
+        for viewer in [&cats, &dogs] {
+            let verdict = viewer.ledger.compare(&truth, viewer.tag);
+            sound &= verdict.is_sound();
+            say(format_args!(
+                "  {}: sent {}, got {}, repeated {}, not asked for {}",
+                viewer.tag, verdict.due, verdict.got, verdict.repeated, verdict.foreign
+            ));
+        }
+        Ok(if sound { Exit::Done } else { Exit::Unsound })
+    }
+
+    /// Posts with this tag that the simulator has sent.
+    fn due(&self, tag: &str) -> usize {
+        self.truth.truth().iter().filter(|post| has(post, tag)).count()
+    }
+
+    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        let deadline = self.clock.moment().plus(PATIENCE);
+        while !condition(self) {
+            if self.clock.moment() >= deadline {
+                bail!("waited {PATIENCE:?} until {what}");
+            }
+            self.clock.sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Lets these consumers read until the condition holds.
+    async fn attend<const N: usize>(
+        &self,
+        mut viewers: [&mut Viewer; N],
+        done: impl Fn(&Self, &[&mut Viewer]) -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = self.clock.moment().plus(PATIENCE);
+        while !done(self, &viewers) {
+            if self.clock.moment() >= deadline {
+                bail!("waited {PATIENCE:?} for posts");
+            }
+            self.look(&mut viewers).await?;
+        }
+        Ok(())
+    }
+
+    async fn attend_until(&self, end: crate::clock::Moment, mut viewers: [&mut Viewer; 2]) -> anyhow::Result<()> {
+        while self.clock.moment() < end {
+            self.look(&mut viewers).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what comes within a moment.
+    async fn look(&self, viewers: &mut [&mut Viewer]) -> anyhow::Result<()> {
+        for viewer in viewers {
+            while let Ok(step) = self.clock.timeout(LOOK, viewer.consumer.next()).await {
+                viewer.take(step?);
+            }
+        }
+        Ok(())
+    }
+
+    fn commands(&self, address: &str) -> String {
+        let target = address.trim_start_matches("http://");
+        let admin = self.app.admin_address();
+        let simulator = self.truth.base_url();
+        let data = self.dir.display();
+        format!(
+            "   grpcurl -plaintext {target} list\n   \
+             grpcurl -plaintext -d '{{\"filter\":{{\"any_of\":[\"cats\"]}},\"earliest\":{{}}}}' {target} \
+             powerstream.gateway.v1.StreamService/Subscribe\n   \
+             powerstream-gateway tail --addr {address} --tags dogs --from earliest\n   \
+             powerstream-gateway journal verify {data}/accounts/main\n   \
+             curl -s {admin}/metrics | grep powerstream_gateway_posts_appended\n   \
+             curl -s '{simulator}/simulator/truth?after=0&limit=3'\n"
+        )
+    }
+}
+
+impl Viewer {
+    fn new(tag: &'static str, address: &str, clock: &Clock) -> Self {
+        let settings = TailSettings {
+            consumer: format!("demo-{tag}"),
+            filter: TagFilter { any_of: vec![tag.into()], ..TagFilter::default() },
+            start: Start::Latest,
+            ..TailSettings::new(address)
+        };
+        let consumer = Consumer::new(settings, clock.clone()).expect("the address is the gateway's own");
+        Self { tag, consumer, ledger: Ledger::default() }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Frame(response) => {
+                if let Some(Frame::EventBatch(batch)) = response.frame {
+                    for event in batch.events {
+                        self.ledger.note(event.post_id);
+                        let mut line = Vec::new();
+                        Format::Human { width: 110 }.event(&event, &mut line);
+                        print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
+                    }
+                }
+            }
+            Step::Cut { why, .. } => say(format_args!("{}: {why}", self.tag)),
+        }
+    }
+}
