@@ -50,4 +50,12 @@ impl<'a> Matcher<'a> {
     pub(super) fn any(&self, numbers: &[u32]) -> bool {
         self.always() || numbers.iter().any(|&number| self.hits.get(number as usize).copied().unwrap_or(true))
     }
+
+    /// True if this rule matches.
+    pub(super) fn rule(&self, rule: &Rule) -> bool {
+        match self.keys {
+            Keys::Always => true,
+            Keys::AnyOf(keys) => holds(keys, rule),
+        }
+    }
 }

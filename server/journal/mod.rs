@@ -19,15 +19,25 @@
 //!   [`Extent::earliest`]. The epoch and the table of terms outlive all records.
 //! - Readers never hold up the writer, and the writer never waits for upkeep.
 
+mod block;
 mod config;
+#[cfg(test)]
+mod conformance;
+mod disk;
+mod embedded;
 mod error;
 mod matching;
 mod memory;
+mod record;
+mod retention;
+mod rules;
+mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use config::{Backend, Config, Durability};
+pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, OpenError, ReadError};
 
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
@@ -153,8 +163,18 @@ pub fn open_memory(config: &Config, identity: Identity) -> Journal {
 
 /// Opens the log in `dir`, or makes it.
 pub fn open_embedded(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
-    let _ = (config, identity, now);
-    Err(OpenError::Io { path: dir.to_owned(), source: std::io::ErrorKind::Unsupported.into() })
+    open_on(config, dir, identity, now, Arc::new(SystemDisk))
+}
+
+/// Opens the log in `dir` on a disk of the caller's choice, for tests of full and broken ones.
+pub fn open_on(
+    config: &Config,
+    dir: &Path,
+    identity: Identity,
+    now: UnixMillis,
+    disk: Arc<dyn Disk>,
+) -> Result<Journal, OpenError> {
+    embedded::open(config, dir, identity, now, disk)
 }
 
 /// Panics if the batch does not continue the log: that would break I7, and only a bug of the writer can do it.

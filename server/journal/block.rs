@@ -1,0 +1,282 @@
+//! A block: one append batch, or several of one term after recompression. It is written whole, checked whole, and lost
+//! whole.
+//!
+//! ```text
+//! header (64 bytes) | table of rules (table_bytes) | zstd of the records (stored_bytes)
+//! ```
+//!
+//! Two checksums, both begun with the log's epoch, so that bytes that look like a block but come from elsewhere (another
+//! log, the text of a post) are none: one of the header, so that a damaged payload still tells which records it held and
+//! where the next block begins, and one of all that follows.
+
+use std::io;
+
+use bytes::Bytes;
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::record::{self, Source};
+use super::rules::{Table, TableBuilder};
+use super::wire::{Input, Malformed};
+use crate::model::{Body, Epoch, Record, Sequence, Term, UnixMillis};
+
+/// First bytes of a block.
+pub(super) const MAGIC: [u8; 4] = [0xB5, b'P', b'S', b'B'];
+/// Version of the format of blocks and of the records in them.
+pub(super) const VERSION: u16 = 1;
+/// Length of a header.
+pub(super) const HEADER_BYTES: usize = 64;
+/// Longest payload of a block: a batch is far below it (the sequencer's batches end at some MiB), so that what is above
+/// it is damage and nobody reserves memory for it.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+
+/// Set if a GAP or SKIP is in it.
+const NOTICES: u16 = 1;
+
+/// What the header of a block tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) notices: bool,
+    pub(super) payload_bytes: u32,
+    pub(super) stored_bytes: u32,
+    pub(super) table_bytes: u32,
+    pub(super) first: Sequence,
+    pub(super) count: u32,
+    pub(super) term: Term,
+    pub(super) first_received: UnixMillis,
+    pub(super) last_received: UnixMillis,
+    body_crc: u32,
+}
+
+/// Where checksums begin for blocks of this log.
+pub(super) fn seed(epoch: Epoch) -> u32 {
+    crc32fast::hash(&epoch.0.to_le_bytes())
+}
+
+pub(super) fn checksum(seed: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+impl Header {
+    /// Length of the whole block.
+    pub(super) fn block_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.table_bytes) + u64::from(self.stored_bytes)
+    }
+
+    /// The sequence after its last.
+    pub(super) fn end(&self) -> Sequence {
+        self.first + u64::from(self.count)
+    }
+
+    pub(super) fn encode(&self, seed: u32) -> [u8; HEADER_BYTES] {
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&(if self.notices { NOTICES } else { 0 }).to_le_bytes());
+        for length in [self.payload_bytes, self.stored_bytes, self.table_bytes, self.count] {
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.term.0.to_le_bytes());
+        out.extend_from_slice(&self.first_received.0.to_le_bytes());
+        out.extend_from_slice(&self.last_received.0.to_le_bytes());
+        out.extend_from_slice(&self.body_crc.to_le_bytes());
+        out.extend_from_slice(&checksum(seed, &out).to_le_bytes());
+        out.try_into().expect("the fields of a header are 64 bytes")
+    }
+
+    /// Reads a header; an error if it is none, or damaged.
+    pub(super) fn decode(bytes: &[u8], seed: u32) -> Result<Self, Malformed> {
+        let mut input = Input::new(bytes.get(..HEADER_BYTES).ok_or(Malformed)?);
+        if input.take(4)? != MAGIC || input.u16()? != VERSION {
+            return Err(Malformed);
+        }
+        let notices = input.u16()? & NOTICES != 0;
+        let [payload_bytes, stored_bytes, table_bytes, count] =
+            [input.u32()?, input.u32()?, input.u32()?, input.u32()?];
+        let header = Self {
+            notices,
+            payload_bytes,
+            stored_bytes,
+            table_bytes,
+            count,
+            first: input.u64()?,
+            term: Term(input.u64()?),
+            first_received: UnixMillis(input.i64()?),
+            last_received: UnixMillis(input.i64()?),
+            body_crc: input.u32()?,
+        };
+        let sound = input.u32()? == checksum(seed, &bytes[..HEADER_BYTES - 4])
+            && count > 0
+            && header.first > 0
+            && header.first.checked_add(u64::from(count)).is_some()
+            && payload_bytes as usize <= PAYLOAD_BYTES_MAX;
+        if sound { Ok(header) } else { Err(Malformed) }
+    }
+
+    /// True if `body` (table and stored payload) is what was written.
+    pub(super) fn is_body(&self, body: &[u8], seed: u32) -> bool {
+        checksum(seed, body) == self.body_crc
+    }
+}
+
+/// Writes blocks, one after the other, into buffers that it keeps.
+pub(super) struct Encoder {
+    seed: u32,
+    compressor: Compressor<'static>,
+    table: TableBuilder,
+    encoded_table: Vec<u8>,
+    payload: Vec<u8>,
+    /// Never shrinks, so that it is zeroed once only.
+    block: Vec<u8>,
+    notices: bool,
+    first: Option<(Sequence, Term, UnixMillis)>,
+    count: u32,
+    last_received: UnixMillis,
+}
+
+impl Encoder {
+    pub(super) fn new(epoch: Epoch, level: i32) -> io::Result<Self> {
+        Ok(Self {
+            seed: seed(epoch),
+            compressor: Compressor::new(level)?,
+            table: TableBuilder::default(),
+            encoded_table: Vec::new(),
+            payload: Vec::new(),
+            block: Vec::new(),
+            notices: false,
+            first: None,
+            count: 0,
+            last_received: UnixMillis(0),
+        })
+    }
+
+    /// Adds a record to the block in the making.
+    pub(super) fn push(&mut self, record: &Record) {
+        let (.., base) = *self.first.get_or_insert((record.sequence, record.term, record.received));
+        self.count += 1;
+        self.notices |= matches!(record.body, Body::Gap(_) | Body::Skip(_));
+        self.last_received = record.received;
+        record::encode(record, base, &mut self.table, &mut self.payload);
+    }
+
+    /// Bytes of the payload so far; 0 if nothing was pushed.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// The term of the block in the making.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.first.map(|(_, term, _)| term)
+    }
+
+    /// Drops what was pushed.
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.payload.clear();
+        self.first = None;
+        self.count = 0;
+        self.notices = false;
+    }
+
+    /// The finished block and what it holds; what was pushed stays until [`Encoder::clear`]. At least one record must
+    /// have been pushed.
+    pub(super) fn finish(&mut self) -> io::Result<(Header, &[u8])> {
+        let (first, term, first_received) = self.first.expect("a block holds at least one record");
+        assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "a batch is shorter than 1 GiB");
+        self.encoded_table.clear();
+        self.table.encode(&mut self.encoded_table);
+        let start = HEADER_BYTES + self.encoded_table.len();
+        let longest = start + zstd::zstd_safe::compress_bound(self.payload.len());
+        if self.block.len() < longest {
+            self.block.resize(longest, 0);
+        }
+        self.block[HEADER_BYTES..start].copy_from_slice(&self.encoded_table);
+        let stored_bytes = self.compressor.compress_to_buffer(&self.payload, &mut self.block[start..])?;
+        let end = start + stored_bytes;
+        let header = Header {
+            notices: self.notices,
+            payload_bytes: self.payload.len() as u32,
+            stored_bytes: stored_bytes as u32,
+            table_bytes: self.encoded_table.len() as u32,
+            first,
+            count: self.count,
+            term,
+            first_received,
+            last_received: self.last_received,
+            body_crc: checksum(self.seed, &self.block[HEADER_BYTES..end]),
+        };
+        self.block[..HEADER_BYTES].copy_from_slice(&header.encode(self.seed));
+        Ok((header, &self.block[..end]))
+    }
+
+    /// The rules of the block.
+    pub(super) fn rules(&self) -> &[crate::model::Rule] {
+        self.table.rules()
+    }
+}
+
+/// A block that was read, checked and decompressed.
+pub(super) struct Block {
+    pub(super) header: Header,
+    pub(super) table: Table,
+    payload: Bytes,
+}
+
+impl Block {
+    /// Reads a block; an error if anything of it is damaged.
+    pub(super) fn decode(bytes: &[u8], seed: u32, decompressor: &mut Decompressor<'_>) -> Result<Self, Malformed> {
+        let header = Header::decode(bytes, seed)?;
+        let body = &bytes[HEADER_BYTES..];
+        if header.block_bytes() != bytes.len() as u64 || !header.is_body(body, seed) {
+            return Err(Malformed);
+        }
+        let (table, stored) = body.split_at(header.table_bytes as usize);
+        let payload = decompressor.decompress(stored, header.payload_bytes as usize).map_err(|_| Malformed)?;
+        if payload.len() != header.payload_bytes as usize {
+            return Err(Malformed);
+        }
+        Ok(Self { header, table: Table::decode(table)?, payload: payload.into() })
+    }
+
+    /// Bytes of its payload.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Its records in order, from one on; those for which `wants` says no are passed over.
+    pub(super) fn records<'a>(&'a self, wants: &'a dyn Fn(&record::Preview) -> bool) -> Records<'a> {
+        Records { block: self, input: Input::new(&self.payload), sequence: self.header.first, wants }
+    }
+}
+
+/// Reads the records of a block.
+pub(super) struct Records<'a> {
+    block: &'a Block,
+    input: Input<'a>,
+    /// The sequence of the record that is next.
+    pub(super) sequence: Sequence,
+    wants: &'a dyn Fn(&record::Preview) -> bool,
+}
+
+impl Records<'_> {
+    /// The next record that is wanted, at or after `from`.
+    pub(super) fn next_from(&mut self, from: Sequence) -> Result<Option<Record>, Malformed> {
+        let base = self.block.header.first_received;
+        while self.sequence < self.block.header.end() {
+            let mut ahead = self.input;
+            let preview = record::preview(&mut ahead, base)?;
+            let sequence = self.sequence;
+            self.sequence += 1;
+            if sequence < from || !(self.wants)(&preview) {
+                self.input = ahead;
+                continue;
+            }
+            let source = Source { payload: &self.block.payload, table: &self.block.table, base };
+            let (received, body) = record::decode(&mut self.input, &source)?;
+            return Ok(Some(Record { sequence, term: self.block.header.term, received, body }));
+        }
+        if self.input.is_at_end() { Ok(None) } else { Err(Malformed) }
+    }
+}

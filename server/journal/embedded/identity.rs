@@ -1,0 +1,168 @@
+//! The identity file: format version, epoch, and the table of terms, which outlives all records.
+//!
+//! ```text
+//! magic:8 version:u32 epoch:u128 created:i64 count:u32 (term:u64 first:u64)* crc:u32
+//! ```
+
+use std::io;
+use std::path::Path;
+
+use super::files;
+use crate::journal::disk::Disk;
+use crate::journal::wire::{Input, Malformed};
+use crate::journal::{Identity, OpenError};
+use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
+
+const MAGIC: [u8; 8] = *b"PSGWLOG\n";
+/// Version of all files of a log: one number, raised when any of them changes.
+pub(in crate::journal) const VERSION: u32 = 1;
+
+/// What the identity file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct LogIdentity {
+    pub(in crate::journal) epoch: Epoch,
+    pub(in crate::journal) created: UnixMillis,
+    pub(in crate::journal) terms: Vec<TermStart>,
+}
+
+impl LogIdentity {
+    /// Reads it; `None` if there is none.
+    pub(in crate::journal) fn read(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let path = dir.join(files::IDENTITY);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OpenError::Io { path, source }),
+        };
+        match Self::decode(&bytes) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(Some(found)) => Err(OpenError::Version { path: dir.to_owned(), found, known: VERSION }),
+            Err(None) => Err(damaged(dir, "the identity file does not match its checksum")),
+        }
+    }
+
+    /// Reads the identity of the log, or gives a new log one.
+    pub(in crate::journal) fn read_or_make(
+        disk: &dyn Disk,
+        dir: &Path,
+        new: Identity,
+        now: UnixMillis,
+    ) -> Result<Self, OpenError> {
+        if let Some(identity) = Self::read(dir)? {
+            return Ok(identity);
+        }
+        let io = |source| OpenError::Io { path: dir.to_owned(), source };
+        if !files::segments(dir).map_err(io)?.is_empty() {
+            return Err(damaged(dir, "there are segments, but no identity file"));
+        }
+        let identity = Self { epoch: new.epoch, created: now, terms: Vec::new() };
+        identity.write(disk, dir).map_err(io)?;
+        Ok(identity)
+    }
+
+    pub(in crate::journal) fn write(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        files::replace(disk, &dir.join(files::IDENTITY), &self.encode())
+    }
+
+    /// Lists a term that begins at `first`. Terms whose records from there on are lost end before it.
+    pub(in crate::journal) fn list(&mut self, term: Term, first: Sequence) {
+        self.clamp(first);
+        self.terms.push(TermStart { term, first });
+    }
+
+    /// Lets no term begin beyond `next`, where a lost tail would have put it.
+    pub(in crate::journal) fn clamp(&mut self, next: Sequence) {
+        for start in &mut self.terms {
+            start.first = start.first.min(next);
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.epoch.0.to_le_bytes());
+        out.extend_from_slice(&self.created.0.to_le_bytes());
+        out.extend_from_slice(&(self.terms.len() as u32).to_le_bytes());
+        for start in &self.terms {
+            out.extend_from_slice(&start.term.0.to_le_bytes());
+            out.extend_from_slice(&start.first.to_le_bytes());
+        }
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out
+    }
+
+    /// The error tells the version if it is one that we do not know.
+    fn decode(bytes: &[u8]) -> Result<Self, Option<u32>> {
+        let damage = |_: Malformed| None;
+        let mut input = Input::new(bytes);
+        if input.take(MAGIC.len()).map_err(damage)? != MAGIC {
+            return Err(None);
+        }
+        let version = input.u32().map_err(damage)?;
+        let sound = bytes.len() > 4 && {
+            let (body, crc) = bytes.split_at(bytes.len() - 4);
+            crc32fast::hash(body).to_le_bytes() == crc
+        };
+        match (sound, version) {
+            (true, VERSION) => Self::decode_fields(&mut input).map_err(damage),
+            // Later versions may have another checksum, but a damaged number must not pass for one of them.
+            (true, later) => Err(Some(later)),
+            (false, _) => Err(None),
+        }
+    }
+
+    fn decode_fields(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let (epoch, created) = (Epoch(input.u128()?), UnixMillis(input.i64()?));
+        let mut terms = Vec::new();
+        for _ in 0..input.u32()? {
+            terms.push(TermStart { term: Term(input.u64()?), first: input.u64()? });
+        }
+        Ok(Self { epoch, created, terms })
+    }
+}
+
+fn damaged(dir: &Path, detail: &str) -> OpenError {
+    OpenError::Damaged { path: dir.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> LogIdentity {
+        let mut identity = LogIdentity { epoch: Epoch(7 << 90), created: UnixMillis(5), terms: Vec::new() };
+        identity.list(Term(1), 1);
+        identity.list(Term(2), 101);
+        identity
+    }
+
+    #[test]
+    fn an_identity_comes_back_and_a_flipped_bit_is_seen() {
+        let bytes = sample().encode();
+        assert_eq!(LogIdentity::decode(&bytes), Ok(sample()));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(LogIdentity::decode(&flipped), Err(None), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(LogIdentity::decode(&bytes[..length]), Err(None), "length {length}");
+        }
+    }
+
+    #[test]
+    fn a_version_from_the_future_is_told() {
+        let mut bytes = sample().encode();
+        bytes.truncate(bytes.len() - 4);
+        bytes[8..12].copy_from_slice(&9_u32.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        assert_eq!(LogIdentity::decode(&bytes), Err(Some(9)));
+    }
+
+    #[test]
+    fn terms_whose_records_are_lost_end_before_the_next_one() {
+        let mut identity = sample();
+        identity.list(Term(3), 91);
+        assert_eq!(identity.terms.iter().map(|start| start.first).collect::<Vec<_>>(), [1, 91, 91]);
+    }
+}

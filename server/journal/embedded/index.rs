@@ -1,0 +1,140 @@
+//! What is known of a segment's blocks without reading them: where they are, what they hold, which rules matched.
+
+use crate::journal::block::Header;
+use crate::journal::matching::Matcher;
+use crate::journal::rules::Numbering;
+use crate::model::{Rule, Sequence, UnixMillis};
+
+/// A block of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct Entry {
+    /// Where it begins.
+    pub(in crate::journal) offset: u64,
+    /// Its header.
+    pub(in crate::journal) header: Header,
+    /// The rules of its records, as numbers in the index's table.
+    pub(in crate::journal) rules: Box<[u32]>,
+}
+
+/// The blocks of a segment, in order. Sequences that no block holds are damaged.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::journal) struct Index {
+    pub(in crate::journal) rules: Vec<Rule>,
+    pub(in crate::journal) entries: Vec<Entry>,
+}
+
+/// Where a segment lies among the others.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::journal) struct Surroundings {
+    /// The first sequence that the segment should hold.
+    pub(in crate::journal) first: Sequence,
+    /// The sequence after the last that it should hold; `None` for the last segment.
+    pub(in crate::journal) end: Option<Sequence>,
+    /// When the last record before it was received.
+    pub(in crate::journal) before: Option<UnixMillis>,
+    /// When the first record after it was received.
+    pub(in crate::journal) after: Option<UnixMillis>,
+}
+
+/// When the records on both sides of a place were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct Sides {
+    pub(in crate::journal) from: UnixMillis,
+    pub(in crate::journal) to: UnixMillis,
+}
+
+/// A step of a reader through a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Step {
+    /// Read this block; the sides are for the case that it is damaged.
+    Block { offset: u64, header: Header, sides: Sides },
+    /// Tell that these are damaged.
+    Hole { first: Sequence, last: Sequence, sides: Sides },
+}
+
+/// The way of a reader through a part of a segment.
+#[derive(Debug)]
+pub(in crate::journal) struct Plan {
+    pub(in crate::journal) steps: Vec<Step>,
+    /// Where it goes on once the steps are done.
+    pub(in crate::journal) next: Sequence,
+    /// True if nothing of the segment is left then.
+    pub(in crate::journal) done: bool,
+}
+
+/// Entries looked at in one go: some microseconds, for the writer may wait for it.
+const ENTRIES_MAX: usize = 1024;
+
+impl Index {
+    /// Adds a block.
+    pub(in crate::journal) fn push(&mut self, offset: u64, header: Header, rules: &[Rule], numbering: &mut Numbering) {
+        let numbers = rules.iter().map(|rule| numbering.number(rule, &mut self.rules)).collect();
+        self.entries.push(Entry { offset, header, rules: numbers });
+    }
+
+    /// Payload bytes of all blocks.
+    pub(in crate::journal) fn payload_bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.header.payload_bytes)).sum()
+    }
+
+    /// When the first record of a sound block was received.
+    pub(in crate::journal) fn first_received(&self) -> Option<UnixMillis> {
+        self.entries.first().map(|entry| entry.header.first_received)
+    }
+
+    /// When the last record of a sound block was received.
+    pub(in crate::journal) fn last_received(&self) -> Option<UnixMillis> {
+        self.entries.last().map(|entry| entry.header.last_received)
+    }
+
+    /// Plans the way on from `at` for blocks of about `bytes_max` payload that may match.
+    pub(in crate::journal) fn plan(
+        &self,
+        at: Sequence,
+        around: &Surroundings,
+        matcher: &mut Matcher<'_>,
+        bytes_max: usize,
+    ) -> Plan {
+        matcher.learn(&self.rules);
+        let mut plan = Plan { steps: Vec::new(), next: at.max(around.first), done: false };
+        let start = self.entries.partition_point(|entry| entry.header.end() <= plan.next);
+        let mut bytes = 0;
+        for (number, entry) in self.entries.iter().enumerate().skip(start) {
+            if number - start >= ENTRIES_MAX || bytes >= bytes_max {
+                return plan;
+            }
+            if plan.next < entry.header.first {
+                let sides = self.sides(number, number, around);
+                plan.steps.push(Step::Hole { first: plan.next, last: entry.header.first - 1, sides });
+            }
+            plan.next = entry.header.end();
+            if entry.header.notices || matcher.any(&entry.rules) {
+                bytes += entry.header.payload_bytes as usize;
+                let sides = self.sides(number, number + 1, around);
+                plan.steps.push(Step::Block { offset: entry.offset, header: entry.header, sides });
+            }
+        }
+        if let Some(end) = around.end.filter(|&end| plan.next < end) {
+            let sides = self.sides(self.entries.len(), self.entries.len(), around);
+            plan.steps.push(Step::Hole { first: plan.next, last: end - 1, sides });
+            plan.next = end;
+        }
+        plan.done = true;
+        plan
+    }
+
+    /// When the records before entry `before` and from entry `after` on were received.
+    fn sides(&self, before: usize, after: usize, around: &Surroundings) -> Sides {
+        let from = before.checked_sub(1).map(|at| self.entries[at].header.last_received).or(around.before);
+        let to = self.entries.get(after).map(|entry| entry.header.first_received).or(around.after);
+        let either = from.or(to).unwrap_or_default();
+        Sides { from: from.unwrap_or(either), to: to.unwrap_or(either) }
+    }
+
+    /// The first block with a record received at or after `time`, and the end of the block in front of it.
+    pub(in crate::journal) fn find(&self, time: UnixMillis) -> Option<(&Entry, Option<Sequence>)> {
+        let at = self.entries.partition_point(|entry| entry.header.last_received < time);
+        let before = at.checked_sub(1).map(|at| self.entries[at].header.end());
+        self.entries.get(at).map(|entry| (entry, before))
+    }
+}

@@ -1,0 +1,304 @@
+//! Reads by sequence, by time, and past what cannot match. Holds up nobody: the list of segments is a snapshot, files are
+//! opened for a read and closed after it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use zstd::bulk::Decompressor;
+
+use super::index::{Plan, Sides, Step, Surroundings};
+use super::shared::{Held, Shared, Snapshot};
+use crate::journal::block::{Block, Header, seed};
+use crate::journal::matching::Matcher;
+use crate::journal::record::Preview;
+use crate::journal::{Chunk, Extent, Item, ReadError, Reader};
+use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};
+
+/// Decompressed blocks kept for readers that stopped amid them: 32 of at most 256 KiB once recompressed.
+const BLOCKS_MAX: usize = 32;
+/// A larger block is not kept.
+const BLOCK_BYTES_MAX: usize = 512 << 10;
+/// Contexts of zstd kept for the next read.
+const DECOMPRESSORS_MAX: usize = 8;
+/// How often a read begins anew because a file was replaced or trimmed meanwhile, before it is an error.
+const ATTEMPTS_MAX: usize = 16;
+
+type BlockId = (u64, u64);
+
+pub(super) struct EmbeddedReader {
+    shared: Arc<Shared>,
+    seed: u32,
+    blocks: Mutex<VecDeque<(BlockId, Arc<Block>)>>,
+    decompressors: Mutex<Vec<Decompressor<'static>>>,
+}
+
+/// A segment as a reader goes through it.
+struct Place<'a> {
+    id: u64,
+    path: &'a std::path::Path,
+    held: Held,
+    around: Surroundings,
+    /// Opened when the first block is read.
+    file: Option<File>,
+    /// The file is gone, and no other took its place.
+    lost: bool,
+}
+
+impl EmbeddedReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let seed = seed(shared.epoch);
+        Self { shared, seed, blocks: Mutex::default(), decompressors: Mutex::default() }
+    }
+
+    /// Does `read` with a snapshot, and again with a newer one if a file of it was gone. The second argument is true if
+    /// there is none newer: then the file is lost.
+    fn with_snapshot<R>(&self, read: impl Fn(&Snapshot, bool) -> Result<R, ReadError>) -> Result<R, ReadError> {
+        let mut snapshot = self.shared.snapshot.load_full();
+        let mut lost = false;
+        for _ in 0..ATTEMPTS_MAX {
+            match read(&snapshot, lost) {
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    let newer = self.shared.snapshot.load_full();
+                    lost = Arc::ptr_eq(&newer, &snapshot);
+                    snapshot = newer;
+                }
+                result => return result,
+            }
+        }
+        Err(ReadError::Io(io::ErrorKind::NotFound.into()))
+    }
+
+    fn place<'a>(&self, snapshot: &'a Snapshot, number: usize, lost: bool) -> io::Result<Place<'a>> {
+        let sealed = |number: usize| snapshot.sealed.get(number);
+        let before = snapshot.sealed[..number].iter().rev().find_map(|it| it.summary.received).map(|(_, last)| last);
+        let after = sealed(number + 1).map_or_else(
+            || snapshot.tail.index.read().first_received(),
+            |next| next.summary.received.map(|(first, _)| first),
+        );
+        let Some(segment) = sealed(number) else {
+            let tail = &snapshot.tail;
+            let around = Surroundings { first: tail.first, end: None, before, after: None };
+            let held = Held::Tail(tail.clone());
+            return Ok(Place { id: tail.id, path: &tail.path, held, around, file: None, lost });
+        };
+        let around = Surroundings { first: segment.name.first, end: Some(snapshot.end(number)), before, after };
+        let held = match self.shared.index(segment) {
+            Err(error) if lost && error.kind() == io::ErrorKind::NotFound => Held::Loaded(Arc::default()),
+            index => index?,
+        };
+        Ok(Place { id: segment.id, path: &segment.path, held, around, file: None, lost })
+    }
+
+    /// A block, decompressed; `None` if it is damaged.
+    fn block(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<Option<Arc<Block>>> {
+        let cached = self.blocks.lock().iter().find(|(id, _)| *id == (place.id, offset)).map(|(_, it)| it.clone());
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let file = match &place.file {
+            Some(file) => file,
+            None => match File::open(place.path) {
+                Err(error) if place.lost && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => place.file.insert(file?),
+            },
+        };
+        let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
+        match file.read_exact_at(&mut bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let pooled = self.decompressors.lock().pop();
+        let mut decompressor = pooled.map_or_else(Decompressor::new, Ok)?;
+        let block = Block::decode(&bytes, self.seed, &mut decompressor).ok().filter(|it| it.header == *header);
+        let mut pool = self.decompressors.lock();
+        if pool.len() < DECOMPRESSORS_MAX {
+            pool.push(decompressor);
+        }
+        Ok(block.map(Arc::new))
+    }
+
+    /// Keeps a block that the reader has not come to the end of.
+    fn keep(&self, id: BlockId, block: &Arc<Block>) {
+        let mut blocks = self.blocks.lock();
+        if block.payload_bytes() > BLOCK_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
+            return;
+        }
+        blocks.truncate(BLOCKS_MAX - 1);
+        blocks.push_front((id, block.clone()));
+    }
+
+    fn read_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        from: Sequence,
+        keys: &Keys,
+        bytes_max: usize,
+        lost: bool,
+    ) -> Result<Chunk, ReadError> {
+        let earliest = snapshot.earliest();
+        if from < earliest {
+            return Err(ReadError::Trimmed { earliest });
+        }
+        let mut gathered = Gathered { chunk: Chunk { items: Vec::new(), next: from }, bytes: 0, bytes_max };
+        let start = snapshot.sealed.partition_point(|segment| segment.name.first <= from);
+        let on_tail = from >= snapshot.tail.first;
+        let start = if on_tail { snapshot.sealed.len() } else { start - 1 };
+        for number in start..=snapshot.sealed.len() {
+            let mut place = match self.place(snapshot, number, lost) {
+                // What was gathered stands; the rest is for the next call.
+                Err(_) if !gathered.chunk.items.is_empty() => break,
+                place => place?,
+            };
+            match self.read_place(&mut place, keys, &mut gathered) {
+                Err(_) if !gathered.chunk.items.is_empty() => break,
+                result => result?,
+            }
+            if gathered.is_full() {
+                break;
+            }
+        }
+        Ok(gathered.chunk)
+    }
+
+    fn read_place(&self, place: &mut Place<'_>, keys: &Keys, gathered: &mut Gathered) -> io::Result<()> {
+        let mut matcher = Matcher::new(keys);
+        loop {
+            let at = gathered.chunk.next;
+            let bytes_max = gathered.bytes_max.saturating_sub(gathered.bytes).max(1);
+            let plan: Plan = place.held.look(|index| index.plan(at, &place.around, &mut matcher, bytes_max));
+            for step in plan.steps {
+                match step {
+                    Step::Hole { first, last, sides } => gathered.damaged(first, last, sides),
+                    Step::Block { offset, header, sides } => match self.block(place, offset, &header)? {
+                        None => gathered.damaged(header.first, header.end() - 1, sides),
+                        Some(block) => {
+                            let whole = gathered.take(&block, keys, sides);
+                            if !whole {
+                                self.keep((place.id, offset), &block);
+                            }
+                        }
+                    },
+                }
+                if gathered.is_full() {
+                    return Ok(());
+                }
+            }
+            gathered.chunk.next = gathered.chunk.next.max(plan.next);
+            if plan.done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn seek_snapshot(&self, snapshot: &Snapshot, time: UnixMillis, lost: bool) -> Result<Sequence, ReadError> {
+        let sealed = &snapshot.sealed;
+        // A segment with no sound block is in nobody's way: what follows tells.
+        let behind = |number: usize| sealed[number].summary.received.is_none_or(|(_, last)| last < time);
+        let mut start = sealed.partition_point(|it| it.summary.received.is_some_and(|(_, last)| last < time));
+        while start < sealed.len() && behind(start) {
+            start += 1;
+        }
+        let mut place = self.place(snapshot, start, lost)?;
+        let found =
+            place.held.look(|index| index.find(time).map(|(entry, before)| (entry.offset, entry.header, before)));
+        let Some((offset, header, before)) = found else {
+            return Ok(self.shared.tip.lock().next);
+        };
+        // Where the block before it ends: what lies between is damaged, and may have been received after `time` too.
+        let before = before.unwrap_or_else(|| {
+            let last = sealed[..start].iter().rev().find(|it| it.summary.end > 0);
+            last.map_or(snapshot.earliest(), |it| it.summary.end)
+        });
+        if header.first_received >= time {
+            return Ok(before.min(header.first));
+        }
+        let Some(block) = self.block(&mut place, offset, &header)? else { return Ok(header.first) };
+        let late = |preview: &Preview| preview.received >= time;
+        let mut records = block.records(&late);
+        let at = records.next_from(0).ok().flatten();
+        Ok(at.map_or(header.first, |record| record.sequence))
+    }
+}
+
+/// What a read has brought so far.
+struct Gathered {
+    chunk: Chunk,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Gathered {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max && !self.chunk.items.is_empty()
+    }
+
+    fn damaged(&mut self, first: Sequence, last: Sequence, sides: Sides) {
+        let first = first.max(self.chunk.next);
+        self.chunk.next = last + 1;
+        if let Some(Item::Damaged { last: end, to, .. }) = self.chunk.items.last_mut()
+            && *end + 1 == first
+        {
+            (*end, *to) = (last, sides.to);
+            return;
+        }
+        self.chunk.items.push(Item::Damaged { first, last, from: sides.from, to: sides.to });
+    }
+
+    /// Takes what is wanted of a block, until the bytes are full; false if it was not all.
+    fn take(&mut self, block: &Block, keys: &Keys, sides: Sides) -> bool {
+        let mut matcher = Matcher::new(keys);
+        matcher.learn(&block.table.rules);
+        let sets: Vec<bool> = block.table.sets.iter().map(|set| set.iter().any(|rule| matcher.rule(rule))).collect();
+        let wants = |preview: &Preview| {
+            matcher.always() || preview.notice || preview.set.is_some_and(|set| sets.get(set).copied().unwrap_or(true))
+        };
+        let mut records = block.records(&wants);
+        loop {
+            match records.next_from(self.chunk.next) {
+                Ok(Some(record)) => {
+                    self.bytes += record.body.post().map_or(0, |post| post.json.len());
+                    self.chunk.next = record.sequence + 1;
+                    self.chunk.items.push(Item::Record(record));
+                }
+                Ok(None) => {
+                    self.chunk.next = block.header.end();
+                    return true;
+                }
+                // Whole by its checksum, yet not to be understood: then its rest is lost.
+                Err(_) => {
+                    self.damaged(self.chunk.next, block.header.end() - 1, sides);
+                    return true;
+                }
+            }
+            if self.is_full() {
+                return self.chunk.next == block.header.end();
+            }
+        }
+    }
+}
+
+impl Reader for EmbeddedReader {
+    fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    fn terms(&self) -> Arc<[TermStart]> {
+        self.shared.terms.read().clone()
+    }
+
+    fn extent(&self) -> Extent {
+        self.shared.extent()
+    }
+
+    fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError> {
+        self.with_snapshot(|snapshot, lost| self.seek_snapshot(snapshot, time, lost))
+    }
+
+    fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
+        self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, from.max(1), keys, bytes_max, lost))
+    }
+}

@@ -1,0 +1,163 @@
+//! Reads a segment from end to end: to find its blocks when there is no index, the torn tail of the last one, and
+//! damage.
+//!
+//! ```text
+//! segment = magic:8 version:u32 epoch:u128 first:u64 crc:u32 (40 bytes), then blocks
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::index::Index;
+use crate::journal::block::{HEADER_BYTES, Header, MAGIC as BLOCK_MAGIC, seed};
+use crate::journal::rules::{Numbering, Table};
+use crate::journal::wire::Malformed;
+use crate::model::{Epoch, Sequence};
+
+const MAGIC: [u8; 8] = *b"PSGWSEG\n";
+const VERSION: u32 = 1;
+/// Where the first block of a segment begins.
+pub(in crate::journal) const SEGMENT_HEADER_BYTES: usize = 40;
+/// Bytes read in one go.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// The first bytes of a segment file.
+pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; SEGMENT_HEADER_BYTES] {
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&epoch.0.to_le_bytes());
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+    out.try_into().expect("the fields of a segment's header are 40 bytes")
+}
+
+/// What a segment holds.
+#[derive(Debug, Default)]
+pub(in crate::journal) struct Scan {
+    /// Its sound blocks.
+    pub(in crate::journal) index: Index,
+    /// Numbers of the index's rules.
+    pub(in crate::journal) numbering: Numbering,
+    /// Length of the file.
+    pub(in crate::journal) length: u64,
+    /// Where the last sound block ends.
+    pub(in crate::journal) sound_end: u64,
+    /// Bytes before that which belong to no sound block.
+    pub(in crate::journal) damaged: Vec<Range<u64>>,
+    /// True if the segment's own header is what it should be.
+    pub(in crate::journal) header_sound: bool,
+}
+
+impl Scan {
+    /// Bytes at the end that are no block, or a part of one.
+    pub(in crate::journal) fn torn_bytes(&self) -> u64 {
+        self.length - self.sound_end
+    }
+}
+
+/// Scans the segment at `path`, whose first record should be `first`.
+pub(in crate::journal) fn scan(path: &Path, epoch: Epoch, first: Sequence) -> io::Result<Scan> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut source = Windowed { file, length, window: Vec::new(), start: 0 };
+    let start = length.min(SEGMENT_HEADER_BYTES as u64);
+    let header_sound = source.get(0, start)? == segment_header(epoch, first);
+    let mut scan = Scan { length, sound_end: start, header_sound, ..Scan::default() };
+    let seed = seed(epoch);
+    let (mut at, mut next) = (start, first);
+    while at < length {
+        match read_block(&mut source, at, next, seed)? {
+            Found::Block(header, table) => {
+                if scan.sound_end < at {
+                    scan.damaged.push(scan.sound_end..at);
+                }
+                scan.index.push(at, header, &table.rules, &mut scan.numbering);
+                next = header.end();
+                at += header.block_bytes();
+                scan.sound_end = at;
+            }
+            Found::Unsound(header) => at += header.block_bytes(),
+            Found::Nothing => at = find_header(&mut source, at + 1, next, seed)?.unwrap_or(length),
+        }
+    }
+    Ok(scan)
+}
+
+enum Found {
+    Block(Header, Table),
+    /// The header is sound, what follows is not.
+    Unsound(Header),
+    Nothing,
+}
+
+fn read_block(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io::Result<Found> {
+    let Some(header) = read_header(source, at, next, seed)? else { return Ok(Found::Nothing) };
+    if header.block_bytes() > source.length - at {
+        return Ok(Found::Nothing);
+    }
+    let body = source.get(at + HEADER_BYTES as u64, header.block_bytes() - HEADER_BYTES as u64)?;
+    let table = header.is_body(body, seed).then(|| Table::decode(&body[..header.table_bytes as usize]));
+    Ok(match table {
+        Some(Ok(table)) => Found::Block(header, table),
+        Some(Err(Malformed)) | None => Found::Unsound(header),
+    })
+}
+
+fn read_header(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io::Result<Option<Header>> {
+    if source.length - at < HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let header = Header::decode(source.get(at, HEADER_BYTES as u64)?, seed).ok();
+    Ok(header.filter(|header| header.first >= next))
+}
+
+/// The next place at or after `at` where a header of a block stands.
+fn find_header(source: &mut Windowed, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
+    while at + HEADER_BYTES as u64 <= source.length {
+        let length = WINDOW_BYTES.min(source.length - at);
+        match memmem::find(source.get(at, length)?, &BLOCK_MAGIC) {
+            Some(found) => {
+                at += found as u64;
+                if read_header(source, at, next, seed)?.is_some() {
+                    return Ok(Some(at));
+                }
+                at += 1;
+            }
+            // The magic may lie across the border.
+            None => at += (length - BLOCK_MAGIC.len() as u64 + 1).max(1),
+        }
+    }
+    Ok(None)
+}
+
+/// A file read through a window.
+struct Windowed {
+    file: File,
+    length: u64,
+    window: Vec<u8>,
+    start: u64,
+}
+
+impl Windowed {
+    /// These bytes, which must lie within the file.
+    fn get(&mut self, at: u64, count: u64) -> io::Result<&[u8]> {
+        let held = self.start..self.start + self.window.len() as u64;
+        if at < held.start || at + count > held.end {
+            let length = WINDOW_BYTES.max(count).min(self.length - at);
+            self.window.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+            self.start = at;
+            let read = self.file.read_exact_at(&mut self.window, at);
+            if read.is_err() {
+                self.window.clear();
+            }
+            read?;
+        }
+        let from = (at - self.start) as usize;
+        Ok(&self.window[from..from + count as usize])
+    }
+}

@@ -1,0 +1,238 @@
+//! What the writer, the readers and upkeep of a log have between them.
+//!
+//! The list of segments is a snapshot that is replaced whole: readers take it without a lock, and go on with an old one
+//! until a file of it is gone. The tail's index is behind a lock that is held for microseconds. Whoever adds to the tail
+//! or seals it holds `Shared::tail`; whoever changes the list, `Shared::change`, always in this order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::files::{self, SegmentName};
+use super::identity::LogIdentity;
+use super::index::Index;
+use super::index_file::{self, Summary};
+use super::scan;
+use crate::journal::disk::Disk;
+use crate::journal::rules::Numbering;
+use crate::journal::{Config, Durability, Extent};
+use crate::model::{Sequence, TermStart, UnixMillis};
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) id: u64,
+    pub(super) first: Sequence,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) index: RwLock<Index>,
+    /// Something was written that was not synced.
+    pub(super) dirty: AtomicBool,
+}
+
+/// A segment that is not written to any more.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) id: u64,
+    pub(super) name: SegmentName,
+    pub(super) path: PathBuf,
+    pub(super) summary: Summary,
+    /// Length of its index file; 0 while it has none.
+    pub(super) index_bytes: AtomicU64,
+    /// Its index, as long as there is no file of it.
+    pub(super) held: Mutex<Option<Held>>,
+    /// Damaged, or otherwise not to be recompressed.
+    pub(super) left_alone: AtomicBool,
+}
+
+/// An index that is at hand.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    /// Of a segment that is or was the tail.
+    Tail(Arc<Tail>),
+    /// Of a file.
+    Loaded(Arc<Index>),
+}
+
+impl Held {
+    /// Looks into it; for the tail, the writer waits meanwhile.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Index) -> R) -> R {
+        match self {
+            Self::Tail(tail) => look(&tail.index.read()),
+            Self::Loaded(index) => look(index),
+        }
+    }
+}
+
+/// The segments at one moment.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Oldest first.
+    pub(super) sealed: Vec<Arc<Sealed>>,
+    pub(super) tail: Arc<Tail>,
+}
+
+impl Snapshot {
+    pub(super) fn earliest(&self) -> Sequence {
+        self.sealed.first().map_or(self.tail.first, |segment| segment.name.first)
+    }
+
+    /// The sequence at which the segment after this one begins.
+    pub(super) fn end(&self, at: usize) -> Sequence {
+        self.sealed.get(at + 1).map_or(self.tail.first, |segment| segment.name.first)
+    }
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tip {
+    pub(super) next: Sequence,
+    pub(super) newest_received: Option<UnixMillis>,
+}
+
+/// What whoever adds to the tail needs.
+#[derive(Debug)]
+pub(super) struct TailState {
+    pub(super) numbering: Numbering,
+    /// Where the next block goes.
+    pub(super) offset: u64,
+    /// True if bytes of a failed append may still lie behind `offset`.
+    pub(super) unclean: bool,
+}
+
+/// Indexes of sealed segments that are kept in memory: 8 of about 100 KiB each once recompressed, some MiB before.
+const INDEXES_MAX: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) config: Config,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) change: Mutex<()>,
+    pub(super) tail: Mutex<TailState>,
+    pub(super) tip: Mutex<Tip>,
+    pub(super) identity: Mutex<LogIdentity>,
+    pub(super) epoch: crate::model::Epoch,
+    pub(super) terms: RwLock<Arc<[TermStart]>>,
+    /// True while less than the headroom is free and nothing is left to trim.
+    pub(super) full: AtomicBool,
+    /// Sealed tails that were not synced yet.
+    pub(super) unsynced: Mutex<Vec<Arc<Tail>>>,
+    pub(super) indexes: Mutex<VecDeque<(u64, Arc<Index>)>>,
+    pub(super) ids: AtomicU64,
+    /// Held as long as the log is open.
+    pub(super) _lock: File,
+}
+
+impl Shared {
+    /// A number for a segment that no other has had since the log was opened.
+    pub(super) fn new_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        let snapshot = self.snapshot.load();
+        let tip = *self.tip.lock();
+        let earliest = snapshot.earliest();
+        let sealed = snapshot.sealed.iter().find_map(|segment| segment.summary.received);
+        let earliest_received = sealed.map(|(first, _)| first).or_else(|| snapshot.tail.index.read().first_received());
+        Extent {
+            earliest,
+            next: tip.next,
+            earliest_received: earliest_received.filter(|_| earliest < tip.next),
+            newest_received: tip.newest_received.filter(|_| earliest < tip.next),
+        }
+    }
+
+    /// Puts another list of segments in the place of this one.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        let _guard = self.change.lock();
+        let old = self.snapshot.load();
+        let mut new = Snapshot { sealed: old.sealed.clone(), tail: old.tail.clone() };
+        change(&mut new);
+        self.snapshot.store(Arc::new(new));
+    }
+
+    /// The index of a sealed segment. If its file is lost, the segment is scanned.
+    pub(super) fn index(&self, segment: &Arc<Sealed>) -> io::Result<Held> {
+        if let Some(held) = &*segment.held.lock() {
+            return Ok(held.clone());
+        }
+        let cached = self.indexes.lock().iter().find(|(id, _)| *id == segment.id).map(|(_, index)| index.clone());
+        if let Some(index) = cached {
+            return Ok(Held::Loaded(index));
+        }
+        let index = match index_file::read(&segment.path, self.epoch)? {
+            Some(index) if Summary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
+            _ => {
+                tracing::warn!(segment = %segment.path.display(), "the index of a segment is damaged; reading it anew");
+                scan::scan(&segment.path, self.epoch, segment.name.first)?.index
+            }
+        };
+        let index = Arc::new(index);
+        let mut cache = self.indexes.lock();
+        cache.truncate(INDEXES_MAX - 1);
+        cache.push_front((segment.id, index.clone()));
+        Ok(Held::Loaded(index))
+    }
+
+    /// Puts a new, empty tail behind the present one, which is sealed thereby. `state` is that of `self.tail`.
+    pub(super) fn seal(&self, state: &mut TailState) -> io::Result<()> {
+        let old = self.snapshot.load().tail.clone();
+        if state.unclean {
+            self.disk.truncate(&old.file, state.offset)?;
+            state.unclean = false;
+        }
+        let (tail, offset) = self.new_tail(self.tip.lock().next)?;
+        let summary = Summary::of(&old.index.read(), state.offset);
+        let sealed = Arc::new(Sealed {
+            id: old.id,
+            name: SegmentName { first: old.first, packed: false },
+            path: old.path.clone(),
+            summary,
+            index_bytes: AtomicU64::new(0),
+            held: Mutex::new(Some(Held::Tail(old.clone()))),
+            left_alone: AtomicBool::new(false),
+        });
+        if self.config.durability == Durability::Os {
+            self.unsynced.lock().push(old);
+        }
+        *state = TailState { numbering: Numbering::default(), offset, unclean: false };
+        self.change(|snapshot| {
+            snapshot.sealed.push(sealed);
+            snapshot.tail = Arc::new(tail);
+        });
+        Ok(())
+    }
+
+    fn new_tail(&self, first: Sequence) -> io::Result<(Tail, u64)> {
+        create_tail(&*self.disk, &self.dir, self.epoch, first, self.new_id())
+    }
+}
+
+/// Makes a segment file; where its first block goes is told with it.
+pub(super) fn create_tail(
+    disk: &dyn Disk,
+    dir: &std::path::Path,
+    epoch: crate::model::Epoch,
+    first: Sequence,
+    id: u64,
+) -> io::Result<(Tail, u64)> {
+    let path = SegmentName { first, packed: false }.path(dir);
+    let file = files::create(&path)?;
+    let header = scan::segment_header(epoch, first);
+    if let Err(error) = disk.write_at(&file, &header, 0) {
+        // Empty, it would look like a segment whose header is lost.
+        files::remove(&path)?;
+        return Err(error);
+    }
+    let tail = Tail { id, first, path, file, index: RwLock::default(), dirty: AtomicBool::new(true) };
+    Ok((tail, header.len() as u64))
+}

@@ -1,0 +1,130 @@
+//! Appends batches: encoded and compressed without a lock, written with one call, then shown.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::files;
+use super::shared::{Shared, TailState, Tip};
+use crate::journal::block::{Encoder, Header};
+use crate::journal::disk::refused;
+use crate::journal::{AppendError, Durability, Writer, check_batch};
+use crate::model::{Record, Sequence, Term};
+
+/// Level of zstd for batches: the fastest of its usual ones (upkeep compresses again what is quiet).
+const APPEND_LEVEL: i32 = 1;
+
+pub(super) struct EmbeddedWriter {
+    shared: Arc<Shared>,
+    term: Term,
+    /// True once the term is in the table of terms.
+    listed: bool,
+    /// True once readers see it there.
+    shown: bool,
+    encoder: Encoder,
+    segment_bytes_max: u64,
+}
+
+impl EmbeddedWriter {
+    pub(super) fn new(shared: Arc<Shared>, term: Term) -> io::Result<Self> {
+        let encoder = Encoder::new(shared.epoch, APPEND_LEVEL)?;
+        let segment_bytes_max = segment_bytes_max(&shared.config);
+        Ok(Self { shared, term, listed: false, shown: false, encoder, segment_bytes_max })
+    }
+
+    /// Writes the term into the table: before its first record, so that there never is a record of an unknown term.
+    fn list_term(&mut self, first: Sequence) -> io::Result<()> {
+        let mut identity = self.shared.identity.lock();
+        if identity.terms.last().is_none_or(|last| last.term != self.term) {
+            let mut listed = identity.clone();
+            listed.list(self.term, first);
+            listed.write(&*self.shared.disk, &self.shared.dir)?;
+            *identity = listed;
+        }
+        self.listed = true;
+        Ok(())
+    }
+
+    /// Shows a block that was written to the readers.
+    fn show(&mut self, state: &mut TailState, header: Header) {
+        let shared = &self.shared;
+        let snapshot = shared.snapshot.load();
+        if !std::mem::replace(&mut self.shown, true) {
+            *shared.terms.write() = shared.identity.lock().terms.clone().into();
+        }
+        let offset = state.offset;
+        state.offset += header.block_bytes();
+        snapshot.tail.index.write().push(offset, header, self.encoder.rules(), &mut state.numbering);
+        if shared.config.durability == Durability::Os {
+            snapshot.tail.dirty.store(true, Ordering::Release);
+        }
+        *shared.tip.lock() = Tip { next: header.end(), newest_received: Some(header.last_received) };
+    }
+}
+
+/// Seals the tail if it is full.
+fn make_room(shared: &Shared, state: &mut TailState, segment_bytes_max: u64) -> io::Result<()> {
+    let empty = shared.snapshot.load().tail.index.read().entries.is_empty();
+    if state.offset < segment_bytes_max || empty {
+        return Ok(());
+    }
+    shared.seal(state)?;
+    if shared.config.durability == Durability::Sync { files::sync_dir(&shared.dir) } else { Ok(()) }
+}
+
+impl Writer for EmbeddedWriter {
+    fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
+        let shared = self.shared.clone();
+        let next = shared.tip.lock().next;
+        check_batch(records, next, self.term);
+        if records.is_empty() {
+            return Ok(());
+        }
+        if shared.full.load(Ordering::Relaxed) {
+            return Err(AppendError::DiskFull);
+        }
+        if !self.listed {
+            self.list_term(next).map_err(refused)?;
+        }
+        self.encoder.clear();
+        for record in records {
+            self.encoder.push(record);
+        }
+        let (header, block) = self.encoder.finish().map_err(AppendError::Io)?;
+        let mut state = shared.tail.lock();
+        make_room(&shared, &mut state, self.segment_bytes_max).map_err(refused)?;
+        write(&shared, &mut state, block).map_err(refused)?;
+        self.show(&mut state, header);
+        Ok(())
+    }
+}
+
+/// Writes a block behind the tail; if that fails, nothing of it stays.
+fn write(shared: &Shared, state: &mut TailState, block: &[u8]) -> io::Result<()> {
+    let tail = shared.snapshot.load().tail.clone();
+    if state.unclean {
+        shared.disk.truncate(&tail.file, state.offset)?;
+        state.unclean = false;
+    }
+    let mut written = shared.disk.write_at(&tail.file, block, state.offset);
+    if written.is_ok() && shared.config.durability == Durability::Sync {
+        written = shared.disk.sync(&tail.file);
+    }
+    if written.is_err() {
+        // If even this fails, nothing is appended until it has been done.
+        state.unclean = shared.disk.truncate(&tail.file, state.offset).is_err();
+    }
+    written
+}
+
+/// Retention goes by whole segments: with a small bound of bytes they are smaller, so that it is kept closely.
+fn segment_bytes_max(config: &crate::journal::Config) -> u64 {
+    /// Parts into which the bound of bytes is cut at least.
+    const PARTS: u64 = 8;
+    /// Below this, segments cost more than they hold.
+    const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+    match config.retention_bytes_max {
+        0 => config.segment_bytes_max,
+        bytes_max => config.segment_bytes_max.min((bytes_max / PARTS).max(SEGMENT_BYTES_MIN)),
+    }
+}

@@ -1,0 +1,223 @@
+//! How a record is written in the payload of a block. Its sequence and term follow from the block, its rules are numbers
+//! in the block's table.
+//!
+//! ```text
+//! record  = kind:u8 received:signed varint (ms after the block's first) body
+//! post    = id:u64 origin:u8 (bit 7: a gap follows) [gap:varint] set:varint length:varint json
+//! delta   = prior set:varint post
+//! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
+//! skip    = reason:u8 count:varint window
+//! window  = from:i64 to          to, progress = 0:u8 | 1:u8 time:i64
+//! ```
+
+use bytes::Bytes;
+
+use super::rules::{Table, TableBuilder};
+use super::wire::{Input, Malformed, put_signed, put_varint};
+use crate::model::{
+    Body, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, Skip, SkipReason, UnixMillis,
+    Window,
+};
+
+const POST: u8 = 1;
+const DELTA: u8 = 2;
+const GAP: u8 = 3;
+const SKIP: u8 = 4;
+const TERM: u8 = 5;
+
+const GAP_FOLLOWS: u8 = 0x80;
+
+// The place in these lists is the number on disk: they only ever grow at the end.
+const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
+const CAUSES: [GapCause; 8] = [
+    GapCause::Disconnected,
+    GapCause::Stale,
+    GapCause::SlowReader,
+    GapCause::GatewayDown,
+    GapCause::JournalUnavailable,
+    GapCause::JournalCorrupt,
+    GapCause::Trimmed,
+    GapCause::LogLost,
+];
+const STATES: [GapState; 5] =
+    [GapState::Detected, GapState::Recovering, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
+const EVIDENCES: [GapEvidence; 6] = [
+    GapEvidence::None,
+    GapEvidence::CompletionMessage,
+    GapEvidence::CleanEof,
+    GapEvidence::BackfillQuiet,
+    GapEvidence::WindowPassed,
+    GapEvidence::Refused,
+];
+const REASONS: [SkipReason; 3] = [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt];
+
+fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
+    list.iter().position(|it| it == value).expect("every value of the enum is in its list") as u8
+}
+
+fn value<T: Copy>(list: &[T], code: u8) -> Result<T, Malformed> {
+    list.get(usize::from(code)).copied().ok_or(Malformed)
+}
+
+/// Appends a record to a payload.
+pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut TableBuilder, out: &mut Vec<u8>) {
+    out.push(match &record.body {
+        Body::Post(_) => POST,
+        Body::Delta { .. } => DELTA,
+        Body::Gap(_) => GAP,
+        Body::Skip(_) => SKIP,
+        Body::Term => TERM,
+    });
+    put_signed(out, record.received.0.wrapping_sub(base.0));
+    match &record.body {
+        Body::Post(post) => encode_post(post, table, out),
+        Body::Delta { prior, post } => {
+            put_varint(out, u64::from(table.set(prior)));
+            encode_post(post, table, out);
+        }
+        Body::Gap(gap) => encode_gap(gap, out),
+        Body::Skip(skip) => {
+            out.push(code(&REASONS, &skip.reason));
+            put_varint(out, skip.count);
+            encode_window(skip.window, out);
+        }
+        Body::Term => {}
+    }
+}
+
+fn encode_post(post: &Post, table: &mut TableBuilder, out: &mut Vec<u8>) {
+    out.extend_from_slice(&post.id.0.to_le_bytes());
+    out.push(code(&ORIGINS, &post.origin) | if post.gap.is_some() { GAP_FOLLOWS } else { 0 });
+    if let Some(gap) = post.gap {
+        put_varint(out, gap.0);
+    }
+    put_varint(out, u64::from(table.set(&post.rules)));
+    put_varint(out, post.json.len() as u64);
+    out.extend_from_slice(&post.json);
+}
+
+fn encode_gap(gap: &Gap, out: &mut Vec<u8>) {
+    put_varint(out, gap.id.0);
+    encode_window(gap.window, out);
+    out.extend([code(&CAUSES, &gap.cause), code(&STATES, &gap.state), code(&EVIDENCES, &gap.evidence)]);
+    encode_time(gap.progress, out);
+    put_varint(out, gap.recovered);
+}
+
+fn encode_window(window: Window, out: &mut Vec<u8>) {
+    out.extend_from_slice(&window.from.0.to_le_bytes());
+    encode_time(window.to, out);
+}
+
+fn encode_time(time: Option<UnixMillis>, out: &mut Vec<u8>) {
+    out.push(u8::from(time.is_some()));
+    if let Some(time) = time {
+        out.extend_from_slice(&time.0.to_le_bytes());
+    }
+}
+
+/// Where a decoded record's parts come from.
+pub(super) struct Source<'a> {
+    /// The payload of the block, which the JSON of its posts shares.
+    pub(super) payload: &'a Bytes,
+    /// The block's rules.
+    pub(super) table: &'a Table,
+    /// When the block's first record was received.
+    pub(super) base: UnixMillis,
+}
+
+/// The start of a record: enough to pass over it.
+pub(super) struct Preview {
+    /// When it was received.
+    pub(super) received: UnixMillis,
+    /// The set of rules of a POST or DELTA (of `now`), else `None`.
+    pub(super) set: Option<usize>,
+    /// True if it is a GAP or a SKIP.
+    pub(super) notice: bool,
+}
+
+/// Reads what a record is and moves behind it.
+pub(super) fn preview(input: &mut Input<'_>, base: UnixMillis) -> Result<Preview, Malformed> {
+    let kind = input.u8()?;
+    let received = UnixMillis(base.0.wrapping_add(input.signed()?));
+    let mut set = None;
+    match kind {
+        POST | DELTA => {
+            if kind == DELTA {
+                input.varint()?;
+            }
+            let (.., number, length) = decode_head(input)?;
+            input.take(length)?;
+            set = Some(number);
+        }
+        GAP => drop(decode_gap(input)?),
+        SKIP => drop(decode_skip(input)?),
+        TERM => {}
+        _ => return Err(Malformed),
+    }
+    Ok(Preview { received, set, notice: matches!(kind, GAP | SKIP) })
+}
+
+/// Reads a record.
+pub(super) fn decode(input: &mut Input<'_>, source: &Source<'_>) -> Result<(UnixMillis, Body), Malformed> {
+    let kind = input.u8()?;
+    let received = UnixMillis(source.base.0.wrapping_add(input.signed()?));
+    let body = match kind {
+        POST => Body::Post(decode_post(input, source)?),
+        DELTA => {
+            let number = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
+            let prior = source.table.sets.get(number).ok_or(Malformed)?.clone();
+            Body::Delta { prior, post: decode_post(input, source)? }
+        }
+        GAP => Body::Gap(decode_gap(input)?),
+        SKIP => Body::Skip(decode_skip(input)?),
+        TERM => Body::Term,
+        _ => return Err(Malformed),
+    };
+    Ok((received, body))
+}
+
+fn decode_head(input: &mut Input<'_>) -> Result<(PostId, Origin, Option<GapId>, usize, usize), Malformed> {
+    let id = PostId(input.u64()?);
+    let flags = input.u8()?;
+    let gap = if flags & GAP_FOLLOWS != 0 { Some(GapId(input.varint()?)) } else { None };
+    let origin = value(&ORIGINS, flags & !GAP_FOLLOWS)?;
+    let set = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
+    Ok((id, origin, gap, set, input.count()?))
+}
+
+fn decode_post(input: &mut Input<'_>, source: &Source<'_>) -> Result<Post, Malformed> {
+    let (id, origin, gap, set, length) = decode_head(input)?;
+    let rules = source.table.sets.get(set).ok_or(Malformed)?.clone();
+    let start = input.at();
+    input.take(length)?;
+    Ok(Post { id, rules, origin, gap, json: source.payload.slice(start..start + length) })
+}
+
+fn decode_gap(input: &mut Input<'_>) -> Result<Gap, Malformed> {
+    Ok(Gap {
+        id: GapId(input.varint()?),
+        window: decode_window(input)?,
+        cause: value(&CAUSES, input.u8()?)?,
+        state: value(&STATES, input.u8()?)?,
+        evidence: value(&EVIDENCES, input.u8()?)?,
+        progress: decode_time(input)?,
+        recovered: input.varint()?,
+    })
+}
+
+fn decode_skip(input: &mut Input<'_>) -> Result<Skip, Malformed> {
+    Ok(Skip { reason: value(&REASONS, input.u8()?)?, count: input.varint()?, window: decode_window(input)? })
+}
+
+fn decode_window(input: &mut Input<'_>) -> Result<Window, Malformed> {
+    Ok(Window { from: UnixMillis(input.i64()?), to: decode_time(input)? })
+}
+
+fn decode_time(input: &mut Input<'_>) -> Result<Option<UnixMillis>, Malformed> {
+    match input.u8()? {
+        0 => Ok(None),
+        1 => Ok(Some(UnixMillis(input.i64()?))),
+        _ => Err(Malformed),
+    }
+}

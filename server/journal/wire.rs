@@ -1,0 +1,123 @@
+//! The primitives of the file format: little-endian integers and LEB128 varints.
+
+/// What is read ends early or says something impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Small for small numbers of either sign.
+pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+/// Reads on in a slice; never beyond it.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(count).ok_or(Malformed)?;
+        let taken = self.bytes.get(self.at..end).ok_or(Malformed)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, Malformed> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Result<u128, Malformed> {
+        self.array().map(u128::from_le_bytes)
+    }
+
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+
+    pub(super) fn signed(&mut self) -> Result<i64, Malformed> {
+        self.varint().map(|raw| (raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    /// A count of things that take at least a byte each, so that a false one cannot make us reserve memory.
+    pub(super) fn count(&mut self) -> Result<usize, Malformed> {
+        let count = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
+        if count > self.bytes.len() - self.at { Err(Malformed) } else { Ok(count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(unsigned: u64, signed: i64) {
+            let mut out = Vec::new();
+            put_varint(&mut out, unsigned);
+            put_signed(&mut out, signed);
+            let mut input = Input::new(&out);
+            prop_assert_eq!(input.varint(), Ok(unsigned));
+            prop_assert_eq!(input.signed(), Ok(signed));
+            prop_assert!(input.is_at_end());
+        }
+
+        #[test]
+        fn no_bytes_make_it_read_beyond_the_end(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
+            let mut input = Input::new(&bytes);
+            while input.varint().is_ok() {}
+            prop_assert!(input.at() <= bytes.len());
+        }
+    }
+}
