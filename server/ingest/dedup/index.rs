@@ -87,6 +87,11 @@ impl Index {
         (hot + frozen) as u64
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     pub(super) fn levels(&self) -> Arc<Levels> {
         self.levels.load_full()
     }

@@ -34,13 +34,13 @@ impl Seen {
             Some(place) => self.noted[*place].rules.clone(),
             None => match self.index.find(id)? {
                 Some(Known { rules, .. }) => rules,
-                None => return self.room().map(|()| Verdict::New),
+                None => return self.room(Verdict::New),
             },
         };
-        Ok(match rules_union(&prior, rules) {
-            Some(now) => Verdict::Delta { prior, now },
-            None => Verdict::Duplicate,
-        })
+        match rules_union(&prior, rules) {
+            Some(now) => self.room(Verdict::Delta { prior, now }),
+            None => Ok(Verdict::Duplicate),
+        }
     }
 
     /// Takes a record that is about to be appended; sequences ascend, `rules` are those of all arrivals.
@@ -66,11 +66,12 @@ impl Seen {
         !self.index.levels().frozen.is_empty()
     }
 
-    fn room(&self) -> Result<(), Error> {
-        if self.index.levels().frozen.is_empty() {
-            return Ok(());
+    /// The verdict, if there is room to note what it leads to.
+    fn room(&self, verdict: Verdict) -> Result<Verdict, Error> {
+        if !self.wants_upkeep() {
+            return Ok(verdict);
         }
         let unsealed = self.index.unsealed_ids();
-        if unsealed >= self.index.config.unsealed_ids_max { Err(Error::Behind { unsealed }) } else { Ok(()) }
+        if unsealed >= self.index.config.unsealed_ids_max { Err(Error::Behind { unsealed }) } else { Ok(verdict) }
     }
 }

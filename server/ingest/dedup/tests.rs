@@ -1,1 +1,363 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::journal::Extent;
+use crate::model::{PostId, rules_union};
+
+const EPOCH: Epoch = Epoch(1);
+const UNTRIMMED: Extent = Extent { earliest: 1, next: 1, earliest_received: None, newest_received: None };
+
+fn rule(id: u64) -> Rule {
+    Rule { id: Some(id), tag: (id % 2 == 0).then(|| format!("tag {id}").into()) }
+}
+
+fn rules(ids: impl IntoIterator<Item = u64>) -> Arc<[Rule]> {
+    ids.into_iter().map(rule).collect()
+}
+
+fn small() -> Config {
+    Config { hot_ids_max: 5, file_ids_max: 40, ..Config::default() }
+}
+
+fn open_at(dir: &Path, config: &Config, now: UnixMillis) -> Result<Dedup, Error> {
+    open(Some(dir), config, EPOCH, now, Metrics::default())
+}
+
+fn id_files(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "ids")).collect()
+}
+
+/// A gateway in small: a journal that is never lost, the ids under test, and a plain map that is right.
+struct World {
+    dir: Option<tempfile::TempDir>,
+    config: Config,
+    dedup: Dedup,
+    journal: Vec<(PostId, Arc<[Rule]>, UnixMillis)>,
+    model: HashMap<PostId, Known>,
+    now: UnixMillis,
+}
+
+impl World {
+    fn new(dir: Option<tempfile::TempDir>, config: Config) -> Self {
+        let now = UnixMillis(1_700_000_000_000);
+        let path = dir.as_ref().map(|dir| dir.path());
+        let dedup = open(path, &config, EPOCH, now, Metrics::default()).expect("opens");
+        Self { dir, config, dedup, journal: Vec::new(), model: HashMap::new(), now }
+    }
+
+    fn on_disk(config: Config) -> Self {
+        Self::new(Some(tempfile::tempdir().expect("a directory")), config)
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.as_ref().expect("a world on disk").path()
+    }
+
+    /// A batch arrives, and is appended or refused.
+    fn arrive(&mut self, batch: &[(u64, u8)], appended: bool) {
+        let (journal, model) = (self.journal.clone(), self.model.clone());
+        for (id, mask) in batch {
+            let id = PostId(*id);
+            let arrived = rules((0..8).filter(|bit| mask >> bit & 1 == 1));
+            let verdict = self.dedup.seen.judge(id, &arrived).expect("can be told");
+            let prior = self.model.get(&id).map(|known| known.rules.clone());
+            let (expected, now) = match prior {
+                None => (Verdict::New, Some(arrived)),
+                Some(prior) => match rules_union(&prior, &arrived) {
+                    None => (Verdict::Duplicate, None),
+                    Some(now) => (Verdict::Delta { prior, now: now.clone() }, Some(now)),
+                },
+            };
+            assert_eq!(verdict, expected);
+            if let Some(rules) = now {
+                self.journal.push((id, rules.clone(), self.now));
+                let sequence = self.journal.len() as Sequence;
+                self.model.insert(id, Known { rules: rules.clone(), sequence });
+                self.dedup.seen.note(id, &rules, sequence, self.now);
+            }
+        }
+        if appended {
+            self.dedup.seen.commit();
+        } else {
+            self.dedup.seen.discard();
+            (self.journal, self.model) = (journal, model);
+        }
+    }
+
+    fn step(&mut self) -> Report {
+        self.dedup.upkeep.step(self.now, UNTRIMMED).expect("upkeep")
+    }
+
+    fn pass(&mut self, minutes: u64) {
+        self.now = self.now.plus(Duration::from_secs(minutes * 60));
+    }
+
+    /// A new process; the last records of the journal may be lost.
+    fn restart(&mut self, lost: usize) {
+        self.dedup = open_at(self.path(), &self.config, self.now).expect("opens");
+        if lost > 0 {
+            self.journal.truncate(self.journal.len().saturating_sub(lost));
+            self.model.clear();
+            for (at, (id, rules, _)) in self.journal.iter().enumerate() {
+                self.model.insert(*id, Known { rules: rules.clone(), sequence: at as Sequence + 1 });
+            }
+            self.dedup.upkeep.forget_after(self.journal.len() as Sequence).expect("forgets");
+        }
+        self.replay();
+    }
+
+    fn replay(&mut self) {
+        let covered = self.dedup.seen.covered();
+        assert!(covered <= self.journal.len() as Sequence, "nothing is covered that the journal has not");
+        for (at, (id, rules, received)) in self.journal.iter().enumerate().skip(covered as usize) {
+            self.dedup.seen.note(*id, rules, at as Sequence + 1, *received);
+            self.dedup.seen.commit();
+        }
+    }
+
+    /// The process is killed in a step of upkeep: what it removed is still there, and half a file beside it.
+    fn crash_in_upkeep(&mut self) {
+        let before: Vec<(PathBuf, Vec<u8>)> =
+            id_files(self.path()).into_iter().map(|path| (path.clone(), fs::read(path).expect("reads"))).collect();
+        self.step();
+        for (path, bytes) in before {
+            fs::write(path, bytes).expect("writes");
+        }
+        fs::write(self.path().join("half.tmp"), b"psgwids\nhalf").expect("writes");
+        self.restart(0);
+        assert!(!self.path().join("half.tmp").exists());
+    }
+
+    fn verify(&self) {
+        for id in (0..48).map(PostId) {
+            assert_eq!(self.dedup.index.find(id).expect("can be told").as_ref(), self.model.get(&id), "{id}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Arrive(Vec<(u64, u8)>, bool),
+    Step(u64),
+    Seal,
+    Restart(usize),
+    CrashInUpkeep,
+}
+
+fn op(on_disk: bool) -> impl Strategy<Value = Op> {
+    let batch = proptest::collection::vec((0u64..48, any::<u8>()), 1..9);
+    let arrive = (batch, proptest::bool::weighted(0.9)).prop_map(|(batch, appended)| Op::Arrive(batch, appended));
+    let kill = u32::from(on_disk);
+    prop_oneof![
+        8 => arrive,
+        4 => (0u64..20).prop_map(Op::Step),
+        1 => Just(Op::Seal),
+        kill => (0usize..12).prop_map(|lost| Op::Restart(lost.saturating_sub(4))),
+        kill => Just(Op::CrashInUpkeep),
+    ]
+}
+
+fn play(mut world: World, ops: Vec<Op>) {
+    for op in ops {
+        match op {
+            Op::Arrive(batch, appended) => world.arrive(&batch, appended),
+            Op::Step(minutes) => {
+                world.pass(minutes);
+                world.step();
+            }
+            Op::Seal => {
+                world.dedup.upkeep.seal().expect("seals");
+            }
+            Op::Restart(lost) => world.restart(lost),
+            Op::CrashInUpkeep => world.crash_in_upkeep(),
+        }
+        world.verify();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_equal_a_plain_map_over_seals_merges_restarts_and_crashes(ops in proptest::collection::vec(op(true), 1..60)) {
+        play(World::on_disk(small()), ops);
+    }
+
+    #[test]
+    fn answers_equal_a_plain_map_without_a_directory(ops in proptest::collection::vec(op(false), 1..60)) {
+        play(World::new(None, small()), ops);
+    }
+}
+
+#[test]
+fn two_arrivals_in_one_batch_see_each_other() {
+    let mut world = World::on_disk(small());
+    world.arrive(&[(1, 1), (1, 1), (1, 2), (2, 1)], false);
+    world.verify();
+    world.arrive(&[(1, 1), (1, 1), (1, 3), (1, 2)], true);
+    assert_eq!(world.journal.len(), 2, "a post and a delta");
+}
+
+#[test]
+fn a_damaged_file_is_told_and_never_taken_for_unseen() {
+    let mut world = World::on_disk(Config::default());
+    let batch: Vec<(u64, u8)> = (0..48).map(|id| (id, id as u8 | 1)).collect();
+    world.arrive(&batch, true);
+    world.dedup.upkeep.seal().expect("seals");
+    let [path] = <[PathBuf; 1]>::try_from(id_files(world.path())).expect("one file");
+    let whole = fs::read(&path).expect("reads");
+    for at in (8..whole.len()).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).expect("writes");
+        match open_at(world.path(), &world.config, world.now) {
+            Err(Error::Damaged { path: told, .. }) => assert_eq!(told, path),
+            Err(other) => panic!("byte {at}: {other}"),
+            Ok(dedup) => assert!((0..48).all(|id| dedup.seen.judge(PostId(id), &[]).is_err()), "byte {at}"),
+        }
+    }
+    for len in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..len]).expect("writes");
+        assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_file_set_aside_is_built_again_from_the_journal() {
+    for damaged in 0..3 {
+        let mut world = World::on_disk(Config { hot_ids_max: 900, ..small() });
+        for round in 0..3 {
+            world.arrive(&[(round, 1), (round + 10, 2), (round + 20, 3)], true);
+            world.dedup.upkeep.seal().expect("seals");
+        }
+        let mut files = id_files(world.path());
+        files.sort();
+        set_aside(&files[damaged]).expect("renames");
+        world.restart(0);
+        world.verify();
+        world.dedup.upkeep.seal().expect("seals");
+        world.restart(0);
+        world.verify();
+        assert_eq!(world.dedup.seen.covered(), 9, "file {damaged} is made good");
+        let left = fs::read_dir(world.path()).expect("lists").count();
+        assert_eq!(left, id_files(world.path()).len(), "and what was set aside is gone");
+    }
+}
+
+#[test]
+fn files_of_another_epoch_do_not_count_and_go_with_the_horizon() {
+    let mut world = World::on_disk(small());
+    world.arrive(&[(1, 1)], true);
+    world.dedup.upkeep.seal().expect("seals");
+    let open_new = |now| open(Some(world.path()), &world.config, Epoch(2), now, Metrics::default()).expect("opens");
+    let dedup = open_new(world.now);
+    assert_eq!((dedup.stale_files, dedup.seen.covered()), (1, 0));
+    assert_eq!(dedup.seen.judge(PostId(1), &[]).expect("can be told"), Verdict::New);
+    assert_eq!(fs::read_dir(world.path()).expect("lists").count(), 1);
+    open_new(world.now.plus(world.config.horizon * 2));
+    assert_eq!(fs::read_dir(world.path()).expect("lists").count(), 0);
+}
+
+#[test]
+fn a_post_is_known_for_the_horizon_and_not_for_much_longer() {
+    let mut world = World::on_disk(Config::default());
+    let mut files_most = 0;
+    for minute in (0..4 * 24 * 60).step_by(5) {
+        world.arrive(&[(minute, 1)], true);
+        world.pass(5);
+        files_most = files_most.max(world.step().files);
+        let age = |minutes: u64| minute.checked_sub(minutes).map(PostId);
+        let known = |id| world.dedup.index.find(id).expect("can be told").is_some();
+        assert!(age(24 * 60 - 5).is_none_or(known), "minute {minute}");
+        assert!(!age(31 * 60).is_some_and(known), "minute {minute}");
+    }
+    assert!(files_most <= 24, "{files_most} files of a quiet stream, sealed every 15 minutes");
+}
+
+#[test]
+fn ids_are_sealed_before_a_short_journal_trims_their_records() {
+    let mut world = World::on_disk(Config::default());
+    world.arrive(&[(1, 1), (2, 1), (3, 1)], true);
+    let extent = |earliest, next| Extent { earliest, next, ..UNTRIMMED };
+    assert_eq!(world.dedup.upkeep.step(world.now, extent(1, 4)).expect("steps").sealed, 0);
+    assert_eq!(world.dedup.upkeep.step(world.now, extent(2, 4)).expect("steps").sealed, 1);
+    assert_eq!(world.dedup.seen.covered(), 3);
+}
+
+#[test]
+fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() {
+    let mut world = World::on_disk(Config { unsealed_ids_max: 20, ..small() });
+    for id in 0..20 {
+        world.arrive(&[(id, 1)], true);
+    }
+    assert!(world.dedup.seen.wants_upkeep());
+    assert!(matches!(world.dedup.seen.judge(PostId(40), &[]), Err(Error::Behind { unsealed: 20 })));
+    world.verify();
+    let moved = world.path().with_extension("away");
+    fs::rename(world.path(), &moved).expect("renames");
+    assert!(matches!(world.dedup.upkeep.step(world.now, UNTRIMMED), Err(Error::Io { .. })));
+    world.verify();
+    fs::rename(&moved, world.path()).expect("renames");
+    world.step();
+    world.verify();
+    assert_eq!(world.dedup.seen.judge(PostId(40), &[]).expect("there is room"), Verdict::New);
+}
+
+#[test]
+fn without_a_directory_the_oldest_go_when_memory_is_used_up() {
+    let mut world = World::new(None, Config { memory_bytes_max: 2_000, ..small() });
+    for id in 0..200 {
+        world.arrive(&[(id, 1)], true);
+        world.pass(1);
+        let report = world.step();
+        assert!(world.dedup.index.metrics.files_bytes.get() <= 2_000);
+        assert_eq!(report.since.is_some(), report.files > 0);
+    }
+    assert_eq!(world.dedup.seen.judge(PostId(0), &[]).expect("can be told"), Verdict::New);
+    assert_eq!(world.dedup.seen.judge(PostId(195), &[]).expect("can be told"), Verdict::Duplicate);
+}
+
+#[test]
+fn an_old_id_among_new_ones_does_not_make_look_ups_read_files() {
+    let mut world = World::on_disk(Config { hot_ids_max: 200_000, ..Config::default() });
+    let set = rules([1, 2]);
+    let id = |n: u64| PostId(1 << 60 | n << 22);
+    let mut sequence = 0;
+    for generation in 0..3u64 {
+        for n in 0..200_000 {
+            // Each generation has one post that is older than all.
+            let id = if n == 77 { PostId(generation + 5) } else { id(generation * 200_000 + n) };
+            sequence += 1;
+            world.dedup.seen.note(id, &set, sequence, world.now);
+        }
+        world.dedup.seen.commit();
+    }
+    world.dedup.upkeep.seal().expect("seals");
+    for n in (0..600_000).step_by(997) {
+        let known = world.dedup.index.find(id(n)).expect("can be told").expect("was noted");
+        assert_eq!((known.rules, known.sequence), (set.clone(), n + 1));
+    }
+    assert_eq!(world.dedup.seen.judge(PostId(7), &set).expect("can be told"), Verdict::Duplicate);
+    let metrics = &world.dedup.index.metrics;
+    let before = metrics.file_reads.get();
+    for n in 0..10_000 {
+        assert_eq!(world.dedup.seen.judge(PostId(id(n * 60).0 + 1), &set).expect("can be told"), Verdict::New);
+        assert_eq!(world.dedup.seen.judge(id(600_000 + n), &set).expect("can be told"), Verdict::New);
+    }
+    // 1 of 256 by the filter, of those that lie between known ones; the newest are beyond every range.
+    let reads = metrics.file_reads.get() - before;
+    assert!(reads < 200, "{reads} reads for 20,000 new ids");
+}
+
+#[test]
+fn settings_are_read_as_written_and_unknown_ones_refused() {
+    let config = Config::default();
+    let text = serde_json::to_string(&config).expect("serialises");
+    assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), config);
+    assert!(serde_json::from_str::<Config>(r#"{"horizont": "1h"}"#).is_err());
+}
