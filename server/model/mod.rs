@@ -3,7 +3,11 @@
 //! Pure data: no I/O, no clock, no randomness, no async. The wire formats (protobuf, JSON of X, journal blocks, tokens)
 //! are elsewhere; this room does not know them.
 //!
-//! Invariants: a sequence is never reused within a term (I7); a post's identity is its id, never its bytes.
+//! Owns: what a word means, its bounds, and arithmetic that everybody needs (the union of rules, the time in an id).
+//! Does not own: any rule about when something happens; no type here has a lock, a handle or a default behaviour.
+//!
+//! Invariants: a sequence is never reused within a term (I7); a post's identity is its id, never its bytes. The tests
+//! at the end of each file hold what the types promise by themselves; the rest is held by those who use them.
 
 mod account;
 mod key;

@@ -6,6 +6,8 @@
 //!
 //! Owns: spawning, joining with a deadline, signals. Does not own: what the tasks do, or the order in which parts stop
 //! (that is `app/drain`).
+//!
+//! Invariants, held by the tests below: a task that must not end stops the process when it does; joining has a deadline.
 
 mod signal;
 

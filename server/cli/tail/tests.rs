@@ -1,1 +1,383 @@
+//! The consumer against a gateway that does what a script says: one list of acts per Subscribe call.
 
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use parking_lot::Mutex;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::*;
+use crate::proto::stream_service_server::{StreamService, StreamServiceServer};
+use crate::proto::{
+    CaughtUp, Draining, Event, EventBatch, GetStreamInfoRequest, GetStreamInfoResponse, Heartbeat,
+    ResolvePositionRequest, ResolvePositionResponse, SessionStart, SubscribeRequest, TimeInterval, subscribe_request,
+};
+
+/// How much faster than the system's the clocks of these tests run.
+const RATE: f64 = 50.0;
+/// How long a test waits for what must happen.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+enum Act {
+    Send(SubscribeResponse),
+    /// Ends the stream with this status.
+    End(Status),
+    /// Keeps the stream open and silent.
+    Hang,
+}
+
+#[derive(Clone, Default)]
+struct Gateway {
+    scripts: Arc<Mutex<VecDeque<Vec<Act>>>>,
+    requests: Arc<Mutex<Vec<SubscribeRequest>>>,
+}
+
+#[tonic::async_trait]
+impl StreamService for Gateway {
+    type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
+
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        self.requests.lock().push(request.into_inner());
+        let script = self.scripts.lock().pop_front().unwrap_or_else(|| vec![Act::Hang]);
+        if let [Act::End(status)] = &script[..] {
+            return Err(status.clone());
+        }
+        let acts = stream::iter(script).then(|act| {
+            let outcome: Pin<Box<dyn Future<Output = Result<SubscribeResponse, Status>> + Send>> = match act {
+                Act::Send(response) => Box::pin(std::future::ready(Ok(response))),
+                Act::End(status) => Box::pin(std::future::ready(Err(status))),
+                Act::Hang => Box::pin(std::future::pending()),
+            };
+            outcome
+        });
+        Ok(Response::new(acts.boxed()))
+    }
+
+    async fn get_stream_info(
+        &self,
+        _: Request<GetStreamInfoRequest>,
+    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn resolve_position(
+        &self,
+        _: Request<ResolvePositionRequest>,
+    ) -> Result<Response<ResolvePositionResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+}
+
+impl Gateway {
+    async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> (Self, Settings) {
+        let gateway = Self { scripts: Arc::new(Mutex::new(scripts.into_iter().collect())), ..Self::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address: SocketAddr = listener.local_addr().expect("an address");
+        let server = tonic::transport::Server::builder().add_service(StreamServiceServer::new(gateway.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (gateway, Settings { seed: 1, ..Settings::new(format!("http://{address}")) })
+    }
+
+    fn starts(&self) -> Vec<subscribe_request::Start> {
+        self.requests.lock().iter().filter_map(|request| request.start.clone()).collect()
+    }
+}
+
+fn send(token: &str, frame: Frame) -> Act {
+    Act::Send(SubscribeResponse { resume_token: token.into(), frame: Some(frame) })
+}
+
+fn start() -> Act {
+    let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    send("t0", Frame::SessionStart(SessionStart { heartbeat_interval, ..SessionStart::default() }))
+}
+
+fn batch(token: &str, sequences: &[u64], delivered_total: u64) -> Act {
+    let event = |&sequence| Event { sequence, json: format!("{{\"n\":{sequence}}}"), ..Event::default() };
+    let events = sequences.iter().map(event).collect();
+    send(token, Frame::EventBatch(EventBatch { events, delivered_total, ..EventBatch::default() }))
+}
+
+fn end(code: Code, reason: &str, after: Option<Duration>) -> Act {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "powerstream.gateway", HashMap::new());
+    if after.is_some() {
+        details.set_retry_info(after);
+    }
+    Act::End(Status::with_error_details(code, "as scripted", details))
+}
+
+fn cut() -> Act {
+    Act::End(Status::unavailable("connection reset"))
+}
+
+fn token(text: &str) -> subscribe_request::Start {
+    subscribe_request::Start::ResumeToken(text.into())
+}
+
+fn consumer(settings: Settings) -> (Consumer, Clock) {
+    let clock = Clock::with_rate(RATE, None);
+    (Consumer::new(settings, clock.clone()).expect("an address"), clock)
+}
+
+async fn next(consumer: &mut Consumer) -> Result<Step, End> {
+    tokio::time::timeout(LIMIT, consumer.next()).await.expect("something happens")
+}
+
+/// Reads until that many events have come; gives their sequences and the waits between sessions.
+async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>) {
+    let (mut sequences, mut waits) = (Vec::new(), Vec::new());
+    while sequences.len() < count {
+        match next(consumer).await.expect("no end") {
+            Step::Frame(SubscribeResponse { frame: Some(Frame::EventBatch(batch)), .. }) => {
+                sequences.extend(batch.events.iter().map(|event| event.sequence));
+            }
+            Step::Frame(_) => {}
+            Step::Cut { wait, .. } => waits.push(wait),
+        }
+    }
+    (sequences, waits)
+}
+
+#[tokio::test]
+async fn after_a_cut_it_comes_back_with_the_last_token() {
+    let (gateway, settings) = Gateway::start([
+        vec![cut()],
+        vec![start(), batch("t1", &[1, 2], 2), batch("t2", &[3], 3), cut()],
+        vec![start(), send("", Frame::CaughtUp(CaughtUp::default())), batch("t5", &[5], 1)],
+    ])
+    .await;
+    let (mut consumer, _) = consumer(settings);
+    let (sequences, waits) = read(&mut consumer, 4).await;
+    assert_eq!(sequences, [1, 2, 3, 5]);
+    assert_eq!(waits.len(), 2);
+    assert_eq!(gateway.starts(), [Start::Latest.wire(), Start::Latest.wire(), token("t2")]);
+    assert_eq!(consumer.token(), Some("t5"));
+}
+
+#[tokio::test]
+async fn the_wait_grows_with_every_failure_and_is_reset_by_a_good_frame() {
+    let (_gateway, settings) = Gateway::start([
+        vec![cut()],
+        vec![cut()],
+        vec![cut()],
+        vec![start(), batch("t1", &[1], 1), cut()],
+        vec![start(), batch("t2", &[2], 1)],
+    ])
+    .await;
+    let step = settings.backoff.step;
+    let (mut consumer, _) = consumer(settings);
+    let (_, waits) = read(&mut consumer, 2).await;
+    for (wait, factor) in waits.iter().zip([1, 2, 4, 1]) {
+        assert!((step * factor..=step * factor * 3 / 2).contains(wait), "{waits:?}");
+    }
+    assert_eq!(waits.len(), 4);
+}
+
+#[tokio::test]
+async fn the_wait_that_the_gateway_asks_for_is_kept() {
+    let asked = Duration::from_secs(12);
+    let farewell =
+        Draining { reconnect_after: Some(prost_types::Duration { seconds: 9, nanos: 0 }), ..Draining::default() };
+    let (gateway, settings) = Gateway::start([
+        vec![start(), end(Code::Unavailable, "DRAINING", Some(asked))],
+        vec![start(), send("t1", Frame::Draining(farewell))],
+        vec![start(), batch("t2", &[2], 1)],
+    ])
+    .await;
+    let (mut consumer, clock) = consumer(settings);
+    let begun = clock.moment();
+    let (_, waits) = read(&mut consumer, 1).await;
+    assert_eq!(waits, [asked, Duration::from_secs(9)]);
+    assert!(clock.moment().since(begun) >= Duration::from_secs(21), "it has waited and not only said so");
+    assert_eq!(gateway.starts()[1..], [token("t0"), token("t1")]);
+}
+
+#[tokio::test]
+async fn a_silent_session_is_left_after_three_heartbeats() {
+    let (gateway, settings) =
+        Gateway::start([vec![start(), batch("t1", &[1], 1), Act::Hang], vec![start(), batch("t2", &[2], 1)]]).await;
+    let (mut consumer, clock) = consumer(settings);
+    read(&mut consumer, 1).await;
+    let begun = clock.moment();
+    let why = loop {
+        // Dropped and called anew all the time, as a `select!` does: the watchdog must not start over.
+        match clock.timeout(Duration::from_secs(1), consumer.next()).await {
+            Ok(Ok(Step::Cut { why, .. })) => break why,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => assert!(clock.moment().since(begun) < Duration::from_secs(2_000), "never left"),
+        }
+    };
+    assert_eq!(why, "nothing came for 1m");
+    assert!(clock.moment().since(begun) >= Duration::from_secs(60));
+    assert_eq!(read(&mut consumer, 1).await.0, [2]);
+    assert_eq!(gateway.starts()[1..], [token("t1")]);
+}
+
+#[tokio::test]
+async fn a_count_that_differs_ends_it_and_the_token_stays_good() {
+    let (_gateway, settings) =
+        Gateway::start([vec![start(), batch("t1", &[1], 1), batch("t3", &[3], 3), Act::Hang]]).await;
+    let (mut consumer, _) = consumer(settings);
+    read(&mut consumer, 1).await;
+    let end = next(&mut consumer).await.expect_err("one event is missing");
+    assert_eq!(end, End::Unsound(Breach::Miscounted { told: 3, counted: 2 }));
+    assert_eq!(ended(&end), Exit::Unsound);
+    assert_eq!(consumer.token(), Some("t1"));
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_counts_otherwise_ends_it_too() {
+    let heartbeat = Heartbeat { delivered_total: 2, ..Heartbeat::default() };
+    let (_gateway, settings) =
+        Gateway::start([vec![start(), batch("t1", &[1], 1), send("t2", Frame::Heartbeat(heartbeat))]]).await;
+    let (mut consumer, _) = consumer(settings);
+    read(&mut consumer, 1).await;
+    assert!(matches!(next(&mut consumer).await, Err(End::Unsound(_))));
+}
+
+#[tokio::test]
+async fn a_position_that_is_too_old_ends_it_or_is_clamped_as_asked() {
+    let clamped = SessionStart { missing: Some(TimeInterval::default()), ..SessionStart::default() };
+    let clamped = send("t9", Frame::SessionStart(clamped));
+    let too_old = end(Code::OutOfRange, "POSITION_TOO_OLD", None);
+    for (policy, script) in
+        [(ResumePolicy::Fail, too_old), (ResumePolicy::Earliest, clamped.clone()), (ResumePolicy::Latest, clamped)]
+    {
+        let (gateway, settings) = Gateway::start([vec![script]]).await;
+        let (mut consumer, _) = consumer(Settings { on_too_old: policy, ..settings });
+        consumer.resume("old".into());
+        match (policy, next(&mut consumer).await) {
+            (ResumePolicy::Fail, Err(end)) => {
+                assert_eq!(ended(&end), Exit::Position);
+                assert!(end.to_string().contains("--on-too-old"), "{end}");
+                assert_eq!(consumer.token(), Some("old"));
+            }
+            (_, Ok(Step::Frame(response))) => {
+                assert!(matches!(response.frame, Some(Frame::SessionStart(start)) if start.missing.is_some()));
+                assert_eq!(consumer.token(), Some("t9"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let requests = gateway.requests.lock();
+        assert_eq!((requests.len(), requests[0].resume_policy()), (1, policy));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_not_asked_for_again() {
+    for (code, reason, exit) in [
+        (Code::InvalidArgument, "FILTER_INVALID", Exit::Usage),
+        (Code::PermissionDenied, "ACCESS_DENIED", Exit::Refused),
+        (Code::FailedPrecondition, "TOKEN_FOREIGN", Exit::Position),
+        (Code::InvalidArgument, "TOKEN_MALFORMED", Exit::Position),
+    ] {
+        let (gateway, settings) = Gateway::start([vec![end(code, reason, None)]]).await;
+        let (mut consumer, _) = consumer(settings);
+        let end = next(&mut consumer).await.expect_err("no way");
+        assert_eq!(ended(&end), exit, "{reason}");
+        assert_eq!(gateway.starts().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_cut_and_not_an_end() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let (mut consumer, _) = consumer(Settings::new(format!("http://{free}")));
+    for _ in 0..3 {
+        assert!(matches!(next(&mut consumer).await, Ok(Step::Cut { .. })));
+    }
+    for bad in ["127.0.0.1:50051", "https://127.0.0.1:1", "", "http://"] {
+        assert!(Consumer::new(Settings::new(bad), Clock::system()).is_err(), "{bad}");
+    }
+}
+
+/// Where `drive` prints to in tests.
+#[derive(Clone, Default)]
+struct Sink {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    closed: bool,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.closed {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        self.bytes.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs the command's loop on this script; gives its exit, what it printed and what the token file then holds.
+async fn run_to_end(
+    script: Vec<Act>,
+    count: Option<u64>,
+    closed: bool,
+    stop: Option<&Sink>,
+) -> (Exit, String, Option<String>) {
+    let (_gateway, settings) = Gateway::start([script]).await;
+    let (consumer, clock) = consumer(settings);
+    let (dir, tasks) = (tempfile::tempdir().expect("a directory"), Tasks::new());
+    let path = dir.path().join("token");
+    let file = TokenFile::open(&path, clock.clone()).expect("opened");
+    let sink = stop.cloned().unwrap_or(Sink { closed, ..Sink::default() });
+    let output = Output::start(&tasks, sink.clone(), Some(file));
+    let printer = Printer { format: Format::Payload, left: count, quiet: false, words: Vec::new() };
+    let printed = async {
+        while stop.is_none() || sink.bytes.lock().is_empty() {
+            if stop.is_none() {
+                std::future::pending::<()>().await;
+            }
+            tokio::task::yield_now().await;
+        }
+        tasks.shutdown().cancel();
+    };
+    let driven = drive(consumer, printer, &output, tasks.shutdown(), &clock);
+    let exit = tokio::time::timeout(LIMIT, async {
+        tokio::pin!(driven);
+        tokio::select! {
+            exit = &mut driven => exit,
+            () = printed => driven.await,
+        }
+    });
+    let exit = exit.await.expect("it ends").expect("no failure");
+    let text = String::from_utf8(sink.bytes.lock().clone()).expect("text");
+    (exit, text, std::fs::read_to_string(&path).ok())
+}
+
+#[tokio::test]
+async fn it_ends_after_a_count_with_the_token_of_what_it_printed() {
+    let script = vec![start(), batch("t1", &[1], 1), batch("t2", &[2], 2), batch("t4", &[3, 4], 4), Act::Hang];
+    let outcome = run_to_end(script.clone(), Some(2), false, None).await;
+    assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n{\"n\":2}\n".into(), Some("t2\n".into())));
+    // A token covers a whole frame: that of a frame which is printed in part is not kept.
+    let outcome = run_to_end(script, Some(3), false, None).await;
+    assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n".into(), Some("t2\n".into())));
+}
+
+#[tokio::test]
+async fn a_closed_output_ends_it_quietly_and_keeps_no_token() {
+    let outcome = run_to_end(vec![batch("t1", &[1], 1)], None, true, None).await;
+    assert_eq!(outcome.0, Exit::Unsound, "the script must begin with a start");
+    let outcome = run_to_end(vec![start(), batch("t1", &[1], 1), Act::Hang], None, true, None).await;
+    assert_eq!((outcome.0, outcome.1.as_str()), (Exit::Done, ""));
+    assert_ne!(outcome.2.as_deref(), Some("t1\n"));
+}
+
+#[tokio::test]
+async fn a_stop_keeps_the_token_and_is_no_failure() {
+    let script = vec![start(), batch("t1", &[1], 1), Act::Hang];
+    let outcome = run_to_end(script, None, false, Some(&Sink::default())).await;
+    assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n".into(), Some("t1\n".into())));
+}
