@@ -15,7 +15,7 @@ pub struct Account {
     #[serde(with = "name")]
     #[schemars(with = "String")]
     pub name: AccountName,
-    /// Where its bearer token is kept, read again before each attempt to connect: `file` or `env`.
+    /// Where its bearer token is kept, read again before each attempt to connect: `file: PATH` or `env: VARIABLE`.
     #[serde(with = "bearer")]
     #[schemars(with = "Bearer")]
     pub bearer: secret::Source,
