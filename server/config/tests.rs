@@ -46,7 +46,6 @@ fn a_minimal_file_is_enough() {
 
 #[test]
 fn each_fault_is_told_with_its_path() {
-    let account = |more: &str| format!("{MINIMAL}    {more}\n");
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
@@ -54,8 +53,6 @@ fn each_fault_is_told_with_its_path() {
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("listen: { tls: true }"), "listen.tls", "there are address, allow_unauthenticated"),
-        (account("urll: x"), "accounts[0].urll", "did you mean url?"),
-        ("accounts: [{ name: a, bearer: { fil: x } }]".into(), "accounts[0].bearer.fil", "did you mean file?"),
         (top("journal: 5"), "journal", "must be a section with keys, not a whole number"),
         (top("journal: { retention_bytes_max: many }"), "journal.retention_bytes_max", "a whole number, not a text"),
         (top("journal: { retention_bytes_max: -1 }"), "journal.retention_bytes_max", "at least 0"),
@@ -84,6 +81,17 @@ fn each_fault_is_told_with_its_path() {
         (top("token_key_files: [a, a]"), "token_key_files[1]", "twice"),
         (top("token_key_files: a"), "token_key_files", "a list, not a text"),
         (top("token_key_files: [1]"), "token_key_files[0]", "a text, not a whole number"),
+    ] {
+        check(yaml(&text), &[(path, word)]);
+    }
+}
+
+#[test]
+fn each_fault_of_an_account_is_told_with_its_path() {
+    let account = |more: &str| format!("{MINIMAL}    {more}\n");
+    for (text, path, word) in [
+        (account("urll: x"), "accounts[0].urll", "did you mean url?"),
+        ("accounts: [{ name: a, bearer: { fil: x } }]".into(), "accounts[0].bearer.fil", "did you mean file?"),
         ("accounts: [{ bearer: { env: X } }]".into(), "accounts[0].name", "missing"),
         ("accounts: [{ name: a }]".into(), "accounts[0].bearer", "missing"),
         ("accounts: [{ name: A_b, bearer: { env: X } }]".into(), "accounts[0].name", "1 to 63 characters"),
