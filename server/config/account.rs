@@ -15,7 +15,7 @@ pub struct Account {
     #[serde(with = "name")]
     #[schemars(with = "String")]
     pub name: AccountName,
-    /// Where its bearer token is kept, read again before each attempt to connect: `file` or `env`.
+    /// Where its bearer token is kept, read again before each attempt to connect: `file: PATH` or `env: VARIABLE`.
     #[serde(with = "bearer")]
     #[schemars(with = "Bearer")]
     pub bearer: secret::Source,
@@ -47,12 +47,15 @@ mod name {
 
     use super::AccountName;
 
+    /// The error of a name shows it; this one does not, for it may be a secret at the wrong place.
+    const REFUSED: &str = "this must be 1 to 63 characters of a-z, 0-9 and '-'";
+
     pub(super) fn serialize<S: Serializer>(name: &AccountName, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(name.as_str())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AccountName, D::Error> {
-        AccountName::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+        AccountName::new(&String::deserialize(deserializer)?).map_err(|_| D::Error::custom(REFUSED))
     }
 }
 
@@ -84,10 +87,19 @@ mod bearer {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
         match Bearer::deserialize(deserializer)? {
             Bearer { file: Some(path), env: None } if !path.as_os_str().is_empty() => Ok(Source::File(path)),
-            Bearer { file: None, env: Some(name) } if !name.is_empty() => Ok(Source::Environment(name)),
+            Bearer { file: None, env: Some(name) } if is_variable(&name) => Ok(Source::Environment(name)),
+            Bearer { file: None, env: Some(_) } => {
+                Err(D::Error::custom("env must be the name of an environment variable, as in X_BEARER_TOKEN"))
+            }
             _ => Err(D::Error::custom(
                 "give exactly one of file and env, as in { file: /run/secrets/x-bearer } or { env: X_BEARER_TOKEN }",
             )),
         }
+    }
+
+    /// Letters, digits and '_', and not long: a token that was written here instead of a name is not taken for one.
+    fn is_variable(name: &str) -> bool {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        (1..=64).contains(&name.len()) && name.bytes().all(allowed)
     }
 }

@@ -88,15 +88,14 @@ fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String
         if is_list && !(is_last && setting.may_be_list) {
             return Err("this is a list, and lists are set in the file only".to_owned());
         }
-        place = section.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
-        if place.is_null() {
-            *place = Value::Object(Map::new());
+        if is_last {
+            let value = node.map_or_else(|| Ok(setting.text.as_str().into()), |node| typed(node, &setting.text))?;
+            section.insert((*key).to_owned(), value);
+            return Ok(());
         }
+        place = section.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
     }
-    let typed = node.map_or_else(|| Ok(Value::String(setting.text.clone())), |node| typed(node, &setting.text));
-    // A value that cannot be read is told here, so it must not be told again as one of a wrong type.
-    *place = typed.clone().unwrap_or(Value::Null);
-    typed.map(drop)
+    Ok(())
 }
 
 /// Reads text as what the schema wants there.

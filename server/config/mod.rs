@@ -4,9 +4,9 @@
 //! between the parts of a path), over both what the command line says. Every key has a default but an account's name
 //! and the source of its bearer.
 //!
-//! Owns: reading the layers ([`layers`](self::layers)), the JSON Schema of the whole and the faults against it
-//! ([`shape`](self::shape)), what the values must mean together ([`meaning`](self::meaning)), and printing it
-//! ([`render`](self::render)). Does not own: the sections, which are the `Config` structs of the rooms that use them;
+//! Owns: reading the layers (`layers`), the JSON Schema of the whole and the faults against it
+//! (`shape`), what the values must mean together (`meaning`), and printing it
+//! (`render`). Does not own: the sections, which are the `Config` structs of the rooms that use them;
 //! secrets, of which only the source is known here (I17); acting on any of it.
 //!
 //! A new section is one field of [`Settings`]; its checks of meaning go to `meaning.rs`.

@@ -210,7 +210,12 @@ fn wrong_type(node: Option<&Value>, wanted: &TypeKind, said: &Value) -> String {
         Ok(_) => format!(": a duration has a unit, as in {default}"),
         Err(_) => String::new(),
     };
-    format!("this must be {}, not {}{hint}", wanted.join(" or "), type_name(JsonType::from(said)))
+    format!("this must be {}, not {}{hint}", wanted.join(" or "), kind_of(said))
+}
+
+fn kind_of(said: &Value) -> &'static str {
+    let whole = said.is_i64() || said.is_u64();
+    type_name(if whole { JsonType::Integer } else { JsonType::from(said) })
 }
 
 fn type_name(name: JsonType) -> &'static str {

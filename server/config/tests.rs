@@ -46,7 +46,6 @@ fn a_minimal_file_is_enough() {
 
 #[test]
 fn each_fault_is_told_with_its_path() {
-    let account = |more: &str| format!("{MINIMAL}    {more}\n");
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
@@ -54,8 +53,6 @@ fn each_fault_is_told_with_its_path() {
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("listen: { tls: true }"), "listen.tls", "there are address, allow_unauthenticated"),
-        (account("urll: x"), "accounts[0].urll", "did you mean url?"),
-        ("accounts: [{ name: a, bearer: { fil: x } }]".into(), "accounts[0].bearer.fil", "did you mean file?"),
         (top("journal: 5"), "journal", "must be a section with keys, not a whole number"),
         (top("journal: { retention_bytes_max: many }"), "journal.retention_bytes_max", "a whole number, not a text"),
         (top("journal: { retention_bytes_max: -1 }"), "journal.retention_bytes_max", "at least 0"),
@@ -80,17 +77,28 @@ fn each_fault_is_told_with_its_path() {
         (top("telemetry: { otlp_endpoint: 'collector' }"), "telemetry.otlp_endpoint", "a URL"),
         (top("telemetry: { otlp_batch_spans_max: 0 }"), "telemetry.otlp_batch_spans_max", "1 to"),
         (top("clock: { rate: 0 }"), "clock.rate", "at least 0.001"),
-        (top("clock: { rate: .nan }"), "clock.rate", "a number, not a text"),
         (top("clock: { rate: 60 }"), "clock.rate", "with X it must be 1"),
         (top("token_key_files: [a, a]"), "token_key_files[1]", "twice"),
         (top("token_key_files: a"), "token_key_files", "a list, not a text"),
         (top("token_key_files: [1]"), "token_key_files[0]", "a text, not a whole number"),
+    ] {
+        check(yaml(&text), &[(path, word)]);
+    }
+}
+
+#[test]
+fn each_fault_of_an_account_is_told_with_its_path() {
+    let account = |more: &str| format!("{MINIMAL}    {more}\n");
+    for (text, path, word) in [
+        (account("urll: x"), "accounts[0].urll", "did you mean url?"),
+        ("accounts: [{ name: a, bearer: { fil: x } }]".into(), "accounts[0].bearer.fil", "did you mean file?"),
         ("accounts: [{ bearer: { env: X } }]".into(), "accounts[0].name", "missing"),
         ("accounts: [{ name: a }]".into(), "accounts[0].bearer", "missing"),
         ("accounts: [{ name: A_b, bearer: { env: X } }]".into(), "accounts[0].name", "1 to 63 characters"),
         ("accounts: [{ name: a, bearer: {} }]".into(), "accounts[0].bearer", "exactly one of file and env"),
         ("accounts: [{ name: a, bearer: { file: x, env: Y } }]".into(), "accounts[0].bearer", "exactly one"),
         ("accounts: [{ name: a, bearer: { file: '' } }]".into(), "accounts[0].bearer", "exactly one"),
+        ("accounts: [{ name: a, bearer: { env: 'AAA%3D' } }]".into(), "accounts[0].bearer", "X_BEARER_TOKEN"),
         ("accounts: [5]".into(), "accounts[0]", "a section with keys, not a whole number"),
         ("accounts: main".into(), "accounts", "a list, not a text"),
         (account("url: http://api.x.com"), "accounts[0].url", "an https URL"),
@@ -143,6 +151,8 @@ fn a_pasted_secret_is_not_shown() {
     for text in [
         "accounts: [{ name: a, bearer: hunter2hunter2 }]",
         "accounts: [{ name: a, bearer: { file: [hunter2hunter2] } }]",
+        "accounts: [{ name: a, bearer: { env: hunter2%3D } }]",
+        "accounts: [{ name: hunter2%3D, bearer: { env: X } }]",
         "accounts: [{ name: a, bearer: { token: hunter2hunter2 } }]",
         "accounts: [{ name: a, bearer: { env: X }, url: 'https://a:hunter2hunter2@api.x.com' }]",
         "accounts: [{ name: a, bearer: { env: X }, local_dc_only: hunter2hunter2 }]",
@@ -249,6 +259,7 @@ fn a_file_that_cannot_be_read_is_told() {
         ("yaml", "- a\n- b", "map"),
         ("yaml", "a: 1\n---\nb: 2", "2 YAML documents"),
         ("toml", "a = ", "line 1"),
+        ("toml", "clock.rate = nan", "clock.rate: this must be a number, not a text"),
         ("toml", "[journal]\n[journal]\n", "duplicate"),
     ] {
         let faults = load_text(extension, text, &[], &[]).expect_err("refused").to_string();

@@ -16,6 +16,9 @@ use crate::task::{OnExit, Shutdown};
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// hyper panics on less.
+const HEADER_BYTES_LEAST: usize = 8_192;
+
 /// Accepts connections until `shutdown`, then waits for those under way.
 pub(super) async fn accept(
     listener: TcpListener,
@@ -72,7 +75,7 @@ async fn exchange(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(runtime.clock.real(config.header_timeout))
-        .max_buf_size(config.header_bytes_max)
+        .max_buf_size(config.header_bytes_max.max(HEADER_BYTES_LEAST))
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     let stopped = async {

@@ -1,6 +1,6 @@
 //! What the process tells about itself: log lines, spans, metrics.
 //!
-//! Owns: the log's format and filter, export of spans to an OpenTelemetry collector ([`otlp`](self::otlp)), the registry
+//! Owns: the log's format and filter, export of spans to an OpenTelemetry collector (`otlp`), the registry
 //! of metrics and its text form ([`metrics`]), facts of the process such as its memory and its open files
 //! ([`process`]). Does not own: the metrics themselves (each room registers its own), the port that serves them
 //! (`http`), or what is worth a log line (whoever handles the event).
