@@ -128,7 +128,7 @@ impl Reader for MemoryReader {
             }
             chunk.next = record.sequence + 1;
             if wanted(record, keys) {
-                bytes += record.body.post().map_or(0, |post| post.json.len());
+                bytes += super::read_bytes(record);
                 chunk.items.push(Item::Record(record.clone()));
             }
         }

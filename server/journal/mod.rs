@@ -31,6 +31,7 @@ mod memory;
 mod record;
 mod retention;
 mod rules;
+mod verify;
 mod wire;
 
 use std::path::Path;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, OpenError, ReadError};
+pub use verify::{Kinds, SegmentReport, Verification, verify};
 
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
 
@@ -175,6 +177,14 @@ pub fn open_on(
     disk: Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {
     embedded::open(config, dir, identity, now, disk)
+}
+
+/// What a record counts in a read besides its payload, so that small ones are bounded, too.
+const RECORD_BYTES: usize = 64;
+
+/// What a record counts in a read.
+fn read_bytes(record: &Record) -> usize {
+    RECORD_BYTES + record.body.post().map_or(0, |post| post.json.len())
 }
 
 /// Panics if the batch does not continue the log: that would break I7, and only a bug of the writer can do it.

@@ -15,7 +15,7 @@ use super::shared::{Held, Shared, Snapshot};
 use crate::journal::block::{Block, Header, seed};
 use crate::journal::matching::Matcher;
 use crate::journal::record::Preview;
-use crate::journal::{Chunk, Extent, Item, ReadError, Reader};
+use crate::journal::{Chunk, Extent, Item, ReadError, Reader, read_bytes};
 use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};
 
 /// Decompressed blocks kept for readers that stopped amid them: 32 of at most 256 KiB once recompressed.
@@ -260,7 +260,7 @@ impl Gathered {
         loop {
             match records.next_from(self.chunk.next) {
                 Ok(Some(record)) => {
-                    self.bytes += record.body.post().map_or(0, |post| post.json.len());
+                    self.bytes += read_bytes(&record);
                     self.chunk.next = record.sequence + 1;
                     self.chunk.items.push(Item::Record(record));
                 }

@@ -1,0 +1,359 @@
+//! What every backend must do, run against each of them; and in `files`, `damage` and `threads` what only the one with
+//! files can get wrong.
+
+mod damage;
+mod files;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    Body, Gap, GapCause, GapEvidence, GapId, GapState, Key, Origin, Post, PostId, Rule, Skip, SkipReason, Window,
+};
+
+/// The start of time in these tests.
+pub(super) const T0: i64 = 1_700_000_000_000;
+pub(super) const EPOCH: Epoch = Epoch(0xfeed << 100);
+
+pub(super) fn identity(term: u64) -> Identity {
+    Identity { epoch: EPOCH, term: Term(term) }
+}
+
+pub(super) fn small_segments() -> Config {
+    Config { segment_bytes_max: 4 << 10, disk_headroom_bytes_min: 0, ..Config::default() }
+}
+
+/// A post with one rule of this tag ("" = no rule at all), received at its sequence, in seconds.
+pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
+    let rules: Arc<[Rule]> = match tag {
+        "" => [].into(),
+        tag => [Rule { id: Some(tag.len() as u64), tag: Some(tag.into()) }].into(),
+    };
+    let json: String = format!(r#"{{"id_str":"{sequence}","text":"{}"}}"#, "word ".repeat(10 + sequence as usize % 7));
+    let post = Post { id: PostId(sequence * 3), rules, origin: Origin::Live, gap: None, json: Bytes::from(json) };
+    Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
+}
+
+pub(super) fn gap(sequence: Sequence) -> Record {
+    let window = Window { from: UnixMillis(T0), to: None };
+    let gap = Gap {
+        id: GapId(sequence),
+        window,
+        cause: GapCause::Stale,
+        state: GapState::Detected,
+        evidence: GapEvidence::None,
+        progress: None,
+        recovered: 0,
+    };
+    Record { body: Body::Gap(gap), ..post(sequence, "") }
+}
+
+pub(super) fn with_term(term: u64, records: Vec<Record>) -> Vec<Record> {
+    records.into_iter().map(|record| Record { term: Term(term), ..record }).collect()
+}
+
+/// Everything from `from` on, read in chunks of `bytes_max`.
+pub(super) fn read_all(reader: &dyn Reader, from: Sequence, keys: &Keys, bytes_max: usize) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut at = from;
+    loop {
+        let chunk = reader.read(at, keys, bytes_max).expect("nothing is trimmed meanwhile");
+        assert!(chunk.next >= at && chunk.next <= reader.extent().next);
+        items.extend(chunk.items);
+        if chunk.next == at {
+            return items;
+        }
+        at = chunk.next;
+    }
+}
+
+pub(super) fn records(items: Vec<Item>) -> Vec<Record> {
+    let record = |item| match item {
+        Item::Record(record) => record,
+        damaged @ Item::Damaged { .. } => panic!("nothing is damaged here: {damaged:?}"),
+    };
+    items.into_iter().map(record).collect()
+}
+
+pub(super) fn sequences(items: &[Item]) -> Vec<Sequence> {
+    let sequence = |item: &Item| match item {
+        Item::Record(record) => Some(record.sequence),
+        Item::Damaged { .. } => None,
+    };
+    items.iter().filter_map(sequence).collect()
+}
+
+pub(super) fn embedded(dir: &Path, config: &Config, term: u64) -> Journal {
+    open_embedded(config, dir, identity(term), UnixMillis(T0)).expect("the directory is ours")
+}
+
+/// Runs a test against each backend.
+fn each(config: &Config, test: impl Fn(&mut Journal)) {
+    test(&mut open_memory(config, identity(1)));
+    let dir = tempfile::tempdir().expect("a directory");
+    test(&mut embedded(dir.path(), config, 1));
+}
+
+#[test]
+fn readers_see_what_was_appended_in_dense_order() {
+    each(&small_segments(), |journal| {
+        let reader = journal.reader.clone();
+        assert_eq!((reader.extent().earliest, reader.extent().next, reader.extent().newest_received), (1, 1, None));
+        assert_eq!(reader.read(1, &Keys::Always, 1_000).expect("an empty log").next, 1);
+        let all: Vec<Record> = (1..=500).map(|n| if n % 97 == 0 { gap(n) } else { post(n, "cats") }).collect();
+        for (at, batch) in all.chunks(7).enumerate() {
+            journal.writer.append(batch).expect("there is room");
+            let last = batch.last().expect("chunks are not empty");
+            assert_eq!(reader.extent().next, last.sequence + 1);
+            assert_eq!(reader.extent().newest_received, Some(last.received));
+            let seen = reader.read(batch[0].sequence, &Keys::Always, 1 << 20).expect("it was appended");
+            assert_eq!(records(seen.items), batch, "batch {at}");
+        }
+        for bytes_max in [0, 1, 700, 1 << 20] {
+            assert_eq!(records(read_all(&*reader, 1, &Keys::Always, bytes_max)), all, "{bytes_max} bytes");
+        }
+        for from in [2, 13, 250, 499, 500] {
+            assert_eq!(records(read_all(&*reader, from, &Keys::Always, 1 << 12)), all[from as usize - 1..]);
+        }
+        assert_eq!(reader.terms()[..], [TermStart { term: Term(1), first: 1 }]);
+        assert_eq!(reader.epoch(), EPOCH);
+    });
+}
+
+#[test]
+fn a_batch_that_leaves_a_hole_is_a_bug() {
+    each(&small_segments(), |journal| {
+        journal.writer.append(&[post(1, "a")]).expect("there is room");
+        let writer = &mut journal.writer;
+        let mut check = |batch: &[Record]| {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.append(batch)));
+            assert!(result.is_err(), "{batch:?}");
+        };
+        check(&[post(3, "a")]);
+        check(&[post(1, "a")]);
+        check(&[post(2, "a"), post(4, "a")]);
+        check(&with_term(2, vec![post(2, "a")]));
+        assert_eq!(journal.reader.extent().next, 2);
+        journal.writer.append(&[post(2, "a")]).expect("it goes on");
+    });
+}
+
+#[test]
+fn narrow_readers_get_all_that_may_match_and_every_notice() {
+    each(&small_segments(), |journal| {
+        let tags = ["cats.eu", "dogs", "", "cats.us", "birds"];
+        for n in 1..=400_u64 {
+            let record =
+                if n == 133 { gap(n) } else { post(n, if n % 10 == 0 { tags[(n / 10) as usize % 5] } else { "fish" }) };
+            journal.writer.append(&[record]).expect("there is room");
+        }
+        let check = |keys: &[Key], expected: &dyn Fn(&str) -> bool| {
+            let keys = Keys::AnyOf(keys.into());
+            let given = records(read_all(&*journal.reader, 1, &keys, 300));
+            let all = records(read_all(&*journal.reader, 1, &Keys::Always, 1 << 20));
+            for record in all {
+                let tag = record.body.post().map(|post| post.tags().next().map_or("", |tag| tag).to_owned());
+                if tag.is_none_or(|tag| expected(&tag)) {
+                    assert!(given.contains(&record), "{keys:?} {}", record.sequence);
+                }
+            }
+            assert!(given.len() < 200, "{keys:?}: what cannot match is passed over");
+        };
+        check(&[Key::Tag("dogs".into())], &|tag| tag == "dogs");
+        check(&[Key::Prefix("cats.".into())], &|tag| tag.starts_with("cats."));
+        check(&[Key::Rule(5), Key::Tag("dogs".into())], &|tag| tag == "birds" || tag == "dogs");
+        check(&[Key::Tag("none".into())], &|_| false);
+    });
+}
+
+#[test]
+fn seeking_finds_the_first_record_at_or_after_a_time() {
+    each(&small_segments(), |journal| {
+        let mut received = T0;
+        let mut times = Vec::new();
+        for n in 1..=300_u64 {
+            // Several of one millisecond, and holes of minutes.
+            received += [0, 0, 1, 250, 60_000][(n * n % 5) as usize];
+            times.push(received);
+        }
+        let all: Vec<Record> =
+            (1..).zip(&times).map(|(n, &time)| Record { received: UnixMillis(time), ..post(n, "a") }).collect();
+        for batch in all.chunks(4) {
+            journal.writer.append(batch).expect("there is room");
+        }
+        for time in times.iter().flat_map(|time| [time - 1, *time, time + 1]).chain([0, i64::MAX]) {
+            let expected = times.partition_point(|it| *it < time) as u64 + 1;
+            assert_eq!(journal.reader.seek(UnixMillis(time)).expect("a seek"), expected, "{time}");
+        }
+    });
+}
+
+#[test]
+fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
+    let config = Config { retention_age_max: Duration::from_secs(240), ..small_segments() };
+    each(&config, |journal| {
+        for n in 1..=300 {
+            journal.writer.append(&[post(n, "a")]).expect("there is room");
+        }
+        let time = |seconds: i64| UnixMillis(T0 + seconds * 1_000);
+        journal.upkeep.step(time(300)).expect("a step");
+        let report = journal.upkeep.step(time(300)).expect("a step");
+        let extent = journal.reader.extent();
+        assert!(extent.earliest > 20 && extent.earliest <= 60, "whole segments: {extent:?}");
+        assert_eq!(extent.earliest_received, Some(time(extent.earliest as i64)));
+        assert!(report.bytes > 0);
+        let trimmed = journal.reader.read(1, &Keys::Always, 1);
+        assert!(matches!(trimmed, Err(ReadError::Trimmed { earliest }) if earliest == extent.earliest));
+        assert_eq!(journal.reader.seek(time(0)).expect("a seek"), extent.earliest);
+        // A silent log is trimmed, too.
+        for _ in 0..2 {
+            journal.upkeep.step(time(10_000)).expect("a step");
+        }
+        let extent = journal.reader.extent();
+        let empty = Extent { earliest: 301, next: 301, earliest_received: None, newest_received: None };
+        assert_eq!(extent, empty);
+        assert_eq!(journal.reader.terms().len(), 1);
+        journal.writer.append(&[post(301, "a")]).expect("there is room");
+        assert_eq!(journal.reader.extent().earliest, 301);
+    });
+}
+
+#[test]
+fn bytes_are_bounded() {
+    let config = Config { retention_bytes_max: 600 << 10, segment_bytes_max: 32 << 10, ..small_segments() };
+    each(&config, |journal| {
+        let mut noise = 1_u64;
+        for n in 1..=2_000 {
+            let mut record = post(n, "a");
+            if let Body::Post(post) = &mut record.body {
+                let mut step = || {
+                    noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n);
+                    format!("{:016x}", noise)
+                };
+                post.json = (0..64).map(|_| step()).collect::<String>().into();
+            }
+            journal.writer.append(&[record]).expect("there is room");
+            if n % 50 == 0 {
+                let report = journal.upkeep.step(UnixMillis(T0)).expect("a step");
+                assert!(report.bytes <= 700 << 10, "{report:?}");
+            }
+        }
+        let extent = journal.reader.extent();
+        assert!(extent.earliest > 500 && extent.earliest < 1_900, "{extent:?}");
+    });
+}
+
+pub(super) fn any_record() -> impl Strategy<Value = Body> {
+    let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"));
+    let rule = rule.prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
+    let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
+    let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
+    let post = (any::<u64>(), rules.clone(), origin, any::<Option<u64>>(), ".{0,40}");
+    let post = post.prop_map(|(id, rules, origin, gap, json)| Post {
+        id: PostId(id),
+        rules,
+        origin,
+        gap: gap.map(GapId),
+        json: json.into(),
+    });
+    let time = || any::<i64>().prop_map(UnixMillis);
+    let window = || (time(), proptest::option::of(time())).prop_map(|(from, to)| Window { from, to });
+    let gap = (any::<u64>(), window(), proptest::option::of(time()), any::<u64>());
+    let gap = gap.prop_map(|(id, window, progress, recovered)| {
+        let (cause, state, evidence) = (GapCause::LogLost, GapState::Unrecoverable, GapEvidence::Refused);
+        Gap { id: GapId(id), window, cause, state, evidence, progress, recovered }
+    });
+    let skip = (any::<u64>(), window());
+    let skip = skip.prop_map(|(count, window)| Skip { reason: SkipReason::JournalCorrupt, count, window });
+    prop_oneof![
+        4 => post.clone().prop_map(Body::Post),
+        2 => (rules, post).prop_map(|(prior, post)| Body::Delta { prior, post }),
+        1 => gap.prop_map(Body::Gap),
+        1 => skip.prop_map(Body::Skip),
+        1 => Just(Body::Term),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_kind_of_record_comes_back_as_it_was(
+        bodies in proptest::collection::vec((any_record(), 0_i64..5_000), 1..60),
+        batch in 1_usize..20,
+        bytes_max in 1_usize..400,
+    ) {
+        let mut received = T0;
+        let all: Vec<Record> = (1..).zip(bodies).map(|(sequence, (body, later))| {
+            received += later;
+            Record { sequence, term: Term(1), received: UnixMillis(received), body }
+        }).collect();
+        each(&Config { segment_bytes_max: 600, ..small_segments() }, |journal| {
+            for batch in all.chunks(batch) {
+                journal.writer.append(batch).expect("there is room");
+            }
+            let given = records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max));
+            assert_eq!(given, all);
+            for _ in 0..4 {
+                journal.upkeep.step(UnixMillis(T0)).expect("a step");
+            }
+            assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max)), all);
+        });
+    }
+}
+
+/// A disk that refuses when told to.
+#[derive(Debug, Default)]
+pub(super) struct FaultyDisk {
+    faults: Mutex<Faults>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// Writes fail so, after a part of them was done.
+    pub(super) write: Option<(std::io::ErrorKind, usize)>,
+    /// Syncs fail.
+    pub(super) sync: bool,
+    /// Cutting a file fails.
+    pub(super) truncate: bool,
+    /// Bytes that are free; `None` = plenty.
+    pub(super) free_bytes: Option<u64>,
+}
+
+impl FaultyDisk {
+    pub(super) fn set(&self, faults: Faults) {
+        *self.faults.lock() = faults;
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        let write = self.faults.lock().write;
+        let Some((kind, done)) = write else { return SystemDisk.write_at(file, bytes, offset) };
+        SystemDisk.write_at(file, &bytes[..done.min(bytes.len())], offset)?;
+        Err(kind.into())
+    }
+
+    fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
+        if self.faults.lock().sync { Err(std::io::ErrorKind::Other.into()) } else { SystemDisk.sync(file) }
+    }
+
+    fn truncate(&self, file: &std::fs::File, length: u64) -> std::io::Result<()> {
+        if self.faults.lock().truncate {
+            Err(std::io::ErrorKind::Other.into())
+        } else {
+            SystemDisk.truncate(file, length)
+        }
+    }
+
+    fn free_bytes(&self, _: &Path) -> std::io::Result<u64> {
+        Ok(self.faults.lock().free_bytes.unwrap_or(u64::MAX))
+    }
+}

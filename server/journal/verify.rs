@@ -1,0 +1,241 @@
+//! Inspects a log without changing anything of it, also while it is open: reads every block of every segment and tells
+//! what is there and what is damaged.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use zstd::bulk::Decompressor;
+
+use super::OpenError;
+use super::block::{Block, seed};
+use super::embedded::files::{self, SegmentName};
+use super::embedded::identity::LogIdentity;
+use super::embedded::index_file;
+use super::embedded::scan;
+use crate::model::{Body, Epoch, Sequence, TermStart, UnixMillis};
+
+/// What was found in the directory of a log.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Identity of the log.
+    pub epoch: Epoch,
+    /// When the log was made.
+    pub created: UnixMillis,
+    /// Where each term begins.
+    pub terms: Vec<TermStart>,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentReport>,
+}
+
+/// What was found in a segment.
+#[derive(Clone, Debug, Default)]
+pub struct SegmentReport {
+    /// Name of its file.
+    pub file: String,
+    /// The first sequence that it should hold.
+    pub first: Sequence,
+    /// The sequence after the last that it holds, or should hold.
+    pub next: Sequence,
+    /// When its first and last sound records were received.
+    pub received: Option<(UnixMillis, UnixMillis)>,
+    /// Sound blocks.
+    pub blocks: u64,
+    /// Sound records.
+    pub records: Kinds,
+    /// Bytes on the disk, its index included.
+    pub bytes: u64,
+    /// Sequences that are lost to damage: first and last.
+    pub damaged: Vec<(Sequence, Sequence)>,
+    /// True if the header of the file is damaged; no record is lost by that.
+    pub header_damaged: bool,
+    /// True if the index file is missing or does not fit; it is made anew when the log is opened.
+    pub index_missing: bool,
+    /// Bytes of a torn tail, which are cut off when the log is opened.
+    pub torn_bytes: u64,
+    /// Terms of its records that the table of terms does not list.
+    pub unlisted_terms: u64,
+}
+
+/// Records by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// POST.
+    pub posts: u64,
+    /// DELTA.
+    pub deltas: u64,
+    /// GAP.
+    pub gaps: u64,
+    /// SKIP.
+    pub skips: u64,
+    /// TERM.
+    pub terms: u64,
+}
+
+impl Kinds {
+    fn add(&mut self, body: &Body) {
+        match body {
+            Body::Post(_) => self.posts += 1,
+            Body::Delta { .. } => self.deltas += 1,
+            Body::Gap(_) => self.gaps += 1,
+            Body::Skip(_) => self.skips += 1,
+            Body::Term => self.terms += 1,
+        }
+    }
+}
+
+impl Verification {
+    /// True if no record is lost, nothing is torn, and every term is listed.
+    pub fn is_clean(&self) -> bool {
+        self.segments
+            .iter()
+            .all(|it| it.damaged.is_empty() && !it.header_damaged && it.torn_bytes == 0 && it.unlisted_terms == 0)
+    }
+}
+
+/// Inspects the log in `dir`. If it is open meanwhile, what is being appended may look torn.
+pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    let missing = || OpenError::Damaged { path: dir.to_owned(), detail: "there is no identity file".to_owned() };
+    let identity = LogIdentity::read(dir)?.ok_or_else(missing)?;
+    let names = files::segments(dir).map_err(io)?;
+    let mut segments = Vec::with_capacity(names.len());
+    for (at, &name) in names.iter().enumerate() {
+        let end = names.get(at + 1).map(|next| next.first);
+        match inspect(dir, name, end, &identity) {
+            // Trimmed or replaced while we looked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            report => segments.push(report.map_err(io)?),
+        }
+    }
+    Ok(Verification {
+        dir: dir.to_owned(),
+        epoch: identity.epoch,
+        created: identity.created,
+        terms: identity.terms,
+        segments,
+    })
+}
+
+fn inspect(dir: &Path, name: SegmentName, end: Option<Sequence>, log: &LogIdentity) -> io::Result<SegmentReport> {
+    let path = name.path(dir);
+    let scan = scan::scan(&path, log.epoch, name.first)?;
+    let (seed, mut decompressor) = (seed(log.epoch), Decompressor::new()?);
+    let summary = index_file::read_summary(&path, log.epoch)?;
+    let index_bytes = summary.map_or(0, |(_, bytes)| bytes);
+    let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut report = SegmentReport {
+        file: file_name.unwrap_or_default(),
+        first: name.first,
+        next: name.first,
+        received: scan.index.first_received().zip(scan.index.last_received()),
+        bytes: scan.length + index_bytes,
+        header_damaged: !scan.header_sound,
+        index_missing: end.is_some()
+            && index_file::read(&path, log.epoch)?.is_none_or(|index| index.entries != scan.index.entries),
+        // Between two segments nothing is torn: what is missing there is damaged.
+        torn_bytes: if end.is_none() { scan.torn_bytes() } else { 0 },
+        ..SegmentReport::default()
+    };
+    let file = File::open(&path)?;
+    for entry in &scan.index.entries {
+        let header = &entry.header;
+        report.lose(header.first);
+        let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, entry.offset)?;
+        let counted = Block::decode(&bytes, seed, &mut decompressor).ok().and_then(|block| count(&block));
+        match counted {
+            Some(kinds) => report.gain(header.end(), &kinds),
+            None => report.lose(header.end()),
+        }
+        report.unlisted_terms += u64::from(log.terms.iter().all(|start| start.term != header.term));
+    }
+    report.lose(end.unwrap_or(report.next));
+    Ok(report)
+}
+
+fn count(block: &Block) -> Option<Kinds> {
+    let mut kinds = Kinds::default();
+    let mut records = block.records(&|_| true);
+    while let Some(record) = records.next_from(0).ok()? {
+        kinds.add(&record.body);
+    }
+    Some(kinds)
+}
+
+impl SegmentReport {
+    /// Bytes on the disk per POST and DELTA; 0 if there are none.
+    pub fn bytes_per_post(&self) -> u64 {
+        self.bytes.checked_div(self.records.posts + self.records.deltas).unwrap_or(0)
+    }
+
+    /// Everything up to `next` is lost.
+    fn lose(&mut self, next: Sequence) {
+        if self.next < next {
+            self.damaged.push((self.next, next - 1));
+            self.next = next;
+        }
+    }
+
+    fn gain(&mut self, next: Sequence, kinds: &Kinds) {
+        self.next = next;
+        self.blocks += 1;
+        self.records.posts += kinds.posts;
+        self.records.deltas += kinds.deltas;
+        self.records.gaps += kinds.gaps;
+        self.records.skips += kinds.skips;
+        self.records.terms += kinds.terms;
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "journal {}", self.dir.display())?;
+        writeln!(f, "epoch {}, made {}", self.epoch, self.created)?;
+        for start in &self.terms {
+            writeln!(f, "term {} from {}", start.term, start.first)?;
+        }
+        for segment in &self.segments {
+            write!(f, "{segment}")?;
+        }
+        let verdict = if self.is_clean() { "clean" } else { "NOT CLEAN: see the lines that begin with '!'" };
+        write!(f, "{verdict}")
+    }
+}
+
+impl fmt::Display for SegmentReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Kinds { posts, deltas, gaps, skips, terms } = self.records;
+        write!(f, "{}: ", self.file)?;
+        match (self.next.checked_sub(1), self.received) {
+            (Some(last), Some((from, to))) => write!(f, "{} to {last}, {from} to {to}, ", self.first)?,
+            _ => write!(f, "empty, ")?,
+        }
+        write!(
+            f,
+            "{} blocks, {posts} posts, {deltas} deltas, {gaps} gaps, {skips} skips, {terms} terms, ",
+            self.blocks
+        )?;
+        writeln!(f, "{} bytes, {} per post", self.bytes, self.bytes_per_post())?;
+        for (first, last) in &self.damaged {
+            writeln!(f, "! records {first} to {last} are lost to damage")?;
+        }
+        if self.header_damaged {
+            writeln!(f, "! the header of the file is damaged (no record is lost by that)")?;
+        }
+        if self.torn_bytes > 0 {
+            writeln!(f, "! a torn tail of {} bytes is cut off at the next start", self.torn_bytes)?;
+        }
+        if self.unlisted_terms > 0 {
+            writeln!(f, "! {} blocks are of a term that the table of terms does not list", self.unlisted_terms)?;
+        }
+        if self.index_missing {
+            writeln!(f, "  its index is missing or does not fit, and is made anew at the next start")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Figures of the journal: how fast it takes posts, how fast it gives them back, what a post costs on the disk.
+//!
+//! `cargo bench --bench journal [-- POSTS]` prints a table; nothing is judged here.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use powerstream_gateway::journal::{self, Config, Durability, Identity, Journal};
+use powerstream_gateway::model::{
+    Body, Epoch, Key, Keys, Origin, Post, PostId, Record, Rule, Sequence, Term, UnixMillis,
+};
+
+const T0: i64 = 1_700_000_000_000;
+const SYLLABLES: [&str; 24] = [
+    "ka", "lo", "mi", "ren", "tas", "vo", "ul", "ber", "shi", "no", "gra", "pel", "dun", "fi", "xo", "zer", "qua",
+    "lin", "tor", "ja", "wes", "hym", "ost", "ic",
+];
+
+/// A small generator of numbers: the posts are the same at every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn word(&mut self) -> String {
+        (0..1 + self.below(4)).map(|_| SYLLABLES[self.below(24) as usize]).collect()
+    }
+
+    fn text(&mut self, words: u64) -> String {
+        (0..words).map(|_| self.word()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A post of about 2.7 KB in the shape of the stream, invented.
+fn json(numbers: &mut Numbers, id: u64) -> String {
+    let mut out = String::with_capacity(3_000);
+    let author = 1_000_000_000 + numbers.below(40_000_000_000);
+    let words = 20 + numbers.below(25);
+    let text = numbers.text(words);
+    let _ = write!(
+        out,
+        r#"{{"created_at":"Tue Nov 14 22:13:20 +0000 2023","id":{id},"id_str":"{id}","text":"{text}","display_text_range":[0,{}],"source":"<a href=\"https://mobile.example.com\" rel=\"nofollow\">Example Web App</a>","truncated":false,"in_reply_to_status_id":null,"in_reply_to_status_id_str":null,"in_reply_to_user_id":null,"in_reply_to_user_id_str":null,"in_reply_to_screen_name":null,"#,
+        text.len()
+    );
+    let (name, screen, place, about) = (numbers.text(2), numbers.word(), numbers.text(2), numbers.text(12));
+    let _ = write!(
+        out,
+        r#""user":{{"id":{author},"id_str":"{author}","name":"{name}","screen_name":"{screen}{}","location":"{place}","url":null,"description":"{about}","translator_type":"none","protected":false,"verified":false,"followers_count":{},"friends_count":{},"listed_count":{},"favourites_count":{},"statuses_count":{},"created_at":"Mon Mar 0{} 11:{}:{} +0000 2013","utc_offset":null,"time_zone":null,"geo_enabled":false,"lang":null,"contributors_enabled":false,"is_translator":false,"profile_background_color":"C0DEED","profile_background_image_url":"http://img.example.com/themes/theme1/bg.png","profile_background_tile":false,"profile_link_color":"1DA1F2","profile_image_url_https":"https://img.example.com/profile_images/{}/{:x}_normal.jpg","profile_banner_url":"https://img.example.com/profile_banners/{author}/{}","default_profile":true,"default_profile_image":false}},"#,
+        numbers.below(10_000),
+        numbers.below(90_000),
+        numbers.below(5_000),
+        numbers.below(300),
+        numbers.below(100_000),
+        numbers.below(400_000),
+        1 + numbers.below(9),
+        10 + numbers.below(50),
+        10 + numbers.below(50),
+        numbers.next(),
+        numbers.next(),
+        numbers.next() >> 32,
+    );
+    let (tag, link) = (numbers.word(), numbers.next() >> 20);
+    let _ = write!(
+        out,
+        r#""geo":null,"coordinates":null,"place":null,"contributors":null,"is_quote_status":false,"quote_count":{},"reply_count":{},"retweet_count":{},"favorite_count":{},"entities":{{"hashtags":[{{"text":"{tag}","indices":[10,18]}}],"urls":[{{"url":"https://t.example.com/{link:x}","expanded_url":"https://news.example.com/{}/{link}","display_url":"news.example.com/{tag}","indices":[90,113]}}],"user_mentions":[],"symbols":[]}},"favorited":false,"retweeted":false,"possibly_sensitive":false,"filter_level":"low","lang":"en","extended_entities":{{"media":[{{"id":{id},"id_str":"{id}","indices":[90,113],"media_url_https":"https://img.example.com/media/{:x}.jpg","type":"photo","sizes":{{"thumb":{{"w":150,"h":150,"resize":"crop"}},"medium":{{"w":1200,"h":675,"resize":"fit"}},"small":{{"w":680,"h":383,"resize":"fit"}},"large":{{"w":2048,"h":1152,"resize":"fit"}}}}}}]}},"timestamp_ms":"{}"}}"#,
+        numbers.below(50),
+        numbers.below(50),
+        numbers.below(500),
+        numbers.below(900),
+        numbers.text(3).replace(' ', "-"),
+        numbers.next(),
+        T0 + (id >> 22) as i64,
+    );
+    out
+}
+
+/// Posts of 200 rules; every hundredth also of a rule that a narrow filter asks for.
+fn posts(count: u64) -> Vec<Record> {
+    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let rule = |n: u64| Rule { id: Some(1_600_000_000_000_000_000 + n), tag: Some(format!("topic-{n}").into()) };
+    let sets: Vec<Arc<[Rule]>> = (0..200).map(|n| [rule(n)].into()).collect();
+    let narrow: Arc<[Rule]> = [rule(7), Rule { id: Some(5), tag: Some("narrow".into()) }].into();
+    let record = |n: u64| {
+        let id = (n * 37) << 22;
+        let json = Bytes::from(json(&mut numbers, id));
+        // The narrow rule's posts come in bursts, as they do when something happens.
+        let rules = if n % 10_000 < 100 { narrow.clone() } else { sets[numbers.below(200) as usize].clone() };
+        let post = Post { id: PostId(id), rules, origin: Origin::Live, gap: None, json };
+        Record { sequence: n, term: Term(1), received: UnixMillis(T0 + n as i64), body: Body::Post(post) }
+    };
+    (1..=count).map(record).collect()
+}
+
+fn open(dir: &std::path::Path, durability: Durability) -> Journal {
+    let config = Config { durability, ..Config::default() };
+    let identity = Identity { epoch: Epoch(1), term: Term(1) };
+    journal::open_embedded(&config, dir, identity, UnixMillis(T0)).expect("a fresh directory")
+}
+
+fn append(journal: &mut Journal, posts: &[Record], batch: usize) -> Duration {
+    let started = Instant::now();
+    for batch in posts.chunks(batch) {
+        journal.writer.append(batch).expect("there is room");
+    }
+    started.elapsed()
+}
+
+fn replay(journal: &Journal, keys: &Keys) -> (u64, Duration) {
+    let started = Instant::now();
+    let (mut at, mut given): (Sequence, u64) = (1, 0);
+    while at < journal.reader.extent().next {
+        let chunk = journal.reader.read(at, keys, 64 << 10).expect("nothing is trimmed");
+        given += chunk.items.len() as u64;
+        at = chunk.next;
+    }
+    (given, started.elapsed())
+}
+
+fn rate(count: usize, took: Duration) -> String {
+    format!("{:>10.0}/s", count as f64 / took.as_secs_f64())
+}
+
+/// Recompresses what is worth it; the bytes of the log after it.
+fn settle(journal: &mut Journal) -> u64 {
+    let later = UnixMillis(T0).plus(Duration::from_secs(7_200));
+    (0..200).map(|_| journal.upkeep.step(later).expect("a step")).last().map_or(0, |report| report.bytes)
+}
+
+#[allow(clippy::print_stdout)]
+fn main() {
+    let count = std::env::args().skip(1).find_map(|it| it.parse().ok()).unwrap_or(60_000_u64);
+    let posts = posts(count);
+    let payload: usize = posts.iter().filter_map(|it| it.body.post()).map(|post| post.json.len()).sum();
+    println!("{count} posts of {} bytes", payload / posts.len());
+    println!("{:<28} {:>12} {:>12} {:>12}", "append, posts per batch", 1, 10, 50);
+    for durability in [Durability::Memory, Durability::Os, Durability::Sync] {
+        let rates = [1, 10, 50].map(|batch| {
+            let dir = tempfile::tempdir().expect("a directory");
+            // A disk that syncs a thousand times a second is a fast one.
+            let share = if durability == Durability::Sync { posts.len().min(batch * 1_000) } else { posts.len() };
+            let took = append(&mut open(dir.path(), durability), &posts[..share], batch);
+            rate(share, took)
+        });
+        println!("{:<28} {} {} {}", format!("  {durability:?}"), rates[0], rates[1], rates[2]);
+    }
+    let narrow = Keys::AnyOf([Key::Tag("narrow".into())].into());
+    for (name, batch) in [("busy (batches of 50)", 50), ("quiet (batches of 1)", 1)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = open(dir.path(), Durability::Os);
+        append(&mut journal, &posts, batch);
+        for state in ["as appended", "after upkeep"] {
+            let bytes = if state == "after upkeep" { settle(&mut journal) } else { size(dir.path()) };
+            let (all, took) = replay(&journal, &Keys::Always);
+            assert_eq!(all, count);
+            let (given, narrow_took) = replay(&journal, &narrow);
+            println!("{name}, {state}:");
+            println!(
+                "  replay {}  narrow {} passed, {given} given",
+                rate(posts.len(), took),
+                rate(posts.len(), narrow_took)
+            );
+            let (per_post, ratio) = (bytes / count, payload as f64 / bytes as f64);
+            println!("  {per_post} bytes per post ({ratio:.1} times smaller)");
+        }
+        drop(journal);
+        let started = Instant::now();
+        drop(open(dir.path(), Durability::Os));
+        println!("  opened in {:?}", started.elapsed());
+    }
+}
+
+fn size(dir: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(dir).expect("it is there");
+    files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |it| it.len())).sum()
+}
