@@ -201,7 +201,7 @@ impl Connection {
     }
 
     fn take(&mut self, batch: &mut Batch) {
-        while !batch.is_full(self.config.batch_bytes_max)
+        while batch.taken_bytes < self.config.batch_bytes_max
             && let Some(framed) = self.framer.next()
         {
             let now = self.clock.moment();

@@ -101,11 +101,8 @@ fn answer(response: reqwest::Response) -> Response {
     let status = response.status().as_u16();
     let headers = Headers::read(response.headers());
     let body = response.bytes_stream().map_err(|error| {
-        let kind = if error.is_decode() && io_kind(&error) != Some(io::ErrorKind::ConnectionReset) {
-            BodyErrorKind::Undecodable
-        } else {
-            BodyErrorKind::Cut
-        };
+        let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+        let kind = if io_kinds(&error).iter().any(garbled) { BodyErrorKind::Undecodable } else { BodyErrorKind::Cut };
         BodyError { kind, detail: chain(&error.without_url(), None) }
     });
     Response { status, headers, body: body.boxed() }
@@ -175,27 +172,30 @@ fn kind(error: &reqwest::Error) -> ErrorKind {
     } else if error.is_timeout() {
         ErrorKind::Timeout
     } else if error.is_connect() {
-        let tls = io_kind(error) == Some(io::ErrorKind::InvalidData)
+        let tls = io_kinds(error).contains(&io::ErrorKind::InvalidData)
             || ["certificate", "tls", "handshake"].iter().any(|word| said.contains(word));
         if tls { ErrorKind::Tls } else { ErrorKind::Connect }
     } else if error.is_builder() {
         ErrorKind::NotAllowed
-    } else if io_kind(error).is_some() || said.contains("closed before message completed") {
+    } else if !io_kinds(error).is_empty() || said.contains("closed before message completed") {
         ErrorKind::Reset
     } else {
         ErrorKind::Protocol
     }
 }
 
-fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+/// Kinds of the system's errors among the sources, outermost first; those that wrap another one give both.
+fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
+    let mut kinds = Vec::new();
     let mut next = error.source();
     while let Some(source) = next {
-        if let Some(error) = source.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
         next = source.source();
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            kinds.push(error.kind());
+            next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+        }
     }
-    None
+    kinds
 }
 
 /// What an error and its sources say, in one printable line, each part once, without the bearer.

@@ -88,9 +88,9 @@ pub struct BodyError {
 /// How a body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyErrorKind {
-    /// The connection ended before the body did.
+    /// The connection, or the gzip, ended before the body did.
     Cut,
-    /// What came is no gzip, or no chunked encoding, or the gzip ended before its trailer.
+    /// What came is no gzip, or no chunked encoding.
     Undecodable,
 }
 

@@ -1,1 +1,207 @@
+use futures::future::BoxFuture;
+use futures::stream;
+use tokio::sync::mpsc;
+
 use super::*;
+use crate::secret::Secret;
+use crate::xapi::{BodyErrorKind, Headers, Kind};
+
+type Piece = Result<Bytes, BodyError>;
+
+/// Gives one response whose body is what the test sends.
+struct Scripted(parking_lot::Mutex<Option<Result<Response, Error>>>);
+
+impl Transport for Scripted {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        match self.0.lock().take() {
+            Some(response) => futures::future::ready(response).boxed(),
+            None => futures::future::pending().boxed(),
+        }
+    }
+}
+
+fn request() -> StreamRequest {
+    StreamRequest {
+        base_url: "https://api.x.com".parse().expect("a URL"),
+        bearer: Secret::new("bearer-of-test".to_owned()),
+        local_dc_only: false,
+        backfill_minutes: None,
+        window: None,
+    }
+}
+
+fn body(receiver: mpsc::UnboundedReceiver<Piece>) -> BoxStream<'static, Piece> {
+    stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) }).boxed()
+}
+
+async fn attempt(response: Option<Result<Response, Error>>, clock: &Clock) -> (Result<Connection, EndCause>, Metrics) {
+    let transport = Scripted(parking_lot::Mutex::new(response));
+    let metrics = Metrics::default();
+    let config = Config { batch_bytes_max: 100, ..Config::default() };
+    (connect(&transport, &request(), &config, clock, &metrics).await, metrics)
+}
+
+async fn connected(clock: &Clock) -> (Connection, mpsc::UnboundedSender<Piece>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
+    let (connection, metrics) = attempt(Some(Ok(response)), clock).await;
+    assert_eq!(metrics.connects.get_or_create(&Outcome { outcome: "ok" }).get(), 1);
+    (connection.unwrap_or_else(|cause| panic!("{cause}")), sender)
+}
+
+fn send(sender: &mpsc::UnboundedSender<Piece>, text: &str) {
+    sender.send(Ok(Bytes::copy_from_slice(text.as_bytes()))).expect("a reader");
+}
+
+async fn arrivals(connection: &mut Connection) -> Arrivals {
+    match connection.next().await {
+        Event::Arrivals(arrivals) => arrivals,
+        Event::End(end) => panic!("{end:?}"),
+    }
+}
+
+/// Reads to the end.
+async fn end(connection: &mut Connection) -> End {
+    loop {
+        if let Event::End(end) = connection.next().await {
+            return end;
+        }
+    }
+}
+
+fn fast() -> Clock {
+    Clock::with_rate(1_000.0, None)
+}
+
+#[tokio::test]
+async fn all_that_is_ready_is_taken_at_once() {
+    let (mut connection, sender) = connected(&Clock::system()).await;
+    for text in ["{\"id\":1}\r\n{\"i", "d\":2}\r\n", "\r\n", "{\"id\":3"] {
+        send(&sender, text);
+    }
+    let got = arrivals(&mut connection).await;
+    assert_eq!((got.messages.len(), got.heartbeats, got.bytes), (2, 1, 29));
+    send(&sender, "}");
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_and_nothing_of_the_rest_is_lost() {
+    let (mut connection, sender) = connected(&Clock::system()).await;
+    let post = format!("{{\"id\":1,\"text\":\"{}\"}}\r\n", "x".repeat(50));
+    send(&sender, &post.repeat(7));
+    send(&sender, "{\"id\":8}");
+    drop(sender);
+    let mut counts = Vec::new();
+    while let Event::Arrivals(got) = connection.next().await {
+        counts.push(got.messages.len());
+    }
+    assert_eq!(counts, [2, 2, 2, 2]);
+    assert_eq!(end(&mut connection).await.cause, EndCause::CleanEof);
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_stale() {
+    let clock = fast();
+    let (mut connection, _sender) = connected(&clock).await;
+    let ended = end(&mut connection).await;
+    assert_eq!((ended.cause, ended.healthy_for), (EndCause::Stale, Duration::ZERO));
+    assert_eq!(connection.metrics.ends.get_or_create(&Cause { cause: "stale" }).get(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
+    for piece in ["x", "garbage\r\n"] {
+        let clock = fast();
+        let (mut connection, sender) = connected(&clock).await;
+        send(&sender, "{\"id\":1}\r\n{\"text\":\"");
+        if piece != "x" {
+            send(&sender, "cut\r\n");
+        }
+        let dribble = async {
+            loop {
+                send(&sender, piece);
+                clock.sleep(Duration::from_secs(5)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = end(&mut connection) => ended,
+            () = dribble => unreachable!("it never ends"),
+        };
+        assert_eq!(ended.cause, EndCause::Stale);
+    }
+}
+
+#[tokio::test]
+async fn what_x_tells_before_the_end_is_its_cause() {
+    let cut = || Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() });
+    let check = async |text: &str, last: Option<Piece>, expected: EndCause| {
+        let (mut connection, sender) = connected(&Clock::system()).await;
+        send(&sender, text);
+        if let Some(last) = last {
+            sender.send(last).expect("a reader");
+        }
+        drop(sender);
+        let ended = end(&mut connection).await;
+        assert_eq!(ended.cause, expected, "{text}");
+    };
+    check("{\"id\":1}\r\n", None, EndCause::CleanEof).await;
+    let broken = BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() };
+    check("{\"id\":1}\r\n", Some(cut()), EndCause::Cut(broken)).await;
+    let operational = "{\"errors\":[{\"disconnect_type\":\"OperationalDisconnect\"}]}\r\n";
+    check(operational, Some(cut()), EndCause::Operational).await;
+    check("{\"error\":{\"message\":\"maximum allowed connection limit\"}}\n", None, EndCause::TooManyConnections).await;
+    check("Your client was unable to keep up with us", None, EndCause::SlowReader).await;
+    check("{\"error\":{\"message\":\"something\"}}\n", None, EndCause::CleanEof).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_cut_off_is_counted() {
+    let (mut connection, sender) = connected(&Clock::system()).await;
+    send(&sender, "{\"id\":1}\r\n{\"id\":");
+    drop(sender);
+    let ended = end(&mut connection).await;
+    assert_eq!(ended.partial_bytes, 6);
+    assert_eq!(connection.metrics.partials.get(), 1);
+    assert!(matches!(connection.next().await, Event::End(again) if again == ended));
+}
+
+#[tokio::test]
+async fn a_connection_knows_where_it_goes_and_how_clocks_differ() {
+    let clock = Clock::system();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let headers = Headers {
+        date: Some(clock.now().minus(Duration::from_secs(7_200))),
+        local_dc_only: Some(true),
+        transaction_id: Some("t".to_owned()),
+        ..Headers::default()
+    };
+    let response = Response { status: 200, headers, body: body(receiver) };
+    let (connection, _) = attempt(Some(Ok(response)), &clock).await;
+    let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
+    let skew = connection.info().skew_ms.expect("a skew");
+    assert!((-7_260_000..=-7_200_000).contains(&skew), "{skew}");
+    assert_eq!(connection.info().datacenter, None);
+    send(&sender, "{\"type\":\"connection_metadata\",\"datacenter\":\"atla\"}\r\n");
+    arrivals(&mut connection).await;
+    assert_eq!(connection.info().datacenter.as_deref(), Some("atla"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_is_refused_with_its_problem() {
+    let html = stream::iter([Ok(Bytes::from_static(b"<html><title>Over capacity</title>"))]).boxed();
+    let response = Response { status: 503, headers: Headers::default(), body: html };
+    let (refused, metrics) = attempt(Some(Ok(response)), &Clock::system()).await;
+    let Err(EndCause::Refused(problem)) = refused else { panic!("refused") };
+    assert_eq!((&problem.kind, &*problem.detail), (&Kind::Server, "Over capacity"));
+    assert_eq!(metrics.connects.get_or_create(&Outcome { outcome: "server" }).get(), 1);
+    let endless = Response { status: 429, headers: Headers::default(), body: stream::pending().boxed() };
+    let (refused, _) = attempt(Some(Ok(endless)), &fast()).await;
+    assert!(matches!(refused, Err(EndCause::Refused(problem)) if problem.status == 429));
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let (failed, _) = attempt(None, &fast()).await;
+    assert!(matches!(failed, Err(EndCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
+}

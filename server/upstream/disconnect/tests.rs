@@ -1,1 +1,150 @@
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
 use super::*;
+use crate::xapi::{BodyErrorKind, Headers, RateLimit};
+
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+const HEALTHY: Option<Duration> = Some(Duration::from_secs(31));
+const BRIEF: Option<Duration> = Some(Duration::from_secs(29));
+
+fn exact() -> Config {
+    Config { jitter_percent_max: 0, ..Config::default() }
+}
+
+fn network() -> EndCause {
+    EndCause::ConnectFailed(Error { kind: ErrorKind::Connect, detail: String::new() })
+}
+
+fn cut() -> EndCause {
+    EndCause::Cut(BodyError { kind: BodyErrorKind::Cut, detail: String::new() })
+}
+
+fn refused(kind: Kind) -> EndCause {
+    refused_with(kind, Headers::default())
+}
+
+fn refused_with(kind: Kind, headers: Headers) -> EndCause {
+    EndCause::Refused(Box::new(Problem { status: 0, kind, title: String::new(), detail: String::new(), headers }))
+}
+
+struct Table(Attempts, SmallRng);
+
+impl Table {
+    fn new() -> Self {
+        Self(Attempts::new(&exact()), SmallRng::seed_from_u64(1))
+    }
+
+    fn next(&mut self, cause: &EndCause, healthy_for: Option<Duration>) -> NextStep {
+        self.0.next_step(cause, healthy_for, NOW, &mut self.1)
+    }
+
+    /// The same end again and again, waits in milliseconds.
+    fn check(&mut self, cause: &EndCause, healthy_for: Option<Duration>, expected_ms: &[u64]) {
+        for (at, ms) in expected_ms.iter().enumerate() {
+            let next = self.next(cause, healthy_for);
+            assert_eq!(next, NextStep::After(Duration::from_millis(*ms)), "{cause:?} {at}");
+        }
+    }
+}
+
+#[test]
+fn an_established_connection_that_drops_is_made_again_at_once() {
+    for cause in [
+        EndCause::CleanEof,
+        cut(),
+        EndCause::Stale,
+        EndCause::SlowReader,
+        EndCause::Operational,
+        EndCause::ForcedDisconnect,
+    ] {
+        assert_eq!(Table::new().next(&cause, HEALTHY), NextStep::Now, "{cause:?}");
+    }
+    assert_eq!(Table::new().next(&EndCause::Stopped, HEALTHY), NextStep::Stop);
+}
+
+#[test]
+fn waits_grow_by_the_class_of_the_failure() {
+    Table::new().check(&network(), None, &[250, 500, 750, 1_000]);
+    let mut table = Table::new();
+    table.check(&network(), None, &(1..=64).map(|n| n * 250).collect::<Vec<_>>());
+    table.check(&network(), None, &[16_000, 16_000]);
+    assert!(table.0.is_at_cap());
+    let http = [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000];
+    for kind in [Kind::Server, Kind::Unauthorized, Kind::Forbidden, Kind::NoRules, Kind::Other] {
+        Table::new().check(&refused(kind), None, &http);
+    }
+    Table::new().check(&EndCause::NoCredentials("unreadable".to_owned()), None, &http);
+    let limited = [60_000, 120_000, 240_000, 480_000, 900_000, 900_000];
+    for kind in [Kind::RateLimited { reset: None }, Kind::TooManyConnections, Kind::Provisioning] {
+        Table::new().check(&refused(kind), None, &limited);
+    }
+    Table::new().check(&EndCause::TooManyConnections, BRIEF, &limited);
+}
+
+#[test]
+fn what_time_does_not_heal_waits_long_from_the_start() {
+    for kind in [Kind::InvalidRequest, Kind::NotFound, Kind::NotAcceptable, Kind::Redirect] {
+        Table::new().check(&refused(kind), None, &[320_000, 320_000]);
+    }
+    let period = Some("Monthly".to_owned());
+    Table::new().check(&refused(Kind::UsageCapped { period }), None, &[3_600_000, 3_600_000]);
+    Table::new().check(&EndCause::UsageCapped, HEALTHY, &[3_600_000]);
+    let not_allowed = EndCause::ConnectFailed(Error { kind: ErrorKind::NotAllowed, detail: String::new() });
+    assert_eq!(Table::new().next(&not_allowed, None), NextStep::Stop);
+}
+
+#[test]
+fn a_rate_limit_is_waited_out_by_the_clock_of_x() {
+    let limited = |reset_s: i64, date: Option<UnixMillis>| {
+        let reset = Some(NOW.plus(Duration::from_secs(reset_s as u64)));
+        let rate_limit = RateLimit { reset, ..RateLimit::default() };
+        refused_with(Kind::RateLimited { reset }, Headers { date, rate_limit, ..Headers::default() })
+    };
+    Table::new().check(&limited(600, None), None, &[600_000, 600_000, 600_000, 600_000, 900_000]);
+    Table::new().check(&limited(3, None), None, &[60_000]);
+    Table::new().check(&limited(86_400, None), None, &[900_000]);
+    let date = Some(NOW.plus(Duration::from_secs(500)));
+    Table::new().check(&limited(600, date), None, &[100_000]);
+}
+
+#[test]
+fn a_server_may_ask_for_a_longer_wait_within_bounds() {
+    let asking = |seconds| {
+        let retry_after = Some(Duration::from_secs(seconds));
+        refused_with(Kind::Server, Headers { retry_after, ..Headers::default() })
+    };
+    Table::new().check(&asking(30), None, &[30_000, 30_000, 30_000, 40_000]);
+    Table::new().check(&asking(86_400), None, &[320_000]);
+}
+
+#[test]
+fn only_health_begins_the_waits_anew() {
+    let mut table = Table::new();
+    table.check(&refused(Kind::Server), None, &[5_000, 10_000]);
+    // 200 and then garbage, for ever; two clients that throw each other out.
+    table.check(&EndCause::CleanEof, BRIEF, &[20_000, 40_000]);
+    table.check(&EndCause::Stale, Some(Duration::ZERO), &[80_000]);
+    assert_eq!(table.next(&EndCause::CleanEof, HEALTHY), NextStep::Now);
+    table.check(&refused(Kind::Server), None, &[5_000]);
+}
+
+#[test]
+fn the_rules_count_for_themselves() {
+    let mut table = Table::new();
+    table.check(&network(), None, &[250, 500]);
+    table.check(&refused(Kind::Server), None, &[5_000]);
+    table.check(&network(), None, &[750]);
+    table.check(&refused(Kind::TooManyConnections), None, &[60_000]);
+    table.check(&refused(Kind::Server), None, &[10_000]);
+}
+
+#[test]
+fn jitter_only_ever_adds() {
+    let mut attempts = Attempts::new(&Config::default());
+    let mut rng = SmallRng::seed_from_u64(9);
+    let NextStep::After(wait) = attempts.next_step(&refused(Kind::Server), None, NOW, &mut rng) else {
+        panic!("a wait")
+    };
+    assert!((Duration::from_millis(5_000)..=Duration::from_millis(5_500)).contains(&wait), "{wait:?}");
+}

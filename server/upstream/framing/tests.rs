@@ -1,1 +1,261 @@
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
+
+const BYTES_MAX: usize = 600;
+
+/// What came, in short: values as they are, the rest by its kind.
+fn frame(pieces: impl IntoIterator<Item = Bytes>) -> Vec<String> {
+    let mut framer = Framer::new(BYTES_MAX, 8);
+    let mut told = Vec::new();
+    for piece in pieces {
+        framer.push(piece);
+        while let Some(framed) = framer.next() {
+            told.push(tell(framed));
+        }
+        assert!(framer.kept.capacity() <= 2 * BYTES_MAX, "memory does not grow with the line");
+    }
+    let rest = framer.finish();
+    told.extend(rest.text.map(tell));
+    if rest.partial_bytes > 0 {
+        told.push(format!("partial {}", rest.partial_bytes));
+    }
+    told
+}
+
+fn tell(framed: Framed) -> String {
+    match framed {
+        Framed::Value(value) => String::from_utf8(value.to_vec()).expect("a value is UTF-8"),
+        Framed::Heartbeat => "heartbeat".to_owned(),
+        Framed::Oversized { bytes } => format!("oversized {bytes}"),
+        Framed::Malformed { bytes, reason: Reason::NotAnObject, text } => {
+            format!("text {bytes} {}", String::from_utf8_lossy(&text))
+        }
+        Framed::Malformed { bytes, reason, .. } => format!("{reason:?} {bytes}"),
+    }
+}
+
+fn whole(wire: &[u8]) -> Vec<String> {
+    frame([Bytes::copy_from_slice(wire)])
+}
+
+fn byte_by_byte(wire: &[u8]) -> Vec<String> {
+    frame(wire.iter().map(|byte| Bytes::copy_from_slice(&[*byte])))
+}
+
+fn check(wire: impl AsRef<[u8]>, expected: &[&str]) {
+    let wire = wire.as_ref();
+    assert_eq!(whole(wire), expected, "{}", String::from_utf8_lossy(wire));
+    assert_eq!(byte_by_byte(wire), expected, "{}", String::from_utf8_lossy(wire));
+}
+
+#[test]
+fn values_are_delimited_by_any_white_space_or_none() {
+    check("{\"a\":1}\r\n{\"b\":2}\r\n", &["{\"a\":1}", "{\"b\":2}"]);
+    check("{\"a\":1}\n{\"b\":2}\r\n", &["{\"a\":1}", "{\"b\":2}"]);
+    check("{\"a\":1}{\"b\":2}", &["{\"a\":1}", "{\"b\":2}"]);
+    check("{\"a\":1} \t{\"b\":2}", &["{\"a\":1}", "{\"b\":2}"]);
+    check("{\n  \"a\": {\n    \"b\": [1,\n2]\n  }\n}\r\n", &["{\n  \"a\": {\n    \"b\": [1,\n2]\n  }\n}"]);
+    check(r#"{"a":"}]{[\"\\"}"#, &[r#"{"a":"}]{[\"\\"}"#]);
+}
+
+#[test]
+fn an_error_ended_by_lf_is_not_glued_to_the_post_after_it() {
+    check(
+        "{\"error\":{\"message\":\"full\"}}\n{\"id\":1}\r\n{\"id\":2}\r\n",
+        &["{\"error\":{\"message\":\"full\"}}", "{\"id\":1}", "{\"id\":2}"],
+    );
+}
+
+#[test]
+fn line_breaks_beyond_the_delimiter_are_heartbeats() {
+    check("\r\n", &["heartbeat"]);
+    check("{\"a\":1}\r\n\r\n\r\n{\"b\":2}\r\n\n", &["{\"a\":1}", "heartbeat", "heartbeat", "{\"b\":2}", "heartbeat"]);
+    check(" ", &["heartbeat"]);
+}
+
+#[test]
+fn elements_of_an_array_are_messages_of_their_own() {
+    check("[{\"a\":1}]\r\n", &["{\"a\":1}"]);
+    check("[\n  {\"a\":1},\n  {\"b\":2}\n]\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
+    check("[]\r\n{\"a\":1}", &["{\"a\":1}"]);
+    check("[[{\"a\":1}],{\"b\":2}]\r\n", &["NestedArray 9", "{\"b\":2}"]);
+    // An array that broke off does not swallow what follows.
+    check("[{\"a\":1}\r\n[{\"b\":2}]\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
+    check("[{\"a\":1}\r\n{\"b\":2}\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
+    check("[1,\"x\"]\r\n{\"b\":2}\r\n", &["text 8 1,\"x\"]", "{\"b\":2}"]);
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(400));
+    check(format!("[{long},{long},{long}]\r\n"), &[&long, &long, &long]);
+}
+
+#[test]
+fn text_between_values_is_malformed_up_to_the_end_of_its_line() {
+    check("<html>\r\n{\"a\":1}\r\n", &["text 8 <html>", "{\"a\":1}"]);
+    check("{\"a\":1} oops {\"b\":2}\n{\"c\":3}", &["{\"a\":1}", "text 13 oops {\"b\":2}", "{\"c\":3}"]);
+    check("}]\n,\n{\"c\":3}", &["text 3 }]", "text 2 ,", "{\"c\":3}"]);
+    check("This stream has been disconnected", &["text 33 This stream has been disconnected"]);
+    check([b"\xff\xfe\n".as_slice(), b"{\"a\":1}"].concat(), &["text 3 \u{fffd}\u{fffd}", "{\"a\":1}"]);
+    let told = whole(&[b'x'; 5_000]);
+    assert_eq!(told, [format!("text 5000 {}", "x".repeat(TEXT_BYTES_MAX))]);
+}
+
+#[test]
+fn a_value_that_cannot_be_is_malformed_and_the_next_one_is_not() {
+    check([b"{\"a\":\"\xff\"}\n".as_slice(), b"{\"a\":1}"].concat(), &["Encoding 9", "{\"a\":1}"]);
+    check("{\"a\":\"cut\r\n{\"b\":2}\r\n\r\n", &["BrokenString 11", "{\"b\":2}", "heartbeat"]);
+    check("{\"a\":\"cut\\\n{\"b\":2}\r\n", &["BrokenString 11", "{\"b\":2}"]);
+    let deep = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1) + "{", "}".repeat(depth));
+    check(deep(8), &[&deep(8)]);
+    check(deep(9) + "\n{\"a\":1}", &["Depth 50", "{\"a\":1}"]);
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_skipped_to_its_end() {
+    let of_length = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    let fits = of_length(BYTES_MAX);
+    check(&fits, &[&fits]);
+    check(of_length(BYTES_MAX + 1) + "\r\n{\"b\":2}", &[&format!("oversized {}", BYTES_MAX + 1), "{\"b\":2}"]);
+    check(of_length(9_000) + "\r\n{\"b\":2}", &["oversized 9000", "{\"b\":2}"]);
+    check(&of_length(9_000)[..8_000], &["partial 8000"]);
+}
+
+#[test]
+fn what_is_cut_off_is_told_as_partial() {
+    check("{\"a\":1}\r\n{\"b\"", &["{\"a\":1}", "partial 4"]);
+    check("{\"a\":\"\\", &["partial 7"]);
+    check("", &[]);
+    check("[{\"a\":1},", &["{\"a\":1}"]);
+}
+
+#[test]
+fn a_value_within_one_piece_is_not_copied() {
+    let piece = Bytes::from_static(b"\r\n{\"a\":1}\r\n");
+    let mut framer = Framer::new(BYTES_MAX, DEPTH_MAX);
+    framer.push(piece.clone());
+    assert_eq!(framer.next(), Some(Framed::Heartbeat));
+    let Some(Framed::Value(value)) = framer.next() else { panic!("a value") };
+    assert_eq!(value.as_ptr(), piece[2..].as_ptr());
+}
+
+/// Everything that may be on a wire, in random order.
+fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
+    let long = format!("{{\"id\":9,\"text\":\"{}\"}}", "long ".repeat(200));
+    let kinds: [&[u8]; 20] = [
+        b"{\"id\":1,\"text\":\"plain\"}\r\n",
+        "{\"id\":2,\"text\":\"Grüße 👋🏽 日本語\"}\r\n".as_bytes(),
+        b"{\"id\":3,\"text\":\"a \\\"quote\\\" and a \\\\\",\"u\":\"\\ud83d\\ude00\\/\"}\r\n",
+        b"{\"id\":4,\"a\":{\"b\":[{\"c\":[]},{}],\"d\":\"]}\"}}\n",
+        b"[{\"id\":5},{\"id\":6}]\r\n",
+        b"[\n  {\n    \"id\": 7\n  }\n]\r\n",
+        b"{\n  \"warning\": {\n    \"percent_full\": 30\n  }\n}\r\n",
+        b"{\"error\":{\"message\":\"too many\"}}\n{\"id\":8}\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r\n\r\n",
+        long.as_bytes(),
+        b"<html><title>503</title></html>\r\n",
+        b"\xc3\x28 rubbish\n",
+        b"{\"bad\":\"\xc3\x28\"}\r\n",
+        b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}}}\r\n",
+        b"[[1,2],{\"id\":10}]\r\n",
+        b"{\"cut\":\"in a str\r\n",
+        b"{\"id\":11}{\"id\":12} {\"id\":13}\r\n",
+        b"{}",
+    ];
+    let mut wire = Vec::new();
+    for _ in 0..rng.random_range(8..40) {
+        wire.extend_from_slice(kinds[rng.random_range(0..kinds.len())]);
+    }
+    if rng.random_bool(0.3) {
+        wire.extend_from_slice(b"{\"id\":14,\"text\":\"cut");
+    }
+    wire
+}
+
+fn random_pieces(rng: &mut SmallRng, wire: &[u8]) -> Vec<Bytes> {
+    let longest = [1, 3, 17, 200, 4_096][rng.random_range(0..5)];
+    let wire = Bytes::copy_from_slice(wire);
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < wire.len() {
+        let to = (at + rng.random_range(0..=longest)).min(wire.len());
+        pieces.push(wire.slice(at..to));
+        at = to;
+    }
+    pieces
+}
+
+#[test]
+fn any_chunking_gives_the_same_messages() {
+    const SEED: u64 = 20_261_121;
+    let mut rng = SmallRng::seed_from_u64(SEED);
+    let mut chunkings = 0;
+    while chunkings < 100_000 {
+        let wire = mixed_wire(&mut rng);
+        let expected = whole(&wire);
+        for _ in 0..100 {
+            let pieces = random_pieces(&mut rng, &wire);
+            assert_eq!(frame(pieces), expected, "seed {SEED}, chunking {chunkings}");
+            chunkings += 1;
+        }
+    }
+}
+
+#[test]
+fn gzip_cut_at_any_border_gives_the_same_messages() {
+    const SEED: u64 = 7;
+    let mut rng = SmallRng::seed_from_u64(SEED);
+    for round in 0..500 {
+        let wire = mixed_wire(&mut rng);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for piece in random_pieces(&mut rng, &wire) {
+            encoder.write_all(&piece).expect("encoded");
+            if rng.random_bool(0.3) {
+                encoder.flush().expect("a sync flush");
+            }
+        }
+        let compressed = encoder.finish().expect("encoded");
+        let pieces = random_pieces(&mut rng, &compressed);
+        let mut decoder = MultiGzDecoder::new(Pieces(pieces.into()));
+        let mut decoded = Vec::new();
+        let mut buffer = [0; 97];
+        loop {
+            match std::io::Read::read(&mut decoder, &mut buffer).expect("decoded") {
+                0 => break,
+                read => decoded.push(Bytes::copy_from_slice(&buffer[..read])),
+            }
+        }
+        assert_eq!(frame(decoded), whole(&wire), "seed {SEED}, round {round}");
+    }
+}
+
+/// Gives one piece per read.
+struct Pieces(VecDeque<Bytes>);
+
+impl std::io::Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.0.front().is_some_and(Bytes::is_empty) {
+            self.0.pop_front();
+        }
+        let Some(piece) = self.0.front_mut() else { return Ok(0) };
+        let read = piece.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&piece.split_to(read));
+        Ok(read)
+    }
+}
+
+#[test]
+fn random_bytes_are_no_harm() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    let alphabet = b"{}[]\",:\\\r\n 1a\xff";
+    for _ in 0..20_000 {
+        let wire: Vec<u8> = (0..60).map(|_| alphabet[rng.random_range(0..alphabet.len())]).collect();
+        assert_eq!(byte_by_byte(&wire), whole(&wire), "{wire:?}");
+    }
+}

@@ -105,7 +105,7 @@ pub enum Side {
 pub(super) fn read(value: &[u8]) -> Option<Message> {
     let root: Value = serde_json::from_slice(value).ok()?;
     let object = root.as_object()?;
-    if let Some(side) = object.keys().find_map(|key| side(key)) {
+    if let Some(side) = object.iter().filter(|(_, inner)| inner.is_object()).find_map(|(key, _)| side(key)) {
         return Some(Message::Side(side));
     }
     control(&root).map(Message::Control)

@@ -1,1 +1,253 @@
+use std::io::Write;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
+use crate::clock::Clock;
+
+/// A deadline for what is expected to come: far beyond any wait that is right.
+const DEADLINE: Duration = Duration::from_secs(10);
+const BEARER: &str = "bearer-of-test";
+
+fn request(base_url: &str) -> StreamRequest {
+    StreamRequest {
+        base_url: base_url.parse().expect("a URL"),
+        bearer: Secret::new(BEARER.to_owned()),
+        local_dc_only: false,
+        backfill_minutes: None,
+        window: None,
+    }
+}
+
+fn client() -> Client {
+    let options = ClientOptions { connect_timeout: DEADLINE, proxy: None, ca_file: None };
+    Client::new(&options, &Clock::system()).expect("a client")
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+/// Takes one connection and reads the head of one request.
+async fn accept(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut socket, _) = listener.accept().await.expect("a connection");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a request"));
+    }
+    (socket, String::from_utf8(head).expect("text"))
+}
+
+async fn send(socket: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+    socket.write_all(bytes.as_ref()).await.expect("sent");
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+async fn next(response: &mut Response) -> Option<Result<Bytes, BodyError>> {
+    tokio::time::timeout(DEADLINE, response.body.next()).await.expect("in time")
+}
+
+/// Connects to a server that answers with these bytes and then closes.
+async fn answered(bytes: &[u8]) -> (Result<Response, Error>, String) {
+    let (listener, address) = listen().await;
+    let (client, request) = (client(), request(&format!("http://{address}")));
+    let (response, head) = tokio::join!(client.connect(&request), async {
+        let (mut socket, head) = accept(&listener).await;
+        send(&mut socket, bytes).await;
+        head
+    });
+    (response, head)
+}
+
+#[tokio::test]
+async fn a_request_is_what_x_documents() {
+    let (response, head) =
+        answered(b"HTTP/1.1 200 OK\r\nx-powerstream-datacenter: atla\r\ncontent-length: 2\r\n\r\n\r\n").await;
+    let head = head.to_ascii_lowercase();
+    assert!(head.starts_with("get /2/powerstream http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nauthorization: bearer bearer-of-test\r\n"), "{head}");
+    assert!(head.contains(&format!("\r\nuser-agent: powerstream-gateway/{}\r\n", env!("CARGO_PKG_VERSION"))), "{head}");
+    assert!(head.contains("\r\naccept-encoding: gzip\r\n"), "{head}");
+    let mut response = response.expect("an answer");
+    assert_eq!((response.status, response.headers.datacenter.as_deref()), (200, Some("atla")));
+    assert_eq!(next(&mut response).await, Some(Ok(Bytes::from_static(b"\r\n"))));
+    assert_eq!(next(&mut response).await, None);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let (elsewhere, address) = listen().await;
+    let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/\r\ncontent-length: 0\r\n\r\n");
+    let (response, _) = answered(answer.as_bytes()).await;
+    assert_eq!(response.expect("an answer").status, 302);
+    assert!(elsewhere.accept().now_or_never().is_none(), "nobody came");
+}
+
+#[tokio::test]
+async fn gzip_hands_over_each_message_when_it_is_flushed() {
+    let (listener, address) = listen().await;
+    let (client, request) = (client(), request(&format!("http://{address}")));
+    let (response, mut socket) = tokio::join!(client.connect(&request), async {
+        let (mut socket, _) = accept(&listener).await;
+        send(&mut socket, "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        socket
+    });
+    let mut response = response.expect("an answer");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    for length in [2, 40, 3_000, 2, 70_000, 1] {
+        let message = vec![b'x'; length];
+        encoder.write_all(&message).expect("encoded");
+        encoder.flush().expect("a sync flush");
+        send(&mut socket, chunk(&std::mem::take(encoder.get_mut()))).await;
+        let mut got = 0;
+        while got < length {
+            got += next(&mut response).await.expect("more").expect("bytes").len();
+        }
+        assert_eq!(got, length, "all of it before the next is sent");
+    }
+    send(&mut socket, chunk(&encoder.finish().expect("encoded"))).await;
+    send(&mut socket, "0\r\n\r\n").await;
+    assert_eq!(next(&mut response).await, None);
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_comes_in_small_pieces() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&vec![b' '; 64 << 20]).expect("encoded");
+    let bomb = encoder.finish().expect("encoded");
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", bomb.len());
+    let (response, _) = answered(&[head.as_bytes(), &bomb].concat()).await;
+    let mut response = response.expect("an answer");
+    let mut total = 0;
+    while let Some(piece) = next(&mut response).await {
+        let piece = piece.expect("bytes");
+        assert!(piece.len() <= 64 << 10, "{}", piece.len());
+        total += piece.len();
+    }
+    assert_eq!(total, 64 << 20);
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_is_told_from_one_that_ends() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (body, expected) in [("3\r\nabc\r\n0\r\n\r\n", None), ("3\r\nabc\r\n", Some(())), ("8\r\nabc", Some(()))] {
+        let (response, _) = answered(format!("{head}{body}").as_bytes()).await;
+        let mut response = response.expect("an answer");
+        assert_eq!(next(&mut response).await, Some(Ok(Bytes::from_static(b"abc"))), "{body}");
+        let end = next(&mut response).await.map(|end| end.expect_err("an end").kind);
+        assert_eq!(end, expected.map(|()| BodyErrorKind::Cut), "{body}");
+    }
+    let (response, _) = answered(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 5\r\n\r\nabcde").await;
+    let end = next(&mut response.expect("an answer")).await;
+    assert_eq!(end.expect("an end").expect_err("no gzip").kind, BodyErrorKind::Undecodable);
+}
+
+#[tokio::test]
+async fn failures_are_told_by_what_failed_and_never_with_the_bearer() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let check = |error: Error, kind: ErrorKind| {
+        assert_eq!(error.kind, kind, "{error}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(BEARER) && !shown.contains("startTime"), "{shown}");
+    };
+    let mut refused = request(&format!("http://{address}"));
+    refused.window = Some(crate::xapi::StreamWindow { from: Default::default(), to: Default::default() });
+    check(client().connect(&refused).await.err().expect("refused"), ErrorKind::Connect);
+    check(answered(b"").await.0.err().expect("cut"), ErrorKind::Reset);
+    check(answered(format!("{BEARER}\r\n\r\n").as_bytes()).await.0.err().expect("no HTTP"), ErrorKind::Protocol);
+    let (listener, address) = listen().await;
+    let (client, request) = (client(), request(&format!("https://{address}")));
+    let (response, ()) = tokio::join!(client.connect(&request), async {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        send(&mut socket, "HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    check(response.err().expect("no TLS"), ErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn the_bearer_travels_encrypted_or_stays_on_the_machine() {
+    for (url, allowed) in [
+        ("https://api.x.com", true),
+        ("http://127.0.0.1:1", true),
+        ("http://127.9.9.9", true),
+        ("http://[::1]:1", true),
+        ("http://localhost:1", true),
+        ("http://api.x.com", false),
+        ("http://localhost.example.com", false),
+        ("http://192.0.2.1", false),
+        ("ftp://127.0.0.1", false),
+        ("https://user:pass@api.x.com", false),
+    ] {
+        assert_eq!(check_origin(&url.parse().expect("a URL")).is_ok(), allowed, "{url}");
+    }
+    let error = client().connect(&request("http://192.0.2.1")).await.err().expect("refused");
+    assert_eq!(error.kind, ErrorKind::NotAllowed);
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_as_a_tunnel_for_https_only() {
+    let (proxy, proxy_address) = listen().await;
+    let (server, address) = listen().await;
+    let proxy_url = format!("http://{proxy_address}").parse().expect("a URL");
+    let options = ClientOptions { connect_timeout: DEADLINE, proxy: Some(proxy_url), ca_file: None };
+    let client = Client::new(&options, &Clock::system()).expect("a client");
+    let plain = request(&format!("http://{address}"));
+    let (response, ()) = tokio::join!(client.connect(&plain), async {
+        let (mut socket, _) = accept(&server).await;
+        send(&mut socket, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    });
+    assert_eq!(response.expect("an answer").status, 200);
+    let secure = request("https://api.example.com");
+    let (response, head) = tokio::join!(client.connect(&secure), async {
+        let (mut socket, head) = accept(&proxy).await;
+        send(&mut socket, "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n").await;
+        head
+    });
+    assert!(head.starts_with("CONNECT api.example.com:443 "), "{head}");
+    assert!(!head.contains(BEARER), "{head}");
+    assert!(response.err().expect("no tunnel").kind.is_network());
+}
+
+#[tokio::test]
+async fn dropping_the_response_closes_the_socket() {
+    let (listener, address) = listen().await;
+    let (client, request) = (client(), request(&format!("http://{address}")));
+    let (response, mut socket) = tokio::join!(client.connect(&request), async {
+        let (mut socket, _) = accept(&listener).await;
+        send(&mut socket, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        socket
+    });
+    drop(response.expect("an answer"));
+    let read = tokio::time::timeout(DEADLINE, socket.read(&mut [0; 1])).await.expect("in time");
+    assert_eq!(read.unwrap_or(0), 0, "closed");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, "no certificate").expect("written");
+    let options = |proxy: Option<&str>, ca_file: Option<PathBuf>| ClientOptions {
+        connect_timeout: DEADLINE,
+        proxy: proxy.map(|url| url.parse().expect("a URL")),
+        ca_file,
+    };
+    let refused = |options| Client::new(&options, &Clock::system()).err().map(|error| error.to_string());
+    let said = refused(options(None, Some(path.clone()))).expect("refused");
+    assert!(said.contains("ca.pem") && said.contains("no certificate"), "{said}");
+    assert!(refused(options(None, Some(dir.path().join("absent")))).is_some());
+    assert!(refused(options(Some("http://user:pass@192.0.2.1:3128"), None)).is_some());
+    assert!(refused(options(Some("socks5://192.0.2.1:3128"), None)).is_some());
+    assert!(refused(options(Some("http://192.0.2.1:3128"), None)).is_none());
+}

@@ -1,1 +1,86 @@
+use std::collections::BTreeMap;
 
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Fixture {
+    name: String,
+    kind: String,
+    expect: String,
+    http_status: Option<u16>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    wire: String,
+}
+
+fn tell(problem: &Problem) -> String {
+    match &problem.kind {
+        Kind::RateLimited { reset: Some(reset) } => format!("rate_limited {}", reset.0),
+        Kind::UsageCapped { period: Some(period) } => format!("usage_capped {period}"),
+        kind => kind.name().to_owned(),
+    }
+}
+
+#[test]
+fn every_known_refusal_is_recognised() {
+    let lines = include_str!("../../../tests/data/control_messages.jsonl");
+    let mut seen = 0;
+    for line in lines.lines() {
+        let fixture: Fixture = serde_json::from_str(line).expect("a fixture");
+        if fixture.kind != "http_error" {
+            continue;
+        }
+        seen += 1;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &fixture.headers {
+            headers.insert(name.parse::<http::HeaderName>().expect("a name"), value.parse().expect("a value"));
+        }
+        let status = fixture.http_status.expect("a status");
+        let problem = Problem::read(status, Headers::read(&headers), &fixture.wire);
+        assert_eq!(tell(&problem), fixture.expect, "{}", fixture.name);
+        assert_eq!(problem.status, status);
+        assert!(!problem.to_string().contains('\n'), "{}", fixture.name);
+    }
+    assert!(seen >= 20, "{seen} shapes");
+}
+
+fn check(status: u16, body: &str, expected: Kind, title: &str, detail: &str) {
+    let problem = Problem::read(status, Headers::default(), body);
+    assert_eq!((&problem.kind, &*problem.title, &*problem.detail), (&expected, title, detail), "{status} {body}");
+}
+
+#[test]
+fn words_are_found_in_every_form_of_body() {
+    check(503, "<HTML><Title>Over\n capacity</Title>", Kind::Server, "", "Over capacity");
+    check(503, "<html><body>no title", Kind::Server, "", "an HTML page");
+    check(400, r#"{"error":{"message":"bad"}}"#, Kind::InvalidRequest, "", "bad");
+    check(400, r#"{"error":"bad"}"#, Kind::InvalidRequest, "", "bad");
+    check(400, r#"{"errors":[{"message":"bad","code":1}]}"#, Kind::InvalidRequest, "", "bad");
+    check(400, r#"{"errors":[{"message":"x"}],"title":"T","detail":"d"}"#, Kind::InvalidRequest, "T", "d");
+    check(400, r#""just a string""#, Kind::InvalidRequest, "", "just a string");
+    check(429, "[1,2", Kind::RateLimited { reset: None }, "", "[1,2");
+    check(401, "", Kind::Unauthorized, "", "");
+    check(204, "", Kind::Other, "", "");
+    check(418, "null", Kind::Other, "", "null");
+    check(429, r#"{"type":"https://example.com/new/usage-capped/"}"#, Kind::UsageCapped { period: None }, "", "");
+    check(429, r#"{"type":"x/streaming-connection"}"#, Kind::TooManyConnections, "", "");
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_its_bound_and_never_shows_the_bearer() {
+    let request = StreamRequest {
+        base_url: "https://api.x.com".parse().expect("a URL"),
+        bearer: crate::secret::Secret::new("tell-nobody".to_owned()),
+        local_dc_only: false,
+        backfill_minutes: None,
+        window: None,
+    };
+    let endless = futures::stream::repeat_with(|| Ok(bytes::Bytes::from_static(b"you sent tell-nobody ")));
+    let response = Response { status: 500, headers: Headers::default(), body: endless.boxed() };
+    let problem = refusal(response, &request).await;
+    assert!(problem.detail.starts_with("you sent [secret] you"), "{problem}");
+    assert!(!problem.to_string().contains("tell-nobody"));
+}
