@@ -104,7 +104,7 @@ struct Session {
 #[derive(Debug)]
 pub enum Step {
     /// A frame came.
-    Frame(SubscribeResponse),
+    Frame(Box<SubscribeResponse>),
     /// The session was cut, or could not be opened; the next call waits and comes back.
     Cut {
         /// Why, for people.
@@ -181,7 +181,7 @@ impl Consumer {
             Err(cut) => return self.cut(cut),
         };
         self.accept(&response)?;
-        Ok(Step::Frame(response))
+        Ok(Step::Frame(Box::new(response)))
     }
 
     fn request(&self) -> SubscribeRequest {
