@@ -149,8 +149,8 @@ const NOWHERE: &[(&str, &str)] = &[
 
 /// Sleeping in tests makes them slow, and wrong on a slow machine.
 const SLEEPS: &[&str] = &[concat!("thread::sl", "eep"), concat!("time::sl", "eep"), concat!("sl", "eep_ms")];
-/// The clock, and the one loop of the tests that polls a condition up to a deadline.
-const SLEEPERS: &[&str] = &["server/clock.rs", "tests/it/harness/eventually.rs"];
+/// The clock, the one loop of the tests that polls a condition up to a deadline, and benchmarks, which prove nothing.
+const SLEEPERS: &[&str] = &["server/clock.rs", "tests/it/harness/eventually.rs", "tests/bench/"];
 
 /// Longest file and function, in lines (house: 91 % of the tidiest trees' files and 99 % of their functions).
 const FILE_LINES_MAX: usize = 400;
@@ -235,7 +235,7 @@ fn nowhere(source: &Source) -> Vec<String> {
             found.push(format!("{}:{}: {word}: {instead}", source.path, source.line(at)));
         }
     }
-    if !SLEEPERS.contains(&source.path.as_str()) {
+    if !SLEEPERS.iter().any(|place| source.path.starts_with(place)) {
         for at in SLEEPS.iter().flat_map(|word| words(&source.code, word)) {
             found.push(format!("{}:{}: sleeps: wait for a condition, up to a deadline", source.path, source.line(at)));
         }
