@@ -82,6 +82,7 @@ impl Clock {
     }
 
     /// Waits.
+    #[expect(clippy::disallowed_methods, reason = "the clock is where waiting is made")]
     pub async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(self.real(duration)).await;
     }
@@ -105,6 +106,7 @@ impl Clock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
 fn system_now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

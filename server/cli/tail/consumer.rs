@@ -7,7 +7,7 @@ use tonic::Streaming;
 use tonic::transport::Endpoint;
 
 use super::audit::{Audit, Breach};
-use super::start::{Start, wire_duration};
+use super::start::{Start, plain_duration, wire_duration};
 use super::verdict::{Refusal, Verdict, judge};
 use crate::backoff::{Backoff, Growth, jitter};
 use crate::clock::{Clock, Elapsed, Moment};
@@ -104,7 +104,7 @@ struct Session {
 #[derive(Debug)]
 pub enum Step {
     /// A frame came.
-    Frame(SubscribeResponse),
+    Frame(Box<SubscribeResponse>),
     /// The session was cut, or could not be opened; the next call waits and comes back.
     Cut {
         /// Why, for people.
@@ -181,7 +181,7 @@ impl Consumer {
             Err(cut) => return self.cut(cut),
         };
         self.accept(&response)?;
-        Ok(Step::Frame(response))
+        Ok(Step::Frame(Box::new(response)))
     }
 
     fn request(&self) -> SubscribeRequest {
@@ -277,7 +277,7 @@ impl Consumer {
 }
 
 fn positive(duration: prost_types::Duration) -> Option<Duration> {
-    Duration::try_from(duration).ok().filter(|duration| !duration.is_zero())
+    plain_duration(duration).filter(|duration| !duration.is_zero())
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -234,7 +234,7 @@ async fn drive<W: Write>(
         };
         match step {
             Ok(Step::Frame(response)) => {
-                let (text, token) = printer.print(response);
+                let (text, token) = printer.print(*response);
                 let mut writing = std::pin::pin!(output.write(text, token));
                 let written = tokio::select! {
                     written = &mut writing => written,

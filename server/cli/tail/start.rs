@@ -73,6 +73,13 @@ pub(super) fn wire_duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
+/// A duration that protobuf says; `None` if it is negative or malformed. prost's own conversion overflows on the
+/// least of all numbers.
+pub(super) fn plain_duration(wire: prost_types::Duration) -> Option<Duration> {
+    let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +104,15 @@ mod tests {
     fn times_before_1970_keep_their_milliseconds() {
         let Wire::StartTime(time) = Start::Time(UnixMillis(-1)).wire() else { panic!("a time") };
         assert_eq!((time.seconds, time.nanos), (-1, 999_000_000));
+    }
+
+    #[test]
+    fn durations_go_there_and_back_and_odd_ones_are_none() {
+        for duration in [Duration::ZERO, Duration::from_millis(1_500)] {
+            assert_eq!(plain_duration(wire_duration(duration)), Some(duration));
+        }
+        for (seconds, nanos) in [(i64::MIN, i32::MIN), (-1, 0), (0, -1), (0, 1_000_000_000)] {
+            assert_eq!(plain_duration(prost_types::Duration { seconds, nanos }), None);
+        }
     }
 }

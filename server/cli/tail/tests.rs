@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 enum Act {
-    Send(SubscribeResponse),
+    Send(Box<SubscribeResponse>),
     /// Ends the stream with this status.
     End(Status),
     /// Keeps the stream open and silent.
@@ -50,7 +50,7 @@ impl StreamService for Gateway {
         }
         let acts = stream::iter(script).then(|act| {
             let outcome: Pin<Box<dyn Future<Output = Result<SubscribeResponse, Status>> + Send>> = match act {
-                Act::Send(response) => Box::pin(std::future::ready(Ok(response))),
+                Act::Send(response) => Box::pin(std::future::ready(Ok(*response))),
                 Act::End(status) => Box::pin(std::future::ready(Err(status))),
                 Act::Hang => Box::pin(std::future::pending()),
             };
@@ -90,7 +90,7 @@ impl Gateway {
 }
 
 fn send(token: &str, frame: Frame) -> Act {
-    Act::Send(SubscribeResponse { resume_token: token.into(), frame: Some(frame) })
+    Act::Send(Box::new(SubscribeResponse { resume_token: token.into(), frame: Some(frame) }))
 }
 
 fn start() -> Act {
@@ -135,10 +135,11 @@ async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>
     let (mut sequences, mut waits) = (Vec::new(), Vec::new());
     while sequences.len() < count {
         match next(consumer).await.expect("no end") {
-            Step::Frame(SubscribeResponse { frame: Some(Frame::EventBatch(batch)), .. }) => {
-                sequences.extend(batch.events.iter().map(|event| event.sequence));
+            Step::Frame(response) => {
+                if let Some(Frame::EventBatch(batch)) = response.frame {
+                    sequences.extend(batch.events.iter().map(|event| event.sequence));
+                }
             }
-            Step::Frame(_) => {}
             Step::Cut { wait, .. } => waits.push(wait),
         }
     }

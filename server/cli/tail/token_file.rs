@@ -36,6 +36,9 @@ impl TokenFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read the token file {}", path.display())),
         };
+        if !directory(path).is_dir() {
+            bail!("the directory of the token file {} does not exist", path.display());
+        }
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(format!(".{}.new", std::process::id()));
         Ok(Self { path: path.into(), fresh: fresh.into(), clock, stored, synced: None, dirty: false })
@@ -87,8 +90,11 @@ impl TokenFile {
 
 /// A rename is on the disk when its directory is.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn checked(text: &str) -> anyhow::Result<String> {
@@ -118,6 +124,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).expect("read"), format!("{token}\n"));
         }
         file.sync().expect("synced");
+        assert!(TokenFile::open(&dir.path().join("nowhere/token"), Clock::system()).is_err());
         let left: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").collect();
         assert_eq!(left.len(), 1, "no file is left over");
         assert_eq!(TokenFile::open(&path, Clock::system()).expect("opened").token(), Some("two"));

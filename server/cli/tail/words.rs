@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::start::plain_duration;
 use crate::model::UnixMillis;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{Draining, Gap, SessionStart, Skipped, StreamNotice, TimeInterval};
@@ -89,7 +90,7 @@ fn instant(time: prost_types::Timestamp) -> String {
 }
 
 fn length(duration: Option<prost_types::Duration>) -> String {
-    let duration = duration.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or_default();
+    let duration = duration.and_then(plain_duration).unwrap_or_default();
     humantime::format_duration(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
         .to_string()
 }

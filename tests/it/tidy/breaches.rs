@@ -52,6 +52,7 @@ fn a_word_on_the_wrong_side_of_its_fence_is_found() {
         finds(fences, "server/hub/ring.rs", text, expected);
     }
     finds(fences, "server/xapi/mod.rs", "use reqwest::Client;", 0);
+    finds(fences, "server/journal/conformance/mod.rs", "tokio::spawn(run());", 0);
     finds(fences, "server/hub/tests.rs", "tokio::spawn(run());", 0);
     finds(fences, "server/upstream/message.rs", "struct Post { id_str: String }", 0);
     finds(fences, "server/upstream/framing.rs", "struct Post { id_str: String }", 1);
@@ -80,6 +81,8 @@ fn what_is_too_large_or_says_nothing_is_found() {
     finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 1)), 1);
     finds(sizes, "server/hub/ring.rs", &"//\n".repeat(FILE_LINES_MAX + 1), 1);
     finds(room_docs, "server/hub/mod.rs", "//! hub\n", 1);
+    finds(room_docs, "server/hub/cold/mod.rs", &"//! cold\n".repeat(FOLDER_DOC_LINES_MIN), 0);
+    finds(room_docs, "server/hub/cold/mod.rs", "//! cold\n", 1);
     finds(room_docs, "server/hub/mod.rs", &"//! hub\n".repeat(ROOM_DOC_LINES_MIN), 0);
 }
 

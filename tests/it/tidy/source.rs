@@ -129,8 +129,9 @@ fn closing(code: &[u8], open: usize) -> usize {
 /// Where tests are: whole files by their name, and every item behind `#[cfg(test)]`.
 fn tests(path: &str, code: &str) -> Vec<Range<usize>> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let whole =
-        ["tests.rs", "conformance.rs"].contains(&name) || path.contains("/tests/") || path.starts_with("tests/");
+    let whole = ["tests.rs", "conformance.rs"].contains(&name)
+        || path.starts_with("tests/")
+        || ["/tests/", "/conformance/"].iter().any(|folder| path.contains(folder));
     if whole {
         return std::iter::once(0..code.len()).collect();
     }
