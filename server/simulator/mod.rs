@@ -12,9 +12,9 @@
 //!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
-//!   (`tests`: `what_a_client_reads_is_the_truth`).
+//!   (`tests::wire`: `what_a_client_reads_is_the_truth`).
 //! - Nothing queues without bound: a connection is a cursor, and one that falls too far behind is dropped
-//!   (`tests`: `a_slow_reader_is_dropped_and_may_not_backfill`).
+//!   (`tests::history`: `a_slow_reader_is_dropped_and_may_not_backfill`).
 //! - The same seed draws the same posts.
 
 mod answer;

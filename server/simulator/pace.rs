@@ -14,7 +14,7 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Where posts come from.
 pub(super) enum Source {
-    Drawn(Generator),
+    Drawn(Box<Generator>),
     Played(Playback),
 }
 
@@ -22,7 +22,7 @@ impl Source {
     pub(super) fn open(config: &Config) -> std::io::Result<Self> {
         Ok(match &config.posts {
             Some(path) => Self::Played(Playback::open(path, config.at_end)?),
-            None => Self::Drawn(Generator::new(config.seed)),
+            None => Self::Drawn(Box::new(Generator::new(config.seed))),
         })
     }
 

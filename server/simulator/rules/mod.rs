@@ -11,6 +11,7 @@
 
 mod api;
 mod matching;
+mod pieces;
 mod set;
 mod subject;
 mod syntax;

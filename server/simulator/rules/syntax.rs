@@ -1,6 +1,6 @@
 use std::iter::Peekable;
-use std::str::CharIndices;
 
+use super::pieces::{Lexeme, Piece, split};
 use super::tokens::tokens;
 
 /// A rule, read.
@@ -58,25 +58,6 @@ pub(super) enum Kind {
     Retweet,
     Reply,
     Quote,
-}
-
-/// A piece of a rule and the place where it begins, counted in characters from 1.
-#[derive(Clone, Debug, PartialEq)]
-struct Piece {
-    at: usize,
-    what: Lexeme,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Lexeme {
-    Open,
-    Close,
-    Or,
-    Minus,
-    /// A bare word, or the name and value of an operator.
-    Word(String),
-    Quoted(String),
-    Operator(String, String),
 }
 
 /// Kilometres of a mile, for `point_radius:[.. 25mi]`.
@@ -257,84 +238,6 @@ fn point_radius(value: &str) -> Option<Term> {
         _ => return None,
     };
     Some(Term::Near(longitude.parse().ok()?, latitude.parse().ok()?, kilometres))
-}
-
-fn split(rule: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
-    let mut chars = rule.char_indices().peekable();
-    let mut position = 0;
-    while let Some(&(start, c)) = chars.peek() {
-        position += 1;
-        let at = position;
-        let single = match c {
-            '(' => Some(Lexeme::Open),
-            ')' => Some(Lexeme::Close),
-            '-' => Some(Lexeme::Minus),
-            _ => None,
-        };
-        if c.is_whitespace() || single.is_some() {
-            chars.next();
-            pieces.extend(single.map(|what| Piece { at, what }));
-            continue;
-        }
-        let what = if c == '"' { Lexeme::Quoted(quoted(&mut chars, at)?) } else { word(rule, &mut chars, at)? };
-        let end = chars.peek().map_or(rule.len(), |(end, _)| *end);
-        position += rule[start..end].chars().count() - 1;
-        pieces.push(Piece { at, what });
-    }
-    Ok(pieces)
-}
-
-type Chars<'a> = Peekable<CharIndices<'a>>;
-
-/// What stands between the quotes; `\"` is a quote within.
-fn quoted(chars: &mut Chars<'_>, at: usize) -> Result<String, String> {
-    chars.next();
-    let mut text = String::new();
-    while let Some((_, c)) = chars.next() {
-        match c {
-            '"' => return Ok(text),
-            '\\' => text.extend(chars.next().map(|(_, escaped)| escaped)),
-            c => text.push(c),
-        }
-    }
-    Err(format!("unterminated quote (at position {at})\n"))
-}
-
-fn word(rule: &str, chars: &mut Chars<'_>, at: usize) -> Result<Lexeme, String> {
-    let start = chars.peek().map_or(rule.len(), |(start, _)| *start);
-    while let Some(&(end, c)) = chars.peek() {
-        if c == ':' {
-            let name = rule[start..end].to_lowercase();
-            chars.next();
-            return Ok(Lexeme::Operator(name, value(rule, chars, at)?));
-        }
-        if c.is_whitespace() || matches!(c, '(' | ')' | '"') {
-            break;
-        }
-        chars.next();
-    }
-    let end = chars.peek().map_or(rule.len(), |(end, _)| *end);
-    let word = &rule[start..end];
-    Ok(if word == "OR" { Lexeme::Or } else { Lexeme::Word(word.to_owned()) })
-}
-
-/// The value of an operator: quoted, in brackets, or up to the next space.
-fn value(rule: &str, chars: &mut Chars<'_>, at: usize) -> Result<String, String> {
-    match chars.peek() {
-        Some(&(_, '"')) => quoted(chars, at),
-        Some(&(_, '[')) => {
-            chars.next();
-            let text: String = chars.by_ref().map(|(_, c)| c).take_while(|c| *c != ']').collect();
-            Ok(text)
-        }
-        start => {
-            let start = start.map_or(rule.len(), |(start, _)| *start);
-            while chars.next_if(|(_, c)| !c.is_whitespace() && !matches!(c, '(' | ')')).is_some() {}
-            let end = chars.peek().map_or(rule.len(), |(end, _)| *end);
-            Ok(rule[start..end].to_owned())
-        }
-    }
 }
 
 #[cfg(test)]

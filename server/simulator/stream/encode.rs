@@ -153,7 +153,7 @@ mod tests {
         for n in 1..=3 {
             encoder.post(b"{\"id\":1}", Framing::Crlf);
             compressed.extend(wire(&mut encoder).0);
-            let mut text = vec![0; 64];
+            let mut text = [0; 64];
             let mut decoder = flate2::read::GzDecoder::new(&compressed[..]);
             decoder.read_exact(&mut text[..n * 10]).expect("a whole message");
             assert_eq!(&text[..10], b"{\"id\":1}\r\n");

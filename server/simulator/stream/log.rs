@@ -117,7 +117,8 @@ impl Log {
     pub(in crate::simulator) fn read(&self, from: u64, max: usize) -> (Vec<Arc<Entry>>, u64) {
         let inner = self.inner.read();
         let from = from.max(inner.first);
-        let entries: Vec<_> = inner.entries.iter().skip((from - inner.first) as usize).take(max).cloned().collect();
+        let start = inner.entries.len().min((from - inner.first) as usize);
+        let entries: Vec<_> = inner.entries.range(start..).take(max).cloned().collect();
         let next = from + entries.len() as u64;
         (entries, next)
     }
@@ -133,7 +134,7 @@ impl Log {
         let inner = self.inner.read();
         let start = inner.entries.partition_point(|entry| entry.ordinal <= ordinal);
         // An injected message has the ordinal of the post before it, so it never stands in front of that post.
-        inner.entries.iter().skip(start).filter_map(|entry| entry.post()).take(max).cloned().collect()
+        inner.entries.range(start..).filter_map(|entry| entry.post()).take(max).cloned().collect()
     }
 
     /// Posts published since the start, and those of them no longer kept.
