@@ -54,7 +54,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn next(response: &mut Response) -> Option<Result<Bytes, BodyError>> {
-    tokio::time::timeout(DEADLINE, response.body.next()).await.expect("in time")
+    Clock::system().timeout(DEADLINE, response.body.next()).await.expect("in time")
 }
 
 /// Connects to a server that answers with these bytes and then closes.
@@ -229,7 +229,7 @@ async fn dropping_the_response_closes_the_socket() {
         socket
     });
     drop(response.expect("an answer"));
-    let read = tokio::time::timeout(DEADLINE, socket.read(&mut [0; 1])).await.expect("in time");
+    let read = Clock::system().timeout(DEADLINE, socket.read(&mut [0; 1])).await.expect("in time");
     assert_eq!(read.unwrap_or(0), 0, "closed");
 }
 
