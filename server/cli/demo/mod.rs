@@ -136,8 +136,10 @@ impl Stage {
         say(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
         self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
         let [mut cats, mut dogs] = TAGS.map(|tag| Viewer::new(tag, &address, &self.clock));
-        self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.consumer.token().is_some()))
-            .await?;
+        self.attend([&mut cats, &mut dogs], |_, viewers| {
+            viewers.iter().all(|viewer| viewer.consumer.token().is_some())
+        })
+        .await?;
 
         say(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
         self.truth.resume();
@@ -183,9 +185,8 @@ impl Stage {
     async fn summary(&mut self, mut cats: Viewer, mut dogs: Viewer, mut sound: bool) -> anyhow::Result<Exit> {
         self.truth.pause();
         let due = TAGS.map(|tag| self.due(tag));
-        let all = |_: &Self, viewers: &[&mut Viewer]| {
-            viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due)
-        };
+        let all =
+            |_: &Self, viewers: &[&mut Viewer]| viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due);
         if self.attend([&mut cats, &mut dogs], all).await.is_err() {
             sound = false;
         }
