@@ -3,8 +3,10 @@
 //! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
 //! room reads it and says it in one form.
 //!
-//! Invariants: readiness does not depend on upstream traffic (I15): an account is ready when its log is open; liveness
-//! depends on nothing. Held by `tests/it`.
+//! Invariants, held by `tests/it`:
+//! - Readiness does not depend on upstream traffic (I15): an account is ready when its log is open.
+//! - Liveness depends on nothing.
+//! - The same question gets the same answer from every face.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,13 +2,15 @@
 //!
 //! `cargo bench --bench fanout`. The gateway is a process of its own (the binary of the same profile), fed over HTTP by
 //! the simulator in this process; clients are tonic's. Figures are of the gateway's process unless said otherwise.
+#![allow(clippy::print_stdout)]
 
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::subscribe_response::Frame;
@@ -198,17 +200,17 @@ async fn idle(name: &str, streams_per_connection: usize) {
 
 /// Latencies of all deliveries of a half of a round, from the simulator's publish to the client, ascending.
 async fn half_round(world: &World, published: &Arc<Mutex<HashMap<u64, Instant>>>, readers: &Readers) -> Vec<Duration> {
-    readers.latencies.lock().expect("no panic").clear();
+    readers.latencies.lock().clear();
     let began = Instant::now();
     for at in 0..POSTS {
         let due = began + Duration::from_micros(1_000_000 * at as u64 / POSTS_PER_SECOND);
         pause(due.saturating_duration_since(Instant::now())).await;
         let now = Instant::now();
         let id = world.publish("fast");
-        published.lock().expect("no panic").insert(id, now);
+        published.lock().insert(id, now);
     }
-    wait("all is delivered", || readers.latencies.lock().expect("no panic").len() >= POSTS * FAST).await;
-    let mut latencies = std::mem::take(&mut *readers.latencies.lock().expect("no panic"));
+    wait("all is delivered", || readers.latencies.lock().len() >= POSTS * FAST).await;
+    let mut latencies = std::mem::take(&mut *readers.latencies.lock());
     latencies.sort_unstable();
     latencies
 }
@@ -231,12 +233,12 @@ async fn readers(world: &World, published: &Arc<Mutex<HashMap<u64, Instant>>>) -
                 for event in batch.events {
                     // Known a moment after it is sent, so the first deliveries may have to look twice.
                     let at = loop {
-                        if let Some(at) = published.lock().expect("no panic").get(&event.post_id) {
+                        if let Some(at) = published.lock().get(&event.post_id) {
                             break *at;
                         }
                         tokio::task::yield_now().await;
                     };
-                    latencies.lock().expect("no panic").push(now.saturating_duration_since(at));
+                    latencies.lock().push(now.saturating_duration_since(at));
                 }
             }
         });

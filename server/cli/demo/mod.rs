@@ -1,5 +1,9 @@
 //! `demo`: simulator and gateway on loopback, two consumers, one of them killed and resumed, and the proof from the
 //! simulator's truth that it got exactly what it missed.
+//!
+//! Owns: the play and its words. Does not own: any of the parts, which are the real ones: the gateway as `serve` runs it,
+//! the consumer as `tail` has it, the simulator as `simulate` runs it. The comparison (`ledger`) knows only post ids and
+//! tags, so that it cannot share a mistake with the gateway.
 
 mod ledger;
 
