@@ -33,6 +33,7 @@ mod embedded;
 mod error;
 mod matching;
 mod memory;
+mod metrics;
 mod record;
 mod retention;
 mod rules;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, OpenError, ReadError};
+pub use metrics::Metrics;
 pub use verify::{Kinds, SegmentReport, Verification, verify};
 
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
