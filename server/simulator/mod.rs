@@ -1,1 +1,44 @@
-//! simulator
+//! A stand-in for X: the stream, its rules and its faults, for tests, `demo` and `simulate`.
+//!
+//! Owns: everything on the other side of the wire, and the truth about what was sent. Does not own: anything of the
+//! gateway. It shares no parser with it: the examiner reads with `serde_json::Value` and a text scanner of its own.
+//!
+//! The way of a post: `pace` asks `post` for one, `rules` match it, `world` puts it into `stream::log`, and every open
+//! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `wire`). What nobody's
+//! rule matches is not sent, as X would not. The log is history and truth in one, bounded in entries and bytes.
+//!
+//! Faults come on demand (`Handle`, or `POST /simulator/…` for other processes): cuts of three kinds, stalls, refusals,
+//! foreign messages. Each one that fired is counted, so that a test can show that it did.
+//!
+//! Invariants
+//! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
+//!   (`tests::wire`: `what_a_client_reads_is_the_truth`).
+//! - Nothing queues without bound: a connection is a cursor, and one that falls too far behind is dropped
+//!   (`tests::history`: `a_slow_reader_is_dropped_and_may_not_backfill`).
+//! - The same seed draws the same posts.
+
+mod answer;
+mod config;
+mod counters;
+mod faults;
+mod handle;
+mod oracle;
+mod pace;
+mod post;
+mod rules;
+mod server;
+mod stream;
+mod truth;
+mod wire;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules};
+pub use counters::{Counters, RequestLine};
+pub use faults::{CutKind, Refusal};
+pub use handle::{Connections, Handle, Simulator, StartError};
+pub use rules::{RuleError, StoredRule};
+pub use truth::Truth;
+pub use world::PublishError;

@@ -1,0 +1,73 @@
+use serde::Serialize;
+
+/// What happened so far: each fault that fired, and what was served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// TCP connections accepted.
+    pub sockets: u64,
+    /// Live streams that began (200).
+    pub connects: u64,
+    /// Recovery jobs that began (200).
+    pub recovery_jobs: u64,
+    /// Recovery jobs that were sent to their end.
+    pub recovery_jobs_ended: u64,
+    /// Requests with a wrong or no bearer token.
+    pub unauthorized: u64,
+    /// Requests with parameters that are refused.
+    pub bad_requests: u64,
+    /// Live connections and jobs refused because there were too many.
+    pub too_many_connections: u64,
+    /// Requests refused on purpose.
+    pub refused: u64,
+    /// Streams that were cut with a clean end.
+    pub cuts_clean_end: u64,
+    /// Streams that were cut with RST.
+    pub cuts_reset: u64,
+    /// Streams that were cut inside a message.
+    pub cuts_mid_message: u64,
+    /// Times that the streams were stalled.
+    pub stalls: u64,
+    /// Live connections ended because they read too slowly.
+    pub slow_readers: u64,
+    /// Live connections ended because there were too many.
+    pub excess_ended: u64,
+    /// Streams that the client left.
+    pub left_by_client: u64,
+    /// Live connections that were served a backfill.
+    pub backfills: u64,
+    /// Posts sent as backfill, repeats included.
+    pub backfill_posts: u64,
+    /// Backfills refused: by setting, or after a slow reader was dropped.
+    pub backfills_refused: u64,
+    /// Posts sent by recovery jobs.
+    pub recovery_posts: u64,
+    /// Posts sent live, over all connections.
+    pub live_posts: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// Messages that are no posts, put into the streams on purpose.
+    pub injected: u64,
+    /// Posts drawn or played, matched or not.
+    pub drawn: u64,
+    /// Lines of the played file that are no posts, and were left out.
+    pub lines_left_out: u64,
+    /// Rule requests served.
+    pub rule_requests: u64,
+    /// Rule requests refused, over the limit or wrong.
+    pub rule_requests_refused: u64,
+}
+
+/// A request as it came, for assertions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestLine {
+    /// GET, POST or DELETE.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Headers without the bearer token, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// When it came, in milliseconds since 1970.
+    pub received_ms: i64,
+    /// The status it was answered with.
+    pub status: u16,
+}

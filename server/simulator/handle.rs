@@ -1,0 +1,232 @@
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::config::{Config, InitialRule};
+use super::counters::{Counters, RequestLine};
+use super::faults::{CutKind, Refusal};
+use super::pace::{self, Source};
+use super::rules::{Added, RuleError, StoredRule};
+use super::server;
+use super::stream::{Ending, Kind};
+use super::truth::Truth;
+use super::world::{Pace, PublishError, World};
+use crate::clock::Clock;
+use crate::task::{OnExit, Tasks};
+
+/// Datacenters that an id can name.
+const DATACENTERS_MAX: usize = 32;
+
+/// The stand-in for X.
+pub struct Simulator;
+
+/// A simulator that cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The posts cannot be read, or the listener cannot be used.
+    #[error("cannot {0}: {1}")]
+    Io(&'static str, std::io::ErrorKind),
+    /// An initial rule is wrong.
+    #[error("a rule of the configuration is wrong: {0}")]
+    Rule(RuleError),
+    /// There are none, or more than an id can name.
+    #[error("there must be 1 to 32 datacenters")]
+    Datacenters,
+}
+
+/// A running simulator. Clones are the same one.
+#[derive(Clone)]
+pub struct Handle {
+    world: Arc<World>,
+}
+
+/// Open streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Live connections open now.
+    pub live: usize,
+    /// The most live connections that were ever open at a time.
+    pub live_max_ever: usize,
+    /// Recovery jobs open now.
+    pub recovery: usize,
+    /// The most recovery jobs that were ever open at a time.
+    pub recovery_max_ever: usize,
+}
+
+impl Simulator {
+    /// Starts on a listener that the caller has bound. It runs until the tasks are told to stop.
+    pub fn start(config: Config, listener: TcpListener, clock: Clock, tasks: &Tasks) -> Result<Handle, StartError> {
+        if !(1..=DATACENTERS_MAX).contains(&config.datacenters.len()) {
+            return Err(StartError::Datacenters);
+        }
+        let source = Source::open(&config).map_err(|error| StartError::Io("read the posts", error.kind()))?;
+        let io = |error: std::io::Error| StartError::Io("use the listener", error.kind());
+        listener.set_nonblocking(true).map_err(io)?;
+        let addr = listener.local_addr().map_err(io)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(io)?;
+        let world = Arc::new(World::new(config, addr, clock, tasks.clone()));
+        world.count(|counters| counters.lines_left_out = source.left_out());
+        let handle = Handle::of(world.clone());
+        handle.add_rules(&world.config.rules).map_err(StartError::Rule)?;
+        tasks.spawn("simulator.accept", OnExit::StopProcess, server::serve(world.clone(), listener));
+        tasks.spawn("simulator.pace", OnExit::Continue, pace::run(world, source));
+        Ok(handle)
+    }
+}
+
+impl Handle {
+    pub(super) fn of(world: Arc<World>) -> Self {
+        Self { world }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.world.addr
+    }
+
+    /// `http://host:port`, without a path.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.world.config
+    }
+
+    /// All posts sent so far that are still kept, oldest first.
+    pub fn truth(&self) -> Vec<Truth> {
+        self.truth_since(0)
+    }
+
+    /// The posts after this ordinal.
+    pub fn truth_since(&self, ordinal: u64) -> Vec<Truth> {
+        self.truth_after(ordinal, usize::MAX)
+    }
+
+    /// So many posts after this ordinal.
+    pub fn truth_after(&self, ordinal: u64, max: usize) -> Vec<Truth> {
+        self.world.log.truth_after(ordinal, max)
+    }
+
+    /// Posts sent so far: the ordinal of the last one.
+    pub fn truth_len(&self) -> u64 {
+        self.world.log.counts().0
+    }
+
+    /// Posts that are no longer kept.
+    pub fn truth_dropped(&self) -> u64 {
+        self.world.log.counts().1
+    }
+
+    /// Puts these bytes, as they are, into all live connections: a control message with its line end, or rubbish.
+    pub fn inject(&self, raw: impl Into<Bytes>) {
+        self.world.log.inject(raw.into(), self.world.clock.now());
+        self.world.count(|counters| counters.injected += 1);
+    }
+
+    /// Sends this post and makes it part of the truth, whatever the rules say. Without an id it is given a new one; if it
+    /// tells no `matching_rules` it gets those of the rules that match.
+    pub fn publish(&self, json: &str) -> Result<Truth, PublishError> {
+        self.world.publish(json)
+    }
+
+    /// No posts are made any more; heartbeats go on.
+    pub fn pause(&self) {
+        self.world.pace.send_modify(|pace| pace.paused = true);
+    }
+
+    /// Posts are made again.
+    pub fn resume(&self) {
+        self.world.pace.send_modify(|pace| pace.paused = false);
+    }
+
+    /// Posts to make per second.
+    pub fn set_rate(&self, rate: f64) {
+        let rate = if rate.is_finite() { rate.max(0.0) } else { 0.0 };
+        self.world.pace.send_modify(|pace: &mut Pace| pace.rate = rate);
+    }
+
+    /// Cuts all live connections; tells how many.
+    pub fn cut(&self, kind: CutKind) -> usize {
+        self.cut_streams(Kind::Live, kind)
+    }
+
+    /// Cuts all recovery jobs; tells how many.
+    pub fn cut_recovery(&self, kind: CutKind) -> usize {
+        self.cut_streams(Kind::Recovery, kind)
+    }
+
+    fn cut_streams(&self, of: Kind, kind: CutKind) -> usize {
+        let cut = self.world.seats.links(of).iter().filter(|link| link.end(Ending::from(kind))).count();
+        self.world.count(|counters| {
+            let counter = match kind {
+                CutKind::CleanEnd => &mut counters.cuts_clean_end,
+                CutKind::Reset => &mut counters.cuts_reset,
+                CutKind::MidMessage => &mut counters.cuts_mid_message,
+            };
+            *counter += cut as u64;
+        });
+        cut
+    }
+
+    /// While on, live connections stay open and nothing comes, not even heartbeats.
+    pub fn stall(&self, on: bool) {
+        if self.world.faults.stall(on) {
+            self.world.count(|counters| counters.stalls += 1);
+        }
+    }
+
+    /// Refuses this many stream requests, after those refusals that were asked for before.
+    pub fn refuse_next(&self, times: u32, refusal: Refusal) {
+        self.world.faults.refuse(times.min(u32::MAX - 1), refusal);
+    }
+
+    /// Refuses all stream requests until it is cleared.
+    pub fn refuse_until_cleared(&self, refusal: Refusal) {
+        self.world.faults.refuse(u32::MAX, refusal);
+    }
+
+    /// No more refusals.
+    pub fn clear_refusals(&self) {
+        self.world.faults.clear_refusals();
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.world.counters()
+    }
+
+    /// Streams that are and were open.
+    pub fn connections(&self) -> Connections {
+        let (live, live_max_ever) = self.world.seats.open(Kind::Live);
+        let (recovery, recovery_max_ever) = self.world.seats.open(Kind::Recovery);
+        Connections { live, live_max_ever, recovery, recovery_max_ever }
+    }
+
+    /// The last requests to X's endpoints, oldest first.
+    pub fn requests(&self) -> Vec<RequestLine> {
+        self.world.requests()
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> Vec<StoredRule> {
+        self.world.rules.list()
+    }
+
+    /// Adds rules past X's desk: no request is counted, and they match at once. Those whose value is there already are
+    /// left as they are; all are given back as they are now.
+    pub fn add_rules(&self, rules: &[InitialRule]) -> Result<Vec<StoredRule>, RuleError> {
+        let wanted: Vec<_> = rules.iter().map(|rule| (rule.value.clone(), rule.tag.clone())).collect();
+        let added = self.world.rules.add(&wanted, || self.world.mint(0).id.0, self.world.clock.moment())?;
+        Ok(added.into_iter().map(|(Added::New(rule) | Added::Duplicate(rule))| rule).collect())
+    }
+
+    /// Removes the rule with this value; true if there was one.
+    pub fn remove_rule(&self, value: &str) -> bool {
+        self.world.rules.remove(|rule| rule.value == value)
+    }
+}

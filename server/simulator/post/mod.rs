@@ -1,0 +1,23 @@
+//! Posts in the native-enriched shape: drawn from a seed, or played from a file.
+//!
+//! Owns: ids, words, the shape of a post, its text form with X's escapes, and changes to that text at the root.
+//! Does not own: rules and what they match (`rules`), who is sent what (`stream`).
+//!
+//! Invariants
+//! - The same seed, ids and times give the same bytes (`generator`: `the_same_seed_draws_the_same_posts`).
+//! - No id is given twice (`snowflake`: `ids_are_unique_and_tell_their_time`).
+//! - A change at the root leaves every other byte as it was (`splice`: `other_bytes_stay_as_they_were`).
+
+mod generator;
+mod json;
+mod playback;
+mod shape;
+mod snowflake;
+mod splice;
+mod words;
+
+pub(super) use generator::Generator;
+pub(super) use playback::Playback;
+pub(super) use shape::created_at;
+pub(super) use snowflake::{Minted, Snowflakes};
+pub(super) use splice::{indented, root_value, with_member};

@@ -1,0 +1,270 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::set::{Added, RuleError, Rules, StoredRule};
+use crate::clock::Moment;
+use crate::model::UnixMillis;
+
+/// Rules of one request (Powerstream introduction).
+const RULES_PER_REQUEST_MAX: usize = 100;
+
+/// The requests there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::simulator) enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+/// An answer of the rules endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::simulator) struct Answer {
+    pub(in crate::simulator) status: u16,
+    pub(in crate::simulator) body: Value,
+    /// `x-rate-limit-limit`, `-remaining`, `-reset` (unix seconds).
+    pub(in crate::simulator) budget: (usize, usize, i64),
+}
+
+/// When a request comes, and what it gets from the world around.
+pub(in crate::simulator) struct Visit<'a> {
+    pub(in crate::simulator) moment: Moment,
+    pub(in crate::simulator) wall: UnixMillis,
+    /// From when on added rules match.
+    pub(in crate::simulator) effective: Moment,
+    pub(in crate::simulator) id: &'a mut dyn FnMut() -> u64,
+}
+
+/// Serves a request.
+pub(in crate::simulator) fn answer(rules: &Rules, method: Method, body: &[u8], visit: &mut Visit<'_>) -> Answer {
+    let (status, body, remaining, reset_in) = match rules.spend(visit.moment) {
+        Err(wait) => (429, json!({"errors": [{"code": 88, "message": "Rate limit exceeded"}]}), 0, wait),
+        Ok(remaining) => {
+            let (status, body) = match method {
+                Method::Get => (200, list(rules, visit.wall)),
+                Method::Post => add(rules, body, visit),
+                Method::Delete => delete(rules, body),
+            };
+            (status, body, remaining, super::set::REQUEST_WINDOW)
+        }
+    };
+    let reset = visit.wall.plus(reset_in + Duration::from_millis(999)).0 / 1_000;
+    Answer { status, body, budget: (rules.requests_max(), remaining, reset) }
+}
+
+fn list(rules: &Rules, now: UnixMillis) -> Value {
+    let rules: Vec<Value> = rules.list().iter().map(rule_json).collect();
+    json!({"data": {"rules": rules}, "meta": {"sent": now.to_string()}})
+}
+
+fn add(rules: &Rules, body: &[u8], visit: &mut Visit<'_>) -> (u16, Value) {
+    let wanted = match wanted(body) {
+        Ok(wanted) => wanted,
+        Err(detail) => return (400, invalid_request(&detail)),
+    };
+    match rules.add(&wanted, &mut *visit.id, visit.effective) {
+        Ok(added) => (201, added_json(&added)),
+        Err(error) => (422, refused(&wanted, &error, visit.wall)),
+    }
+}
+
+fn added_json(added: &[Added]) -> Value {
+    let (mut rules, mut errors) = (Vec::new(), Vec::new());
+    for one in added {
+        match one {
+            Added::New(rule) => rules.push(rule_json(rule)),
+            Added::Duplicate(rule) => errors.push(json!({
+                "value": rule.value,
+                "id": rule.id.to_string(),
+                "title": "DuplicateRule",
+                "detail": "A rule with this value already exists",
+                "type": "https://api.x.com/2/problems/duplicate-rules",
+            })),
+        }
+    }
+    let mut body = json!({"data": {"rules": rules}});
+    if !errors.is_empty() {
+        body["errors"] = errors.into();
+    }
+    body
+}
+
+fn refused(wanted: &[(String, Option<String>)], error: &RuleError, now: UnixMillis) -> Value {
+    let detail: Vec<Value> = wanted
+        .iter()
+        .filter_map(|(value, tag)| {
+            let message = match error {
+                RuleError::TooMany => error.to_string(),
+                RuleError::Invalid(_) => super::set::check(value, tag.as_deref()).err()?.to_string(),
+            };
+            Some(json!({"rule": {"value": value, "tag": tag}, "created": false, "message": message}))
+        })
+        .collect();
+    json!({"summary": {"created": 0, "not_created": wanted.len()}, "detail": detail, "sent": now.to_string()})
+}
+
+fn delete(rules: &Rules, body: &[u8]) -> (u16, Value) {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return (400, invalid_request(FORMAT));
+    };
+    let lists = [&body["rules"], &body["rule_ids"], &body["ids"]];
+    let wanted: Vec<&Value> = lists.into_iter().filter_map(Value::as_array).flatten().collect();
+    if wanted.is_empty() {
+        return (400, invalid_request(FORMAT));
+    }
+    if wanted.len() > RULES_PER_REQUEST_MAX {
+        return (400, invalid_request("A request may have 100 rules at most."));
+    }
+    let deleted = wanted.iter().filter(|one| rules.remove(|rule| is_meant(one, rule))).count();
+    (200, json!({"data": {"deleted": deleted, "not_deleted": wanted.len() - deleted}}))
+}
+
+/// By id as a number or text, alone or in an object; else by value.
+fn is_meant(one: &Value, rule: &StoredRule) -> bool {
+    let id = if one.is_object() { &one["id"] } else { one };
+    match id {
+        Value::Number(number) => number.as_u64() == Some(rule.id),
+        Value::String(text) => *text == rule.id.to_string(),
+        _ => one["value"].as_str() == Some(&rule.value),
+    }
+}
+
+const FORMAT: &str = "Invalid JSON. The body must be in the format {\"rules\":[{\"value\":\"rule1\", \"tag\":\"tag1\"}, \
+                      {\"value\":\"rule2\"}]} or {\"rule_ids\": [rule_id1, rule_id2]}";
+
+fn wanted(body: &[u8]) -> Result<Vec<(String, Option<String>)>, String> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| FORMAT.to_owned())?;
+    let list = body["rules"].as_array().filter(|list| !list.is_empty()).ok_or(FORMAT)?;
+    if list.len() > RULES_PER_REQUEST_MAX {
+        return Err("A request may have 100 rules at most.".into());
+    }
+    list.iter()
+        .map(|rule| {
+            let value = rule["value"].as_str().ok_or(FORMAT)?;
+            match &rule["tag"] {
+                Value::Null => Ok((value.to_owned(), None)),
+                Value::String(tag) => Ok((value.to_owned(), Some(tag.clone()))),
+                _ => Err(FORMAT.to_owned()),
+            }
+        })
+        .collect()
+}
+
+fn rule_json(rule: &StoredRule) -> Value {
+    let mut json = json!({"id": rule.id.to_string(), "value": rule.value});
+    if let Some(tag) = &rule.tag {
+        json["tag"] = json!(**tag);
+    }
+    json
+}
+
+fn invalid_request(detail: &str) -> Value {
+    json!({
+        "errors": [{"message": detail}],
+        "title": "Invalid Request",
+        "detail": detail,
+        "type": "https://api.x.com/2/problems/invalid-request",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::set::{REQUEST_WINDOW, RULES_MAX};
+    use super::*;
+
+    struct Desk {
+        rules: Rules,
+        moment: Moment,
+        next_id: u64,
+    }
+
+    impl Desk {
+        fn new(requests_max: usize) -> Self {
+            Self { rules: Rules::new(requests_max), moment: Moment::default(), next_id: 100 }
+        }
+
+        fn ask(&mut self, method: Method, body: &Value) -> Answer {
+            let next_id = &mut self.next_id;
+            let mut id = || {
+                *next_id += 1;
+                *next_id
+            };
+            let (moment, wall) = (self.moment, UnixMillis(1_000));
+            let mut visit = Visit { moment, wall, effective: moment, id: &mut id };
+            answer(&self.rules, method, body.to_string().as_bytes(), &mut visit)
+        }
+
+        fn post(&mut self, values: &[&str]) -> Answer {
+            let rules: Vec<Value> = values.iter().map(|value| json!({"value": value, "tag": "t"})).collect();
+            self.ask(Method::Post, &json!({"rules": rules}))
+        }
+    }
+
+    #[test]
+    fn a_rule_is_unique_by_value_and_gets_a_new_id_when_added_again() {
+        let mut desk = Desk::new(50);
+        let first = desk.post(&["cat", "dog"]);
+        assert_eq!((first.status, first.budget.1), (201, 49));
+        assert_eq!(first.body["data"]["rules"][0], json!({"id": "101", "value": "cat", "tag": "t"}));
+        let again = desk.post(&["cat", "bird"]);
+        assert_eq!((again.status, &again.body["errors"][0]["id"]), (201, &json!("101")));
+        assert_eq!(again.body["data"]["rules"].as_array().map(Vec::len), Some(1));
+        let gone = desk.ask(Method::Delete, &json!({"rules": [{"value": "cat"}, {"value": "cow"}]}));
+        assert_eq!((gone.status, gone.body), (200, json!({"data": {"deleted": 1, "not_deleted": 1}})));
+        assert_eq!(desk.post(&["cat"]).body["data"]["rules"][0]["id"], "104");
+        for body in [json!({"rule_ids": [102]}), json!({"ids": ["103"]}), json!({"rules": [{"id": "104"}]})] {
+            assert_eq!(desk.ask(Method::Delete, &body).body["data"]["deleted"], 1, "{body}");
+        }
+        assert_eq!(desk.ask(Method::Get, &json!(null)).body["data"]["rules"], json!([]));
+    }
+
+    #[test]
+    fn one_wrong_rule_fails_the_whole_request() {
+        let mut desk = Desk::new(50);
+        let answer = desk.post(&["cat", "-dog"]);
+        assert_eq!(answer.status, 422);
+        assert_eq!(answer.body["summary"], json!({"created": 0, "not_created": 2}));
+        assert_eq!(answer.body["detail"].as_array().map(Vec::len), Some(1));
+        assert_eq!(answer.body["detail"][0]["rule"]["value"], "-dog");
+        assert!(desk.rules.is_empty());
+    }
+
+    #[test]
+    fn the_limits_are_xs() {
+        let mut desk = Desk::new(50);
+        let check = |answer: Answer, status: u16| assert_eq!(answer.status, status, "{}", answer.body);
+        check(desk.post(&["a".repeat(2_048).as_str()]), 201);
+        check(desk.post(&["a".repeat(2_049).as_str()]), 422);
+        check(desk.ask(Method::Post, &json!({"rules": [{"value": "x", "tag": "t".repeat(256)}]})), 422);
+        let values = |from: usize, to: usize| (from..to).map(|n| format!("w{n}")).collect::<Vec<_>>();
+        let post = |desk: &mut Desk, from: usize, to: usize, status: u16| {
+            let values = values(from, to);
+            check(desk.post(&values.iter().map(String::as_str).collect::<Vec<_>>()), status);
+        };
+        post(&mut desk, 0, 101, 400);
+        for start in (0..900).step_by(100) {
+            post(&mut desk, start, start + 100, 201);
+        }
+        post(&mut desk, 900, 1_000, 422);
+        post(&mut desk, 900, 999, 201);
+        assert_eq!(desk.rules.list().len(), RULES_MAX);
+        for body in [json!({}), json!({"rules": []}), json!({"rules": ["cat"]}), json!([1])] {
+            check(desk.ask(Method::Post, &body), 400);
+            check(desk.ask(Method::Delete, &json!({})), 400);
+        }
+    }
+
+    #[test]
+    fn fifty_requests_in_a_day_and_no_more() {
+        let mut desk = Desk::new(50);
+        for n in 1..=50 {
+            assert_eq!(desk.ask(Method::Get, &json!(null)).budget.1, 50 - n);
+        }
+        desk.moment = desk.moment.plus(Duration::from_secs(3_600));
+        let refused = desk.ask(Method::Get, &json!(null));
+        assert_eq!((refused.status, &refused.body["errors"][0]["code"]), (429, &json!(88)));
+        assert_eq!(refused.budget, (50, 0, 1 + 23 * 3_600));
+        desk.moment = Moment::default().plus(REQUEST_WINDOW);
+        assert_eq!(desk.ask(Method::Get, &json!(null)).status, 200);
+    }
+}

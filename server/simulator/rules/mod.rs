@@ -1,0 +1,23 @@
+//! Rules: their syntax, what they match, and the requests that change them.
+//!
+//! Owns: PowerTrack's rule language as far as Powerstream lists its operators, the set of rules with X's limits, and the
+//! envelopes of `/2/powerstream/rules`. Does not own: posts (`post`), how matched posts travel (`stream`).
+//!
+//! Invariants
+//! - A value is there once; a rule that is removed and added again has a new id
+//!   (`api`: `a_rule_is_unique_by_value_and_gets_a_new_id_when_added_again`).
+//! - One wrong rule fails its whole request (`api`: `one_wrong_rule_fails_the_whole_request`).
+//! - 50 requests in 24 h, 100 rules per request, 1,000 rules, 2,048 characters, tags of 255 (`api`: `the_limits_are_xs`).
+
+mod api;
+mod matching;
+mod pieces;
+mod set;
+mod subject;
+mod syntax;
+mod tokens;
+
+pub(super) use api::{Method, Visit, answer};
+pub(super) use set::{Added, Rules};
+pub use set::{RuleError, StoredRule};
+pub(super) use subject::Subject;

@@ -1,0 +1,108 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::task::Shutdown;
+
+/// What is done to a socket beside reading and writing.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    reset: AtomicBool,
+    dying: AtomicBool,
+    killed: Shutdown,
+    ending: Shutdown,
+}
+
+impl Control {
+    /// RST, now.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::Relaxed);
+        self.killed.cancel();
+    }
+
+    /// FIN as soon as what was written has left, whatever HTTP would still have to say.
+    pub(super) fn die_after_flush(&self) {
+        self.dying.store(true, Ordering::Relaxed);
+    }
+
+    /// The response under way is the last one.
+    pub(super) fn end(&self) {
+        self.ending.cancel();
+    }
+
+    /// Drop the connection without waiting for anything.
+    pub(super) async fn killed(&self) {
+        self.killed.cancelled().await;
+    }
+
+    /// Let the response end, then close.
+    pub(super) async fn ending(&self) {
+        self.ending.cancelled().await;
+    }
+}
+
+/// A socket that obeys its control.
+pub(super) struct Wire {
+    io: TokioIo<TcpStream>,
+    control: Arc<Control>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, control: Arc<Control>) -> Self {
+        Self { io: TokioIo::new(stream), control }
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // hyper flushes only what it has written in full.
+        if self.control.dying.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.control.reset.load(Ordering::Relaxed) {
+            // Closing with nothing to linger for is what sends RST. If it fails, a FIN must do.
+            let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
