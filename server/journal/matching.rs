@@ -59,3 +59,41 @@ impl<'a> Matcher<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::KeySet;
+
+    fn any_rule() -> impl Strategy<Value = Rule> {
+        let tag = proptest::option::of("[ab]{0,3}");
+        (proptest::option::of(0_u64..4), tag).prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) })
+    }
+
+    fn any_key() -> impl Strategy<Value = Key> {
+        prop_oneof![
+            (0_u64..4).prop_map(Key::Rule),
+            "[ab]{0,3}".prop_map(|tag| Key::Tag(tag.into())),
+            "[ab]{0,2}".prop_map(|prefix| Key::Prefix(prefix.into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rule_by_rule_is_what_a_key_set_says(
+            rules in proptest::collection::vec(any_rule(), 0..5),
+            keys in proptest::collection::vec(any_key(), 0..4),
+        ) {
+            let keys = Keys::AnyOf(keys.into());
+            let mut set = KeySet::default();
+            set.add(&rules);
+            let mut matcher = Matcher::new(&keys);
+            matcher.learn(&rules[..rules.len() / 2]);
+            matcher.learn(&rules);
+            let numbers: Vec<u32> = (0..rules.len() as u32).collect();
+            prop_assert_eq!(matcher.any(&numbers), set.may_match(&keys));
+        }
+    }
+}

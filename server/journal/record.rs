@@ -150,8 +150,12 @@ pub(super) fn preview(input: &mut Input<'_>, base: UnixMillis) -> Result<Preview
             input.take(length)?;
             set = Some(number);
         }
-        GAP => drop(decode_gap(input)?),
-        SKIP => drop(decode_skip(input)?),
+        GAP => {
+            decode_gap(input)?;
+        }
+        SKIP => {
+            decode_skip(input)?;
+        }
         TERM => {}
         _ => return Err(Malformed),
     }

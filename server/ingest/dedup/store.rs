@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,10 +14,15 @@ use crate::model::{Epoch, Sequence, UnixMillis};
 
 /// Where sealed files lie.
 ///
-/// A file is named `first-last-complete.ids`, becomes `.stale` when the log has got another epoch, and `.damaged` when it
+/// A file is named `first-last-serial.ids` (no name is used twice: one that is replaced by another of the same coverage
+/// must not take that with it), becomes `.stale` when the log has got another epoch, and `.damaged` when it
 /// was set aside; `.tmp` is what a crash left behind.
 pub(super) enum Store {
-    Folder(PathBuf),
+    Folder {
+        dir: PathBuf,
+        /// Serial of the last file written.
+        serial: Cell<u64>,
+    },
     Memory,
 }
 
@@ -34,15 +40,16 @@ impl Store {
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, Error> {
         let Some(dir) = dir else { return Ok(Self::Memory) };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| io_error(dir, source))?;
-        Ok(Self::Folder(dir.to_owned()))
+        Ok(Self::Folder { dir: dir.to_owned(), serial: Cell::new(0) })
     }
 
     /// Loads what belongs to this epoch, and clears away what a crash left behind and what is past `expired`.
     pub(super) fn load(&self, epoch: Epoch, expired: UnixMillis) -> Result<Found, Error> {
-        let Self::Folder(dir) = self else { return Ok(Found::default()) };
+        let Self::Folder { dir, serial } = self else { return Ok(Found::default()) };
         let mut found = Found::default();
         let mut damaged = Vec::new();
         for path in listing(dir)? {
+            serial.set(serial.get().max(numbers(&path)[2]));
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("ids") => {
                     let file = Sealed::open(&path)?;
@@ -71,12 +78,13 @@ impl Store {
         coverage: Coverage,
         entries: impl Iterator<Item = Result<Entry, Error>>,
     ) -> Result<Sealed, Error> {
-        let Self::Folder(dir) = self else {
+        let Self::Folder { dir, serial } = self else {
             let bytes = fill(Vec::new(), Path::new("(memory)"), coverage, entries)?;
             return Sealed::load(Source::Memory(bytes));
         };
-        let Coverage { first, last, complete, .. } = coverage;
-        let path = dir.join(format!("{first:020}-{last:020}-{complete:020}.ids"));
+        let Coverage { first, last, .. } = coverage;
+        serial.set(serial.get() + 1);
+        let path = dir.join(format!("{first:020}-{last:020}-{:010}.ids", serial.get()));
         let temporary = path.with_extension("tmp");
         let failed = |source| io_error(&temporary, source);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
@@ -100,14 +108,12 @@ impl Store {
         let all: Vec<Coverage> = files.iter().map(|file| file.trailer().coverage).collect();
         for at in (0..files.len()).rev() {
             let inner = all[at];
-            let contains = |outer: &Coverage| {
-                *outer != inner
-                    && outer.first <= inner.first
-                    && outer.last >= inner.last
-                    && outer.complete >= inner.last
+            let contains = |(place, outer): (usize, &Coverage)| {
+                let wider = (outer.first, outer.last) != (inner.first, inner.last) || place > at;
+                wider && outer.first <= inner.first && outer.last >= inner.last && outer.complete >= inner.last
             };
             // One that a part was forgotten of may hold ids whose records are trimmed: it stays until it expires.
-            if inner.complete >= inner.last && all.iter().any(contains) {
+            if inner.complete >= inner.last && all.iter().enumerate().any(contains) {
                 self.remove(&files.remove(at))?;
             }
         }
@@ -139,9 +145,7 @@ pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) 
 fn still_lost(files: &[Arc<Sealed>], damaged: Vec<PathBuf>) -> Result<Vec<Sequence>, Error> {
     let mut lost = Vec::new();
     for path in damaged {
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let mut numbers = name.split('-').filter_map(|number| number.parse::<Sequence>().ok());
-        let (Some(first), Some(last)) = (numbers.next(), numbers.next()) else { continue };
+        let [first, last, _] = numbers(&path);
         let others = files.iter().map(|file| file.trailer().coverage).filter(|file| file.last >= first);
         if covered(others, &[first]) >= last {
             remove(&path)?;
@@ -150,6 +154,13 @@ fn still_lost(files: &[Arc<Sealed>], damaged: Vec<PathBuf>) -> Result<Vec<Sequen
         }
     }
     Ok(lost)
+}
+
+/// First and last sequence and serial, from the name of a file; zeros where it tells none.
+fn numbers(path: &Path) -> [u64; 3] {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut numbers = name.split('-').map(|number| number.parse().unwrap_or(0));
+    std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
 fn fill<W: Write>(

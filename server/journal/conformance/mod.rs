@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 use crate::model::{
@@ -80,14 +81,6 @@ pub(super) fn records(items: Vec<Item>) -> Vec<Record> {
         damaged @ Item::Damaged { .. } => panic!("nothing is damaged here: {damaged:?}"),
     };
     items.into_iter().map(record).collect()
-}
-
-pub(super) fn sequences(items: &[Item]) -> Vec<Sequence> {
-    let sequence = |item: &Item| match item {
-        Item::Record(record) => Some(record.sequence),
-        Item::Damaged { .. } => None,
-    };
-    items.iter().filter_map(sequence).collect()
 }
 
 pub(super) fn embedded(dir: &Path, config: &Config, term: u64) -> Journal {
@@ -265,13 +258,23 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
     });
     let time = || any::<i64>().prop_map(UnixMillis);
     let window = || (time(), proptest::option::of(time())).prop_map(|(from, to)| Window { from, to });
-    let gap = (any::<u64>(), window(), proptest::option::of(time()), any::<u64>());
-    let gap = gap.prop_map(|(id, window, progress, recovered)| {
-        let (cause, state, evidence) = (GapCause::LogLost, GapState::Unrecoverable, GapEvidence::Refused);
-        Gap { id: GapId(id), window, cause, state, evidence, progress, recovered }
+    let causes = [GapCause::Disconnected, GapCause::SlowReader, GapCause::JournalUnavailable, GapCause::LogLost];
+    let states = [GapState::Detected, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
+    let evidences = [GapEvidence::None, GapEvidence::CleanEof, GapEvidence::BackfillQuiet, GapEvidence::Refused];
+    let reasons = [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt];
+    let kind = (select(causes.to_vec()), select(states.to_vec()), select(evidences.to_vec()));
+    let gap = (any::<u64>(), window(), kind, proptest::option::of(time()), any::<u64>());
+    let gap = gap.prop_map(|(id, window, (cause, state, evidence), progress, recovered)| Gap {
+        id: GapId(id),
+        window,
+        cause,
+        state,
+        evidence,
+        progress,
+        recovered,
     });
-    let skip = (any::<u64>(), window());
-    let skip = skip.prop_map(|(count, window)| Skip { reason: SkipReason::JournalCorrupt, count, window });
+    let skip = (select(reasons.to_vec()), any::<u64>(), window());
+    let skip = skip.prop_map(|(reason, count, window)| Skip { reason, count, window });
     prop_oneof![
         4 => post.clone().prop_map(Body::Post),
         2 => (rules, post).prop_map(|(prior, post)| Body::Delta { prior, post }),

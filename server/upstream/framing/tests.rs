@@ -179,7 +179,7 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
 }
 
 fn random_pieces(rng: &mut SmallRng, wire: &[u8]) -> Vec<Bytes> {
-    let longest = [1, 3, 17, 200, 4_096][rng.random_range(0..5)];
+    let longest = [3, 17, 60, 200, 4_096][rng.random_range(0..5)];
     let wire = Bytes::copy_from_slice(wire);
     let mut pieces = Vec::new();
     let mut at = 0;

@@ -54,7 +54,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn next(response: &mut Response) -> Option<Result<Bytes, BodyError>> {
-    tokio::time::timeout(DEADLINE, response.body.next()).await.expect("in time")
+    Clock::system().timeout(DEADLINE, response.body.next()).await.expect("in time")
 }
 
 /// Connects to a server that answers with these bytes and then closes.
@@ -229,7 +229,7 @@ async fn dropping_the_response_closes_the_socket() {
         socket
     });
     drop(response.expect("an answer"));
-    let read = tokio::time::timeout(DEADLINE, socket.read(&mut [0; 1])).await.expect("in time");
+    let read = Clock::system().timeout(DEADLINE, socket.read(&mut [0; 1])).await.expect("in time");
     assert_eq!(read.unwrap_or(0), 0, "closed");
 }
 
@@ -250,4 +250,26 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(options(Some("http://user:pass@192.0.2.1:3128"), None)).is_some());
     assert!(refused(options(Some("socks5://192.0.2.1:3128"), None)).is_some());
     assert!(refused(options(Some("http://192.0.2.1:3128"), None)).is_none());
+}
+
+#[tokio::test]
+async fn what_came_before_a_cut_is_handed_over_first() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&[b'x'; 100]).expect("encoded");
+    encoder.flush().expect("a sync flush");
+    let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n";
+    // The connection ends, or the body does without the end of its gzip.
+    for end in ["", "0\r\n\r\n"] {
+        let wire = [head.as_bytes(), &chunk(encoder.get_ref()), end.as_bytes()].concat();
+        let (response, _) = answered(&wire).await;
+        let mut response = response.expect("an answer");
+        let mut got = 0;
+        let error = loop {
+            match next(&mut response).await.expect("an error at the end") {
+                Ok(piece) => got += piece.len(),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((got, error.kind), (100, BodyErrorKind::Cut), "{end}");
+    }
 }
