@@ -1,5 +1,7 @@
 //! The one integration-test binary.
 
+mod ends;
 mod harness;
 mod main_job;
+mod resume;
 mod tidy;

@@ -9,6 +9,7 @@ pub mod filters;
 pub mod oracle;
 pub mod posts;
 pub mod process;
+pub mod proxy;
 pub mod subscriber;
 pub mod world;
 
