@@ -84,7 +84,7 @@ async fn no_change_of_a_token_is_taken_and_all_are_told_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_served_is_refused_with_its_reason() {
-    let mut world = World::starting(
+    let world = World::starting(
         powerstream_gateway::clock::Clock::system(),
         |_| (),
         |settings| {
@@ -117,7 +117,6 @@ async fn what_cannot_be_served_is_refused_with_its_reason() {
     let details = check(&status, Code::ResourceExhausted, "SESSION_LIMIT");
     assert!(details.retry_info().is_some() && details.quota_failure().is_some());
     drop(second);
-    world.settings.accounts.clear();
     eventually("a place is free", async || world.ask(of("main", latest(&filters::all()))).await.is_ok()).await;
 }
 

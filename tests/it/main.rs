@@ -4,4 +4,6 @@ mod ends;
 mod harness;
 mod main_job;
 mod resume;
+mod sigkill;
+mod stop;
 mod tidy;

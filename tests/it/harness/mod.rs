@@ -8,6 +8,7 @@ pub mod eventually;
 pub mod filters;
 pub mod oracle;
 pub mod posts;
+pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod subscriber;

@@ -27,3 +27,9 @@ pub fn tags(number: usize) -> Vec<&'static str> {
     }
     tags
 }
+
+/// A post with a text of so many bytes.
+pub fn large_post(number: usize, bytes: usize) -> String {
+    let rules = json!([{"tag": "large", "id": rule_id("large")}]);
+    json!({"text": format!("{number} {}", "x".repeat(bytes)), "matching_rules": rules}).to_string()
+}

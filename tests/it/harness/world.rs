@@ -107,6 +107,17 @@ impl World {
         upstream: impl FnOnce(&mut Upstream),
         tune: impl FnOnce(&mut Settings),
     ) -> Self {
+        let mut world = Self::without_gateway(clock, upstream, tune);
+        world.start_gateway().await;
+        world
+    }
+
+    /// Only the upstream and the settings: for a gateway in a process of its own.
+    pub fn without_gateway(
+        clock: Clock,
+        upstream: impl FnOnce(&mut Upstream),
+        tune: impl FnOnce(&mut Settings),
+    ) -> Self {
         let dir = TempDir::new().expect("a directory");
         let upstreams = Upstreams::new(clock.clone());
         let x = upstreams.start(upstream);
@@ -114,9 +125,7 @@ impl World {
         settings.clock.rate = clock.rate();
         settings.clock.origin_ms = Some(clock.origin().0);
         tune(&mut settings);
-        let mut world = Self { x, upstreams, settings, app: None, dir, posted: 0 };
-        world.start_gateway().await;
-        world
+        Self { x, upstreams, settings, app: None, dir, posted: 0 }
     }
 
     /// Starts the gateway again, over what it left.
@@ -151,6 +160,11 @@ impl World {
     /// Where the log of an account is kept.
     pub fn log_dir(&self, account: &str) -> PathBuf {
         self.settings.data_dir.join("accounts").join(account)
+    }
+
+    /// A directory for whatever a test needs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The file of the bearer.
