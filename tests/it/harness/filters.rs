@@ -1,0 +1,63 @@
+//! Filters, and which posts they take: written after the words of the API, not after the gateway.
+
+use powerstream_gateway::model::Rule;
+use powerstream_gateway::proto::TagFilter;
+
+/// Everything.
+pub fn all() -> TagFilter {
+    TagFilter::default()
+}
+
+/// A tag of one of these.
+pub fn any(terms: &[&str]) -> TagFilter {
+    TagFilter { any_of: terms.iter().map(ToString::to_string).collect(), ..all() }
+}
+
+/// A tag of one of these, and none of those.
+pub fn any_but(terms: &[&str], but: &[&str]) -> TagFilter {
+    TagFilter { none_of: but.iter().map(ToString::to_string).collect(), ..any(terms) }
+}
+
+/// A tag for each of these.
+pub fn every(terms: &[&str]) -> TagFilter {
+    TagFilter { all_of: terms.iter().map(ToString::to_string).collect(), ..all() }
+}
+
+/// One of these rules.
+pub fn rules(ids: &[u64]) -> TagFilter {
+    TagFilter { rule_ids: ids.to_vec(), ..all() }
+}
+
+/// True if a post under these rules is for a session with this filter.
+pub fn takes(filter: &TagFilter, rules: &[Rule]) -> bool {
+    let tags: Vec<&str> = rules.iter().filter_map(|rule| rule.tag.as_deref()).collect();
+    let has = |term: &String| match term.strip_suffix('*') {
+        Some(beginning) => tags.iter().any(|tag| tag.starts_with(beginning)),
+        None => tags.contains(&term.as_str()),
+    };
+    let by_rule = |id: &u64| rules.iter().any(|rule| rule.id == Some(*id));
+    let unasked = filter.any_of.is_empty() && filter.rule_ids.is_empty();
+    (unasked || filter.any_of.iter().any(has) || filter.rule_ids.iter().any(by_rule))
+        && filter.all_of.iter().all(has)
+        && !filter.none_of.iter().any(has)
+}
+
+#[test]
+fn the_oracle_reads_filters_as_the_api_says() {
+    let rule = |id, tag: Option<&str>| Rule { id: Some(id), tag: tag.map(Into::into) };
+    let post = [rule(1, Some("cats")), rule(2, Some("news/jp")), rule(3, None)];
+    let check = |filter: TagFilter, expected| assert_eq!(takes(&filter, &post), expected, "{filter:?}");
+    check(all(), true);
+    check(any(&["cats"]), true);
+    check(any(&["cat"]), false);
+    check(any(&["cat*"]), true);
+    check(any(&["*"]), true);
+    check(any_but(&["cats"], &["news*"]), false);
+    check(every(&["cats", "news*"]), true);
+    check(every(&["cats", "dogs"]), false);
+    check(rules(&[3]), true);
+    check(rules(&[4]), false);
+    check(TagFilter { rule_ids: vec![3], ..any(&["dogs"]) }, true);
+    assert!(!takes(&any(&["*"]), &[rule(1, None)]), "a star is any tag, not no tag");
+    assert!(takes(&all(), &[]));
+}

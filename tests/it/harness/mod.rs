@@ -1,0 +1,19 @@
+//! What the scenarios are made with: the real gateway, a stand-in for X, a real client, and an oracle.
+//!
+//! Nothing is mocked inside the gateway. `world` runs it in this process on free ports, `process` runs the binary, so
+//! that it can be killed. `subscriber` reads a session and checks in every frame what holds for all sessions. `filters`
+//! and `oracle` share no code with what they judge.
+
+pub mod eventually;
+pub mod filters;
+pub mod oracle;
+pub mod posts;
+pub mod probe;
+pub mod process;
+pub mod proxy;
+pub mod subscriber;
+pub mod world;
+
+pub use eventually::{eventually, in_time};
+pub use subscriber::{Subscriber, after, earliest, latest};
+pub use world::World;

@@ -1,0 +1,123 @@
+//! The gateway as a process of its own, so that it can be killed.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::telemetry::LogFormat;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::eventually;
+use super::world::{Client, client};
+
+/// A process of the gateway; killed when dropped.
+pub struct Gateway {
+    child: Child,
+    log: PathBuf,
+    grpc: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// Starts it, and waits until it listens.
+    pub async fn start(settings: &Settings, dir: &Path) -> Self {
+        let mut gateway = Self::spawn(settings, dir);
+        eventually("the gateway listens", async || gateway.listens()).await;
+        gateway
+    }
+
+    /// Starts it.
+    pub fn spawn(settings: &Settings, dir: &Path) -> Self {
+        let mut settings = settings.clone();
+        settings.telemetry.log_format = LogFormat::Json;
+        let (config, log) = (dir.join("gateway.yaml"), dir.join("gateway.log"));
+        std::fs::write(&config, settings.render()).expect("the directory is ours");
+        let child = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("the directory is ours"))
+            .spawn()
+            .expect("the binary was built");
+        Self { child, log, grpc: None, admin: None }
+    }
+
+    fn listens(&mut self) -> bool {
+        if let Some(status) = self.child.try_wait().expect("it is our child") {
+            panic!("it ended with {status}:\n{}", self.log());
+        }
+        for line in self.lines().filter(|line| line["message"] == "listening") {
+            let address = |key: &str| line[key].as_str().and_then(|address| address.parse().ok());
+            (self.grpc, self.admin) = (address("grpc"), address("admin"));
+        }
+        self.grpc.is_some() && self.admin.is_some()
+    }
+
+    /// All it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log is UTF-8")
+    }
+
+    /// Its log, line by line.
+    fn lines(&self) -> impl Iterator<Item = Value> + use<> {
+        let lines: Vec<_> = self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.into_iter()
+    }
+
+    /// Where gRPC is.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.expect("it listened")
+    }
+
+    /// Where probes and metrics are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("it listened")
+    }
+
+    /// A client.
+    pub async fn client(&self) -> Client {
+        client(self.grpc()).await
+    }
+
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL; returns when it is dead of that.
+    pub async fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        let status = self.exited().await;
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it did not die of the signal: {status}");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("not zero");
+        kill_process(pid, Signal::TERM).expect("it is our child");
+    }
+
+    /// How it ended, once it did.
+    pub async fn exited(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process ends", async || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        })
+        .await;
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

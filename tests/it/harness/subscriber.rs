@@ -1,0 +1,193 @@
+//! A consumer: reads a session, and checks in every frame what holds for all sessions.
+
+use powerstream_gateway::proto::subscribe_request::Start;
+use powerstream_gateway::proto::subscribe_response::Frame;
+use powerstream_gateway::proto::{
+    Earliest, Event, EventBatch, Heartbeat, Latest, Phase, SessionStart, SubscribeRequest, SubscribeResponse, TagFilter,
+};
+use tonic::{Status, Streaming};
+
+use super::world::Client;
+use super::{filters, in_time};
+
+/// Longest token (contract, 1).
+const TOKEN_CHARS_MAX: usize = 200;
+
+/// One session of a consumer.
+pub struct Subscriber {
+    /// How it began.
+    pub start: SessionStart,
+    /// All posts, in the order they came.
+    pub got: Vec<Event>,
+    /// The terms of all posts.
+    pub terms: Vec<u64>,
+    /// The token of each frame, and how many posts had come with it.
+    pub tokens: Vec<(usize, String)>,
+    /// Heartbeats.
+    pub heartbeats: Vec<Heartbeat>,
+    /// All other frames but the first, with how many posts had come before.
+    pub notices: Vec<(usize, Frame)>,
+    /// How it ended, if it did.
+    pub end: Option<Status>,
+    filter: TagFilter,
+    stream: Streaming<SubscribeResponse>,
+    sequence: u64,
+    caught_up: bool,
+}
+
+/// From the tip on.
+pub fn latest(filter: &TagFilter) -> SubscribeRequest {
+    asking(filter, Start::Latest(Latest {}))
+}
+
+/// From the beginning of the log.
+pub fn earliest(filter: &TagFilter) -> SubscribeRequest {
+    asking(filter, Start::Earliest(Earliest {}))
+}
+
+/// From where another session was.
+pub fn after(token: &str, filter: &TagFilter) -> SubscribeRequest {
+    asking(filter, Start::ResumeToken(token.into()))
+}
+
+/// A request with the shortest heartbeat there is.
+pub fn asking(filter: &TagFilter, start: Start) -> SubscribeRequest {
+    SubscribeRequest {
+        filter: Some(filter.clone()),
+        start: Some(start),
+        heartbeat_interval: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..SubscribeRequest::default()
+    }
+}
+
+impl Subscriber {
+    /// Begins a session; it must begin with `SessionStart`.
+    pub async fn open(client: &mut Client, request: SubscribeRequest) -> Result<Self, Status> {
+        let filter = request.filter.clone().unwrap_or_default();
+        let mut stream = in_time("an answer", client.subscribe(request)).await?.into_inner();
+        let first = in_time("the first frame", stream.message()).await?.expect("a stream has a first frame");
+        let Some(Frame::SessionStart(start)) = first.frame else { panic!("the first frame is {first:?}") };
+        let mut opened = Self {
+            sequence: start.position.as_ref().expect("it says where it starts").sequence,
+            start,
+            got: Vec::new(),
+            terms: Vec::new(),
+            tokens: Vec::new(),
+            heartbeats: Vec::new(),
+            notices: Vec::new(),
+            end: None,
+            filter,
+            stream,
+            caught_up: false,
+        };
+        opened.keep(first.resume_token);
+        Ok(opened)
+    }
+
+    /// The token that it would come back with.
+    pub fn token(&self) -> &str {
+        &self.tokens.last().expect("the first frame has one").1
+    }
+
+    /// Takes the next frame; false if there is none.
+    pub async fn read(&mut self) -> bool {
+        match in_time("the next frame", self.stream.message()).await {
+            Ok(Some(response)) => self.take(response),
+            Ok(None) => panic!("a session never ends without a status"),
+            Err(status) => self.end = Some(status),
+        }
+        self.end.is_none()
+    }
+
+    /// Reads until this holds.
+    pub async fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let reading = async {
+            while !holds(self) {
+                assert!(self.read().await, "{what}: it ended before, with {:?}", self.end);
+            }
+        };
+        in_time(what, reading).await;
+    }
+
+    /// Reads until so many posts have come.
+    pub async fn posts(&mut self, count: usize) {
+        self.until("so many posts come", |own| own.got.len() >= count).await;
+    }
+
+    /// Reads until the tip is reached.
+    pub async fn caught_up(&mut self) {
+        self.until("the tip is reached", |own| own.caught_up).await;
+    }
+
+    /// Reads until a heartbeat tells that the log was passed up to this record.
+    pub async fn passed(&mut self, sequence: u64) {
+        let caught = |own: &Self| own.sequence >= sequence || own.heartbeats.last().is_some_and(|h| h.lag_events == 0);
+        self.until("the log is passed", caught).await;
+    }
+
+    /// Reads until the session ends.
+    pub async fn ended(&mut self) -> Status {
+        while self.read().await {}
+        self.end.clone().expect("it has ended")
+    }
+
+    fn take(&mut self, response: SubscribeResponse) {
+        let SubscribeResponse { resume_token, frame } = response;
+        let frame = frame.expect("a response has a frame");
+        match &frame {
+            Frame::StreamNotice(_) => {}
+            _ => assert!(!resume_token.is_empty(), "a token is due: {frame:?}"),
+        }
+        let before = self.got.len();
+        match frame {
+            Frame::SessionStart(_) => panic!("a second first frame"),
+            Frame::EventBatch(batch) => self.take_batch(batch),
+            Frame::Heartbeat(heartbeat) => {
+                assert_eq!(heartbeat.delivered_total, self.got.len() as u64);
+                self.heartbeats.push(heartbeat);
+            }
+            other => {
+                match &other {
+                    Frame::CaughtUp(_) => assert!(!std::mem::replace(&mut self.caught_up, true), "caught up twice"),
+                    Frame::FellBehind(_) => assert!(std::mem::take(&mut self.caught_up), "it was behind already"),
+                    Frame::Skipped(skipped) => self.advance(skipped.sequence),
+                    _ => {}
+                }
+                self.notices.push((before, other));
+            }
+        }
+        if !resume_token.is_empty() {
+            self.keep(resume_token);
+        }
+    }
+
+    fn take_batch(&mut self, batch: EventBatch) {
+        assert!(!batch.events.is_empty(), "an empty batch");
+        let phase = if self.caught_up { Phase::Live } else { Phase::Replay };
+        assert_eq!(batch.phase(), phase, "at {}", batch.events[0].sequence);
+        for event in batch.events {
+            self.advance(event.sequence);
+            let rules: Vec<_> = event.rules.iter().map(rule).collect();
+            assert!(filters::takes(&self.filter, &rules), "not for this filter: {:?} {:?}", event.tags, self.filter);
+            self.got.push(event);
+            self.terms.push(batch.term);
+        }
+        assert_eq!(batch.delivered_total, self.got.len() as u64, "the count is dense");
+    }
+
+    fn advance(&mut self, sequence: u64) {
+        assert!(sequence > self.sequence, "{sequence} comes after {}", self.sequence);
+        self.sequence = sequence;
+    }
+
+    fn keep(&mut self, token: String) {
+        assert!((1..=TOKEN_CHARS_MAX).contains(&token.len()), "a token of {} characters", token.len());
+        self.tokens.push((self.got.len(), token));
+    }
+}
+
+/// The rule that a post is told with.
+pub fn rule(told: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
+    let id = (told.id != 0).then_some(told.id);
+    powerstream_gateway::model::Rule { id, tag: told.tag.as_deref().map(Into::into) }
+}

@@ -1,0 +1,229 @@
+//! The gateway and its upstream in this process, on free ports, with a directory of their own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use powerstream_gateway::app::App;
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::{Account, Settings};
+use powerstream_gateway::model::AccountName;
+use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
+use powerstream_gateway::proto::{SubscribeRequest, SubscribeResponse};
+use powerstream_gateway::secret;
+use powerstream_gateway::simulator::{Config as Upstream, Handle, Simulator, Truth};
+use powerstream_gateway::task::Tasks;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::{Subscriber, eventually, in_time, posts};
+
+/// What the simulator takes, and the gateway must never show.
+pub const BEARER: &str = "AAAAbearerThatNobodyMaySee";
+
+/// A client of StreamService.
+pub type Client = StreamServiceClient<Channel>;
+
+/// The stand-in for X; gone when dropped.
+pub struct Upstreams {
+    tasks: Tasks,
+    clock: Clock,
+}
+
+/// A gateway with one account, `main`, and its upstream.
+pub struct World {
+    /// The upstream of `main`.
+    pub x: Handle,
+    /// More of them can be started.
+    pub upstreams: Upstreams,
+    /// What the gateway runs with; changes count at its next start.
+    pub settings: Settings,
+    app: Option<App>,
+    dir: TempDir,
+    posted: usize,
+}
+
+impl Upstreams {
+    /// None yet.
+    pub fn new(clock: Clock) -> Self {
+        Self { tasks: Tasks::new(), clock }
+    }
+
+    /// Starts one on a free port.
+    pub fn start(&self, tune: impl FnOnce(&mut Upstream)) -> Handle {
+        let mut config = Upstream { rate: 0.0, bearer: Some(BEARER.into()), ..Upstream::default() };
+        tune(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Simulator::start(config, listener, self.clock.clone(), &self.tasks).expect("the simulator starts")
+    }
+}
+
+impl Drop for Upstreams {
+    fn drop(&mut self) {
+        self.tasks.shutdown().cancel();
+    }
+}
+
+/// An account that reads from this upstream.
+pub fn account(name: &str, x: &Handle, bearer: &Path) -> Account {
+    let mut account = Account::new(AccountName::new(name).expect("a name"), secret::Source::File(bearer.into()));
+    account.url = x.base_url().parse().expect("a URL");
+    account
+}
+
+/// Settings for free ports and this directory, with one account.
+pub fn settings(x: &Handle, dir: &Path) -> Settings {
+    let bearer = dir.join("bearer");
+    std::fs::write(&bearer, BEARER).expect("the directory is ours");
+    let mut settings = Settings { data_dir: dir.join("data"), ..Settings::default() };
+    settings.listen.address = "127.0.0.1:0".parse().expect("an address");
+    settings.admin.address = settings.listen.address;
+    settings.accounts = vec![account("main", x, &bearer)];
+    settings
+}
+
+/// A client of the gateway that listens there.
+pub async fn client(address: std::net::SocketAddr) -> Client {
+    let connecting = Client::connect(format!("http://{address}"));
+    in_time("a connection to the gateway", connecting).await.expect("it listens").max_decoding_message_size(2 << 20)
+}
+
+impl World {
+    /// With the defaults.
+    pub async fn new() -> Self {
+        Self::tuned(|_| (), |_| ()).await
+    }
+
+    /// With these changes, and connected to its upstream.
+    pub async fn tuned(upstream: impl FnOnce(&mut Upstream), tune: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::starting(Clock::system(), upstream, tune).await;
+        world.connected().await;
+        world
+    }
+
+    /// With these changes; the clock is the upstream's, and the settings' own is set to it.
+    pub async fn starting(
+        clock: Clock,
+        upstream: impl FnOnce(&mut Upstream),
+        tune: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut world = Self::without_gateway(clock, upstream, tune);
+        world.start_gateway().await;
+        world
+    }
+
+    /// Only the upstream and the settings: for a gateway in a process of its own.
+    pub fn without_gateway(
+        clock: Clock,
+        upstream: impl FnOnce(&mut Upstream),
+        tune: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let upstreams = Upstreams::new(clock.clone());
+        let x = upstreams.start(upstream);
+        let mut settings = settings(&x, dir.path());
+        settings.clock.rate = clock.rate();
+        settings.clock.origin_ms = Some(clock.origin().0);
+        tune(&mut settings);
+        Self { x, upstreams, settings, app: None, dir, posted: 0 }
+    }
+
+    /// Starts the gateway again, over what it left.
+    pub async fn start_gateway(&mut self) {
+        assert!(self.app.is_none(), "it runs");
+        self.app = Some(App::start(self.settings.clone()).await.expect("the gateway starts"));
+    }
+
+    /// Stops the gateway in order.
+    pub async fn stop_gateway(&mut self) {
+        let app = self.app.take().expect("it runs");
+        app.stop().await.expect("it stops in order");
+    }
+
+    /// Stops and starts the gateway, and waits for its upstream.
+    pub async fn restart_gateway(&mut self) {
+        self.stop_gateway().await;
+        self.start_gateway().await;
+        self.connected().await;
+    }
+
+    /// Waits for the upstream connection: what is sent from now on reaches the gateway.
+    pub async fn connected(&self) {
+        eventually("the upstream connection is up", async || self.x.connections().live == 1).await;
+    }
+
+    /// The gateway.
+    pub fn app(&self) -> &App {
+        self.app.as_ref().expect("the gateway runs")
+    }
+
+    /// Where the log of an account is kept.
+    pub fn log_dir(&self, account: &str) -> PathBuf {
+        self.settings.data_dir.join("accounts").join(account)
+    }
+
+    /// A directory for whatever a test needs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file of the bearer.
+    pub fn bearer_file(&self) -> PathBuf {
+        self.dir.path().join("bearer")
+    }
+
+    /// A client of the gateway.
+    pub async fn client(&self) -> Client {
+        client(self.app().grpc_address()).await
+    }
+
+    /// A session.
+    pub async fn subscribe(&self, request: SubscribeRequest) -> Subscriber {
+        Subscriber::open(&mut self.client().await, request).await.expect("the session begins")
+    }
+
+    /// A session that nobody looks at, or why there is none.
+    pub async fn ask(&self, request: SubscribeRequest) -> Result<Streaming<SubscribeResponse>, Status> {
+        in_time("an answer", self.client().await.subscribe(request)).await.map(tonic::Response::into_inner)
+    }
+
+    /// Sends a post for each list of tags, and gives back what was sent.
+    pub fn post(&mut self, posts: &[&[&str]]) -> Vec<Truth> {
+        let send = |tags: &&[&str]| {
+            self.posted += 1;
+            self.x.publish(&posts::post(self.posted, tags)).expect("a post")
+        };
+        posts.iter().map(send).collect()
+    }
+
+    /// Sends so many posts with the mix of tags of all tests.
+    pub fn post_mix(&mut self, count: usize) -> Vec<Truth> {
+        let mixed: Vec<Vec<&str>> = (self.posted + 1..=self.posted + count).map(posts::tags).collect();
+        self.post(&mixed.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// Waits until all that was sent is in the log.
+    pub async fn all_logged(&self) {
+        self.all_logged_since(0).await;
+    }
+
+    /// The same where the gateway has not counted the first posts: it was started later.
+    pub async fn all_logged_since(&self, before: usize) {
+        let sent = self.x.truth_len() as f64 - before as f64;
+        eventually("all is in the log", async || self.metric("posts_appended_total") >= sent).await;
+    }
+
+    /// Sum of a metric's samples.
+    pub fn metric(&self, name: &str) -> f64 {
+        sum(&self.app().metrics(), name)
+    }
+}
+
+/// Sum of the samples of one of the gateway's metrics in such a text.
+pub fn sum(metrics: &str, name: &str) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix("powerstream_gateway_")?.strip_prefix(name)?;
+        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    };
+    metrics.lines().filter_map(value).sum()
+}
