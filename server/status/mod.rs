@@ -1,7 +1,9 @@
 //! One truth of what the gateway is doing, for the RPC, the probes and the metrics.
 //!
 //! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
-//! room reads it and says it in one form.
+//! room reads it and says it in one form. It decides nothing and changes nothing but readiness.
+//!
+//! Names of accounts are shown to whoever may read them; a face asks here for an account by name, and nowhere else.
 //!
 //! Invariants, held by `tests/it`:
 //! - Readiness does not depend on upstream traffic (I15): an account is ready when its log is open.

@@ -152,6 +152,8 @@ impl Stage {
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
         say(format_args!("\n3. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
+            // A consumer that nobody reads would stand there as a stalled one.
+            drop((cats, dogs));
             say(format_args!("Running until Ctrl-C."));
             return std::future::pending().await;
         };
