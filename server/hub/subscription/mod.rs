@@ -305,9 +305,10 @@ impl Subscription {
     }
 
     async fn wait_for_records(&mut self) {
-        self.ticket.park();
-        // Once more, or a record between the last look and the parking would wake nobody.
-        let woken = if self.hub.next() > self.cursor { Woken::Records } else { self.wait(None).await };
+        if !self.ticket.park(self.cursor, || self.hub.next()) {
+            return;
+        }
+        let woken = self.wait(None).await;
         if let Some(sequence) = self.ticket.unpark() {
             self.skip_to(sequence);
         }
