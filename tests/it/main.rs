@@ -1,9 +1,13 @@
 //! The one integration-test binary.
 
+mod damage;
+mod deltas;
 mod ends;
 mod harness;
 mod main_job;
 mod resume;
+mod rubbish;
 mod sigkill;
+mod starts;
 mod stop;
 mod tidy;

@@ -21,6 +21,8 @@ pub struct Subscriber {
     pub got: Vec<Event>,
     /// The terms of all posts.
     pub terms: Vec<u64>,
+    /// Posts in batches that are marked as possible repeats.
+    pub possible_duplicates: usize,
     /// The token of each frame, and how many posts had come with it.
     pub tokens: Vec<(usize, String)>,
     /// Heartbeats.
@@ -72,6 +74,7 @@ impl Subscriber {
             start,
             got: Vec::new(),
             terms: Vec::new(),
+            possible_duplicates: 0,
             tokens: Vec::new(),
             heartbeats: Vec::new(),
             notices: Vec::new(),
@@ -119,12 +122,6 @@ impl Subscriber {
         self.until("the tip is reached", |own| own.caught_up).await;
     }
 
-    /// Reads until a heartbeat tells that the log was passed up to this record.
-    pub async fn passed(&mut self, sequence: u64) {
-        let caught = |own: &Self| own.sequence >= sequence || own.heartbeats.last().is_some_and(|h| h.lag_events == 0);
-        self.until("the log is passed", caught).await;
-    }
-
     /// Reads until the session ends.
     pub async fn ended(&mut self) -> Status {
         while self.read().await {}
@@ -165,6 +162,9 @@ impl Subscriber {
         assert!(!batch.events.is_empty(), "an empty batch");
         let phase = if self.caught_up { Phase::Live } else { Phase::Replay };
         assert_eq!(batch.phase(), phase, "at {}", batch.events[0].sequence);
+        if batch.possible_duplicate {
+            self.possible_duplicates += batch.events.len();
+        }
         for event in batch.events {
             self.advance(event.sequence);
             let rules: Vec<_> = event.rules.iter().map(rule).collect();
