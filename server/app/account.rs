@@ -42,6 +42,7 @@ struct Chores {
     hub: Arc<Hub>,
     journal: Box<dyn Upkeep>,
     ids: dedup::Upkeep,
+    metrics: journal::Metrics,
     runtime: Handle,
     clock: Clock,
     failing: bool,
@@ -58,6 +59,8 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
     let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let files = metrics.account(name, journal::Metrics::register);
+    files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
     tracing::info!(
         account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
@@ -89,6 +92,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
             hub: hub.clone(),
             journal: upkeep,
             ids: ids.upkeep,
+            metrics: files,
             runtime,
             clock: clock.clone(),
             failing: false,
@@ -181,6 +185,9 @@ impl Chores {
     fn step(&mut self) {
         let now = self.clock.now();
         let journal = self.journal.step(now).map_err(|error| error.to_string());
+        if let Ok(report) = &journal {
+            self.metrics.note(report);
+        }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
         let error = journal.err().or(ids.err());

@@ -5,6 +5,7 @@
 //!
 //! Invariants and the tests that hold them (`tests/it`):
 //! - Nothing is bound and nothing connects upstream before every account's log is open and locked.
+//! - A log is taken up again (ids noted, ring filled) before anybody can subscribe to it.
 //! - A stop takes no longer than `drain_deadline`, whatever clients and upstream do (I16).
 //! - The failure of a part that cannot be done without stops the process with that reason.
 

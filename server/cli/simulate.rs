@@ -96,14 +96,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let tasks = Tasks::new();
         let mut signals = Signals::listen().context("cannot listen to signals")?;
-        let listener =
-            TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
+        let listener = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
         let clock = Clock::with_rate(args.clock_rate, args.clock_origin_ms.map(UnixMillis));
         let handle = Simulator::start(config, listener, clock, &tasks)?;
         if args.paused {
             handle.pause();
         }
-        say(format_args!("simulator of X on {} (truth: GET /simulator/truth, state: GET /simulator/state)", handle.base_url()));
+        say(format_args!(
+            "simulator of X on {} (truth: GET /simulator/truth, state: GET /simulator/state)",
+            handle.base_url()
+        ));
         tokio::select! {
             _ = signals.next() => {}
             () = tasks.shutdown().cancelled() => {}

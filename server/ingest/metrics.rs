@@ -1,4 +1,5 @@
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The accounting law of the way in: `messages_in = posts_appended + side_appended + duplicates + deltas + control +
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub append_failures: Counter,
     /// Batches appended.
     pub appends: Counter,
+    /// 1 while the upstream connection is up.
+    pub upstream_connected: Gauge,
 }
 
 impl Metrics {
@@ -54,6 +57,11 @@ impl Metrics {
         counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
         counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
         counter("appends", "Batches appended", &own.appends);
+        registry.register(
+            "upstream_connected",
+            "1 while the upstream connection is up",
+            own.upstream_connected.clone(),
+        );
         own
     }
 

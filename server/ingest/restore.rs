@@ -39,10 +39,8 @@ pub fn restore(
     ring_start: Sequence,
 ) -> Result<(), RestoreError> {
     let extent = reader.extent();
-    if seen.covered() >= extent.next {
-        // The journal lost a tail that the ids still know: those posts are not in the log any more.
-        upkeep.forget_after(extent.next - 1)?;
-    }
+    // Files of ids are synced at once and the journal a second later: after a power cut they may know of lost records.
+    upkeep.forget_after(extent.next - 1)?;
     let covered = seen.covered();
     let mut cursor = (covered + 1).min(ring_start).max(extent.earliest);
     while cursor < extent.next {

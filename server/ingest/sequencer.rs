@@ -341,3 +341,6 @@ fn note_skip(pending: &mut Vec<Pending>, reason: SkipReason, received: UnixMilli
         None => pending.push(Pending { reason, count: 1, from: received, to: received, since: now }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,7 @@ impl Session {
                 () = self.clock.sleep(wait) => {}
             }
         }
+        self.metrics.upstream_connected.set(0);
         self.hub.upstream().update(|status| status.state = State::Stopped);
     }
 
@@ -89,7 +90,12 @@ impl Session {
         self.hub.upstream().update(|status| status.state = State::Connecting);
         let span = tracing::info_span!("connect", account = %self.hub.account());
         match self.connect().instrument(span).await {
-            Ok(connection) => self.follow(connection).await,
+            Ok(connection) => {
+                self.metrics.upstream_connected.set(1);
+                let outcome = self.follow(connection).await;
+                self.metrics.upstream_connected.set(0);
+                outcome
+            }
             Err(cause) => Outcome { cause, healthy_for: None },
         }
     }

@@ -18,6 +18,11 @@
 //! - Nothing is ever removed but by retention (age, bytes, headroom of the disk), oldest first, and told by
 //!   [`Extent::earliest`]. The epoch and the table of terms outlive all records.
 //! - Readers never hold up the writer, and the writer never waits for upkeep.
+//!
+//! # The rooms within
+//!
+//! `record` and `rules` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
+//! · `retention` (which segments go, pure) · `verify` (inspection) · `disk` (the seam for tests of full and broken ones).
 
 mod block;
 mod config;
@@ -28,6 +33,7 @@ mod embedded;
 mod error;
 mod matching;
 mod memory;
+mod metrics;
 mod record;
 mod retention;
 mod rules;
@@ -40,6 +46,7 @@ use std::sync::Arc;
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, OpenError, ReadError};
+pub use metrics::Metrics;
 pub use verify::{Kinds, SegmentReport, Verification, verify};
 
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
@@ -86,7 +93,8 @@ pub enum Item {
 
 /// The one writer of a log. It lives on the sequencer's thread: calls may block on the disk.
 pub trait Writer: Send {
-    /// Appends a batch, all or nothing, as durably as configured.
+    /// Appends a batch, all or nothing, as durably as configured. All records are of the term that the log was opened
+    /// with; together they are shorter than 1 GiB. An append that failed may be tried again, as it was or otherwise.
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
 }
 
@@ -106,7 +114,9 @@ pub trait Reader: Send + Sync {
     fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError>;
 
     /// Reads on from `from` (included), about `bytes_max` decoded bytes of payload, at least one item if there is any.
-    /// Blocks that cannot match `keys` are passed over; the records given may still not match.
+    /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
+    /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
+    /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
     fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError>;
 }
 

@@ -1,10 +1,14 @@
 //! One truth of what the gateway is doing, for the RPC, the probes and the metrics.
 //!
 //! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
-//! room reads it and says it in one form.
+//! room reads it and says it in one form. It decides nothing and changes nothing but readiness.
 //!
-//! Invariants: readiness does not depend on upstream traffic (I15): an account is ready when its log is open; liveness
-//! depends on nothing. Held by `tests/it`.
+//! Names of accounts are shown to whoever may read them; a face asks here for an account by name, and nowhere else.
+//!
+//! Invariants, held by `tests/it`:
+//! - Readiness does not depend on upstream traffic (I15): an account is ready when its log is open.
+//! - Liveness depends on nothing.
+//! - The same question gets the same answer from every face.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -246,9 +246,6 @@ impl Connection {
             self.note(&message);
             batch.arrivals.messages.push(message);
         }
-        if rest.partial_bytes > 0 {
-            self.metrics.partials.inc();
-        }
         let cause = self.told().unwrap_or(cause);
         self.metrics.ends.get_or_create(&Cause { cause: cause.name() }).inc();
         self.ended = Some(End {

@@ -14,8 +14,6 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// Heartbeats received.
     pub heartbeats: Counter,
-    /// Messages cut off by the end of their connection: `partial` in the accounting law.
-    pub partials: Counter,
 }
 
 /// Label of [`Metrics::connects`].
@@ -45,7 +43,6 @@ impl Metrics {
             metrics.received_bytes.clone(),
         );
         registry.register("heartbeats", "Heartbeats received", metrics.heartbeats.clone());
-        registry.register("partials", "Messages cut off by the end of their connection", metrics.partials.clone());
         metrics
     }
 }

@@ -155,6 +155,7 @@ fn rss() -> u64 {
 
 /// A pause, so that what the allocator returns late is not counted for the part that follows.
 fn give_back() {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark lets the machine settle")]
     std::thread::sleep(Duration::from_millis(200));
 }
 

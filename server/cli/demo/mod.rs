@@ -1,5 +1,9 @@
 //! `demo`: simulator and gateway on loopback, two consumers, one of them killed and resumed, and the proof from the
 //! simulator's truth that it got exactly what it missed.
+//!
+//! Owns: the play and its words. Does not own: any of the parts, which are the real ones: the gateway as `serve` runs it,
+//! the consumer as `tail` has it, the simulator as `simulate` runs it. The comparison (`ledger`) knows only post ids and
+//! tags, so that it cannot share a mistake with the gateway.
 
 mod ledger;
 
@@ -136,8 +140,10 @@ impl Stage {
         say(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
         self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
         let [mut cats, mut dogs] = TAGS.map(|tag| Viewer::new(tag, &address, &self.clock));
-        self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.consumer.token().is_some()))
-            .await?;
+        self.attend([&mut cats, &mut dogs], |_, viewers| {
+            viewers.iter().all(|viewer| viewer.consumer.token().is_some())
+        })
+        .await?;
 
         say(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
         self.truth.resume();
@@ -146,6 +152,8 @@ impl Stage {
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
         say(format_args!("\n3. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
+            // A consumer that nobody reads would stand there as a stalled one.
+            drop((cats, dogs));
             say(format_args!("Running until Ctrl-C."));
             return std::future::pending().await;
         };
@@ -183,9 +191,8 @@ impl Stage {
     async fn summary(&mut self, mut cats: Viewer, mut dogs: Viewer, mut sound: bool) -> anyhow::Result<Exit> {
         self.truth.pause();
         let due = TAGS.map(|tag| self.due(tag));
-        let all = |_: &Self, viewers: &[&mut Viewer]| {
-            viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due)
-        };
+        let all =
+            |_: &Self, viewers: &[&mut Viewer]| viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due);
         if self.attend([&mut cats, &mut dogs], all).await.is_err() {
             sound = false;
         }

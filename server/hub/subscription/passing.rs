@@ -30,7 +30,8 @@ impl Filling {
         let bytes = self.bytes + event.wire.len();
         let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
         let alike = self.shared == Some((entry.term, repeated));
-        if !self.entries.is_empty() && !(fits && alike) {
+        let alone = self.entries.is_empty();
+        if !(alone || fits && alike) {
             return false;
         }
         self.bytes = bytes;

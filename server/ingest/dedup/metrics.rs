@@ -26,17 +26,17 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let gauges = [
-            ("unsealed_ids", "Post ids in memory that are in no file yet", &metrics.unsealed_ids),
-            ("sealed_ids", "Post ids in sealed files", &metrics.sealed_ids),
-            ("files", "Sealed id files", &metrics.files),
-            ("files_bytes", "Bytes of sealed id files", &metrics.files_bytes),
-            ("filter_bytes", "Bytes of memory for the filters of id files", &metrics.filter_bytes),
+            ("dedup_unsealed_ids", "Post ids in memory that are in no file yet", &metrics.unsealed_ids),
+            ("dedup_sealed_ids", "Post ids in sealed files", &metrics.sealed_ids),
+            ("dedup_files", "Sealed id files", &metrics.files),
+            ("dedup_files_bytes", "Bytes of sealed id files", &metrics.files_bytes),
+            ("dedup_filter_bytes", "Bytes of memory for the filters of id files", &metrics.filter_bytes),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
         }
-        registry.register("file_reads", "Look-ups that read an id file", metrics.file_reads.clone());
-        registry.register("false_positives", "Look-ups that read in vain", metrics.false_positives.clone());
+        registry.register("dedup_file_reads", "Look-ups that read an id file", metrics.file_reads.clone());
+        registry.register("dedup_false_positives", "Look-ups that read in vain", metrics.false_positives.clone());
         metrics
     }
 }

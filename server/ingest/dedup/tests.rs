@@ -12,7 +12,7 @@ const EPOCH: Epoch = Epoch(1);
 const UNTRIMMED: Extent = Extent { earliest: 1, next: 1, earliest_received: None, newest_received: None };
 
 fn rule(id: u64) -> Rule {
-    Rule { id: Some(id), tag: (id % 2 == 0).then(|| format!("tag {id}").into()) }
+    Rule { id: Some(id), tag: id.is_multiple_of(2).then(|| format!("tag {id}").into()) }
 }
 
 fn rules(ids: impl IntoIterator<Item = u64>) -> Arc<[Rule]> {

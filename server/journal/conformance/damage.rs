@@ -222,3 +222,15 @@ fn verification_counts_what_is_there_and_tells_what_is_damaged() {
     assert!(found.to_string().contains("records 1 to 5 are lost"), "{found}");
     assert_eq!(std::fs::read(last).expect("it is there"), bytes, "nothing was changed");
 }
+
+#[test]
+fn blocks_of_another_log_are_damage_and_found_so_in_one_pass() {
+    let dir = tempfile::tempdir().expect("a directory");
+    make(dir.path(), 20_000, 1, 64 << 20, 0);
+    let segment = segments(dir.path()).pop().expect("there is one");
+    let started = std::time::Instant::now();
+    let scan = scan::scan(&segment, Epoch(1), 1).expect("it is there");
+    assert!(scan.index.entries.is_empty() && !scan.header_sound);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(scan.torn_bytes(), scan.length - 40);
+}

@@ -1,5 +1,9 @@
 //! What every backend must do, run against each of them; and in `files`, `damage` and `threads` what only the one with
 //! files can get wrong.
+//!
+//! Owns: the contract of `journal` as tests. A new backend is done when it passes what is here; a new
+//! promise of the contract gets its test here first. Failures of the disk come from the `Disk` that is passed in, never
+//! from global state, so that tests run beside one another.
 
 mod damage;
 mod files;

@@ -119,8 +119,9 @@ fn read_header(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io:
 /// The next place at or after `at` where a header of a block stands.
 fn find_header(source: &mut Windowed, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
     while at + HEADER_BYTES as u64 <= source.length {
-        let length = WINDOW_BYTES.min(source.length - at);
-        match memmem::find(source.get(at, length)?, &BLOCK_MAGIC) {
+        let ahead = source.ahead(at)?;
+        let length = ahead.len() as u64;
+        match memmem::find(ahead, &BLOCK_MAGIC) {
             Some(found) => {
                 at += found as u64;
                 if read_header(source, at, next, seed)?.is_some() {
@@ -144,6 +145,15 @@ struct Windowed {
 }
 
 impl Windowed {
+    /// What is at hand from `at` on, at least a header's length if the file has so much: a search that stops often must
+    /// not read the same bytes again each time.
+    fn ahead(&mut self, at: u64) -> io::Result<&[u8]> {
+        let held_end = self.start + self.window.len() as u64;
+        let at_hand = if at >= self.start { held_end.saturating_sub(at) } else { 0 };
+        let enough = at_hand >= HEADER_BYTES as u64;
+        self.get(at, if enough { at_hand } else { WINDOW_BYTES.min(self.length - at) })
+    }
+
     /// These bytes, which must lie within the file.
     fn get(&mut self, at: u64, count: u64) -> io::Result<&[u8]> {
         let held = self.start..self.start + self.window.len() as u64;

@@ -1,0 +1,180 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use prometheus_client::registry::Registry;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::hub::token::Keyring;
+use crate::hub::{self, Parts};
+use crate::ingest::{Queue, queue};
+use crate::journal::{self, Backend, Identity, Item, Reader};
+use crate::model::{AccountName, Epoch, Keys};
+use crate::upstream::Arrivals;
+
+const TERM: Term = Term(5);
+
+/// A sequencer over a log in memory, and what feeds it.
+struct World {
+    runtime: Runtime,
+    hub: Arc<Hub>,
+    reader: Arc<dyn Reader>,
+    metrics: Metrics,
+    queue: Queue,
+    sequencer: Option<Sequencer>,
+    giving_up: Shutdown,
+}
+
+/// Refuses so many appends before it takes any.
+struct Failing {
+    inner: Box<dyn Writer>,
+    refusals: Arc<AtomicU32>,
+}
+
+impl Writer for Failing {
+    fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
+        let left = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() { Err(AppendError::DiskFull) } else { self.inner.append(records) }
+    }
+}
+
+impl World {
+    fn new(refusals: u32) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let clock = Clock::with_rate(1_000.0, None);
+        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let identity = Identity { epoch: Epoch(1), term: TERM };
+        let opened = journal::open(&settings, std::path::Path::new("unused"), identity, clock.now());
+        let journal::Journal { writer, reader, .. } = opened.expect("in memory");
+        let parts = Parts {
+            account: AccountName::new("main").expect("a name"),
+            config: hub::Config::default(),
+            tags: Vec::new(),
+            clock: clock.clone(),
+            reader: reader.clone(),
+            keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
+            metrics: hub::Metrics::register(&mut Registry::default()),
+        };
+        let hub = Arc::new(Hub::new(parts, 1));
+        let config = Config::default();
+        let counters = dedup::Metrics::register(&mut Registry::default());
+        let ids = dedup::open(None, &config.dedup, Epoch(1), clock.now(), counters).expect("in memory");
+        let metrics = Metrics::default();
+        let (queue, intakes) = queue(config.queue_bytes_max);
+        let writing = Writing {
+            writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
+            hub: hub.clone(),
+            seen: ids.seen,
+            term: TERM,
+            metrics: metrics.clone(),
+        };
+        let sequencer = Sequencer::new(writing, intakes, runtime.handle().clone(), clock, config);
+        Self { runtime, hub, reader, metrics, queue, sequencer: Some(sequencer), giving_up: Shutdown::new() }
+    }
+
+    fn put(&self, received: i64, messages: Vec<Message>) {
+        let arrivals = Arrivals { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
+        self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
+        assert!(self.runtime.block_on(self.queue.put(arrivals, Origin::Live, self.hub.clock().moment())));
+    }
+
+    /// Closes the queue, lets the sequencer write all that is in it, and gives what the log holds then.
+    fn records(mut self) -> (Vec<Record>, Metrics) {
+        let sequencer = self.sequencer.take().expect("run once");
+        drop(self.queue);
+        sequencer.run(&self.giving_up).expect("no damage");
+        let chunk = self.reader.read(1, &Keys::Always, usize::MAX).expect("readable");
+        assert_eq!(self.hub.next(), chunk.next, "what is appended is published, and nothing else");
+        let record = |item| match item {
+            Item::Record(record) => record,
+            damaged @ Item::Damaged { .. } => panic!("{damaged:?}"),
+        };
+        assert_eq!(self.metrics.messages_in.get(), self.metrics.accounted(), "the accounting law");
+        (chunk.items.into_iter().map(record).collect(), self.metrics)
+    }
+}
+
+fn post(id: u64, tags: &[&str]) -> Message {
+    let matching: Vec<_> = tags.iter().map(|tag| format!("{{\"tag\":\"{tag}\"}}")).collect();
+    let json = format!("{{\"id_str\":\"{id}\",\"text\":\"t\",\"matching_rules\":[{}]}}", matching.join(","));
+    Message::classify(json.into())
+}
+
+fn kinds(records: &[Record]) -> Vec<&'static str> {
+    let kind = |record: &Record| match record.body {
+        Body::Post(_) => "post",
+        Body::Delta { .. } => "delta",
+        Body::Gap(_) => "gap",
+        Body::Skip(_) => "skip",
+        Body::Term => "term",
+    };
+    records.iter().map(kind).collect()
+}
+
+#[test]
+fn a_post_is_logged_once_and_again_only_under_more_rules() {
+    let world = World::new(0);
+    world.put(1_000, vec![post(1, &["a"]), post(2, &["b"]), post(1, &["a"])]);
+    world.put(2_000, vec![post(1, &["a", "c"]), post(2, &[]), post(1, &["c"])]);
+    let (records, metrics) = world.records();
+    assert_eq!(kinds(&records), ["term", "post", "post", "delta"]);
+    assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(records.iter().all(|record| record.term == TERM));
+    let Body::Delta { prior, post } = &records[3].body else { panic!("{:?}", records[3]) };
+    assert_eq!((prior.len(), post.rules.len(), post.id), (1, 2, PostId(1)));
+    assert_eq!((metrics.posts_appended.get(), metrics.deltas.get(), metrics.duplicates.get()), (2, 1, 3));
+}
+
+#[test]
+fn what_cannot_be_taken_is_told_once_for_each_reason() {
+    let world = World::new(0);
+    let (bad, long) = (|| Message::Malformed { bytes: 3 }, || Message::Oversized { bytes: 1 << 21 });
+    world.put(1_000, vec![bad(), post(1, &[]), bad(), long()]);
+    world.put(1_500, vec![bad(), Message::Unknown { bytes: 2 }]);
+    let (records, metrics) = world.records();
+    let skips: Vec<_> = records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Skip(skip) => Some((skip.reason, skip.count, skip.window.from, skip.window.to)),
+            _ => None,
+        })
+        .collect();
+    let window = |from, to| (UnixMillis(from), Some(UnixMillis(to)));
+    let (from, to) = window(1_000, 1_501);
+    let (from_long, to_long) = window(1_000, 1_001);
+    assert_eq!(skips, [(SkipReason::Malformed, 3, from, to), (SkipReason::Oversized, 1, from_long, to_long)]);
+    assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
+}
+
+#[test]
+fn the_order_of_the_log_survives_a_step_of_the_clock() {
+    let world = World::new(0);
+    let late = i64::MAX / 2;
+    world.put(late, vec![post(1, &[])]);
+    world.put(1_000, vec![post(2, &[])]);
+    let (records, _) = world.records();
+    assert_eq!(records[1].received, UnixMillis(late));
+    assert_eq!(records[2].received, UnixMillis(late), "not before the record in front of it");
+}
+
+#[test]
+fn a_full_disk_holds_everything_up_and_loses_nothing() {
+    // The first refusal is of the TERM record, the others of the posts.
+    let world = World::new(4);
+    world.put(1_000, vec![post(1, &["a"]), post(2, &["a"]), post(1, &["a"])]);
+    let hub = world.hub.clone();
+    let (records, metrics) = world.records();
+    assert_eq!(kinds(&records), ["term", "post", "post"]);
+    assert_eq!((metrics.append_failures.get(), metrics.duplicates.get()), (4, 1));
+    assert!(!hub.upstream().status().journal_unavailable, "and it is told when the disk takes records again");
+}
+
+#[test]
+fn a_stop_with_a_full_disk_ends_and_counts_what_is_given_up() {
+    let world = World::new(u32::MAX);
+    world.put(1_000, vec![post(1, &["a"]), Message::Unknown { bytes: 2 }]);
+    world.giving_up.cancel();
+    let (records, metrics) = world.records();
+    assert!(records.is_empty());
+    assert_eq!((metrics.refused_by_disk.get(), metrics.posts_appended.get()), (1, 0));
+}

@@ -1,0 +1,40 @@
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Report;
+
+/// What is known of a log's files.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    bytes: Gauge<u64, AtomicU64>,
+    segments: Gauge<u64, AtomicU64>,
+    trimmed_records: Counter,
+    recompressed_segments: Counter,
+    /// Bytes of a torn tail that were cut off at open.
+    pub torn_bytes: Counter,
+}
+
+impl Metrics {
+    /// Registers what is known of a log's files.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register("journal_bytes", "Bytes of the log on disk", own.bytes.clone());
+        registry.register("journal_segments", "Segments of the log", own.segments.clone());
+        let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        counter("journal_trimmed_records", "Records removed by retention", &own.trimmed_records);
+        counter("journal_recompressed_segments", "Segments recompressed", &own.recompressed_segments);
+        counter("journal_torn_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
+        own
+    }
+
+    /// Takes note of a step of upkeep.
+    pub fn note(&self, report: &Report) {
+        self.bytes.set(report.bytes);
+        self.segments.set(report.segments);
+        self.trimmed_records.inc_by(report.trimmed_records);
+        self.recompressed_segments.inc_by(report.recompressed);
+    }
+}
