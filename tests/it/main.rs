@@ -5,6 +5,8 @@ mod deltas;
 mod ends;
 mod harness;
 mod health;
+mod live;
+mod lookups;
 mod main_job;
 mod resume;
 mod rubbish;

@@ -3,12 +3,14 @@
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::proto::subscribe_response::Frame;
+use powerstream_gateway::proto::{ResumePolicy, StartOutcome, SubscribeRequest};
+use tonic::Code;
 
 use crate::harness::oracle::assert_exact;
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
 use crate::harness::world::sum;
-use crate::harness::{Subscriber, World, eventually, filters, latest, posts};
+use crate::harness::{Subscriber, World, after, eventually, filters, last_token, latest, posts, reason};
 
 /// Posts of the run, and their bytes: 128 MiB.
 const POSTS: usize = 2_048;
@@ -77,4 +79,40 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
     let [caught, behind] = [&caught, &behind].map(std::mem::discriminant);
     assert_eq!(kinds, [caught, behind, caught], "it was told that it fell behind, and that it caught up");
     assert_eq!(world.x.connections().live_max_ever, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
+    let tune = |settings: &mut Settings| {
+        settings.hub.ring_bytes_max = 64 << 10;
+        settings.journal.segment_bytes_max = 64 << 10;
+        settings.journal.retention_bytes_max = 1 << 20;
+    };
+    let world = World::tuned(|_| (), tune).await;
+    let mut stalled = world.subscribe(latest(&filters::all())).await;
+    let begins = || world.app().gateway().account("main").expect("it is there").hub.reader().extent().earliest;
+    let mut number = 0;
+    // More than the buffers of a connection hold, and then more than the log does.
+    eventually("what it had to read next is gone", async || {
+        number += 1;
+        world.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
+        begins() > 200
+    })
+    .await;
+    let status = stalled.ended().await;
+    assert_eq!((status.code(), reason(&status)), (Code::ResourceExhausted, "CONSUMER_TOO_SLOW"));
+    assert_eq!(last_token(&status), stalled.token());
+    let truth = world.x.truth();
+    assert_exact("up to there", &truth[..stalled.got.len()], &stalled.got);
+
+    let again =
+        SubscribeRequest { resume_policy: ResumePolicy::Earliest.into(), ..after(stalled.token(), &filters::all()) };
+    let mut resumed = world.subscribe(again).await;
+    assert_eq!(resumed.start.outcome(), StartOutcome::Clamped);
+    resumed
+        .until("the newest comes", |own| {
+            own.got.last().is_some_and(|last| last.post_id == truth[truth.len() - 1].post_id.0)
+        })
+        .await;
+    assert_exact("what is left", &truth[truth.len() - resumed.got.len()..], &resumed.got);
 }

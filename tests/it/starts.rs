@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{ResumePolicy, StartOutcome, SubscribeRequest};
 use tonic::{Code, Status};
@@ -11,7 +10,7 @@ use tonic_types::StatusExt;
 
 use crate::harness::oracle::assert_exact;
 use crate::harness::subscriber::asking;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts};
+use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts, reason};
 
 fn since(millis: i64) -> Start {
     let nanos = i32::try_from(millis.rem_euclid(1_000) * 1_000_000).expect("less than a second");
@@ -36,10 +35,10 @@ async fn read_all(world: &World, request: SubscribeRequest) -> Subscriber {
     subscriber
 }
 
-async fn refused(world: &World, request: SubscribeRequest, code: Code, reason: &str) -> Status {
+async fn refused(world: &World, request: SubscribeRequest, code: Code, because: &str) -> Status {
     let Err(status) = world.ask(request).await else { panic!("it was taken") };
     assert_eq!(status.code(), code, "{status:?}");
-    assert_eq!(status.metadata().get(REASON_TRAILER).expect("a reason"), reason);
+    assert_eq!(reason(&status), because);
     status
 }
 
@@ -200,4 +199,27 @@ async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
     let fresh = &resumed.got[resumed.got.len() - 20..];
     assert_exact("what is new", &new, fresh);
     assert!(resumed.possible_duplicates >= resumed.got.len(), "all may be repeats");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_an_empty_log_every_start_gets_the_first_post_once() {
+    let mut world = World::new().await;
+    let mut sessions = Vec::new();
+    for request in [earliest(&filters::all()), latest(&filters::all()), from(back(0))] {
+        let mut session = world.subscribe(request).await;
+        session.caught_up().await;
+        assert_eq!(session.got, []);
+        sessions.push(session);
+    }
+    let token = sessions[0].token().to_owned();
+    sessions.push(world.subscribe(after(&token, &filters::all())).await);
+    let truth = world.post_mix(3);
+    for session in &mut sessions {
+        session.posts(3).await;
+        assert_exact("a session on an empty log", &truth, &session.got);
+    }
+    world.restart_gateway().await;
+    let resumed = read_all(&world, after(&token, &filters::all())).await;
+    assert_eq!(resumed.start.outcome(), StartOutcome::Exact);
+    assert_exact("with a token of the empty log", &truth, &resumed.got);
 }

@@ -1,5 +1,6 @@
 //! A consumer: reads a session, and checks in every frame what holds for all sessions.
 
+use powerstream_gateway::grpc::{REASON_TRAILER, TOKEN_TRAILER};
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
@@ -190,4 +191,19 @@ impl Subscriber {
 pub fn rule(told: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
     let id = (told.id != 0).then_some(told.id);
     powerstream_gateway::model::Rule { id, tag: told.tag.as_deref().map(Into::into) }
+}
+
+/// The reason of an end, as its trailer says.
+pub fn reason(status: &Status) -> &str {
+    trailer(status, REASON_TRAILER)
+}
+
+/// The token of an end, as its trailer says.
+pub fn last_token(status: &Status) -> &str {
+    trailer(status, TOKEN_TRAILER)
+}
+
+fn trailer<'s>(status: &'s Status, name: &str) -> &'s str {
+    let value = status.metadata().get(name).unwrap_or_else(|| panic!("no {name}: {status:?}"));
+    value.to_str().expect("it is ASCII")
 }
