@@ -1,12 +1,13 @@
 //! Damage inside the log: told exactly, and nothing damaged is delivered.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use powerstream_gateway::proto::SkipReason;
 use powerstream_gateway::proto::subscribe_response::Frame;
 
 use crate::harness::oracle::{assert_exact, expected};
-use crate::harness::{World, earliest, filters};
+use crate::harness::{World, after, earliest, eventually, filters};
 
 /// Segments of the log, oldest first.
 fn segments(world: &World) -> Vec<PathBuf> {
@@ -58,4 +59,39 @@ fn skipped(frame: &Frame) -> Option<(u64, u64)> {
     let Frame::Skipped(skipped) = frame else { return None };
     assert_eq!(skipped.reason(), SkipReason::JournalCorrupt);
     Some((skipped.sequence, skipped.count))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_the_upstream_and_what_is_there_is_served() {
+    // A stop waits a part of it for the disk.
+    let tune = |settings: &mut powerstream_gateway::config::Settings| settings.drain_deadline = Duration::from_secs(2);
+    let mut world = World::tuned(|_| (), tune).await;
+    let had = world.post_mix(50);
+    world.all_logged().await;
+    world.stop_gateway().await;
+    let headroom = std::mem::replace(&mut world.settings.journal.disk_headroom_bytes_min, u64::MAX);
+    world.start_gateway().await;
+    let mut reader = world.subscribe(earliest(&filters::all())).await;
+    reader.posts(50).await;
+    assert_exact("a reader of what is there", &had, &reader.got);
+    eventually("a post cannot be logged, and upstream is left", async || {
+        world.x.publish("{\"text\":\"too much\"}").expect("a post");
+        world.metric("append_failures_total") > 0.0 && world.x.connections().live == 0
+    })
+    .await;
+    let beats = reader.heartbeats.len();
+    reader.until("heartbeats go on", |own| own.heartbeats.len() >= beats + 2).await;
+    // Until housekeeping has looked at the disk the first time, posts are logged.
+    let logged = world.metric("posts_appended_total") as usize;
+    assert!(logged + 50 < world.x.truth_len() as usize, "some were not logged");
+    assert_eq!(reader.got.len(), 50 + logged, "what is not in the log is shown to nobody");
+
+    world.settings.journal.disk_headroom_bytes_min = headroom;
+    world.restart_gateway().await;
+    let new = world.post_mix(10);
+    let mut resumed = world.subscribe(after(reader.token(), &filters::all())).await;
+    resumed.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
+    let fresh = &resumed.got[resumed.got.len() - 10..];
+    assert_exact("once there is room", &new, fresh);
+    assert_eq!(world.x.connections().live_max_ever, 1);
 }

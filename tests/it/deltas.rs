@@ -12,15 +12,17 @@ fn arrival(id: u64, likes: u32, tags: &[&str]) -> String {
     json!({"id": id, "id_str": id.to_string(), "favorite_count": likes, "matching_rules": rules}).to_string()
 }
 
-/// Sequence, whether it is a delta, tags.
-fn shown(events: &[Event]) -> Vec<(u64, bool, Vec<&str>)> {
+/// Id, whether it is a delta, tags.
+type Shown<'a> = (u64, bool, Vec<&'a str>);
+
+fn shown(events: &[Event]) -> Vec<Shown<'_>> {
     events.iter().map(|event| (event.post_id, event.delta, event.tags.iter().map(String::as_str).collect())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by_it() {
     let world = World::new().await;
-    let who: [(TagFilter, Vec<(u64, bool, Vec<&str>)>); 5] = [
+    let who: [(TagFilter, Vec<Shown>); 5] = [
         (filters::all(), vec![(7, false, vec!["cats"]), (8, false, vec!["end"])]),
         (filters::any(&["cats"]), vec![(7, false, vec!["cats"])]),
         (filters::any(&["dogs"]), vec![(7, true, vec!["cats", "dogs"])]),

@@ -10,7 +10,7 @@ use crate::harness::oracle::assert_exact;
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
 use crate::harness::world::sum;
-use crate::harness::{Subscriber, World, after, eventually, filters, last_token, latest, posts, reason};
+use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, posts, reason};
 
 /// Posts of the run, and their bytes: 128 MiB.
 const POSTS: usize = 2_048;
@@ -115,4 +115,28 @@ async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
         })
         .await;
     assert_exact("what is left", &truth[truth.len() - resumed.got.len()..], &resumed.got);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_that_read_the_journal_are_sent_away_with_a_token() {
+    let tune = |settings: &mut Settings| {
+        settings.hub.ring_bytes_max = 64 << 10;
+        settings.hub.replays_max = 1;
+    };
+    let world = World::tuned(|_| (), tune).await;
+    // More than the buffers of a connection hold, so that the first is still at it.
+    for number in 0..200 {
+        world.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
+    }
+    world.all_logged().await;
+    let mut first = world.subscribe(earliest(&filters::all())).await;
+    first.posts(1).await;
+    let mut second = world.subscribe(earliest(&filters::all())).await;
+    let status = second.ended().await;
+    assert_eq!((status.code(), reason(&status)), (Code::ResourceExhausted, "REPLAY_LIMIT"));
+    first.posts(200).await;
+    first.caught_up().await;
+    let mut again = world.subscribe(after(last_token(&status), &filters::all())).await;
+    again.posts(200).await;
+    assert_exact("the one that came again", &world.x.truth(), &again.got);
 }
