@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use powerstream_gateway::grpc::{REASON_TRAILER, TOKEN_TRAILER};
 use powerstream_gateway::proto::{SubscribeRequest, TagFilter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -12,15 +11,15 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::harness::oracle::assert_exact;
 use crate::harness::proxy::Proxy;
 use crate::harness::world::{account, client};
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest};
+use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, reason};
 
 /// Code, reason and trailer of an end; gives back its details.
-fn check(status: &Status, code: Code, reason: &str) -> ErrorDetails {
+fn check(status: &Status, code: Code, because: &str) -> ErrorDetails {
     let details = status.get_error_details();
     let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     let told = (status.code(), info.reason.as_str(), info.domain.as_str());
-    assert_eq!(told, (code, reason, "powerstream.gateway"), "{status:?}");
-    assert_eq!(status.metadata().get(REASON_TRAILER).expect("a trailer"), reason);
+    assert_eq!(told, (code, because, "powerstream.gateway"), "{status:?}");
+    assert_eq!(reason(status), because);
     details
 }
 
@@ -148,7 +147,7 @@ async fn a_deadline_of_the_client_ends_the_stream_with_a_token() {
     };
     assert!(frames > 2, "it was read before: {frames}");
     check(&status, Code::DeadlineExceeded, "STREAM_DEADLINE");
-    let token = status.metadata().get(TOKEN_TRAILER).expect("a trailer").to_str().expect("ASCII").to_owned();
+    let token = last_token(&status).to_owned();
     let missed = world.post_mix(3);
     let mut resumed = world.subscribe(after(&token, &filters::all())).await;
     resumed.posts(3).await;
@@ -213,4 +212,23 @@ async fn nothing_of_an_account_reaches_another() {
     assert_exact("second", &second_truth, &two.got);
     assert!(world.log_dir("main").is_dir() && world.log_dir("second").is_dir());
     assert_eq!((world.x.connections().live_max_ever, second.connections().live_max_ever), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_live_as_long_as_the_key_that_signed_them() {
+    let mut world = World::new().await;
+    let (old, new) = (world.dir().join("old.key"), world.dir().join("new.key"));
+    std::fs::write(&old, "o".repeat(32)).expect("the directory is ours");
+    std::fs::write(&new, "n".repeat(32)).expect("the directory is ours");
+    let mut with_keys = async |keys: Vec<std::path::PathBuf>, token: Option<&str>| {
+        world.settings.token_key_files = keys;
+        world.restart_gateway().await;
+        let request = token.map_or_else(|| latest(&filters::all()), |token| after(token, &filters::all()));
+        Subscriber::open(&mut world.client().await, request).await.map(|session| session.token().to_owned())
+    };
+    let first = with_keys(vec![old.clone()], None).await.expect("it begins");
+    let second = with_keys(vec![new.clone(), old.clone()], Some(&first)).await.expect("the old key verifies");
+    let refused = with_keys(vec![new.clone()], Some(&first)).await.expect_err("its key is gone");
+    check(&refused, Code::InvalidArgument, "TOKEN_MALFORMED");
+    with_keys(vec![new], Some(&second)).await.expect("the first key signs");
 }

@@ -1,9 +1,18 @@
 //! The one integration-test binary.
 
+mod damage;
+mod deltas;
 mod ends;
 mod harness;
+mod health;
+mod live;
+mod lookups;
 mod main_job;
 mod resume;
+mod rubbish;
 mod sigkill;
+mod stalled;
+mod starts;
 mod stop;
 mod tidy;
+mod upstream;

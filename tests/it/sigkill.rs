@@ -120,7 +120,7 @@ fn judge(world: &World, whole: &Lineage, lineages: &[Lineage]) {
     // What nobody was ever shown may be missing: once for each time that nobody listened.
     let missing: Vec<bool> = truth.iter().map(|post| !held.contains(&post.post_id.0)).collect();
     let runs = missing.windows(2).filter(|pair| !pair[0] && pair[1]).count() + usize::from(missing[0]);
-    assert!(runs <= KILLS + 1, "{runs} holes of {KILLS} kills");
+    assert!((1..=KILLS + 1).contains(&runs), "{runs} holes of {KILLS} kills");
     let terms: HashSet<_> = whole.terms.iter().collect();
     assert!(terms.len() > KILLS / 2, "most of the {} terms delivered something", terms.len());
     assert_eq!(world.x.connections().live_max_ever, 1);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::grpc::{REASON_TRAILER, TOKEN_TRAILER};
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{DrainReason, StartOutcome};
 use tokio::net::TcpStream;
@@ -13,7 +12,7 @@ use crate::harness::oracle::assert_exact;
 use crate::harness::process::Gateway;
 use crate::harness::proxy::Proxy;
 use crate::harness::world::client;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts};
+use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, posts, reason};
 
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Posts this large fill the buffers of a connection that is not read.
@@ -69,9 +68,8 @@ async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
 
 async fn told_to_leave(reader: &mut Subscriber) {
     let status = reader.ended().await;
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert_eq!(status.metadata().get(REASON_TRAILER).expect("a reason"), "DRAINING");
-    assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a token"), reader.token());
+    assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "DRAINING"));
+    assert_eq!(last_token(&status), reader.token());
     let Some((_, Frame::Draining(draining))) = reader.notices.last() else { panic!("not told: {:?}", reader.notices) };
     assert_eq!(draining.reason(), DrainReason::Shutdown);
     assert!(draining.deadline.is_some() && draining.reconnect_after.is_some());

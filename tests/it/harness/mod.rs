@@ -15,5 +15,5 @@ pub mod subscriber;
 pub mod world;
 
 pub use eventually::{eventually, in_time};
-pub use subscriber::{Subscriber, after, earliest, latest};
+pub use subscriber::{Subscriber, after, earliest, last_token, latest, reason};
 pub use world::World;

@@ -1,5 +1,7 @@
 //! Posts of our own, small and each a little different.
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 /// What is in front of a post's number: characters that an encoder might hurt.
@@ -28,8 +30,10 @@ pub fn tags(number: usize) -> Vec<&'static str> {
     tags
 }
 
-/// A post with a text of so many bytes.
+/// A post with a text of so many bytes that do not compress well.
 pub fn large_post(number: usize, bytes: usize) -> String {
+    let mut rng = StdRng::seed_from_u64(number as u64);
+    let text: String = (0..bytes).map(|_| char::from(rng.random_range(b'A'..=b'z'))).collect();
     let rules = json!([{"tag": "large", "id": rule_id("large")}]);
-    json!({"text": format!("{number} {}", "x".repeat(bytes)), "matching_rules": rules}).to_string()
+    json!({"text": text, "matching_rules": rules}).to_string()
 }

@@ -1,5 +1,6 @@
 //! A consumer: reads a session, and checks in every frame what holds for all sessions.
 
+use powerstream_gateway::grpc::{REASON_TRAILER, TOKEN_TRAILER};
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
@@ -21,6 +22,8 @@ pub struct Subscriber {
     pub got: Vec<Event>,
     /// The terms of all posts.
     pub terms: Vec<u64>,
+    /// Posts in batches that are marked as possible repeats.
+    pub possible_duplicates: usize,
     /// The token of each frame, and how many posts had come with it.
     pub tokens: Vec<(usize, String)>,
     /// Heartbeats.
@@ -72,6 +75,7 @@ impl Subscriber {
             start,
             got: Vec::new(),
             terms: Vec::new(),
+            possible_duplicates: 0,
             tokens: Vec::new(),
             heartbeats: Vec::new(),
             notices: Vec::new(),
@@ -119,12 +123,6 @@ impl Subscriber {
         self.until("the tip is reached", |own| own.caught_up).await;
     }
 
-    /// Reads until a heartbeat tells that the log was passed up to this record.
-    pub async fn passed(&mut self, sequence: u64) {
-        let caught = |own: &Self| own.sequence >= sequence || own.heartbeats.last().is_some_and(|h| h.lag_events == 0);
-        self.until("the log is passed", caught).await;
-    }
-
     /// Reads until the session ends.
     pub async fn ended(&mut self) -> Status {
         while self.read().await {}
@@ -165,6 +163,9 @@ impl Subscriber {
         assert!(!batch.events.is_empty(), "an empty batch");
         let phase = if self.caught_up { Phase::Live } else { Phase::Replay };
         assert_eq!(batch.phase(), phase, "at {}", batch.events[0].sequence);
+        if batch.possible_duplicate {
+            self.possible_duplicates += batch.events.len();
+        }
         for event in batch.events {
             self.advance(event.sequence);
             let rules: Vec<_> = event.rules.iter().map(rule).collect();
@@ -190,4 +191,19 @@ impl Subscriber {
 pub fn rule(told: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
     let id = (told.id != 0).then_some(told.id);
     powerstream_gateway::model::Rule { id, tag: told.tag.as_deref().map(Into::into) }
+}
+
+/// The reason of an end, as its trailer says.
+pub fn reason(status: &Status) -> &str {
+    trailer(status, REASON_TRAILER)
+}
+
+/// The token of an end, as its trailer says.
+pub fn last_token(status: &Status) -> &str {
+    trailer(status, TOKEN_TRAILER)
+}
+
+fn trailer<'s>(status: &'s Status, name: &str) -> &'s str {
+    let value = status.metadata().get(name).unwrap_or_else(|| panic!("no {name}: {status:?}"));
+    value.to_str().expect("it is ASCII")
 }

@@ -1,0 +1,111 @@
+//! What probes and clients without a proto file see, and what nobody may see.
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::simulator::Refusal;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+use crate::harness::probe::get;
+use crate::harness::process::Gateway;
+use crate::harness::world::BEARER;
+use crate::harness::{Subscriber, World, eventually, filters, in_time, latest};
+
+async fn channel(address: std::net::SocketAddr) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URL");
+    in_time("a connection", endpoint.connect()).await.expect("it listens")
+}
+
+async fn serving(health: &mut HealthClient<Channel>, service: &str) -> bool {
+    let request = HealthCheckRequest { service: service.into() };
+    let answer = in_time("an answer", health.check(request)).await.expect("the service is known");
+    answer.into_inner().status() == ServingStatus::Serving
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_account_is_not() {
+    let quick = |settings: &mut Settings| settings.upstream.http_backoff_step = std::time::Duration::from_millis(200);
+    let mut world = World::without_gateway(Clock::system(), |_| (), quick);
+    world.x.refuse_until_cleared(Refusal::unauthorized());
+    world.start_gateway().await;
+    eventually("it is refused", async || world.x.counters().refused > 0).await;
+    let admin = world.app().admin_address();
+    assert_eq!(get(admin, "/livez").await.0, 200);
+    assert_eq!(get(admin, "/readyz").await.0, 200);
+    let mut health = HealthClient::new(channel(world.app().grpc_address()).await);
+    assert!(serving(&mut health, "").await);
+    assert!(serving(&mut health, "ready").await);
+    assert!(!serving(&mut health, "main").await);
+    let session = world.subscribe(latest(&filters::all())).await;
+    assert_eq!(
+        session.start.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
+        ["UPSTREAM_DOWN"]
+    );
+    let unknown = HealthCheckRequest { service: "nobody".into() };
+    assert_eq!(health.check(unknown).await.expect_err("unknown").code(), tonic::Code::NotFound);
+
+    world.x.clear_refusals();
+    world.connected().await;
+    eventually("the account serves", async || serving(&mut health, "main").await).await;
+    assert_eq!(get(admin, "/nothing").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bearer_is_shown_nowhere() {
+    /// Not the one that is taken: a refused one may not be shown either.
+    const WRONG: &str = "AAAAwrongOneThatNobodyMaySee";
+    let tune = |settings: &mut Settings| {
+        settings.telemetry.log_filter = "trace".into();
+        settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
+    };
+    let world = World::without_gateway(Clock::system(), |_| (), tune);
+    std::fs::write(world.bearer_file(), WRONG).expect("it is ours");
+    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
+    eventually("it is refused", async || world.x.counters().unauthorized >= 2).await;
+    let session = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins");
+    let mut shown = format!("{:?}", session.start);
+    std::fs::write(world.bearer_file(), BEARER).expect("it is ours");
+    world.connected().await;
+    shown += &get(gateway.admin(), "/metrics").await.1;
+    gateway.terminate();
+    assert_eq!(gateway.exited().await.code(), Some(0));
+    let log = gateway.log();
+    assert!(log.contains("\"TRACE\"") && log.contains("upstream is down"), "it did say a lot");
+    shown += &log;
+    for secret in [BEARER, WRONG] {
+        let at = shown.find(secret);
+        assert!(at.is_none(), "it is shown: {}", &shown[at.unwrap_or(0).saturating_sub(500)..][..500]);
+    }
+}
+
+async fn reflected(client: &mut ServerReflectionClient<Channel>, request: MessageRequest) -> MessageResponse {
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let asking = client.server_reflection_info(futures::stream::iter([request]));
+    let mut answers = in_time("an answer", asking).await.expect("it is served").into_inner();
+    let answer: ServerReflectionResponse = answers.message().await.expect("an answer").expect("one answer");
+    answer.message_response.expect("it says something")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
+    let world = World::new().await;
+    let mut client = ServerReflectionClient::new(channel(world.app().grpc_address()).await);
+    let listed = reflected(&mut client, MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
+    let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
+    for served in ["powerstream.gateway.v1.StreamService", "grpc.health.v1.Health"] {
+        assert!(names.contains(&served), "{names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("RecoveryService")), "it is not served yet: {names:?}");
+    for symbol in ["powerstream.gateway.v1.StreamService.Subscribe", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"] {
+        let described = reflected(&mut client, MessageRequest::FileContainingSymbol(symbol.into())).await;
+        let MessageResponse::FileDescriptorResponse(files) = described else { panic!("{symbol}: {described:?}") };
+        assert!(!files.file_descriptor_proto.is_empty(), "{symbol}");
+    }
+}
