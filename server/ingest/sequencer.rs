@@ -224,7 +224,7 @@ impl Sequencer {
             match self.writing.seen.judge(id, rules) {
                 Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
                     self.unavailable(&error);
-                    self.pause();
+                    self.pause(giving_up);
                 }
                 verdict => {
                     self.available();
@@ -279,7 +279,7 @@ impl Sequencer {
                     if giving_up.is_cancelled() {
                         return self.give_up(batch, &error);
                     }
-                    self.pause();
+                    self.pause(giving_up);
                 }
             }
         }
@@ -298,8 +298,10 @@ impl Sequencer {
         batch.tally.count(&self.writing.metrics);
     }
 
-    fn pause(&self) {
-        self.runtime.block_on(self.clock.sleep(self.config.append_retry));
+    /// A stop does not wait for the next attempt to be due.
+    fn pause(&self, giving_up: &Shutdown) {
+        // Which of the two it was is looked at by those that try again.
+        let _ = self.runtime.block_on(self.clock.timeout(self.config.append_retry, giving_up.cancelled()));
     }
 
     fn unavailable(&mut self, error: &dyn std::fmt::Display) {

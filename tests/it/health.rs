@@ -109,3 +109,24 @@ async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
         assert!(!files.file_descriptor_proto.is_empty(), "{symbol}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_clients_find_the_same_by_the_older_reflection() {
+    use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1alpha::{FileDescriptorResponse, ServerReflectionRequest};
+
+    let world = World::new().await;
+    let mut client = ServerReflectionClient::new(channel(world.app().grpc_address()).await);
+    let symbol = MessageRequest::FileContainingSymbol("powerstream.gateway.v1.StreamService".into());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(symbol) };
+    let asking = client.server_reflection_info(futures::stream::iter([request]));
+    let mut answers = in_time("an answer", asking).await.expect("it is served").into_inner();
+    let answer = answers.message().await.expect("an answer").expect("one answer").message_response;
+    let Some(MessageResponse::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto: files })) = answer
+    else {
+        panic!("{answer:?}")
+    };
+    assert!(!files.is_empty());
+}

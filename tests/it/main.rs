@@ -5,12 +5,13 @@ mod deltas;
 mod ends;
 mod harness;
 mod health;
+mod killed;
 mod live;
 mod lookups;
 mod main_job;
 mod resume;
 mod rubbish;
-mod sigkill;
+
 mod stalled;
 mod starts;
 mod stop;

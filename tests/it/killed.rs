@@ -1,11 +1,13 @@
-//! The gateway is killed again and again while it delivers.
+//! The gateway is killed or stopped again and again while it delivers.
 
 use std::collections::{HashMap, HashSet};
 
 use powerstream_gateway::clock::Clock;
+use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::{Event, StartOutcome, TagFilter};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tonic::Status;
 
 use crate::harness::oracle::{assert_exact, expected};
 use crate::harness::process::Gateway;
@@ -14,6 +16,8 @@ use crate::harness::{Subscriber, World, after, earliest, eventually, filters};
 
 /// How often it is killed.
 const KILLS: usize = 50;
+/// How often it is stopped.
+const STOPS: usize = 10;
 /// Posts drawn per second; those that match a rule are sent.
 const RATE: f64 = 500.0;
 /// Seed of the moments of the kills.
@@ -26,6 +30,8 @@ struct Lineage {
     got: Vec<Event>,
     /// Epoch and term of each post.
     terms: Vec<(String, u64)>,
+    /// How its last session ended, if it did and there was one.
+    end: Option<Status>,
 }
 
 /// Where a post was shown: epoch, term, sequence.
@@ -33,7 +39,7 @@ type Place = (String, u64, u64);
 
 impl Lineage {
     fn new(filter: TagFilter) -> Self {
-        Self { filter, token: None, got: Vec::new(), terms: Vec::new() }
+        Self { filter, token: None, got: Vec::new(), terms: Vec::new(), end: None }
     }
 
     fn places(&self) -> impl Iterator<Item = (Place, &Event)> {
@@ -43,6 +49,7 @@ impl Lineage {
 
     /// Reads until `done`, or the gateway dies, or even before the session begins.
     async fn read(mut self, mut client: Client, done: impl Fn(&Subscriber) -> bool) -> Self {
+        self.end = None;
         let request = match &self.token {
             Some(token) => after(token, &self.filter),
             None => earliest(&self.filter),
@@ -53,6 +60,7 @@ impl Lineage {
         self.token = Some(session.token().to_owned());
         self.terms.extend(session.terms.iter().map(|term| (session.start.epoch.clone(), *term)));
         self.got.append(&mut session.got);
+        self.end = session.end;
         self
     }
 }
@@ -63,8 +71,24 @@ async fn more_posts(world: &World, count: u64) {
     eventually("posts go on", async || world.x.truth_len() >= until).await;
 }
 
+/// How the process is ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Kill,
+    Stop,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
+    over_ends(KILLS, By::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_10_times_no_exposed_record_is_lost_or_changes_and_all_are_told() {
+    over_ends(STOPS, By::Stop).await;
+}
+
+async fn over_ends(times: usize, by: By) {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         // X may hold the slot of the dead one for a moment.
         settings.upstream.rate_limit_backoff_step = std::time::Duration::from_millis(100);
@@ -73,17 +97,24 @@ async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut lineages: Vec<_> =
         [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])].map(Lineage::new).into();
-    for _ in 0..KILLS {
+    let mut told = 0;
+    for _ in 0..times {
         let gateway = Gateway::start(&world.settings, world.dir()).await;
         let mut reading = Vec::new();
         for lineage in lineages.drain(..) {
             reading.push(tokio::spawn(lineage.read(gateway.client().await, |_| false)));
         }
         more_posts(&world, rng.random_range(1..100)).await;
-        gateway.kill().await;
+        end(gateway, by).await;
         for lineage in reading {
-            lineages.push(lineage.await.expect("no rule of sessions was broken"));
+            let lineage = lineage.await.expect("no rule of sessions was broken");
+            told += lineage.end.iter().filter(|end| end.metadata().contains_key(REASON_TRAILER)).count();
+            lineages.push(lineage);
         }
+    }
+    match by {
+        By::Kill => assert_eq!(told, 0, "the dead say nothing"),
+        By::Stop => assert!(told > 2 * times, "those that had a session are told: {told}"),
     }
     let gateway = Gateway::start(&world.settings, world.dir()).await;
     world.connected().await;
@@ -94,7 +125,15 @@ async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
         caught_up.push(lineage.read(gateway.client().await, at_rest).await);
     }
     let whole = Lineage::new(filters::all()).read(gateway.client().await, at_rest).await;
-    judge(&world, &whole, &caught_up);
+    judge(&world, &whole, &caught_up, times);
+}
+
+async fn end(mut gateway: Gateway, by: By) {
+    if by == By::Kill {
+        return gateway.kill().await;
+    }
+    gateway.terminate();
+    assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
 }
 
 /// At the tip, and a heartbeat says that nothing came since.
@@ -103,7 +142,7 @@ fn at_rest(session: &Subscriber) -> bool {
     beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
 }
 
-fn judge(world: &World, whole: &Lineage, lineages: &[Lineage]) {
+fn judge(world: &World, whole: &Lineage, lineages: &[Lineage], ends: usize) {
     let truth = world.x.truth();
     let held: HashSet<u64> = whole.got.iter().map(|event| event.post_id).collect();
     assert_eq!(held.len(), whole.got.len(), "no post stands at two places");
@@ -120,9 +159,9 @@ fn judge(world: &World, whole: &Lineage, lineages: &[Lineage]) {
     // What nobody was ever shown may be missing: once for each time that nobody listened.
     let missing: Vec<bool> = truth.iter().map(|post| !held.contains(&post.post_id.0)).collect();
     let runs = missing.windows(2).filter(|pair| !pair[0] && pair[1]).count() + usize::from(missing[0]);
-    assert!((1..=KILLS + 1).contains(&runs), "{runs} holes of {KILLS} kills");
+    assert!((1..=ends + 1).contains(&runs), "{runs} holes of {ends} ends");
     let terms: HashSet<_> = whole.terms.iter().collect();
-    assert!(terms.len() > KILLS / 2, "most of the {} terms delivered something", terms.len());
+    assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());
     assert_eq!(world.x.connections().live_max_ever, 1);
-    assert!(logged.len() > 1_000, "{} posts", logged.len());
+    assert!(logged.len() > 20 * ends, "{} posts", logged.len());
 }
