@@ -38,6 +38,11 @@ pub struct Seat {
     notify: Notify,
 }
 
+/// Proof that a session parked with nothing left to read: only then does what is offered meanwhile say how far nothing
+/// can match.
+#[must_use]
+pub struct Waiting(());
+
 /// A session's place in the index; leaves it when dropped.
 pub struct Ticket {
     parked: Arc<Parked>,
@@ -169,25 +174,25 @@ impl Index {
 }
 
 impl Ticket {
-    /// Says that the session is about to wait, with all before `cursor` read. False if there is more to read by now: then
-    /// the session is not parked.
+    /// Says that the session is about to wait, with all before `cursor` read. `None` if there is more to read by now:
+    /// then the session is not parked.
     ///
     /// The look at `next` has to come after the flag: what is appended before it, the session sees here, and what is
     /// appended after it is offered to a session that is parked. A batch that was offered a moment before the flag would
     /// otherwise be passed over for good.
-    pub fn park(&self, cursor: Sequence, next: impl FnOnce() -> Sequence) -> bool {
+    pub fn park(&self, cursor: Sequence, next: impl FnOnce() -> Sequence) -> Option<Waiting> {
         self.seat.parked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let nothing = next() <= cursor;
-        if !nothing {
+        if next() > cursor {
             self.seat.parked.store(false, Ordering::SeqCst);
+            return None;
         }
-        nothing
+        Some(Waiting(()))
     }
 
     /// Ends a wait that [`Ticket::park`] began, and tells how far nothing can match: the session may move its cursor
     /// there.
-    pub fn unpark(&self) -> Option<Sequence> {
+    pub fn unpark(&self, _: Waiting) -> Option<Sequence> {
         // Read before the flag: what is offered later than this is not promised.
         let offered = self.parked.offered.load(Ordering::Acquire);
         if self.seat.parked.swap(false, Ordering::AcqRel) {
@@ -227,11 +232,11 @@ mod tests {
     fn check(keys: Keys, tags: &[&str], expected: usize) {
         let parked = Arc::new(Parked::new(1));
         let ticket = parked.register(keys.clone());
-        assert!(ticket.park(1, || 1));
+        let waiting = ticket.park(1, || 1).expect("nothing to read");
         let entry = Arc::new(Entry::new(post_record(1, tags)));
         assert_eq!(parked.offer(std::slice::from_ref(&entry)), expected, "{keys:?} {tags:?}");
         assert_eq!(parked.offer(&[entry]), 0, "once is enough");
-        assert_eq!(ticket.unpark(), Some(if expected == 1 { 1 } else { 2 }));
+        assert_eq!(ticket.unpark(waiting), Some(if expected == 1 { 1 } else { 2 }));
     }
 
     #[test]
@@ -249,7 +254,7 @@ mod tests {
     fn a_notice_wakes_everybody_and_a_dropped_ticket_nobody() {
         let parked = Arc::new(Parked::new(1));
         let tickets = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
-        let park = |ticket: &Ticket| assert!(ticket.park(1, || 1));
+        let park = |ticket: &Ticket| drop(ticket.park(1, || 1).expect("nothing to read"));
         tickets.iter().for_each(park);
         let skip = Arc::new(Entry::new(skip_record(1)));
         assert_eq!(parked.offer(std::slice::from_ref(&skip)), 2);
@@ -267,8 +272,9 @@ mod tests {
         let ticket = parked.register(any_of(&["a"]));
         let entry = Arc::new(Entry::new(post_record(1, &["a"])));
         assert_eq!(parked.offer(std::slice::from_ref(&entry)), 0, "not parked yet");
-        assert!(!ticket.park(1, || 2), "it has to read on first");
-        assert!(ticket.park(2, || 2), "and then waits");
-        assert_eq!(ticket.unpark(), Some(2));
+        assert!(ticket.park(1, || 2).is_none(), "it has to read on first");
+        assert!(!ticket.seat.parked.load(Ordering::SeqCst), "and no promise is made for it meanwhile");
+        let waiting = ticket.park(2, || 2).expect("and then waits");
+        assert_eq!(ticket.unpark(waiting), Some(2));
     }
 }

@@ -305,11 +305,9 @@ impl Subscription {
     }
 
     async fn wait_for_records(&mut self) {
-        if !self.ticket.park(self.cursor, || self.hub.next()) {
-            return;
-        }
+        let Some(waiting) = self.ticket.park(self.cursor, || self.hub.next()) else { return };
         let woken = self.wait(None).await;
-        if let Some(sequence) = self.ticket.unpark() {
+        if let Some(sequence) = self.ticket.unpark(waiting) {
             self.skip_to(sequence);
         }
         if woken == Woken::Records && !self.pace.batch_delay_max.is_zero() {
