@@ -107,9 +107,12 @@ fn open_ids(shared: &Shared, account: &config::Account, dir: &Path, epoch: Epoch
     let Shared { settings, clock, metrics, .. } = shared;
     let in_files = settings.journal.backend == Backend::Embedded;
     let counters = metrics.account(&account.name, dedup::Metrics::register);
+    let mut config = settings.ingest.dedup.clone();
+    // A post that the log still holds must not be taken twice (contract, section 1).
+    config.horizon = config.horizon.max(settings.journal.retention_age_max);
     loop {
         let dir = in_files.then_some(dir);
-        match dedup::open(dir, &settings.ingest.dedup, epoch, clock.now(), counters.clone()) {
+        match dedup::open(dir, &config, epoch, clock.now(), counters.clone()) {
             Err(error @ dedup::Error::Damaged { .. }) => {
                 tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
                 if let dedup::Error::Damaged { path, .. } = &error {

@@ -11,6 +11,8 @@ use crate::hub::Closing;
 const WRITE_SHARE: f64 = 0.3;
 /// Share of the deadline after which the streams that do not end are cut.
 const SESSIONS_SHARE: f64 = 0.8;
+/// Share of the deadline for connections without a session to close: some never say a word.
+const FACES_SHARE: f64 = 0.1;
 /// How often a closing registry is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -35,7 +37,7 @@ impl App {
 
         self.end_sessions(began.plus(deadline.mul_f64(SESSIONS_SHARE))).await;
         self.stages.faces.cancel();
-        if !self.tasks.join(&self.clock, left(0.95)).await {
+        if !self.tasks.join(&self.clock, left(0.95).min(deadline.mul_f64(FACES_SHARE))).await {
             tracing::info!("connections that did not end are cut");
         }
         match self.tasks.failure() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, print, say};
+use super::{Exit, print};
 use crate::journal;
 
 /// Flags of `journal`.
@@ -29,12 +29,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Command::Verify(verify) = &args.command;
     match journal::verify(&verify.dir) {
         Ok(found) => {
-            print(&found.to_string());
+            print(&format!("{found}\n"));
             Ok(if found.is_clean() { Exit::Done } else { Exit::Unsound })
         }
-        Err(error) => {
-            say(format_args!("error: {error}"));
-            Ok(Exit::Failed)
-        }
+        Err(error) => Err(error.into()),
     }
 }

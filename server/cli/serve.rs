@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::{Exit, print, say};
 use crate::app::App;
 use crate::config::{self, Settings};
+use crate::hub::token::Keyring;
 use crate::task::{Signal, Signals};
 use crate::telemetry;
 
@@ -76,6 +77,9 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         if let Err(error) = account.bearer.read() {
             say(format_args!("warning: account {}: {error}", account.name));
         }
+    }
+    if let Err(error) = Keyring::load(&settings.token_key_files) {
+        say(format_args!("warning: {:#}", anyhow::Error::from(error)));
     }
     Ok(Exit::Done)
 }

@@ -72,12 +72,6 @@ fn admin(settings: &Settings, found: &mut Found) {
 fn journal(settings: &Settings, found: &mut Found) {
     let journal = &settings.journal;
     found.within("journal.retention_age_max", journal.retention_age_max, MINUTE, YEAR);
-    let text = format!(
-        "this must be at least journal.retention_age_max ({}): a post that the log still holds would be taken twice",
-        humantime::format_duration(journal.retention_age_max)
-    );
-    let horizon = settings.ingest.dedup.horizon;
-    found.check(horizon >= journal.retention_age_max, "ingest.dedup.horizon", text);
     let segment = journal.segment_bytes_max;
     found.check((4 << 10..=4 << 30).contains(&segment), "journal.segment_bytes_max", "this must be 4096 to 4294967296");
     let (bytes, unbounded) = (journal.retention_bytes_max, journal.retention_bytes_max == 0);

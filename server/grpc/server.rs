@@ -3,10 +3,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::util::MapResponseLayer;
 
 use super::pre_encoded::stream_service_server::StreamServiceServer;
 use super::stream_service::Streams;
-use super::{Config, listener};
+use super::{Config, listener, status};
 use crate::clock::Clock;
 use crate::hub::upstream::State;
 use crate::proto;
@@ -46,7 +47,9 @@ impl Server {
 
         let streams =
             StreamServiceServer::new(Streams::new(gateway)).max_decoding_message_size(config.request_bytes_max);
+        let bytes_max = config.request_bytes_max;
         let mut server = tonic::transport::Server::builder()
+            .layer(MapResponseLayer::new(move |response| status::explain(response, bytes_max)))
             .timeout(clock.real(config.unary_timeout))
             .max_concurrent_streams(config.streams_per_connection_max)
             .http2_keepalive_interval(Some(clock.real(config.ping_interval)))

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tonic::body::Body;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -87,6 +88,19 @@ pub fn filter_invalid(fault: &Fault) -> Status {
     Ended::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
         .field(&fault.field, &fault.description)
         .status()
+}
+
+/// tonic ends a request that is too long by itself, without a reason: that is added here. Whatever else ends with this
+/// code has one.
+pub fn explain(response: http::Response<Body>, request_bytes_max: usize) -> http::Response<Body> {
+    let headers = response.headers();
+    let out_of_range = Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange);
+    if !out_of_range || headers.contains_key(REASON_TRAILER) {
+        return response;
+    }
+    let message =
+        format!("the request has more than {request_bytes_max} bytes (listen.request_bytes_max): shorten the filter");
+    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status().into_http()
 }
 
 /// A start that makes no sense.

@@ -42,7 +42,7 @@ struct Key {
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// The file cannot be read or made.
-    #[error("cannot use the token key file {path}: {source}")]
+    #[error("cannot use the token key file {path}")]
     Io {
         /// The file.
         path: PathBuf,

@@ -44,11 +44,19 @@ pub struct Upstream {
     pub metrics: upstream::Metrics,
 }
 
-/// How a connection went.
-struct Outcome {
-    cause: EndCause,
-    /// How long it gave signs of life; `None` if there was none.
-    healthy_for: Option<Duration>,
+/// How an attempt went.
+enum Outcome {
+    /// It ended, or did not begin.
+    Ended {
+        /// Why.
+        cause: EndCause,
+        /// How long it gave signs of life; `None` if there was none.
+        healthy_for: Option<Duration>,
+    },
+    /// The gateway ended it, for the journal cannot be written: the next one is made as soon as it can.
+    JournalUnavailable,
+    /// Nobody takes what it brings: the gateway stops.
+    Unwanted,
 }
 
 impl Session {
@@ -66,19 +74,28 @@ impl Session {
                 () = shutdown.cancelled() => break,
                 outcome = self.attempt() => outcome,
             };
-            let next = self.attempts.next_step(&outcome.cause, outcome.healthy_for, self.clock.now(), &mut self.rng);
-            self.report(&outcome.cause, next);
-            let wait = match next {
-                NextStep::Now => continue,
-                NextStep::After(wait) => wait,
-                NextStep::Stop => {
-                    shutdown.cancelled().await;
-                    break;
+            let next = match outcome {
+                Outcome::Ended { cause, healthy_for } => {
+                    let next = self.attempts.next_step(&cause, healthy_for, self.clock.now(), &mut self.rng);
+                    self.report(&cause, next);
+                    next
+                }
+                Outcome::JournalUnavailable => {
+                    self.report_closed();
+                    NextStep::Now
+                }
+                Outcome::Unwanted => NextStep::Stop,
+            };
+            let wait = async {
+                match next {
+                    NextStep::Now => {}
+                    NextStep::After(wait) => self.clock.sleep(wait).await,
+                    NextStep::Stop => std::future::pending().await,
                 }
             };
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = self.clock.sleep(wait) => {}
+                () = wait => {}
             }
         }
         self.metrics.upstream_connected.set(0);
@@ -96,7 +113,7 @@ impl Session {
                 self.metrics.upstream_connected.set(0);
                 outcome
             }
-            Err(cause) => Outcome { cause, healthy_for: None },
+            Err(cause) => Outcome::Ended { cause, healthy_for: None },
         }
     }
 
@@ -123,21 +140,17 @@ impl Session {
             status.tell(NewsKind::Connected, "the upstream connection is up".into());
         });
         let mut status = self.hub.upstream().watch();
-        let connected = self.clock.moment();
         loop {
             let event = tokio::select! {
                 event = connection.next() => event,
                 // X would cut a connection that is not read, and there would be no backfill then.
-                _ = status.wait_for(|status| status.journal_unavailable) => {
-                    let healthy_for = Some(self.clock.moment().since(connected));
-                    return Outcome { cause: EndCause::Stopped, healthy_for };
-                }
+                _ = status.wait_for(|status| status.journal_unavailable) => return Outcome::JournalUnavailable,
             };
             match event {
                 Event::Arrivals(arrivals) => {
                     self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
                     if !self.queue.put(arrivals, Origin::Live, self.clock.moment()).await {
-                        return Outcome { cause: EndCause::Stopped, healthy_for: None };
+                        return Outcome::Unwanted;
                     }
                 }
                 Event::End(end) => {
@@ -145,7 +158,7 @@ impl Session {
                         self.metrics.messages_in.inc();
                         self.metrics.partial.inc();
                     }
-                    return Outcome { cause: end.cause, healthy_for: Some(end.healthy_for) };
+                    return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for) };
                 }
             }
         }
@@ -157,6 +170,17 @@ impl Session {
         let _ = status.wait_for(|status| !status.journal_unavailable).await;
     }
 
+    /// Tells that the connection was closed on purpose.
+    fn report_closed(&mut self) {
+        tracing::warn!(account = %self.hub.account(), "{CLOSED}");
+        self.told = None;
+        self.hub.upstream().update(|status| {
+            status.state = State::BackingOff;
+            status.last_error = CLOSED.into();
+            status.tell(NewsKind::Reconnecting, CLOSED.into());
+        });
+    }
+
     /// Tells of an end: one log line for each, and a notice to the sessions where it is news.
     fn report(&mut self, cause: &EndCause, next: NextStep) {
         let account = self.hub.account();
@@ -166,9 +190,9 @@ impl Session {
             NextStep::Stop => (State::Stopped, Duration::ZERO),
         };
         if self.attempts.is_at_cap() {
-            tracing::error!(%account, cause = cause.name(), %cause, ?wait, "upstream is down, at the longest wait");
+            tracing::error!(%account, kind = cause.name(), %cause, ?wait, "upstream is down, at the longest wait");
         } else {
-            tracing::warn!(%account, cause = cause.name(), %cause, ?wait, "upstream is down");
+            tracing::warn!(%account, kind = cause.name(), %cause, ?wait, "upstream is down");
         }
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
@@ -182,6 +206,9 @@ impl Session {
         });
     }
 }
+
+/// The journal cannot be written, so nothing is read either.
+const CLOSED: &str = "the gateway closed the upstream connection until its journal can be written again";
 
 fn news_kind(cause: &EndCause) -> NewsKind {
     match cause {

@@ -33,8 +33,14 @@ pub enum OpenError {
         /// What is wrong.
         detail: String,
     },
+    /// There is no log; only where none may be made.
+    #[error("there is no log in {path}: its directory is DATA_DIR/accounts/NAME")]
+    Missing {
+        /// Directory looked into.
+        path: PathBuf,
+    },
     /// The system said no.
-    #[error("cannot open the journal {path}: {source}")]
+    #[error("cannot open the journal {path}")]
     Io {
         /// What was being opened.
         path: PathBuf,

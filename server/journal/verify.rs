@@ -100,7 +100,7 @@ impl Verification {
 /// Inspects the log in `dir`. If it is open meanwhile, what is being appended may look torn.
 pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
-    let missing = || OpenError::Damaged { path: dir.to_owned(), detail: "there is no identity file".to_owned() };
+    let missing = || OpenError::Missing { path: dir.to_owned() };
     let identity = LogIdentity::read(dir)?.ok_or_else(missing)?;
     let names = files::segments(dir).map_err(io)?;
     let mut segments = Vec::with_capacity(names.len());

@@ -44,8 +44,9 @@ impl fmt::Debug for Epoch {
 }
 
 impl fmt::Display for Term {
+    /// Decimal, as in the API.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        self.0.fmt(f)
     }
 }
 

@@ -120,7 +120,7 @@ fn author_and_text(payload: &str) -> (String, String) {
 /// One line without control characters (a post must not drive the terminal), cut at `width` columns.
 fn clipped(line: &str, width: usize) -> String {
     let mut used = 0;
-    let mut out = String::with_capacity(line.len().min(width * 4));
+    let mut out = String::with_capacity(line.len().min(width.saturating_mul(4)));
     for c in line.chars() {
         let c = if c.is_control() { ' ' } else { c };
         used += columns(c);

@@ -79,9 +79,6 @@ fn exit(reason: &str, code: Code) -> Option<Exit> {
 
 fn advice(reason: &str, details: &ErrorDetails) -> String {
     let mut text = String::new();
-    for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
-        write!(text, "; {}: {}", violation.field, violation.description).ok();
-    }
     let metadata = details.error_info().map(|info| &info.metadata);
     let said = |key| metadata.and_then(|metadata| metadata.get(key)).filter(|value| !value.is_empty());
     match reason {
@@ -89,17 +86,14 @@ fn advice(reason: &str, details: &ErrorDetails) -> String {
             if let Some(time) = said("oldest_time") {
                 write!(text, "; the oldest record is of {time}").ok();
             }
-            if let Some(seconds) = said("missing_seconds") {
-                write!(text, "; {seconds} s before it cannot be had").ok();
-            }
             text.push_str("; --on-too-old earliest or latest goes on without them");
         }
         "POSITION_IN_FUTURE" => {
             if let Some(time) = said("head_time") {
-                write!(text, "; the newest record is of {time}: is this machine's clock right?").ok();
+                write!(text, "; is this machine's clock right? The gateway's says {time}").ok();
             }
         }
-        "TOKEN_MALFORMED" => text.push_str("; start by time instead: --from 10m, and move the token file away"),
+        "TOKEN_MALFORMED" => text.push_str(", as with --from 10m (and without the token file, if there is one)"),
         _ => {}
     }
     text
@@ -167,7 +161,7 @@ mod tests {
             panic!("stops")
         };
         let words = refusal.to_string();
-        assert!(words.starts_with("POSITION_TOO_OLD: words; 90 s before it"), "{words}");
+        assert!(words.starts_with("POSITION_TOO_OLD: words; --on-too-old"), "{words}");
         assert!(words.contains("--on-too-old"), "{words}");
     }
 }

@@ -57,7 +57,7 @@ use store::{Found, Store};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How long a post is known after it was logged; at least 24 h and the journal's retention.
+    /// How long a post is known after it was logged; the journal's retention, if that is longer.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub horizon: Duration,
