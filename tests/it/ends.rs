@@ -159,8 +159,8 @@ async fn a_peer_that_vanishes_is_reaped_even_if_nothing_matches() {
     let world = World::tuned(
         |_| (),
         |settings| {
-            settings.listen.ping_interval = Duration::from_millis(300);
-            settings.listen.ping_timeout = Duration::from_millis(300);
+            settings.listen.ping_interval = Duration::from_secs(1);
+            settings.listen.ping_timeout = Duration::from_secs(1);
         },
     )
     .await;

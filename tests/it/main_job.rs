@@ -36,5 +36,5 @@ async fn a_consumer_that_is_killed_gets_exactly_what_it_missed() {
     assert_exact("the killed one", &wanted, &delivered);
     all.posts(truth.len()).await;
     assert_exact("its neighbour", &truth, &all.got);
-    assert_eq!(world.x.connections().live_max_ever, 1);
+    assert_eq!((world.x.connections().live_max_ever, world.x.counters().too_many_connections), (1, 0));
 }

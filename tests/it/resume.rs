@@ -115,6 +115,7 @@ async fn tokens_outlive_a_restart_with_the_journal() {
     let filter = filters::any(&["cats"]);
     let before = read_all(&world, in_batches(earliest(&filter), 20)).await;
     world.restart_gateway().await;
+    assert_eq!(world.x.counters().too_many_connections, 0, "the old one was closed first");
     world.post_mix(POSTS / 4);
     world.all_logged_since(POSTS).await;
     let wanted = expected(&world.x.truth(), &filter);

@@ -41,7 +41,7 @@ async fn accounted(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rubbish_at_the_grpc_port_hurts_nobody() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
-        settings.listen.first_bytes_timeout = Duration::from_millis(300);
+        settings.listen.first_bytes_timeout = Duration::from_secs(1);
     };
     let mut world = World::tuned(|_| (), tune).await;
     let mut neighbour = world.subscribe(latest(&filters::all())).await;

@@ -138,6 +138,7 @@ impl World {
     pub async fn stop_gateway(&mut self) {
         let app = self.app.take().expect("it runs");
         app.stop().await.expect("it stops in order");
+        self.left().await;
     }
 
     /// Stops and starts the gateway, and waits for its upstream.
@@ -150,6 +151,11 @@ impl World {
     /// Waits for the upstream connection: what is sent from now on reaches the gateway.
     pub async fn connected(&self) {
         eventually("the upstream connection is up", async || self.x.connections().live == 1).await;
+    }
+
+    /// Waits until nobody is connected to the upstream: the slot of the gateway that ended is free.
+    pub async fn left(&self) {
+        eventually("upstream is left", async || self.x.connections().live == 0).await;
     }
 
     /// The gateway.
@@ -216,6 +222,16 @@ impl World {
     /// Sum of a metric's samples.
     pub fn metric(&self, name: &str) -> f64 {
         sum(&self.app().metrics(), name)
+    }
+}
+
+impl Drop for World {
+    /// Each scenario ends with a stop in order, unless it failed.
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take().filter(|_| !std::thread::panicking()) {
+            let stopped = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(app.stop()));
+            stopped.expect("it stops in order");
+        }
     }
 }
 
