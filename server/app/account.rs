@@ -85,18 +85,21 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
     let counters = metrics.account(name, ingest::Metrics::register);
     let writing = Writing { writer, hub: hub.clone(), seen: ids.seen, term: identity.term, metrics: counters.clone() };
+    let mut chores = Chores {
+        hub: hub.clone(),
+        journal: upkeep,
+        ids: ids.upkeep,
+        metrics: files,
+        runtime: runtime.clone(),
+        clock: clock.clone(),
+        failing: false,
+    };
+    // Once before anything is read: a disk that is full is known from the start.
+    chores.step();
     Ok(Opened {
         session: session(shared, account, &hub, queue, counters),
         sequencer: sequencer(shared, writing, intakes, &runtime),
-        chores: Chores {
-            hub: hub.clone(),
-            journal: upkeep,
-            ids: ids.upkeep,
-            metrics: files,
-            runtime,
-            clock: clock.clone(),
-            failing: false,
-        },
+        chores,
         index: ids.index,
         hub,
     })

@@ -1,8 +1,40 @@
-//! Records for the tests of this room.
+//! Logs in memory and records for tests of this room and of those above it.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use prometheus_client::registry::Registry;
 
-use crate::model::{Body, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
+use super::token::Keyring;
+use super::{Config, Hub, Metrics, Parts};
+use crate::clock::Clock;
+use crate::journal::{self, Backend, Identity, Writer};
+use crate::model::{
+    AccountName, Body, Epoch, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window,
+};
+
+/// The writer of every record here.
+pub const TERM: Term = Term(1);
+/// The log of every hub here.
+pub const EPOCH: Epoch = Epoch(7);
+
+/// The hub of the account `main` over a new log in memory, and its writer.
+pub fn new_hub(config: Config, clock: Clock) -> (Arc<Hub>, Box<dyn Writer>) {
+    let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+    let identity = Identity { epoch: EPOCH, term: TERM };
+    let journal = journal::open(&settings, Path::new("unused"), identity, clock.now()).expect("in memory");
+    let parts = Parts {
+        account: AccountName::new("main").expect("a name"),
+        config,
+        tags: Vec::new(),
+        clock,
+        reader: journal.reader,
+        keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
+        metrics: Metrics::register(&mut Registry::default()),
+    };
+    (Arc::new(Hub::new(parts, 1)), journal.writer)
+}
 
 /// A live post with these tags; its rules are numbered from 1.
 pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
@@ -25,5 +57,5 @@ pub fn skip_record(sequence: Sequence) -> Record {
 }
 
 fn record(sequence: Sequence, body: Body) -> Record {
-    Record { sequence, term: Term(1), received: UnixMillis(sequence as i64), body }
+    Record { sequence, term: TERM, received: UnixMillis(sequence as i64), body }
 }

@@ -2,19 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
 use crate::clock::Clock;
 use crate::hub::filter::{Filter, Request};
-use crate::hub::fixtures::{post_record, skip_record};
+use crate::hub::fixtures::{new_hub, post_record, skip_record};
 use crate::hub::start::{self, Policy, Start};
-use crate::hub::token::Keyring;
-use crate::hub::{Config, Hub, Metrics, Parts, SessionInfo};
-use crate::journal::{self, Backend, Identity, Journal, Writer};
-use crate::model::{AccountName, Epoch, Record, Term};
+use crate::hub::{Config, Hub, SessionInfo};
+use crate::journal::Writer;
+use crate::model::Record;
 use crate::proto;
 
 /// A log in memory and its hub, with a clock that runs fast.
@@ -29,21 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl World {
     fn new(config: Config) -> Self {
-        let clock = Clock::with_rate(RATE, None);
-        let identity = Identity { epoch: Epoch(7), term: Term(1) };
-        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-        let Journal { writer, reader, .. } =
-            journal::open(&settings, std::path::Path::new("unused"), identity, clock.now()).expect("in memory");
-        let parts = Parts {
-            account: AccountName::new("main").expect("a name"),
-            config,
-            tags: Vec::new(),
-            clock,
-            reader,
-            keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
-            metrics: Metrics::register(&mut Registry::default()),
-        };
-        Self { hub: Arc::new(Hub::new(parts, 1)), writer: Mutex::new(writer) }
+        let (hub, writer) = new_hub(config, Clock::with_rate(RATE, None));
+        Self { hub, writer: Mutex::new(writer) }
     }
 
     fn append(&self, records: Vec<Record>) {

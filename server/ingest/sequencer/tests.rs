@@ -4,14 +4,12 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::hub::token::Keyring;
-use crate::hub::{self, Parts};
+use crate::hub;
+use crate::hub::fixtures::{EPOCH, TERM, new_hub};
 use crate::ingest::{Queue, queue};
-use crate::journal::{self, Backend, Identity, Item, Reader};
-use crate::model::{AccountName, Epoch, Keys};
+use crate::journal::{Item, Reader};
+use crate::model::Keys;
 use crate::upstream::Arrivals;
-
-const TERM: Term = Term(5);
 
 /// A sequencer over a log in memory, and what feeds it.
 struct World {
@@ -42,23 +40,11 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let clock = Clock::with_rate(1_000.0, None);
-        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-        let identity = Identity { epoch: Epoch(1), term: TERM };
-        let opened = journal::open(&settings, std::path::Path::new("unused"), identity, clock.now());
-        let journal::Journal { writer, reader, .. } = opened.expect("in memory");
-        let parts = Parts {
-            account: AccountName::new("main").expect("a name"),
-            config: hub::Config::default(),
-            tags: Vec::new(),
-            clock: clock.clone(),
-            reader: reader.clone(),
-            keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
-            metrics: hub::Metrics::register(&mut Registry::default()),
-        };
-        let hub = Arc::new(Hub::new(parts, 1));
+        let (hub, writer) = new_hub(hub::Config::default(), clock.clone());
+        let reader = hub.reader().clone();
         let config = Config::default();
         let counters = dedup::Metrics::register(&mut Registry::default());
-        let ids = dedup::open(None, &config.dedup, Epoch(1), clock.now(), counters).expect("in memory");
+        let ids = dedup::open(None, &config.dedup, EPOCH, clock.now(), counters).expect("in memory");
         let metrics = Metrics::default();
         let (queue, intakes) = queue(config.queue_bytes_max);
         let writing = Writing {
