@@ -24,6 +24,9 @@ use crate::status::{Account, FindError, Gateway};
 /// How long a client that is sent away waits at the most before it comes back.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
 
+/// Unknown tags that are warned of one by one.
+const TAG_WARNINGS_MAX: usize = 10;
+
 /// StreamService over the gateway's accounts.
 pub struct Streams {
     gateway: Arc<Gateway>,
@@ -66,12 +69,12 @@ impl StreamService for Streams {
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let resolved = resolve(&hub, &ask).instrument(span.clone()).await?;
+        let (resolved, advice) = resolve(&hub, &ask, filter.clone()).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
         });
         let mut warnings = std::mem::take(&mut ask.warnings);
-        warnings.extend(advice(&hub, &filter, &resolved));
+        warnings.extend(advice);
         let pace = Pace {
             batch_events_max: ask.batch_events_max,
             batch_bytes_max: ask.batch_bytes_max,
@@ -147,11 +150,15 @@ async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
     }
 }
 
-async fn resolve(hub: &Arc<Hub>, ask: &Ask) -> Result<Resolved, Status> {
+async fn resolve(hub: &Arc<Hub>, ask: &Ask, filter: Filter) -> Result<(Resolved, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     let hub = hub.clone();
-    let resolved = blocking(move || start::resolve(&hub, &start, policy, require_exact)).await?;
-    resolved.map_err(|refused| {
+    let resolved = blocking(move || {
+        let resolved = start::resolve(&hub, &start, policy, require_exact)?;
+        let advice = advice(&hub, &filter, &resolved);
+        Ok((resolved, advice))
+    });
+    resolved.await?.map_err(|refused| {
         tracing::info!(?refused, "a start was refused");
         status::refused(refused)
     })
@@ -173,12 +180,14 @@ fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
                        posts before the token that match only the new filter are not delivered";
         warnings.push(Warning { code: "FILTER_CHANGED", message: message.into() });
     }
-    for tag in filter.tags_named() {
-        if let Some(near) = hub.unknown_tag(tag) {
-            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-            let message = format!("no post with the tag {tag:?} was seen since the gateway started{hint}");
-            warnings.push(Warning { code: "UNKNOWN_TAG", message });
-        }
+    let unknown = hub.unknown_tags(filter);
+    for (tag, near) in unknown.iter().take(TAG_WARNINGS_MAX) {
+        let hint = near.as_ref().map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+        let message = format!("no post with the tag {tag:?} was seen since the gateway started{hint}");
+        warnings.push(Warning { code: "UNKNOWN_TAG", message });
+    }
+    if let Some(more) = unknown.len().checked_sub(TAG_WARNINGS_MAX).filter(|more| *more > 0) {
+        warnings.push(Warning { code: "UNKNOWN_TAG", message: format!("{more} further tags were not seen either") });
     }
     let status = hub.upstream().status();
     if status.state != crate::hub::upstream::State::Connected && !status.last_error.is_empty() {

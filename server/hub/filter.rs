@@ -214,6 +214,10 @@ fn necessary_keys(any_of: &[Term], all_of: &[Term], rule_ids: &[u64]) -> Keys {
         let narrowest = all_of.iter().find(|term| matches!(term, Term::Exact(_))).or_else(|| all_of.first());
         return narrowest.map_or(Keys::Always, |term| Keys::AnyOf([term.key()].into()));
     }
+    // Nearly every post has some tag: looking through the lists of all tags would cost more than it leaves out.
+    if any_of.contains(&Term::Prefix("".into())) {
+        return Keys::Always;
+    }
     Keys::AnyOf(any_of.iter().map(Term::key).chain(rule_ids.iter().copied().map(Key::Rule)).collect())
 }
 

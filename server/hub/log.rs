@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::entry::Entry;
+use super::filter::Filter;
 use super::parked::{Parked, Ticket};
 use super::registry::Registry;
 use super::ring::{Limits, Ring};
@@ -264,8 +265,8 @@ impl Hub {
         self.tags.list(self.clock.moment())
     }
 
-    /// None if something feeds the tag, or else the known tag that looks most like it.
-    pub fn unknown_tag(&self, tag: &str) -> Option<Option<Arc<str>>> {
-        self.tags.unknown(tag)
+    /// The tags that a filter names and nothing feeds, each with the known tag that looks most like it, if one does.
+    pub fn unknown_tags(&self, filter: &Filter) -> Vec<(Arc<str>, Option<Arc<str>>)> {
+        self.tags.unknown(filter.tags_named())
     }
 }

@@ -245,7 +245,7 @@ mod tests {
         check(any_of(&["a"]), &["b"], 0);
         check(any_of(&["a*"]), &["abc"], 1);
         check(any_of(&["ab*", "*"]), &["x"], 1);
-        check(any_of(&["*"]), &[], 0);
+        check(any_of(&["*"]), &[], 1);
         check(Keys::Always, &[], 1);
         check(Keys::AnyOf([Key::Rule(1)].into()), &["first has rule 1"], 1);
     }

@@ -75,18 +75,27 @@ impl Tags {
         list
     }
 
-    /// None if the tag is known, or else the known tag that looks most like it, if one does.
-    pub fn unknown(&self, tag: &str) -> Option<Option<Arc<str>>> {
-        /// A name further away than this many edits is another name.
-        const EDITS_MAX: usize = 2;
-        let seen = self.seen.lock();
-        if seen.contains_key(tag) {
-            return None;
-        }
-        let near = seen.keys().map(|known| (edits(known, tag), known)).filter(|(edits, _)| *edits <= EDITS_MAX);
-        Some(near.min().map(|(_, known)| known.clone()))
+    /// The tags among these that are not known, each with the known tag that looks most like it, if one does. Costs
+    /// time for each pair: belongs on a blocking thread, and `tags` should be few.
+    pub fn unknown<'a>(&self, tags: impl Iterator<Item = &'a Arc<str>>) -> Vec<(Arc<str>, Option<Arc<str>>)> {
+        let (unknown, known): (Vec<_>, Vec<_>) = {
+            let seen = self.seen.lock();
+            let unknown: Vec<_> = tags.filter(|tag| !seen.contains_key(*tag)).cloned().collect();
+            let known = if unknown.is_empty() { Vec::new() } else { seen.keys().cloned().collect() };
+            (unknown, known)
+        };
+        let like = |tag: &Arc<str>| {
+            let near = known.iter().filter_map(|known| Some((edits_up_to(EDITS_MAX, known, tag)?, known)));
+            near.min().map(|(_, known)| known.clone())
+        };
+        unknown.iter().enumerate().map(|(at, tag)| (tag.clone(), like(tag).filter(|_| at < LOOKED_UP_MAX))).collect()
     }
 }
+
+/// A name further away than this many edits is another name.
+const EDITS_MAX: usize = 2;
+/// Unknown tags for which a known one is looked for.
+const LOOKED_UP_MAX: usize = 8;
 
 impl Seen {
     fn count(&mut self, slice: u64) {
@@ -113,8 +122,11 @@ fn slice_of(now: Moment) -> u64 {
     now.since(Moment::default()).as_secs() / SLICE.as_secs()
 }
 
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
+/// Levenshtein's distance, if it is at most `max`.
+fn edits_up_to(max: usize, a: &str, b: &str) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > max * char::MAX_LEN_UTF8 {
+        return None;
+    }
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -125,8 +137,12 @@ fn edits(a: &str, b: &str) -> usize {
             diagonal = row[j + 1];
             row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
         }
+        // A row never gets better than its best.
+        if row.iter().all(|edits| *edits > max) {
+            return None;
+        }
     }
-    row[b.len()]
+    row.last().copied().filter(|edits| *edits <= max)
 }
 
 #[cfg(test)]
@@ -153,8 +169,10 @@ mod tests {
     fn an_unknown_tag_gets_a_suggestion_when_one_is_near() {
         let tags = Tags::new(&["cats".into(), "dogs".into()], 2);
         tags.count([rules("birds").as_slice()].into_iter(), Moment::default());
-        assert_eq!(tags.unknown("cats"), None);
-        assert_eq!(tags.unknown("cast"), Some(Some("cats".into())));
-        assert_eq!(tags.unknown("birds"), Some(None), "tracking is bounded");
+        let unknown = |tag: &str| tags.unknown([Arc::from(tag)].iter()).pop().map(|(_, like)| like);
+        assert_eq!(unknown("cats"), None);
+        assert_eq!(unknown("cast"), Some(Some("cats".into())));
+        assert_eq!(unknown("birds"), Some(None), "tracking is bounded");
+        assert_eq!(unknown(&"x".repeat(255)), Some(None));
     }
 }

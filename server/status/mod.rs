@@ -132,7 +132,7 @@ impl Account {
         }
     }
 
-    /// The first record of a post. Reads the disk: belongs on a blocking thread.
+    /// The newest record of a post. Reads the disk: belongs on a blocking thread.
     pub fn find(&self, post: PostId) -> Result<Option<Sequence>, FindError> {
         let known = self.index.find(post).map_err(|error| FindError(error.to_string()))?;
         Ok(known.map(|known| known.sequence))
