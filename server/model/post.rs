@@ -12,7 +12,7 @@ pub struct PostId(pub u64);
 impl PostId {
     /// Milliseconds since 1970 at which snowflake ids count from zero (twitter-archive/snowflake, IdWorker.scala).
     const SNOWFLAKE_EPOCH_MS: i64 = 1_288_834_974_657;
-    /// Ids up to this one were given one by one and carry no time (upstream.md 2.4).
+    /// Ids up to this one were given one by one and carry no time (November 2010).
     const LAST_BEFORE_SNOWFLAKE: u64 = 29_700_859_247;
 
     /// When the post was created, exact to the millisecond; `None` for ids from before November 2010.

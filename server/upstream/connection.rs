@@ -257,7 +257,7 @@ impl Connection {
     }
 
     /// The cause that X told before the end. What it told long before is no cause: GNIP's errors did not always end the
-    /// stream (upstream.md 1.6).
+    /// stream (demian85/gnip#32).
     fn told(&self) -> Option<EndCause> {
         let (fault, at) = self.fault?;
         let passed = self.clock.moment().since(at);

@@ -62,7 +62,7 @@ impl Client {
     pub fn new(options: &ClientOptions, clock: &Clock) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            // X documents HTTP/1.1; over HTTP/2 its streams end in ways of their own (upstream.md 1.1).
+            // X documents HTTP/1.1; over HTTP/2 its streams end in ways of their own (twitter-api-java-sdk#37).
             .http1_only()
             .redirect(redirect::Policy::none())
             .referer(false)

@@ -29,7 +29,7 @@ pub struct Headers {
 pub struct RateLimit {
     /// Requests per window.
     pub limit: Option<u64>,
-    /// Requests left in it. It counts down, whatever one of X's pages says (upstream.md 1.5).
+    /// Requests left in it. It counts down, whatever one of X's pages says.
     pub remaining: Option<u64>,
     /// When the window ends, by X's clock.
     pub reset: Option<UnixMillis>,

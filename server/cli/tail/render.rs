@@ -100,7 +100,7 @@ impl Seen {
         self.user.as_ref().and_then(|user| user.screen_name.as_deref()).unwrap_or("?")
     }
 
-    /// The longest text there is: a retweet's own is cut off (upstream.md 2.4).
+    /// The longest text there is: a retweet's own is cut off (PowerTrack data dictionary).
     fn text(&self) -> String {
         if let Some(original) = &self.retweeted_status {
             return format!("RT @{}: {}", original.author(), original.text());

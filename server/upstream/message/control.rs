@@ -198,7 +198,7 @@ fn fault_of_problem(problem: &Value) -> Fault {
     }
 }
 
-/// v1.1's codes (upstream.md 2.5).
+/// v1.1's codes (streaming message types; hbc, Constants).
 fn fault_of_code(code: Option<u64>) -> Fault {
     match code {
         Some(2) => Fault::TooManyConnections,

@@ -81,7 +81,7 @@ enum Key {
     Other,
 }
 
-/// One rule as it came. Ids may be numbers, strings or absent; tags strings, null or absent (upstream.md 2.2).
+/// One rule as it came. Ids may be numbers, strings or absent; tags strings, null or absent (PowerTrack guide, filtered stream).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RuleShape<'a> {
