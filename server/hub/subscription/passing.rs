@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::entry::{Entry, Event, Kind};
 use super::super::token::Token;
 use super::{Batch, Content, Frame, Lag, Pace, Place, Subscription};
-use crate::model::{Origin, Sequence, SkipReason, Term, UnixMillis};
+use crate::model::{Origin, Sequence, SkipReason, Term};
 
 /// How a record is passed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,12 +84,10 @@ impl Subscription {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        let slack = self.hub.config().slack;
-        let before = |time: UnixMillis| event.created.is_some_and(|created| created < time.minus(slack));
-        // A hole from before the lineage began is not its hole; what was delivered before a resume by time is not
-        // delivered again.
-        let old_hole = event.origin != Origin::Live && before(self.lineage_start);
-        if old_hole || self.resumed_at.is_some_and(before) {
+        let begins = self.lineage_start.minus(self.hub.config().slack);
+        // A hole from before the lineage began is not its hole. A live post is never left out for its age: it came late,
+        // and has not been delivered.
+        if event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
             return false;
         }
         match &event.prior {
@@ -100,8 +98,9 @@ impl Subscription {
 
     /// True if the lineage may have had this post before a resume by time.
     fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
-        let slack = self.hub.config().slack;
-        self.resumed_at.is_some_and(|at| event.created.unwrap_or(entry.received) <= at.plus(slack))
+        let Some(until) = self.resumed_at.map(|at| at.plus(self.hub.config().slack)) else { return false };
+        let came_again = event.origin != Origin::Live && event.created.is_none_or(|created| created <= until);
+        entry.received <= until || came_again
     }
 
     fn pass(&mut self, entry: &Entry, how: Passed) {

@@ -10,9 +10,10 @@ use crate::clock::Clock;
 use crate::hub::filter::{Filter, Request};
 use crate::hub::fixtures::{new_hub, post_record, skip_record};
 use crate::hub::start::{self, Policy, Start};
+use crate::hub::token::Token;
 use crate::hub::{Config, Hub, SessionInfo};
 use crate::journal::Writer;
-use crate::model::Record;
+use crate::model::{Epoch, Position, Record, Term};
 use crate::proto;
 
 /// A log in memory and its hub, with a clock that runs fast.
@@ -49,7 +50,8 @@ impl World {
     fn subscribe(&self, any_of: &[&str], start: Start) -> Subscription {
         let any_of = any_of.iter().map(ToString::to_string).collect();
         let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("good");
-        let resolved = start::resolve(&self.hub, &start, Policy::Fail, true).expect("exact");
+        let by_time = matches!(&start, Start::Token(text) if self.is_of_another_log(text));
+        let resolved = start::resolve(&self.hub, &start, Policy::Fail, !by_time).expect("exact, or by time");
         let info =
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
         let opening = Opening {
@@ -68,6 +70,12 @@ impl World {
             warnings: Vec::new(),
         };
         Subscription::open(self.hub.clone(), opening)
+    }
+}
+
+impl World {
+    fn is_of_another_log(&self, token: &str) -> bool {
+        self.hub.keyring().open(token).expect("ours").position.epoch != self.hub.reader().epoch()
     }
 }
 
@@ -236,5 +244,34 @@ fn news_of_the_upstream_is_told_once() {
         assert!(matches!(&frame.content, Content::News(news) if news.message == "cut"), "{:?}", frame.content);
         world.hub.upstream().update(|status| status.last_error = "the same".into());
         assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+    });
+}
+
+/// The ids of these posts are years old, as those of posts that X sends late are older than the token.
+#[test]
+fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
+    runtime().block_on(async {
+        let world = World::new(Config::default());
+        let (now, slack) = (world.hub.clock().now(), world.hub.config().slack);
+        let lost = Token {
+            account: world.hub.account().clone(),
+            position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
+            low_watermark: now.minus(slack),
+            lineage_start: now,
+            filter: Token::NO_FILTER,
+        };
+        let mut session = world.subscribe(&[], Start::Token(world.hub.seal(&lost)));
+        let received = |sequence, received| Record { received, ..post_record(sequence, &["a"]) };
+        let soon = now.plus(slack);
+        world.append(vec![received(1, now), received(2, soon), received(3, soon.plus(Duration::from_millis(1)))]);
+        let mut marks = Vec::new();
+        // Start, two batches, CaughtUp: a heartbeat after them means that a post was left out.
+        for _ in 0..4 {
+            let frame = session.next().await.expect("it goes on");
+            if let Content::Batch(batch) = &frame.content {
+                marks.extend(sequences(&frame).into_iter().map(|sequence| (sequence, batch.possible_duplicate)));
+            }
+        }
+        assert_eq!(marks, [(1, true), (2, true), (3, false)]);
     });
 }
