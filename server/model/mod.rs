@@ -14,6 +14,7 @@ mod key;
 mod position;
 mod post;
 mod record;
+mod span;
 mod time;
 
 pub use account::{AccountName, AccountNameError};
@@ -21,4 +22,5 @@ pub use key::{Key, KeySet, Keys};
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
 pub use post::{Origin, Post, PostId, Rule, rules_union, tags};
 pub use record::{Body, Gap, GapCause, GapEvidence, GapId, GapState, Record, Skip, SkipReason};
+pub use span::{Span, Spans};
 pub use time::{UnixMillis, Window};
