@@ -84,7 +84,14 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let runtime = Handle::current();
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
     let counters = metrics.account(name, ingest::Metrics::register);
-    let writing = Writing { writer, hub: hub.clone(), seen: ids.seen, term: identity.term, metrics: counters.clone() };
+    let writing = Writing {
+        writer,
+        hub: hub.clone(),
+        seen: ids.seen,
+        ledger: Arc::default(),
+        term: identity.term,
+        metrics: counters.clone(),
+    };
     let mut chores = Chores {
         hub: hub.clone(),
         journal: upkeep,

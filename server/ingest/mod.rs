@@ -16,15 +16,17 @@
 
 mod config;
 pub mod dedup;
+pub mod ledger;
 mod metrics;
 mod queue;
+pub mod recovery;
 mod restore;
 pub mod sequencer;
 mod session;
 
 pub use config::Config;
 pub use metrics::Metrics;
-pub use queue::{Intake, Queue, queue};
+pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
 pub use restore::{RestoreError, restore, ring_start};
 pub use sequencer::{Sequencer, Writing};
 pub use session::{Session, Upstream};

@@ -1,22 +1,73 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Moment;
-use crate::model::Origin;
+use crate::model::UnixMillis;
 use crate::upstream::Arrivals;
+
+/// Something for the sequencer, in the order in which it was put in.
+#[derive(Debug)]
+pub enum Intake {
+    /// What a connection brought.
+    Arrivals(Brought),
+    /// The ledger has changes of gaps to be logged.
+    Ledger,
+    /// Answered when all that was put in before is appended.
+    Flush(oneshot::Sender<()>),
+}
 
 /// What a connection brought, on its way to the sequencer.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Brought {
     /// What came.
     pub arrivals: Arrivals,
-    /// How.
-    pub origin: Origin,
+    /// By what kind of connection.
+    pub source: Source,
     /// When it was read, for durations.
     pub moment: Moment,
     /// Its share of the queue.
-    room: OwnedSemaphorePermit,
+    pub room: OwnedSemaphorePermit,
+}
+
+/// The kind of connection that brought something.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A live one.
+    Live {
+        /// Which of the account's connections.
+        connection: usize,
+        /// While backfill is under way: posts created before this come by it.
+        backfill_before: Option<UnixMillis>,
+    },
+    /// A recovery job.
+    Recovery(Arc<JobTally>),
+}
+
+/// What a recovery job brought; the sequencer counts it.
+#[derive(Debug, Default)]
+pub struct JobTally {
+    received: AtomicU64,
+    recovered: AtomicU64,
+}
+
+impl JobTally {
+    /// Notes a post; `new` if neither the log nor the side log had it, or had it under fewer rules.
+    pub fn note(&self, new: bool) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        self.recovered.fetch_add(u64::from(new), Ordering::Relaxed);
+    }
+
+    /// Posts received.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that were new.
+    pub fn recovered(&self) -> u64 {
+        self.recovered.load(Ordering::Relaxed)
+    }
 }
 
 /// The way in: as much as `queue_bytes_max` may be under way, then putting waits.
@@ -39,17 +90,31 @@ pub fn queue(bytes_max: usize) -> (Queue, mpsc::Receiver<Intake>) {
 
 impl Queue {
     /// Puts arrivals in, when there is room. False if nobody takes them any more.
-    pub async fn put(&self, arrivals: Arrivals, origin: Origin, moment: Moment) -> bool {
+    pub async fn put(&self, arrivals: Arrivals, source: Source, moment: Moment) -> bool {
         let bytes = usize::try_from(arrivals.bytes).unwrap_or(usize::MAX).clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = self.room.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
-        self.sender.send(Intake { arrivals, origin, moment, room }).await.is_ok()
+        self.sender.send(Intake::Arrivals(Brought { arrivals, source, moment, room })).await.is_ok()
+    }
+
+    /// Lets the changes that the ledger holds be logged, behind all that was put in before. False as for `put`.
+    pub async fn log_gaps(&self) -> bool {
+        self.sender.send(Intake::Ledger).await.is_ok()
+    }
+
+    /// Waits until all that was put in before is appended. False if nobody takes it any more.
+    pub async fn flush(&self) -> bool {
+        let (done, appended) = oneshot::channel();
+        self.sender.send(Intake::Flush(done)).await.is_ok() && appended.await.is_ok()
     }
 }
 
 impl Intake {
-    /// The arrivals, and their room in the queue to be given back when they are appended.
-    pub fn split(self) -> (Arrivals, OwnedSemaphorePermit) {
-        (self.arrivals, self.room)
+    /// Bytes that came.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Arrivals(brought) => brought.arrivals.bytes,
+            Self::Ledger | Self::Flush(_) => 0,
+        }
     }
 }

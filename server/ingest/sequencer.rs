@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
-use super::dedup::{self, Seen, Verdict};
+use super::dedup::{self, Seen};
+use super::ledger::Ledger;
 use super::{Config, Intake, Metrics};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::hub::upstream::LastByte;
 use crate::journal::{AppendError, Writer};
-use crate::model::{Body, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
+use crate::model::{Body, Record, Sequence, Skip, Term, UnixMillis, Window};
 use crate::task::Shutdown;
-use crate::upstream::Message;
-use crate::upstream::message::Arrived;
+
+mod batch;
+mod taking;
+
+use batch::{Batch, Pending};
 
 /// The one writer of an account's log.
 pub struct Sequencer {
@@ -36,42 +39,12 @@ pub struct Writing {
     pub hub: Arc<Hub>,
     /// Which posts were seen before.
     pub seen: Seen,
+    /// Changes of gaps that wait to be logged.
+    pub ledger: Arc<Ledger>,
     /// This writer.
     pub term: Term,
     /// Counters.
     pub metrics: Metrics,
-}
-
-/// What is about to be appended.
-#[derive(Default)]
-struct Batch {
-    records: Vec<Record>,
-    tally: Tally,
-    heard: Option<LastByte>,
-    /// Room in the queue that it holds.
-    room: Vec<OwnedSemaphorePermit>,
-}
-
-/// What became of the messages of a batch; counted when it is appended.
-#[derive(Default)]
-struct Tally {
-    posts: u64,
-    deltas: u64,
-    duplicates: u64,
-    control: u64,
-    unknown: u64,
-    malformed: u64,
-    oversized: u64,
-    rules_missing: u64,
-}
-
-/// Messages that could not be taken, gathered for at most a second.
-struct Pending {
-    reason: SkipReason,
-    count: u64,
-    from: UnixMillis,
-    to: UnixMillis,
-    since: Moment,
 }
 
 /// Skips of one reason are told once a second.
@@ -94,7 +67,8 @@ impl Sequencer {
     pub fn run(mut self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
         let mut pending: Vec<Pending> = Vec::new();
         let mut open = true;
-        self.write(Vec::new(), &mut pending, giving_up)?;
+        // What the ledger found at the start: that the gateway was down.
+        self.write(vec![Intake::Ledger], &mut pending, giving_up)?;
         while open {
             let next = self.intakes.recv();
             let first = match self.runtime.block_on(self.clock.timeout(SKIP_INTERVAL, next)) {
@@ -113,12 +87,12 @@ impl Sequencer {
 
     /// All that is ready, up to the bound of a batch.
     fn take_ready(&mut self, first: Intake) -> Vec<Intake> {
-        let mut bytes = first.arrivals.bytes;
+        let mut bytes = first.bytes();
         let mut ready = vec![first];
         while bytes < self.config.append_bytes_max as u64
             && let Ok(intake) = self.intakes.try_recv()
         {
-            bytes += intake.arrivals.bytes;
+            bytes += intake.bytes();
             ready.push(intake);
         }
         ready
@@ -136,107 +110,19 @@ impl Sequencer {
         Ok(())
     }
 
-    fn batch(
-        &mut self,
-        intakes: Vec<Intake>,
-        pending: &mut Vec<Pending>,
-        giving_up: &Shutdown,
-    ) -> Result<Batch, dedup::Error> {
-        let mut batch = Batch::default();
-        if self.is_first_of_term() {
-            batch.records.push(self.record(&batch, self.clock.now(), Body::Term));
-        }
-        for intake in intakes {
-            let (origin, moment) = (intake.origin, intake.moment);
-            let (arrivals, room) = intake.split();
-            let received = arrivals.received;
-            batch.heard = Some(LastByte { moment, time: received });
-            batch.room.push(room);
-            for message in arrivals.messages {
-                let skipped = match message {
-                    Message::Post(post) => {
-                        self.take_post(&mut batch, post, origin, received, giving_up)?;
-                        continue;
-                    }
-                    Message::Control(_) | Message::Side(_) => {
-                        batch.tally.control += 1;
-                        continue;
-                    }
-                    Message::Unknown { .. } => {
-                        batch.tally.unknown += 1;
-                        continue;
-                    }
-                    Message::Malformed { .. } => {
-                        batch.tally.malformed += 1;
-                        SkipReason::Malformed
-                    }
-                    Message::Oversized { .. } => {
-                        batch.tally.oversized += 1;
-                        SkipReason::Oversized
-                    }
-                };
-                note_skip(pending, skipped, received, self.clock.moment());
-            }
-        }
-        Ok(batch)
-    }
-
-    fn take_post(
-        &mut self,
-        batch: &mut Batch,
-        arrived: Arrived,
-        origin: Origin,
-        received: UnixMillis,
-        giving_up: &Shutdown,
-    ) -> Result<(), dedup::Error> {
-        batch.tally.rules_missing += u64::from(arrived.rules_missing);
-        let Arrived { id, rules, json, .. } = arrived;
-        let (rules, prior) = match self.judge(id, &rules, giving_up)? {
-            Verdict::Duplicate => {
-                batch.tally.duplicates += 1;
-                return Ok(());
-            }
-            Verdict::New => {
-                batch.tally.posts += 1;
-                (rules.into(), None)
-            }
-            Verdict::Delta { prior, now } => {
-                batch.tally.deltas += 1;
-                (now, Some(prior))
-            }
-        };
-        let post = Post { id, rules, origin, gap: None, json };
-        let body = match prior {
-            None => Body::Post(post),
-            Some(prior) => Body::Delta { prior, post },
-        };
-        let record = self.record(batch, received, body);
-        if let Some(post) = record.body.post() {
-            self.writing.seen.note(id, &post.rules, record.sequence, record.received);
-        }
-        batch.records.push(record);
-        Ok(())
-    }
-
-    /// The verdict on a post. Where the files of ids cannot keep up, it waits for them as for the journal.
-    fn judge(&mut self, id: PostId, rules: &[Rule], giving_up: &Shutdown) -> Result<Verdict, dedup::Error> {
-        loop {
-            match self.writing.seen.judge(id, rules) {
-                Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
-                    self.unavailable(&error);
-                    self.pause(giving_up);
-                }
-                verdict => {
-                    self.available();
-                    return verdict;
-                }
-            }
-        }
-    }
-
-    fn is_first_of_term(&self) -> bool {
+    /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since.
+    fn begin_term(&self, batch: &mut Batch) {
         let terms = self.writing.hub.reader().terms();
-        terms.last().is_none_or(|start| start.term != self.writing.term)
+        if batch.records.is_empty() && terms.last().is_none_or(|start| start.term != self.writing.term) {
+            let tip = self.writing.hub.tip_received();
+            let received = if tip == UnixMillis::default() { self.clock.now() } else { tip };
+            batch.records.push(self.record(batch, received, Body::Term));
+        }
+    }
+
+    fn push(&self, batch: &mut Batch, received: UnixMillis, body: Body) {
+        self.begin_term(batch);
+        batch.records.push(self.record(batch, received, body));
     }
 
     fn record(&self, batch: &Batch, received: UnixMillis, body: Body) -> Record {
@@ -256,8 +142,7 @@ impl Sequencer {
             if due {
                 let window = Window { from: skip.from, to: Some(skip.to.plus(Duration::from_millis(1))) };
                 let body = Body::Skip(Skip { reason: skip.reason, count: skip.count, window });
-                let record = self.record(batch, skip.to, body);
-                batch.records.push(record);
+                self.push(batch, skip.to, body);
             }
             !due
         });
@@ -287,6 +172,7 @@ impl Sequencer {
         if let Some(heard) = batch.heard {
             self.writing.hub.upstream().heard(heard);
         }
+        batch.answer_flushes();
     }
 
     fn give_up(&mut self, batch: &mut Batch, error: &AppendError) {
@@ -318,29 +204,6 @@ impl Sequencer {
             tracing::info!(account = %hub.account(), "the journal can be written again");
             hub.upstream().update(|status| status.journal_unavailable = false);
         }
-    }
-}
-
-impl Tally {
-    fn count(&self, metrics: &Metrics) {
-        metrics.posts_appended.inc_by(self.posts);
-        metrics.deltas.inc_by(self.deltas);
-        metrics.duplicates.inc_by(self.duplicates);
-        metrics.control.inc_by(self.control);
-        metrics.unknown.inc_by(self.unknown);
-        metrics.malformed.inc_by(self.malformed);
-        metrics.oversized.inc_by(self.oversized);
-        metrics.rules_missing.inc_by(self.rules_missing);
-    }
-}
-
-fn note_skip(pending: &mut Vec<Pending>, reason: SkipReason, received: UnixMillis, now: Moment) {
-    match pending.iter_mut().find(|skip| skip.reason == reason) {
-        Some(skip) => {
-            skip.count += 1;
-            skip.to = skip.to.max(received);
-        }
-        None => pending.push(Pending { reason, count: 1, from: received, to: received, since: now }),
     }
 }
 

@@ -7,11 +7,10 @@ use tracing::Instrument;
 use url::Url;
 
 use super::Metrics;
-use super::queue::Queue;
+use super::queue::{Queue, Source};
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::hub::upstream::{NewsKind, State};
-use crate::model::Origin;
 use crate::task::Shutdown;
 use crate::upstream::{self, Attempts, EndCause, Event, NextStep};
 use crate::xapi::{Credentials, Kind, StreamRequest, Transport};
@@ -149,7 +148,7 @@ impl Session {
             match event {
                 Event::Arrivals(arrivals) => {
                     self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-                    if !self.queue.put(arrivals, Origin::Live, self.clock.moment()).await {
+                    if !self.queue.put(arrivals, LIVE, self.clock.moment()).await {
                         return Outcome::Unwanted;
                     }
                 }
@@ -206,6 +205,9 @@ impl Session {
         });
     }
 }
+
+/// Nothing comes by backfill.
+const LIVE: Source = Source::Live { connection: 0, backfill_before: None };
 
 /// The journal cannot be written, so nothing is read either.
 const CLOSED: &str = "the gateway closed the upstream connection until its journal can be written again";

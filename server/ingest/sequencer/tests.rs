@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::hub;
 use crate::hub::fixtures::{EPOCH, TERM, new_hub};
-use crate::ingest::{Queue, queue};
+use crate::ingest::{Queue, Source, queue};
 use crate::journal::{Item, Reader};
 use crate::model::Keys;
 use crate::upstream::Arrivals;
@@ -21,6 +21,8 @@ struct World {
     sequencer: Option<Sequencer>,
     giving_up: Shutdown,
 }
+
+const LIVE: Source = Source::Live { connection: 0, backfill_before: None };
 
 /// Refuses so many appends before it takes any.
 struct Failing {
@@ -51,6 +53,7 @@ impl World {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
+            ledger: Arc::default(),
             term: TERM,
             metrics: metrics.clone(),
         };
@@ -61,7 +64,7 @@ impl World {
     fn put(&self, received: i64, messages: Vec<Message>) {
         let arrivals = Arrivals { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-        assert!(self.runtime.block_on(self.queue.put(arrivals, Origin::Live, self.hub.clock().moment())));
+        assert!(self.runtime.block_on(self.queue.put(arrivals, LIVE, self.hub.clock().moment())));
     }
 
     /// Closes the queue, lets the sequencer write all that is in it, and gives what the log holds then.

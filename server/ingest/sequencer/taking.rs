@@ -1,0 +1,154 @@
+//! From what connections brought to records: dedup, and the verdict on each message.
+
+use super::batch::{Batch, Pending, note_skip};
+use super::{Intake, Sequencer};
+use crate::hub::upstream::LastByte;
+use crate::ingest::dedup::{self, Verdict};
+use crate::ingest::queue::{Brought, Source};
+use crate::model::{Body, GapId, Origin, Post, PostId, Rule, SkipReason, UnixMillis};
+use crate::task::Shutdown;
+use crate::upstream::Message;
+use crate::upstream::message::Arrived;
+
+impl Sequencer {
+    pub(super) fn batch(
+        &mut self,
+        intakes: Vec<Intake>,
+        pending: &mut Vec<Pending>,
+        giving_up: &Shutdown,
+    ) -> Result<Batch, dedup::Error> {
+        let mut batch = Batch::default();
+        for intake in intakes {
+            match intake {
+                Intake::Arrivals(brought) => self.take(&mut batch, brought, pending, giving_up)?,
+                Intake::Ledger => self.take_gaps(&mut batch),
+                Intake::Flush(done) => batch.flushes.push(done),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Logs what has changed about gaps.
+    pub(super) fn take_gaps(&self, batch: &mut Batch) {
+        for gap in self.writing.ledger.take_changes() {
+            self.push(batch, self.clock.now(), Body::Gap(gap));
+        }
+    }
+
+    fn take(
+        &mut self,
+        batch: &mut Batch,
+        brought: Brought,
+        pending: &mut Vec<Pending>,
+        giving_up: &Shutdown,
+    ) -> Result<(), dedup::Error> {
+        let Brought { arrivals, source, moment, room } = brought;
+        let received = arrivals.received;
+        batch.room.push(room);
+        if matches!(source, Source::Live { .. }) {
+            batch.heard = Some(LastByte { moment, time: received });
+            // So that a term is known to sessions as soon as its writer hears anything.
+            self.begin_term(batch);
+        }
+        for message in arrivals.messages {
+            let skipped = match message {
+                Message::Post(post) => {
+                    self.take_post(batch, post, &source, received, giving_up)?;
+                    continue;
+                }
+                Message::Control(_) | Message::Side(_) => {
+                    batch.tally.control += 1;
+                    continue;
+                }
+                Message::Unknown { .. } => {
+                    batch.tally.unknown += 1;
+                    continue;
+                }
+                Message::Malformed { .. } => {
+                    batch.tally.malformed += 1;
+                    SkipReason::Malformed
+                }
+                Message::Oversized { .. } => {
+                    batch.tally.oversized += 1;
+                    SkipReason::Oversized
+                }
+            };
+            note_skip(pending, skipped, received, self.clock.moment());
+        }
+        Ok(())
+    }
+
+    fn take_post(
+        &mut self,
+        batch: &mut Batch,
+        arrived: Arrived,
+        source: &Source,
+        received: UnixMillis,
+        giving_up: &Shutdown,
+    ) -> Result<(), dedup::Error> {
+        batch.tally.rules_missing += u64::from(arrived.rules_missing);
+        let Arrived { id, rules, json, .. } = arrived;
+        let verdict = self.judge(id, &rules, giving_up)?;
+        if let Source::Recovery(tally) = source {
+            tally.note(verdict != Verdict::Duplicate);
+        }
+        let (rules, prior) = match verdict {
+            Verdict::Duplicate => {
+                batch.tally.duplicates += 1;
+                return Ok(());
+            }
+            Verdict::New => {
+                batch.tally.posts += 1;
+                (rules.into(), None)
+            }
+            Verdict::Delta { prior, now } => {
+                batch.tally.deltas += 1;
+                (now, Some(prior))
+            }
+        };
+        let (origin, gap) = self.origin(id, source);
+        if let Some(gap) = gap {
+            self.writing.ledger.brought(gap);
+        }
+        let post = Post { id, rules, origin, gap, json };
+        let body = match prior {
+            None => Body::Post(post),
+            Some(prior) => Body::Delta { prior, post },
+        };
+        self.push(batch, received, body);
+        let record = batch.records.last().expect("just pushed");
+        if let Some(post) = record.body.post() {
+            self.writing.seen.note(id, &post.rules, record.sequence, record.received);
+        }
+        Ok(())
+    }
+
+    /// How a post came, and the gap that it closes a part of.
+    fn origin(&self, id: PostId, source: &Source) -> (Origin, Option<GapId>) {
+        let created = id.created_at();
+        let gap = || created.and_then(|created| self.writing.ledger.gap_at(created));
+        match source {
+            Source::Live { backfill_before: Some(before), .. } if created.is_some_and(|created| created < *before) => {
+                (Origin::Backfill, gap())
+            }
+            Source::Live { .. } => (Origin::Live, None),
+            Source::Recovery(_) => (Origin::Recovery, gap()),
+        }
+    }
+
+    /// The verdict on a post. Where the files of ids cannot keep up, it waits for them as for the journal.
+    fn judge(&mut self, id: PostId, rules: &[Rule], giving_up: &Shutdown) -> Result<Verdict, dedup::Error> {
+        loop {
+            match self.writing.seen.judge(id, rules) {
+                Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
+                    self.unavailable(&error);
+                    self.pause(giving_up);
+                }
+                verdict => {
+                    self.available();
+                    return verdict;
+                }
+            }
+        }
+    }
+}
