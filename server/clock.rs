@@ -3,10 +3,14 @@
 //! A clock has a rate: at rate `k` wall time, timers and ids all run `k` times faster, while every constant keeps its
 //! real value, so that a day is tested in a minute. Two processes at one rate agree on the time if they share an origin.
 //!
+//! Wall time is upstream time: it is read from the system once, runs on with the monotonic clock, and is set right by what
+//! X says ([`Clock::correct`]). So a step of the system's clock is not seen, and one that is hours off does no harm.
+//!
 //! Invariants: durations inside the process come from the monotonic clock, never from differences of wall time.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::UnixMillis;
@@ -21,7 +25,18 @@ struct Inner {
     /// The wall time at which this clock and the system's agree.
     origin: UnixMillis,
     started: Instant,
+    /// Wall time when it was made, in microseconds.
+    started_us: i64,
+    /// What X's clock is ahead of that, in milliseconds.
+    offset_ms: AtomicI64,
 }
+
+/// A time that X says is not believed outside of these: 2020 and 2100.
+const BELIEVED: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
+/// `Date` has a grain of a second.
+const GRAIN: Duration = Duration::from_secs(1);
+/// An answer is under way for up to this long, by the system's clock.
+const TRANSIT: Duration = Duration::from_secs(1);
 
 /// A point of the monotonic clock: how long after the clock was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,18 +67,49 @@ impl Clock {
     /// A clock that runs `rate` times as fast as the system's and agreed with it at `origin` (now, if not given).
     pub fn with_rate(rate: f64, origin: Option<UnixMillis>) -> Self {
         assert!(rate.is_finite() && rate > 0.0, "the rate of a clock is a positive number");
-        let origin = origin.unwrap_or_else(system_now);
-        Self(Arc::new(Inner { rate, origin, started: Instant::now() }))
+        let (system_us, started) = (system_now_us(), Instant::now());
+        let origin = origin.unwrap_or(UnixMillis(system_us / 1_000));
+        let passed_us = (system_us - origin.0.saturating_mul(1_000)) as f64 * rate;
+        let started_us = origin.0.saturating_mul(1_000).saturating_add(passed_us as i64);
+        Self(Arc::new(Inner { rate, origin, started, started_us, offset_ms: AtomicI64::new(0) }))
     }
 
-    /// Wall time.
+    /// Wall time, as X has it as far as that is known.
     pub fn now(&self) -> UnixMillis {
-        let system = system_now();
-        if self.0.rate == 1.0 {
-            return system;
+        let passed = i64::try_from(self.moment().0.as_micros()).unwrap_or(i64::MAX);
+        let own = self.0.started_us.saturating_add(passed) / 1_000;
+        UnixMillis(own.saturating_add(self.offset_ms()))
+    }
+
+    /// Sets wall time right by what X says it is. False if that is not to be believed; a difference within the grain of
+    /// X's `Date` changes nothing.
+    pub fn correct(&self, upstream: UnixMillis) -> bool {
+        if !BELIEVED.contains(&upstream.0) {
+            return false;
         }
-        let passed = (system.0 - self.0.origin.0) as f64 * self.0.rate;
-        UnixMillis(self.0.origin.0.saturating_add(passed as i64))
+        let skew = upstream.0 - self.now().0;
+        if skew.unsigned_abs() > (GRAIN + TRANSIT.mul_f64(self.0.rate)).as_millis() as u64 {
+            self.0.offset_ms.fetch_add(skew, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Sets wall time right by the system's clock, where X says nothing: the monotonic clock stands still while a machine
+    /// is suspended.
+    pub fn correct_by_system(&self) {
+        let origin_us = self.0.origin.0.saturating_mul(1_000);
+        let passed_us = (system_now_us() - origin_us) as f64 * self.0.rate;
+        self.correct(UnixMillis(origin_us.saturating_add(passed_us as i64) / 1_000));
+    }
+
+    /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
+    pub fn offset_ms(&self) -> i64 {
+        self.0.offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes an offset over that was known before a restart.
+    pub fn set_offset_ms(&self, offset_ms: i64) {
+        self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
     /// Monotonic time.
@@ -107,9 +153,9 @@ impl Clock {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
-fn system_now() -> UnixMillis {
+fn system_now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -118,13 +164,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_fast_clock_runs_for_timers_and_wall_time_alike() {
-        let origin = UnixMillis(system_now().0 - 1_000);
+        let origin = UnixMillis(system_now_us() / 1_000 - 1_000);
         let clock = Clock::with_rate(1_000.0, Some(origin));
         assert!(clock.now().since(origin) >= Duration::from_secs(1_000));
         let (wall, before) = (clock.now(), clock.moment());
         clock.sleep(Duration::from_secs(20)).await;
         assert!(clock.moment().since(before) >= Duration::from_secs(20));
-        assert!(clock.now().since(wall) >= Duration::from_secs(18), "the wall has a grain of 1 ms, here 1 s");
+        assert!(clock.now().since(wall) >= Duration::from_secs(20));
         assert_eq!(clock.timeout(Duration::from_secs(5), std::future::pending::<()>()).await, Err(Elapsed));
+    }
+
+    #[test]
+    fn what_x_says_sets_the_clock_right_unless_it_is_absurd_or_the_same() {
+        let clock = Clock::system();
+        let ahead = clock.now().plus(Duration::from_secs(3 * 3_600));
+        assert!(clock.correct(ahead));
+        assert!(clock.now() >= ahead && clock.now() < ahead.plus(Duration::from_secs(60)));
+        let offset = clock.offset_ms();
+        assert!(clock.correct(clock.now().minus(Duration::from_secs(1))));
+        assert_eq!(clock.offset_ms(), offset, "within the grain of the header");
+        for absurd in [0, -1, 946_684_800_000, 253_402_300_799_000, i64::MAX] {
+            assert!(!clock.correct(UnixMillis(absurd)), "{absurd}");
+        }
+        assert_eq!(clock.offset_ms(), offset);
     }
 }

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::hub::{self, Hub};
-use crate::ingest::{self, Intake, Queue, Sequencer, Session, Writing, dedup};
+use crate::ingest::ledger::{self, Ledger};
+use crate::ingest::{self, Intake, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
-use crate::model::{Epoch, Term};
+use crate::model::{Epoch, Term, UnixMillis};
 use crate::status;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::Registry;
@@ -40,6 +41,7 @@ pub(super) struct Opened {
 /// Housekeeping of an account.
 struct Chores {
     hub: Arc<Hub>,
+    ledger: Arc<Ledger>,
     journal: Box<dyn Upkeep>,
     ids: dedup::Upkeep,
     metrics: journal::Metrics,
@@ -78,8 +80,10 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     };
     let hub = Arc::new(Hub::new(parts, ring_start));
     let mut ids = open_ids(shared, account, &dir.join("ids"), reader.epoch())?;
-    ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
-        .with_context(|| format!("account {name}"))?;
+    let ledger = open_ledger(shared, account, &dir, &hub, || {
+        ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
+    })
+    .with_context(|| format!("account {name}"))?;
 
     let runtime = Handle::current();
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
@@ -88,12 +92,13 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         writer,
         hub: hub.clone(),
         seen: ids.seen,
-        ledger: Arc::default(),
+        ledger: ledger.clone(),
         term: identity.term,
         metrics: counters.clone(),
     };
     let mut chores = Chores {
         hub: hub.clone(),
+        ledger: ledger.clone(),
         journal: upkeep,
         ids: ids.upkeep,
         metrics: files,
@@ -104,7 +109,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     // Once before anything is read: a disk that is full is known from the start.
     chores.step();
     Ok(Opened {
-        session: session(shared, account, &hub, queue, counters),
+        session: session(shared, account, &hub, ledger, queue, counters),
         sequencer: sequencer(shared, writing, intakes, &runtime),
         chores,
         index: ids.index,
@@ -134,10 +139,35 @@ fn open_ids(shared: &Shared, account: &config::Account, dir: &Path, epoch: Epoch
     }
 }
 
+/// Takes the log up again, and finds what is missing from it.
+fn open_ledger(
+    shared: &Shared,
+    account: &config::Account,
+    dir: &Path,
+    hub: &Hub,
+    restore: impl FnOnce() -> Result<Option<UnixMillis>, ingest::RestoreError>,
+) -> Result<Arc<Ledger>, ingest::RestoreError> {
+    let settings = &shared.settings;
+    let newest = restore()?;
+    let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
+    let setup = ledger::Setup {
+        account: account.name.clone(),
+        config: settings.ingest.gaps.clone(),
+        slack: settings.hub.slack,
+        recovery_window: settings.hub.recovery_window,
+        lanes: 1,
+        file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
+        metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
+        clock: shared.clock.clone(),
+    };
+    Ok(Arc::new(Ledger::open(setup, logged, newest)))
+}
+
 fn session(
     shared: &Shared,
     account: &config::Account,
     hub: &Arc<Hub>,
+    ledger: Arc<Ledger>,
     queue: Queue,
     counters: ingest::Metrics,
 ) -> Session {
@@ -149,7 +179,8 @@ fn session(
         config: shared.settings.upstream.clone(),
         metrics: shared.metrics.account(&account.name, upstream::Metrics::register),
     };
-    Session::new(hub.clone(), upstream, queue, counters, rand::rng().random())
+    let place = Place { lane: 0, connection: 0 };
+    Session::new(hub.clone(), upstream, place, ledger, queue, counters, rand::rng().random())
 }
 
 fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>, runtime: &Handle) -> Sequencer {
@@ -203,7 +234,8 @@ impl Chores {
         }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
-        let error = journal.err().or(ids.err());
+        let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
+        let error = journal.err().or(ids.err()).or(gaps.err());
         // Once per change, not once a second.
         match (error, self.failing) {
             (Some(error), false) => {

@@ -54,7 +54,7 @@ fn session_start(start: SessionStart) -> proto::SessionStart {
         outcome: outcome(start.outcome).into(),
         position: Some(place(&start.place)),
         missing: start.missing.as_ref().map(interval),
-        open_gaps: Vec::new(),
+        open_gaps: start.open_gaps.iter().map(|own| gap(own, false)).collect(),
         warnings: start.warnings.into_iter().map(warning).collect(),
     }
 }

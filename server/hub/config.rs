@@ -29,6 +29,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub recovery_window: Duration,
+    /// Gaps that are remembered after their end.
+    pub gaps_kept_max: usize,
     /// Tags whose rates are kept.
     pub tags_tracked_max: usize,
     /// Names of consumers that get a metric label of their own; further ones count as `other`.
@@ -46,6 +48,7 @@ impl Default for Config {
             session_age_max: Duration::ZERO,
             slack: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
+            gaps_kept_max: 10_000,
             tags_tracked_max: 10_000,
             consumers_labelled_max: 200,
         }

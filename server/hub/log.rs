@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::entry::Entry;
+use super::entry::{Entry, Kind};
 use super::filter::Filter;
+use super::gaps::Gaps;
 use super::parked::{Parked, Ticket};
 use super::registry::Registry;
 use super::ring::{Limits, Ring};
@@ -32,6 +33,7 @@ pub struct Hub {
     reading: Semaphore,
     replaying: Arc<Semaphore>,
     tags: Tags,
+    gaps: Gaps,
     upstream: Upstream,
     registry: Arc<Registry>,
     metrics: Metrics,
@@ -88,6 +90,7 @@ impl Hub {
             reading: Semaphore::new(parts.config.replays_reading_max),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
+            gaps: Gaps::new(parts.config.gaps_kept_max),
             upstream: Upstream::default(),
             registry: Arc::new(Registry::new(parts.config.sessions_max)),
             account: parts.account,
@@ -117,6 +120,11 @@ impl Hub {
         let entries: Vec<_> = records.into_iter().map(|record| Arc::new(Entry::new(record))).collect();
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
         self.tags.count(rules, self.clock.moment());
+        for entry in &entries {
+            if let Kind::Gap(gap) = &entry.kind {
+                self.gaps.note(entry.sequence, gap);
+            }
+        }
         self.ring.push(&entries);
         self.tip_received.store(received.0, Ordering::Relaxed);
         self.next.store(next, Ordering::Release);
@@ -194,7 +202,7 @@ impl Hub {
         self.seal(&Token {
             account: self.account.clone(),
             position: self.position(cursor - 1),
-            low_watermark: self.low_watermark(time),
+            low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
             lineage_start: time,
             filter: Token::NO_FILTER,
         })
@@ -210,9 +218,10 @@ impl Hub {
         terms.get(at.saturating_sub(1)).map_or(Term(0), |start| start.term)
     }
 
-    /// Everything created before this is in the log up to a record received at `received`, or told as a gap.
+    /// Everything created before this is in the log up to a record received at `received`, or told as a gap. A record from
+    /// a clock that was ahead says nothing of the future.
     pub fn low_watermark(&self, received: UnixMillis) -> UnixMillis {
-        received.minus(self.config.slack)
+        received.min(self.clock.now()).minus(self.config.slack)
     }
 
     /// Signs a token.
@@ -243,6 +252,11 @@ impl Hub {
     /// The log itself.
     pub fn reader(&self) -> &Arc<dyn journal::Reader> {
         &self.reader
+    }
+
+    /// What the log tells of gaps.
+    pub fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 
     /// What is known of the upstream.

@@ -20,6 +20,7 @@ pub mod entry;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod gaps;
 mod log;
 mod metrics;
 mod parked;
@@ -32,6 +33,7 @@ pub mod token;
 pub mod upstream;
 
 pub use config::Config;
+pub use gaps::Gaps;
 pub use log::{Hub, Parts, Read, ReadError};
 pub use metrics::{Metrics, SessionCounters};
 pub use registry::{Closing, Full, Guest, Registry, SessionInfo};

@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::dedup;
+use super::{dedup, ledger};
 
 /// Settings of the way into the log, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub append_retry: Duration,
     /// Which posts were seen before.
     pub dedup: dedup::Config,
+    /// When something is missing, and what backfill is asked for.
+    pub gaps: ledger::Config,
 }
 
 impl Default for Config {
@@ -30,6 +32,7 @@ impl Default for Config {
             append_bytes_max: 1 << 20,
             append_retry: Duration::from_secs(1),
             dedup: dedup::Config::default(),
+            gaps: ledger::Config::default(),
         }
     }
 }

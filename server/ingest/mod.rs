@@ -27,6 +27,6 @@ mod session;
 pub use config::Config;
 pub use metrics::Metrics;
 pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
-pub use restore::{RestoreError, restore, ring_start};
+pub use restore::{RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{Sequencer, Writing};
-pub use session::{Session, Upstream};
+pub use session::{Place, Session, Upstream};

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -5,7 +6,7 @@ use thiserror::Error;
 use super::dedup::{self, Seen, Upkeep};
 use crate::hub::Hub;
 use crate::journal::{Item, ReadError, Reader};
-use crate::model::{Keys, Record, Sequence};
+use crate::model::{Body, Gap, Keys, Origin, Record, Sequence, UnixMillis};
 
 /// A log that cannot be taken up again.
 #[derive(Debug, Error)]
@@ -30,15 +31,36 @@ pub fn ring_start(reader: &dyn Reader, ring_bytes_max: usize) -> Sequence {
     extent.next.saturating_sub(entries).max(extent.earliest)
 }
 
-/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on.
+/// Finds the gaps that a log tells of: as they stand, and for sessions where each was open.
+pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreError> {
+    let extent = reader.extent();
+    let (mut gaps, mut cursor) = (BTreeMap::new(), extent.earliest);
+    // No post has a key of none: only blocks with notices are read.
+    let keys = Keys::AnyOf([].into());
+    while cursor < extent.next {
+        let chunk = reader.read(cursor, &keys, CHUNK_BYTES)?;
+        for item in chunk.items {
+            if let Item::Record(Record { sequence, body: Body::Gap(gap), .. }) = item {
+                hub.gaps().note(sequence, &gap);
+                gaps.insert(gap.id, gap);
+            }
+        }
+        cursor = chunk.next;
+    }
+    Ok(gaps.into_values().collect())
+}
+
+/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on. Gives
+/// when the newest live post was received; when the oldest record was, if none is near the end.
 pub fn restore(
     reader: &Arc<dyn Reader>,
     seen: &mut Seen,
     upkeep: &mut Upkeep,
     hub: &Hub,
     ring_start: Sequence,
-) -> Result<(), RestoreError> {
+) -> Result<Option<UnixMillis>, RestoreError> {
     let extent = reader.extent();
+    let mut newest_live = None;
     // Files of ids are synced at once and the journal a second later: after a power cut they may know of lost records.
     upkeep.forget_after(extent.next - 1)?;
     let covered = seen.covered();
@@ -50,6 +72,9 @@ pub fn restore(
             match item {
                 Item::Record(record) => {
                     note(seen, &record, covered);
+                    if record.body.post().is_some_and(|post| post.origin == Origin::Live) {
+                        newest_live = Some(record.received);
+                    }
                     if record.sequence >= ring_start {
                         hot.push(record);
                     }
@@ -68,7 +93,7 @@ pub fn restore(
         }
         cursor = chunk.next;
     }
-    Ok(())
+    Ok(newest_live.or(extent.earliest_received))
 }
 
 fn note(seen: &mut Seen, record: &Record, covered: Sequence) {

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Post, Rule, Sequence, Term, UnixMillis, Window};
 
 /// An entry of an account's log.
@@ -47,7 +49,8 @@ impl Body {
 }
 
 /// Id of a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct GapId(pub u64);
 
 impl fmt::Display for GapId {
@@ -57,7 +60,7 @@ impl fmt::Display for GapId {
 }
 
 /// An interval of upstream time for which completeness is not proven, as it stands now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Its id.
     pub id: GapId,
@@ -76,7 +79,8 @@ pub struct Gap {
 }
 
 /// Why there is a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GapCause {
     /// X ended the connection, or the network cut it.
     Disconnected,
@@ -97,7 +101,8 @@ pub enum GapCause {
 }
 
 /// How far the closing of a gap has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GapState {
     /// Seen; nothing brought back yet.
     Detected,
@@ -111,8 +116,16 @@ pub enum GapState {
     Unrecoverable,
 }
 
+impl GapState {
+    /// True if nothing will change any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Backfilled | Self::Recovered | Self::Unrecoverable)
+    }
+}
+
 /// What the state of a gap rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GapEvidence {
     /// Nothing yet.
     None,

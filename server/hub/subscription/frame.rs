@@ -77,6 +77,8 @@ pub struct SessionStart {
     pub place: Place,
     /// What is missing.
     pub missing: Option<Window>,
+    /// Gaps of the log that are open where it begins.
+    pub open_gaps: Vec<Gap>,
     /// Advice.
     pub warnings: Vec<Warning>,
 }

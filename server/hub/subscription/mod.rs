@@ -131,6 +131,7 @@ impl Subscription {
             outcome: resolved.outcome,
             place: Place { position: hub.position(resolved.cursor - 1), time: None },
             missing: resolved.missing,
+            open_gaps: hub.gaps().open_at(resolved.cursor),
             warnings,
         };
         let age_max = hub.config().session_age_max;
@@ -233,7 +234,7 @@ impl Subscription {
         let upstream = self.hub.upstream();
         let heartbeat = Heartbeat {
             now: self.hub.clock().now(),
-            low_watermark: self.low_watermark,
+            low_watermark: self.low_watermark(),
             lag: self.lag(),
             upstream: upstream.status().state,
             upstream_age: upstream.last_byte().map(|last| now.since(last.moment)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::entry::{Entry, Event, Kind};
 use super::super::token::Token;
 use super::{Batch, Content, Frame, Lag, Pace, Place, Subscription};
-use crate::model::{Origin, Sequence, SkipReason, Term};
+use crate::model::{Origin, Sequence, SkipReason, Term, UnixMillis};
 
 /// How a record is passed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,10 +147,15 @@ impl Subscription {
         self.hub.seal(&Token {
             account: self.hub.account().clone(),
             position: self.hub.position(self.cursor - 1),
-            low_watermark: self.low_watermark,
+            low_watermark: self.low_watermark(),
             lineage_start: self.lineage_start,
             filter: self.filter.fingerprint(),
         })
+    }
+
+    /// No later than the start of a gap that is open where the cursor stands.
+    pub(super) fn low_watermark(&self) -> UnixMillis {
+        self.hub.gaps().low_watermark(self.cursor, self.low_watermark)
     }
 
     fn refresh_low_watermark(&mut self) {

@@ -6,10 +6,12 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::hub;
 use crate::hub::fixtures::{EPOCH, TERM, new_hub};
-use crate::ingest::{Queue, Source, queue};
+use crate::ingest::{Queue, Source, ledger, queue};
 use crate::journal::{Item, Reader};
 use crate::model::Keys;
+use crate::model::{PostId, SkipReason};
 use crate::upstream::Arrivals;
+use crate::upstream::Message;
 
 /// A sequencer over a log in memory, and what feeds it.
 struct World {
@@ -53,7 +55,7 @@ impl World {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
-            ledger: Arc::default(),
+            ledger: ledger::fixtures::in_memory(clock.clone()),
             term: TERM,
             metrics: metrics.clone(),
         };

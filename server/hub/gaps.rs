@@ -1,0 +1,132 @@
+//! What sessions know of gaps, out of the GAP records of the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, UnixMillis};
+
+/// The gaps that the log tells of, as they stand, and the records between which each was open.
+pub struct Gaps {
+    told: RwLock<Vec<Told>>,
+    /// No gap is open at a cursor beyond this; `u64::MAX` while one is open at the tip.
+    open_until: AtomicU64,
+    kept_max: usize,
+}
+
+struct Told {
+    gap: Gap,
+    opened: Sequence,
+    closed: Option<Sequence>,
+}
+
+impl Told {
+    /// True if the gap is open for a cursor that reads this record next.
+    fn is_open_at(&self, cursor: Sequence) -> bool {
+        self.opened < cursor && self.closed.is_none_or(|closed| cursor <= closed)
+    }
+}
+
+impl Gaps {
+    /// No gap is known; of ended ones `kept_max` are kept.
+    pub fn new(kept_max: usize) -> Self {
+        Self { told: RwLock::default(), open_until: AtomicU64::new(0), kept_max }
+    }
+
+    /// Takes note of a GAP record; in order.
+    pub fn note(&self, sequence: Sequence, gap: &Gap) {
+        let mut told = self.told.write();
+        let closed = gap.state.is_final().then_some(sequence);
+        match told.iter_mut().find(|own| own.gap.id == gap.id) {
+            Some(own) => (own.gap, own.closed) = (gap.clone(), closed),
+            None => told.push(Told { gap: gap.clone(), opened: sequence, closed }),
+        }
+        if told.len() > self.kept_max
+            && let Some(oldest) = told.iter().position(|own| own.closed.is_some())
+        {
+            told.remove(oldest);
+        }
+        let open_until = told.iter().map(|own| own.closed.unwrap_or(u64::MAX)).max().unwrap_or(0);
+        self.open_until.store(open_until, Ordering::Release);
+    }
+
+    /// The gaps that are open for a cursor that reads `cursor` next. What has become of them since is told by the records
+    /// from there on.
+    pub fn open_at(&self, cursor: Sequence) -> Vec<Gap> {
+        if cursor > self.open_until.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let as_it_was = |own: &Told| match own.closed {
+            None => own.gap.clone(),
+            Some(_) => {
+                let (state, evidence) = (GapState::Detected, GapEvidence::None);
+                Gap { state, evidence, progress: None, recovered: 0, ..own.gap.clone() }
+            }
+        };
+        self.told.read().iter().filter(|own| own.is_open_at(cursor)).map(as_it_was).collect()
+    }
+
+    /// The low watermark of a cursor that has reached this time: no later than the start of a gap that is open there.
+    pub fn low_watermark(&self, cursor: Sequence, reached: UnixMillis) -> UnixMillis {
+        if cursor > self.open_until.load(Ordering::Acquire) {
+            return reached;
+        }
+        let told = self.told.read();
+        let open = told.iter().filter(|own| own.is_open_at(cursor)).map(|own| own.gap.window.from);
+        open.min().map_or(reached, |from| from.min(reached))
+    }
+
+    /// All gaps known, oldest first.
+    pub fn list(&self) -> Vec<Gap> {
+        self.told.read().iter().map(|own| own.gap.clone()).collect()
+    }
+
+    /// One gap.
+    pub fn find(&self, id: GapId) -> Option<Gap> {
+        self.told.read().iter().find(|own| own.gap.id == id).map(|own| own.gap.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GapCause, Window};
+
+    fn gap(id: u64, from: i64, state: GapState) -> Gap {
+        Gap {
+            id: GapId(id),
+            window: Window { from: UnixMillis(from), to: Some(UnixMillis(from + 10)) },
+            cause: GapCause::Disconnected,
+            state,
+            evidence: GapEvidence::None,
+            progress: None,
+            recovered: 0,
+        }
+    }
+
+    #[test]
+    fn a_gap_holds_the_watermark_back_from_its_first_record_to_its_last() {
+        let gaps = Gaps::new(10);
+        gaps.note(5, &gap(1, 100, GapState::Detected));
+        gaps.note(9, &gap(2, 300, GapState::Recovering));
+        gaps.note(20, &gap(1, 100, GapState::Backfilled));
+        let at = |cursor| gaps.low_watermark(cursor, UnixMillis(1_000)).0;
+        assert_eq!([at(5), at(6), at(10), at(20), at(21)], [1_000, 100, 100, 100, 300]);
+        assert_eq!(gaps.low_watermark(6, UnixMillis(50)).0, 50);
+        let open: Vec<_> = gaps.open_at(12).iter().map(|gap| (gap.id.0, gap.state)).collect();
+        assert_eq!(open, [(1, GapState::Detected), (2, GapState::Recovering)]);
+        gaps.note(30, &gap(2, 300, GapState::Recovered));
+        assert_eq!(at(31), 1_000);
+        assert!(gaps.open_at(31).is_empty());
+    }
+
+    #[test]
+    fn ended_gaps_are_forgotten_oldest_first_and_open_ones_never() {
+        let gaps = Gaps::new(3);
+        gaps.note(1, &gap(1, 0, GapState::Detected));
+        for id in 2..10 {
+            gaps.note(id, &gap(id, 0, GapState::Unrecoverable));
+        }
+        assert_eq!(gaps.list().iter().map(|gap| gap.id.0).collect::<Vec<_>>(), [1, 8, 9]);
+    }
+}
