@@ -6,6 +6,7 @@ use anyhow::Context;
 use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{self, Settings};
@@ -33,7 +34,7 @@ pub(super) struct Shared {
 pub(super) struct Opened {
     hub: Arc<Hub>,
     index: Arc<dedup::Index>,
-    session: Session,
+    sessions: Vec<Session>,
     sequencer: Sequencer,
     chores: Chores,
 }
@@ -109,7 +110,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     // Once before anything is read: a disk that is full is known from the start.
     chores.step();
     Ok(Opened {
-        session: session(shared, account, &hub, ledger, queue, counters),
+        sessions: sessions(shared, account, &hub, &ledger, &queue, &counters),
         sequencer: sequencer(shared, writing, intakes, &runtime),
         chores,
         index: ids.index,
@@ -155,7 +156,7 @@ fn open_ledger(
         config: settings.ingest.gaps.clone(),
         slack: settings.hub.slack,
         recovery_window: settings.hub.recovery_window,
-        lanes: 1,
+        lanes: account.datacenters.len().max(1),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
         clock: shared.clock.clone(),
@@ -163,24 +164,38 @@ fn open_ledger(
     Ok(Arc::new(Ledger::open(setup, logged, newest)))
 }
 
-fn session(
+/// One for each connection that the account keeps.
+fn sessions(
     shared: &Shared,
     account: &config::Account,
     hub: &Arc<Hub>,
-    ledger: Arc<Ledger>,
-    queue: Queue,
-    counters: ingest::Metrics,
-) -> Session {
-    let upstream = ingest::Upstream {
-        transport: shared.transport.clone(),
-        base_url: account.url.clone(),
-        credentials: Credentials::new(account.bearer.clone()),
-        local_dc_only: account.local_dc_only,
-        config: shared.settings.upstream.clone(),
-        metrics: shared.metrics.account(&account.name, upstream::Metrics::register),
+    ledger: &Arc<Ledger>,
+    queue: &Queue,
+    counters: &ingest::Metrics,
+) -> Vec<Session> {
+    let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
+    let session = |(connection, (lane, url, local_dc_only)): (usize, (usize, &Url, bool))| {
+        let upstream = ingest::Upstream {
+            transport: shared.transport.clone(),
+            base_url: url.clone(),
+            credentials: Credentials::new(account.bearer.clone()),
+            local_dc_only,
+            config: shared.settings.upstream.clone(),
+            metrics: metrics.clone(),
+        };
+        let (hub, ledger, queue) = (hub.clone(), ledger.clone(), queue.clone());
+        let seed = rand::rng().random();
+        Session::new(hub, upstream, Place { lane, connection }, ledger, queue, counters.clone(), seed)
     };
-    let place = Place { lane: 0, connection: 0 };
-    Session::new(hub.clone(), upstream, place, ledger, queue, counters, rand::rng().random())
+    connections(account).into_iter().enumerate().map(session).collect()
+}
+
+/// The flow that each connection brings, its endpoint, and whether it brings the posts of one datacenter only.
+fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
+    if account.datacenters.is_empty() {
+        return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
+    }
+    account.datacenters.iter().enumerate().map(|(lane, datacenter)| (lane, &datacenter.url, true)).collect()
 }
 
 fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>, runtime: &Handle) -> Sequencer {
@@ -195,7 +210,7 @@ impl Opened {
 
     /// Starts writing, housekeeping, and then the connection.
     pub(super) fn spawn(self, sessions: &Tasks, writers: &Tasks, upstream: &Shutdown, giving_up: &Shutdown) {
-        let Self { hub, session, sequencer, mut chores, .. } = self;
+        let Self { hub, sessions: connections, sequencer, mut chores, .. } = self;
         let written = Shutdown::new();
         let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
         writers.thread("sequencer", OnExit::StopProcess, move || {
@@ -205,7 +220,9 @@ impl Opened {
             done.cancel();
         });
         writers.thread("upkeep", OnExit::StopProcess, move || chores.run(&written));
-        sessions.spawn("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
+        for session in connections {
+            sessions.spawn("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
+        }
     }
 }
 

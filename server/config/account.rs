@@ -25,16 +25,38 @@ pub struct Account {
     /// Whether only posts of the datacenter that answers are asked for (X's `localDcOnly`).
     #[serde(default)]
     pub local_dc_only: bool,
+    /// Connections that are full copies of one another (X has to allow as many): a gap only when all of them are down.
+    #[serde(default = "one")]
+    pub connections: u8,
+    /// One connection for posts made in that datacenter (X's `localDcOnly`) to each of these, in place of `connections`:
+    /// together they are the stream, and each has gaps of its own.
+    #[serde(default)]
+    pub datacenters: Vec<Datacenter>,
     /// Tags that are known before any post has carried them, so that a subscriber is not warned of them.
     #[serde(default)]
     pub tags: Vec<String>,
 }
 
+/// An endpoint of one of X's datacenters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Datacenter {
+    /// What it is called here, in logs.
+    pub name: String,
+    /// Base URL of the API there.
+    pub url: Url,
+}
+
 impl Account {
     /// An account of the defaults.
     pub fn new(name: AccountName, bearer: secret::Source) -> Self {
-        Self { name, bearer, url: x_api(), local_dc_only: false, tags: Vec::new() }
+        let (datacenters, tags) = (Vec::new(), Vec::new());
+        Self { name, bearer, url: x_api(), local_dc_only: false, connections: one(), datacenters, tags }
     }
+}
+
+fn one() -> u8 {
+    1
 }
 
 /// X's API (Powerstream introduction).

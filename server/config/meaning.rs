@@ -107,7 +107,11 @@ fn process(settings: &Settings, found: &mut Found) {
     found.check(!settings.data_dir.as_os_str().is_empty(), "data_dir", "this must name a directory");
     let rate = settings.clock.rate;
     found.check((0.001..=10_000.0).contains(&rate), "clock.rate", "this must be 0.001 to 10000");
-    let remote = settings.accounts.iter().any(|account| !is_local(&account.url));
+    let urls = |account: &Account| {
+        let others: Vec<_> = account.datacenters.iter().map(|datacenter| datacenter.url.clone()).collect();
+        std::iter::once(account.url.clone()).chain(others)
+    };
+    let remote = settings.accounts.iter().flat_map(urls).any(|url| !is_local(&url));
     let text = "only a simulator's clock runs at another rate: with X it must be 1";
     found.check(rate == 1.0 || !remote, "clock.rate", text);
     for (n, file) in settings.token_key_files.iter().enumerate() {
@@ -124,13 +128,33 @@ fn accounts(settings: &Settings, found: &mut Found) {
         let before = *first.entry(&account.name).or_insert(n);
         let text = format!("{} is the name of accounts[{before}] already", account.name);
         found.check(before == n, format!("accounts[{n}].name"), text);
-        url(n, &account.url, found);
+        url(format!("accounts[{n}].url"), &account.url, found);
+        connections(n, account, found);
         tags(n, account, found);
     }
 }
 
-fn url(n: usize, url: &Url, found: &mut Found) {
-    let path = format!("accounts[{n}].url");
+/// Most connections of an account: X allows few, and names no number.
+const CONNECTIONS_MAX: usize = 8;
+
+fn connections(n: usize, account: &Account, found: &mut Found) {
+    let path = format!("accounts[{n}].connections");
+    let text = format!("this must be 1 to {CONNECTIONS_MAX}");
+    found.check((1..=CONNECTIONS_MAX).contains(&usize::from(account.connections)), &path, text);
+    let path = format!("accounts[{n}].datacenters");
+    let text = format!("there must be at most {CONNECTIONS_MAX}");
+    found.check(account.datacenters.len() <= CONNECTIONS_MAX, &path, text);
+    let text = "these take the place of connections and local_dc_only: leave those out";
+    let alone = account.connections == 1 && !account.local_dc_only;
+    found.check(account.datacenters.is_empty() || alone, &path, text);
+    for (d, datacenter) in account.datacenters.iter().enumerate() {
+        url(format!("{path}[{d}].url"), &datacenter.url, found);
+        let again = account.datacenters[..d].iter().any(|earlier| earlier.name == datacenter.name);
+        found.check(!again && !datacenter.name.is_empty(), format!("{path}[{d}].name"), "each needs a name of its own");
+    }
+}
+
+fn url(path: String, url: &Url, found: &mut Found) {
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_local(url));
     found.check(safe, &path, "this must be an https URL, for the bearer goes there; http is for loopback only");
     let bare =

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
-pub use account::Account;
+pub use account::{Account, Datacenter};
 pub use fault::{Fault, Faults};
 pub use layers::{ENVIRONMENT_PREFIX, environment};
 pub use render::example;

@@ -1,5 +1,7 @@
 //! What sessions are told of the upstream.
 
+use std::collections::BTreeMap;
+
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -12,11 +14,13 @@ pub struct Upstream {
     last_byte: Mutex<Option<LastByte>>,
 }
 
-/// State of the upstream connection, and the latest thing to tell of it.
+/// State of the upstream, and the latest thing to tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The state.
+    /// The state: of full copies the best, of flows that are different the worst.
     pub state: State,
+    /// Each connection, with the flow that it brings.
+    connections: BTreeMap<usize, (usize, State)>,
     /// What it last ended with; empty if it never ended.
     pub last_error: String,
     /// The latest news; sessions that look later see only the latest.
@@ -27,17 +31,17 @@ pub struct Status {
     pub journal_unavailable: bool,
 }
 
-/// State of the upstream connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// State of the upstream connection, the better the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
+    /// Down until an operator acts or a period ends.
+    Stopped,
+    /// Down, waiting before the next attempt.
+    BackingOff,
     /// Asking, or waiting for the answer.
     Connecting,
     /// Up.
     Connected,
-    /// Down, waiting before the next attempt.
-    BackingOff,
-    /// Down until an operator acts or a period ends.
-    Stopped,
 }
 
 /// Something that sessions are told.
@@ -72,6 +76,17 @@ pub struct LastByte {
 }
 
 impl Status {
+    /// Sets the state of one connection, of those that bring this flow.
+    pub fn set(&mut self, lane: usize, connection: usize, state: State) {
+        self.connections.insert(connection, (lane, state));
+        let mut lanes = BTreeMap::new();
+        for (lane, state) in self.connections.values() {
+            let best = lanes.entry(lane).or_insert(*state);
+            *best = (*best).max(*state);
+        }
+        self.state = lanes.into_values().min().unwrap_or(State::Connecting);
+    }
+
     /// Sets news that every session is told.
     pub fn tell(&mut self, kind: NewsKind, message: String) {
         self.news = Some(News { kind, message });
@@ -83,6 +98,7 @@ impl Default for Upstream {
     fn default() -> Self {
         let status = Status {
             state: State::Connecting,
+            connections: BTreeMap::new(),
             last_error: String::new(),
             news: None,
             told: 0,
@@ -116,5 +132,21 @@ impl Upstream {
     /// When the last byte came.
     pub fn last_byte(&self) -> Option<LastByte> {
         *self.last_byte.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_full_copies_the_best_counts_and_of_different_flows_the_worst() {
+        let mut status = Upstream::default().status();
+        status.set(0, 0, State::BackingOff);
+        assert_eq!(status.state, State::BackingOff);
+        status.set(0, 1, State::Connected);
+        assert_eq!(status.state, State::Connected);
+        status.set(1, 2, State::Connecting);
+        assert_eq!(status.state, State::Connecting);
     }
 }

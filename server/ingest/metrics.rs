@@ -1,4 +1,6 @@
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -34,8 +36,17 @@ pub struct Metrics {
     pub append_failures: Counter,
     /// Batches appended.
     pub appends: Counter,
-    /// 1 while the upstream connection is up.
+    /// Live connections that are up.
     pub upstream_connected: Gauge,
+    /// Posts and deltas that came by a live connection, by the connection that brought them first.
+    pub posts_first: Family<ConnectionLabel, Counter>,
+}
+
+/// Which of an account's connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConnectionLabel {
+    /// Its number, from 0.
+    pub connection: u32,
 }
 
 impl Metrics {
@@ -57,10 +68,11 @@ impl Metrics {
         counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
         counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
         counter("appends", "Batches appended", &own.appends);
+        registry.register("upstream_connected", "Live connections that are up", own.upstream_connected.clone());
         registry.register(
-            "upstream_connected",
-            "1 while the upstream connection is up",
-            own.upstream_connected.clone(),
+            "posts_first",
+            "Posts that came by a live connection, by the one that brought them first",
+            own.posts_first.clone(),
         );
         own
     }

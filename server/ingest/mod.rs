@@ -25,7 +25,7 @@ pub mod sequencer;
 mod session;
 
 pub use config::Config;
-pub use metrics::Metrics;
+pub use metrics::{ConnectionLabel, Metrics};
 pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
 pub use restore::{RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{Sequencer, Writing};

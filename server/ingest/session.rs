@@ -3,22 +3,25 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
 use tracing::Instrument;
 use url::Url;
 
 use super::Metrics;
 use super::ledger::{Answer, Ledger};
-use super::queue::{Queue, Source};
-use crate::clock::{Clock, Moment};
+use super::queue::Queue;
+use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::hub::upstream::{NewsKind, State, Status};
-use crate::model::{GapCause, UnixMillis};
+use crate::hub::upstream::{NewsKind, State};
+use crate::model::UnixMillis;
 use crate::task::Shutdown;
-use crate::upstream::{self, Arrivals, Attempts, EndCause, Event, Message, NextStep};
-use crate::xapi::{BackfillMinutes, Credentials, Kind, StreamRequest, Transport};
+use crate::upstream::{self, Attempts, EndCause, NextStep};
+use crate::xapi::{BackfillMinutes, Credentials, Kind, Problem, StreamRequest, Transport};
 
-/// Keeps the one connection of an account: connects, hands on what comes, and after each end waits as X asks.
+mod reading;
+
+use reading::Up;
+
+/// Keeps one connection of an account: connects, hands on what comes, and after each end waits as X asks.
 pub struct Session {
     hub: Arc<Hub>,
     upstream: Upstream,
@@ -30,6 +33,8 @@ pub struct Session {
     attempts: Attempts,
     rng: StdRng,
     told: Option<(NewsKind, &'static str)>,
+    /// Since the last connection it was tried whether X refuses the request or only its backfill.
+    probed: bool,
 }
 
 /// Which of an account's connections a session keeps.
@@ -85,7 +90,7 @@ impl Session {
     ) -> Self {
         let attempts = Attempts::new(&upstream.config);
         let (clock, rng) = (hub.clock().clone(), StdRng::seed_from_u64(seed));
-        Self { hub, upstream, place, ledger, queue, clock, metrics, attempts, rng, told: None }
+        Self { hub, upstream, place, ledger, queue, clock, metrics, attempts, rng, told: None, probed: false }
     }
 
     /// Keeps the connection until `shutdown`.
@@ -119,19 +124,17 @@ impl Session {
                 () = wait => {}
             }
         }
-        self.hub.upstream().update(|status| status.state = State::Stopped);
+        self.set_state(State::Stopped);
     }
 
     async fn attempt(&mut self) -> Outcome {
         self.journal_available().await;
-        self.hub.upstream().update(|status| status.state = State::Connecting);
+        self.set_state(State::Connecting);
         let span = tracing::info_span!("connect", account = %self.hub.account());
         match self.connect().instrument(span).await {
             Ok((connection, answer)) => {
-                self.metrics.upstream_connected.inc();
-                let outcome = self.follow(connection, answer).await;
-                self.metrics.upstream_connected.dec();
-                outcome
+                let _up = Up::new(&self.metrics);
+                self.follow(connection, answer).await
             }
             Err(cause) => Outcome::Ended { cause, healthy_for: None },
         }
@@ -139,11 +142,16 @@ impl Session {
 
     /// Asks for the stream, with the backfill that would help. Where X refuses that, the same is asked for without: then
     /// it is known whether the parameter is at fault.
-    async fn connect(&self) -> Result<(upstream::Connection, Answer), EndCause> {
+    async fn connect(&mut self) -> Result<(upstream::Connection, Answer), EndCause> {
         let asked = self.ledger.backfill_to_ask(self.place.lane, self.clock.now());
         match self.request(asked).await {
-            Err(EndCause::Refused(problem)) if asked.is_some() && may_mean_backfill(&problem.kind) => {
-                let connected = self.request(None).await?;
+            Err(EndCause::Refused(problem))
+                if asked.is_some() && may_mean_backfill(&problem) && !std::mem::replace(&mut self.probed, true) =>
+            {
+                let connected = self.request(None).await.inspect_err(|error| {
+                    let again = matches!(error, EndCause::Refused(problem) if may_mean_backfill(problem));
+                    self.probed = again;
+                })?;
                 tracing::warn!(account = %self.hub.account(), %problem, "X refuses backfill; recovery takes its place");
                 self.ledger.backfill_refused(self.clock.now());
                 Ok(connected)
@@ -186,100 +194,8 @@ impl Session {
         }
     }
 
-    /// Hands on what the connection brings, until it ends, and has its hole told.
-    async fn follow(&mut self, connection: upstream::Connection, answer: Answer) -> Outcome {
-        let info = connection.info();
-        tracing::info!(
-            account = %self.hub.account(), datacenter = info.datacenter, skew_ms = info.skew_ms,
-            backfill_minutes = answer.backfill.map(BackfillMinutes::get), "connected",
-        );
-        self.told = Some((NewsKind::Connected, ""));
-        self.hub.upstream().update(|status| {
-            status.state = State::Connected;
-            status.tell(NewsKind::Connected, "the upstream connection is up".into());
-        });
-        let mut reading = Reading::default();
-        let outcome = self.read(connection, answer, &mut reading).await;
-        let cause = match &outcome {
-            Outcome::JournalUnavailable => GapCause::JournalUnavailable,
-            Outcome::Ended { cause, .. } => self.gap_cause(cause, &reading),
-            Outcome::Unwanted => return outcome,
-        };
-        self.ledger.cut(self.place.lane, self.place.connection, cause);
-        if self.queue.log_gaps().await { outcome } else { Outcome::Unwanted }
-    }
-
-    async fn read(&self, mut connection: upstream::Connection, answer: Answer, reading: &mut Reading) -> Outcome {
-        let mut status = self.hub.upstream().watch();
-        loop {
-            let event = tokio::select! {
-                event = connection.next() => event,
-                // X would cut a connection that is not read, and there would be no backfill then.
-                () = unavailable(&mut status) => return Outcome::JournalUnavailable,
-                () = self.due() => {
-                    if self.ledger.tick(self.clock.now()) && !self.queue.log_gaps().await {
-                        return Outcome::Unwanted;
-                    }
-                    continue;
-                }
-            };
-            match event {
-                Event::Arrivals(arrivals) => {
-                    if !self.hand_on(arrivals, answer, reading).await {
-                        return Outcome::Unwanted;
-                    }
-                }
-                Event::End(end) => {
-                    if end.partial_bytes > 0 {
-                        self.metrics.messages_in.inc();
-                        self.metrics.partial.inc();
-                    }
-                    return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for) };
-                }
-            }
-        }
-    }
-
-    /// Until the ledger has something to look at.
-    async fn due(&self) {
-        match self.ledger.next_due() {
-            Some(due) => self.clock.sleep(due.since(self.clock.now())).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Puts what came into the queue, behind what it changes about gaps. False if nobody takes it.
-    async fn hand_on(&self, arrivals: Arrivals, answer: Answer, reading: &mut Reading) -> bool {
-        let Place { lane, connection } = self.place;
-        if !std::mem::replace(&mut reading.begun, true) {
-            self.ledger.first_byte(lane, connection, answer, arrivals.received);
-            if !self.queue.log_gaps().await {
-                return false;
-            }
-        }
-        let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
-        let backfill_before = self.ledger.backfill_before(lane, connection);
-        self.ledger.heard(lane, connection, arrivals.received, &created);
-        self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-        let source = Source::Live { connection, backfill_before };
-        let began = self.clock.moment();
-        let taken = self.queue.put(arrivals, source, began).await;
-        let now = self.clock.moment();
-        if now.since(began) >= self.ledger.held_up_min() {
-            reading.held_up = Some(now);
-        }
-        taken
-    }
-
-    /// A reader that was held up is cut as a slow one, and X need not say so.
-    fn gap_cause(&self, cause: &EndCause, reading: &Reading) -> GapCause {
-        let held_up = reading.held_up.is_some_and(|at| self.clock.moment().since(at) < HELD_UP_MEMORY);
-        match cause {
-            EndCause::SlowReader => GapCause::SlowReader,
-            EndCause::Stale => GapCause::Stale,
-            EndCause::Cut(_) | EndCause::CleanEof if held_up => GapCause::SlowReader,
-            _ => GapCause::Disconnected,
-        }
+    fn set_state(&self, state: State) {
+        self.hub.upstream().update(|status| status.set(self.place.lane, self.place.connection, state));
     }
 
     async fn journal_available(&self) {
@@ -292,8 +208,9 @@ impl Session {
     fn report_closed(&mut self) {
         tracing::warn!(account = %self.hub.account(), "{CLOSED}");
         self.told = None;
+        let Place { lane, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.state = State::BackingOff;
+            status.set(lane, connection, State::BackingOff);
             status.last_error = CLOSED.into();
             status.tell(NewsKind::Reconnecting, CLOSED.into());
         });
@@ -315,8 +232,9 @@ impl Session {
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
         let fresh = std::mem::replace(&mut self.told, news) != news;
+        let Place { lane, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.state = state;
+            status.set(lane, connection, state);
             status.last_error = cause.to_string();
             if fresh {
                 status.tell(kind, cause.to_string());
@@ -325,34 +243,9 @@ impl Session {
     }
 }
 
-/// How the reading of one connection went so far.
-#[derive(Default)]
-struct Reading {
-    /// Its first byte came.
-    begun: bool,
-    /// When the reader was last held up.
-    held_up: Option<Moment>,
-}
-
-/// How long after the reader was held up an end is still taken for its consequence: X's buffer is that of a minute or two
-/// of a stream at the least (an assumption; X names no size).
-const HELD_UP_MEMORY: Duration = Duration::from_secs(60);
-
-async fn unavailable(status: &mut watch::Receiver<Status>) {
-    // The hub, and with it the sender, lives as long as a session.
-    let _ = status.wait_for(|status| status.journal_unavailable).await;
-}
-
-fn created_at(message: &Message) -> Option<UnixMillis> {
-    match message {
-        Message::Post(post) => post.id.created_at(),
-        _ => None,
-    }
-}
-
-/// True for answers that may be to the parameter.
-fn may_mean_backfill(kind: &Kind) -> bool {
-    matches!(kind, Kind::InvalidRequest | Kind::Forbidden | Kind::NotAcceptable | Kind::Other)
+/// True for answers that may be to the parameter: X's own documents, not an error page of whatever is in between.
+fn may_mean_backfill(problem: &Problem) -> bool {
+    matches!(problem.kind, Kind::InvalidRequest | Kind::Forbidden) && !problem.title.is_empty()
 }
 
 /// The journal cannot be written, so nothing is read either.

@@ -1,10 +1,13 @@
 //! What is about to be appended, and what is counted when it is.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Metrics;
 use crate::clock::Moment;
 use crate::hub::upstream::LastByte;
+use crate::ingest::ConnectionLabel;
 use crate::model::{Record, SkipReason, UnixMillis};
 
 /// What is about to be appended.
@@ -39,6 +42,8 @@ pub(super) struct Tally {
     pub(super) malformed: u64,
     pub(super) oversized: u64,
     pub(super) rules_missing: u64,
+    /// Posts and deltas by the live connection that brought them.
+    pub(super) first: BTreeMap<usize, u64>,
 }
 
 impl Tally {
@@ -51,6 +56,10 @@ impl Tally {
         metrics.malformed.inc_by(self.malformed);
         metrics.oversized.inc_by(self.oversized);
         metrics.rules_missing.inc_by(self.rules_missing);
+        for (connection, posts) in &self.first {
+            let connection = u32::try_from(*connection).unwrap_or(u32::MAX);
+            metrics.posts_first.get_or_create(&ConnectionLabel { connection }).inc_by(*posts);
+        }
     }
 }
 

@@ -106,6 +106,9 @@ impl Sequencer {
                 (now, Some(prior))
             }
         };
+        if let Source::Live { connection, .. } = source {
+            *batch.tally.first.entry(*connection).or_default() += 1;
+        }
         let (origin, gap) = self.origin(id, source);
         if let Some(gap) = gap {
             self.writing.ledger.brought(gap);
