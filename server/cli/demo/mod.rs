@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 
 use self::ledger::{Ledger, has};
 use super::simulate::example_rules;
-use super::tail::{Consumer, Format, Settings as TailSettings, Start, Step};
+use super::tail::{Consumer, Format, Settings as TailSettings, Start, Step, in_words};
 use super::{Exit, print, say};
 use crate::app::App;
 use crate::clock::Clock;
@@ -24,7 +24,7 @@ use crate::model::AccountName;
 use crate::proto::TagFilter;
 use crate::proto::subscribe_response::Frame;
 use crate::secret::Source;
-use crate::simulator::{self, Handle, Simulator};
+use crate::simulator::{self, CutKind, Handle, Simulator};
 use crate::task::{Signals, Tasks};
 use crate::telemetry;
 
@@ -150,7 +150,8 @@ impl Stage {
         self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.ledger.len() >= 5)).await?;
 
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
-        say(format_args!("\n3. Try it yourself:\n{}", self.commands(&address)));
+        self.cut_and_reconnect(&mut cats, &mut dogs).await?;
+        say(format_args!("\n4. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
             // A consumer that nobody reads would stand there as a stalled one.
             drop((cats, dogs));
@@ -186,6 +187,29 @@ impl Stage {
         ));
         self.truth.resume();
         Ok(verdict.is_sound())
+    }
+
+    /// Lets X cut the line while posts go on: what the gateway itself missed comes by backfill.
+    async fn cut_and_reconnect(&mut self, cats: &mut Viewer, dogs: &mut Viewer) -> anyhow::Result<()> {
+        let due = |stage: &Self| TAGS.map(|tag| stage.due(tag));
+        let (before, began) = (due(self), self.clock.moment());
+        say(format_args!("\n3. X cuts the line, and posts go on without the gateway.\n"));
+        self.truth.cut(CutKind::Reset);
+        let missed = |stage: &Self| due(stage).iter().sum::<usize>() - before.iter().sum::<usize>();
+        let back = |stage: &Self, _: &[&mut Viewer]| {
+            stage.truth.connections().live == 1 && stage.truth.counters().connects > 1 && missed(stage) >= MISSED_MIN
+        };
+        self.attend([&mut *cats, &mut *dogs], back).await?;
+        let (away, missed, after) = (self.clock.moment().since(began), missed(self), due(self));
+        self.attend([cats, dogs], |_, viewers| {
+            viewers.iter().zip(after).all(|(viewer, due)| viewer.ledger.len() >= due)
+        })
+        .await?;
+        say(format_args!(
+            "\n   Away for {:.1} s: X sent {missed} posts of cats and dogs meanwhile, and all of them came by backfill",
+            away.as_secs_f64()
+        ));
+        Ok(())
     }
 
     async fn summary(&mut self, mut cats: Viewer, mut dogs: Viewer, mut sound: bool) -> anyhow::Result<Exit> {
@@ -290,13 +314,16 @@ impl Viewer {
     fn take(&mut self, step: Step) {
         match step {
             Step::Frame(response) => {
-                if let Some(Frame::EventBatch(batch)) = response.frame {
-                    for event in batch.events {
+                if let Some(Frame::EventBatch(batch)) = &response.frame {
+                    for event in &batch.events {
                         self.ledger.note(event.post_id);
                         let mut line = Vec::new();
-                        Format::Human { width: 110 }.event(&event, &mut line);
+                        Format::Human { width: 110 }.event(event, &mut line);
                         print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
                     }
+                } else if let Some(frame @ (Frame::GapNotice(_) | Frame::StreamNotice(_))) = &response.frame {
+                    let words = in_words(frame).unwrap_or_default();
+                    print(&format!("{:>5} ┃ {words}\n", self.tag));
                 }
             }
             Step::Cut { why, .. } => say(format_args!("{}: {why}", self.tag)),

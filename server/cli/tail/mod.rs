@@ -41,6 +41,7 @@ pub use consumer::{AddressError, Consumer, End, Settings, Step};
 pub use render::Format;
 pub use start::Start;
 pub use verdict::Refusal;
+pub use words::of as in_words;
 
 use self::output::{Output, Written};
 use self::token_file::TokenFile;

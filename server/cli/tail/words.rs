@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::start::plain_duration;
 use crate::model::UnixMillis;
 use crate::proto::subscribe_response::Frame;
-use crate::proto::{Draining, Gap, SessionStart, Skipped, StreamNotice, TimeInterval};
+use crate::proto::{Draining, Gap, GapEvidence, GapState, SessionStart, Skipped, StreamNotice, TimeInterval};
 
 /// What a frame says, in words for a person; `None` for posts and heartbeats.
-pub(super) fn of(frame: &Frame) -> Option<String> {
+pub fn of(frame: &Frame) -> Option<String> {
     match frame {
         Frame::EventBatch(_) | Frame::Heartbeat(_) => None,
         Frame::SessionStart(start) => Some(session(start)),
@@ -45,14 +45,21 @@ fn session(start: &SessionStart) -> String {
 
 fn gap(gap: &Gap) -> String {
     let window = TimeInterval { from: gap.from, to: gap.to };
-    format!(
-        "gap {} {}: {} ({}), {} posts brought back",
-        gap.gap_id,
-        name(gap.state().as_str_name(), "GAP_STATE_"),
-        interval(&window),
-        name(gap.cause().as_str_name(), "GAP_CAUSE_"),
-        gap.recovered_count
-    )
+    let state = name(gap.state().as_str_name(), "GAP_STATE_");
+    let cause = name(gap.cause().as_str_name(), "GAP_CAUSE_");
+    let evidence = match gap.evidence() {
+        GapEvidence::Unspecified => String::new(),
+        evidence => format!("; {}", name(evidence.as_str_name(), "GAP_EVIDENCE_")),
+    };
+    let whose = if gap.private { "of this consumer " } else { "" };
+    let what = match gap.state() {
+        GapState::Detected | GapState::Recovering => "posts may be missing",
+        GapState::Unrecoverable => "POSTS ARE LOST",
+        _ => "nothing of it is missing any more",
+    };
+    let brought = gap.recovered_count;
+    let gap = &gap.gap_id;
+    format!("gap {gap} {whose}{state}: {} ({cause}{evidence}): {what}, {brought} posts brought back", interval(&window))
 }
 
 fn skip(skipped: &Skipped) -> String {
@@ -98,7 +105,7 @@ fn length(duration: Option<prost_types::Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{GapCause, GapNotice, GapState, SkipReason, StartOutcome, Warning};
+    use crate::proto::{GapCause, GapNotice, SkipReason, StartOutcome, Warning};
 
     fn at(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
@@ -134,7 +141,7 @@ mod tests {
                     ..Gap::default()
                 }),
             }),
-            "gap g1 detected: from 1970-01-01T00:00:00.000Z to now (slow reader), 0 posts brought back",
+            "gap g1 detected: from 1970-01-01T00:00:00.000Z to now (slow reader): posts may be missing, 0 posts brought back",
         );
         check(
             Frame::Skipped(Skipped { count: 3, reason: SkipReason::Oversized.into(), ..Skipped::default() }),

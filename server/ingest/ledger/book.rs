@@ -322,7 +322,10 @@ impl Book {
     }
 
     pub(super) fn new_gap(&mut self, window: Window, cause: GapCause) -> Gap {
-        let id = self.next_id();
+        Self::gap(self.next_id(), window, cause)
+    }
+
+    pub(super) fn gap(id: GapId, window: Window, cause: GapCause) -> Gap {
         let (state, evidence) = (GapState::Detected, GapEvidence::None);
         Gap { id, window, cause, state, evidence, progress: None, recovered: 0 }
     }

@@ -136,7 +136,7 @@ impl Book {
             }
             (Some(_), _) | (None, None) => {
                 let window = Window { from: now, to: None };
-                let gap = Gap { id: GapId(0), ..self.new_gap(window, GapCause::GatewayDown) };
+                let gap = Book::gap(GapId(0), window, GapCause::GatewayDown);
                 self.kept.lanes[lane].hole = Some(Hole { gap, told: false, trusted: true, backfill: None });
             }
         }
