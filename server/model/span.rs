@@ -63,7 +63,8 @@ impl Spans {
         if span.is_empty() {
             return;
         }
-        let rest = |held: &Span| [Span::new(held.from, held.to.min(span.from)), Span::new(held.from.max(span.to), held.to)];
+        let rest =
+            |held: &Span| [Span::new(held.from, held.to.min(span.from)), Span::new(held.from.max(span.to), held.to)];
         self.0 = self.0.iter().flat_map(rest).filter(|held| !held.is_empty()).collect();
     }
 

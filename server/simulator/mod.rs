@@ -25,7 +25,9 @@ mod handle;
 mod oracle;
 mod pace;
 mod post;
+mod publish;
 mod rules;
+mod script;
 mod server;
 mod stream;
 mod truth;
@@ -35,10 +37,13 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules};
+pub use config::{
+    AfterOverflow, AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules,
+};
 pub use counters::{Counters, RequestLine};
-pub use faults::{CutKind, Refusal};
+pub use faults::{CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times};
 pub use handle::{Connections, Handle, Simulator, StartError};
+pub use publish::PublishError;
 pub use rules::{RuleError, StoredRule};
+pub use script::{Action, Script, ScriptError, Step};
 pub use truth::Truth;
-pub use world::PublishError;
