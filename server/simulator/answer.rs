@@ -308,7 +308,7 @@ pub(super) fn refusal(told: Refusal) -> Response<Body> {
 /// hyper would put the system's time, which is not X's where the clock runs faster.
 fn date(world: &World, response: &mut Response<Body>) {
     let header = world.faults.date();
-    if header != DateHeader::True {
+    if header != DateHeader::Right {
         world.count(|counters| counters.dates_wrong += 1);
     }
     if let Some(text) = header.text(world.now()) {

@@ -50,7 +50,7 @@ impl World {
             addr,
             log: Log::new(config.framing, config.posts.is_some(), config.history_entries_max, config.history_bytes_max),
             rules: Rules::new(config.rules_requests_max),
-            seats: Arc::new(Seats::new(clock.clone())),
+            seats: Arc::new(Seats::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),
             pace: watch::Sender::new(Pace { rate: config.rate, paused: false }),
@@ -70,7 +70,9 @@ impl World {
     }
 
     pub(super) fn tune(&self, change: impl FnOnce(&mut Config)) {
-        change(Arc::make_mut(&mut self.config.write()));
+        let mut config = self.config.write();
+        change(Arc::make_mut(&mut config));
+        self.seats.hold_for(config.slot_held);
     }
 
     /// X's time: what it calls now, and what its ids say.
@@ -80,7 +82,7 @@ impl World {
 
     pub(super) fn limits(&self) -> Limits {
         let config = self.config();
-        Limits { live: config.live_connections_max, recovery: config.recovery_jobs_max, held_for: config.slot_held }
+        Limits { live: config.live_connections_max, recovery: config.recovery_jobs_max }
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {

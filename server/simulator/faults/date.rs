@@ -8,7 +8,7 @@ use crate::model::UnixMillis;
 pub enum DateHeader {
     /// X's time.
     #[default]
-    True,
+    Right,
     /// So many seconds later than X's time, or earlier: a lie, for ids and windows keep to X's time.
     OffBySeconds(i64),
     /// None.
@@ -25,7 +25,7 @@ impl DateHeader {
             time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
         };
         match self {
-            Self::True => Some(at(now.0)),
+            Self::Right => Some(at(now.0)),
             Self::OffBySeconds(seconds) => Some(at(now.0.saturating_add(seconds.saturating_mul(1_000)))),
             Self::Absent => None,
             Self::Text(text) => Some(text.clone()),

@@ -142,10 +142,11 @@ steps:
   - {at: 34s, set: {backfill: newest_first, backfill_doubled_percent: 30, slot_held: 1m}}
   - {at: 35s, date: {off_by_seconds: 7200}}
   - {at: 36s, date: absent}
+  - {at: 37s, date: right}
 ";
         let script = Script::parse(text, &Config::default()).expect("it is right");
         let seconds: Vec<_> = script.steps().iter().map(|step| step.at.as_secs()).collect();
-        assert_eq!(seconds, [2, 30, 31, 32, 33, 34, 35, 36, 90]);
+        assert_eq!(seconds, [2, 30, 31, 32, 33, 34, 35, 36, 37, 90]);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
 use super::encode::Encoder;
+use super::link::{Ending, Kind};
 use super::log::Entry;
-use super::seats::{Ending, Kind, Seat};
+use super::seats::Seat;
 use crate::clock::Moment;
 use crate::simulator::faults::{CutKind, Flow};
 use crate::simulator::world::World;
@@ -16,7 +17,7 @@ use crate::simulator::world::World;
 /// What a stream that has nothing to cut is cut in.
 const NOTHING: &[u8] = br#"{"created_at":"Wed Oct 10"}"#;
 /// Where a message without an end begins.
-const ENDLESS: &[u8] = br#"{"text":""#;
+const ENDLESS: &[u8] = b"{\"text\":\"";
 
 /// What an open stream has in common whatever it carries: its seat, its encoder, its heartbeat, and its faults.
 pub(super) struct Line {

@@ -17,17 +17,19 @@
 
 mod encode;
 mod line;
+mod link;
 mod live;
 mod log;
 mod params;
 mod recovery;
 mod seats;
 
+pub(super) use link::{Ending, Kind, Link};
 pub(super) use live::Live;
 pub(super) use log::{Draft, Log, When};
 pub(super) use params::{Wrong, is_recovery, parse};
 pub(super) use recovery::Recovery;
-pub(super) use seats::{Ending, Kind, Limits, Link, Seat, Seats, Wanted};
+pub(super) use seats::{Limits, Seat, Seats, Wanted};
 
 /// What a body yields. It never fails: where a stream is to be cut, the socket is.
 pub(super) type Chunk = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::Chunk;
 use super::line::{Line, Turn};
+use super::link::Ending;
 use super::log::Entry;
-use super::seats::{Ending, Seat};
+use super::seats::Seat;
 use crate::clock::Moment;
 use crate::model::{Span, UnixMillis};
 use crate::simulator::config::Completion;

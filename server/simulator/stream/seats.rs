@@ -1,51 +1,12 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
+use super::link::{Ending, Kind, Link};
 use crate::clock::{Clock, Moment};
-use crate::simulator::faults::{CutKind, Flow, Scope};
+use crate::simulator::faults::Scope;
 use crate::simulator::wire::Control;
-
-/// What a stream is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Kind {
-    Live,
-    Recovery,
-}
-
-/// How a stream is to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Ending {
-    /// With this message, if any, and the zero-length chunk.
-    Clean(Option<Bytes>),
-    Reset,
-    MidMessage,
-}
-
-/// An open stream, as the rest of the simulator sees it.
-#[derive(Debug)]
-pub(in crate::simulator) struct Link {
-    pub(in crate::simulator) kind: Kind,
-    /// The datacenter whose posts alone it gets.
-    pub(in crate::simulator) datacenter: Option<usize>,
-    /// The datacenter that it was asked for by.
-    via: Option<usize>,
-    /// Its number among all streams.
-    pub(in crate::simulator) number: u64,
-    /// Bytes of the log that the client has taken.
-    taken: AtomicU64,
-    ending: Mutex<Option<Ending>>,
-    /// A cut that waits for a post.
-    armed: Mutex<Option<CutKind>>,
-    /// What comes over this stream, whatever over the others.
-    flow: Mutex<Flow>,
-    wake: Notify,
-    socket: Arc<Control>,
-}
 
 /// A slot in use; dropping it gives the slot back.
 #[derive(Debug)]
@@ -54,7 +15,6 @@ pub(in crate::simulator) struct Seat {
     pub(in crate::simulator) link: Arc<Link>,
     /// The stream was sent to its end.
     pub(in crate::simulator) ended: bool,
-    held_for: Duration,
 }
 
 /// The slots.
@@ -62,6 +22,8 @@ pub(in crate::simulator) struct Seat {
 pub(in crate::simulator) struct Seats {
     state: Mutex<State>,
     clock: Clock,
+    /// How long a slot stays taken after an unclean end.
+    held_for: Mutex<Duration>,
 }
 
 /// How many slots there are.
@@ -69,8 +31,6 @@ pub(in crate::simulator) struct Seats {
 pub(in crate::simulator) struct Limits {
     pub(in crate::simulator) live: usize,
     pub(in crate::simulator) recovery: usize,
-    /// How long a slot stays taken after an unclean end.
-    pub(in crate::simulator) held_for: Duration,
 }
 
 /// What a slot is wanted for.
@@ -98,8 +58,13 @@ struct State {
 }
 
 impl Seats {
-    pub(in crate::simulator) fn new(clock: Clock) -> Self {
-        Self { state: Mutex::default(), clock }
+    pub(in crate::simulator) fn new(clock: Clock, held_for: Duration) -> Self {
+        Self { state: Mutex::default(), clock, held_for: Mutex::new(held_for) }
+    }
+
+    /// How long slots stay taken from now on after an unclean end.
+    pub(in crate::simulator) fn hold_for(&self, duration: Duration) {
+        *self.held_for.lock() = duration;
     }
 
     /// A slot, if there is one, or if there need not be.
@@ -120,25 +85,14 @@ impl Seats {
             return None;
         }
         let datacenter = wanted.local.map(|count| wanted.via.unwrap_or_else(|| state.least_served(count)));
-        let link = Arc::new(Link {
-            kind,
-            datacenter,
-            via: wanted.via,
-            number: state.next,
-            taken: AtomicU64::new(u64::MAX),
-            ending: Mutex::default(),
-            armed: Mutex::default(),
-            flow: Mutex::default(),
-            wake: Notify::new(),
-            socket,
-        });
+        let link = Arc::new(Link::new(kind, datacenter, wanted.via, state.next, socket));
         state.next += 1;
         state.links.push(link.clone());
         match kind {
             Kind::Live => state.live_ever = state.live_ever.max(open),
             Kind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
-        Some(Seat { seats: self.clone(), link, ended: false, held_for: limits.held_for })
+        Some(Seat { seats: self.clone(), link, ended: false })
     }
 
     /// The open streams of this scope; `datacenters` are the names that it may say.
@@ -154,7 +108,7 @@ impl Seats {
             }
             Scope::Datacenter(name) => {
                 let wanted = datacenters.iter().position(|datacenter| datacenter == name);
-                links.retain(|link| wanted.is_some() && link.datacenter.or(link.via) == wanted);
+                links.retain(|link| wanted.is_some() && link.place() == wanted);
             }
         }
         links
@@ -200,92 +154,6 @@ impl State {
     }
 }
 
-impl Link {
-    /// Ends the stream; the first ending counts. True if this is it.
-    pub(in crate::simulator) fn end(&self, ending: Ending) -> bool {
-        let mut now = self.ending.lock();
-        if now.is_some() {
-            return false;
-        }
-        let reset = ending == Ending::Reset;
-        *now = Some(ending);
-        drop(now);
-        self.wake.notify_one();
-        if reset {
-            self.socket.reset()
-        } else {
-            self.socket.end()
-        }
-        true
-    }
-
-    pub(in crate::simulator) fn ending(&self) -> Option<Ending> {
-        self.ending.lock().clone()
-    }
-
-    pub(in crate::simulator) fn is_ending(&self) -> bool {
-        self.ending.lock().is_some()
-    }
-
-    pub(in crate::simulator) fn is_live(&self) -> bool {
-        self.kind == Kind::Live
-    }
-
-    /// True if it gets posts of this datacenter.
-    pub(in crate::simulator) fn wants(&self, datacenter: usize) -> bool {
-        self.datacenter.is_none_or(|own| own == datacenter)
-    }
-
-    /// Cuts the stream like this: at once, or in its next post. True if it was not to end already.
-    pub(in crate::simulator) fn cut(&self, kind: CutKind) -> bool {
-        if !kind.waits() {
-            return self.end(Ending::from(kind));
-        }
-        *self.armed.lock() = Some(kind);
-        !self.is_ending()
-    }
-
-    /// The cut that waited for the post which is to be sent.
-    pub(in crate::simulator) fn take_armed(&self) -> Option<CutKind> {
-        self.armed.lock().take()
-    }
-
-    /// What comes over this stream from now on.
-    pub(in crate::simulator) fn set_flow(&self, flow: Flow) {
-        *self.flow.lock() = flow;
-        self.wake.notify_one();
-    }
-
-    pub(in crate::simulator) fn flow(&self) -> Flow {
-        *self.flow.lock()
-    }
-
-    /// Waits until the stream is to end, or to carry something else.
-    pub(in crate::simulator) async fn woken(&self) {
-        self.wake.notified().await;
-    }
-
-    /// The end of the body has been handed over.
-    pub(in crate::simulator) fn finished(&self) {
-        self.socket.end();
-    }
-
-    /// Half a message has been handed over; it is to be the last.
-    pub(in crate::simulator) fn die_after_flush(&self) {
-        self.socket.die_after_flush();
-    }
-
-    /// The client has taken the log up to this offset.
-    pub(in crate::simulator) fn took(&self, offset: u64) {
-        self.taken.store(offset, Ordering::Relaxed);
-    }
-
-    /// Bytes between what the client has taken and this offset.
-    pub(in crate::simulator) fn behind(&self, offset: u64) -> u64 {
-        offset.saturating_sub(self.taken.load(Ordering::Relaxed))
-    }
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.seats.state.lock();
@@ -294,20 +162,11 @@ impl Drop for Seat {
         if !self.ended && !self.link.is_ending() {
             state.left += 1;
         }
-        if !clean && !self.held_for.is_zero() {
-            let until = self.seats.clock.moment().plus(self.held_for);
+        let held_for = *self.seats.held_for.lock();
+        if !clean && !held_for.is_zero() {
+            let until = self.seats.clock.moment().plus(held_for);
             state.held.push((self.link.kind, until));
             state.held_ever += 1;
-        }
-    }
-}
-
-impl From<CutKind> for Ending {
-    fn from(kind: CutKind) -> Self {
-        match kind {
-            CutKind::CleanEnd => Self::Clean(None),
-            CutKind::Reset => Self::Reset,
-            CutKind::MidMessage | CutKind::MidPost | CutKind::AfterBrace | CutKind::MidGzip => Self::MidMessage,
         }
     }
 }
@@ -316,10 +175,10 @@ impl From<CutKind> for Ending {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { live: 1, recovery: 2, held_for: Duration::ZERO };
+    const LIMITS: Limits = Limits { live: 1, recovery: 2 };
 
     fn seats() -> Arc<Seats> {
-        Arc::new(Seats::new(Clock::with_rate(1_000.0, None)))
+        Arc::new(Seats::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
     }
 
     fn take(seats: &Arc<Seats>, limits: Limits, kind: Kind) -> Option<Seat> {
@@ -343,9 +202,10 @@ mod tests {
 
     #[test]
     fn a_slot_left_uncleanly_stays_taken_for_a_while() {
-        let limits = Limits { live: 1, recovery: 1, held_for: Duration::from_secs(3_600) };
+        let limits = Limits { live: 1, recovery: 1 };
         for (kind, other) in [(Kind::Live, Kind::Recovery), (Kind::Recovery, Kind::Live)] {
             let seats = seats();
+            seats.hold_for(Duration::from_secs(3_600));
             let mut clean = take(&seats, limits, kind).expect("free");
             clean.ended = true;
             drop(clean);

@@ -62,7 +62,7 @@ async fn a_message_trickles_byte_by_byte_and_ends_with_the_fault() {
     bench.sim.set_flow(&Scope::Live, Flow::Trickle { every: Duration::from_secs(1) });
     bench.sim.publish(&cat(1)).expect("an object");
     client.read_until(|client| client.body().len() >= 60).await;
-    assert!(client.body().starts_with(br#"{"text":"xxxx"#) && !client.body().contains(&b'\n'));
+    assert!(client.body().starts_with(b"{\"text\":\"xxxx") && !client.body().contains(&b'\n'));
     assert_eq!(bench.sim.counters().heartbeats, 0, "there are 50 s of it");
     bench.sim.stall(false);
     let lines = client.read_lines(2).await;

@@ -35,7 +35,7 @@ async fn the_date_can_be_off_absent_or_absurd_and_that_is_counted() {
         assert_eq!(told(&bench).await.as_deref(), Some(text));
     }
     assert_eq!(bench.sim.counters().dates_wrong, 5);
-    bench.sim.set_date(DateHeader::True);
+    bench.sim.set_date(DateHeader::Right);
     assert!(told(&bench).await.is_some());
     assert_eq!(bench.sim.counters().dates_wrong, 5);
 }
