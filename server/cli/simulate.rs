@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::{Exit, say};
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::simulator::{self, Simulator};
+use crate::simulator::{self, Handle, Script, Simulator};
 use crate::task::{Signals, Tasks};
 
 /// Flags of `simulate`.
@@ -29,7 +29,7 @@ pub struct Args {
     /// Fill matching_rules of played posts from the rules, and send only what matches.
     #[arg(long = "match", requires = "posts")]
     match_posts: bool,
-    /// Make no posts until POST /simulator/resume.
+    /// Make no posts until POST /simulator/pause?on=false.
     #[arg(long)]
     paused: bool,
     /// A rule and its tag, as TAG=RULE; may be given again. The default has five.
@@ -38,6 +38,12 @@ pub struct Args {
     /// Settings of the simulator, YAML or JSON; flags win over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Play this timeline of faults, YAML; docs/drills.md has its words and examples.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Stop when the script is done, instead of serving on.
+    #[arg(long, requires = "script")]
+    exit_after_script: bool,
     /// How many times as fast as real time the clock runs; the gateway's clock.rate must be the same.
     #[arg(long, default_value_t = 1.0)]
     clock_rate: f64,
@@ -83,10 +89,37 @@ impl Args {
     }
 }
 
+impl Args {
+    /// The settings and the script, both found right before anything begins.
+    fn checked(&self) -> anyhow::Result<(simulator::Config, Option<Script>)> {
+        let config = self.config()?;
+        let Some(path) = &self.script else { return Ok((config, None)) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let script =
+            Script::parse(&text, &config).map_err(|faults| anyhow::anyhow!("{}:\n{faults}", path.display()))?;
+        Ok((config, Some(script)))
+    }
+}
+
+/// Plays the script, if there is one; returns when that is a reason to stop.
+async fn play(args: &Args, script: Option<Script>, handle: &Handle) {
+    if let Some(script) = script {
+        let told = |step: &simulator::Step, done: &str| {
+            say(format_args!("{:>8.1} s: {:?}: {done}", step.at.as_secs_f64(), step.action));
+        };
+        script.play(handle, told).await;
+        say(format_args!("the script is done: {} steps", script.steps().len()));
+        if args.exit_after_script {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
 /// Runs the simulator until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = match args.config() {
-        Ok(config) => config,
+    let (config, script) = match args.checked() {
+        Ok(checked) => checked,
         Err(error) => {
             say(format_args!("error: {error:#}"));
             return Ok(Exit::Usage);
@@ -108,6 +141,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         ));
         tokio::select! {
             _ = signals.next() => {}
+            () = play(args, script, &handle) => {}
             () = tasks.shutdown().cancelled() => {}
         }
         tasks.shutdown().cancel();
@@ -116,4 +150,53 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             None => Ok(Exit::Done),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drills_of_the_documentation_can_be_played() {
+        let drills = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/drills");
+        let files = std::fs::read_dir(drills).expect("they are there");
+        let mut steps = 0;
+        for file in files {
+            let path = file.expect("it is readable").path();
+            let text = std::fs::read_to_string(&path).expect("it is text");
+            let script = Script::parse(&text, &simulator::Config::default());
+            steps += script.unwrap_or_else(|faults| panic!("{}:\n{faults}", path.display())).steps().len();
+        }
+        assert!(steps > 20, "{steps}");
+    }
+
+    #[test]
+    fn the_page_on_drills_names_every_action_refusal_and_error() {
+        let page = include_str!("../../docs/drills.md");
+        let quoted = |error: &simulator::StreamError| {
+            serde_json::to_value(error).expect("a word").as_str().map(str::to_owned).expect("a word")
+        };
+        let errors: Vec<_> = simulator::StreamError::ALL.iter().map(quoted).collect();
+        let names = simulator::Action::NAMES.into_iter().chain(simulator::Refusal::NAMES);
+        for name in names.chain(errors.iter().map(String::as_str)) {
+            assert!(page.contains(&format!("`{name}`")), "{name} is missing");
+        }
+    }
+
+    #[test]
+    fn a_script_is_checked_before_anything_begins() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("script.yaml");
+        std::fs::write(&path, "steps:\n  - {at: 1s, cutt: {}}\n  - {at: 2s}\n").expect("it is ours");
+        let line = ["simulate", "--script", path.to_str().expect("UTF-8")];
+        let args = <TestLine as clap::Parser>::parse_from(line).args;
+        let told = format!("{:#}", args.checked().expect_err("two faults"));
+        assert!(told.contains("step 1 (at 1s): unknown variant `cutt`") && told.contains("step 2 (at 2s):"), "{told}");
+    }
+
+    #[derive(clap::Parser)]
+    struct TestLine {
+        #[command(flatten)]
+        args: Args,
+    }
 }

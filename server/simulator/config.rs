@@ -5,6 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the stand-in for X.
+///
+/// `Handle::tune` changes them while it runs. Read once, at the start: `rate`, `seed`, `framing`, `datacenters`, `posts`,
+/// `at_end`, `rules`, `rules_requests_max` and the bounds of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -18,6 +21,10 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub heartbeat: Duration,
+    /// Heartbeats come up to this much later than that, each by a time drawn from the seed.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub heartbeat_jitter: Duration,
     /// Whether responses are compressed.
     pub gzip: Gzip,
     /// How messages are told apart on the wire.
@@ -34,7 +41,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub excess_grace: Duration,
-    /// How long a slot stays taken after its connection ended without a clean end (minutes, seen in the wild).
+    /// How long a slot stays taken after its connection or job ended without a clean end (minutes, seen in the wild).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub slot_held: Duration,
@@ -42,10 +49,20 @@ pub struct Config {
     pub slow_reader_bytes_max: u64,
     /// Tell a slow reader why it is dropped, if it ever reads that far.
     pub slow_reader_message: bool,
+    /// What the first connection after a slow reader was dropped gets instead of backfill.
+    pub slow_reader_backfill: AfterOverflow,
     /// How `backfillMinutes` is served.
     pub backfill: Backfill,
+    /// Of a hundred posts of a backfill so many come twice.
+    pub backfill_doubled_percent: u8,
+    /// Live posts come between those of the backfill, not after them.
+    pub backfill_interleaved: bool,
     /// Posts per second of a recovery job at most (1,000: PowerTrack FAQ).
     pub recovery_rate: f64,
+    /// A recovery job sends only heartbeats for this long.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub recovery_delay: Duration,
     /// How a recovery job ends.
     pub recovery_end: Completion,
     /// Recovery refuses an end younger than this (Replay had 30 min; zero: no such limit).
@@ -160,10 +177,21 @@ pub enum Backfill {
     OlderFirst,
     /// The newest of the period first, then live.
     NewestFirst,
-    /// Older first, and every other post twice.
-    Doubled,
     /// As if it had not been asked for.
     Ignored,
+    /// 400.
+    Refused,
+    /// 403.
+    Forbidden,
+}
+
+/// What comes instead of backfill after a slow reader was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterOverflow {
+    /// Live alone, as if none had been asked for (PowerTrack guide: data starts at the reconnect).
+    #[default]
+    Withheld,
     /// 400.
     Refused,
 }
@@ -217,6 +245,7 @@ impl Default for Config {
             rate: 50.0,
             seed: 1,
             heartbeat: Duration::from_secs(20),
+            heartbeat_jitter: Duration::ZERO,
             gzip: Gzip::default(),
             framing: Framing::default(),
             chunking: Chunking::default(),
@@ -227,8 +256,12 @@ impl Default for Config {
             slot_held: Duration::ZERO,
             slow_reader_bytes_max: 16 << 20,
             slow_reader_message: true,
+            slow_reader_backfill: AfterOverflow::default(),
             backfill: Backfill::default(),
+            backfill_doubled_percent: 0,
+            backfill_interleaved: false,
             recovery_rate: 1_000.0,
+            recovery_delay: Duration::ZERO,
             recovery_end: Completion::default(),
             recovery_freshness: Duration::ZERO,
             replay_changes_counts: false,

@@ -19,13 +19,41 @@ pub struct Counters {
     pub too_many_connections: u64,
     /// Requests refused on purpose.
     pub refused: u64,
+    /// Of these, requests for a recovery job.
+    pub refused_recovery: u64,
+    /// Of these, those that were sent elsewhere (3xx).
+    pub redirects: u64,
     /// Streams that were cut with a clean end.
     pub cuts_clean_end: u64,
     /// Streams that were cut with RST.
     pub cuts_reset: u64,
     /// Streams that were cut inside a message.
     pub cuts_mid_message: u64,
-    /// Times that the streams were stalled.
+    /// Streams that were cut in a post, its first half told.
+    pub cuts_mid_post: u64,
+    /// Streams that were cut behind the closing brace of a post.
+    pub cuts_after_brace: u64,
+    /// Streams that were cut in the compressed bytes of a post.
+    pub cuts_mid_gzip: u64,
+    /// Streams that ended with an error object of X's.
+    pub in_stream_errors: u64,
+    /// Streams that were a web page.
+    pub html_answers: u64,
+    /// Streams that ended before they began.
+    pub empty_answers: u64,
+    /// Lines of rubbish sent.
+    pub garbage_lines: u64,
+    /// Bytes sent of messages without an end.
+    pub trickled_bytes: u64,
+    /// Heartbeats left out on purpose.
+    pub heartbeats_skipped: u64,
+    /// Heartbeats that the jitter made late.
+    pub heartbeats_late: u64,
+    /// Answers whose `Date` was absent or wrong on purpose.
+    pub dates_wrong: u64,
+    /// Slots that stayed taken after an unclean end.
+    pub slots_held: u64,
+    /// Stalls that a stream has met.
     pub stalls: u64,
     /// Live connections ended because they read too slowly.
     pub slow_readers: u64,
@@ -37,8 +65,24 @@ pub struct Counters {
     pub backfills: u64,
     /// Posts sent as backfill, repeats included.
     pub backfill_posts: u64,
+    /// Posts of a backfill that were sent a second time.
+    pub backfill_repeats: u64,
+    /// Live posts sent before the backfill was done.
+    pub backfill_interleaved: u64,
+    /// Backfills asked for and ignored.
+    pub backfills_ignored: u64,
     /// Backfills refused: by setting, or after a slow reader was dropped.
     pub backfills_refused: u64,
+    /// Recovery jobs that died on purpose.
+    pub recovery_died: u64,
+    /// Minutes that recovery jobs left out and named.
+    pub recovery_minutes_failed: u64,
+    /// Recovery jobs that stopped and named what they had not processed.
+    pub recovery_unprocessed: u64,
+    /// Recovery jobs that sent all and did not say so.
+    pub recovery_silent: u64,
+    /// Recovery requests refused because their end was too recent.
+    pub recovery_too_fresh: u64,
     /// Posts sent by recovery jobs.
     pub recovery_posts: u64,
     /// Posts sent live, over all connections.
@@ -49,6 +93,10 @@ pub struct Counters {
     pub injected: u64,
     /// Posts drawn or played, matched or not.
     pub drawn: u64,
+    /// Posts put into the past.
+    pub past: u64,
+    /// Posts sent again with more rules.
+    pub redelivered: u64,
     /// Lines of the played file that are no posts, and were left out.
     pub lines_left_out: u64,
     /// Rule requests served.

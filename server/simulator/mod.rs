@@ -7,15 +7,20 @@
 //! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `wire`). What nobody's
 //! rule matches is not sent, as X would not. The log is history and truth in one, bounded in entries and bytes.
 //!
-//! Faults come on demand (`Handle`, or `POST /simulator/…` for other processes): cuts of three kinds, stalls, refusals,
-//! foreign messages. Each one that fired is counted, so that a test can show that it did.
+//! Faults come on demand (`Handle`, or `POST /simulator/…` for other processes) or by a timeline (`script`): cuts, silence,
+//! rubbish, refusals, jobs that die, wrong dates (`faults` has their words). Each one is counted when it fires, so that a
+//! test can show that it did. They can be aimed at live connections, recovery jobs, a datacenter or one connection.
+//!
+//! Time may be long: `Handle::publish_at` and `history` fill the past without anybody waiting, and windows go by an index
+//! of time, so that backfill and recovery bring what X had while nobody was connected.
 //!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
-//!   (`tests::wire`: `what_a_client_reads_is_the_truth`).
+//!   (`tests::wire`: `what_a_client_reads_is_the_truth`), a post that was cut included
+//!   (`tests::faults`: `a_cut_that_waits_hits_the_next_post_which_is_whole_in_the_truth`).
 //! - Nothing queues without bound: a connection is a cursor, and one that falls too far behind is dropped
 //!   (`tests::history`: `a_slow_reader_is_dropped_and_may_not_backfill`).
-//! - The same seed draws the same posts.
+//! - The same seed draws the same posts, and the same bytes (`tests::faults`: `the_same_seed_gives_the_same_bytes`).
 
 mod answer;
 mod config;
@@ -25,7 +30,9 @@ mod handle;
 mod oracle;
 mod pace;
 mod post;
+mod publish;
 mod rules;
+mod script;
 mod server;
 mod stream;
 mod truth;
@@ -35,10 +42,13 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules};
+pub use config::{
+    AfterOverflow, AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules,
+};
 pub use counters::{Counters, RequestLine};
-pub use faults::{CutKind, Refusal};
+pub use faults::{CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times};
 pub use handle::{Connections, Handle, Simulator, StartError};
+pub use publish::PublishError;
 pub use rules::{RuleError, StoredRule};
+pub use script::{Action, Script, ScriptError, Step};
 pub use truth::Truth;
-pub use world::PublishError;

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{Method, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::{Body, refusal};
 use super::faults::{CutKind, Refusal};
 use super::handle::Handle;
+use super::script::Action;
 use super::truth::Truth;
 use super::world::World;
 
@@ -22,19 +23,18 @@ const REQUESTS_SHOWN: usize = 200;
 /// Serves other processes what `Handle` gives to this one: the truth, the state, and the faults.
 pub(super) fn answer(world: &Arc<World>, method: &Method, path: &str, query: &str, body: Bytes) -> Response<Body> {
     let handle = Handle::of(world.clone());
-    let told =
-        match (method.as_str(), path) {
-            ("GET", "truth") => truth(&handle, query),
-            ("GET", "state") => Ok(Refusal::json(200, &state(&handle).to_string())),
-            ("POST", _) => command(&handle, path, query, body),
-            ("DELETE", "refuse") => {
-                handle.clear_refusals();
-                done(json!({"cleared": true}))
-            }
-            _ => Err("there is GET truth, state; POST cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
-                .into()),
-        };
-    refusal(world, told.unwrap_or_else(|error| Refusal::json(400, &json!({"error": error}).to_string())))
+    let told = match (method.as_str(), path) {
+        ("GET", "truth") => truth(&handle, query),
+        ("GET", "state") => Ok(Refusal::json(200, &state(&handle).to_string())),
+        ("POST", _) => command(&handle, path, query, body),
+        ("DELETE", "refuse") => {
+            handle.clear_refusals();
+            done(json!({"cleared": true}))
+        }
+        _ => Err("there is GET truth, state; POST do, cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
+            .into()),
+    };
+    refusal(told.unwrap_or_else(|error| Refusal::json(400, &json!({"error": error}).to_string())))
 }
 
 fn command(handle: &Handle, path: &str, query: &str, body: Bytes) -> Result<Refusal, String> {
@@ -64,6 +64,7 @@ fn command(handle: &Handle, path: &str, query: &str, body: Bytes) -> Result<Refu
             done(json!({"rate": rate}))
         }
         "refuse" => refuse(handle, query, &body),
+        "do" => act(handle, &body),
         "inject" => {
             handle.inject(body);
             done(json!({"injected": true}))
@@ -75,6 +76,18 @@ fn command(handle: &Handle, path: &str, query: &str, body: Bytes) -> Result<Refu
         }
         _ => Err(format!("there is no {path}")),
     }
+}
+
+/// One action of a script, as in `{"cut": {"kind": "reset"}}`.
+fn act(handle: &Handle, body: &[u8]) -> Result<Refusal, String> {
+    let body: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| format!("an action is JSON: {error}"))?;
+    let mut actions = body.iter();
+    let (Some((name, arguments)), None) = (actions.next(), actions.next()) else {
+        return Err(format!("name one action: there are {}", Action::NAMES.join(", ")));
+    };
+    let action = Action::read(name, arguments, &handle.config())?;
+    done(json!({"done": action.apply(handle)}))
 }
 
 /// `kind=` of those that are known by name, or `status=` with the body of this request; `times=`, else until cleared.

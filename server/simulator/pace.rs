@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::post::{Generator, Playback};
-use super::world::{World, renewed};
+use super::publish::renewed;
+use super::world::World;
 
 /// Posts are made in bursts this far apart, of the system's time: a timer cannot do much better.
 const TICK: Duration = Duration::from_millis(5);
@@ -37,7 +38,7 @@ impl Source {
     fn step(&mut self, world: &World) -> bool {
         let (json, minted) = match self {
             Self::Drawn(generator) => {
-                let minted = world.mint(generator.below(world.config.datacenters.len()));
+                let minted = world.mint(generator.below(world.config().datacenters.len()));
                 (generator.draw(minted), Some(minted))
             }
             Self::Played(playback) => {
@@ -48,7 +49,7 @@ impl Source {
         };
         world.count(|counters| counters.drawn += 1);
         let Ok(post) = serde_json::from_str::<Value>(&json) else { return true };
-        if matches!(self, Self::Played(_)) && !world.config.match_posts {
+        if matches!(self, Self::Played(_)) && !world.config().match_posts {
             world.send_as_it_is(json, &post);
             return true;
         }

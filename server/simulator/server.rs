@@ -59,7 +59,7 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
         async move { Ok::<_, Infallible>(answer(world, control, request).await) }
     });
     let mut http = http1::Builder::new();
-    http.max_buf_size(WRITE_BYTES_MAX).header_read_timeout(None);
+    http.max_buf_size(WRITE_BYTES_MAX).header_read_timeout(None).auto_date_header(false);
     let mut connection = std::pin::pin!(http.serve_connection(wire, service));
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -44,6 +44,23 @@ impl Generator {
         writer.finish()
     }
 
+    /// A small post without id and time, to be filled in.
+    pub(in crate::simulator) fn sketch(&mut self) -> String {
+        let tongue = self.tongue();
+        let (text, user) = (self.text(tongue).full, self.user());
+        let mut writer = Writer::new(self.chance(70));
+        writer.item(|w| {
+            w.string("text", &text);
+            w.object("user", |w| {
+                w.raw("id", user.id());
+                w.string("id_str", &user.id().to_string());
+                w.string("screen_name", &user.screen_name());
+            });
+            w.string("lang", tongue.code);
+        });
+        writer.finish()
+    }
+
     fn original(&mut self, id: PostId, created_ms: i64) -> Draft {
         let tongue = self.tongue();
         Draft {

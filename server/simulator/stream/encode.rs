@@ -47,11 +47,15 @@ impl Encoder {
     }
 
     pub(super) fn post(&mut self, json: &[u8], framing: Framing) {
-        match framing {
-            Framing::Lf => self.message(&[json, b"\n"]),
-            Framing::Array => self.message(&[b"[", json, b"]\r\n"]),
-            Framing::Crlf | Framing::Pretty | Framing::Mixed => self.message(&[json, b"\r\n"]),
-        }
+        let (opening, delimiter) = around(framing);
+        self.message(&[opening, json, delimiter]);
+    }
+
+    /// So many bytes of a post's JSON, which can be decoded, and no more.
+    pub(super) fn post_up_to(&mut self, json: &[u8], framing: Framing, length: usize) {
+        let bytes = self.compressed(&[around(framing).0, &json[..length.min(json.len())]]);
+        self.rest.extend(bytes);
+        self.flush();
     }
 
     /// A whole message; a reader can decode it without what follows.
@@ -72,7 +76,14 @@ impl Encoder {
         }
     }
 
-    /// The first half of a message, whose other half never comes.
+    /// Some bytes of a message; the rest comes, or does not.
+    pub(super) fn piece(&mut self, bytes: &[u8]) {
+        let bytes = self.compressed(&[bytes]);
+        self.rest.extend(bytes);
+        self.flush();
+    }
+
+    /// The first half of a message's bytes on the wire, whose other half never comes.
     pub(super) fn half(&mut self, json: &[u8]) {
         let bytes = self.compressed(&[json, b"\r\n"]);
         self.rest.extend(&bytes[..bytes.len() / 2]);
@@ -109,6 +120,15 @@ impl Encoder {
             from += length;
         }
         self.rest.drain(..from);
+    }
+}
+
+/// What stands around a post's JSON.
+fn around(framing: Framing) -> (&'static [u8], &'static [u8]) {
+    match framing {
+        Framing::Lf => (b"", b"\n"),
+        Framing::Array => (b"[", b"]\r\n"),
+        Framing::Crlf | Framing::Pretty | Framing::Mixed => (b"", b"\r\n"),
     }
 }
 

@@ -5,10 +5,9 @@ use hyper::body::Frame;
 use tokio::sync::watch;
 
 use super::Chunk;
-use super::encode::Encoder;
+use super::line::{Line, Turn};
 use super::log::Entry;
-use super::seats::{Ending, Seat};
-use crate::clock::Moment;
+use super::seats::Seat;
 use crate::model::UnixMillis;
 use crate::simulator::config::Backfill;
 use crate::simulator::world::World;
@@ -16,51 +15,30 @@ use crate::simulator::world::World;
 /// Messages taken from the log at a time.
 const BATCH: usize = 64;
 
-/// The body of a live stream: a cursor over the log.
+/// The body of a live stream: a cursor over the log, and in front of it the backfill.
 pub(in crate::simulator) struct Live {
-    world: Arc<World>,
-    seat: Seat,
-    encoder: Encoder,
+    line: Line,
     tip: watch::Receiver<u64>,
-    stalled: watch::Receiver<bool>,
     cursor: u64,
-    /// Where live begins: what stands before is backfill.
-    join: u64,
-    /// Backfill that is sent out of order, oldest last.
-    reversed: Vec<Arc<Entry>>,
-    /// Read from the log, with their numbers.
-    batch: VecDeque<(u64, Arc<Entry>)>,
-    repeat: bool,
-    heartbeat: Moment,
-    /// Half a message is out, and nothing may follow.
-    dying: bool,
+    /// What is still to come of the backfill, in the order it comes.
+    backfill: VecDeque<Arc<Entry>>,
+    /// Read from the log.
+    batch: VecDeque<Arc<Entry>>,
+    /// The last one was of the backfill.
+    alternate: bool,
 }
 
 impl Live {
     /// `since`: from when on history is wanted.
     pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, since: Option<UnixMillis>) -> Self {
-        let (join, offset) = world.log.end();
+        let (cursor, offset, mut backfill) = world.log.join(since);
         seat.link.took(offset);
-        let mode = world.config.backfill;
-        let cursor = since.map_or(join, |since| world.log.at(since).min(join));
-        let mut live = Self {
-            encoder: Encoder::new(gzip, world.config.chunking, world.config.seed ^ join),
-            tip: world.log.tip(),
-            stalled: world.faults.stalled(),
-            heartbeat: world.clock.moment().plus(world.config.heartbeat),
-            repeat: mode == Backfill::Doubled,
-            reversed: Vec::new(),
-            batch: VecDeque::new(),
-            dying: false,
-            world,
-            seat,
-            cursor,
-            join,
-        };
-        if mode == Backfill::NewestFirst && cursor < join {
-            live.reversed = live.world.log.read(cursor, (join - cursor) as usize).0;
-            live.cursor = join;
+        if world.config().backfill == Backfill::NewestFirst {
+            backfill.make_contiguous().reverse();
         }
+        let tip = world.log.tip();
+        let line = Line::new(world, seat, gzip);
+        let mut live = Self { line, tip, cursor, backfill, batch: VecDeque::new(), alternate: false };
         live.greet();
         live
     }
@@ -74,120 +52,123 @@ impl Live {
     }
 
     fn greet(&mut self) {
-        if let Some(name) = self.seat.link.datacenter.map(|at| &self.world.config.datacenters[at]) {
-            let timestamp = self.world.clock.now().0;
+        let (world, datacenter) = (&self.line.world, self.line.seat.link.datacenter);
+        if let Some(name) = datacenter.and_then(|at| world.config().datacenters.get(at).cloned()) {
+            let timestamp = world.now().0;
             let message = format!(r#"{{"type":"connection_metadata","datacenter":"{name}","timestamp":{timestamp}}}"#);
-            self.encoder.message(&[message.as_bytes(), b"\r\n"]);
+            self.line.encoder.message(&[message.as_bytes(), b"\r\n"]);
         }
     }
 
     async fn next(&mut self) -> Option<Chunk> {
         loop {
-            if let Some(chunk) = self.encoder.pop() {
-                return Some(Ok(Frame::data(chunk)));
+            match self.line.turn().await {
+                Turn::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
+                Turn::End => return None,
+                Turn::Cut => {
+                    let next = self.backfill.front().or(self.batch.front()).and_then(|entry| entry.post());
+                    let json = next.map(|post| post.json.clone());
+                    self.line.die_in(json.as_deref());
+                }
+                Turn::Serve => self.serve().await,
             }
-            if self.dying {
-                self.seat.link.die_after_flush();
-                std::future::pending::<()>().await;
-            }
-            if self.seat.ended {
-                return None;
-            }
-            if let Some(ending) = self.seat.link.ending() {
-                self.end(ending).await;
-                continue;
-            }
-            if *self.stalled.borrow_and_update() {
-                self.world.wait(&self.seat.link, &mut self.stalled).await;
-                continue;
-            }
-            self.beat();
-            if self.advance() {
-                continue;
-            }
-            self.encoder.flush();
-            if self.encoder.is_empty() {
-                self.rest().await;
-            }
+        }
+    }
+
+    async fn serve(&mut self) {
+        self.line.beat();
+        if self.advance() {
+            return;
+        }
+        self.line.encoder.flush();
+        if self.line.encoder.is_empty() {
+            self.rest().await;
         }
     }
 
     /// Waits until there is something to do.
     async fn rest(&mut self) {
-        tokio::select! {
-            _ = self.tip.changed() => {}
-            _ = self.stalled.changed() => {}
-            () = self.seat.link.woken() => {}
-            () = self.world.clock.sleep_until(self.heartbeat) => {}
-        }
+        let (tip, until) = (&mut self.tip, self.line.heartbeat);
+        let more = async {
+            // It can only end with the process.
+            let _ = tip.changed().await;
+        };
+        self.line.rest(until, more).await;
     }
 
-    fn beat(&mut self) {
-        let now = self.world.clock.moment();
-        if now >= self.heartbeat {
-            self.encoder.message(&[b"\r\n"]);
-            self.heartbeat = now.plus(self.world.config.heartbeat);
-            self.world.count(|counters| counters.heartbeats += 1);
-        }
-    }
-
-    /// Encodes the next message of the log; false if there is none.
+    /// Encodes the next message; false if there is none.
     fn advance(&mut self) -> bool {
-        if let Some(entry) = self.reversed.pop() {
-            self.send(&entry, true);
-            return true;
-        }
         if self.batch.is_empty() {
             self.tip.borrow_and_update();
-            let (entries, next) = self.world.log.read(self.cursor, BATCH);
-            self.batch.extend((next - entries.len() as u64..).zip(entries));
+            let (entries, next) = self.line.world.log.read(self.cursor, BATCH);
+            self.batch.extend(entries);
             self.cursor = next;
         }
-        let Some((number, entry)) = self.batch.pop_front() else { return false };
-        self.send(&entry, number < self.join);
+        let interleaved = self.line.world.config().backfill_interleaved;
+        let live_is_next = self.backfill.is_empty() || (interleaved && self.alternate && !self.batch.is_empty());
+        self.alternate = !live_is_next;
+        if live_is_next {
+            let Some(entry) = self.batch.pop_front() else { return false };
+            self.send_live(&entry);
+        } else if let Some(entry) = self.backfill.pop_front() {
+            self.send_backfill(&entry);
+        }
         true
     }
 
-    fn send(&mut self, entry: &Entry, backfill: bool) {
-        let offset = if backfill { self.world.log.end().1 } else { entry.end_offset };
-        self.seat.link.took(offset);
-        let Some(post) = entry.post() else {
-            if !backfill {
-                self.encoder.entry(entry);
-            }
-            return;
-        };
-        if self.seat.link.datacenter.is_some_and(|datacenter| datacenter != post.datacenter) {
+    fn send_backfill(&mut self, entry: &Entry) {
+        let line = &mut self.line;
+        line.seat.link.took(line.world.log.end().1);
+        let Some(post) = entry.post().filter(|post| line.seat.link.wants(post.datacenter)) else { return };
+        let json = line.world.replayed(post);
+        if line.is_cut_in(&json, entry) {
             return;
         }
-        if !backfill {
-            self.encoder.entry(entry);
-            self.world.count(|counters| counters.live_posts += 1);
-            return;
+        line.encoder.post(&json, entry.framing);
+        let again = is_doubled(post.ordinal, line.world.config().backfill_doubled_percent);
+        if again {
+            line.encoder.post(&json, entry.framing);
         }
-        let times = if self.repeat && post.ordinal % 2 == 0 { 2 } else { 1 };
-        for _ in 0..times {
-            self.encoder.post(&self.world.replayed(post), entry.framing);
-        }
-        self.world.count(|counters| counters.backfill_posts += times);
+        line.world.count(|counters| {
+            counters.backfill_posts += 1 + u64::from(again);
+            counters.backfill_repeats += u64::from(again);
+        });
     }
 
-    async fn end(&mut self, ending: Ending) {
-        match ending {
-            Ending::Clean(message) => {
-                if let Some(message) = message {
-                    self.encoder.message(&[&message, b"\r\n"]);
-                }
-                self.encoder.finish();
-                self.seat.ended = true;
-            }
-            // The socket is being dropped already.
-            Ending::Reset => std::future::pending().await,
-            Ending::MidMessage => {
-                let json = self.batch.front().and_then(|(_, entry)| entry.post()).map(|post| post.json.clone());
-                self.encoder.half(json.as_deref().unwrap_or(br#"{"created_at":"Wed Oct 10"}"#));
-                self.dying = true;
-            }
+    fn send_live(&mut self, entry: &Entry) {
+        let line = &mut self.line;
+        line.seat.link.took(entry.end_offset);
+        if entry.past {
+            return;
+        }
+        let Some(post) = entry.post() else { return line.encoder.entry(entry) };
+        if !line.seat.link.wants(post.datacenter) || line.is_cut_in(&post.json, entry) {
+            return;
+        }
+        line.encoder.entry(entry);
+        let interleaved = !self.backfill.is_empty();
+        line.world.count(|counters| {
+            counters.live_posts += 1;
+            counters.backfill_interleaved += u64::from(interleaved);
+        });
+    }
+}
+
+/// Exactly so many of a hundred, spread evenly.
+fn is_doubled(ordinal: u64, percent: u8) -> bool {
+    let upto = |ordinal: u64| ordinal * u64::from(percent.min(100)) / 100;
+    upto(ordinal) > upto(ordinal.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_posts_as_many_are_doubled_as_the_setting_says() {
+        for percent in [0, 1, 30, 50, 100] {
+            let doubled = (1..=1_000).filter(|ordinal| is_doubled(*ordinal, percent)).count();
+            assert_eq!(doubled, usize::from(percent) * 10);
         }
     }
 }

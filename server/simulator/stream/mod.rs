@@ -3,26 +3,33 @@
 //! Owns: the one log of sent messages, the slots for connections, the request's parameters, and the three ways to be
 //! served (live, backfill then live, recovery). Does not own: where posts come from (`post`, `pace`), sockets (`server`).
 //!
-//! Each connection is a cursor over the log: there is no queue per connection. What X calls its buffer for a slow reader
-//! is the distance in bytes between the cursor and the log's end.
+//! Each connection is a cursor over the log: there is no queue per connection, only the backfill that it was admitted with.
+//! What X calls its buffer for a slow reader is the distance in bytes between the cursor and the log's end. What streams
+//! have in common, their faults above all, is in `line`.
 //!
 //! Invariants
 //! - A live connection gets every message that was published since it was admitted, once, in order, unless it is cut.
-//! - Backfill comes before live; at the seam nothing is missing.
+//! - Backfill is exactly what is as old as was asked for or newer; at the seam to live nothing is missing
+//!   (`tests::history`: `backfill_comes_first_and_misses_nothing_at_the_seam`).
+//! - A recovery job sends its window minute by minute, whoever was connected when the posts came
+//!   (`tests::recovery`: `recovery_sends_the_window_again_and_says_so`).
 //! - A slot is free again as soon as its stream is dropped, except where the setting says that X holds it.
 
 mod encode;
+mod line;
+mod link;
 mod live;
 mod log;
 mod params;
 mod recovery;
 mod seats;
 
+pub(super) use link::{Ending, Kind, Link};
 pub(super) use live::Live;
-pub(super) use log::{Draft, Log};
-pub(super) use params::parse;
+pub(super) use log::{Draft, Log, When};
+pub(super) use params::{Wrong, is_recovery, parse};
 pub(super) use recovery::Recovery;
-pub(super) use seats::{Ending, Kind, Link, Seat, Seats};
+pub(super) use seats::{Limits, Seat, Seats, Wanted};
 
 /// What a body yields. It never fails: where a stream is to be cut, the socket is.
 pub(super) type Chunk = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::model::{UnixMillis, Window};
+use crate::model::{Span, UnixMillis};
 use crate::simulator::faults::Refusal;
 
 /// How far back recovery reaches (X, recovery and redundancy).
@@ -14,12 +14,25 @@ pub(in crate::simulator) struct Request {
     /// 1 to 5; 0 = none.
     pub(in crate::simulator) backfill_minutes: u64,
     /// A recovery job.
-    pub(in crate::simulator) recovery: Option<Window>,
+    pub(in crate::simulator) recovery: Option<Span>,
     pub(in crate::simulator) local_dc_only: bool,
 }
 
+/// A request that is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::simulator) enum Wrong {
+    /// The end of the window is too recent.
+    TooFresh(Refusal),
+    Else(Refusal),
+}
+
+/// True if the query asks for a recovery job, rightly or wrongly.
+pub(in crate::simulator) fn is_recovery(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| ["startTime", "endTime"].contains(&&*key))
+}
+
 /// Reads the query; anything unknown or wrong is refused.
-pub(in crate::simulator) fn parse(query: &str, now: UnixMillis, freshness: Duration) -> Result<Request, Refusal> {
+pub(in crate::simulator) fn parse(query: &str, now: UnixMillis, freshness: Duration) -> Result<Request, Wrong> {
     let mut request = Request::default();
     let (mut start, mut end) = (None, None);
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -46,41 +59,42 @@ pub(in crate::simulator) fn parse(query: &str, now: UnixMillis, freshness: Durat
     Ok(request)
 }
 
-fn minutes(value: &str) -> Result<u64, Refusal> {
+fn minutes(value: &str) -> Result<u64, Wrong> {
     match value.parse() {
         Ok(minutes @ 1..=5) => Ok(minutes),
         _ => refuse(&format!("The `backfillMinutes` query parameter value [{value}] is not between 1 and 5")),
     }
 }
 
-fn flag(value: &str) -> Result<bool, Refusal> {
+fn flag(value: &str) -> Result<bool, Wrong> {
     value.parse().or_else(|_| refuse(&format!("The `localDcOnly` query parameter value [{value}] is not a boolean")))
 }
 
-fn time(key: &str, value: &str) -> Result<UnixMillis, Refusal> {
+fn time(key: &str, value: &str) -> Result<UnixMillis, Wrong> {
     let time = value.parse::<jiff::Timestamp>().ok().filter(|_| value.ends_with('Z'));
     time.map(|time| UnixMillis(time.as_millisecond())).ok_or_else(|| {
-        Refusal::invalid_request(&format!(
+        Wrong::Else(Refusal::invalid_request(&format!(
             "The `{key}` query parameter value [{value}] is not of the form YYYY-MM-DDTHH:mm:ssZ"
-        ))
+        )))
     })
 }
 
-fn window(from: UnixMillis, to: UnixMillis, now: UnixMillis, freshness: Duration) -> Result<Window, Refusal> {
+fn window(from: UnixMillis, to: UnixMillis, now: UnixMillis, freshness: Duration) -> Result<Span, Wrong> {
     if from >= to {
         return refuse("'startTime' must be before 'endTime'.");
     }
     if to > now.minus(freshness) {
-        return refuse("Invalid date for query parameter 'endTime'. It is too recent.");
+        let detail = "Invalid date for query parameter 'endTime'. It is too recent.";
+        return Err(Wrong::TooFresh(Refusal::invalid_request(detail)));
     }
     if now.since(from) > RECOVERY_REACH + RECOVERY_REACH_SLACK {
         return refuse("Invalid date for query parameter 'startTime'. It must be within the last 24 hours.");
     }
-    Ok(Window { from, to: Some(to) })
+    Ok(Span::new(from, to))
 }
 
-fn refuse<T>(detail: &str) -> Result<T, Refusal> {
-    Err(Refusal::invalid_request(detail))
+fn refuse<T>(detail: &str) -> Result<T, Wrong> {
+    Err(Wrong::Else(Refusal::invalid_request(detail)))
 }
 
 #[cfg(test)]
@@ -94,7 +108,9 @@ mod tests {
     fn check(query: &str, expected: Option<Request>) {
         let request = parse(query, now(), Duration::from_secs(5));
         assert_eq!(request.as_ref().ok(), expected.as_ref(), "{query}: {request:?}");
-        assert!(request.is_ok() || request.is_err_and(|refusal| refusal.status == 400));
+        assert!(
+            request.is_ok() || request.is_err_and(|(Wrong::TooFresh(told) | Wrong::Else(told))| told.status == 400)
+        );
     }
 
     #[test]
@@ -106,8 +122,7 @@ mod tests {
             "localDcOnly=true&backfillMinutes=1",
             Some(Request { local_dc_only: true, ..backfill_minutes(1).expect("one") }),
         );
-        let window =
-            Window { from: now().minus(Duration::from_secs(120)), to: Some(now().minus(Duration::from_secs(60))) };
+        let window = Span::new(now().minus(Duration::from_secs(120)), now().minus(Duration::from_secs(60)));
         let recovery = Some(Request { recovery: Some(window), ..Request::default() });
         check("startTime=2026-05-02T11:58:00Z&endTime=2026-05-02T11%3A59%3A00Z", recovery);
         for wrong in [
@@ -122,6 +137,8 @@ mod tests {
             "startTime=2026-05-02T11:58:00Z&endTime=2026-05-02T11:58:00Z",
             "startTime=2026-05-02T11:58:00Z&endTime=2026-05-02T11:59:58Z",
             "startTime=2026-05-01T11:58:00Z&endTime=2026-05-02T11:00:00Z",
+            "startTime=2026-05-02T11:58:00Z&endTime=2026-05-02T12:30:00Z",
+            "startTime=2026-05-01T10:00:00Z&endTime=2026-05-02T11:00:00Z",
             "startTime=2026-05-02T11:58:00+00:00&endTime=2026-05-02T11:59:00Z",
             "startTime=2026-05-02T11:58:00Z&endTime=2026-05-02T11:59:00Z&backfillMinutes=2",
         ] {

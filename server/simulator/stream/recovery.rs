@@ -6,58 +6,48 @@ use hyper::body::Frame;
 use serde_json::json;
 
 use super::Chunk;
-use super::encode::Encoder;
+use super::line::{Line, Turn};
+use super::link::Ending;
 use super::log::Entry;
-use super::seats::{Ending, Seat};
+use super::seats::Seat;
 use crate::clock::Moment;
-use crate::model::{UnixMillis, Window};
+use crate::model::{Span, UnixMillis};
 use crate::simulator::config::Completion;
+use crate::simulator::faults::{CutKind, JobFault};
 use crate::simulator::world::World;
 
-/// Messages taken from the log at a time.
-const BATCH: usize = 256;
 /// Jobs work minute by minute (PowerTrack guide).
 const MINUTE_MS: i64 = 60_000;
 
 /// The body of a recovery job: the window once more, minute by minute, then the end.
 pub(in crate::simulator) struct Recovery {
-    world: Arc<World>,
-    seat: Seat,
-    encoder: Encoder,
-    from: UnixMillis,
-    to: UnixMillis,
-    /// First number after the window.
-    end: u64,
-    cursor: u64,
+    line: Line,
+    window: Span,
+    /// The minute that is to be read next, since 1970.
+    minute: i64,
+    /// What is still to come of the minute before.
     batch: VecDeque<Arc<Entry>>,
-    /// The minute that is left out, where the job has errors.
-    failed: Option<i64>,
+    fault: Option<JobFault>,
+    /// The job dies like this as soon as the batch is sent.
+    dies: Option<CutKind>,
+    /// The minutes that were left out.
+    failed: Vec<i64>,
     sent: u64,
     started: Moment,
-    heartbeat: Moment,
-    /// Half a message is out, and nothing may follow.
-    dying: bool,
 }
 
 impl Recovery {
-    pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, window: Window) -> Self {
-        let to = window.to.unwrap_or(window.from);
-        let started = world.clock.moment();
+    pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, window: Span) -> Self {
         Self {
-            encoder: Encoder::new(gzip, world.config.chunking, world.config.seed ^ window.from.0 as u64),
-            from: window.from,
-            to,
-            // Where posts come out of order, those of the window are published a little later.
-            end: world.log.at(to.plus(world.config.disorder).plus(Duration::from_millis(1))),
-            cursor: world.log.at(window.from),
+            started: world.clock.moment().plus(world.config().recovery_delay),
+            fault: world.faults.take_job(),
+            line: Line::new(world, seat, gzip),
+            minute: window.from.0.div_euclid(MINUTE_MS),
+            window,
             batch: VecDeque::new(),
-            failed: None,
+            dies: None,
+            failed: Vec::new(),
             sent: 0,
-            started,
-            heartbeat: started.plus(world.config.heartbeat),
-            dying: false,
-            world,
-            seat,
         }
     }
 
@@ -71,133 +61,145 @@ impl Recovery {
 
     async fn next(&mut self) -> Option<Chunk> {
         loop {
-            if let Some(chunk) = self.encoder.pop() {
-                return Some(Ok(Frame::data(chunk)));
-            }
-            if self.dying {
-                self.seat.link.die_after_flush();
-                std::future::pending::<()>().await;
-            }
-            if self.seat.ended {
-                return None;
-            }
-            match self.seat.link.ending() {
-                Some(Ending::Clean(_)) => self.finish(None),
-                Some(Ending::Reset) => std::future::pending().await,
-                Some(Ending::MidMessage) => {
-                    self.encoder.half(br#"{"created_at":"Wed Oct 10"}"#);
-                    self.dying = true;
-                }
-                None if self.is_early() => self.pace().await,
-                None => self.advance(),
+            match self.line.turn().await {
+                Turn::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
+                Turn::End => return None,
+                Turn::Cut => self.line.die_in(None),
+                Turn::Serve if self.due() > self.line.world.clock.moment() => self.pace().await,
+                Turn::Serve => self.advance(),
             }
         }
     }
 
-    /// True if as much is sent as the rate allows by now.
-    fn is_early(&self) -> bool {
-        self.due() > self.world.clock.moment()
-    }
-
+    /// When the next post may be sent at the soonest.
     fn due(&self) -> Moment {
-        let seconds = self.sent as f64 / self.world.config.recovery_rate.max(0.001);
+        let seconds = self.sent as f64 / self.line.world.config().recovery_rate.max(0.001);
         self.started.plus(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
     async fn pace(&mut self) {
-        self.encoder.flush();
-        let until = self.due().min(self.heartbeat);
-        tokio::select! {
-            () = self.seat.link.woken() => {}
-            () = self.world.clock.sleep_until(until) => {}
-        }
-        let now = self.world.clock.moment();
-        if now >= self.heartbeat {
-            self.encoder.message(&[b"\r\n"]);
-            self.heartbeat = now.plus(self.world.config.heartbeat);
-            self.world.count(|counters| counters.heartbeats += 1);
-        }
+        self.line.encoder.flush();
+        let until = self.due().min(self.line.heartbeat);
+        self.line.rest(until, std::future::pending()).await;
+        self.line.beat();
     }
 
     fn advance(&mut self) {
-        if self.batch.is_empty() && self.cursor < self.end {
-            let (entries, next) = self.world.log.read(self.cursor, BATCH);
-            let past = next.saturating_sub(self.end) as usize;
-            self.batch.extend(entries.iter().take(entries.len().saturating_sub(past)).cloned());
-            self.cursor = if entries.is_empty() { self.end } else { next };
+        if let Some(entry) = self.batch.pop_front() {
+            return self.send(&entry);
         }
-        let Some(entry) = self.batch.pop_front() else {
-            if self.cursor >= self.end {
-                self.complete(None);
-            }
-            return;
+        if let Some(how) = self.dies.take() {
+            return self.die(how);
+        }
+        if self.minute > self.last_minute() {
+            return match self.fault {
+                Some(JobFault::Dies { how, .. }) => self.die(how),
+                _ => self.complete(None),
+            };
+        }
+        let minute = self.minute;
+        self.minute += 1;
+        self.read(minute);
+    }
+
+    /// Takes the posts of this minute, or what becomes of it instead.
+    fn read(&mut self, minute: i64) {
+        let number = minute - self.window.from.0.div_euclid(MINUTE_MS);
+        let is = |wanted: u32| i64::from(wanted) == number;
+        let completion = self.line.world.config().recovery_end;
+        let stops = match &self.fault {
+            Some(JobFault::Unprocessed { minute }) => is(*minute),
+            Some(_) => false,
+            None => completion == Completion::Failed && minute == self.last_minute(),
         };
-        if self.world.config.recovery_end == Completion::Failed && self.minute(&entry) == Some(self.last_minute()) {
-            self.complete(self.minute(&entry));
+        if stops {
+            return self.complete(Some(minute));
+        }
+        let whole = Span::new(UnixMillis(minute * MINUTE_MS), UnixMillis((minute + 1) * MINUTE_MS));
+        let mut posts = self.line.world.log.span(whole.intersection(self.window));
+        let link = &self.line.seat.link;
+        posts.retain(|entry| entry.post().is_some_and(|post| link.wants(post.datacenter)));
+        let fails = match &self.fault {
+            Some(JobFault::MinutesFailed(minutes)) => minutes.iter().any(|minute| is(*minute)),
+            Some(_) => false,
+            None => completion == Completion::CompletedWithErrors && self.failed.is_empty() && !posts.is_empty(),
+        };
+        if fails {
+            self.failed.push(minute);
+            self.line.world.count(|counters| counters.recovery_minutes_failed += 1);
             return;
         }
-        self.send(&entry);
+        if let Some(JobFault::Dies { minute, how }) = self.fault
+            && is(minute)
+        {
+            posts.truncate(posts.len() / 2 + usize::from(how.waits()));
+            self.dies = Some(how);
+        }
+        self.batch = posts.into();
     }
 
     fn send(&mut self, entry: &Entry) {
         let Some(post) = entry.post() else { return };
-        let elsewhere = self.seat.link.datacenter.is_some_and(|datacenter| datacenter != post.datacenter);
-        if elsewhere || !(self.from..self.to).contains(&self.world.time_of(post)) {
+        let json = self.line.world.replayed(post);
+        if let Some(how) = self.dies.filter(|how| how.waits() && self.batch.is_empty()) {
+            self.line.cut_in(&json, entry, how);
+            self.line.world.count(|counters| counters.recovery_died += 1);
             return;
         }
-        if self.world.config.recovery_end == Completion::CompletedWithErrors {
-            let minute = self.world.time_of(post).0 / MINUTE_MS;
-            if *self.failed.get_or_insert(minute) == minute {
-                return;
-            }
+        if self.line.is_cut_in(&json, entry) {
+            return;
         }
-        self.encoder.post(&self.world.replayed(post), entry.framing);
+        self.line.encoder.post(&json, entry.framing);
         self.sent += 1;
-        self.world.count(|counters| counters.recovery_posts += 1);
+        self.line.world.count(|counters| counters.recovery_posts += 1);
     }
 
-    fn minute(&self, entry: &Entry) -> Option<i64> {
-        entry.post().map(|post| self.world.time_of(post).0 / MINUTE_MS)
+    /// Dies where there is no post to die in.
+    fn die(&mut self, how: CutKind) {
+        self.line.seat.link.end(Ending::from(how));
+        self.line.world.count(|counters| {
+            how.count(counters, 1);
+            counters.recovery_died += 1;
+        });
     }
 
     fn last_minute(&self) -> i64 {
-        (self.to.0 - 1) / MINUTE_MS
+        (self.window.to.0 - 1).div_euclid(MINUTE_MS)
     }
 
     /// All is sent; `unprocessed`: but for this minute and what follows.
     fn complete(&mut self, unprocessed: Option<i64>) {
         let time = |minute: i64| offset_time(UnixMillis(minute * MINUTE_MS));
-        let sent = offset_time(self.world.clock.now());
-        let info = match (self.world.config.recovery_end, unprocessed, self.failed) {
-            (Completion::Silent, ..) => None,
-            (Completion::Failed, minute, _) => Some(json!({
+        let sent = offset_time(self.line.world.now());
+        let silent = match &self.fault {
+            Some(fault) => *fault == JobFault::Silent,
+            None => self.line.world.config().recovery_end == Completion::Silent,
+        };
+        let info = match unprocessed {
+            _ if silent => None,
+            Some(minute) => Some(json!({
                 "message": "Recovery Request Failed to Complete",
                 "sent": sent,
                 "unprocessed_range": {
-                    "fromDate": time(minute.unwrap_or(self.last_minute())),
-                    "toDate": offset_time(self.to),
+                    "fromDate": time(minute),
+                    "toDate": offset_time(self.window.to),
                 },
                 "activity_count": self.sent,
             })),
-            (Completion::CompletedWithErrors, _, Some(minute)) => Some(json!({
+            None if !self.failed.is_empty() => Some(json!({
                 "message": "Recovery Request Completed with Errors",
                 "sent": sent,
                 "activity_count": self.sent,
-                "minutes_failed": [time(minute)],
+                "minutes_failed": self.failed.iter().map(|minute| time(*minute)).collect::<Vec<_>>(),
             })),
-            _ => Some(json!({"message": "Recovery Request Completed", "sent": sent, "activity_count": self.sent})),
+            None => Some(json!({"message": "Recovery Request Completed", "sent": sent, "activity_count": self.sent})),
         };
-        self.finish(info.map(|info| json!({"info": info}).to_string()));
-        self.world.count(|counters| counters.recovery_jobs_ended += 1);
-    }
-
-    fn finish(&mut self, message: Option<String>) {
-        if let Some(message) = message {
-            self.encoder.message(&[message.as_bytes(), b"\r\n"]);
-        }
-        self.encoder.finish();
-        self.seat.ended = true;
-        self.seat.link.finished();
+        self.line.finish(info.map(|info| json!({"info": info}).to_string()).as_deref().map(str::as_bytes));
+        self.line.world.count(|counters| {
+            counters.recovery_jobs_ended += 1;
+            counters.recovery_silent += u64::from(silent);
+            counters.recovery_unprocessed += u64::from(unprocessed.is_some());
+        });
     }
 }
 

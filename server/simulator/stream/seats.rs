@@ -1,43 +1,12 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
+use super::link::{Ending, Kind, Link};
 use crate::clock::{Clock, Moment};
-use crate::simulator::faults::CutKind;
+use crate::simulator::faults::Scope;
 use crate::simulator::wire::Control;
-
-/// What a stream is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Kind {
-    Live,
-    Recovery,
-}
-
-/// How a stream is to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Ending {
-    /// With this message, if any, and the zero-length chunk.
-    Clean(Option<Bytes>),
-    Reset,
-    MidMessage,
-}
-
-/// An open stream, as the rest of the simulator sees it.
-#[derive(Debug)]
-pub(in crate::simulator) struct Link {
-    pub(in crate::simulator) kind: Kind,
-    pub(in crate::simulator) datacenter: Option<usize>,
-    number: u64,
-    /// Bytes of the log that the client has taken.
-    taken: AtomicU64,
-    ending: Mutex<Option<Ending>>,
-    wake: Notify,
-    socket: Arc<Control>,
-}
 
 /// A slot in use; dropping it gives the slot back.
 #[derive(Debug)]
@@ -53,56 +22,70 @@ pub(in crate::simulator) struct Seat {
 pub(in crate::simulator) struct Seats {
     state: Mutex<State>,
     clock: Clock,
-    live_max: usize,
-    recovery_max: usize,
-    held_for: Duration,
+    /// How long a slot stays taken after an unclean end.
+    held_for: Mutex<Duration>,
+}
+
+/// How many slots there are.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulator) struct Limits {
+    pub(in crate::simulator) live: usize,
+    pub(in crate::simulator) recovery: usize,
+}
+
+/// What a slot is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulator) struct Wanted {
+    pub(in crate::simulator) kind: Kind,
+    /// There need not be one.
+    pub(in crate::simulator) over: bool,
+    /// Only the posts of one datacenter; there are so many.
+    pub(in crate::simulator) local: Option<usize>,
+    /// The datacenter that it was asked for by.
+    pub(in crate::simulator) via: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     links: Vec<Arc<Link>>,
     /// Until when slots stay taken that were left uncleanly.
-    held: Vec<Moment>,
+    held: Vec<(Kind, Moment)>,
     next: u64,
     live_ever: usize,
     recovery_ever: usize,
     left: u64,
+    held_ever: u64,
 }
 
 impl Seats {
-    pub(in crate::simulator) fn new(clock: Clock, live_max: usize, recovery_max: usize, held_for: Duration) -> Self {
-        Self { state: Mutex::default(), clock, live_max, recovery_max, held_for }
+    pub(in crate::simulator) fn new(clock: Clock, held_for: Duration) -> Self {
+        Self { state: Mutex::default(), clock, held_for: Mutex::new(held_for) }
     }
 
-    /// A slot, if there is one, or if it need not be (`over`).
+    /// How long slots stay taken from now on after an unclean end.
+    pub(in crate::simulator) fn hold_for(&self, duration: Duration) {
+        *self.held_for.lock() = duration;
+    }
+
+    /// A slot, if there is one, or if there need not be.
     pub(in crate::simulator) fn take(
         self: &Arc<Self>,
-        kind: Kind,
-        over: bool,
-        local: Option<usize>,
+        limits: Limits,
+        wanted: Wanted,
         socket: Arc<Control>,
     ) -> Option<Seat> {
+        let kind = wanted.kind;
         let mut state = self.state.lock();
         let now = self.clock.moment();
-        state.held.retain(|until| *until > now);
+        state.held.retain(|(_, until)| *until > now);
         let open = state.open(kind) + 1;
-        let (max, taken) = match kind {
-            Kind::Live => (self.live_max, open + state.held.len()),
-            Kind::Recovery => (self.recovery_max, open),
-        };
-        if taken > max && !over {
+        let taken = open + state.held.iter().filter(|(held, _)| *held == kind).count();
+        let max = if kind == Kind::Live { limits.live } else { limits.recovery };
+        if taken > max && !wanted.over {
             return None;
         }
-        let datacenter = local.map(|count| state.least_served(count));
-        let link = Arc::new(Link {
-            kind,
-            datacenter,
-            number: state.next,
-            taken: AtomicU64::new(u64::MAX),
-            ending: Mutex::default(),
-            wake: Notify::new(),
-            socket,
-        });
+        let datacenter = wanted.local.map(|count| wanted.via.unwrap_or_else(|| state.least_served(count)));
+        let link = Arc::new(Link::new(kind, datacenter, wanted.via, state.next, socket));
         state.next += 1;
         state.links.push(link.clone());
         match kind {
@@ -110,6 +93,25 @@ impl Seats {
             Kind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
         Some(Seat { seats: self.clone(), link, ended: false })
+    }
+
+    /// The open streams of this scope; `datacenters` are the names that it may say.
+    pub(in crate::simulator) fn of(&self, scope: &Scope, datacenters: &[String]) -> Vec<Arc<Link>> {
+        let mut links = self.state.lock().links.clone();
+        match scope {
+            Scope::All => {}
+            Scope::Live => links.retain(|link| link.kind == Kind::Live),
+            Scope::Recovery => links.retain(|link| link.kind == Kind::Recovery),
+            Scope::Connection(number) => {
+                links.retain(|link| link.kind == Kind::Live);
+                links = links.get(*number).cloned().into_iter().collect();
+            }
+            Scope::Datacenter(name) => {
+                let wanted = datacenters.iter().position(|datacenter| datacenter == name);
+                links.retain(|link| wanted.is_some() && link.place() == wanted);
+            }
+        }
+        links
     }
 
     pub(in crate::simulator) fn links(&self, kind: Kind) -> Vec<Arc<Link>> {
@@ -123,16 +125,17 @@ impl Seats {
         (state.open(kind), ever)
     }
 
-    /// Streams that their clients left.
-    pub(in crate::simulator) fn left(&self) -> u64 {
-        self.state.lock().left
+    /// Streams that their clients left, and slots that were held.
+    pub(in crate::simulator) fn left_and_held(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.left, state.held_ever)
     }
 
     /// The live connection to end where there are too many.
-    pub(in crate::simulator) fn excess(&self, newest: bool) -> Option<Arc<Link>> {
+    pub(in crate::simulator) fn excess(&self, live_max: usize, newest: bool) -> Option<Arc<Link>> {
         let mut live = self.links(Kind::Live);
         live.retain(|link| !link.is_ending());
-        if live.len() <= self.live_max {
+        if live.len() <= live_max {
             return None;
         }
         if newest { live.pop() } else { live.into_iter().next() }
@@ -151,59 +154,6 @@ impl State {
     }
 }
 
-impl Link {
-    /// Ends the stream; the first ending counts. True if this is it.
-    pub(in crate::simulator) fn end(&self, ending: Ending) -> bool {
-        let mut now = self.ending.lock();
-        if now.is_some() {
-            return false;
-        }
-        let reset = ending == Ending::Reset;
-        *now = Some(ending);
-        drop(now);
-        self.wake.notify_one();
-        if reset {
-            self.socket.reset()
-        } else {
-            self.socket.end()
-        }
-        true
-    }
-
-    pub(in crate::simulator) fn ending(&self) -> Option<Ending> {
-        self.ending.lock().clone()
-    }
-
-    pub(in crate::simulator) fn is_ending(&self) -> bool {
-        self.ending.lock().is_some()
-    }
-
-    /// Waits until the stream is to end.
-    pub(in crate::simulator) async fn woken(&self) {
-        self.wake.notified().await;
-    }
-
-    /// The end of the body has been handed over.
-    pub(in crate::simulator) fn finished(&self) {
-        self.socket.end();
-    }
-
-    /// Half a message has been handed over; it is to be the last.
-    pub(in crate::simulator) fn die_after_flush(&self) {
-        self.socket.die_after_flush();
-    }
-
-    /// The client has taken the log up to this offset.
-    pub(in crate::simulator) fn took(&self, offset: u64) {
-        self.taken.store(offset, Ordering::Relaxed);
-    }
-
-    /// Bytes between what the client has taken and this offset.
-    pub(in crate::simulator) fn behind(&self, offset: u64) -> u64 {
-        offset.saturating_sub(self.taken.load(Ordering::Relaxed))
-    }
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.seats.state.lock();
@@ -212,19 +162,11 @@ impl Drop for Seat {
         if !self.ended && !self.link.is_ending() {
             state.left += 1;
         }
-        if self.link.kind == Kind::Live && !clean && !self.seats.held_for.is_zero() {
-            let until = self.seats.clock.moment().plus(self.seats.held_for);
-            state.held.push(until);
-        }
-    }
-}
-
-impl From<CutKind> for Ending {
-    fn from(kind: CutKind) -> Self {
-        match kind {
-            CutKind::CleanEnd => Self::Clean(None),
-            CutKind::Reset => Self::Reset,
-            CutKind::MidMessage => Self::MidMessage,
+        let held_for = *self.seats.held_for.lock();
+        if !clean && !held_for.is_zero() {
+            let until = self.seats.clock.moment().plus(held_for);
+            state.held.push((self.link.kind, until));
+            state.held_ever += 1;
         }
     }
 }
@@ -233,42 +175,83 @@ impl From<CutKind> for Ending {
 mod tests {
     use super::*;
 
-    fn seats(held_for: Duration) -> Arc<Seats> {
-        Arc::new(Seats::new(Clock::with_rate(1_000.0, None), 1, 2, held_for))
+    const LIMITS: Limits = Limits { live: 1, recovery: 2 };
+
+    fn seats() -> Arc<Seats> {
+        Arc::new(Seats::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
+    }
+
+    fn take(seats: &Arc<Seats>, limits: Limits, kind: Kind) -> Option<Seat> {
+        seats.take(limits, Wanted { kind, over: false, local: None, via: None }, Arc::default())
     }
 
     #[test]
     fn live_and_recovery_have_slots_of_their_own() {
-        let seats = seats(Duration::ZERO);
-        let live = seats.take(Kind::Live, false, None, Arc::default()).expect("the first");
-        assert!(seats.take(Kind::Live, false, None, Arc::default()).is_none());
-        let jobs: Vec<_> = (0..2).filter_map(|_| seats.take(Kind::Recovery, false, None, Arc::default())).collect();
-        assert!(seats.take(Kind::Recovery, false, None, Arc::default()).is_none());
+        let seats = seats();
+        let live = take(&seats, LIMITS, Kind::Live).expect("the first");
+        assert!(take(&seats, LIMITS, Kind::Live).is_none());
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, Kind::Recovery)).collect();
+        assert!(take(&seats, LIMITS, Kind::Recovery).is_none());
         drop((live, jobs));
-        assert_eq!((seats.open(Kind::Live), seats.open(Kind::Recovery), seats.left()), ((0, 1), (0, 2), 3));
-        assert!(seats.take(Kind::Live, false, None, Arc::default()).is_some());
+        assert_eq!(
+            (seats.open(Kind::Live), seats.open(Kind::Recovery), seats.left_and_held()),
+            ((0, 1), (0, 2), (3, 0))
+        );
+        assert!(take(&seats, LIMITS, Kind::Live).is_some());
     }
 
     #[test]
     fn a_slot_left_uncleanly_stays_taken_for_a_while() {
-        let seats = seats(Duration::from_secs(3_600));
-        let mut clean = seats.take(Kind::Live, false, None, Arc::default()).expect("free");
-        clean.ended = true;
-        drop(clean);
-        drop(seats.take(Kind::Live, false, None, Arc::default()).expect("free after a clean end"));
-        assert!(seats.take(Kind::Live, false, None, Arc::default()).is_none());
-        assert!(seats.take(Kind::Live, true, None, Arc::default()).is_some());
+        let limits = Limits { live: 1, recovery: 1 };
+        for (kind, other) in [(Kind::Live, Kind::Recovery), (Kind::Recovery, Kind::Live)] {
+            let seats = seats();
+            seats.hold_for(Duration::from_secs(3_600));
+            let mut clean = take(&seats, limits, kind).expect("free");
+            clean.ended = true;
+            drop(clean);
+            drop(take(&seats, limits, kind).expect("free after a clean end"));
+            assert!(take(&seats, limits, kind).is_none());
+            assert_eq!(seats.left_and_held(), (1, 1));
+            assert!(take(&seats, limits, other).is_some());
+            let over = Wanted { kind, over: true, local: None, via: None };
+            assert!(seats.take(limits, over, Arc::default()).is_some());
+        }
     }
 
     #[test]
     fn the_newest_or_the_oldest_is_too_many() {
-        let seats = seats(Duration::ZERO);
-        let live: Vec<_> = (0..3).filter_map(|_| seats.take(Kind::Live, true, Some(2), Arc::default())).collect();
+        let seats = seats();
+        let wanted = Wanted { kind: Kind::Live, over: true, local: Some(2), via: None };
+        let live: Vec<_> = (0..3).filter_map(|_| seats.take(LIMITS, wanted, Arc::default())).collect();
         assert_eq!(live.iter().map(|seat| seat.link.datacenter).collect::<Vec<_>>(), [Some(0), Some(1), Some(0)]);
-        let newest = seats.excess(true).expect("one too many");
+        let newest = seats.excess(1, true).expect("one too many");
         assert!(Arc::ptr_eq(&newest, &live[2].link) && newest.end(Ending::Reset) && !newest.end(Ending::Reset));
-        let oldest = seats.excess(false).expect("still one too many");
+        let oldest = seats.excess(1, false).expect("still one too many");
         assert!(Arc::ptr_eq(&oldest, &live[0].link) && oldest.end(Ending::Clean(None)));
-        assert!(seats.excess(false).is_none());
+        assert!(seats.excess(1, false).is_none());
+    }
+
+    #[test]
+    fn a_scope_names_streams_by_number_and_by_datacenter() {
+        let seats = seats();
+        let limits = Limits { live: 3, ..LIMITS };
+        let seat = |kind, local, via| {
+            let wanted = Wanted { kind, over: false, local, via };
+            seats.take(limits, wanted, Arc::default()).expect("free")
+        };
+        let _open = [
+            seat(Kind::Recovery, None, None),
+            seat(Kind::Live, None, None),
+            seat(Kind::Live, None, Some(1)),
+            seat(Kind::Live, Some(2), Some(1)),
+        ];
+        let names = ["atla".to_owned(), "pdxa".to_owned()];
+        let numbers = |scope| seats.of(&scope, &names).iter().map(|link| link.number).collect::<Vec<_>>();
+        assert_eq!((numbers(Scope::All), numbers(Scope::Recovery)), (vec![0, 1, 2, 3], vec![0]));
+        assert_eq!((numbers(Scope::Connection(1)), numbers(Scope::Connection(3))), (vec![2], vec![]));
+        assert_eq!(
+            (numbers(Scope::Datacenter("pdxa".into())), numbers(Scope::Datacenter("x".into()))),
+            (vec![2, 3], vec![])
+        );
     }
 }

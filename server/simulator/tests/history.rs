@@ -1,14 +1,13 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::UnixMillis;
+use crate::model::{Rule, Span};
 
 #[tokio::test]
 async fn backfill_comes_first_and_misses_nothing_at_the_seam() {
     for (backfill, expected) in [
         (Backfill::OlderFirst, vec![0, 1, 2, 3, 4]),
         (Backfill::NewestFirst, vec![3, 2, 1, 0, 4]),
-        (Backfill::Doubled, vec![0, 1, 1, 2, 3, 3, 4]),
         (Backfill::Ignored, vec![4]),
     ] {
         let bench = Bench::start(Config { backfill, ..quiet() });
@@ -47,70 +46,6 @@ async fn counts_may_have_changed_when_a_post_is_sent_again() {
 }
 
 #[tokio::test]
-async fn recovery_sends_the_window_again_and_says_so() {
-    let minute = |time: UnixMillis| time.0 / 60_000;
-    for (recovery_end, words) in [
-        (Completion::Completed, "\"Recovery Request Completed\""),
-        (Completion::CompletedWithErrors, "Completed with Errors"),
-        (Completion::Failed, "Failed to Complete"),
-        (Completion::Silent, ""),
-    ] {
-        let bench = Bench::at_rate(Config { recovery_end, ..quiet() }, 500.0);
-        for n in 0..20 {
-            bench.sim.publish(&cat(n)).expect("an object");
-            bench.clock.sleep(Duration::from_secs(10)).await;
-        }
-        bench.clock.sleep(Duration::from_secs(2)).await;
-        let truth = bench.sim.truth();
-        let second = |time: UnixMillis| UnixMillis(time.0 / 1_000 * 1_000);
-        let (from, to) = (second(truth[4].created), second(truth[16].created));
-        let mut inside: Vec<_> =
-            truth.iter().filter(|post| post.created >= from && post.created < to).cloned().collect();
-        let mut client = bench.get(&format!("/2/powerstream?startTime={}&endTime={}", iso(from), iso(to))).await;
-        client.read_to_end().await;
-        assert!(client.chunks().1, "{} {:?} {:?}", client.head, client.end, client.chunks().0.len());
-        assert!(inside.len() >= 11, "{}", inside.len());
-        let mut lines = client.lines();
-        if !words.is_empty() {
-            assert!(lines.pop().expect("a message").contains(words));
-        }
-        let (first, last) = (minute(inside[0].created), (to.0 - 1) / 60_000);
-        inside.retain(|post| match recovery_end {
-            Completion::CompletedWithErrors => minute(post.created) != first,
-            Completion::Failed => minute(post.created) != last,
-            Completion::Completed | Completion::Silent => true,
-        });
-        assert_eq!(lines, payloads(&inside), "{recovery_end:?}");
-        assert_eq!(bench.sim.counters().recovery_jobs_ended, 1);
-    }
-}
-
-fn iso(time: UnixMillis) -> String {
-    let time = jiff::Timestamp::from_millisecond(time.0).expect("a time");
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-#[tokio::test]
-async fn a_third_recovery_job_is_refused_and_jobs_are_no_faster_than_allowed() {
-    let bench = Bench::start(Config { recovery_rate: 1.0, ..quiet() });
-    for n in 0..100 {
-        bench.sim.publish(&cat(n)).expect("an object");
-    }
-    let now = bench.clock.now();
-    bench.clock.sleep(Duration::from_millis(1_100)).await;
-    let (from, to) = (iso(now.minus(Duration::from_secs(60))), iso(now.plus(Duration::from_secs(1))));
-    let target = format!("/2/powerstream?startTime={from}&endTime={to}");
-    let (_live, mut first, _second) =
-        (bench.get("/2/powerstream").await, bench.get(&target).await, bench.get(&target).await);
-    let third = bench.get(&target).await;
-    assert_eq!((first.status(), third.status()), (200, 429));
-    first.read_lines(1).await;
-    assert!(first.lines().len() < 50, "one a second");
-    assert_eq!(bench.sim.connections().recovery_max_ever, 2);
-    assert_eq!(bench.sim.cut_recovery(CutKind::Reset), 2);
-}
-
-#[tokio::test]
 async fn a_slow_reader_is_dropped_and_may_not_backfill() {
     let bench = Bench::start(Config { slow_reader_bytes_max: 256 << 10, ..quiet() });
     let mut client = bench.get("/2/powerstream").await;
@@ -128,4 +63,108 @@ async fn a_slow_reader_is_dropped_and_may_not_backfill() {
     assert!(again.read_lines(1).await[0].contains("number 1"));
     let counters = bench.sim.counters();
     assert_eq!((counters.backfills, counters.backfills_refused, counters.backfill_posts), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn backfill_can_be_doubled_interleaved_and_newest_first_at_once() {
+    let bench = Bench::start(Config {
+        backfill: Backfill::NewestFirst,
+        backfill_doubled_percent: 30,
+        backfill_interleaved: true,
+        ..quiet()
+    });
+    for n in 0..1_000 {
+        bench.sim.publish(&cat(n)).expect("an object");
+    }
+    // What is live comes while all of the backfill is still to come.
+    bench.sim.stall(true);
+    let mut client = bench.get("/2/powerstream?backfillMinutes=5").await;
+    for n in 1_000..1_100 {
+        bench.sim.publish(&cat(n)).expect("an object");
+    }
+    bench.sim.stall(false);
+    let lines = client.read_lines(1_400).await;
+    let truth = payloads(&bench.sim.truth());
+    let place = |line: &String| truth.iter().position(|json| json == line).expect("it is in the truth");
+    let places: Vec<_> = lines.iter().map(place).collect();
+    let (live, old): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| **place >= 1_000);
+    assert_eq!(live, (1_000..1_100).collect::<Vec<_>>());
+    assert!(old.windows(2).all(|pair| pair[0] >= pair[1]) && old.len() == 1_300, "newest first");
+    assert_eq!(old.iter().collect::<std::collections::BTreeSet<_>>().len(), 1_000);
+    assert!(*places.last().expect("some") < 1_000, "live did not wait for the end of the backfill");
+    let counters = bench.sim.counters();
+    assert_eq!((counters.backfill_posts, counters.backfill_repeats, counters.live_posts), (1_300, 300, 100));
+    assert!(counters.backfill_interleaved > 0);
+}
+
+#[tokio::test]
+async fn backfill_begins_exactly_where_it_was_asked_to() {
+    // An hour of the past, a post each second; the clock hardly moves while it is read.
+    let bench = Bench::start(quiet());
+    let now = bench.sim.now();
+    assert_eq!(bench.sim.history(Span::new(now.minus(Duration::from_secs(3_600)), now), 1.0), 3_600);
+    for minutes in [1, 3, 5] {
+        let before = bench.sim.now();
+        let mut client = bench.get(&format!("/2/powerstream?backfillMinutes={minutes}")).await;
+        let after = bench.sim.now();
+        let last = bench.sim.publish(&cat(1)).expect("an object");
+        let end = payloads(std::slice::from_ref(&last)).remove(0);
+        client.read_until(|client| client.lines().contains(&end)).await;
+        let lines = client.lines();
+        let reach = Duration::from_secs(60 * minutes);
+        let mut truth = bench.sim.truth();
+        truth.retain(|post| post.ordinal <= last.ordinal);
+        truth.sort_by_key(|post| (post.created, post.ordinal));
+        let least = truth.iter().filter(|post| post.created >= after.minus(reach)).count();
+        let most = truth.iter().filter(|post| post.created >= before.minus(reach)).count();
+        assert!((least..=most).contains(&lines.len()), "{minutes}: {} of {least} to {most}", lines.len());
+        assert_eq!(lines, payloads(&truth[truth.len() - lines.len()..]));
+        drop(client);
+        bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
+    let bench = Bench::start(quiet());
+    let mut client = bench.get("/2/powerstream").await;
+    let now = bench.sim.now();
+    let span = Span::new(now.minus(Duration::from_secs(30 * 3_600)), now.minus(Duration::from_secs(60)));
+    let started = Instant::now();
+    let made = bench.sim.history(span, 1.0);
+    assert_eq!(made, 30 * 3_600 - 60);
+    let took = started.elapsed();
+    assert!(took < DEADLINE / 10, "{took:?}");
+    eprintln!("MEASURE {took:?}");
+    let live = bench.sim.publish(&cat(1)).expect("an object");
+    assert_eq!(client.read_lines(1).await, payloads(&[live]));
+    let truth = bench.sim.truth();
+    let mut ids = std::collections::HashSet::new();
+    for (n, post) in truth[..truth.len() - 1].iter().enumerate() {
+        assert_eq!((post.created.0 - span.from.0, post.published), (n as i64 * 1_000, post.created));
+        assert!(post.post_id.created_at() == Some(post.created) && ids.insert(post.post_id) && !post.rules.is_empty());
+    }
+    let post: Value = serde_json::from_slice(&truth[70_000].json).expect("JSON");
+    assert_eq!(post["id_str"], truth[70_000].post_id.0.to_string());
+    assert_eq!(post["matching_rules"].as_array().map(Vec::len), Some(truth[70_000].rules.len()));
+    assert_eq!((bench.sim.counters().past, bench.sim.counters().live_posts), (made, 1));
+    bench.sim.rules().iter().for_each(|rule| assert!(bench.sim.remove_rule(&rule.value)));
+    assert_eq!(bench.sim.history(span, 1.0), 0, "nothing matches");
+}
+
+#[tokio::test]
+async fn a_post_is_sent_again_with_one_more_rule_and_the_truth_has_both() {
+    let bench = Bench::start(quiet());
+    let mut client = bench.get("/2/powerstream").await;
+    let first = bench.sim.publish(&cat(1)).expect("an object");
+    let more = Rule { id: Some(77), tag: Some("late".into()) };
+    let second = bench.sim.redeliver(first.post_id, std::slice::from_ref(&more)).expect("it is in the truth");
+    assert_eq!((second.post_id, second.created, second.ordinal), (first.post_id, first.created, 2));
+    assert_eq!(second.rules[..], [&first.rules[..], &[more]].concat());
+    let lines = client.read_lines(2).await;
+    assert_eq!(lines, payloads(&bench.sim.truth()));
+    let told: Value = serde_json::from_str(&lines[1]).expect("JSON");
+    assert_eq!((&told["matching_rules"][1]["tag"], &told["matching_rules"][1]["id"]), (&"late".into(), &77.into()));
+    assert!(bench.sim.redeliver(crate::model::PostId(5), &[]).is_err());
+    assert_eq!(bench.sim.counters().redelivered, 1);
 }

@@ -1,20 +1,29 @@
+//! What tests and other processes hold of a running simulator: the truth, the state, and every switch.
+//!
+//! Owns: starting it, and the words in which it is asked for something. Does not own: what is done (`world`, `stream`).
+//! `faults`: what goes wrong on purpose. `posts`: what is put into the stream and the past.
+//!
+//! Invariant: whatever a script or a request can do, a handle can (`script::action` goes through it).
+
+mod faults;
+mod posts;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::config::{Config, InitialRule};
 use super::counters::{Counters, RequestLine};
-use super::faults::{CutKind, Refusal};
 use super::pace::{self, Source};
 use super::rules::{Added, RuleError, StoredRule};
 use super::server;
-use super::stream::{Ending, Kind};
+use super::stream::Kind;
 use super::truth::Truth;
-use super::world::{Pace, PublishError, World};
+use super::world::{Pace, World};
 use crate::clock::Clock;
+use crate::model::UnixMillis;
 use crate::task::{OnExit, Tasks};
 
 /// Datacenters that an id can name.
@@ -70,7 +79,7 @@ impl Simulator {
         let world = Arc::new(World::new(config, addr, clock, tasks.clone()));
         world.count(|counters| counters.lines_left_out = source.left_out());
         let handle = Handle::of(world.clone());
-        handle.add_rules(&world.config.rules).map_err(StartError::Rule)?;
+        handle.add_rules(&world.config().rules).map_err(StartError::Rule)?;
         tasks.spawn("simulator.accept", OnExit::StopProcess, server::serve(world.clone(), listener));
         tasks.spawn("simulator.pace", OnExit::Continue, pace::run(world, source));
         Ok(handle)
@@ -92,9 +101,29 @@ impl Handle {
         format!("http://{}", self.addr())
     }
 
-    /// Its settings.
-    pub fn config(&self) -> &Config {
-        &self.world.config
+    /// `http://host:port/dc/NAME`: the base of an endpoint of this datacenter. With `localDcOnly` it serves that
+    /// datacenter's posts, without it all; faults can be aimed at it (`Scope::Datacenter`).
+    pub fn base_url_of(&self, datacenter: &str) -> String {
+        format!("{}/dc/{datacenter}", self.base_url())
+    }
+
+    /// Its settings as they are now.
+    pub fn config(&self) -> Arc<Config> {
+        self.world.config()
+    }
+
+    /// Changes settings while it runs; `Config` says which are read only once.
+    pub fn tune(&self, change: impl FnOnce(&mut Config)) {
+        self.world.tune(change);
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.world.clock.clone()
+    }
+
+    /// X's time.
+    pub fn now(&self) -> UnixMillis {
+        self.world.now()
     }
 
     /// All posts sent so far that are still kept, oldest first.
@@ -122,18 +151,6 @@ impl Handle {
         self.world.log.counts().1
     }
 
-    /// Puts these bytes, as they are, into all live connections: a control message with its line end, or rubbish.
-    pub fn inject(&self, raw: impl Into<Bytes>) {
-        self.world.log.inject(raw.into(), self.world.clock.now());
-        self.world.count(|counters| counters.injected += 1);
-    }
-
-    /// Sends this post and makes it part of the truth, whatever the rules say. Without an id it is given a new one; if it
-    /// tells no `matching_rules` it gets those of the rules that match.
-    pub fn publish(&self, json: &str) -> Result<Truth, PublishError> {
-        self.world.publish(json)
-    }
-
     /// No posts are made any more; heartbeats go on.
     pub fn pause(&self) {
         self.world.pace.send_modify(|pace| pace.paused = true);
@@ -148,51 +165,6 @@ impl Handle {
     pub fn set_rate(&self, rate: f64) {
         let rate = if rate.is_finite() { rate.max(0.0) } else { 0.0 };
         self.world.pace.send_modify(|pace: &mut Pace| pace.rate = rate);
-    }
-
-    /// Cuts all live connections; tells how many.
-    pub fn cut(&self, kind: CutKind) -> usize {
-        self.cut_streams(Kind::Live, kind)
-    }
-
-    /// Cuts all recovery jobs; tells how many.
-    pub fn cut_recovery(&self, kind: CutKind) -> usize {
-        self.cut_streams(Kind::Recovery, kind)
-    }
-
-    fn cut_streams(&self, of: Kind, kind: CutKind) -> usize {
-        let cut = self.world.seats.links(of).iter().filter(|link| link.end(Ending::from(kind))).count();
-        self.world.count(|counters| {
-            let counter = match kind {
-                CutKind::CleanEnd => &mut counters.cuts_clean_end,
-                CutKind::Reset => &mut counters.cuts_reset,
-                CutKind::MidMessage => &mut counters.cuts_mid_message,
-            };
-            *counter += cut as u64;
-        });
-        cut
-    }
-
-    /// While on, live connections stay open and nothing comes, not even heartbeats.
-    pub fn stall(&self, on: bool) {
-        if self.world.faults.stall(on) {
-            self.world.count(|counters| counters.stalls += 1);
-        }
-    }
-
-    /// Refuses this many stream requests, after those refusals that were asked for before.
-    pub fn refuse_next(&self, times: u32, refusal: Refusal) {
-        self.world.faults.refuse(times.min(u32::MAX - 1), refusal);
-    }
-
-    /// Refuses all stream requests until it is cleared.
-    pub fn refuse_until_cleared(&self, refusal: Refusal) {
-        self.world.faults.refuse(u32::MAX, refusal);
-    }
-
-    /// No more refusals.
-    pub fn clear_refusals(&self) {
-        self.world.faults.clear_refusals();
     }
 
     /// What happened so far.

@@ -1,20 +1,4 @@
-use std::collections::VecDeque;
-
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-
-/// How to cut connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CutKind {
-    /// The zero-length chunk, then FIN: X's forced disconnect.
-    CleanEnd,
-    /// RST, whatever was under way.
-    Reset,
-    /// Half a message, then FIN without the zero-length chunk.
-    MidMessage,
-}
+use serde_json::json;
 
 /// The answer to a stream request that is not to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,52 +9,6 @@ pub struct Refusal {
     pub headers: Vec<(String, String)>,
     /// The body as it is.
     pub body: String,
-}
-
-/// What goes wrong on purpose.
-pub(super) struct Faults {
-    stalled: watch::Sender<bool>,
-    refusals: Mutex<VecDeque<(u32, Refusal)>>,
-}
-
-impl Faults {
-    pub(super) fn new() -> Self {
-        Self { stalled: watch::Sender::new(false), refusals: Mutex::default() }
-    }
-
-    /// True if it was not so before.
-    pub(super) fn stall(&self, on: bool) -> bool {
-        self.stalled.send_if_modified(|now| std::mem::replace(now, on) != on) && on
-    }
-
-    pub(super) fn stalled(&self) -> watch::Receiver<bool> {
-        self.stalled.subscribe()
-    }
-
-    /// `u32::MAX` times is until it is cleared.
-    pub(super) fn refuse(&self, times: u32, refusal: Refusal) {
-        if times > 0 {
-            self.refusals.lock().push_back((times, refusal));
-        }
-    }
-
-    pub(super) fn clear_refusals(&self) {
-        self.refusals.lock().clear();
-    }
-
-    /// The refusal that the next request gets.
-    pub(super) fn take_refusal(&self) -> Option<Refusal> {
-        let mut refusals = self.refusals.lock();
-        let (times, refusal) = refusals.front_mut()?;
-        let refusal = refusal.clone();
-        if *times != u32::MAX {
-            *times -= 1;
-        }
-        if *times == 0 {
-            refusals.pop_front();
-        }
-        Some(refusal)
-    }
 }
 
 impl Refusal {
@@ -85,6 +23,22 @@ impl Refusal {
         self.headers.push((name.into(), value.to_string()));
         self
     }
+
+    /// The names of those that have one.
+    pub const NAMES: [&str; 12] = [
+        "unauthorized",
+        "forbidden",
+        "not_entitled",
+        "no_rules",
+        "too_many_connections",
+        "rate_limited",
+        "usage_capped",
+        "provisioning",
+        "unavailable",
+        "backfill_not_enabled",
+        "html",
+        "redirect",
+    ];
 
     /// Refusals that X is known to give, by name.
     pub fn named(name: &str) -> Option<Self> {
@@ -103,6 +57,9 @@ impl Refusal {
                 r#"{"title":"Service Unavailable","detail":"Service Unavailable","type":"about:blank","status":503}"#,
             ),
             "html" => Self::html(),
+            "redirect" => Self::redirect("/elsewhere"),
+            "not_entitled" => Self::not_entitled(),
+            "backfill_not_enabled" => Self::backfill_not_enabled(),
             _ => return None,
         })
     }
@@ -155,9 +112,28 @@ impl Refusal {
         Self { status: 403, headers: vec![("content-type".into(), "text/html".into())], body: body.into() }
     }
 
+    /// 307 to this place. A gateway that followed it would take its bearer there.
+    pub fn redirect(location: &str) -> Self {
+        Self { status: 307, headers: vec![("location".into(), location.into())], body: String::new() }
+    }
+
+    /// 403 for a product that the contract does not have, as recovery.
+    pub fn not_entitled() -> Self {
+        let detail = "Your account is not entitled to this product.";
+        let body = json!({
+            "title": "Forbidden", "detail": detail, "type": "https://api.x.com/2/problems/client-forbidden", "status": 403
+        });
+        Self::json(403, &body.to_string())
+    }
+
+    /// 400 for an account without backfill.
+    pub fn backfill_not_enabled() -> Self {
+        Self::invalid_request("Backfill is not enabled for this account.")
+    }
+
     /// 400 with what is wrong.
-    pub(super) fn invalid_request(detail: &str) -> Self {
-        let body = serde_json::json!({
+    pub(in crate::simulator) fn invalid_request(detail: &str) -> Self {
+        let body = json!({
             "errors": [{ "message": detail }],
             "title": "Invalid Request",
             "detail": detail,
@@ -167,28 +143,12 @@ impl Refusal {
     }
 
     fn connection(status: u16, detail: &str, issue: &str) -> Self {
-        let body = serde_json::json!({
+        let body = json!({
             "title": "ConnectionException",
             "detail": detail,
             "connection_issue": issue,
             "type": "https://api.x.com/2/problems/streaming-connection",
         });
         Self::json(status, &body.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_given_as_often_as_asked() {
-        let faults = Faults::new();
-        faults.refuse(2, Refusal::unauthorized());
-        faults.refuse(u32::MAX, Refusal::html());
-        let statuses: Vec<_> = (0..4).filter_map(|_| faults.take_refusal()).map(|refusal| refusal.status).collect();
-        assert_eq!(statuses, [401, 401, 403, 403]);
-        faults.clear_refusals();
-        assert_eq!(faults.take_refusal(), None);
     }
 }

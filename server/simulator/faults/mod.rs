@@ -1,0 +1,187 @@
+//! What goes wrong on purpose, and for whom.
+//!
+//! Owns: the words for faults, and what was asked for and is still to come. Does not own: doing it (`stream`, `answer`),
+//! counting it (`counters`, when it fires), the timeline (`script`).
+//!
+//! Invariant: an answer that was asked for n times is given n times (`refusals_are_given_as_often_as_asked`).
+
+mod cut;
+mod date;
+mod flow;
+mod job;
+mod order;
+mod refusal;
+mod scope;
+mod stream_error;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use cut::CutKind;
+pub use date::DateHeader;
+pub use flow::{Flow, Hollow};
+pub use job::JobFault;
+pub(super) use order::Answer;
+use order::Order;
+pub use order::Times;
+pub use refusal::Refusal;
+pub use scope::Scope;
+pub use stream_error::StreamError;
+
+use crate::clock::Moment;
+use crate::model::UnixMillis;
+
+/// What goes wrong on purpose.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Of live connections, of recovery jobs.
+    flows: [watch::Sender<Flow>; 2],
+    /// True once somebody has met the stall that is on.
+    stall_met: AtomicBool,
+    orders: Mutex<VecDeque<Order>>,
+    jobs: Mutex<VecDeque<(u32, JobFault)>>,
+    heartbeats_to_skip: AtomicU32,
+    date: Mutex<DateHeader>,
+    skew_ms: AtomicI64,
+}
+
+impl Faults {
+    /// What all streams of this kind carry from now on.
+    pub(super) fn set_flow(&self, recovery: bool, flow: Flow) {
+        self.flows[usize::from(recovery)].send_replace(flow);
+    }
+
+    pub(super) fn flow(&self, recovery: bool) -> watch::Receiver<Flow> {
+        self.flows[usize::from(recovery)].subscribe()
+    }
+
+    /// Another stall begins.
+    pub(super) fn new_stall(&self) {
+        self.stall_met.store(false, Ordering::Relaxed);
+    }
+
+    /// True the first time that a stall is met.
+    pub(super) fn meets_stall(&self) -> bool {
+        !self.stall_met.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn order(&self, scope: Scope, times: Times, answer: Answer, now: Moment) {
+        self.orders.lock().push_back(Order::new(scope, times, answer, now));
+    }
+
+    /// No more answers that were asked for with this scope; all of them without one.
+    pub(super) fn clear_orders(&self, scope: Option<&Scope>) {
+        self.orders.lock().retain(|order| scope.is_some_and(|scope| !order.has_scope(scope)));
+    }
+
+    /// What the next request of this kind gets instead of a stream.
+    pub(super) fn take_answer(&self, recovery: bool, datacenter: Option<&str>, now: Moment) -> Option<Answer> {
+        let mut orders = self.orders.lock();
+        orders.retain(|order| !order.is_over(now));
+        orders.iter_mut().find(|order| order.is_for(recovery, datacenter)).map(Order::take)
+    }
+
+    pub(super) fn fail_jobs(&self, times: u32, fault: JobFault) {
+        self.jobs.lock().push_back((times, fault));
+    }
+
+    pub(super) fn clear_jobs(&self) {
+        self.jobs.lock().clear();
+    }
+
+    /// What goes wrong with the job that begins.
+    pub(super) fn take_job(&self) -> Option<JobFault> {
+        let mut jobs = self.jobs.lock();
+        while jobs.front().is_some_and(|(times, _)| *times == 0) {
+            jobs.pop_front();
+        }
+        let (times, fault) = jobs.front_mut()?;
+        *times -= 1;
+        Some(fault.clone())
+    }
+
+    pub(super) fn skip_heartbeats(&self, count: u32) {
+        self.heartbeats_to_skip.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// True if the heartbeat that is due is to be left out.
+    pub(super) fn skips_heartbeat(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.heartbeats_to_skip.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    pub(super) fn set_date(&self, date: DateHeader) {
+        *self.date.lock() = date;
+    }
+
+    pub(super) fn date(&self) -> DateHeader {
+        self.date.lock().clone()
+    }
+
+    pub(super) fn set_skew(&self, ms: i64) {
+        self.skew_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// X's time where the clock says this.
+    pub(super) fn skewed(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(now.0.saturating_add(self.skew_ms.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn statuses(faults: &Faults, recovery: bool, datacenter: Option<&str>, times: usize) -> Vec<u16> {
+        let take = |_| match faults.take_answer(recovery, datacenter, Moment::default())? {
+            Answer::Refuse(refusal) => Some(refusal.status),
+            Answer::Hollow(_) => Some(200),
+        };
+        (0..times).filter_map(take).collect()
+    }
+
+    fn refuse(faults: &Faults, scope: Scope, times: Times, refusal: Refusal) {
+        faults.order(scope, times, Answer::Refuse(refusal), Moment::default());
+    }
+
+    #[test]
+    fn refusals_are_given_as_often_as_asked() {
+        let faults = Faults::default();
+        refuse(&faults, Scope::All, Times::Next(2), Refusal::unauthorized());
+        refuse(&faults, Scope::All, Times::UntilCleared, Refusal::html());
+        assert_eq!(statuses(&faults, false, None, 4), [401, 401, 403, 403]);
+        faults.clear_orders(None);
+        assert!(statuses(&faults, false, None, 1).is_empty());
+    }
+
+    #[test]
+    fn each_refusal_is_for_those_it_was_asked_for() {
+        let faults = Faults::default();
+        refuse(&faults, Scope::Recovery, Times::Next(2), Refusal::too_many_connections());
+        refuse(&faults, Scope::Datacenter("pdxa".into()), Times::UntilCleared, Refusal::unauthorized());
+        refuse(&faults, Scope::Live, Times::For(Duration::from_secs(9)), Refusal::forbidden());
+        assert_eq!(statuses(&faults, false, Some("pdxa"), 1), [401]);
+        assert_eq!(statuses(&faults, false, Some("atla"), 1), [403]);
+        assert_eq!(statuses(&faults, true, Some("atla"), 3), [429, 429]);
+        let later = Moment::default().plus(Duration::from_secs(9));
+        assert_eq!(faults.take_answer(false, None, later), None);
+        faults.clear_orders(Some(&Scope::Datacenter("pdxa".into())));
+        assert_eq!(faults.take_answer(false, Some("pdxa"), later), None);
+    }
+
+    #[test]
+    fn heartbeats_and_jobs_fail_as_often_as_asked() {
+        let faults = Faults::default();
+        faults.skip_heartbeats(2);
+        assert_eq!([(); 3].map(|()| faults.skips_heartbeat()), [true, true, false]);
+        faults.fail_jobs(2, JobFault::Silent);
+        faults.fail_jobs(1, JobFault::Unprocessed { minute: 3 });
+        let drawn: Vec<_> = (0..4).filter_map(|_| faults.take_job()).collect();
+        assert_eq!(drawn, [JobFault::Silent, JobFault::Silent, JobFault::Unprocessed { minute: 3 }]);
+    }
+}

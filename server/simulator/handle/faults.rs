@@ -1,0 +1,121 @@
+use super::Handle;
+use crate::simulator::faults::{
+    Answer, CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times,
+};
+use crate::simulator::stream::Ending;
+
+impl Handle {
+    /// Cuts all live connections; tells how many.
+    pub fn cut(&self, kind: CutKind) -> usize {
+        self.cut_of(&Scope::Live, kind)
+    }
+
+    /// Cuts all recovery jobs; tells how many.
+    pub fn cut_recovery(&self, kind: CutKind) -> usize {
+        self.cut_of(&Scope::Recovery, kind)
+    }
+
+    /// Cuts these streams; tells how many. A kind that waits for a post is counted when the post comes.
+    pub fn cut_of(&self, scope: &Scope, kind: CutKind) -> usize {
+        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let cut = links.iter().filter(|link| link.cut(kind)).count();
+        if !kind.waits() {
+            self.world.count(|counters| kind.count(counters, cut));
+        }
+        cut
+    }
+
+    /// Ends these streams with an error object and the zero-length chunk; tells how many.
+    pub fn end_with(&self, scope: &Scope, error: StreamError) -> usize {
+        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let ending = || Ending::Clean(Some(error.json().into()));
+        let ended = links.iter().filter(|link| link.end(ending())).count();
+        self.world.count(|counters| counters.in_stream_errors += ended as u64);
+        ended
+    }
+
+    /// Ends these live connections as if their buffers were full, with or without X's message; tells how many. The next
+    /// connection gets no backfill (`Config::slow_reader_backfill`).
+    pub fn cut_slow_reader(&self, scope: &Scope, message: bool) -> usize {
+        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        links.iter().filter(|link| link.is_live() && self.world.drop_slow_reader(link, message)).count()
+    }
+
+    /// While on, live connections stay open and nothing comes, not even heartbeats.
+    pub fn stall(&self, on: bool) {
+        self.set_flow(&Scope::Live, if on { Flow::Stalled } else { Flow::Open });
+    }
+
+    /// What these streams carry from now on. `All`, `Live` and `Recovery` hold for streams to come too.
+    pub fn set_flow(&self, scope: &Scope, flow: Flow) {
+        let faults = &self.world.faults;
+        for recovery in [false, true].into_iter().filter(|recovery| scope.has_all(*recovery)) {
+            if flow == Flow::Stalled && *faults.flow(recovery).borrow() != flow {
+                faults.new_stall();
+            }
+            faults.set_flow(recovery, flow);
+        }
+        if let Scope::Datacenter(_) | Scope::Connection(_) = scope {
+            faults.new_stall();
+            let links = self.world.seats.of(scope, &self.world.config().datacenters);
+            links.iter().for_each(|link| link.set_flow(flow));
+        }
+    }
+
+    /// Leaves out so many of the next heartbeats of live connections.
+    pub fn skip_heartbeats(&self, count: u32) {
+        self.world.faults.skip_heartbeats(count);
+    }
+
+    /// Refuses this many stream requests, after those refusals that were asked for before.
+    pub fn refuse_next(&self, times: u32, refusal: Refusal) {
+        self.refuse(&Scope::All, Times::Next(times), refusal);
+    }
+
+    /// Refuses all stream requests until it is cleared.
+    pub fn refuse_until_cleared(&self, refusal: Refusal) {
+        self.refuse(&Scope::All, Times::UntilCleared, refusal);
+    }
+
+    /// Refuses requests for these streams. What was asked for first and fits a request is what it gets.
+    pub fn refuse(&self, scope: &Scope, times: Times, refusal: Refusal) {
+        let now = self.world.clock.moment();
+        self.world.faults.order(scope.clone(), times, Answer::Refuse(refusal), now);
+    }
+
+    /// Answers requests for these streams with 200, and then with something else than posts.
+    pub fn answer_with(&self, scope: &Scope, times: Times, hollow: Hollow) {
+        let now = self.world.clock.moment();
+        self.world.faults.order(scope.clone(), times, Answer::Hollow(hollow), now);
+    }
+
+    /// No more refusals and other answers that were asked for.
+    pub fn clear_refusals(&self) {
+        self.world.faults.clear_orders(None);
+    }
+
+    /// The same for those that were asked for with this scope alone.
+    pub fn clear_refusals_of(&self, scope: &Scope) {
+        self.world.faults.clear_orders(Some(scope));
+    }
+
+    /// So many of the next recovery jobs go wrong like this, after those that were asked for before.
+    pub fn fail_jobs(&self, times: u32, fault: JobFault) {
+        self.world.faults.fail_jobs(times, fault);
+    }
+
+    /// No recovery job goes wrong any more.
+    pub fn clear_job_faults(&self) {
+        self.world.faults.clear_jobs();
+    }
+
+    /// The `Date` header of answers from now on.
+    pub fn set_date(&self, date: DateHeader) {
+        self.world.faults.set_date(date);
+    }
+
+    /// X's time is so many seconds later than the clock, or earlier: its dates, its ids and its windows.
+    pub fn set_skew_seconds(&self, seconds: i64) {
+        self.world.faults.set_skew(seconds.saturating_mul(1_000));
+    }
+}

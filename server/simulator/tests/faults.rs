@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use super::*;
+
+/// One answer of 200 that is no stream of posts.
+async fn hollow(hollow: Hollow) -> (Bench, Client) {
+    let bench = Bench::at_rate(quiet(), 100.0);
+    bench.sim.answer_with(&Scope::Live, Times::Next(1), hollow);
+    let client = bench.get("/2/powerstream?backfillMinutes=2").await;
+    assert_eq!(client.status(), 200);
+    (bench, client)
+}
+
+#[tokio::test]
+async fn every_error_of_x_can_come_after_the_200() {
+    for error in StreamError::ALL {
+        let (bench, mut client) = hollow(Hollow::Error(error)).await;
+        client.read_to_end().await;
+        assert_eq!((client.lines(), client.chunks().1), (vec![error.json()], true));
+        let told: Value = serde_json::from_str(&error.json()).expect("JSON");
+        assert!(told.is_object() && told.get("id").is_none());
+        bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
+        let mut client = bench.get("/2/powerstream").await;
+        bench.sim.publish(&cat(1)).expect("an object");
+        client.read_lines(1).await;
+        assert_eq!(bench.sim.end_with(&Scope::Live, error), 1);
+        client.read_to_end().await;
+        assert_eq!((&client.lines()[1], client.chunks().1), (&error.json(), true));
+        assert_eq!(bench.sim.counters().in_stream_errors, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_200_can_be_a_web_page_or_nothing() {
+    let (bench, mut client) = hollow(Hollow::Html).await;
+    client.read_to_end().await;
+    assert!(client.head.contains("content-type: text/html") && client.body().starts_with(b"<html>"));
+    assert_eq!((client.chunks().1, bench.sim.counters().html_answers), (true, 1));
+    let (bench, mut client) = hollow(Hollow::Empty).await;
+    client.read_to_end().await;
+    assert_eq!((client.body().len(), client.chunks().1, bench.sim.counters().empty_answers), (0, true, 1));
+    assert_eq!(bench.sim.counters().backfills, 0);
+}
+
+#[tokio::test]
+async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
+    let (bench, mut client) = hollow(Hollow::Garbage { every: Duration::from_secs(1) }).await;
+    client.read_until(|client| client.lines().len() >= 20).await;
+    bench.sim.publish(&cat(1)).expect("an object");
+    assert!(client.lines().iter().all(|line| serde_json::from_str::<Value>(line).is_err()));
+    assert!(bench.sim.counters().garbage_lines >= 20);
+    drop(client);
+    bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
+    let mut client = bench.get("/2/powerstream?backfillMinutes=5").await;
+    assert_eq!(client.read_lines(1).await, payloads(&bench.sim.truth()));
+}
+
+#[tokio::test]
+async fn a_message_trickles_byte_by_byte_and_ends_with_the_fault() {
+    let bench = Bench::at_rate(quiet(), 100.0);
+    let mut client = bench.get("/2/powerstream").await;
+    bench.sim.set_flow(&Scope::Live, Flow::Trickle { every: Duration::from_secs(1) });
+    bench.sim.publish(&cat(1)).expect("an object");
+    client.read_until(|client| client.body().len() >= 60).await;
+    assert!(client.body().starts_with(b"{\"text\":\"xxxx") && !client.body().contains(&b'\n'));
+    assert_eq!(bench.sim.counters().heartbeats, 0, "there are 50 s of it");
+    bench.sim.stall(false);
+    let lines = client.read_lines(2).await;
+    assert_eq!(lines[1..], payloads(&bench.sim.truth()));
+    assert!(serde_json::from_str::<Value>(&lines[0]).is_ok() && bench.sim.counters().trickled_bytes >= 40);
+}
+
+#[tokio::test]
+async fn a_stall_is_counted_when_a_stream_meets_it() {
+    let (bench, client) = hollow(Hollow::Silence).await;
+    bench.eventually("it is met", |sim| sim.counters().stalls == 1).await;
+    assert_eq!(client.body().len(), 0);
+    let bench = Bench::start(quiet());
+    bench.sim.stall(true);
+    bench.sim.stall(false);
+    assert_eq!(bench.sim.counters().stalls, 0, "nobody was connected");
+}
+
+#[tokio::test]
+async fn heartbeats_can_be_late_by_the_seed_and_left_out() {
+    let config = Config { heartbeat_jitter: Duration::from_millis(1_500), ..quiet() };
+    let bench = Bench::at_rate(config, 100.0);
+    let (mut client, started) = (bench.get("/2/powerstream").await, bench.clock.moment());
+    client.read_until(|client| client.body().len() >= 10).await;
+    let took = bench.clock.moment().since(started);
+    assert!(took >= Duration::from_secs(5 * 20) && bench.sim.counters().heartbeats_late >= 4, "{took:?}");
+    bench.sim.skip_heartbeats(2);
+    let before = bench.sim.counters().heartbeats;
+    bench.eventually("two are left out", |sim| sim.counters().heartbeats_skipped == 2).await;
+    assert!(bench.sim.counters().heartbeats <= before + 1);
+    client.read_until(|client| client.body().len() >= 14).await;
+}
+
+#[tokio::test]
+async fn a_cut_that_waits_hits_the_next_post_which_is_whole_in_the_truth() {
+    for headers in ["", "accept-encoding: gzip\r\n"] {
+        for kind in [CutKind::MidPost, CutKind::AfterBrace, CutKind::MidGzip] {
+            let bench = Bench::start(quiet());
+            let mut client = bench.ask("GET", "/2/powerstream", headers, "").await;
+            bench.sim.publish(&cat(1)).expect("an object");
+            client.read_lines(1).await;
+            assert_eq!(bench.sim.cut(kind), 1);
+            let fired = || {
+                let counters = bench.sim.counters();
+                counters.cuts_mid_post + counters.cuts_after_brace + counters.cuts_mid_gzip
+            };
+            assert_eq!((fired(), bench.sim.connections().live), (0, 1), "it waits");
+            let cut = payloads(&[bench.sim.publish(&cat(2)).expect("an object")]).remove(0);
+            client.read_to_end().await;
+            assert_eq!((client.chunks().1, fired()), (false, 1));
+            let body = client.body();
+            let tail = body.rsplit(|b| *b == b'\n').next().expect("a tail");
+            match kind {
+                CutKind::AfterBrace => assert_eq!(tail, cut.as_bytes()),
+                CutKind::MidPost => assert_eq!(tail, &cut.as_bytes()[..cut.len() / 2]),
+                // A decoder may give some of it.
+                _ => assert!(cut.as_bytes().starts_with(tail) && tail.len() < cut.len()),
+            }
+            bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
+            let mut client = bench.get("/2/powerstream?backfillMinutes=1").await;
+            assert_eq!(client.read_lines(2).await[1], cut, "backfill brings it");
+            assert_eq!(bench.sim.counters().left_by_client, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_dropped_on_demand_and_backfill_is_kept_from_it() {
+    for (message, slow_reader_backfill, status) in
+        [(true, AfterOverflow::Withheld, 200), (false, AfterOverflow::Refused, 400)]
+    {
+        let bench = Bench::start(Config { slow_reader_backfill, ..quiet() });
+        let mut client = bench.get("/2/powerstream").await;
+        bench.sim.publish(&cat(1)).expect("an object");
+        client.read_lines(1).await;
+        assert_eq!(bench.sim.cut_slow_reader(&Scope::Live, message), 1);
+        client.read_to_end().await;
+        assert_eq!(client.lines().iter().any(|line| *line == StreamError::SlowReader.json()), message);
+        bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
+        for _ in 0..2 {
+            let client = bench.get("/2/powerstream?backfillMinutes=5").await;
+            assert_eq!(client.status(), status);
+            if status == 200 {
+                break;
+            }
+        }
+        let counters = bench.sim.counters();
+        assert_eq!((counters.slow_readers, counters.backfills), (1, 0));
+        assert!(counters.backfills_refused >= 1);
+    }
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_bytes() {
+    let bytes = async || {
+        let config = Config { chunking: Chunking::Anywhere, framing: Framing::Mixed, ..quiet() };
+        let bench = Bench::start(config);
+        let mut client = bench.get("/2/powerstream").await;
+        for n in 1..50 {
+            let post = format!(r#"{{"id":{n},"text":"a cat","matching_rules":[]}}"#);
+            bench.sim.publish(&post).expect("an object");
+        }
+        bench.sim.cut(CutKind::MidPost);
+        bench.sim.publish(r#"{"id":50,"matching_rules":[]}"#).expect("an object");
+        client.read_to_end().await;
+        client.body()
+    };
+    assert_eq!(bytes().await, bytes().await);
+}

@@ -1,0 +1,52 @@
+use std::time::Duration;
+
+use super::*;
+
+#[tokio::test]
+async fn a_script_is_played_by_the_clock() {
+    let bench = Bench::at_rate(quiet(), 100.0);
+    let text = "
+steps:
+  - {at: 40s, cut: {kind: clean_end}}
+  - {at: 10s, rate: 100}
+  - {at: 20s, pause: true}
+  - {at: 30s, refuse: {with: unavailable, times: 1}}
+  - {at: 30s, history: {from: 2h, to: 1h, rate: 1}}
+";
+    let script = Script::parse(text, &bench.sim.config()).expect("it is right");
+    let mut client = bench.get("/2/powerstream").await;
+    let started = bench.clock.moment();
+    let mut told = Vec::new();
+    script.play(&bench.sim, |step, done| told.push((step.at.as_secs(), done.to_owned()))).await;
+    assert!(bench.clock.moment().since(started) >= Duration::from_secs(40));
+    let expected = [
+        (10, "done"),
+        (20, "done"),
+        (30, "refuses with unavailable"),
+        (30, "put 3600 posts into the past"),
+        (40, "cut 1 streams"),
+    ];
+    assert_eq!(told, expected.map(|(at, done)| (at, done.to_owned())));
+    client.read_to_end().await;
+    assert!(client.lines().len() > 100, "posts came for ten seconds");
+    assert_eq!(bench.get("/2/powerstream").await.status(), 503);
+    let counters = bench.sim.counters();
+    assert_eq!((counters.refused, counters.cuts_clean_end, counters.past), (1, 1, 3_600));
+}
+
+#[tokio::test]
+async fn what_a_script_can_do_a_request_can_do() {
+    let bench = Bench::start(quiet());
+    let act = async |body: &str| bench.ask("POST", "/simulator/do", "", body).await;
+    let settings = r#"{"set":{"backfill":"forbidden","recovery_freshness":"30m"}}"#;
+    assert_eq!(act(settings).await.json().await["done"], "done");
+    assert_eq!(bench.get("/2/powerstream?backfillMinutes=2").await.status(), 403);
+    assert_eq!(bench.sim.config().recovery_freshness, Duration::from_secs(1_800));
+    let mut client = bench.get("/2/powerstream").await;
+    assert_eq!(act(r#"{"end_with":{"error":"internal_error"}}"#).await.json().await["done"], "ended 1 streams");
+    client.read_to_end().await;
+    assert_eq!(client.lines(), [StreamError::InternalError.json()]);
+    for wrong in ["", "{}", r#"{"set":{"rate":1}}"#, r#"{"cut":{}}"#, r#"{"pause":true,"rate":1}"#] {
+        assert_eq!(act(wrong).await.status(), 400, "{wrong}");
+    }
+}
