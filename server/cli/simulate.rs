@@ -101,14 +101,18 @@ impl Args {
     }
 }
 
+/// The counters that are not zero, by name.
+fn happened(handle: &Handle) -> String {
+    let counters = serde_json::to_value(handle.counters()).unwrap_or_default();
+    let named = counters.as_object().into_iter().flatten().filter(|(_, count)| **count != 0);
+    named.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
 /// Plays the script, if there is one; returns when that is a reason to stop.
 async fn play(args: &Args, script: Option<Script>, handle: &Handle) {
     if let Some(script) = script {
-        let told = |step: &simulator::Step, done: &str| {
-            say(format_args!("{:>8.1} s: {:?}: {done}", step.at.as_secs_f64(), step.action));
-        };
-        script.play(handle, told).await;
-        say(format_args!("the script is done: {} steps", script.steps().len()));
+        script.play(handle, |step, done| say(format_args!("{step}: {done}"))).await;
+        say(format_args!("the script is done: {} steps; so far: {}", script.steps().len(), happened(handle)));
         if args.exit_after_script {
             return;
         }

@@ -46,8 +46,9 @@ impl Handle {
         self.set_flow(&Scope::Live, if on { Flow::Stalled } else { Flow::Open });
     }
 
-    /// What these streams carry from now on. `All`, `Live` and `Recovery` hold for streams to come too.
-    pub fn set_flow(&self, scope: &Scope, flow: Flow) {
+    /// What these streams carry from now on; tells how many are open. `All`, `Live` and `Recovery` hold for streams to come
+    /// too.
+    pub fn set_flow(&self, scope: &Scope, flow: Flow) -> usize {
         let faults = &self.world.faults;
         for recovery in [false, true].into_iter().filter(|recovery| scope.has_all(*recovery)) {
             if flow == Flow::Stalled && *faults.flow(recovery).borrow() != flow {
@@ -55,11 +56,12 @@ impl Handle {
             }
             faults.set_flow(recovery, flow);
         }
+        let links = self.world.seats.of(scope, &self.world.config().datacenters);
         if let Scope::Datacenter(_) | Scope::Connection(_) = scope {
             faults.new_stall();
-            let links = self.world.seats.of(scope, &self.world.config().datacenters);
             links.iter().for_each(|link| link.set_flow(flow));
         }
+        links.len()
     }
 
     /// Leaves out so many of the next heartbeats of live connections.

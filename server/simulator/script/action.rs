@@ -91,10 +91,10 @@ pub enum Action {
         #[serde(default = "all")]
         of: Scope,
         /// So many.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         times: Option<u32>,
         /// For so long.
-        #[serde(default, rename = "for", with = "humantime_serde")]
+        #[serde(default, rename = "for", with = "humantime_serde", skip_serializing_if = "Option::is_none")]
         lasting: Option<Duration>,
     },
     /// Answers requests for streams with 200 and then no posts: so often, for so long, or until `allow`.
@@ -105,10 +105,10 @@ pub enum Action {
         #[serde(default = "live")]
         of: Scope,
         /// So many.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         times: Option<u32>,
         /// For so long.
-        #[serde(default, rename = "for", with = "humantime_serde")]
+        #[serde(default, rename = "for", with = "humantime_serde", skip_serializing_if = "Option::is_none")]
         lasting: Option<Duration>,
     },
     /// Ends refusals and other answers.
@@ -313,8 +313,7 @@ impl Action {
 }
 
 fn flow(handle: &Handle, of: &Scope, flow: Flow) -> String {
-    handle.set_flow(of, flow);
-    format!("{flow:?}")
+    format!("{} streams are open", handle.set_flow(of, flow))
 }
 
 fn terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Times, String> {

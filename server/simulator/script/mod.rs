@@ -9,6 +9,7 @@
 
 mod action;
 
+use std::fmt;
 use std::time::Duration;
 
 use config::{File, FileFormat};
@@ -94,9 +95,17 @@ impl Script {
         for step in &self.steps {
             clock.sleep_until(started.plus(step.at)).await;
             let done = step.action.apply(handle);
-            tracing::info!(at = ?step.at, action = ?step.action, done, "a step of the script");
+            tracing::info!(%step, done, "a step of the script");
             told(step, &done);
         }
+    }
+}
+
+impl fmt::Display for Step {
+    /// The time, and the action as it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = serde_json::to_string(&self.action).map_err(|_| fmt::Error)?;
+        write!(f, "{:.1} s: {action}", self.at.as_secs_f64())
     }
 }
 
@@ -146,6 +155,7 @@ steps:
 ";
         let script = Script::parse(text, &Config::default()).expect("it is right");
         let seconds: Vec<_> = script.steps().iter().map(|step| step.at.as_secs()).collect();
+        assert_eq!(script.steps()[1].to_string(), r#"30.0 s: {"cut":{"kind":"mid_post","of":{"datacenter":"pdxa"}}}"#);
         assert_eq!(seconds, [2, 30, 31, 32, 33, 34, 35, 36, 37, 90]);
     }
 

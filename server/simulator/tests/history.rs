@@ -135,7 +135,6 @@ async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
     assert_eq!(made, 30 * 3_600 - 60);
     let took = started.elapsed();
     assert!(took < DEADLINE / 10, "{took:?}");
-    eprintln!("MEASURE {took:?}");
     let live = bench.sim.publish(&cat(1)).expect("an object");
     assert_eq!(client.read_lines(1).await, payloads(&[live]));
     let truth = bench.sim.truth();
