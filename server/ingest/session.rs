@@ -192,6 +192,9 @@ impl Session {
         if offset_ms != before {
             tracing::warn!(%account, offset_ms, changed_ms = offset_ms - before, "the clock is set by X's");
         }
+        if offset_ms < before {
+            self.ledger.set_back(Duration::from_millis(before.abs_diff(offset_ms)));
+        }
     }
 
     fn set_state(&self, state: State) {

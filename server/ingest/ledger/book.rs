@@ -91,6 +91,16 @@ impl Book {
         self.backfill_refused_until = Some(now.plus(self.limits.config.backfill_refused_for));
     }
 
+    /// The clock was this far ahead, and with it what was noted by it. What is missing may begin as much earlier.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        for lane in &mut self.kept.lanes {
+            lane.last_byte = lane.last_byte.map(|last| last.minus(by));
+            if let Some(hole) = lane.hole.as_mut().filter(|hole| hole.gap.window.to.is_none()) {
+                hole.gap.window.from = hole.gap.window.from.minus(by);
+            }
+        }
+    }
+
     /// The first byte of a connection came.
     pub(super) fn first_byte(&mut self, lane: usize, connection: usize, answer: Answer, now: UnixMillis) {
         let slack = self.limits.slack;

@@ -103,6 +103,11 @@ impl Ledger {
         self.book.lock().backfill_refused(now);
     }
 
+    /// The clock was this far ahead, and with it what was noted by it.
+    pub fn set_back(&self, by: Duration) {
+        self.change(|book| book.set_back(by));
+    }
+
     /// The first byte of a connection came. What it changes is to be logged before what came.
     pub fn first_byte(&self, lane: usize, connection: usize, answer: Answer, now: UnixMillis) {
         self.change(|book| book.first_byte(lane, connection, answer, now));

@@ -40,6 +40,8 @@ impl Drop for Up {
     }
 }
 
+/// A reader waits no longer than this at a time: if it did, the whole process was stopped.
+const PULSE: Duration = Duration::from_secs(5);
 /// How long after the reader was held up an end is still taken for its consequence: X's buffer is that of a minute or two
 /// of a stream at the least (an assumption; X names no size).
 const HELD_UP_MEMORY: Duration = Duration::from_secs(60);
@@ -85,17 +87,20 @@ impl Session {
     async fn read(&self, mut connection: upstream::Connection, answer: Answer, reading: &mut Reading) -> Outcome {
         let mut status = self.hub.upstream().watch();
         loop {
+            let before = self.clock.moment();
             let event = tokio::select! {
                 event = connection.next() => event,
                 // X would cut a connection that is not read, and there would be no backfill then.
                 () = unavailable(&mut status) => return Outcome::JournalUnavailable,
                 () = self.due() => {
+                    self.note_held_up(before, PULSE, reading);
                     if self.ledger.tick(self.clock.now()) && !self.queue.log_gaps().await {
                         return Outcome::Unwanted;
                     }
                     continue;
                 }
             };
+            self.note_held_up(before, PULSE, reading);
             match event {
                 Event::Arrivals(arrivals) => {
                     if !self.hand_on(arrivals, answer, reading).await {
@@ -113,11 +118,17 @@ impl Session {
         }
     }
 
-    /// Until the ledger has something to look at.
+    /// Until the ledger has something to look at, or for a pulse.
     async fn due(&self) {
-        match self.ledger.next_due() {
-            Some(due) => self.clock.sleep(due.since(self.clock.now())).await,
-            None => std::future::pending().await,
+        let due = self.ledger.next_due().map(|due| due.since(self.clock.now()));
+        self.clock.sleep(due.map_or(PULSE, |due| due.min(PULSE))).await;
+    }
+
+    /// Takes note if what began at `before` took so much longer than `allowed` that X may have missed its reader.
+    fn note_held_up(&self, before: Moment, allowed: Duration, reading: &mut Reading) {
+        let now = self.clock.moment();
+        if now.since(before) >= allowed.saturating_add(self.ledger.held_up_min()) {
+            reading.held_up = Some(now);
         }
     }
 
@@ -137,10 +148,7 @@ impl Session {
         let source = Source::Live { connection, backfill_before };
         let began = self.clock.moment();
         let taken = self.queue.put(arrivals, source, began).await;
-        let now = self.clock.moment();
-        if now.since(began) >= self.ledger.held_up_min() {
-            reading.held_up = Some(now);
-        }
+        self.note_held_up(began, Duration::ZERO, reading);
         taken
     }
 
