@@ -12,12 +12,13 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::hub::{self, Hub};
 use crate::ingest::ledger::{self, Ledger};
+use crate::ingest::recovery::{self, AccountGaps, Desk, Recovery};
 use crate::ingest::{self, Intake, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
 use crate::model::{Epoch, Term, UnixMillis};
 use crate::status;
 use crate::task::{OnExit, Shutdown, Tasks};
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
 
@@ -34,7 +35,9 @@ pub(super) struct Shared {
 pub(super) struct Opened {
     hub: Arc<Hub>,
     index: Arc<dedup::Index>,
+    gaps: Arc<AccountGaps>,
     sessions: Vec<Session>,
+    recovery: Recovery,
     sequencer: Sequencer,
     chores: Chores,
 }
@@ -43,6 +46,7 @@ pub(super) struct Opened {
 struct Chores {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
+    recovery: Arc<Desk>,
     journal: Box<dyn Upkeep>,
     ids: dedup::Upkeep,
     metrics: journal::Metrics,
@@ -97,9 +101,11 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         term: identity.term,
         metrics: counters.clone(),
     };
+    let recovery = recovery(shared, account, &dir, &hub, &ledger, (&queue, &counters));
     let mut chores = Chores {
         hub: hub.clone(),
         ledger: ledger.clone(),
+        recovery: recovery.desk(),
         journal: upkeep,
         ids: ids.upkeep,
         metrics: files,
@@ -111,6 +117,8 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     chores.step();
     Ok(Opened {
         sessions: sessions(shared, account, &hub, &ledger, &queue, &counters),
+        recovery,
+        gaps: Arc::new(AccountGaps::new(hub.clone(), ledger)),
         sequencer: sequencer(shared, writing, intakes, &runtime),
         chores,
         index: ids.index,
@@ -198,6 +206,39 @@ fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
     account.datacenters.iter().enumerate().map(|(lane, datacenter)| (lane, &datacenter.url, true)).collect()
 }
 
+/// One for the whole account: its jobs ask for the posts of all datacenters.
+fn recovery(
+    shared: &Shared,
+    account: &config::Account,
+    dir: &Path,
+    hub: &Arc<Hub>,
+    ledger: &Arc<Ledger>,
+    (queue, counters): (&Queue, &ingest::Metrics),
+) -> Recovery {
+    let Shared { settings, metrics, .. } = shared;
+    let connections =
+        |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
+    let upstream = ingest::Upstream {
+        transport: shared.transport.clone(),
+        base_url: account.url.clone(),
+        credentials: Credentials::new(account.bearer.clone()),
+        local_dc_only: account.local_dc_only,
+        config: settings.upstream.clone(),
+        metrics: metrics.account(&account.name, connections),
+    };
+    Recovery::open(recovery::Parts {
+        hub: hub.clone(),
+        upstream,
+        queue: queue.clone(),
+        demand: ledger.clone(),
+        file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("jobs.json")),
+        config: settings.ingest.recovery.clone(),
+        ingest_metrics: counters.clone(),
+        metrics: metrics.account(&account.name, recovery::Metrics::register),
+        seed: rand::rng().random(),
+    })
+}
+
 fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>, runtime: &Handle) -> Sequencer {
     Sequencer::new(writing, intakes, runtime.clone(), shared.clock.clone(), shared.settings.ingest.clone())
 }
@@ -205,12 +246,17 @@ fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>,
 impl Opened {
     /// The account as the faces see it.
     pub(super) fn face(&self) -> status::Account {
-        status::Account { hub: self.hub.clone(), index: self.index.clone() }
+        status::Account {
+            hub: self.hub.clone(),
+            index: self.index.clone(),
+            gaps: self.gaps.clone(),
+            recovery: self.recovery.desk(),
+        }
     }
 
     /// Starts writing, housekeeping, and then the connection.
     pub(super) fn spawn(self, sessions: &Tasks, writers: &Tasks, upstream: &Shutdown, giving_up: &Shutdown) {
-        let Self { hub, sessions: connections, sequencer, mut chores, .. } = self;
+        let Self { hub, sessions: connections, recovery, sequencer, mut chores, .. } = self;
         let written = Shutdown::new();
         let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
         writers.thread("sequencer", OnExit::StopProcess, move || {
@@ -223,6 +269,7 @@ impl Opened {
         for session in connections {
             sessions.spawn("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
         }
+        sessions.spawn("recovery", OnExit::StopProcess, recovery.run(upstream.clone()));
     }
 }
 
@@ -252,7 +299,8 @@ impl Chores {
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
         let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
-        let error = journal.err().or(ids.err()).or(gaps.err());
+        let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
+        let error = journal.err().or(ids.err()).or(gaps.err()).or(jobs.err());
         // Once per change, not once a second.
         match (error, self.failing) {
             (Some(error), false) => {

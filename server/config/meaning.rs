@@ -30,6 +30,7 @@ pub(super) fn faults(settings: &Settings) -> Vec<Fault> {
     ports(settings, &mut found);
     admin(settings, &mut found);
     journal(settings, &mut found);
+    recovery(settings, &mut found);
     telemetry(settings, &mut found);
     process(settings, &mut found);
     accounts(settings, &mut found);
@@ -82,6 +83,20 @@ fn journal(settings: &Settings, found: &mut Found) {
     let contradicts = journal.backend == Backend::Memory && journal.durability == Durability::Sync;
     let text = "sync survives a power cut, which the backend memory cannot: use the backend embedded, or memory here";
     found.check(!contradicts, "journal.durability", text);
+}
+
+fn recovery(settings: &Settings, found: &mut Found) {
+    let (recovery, reach) = (&settings.ingest.recovery, settings.hub.recovery_window);
+    found.within("hub.recovery_window", reach, 10 * MINUTE, YEAR);
+    found.within("ingest.recovery.window_max", recovery.window_max, MINUTE, 24 * 60 * MINUTE);
+    // One minute, for windows are rounded to whole minutes.
+    found.within("ingest.recovery.clip", recovery.clip, MINUTE, reach / 2);
+    found.within("ingest.recovery.freshness", recovery.freshness, Duration::ZERO, reach / 2);
+    found.within("ingest.recovery.retention", recovery.retention, Duration::ZERO, YEAR);
+    let path = "ingest.recovery.jobs_max";
+    found.check((1..=100).contains(&recovery.jobs_max), path, "this must be 1 to 100; X allows 2");
+    let path = "ingest.recovery.refusals_max";
+    found.check(recovery.refusals_max > 0, path, "this must be at least 1");
 }
 
 fn telemetry(settings: &Settings, found: &mut Found) {

@@ -6,10 +6,11 @@ use crate::hub::TagInfo;
 use crate::hub::start::Outcome;
 use crate::hub::subscription::{Content, Ending, Heartbeat, Lag, Place, SessionStart};
 use crate::hub::upstream::{NewsKind, State};
-use crate::model::{Gap, GapCause, GapEvidence, GapState, Skip, SkipReason, UnixMillis, Window};
+use crate::ingest::recovery::{JobState, Listed};
+use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
-use crate::status::StreamInfo;
+use crate::status::{Missing, StreamInfo, Why};
 
 /// A frame that is not a batch.
 pub fn frame(content: Content) -> Wire {
@@ -82,23 +83,6 @@ fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
 
 /// A gap as it stands.
 pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
-    let cause = match gap.cause {
-        GapCause::Disconnected => proto::GapCause::Disconnected,
-        GapCause::Stale => proto::GapCause::Stale,
-        GapCause::SlowReader => proto::GapCause::SlowReader,
-        GapCause::GatewayDown => proto::GapCause::GatewayDown,
-        GapCause::JournalUnavailable => proto::GapCause::JournalUnavailable,
-        GapCause::JournalCorrupt => proto::GapCause::JournalCorrupt,
-        GapCause::Trimmed => proto::GapCause::Trimmed,
-        GapCause::LogLost => proto::GapCause::LogLost,
-    };
-    let state = match gap.state {
-        GapState::Detected => proto::GapState::Detected,
-        GapState::Recovering => proto::GapState::Recovering,
-        GapState::Backfilled => proto::GapState::Backfilled,
-        GapState::Recovered => proto::GapState::Recovered,
-        GapState::Unrecoverable => proto::GapState::Unrecoverable,
-    };
     let evidence = match gap.evidence {
         GapEvidence::None => proto::GapEvidence::Unspecified,
         GapEvidence::CompletionMessage => proto::GapEvidence::CompletionMessage,
@@ -111,12 +95,82 @@ pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
         gap_id: gap.id.to_string(),
         from: Some(timestamp(gap.window.from)),
         to: gap.window.to.map(timestamp),
-        cause: cause.into(),
-        state: state.into(),
+        cause: gap_cause(gap.cause).into(),
+        state: gap_state(gap.state).into(),
         evidence: evidence.into(),
         progress: gap.progress.map(timestamp),
         recovered_count: gap.recovered,
         private,
+    }
+}
+
+fn gap_cause(cause: GapCause) -> proto::GapCause {
+    match cause {
+        GapCause::Disconnected => proto::GapCause::Disconnected,
+        GapCause::Stale => proto::GapCause::Stale,
+        GapCause::SlowReader => proto::GapCause::SlowReader,
+        GapCause::GatewayDown => proto::GapCause::GatewayDown,
+        GapCause::JournalUnavailable => proto::GapCause::JournalUnavailable,
+        GapCause::JournalCorrupt => proto::GapCause::JournalCorrupt,
+        GapCause::Trimmed => proto::GapCause::Trimmed,
+        GapCause::LogLost => proto::GapCause::LogLost,
+    }
+}
+
+/// How far the closing of a gap has come.
+pub fn gap_state(state: GapState) -> proto::GapState {
+    match state {
+        GapState::Detected => proto::GapState::Detected,
+        GapState::Recovering => proto::GapState::Recovering,
+        GapState::Backfilled => proto::GapState::Backfilled,
+        GapState::Recovered => proto::GapState::Recovered,
+        GapState::Unrecoverable => proto::GapState::Unrecoverable,
+    }
+}
+
+/// A part of an interval that is missing. What no gap explains has no id.
+pub fn missing(missing: Missing) -> proto::Gap {
+    let Missing { span, why } = missing;
+    let clipped = match &why {
+        Why::Gap(told) => gap(told, false),
+        Why::Trimmed | Why::NotYet => proto::Gap {
+            cause: why.cause().map_or(proto::GapCause::Unspecified, gap_cause).into(),
+            state: proto::GapState::Detected.into(),
+            ..proto::Gap::default()
+        },
+    };
+    proto::Gap { from: Some(timestamp(span.from)), to: Some(timestamp(span.to)), ..clipped }
+}
+
+/// How far a recovery job has come.
+pub fn recovery_job_state(state: JobState) -> proto::RecoveryJobState {
+    match state {
+        JobState::Waiting => proto::RecoveryJobState::Waiting,
+        JobState::Running => proto::RecoveryJobState::Running,
+        JobState::Succeeded => proto::RecoveryJobState::Succeeded,
+        JobState::Failed => proto::RecoveryJobState::Failed,
+        JobState::Cancelled => proto::RecoveryJobState::Cancelled,
+    }
+}
+
+/// A recovery job, and the gaps that it closes a part of.
+pub fn recovery_job(listed: &Listed, gaps: impl Iterator<Item = GapId>) -> proto::RecoveryJob {
+    let Listed { job, retry_after } = listed;
+    proto::RecoveryJob {
+        job_id: job.id.to_string(),
+        gap_ids: gaps.map(|id| id.to_string()).collect(),
+        from: Some(timestamp(job.window.from)),
+        to: Some(timestamp(job.window.to)),
+        state: recovery_job_state(job.state).into(),
+        progress: job.progress().map(timestamp),
+        attempts: job.attempts,
+        received_count: job.received,
+        recovered_count: job.recovered,
+        last_error: job.last_error.clone(),
+        create_time: Some(timestamp(job.created)),
+        end_time: job.ended.map(timestamp),
+        retry_after: retry_after.map(duration),
+        manual: job.manual,
     }
 }
 

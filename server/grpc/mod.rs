@@ -1,4 +1,4 @@
-//! The gRPC face: `StreamService`, health and reflection on one port.
+//! The gRPC face: `StreamService`, `RecoveryService`, health and reflection on one port.
 //!
 //! Owns: requests and their checks, frames on the wire (`codec`), every `Status` (`status`), the limits of the server.
 //! Does not own: what a session does (`hub::subscription`), what is told of a stream (`status` room).
@@ -13,6 +13,8 @@ pub mod codec;
 mod config;
 mod convert;
 mod listener;
+mod paging;
+mod recovery_service;
 mod request;
 mod server;
 mod status;

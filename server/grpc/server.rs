@@ -6,11 +6,13 @@ use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
 use super::pre_encoded::stream_service_server::StreamServiceServer;
+use super::recovery_service::Recoveries;
 use super::stream_service::Streams;
 use super::{Config, listener, status};
 use crate::clock::Clock;
 use crate::hub::upstream::State;
 use crate::proto;
+use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 
@@ -45,6 +47,8 @@ impl Server {
         }
         tasks.spawn("readiness", OnExit::Continue, report_ready(reporter, gateway.clone(), shutdown.clone()));
 
+        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), clock.clone()))
+            .max_decoding_message_size(config.request_bytes_max);
         let streams =
             StreamServiceServer::new(Streams::new(gateway)).max_decoding_message_size(config.request_bytes_max);
         let bytes_max = config.request_bytes_max;
@@ -60,6 +64,7 @@ impl Server {
             .accept_http1(false);
         let router = server
             .add_service(streams)
+            .add_service(recoveries)
             .add_service(health)
             .add_service(reflection_v1())
             .add_service(reflection_v1alpha());
@@ -111,8 +116,8 @@ fn descriptors() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        // RecoveryService is in the descriptors too, but is not served.
         .with_service_name("powerstream.gateway.v1.StreamService")
+        .with_service_name("powerstream.gateway.v1.RecoveryService")
         .with_service_name("grpc.health.v1.Health")
 }
 

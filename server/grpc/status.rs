@@ -14,7 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::hub::filter::Fault;
 use crate::hub::start::{Outcome, Refused};
 use crate::hub::subscription::{End, Ending};
-use crate::model::{AccountName, PostId};
+use crate::ingest::recovery::CreateError;
+use crate::model::{AccountName, PostId, UnixMillis};
 
 /// Domain of all reasons.
 const DOMAIN: &str = "powerstream.gateway";
@@ -140,12 +141,7 @@ pub fn refused(refused: Refused) -> Status {
                 .with("oldest_time", time)
                 .with("missing_seconds", missing.as_secs())
         }
-        Refused::InFuture { head_time } => Ended::new(
-            Code::OutOfRange,
-            "POSITION_IN_FUTURE",
-            format!("the start lies in the future: it is {head_time} here"),
-        )
-        .with("head_time", head_time),
+        Refused::InFuture { head_time } => return in_future("the start lies in the future", head_time),
         Refused::ExactUnavailable(outcome) => {
             let why = match outcome {
                 Outcome::TimeBounded => "the token is of another log, or of a lost tail of this one",
@@ -159,6 +155,45 @@ pub fn refused(refused: Refused) -> Status {
         }
     }
     .status()
+}
+
+/// A time that has not come yet.
+pub fn in_future(what: &str, head_time: UnixMillis) -> Status {
+    Ended::new(Code::OutOfRange, "POSITION_IN_FUTURE", format!("{what}: it is {head_time} here"))
+        .with("head_time", head_time)
+        .status()
+}
+
+/// A recovery job that cannot be made.
+pub fn job_refused(error: CreateError) -> Status {
+    match error {
+        CreateError::Disabled => Ended::new(
+            Code::FailedPrecondition,
+            "RECOVERY_NOT_ENTITLED",
+            format!("{error}: switch it on if X grants recovery to this account"),
+        )
+        .status(),
+        CreateError::Empty => start_invalid("to", "must be after from"),
+        CreateError::InFuture { now } => in_future("the interval ends in the future", now),
+        CreateError::TooOld { oldest, missing } => {
+            let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
+            Ended::new(Code::OutOfRange, "POSITION_TOO_OLD", message)
+                .with("oldest_time", oldest)
+                .with("missing_seconds", missing.as_secs())
+                .status()
+        }
+    }
+}
+
+/// A recovery job that does not exist.
+pub fn job_unknown(id: &str) -> Status {
+    /// Longer ids are none of ours; an error need not repeat them.
+    const SHOWN_CHARS_MAX: usize = 32;
+    let shown: String = id.chars().take(SHOWN_CHARS_MAX).collect();
+    let message = format!("there is no recovery job {shown:?}: it may have ended long ago");
+    let mut ended = Ended::new(Code::NotFound, "JOB_UNKNOWN", message);
+    ended.details.set_resource_info("recovery_job", shown, "", "not known");
+    ended.status()
 }
 
 /// The end of a session.
@@ -290,6 +325,14 @@ mod tests {
         assert_eq!(status.get_details_error_info().expect("info").metadata["missing_seconds"], "90");
         check(&refused(Refused::Malformed), Code::InvalidArgument, "TOKEN_MALFORMED");
         check(&refused(Refused::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_FOREIGN");
+        let job = job_refused(CreateError::TooOld { oldest: UnixMillis(0), missing: Duration::from_secs(90) });
+        check(&job, Code::OutOfRange, "POSITION_TOO_OLD");
+        check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
+        check(&job_refused(CreateError::Disabled), Code::FailedPrecondition, "RECOVERY_NOT_ENTITLED");
+        check(&job_refused(CreateError::Empty), Code::InvalidArgument, "START_INVALID");
+        let unknown = job_unknown(&"j".repeat(99));
+        check(&unknown, Code::NotFound, "JOB_UNKNOWN");
+        assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);
         let fault = Fault { field: "filter.any_of".into(), description: "is wrong".into() };
         let status = filter_invalid(&fault);
         check(&status, Code::InvalidArgument, "FILTER_INVALID");

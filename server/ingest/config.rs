@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{dedup, ledger};
+use super::{dedup, ledger, recovery};
 
 /// Settings of the way into the log, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub dedup: dedup::Config,
     /// When something is missing, and what backfill is asked for.
     pub gaps: ledger::Config,
+    /// Asking X again for what is missing.
+    pub recovery: recovery::Config,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             append_retry: Duration::from_secs(1),
             dedup: dedup::Config::default(),
             gaps: ledger::Config::default(),
+            recovery: recovery::Config::default(),
         }
     }
 }

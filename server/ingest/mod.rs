@@ -1,7 +1,8 @@
 //! From X into the log: one session that keeps the connection of an account, and the one writer.
 //!
 //! Owns: when to connect and when to wait (`session`, with the rules of `upstream::disconnect`), the queue between
-//! reader and writer (`queue`), the verdict on each post (`dedup`), the [`sequencer`] that numbers, appends and publishes.
+//! reader and writer (`queue`), the verdict on each post (`dedup`), the [`sequencer`] that numbers, appends and publishes,
+//! and the jobs that ask X again for what is missing ([`recovery`]).
 //! Does not own: HTTP and framing (`upstream`), the files (`journal`), who reads (`hub`).
 //!
 //! The way of an event: `upstream::Connection` → `session` → `queue` → `sequencer` (dedup, journal, then hub).

@@ -16,10 +16,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+mod coverage;
+
+pub use coverage::{Missing, Why};
+
 use crate::hub::subscription::Place;
 use crate::hub::upstream::State;
 use crate::hub::{Hub, TagInfo};
 use crate::ingest::dedup;
+use crate::ingest::recovery::{Desk, GapList};
 use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
 
 /// The gateway as its faces see it.
@@ -35,6 +40,10 @@ pub struct Account {
     pub hub: Arc<Hub>,
     /// Its posts by id.
     pub index: Arc<dedup::Index>,
+    /// What is and was missing of it.
+    pub gaps: Arc<dyn GapList>,
+    /// Its recovery jobs.
+    pub recovery: Arc<Desk>,
 }
 
 /// The ids cannot be searched now.

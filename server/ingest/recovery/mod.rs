@@ -1,20 +1,76 @@
-//! Recovery jobs.
+//! Recovery: what is missing is asked for again, in jobs beside the live connection.
+//!
+//! Owns: which windows to ask X for and when (`planner`, pure), the book of jobs that outlives the process (`job`,
+//! `jobs`), one request and what it brings (`attempt`), what its end proves (`verdict`, pure), the task that keeps the
+//! rules of X for all of them (`scheduler`), and jobs made and ended by hand (`desk`). Does not own: what is missing and
+//! what a gap's state is (the [`Demand`], which is the ledger), nor where posts go (the sequencer; what a job brings
+//! passes the same queue as live posts).
+//!
+//! A job has a *rest*, whole minutes that it still has to bring, and what it has *brought* of the demand without a word
+//! yet that it is complete. A request is for the first piece of the rest. Only what was demanded when its minute was
+//! asked for is proven by it: what somebody misses since then is asked for again.
+//!
+//! Invariants and the tests that hold them:
+//! - Never more than `jobs_max` requests at once, and none before the socket of an earlier one is closed (I11):
+//!   `tests::never_more_than_two_at_once`.
+//! - What is demanded is asked for, proven or lost, never forgotten: `planner::tests`, `jobs::tests`.
+//! - Nothing is proven that X did not say is complete, or repeat without a new post: `verdict::tests`.
+//! - A plan outlives the process: `jobs::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
+//! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
 
 use tokio::sync::watch;
 
-use crate::model::{GapEvidence, Span, Spans};
+use crate::model::{Gap, GapEvidence, Span, Spans, UnixMillis};
+
+mod attempt;
+mod config;
+mod desk;
+mod job;
+mod jobs;
+mod metrics;
+mod no_gaps;
+mod planner;
+mod scheduler;
+mod verdict;
+
+pub use config::Config;
+pub use desk::{CreateError, Desk, Listed};
+pub use job::{Job, JobId, JobState};
+pub use jobs::{Jobs, JobsState};
+pub use metrics::Metrics;
+pub use no_gaps::NoGaps;
+pub use scheduler::{Parts, Recovery};
 
 /// What recovery is to bring, and who is told how far it came. The ledger is it.
 pub trait Demand: Send + Sync {
     /// What is missing, of intervals that have ended.
     fn missing(&self) -> Spans;
 
-    /// All that X has of this interval has been appended.
+    /// All that X has of this interval has been appended. The evidence is `None` where a job ended early, for what it
+    /// had brought by then: X sends minute by minute, and later minutes had come. A job by hand proves all that it
+    /// brought, also what was not missing, or lost before.
     fn prove(&self, span: Span, evidence: GapEvidence);
 
-    /// This interval cannot be brought any more.
+    /// This interval cannot be brought any more. What of it is not missing stays as it is.
     fn lose(&self, span: Span, evidence: GapEvidence);
 
     /// Changes whenever there may be more that is missing.
     fn changes(&self) -> watch::Receiver<u64>;
 }
+
+/// The gaps of an account, as an operator sees them. The ledger is it.
+pub trait GapList: Send + Sync {
+    /// All that are known: open ones, and those that ended within the retention; ordered by id.
+    fn gaps(&self) -> Vec<Gap>;
+
+    /// Since when the log holds what was created; `None` while it holds nothing.
+    fn complete_from(&self) -> Option<UnixMillis>;
+
+    /// Until when it does, gaps aside: later posts may still be on their way. `None` while it holds nothing.
+    fn complete_to(&self) -> Option<UnixMillis>;
+}
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Pages of a list that is ordered by id, the newest first.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tonic::Status;
+
+use super::status;
+
+/// Most entries of a page.
+const SIZE_MAX: u32 = 1_000;
+/// Entries of a page of which no size is said.
+const SIZE_DEFAULT: u32 = 100;
+
+/// Which page of a list is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    list: &'static str,
+    size: usize,
+    /// Only what is older than this id.
+    before: Option<u64>,
+}
+
+impl Page {
+    /// Reads what a request says. A token is of one list: another's is refused, as is anything else.
+    pub fn read(list: &'static str, size: u32, token: &str) -> Result<Self, Status> {
+        let size = match size {
+            0 => SIZE_DEFAULT,
+            size @ 1..=SIZE_MAX => size,
+            _ => return Err(status::start_invalid("page_size", "is more than 1000")),
+        };
+        let before = match token {
+            "" => None,
+            token => {
+                let invalid = "is none of this list: take next_page_token as it is, or leave it out";
+                Some(read_token(list, token).ok_or_else(|| status::start_invalid("page_token", invalid))?)
+            }
+        };
+        Ok(Self { list, size: size as usize, before })
+    }
+
+    /// The entries of this page, and the token of the next; empty if there is none.
+    pub fn cut<T>(&self, newest_first: impl Iterator<Item = T>, id: impl Fn(&T) -> u64) -> (Vec<T>, String) {
+        let mut entries: Vec<T> = newest_first
+            .filter(|entry| self.before.is_none_or(|before| id(entry) < before))
+            .take(self.size + 1)
+            .collect();
+        let more = entries.len() > self.size;
+        entries.truncate(self.size);
+        let token = entries.last().filter(|_| more).map(|last| token(self.list, id(last)));
+        (entries, token.unwrap_or_default())
+    }
+}
+
+fn token(list: &str, before: u64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}:{before}"))
+}
+
+fn read_token(list: &str, text: &str) -> Option<u64> {
+    let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let before = plain.strip_prefix(list)?.strip_prefix(':')?.parse().ok()?;
+    // One spelling for each.
+    (token(list, before) == text).then_some(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_give_each_entry_once() {
+        let newest_first: Vec<u64> = (0..250).rev().collect();
+        for size in [1, 7, 100, 125, 249, 250, 251, 1_000] {
+            let (mut got, mut token) = (Vec::new(), String::new());
+            loop {
+                let page = Page::read("gaps", size, &token).expect("its own token");
+                let (entries, next) = page.cut(newest_first.iter().copied(), |entry| *entry);
+                assert!(entries.len() <= size as usize && !entries.is_empty());
+                got.extend(entries);
+                token = next;
+                if token.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(got, newest_first, "{size}");
+        }
+        let (entries, next) = Page::read("gaps", 0, "").expect("the first").cut(newest_first.into_iter(), |id| *id);
+        assert_eq!((entries.len(), next.is_empty()), (100, false));
+    }
+
+    #[test]
+    fn what_is_no_page_is_refused() {
+        for bad in ["x", "Z2Fwcw", "!", &token("jobs", 7), &URL_SAFE_NO_PAD.encode("gaps:+7"), &token("gaps", 7)[1..]] {
+            let refused = Page::read("gaps", 1, bad).expect_err("refused");
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{bad}");
+        }
+        assert!(Page::read("gaps", 1_001, "").is_err());
+        assert!(Page::read("gaps", 1_000, &token("gaps", 7)).is_ok());
+    }
+}

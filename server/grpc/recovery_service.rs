@@ -1,0 +1,152 @@
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::paging::Page;
+use super::{convert, status};
+use crate::clock::Clock;
+use crate::ingest::recovery::{JobId, Listed};
+use crate::model::{GapId, GapState, Span, UnixMillis};
+use crate::proto::recovery_service_server::RecoveryService;
+use crate::proto::{
+    self, CancelRecoveryJobRequest, CancelRecoveryJobResponse, CreateRecoveryJobRequest, CreateRecoveryJobResponse,
+    GetCoverageRequest, GetCoverageResponse, ListGapsRequest, ListGapsResponse, ListRecoveryJobsRequest,
+    ListRecoveryJobsResponse,
+};
+use crate::status::{Account, Gateway};
+
+/// RecoveryService over the gateway's accounts.
+pub struct Recoveries {
+    gateway: Arc<Gateway>,
+    clock: Clock,
+}
+
+impl Recoveries {
+    /// Serves the accounts of this gateway.
+    pub fn new(gateway: Arc<Gateway>, clock: Clock) -> Self {
+        Self { gateway, clock }
+    }
+
+    fn account(&self, name: &str) -> Result<&Account, Status> {
+        self.gateway.account(name).ok_or_else(|| status::access_denied(name, self.gateway.names()))
+    }
+}
+
+#[tonic::async_trait]
+impl RecoveryService for Recoveries {
+    async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let page = Page::read("gaps", request.page_size, &request.page_token)?;
+        let from = optional_time("from", request.from.as_ref())?.unwrap_or(UnixMillis(i64::MIN));
+        let to = optional_time("to", request.to.as_ref())?.unwrap_or(UnixMillis(i64::MAX));
+        if request.from.is_some() && request.to.is_some() && to <= from {
+            return Err(status::start_invalid("to", "must be after from"));
+        }
+        let states = states(&request.states, |state: proto::GapState| state == proto::GapState::Unspecified)?;
+        let asked = |gap: &crate::model::Gap| {
+            let within = gap.window.to.is_none_or(|end| end > from) && gap.window.from < to;
+            within && (states.is_empty() || states.contains(&convert::gap_state(gap.state)))
+        };
+        let found = account.gaps.gaps().into_iter().rev().filter(asked);
+        let (gaps, next_page_token) = page.cut(found, |gap| gap.id.0);
+        let gaps = gaps.iter().map(|gap| convert::gap(gap, false)).collect();
+        Ok(Response::new(ListGapsResponse { gaps, next_page_token }))
+    }
+
+    async fn list_recovery_jobs(
+        &self,
+        request: Request<ListRecoveryJobsRequest>,
+    ) -> Result<Response<ListRecoveryJobsResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let page = Page::read("jobs", request.page_size, &request.page_token)?;
+        let none = |state: proto::RecoveryJobState| state == proto::RecoveryJobState::Unspecified;
+        let states = states(&request.states, none)?;
+        let asked =
+            |listed: &Listed| states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state));
+        let found = account.recovery.list().into_iter().filter(asked);
+        let (jobs, next_page_token) = page.cut(found, |listed| listed.job.id.0);
+        let gaps = recovered_gaps(account);
+        let jobs = jobs.iter().map(|listed| job(listed, &gaps)).collect();
+        Ok(Response::new(ListRecoveryJobsResponse { jobs, next_page_token }))
+    }
+
+    async fn get_coverage(
+        &self,
+        request: Request<GetCoverageRequest>,
+    ) -> Result<Response<GetCoverageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let asked = interval(request.from.as_ref(), request.to.as_ref())?;
+        let now = self.clock.now();
+        if asked.to > now {
+            return Err(status::in_future("the interval ends in the future", now));
+        }
+        let missing: Vec<_> = account.missing(asked).into_iter().map(convert::missing).collect();
+        Ok(Response::new(GetCoverageResponse { complete: missing.is_empty(), missing }))
+    }
+
+    async fn create_recovery_job(
+        &self,
+        request: Request<CreateRecoveryJobRequest>,
+    ) -> Result<Response<CreateRecoveryJobResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let asked = interval(request.from.as_ref(), request.to.as_ref())?;
+        let listed = account.recovery.create(asked).map_err(status::job_refused)?;
+        let created = &listed.job;
+        tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, "a recovery job by hand");
+        let job = Some(job(&listed, &recovered_gaps(account)));
+        Ok(Response::new(CreateRecoveryJobResponse { job }))
+    }
+
+    async fn cancel_recovery_job(
+        &self,
+        request: Request<CancelRecoveryJobRequest>,
+    ) -> Result<Response<CancelRecoveryJobResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
+        let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
+        let job = Some(job(&listed, &recovered_gaps(account)));
+        Ok(Response::new(CancelRecoveryJobResponse { job }))
+    }
+}
+
+/// The gaps that jobs may close a part of.
+fn recovered_gaps(account: &Account) -> Vec<(GapId, Span)> {
+    let gaps = account.gaps.gaps().into_iter().filter(|gap| gap.state != GapState::Backfilled);
+    gaps.map(|gap| (gap.id, Span::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX))))).collect()
+}
+
+fn job(listed: &Listed, gaps: &[(GapId, Span)]) -> proto::RecoveryJob {
+    let closes = |(_, span): &&(GapId, Span)| !span.intersection(listed.job.window).is_empty();
+    convert::recovery_job(listed, gaps.iter().filter(closes).map(|(id, _)| *id))
+}
+
+fn interval(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Timestamp>) -> Result<Span, Status> {
+    let missing = |field| move || status::start_invalid(field, "is missing: give both from and to");
+    let from = optional_time("from", from)?.ok_or_else(missing("from"))?;
+    let to = optional_time("to", to)?.ok_or_else(missing("to"))?;
+    let span = Span::new(from, to);
+    if span.is_empty() { Err(status::start_invalid("to", "must be after from")) } else { Ok(span) }
+}
+
+fn optional_time(field: &str, given: Option<&prost_types::Timestamp>) -> Result<Option<UnixMillis>, Status> {
+    let read = |time| {
+        convert::from_timestamp(time)
+            .ok_or_else(|| status::start_invalid(field, "is no time between 1970 and 9999"))
+    };
+    given.map(read).transpose()
+}
+
+/// The states to list, of which there must be no unknown one.
+fn states<S: TryFrom<i32>>(given: &[i32], unspecified: impl Fn(S) -> bool) -> Result<Vec<S>, Status>
+where
+    S: Copy,
+{
+    let known = |state: &i32| S::try_from(*state).ok().filter(|state| !unspecified(*state));
+    let all: Option<Vec<S>> = given.iter().map(known).collect();
+    all.ok_or_else(|| status::start_invalid("states", "has one that is unknown or UNSPECIFIED"))
+}

@@ -1,0 +1,226 @@
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::jobs::{Now, Order, Told};
+use super::planner::Limits;
+use super::verdict::Verdict;
+use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics};
+use crate::clock::{Clock, Moment};
+use crate::model::{AccountName, Span, Spans, UnixMillis};
+
+/// Where the scheduler and those who ask for jobs by hand meet: the book of jobs, and what is told of its changes.
+pub struct Desk {
+    book: Mutex<Book>,
+    orders: watch::Sender<u64>,
+    parts: DeskParts,
+}
+
+pub(super) struct DeskParts {
+    pub account: AccountName,
+    pub config: Config,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub metrics: Metrics,
+}
+
+struct Book {
+    jobs: Jobs,
+    /// No request is made before.
+    held_until: Option<Moment>,
+}
+
+/// A job as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The job.
+    pub job: Job,
+    /// How long until its next request, if it waits for one.
+    pub retry_after: Option<Duration>,
+}
+
+/// A job that cannot be made by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CreateError {
+    /// Recovery is switched off.
+    #[error("recovery is switched off (ingest.recovery.enabled)")]
+    Disabled,
+    /// The interval holds no time.
+    #[error("the interval is empty")]
+    Empty,
+    /// X does not recover its start any more.
+    #[error("X recovers nothing from before {oldest}")]
+    TooOld {
+        /// The oldest start that can be asked for.
+        oldest: UnixMillis,
+        /// How much of the interval is older.
+        missing: Duration,
+    },
+    /// It has not ended yet.
+    #[error("the interval ends in the future: it is {now} now")]
+    InFuture {
+        /// Upstream time.
+        now: UnixMillis,
+    },
+}
+
+impl Desk {
+    pub(super) fn new(jobs: Jobs, parts: DeskParts) -> Self {
+        Self { book: Mutex::new(Book { jobs, held_until: None }), orders: watch::Sender::new(0), parts }
+    }
+
+    /// What outlives the process: to be kept, and given to [`Jobs::restore`].
+    pub fn snapshot(&self) -> JobsState {
+        self.book.lock().jobs.snapshot()
+    }
+
+    /// All jobs that have not ended, or ended within the retention, the newest first.
+    pub fn list(&self) -> Vec<Listed> {
+        let book = self.book.lock();
+        book.jobs.list().map(|job| self.listed(&book, job)).collect()
+    }
+
+    /// Makes a job by hand. If one exists that still has to bring all of the interval, it is that one; if one by hand
+    /// waits that touches it, that one becomes longer.
+    pub fn create(&self, span: Span) -> Result<Listed, CreateError> {
+        let now = self.parts.clock.now();
+        let oldest = self.parts.limits.horizon(now);
+        if !self.parts.config.enabled {
+            return Err(CreateError::Disabled);
+        }
+        if span.is_empty() {
+            return Err(CreateError::Empty);
+        }
+        if span.to > now {
+            return Err(CreateError::InFuture { now });
+        }
+        if span.from < oldest {
+            return Err(CreateError::TooOld { oldest, missing: span.to.min(oldest).since(span.from) });
+        }
+        let id = self.change(|jobs, now| jobs.create(span, now.time));
+        self.orders.send_modify(|orders| *orders += 1);
+        Ok(self.find(id).expect("it was made, or found, just now"))
+    }
+
+    /// Ends a job by hand; one that has ended is left as it is. `None` if there is none of that id.
+    pub fn cancel(&self, id: JobId) -> Option<Listed> {
+        self.change(|jobs, now| jobs.cancel(id, now.time)).then_some(())?;
+        self.orders.send_modify(|orders| *orders += 1);
+        self.find(id)
+    }
+
+    fn find(&self, id: JobId) -> Option<Listed> {
+        let book = self.book.lock();
+        book.jobs.get(id).map(|job| self.listed(&book, job))
+    }
+
+    fn listed(&self, book: &Book, job: &Job) -> Listed {
+        let until = book.jobs.retry_at(job.id).max(book.held_until).filter(|_| job.state == JobState::Waiting);
+        let retry_after = until.map(|until| until.since(self.parts.clock.moment())).filter(|wait| !wait.is_zero());
+        Listed { job: job.clone(), retry_after }
+    }
+
+    /// Changes when a person made or ended a job.
+    pub(super) fn orders(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
+    }
+
+    fn now(&self) -> Now {
+        Now { time: self.parts.clock.now(), moment: self.parts.clock.moment() }
+    }
+
+    /// Changes the book, and tells and counts what has ended by that.
+    fn change<T>(&self, change: impl FnOnce(&mut Jobs, Now) -> T) -> T {
+        let mut book = self.book.lock();
+        let result = change(&mut book.jobs, self.now());
+        for job in book.jobs.take_ended() {
+            self.parts.metrics.ended(job.state);
+            let (account, from, to) = (&self.parts.account, job.window.from, job.window.to);
+            let (received, new, attempts) = (job.received, job.recovered, job.attempts);
+            let (state, error) = (job.state.name(), &job.last_error);
+            if job.state == JobState::Failed {
+                tracing::error!(%account, job = %job.id, %from, %to, attempts, received, new, error, "a recovery job {state}");
+            } else {
+                tracing::info!(%account, job = %job.id, %from, %to, attempts, received, new, "a recovery job {state}");
+            }
+        }
+        for state in [JobState::Waiting, JobState::Running] {
+            self.parts.metrics.standing(state, book.jobs.count(state));
+        }
+        result
+    }
+
+    /// Makes jobs for what is missing.
+    pub(super) fn plan(&self, missing: &Spans) {
+        let DeskParts { limits, config, .. } = &self.parts;
+        self.change(|jobs, now| jobs.plan(missing, now.time, limits, config));
+    }
+
+    /// The next request, unless none may be made now.
+    pub(super) fn begin(&self, missing: &Spans) -> Option<Order> {
+        let limits = &self.parts.limits;
+        if self.is_held() {
+            return None;
+        }
+        self.change(|jobs, now| jobs.begin(missing, now, limits))
+    }
+
+    fn is_held(&self) -> bool {
+        let until = self.book.lock().held_until;
+        until.is_some_and(|until| until > self.parts.clock.moment())
+    }
+
+    /// No request is made for so long. False if all are held already: those that were under way change nothing.
+    pub(super) fn hold(&self, wait: impl FnOnce() -> Duration) -> bool {
+        if self.is_held() {
+            return false;
+        }
+        self.book.lock().held_until = Some(self.parts.clock.moment().plus(wait()));
+        true
+    }
+
+    /// Posts that a running job has brought.
+    pub(super) fn add_posts(&self, id: JobId, received: u64, recovered: u64) {
+        self.parts.metrics.posts_received.inc_by(received);
+        self.parts.metrics.posts_new.inc_by(recovered);
+        self.change(|jobs, _| jobs.add_posts(id, received, recovered));
+    }
+
+    /// A running job has appended posts of this minute.
+    pub(super) fn advance(&self, id: JobId, newest: UnixMillis, missing: &Spans) {
+        self.change(|jobs, _| jobs.advance(id, newest, missing));
+    }
+
+    /// A request has ended; see [`Jobs::settle`].
+    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, missing: &Spans) {
+        self.change(|jobs, now| jobs.settle(id, verdict, missing, now.time));
+    }
+
+    pub(super) fn is_active(&self, id: JobId) -> bool {
+        self.book.lock().jobs.get(id).is_some_and(|job| job.state.is_active())
+    }
+
+    /// Other changes of a job, without a word of their own.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Jobs, Now) -> T) -> T {
+        self.change(change)
+    }
+
+    /// What the demand is to be told.
+    pub(super) fn take_told(&self) -> Vec<Told> {
+        self.book.lock().jobs.take_told()
+    }
+
+    /// How long until something is due by time alone.
+    pub(super) fn wait(&self, missing: &Spans) -> Option<Duration> {
+        let (book, now) = (self.book.lock(), self.now());
+        let held = book.held_until.map(|until| until.since(now.moment)).filter(|wait| !wait.is_zero());
+        book.jobs.wait(missing, now, &self.parts.limits).into_iter().chain(held).min()
+    }
+
+    /// The settings.
+    pub(super) fn config(&self) -> &Config {
+        &self.parts.config
+    }
+}

@@ -1,0 +1,164 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Span, Spans, UnixMillis};
+
+/// Id of a recovery job, unique within the account; shown as `j7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "j{}", self.0)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let id = text.strip_prefix('j').and_then(|digits| digits.parse().ok()).map(Self).ok_or(())?;
+        // One spelling for each: neither "j+7" nor "j07".
+        if id.to_string() == text { Ok(id) } else { Err(()) }
+    }
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its turn, for a free slot, or for its next attempt.
+    Waiting,
+    /// Reads from X.
+    Running,
+    /// Complete.
+    Succeeded,
+    /// Given up: its interval left what X recovers, or X refuses it.
+    Failed,
+    /// Ended by hand, or because nothing misses its interval any more.
+    Cancelled,
+}
+
+impl JobState {
+    /// For metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// True until it has ended.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+/// An interval to be brought, and how far that has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The interval, in whole minutes.
+    pub window: Span,
+    /// How far it has come.
+    pub state: JobState,
+    /// What it still has to bring, in whole minutes.
+    pub rest: Spans,
+    /// What it has brought of the demand, without a word yet that this is all.
+    pub brought: Spans,
+    /// The next request is to see whether the last one had brought all.
+    pub confirming: bool,
+    /// Requests made to X, but for those that X had no room for.
+    pub attempts: u32,
+    /// Refusals since X last took a request.
+    pub refusals: u32,
+    /// Posts received.
+    pub received: u64,
+    /// Posts among them that were new.
+    pub recovered: u64,
+    /// What the last request that failed ended with.
+    pub last_error: String,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// When it ended.
+    pub ended: Option<UnixMillis>,
+    /// Made by hand.
+    pub manual: bool,
+}
+
+impl Job {
+    /// A job that waits.
+    pub(super) fn new(id: JobId, window: Span, created: UnixMillis, manual: bool) -> Self {
+        Self {
+            id,
+            window,
+            state: JobState::Waiting,
+            rest: [window].into_iter().collect(),
+            brought: Spans::default(),
+            confirming: false,
+            attempts: 0,
+            refusals: 0,
+            received: 0,
+            recovered: 0,
+            last_error: String::new(),
+            created,
+            ended: None,
+            manual,
+        }
+    }
+
+    /// Up to where the interval is complete; `None` before the first minute is.
+    pub fn progress(&self) -> Option<UnixMillis> {
+        let reached = self.rest.first().map_or(self.window.to, |rest| rest.from);
+        (reached > self.window.from).then_some(reached)
+    }
+
+    /// What to ask for next; empty if nothing is left.
+    pub(super) fn request(&self, longest: Duration) -> Span {
+        let rest = self.rest.first().unwrap_or(Span::new(self.window.to, self.window.to));
+        Span::new(rest.from, rest.from.plus(longest).min(rest.to))
+    }
+
+    /// What nobody else has to bring while it is active.
+    pub(super) fn holds(&self) -> Spans {
+        let mut held = self.rest.clone();
+        held.insert_all(&self.brought);
+        held
+    }
+
+    /// Of a request for `asked`, all before `from` has come.
+    pub(super) fn bring(&mut self, request: Span, asked: &Spans, from: UnixMillis) {
+        let came = Span::new(request.from, from);
+        self.rest.remove(came);
+        self.brought.insert_all(&asked.within(came));
+    }
+
+    /// A request is to be made again from here.
+    pub(super) fn ask_again(&mut self, request: Span, asked: &Spans, from: UnixMillis) {
+        self.bring(request, asked, from);
+        let again = Span::new(from, request.to);
+        self.rest.insert(again);
+        self.brought.remove(again);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!(JobId(7).to_string().parse(), Ok(JobId(7)));
+        for text in ["", "j", "7", "g7", "j07", "j+7", "j-1", "j 7", "j18446744073709551616"] {
+            assert_eq!(text.parse::<JobId>(), Err(()), "{text:?}");
+        }
+    }
+}

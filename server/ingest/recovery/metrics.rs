@@ -1,0 +1,56 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::JobState;
+
+/// What recovery does. Cloning shares the numbers. Its connects have the metrics of `upstream`, with a prefix.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    jobs: Family<State, Gauge>,
+    ended: Family<Outcome, Counter>,
+    /// Posts received.
+    pub posts_received: Counter,
+    /// Posts among them that were new.
+    pub posts_new: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// Registers what recovery does.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register("recovery_jobs", "Recovery jobs that have not ended, by state", own.jobs.clone());
+        registry.register("recovery_jobs_ended", "Recovery jobs that have ended, by outcome", own.ended.clone());
+        registry.register("recovery_posts_received", "Posts that jobs received", own.posts_received.clone());
+        registry.register("recovery_posts_new", "Posts that only a job brought", own.posts_new.clone());
+        for state in [JobState::Waiting, JobState::Running] {
+            own.standing(state, 0);
+        }
+        for state in [JobState::Succeeded, JobState::Failed, JobState::Cancelled] {
+            own.ended.get_or_create(&Outcome { outcome: state.name() }).inc_by(0);
+        }
+        own
+    }
+
+    /// So many jobs are in this state.
+    pub(super) fn standing(&self, state: JobState, jobs: usize) {
+        self.jobs.get_or_create(&State { state: state.name() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// A job has ended so.
+    pub(super) fn ended(&self, state: JobState) {
+        self.ended.get_or_create(&Outcome { outcome: state.name() }).inc();
+    }
+}

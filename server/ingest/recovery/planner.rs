@@ -1,0 +1,174 @@
+//! Which windows to ask X for: pure.
+
+use std::time::Duration;
+
+use crate::model::{Span, Spans, UnixMillis};
+
+/// X works minute by minute (PT).
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE_MS: i64 = 60_000;
+
+/// What the planner keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// How far back a demand may lie.
+    pub reach: Duration,
+    /// Longest window.
+    pub window_max: Duration,
+    /// How long ago a window must have ended.
+    pub freshness: Duration,
+}
+
+/// What to do about a demand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Windows for new jobs, the first to expire first.
+    pub windows: Vec<Span>,
+    /// What cannot be brought any more, with its exact bounds.
+    pub lost: Spans,
+}
+
+impl Limits {
+    /// What is older than this is lost.
+    pub fn horizon(&self, now: UnixMillis) -> UnixMillis {
+        now.minus(self.reach)
+    }
+
+    /// When a request that ends there may be made.
+    pub fn askable_at(&self, end: UnixMillis) -> UnixMillis {
+        end.plus(self.freshness)
+    }
+
+    /// The longest request, in whole minutes.
+    pub fn request_max(&self) -> Duration {
+        let minutes = (self.window_max.as_secs() / MINUTE.as_secs()).max(1);
+        Duration::from_secs(minutes * MINUTE.as_secs())
+    }
+}
+
+/// The minute that a time lies in.
+pub(super) fn minute_of(time: UnixMillis) -> UnixMillis {
+    UnixMillis(time.0.div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS))
+}
+
+/// The whole minutes that an interval touches.
+pub(super) fn outward(span: Span) -> Span {
+    if span.is_empty() {
+        return span;
+    }
+    Span::new(minute_of(span.from), minute_of(UnixMillis(span.to.0.saturating_sub(1))).plus(MINUTE))
+}
+
+/// Makes windows of what is missing and not `held`: brought, or still to be brought, by a job that exists.
+///
+/// Windows are rounded outward after the demand is clipped, so that nothing that is demanded is left out; the clip has
+/// room for that.
+pub(super) fn plan(missing: &Spans, held: &Spans, now: UnixMillis, limits: &Limits) -> Plan {
+    let mut wanted = missing.clone();
+    wanted.remove_all(held);
+    let horizon = limits.horizon(now);
+    let lost = wanted.within(Span::new(UnixMillis(i64::MIN), horizon));
+    wanted.remove_all(&lost);
+    let whole: Spans = wanted.iter().map(outward).collect();
+    let windows = whole.iter().flat_map(|span| pieces(span, limits.request_max())).collect();
+    Plan { windows, lost }
+}
+
+fn pieces(span: Span, longest: Duration) -> impl Iterator<Item = Span> {
+    let mut from = span.from;
+    std::iter::from_fn(move || {
+        let piece = Span::new(from, from.plus(longest).min(span.to));
+        from = piece.to;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
+    const LIMITS: Limits = Limits {
+        reach: Duration::from_secs(24 * 3600 - 60),
+        window_max: Duration::from_secs(2 * 3600),
+        freshness: Duration::ZERO,
+    };
+
+    /// So many milliseconds ago, so long.
+    fn span((ago, length): (i64, i64)) -> Span {
+        Span::new(UnixMillis(NOW.0 - ago), UnixMillis(NOW.0 - ago + length))
+    }
+
+    fn is_whole(time: UnixMillis) -> bool {
+        time == minute_of(time)
+    }
+
+    fn spans(most: i64, longest: i64) -> impl Strategy<Value = Spans> {
+        prop::collection::vec((0..most, 0..longest), 0..12).prop_map(|all| all.into_iter().map(span).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_demanded_is_planned_or_held_or_lost_and_nothing_else_is(
+            missing in spans(30 * 3_600_000, 5 * 3_600_000),
+            held in spans(30 * 3_600_000, 3 * 3_600_000),
+        ) {
+            let held: Spans = held.iter().map(outward).collect();
+            let plan = plan(&missing, &held, NOW, &LIMITS);
+            let horizon = LIMITS.horizon(NOW);
+            let planned: Spans = plan.windows.iter().copied().collect();
+
+            let mut left = missing.clone();
+            left.remove_all(&held);
+            left.remove_all(&plan.lost);
+            for demand in left.iter() {
+                prop_assert!(demand.from >= horizon, "what has expired is lost at once: {demand:?}");
+                prop_assert!(planned.covers(demand), "{demand:?} is in no window");
+            }
+            for lost in plan.lost.iter() {
+                prop_assert!(lost.to <= horizon && missing.covers(lost), "exact bounds: {lost:?}");
+            }
+            for window in &plan.windows {
+                prop_assert!(is_whole(window.from) && is_whole(window.to) && !window.is_empty());
+                prop_assert!(window.to.since(window.from) <= LIMITS.window_max);
+                prop_assert!(window.from > NOW.minus(LIMITS.reach + MINUTE), "within what X recovers: {window:?}");
+                prop_assert!(!left.within(*window).is_empty(), "nobody wants {window:?}");
+                prop_assert!(held.within(*window).is_empty(), "two jobs for {window:?}");
+            }
+            for pair in plan.windows.windows(2) {
+                prop_assert!(pair[0].to <= pair[1].from, "in order, without overlap: {pair:?}");
+            }
+        }
+
+        #[test]
+        fn what_is_planned_is_not_planned_again(missing in spans(24 * 3_600_000, 5 * 3_600_000)) {
+            let first = plan(&missing, &Spans::default(), NOW, &LIMITS);
+            let held = first.windows.iter().copied().collect();
+            let again = plan(&missing, &held, NOW, &LIMITS);
+            prop_assert_eq!((again.windows, again.lost), (Vec::new(), first.lost));
+        }
+    }
+
+    #[test]
+    fn an_outage_of_thirty_hours_loses_six_and_makes_windows_of_two() {
+        let missing: Spans = [span((30 * 3_600_000, 30 * 3_600_000 - 90_000))].into_iter().collect();
+        let plan = plan(&missing, &Spans::default(), NOW, &LIMITS);
+        let lost = Span::new(UnixMillis(NOW.0 - 30 * 3_600_000), LIMITS.horizon(NOW));
+        assert_eq!(plan.lost.iter().collect::<Vec<_>>(), [lost]);
+        assert_eq!(plan.windows.len(), 12);
+        assert!(plan.windows[..11].iter().all(|window| window.to.since(window.from) == LIMITS.window_max));
+    }
+
+    #[test]
+    fn minutes_are_rounded_outward() {
+        let whole = |from, to| outward(Span::new(UnixMillis(from), UnixMillis(to)));
+        assert_eq!(whole(60_000, 120_000), Span::new(UnixMillis(60_000), UnixMillis(120_000)));
+        assert_eq!(whole(119_999, 120_001), Span::new(UnixMillis(60_000), UnixMillis(180_000)));
+        assert!(whole(5, 5).is_empty());
+        let odd = Limits { window_max: Duration::from_secs(90), ..LIMITS };
+        assert_eq!(odd.request_max(), MINUTE);
+        assert_eq!(Limits { window_max: Duration::ZERO, ..LIMITS }.request_max(), MINUTE);
+    }
+}
