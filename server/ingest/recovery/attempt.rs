@@ -63,6 +63,7 @@ pub(super) async fn attempt(bench: Arc<Bench>, order: Order) -> Report {
         connected = bench.connect(order.request) => Some(connected),
         () = bench.interrupted(&order.stop) => None,
     };
+    bench.desk.answered(matches!(connected, Some(Ok(_))));
     let outcome = match connected {
         Some(Ok(connection)) => reading.follow(connection).await,
         Some(Err(cause)) => Outcome::Ended { cause, healthy_for: None },

@@ -15,6 +15,7 @@ use crate::model::{AccountName, Span, Spans, UnixMillis};
 pub struct Desk {
     book: Mutex<Book>,
     orders: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
     parts: DeskParts,
 }
 
@@ -30,6 +31,10 @@ struct Book {
     jobs: Jobs,
     /// No request is made before.
     held_until: Option<Moment>,
+    /// X took none since: one request at a time is made to see whether it does again.
+    doubtful: bool,
+    /// Requests that X has not answered yet.
+    unanswered: usize,
 }
 
 /// A job as it is listed.
@@ -68,12 +73,18 @@ pub enum CreateError {
 
 impl Desk {
     pub(super) fn new(jobs: Jobs, parts: DeskParts) -> Self {
-        Self { book: Mutex::new(Book { jobs, held_until: None }), orders: watch::Sender::new(0), parts }
+        let book = Book { jobs, held_until: None, doubtful: false, unanswered: 0 };
+        Self { book: Mutex::new(book), orders: watch::Sender::new(0), changes: watch::Sender::new(0), parts }
     }
 
     /// What outlives the process: to be kept, and given to [`Jobs::restore`].
     pub fn snapshot(&self) -> JobsState {
         self.book.lock().jobs.snapshot()
+    }
+
+    /// Changes with the book: when what outlives the process is to be kept anew.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// All jobs that have not ended, or ended within the retention, the newest first.
@@ -122,7 +133,7 @@ impl Desk {
         Listed { job: job.clone(), retry_after }
     }
 
-    /// Changes when a person made or ended a job.
+    /// Changes when a person made or ended a job, and when X answered.
     pub(super) fn orders(&self) -> watch::Receiver<u64> {
         self.orders.subscribe()
     }
@@ -149,6 +160,9 @@ impl Desk {
         for state in [JobState::Waiting, JobState::Running] {
             self.parts.metrics.standing(state, book.jobs.count(state));
         }
+        // Whoever looks then takes the lock itself.
+        drop(book);
+        self.changes.send_modify(|changes| *changes += 1);
         result
     }
 
@@ -161,10 +175,22 @@ impl Desk {
     /// The next request, unless none may be made now.
     pub(super) fn begin(&self, missing: &Spans) -> Option<Order> {
         let limits = &self.parts.limits;
-        if self.is_held() {
+        let waits = |book: &Book| book.doubtful && book.unanswered > 0;
+        if self.is_held() || waits(&self.book.lock()) {
             return None;
         }
-        self.change(|jobs, now| jobs.begin(missing, now, limits))
+        let order = self.change(|jobs, now| jobs.begin(missing, now, limits))?;
+        self.book.lock().unanswered += 1;
+        Some(order)
+    }
+
+    /// X has answered a request, or will not.
+    pub(super) fn answered(&self, taken: bool) {
+        let mut book = self.book.lock();
+        book.unanswered -= 1;
+        book.doubtful &= !taken;
+        drop(book);
+        self.orders.send_modify(|orders| *orders += 1);
     }
 
     fn is_held(&self) -> bool {
@@ -177,7 +203,9 @@ impl Desk {
         if self.is_held() {
             return false;
         }
-        self.book.lock().held_until = Some(self.parts.clock.moment().plus(wait()));
+        let until = self.parts.clock.moment().plus(wait());
+        let mut book = self.book.lock();
+        (book.held_until, book.doubtful) = (Some(until), true);
         true
     }
 

@@ -122,6 +122,10 @@ impl Jobs {
         self.drop_unwanted(missing, now);
         let mut held = self.declined.clone();
         self.active().for_each(|job| held.insert_all(&job.holds()));
+        for (Told::Proven(spans, _) | Told::Lost(spans, _)) in &self.told {
+            // The demand does not know yet.
+            held.insert_all(spans);
+        }
         let plan = planner::plan(missing, &held, now, limits);
         if !plan.lost.is_empty() {
             self.told.push(Told::Lost(plan.lost, GapEvidence::WindowPassed));

@@ -71,6 +71,4 @@ pub trait GapList: Send + Sync {
 }
 
 #[cfg(test)]
-mod fixtures;
-#[cfg(test)]
 mod tests;
