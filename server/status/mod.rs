@@ -16,16 +16,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-mod coverage;
-
-pub use coverage::{Missing, Why};
-
 use crate::hub::subscription::Place;
 use crate::hub::upstream::State;
 use crate::hub::{Hub, TagInfo};
 use crate::ingest::dedup;
 use crate::ingest::recovery::{Desk, GapList};
 use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
+
+mod coverage;
+
+pub use coverage::{Missing, Why};
 
 /// The gateway as its faces see it.
 pub struct Gateway {

@@ -9,6 +9,7 @@ mod killed;
 mod live;
 mod lookups;
 mod main_job;
+mod recovery_rpc;
 mod resume;
 mod rubbish;
 

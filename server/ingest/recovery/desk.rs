@@ -1,9 +1,11 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::file;
 use super::jobs::{Now, Order, Told};
 use super::planner::Limits;
 use super::verdict::Verdict;
@@ -16,6 +18,8 @@ pub struct Desk {
     book: Mutex<Book>,
     orders: watch::Sender<u64>,
     changes: watch::Sender<u64>,
+    /// What the file has.
+    saved: Mutex<JobsState>,
     parts: DeskParts,
 }
 
@@ -25,6 +29,8 @@ pub(super) struct DeskParts {
     pub limits: Limits,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// Where the book is kept; `None` for a log in memory.
+    pub file: Option<PathBuf>,
 }
 
 struct Book {
@@ -72,17 +78,30 @@ pub enum CreateError {
 }
 
 impl Desk {
-    pub(super) fn new(jobs: Jobs, parts: DeskParts) -> Self {
+    pub(super) fn open(parts: DeskParts) -> Self {
+        let saved = parts.file.as_deref().map(|path| file::read(path, &parts.account)).unwrap_or_default();
+        let jobs = Jobs::restore(saved.clone());
         let book = Book { jobs, held_until: None, doubtful: false, unanswered: 0 };
-        Self { book: Mutex::new(book), orders: watch::Sender::new(0), changes: watch::Sender::new(0), parts }
+        Self { book: Mutex::new(book), orders: watch::Sender::new(0), changes: watch::Sender::new(0), saved: Mutex::new(saved), parts }
     }
 
-    /// What outlives the process: to be kept, and given to [`Jobs::restore`].
+    /// What outlives the process.
     pub fn snapshot(&self) -> JobsState {
         self.book.lock().jobs.snapshot()
     }
 
-    /// Changes with the book: when what outlives the process is to be kept anew.
+    /// Keeps what outlives the process, if it has changed.
+    pub fn save(&self) -> std::io::Result<()> {
+        let Some(path) = &self.parts.file else { return Ok(()) };
+        let (now, mut saved) = (self.snapshot(), self.saved.lock());
+        if *saved != now {
+            file::write(path, &now)?;
+            *saved = now;
+        }
+        Ok(())
+    }
+
+    /// Changes with the book.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

@@ -122,7 +122,7 @@ impl Jobs {
         self.drop_unwanted(missing, now);
         let mut held = self.declined.clone();
         self.active().for_each(|job| held.insert_all(&job.holds()));
-        for (Told::Proven(spans, _) | Told::Lost(spans, _)) in &self.told {
+        for Told::Proven(spans, _) | Told::Lost(spans, _) in &self.told {
             // The demand does not know yet.
             held.insert_all(spans);
         }

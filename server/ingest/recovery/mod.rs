@@ -25,20 +25,21 @@ use crate::model::{Gap, GapEvidence, Span, Spans, UnixMillis};
 mod attempt;
 mod config;
 mod desk;
+mod file;
+mod gap_list;
 mod job;
 mod jobs;
 mod metrics;
-mod no_gaps;
 mod planner;
 mod scheduler;
 mod verdict;
 
 pub use config::Config;
 pub use desk::{CreateError, Desk, Listed};
+pub use gap_list::AccountGaps;
 pub use job::{Job, JobId, JobState};
 pub use jobs::{Jobs, JobsState};
 pub use metrics::Metrics;
-pub use no_gaps::NoGaps;
 pub use scheduler::{Parts, Recovery};
 
 /// What recovery is to bring, and who is told how far it came. The ledger is it.
@@ -58,7 +59,7 @@ pub trait Demand: Send + Sync {
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
-/// The gaps of an account, as an operator sees them. The ledger is it.
+/// The gaps of an account, as an operator sees them.
 pub trait GapList: Send + Sync {
     /// All that are known: open ones, and those that ended within the retention; ordered by id.
     fn gaps(&self) -> Vec<Gap>;

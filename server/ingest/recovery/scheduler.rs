@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::desk::{Desk, DeskParts};
 use super::jobs::Told;
 use super::planner::MINUTE;
 use super::verdict::{Ended, Setback, Verdict, setback, verdict};
-use super::{Config, Demand, JobId, Jobs, Metrics};
+use super::{Config, Demand, JobId, Metrics};
 use crate::hub::Hub;
 use crate::ingest::{self, Queue, Upstream};
 use crate::model::Spans;
@@ -41,8 +42,8 @@ pub struct Parts {
     pub queue: Queue,
     /// What is missing.
     pub demand: Arc<dyn Demand>,
-    /// The jobs as they were left.
-    pub jobs: Jobs,
+    /// Where the book of jobs is kept; `None` for a log in memory.
+    pub file: Option<PathBuf>,
     /// Settings.
     pub config: Config,
     /// Counters of the way in.
@@ -57,9 +58,9 @@ pub struct Parts {
 const WAIT_MIN: Duration = Duration::from_millis(50);
 
 impl Recovery {
-    /// Recovery that asks for nothing yet.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { hub, upstream, queue, demand, jobs, config, ingest_metrics, metrics, seed } = parts;
+    /// Recovery with the jobs as they were left, that asks for nothing yet.
+    pub fn open(parts: Parts) -> Self {
+        let Parts { hub, upstream, queue, demand, file, config, ingest_metrics, metrics, seed } = parts;
         let clock = hub.clock().clone();
         let desk = DeskParts {
             account: hub.account().clone(),
@@ -67,8 +68,9 @@ impl Recovery {
             config,
             clock: clock.clone(),
             metrics,
+            file,
         };
-        let desk = Arc::new(Desk::new(jobs, desk));
+        let desk = Arc::new(Desk::open(desk));
         let manners = Attempts::new(&upstream.config);
         let bench = Bench { hub, upstream, queue, clock, metrics: ingest_metrics, desk, demand };
         Self {

@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(ended(|ended| ended.newest = None), Verdict::Confirm { from: minute(0) });
         assert_eq!(ended(|ended| ended.confirming = true), Verdict::Confirm { from: minute(7) });
         let quiet = |ended: &mut Ended| (ended.confirming, ended.new) = (true, 0);
-        assert_eq!(ended(|ended| drop(quiet(ended))), rest(&[], GapEvidence::CleanEof));
+        assert_eq!(ended(quiet), rest(&[], GapEvidence::CleanEof));
         let other = ended(|ended| {
             quiet(ended);
             ended.info = Some(Info::Other);

@@ -223,12 +223,14 @@ impl World {
         let (queue, intakes) = queue(1 << 20);
         tokio::spawn(write(intakes));
         let wanted = Arc::new(Wanted::default());
-        let recovery = Recovery::new(Parts {
+        let file = dir.path().join("jobs.json");
+        file::write(&file, &state).expect("written");
+        let recovery = Recovery::open(Parts {
             hub: hub.clone(),
             upstream,
             queue,
             demand: wanted.clone(),
-            jobs: Jobs::restore(state),
+            file: Some(file),
             config: Config::default(),
             ingest_metrics: ingest::Metrics::default(),
             metrics: Metrics::default(),

@@ -1,0 +1,75 @@
+//! The book of jobs on the disk: a small file, written anew about once a second while it changes.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::JobsState;
+use crate::model::AccountName;
+
+/// The form of the file.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    version: u32,
+    jobs: JobsState,
+}
+
+/// What the file tells. Without it nothing is lost but progress: what is missing is planned again.
+pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return JobsState::default(),
+        Err(error) => {
+            tracing::error!(%account, path = %path.display(), %error, "the recovery jobs cannot be read; they begin anew");
+            return JobsState::default();
+        }
+    };
+    match serde_json::from_slice::<Form>(&bytes) {
+        Ok(form) if form.version == VERSION => form.jobs,
+        Ok(form) => {
+            let version = form.version;
+            tracing::error!(%account, path = %path.display(), version, "the recovery jobs are of another version; they begin anew");
+            JobsState::default()
+        }
+        Err(error) => {
+            tracing::error!(%account, path = %path.display(), %error, "the recovery jobs are damaged; they begin anew");
+            JobsState::default()
+        }
+    }
+}
+
+/// Writes it beside, and puts it in place in one step: whoever reads finds the old or the new.
+pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
+    let form = Form { version: VERSION, jobs: jobs.clone() };
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(&form)?)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::recovery::Jobs;
+    use crate::model::{Span, UnixMillis};
+
+    #[test]
+    fn what_cannot_be_read_begins_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, account) = (dir.path().join("jobs.json"), AccountName::new("main").expect("a name"));
+        assert_eq!(read(&path, &account), JobsState::default());
+        let mut book = Jobs::default();
+        book.create(Span::new(UnixMillis(60_000), UnixMillis(120_000)), UnixMillis(180_000));
+        let jobs = book.snapshot();
+        write(&path, &jobs).expect("written");
+        assert_eq!(read(&path, &account), jobs);
+        for damage in ["", "{", r#"{"version":2,"jobs":{"last":7,"jobs":[],"declined":[]}}"#] {
+            std::fs::write(&path, damage).expect("written");
+            assert_eq!(read(&path, &account), JobsState::default(), "{damage}");
+        }
+    }
+}

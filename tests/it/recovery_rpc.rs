@@ -1,0 +1,212 @@
+//! RecoveryService by a real client: gaps, coverage, jobs by hand, and what each refusal says.
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::model::UnixMillis;
+use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
+use powerstream_gateway::proto::{
+    CancelRecoveryJobRequest, CreateRecoveryJobRequest, GapCause, GapState, GetCoverageRequest, ListGapsRequest,
+    ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState,
+};
+use powerstream_gateway::simulator::{CutKind, Refusal};
+use prost_types::Timestamp;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::harness::{World, earliest, eventually, filters, in_time, reason};
+
+type Client = RecoveryServiceClient<Channel>;
+
+async fn client(world: &World) -> Client {
+    let connecting = Client::connect(format!("http://{}", world.app().grpc_address()));
+    in_time("a connection to the gateway", connecting).await.expect("it listens")
+}
+
+/// So many seconds from a time on.
+fn at(time: UnixMillis, seconds: i64) -> Option<Timestamp> {
+    Some(Timestamp { seconds: time.0.div_euclid(1_000) + seconds, nanos: 0 })
+}
+
+async fn create(client: &mut Client, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<RecoveryJob, Status> {
+    let request = CreateRecoveryJobRequest { account: String::new(), from, to };
+    client.create_recovery_job(request).await.map(|answer| answer.into_inner().job.expect("it has the job"))
+}
+
+async fn jobs(client: &mut Client, request: ListRecoveryJobsRequest) -> (Vec<RecoveryJob>, String) {
+    let answer = client.list_recovery_jobs(request).await.expect("it is served").into_inner();
+    (answer.jobs, answer.next_page_token)
+}
+
+async fn cancel(client: &mut Client, job_id: &str) -> Result<RecoveryJob, Status> {
+    let request = CancelRecoveryJobRequest { account: String::new(), job_id: job_id.into() };
+    client.cancel_recovery_job(request).await.map(|answer| answer.into_inner().job.expect("it has the job"))
+}
+
+fn check(status: &Status, code: Code, why: &str) {
+    assert_eq!((status.code(), reason(status)), (code, why), "{status:?}");
+    assert_eq!(status.get_details_error_info().expect("every end has ErrorInfo").reason, why);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
+    // Minutes pass while the test runs: a window is asked for once its last minute is over.
+    let clock = Clock::with_rate(300.0, None);
+    let mut world = World::without_gateway(clock.clone(), |_| (), |_| ());
+    let began = clock.now();
+    let truth = world.post_mix(40);
+    world.start_gateway().await;
+    world.connected().await;
+    eventually("the posts are older than any backfill", async || {
+        clock.now().since(began) > std::time::Duration::from_secs(900)
+    })
+    .await;
+    let mut client = client(&world).await;
+    let job = create(&mut client, at(began, 0), at(began, 120)).await.expect("it can be asked for");
+    assert!(job.manual && job.gap_ids.is_empty(), "{job:?}");
+    eventually("the job is done", async || {
+        let (jobs, _) = jobs(&mut client.clone(), ListRecoveryJobsRequest::default()).await;
+        jobs.iter().any(|own| own.job_id == job.job_id && own.state() == RecoveryJobState::Succeeded)
+    })
+    .await;
+    let (listed, _) = jobs(&mut client, ListRecoveryJobsRequest::default()).await;
+    let done = listed.iter().find(|own| own.job_id == job.job_id).expect("listed");
+    assert_eq!((done.attempts, done.received_count), (1, truth.len() as u64), "{done:?}");
+    assert!(done.recovered_count <= done.received_count && done.end_time.is_some() && done.progress == done.to);
+    assert_eq!(world.x.counters().recovery_posts, truth.len() as u64);
+
+    let mut session = world.subscribe(earliest(&filters::all())).await;
+    session.posts(truth.len()).await;
+    let mut got: Vec<_> = session.got.iter().map(|event| event.post_id).collect();
+    got.sort_unstable();
+    let mut sent: Vec<_> = truth.iter().map(|post| post.post_id.0).collect();
+    sent.sort_unstable();
+    assert_eq!(got, sent, "each once");
+    let recovered = session.got.iter().filter(|event| event.origin() == Origin::Recovery).count() as u64;
+    assert_eq!(recovered, done.recovered_count);
+    assert_eq!(world.metric("messages_in_total"), accounted(&world), "the accounting law");
+    assert_eq!(world.metric("recovery_posts_new_total"), recovered as f64);
+    assert_eq!(world.metric("recovery_jobs_ended_total"), 1.0);
+}
+
+fn accounted(world: &World) -> f64 {
+    let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
+    let more = ["malformed", "oversized", "partial", "refused_by_disk"];
+    kinds.iter().chain(&more).map(|kind| world.metric(&format!("{kind}_total"))).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_asked_for_is_told_with_its_reason() {
+    let world = World::new().await;
+    let mut client = client(&world).await;
+    let now = Clock::system().now();
+    for (from, to) in [(None, at(now, -60)), (at(now, -60), None), (at(now, -60), at(now, -60)), (at(now, -60), at(now, -90))]
+    {
+        let refused = create(&mut client, from, to).await.expect_err("it is no interval");
+        check(&refused, Code::InvalidArgument, "START_INVALID");
+        let field = &refused.get_details_bad_request().expect("it names the field").field_violations[0].field;
+        assert!(["from", "to"].contains(&field.as_str()), "{field}");
+    }
+    let old = create(&mut client, at(now, -25 * 3_600), at(now, -60)).await.expect_err("X has it no more");
+    check(&old, Code::OutOfRange, "POSITION_TOO_OLD");
+    let info = old.get_details_error_info().expect("info");
+    let missing: u64 = info.metadata["missing_seconds"].parse().expect("a number");
+    assert!((3_600..3_800).contains(&missing) && info.metadata.contains_key("oldest_time"), "{info:?}");
+    let future = create(&mut client, at(now, -60), at(now, 3_600)).await.expect_err("it has not ended");
+    check(&future, Code::OutOfRange, "POSITION_IN_FUTURE");
+    let unknown = cancel(&mut client, "j99").await.expect_err("nobody made it");
+    check(&unknown, Code::NotFound, "JOB_UNKNOWN");
+    assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name, "j99");
+    check(&cancel(&mut client, "g1").await.expect_err("no id of a job"), Code::NotFound, "JOB_UNKNOWN");
+
+    let coverage = |from, to| GetCoverageRequest { account: String::new(), from, to };
+    let future = client.get_coverage(coverage(at(now, 0), at(now, 3_600))).await.expect_err("it has not ended");
+    check(&future, Code::OutOfRange, "POSITION_IN_FUTURE");
+    let none = client.get_coverage(coverage(None, None)).await.expect_err("no interval");
+    check(&none, Code::InvalidArgument, "START_INVALID");
+    for account in ["other", "ma in"] {
+        let request = ListGapsRequest { account: account.into(), ..ListGapsRequest::default() };
+        check(&client.list_gaps(request).await.expect_err("not ours"), Code::PermissionDenied, "ACCESS_DENIED");
+    }
+    for (page_size, page_token, state) in [(1_001, "", 1), (1, "x", 1), (1, "am9iczox", 1), (1, "", 0), (1, "", 99)] {
+        let request = ListGapsRequest { page_size, page_token: page_token.into(), states: vec![state], ..Default::default() };
+        check(&client.list_gaps(request).await.expect_err("no page"), Code::InvalidArgument, "START_INVALID");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_are_listed_in_pages_and_ended_by_hand() {
+    let world = World::new().await;
+    let mut client = client(&world).await;
+    world.x.refuse_until_cleared(Refusal::too_many_connections());
+    let now = Clock::system().now();
+    let mut made = Vec::new();
+    for n in 1..=5 {
+        let job = create(&mut client, at(now, -n * 1_000 - 300), at(now, -n * 1_000)).await.expect("it can be asked for");
+        made.push(job.job_id);
+    }
+    assert_eq!(made, ["j1", "j2", "j3", "j4", "j5"]);
+    eventually("X has refused", async || world.metric("recovery_connects_total") >= 1.0).await;
+    let again = create(&mut client, at(now, -1_200), at(now, -1_100)).await.expect("it can be asked for");
+    assert_eq!(again.job_id, "j1", "it still has to bring that");
+
+    let (mut got, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListRecoveryJobsRequest { page_size: 2, page_token, ..Default::default() };
+        let (page, next) = jobs(&mut client, request).await;
+        assert!((1..=2).contains(&page.len()));
+        got.extend(page.into_iter().map(|job| job.job_id));
+        page_token = next;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(got, ["j5", "j4", "j3", "j2", "j1"], "the newest first, each once");
+
+    eventually("all wait", async || {
+        let (all, _) = jobs(&mut client.clone(), ListRecoveryJobsRequest::default()).await;
+        all.iter().all(|job| job.state() == RecoveryJobState::Waiting && job.retry_after.is_some() && job.attempts == 0)
+    })
+    .await;
+    assert_eq!(cancel(&mut client, "j3").await.expect("it waits").state(), RecoveryJobState::Cancelled);
+    assert_eq!(cancel(&mut client, "j3").await.expect("as it is").state(), RecoveryJobState::Cancelled);
+    let states = vec![RecoveryJobState::Cancelled.into(), RecoveryJobState::Failed.into()];
+    let (ended, _) = jobs(&mut client, ListRecoveryJobsRequest { states, ..Default::default() }).await;
+    assert_eq!(ended.iter().map(|job| job.job_id.as_str()).collect::<Vec<_>>(), ["j3"]);
+    assert!(ended[0].end_time.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
+    let mut world = World::new().await;
+    world.post_mix(10);
+    world.all_logged().await;
+    let mut client = client(&world).await;
+    world.x.refuse_until_cleared(Refusal::named("unavailable").expect("known"));
+    assert_eq!(world.x.cut(CutKind::Reset), 1);
+    let listed = async |client: &mut Client, states: &[GapState]| {
+        let states = states.iter().map(|state| (*state).into()).collect();
+        let request = ListGapsRequest { states, ..ListGapsRequest::default() };
+        client.list_gaps(request).await.expect("it is served").into_inner().gaps
+    };
+    eventually("the gap is told", async || {
+        !listed(&mut client.clone(), &[GapState::Detected]).await.is_empty()
+    })
+    .await;
+    let gaps = listed(&mut client, &[]).await;
+    let [gap] = &gaps[..] else { panic!("one gap: {gaps:?}") };
+    assert_eq!((gap.cause(), gap.state(), gap.to), (GapCause::Disconnected, GapState::Detected, None));
+    assert!(listed(&mut client, &[GapState::Recovered, GapState::Backfilled]).await.is_empty());
+
+    let now = Clock::system().now();
+    let request = GetCoverageRequest { account: String::new(), from: at(now, -7_200), to: at(now, -1) };
+    let answer = client.get_coverage(request).await.expect("it is served").into_inner();
+    assert!(!answer.complete);
+    let causes: Vec<_> = answer.missing.iter().map(|missing| (missing.gap_id.as_str(), missing.cause())).collect();
+    // Two hours ago there was no log.
+    assert_eq!(causes.first(), Some(&("", GapCause::Trimmed)), "{answer:?}");
+    assert!(causes.contains(&(gap.gap_id.as_str(), GapCause::Disconnected)), "{answer:?}");
+    assert_eq!(answer.missing.first().and_then(|first| first.from), at(now, -7_200));
+    assert_eq!(answer.missing.last().and_then(|last| last.to), at(now, -1));
+    let ordered = answer.missing.windows(2).all(|pair| pair[0].to.map(|to| to.seconds) <= pair[1].from.map(|from| from.seconds));
+    assert!(ordered, "{answer:?}");
+}
