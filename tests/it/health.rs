@@ -99,12 +99,13 @@ async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
     let listed = reflected(&mut client, MessageRequest::ListServices(String::new())).await;
     let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
     let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
-    for served in ["powerstream.gateway.v1.StreamService", "grpc.health.v1.Health"] {
+    let ours = ["StreamService", "RecoveryService"].map(|name| format!("powerstream.gateway.v1.{name}"));
+    for served in [ours[0].as_str(), &ours[1], "grpc.health.v1.Health"] {
         assert!(names.contains(&served), "{names:?}");
     }
-    assert!(!names.iter().any(|name| name.contains("RecoveryService")), "it is not served yet: {names:?}");
-    for symbol in ["powerstream.gateway.v1.StreamService.Subscribe", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"] {
-        let described = reflected(&mut client, MessageRequest::FileContainingSymbol(symbol.into())).await;
+    let errors = ["google.rpc.ErrorInfo", "google.rpc.RetryInfo"].map(str::to_owned);
+    for symbol in errors.into_iter().chain([format!("{}.Subscribe", ours[0]), format!("{}.ListGaps", ours[1])]) {
+        let described = reflected(&mut client, MessageRequest::FileContainingSymbol(symbol.clone())).await;
         let MessageResponse::FileDescriptorResponse(files) = described else { panic!("{symbol}: {described:?}") };
         assert!(!files.file_descriptor_proto.is_empty(), "{symbol}");
     }

@@ -1,5 +1,7 @@
 //! RecoveryService by a real client: gaps, coverage, jobs by hand, and what each refusal says.
 
+use std::time::Duration;
+
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
@@ -47,45 +49,80 @@ fn check(status: &Status, code: Code, why: &str) {
     assert_eq!(status.get_details_error_info().expect("every end has ErrorInfo").reason, why);
 }
 
+/// Minutes pass while such a test runs: a window is asked for once its last minute is over.
+fn fast() -> Clock {
+    Clock::with_rate(300.0, None)
+}
+
+async fn passed(clock: &Clock, since: UnixMillis, minutes: u64) {
+    let enough = Duration::from_secs(60 * minutes);
+    eventually("minutes pass", async || clock.now().since(since) > enough).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
-    // Minutes pass while the test runs: a window is asked for once its last minute is over.
-    let clock = Clock::with_rate(300.0, None);
+    let clock = fast();
     let mut world = World::without_gateway(clock.clone(), |_| (), |_| ());
     let began = clock.now();
     let truth = world.post_mix(40);
+    passed(&clock, began, 8).await;
     world.start_gateway().await;
     world.connected().await;
-    eventually("the posts are older than any backfill", async || {
-        clock.now().since(began) > std::time::Duration::from_secs(900)
-    })
-    .await;
     let mut client = client(&world).await;
     let job = create(&mut client, at(began, 0), at(began, 120)).await.expect("it can be asked for");
     assert!(job.manual && job.gap_ids.is_empty(), "{job:?}");
-    eventually("the job is done", async || {
-        let (jobs, _) = jobs(&mut client.clone(), ListRecoveryJobsRequest::default()).await;
-        jobs.iter().any(|own| own.job_id == job.job_id && own.state() == RecoveryJobState::Succeeded)
+    eventually("the job is done", async || world.metric("recovery_jobs_ended_total") >= 1.0).await;
+    let (listed, _) = jobs(&mut client, ListRecoveryJobsRequest::default()).await;
+    let [done] = &listed[..] else { panic!("one job: {listed:?}") };
+    assert_eq!((&done.job_id, done.state(), done.attempts), (&job.job_id, RecoveryJobState::Succeeded, 1), "{done:?}");
+    let sent = truth.len() as u64;
+    assert_eq!((done.received_count, done.recovered_count), (sent, sent), "no backfill reaches as far: {done:?}");
+    assert!(done.end_time.is_some() && done.progress == done.to);
+    assert_eq!((world.x.counters().recovery_posts, world.metric("recovery_posts_new_total")), (sent, sent as f64));
+    assert_eq!(world.metric("posts_appended_total"), sent as f64);
+    assert_eq!(world.metric("messages_in_total"), accounted(&world), "the accounting law");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
+    let clock = fast();
+    let mut world = World::without_gateway(clock.clone(), |_| (), |_| ());
+    world.start_gateway().await;
+    world.connected().await;
+    let mut session = world.subscribe(earliest(&filters::all())).await;
+    let mut truth = world.post_mix(20);
+    session.posts(truth.len()).await;
+    world.x.refuse_until_cleared(Refusal::named("unavailable").expect("known"));
+    assert_eq!(world.x.cut(CutKind::Reset), 1);
+    let cut = clock.now();
+    truth.extend(world.post_mix(40));
+    passed(&clock, cut, 20).await;
+    world.x.clear_refusals();
+    world.connected().await;
+    truth.extend(world.post_mix(20));
+    session.posts(truth.len()).await;
+    let ids = |mut ids: Vec<u64>| {
+        ids.sort_unstable();
+        ids
+    };
+    let got = ids(session.got.iter().map(|event| event.post_id).collect());
+    assert_eq!(got, ids(truth.iter().map(|post| post.post_id.0).collect()), "each once");
+    let recovered: Vec<_> = session.got.iter().filter(|event| event.origin() == Origin::Recovery).collect();
+    assert_eq!(recovered.len(), 40);
+    let mut client = client(&world).await;
+    let mut gaps = Vec::new();
+    eventually("the gap is closed", async || {
+        gaps = client.clone().list_gaps(ListGapsRequest::default()).await.expect("served").into_inner().gaps;
+        gaps.iter().all(|gap| [GapState::Recovered, GapState::Backfilled].contains(&gap.state()))
     })
     .await;
+    let closed = gaps.iter().find(|gap| gap.state() == GapState::Recovered).expect("the far part");
+    assert!(recovered.iter().all(|event| event.gap_id == closed.gap_id), "{gaps:?}");
     let (listed, _) = jobs(&mut client, ListRecoveryJobsRequest::default()).await;
-    let done = listed.iter().find(|own| own.job_id == job.job_id).expect("listed");
-    assert_eq!((done.attempts, done.received_count), (1, truth.len() as u64), "{done:?}");
-    assert!(done.recovered_count <= done.received_count && done.end_time.is_some() && done.progress == done.to);
-    assert_eq!(world.x.counters().recovery_posts, truth.len() as u64);
-
-    let mut session = world.subscribe(earliest(&filters::all())).await;
-    session.posts(truth.len()).await;
-    let mut got: Vec<_> = session.got.iter().map(|event| event.post_id).collect();
-    got.sort_unstable();
-    let mut sent: Vec<_> = truth.iter().map(|post| post.post_id.0).collect();
-    sent.sort_unstable();
-    assert_eq!(got, sent, "each once");
-    let recovered = session.got.iter().filter(|event| event.origin() == Origin::Recovery).count() as u64;
-    assert_eq!(recovered, done.recovered_count);
+    let [job] = &listed[..] else { panic!("one job: {listed:?}") };
+    assert!(!job.manual && job.gap_ids.contains(&closed.gap_id), "{job:?}");
+    assert_eq!((job.state(), job.recovered_count), (RecoveryJobState::Succeeded, 40), "{job:?}");
     assert_eq!(world.metric("messages_in_total"), accounted(&world), "the accounting law");
-    assert_eq!(world.metric("recovery_posts_new_total"), recovered as f64);
-    assert_eq!(world.metric("recovery_jobs_ended_total"), 1.0);
 }
 
 fn accounted(world: &World) -> f64 {
