@@ -94,6 +94,8 @@ fn stream_answer(
     let seat = seat(world, socket, kind, asked.local_dc_only, via)?;
     let datacenter = seat.link.datacenter.and_then(|at| config.datacenters.get(at));
     if let Some(hollow) = hollow {
+        let name = via.and_then(|at| config.datacenters.get(at)).map(String::as_str);
+        world.faults.spend_hollow(kind == Kind::Recovery, name);
         make_hollow(world, &seat, hollow);
     } else if kind == Kind::Live {
         admitted(world, asked.backfill_minutes, since);

@@ -77,11 +77,23 @@ impl Faults {
         self.orders.lock().retain(|order| scope.is_some_and(|scope| !order.has_scope(scope)));
     }
 
-    /// What the next request of this kind gets instead of a stream.
+    /// What the next request of this kind gets instead of a stream. A hollow stream is spent by `spend_hollow`, when the
+    /// request is admitted.
     pub(super) fn take_answer(&self, recovery: bool, datacenter: Option<&str>, now: Moment) -> Option<Answer> {
         let mut orders = self.orders.lock();
         orders.retain(|order| !order.is_over(now));
-        orders.iter_mut().find(|order| order.is_for(recovery, datacenter)).map(Order::take)
+        orders
+            .iter_mut()
+            .find(|order| order.is_for(recovery, datacenter))
+            .map(|order| if order.is_hollow() { order.answer() } else { order.take() })
+    }
+
+    /// The hollow stream that was taken for this request is given.
+    pub(super) fn spend_hollow(&self, recovery: bool, datacenter: Option<&str>) {
+        let mut orders = self.orders.lock();
+        if let Some(order) = orders.iter_mut().find(|order| order.is_hollow() && order.is_for(recovery, datacenter)) {
+            order.take();
+        }
     }
 
     pub(super) fn fail_jobs(&self, times: u32, fault: JobFault) {

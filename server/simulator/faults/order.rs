@@ -53,6 +53,15 @@ impl Order {
         self.scope == *scope
     }
 
+    pub(super) fn is_hollow(&self) -> bool {
+        matches!(self.answer, Answer::Hollow(_))
+    }
+
+    /// The answer, without being given.
+    pub(super) fn answer(&self) -> Answer {
+        self.answer.clone()
+    }
+
     /// The answer, once more; `u32::MAX` times is as often as asked.
     pub(super) fn take(&mut self) -> Answer {
         if self.left != u32::MAX {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -37,6 +37,8 @@ pub(in crate::simulator) struct Link {
     /// Bytes of the log that the client has taken.
     taken: AtomicU64,
     ending: Mutex<Option<Ending>>,
+    /// The end of the body was handed over.
+    finished: AtomicBool,
     /// A cut that waits for a post.
     armed: Mutex<Option<CutKind>>,
     /// What comes over this stream, whatever over the others.
@@ -60,6 +62,7 @@ impl Link {
             number,
             taken: AtomicU64::new(u64::MAX),
             ending: Mutex::default(),
+            finished: AtomicBool::new(false),
             armed: Mutex::default(),
             flow: Mutex::default(),
             wake: Notify::new(),
@@ -138,7 +141,18 @@ impl Link {
 
     /// The end of the body has been handed over.
     pub(in crate::simulator) fn finished(&self) {
+        self.finished.store(true, Ordering::Relaxed);
         self.socket.end();
+    }
+
+    /// True once X has let go of the stream, though its socket may take a moment: who comes back at once finds the slot
+    /// free, unless it is to stay taken after an unclean end (`held`).
+    pub(super) fn is_over(&self, held: bool) -> bool {
+        match &*self.ending.lock() {
+            Some(Ending::Clean(_)) => true,
+            Some(Ending::Reset | Ending::MidMessage) => !held,
+            None => self.finished.load(Ordering::Relaxed),
+        }
     }
 
     /// Half a message has been handed over; it is to be the last.

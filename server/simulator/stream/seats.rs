@@ -62,6 +62,10 @@ impl Seats {
         Self { state: Mutex::default(), clock, held_for: Mutex::new(held_for) }
     }
 
+    fn holds(&self) -> bool {
+        !self.held_for.lock().is_zero()
+    }
+
     /// How long slots stay taken from now on after an unclean end.
     pub(in crate::simulator) fn hold_for(&self, duration: Duration) {
         *self.held_for.lock() = duration;
@@ -78,7 +82,7 @@ impl Seats {
         let mut state = self.state.lock();
         let now = self.clock.moment();
         state.held.retain(|(_, until)| *until > now);
-        let open = state.open(kind) + 1;
+        let open = state.open(kind, self.holds()) + 1;
         let taken = open + state.held.iter().filter(|(held, _)| *held == kind).count();
         let max = if kind == Kind::Live { limits.live } else { limits.recovery };
         if taken > max && !wanted.over {
@@ -98,6 +102,7 @@ impl Seats {
     /// The open streams of this scope; `datacenters` are the names that it may say.
     pub(in crate::simulator) fn of(&self, scope: &Scope, datacenters: &[String]) -> Vec<Arc<Link>> {
         let mut links = self.state.lock().links.clone();
+        links.retain(|link| !link.is_over(false));
         match scope {
             Scope::All => {}
             Scope::Live => links.retain(|link| link.kind == Kind::Live),
@@ -122,7 +127,7 @@ impl Seats {
     pub(in crate::simulator) fn open(&self, kind: Kind) -> (usize, usize) {
         let state = self.state.lock();
         let ever = if kind == Kind::Live { state.live_ever } else { state.recovery_ever };
-        (state.open(kind), ever)
+        (state.open(kind, self.holds()), ever)
     }
 
     /// Streams that their clients left, and slots that were held.
@@ -143,8 +148,9 @@ impl Seats {
 }
 
 impl State {
-    fn open(&self, kind: Kind) -> usize {
-        self.links.iter().filter(|link| link.kind == kind).count()
+    /// `held`: slots stay taken after an unclean end.
+    fn open(&self, kind: Kind, held: bool) -> usize {
+        self.links.iter().filter(|link| link.kind == kind && !link.is_over(held)).count()
     }
 
     /// The datacenter with the fewest connections, so that a second one gets the other coast.
@@ -229,6 +235,23 @@ mod tests {
         let oldest = seats.excess(1, false).expect("still one too many");
         assert!(Arc::ptr_eq(&oldest, &live[0].link) && oldest.end(Ending::Clean(None)));
         assert!(seats.excess(1, false).is_none());
+    }
+
+    #[test]
+    fn a_slot_is_free_as_soon_as_x_has_let_go_of_it() {
+        for ending in [Ending::Clean(None), Ending::Reset, Ending::MidMessage] {
+            let seats = seats();
+            let seat = take(&seats, LIMITS, Kind::Live).expect("the first");
+            assert!(seat.link.end(ending) && take(&seats, LIMITS, Kind::Live).is_some());
+            assert_eq!(seats.open(Kind::Live), (0, 1));
+        }
+        let seats = seats();
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, Kind::Recovery)).collect();
+        jobs[0].link.finished();
+        assert!(take(&seats, LIMITS, Kind::Recovery).is_some(), "the job was sent to its end");
+        seats.hold_for(Duration::from_secs(60));
+        jobs[1].link.end(Ending::Reset);
+        assert_eq!(seats.open(Kind::Recovery).0, 1, "it is not let go of after an unclean end");
     }
 
     #[test]

@@ -43,6 +43,21 @@ async fn a_200_can_be_a_web_page_or_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_waits_for_a_request_that_is_admitted() {
+    let bench = Bench::start(quiet());
+    let mut client = bench.get("/2/powerstream").await;
+    bench.sim.answer_with(&Scope::Live, Times::Next(1), Hollow::Html);
+    assert_eq!(bench.get("/2/powerstream").await.status(), 429, "the slot is taken");
+    assert_eq!(bench.get("/2/powerstream?backfillMinutes=7").await.status(), 400);
+    bench.sim.cut(CutKind::CleanEnd);
+    let mut page = bench.get("/2/powerstream").await;
+    page.read_to_end().await;
+    assert!(page.body().starts_with(b"<html>") && bench.sim.counters().html_answers == 1);
+    client.read_to_end().await;
+    assert!(bench.get("/2/powerstream").await.head.contains("application/json"), "once");
+}
+
+#[tokio::test]
 async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
     let (bench, mut client) = hollow(Hollow::Garbage { every: Duration::from_secs(1) }).await;
     client.read_until(|client| client.lines().len() >= 20).await;
