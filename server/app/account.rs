@@ -163,7 +163,8 @@ fn open_ledger(
         account: account.name.clone(),
         config: settings.ingest.gaps.clone(),
         slack: settings.hub.slack,
-        recovery_window: settings.hub.recovery_window,
+        // What recovery would leave alone at the far end is lost like what is beyond it.
+        recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
         lanes: account.datacenters.len().max(1),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),

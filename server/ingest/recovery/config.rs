@@ -9,7 +9,7 @@ use super::planner::Limits;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether X is asked for what is missing. Without it gaps longer than backfill reaches stay gaps.
+    /// Whether X is asked for what is missing. Without it, what backfill does not reach is told as lost at once.
     pub enabled: bool,
     /// Requests at once, beside the live connection (2: F-RR).
     pub jobs_max: usize,

@@ -17,7 +17,7 @@ use super::verdict::{Ended, Setback, Verdict, setback, verdict};
 use super::{Config, Demand, JobId, Metrics};
 use crate::hub::Hub;
 use crate::ingest::{self, Queue, Upstream};
-use crate::model::Spans;
+use crate::model::{GapEvidence, Spans};
 use crate::task::Shutdown;
 use crate::upstream::{Attempts, EndCause, NextStep};
 
@@ -109,7 +109,14 @@ impl Recovery {
             changes.borrow_and_update();
             orders.borrow_and_update();
             let writable = !status.borrow_and_update().journal_unavailable;
-            bench.desk.plan(&bench.demand.missing());
+            if bench.desk.config().enabled {
+                bench.desk.plan(&bench.demand.missing());
+            } else {
+                bench.demand.missing().iter().for_each(|span| bench.demand.lose(span, GapEvidence::Refused));
+                if !bench.queue.log_gaps().await {
+                    return;
+                }
+            }
             if !bench.tell().await {
                 return;
             }
