@@ -217,8 +217,7 @@ fn recovery(
     (queue, counters): (&Queue, &ingest::Metrics),
 ) -> Recovery {
     let Shared { settings, metrics, .. } = shared;
-    let connections =
-        |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
+    let connections = |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
     let upstream = ingest::Upstream {
         transport: shared.transport.clone(),
         base_url: account.url.clone(),

@@ -135,17 +135,13 @@ fn interval(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Time
 
 fn optional_time(field: &str, given: Option<&prost_types::Timestamp>) -> Result<Option<UnixMillis>, Status> {
     let read = |time| {
-        convert::from_timestamp(time)
-            .ok_or_else(|| status::start_invalid(field, "is no time between 1970 and 9999"))
+        convert::from_timestamp(time).ok_or_else(|| status::start_invalid(field, "is no time between 1970 and 9999"))
     };
     given.map(read).transpose()
 }
 
 /// The states to list, of which there must be no unknown one.
-fn states<S: TryFrom<i32>>(given: &[i32], unspecified: impl Fn(S) -> bool) -> Result<Vec<S>, Status>
-where
-    S: Copy,
-{
+fn states<S: TryFrom<i32> + Copy>(given: &[i32], unspecified: impl Fn(S) -> bool) -> Result<Vec<S>, Status> {
     let known = |state: &i32| S::try_from(*state).ok().filter(|state| !unspecified(*state));
     let all: Option<Vec<S>> = given.iter().map(known).collect();
     all.ok_or_else(|| status::start_invalid("states", "has one that is unknown or UNSPECIFIED"))

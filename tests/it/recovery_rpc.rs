@@ -136,7 +136,8 @@ async fn what_cannot_be_asked_for_is_told_with_its_reason() {
     let world = World::new().await;
     let mut client = client(&world).await;
     let now = Clock::system().now();
-    for (from, to) in [(None, at(now, -60)), (at(now, -60), None), (at(now, -60), at(now, -60)), (at(now, -60), at(now, -90))]
+    for (from, to) in
+        [(None, at(now, -60)), (at(now, -60), None), (at(now, -60), at(now, -60)), (at(now, -60), at(now, -90))]
     {
         let refused = create(&mut client, from, to).await.expect_err("it is no interval");
         check(&refused, Code::InvalidArgument, "START_INVALID");
@@ -165,7 +166,8 @@ async fn what_cannot_be_asked_for_is_told_with_its_reason() {
         check(&client.list_gaps(request).await.expect_err("not ours"), Code::PermissionDenied, "ACCESS_DENIED");
     }
     for (page_size, page_token, state) in [(1_001, "", 1), (1, "x", 1), (1, "am9iczox", 1), (1, "", 0), (1, "", 99)] {
-        let request = ListGapsRequest { page_size, page_token: page_token.into(), states: vec![state], ..Default::default() };
+        let request =
+            ListGapsRequest { page_size, page_token: page_token.into(), states: vec![state], ..Default::default() };
         check(&client.list_gaps(request).await.expect_err("no page"), Code::InvalidArgument, "START_INVALID");
     }
 }
@@ -178,7 +180,8 @@ async fn jobs_are_listed_in_pages_and_ended_by_hand() {
     let now = Clock::system().now();
     let mut made = Vec::new();
     for n in 1..=5 {
-        let job = create(&mut client, at(now, -n * 1_000 - 300), at(now, -n * 1_000)).await.expect("it can be asked for");
+        let job =
+            create(&mut client, at(now, -n * 1_000 - 300), at(now, -n * 1_000)).await.expect("it can be asked for");
         made.push(job.job_id);
     }
     assert_eq!(made, ["j1", "j2", "j3", "j4", "j5"]);
@@ -225,10 +228,7 @@ async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
         let request = ListGapsRequest { states, ..ListGapsRequest::default() };
         client.list_gaps(request).await.expect("it is served").into_inner().gaps
     };
-    eventually("the gap is told", async || {
-        !listed(&mut client.clone(), &[GapState::Detected]).await.is_empty()
-    })
-    .await;
+    eventually("the gap is told", async || !listed(&mut client.clone(), &[GapState::Detected]).await.is_empty()).await;
     let gaps = listed(&mut client, &[]).await;
     let [gap] = &gaps[..] else { panic!("one gap: {gaps:?}") };
     assert_eq!((gap.cause(), gap.state(), gap.to), (GapCause::Disconnected, GapState::Detected, None));
@@ -244,6 +244,7 @@ async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
     assert!(causes.contains(&(gap.gap_id.as_str(), GapCause::Disconnected)), "{answer:?}");
     assert_eq!(answer.missing.first().and_then(|first| first.from), at(now, -7_200));
     assert_eq!(answer.missing.last().and_then(|last| last.to), at(now, -1));
-    let ordered = answer.missing.windows(2).all(|pair| pair[0].to.map(|to| to.seconds) <= pair[1].from.map(|from| from.seconds));
+    let ordered =
+        answer.missing.windows(2).all(|pair| pair[0].to.map(|to| to.seconds) <= pair[1].from.map(|from| from.seconds));
     assert!(ordered, "{answer:?}");
 }

@@ -82,7 +82,13 @@ impl Desk {
         let saved = parts.file.as_deref().map(|path| file::read(path, &parts.account)).unwrap_or_default();
         let jobs = Jobs::restore(saved.clone());
         let book = Book { jobs, held_until: None, doubtful: false, unanswered: 0 };
-        Self { book: Mutex::new(book), orders: watch::Sender::new(0), changes: watch::Sender::new(0), saved: Mutex::new(saved), parts }
+        Self {
+            book: Mutex::new(book),
+            orders: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
+            saved: Mutex::new(saved),
+            parts,
+        }
     }
 
     /// What outlives the process.

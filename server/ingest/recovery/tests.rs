@@ -1,7 +1,7 @@
 mod world;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use world::{Answer, COMPLETED, Heard, Then, World, minutes, posts, start};

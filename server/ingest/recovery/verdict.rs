@@ -119,9 +119,7 @@ pub(super) fn setback(cause: &EndCause) -> Setback {
             Setback::Held { counts: true }
         }
         EndCause::Refused(problem) => match problem.kind {
-            Kind::TooManyConnections | Kind::RateLimited { .. } | Kind::Provisioning => {
-                Setback::Held { counts: false }
-            }
+            Kind::TooManyConnections | Kind::RateLimited { .. } | Kind::Provisioning => Setback::Held { counts: false },
             Kind::Forbidden => Setback::Forbidden,
             Kind::InvalidRequest | Kind::NotFound | Kind::NotAcceptable => Setback::BadWindow,
             Kind::UsageCapped { .. }
@@ -217,9 +215,8 @@ mod tests {
 
     #[test]
     fn a_failure_holds_up_those_whom_it_concerns() {
-        let refused = |status, body: &str| {
-            setback(&EndCause::Refused(Box::new(Problem::read(status, Headers::default(), body))))
-        };
+        let refused =
+            |status, body: &str| setback(&EndCause::Refused(Box::new(Problem::read(status, Headers::default(), body))));
         let too_many = r#"{"connection_issue":"TooManyConnections"}"#;
         assert_eq!(refused(429, too_many), Setback::Held { counts: false });
         assert_eq!(refused(429, ""), Setback::Held { counts: false });
