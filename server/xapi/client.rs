@@ -60,6 +60,8 @@ pub struct Client(reqwest::Client);
 impl Client {
     /// Makes the transport. Nothing is connected yet.
     pub fn new(options: &ClientOptions, clock: &Clock) -> Result<Self, ClientError> {
+        // The kernel counts whole seconds, by its own clock.
+        let keepalive = clock.real(TCP_KEEPALIVE).max(Duration::from_secs(1));
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             // X documents HTTP/1.1; over HTTP/2 its streams end in ways of their own (twitter-api-java-sdk#37).
@@ -70,8 +72,8 @@ impl Client {
             .no_proxy()
             .gzip(true)
             .connect_timeout(clock.real(options.connect_timeout))
-            .tcp_keepalive(clock.real(TCP_KEEPALIVE))
-            .tcp_keepalive_interval(clock.real(TCP_KEEPALIVE))
+            .tcp_keepalive(keepalive)
+            .tcp_keepalive_interval(keepalive)
             .tcp_nodelay(true)
             // The slot at X is free only when the socket is closed, so none is kept for later.
             .pool_max_idle_per_host(0);
