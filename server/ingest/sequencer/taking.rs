@@ -113,7 +113,7 @@ impl Sequencer {
         if let Some(gap) = gap {
             self.writing.ledger.brought(gap);
         }
-        let post = Post { id, rules, origin, gap, json };
+        let post = Post { id, rules, origin, gap, beside: None, json };
         let body = match prior {
             None => Body::Post(post),
             Some(prior) => Body::Delta { prior, post },
