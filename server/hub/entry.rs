@@ -149,6 +149,7 @@ mod tests {
             rules: rules.clone(),
             origin: Origin::Recovery,
             gap: Some(GapId(3)),
+            beside: None,
             json: Bytes::from_static(json.as_bytes()),
         };
         let record = Record {

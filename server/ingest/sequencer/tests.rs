@@ -5,9 +5,9 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::hub;
-use crate::hub::fixtures::{EPOCH, TERM, new_hub};
-use crate::ingest::{Queue, Source, ledger, queue};
-use crate::journal::{Item, Reader};
+use crate::hub::fixtures::{EPOCH, TERM, hub_over};
+use crate::ingest::{Queue, Source, ledger, queue, side};
+use crate::journal::{self, Backend, Item, Reader};
 use crate::model::Keys;
 use crate::model::{PostId, SkipReason};
 use crate::upstream::Arrivals;
@@ -44,7 +44,8 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let clock = Clock::with_rate(1_000.0, None);
-        let (hub, writer) = new_hub(hub::Config::default(), clock.clone());
+        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let (hub, writer, side_log) = hub_over(&settings, hub::Config::default(), clock.clone());
         let reader = hub.reader().clone();
         let config = Config::default();
         let counters = dedup::Metrics::register(&mut Registry::default());
@@ -55,6 +56,7 @@ impl World {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
+            side: side::in_memory(side_log, hub.side().reader().clone(), TERM),
             ledger: ledger::fixtures::in_memory(clock.clone()),
             term: TERM,
             metrics: metrics.clone(),
