@@ -23,18 +23,19 @@ pub const SIDE_EPOCH: Epoch = Epoch(8);
 /// The hub of the account `main` over a new log in memory, and its writer.
 pub fn new_hub(config: Config, clock: Clock) -> (Arc<Hub>, Box<dyn Writer>) {
     let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-    let (hub, writer, _) = hub_over(&settings, config, clock);
+    let (hub, writer, _) = hub_over(&settings, &settings, config, clock);
     (hub, writer)
 }
 
 /// The hub of the account `main` over new logs in memory, and the writers of its log and of its side log.
 pub fn hub_over(
-    settings: &journal::Config,
+    main: &journal::Config,
+    side: &journal::Config,
     config: Config,
     clock: Clock,
 ) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
-    let open = |epoch| journal::open_memory(settings, Identity { epoch, term: TERM });
-    let (journal, side) = (open(EPOCH), open(SIDE_EPOCH));
+    let open = |settings, epoch| journal::open_memory(settings, Identity { epoch, term: TERM });
+    let (journal, side) = (open(main, EPOCH), open(side, SIDE_EPOCH));
     let parts = Parts {
         account: AccountName::new("main").expect("a name"),
         config,

@@ -218,8 +218,11 @@ impl Hub {
             account: self.account.clone(),
             position: self.position(cursor - 1),
             low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
+            reached: time,
             lineage_start: time,
             filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: None,
         })
     }
 

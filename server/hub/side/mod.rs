@@ -16,6 +16,7 @@
 //!
 //! [`Post::beside`]: crate::model::Post::beside
 
+mod hole;
 mod shares;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use hole::{Hole, Holes};
 pub use shares::Fate;
 use shares::{Share, Shares};
 
