@@ -62,7 +62,8 @@ fn describe(token: &Token) -> String {
     }
     for hole in private.iter().flat_map(|private| &private.holes) {
         let Hole { span, cause, offset, .. } = hole;
-        text += &format!("private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n", span.from, span.to, hole.id());
+        text +=
+            &format!("private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n", span.from, span.to, hole.id());
     }
     text
 }

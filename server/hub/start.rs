@@ -331,3 +331,6 @@ enum Place {
     Here,
     Elsewhere,
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,6 @@ use super::entry::Entry;
 use super::filter::Filter;
 use super::metrics::SessionCounters;
 use super::parked::Ticket;
-use private::Private;
 use super::registry::{Closing, Guest};
 use super::ring::Limits;
 use super::start::Resolved;
@@ -38,6 +37,7 @@ use super::{Hub, Read, ReadError};
 use crate::backoff::jitter;
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
+use private::Private;
 
 /// How a session wants its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

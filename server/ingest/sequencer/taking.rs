@@ -93,7 +93,8 @@ impl Sequencer {
         if let Source::Recovery(tally) = source {
             let private = self.is_private(id, &verdict, gap.is_some());
             let new = if private {
-                let post = Post { id, rules: rules.clone().into(), origin, gap: None, beside: None, json: json.clone() };
+                let post =
+                    Post { id, rules: rules.clone().into(), origin, gap: None, beside: None, json: json.clone() };
                 self.take_private(batch, post, received, giving_up)?
             } else {
                 verdict != Verdict::Duplicate

@@ -193,7 +193,7 @@ fn brought(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
 
 #[test]
 fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_other() {
-    let world = World::new(0);
+    let mut world = World::new(0);
     let hub = world.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
     // Older than X recovers, so only wanted here, not asked for: the sequencer looks at what was wanted.
@@ -204,6 +204,10 @@ fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_o
         }))
         .expect("a snapshot"),
     );
+    let begins = Record { sequence: 1, term: TERM, received: second(8), body: Body::Term };
+    let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+    writing.writer.append(std::slice::from_ref(&begins)).expect("there is room");
+    hub.publish(vec![begins]);
     let [live, lacked, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
     let tally = Arc::new(JobTally::default());

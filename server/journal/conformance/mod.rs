@@ -42,7 +42,14 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         tag => [Rule { id: Some(tag.len() as u64), tag: Some(tag.into()) }].into(),
     };
     let json: String = format!(r#"{{"id_str":"{sequence}","text":"{}"}}"#, "word ".repeat(10 + sequence as usize % 7));
-    let post = Post { id: PostId(sequence * 3), rules, origin: Origin::Live, gap: None, beside: None, json: Bytes::from(json) };
+    let post = Post {
+        id: PostId(sequence * 3),
+        rules,
+        origin: Origin::Live,
+        gap: None,
+        beside: None,
+        json: Bytes::from(json),
+    };
     Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
 }
 

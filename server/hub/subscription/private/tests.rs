@@ -40,7 +40,8 @@ impl World {
             retention_bytes_max,
             ..journal::Config::default()
         };
-        let (hub, main, side) = hub_over(&settings(main_bytes_max), &settings(side_bytes_max), Config::default(), clock);
+        let (hub, main, side) =
+            hub_over(&settings(main_bytes_max), &settings(side_bytes_max), Config::default(), clock);
         Self { hub, main: Mutex::new(main), side: Mutex::new(side), begun }
     }
 
