@@ -13,6 +13,7 @@ use crate::config::{self, Settings};
 use crate::hub::{self, Hub};
 use crate::ingest::ledger::{self, Ledger};
 use crate::ingest::recovery::{self, AccountGaps, Desk, Recovery};
+use crate::ingest::side::{self, SideError, SideLog, SideUpkeep};
 use crate::ingest::{self, Intake, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
 use crate::model::{Epoch, Term, UnixMillis};
@@ -49,6 +50,7 @@ struct Chores {
     recovery: Arc<Desk>,
     journal: Box<dyn Upkeep>,
     ids: dedup::Upkeep,
+    side: SideUpkeep,
     metrics: journal::Metrics,
     runtime: Handle,
     clock: Clock,
@@ -73,6 +75,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
         next = extent.next, torn_bytes, "the log is open",
     );
+    let side = open_side(shared, account, &dir, &*reader, identity).with_context(|| format!("account {name}"))?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let parts = hub::Parts {
         account: name.clone(),
@@ -80,6 +83,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         tags: account.tags.clone(),
         clock: clock.clone(),
         reader: reader.clone(),
+        side: side.reader,
         keyring: shared.keyring.clone(),
         metrics: metrics.account(name, hub::Metrics::register),
     };
@@ -97,6 +101,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         writer,
         hub: hub.clone(),
         seen: ids.seen,
+        side: side.writer,
         ledger: ledger.clone(),
         term: identity.term,
         metrics: counters.clone(),
@@ -108,6 +113,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         recovery: recovery.desk(),
         journal: upkeep,
         ids: ids.upkeep,
+        side: side.upkeep,
         metrics: files,
         runtime: runtime.clone(),
         clock: clock.clone(),
@@ -123,6 +129,27 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         chores,
         index: ids.index,
         hub,
+    })
+}
+
+fn open_side(
+    shared: &Shared,
+    account: &config::Account,
+    dir: &Path,
+    main: &dyn journal::Reader,
+    identity: Identity,
+) -> Result<SideLog, SideError> {
+    let settings = &shared.settings;
+    side::open(&side::Setup {
+        account: &account.name,
+        main,
+        dir,
+        journal: &settings.journal,
+        ids: &settings.ingest.dedup,
+        bytes_max: settings.ingest.side_bytes_max,
+        window: settings.hub.recovery_window,
+        identity: Identity { epoch: Epoch(rand::rng().random()), ..identity },
+        now: shared.clock.now(),
     })
 }
 
@@ -285,7 +312,8 @@ impl Chores {
             self.step();
         }
         self.step();
-        if let Err(error) = self.ids.seal() {
+        let sealed = self.ids.seal().map(drop).and(self.side.seal());
+        if let Err(error) = sealed {
             tracing::warn!(account = %self.hub.account(), %error, "post ids are not sealed; the next start takes longer");
         }
     }
@@ -300,7 +328,8 @@ impl Chores {
         let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
         let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
-        let error = journal.err().or(ids.err()).or(gaps.err()).or(jobs.err());
+        let side = self.side.step(now);
+        let error = journal.err().or(ids.err()).or(gaps.err()).or(jobs.err()).or(side.err());
         // Once per change, not once a second.
         match (error, self.failing) {
             (Some(error), false) => {

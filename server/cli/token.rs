@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, print, say};
+use crate::hub::side::Hole;
 use crate::hub::token::{Keyring, Token};
 
 /// Flags of `token`.
@@ -44,15 +45,25 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn describe(token: &Token) -> String {
-    let Token { account, position, low_watermark, lineage_start, filter } = token;
-    format!(
+    let Token { account, position, low_watermark, reached, lineage_start, filter, repeats_until, private } = token;
+    let mut text = format!(
         "account        {account}\n\
          epoch          {}\n\
          term           {}\n\
          sequence       {}   (resume is strictly after it)\n\
          low watermark  {low_watermark}   (everything created before was delivered, or told as a gap)\n\
+         reached        {reached}   (everything received before was delivered)\n\
          lineage start  {lineage_start}\n\
          filter         {filter:016x}\n",
         position.epoch, position.term, position.sequence,
-    )
+    );
+    if let Some(until) = repeats_until {
+        text += &format!("repeats until  {until}   (what was received up to then may come again)\n");
+    }
+    for hole in private.iter().flat_map(|private| &private.holes) {
+        let Hole { span, cause, offset, .. } = hole;
+        text +=
+            &format!("private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n", span.from, span.to, hole.id());
+    }
+    text
 }

@@ -59,7 +59,7 @@ impl Encoder for FrameEncoder {
 fn encode_batch(header: &proto::SubscribeResponse, batch: &Batch, out: &mut EncodeBuf<'_>) {
     let trailer = proto::EventBatch {
         events: Vec::new(),
-        phase: convert::phase(batch.live).into(),
+        phase: convert::phase(batch.phase).into(),
         delivered_total: batch.delivered_total,
         term: batch.term.0,
         possible_duplicate: batch.possible_duplicate,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::hub::TagInfo;
 use crate::hub::start::Outcome;
-use crate::hub::subscription::{Content, Ending, Heartbeat, Lag, Place, SessionStart};
+use crate::hub::subscription::{self, Content, Ending, Heartbeat, Lag, Place, SessionStart};
 use crate::hub::upstream::{NewsKind, State};
 use crate::ingest::recovery::{JobState, Listed};
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
@@ -25,7 +25,7 @@ pub fn frame(content: Content) -> Wire {
             lag: Some(duration(time)),
         }),
         Content::Gap { sequence, gap: told } => {
-            Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&told, false)) })
+            Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&told, told.id.is_private())) })
         }
         Content::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
         Content::News(news) => Wire::StreamNotice(proto::StreamNotice {
@@ -196,9 +196,13 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
     }
 }
 
-/// Where a session stands.
-pub fn phase(live: bool) -> Phase {
-    if live { Phase::Live } else { Phase::Replay }
+/// Where the posts of a batch come from.
+pub fn phase(phase: subscription::Phase) -> Phase {
+    match phase {
+        subscription::Phase::Replay => Phase::Replay,
+        subscription::Phase::Live => Phase::Live,
+        subscription::Phase::Recovery => Phase::Recovery,
+    }
 }
 
 /// A position and its time.

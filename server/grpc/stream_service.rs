@@ -112,8 +112,7 @@ impl StreamService for Streams {
                 let time = convert::from_timestamp(&time)
                     .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
                 let hub = account.hub.clone();
-                let resolved =
-                    blocking(move || start::resolve(&hub, &start::Start::Time(time), start::Policy::Fail, false));
+                let resolved = blocking(move || start::locate(&hub, time));
                 (resolved.await?.map_err(status::refused)?.cursor, time)
             }
             Some(Target::PostId(id)) => {

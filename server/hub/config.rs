@@ -3,6 +3,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::side;
+
 /// Settings of the fan-out, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub recovery_window: Duration,
     /// Gaps that are remembered after their end.
     pub gaps_kept_max: usize,
+    /// What only some consumers lack.
+    pub private_holes: side::Config,
     /// Tags whose rates are kept.
     pub tags_tracked_max: usize,
     /// Names of consumers that get a metric label of their own; further ones count as `other`.
@@ -49,6 +53,7 @@ impl Default for Config {
             slack: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
             gaps_kept_max: 10_000,
+            private_holes: side::Config::default(),
             tags_tracked_max: 10_000,
             consumers_labelled_max: 200,
         }

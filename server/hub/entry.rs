@@ -46,6 +46,8 @@ pub struct Event {
     pub origin: Origin,
     /// When it was created, if its id tells.
     pub created: Option<UnixMillis>,
+    /// The record of the same post in the other log (see [`Post::beside`]).
+    pub beside: Option<Sequence>,
     /// An element of `EventBatch.events`, key and length included.
     pub wire: Bytes,
 }
@@ -58,10 +60,20 @@ const JSON_FIELD: u32 = 15;
 impl Entry {
     /// Encodes a record.
     pub fn new(record: Record) -> Self {
+        let told = record.sequence;
+        Self::told_as(told, record)
+    }
+
+    /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
+    pub fn side(record: Record) -> Self {
+        Self { term: Term(0), ..Self::told_as(0, record) }
+    }
+
+    fn told_as(told: Sequence, record: Record) -> Self {
         let Record { sequence, term, received, body } = record;
         let kind = match body {
-            Body::Post(post) => Kind::Event(Event::new(sequence, received, post, None)),
-            Body::Delta { prior, post } => Kind::Event(Event::new(sequence, received, post, Some(prior))),
+            Body::Post(post) => Kind::Event(Event::new(told, received, post, None)),
+            Body::Delta { prior, post } => Kind::Event(Event::new(told, received, post, Some(prior))),
             Body::Gap(gap) => Kind::Gap(gap),
             Body::Skip(skip) => Kind::Skip(skip),
             Body::Term => Kind::Term,
@@ -99,7 +111,8 @@ impl Event {
             delta: prior.is_some(),
             json: String::new(),
         };
-        Self { wire: encode(&head, &post.json), rules: post.rules, prior, origin: post.origin, created }
+        let Post { rules, origin, beside, json, .. } = post;
+        Self { wire: encode(&head, &json), rules, prior, origin, created, beside }
     }
 }
 
@@ -149,6 +162,7 @@ mod tests {
             rules: rules.clone(),
             origin: Origin::Recovery,
             gap: Some(GapId(3)),
+            beside: None,
             json: Bytes::from_static(json.as_bytes()),
         };
         let record = Record {

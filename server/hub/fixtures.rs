@@ -1,6 +1,5 @@
 //! Logs in memory and records for tests of this room and of those above it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,22 +17,36 @@ use crate::model::{
 pub const TERM: Term = Term(1);
 /// The log of every hub here.
 pub const EPOCH: Epoch = Epoch(7);
+/// The side log of every hub here.
+pub const SIDE_EPOCH: Epoch = Epoch(8);
 
 /// The hub of the account `main` over a new log in memory, and its writer.
 pub fn new_hub(config: Config, clock: Clock) -> (Arc<Hub>, Box<dyn Writer>) {
     let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-    let identity = Identity { epoch: EPOCH, term: TERM };
-    let journal = journal::open(&settings, Path::new("unused"), identity, clock.now()).expect("in memory");
+    let (hub, writer, _) = hub_over(&settings, &settings, config, clock);
+    (hub, writer)
+}
+
+/// The hub of the account `main` over new logs in memory, and the writers of its log and of its side log.
+pub fn hub_over(
+    main: &journal::Config,
+    side: &journal::Config,
+    config: Config,
+    clock: Clock,
+) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
+    let open = |settings, epoch| journal::open_memory(settings, Identity { epoch, term: TERM });
+    let (journal, side) = (open(main, EPOCH), open(side, SIDE_EPOCH));
     let parts = Parts {
         account: AccountName::new("main").expect("a name"),
         config,
         tags: Vec::new(),
         clock,
         reader: journal.reader,
+        side: side.reader,
         keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
         metrics: Metrics::register(&mut Registry::default()),
     };
-    (Arc::new(Hub::new(parts, 1)), journal.writer)
+    (Arc::new(Hub::new(parts, 1)), journal.writer, side.writer)
 }
 
 /// A live post with these tags; its rules are numbered from 1.
@@ -44,6 +57,7 @@ pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
         rules: rules.collect(),
         origin: Origin::Live,
         gap: None,
+        beside: None,
         json: Bytes::from(format!("{{\"n\":{sequence}}}")),
     };
     record(sequence, Body::Post(post))

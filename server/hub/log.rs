@@ -9,6 +9,7 @@ use super::gaps::Gaps;
 use super::parked::{Parked, Ticket};
 use super::registry::Registry;
 use super::ring::{Limits, Ring};
+use super::side::Side;
 use super::tags::Tags;
 use super::token::{Keyring, Token};
 use super::upstream::Upstream;
@@ -30,10 +31,11 @@ pub struct Hub {
     parked: Arc<Parked>,
     next: AtomicU64,
     tip_received: AtomicI64,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
     replaying: Arc<Semaphore>,
     tags: Tags,
     gaps: Gaps,
+    side: Side,
     upstream: Upstream,
     registry: Arc<Registry>,
     metrics: Metrics,
@@ -51,6 +53,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The log.
     pub reader: Arc<dyn journal::Reader>,
+    /// The side log.
+    pub side: Arc<dyn journal::Reader>,
     /// Signs and verifies tokens.
     pub keyring: Arc<Keyring>,
     /// Counters.
@@ -87,10 +91,16 @@ impl Hub {
             parked: Arc::new(Parked::new(extent.next)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
-            reading: Semaphore::new(parts.config.replays_reading_max),
+            reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),
+            side: Side::new(
+                parts.side,
+                parts.clock.clone(),
+                parts.config.private_holes.clone(),
+                parts.config.recovery_window,
+            ),
             upstream: Upstream::default(),
             registry: Arc::new(Registry::new(parts.config.sessions_max)),
             account: parts.account,
@@ -177,6 +187,11 @@ impl Hub {
         self.replaying.clone().try_acquire_owned().ok()
     }
 
+    /// Turns at reading from the disk.
+    pub(super) fn reading(&self) -> &Arc<Semaphore> {
+        &self.reading
+    }
+
     /// Wakes all sessions, to look for what is not a record.
     pub fn wake_all(&self) {
         self.parked.wake_all();
@@ -203,8 +218,11 @@ impl Hub {
             account: self.account.clone(),
             position: self.position(cursor - 1),
             low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
+            reached: time,
             lineage_start: time,
             filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: None,
         })
     }
 
@@ -257,6 +275,11 @@ impl Hub {
     /// What the log tells of gaps.
     pub fn gaps(&self) -> &Gaps {
         &self.gaps
+    }
+
+    /// What only some lineages lack.
+    pub fn side(&self) -> &Side {
+        &self.side
     }
 
     /// What is known of the upstream.

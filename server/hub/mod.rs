@@ -6,7 +6,7 @@
 //! never loss.
 //!
 //! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `parked` · `token` ·
-//! `start` (where a session begins) · `subscription` (the pull loop) · `registry` (who is there).
+//! `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
 //!
 //! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
 //!
@@ -26,6 +26,7 @@ mod metrics;
 mod parked;
 mod registry;
 mod ring;
+pub mod side;
 pub mod start;
 pub mod subscription;
 mod tags;
@@ -38,4 +39,5 @@ pub use log::{Hub, Parts, Read, ReadError};
 pub use metrics::{Metrics, SessionCounters};
 pub use registry::{Closing, Full, Guest, Registry, SessionInfo};
 pub use ring::Limits;
+pub use side::Side;
 pub use tags::TagInfo;

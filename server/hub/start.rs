@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hub;
+use super::side::{Completeness, Hole, Holes};
 use super::token::{Malformed, Token};
 use crate::journal::Extent;
-use crate::model::{Position, Sequence, TermStart, UnixMillis, Window};
+use crate::model::{GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
 
 /// Where a session asks to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ pub enum Outcome {
     Live,
     /// Nothing missing, nothing repeated.
     Exact,
-    /// By time: the token is of another log, or of a lost tail of this one.
+    /// By time: the token is of another log, of a lost tail of this one, or older than what the log holds. What is missing
+    /// is brought for this lineage.
     TimeBounded,
     /// A policy dropped a part.
     Clamped,
@@ -58,10 +60,12 @@ pub struct Resolved {
     pub missing: Option<Window>,
     /// The upstream time from which the lineage asked to read.
     pub lineage_start: UnixMillis,
-    /// Everything created before this was delivered to the lineage already.
-    pub low_watermark: UnixMillis,
-    /// Set where the start is by time: the time of the token. Up to the slack after it posts may be repeated.
-    pub resumed_at: Option<UnixMillis>,
+    /// The upstream time at the position: what was received before was delivered to the lineage already.
+    pub reached: UnixMillis,
+    /// Set where the start is, or was, by time: up to this time posts may be repeated.
+    pub repeats_until: Option<UnixMillis>,
+    /// What is brought for this lineage alone.
+    pub private: Option<Holes>,
     /// Fingerprint of the filter of the token, if there was one.
     pub filter: Option<u64>,
 }
@@ -97,13 +101,29 @@ impl From<Malformed> for Refused {
     }
 }
 
-/// Finds where a session starts. May read the journal's index: belongs on a blocking thread.
+/// Finds where a session starts, and asks for what only its lineage lacks. May read the journal's index: belongs on a
+/// blocking thread.
 pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
-    let resolved = Resolver { hub, extent: hub.reader().extent(), now: hub.clock().now(), policy }.resolve(start)?;
-    match resolved.outcome {
-        outcome @ (Outcome::TimeBounded | Outcome::Clamped) if require_exact => Err(Refused::ExactUnavailable(outcome)),
-        _ => Ok(resolved),
+    let private = hub.side().config().enabled;
+    let resolver = Resolver { hub, extent: hub.reader().extent(), now: hub.clock().now(), policy, private };
+    let mut resolved = resolver.resolve(start)?;
+    let other_side = resolved.private.as_ref().is_some_and(|holes| !holes.fits(hub.side()));
+    if other_side && resolved.outcome == Outcome::Exact {
+        resolved.outcome = Outcome::TimeBounded;
     }
+    if require_exact && matches!(resolved.outcome, Outcome::TimeBounded | Outcome::Clamped) {
+        return Err(Refused::ExactUnavailable(resolved.outcome));
+    }
+    if let Some(holes) = &mut resolved.private {
+        holes.demand(hub.side());
+    }
+    Ok(resolved)
+}
+
+/// Finds the first record that was received at or after this time. As for [`resolve`], but nothing is asked for.
+pub fn locate(hub: &Hub, time: UnixMillis) -> Result<Resolved, Refused> {
+    let (extent, now) = (hub.reader().extent(), hub.clock().now());
+    Resolver { hub, extent, now, policy: Policy::Fail, private: false }.at_time(time)
 }
 
 struct Resolver<'a> {
@@ -111,6 +131,8 @@ struct Resolver<'a> {
     extent: Extent,
     now: UnixMillis,
     policy: Policy,
+    /// X may be asked for what the log does not have.
+    private: bool,
 }
 
 impl Resolver<'_> {
@@ -130,49 +152,51 @@ impl Resolver<'_> {
             outcome,
             missing: None,
             lineage_start,
-            low_watermark: self.hub.low_watermark(self.now),
-            resumed_at: None,
+            reached: self.now,
+            repeats_until: None,
+            private: None,
             filter: None,
         }
     }
 
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
         let lineage_start = self.extent.earliest_received.unwrap_or(self.now);
-        let low_watermark = self.hub.low_watermark(lineage_start);
-        Resolved { cursor: self.extent.earliest, lineage_start, low_watermark, ..self.at_tip(outcome, self.now) }
+        let reached = lineage_start;
+        Resolved { cursor: self.extent.earliest, lineage_start, reached, ..self.at_tip(outcome, self.now) }
     }
 
     fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
         if time > self.now {
             return Err(Refused::InFuture { head_time: self.now });
         }
-        let begins = self.extent.earliest_received.unwrap_or(self.now);
-        if time < begins {
+        let at_tip = self.at_tip(Outcome::Exact, time);
+        let Some(span) = self.lacking(time) else {
+            return Ok(Resolved { cursor: self.seek(time), reached: time, ..at_tip });
+        };
+        if !self.can_bring(time) {
             return self.too_old(time);
         }
-        let low_watermark = self.hub.low_watermark(time);
-        let at_tip = self.at_tip(Outcome::Exact, time);
-        Ok(Resolved { cursor: self.seek(time), low_watermark, ..at_tip })
+        let hole = Hole { span, cause: self.cause(), offset: 0, repeats_until: span.from };
+        Ok(Resolved { reached: time, ..self.with_hole(hole, Holes::default(), at_tip) })
     }
 
     fn after_token(&self, token: Token) -> Result<Resolved, Refused> {
         if token.account != *self.hub.account() {
             return Err(Refused::Foreign(token.account.to_string()));
         }
+        let filter = Some(token.filter);
         let resumed = match self.place(&token.position) {
-            Place::Elsewhere => self.by_time(&token)?,
-            Place::Here if token.position.sequence + 1 < self.extent.earliest => {
-                let mut clamped = self.too_old(token.low_watermark)?;
-                clamped.lineage_start = token.lineage_start;
-                clamped
-            }
+            Place::Elsewhere => self.by_time(token)?,
+            Place::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
             Place::Here => Resolved {
                 cursor: token.position.sequence + 1,
-                low_watermark: token.low_watermark,
+                reached: token.reached,
+                repeats_until: token.repeats_until,
+                private: token.private,
                 ..self.at_tip(Outcome::Exact, token.lineage_start)
             },
         };
-        Ok(Resolved { filter: Some(token.filter), ..resumed })
+        Ok(Resolved { filter, ..resumed })
     }
 
     fn place(&self, position: &Position) -> Place {
@@ -189,20 +213,96 @@ impl Resolver<'_> {
     }
 
     /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
-    fn by_time(&self, token: &Token) -> Result<Resolved, Refused> {
-        let from = token.low_watermark;
-        if self.now.since(from) > self.hub.config().recovery_window {
-            return self.too_old(from);
+    fn by_time(&self, token: Token) -> Result<Resolved, Refused> {
+        let (from, slack) = (token.low_watermark, self.hub.config().slack);
+        let lacking = self.lacking(from);
+        if lacking.is_some() && self.private && !self.can_bring(from) {
+            return self.clamped(token);
         }
-        let begins = self.extent.earliest_received.unwrap_or(self.now);
-        let resumed_at = from.plus(self.hub.config().slack);
-        Ok(Resolved {
+        if !self.private && self.now.since(from) > self.hub.config().recovery_window {
+            return self.clamped(token);
+        }
+        let repeats_until = token.reached.max(from.plus(slack)).plus(slack);
+        let at_tip = self.at_tip(Outcome::TimeBounded, token.lineage_start.max(from.plus(slack)));
+        let resumed = Resolved {
             cursor: self.seek(from),
-            missing: (from < begins).then_some(Window { from, to: Some(begins) }),
-            low_watermark: from,
-            resumed_at: Some(resumed_at),
-            ..self.at_tip(Outcome::TimeBounded, token.lineage_start.max(resumed_at))
+            reached: from.plus(slack),
+            repeats_until: Some(token.repeats_until.map_or(repeats_until, |until| until.max(repeats_until))),
+            ..at_tip
+        };
+        let mut held = token.private.unwrap_or_default();
+        held.move_to(resumed.cursor);
+        Ok(match lacking {
+            Some(span) if self.private => {
+                self.with_hole(Hole { span, cause: GapCause::LogLost, offset: 0, repeats_until }, held, resumed)
+            }
+            Some(span) => Resolved { missing: Some(Window { from, to: Some(span.to.minus(slack)) }), ..resumed },
+            None => Resolved { private: held.or_none(), ..resumed },
         })
+    }
+
+    /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the lineage.
+    fn trimmed(&self, token: Token) -> Result<Resolved, Refused> {
+        let from = token.low_watermark;
+        if !self.can_bring(from) {
+            return self.clamped(token);
+        }
+        let span = Span::new(from, self.begins().plus(self.hub.config().slack));
+        let resumed = Resolved {
+            reached: token.reached,
+            repeats_until: token.repeats_until,
+            ..self.at_tip(Outcome::TimeBounded, token.lineage_start)
+        };
+        let repeats_until = token.reached.plus(self.hub.config().slack);
+        let mut held = token.private.unwrap_or_default();
+        held.move_to(self.extent.earliest);
+        Ok(self.with_hole(Hole { span, cause: GapCause::Trimmed, offset: 0, repeats_until }, held, resumed))
+    }
+
+    /// From the log's oldest record on, with this hole before it, and those that the lineage has already.
+    fn with_hole(&self, hole: Hole, mut held: Holes, resumed: Resolved) -> Resolved {
+        held.main_from = self.extent.earliest;
+        held.add(hole);
+        let missing = Some(Window { from: hole.span.from, to: Some(hole.span.to) });
+        let (cursor, outcome) = (self.extent.earliest, Outcome::TimeBounded);
+        Resolved { cursor, outcome, missing, private: held.or_none(), ..resumed }
+    }
+
+    /// What the log lacks of all that was created from `from` on: up to where it begins, with the slack.
+    fn lacking(&self, from: UnixMillis) -> Option<Span> {
+        let begins = self.begins();
+        (from < begins).then(|| Span::new(from, begins.plus(self.hub.config().slack)))
+    }
+
+    /// From when on the log has everything, but for its gaps.
+    fn begins(&self) -> UnixMillis {
+        match self.hub.side().complete_from() {
+            Some(Completeness::From(complete)) if self.extent.earliest <= 1 => complete,
+            _ => self.extent.earliest_received.unwrap_or(self.now),
+        }
+    }
+
+    /// True if X can be asked for what was created from `from` on.
+    fn can_bring(&self, from: UnixMillis) -> bool {
+        self.private && from >= self.hub.side().oldest()
+    }
+
+    fn cause(&self) -> GapCause {
+        if self.extent.earliest > 1 { GapCause::Trimmed } else { GapCause::LogLost }
+    }
+
+    /// As the policy says, with what the lineage lacks already.
+    fn clamped(&self, token: Token) -> Result<Resolved, Refused> {
+        let clamped = self.too_old(token.low_watermark)?;
+        let private = token.private.map(|mut held| {
+            held.move_to(clamped.cursor);
+            held
+        });
+        let lineage_start = match self.place(&token.position) {
+            Place::Here => token.lineage_start,
+            Place::Elsewhere => clamped.lineage_start,
+        };
+        Ok(Resolved { private, lineage_start, ..clamped })
     }
 
     fn too_old(&self, from: UnixMillis) -> Result<Resolved, Refused> {
@@ -231,3 +331,6 @@ enum Place {
     Here,
     Elsewhere,
 }
+
+#[cfg(test)]
+mod tests;

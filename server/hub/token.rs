@@ -8,7 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::model::{AccountName, Epoch, Position, Term, UnixMillis};
+use super::side::Holes;
+use crate::model::{AccountName, Position, UnixMillis};
+
+mod body;
 
 /// What a resume token says. It is a value, not a lease: the gateway keeps nothing for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +22,16 @@ pub struct Token {
     pub position: Position,
     /// Everything created before this has been delivered to the lineage, or told as a gap.
     pub low_watermark: UnixMillis,
+    /// The upstream time at the position: what was received up to then has been delivered, whatever gap is open.
+    pub reached: UnixMillis,
     /// The upstream time from which the lineage's first session asked to read.
     pub lineage_start: UnixMillis,
     /// Fingerprint of the filter it was issued under.
     pub filter: u64,
+    /// What was received or created up to this time may have been delivered before; after a resume by time.
+    pub repeats_until: Option<UnixMillis>,
+    /// What only this lineage lacks.
+    pub private: Option<Holes>,
 }
 
 /// A text that is no token of ours. One text for every cause: a forger learns nothing from it.
@@ -59,50 +68,10 @@ pub enum KeyError {
 impl Token {
     /// Fingerprint of a token that was issued outside of any session.
     pub const NO_FILTER: u64 = 0;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const MAC_BYTES: usize = 16;
     /// Longest token accepted, in characters.
     pub const CHARS_MAX: usize = 1_024;
-
-    fn encode(&self) -> Vec<u8> {
-        let name = self.account.as_str().as_bytes();
-        let mut out = Vec::with_capacity(152);
-        out.push(name.len() as u8);
-        out.extend_from_slice(name);
-        out.extend_from_slice(&self.position.epoch.0.to_le_bytes());
-        out.extend_from_slice(&self.position.term.0.to_le_bytes());
-        out.extend_from_slice(&self.position.sequence.to_le_bytes());
-        out.extend_from_slice(&self.low_watermark.0.to_le_bytes());
-        out.extend_from_slice(&self.lineage_start.0.to_le_bytes());
-        out.extend_from_slice(&self.filter.to_le_bytes());
-        out
-    }
-
-    fn decode(mut body: &[u8]) -> Option<Self> {
-        let name_len = usize::from(*take(&mut body, 1)?.first()?);
-        let name = std::str::from_utf8(take(&mut body, name_len)?).ok()?;
-        let account = AccountName::new(name).ok()?;
-        let mut u64_le = || take(&mut body, 8)?.try_into().ok().map(u64::from_le_bytes);
-        let (low, high) = (u64_le()?, u64_le()?);
-        let token = Self {
-            account,
-            position: Position {
-                epoch: Epoch(u128::from(high) << 64 | u128::from(low)),
-                term: Term(u64_le()?),
-                sequence: u64_le()?,
-            },
-            low_watermark: UnixMillis(u64_le()? as i64),
-            lineage_start: UnixMillis(u64_le()? as i64),
-            filter: u64_le()?,
-        };
-        body.is_empty().then_some(token)
-    }
-}
-
-fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = from.split_at_checked(count)?;
-    *from = rest;
-    Some(taken)
 }
 
 impl Keyring {
@@ -137,12 +106,12 @@ impl Keyring {
         Self(vec![Key::new(bytes)])
     }
 
-    /// Signs a token: URL-safe text of at most 200 characters.
+    /// Signs a token: URL-safe text of at most 200 characters, and of at most 1,024 with private holes.
     pub fn seal(&self, token: &Token) -> String {
         let key = self.0.first().expect("a keyring has at least the key that signs");
         let mut bytes = vec![Token::VERSION];
         bytes.extend_from_slice(&key.id);
-        bytes.extend_from_slice(&token.encode());
+        body::encode(token, &mut bytes);
         let mac = key.mac.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac[..Token::MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -161,7 +130,7 @@ impl Keyring {
         }
         let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(Malformed)?;
         key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| Malformed)?;
-        Token::decode(body).ok_or(Malformed)
+        body::decode(body).ok_or(Malformed)
     }
 }
 
@@ -201,23 +170,54 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::hub::side::Hole;
+    use crate::model::{Epoch, GapCause, Span, Term};
 
     fn token(name: &str, sequence: u64) -> Token {
         Token {
             account: AccountName::new(name).expect("a name"),
             position: Position { epoch: Epoch(u128::MAX - 7), term: Term(42), sequence },
             low_watermark: UnixMillis(1_700_000_000_000),
+            reached: UnixMillis(1_700_000_030_000),
             lineage_start: UnixMillis(-1),
             filter: 99,
+            repeats_until: None,
+            private: None,
+        }
+    }
+
+    /// The last time that the API can say.
+    const YEAR_9999: UnixMillis = UnixMillis(253_402_300_799_999);
+    const DAY_MS: i64 = 86_400_000;
+
+    fn longest() -> Token {
+        Token {
+            low_watermark: YEAR_9999,
+            lineage_start: YEAR_9999,
+            reached: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
+            repeats_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
+            ..token(&"a".repeat(63), u64::MAX)
         }
     }
 
     #[test]
     fn the_longest_token_is_short_enough_for_a_header() {
         let keys = Keyring::from_bytes(&[7; 32]);
-        let text = keys.seal(&token(&"a".repeat(63), u64::MAX));
-        assert!(text.len() <= 200, "{} characters", text.len());
-        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        let check = |token: &Token, most: usize| {
+            let text = keys.seal(token);
+            assert!(text.len() <= most, "{} characters", text.len());
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            assert_eq!(keys.open(&text).as_ref(), Ok(token));
+        };
+        check(&longest(), 200);
+        let hole = Hole {
+            span: Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX)),
+            cause: GapCause::LogLost,
+            offset: u64::MAX,
+            repeats_until: UnixMillis(i64::MIN),
+        };
+        let private = Holes { tag: u32::MAX, main_from: u64::MAX, holes: vec![hole; Holes::MAX] };
+        check(&Token { private: Some(private), ..longest() }, Token::CHARS_MAX);
     }
 
     #[test]
@@ -245,7 +245,34 @@ mod tests {
         assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").open(&text).is_ok());
     }
 
+    fn any_holes() -> impl Strategy<Value = Holes> {
+        let hole = any::<(i64, i64, bool, u64, i64)>().prop_map(|(from, to, lost, offset, repeats_until)| Hole {
+            span: Span::new(UnixMillis(from), UnixMillis(to)),
+            cause: if lost { GapCause::LogLost } else { GapCause::Trimmed },
+            offset,
+            repeats_until: UnixMillis(repeats_until),
+        });
+        let holes = prop::collection::vec(hole, 1..=Holes::MAX);
+        (any::<(u32, u64)>(), holes).prop_map(|((tag, main_from), holes)| Holes { tag, main_from, holes })
+    }
+
     proptest! {
+        #[test]
+        fn whatever_a_token_says_is_read_again(
+            times: (i64, i64, i64), repeats: Option<i64>, private in prop::option::of(any_holes()),
+        ) {
+            let keys = Keyring::from_bytes(&[9; 32]);
+            let said = Token {
+                low_watermark: UnixMillis(times.0),
+                reached: UnixMillis(times.1),
+                lineage_start: UnixMillis(times.2),
+                repeats_until: repeats.map(UnixMillis),
+                private,
+                ..token("main", 7)
+            };
+            prop_assert_eq!(keys.open(&keys.seal(&said)), Ok(said));
+        }
+
         #[test]
         fn what_was_sealed_opens_and_nothing_else_does(sequence: u64, at: prop::sample::Index, flip in 1_u8..128) {
             let keys = Keyring::from_bytes(&[9; 32]);

@@ -17,6 +17,9 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub append_retry: Duration,
+    /// Bytes that the side log may take: posts that only some consumers lack. The oldest go first; what is gone before
+    /// it was read is fetched from X again.
+    pub side_bytes_max: u64,
     /// Which posts were seen before.
     pub dedup: dedup::Config,
     /// When something is missing, and what backfill is asked for.
@@ -33,6 +36,8 @@ impl Default for Config {
             // One block of the journal.
             append_bytes_max: 1 << 20,
             append_retry: Duration::from_secs(1),
+            // A day at 300 posts/s, at about 300 bytes for each when compressed.
+            side_bytes_max: 8 << 30,
             dedup: dedup::Config::default(),
             gaps: ledger::Config::default(),
             recovery: recovery::Config::default(),

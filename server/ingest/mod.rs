@@ -24,6 +24,7 @@ pub mod recovery;
 mod restore;
 pub mod sequencer;
 mod session;
+pub mod side;
 
 pub use config::Config;
 pub use metrics::{ConnectionLabel, Metrics};

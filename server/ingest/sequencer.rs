@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::dedup::{self, Seen};
 use super::ledger::Ledger;
+use super::side::SideWriter;
 use super::{Config, Intake, Metrics};
 use crate::clock::Clock;
 use crate::hub::Hub;
@@ -16,6 +17,7 @@ use crate::model::{Body, Record, Sequence, Skip, Term, UnixMillis, Window};
 use crate::task::Shutdown;
 
 mod batch;
+mod private;
 mod taking;
 
 use batch::{Batch, Pending};
@@ -39,6 +41,8 @@ pub struct Writing {
     pub hub: Arc<Hub>,
     /// Which posts were seen before.
     pub seen: Seen,
+    /// Posts that only some lineages lack.
+    pub side: SideWriter,
     /// Changes of gaps that wait to be logged.
     pub ledger: Arc<Ledger>,
     /// This writer.
@@ -150,23 +154,13 @@ impl Sequencer {
 
     /// Appends and then publishes; as long as the journal cannot be written, keeps the batch and tries again.
     fn append(&mut self, batch: &mut Batch, giving_up: &Shutdown) {
-        while !batch.records.is_empty() {
-            match self.writing.writer.append(&batch.records) {
-                Ok(()) => {
-                    self.available();
-                    self.writing.metrics.appends.inc();
-                    self.writing.seen.commit();
-                    self.writing.hub.publish(std::mem::take(&mut batch.records));
-                }
-                Err(error) => {
-                    self.writing.metrics.append_failures.inc();
-                    self.unavailable(&error);
-                    if giving_up.is_cancelled() {
-                        return self.give_up(batch, &error);
-                    }
-                    self.pause(giving_up);
-                }
+        while let Err(error) = self.append_once(batch) {
+            self.writing.metrics.append_failures.inc();
+            self.unavailable(&error);
+            if giving_up.is_cancelled() {
+                return self.give_up(batch, &error);
             }
+            self.pause(giving_up);
         }
         batch.tally.count(&self.writing.metrics);
         if let Some(heard) = batch.heard {
@@ -175,12 +169,29 @@ impl Sequencer {
         batch.answer_flushes();
     }
 
+    /// The account's log first: what the side log says about its records must be true whenever the process is killed.
+    fn append_once(&mut self, batch: &mut Batch) -> Result<(), AppendError> {
+        if !batch.records.is_empty() {
+            self.writing.writer.append(&batch.records)?;
+            self.writing.metrics.appends.inc();
+            self.writing.seen.commit();
+            self.writing.hub.publish(std::mem::take(&mut batch.records));
+        }
+        self.writing.side.append(self.writing.hub.side())?;
+        self.available();
+        Ok(())
+    }
+
     fn give_up(&mut self, batch: &mut Batch, error: &AppendError) {
-        let lost = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
+        let refused = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
+        let lost = refused + self.writing.side.discard();
         tracing::error!(account = %self.writing.hub.account(), lost, %error, "stopping with posts that the journal did not take");
         self.writing.seen.discard();
-        let (posts, deltas) = (std::mem::take(&mut batch.tally.posts), std::mem::take(&mut batch.tally.deltas));
-        self.writing.metrics.refused_by_disk.inc_by(posts + deltas);
+        if refused > 0 {
+            (batch.tally.posts, batch.tally.deltas) = (0, 0);
+        }
+        batch.tally.side = 0;
+        self.writing.metrics.refused_by_disk.inc_by(lost);
         batch.tally.count(&self.writing.metrics);
     }
 

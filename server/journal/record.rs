@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! record  = kind:u8 received:signed varint (ms after the block's first) body
-//! post    = id:u64 origin:u8 (bit 7: a gap follows) [gap:varint] set:varint length:varint json
+//! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: a sequence follows) [gap:varint] [beside:varint] set:varint
+//!           length:varint json
 //! delta   = prior set:varint post
 //! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
 //! skip    = reason:u8 count:varint window
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use super::rules::{Table, TableBuilder};
 use super::wire::{Input, Malformed, put_signed, put_varint};
 use crate::model::{
-    Body, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, Skip, SkipReason, UnixMillis,
-    Window,
+    Body, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, Sequence, Skip, SkipReason,
+    UnixMillis, Window,
 };
 
 const POST: u8 = 1;
@@ -26,6 +27,7 @@ const SKIP: u8 = 4;
 const TERM: u8 = 5;
 
 const GAP_FOLLOWS: u8 = 0x80;
+const BESIDE_FOLLOWS: u8 = 0x40;
 
 // The place in these lists is the number on disk: they only ever grow at the end.
 const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
@@ -87,9 +89,11 @@ pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut TableBuilder
 
 fn encode_post(post: &Post, table: &mut TableBuilder, out: &mut Vec<u8>) {
     out.extend_from_slice(&post.id.0.to_le_bytes());
-    out.push(code(&ORIGINS, &post.origin) | if post.gap.is_some() { GAP_FOLLOWS } else { 0 });
-    if let Some(gap) = post.gap {
-        put_varint(out, gap.0);
+    let gap = if post.gap.is_some() { GAP_FOLLOWS } else { 0 };
+    let beside = if post.beside.is_some() { BESIDE_FOLLOWS } else { 0 };
+    out.push(code(&ORIGINS, &post.origin) | gap | beside);
+    for number in [post.gap.map(|gap| gap.0), post.beside].into_iter().flatten() {
+        put_varint(out, number);
     }
     put_varint(out, u64::from(table.set(&post.rules)));
     put_varint(out, post.json.len() as u64);
@@ -146,9 +150,9 @@ pub(super) fn preview(input: &mut Input<'_>, base: UnixMillis) -> Result<Preview
             if kind == DELTA {
                 input.varint()?;
             }
-            let (.., number, length) = decode_head(input)?;
-            input.take(length)?;
-            set = Some(number);
+            let head = decode_head(input)?;
+            input.take(head.length)?;
+            set = Some(head.set);
         }
         GAP => {
             decode_gap(input)?;
@@ -181,21 +185,32 @@ pub(super) fn decode(input: &mut Input<'_>, source: &Source<'_>) -> Result<(Unix
     Ok((received, body))
 }
 
-fn decode_head(input: &mut Input<'_>) -> Result<(PostId, Origin, Option<GapId>, usize, usize), Malformed> {
+/// What stands in front of the payload of a post.
+struct Head {
+    id: PostId,
+    origin: Origin,
+    gap: Option<GapId>,
+    beside: Option<Sequence>,
+    set: usize,
+    length: usize,
+}
+
+fn decode_head(input: &mut Input<'_>) -> Result<Head, Malformed> {
     let id = PostId(input.u64()?);
     let flags = input.u8()?;
     let gap = if flags & GAP_FOLLOWS != 0 { Some(GapId(input.varint()?)) } else { None };
-    let origin = value(&ORIGINS, flags & !GAP_FOLLOWS)?;
+    let beside = if flags & BESIDE_FOLLOWS != 0 { Some(input.varint()?) } else { None };
+    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | BESIDE_FOLLOWS))?;
     let set = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
-    Ok((id, origin, gap, set, input.count()?))
+    Ok(Head { id, origin, gap, beside, set, length: input.count()? })
 }
 
 fn decode_post(input: &mut Input<'_>, source: &Source<'_>) -> Result<Post, Malformed> {
-    let (id, origin, gap, set, length) = decode_head(input)?;
+    let Head { id, origin, gap, beside, set, length } = decode_head(input)?;
     let rules = source.table.sets.get(set).ok_or(Malformed)?.clone();
     let start = input.at();
     input.take(length)?;
-    Ok(Post { id, rules, origin, gap, json: source.payload.slice(start..start + length) })
+    Ok(Post { id, rules, origin, gap, beside, json: source.payload.slice(start..start + length) })
 }
 
 fn decode_gap(input: &mut Input<'_>) -> Result<Gap, Malformed> {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{GapId, UnixMillis};
+use super::{GapId, Sequence, UnixMillis};
 
 /// Id of a post: its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +77,9 @@ pub struct Post {
     pub origin: Origin,
     /// The gap that it closes a part of.
     pub gap: Option<GapId>,
+    /// The newest record of the same post that the *other* log held when this one was made: the account's log for a record
+    /// of the side log, the side log for one of the account's. Who reads both is to be given the post by one of them.
+    pub beside: Option<Sequence>,
     /// The payload, byte for byte as it came; valid UTF-8.
     pub json: Bytes,
 }

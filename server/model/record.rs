@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Post, Rule, Sequence, Term, UnixMillis, Window};
+use super::{Post, Rule, Sequence, Span, Term, UnixMillis, Window};
 
 /// An entry of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,27 @@ pub struct GapId(pub u64);
 
 impl fmt::Display for GapId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "g{}", self.0)
+        if self.is_private() { write!(f, "p{:016x}", self.0) } else { write!(f, "g{}", self.0) }
+    }
+}
+
+impl GapId {
+    /// Set in ids of private holes; gaps of a log are counted from 1.
+    const PRIVATE: u64 = 1 << 63;
+
+    /// The id of a hole that only some lineages have: the same for all that lack the same interval, whoever tells it.
+    pub fn private(span: Span) -> Self {
+        /// FNV-1a, whose value never changes from one version of a program to the next.
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let bytes = span.from.0.to_le_bytes().into_iter().chain(span.to.0.to_le_bytes());
+        let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+        Self(hash | Self::PRIVATE)
+    }
+
+    /// True if only some lineages have the gap.
+    pub fn is_private(self) -> bool {
+        self.0 & Self::PRIVATE != 0
     }
 }
 

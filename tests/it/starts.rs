@@ -91,7 +91,7 @@ async fn every_start_begins_where_it_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_before_the_log_is_refused_or_clamped_as_asked() {
-    let mut world = World::new().await;
+    let mut world = World::tuned(|_| (), |settings| settings.hub.private_holes.enabled = false).await;
     world.post_mix(50);
     world.all_logged().await;
     let whole = read_all(&world, earliest(&filters::all())).await;
@@ -104,6 +104,7 @@ async fn a_token_older_than_the_retention_is_refused_or_clamped_as_asked() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 512 << 10;
+        settings.hub.private_holes.enabled = false;
     };
     let world = World::tuned(|_| (), tune).await;
     let first = world.subscribe(latest(&filters::all())).await;

@@ -101,13 +101,24 @@ pub struct Place {
     pub time: Option<UnixMillis>,
 }
 
+/// Where the posts of a batch come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The log, before its tip.
+    Replay,
+    /// The tip of the log.
+    Live,
+    /// The side log: what only this lineage lacks.
+    Recovery,
+}
+
 /// Posts, encoded already.
 #[derive(Debug)]
 pub struct Batch {
     /// The posts.
     pub entries: Vec<Arc<Entry>>,
-    /// True if the session stands at the tip.
-    pub live: bool,
+    /// Where they come from.
+    pub phase: Phase,
     /// Events delivered in the session, these included.
     pub delivered_total: u64,
     /// Writer that all of them belong to.

@@ -7,8 +7,10 @@
 //! returned, or it does not match; a token is never older than two heartbeats, for the heartbeat moves it even when
 //! nothing matches and in the middle of a replay.
 
+mod brought;
 mod frame;
 mod passing;
+mod private;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +23,7 @@ use futures::future::BoxFuture;
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Place, SessionStart, Warning};
+pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place, SessionStart, Warning};
 
 use super::entry::Entry;
 use super::filter::Filter;
@@ -35,6 +37,7 @@ use super::{Hub, Read, ReadError};
 use crate::backoff::jitter;
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
+use private::Private;
 
 /// How a session wants its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +68,12 @@ pub struct Subscription {
     cursor: Sequence,
     /// When the last passed record was received.
     passed_at: Option<UnixMillis>,
-    low_watermark: UnixMillis,
+    /// The upstream time up to which everything received has been passed.
+    reached: UnixMillis,
     lineage_start: UnixMillis,
-    resumed_at: Option<UnixMillis>,
+    repeats_until: Option<UnixMillis>,
+    /// What only this lineage lacks; most lack nothing.
+    private: Option<Box<Private>>,
     delivered: u64,
     caught_up: bool,
 
@@ -146,9 +152,10 @@ impl Subscription {
             rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
             cursor: resolved.cursor,
             passed_at: None,
-            low_watermark: resolved.low_watermark,
+            reached: resolved.reached,
             lineage_start: resolved.lineage_start,
-            resumed_at: resolved.resumed_at,
+            repeats_until: resolved.repeats_until,
+            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes))),
             delivered: 0,
             caught_up: false,
             stretch: VecDeque::new(),
@@ -178,6 +185,9 @@ impl Subscription {
             if let Some(frame) = self.due()? {
                 return Ok(frame);
             }
+            if let Some(frame) = self.private_turn()? {
+                return Ok(frame);
+            }
             if self.stretch.is_empty()
                 && let Some(frame) = self.read_on().await?
             {
@@ -194,8 +204,24 @@ impl Subscription {
             if let Some(frame) = self.at_tip() {
                 return Ok(frame);
             }
+            if let Some(frame) = self.private_frame()? {
+                return Ok(frame);
+            }
             self.wait_for_records().await;
         }
+    }
+
+    /// A frame for the holes, unless it is the account's log's turn.
+    fn private_turn(&mut self) -> Result<Option<Frame>, End> {
+        let Some(private) = &mut self.private else { return Ok(None) };
+        if std::mem::take(&mut private.main_is_next) {
+            return Ok(None);
+        }
+        let frame = self.private_frame()?;
+        if let Some(private) = &mut self.private {
+            private.main_is_next = frame.is_some();
+        }
+        Ok(frame)
     }
 
     /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
@@ -330,6 +356,7 @@ impl Subscription {
                 Woken::Else
             }
             _ = self.closing.changed() => Woken::Else,
+            () = private_news(self.private.as_deref_mut(), &self.hub) => Woken::Else,
         }
     }
 
@@ -348,6 +375,14 @@ impl Subscription {
         let end = End { ending, token: self.token(), reconnect_after };
         self.ended = Some(end.clone());
         end
+    }
+}
+
+/// Waits until there is something to do for the holes; for ever if there are none.
+async fn private_news(private: Option<&mut Private>, hub: &Hub) {
+    match private {
+        Some(private) => private.news(hub.reading().clone()).await,
+        None => std::future::pending().await,
     }
 }
 

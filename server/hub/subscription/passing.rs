@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::super::entry::{Entry, Event, Kind};
+use super::super::side::Completeness;
 use super::super::token::Token;
-use super::{Batch, Content, Frame, Lag, Pace, Place, Subscription};
+use super::{Batch, Content, Frame, Lag, Pace, Phase, Place, Subscription};
 use crate::model::{Origin, Sequence, SkipReason, Term, UnixMillis};
 
 /// How a record is passed.
@@ -17,7 +18,7 @@ enum Passed {
 
 /// A batch that is being filled.
 #[derive(Default)]
-struct Filling {
+pub(super) struct Filling {
     entries: Vec<Arc<Entry>>,
     bytes: usize,
     /// Term and mark that all its events share.
@@ -26,7 +27,7 @@ struct Filling {
 
 impl Filling {
     /// Takes an event, unless it does not fit: too much, or of another term or mark.
-    fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &Pace) -> bool {
+    pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &Pace) -> bool {
         let bytes = self.bytes + event.wire.len();
         let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
         let alike = self.shared == Some((entry.term, repeated));
@@ -38,6 +39,10 @@ impl Filling {
         self.shared = Some((entry.term, repeated));
         self.entries.push(entry.clone());
         true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 
@@ -68,37 +73,49 @@ impl Subscription {
         if self.stretch.is_empty() && self.reading.is_none() {
             self.skip_to(self.stretch_next);
         }
-        (!batch.entries.is_empty()).then(|| self.deliver(batch))
+        let phase = if self.caught_up { Phase::Live } else { Phase::Replay };
+        (!batch.is_empty()).then(|| {
+            let content = self.batch(batch, phase);
+            self.frame(content)
+        })
     }
 
-    fn deliver(&mut self, batch: Filling) -> Frame {
+    pub(super) fn batch(&mut self, batch: Filling, phase: Phase) -> Content {
         self.delivered += batch.entries.len() as u64;
         let (term, possible_duplicate) = batch.shared.expect("a batch that is not empty has them");
-        self.frame(Content::Batch(Batch {
-            entries: batch.entries,
-            live: self.caught_up,
-            delivered_total: self.delivered,
-            term,
-            possible_duplicate,
-        }))
+        let (entries, delivered_total) = (batch.entries, self.delivered);
+        Content::Batch(Batch { entries, phase, delivered_total, term, possible_duplicate })
     }
 
     fn wants(&self, event: &Event) -> bool {
+        let hole = self.private.as_ref().and_then(|private| private.hole_at(event.created));
+        if hole.is_some() && self.private.as_ref().is_some_and(|private| private.has_elsewhere(event)) {
+            return false;
+        }
         let begins = self.lineage_start.minus(self.hub.config().slack);
         // A hole from before the lineage began is not its hole. A live post is never left out for its age: it came late,
         // and has not been delivered.
-        if event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
+        if hole.is_none() && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
             return false;
         }
+        self.matches(event)
+    }
+
+    /// The filter, with the delta rule.
+    pub(super) fn matches(&self, event: &Event) -> bool {
         match &event.prior {
             Some(prior) => self.filter.matches_delta(prior, &event.rules),
             None => self.filter.matches(&event.rules),
         }
     }
 
-    /// True if the lineage may have had this post before a resume by time.
+    /// True if the lineage may have had this post before a resume by time, or while it lacked what it lies in.
     fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
-        let Some(until) = self.resumed_at.map(|at| at.plus(self.hub.config().slack)) else { return false };
+        let hole = self.private.as_ref().and_then(|private| private.hole_at(event.created));
+        if event.beside.is_some() && hole.is_some() {
+            return true;
+        }
+        let Some(until) = self.repeats_until else { return false };
         let came_again = event.origin != Origin::Live && event.created.is_none_or(|created| created <= until);
         entry.received <= until || came_again
     }
@@ -143,28 +160,35 @@ impl Subscription {
     }
 
     pub(super) fn token(&mut self) -> String {
-        self.refresh_low_watermark();
+        self.reach();
         self.hub.seal(&Token {
             account: self.hub.account().clone(),
             position: self.hub.position(self.cursor - 1),
             low_watermark: self.low_watermark(),
+            reached: self.reached,
             lineage_start: self.lineage_start,
             filter: self.filter.fingerprint(),
+            repeats_until: self.repeats_until,
+            private: self.private.as_ref().and_then(|private| private.holes(self.hub.side().tag())),
         })
     }
 
     /// No later than the start of a gap that is open where the cursor stands.
     pub(super) fn low_watermark(&self) -> UnixMillis {
-        self.hub.gaps().low_watermark(self.cursor, self.low_watermark)
+        self.hub.gaps().low_watermark(self.cursor, self.hub.low_watermark(self.reached))
     }
 
-    fn refresh_low_watermark(&mut self) {
+    fn reach(&mut self) {
         // Read before the tip's sequence, or a record that comes in between would be promised.
         let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
         let at_tip = self.cursor >= self.hub.next();
         let reached =
             if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
-        self.low_watermark = self.low_watermark.max(self.hub.low_watermark(reached));
+        self.reached = self.reached.max(reached);
+        if self.private.is_none() && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_))) {
+            // Nothing comes again from before the low watermark, once no backfill or recovery is out for it.
+            self.repeats_until = self.repeats_until.filter(|until| *until >= self.low_watermark());
+        }
     }
 
     pub(super) fn place(&self) -> Place {

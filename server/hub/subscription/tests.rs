@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::hub::filter::{Filter, Request};
 use crate::hub::fixtures::{new_hub, post_record, skip_record};
+use crate::hub::side::Completeness;
 use crate::hub::start::{self, Policy, Start};
 use crate::hub::token::Token;
 use crate::hub::{Config, Hub, SessionInfo};
@@ -257,9 +258,14 @@ fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
             account: world.hub.account().clone(),
             position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
             low_watermark: now.minus(slack),
+            reached: now,
             lineage_start: now,
             filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: None,
         };
+        // The log has all that it lacks.
+        world.hub.side().set_complete_from(Completeness::From(lost.low_watermark));
         let mut session = world.subscribe(&[], Start::Token(world.hub.seal(&lost)));
         let received = |sequence, received| Record { received, ..post_record(sequence, &["a"]) };
         let soon = now.plus(slack);

@@ -30,16 +30,29 @@ impl Seen {
 
     /// What an arrival is, given all that was committed and noted before it.
     pub fn judge(&self, id: PostId, rules: &[Rule]) -> Result<Verdict, Error> {
-        let prior = match self.places.get(&id) {
-            Some(place) => self.noted[*place].rules.clone(),
-            None => match self.index.find(id)? {
-                Some(Known { rules, .. }) => rules,
-                None => return self.room(Verdict::New),
-            },
+        self.judge_since(id, rules, 0)
+    }
+
+    /// The same, for a log from which nobody needs to know what was committed before `earliest`.
+    pub fn judge_since(&self, id: PostId, rules: &[Rule], earliest: Sequence) -> Result<Verdict, Error> {
+        let prior = match self.known(id)? {
+            Some(known) if known.sequence >= earliest => known.rules,
+            _ => return self.room(Verdict::New),
         };
         match rules_union(&prior, rules) {
             Some(now) => self.room(Verdict::Delta { prior, now }),
             None => Ok(Verdict::Duplicate),
+        }
+    }
+
+    /// What was committed or noted of a post.
+    pub fn known(&self, id: PostId) -> Result<Option<Known>, Error> {
+        match self.places.get(&id) {
+            Some(place) => {
+                let Note { rules, sequence, .. } = &self.noted[*place];
+                Ok(Some(Known { rules: rules.clone(), sequence: *sequence }))
+            }
+            None => self.index.find(id),
         }
     }
 

@@ -35,6 +35,8 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) posts: u64,
+    /// For the side log.
+    pub(super) side: u64,
     pub(super) deltas: u64,
     pub(super) duplicates: u64,
     pub(super) control: u64,
@@ -49,6 +51,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn count(&self, metrics: &Metrics) {
         metrics.posts_appended.inc_by(self.posts);
+        metrics.side_appended.inc_by(self.side);
         metrics.deltas.inc_by(self.deltas);
         metrics.duplicates.inc_by(self.duplicates);
         metrics.control.inc_by(self.control);

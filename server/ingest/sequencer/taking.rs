@@ -1,11 +1,11 @@
 //! From what connections brought to records: dedup, and the verdict on each message.
 
 use super::batch::{Batch, Pending, note_skip};
-use super::{Intake, Sequencer};
+use super::{Intake, Sequencer, Writing};
 use crate::hub::upstream::LastByte;
 use crate::ingest::dedup::{self, Verdict};
 use crate::ingest::queue::{Brought, Source};
-use crate::model::{Body, GapId, Origin, Post, PostId, Rule, SkipReason, UnixMillis};
+use crate::model::{Body, GapId, Origin, Post, PostId, SkipReason, UnixMillis};
 use crate::task::Shutdown;
 use crate::upstream::Message;
 use crate::upstream::message::Arrived;
@@ -88,9 +88,21 @@ impl Sequencer {
     ) -> Result<(), dedup::Error> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
         let Arrived { id, rules, json, .. } = arrived;
-        let verdict = self.judge(id, &rules, giving_up)?;
+        let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
+        let (origin, gap) = self.origin(id, source);
         if let Source::Recovery(tally) = source {
-            tally.note(verdict != Verdict::Duplicate);
+            let private = self.is_private(id, &verdict, gap.is_some());
+            let new = if private {
+                let post =
+                    Post { id, rules: rules.clone().into(), origin, gap: None, beside: None, json: json.clone() };
+                self.take_private(batch, post, received, giving_up)?
+            } else {
+                verdict != Verdict::Duplicate
+            };
+            tally.note(new);
+            if private {
+                return Ok(());
+            }
         }
         let (rules, prior) = match verdict {
             Verdict::Duplicate => {
@@ -109,19 +121,21 @@ impl Sequencer {
         if let Source::Live { connection, .. } = source {
             *batch.tally.first.entry(*connection).or_default() += 1;
         }
-        let (origin, gap) = self.origin(id, source);
         if let Some(gap) = gap {
             self.writing.ledger.brought(gap);
         }
-        let post = Post { id, rules, origin, gap, json };
+        let post = Post { id, rules, origin, gap, beside: None, json };
         let body = match prior {
-            None => Body::Post(post),
+            None => Body::Post(Post { beside: self.beside(&post)?, ..post }),
             Some(prior) => Body::Delta { prior, post },
         };
         self.push(batch, received, body);
         let record = batch.records.last().expect("just pushed");
         if let Some(post) = record.body.post() {
             self.writing.seen.note(id, &post.rules, record.sequence, record.received);
+            if matches!(record.body, Body::Post(_)) {
+                self.writing.side.yield_to(id, record.sequence);
+            }
         }
         Ok(())
     }
@@ -139,17 +153,21 @@ impl Sequencer {
         }
     }
 
-    /// The verdict on a post. Where the files of ids cannot keep up, it waits for them as for the journal.
-    fn judge(&mut self, id: PostId, rules: &[Rule], giving_up: &Shutdown) -> Result<Verdict, dedup::Error> {
+    /// Asks the ids. Where their files cannot keep up, it waits for them as for the journal.
+    pub(super) fn patiently<T>(
+        &mut self,
+        giving_up: &Shutdown,
+        mut ask: impl FnMut(&mut Writing) -> Result<T, dedup::Error>,
+    ) -> Result<T, dedup::Error> {
         loop {
-            match self.writing.seen.judge(id, rules) {
+            match ask(&mut self.writing) {
                 Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
                     self.unavailable(&error);
                     self.pause(giving_up);
                 }
-                verdict => {
+                answer => {
                     self.available();
-                    return verdict;
+                    return answer;
                 }
             }
         }

@@ -5,11 +5,11 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::hub;
-use crate::hub::fixtures::{EPOCH, TERM, new_hub};
-use crate::ingest::{Queue, Source, ledger, queue};
-use crate::journal::{Item, Reader};
+use crate::hub::fixtures::{EPOCH, TERM, hub_over};
+use crate::ingest::{JobTally, Queue, Source, ledger, queue, side};
+use crate::journal::{self, Backend, Item, Reader};
 use crate::model::Keys;
-use crate::model::{PostId, SkipReason};
+use crate::model::{PostId, SkipReason, Span};
 use crate::upstream::Arrivals;
 use crate::upstream::Message;
 
@@ -44,7 +44,8 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let clock = Clock::with_rate(1_000.0, None);
-        let (hub, writer) = new_hub(hub::Config::default(), clock.clone());
+        let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+        let (hub, writer, side_log) = hub_over(&settings, &settings, hub::Config::default(), clock.clone());
         let reader = hub.reader().clone();
         let config = Config::default();
         let counters = dedup::Metrics::register(&mut Registry::default());
@@ -55,6 +56,7 @@ impl World {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
+            side: side::in_memory(side_log, hub.side().reader().clone(), TERM),
             ledger: ledger::fixtures::in_memory(clock.clone()),
             term: TERM,
             metrics: metrics.clone(),
@@ -64,9 +66,13 @@ impl World {
     }
 
     fn put(&self, received: i64, messages: Vec<Message>) {
+        self.put_by(received, messages, LIVE);
+    }
+
+    fn put_by(&self, received: i64, messages: Vec<Message>, source: Source) {
         let arrivals = Arrivals { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-        assert!(self.runtime.block_on(self.queue.put(arrivals, LIVE, self.hub.clock().moment())));
+        assert!(self.runtime.block_on(self.queue.put(arrivals, source, self.hub.clock().moment())));
     }
 
     /// Closes the queue, lets the sequencer write all that is in it, and gives what the log holds then.
@@ -168,4 +174,61 @@ fn a_stop_with_a_full_disk_ends_and_counts_what_is_given_up() {
     let (records, metrics) = world.records();
     assert!(records.is_empty());
     assert_eq!((metrics.refused_by_disk.get(), metrics.posts_appended.get()), (1, 0));
+}
+
+/// A post of that second of the year 2024; `number` tells those of one second apart.
+fn id_at(second: i64, number: u64) -> u64 {
+    PostId::lowest_at(UnixMillis(1_704_067_200_000 + second * 1_000)).0 + number
+}
+
+/// What the side log holds: ids and what each says of the account's log.
+fn brought(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
+    let chunk = hub.side().read(1, &Keys::Always, usize::MAX).expect("readable");
+    let said = |item: &Item| match item {
+        Item::Record(record) => record.body.post().map(|post| (post.id.0, post.beside)),
+        Item::Damaged { .. } => None,
+    };
+    chunk.items.iter().filter_map(said).collect()
+}
+
+#[test]
+fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_other() {
+    let mut world = World::new(0);
+    let hub = world.hub.clone();
+    let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
+    // Older than X recovers, so only wanted here, not asked for: the sequencer looks at what was wanted.
+    hub.side().restore(
+        serde_json::from_value(serde_json::json!({
+            "tag": hub.side().tag(), "next": 1,
+            "shares": [{ "span": Span::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
+        }))
+        .expect("a snapshot"),
+    );
+    let begins = Record { sequence: 1, term: TERM, received: second(8), body: Body::Term };
+    let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+    writing.writer.append(std::slice::from_ref(&begins)).expect("there is room");
+    hub.publish(vec![begins]);
+    let [live, lacked, both, late, outside, old] =
+        [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
+    let tally = Arc::new(JobTally::default());
+    let recovery = || Source::Recovery(tally.clone());
+    world.put_by(second(21).0, vec![post(live, &["a"]), post(both, &["a"])], LIVE);
+    world.put_by(second(30).0, vec![post(lacked, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
+    world.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(lacked, &["a"])], recovery());
+    world.runtime.block_on(async { assert!(world.queue.log_gaps().await) });
+    world.put_by(second(32).0, vec![post(late, &["a"])], LIVE);
+    let (records, metrics) = world.records();
+    let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
+    assert_eq!(posts.iter().map(|post| post.id.0).collect::<Vec<_>>(), [live, both, outside, late]);
+    assert_eq!((metrics.side_appended.get(), metrics.duplicates.get()), (4, 1));
+    let main = |id: u64| records.iter().find(|record| record.body.post().is_some_and(|post| post.id.0 == id));
+    let late_main = main(late).expect("logged");
+    // The late post was in the same batch or in a later one: then one of the two says that the other was first.
+    let late_beside = brought(&hub).iter().find(|(id, _)| *id == late).expect("brought").1;
+    let main_beside = late_main.body.post().and_then(|post| post.beside);
+    assert!(late_beside.is_some() != main_beside.is_some(), "{late_beside:?} {main_beside:?}");
+    let both_at = main(both).map(|record| record.sequence);
+    let said: Vec<_> = brought(&hub).into_iter().filter(|(id, _)| *id != late).collect();
+    assert_eq!(said, [(lacked, None), (both, both_at), (old, None)]);
+    assert_eq!((tally.received(), tally.recovered()), (6, 5));
 }

@@ -42,7 +42,14 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         tag => [Rule { id: Some(tag.len() as u64), tag: Some(tag.into()) }].into(),
     };
     let json: String = format!(r#"{{"id_str":"{sequence}","text":"{}"}}"#, "word ".repeat(10 + sequence as usize % 7));
-    let post = Post { id: PostId(sequence * 3), rules, origin: Origin::Live, gap: None, json: Bytes::from(json) };
+    let post = Post {
+        id: PostId(sequence * 3),
+        rules,
+        origin: Origin::Live,
+        gap: None,
+        beside: None,
+        json: Bytes::from(json),
+    };
     Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
 }
 
@@ -252,12 +259,14 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
     let rule = rule.prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
     let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
-    let post = (any::<u64>(), rules.clone(), origin, any::<Option<u64>>(), ".{0,40}");
-    let post = post.prop_map(|(id, rules, origin, gap, json)| Post {
+    let numbers = any::<(Option<u64>, Option<u64>)>();
+    let post = (any::<u64>(), rules.clone(), origin, numbers, ".{0,40}");
+    let post = post.prop_map(|(id, rules, origin, (gap, beside), json)| Post {
         id: PostId(id),
         rules,
         origin,
         gap: gap.map(GapId),
+        beside,
         json: json.into(),
     });
     let time = || any::<i64>().prop_map(UnixMillis);

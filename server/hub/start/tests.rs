@@ -1,0 +1,156 @@
+use super::*;
+use crate::clock::Clock;
+use crate::hub::Config;
+use crate::hub::fixtures::{TERM, hub_over, post_record};
+use crate::journal::{self, Backend};
+use crate::model::{Epoch, Record, Spans, Term};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SLACK: Duration = Duration::from_secs(30);
+
+/// A log whose oldest record was received 10 minutes ago. Times are minutes before now.
+struct World {
+    hub: Arc<Hub>,
+    now: UnixMillis,
+}
+
+impl World {
+    /// `trimmed`: the log had records before.
+    fn new(trimmed: bool, enabled: bool) -> Self {
+        let retention_bytes_max = if trimmed { 600 } else { 0 };
+        let settings = journal::Config { backend: Backend::Memory, retention_bytes_max, ..journal::Config::default() };
+        let mut config = Config::default();
+        config.private_holes.enabled = enabled;
+        let clock = Clock::system();
+        let now = clock.now();
+        let (hub, mut writer, _) = hub_over(&settings, &settings, config, clock);
+        for (sequence, minutes) in (1..).zip([10, 10, 10, 9]) {
+            let record = Record { received: now.minus(minutes * MINUTE), ..post_record(sequence, &[]) };
+            writer.append(std::slice::from_ref(&record)).expect("memory takes it");
+            hub.publish(vec![record]);
+        }
+        assert_eq!(hub.reader().extent().earliest > 1, trimmed);
+        Self { hub, now }
+    }
+
+    fn ago(&self, minutes: u32) -> UnixMillis {
+        self.now.minus(minutes * MINUTE)
+    }
+
+    /// A token that reached that time, of this log or of a lost one.
+    fn token(&self, ours: bool, minutes: u32) -> Token {
+        let position = match ours {
+            true => self.hub.position(1),
+            false => Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
+        };
+        Token {
+            account: self.hub.account().clone(),
+            position,
+            low_watermark: self.ago(minutes).minus(SLACK),
+            reached: self.ago(minutes),
+            lineage_start: self.ago(minutes),
+            filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: None,
+        }
+    }
+
+    fn resolve(&self, token: &Token, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
+        resolve(&self.hub, &Start::Token(self.hub.seal(token)), policy, require_exact)
+    }
+}
+
+fn spans(resolved: &Resolved) -> Vec<(Span, GapCause)> {
+    resolved.private.iter().flat_map(|holes| &holes.holes).map(|hole| (hole.span, hole.cause)).collect()
+}
+
+#[test]
+fn what_the_log_lacks_is_a_private_hole_as_long_as_x_has_it() {
+    let day = 24 * 60;
+    for ours in [true, false] {
+        let world = World::new(ours, true);
+        let cause = if ours { GapCause::Trimmed } else { GapCause::LogLost };
+        // The oldest record that is left: of the trimmed log, one more was received at the same time.
+        let begins = world.hub.reader().extent().earliest_received.expect("it has records");
+        for minutes in [11, 120, day - 2] {
+            let resolved = world.resolve(&world.token(ours, minutes), Policy::Fail, false).expect("taken");
+            let span = Span::new(world.ago(minutes).minus(SLACK), begins.plus(SLACK));
+            assert_eq!((resolved.outcome, spans(&resolved)), (Outcome::TimeBounded, vec![(span, cause)]), "{minutes}");
+            assert_eq!(resolved.cursor, world.hub.reader().extent().earliest);
+            assert_eq!(resolved.missing, Some(Window { from: span.from, to: Some(span.to) }));
+            let marks = resolved.private.expect("a hole").holes[0].repeats_until;
+            assert_eq!(marks, world.ago(minutes).plus(SLACK), "what the lineage may have had already");
+        }
+        let token = world.token(ours, day);
+        let refused = world.resolve(&token, Policy::Fail, false).expect_err("X has not got it any more");
+        assert!(matches!(refused, Refused::TooOld { .. }), "{refused:?}");
+        for policy in [Policy::Earliest, Policy::Latest] {
+            let resolved = world.resolve(&token, policy, false).expect("the policy allows it");
+            assert_eq!((resolved.outcome, spans(&resolved)), (Outcome::Clamped, vec![]));
+        }
+    }
+}
+
+#[test]
+fn who_demands_an_exact_start_asks_for_nothing() {
+    let world = World::new(true, true);
+    let refused = world.resolve(&world.token(true, 60), Policy::Fail, true);
+    assert_eq!(refused, Err(Refused::ExactUnavailable(Outcome::TimeBounded)));
+    locate(&world.hub, world.ago(60)).expect_err("a position is of the log");
+    assert_eq!(world.hub.side().missing(), Spans::default());
+}
+
+#[test]
+fn a_start_before_the_log_is_a_private_hole_and_one_within_it_is_exact() {
+    let world = World::new(true, true);
+    let early = resolve(&world.hub, &Start::Lookback(60 * MINUTE), Policy::Fail, false).expect("taken");
+    assert_eq!((early.outcome, spans(&early).len(), early.repeats_until), (Outcome::TimeBounded, 1, None));
+    let within = resolve(&world.hub, &Start::Time(world.ago(9)), Policy::Fail, true).expect("exact");
+    assert_eq!((within.outcome, spans(&within)), (Outcome::Exact, vec![]));
+}
+
+#[test]
+fn without_private_recovery_nothing_is_asked_for() {
+    let world = World::new(true, false);
+    let refused = world.resolve(&world.token(true, 60), Policy::Fail, false);
+    assert!(matches!(refused, Err(Refused::TooOld { .. })), "{refused:?}");
+    let lost = World::new(false, false);
+    let resolved = lost.resolve(&lost.token(false, 60), Policy::Fail, false).expect("by time");
+    assert_eq!((resolved.outcome, resolved.private, resolved.missing.is_some()), (Outcome::TimeBounded, None, true));
+    assert_eq!(lost.hub.side().missing(), Spans::default());
+}
+
+#[test]
+fn what_the_first_backfill_brought_is_not_lacked() {
+    let world = World::new(false, true);
+    world.hub.side().set_complete_from(Completeness::From(world.ago(15)));
+    let near = world.resolve(&world.token(false, 14), Policy::Fail, false).expect("taken");
+    assert_eq!((near.outcome, spans(&near), near.cursor), (Outcome::TimeBounded, vec![], 1));
+    let far = world.resolve(&world.token(false, 20), Policy::Fail, false).expect("taken");
+    assert_eq!(spans(&far)[0].0.to, world.ago(15).plus(SLACK));
+    assert_eq!(world.hub.side().missing().last().map(|span| span.to), Some(world.ago(15)));
+}
+
+#[test]
+fn holes_are_carried_on_wherever_the_position_is() {
+    let world = World::new(false, true);
+    let hole = |offset| Hole {
+        span: Span::new(world.ago(90), world.ago(80)),
+        cause: GapCause::Trimmed,
+        offset,
+        repeats_until: world.ago(89),
+    };
+    let carrying = |tag, offset| {
+        let private = Some(Holes { tag, main_from: 1, holes: vec![hole(offset)] });
+        Token { private, position: Position { term: TERM, ..world.hub.position(3) }, ..world.token(true, 9) }
+    };
+    let tag = world.hub.side().tag();
+    let held = world.resolve(&carrying(tag, 1), Policy::Fail, true).expect("exact");
+    assert_eq!((held.outcome, held.private.expect("it").holes), (Outcome::Exact, vec![hole(1)]));
+    let other = world.resolve(&carrying(tag ^ 1, 7), Policy::Fail, false).expect("taken");
+    let holes = other.private.expect("it").holes;
+    assert_eq!((other.outcome, holes[0].offset, holes[0].is_uncertain()), (Outcome::TimeBounded, 1, true));
+    let lost = Token { position: world.token(false, 5).position, ..carrying(tag, 1) };
+    let moved = world.resolve(&lost, Policy::Fail, false).expect("taken").private.expect("it");
+    assert!(moved.holes.iter().all(Hole::is_uncertain), "which log gave what is not known: {moved:?}");
+}

@@ -1,0 +1,91 @@
+//! How the holes of a session become frames.
+
+use super::super::entry::Kind;
+use super::passing::Filling;
+use super::private::Private;
+use super::{Content, End, Ending, Frame, Phase, Subscription};
+use crate::journal::ReadError;
+use crate::model::{Gap, Sequence, UnixMillis};
+
+impl Subscription {
+    /// The next frame for the holes, if there is something to tell or deliver at once.
+    pub(super) fn private_frame(&mut self) -> Result<Option<Frame>, End> {
+        let Some(mut private) = self.private.take() else { return Ok(None) };
+        let content = self.private_content(&mut private);
+        // Kept until the frame that tells its end: the token of that one is without it.
+        self.private = Some(private).filter(|private| !private.is_empty());
+        match content {
+            Ok(content) => Ok(content.map(|content| self.frame(content))),
+            Err(error) => {
+                tracing::error!(account = %self.hub.account(), %error, "a session ends: the side log cannot be read");
+                Err(self.end(Ending::JournalUnavailable))
+            }
+        }
+    }
+
+    fn private_content(&mut self, private: &mut Private) -> Result<Option<Content>, ReadError> {
+        loop {
+            private.refresh(&self.hub);
+            if let Some(gap) = private.notice(self.cursor) {
+                return Ok(Some(self.tell_hole(gap)));
+            }
+            if let Some(content) = self.pass_side(private) {
+                return Ok(Some(content));
+            }
+            if !private.read_on(&self.hub, self.filter.keys())? {
+                // What was passed without a frame may have been all that an end waited for.
+                return Ok(private.notice(self.cursor).map(|gap| self.tell_hole(gap)));
+            }
+        }
+    }
+
+    fn tell_hole(&self, gap: Gap) -> Content {
+        self.counters.notices.inc();
+        self.counters.passed.inc();
+        Content::Gap { sequence: 0, gap }
+    }
+
+    /// Passes the stretch up to the next frame; all of it if there is none in it.
+    fn pass_side(&mut self, private: &mut Private) -> Option<Content> {
+        let mut batch = Filling::default();
+        while let Some(entry) = private.stretch.front().cloned() {
+            let next = entry.sequence + 1;
+            match &entry.kind {
+                Kind::Event(event) => {
+                    let hole = private.owner(&entry, event).filter(|_| self.matches(event));
+                    let repeats = |until: UnixMillis| event.created.is_none_or(|created| created <= until);
+                    match hole.map(|hole| repeats(hole.repeats_until)) {
+                        Some(repeated) if !batch.take(&entry, event, repeated, &self.pace) => break,
+                        Some(_) => {
+                            self.pass_side_to(private, entry.sequence);
+                            self.counters.passed.inc_by(private.pass(next));
+                            self.counters.delivered.inc();
+                        }
+                        None => self.pass_side_to(private, next),
+                    }
+                }
+                Kind::Skip(_) if !batch.is_empty() => break,
+                Kind::Skip(skip) => {
+                    private.stretch.pop_front();
+                    self.pass_side_to(private, entry.sequence + skip.count);
+                    self.counters.notices.inc();
+                    self.counters.passed.inc();
+                    return Some(Content::Skipped { sequence: 0, skip: skip.clone() });
+                }
+                Kind::Gap(_) | Kind::Term => self.pass_side_to(private, next),
+            }
+            private.stretch.pop_front();
+        }
+        if private.stretch.is_empty() {
+            self.pass_side_to(private, private.stretch_next);
+        }
+        (!batch.is_empty()).then(|| self.batch(batch, Phase::Recovery))
+    }
+
+    /// Passes records that are for no hole, or do not match.
+    fn pass_side_to(&mut self, private: &mut Private, sequence: Sequence) {
+        let passed = private.pass(sequence);
+        self.counters.passed.inc_by(passed);
+        self.counters.filtered.inc_by(passed);
+    }
+}

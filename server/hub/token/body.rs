@@ -1,0 +1,125 @@
+//! What a token says, in bytes.
+//!
+//! ```text
+//! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed lineage_start:signed filter:u64
+//!           reached:signed flags:u8 [repeats_until:signed] [private]
+//! flags   = bit 0: repeats_until follows, bit 1: private follows
+//! private = tag:u32 main_from:varint count:u8 hole*
+//! hole    = cause:u8 (0 trimmed, 1 log lost) from:signed length:signed offset:varint repeats_until:signed
+//! ```
+//!
+//! Times but `low` and `lineage_start` are relative: `reached`, `repeats_until` and the `from` of a hole to `low`, the rest
+//! of a hole to its `from`. Signed numbers are zigzag varints.
+
+use prost::encoding::{decode_varint, encode_varint};
+
+use super::Token;
+use crate::hub::side::{Hole, Holes};
+use crate::model::{AccountName, Epoch, GapCause, Position, Span, Term, UnixMillis};
+
+const REPEATS_FOLLOW: u8 = 1;
+const PRIVATE_FOLLOWS: u8 = 2;
+
+pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
+    let low = token.low_watermark;
+    let name = token.account.as_str().as_bytes();
+    out.push(name.len() as u8);
+    out.extend_from_slice(name);
+    out.extend_from_slice(&token.position.epoch.0.to_le_bytes());
+    out.extend_from_slice(&token.position.term.0.to_le_bytes());
+    out.extend_from_slice(&token.position.sequence.to_le_bytes());
+    put_signed(low.0, out);
+    put_signed(token.lineage_start.0, out);
+    out.extend_from_slice(&token.filter.to_le_bytes());
+    put_time(token.reached, low, out);
+    let repeats = if token.repeats_until.is_some() { REPEATS_FOLLOW } else { 0 };
+    let private = if token.private.is_some() { PRIVATE_FOLLOWS } else { 0 };
+    out.push(repeats | private);
+    if let Some(until) = token.repeats_until {
+        put_time(until, low, out);
+    }
+    if let Some(private) = &token.private {
+        put_private(private, low, out);
+    }
+}
+
+fn put_private(private: &Holes, low: UnixMillis, out: &mut Vec<u8>) {
+    out.extend_from_slice(&private.tag.to_le_bytes());
+    encode_varint(private.main_from, out);
+    out.push(private.holes.len() as u8);
+    for Hole { span, cause, offset, repeats_until } in &private.holes {
+        out.push(u8::from(*cause == GapCause::LogLost));
+        put_time(span.from, low, out);
+        put_time(span.to, span.from, out);
+        encode_varint(*offset, out);
+        put_time(*repeats_until, span.from, out);
+    }
+}
+
+fn put_time(time: UnixMillis, base: UnixMillis, out: &mut Vec<u8>) {
+    put_signed(time.0.wrapping_sub(base.0), out);
+}
+
+fn put_signed(value: i64, out: &mut Vec<u8>) {
+    encode_varint(((value << 1) ^ (value >> 63)) as u64, out);
+}
+
+pub(super) fn decode(mut body: &[u8]) -> Option<Token> {
+    let from = &mut body;
+    let name_len = usize::from(byte(from)?);
+    let account = AccountName::new(std::str::from_utf8(take(from, name_len)?).ok()?).ok()?;
+    let position = Position {
+        epoch: Epoch(u128::from_le_bytes(take(from, 16)?.try_into().ok()?)),
+        term: Term(fixed(from)?),
+        sequence: fixed(from)?,
+    };
+    let low_watermark = UnixMillis(signed(from)?);
+    let lineage_start = UnixMillis(signed(from)?);
+    let filter = fixed(from)?;
+    let reached = time(from, low_watermark)?;
+    let flags = byte(from)?;
+    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS) != 0 {
+        return None;
+    }
+    let repeats_until = if flags & REPEATS_FOLLOW != 0 { Some(time(from, low_watermark)?) } else { None };
+    let private = if flags & PRIVATE_FOLLOWS != 0 { Some(take_private(from, low_watermark)?) } else { None };
+    let token = Token { account, position, low_watermark, reached, lineage_start, filter, repeats_until, private };
+    body.is_empty().then_some(token)
+}
+
+fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<Holes> {
+    let tag = u32::from_le_bytes(take(from, 4)?.try_into().ok()?);
+    let main_from = decode_varint(from).ok()?;
+    let count = byte(from)?;
+    let hole = |_| {
+        let cause = if byte(from)? == 1 { GapCause::LogLost } else { GapCause::Trimmed };
+        let begin = time(from, low)?;
+        let span = Span::new(begin, time(from, begin)?);
+        Some(Hole { span, cause, offset: decode_varint(from).ok()?, repeats_until: time(from, begin)? })
+    };
+    let holes = (0..count).map(hole).collect::<Option<_>>()?;
+    Some(Holes { tag, main_from, holes })
+}
+
+fn time(from: &mut &[u8], base: UnixMillis) -> Option<UnixMillis> {
+    Some(UnixMillis(base.0.wrapping_add(signed(from)?)))
+}
+
+fn signed(from: &mut &[u8]) -> Option<i64> {
+    let raw = decode_varint(from).ok()?;
+    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
+}
+
+fn fixed(from: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(take(from, 8)?.try_into().ok()?))
+}
+
+fn byte(from: &mut &[u8]) -> Option<u8> {
+    take(from, 1)?.first().copied()
+}
+
+fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = from.split_at_checked(count)?;
+    *from = rest;
+    Some(taken)
+}
