@@ -180,22 +180,20 @@ fn open_ledger(
     shared: &Shared,
     account: &config::Account,
     dir: &Path,
-    hub: &Hub,
+    hub: &Arc<Hub>,
     restore: impl FnOnce() -> Result<Option<UnixMillis>, ingest::RestoreError>,
 ) -> Result<Arc<Ledger>, ingest::RestoreError> {
     let settings = &shared.settings;
     let newest = restore()?;
     let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
     let setup = ledger::Setup {
-        account: account.name.clone(),
+        hub: hub.clone(),
         config: settings.ingest.gaps.clone(),
-        slack: settings.hub.slack,
         // What recovery would leave alone at the far end is lost like what is beyond it.
         recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
         lanes: account.datacenters.len().max(1),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
-        clock: shared.clock.clone(),
     };
     Ok(Arc::new(Ledger::open(setup, logged, newest)))
 }

@@ -79,6 +79,7 @@ pub struct Side {
     idle: AtomicBool,
     next: AtomicU64,
     changes: watch::Sender<u64>,
+    demands: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -124,8 +125,8 @@ impl Side {
     /// Over a side log, with nothing wanted. `window` is how far back X can be asked.
     pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: Config, window: Duration) -> Self {
         let next = AtomicU64::new(reader.extent().next);
-        let (state, changes) = (Mutex::default(), watch::channel(0).0);
-        Self { reader, clock, config, window, state, idle: AtomicBool::new(true), next, changes }
+        let (state, changes, demands) = (Mutex::default(), watch::channel(0).0, watch::channel(0).0);
+        Self { reader, clock, config, window, state, idle: AtomicBool::new(true), next, changes, demands }
     }
 
     /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its lineage reads the
@@ -143,6 +144,7 @@ impl Side {
         let since = state.shares.within(span).map(|share| share.since).min();
         drop(state);
         if changed {
+            self.demands.send_modify(|count| *count += 1);
             self.changed();
         }
         since.unwrap_or(next).max(earliest)
@@ -200,6 +202,7 @@ impl Side {
             state.shares.withdraw(Span::new(from, UnixMillis(i64::MAX)));
         }
         drop(state);
+        self.demands.send_modify(|count| *count += 1);
         self.changed();
     }
 
@@ -237,6 +240,11 @@ impl Side {
     /// Changes whenever there is more to read, to ask for, or to tell.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Changes whenever there may be more to ask X for.
+    pub fn demands(&self) -> watch::Receiver<u64> {
+        self.demands.subscribe()
     }
 
     /// What has become of a hole. `from_beginning` if its lineage reads the account's log from its first record on. What of

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::healing::{Healing, Piece};
 use super::lane::{Backfill, Hole, Lane};
+use crate::hub::side::{self, Completeness};
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis, Window};
 use crate::xapi::BackfillMinutes;
 
@@ -42,19 +43,12 @@ pub(super) struct Kept {
     pub(super) healing: BTreeMap<GapId, Healing>,
     /// Posts that were new, of the gaps that are open.
     pub(super) brought: BTreeMap<GapId, u64>,
-    pub(super) origin: Option<Origin>,
+    /// From where on the log is complete at its beginning; `None` before the first byte.
+    pub(super) origin: Option<Completeness>,
+    /// What only some lineages lack.
+    pub(super) side: side::Snapshot,
     /// How far X's clock was found to be ahead of the system's.
     pub(super) clock_offset_ms: i64,
-}
-
-/// From where on the log is complete, but for its gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// From here, if the backfill that was asked for brings it.
-    Pending(UnixMillis),
-    /// From here.
-    At(UnixMillis),
 }
 
 /// What X answered to a request for the stream.
@@ -146,7 +140,7 @@ impl Book {
     /// A new log begins: what lies before it is nobody's gap, but may be backfilled for those that come with an old token.
     fn begin_log(&mut self, lane: usize, mut hole: Hole, back_to: Option<UnixMillis>, backfill: Backfill) {
         let now = backfill.began;
-        self.kept.origin = Some(back_to.map_or(Origin::At(now), Origin::Pending));
+        self.kept.origin = Some(back_to.map_or(Completeness::From(now), Completeness::Pending));
         if let Some(from) = back_to {
             hole.gap.window = Window { from, to: Some(now.plus(self.limits.slack)) };
             hole.backfill = Some(backfill);
@@ -216,7 +210,7 @@ impl Book {
                 let (state, evidence) = (GapState::Backfilled, GapEvidence::BackfillQuiet);
                 self.log(Gap { state, evidence, progress: hole.gap.window.to, ..hole.gap });
             } else {
-                self.kept.origin = Some(Origin::At(hole.gap.window.from));
+                self.kept.origin = Some(Completeness::From(hole.gap.window.from));
                 self.demands += 1;
             }
         }
@@ -259,7 +253,7 @@ impl Book {
         if hole.told {
             self.heal(Gap { state: GapState::Recovering, ..hole.gap }, Span::new(from, to));
         } else {
-            self.kept.origin = Some(Origin::At(to));
+            self.kept.origin = Some(Completeness::From(to));
             self.demands += 1;
         }
     }

@@ -4,20 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Config, Ledger, Metrics, Setup};
-use crate::clock::Clock;
-use crate::model::AccountName;
+use crate::hub::Hub;
 
-/// The ledger of a new log, with the defaults.
-pub(crate) fn in_memory(clock: Clock) -> Arc<Ledger> {
+/// The ledger of this hub's log, which is new.
+pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<Ledger> {
     let setup = Setup {
-        account: AccountName::new("main").expect("a name"),
+        hub: hub.clone(),
         config: Config::default(),
-        slack: Duration::from_secs(30),
         recovery_window: Duration::from_secs(24 * 3_600),
         lanes: 1,
         file: None,
         metrics: Metrics::default(),
-        clock,
     };
     Arc::new(Ledger::open(setup, Vec::new(), None))
 }

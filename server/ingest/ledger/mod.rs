@@ -31,40 +31,39 @@ mod metrics;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use book::{Answer, Origin};
+pub use book::Answer;
 use book::{Book, Kept, Limits};
 pub use config::Config;
 pub use metrics::Metrics;
 
 use super::recovery::Demand;
-use crate::clock::Clock;
-use crate::model::{AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis};
+use crate::hub::Hub;
+use crate::hub::side::Completeness;
+use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
 /// The open gaps of an account.
 pub struct Ledger {
-    account: AccountName,
+    hub: Arc<Hub>,
     book: Mutex<Book>,
     demands: watch::Sender<u64>,
     metrics: Metrics,
     file: Option<PathBuf>,
     held_up_min: Duration,
-    clock: Clock,
 }
 
 /// What a ledger is opened with.
 pub struct Setup {
-    /// Whose.
-    pub account: AccountName,
+    /// Whose; its clock is set to what was known of upstream time before.
+    pub hub: Arc<Hub>,
     /// Settings.
     pub config: Config,
-    /// Allowance for what X sends late.
-    pub slack: Duration,
     /// How far back recovery can reach.
     pub recovery_window: Duration,
     /// Flows that are different from one another.
@@ -73,24 +72,29 @@ pub struct Setup {
     pub file: Option<PathBuf>,
     /// Counters.
     pub metrics: Metrics,
-    /// Upstream time; set to what was known of it before.
-    pub clock: Clock,
 }
 
 impl Ledger {
     /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand; `newest` is when its newest
     /// post was received, for a log without a file.
     pub fn open(setup: Setup, logged: Vec<Gap>, newest: Option<UnixMillis>) -> Self {
-        let Setup { account, config, slack, recovery_window, lanes, file, metrics, clock } = setup;
-        let kept = file.as_deref().and_then(|path| file::read(path, &account));
+        let Setup { hub, config, recovery_window, lanes, file, metrics } = setup;
+        let kept = file.as_deref().and_then(|path| file::read(path, hub.account()));
         if let Some(kept) = &kept {
-            clock.set_offset_ms(kept.clock_offset_ms);
+            hub.clock().set_offset_ms(kept.clock_offset_ms);
+            hub.side().restore(kept.side.clone());
         }
-        let held_up_min = config.held_up_min;
-        let limits = Limits { config, slack, recovery_window };
+        let (first, held_up_min) = (config.first_backfill_minutes, config.held_up_min);
+        let now = hub.clock().now();
+        let limits = Limits { config, slack: hub.config().slack, recovery_window };
         let mut book = Book::new(limits, kept.unwrap_or_default());
-        book.restore(logged, newest, lanes, clock.now());
-        Self { account, book: Mutex::new(book), demands: watch::channel(0).0, metrics, file, held_up_min, clock }
+        book.restore(logged, newest, lanes, now);
+        let begins = hub.reader().extent().earliest_received.map(Completeness::From);
+        let origin = book.kept.origin.or(begins);
+        // A new log: its first connection will ask for backfill.
+        let expected = now.minus(Duration::from_secs(60 * u64::from(first)));
+        hub.side().set_complete_from(origin.unwrap_or(Completeness::Pending(expected)));
+        Self { hub, book: Mutex::new(book), demands: watch::channel(0).0, metrics, file, held_up_min }
     }
 
     /// The minutes of backfill to ask for on the next connection of this lane; `None` if none would help.
@@ -169,9 +173,9 @@ impl Ledger {
         *self.book.lock().kept.brought.entry(gap).or_default() += 1;
     }
 
-    /// From where on the log is complete, but for its gaps; `None` before the first byte.
-    pub fn origin(&self) -> Option<Origin> {
-        self.book.lock().kept.origin
+    /// From where on the log is complete at its beginning, but for its gaps.
+    pub fn origin(&self) -> Option<Completeness> {
+        self.hub.side().complete_from()
     }
 
     /// The open gaps as they stand, with progress and counts that the log need not have yet.
@@ -186,8 +190,9 @@ impl Ledger {
 
     /// Keeps what has to outlive the process, and counts what is open.
     pub fn save(&self) -> std::io::Result<()> {
-        let kept = Kept { clock_offset_ms: self.clock.offset_ms(), ..self.book.lock().kept.clone() };
-        self.metrics.note_open(&kept, self.clock.now());
+        let (clock, side) = (self.hub.clock(), self.hub.side().snapshot());
+        let kept = Kept { clock_offset_ms: clock.offset_ms(), side, ..self.book.lock().kept.clone() };
+        self.metrics.note_open(&kept, clock.now());
         match &self.file {
             Some(path) => file::write(path, &kept),
             None => Ok(()),
@@ -197,14 +202,17 @@ impl Ledger {
     fn change(&self, change: impl FnOnce(&mut Book)) {
         let mut book = self.book.lock();
         change(&mut book);
-        let demands = book.demands;
+        let (demands, origin) = (book.demands, book.kept.origin);
         drop(book);
+        if let Some(origin) = origin {
+            self.hub.side().set_complete_from(origin);
+        }
         self.demands.send_if_modified(|told| std::mem::replace(told, demands) != demands);
     }
 
     fn tell(&self, gap: &Gap) {
         self.metrics.note(gap);
-        let (account, id, from, to) = (&self.account, gap.id, gap.window.from, gap.window.to);
+        let (account, id, from, to) = (self.hub.account(), gap.id, gap.window.from, gap.window.to);
         let to = to.map_or_else(|| "open".to_owned(), |to| to.to_string());
         let (cause, state, evidence, recovered) = (gap.cause, gap.state, gap.evidence, gap.recovered);
         match gap.state {
@@ -218,15 +226,19 @@ impl Ledger {
 
 impl Demand for Ledger {
     fn missing(&self) -> Spans {
-        self.book.lock().missing()
+        let mut missing = self.book.lock().missing();
+        missing.insert_all(&self.hub.side().missing());
+        missing
     }
 
     fn prove(&self, span: Span, evidence: GapEvidence) {
         self.change(|book| book.prove(span, evidence));
+        self.hub.side().prove(span, evidence);
     }
 
     fn lose(&self, span: Span, evidence: GapEvidence) {
         self.change(|book| book.lose(span, evidence));
+        self.hub.side().lose(span, evidence);
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

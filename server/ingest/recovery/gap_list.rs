@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::GapList;
 use crate::hub::Hub;
-use crate::ingest::ledger::{Ledger, Origin};
+use crate::hub::side::Completeness;
+use crate::ingest::ledger::Ledger;
 use crate::model::{Gap, UnixMillis};
 
 /// The gaps of an account: those that its log tells of, and the open ones as the ledger knows them now.
@@ -38,8 +39,8 @@ impl GapList for AccountGaps {
         let extent = self.hub.reader().extent();
         let oldest = extent.earliest_received?;
         match self.ledger.origin() {
-            Some(Origin::At(origin)) if extent.earliest == FIRST => Some(origin.min(oldest)),
-            Some(Origin::At(origin) | Origin::Pending(origin)) => Some(origin.max(oldest)),
+            Some(Completeness::From(origin)) if extent.earliest == FIRST => Some(origin.min(oldest)),
+            Some(Completeness::From(origin) | Completeness::Pending(origin)) => Some(origin.max(oldest)),
             None => Some(oldest),
         }
     }

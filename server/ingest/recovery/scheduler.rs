@@ -104,10 +104,12 @@ impl Recovery {
         let bench = self.bench.clone();
         let mut changes = bench.demand.changes();
         let mut orders = bench.desk.orders();
+        let mut private = bench.hub.side().demands();
         let mut status = bench.hub.upstream().watch();
         loop {
             changes.borrow_and_update();
             orders.borrow_and_update();
+            private.borrow_and_update();
             let writable = !status.borrow_and_update().journal_unavailable;
             if bench.desk.config().enabled {
                 bench.desk.plan(&bench.demand.missing());
@@ -135,6 +137,7 @@ impl Recovery {
                 // The demand, the desk and the hub live as long as this.
                 _ = changes.changed() => {}
                 _ = orders.changed() => {}
+                _ = private.changed() => {}
                 _ = status.changed() => {}
                 () = bench.clock.sleep(wait) => {}
             }

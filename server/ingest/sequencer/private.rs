@@ -10,16 +10,15 @@ impl Sequencer {
     /// True if a post that recovery brought is for the side log.
     ///
     /// What closes a gap of the account's log goes there. What only some lineages lack does not, whatever the verdict: the
-    /// ids outlive the records. A new post that nobody asked for (X is asked for whole minutes) is not excused, so it goes
-    /// to the account's log; unless it is older than that, where everybody would get it who never lacked it.
+    /// ids outlive the records. A new post that no gap asked for (X is asked for whole minutes, and by hand) is not excused:
+    /// it goes to the account's log, where lineages that began later leave it out.
     pub(super) fn is_private(&self, id: PostId, verdict: &Verdict, in_gap: bool) -> bool {
         let Some(created) = id.created_at() else { return false };
         let hub = &self.writing.hub;
         match verdict {
             Verdict::New | Verdict::Delta { .. } if in_gap => false,
             _ if hub.side().wants(created) => true,
-            Verdict::New => hub.reader().extent().earliest_received.is_some_and(|begins| created < begins),
-            Verdict::Delta { .. } | Verdict::Duplicate => false,
+            Verdict::New | Verdict::Delta { .. } | Verdict::Duplicate => false,
         }
     }
 
