@@ -13,7 +13,8 @@ pub struct Config {
     pub ring_bytes_max: usize,
     /// Sessions of one account; one more is refused with SESSION_LIMIT.
     pub sessions_max: usize,
-    /// Sessions that read the journal at once; the others wait inside their session, with heartbeats.
+    /// Sessions that read the journal at once, and the same number the side log; the others wait inside their session, with
+    /// heartbeats.
     pub replays_reading_max: usize,
     /// Sessions that read the journal or wait to; one more is refused with REPLAY_LIMIT.
     pub replays_max: usize,

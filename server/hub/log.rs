@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::cold::Cold;
 use super::entry::{Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
@@ -31,7 +32,8 @@ pub struct Hub {
     parked: Arc<Parked>,
     next: AtomicU64,
     tip_received: AtomicI64,
-    reading: Arc<Semaphore>,
+    cold: Cold,
+    side_reading: Arc<Semaphore>,
     replaying: Arc<Semaphore>,
     tags: Tags,
     gaps: Gaps,
@@ -91,7 +93,8 @@ impl Hub {
             parked: Arc::new(Parked::new(extent.next)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
-            reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
+            cold: Cold::new(parts.config.replays_reading_max),
+            side_reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),
@@ -151,16 +154,7 @@ impl Hub {
         Some(Read { entries: taken.entries, next: taken.next })
     }
 
-    /// Reads on from `from` out of the journal, when it is this session's turn.
-    pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: Keys) -> Result<Read, ReadError> {
-        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
-        self.metrics.cold_reads.inc();
-        let hub = self.clone();
-        let read = tokio::task::spawn_blocking(move || hub.read_journal(from, &keys)).await;
-        read.unwrap_or_else(|panic| Err(ReadError::Unavailable(format!("reading the journal panicked: {panic}"))))
-    }
-
-    fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
+    pub(super) fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
         let chunk = self.reader.read(from, keys, self.config.replay_chunk_bytes_max).map_err(|error| match error {
             journal::ReadError::Trimmed { earliest } => ReadError::Trimmed { earliest },
             error @ journal::ReadError::Io(_) => ReadError::Unavailable(error.to_string()),
@@ -187,9 +181,14 @@ impl Hub {
         self.replaying.clone().try_acquire_owned().ok()
     }
 
-    /// Turns at reading from the disk.
-    pub(super) fn reading(&self) -> &Arc<Semaphore> {
-        &self.reading
+    /// Turns at reading the journal.
+    pub(super) fn cold(&self) -> &Cold {
+        &self.cold
+    }
+
+    /// Turns at reading the side log.
+    pub(super) fn side_reading(&self) -> &Arc<Semaphore> {
+        &self.side_reading
     }
 
     /// Wakes all sessions, to look for what is not a record.

@@ -15,6 +15,7 @@
 //! - A narrow cursor never scans, and misses nothing: `ring::tests::an_indexed_read_finds_what_a_full_scan_finds`.
 //! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
 
+mod cold;
 mod config;
 pub mod entry;
 pub mod filter;

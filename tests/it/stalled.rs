@@ -87,6 +87,8 @@ async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 1 << 20;
+        // Nobody is asked for what is gone.
+        settings.hub.private_holes.enabled = false;
     };
     let world = World::tuned(|_| (), tune).await;
     let mut stalled = world.subscribe(latest(&filters::all())).await;

@@ -381,7 +381,7 @@ impl Subscription {
 /// Waits until there is something to do for the holes; for ever if there are none.
 async fn private_news(private: Option<&mut Private>, hub: &Hub) {
     match private {
-        Some(private) => private.news(hub.reading().clone()).await,
+        Some(private) => private.news(hub.side_reading().clone()).await,
         None => std::future::pending().await,
     }
 }

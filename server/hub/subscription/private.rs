@@ -163,7 +163,7 @@ impl Private {
             if self.is_empty() || self.cursor() >= hub.side().next() {
                 return Ok(false);
             }
-            let Ok(turn) = hub.reading().clone().try_acquire_owned() else {
+            let Ok(turn) = hub.side_reading().clone().try_acquire_owned() else {
                 self.crowded = true;
                 return Ok(false);
             };

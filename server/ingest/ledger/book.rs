@@ -22,6 +22,9 @@ pub(super) struct Limits {
     pub(super) recovery_window: Duration,
 }
 
+/// A first byte that comes so soon after the start ends no outage.
+const START_MIN: Duration = Duration::from_secs(1);
+
 /// The open gaps of an account.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
@@ -138,13 +141,26 @@ impl Book {
     }
 
     /// A new log begins: what lies before it is nobody's gap, but may be backfilled for those that come with an old token.
+    /// What lies between the start and the first byte is told, as far as the backfill does not reach.
     fn begin_log(&mut self, lane: usize, mut hole: Hole, back_to: Option<UnixMillis>, backfill: Backfill) {
         let now = backfill.began;
+        let to = now.plus(self.limits.slack);
         self.kept.origin = Some(back_to.map_or(Completeness::From(now), Completeness::Pending));
+        hole.promised = hole.gap.window.from.min(now);
+        self.tell_promised(&hole, now, back_to.unwrap_or(to));
         if let Some(from) = back_to {
-            hole.gap.window = Window { from, to: Some(now.plus(self.limits.slack)) };
+            hole.gap.window = Window { from, to: Some(to) };
             hole.backfill = Some(backfill);
             self.kept.lanes[lane].hole = Some(hole);
+        }
+    }
+
+    /// Tells what was missed of a new log before its first byte, up to `to`, and leaves it to recovery.
+    fn tell_promised(&mut self, hole: &Hole, began: UnixMillis, to: UnixMillis) {
+        let late = began.since(hole.promised) >= START_MIN;
+        if late && hole.promised < to {
+            let gap = self.new_gap(Window { from: hole.promised, to: Some(to) }, GapCause::Disconnected);
+            self.heal(Gap { state: GapState::Recovering, ..gap }, Span::new(hole.promised, to));
         }
     }
 
@@ -191,7 +207,7 @@ impl Book {
             None => {
                 let from = own.last_byte.expect("a connection that was up was heard").minus(margin);
                 let gap = self.new_gap(Window { from, to: None }, cause);
-                self.kept.lanes[lane].hole = Some(Hole { gap, told: true, trusted, backfill: None });
+                self.kept.lanes[lane].hole = Some(Hole { gap, told: true, promised: from, trusted, backfill: None });
             }
         }
         self.log_hole(lane);
@@ -255,6 +271,8 @@ impl Book {
         } else {
             self.kept.origin = Some(Completeness::From(to));
             self.demands += 1;
+            let promised = hole.promised.max(from);
+            self.tell_promised(&Hole { promised, ..hole }, to.minus(self.limits.slack), to);
         }
     }
 

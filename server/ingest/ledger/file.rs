@@ -104,7 +104,8 @@ impl Book {
                 let free = self.kept.lanes.iter_mut().find(|lane| lane.hole.is_none());
                 if let Some(lane) = free {
                     let trusted = gap.cause != GapCause::SlowReader;
-                    lane.hole = Some(Hole { gap, told: true, trusted, backfill: None });
+                    let promised = gap.window.from;
+                    lane.hole = Some(Hole { gap, told: true, promised, trusted, backfill: None });
                 }
             }
         }
@@ -131,13 +132,15 @@ impl Book {
                 hole.gap.state = GapState::Detected;
             }
             (None, Some(last_byte)) => {
-                let gap = self.new_gap(Window { from: last_byte.minus(margin), to: None }, GapCause::GatewayDown);
-                self.kept.lanes[lane].hole = Some(Hole { gap, told: true, trusted: true, backfill: None });
+                let promised = last_byte.minus(margin);
+                let gap = self.new_gap(Window { from: promised, to: None }, GapCause::GatewayDown);
+                self.kept.lanes[lane].hole = Some(Hole { gap, told: true, promised, trusted: true, backfill: None });
             }
             (Some(_), _) | (None, None) => {
                 let window = Window { from: now, to: None };
                 let gap = Book::gap(GapId(0), window, GapCause::GatewayDown);
-                self.kept.lanes[lane].hole = Some(Hole { gap, told: false, trusted: true, backfill: None });
+                self.kept.lanes[lane].hole =
+                    Some(Hole { gap, told: false, promised: now, trusted: true, backfill: None });
             }
         }
         self.log_hole(lane);

@@ -38,6 +38,8 @@ pub(super) struct Hole {
     pub(super) gap: Gap,
     /// False for what lies before a new log: nobody is told of it.
     pub(super) told: bool,
+    /// From where on the log is to have all: of a new one, when its gateway was started.
+    pub(super) promised: UnixMillis,
     /// False after a slow-reader cut: X has no backfill then.
     pub(super) trusted: bool,
     /// The connection that brings it.

@@ -225,6 +225,30 @@ fn a_cut_within_the_first_minutes_of_a_log_is_told_like_any_other() {
     assert_eq!((gap.cause, gap.window.to), (GapCause::GatewayDown, None));
 }
 
+#[test]
+fn what_a_new_log_misses_before_its_first_byte_is_told_as_far_as_backfill_does_not_reach() {
+    use GapState::Recovering;
+    let mut world = World::new();
+    world.pass(200);
+    assert_eq!(world.connect(), Some(5));
+    assert_eq!(world.gaps(), [], "the backfill reaches back to the start");
+    let mut world = World::new();
+    world.pass(1_000);
+    world.connect();
+    assert_eq!(world.gaps(), [(0, 700, Recovering)]);
+    let mut world = World::new();
+    world.book.backfill_refused(world.now);
+    world.pass(100);
+    assert_eq!(world.connect(), None);
+    assert_eq!(world.gaps(), [(0, 130, Recovering)]);
+    let mut world = World::new();
+    world.pass(100);
+    world.connect();
+    world.pass(10);
+    world.cut(GapCause::SlowReader);
+    assert_eq!(world.gaps(), [(0, 130, Recovering), (80, -1, GapState::Detected)], "its backfill was cut off");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Connect,
