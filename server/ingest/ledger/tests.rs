@@ -20,6 +20,8 @@ struct World {
     last_byte: Option<UnixMillis>,
     /// Connections that were too short for their backfill to be believed.
     short: Vec<Span>,
+    /// From the start to what the first byte ended.
+    start: Span,
 }
 
 impl World {
@@ -28,7 +30,7 @@ impl World {
         let now = UnixMillis(1_800_000_000_000);
         book.restore(Vec::new(), None, 1, now);
         let (told, down, short) = Default::default();
-        Self { book, told, now, down, up: None, last_byte: None, short }
+        Self { book, told, now, down, up: None, last_byte: None, short, start: Span::new(now, now) }
     }
 
     fn take_changes(&mut self) {
@@ -65,8 +67,9 @@ impl World {
         self.book.first_byte(0, 0, Answer { at: self.now, backfill }, self.now);
         self.take_changes();
         let from = self.last_byte.unwrap_or(self.now);
-        if self.last_byte.is_some() {
-            self.down.push(Span::new(from, self.now));
+        match self.last_byte {
+            Some(_) => self.down.push(Span::new(from, self.now)),
+            None => self.start.to = self.now.plus(SLACK),
         }
         self.up = Some((self.now, minutes));
         self.hear(&[]);
@@ -246,7 +249,7 @@ fn what_a_new_log_misses_before_its_first_byte_is_told_as_far_as_backfill_does_n
     world.connect();
     world.pass(10);
     world.cut(GapCause::SlowReader);
-    assert_eq!(world.gaps(), [(0, 130, Recovering), (80, -1, GapState::Detected)], "its backfill was cut off");
+    assert_eq!(world.gaps(), [(0, 130, Recovering), (70, -1, GapState::Detected)], "its backfill was cut off");
 }
 
 #[derive(Clone, Debug)]
@@ -327,6 +330,7 @@ proptest! {
         for span in &world.short {
             widest.insert(*span);
         }
+        widest.insert(world.start);
         for span in told.iter() {
             prop_assert!(widest.covers(span), "{:?} is wider than {:?}", span, widest);
         }
