@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod crowd;
 mod damage;
 mod deltas;
 mod ends;
