@@ -9,6 +9,8 @@ mod killed;
 mod live;
 mod lookups;
 mod main_job;
+mod private;
+mod private_more;
 mod recovery_rpc;
 mod resume;
 mod rubbish;

@@ -1,9 +1,10 @@
 //! What the scenarios are made with: the real gateway, a stand-in for X, a real client, and an oracle.
 //!
 //! Nothing is mocked inside the gateway. `world` runs it in this process on free ports, `process` runs the binary, so
-//! that it can be killed. `subscriber` reads a session and checks in every frame what holds for all sessions. `filters`
-//! and `oracle` share no code with what they judge.
+//! that it can be killed. `subscriber` reads a session and checks in every frame what holds for all sessions. `absence` lets time
+//! pass at once. `filters` and `oracle` share no code with what they judge.
 
+pub mod absence;
 pub mod eventually;
 pub mod filters;
 pub mod oracle;
