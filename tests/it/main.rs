@@ -10,6 +10,7 @@ mod live;
 mod lookups;
 mod main_job;
 mod private;
+mod private_faults;
 mod private_more;
 mod recovery_rpc;
 mod resume;

@@ -3,19 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::{
-    Event, GapCause, GapEvidence, GapState, Origin, ResumePolicy, StartOutcome, SubscribeRequest, TagFilter,
+    Event, GapCause, GapEvidence, GapState, Origin, ResumePolicy, StartOutcome, SubscribeRequest,
 };
-use powerstream_gateway::simulator::{Config as Upstream, Truth};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::harness::absence::{Absence, Consumer, span};
+use crate::harness::absence::span;
 use crate::harness::oracle::assert_exact;
-use crate::harness::{after, eventually, filters, in_time, latest, reason};
+use crate::harness::{Lost, after, eventually, filters, latest, reason};
 
 /// Posts a second while nobody is connected: about 360 in two hours.
 const POSTS: f64 = 0.05;
@@ -25,80 +24,6 @@ const NEAR: u64 = 90;
 
 /// Seconds that the first backfill brings, and more.
 const BACKFILL: u64 = 600;
-
-/// The log is lost, and this much time has passed since a consumer of everything had its token.
-struct Lost {
-    own: Absence,
-    consumer: Consumer,
-    /// When nobody was connected.
-    passed: Span,
-    /// Posts that were made meanwhile.
-    made: u64,
-}
-
-impl Lost {
-    async fn for_seconds(seconds: i64, after: u64, per_second: f64, upstream: impl FnOnce(&mut Upstream)) -> Self {
-        Self::with_filter(filters::all(), seconds, ((after, 1), per_second), upstream).await
-    }
-
-    async fn with_filter(
-        filter: TagFilter,
-        seconds: i64,
-        (but, per_second): ((u64, u64), f64),
-        upstream: impl FnOnce(&mut Upstream),
-    ) -> Self {
-        let mut own = Absence::new(upstream, |_| ()).await;
-        let mut consumer = own.consumer(&filter, latest(&filter)).await;
-        let had = own.world.post_mix(20);
-        consumer.whole(&had).await;
-        consumer.leave();
-        own.world.stop_gateway().await;
-        own.lose_log();
-        let passed = own.pass_at_once(seconds);
-        let made = own.history(passed, but, per_second);
-        own.start().await;
-        Self { own, consumer, passed, made }
-    }
-
-    /// The consumer comes back, and live posts go on while it reads.
-    async fn resume(&mut self) {
-        self.consumer.resume(&self.own.world).await;
-        assert_eq!(self.consumer.outcome(), StartOutcome::TimeBounded, "never silently live");
-    }
-
-    /// Reads until so many posts have come out of the side log; for each frame that brought some, a live post is sent.
-    async fn with_live(&mut self, recovered: usize) {
-        let (own, consumer) = (&mut self.own, &mut self.consumer);
-        let reading = async {
-            while consumer.recovered() < recovered {
-                let had = consumer.recovered();
-                assert!(consumer.read().await, "it ended before");
-                if consumer.recovered() > had {
-                    own.world.post_mix(1);
-                }
-            }
-        };
-        in_time("posts come out of the side log", reading).await;
-    }
-
-    async fn judge(&mut self) {
-        let truth = self.truth();
-        self.consumer.whole(&truth).await;
-        self.consumer.assert_whole("the one that was away", &truth);
-        self.own.judge();
-    }
-
-    fn truth(&self) -> Vec<Truth> {
-        self.own.world.x.truth()
-    }
-
-    /// States and causes of the gaps that were its own.
-    fn told(&self) -> Vec<(GapState, GapCause)> {
-        let mut told: Vec<_> = self.consumer.own_gaps.iter().map(|gap| (gap.state(), gap.cause())).collect();
-        told.dedup();
-        told
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_forty_seconds_ago_is_served_by_the_first_backfill_alone() {
@@ -197,20 +122,7 @@ async fn cut_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
     assert_eq!(lost.consumer.outcome(), StartOutcome::Exact, "the same log, the same side log");
     lost.judge().await;
     assert!(lost.consumer.recovered() > had + 100, "the rest came after the cut");
-    none_of_the_absence_twice(&lost);
-}
-
-/// What was made while nobody was connected comes once, and only what is near the token is in doubt.
-fn none_of_the_absence_twice(lost: &Lost) {
-    let mut ids: Vec<_> =
-        lost.consumer.got.iter().filter(|event| event.sequence == 0).map(|event| event.post_id).collect();
-    let all = ids.len();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), all, "none comes twice out of the side log");
-    let doubtful = lost.consumer.doubtful.iter().map(|at| &lost.consumer.got[*at]);
-    let passed: Vec<_> = doubtful.filter(|event| lost.passed.contains(UnixMillis(event.event_time_ms))).collect();
-    assert!(passed.is_empty(), "in doubt: {passed:?}");
+    lost.once_and_certain();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,7 +146,7 @@ async fn cut_at_random_frames_a_consumer_gets_what_it_lacks_once() {
     assert!(cuts > 5, "it was cut {cuts} times");
     assert!(lost.consumer.outcomes[2..].iter().all(|outcome| *outcome == StartOutcome::Exact));
     lost.judge().await;
-    none_of_the_absence_twice(&lost);
+    lost.once_and_certain();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,7 +166,7 @@ async fn over_a_restart_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest(
     }
     lost.own.world.post_mix(5);
     lost.judge().await;
-    none_of_the_absence_twice(&lost);
+    lost.once_and_certain();
     assert!(lost.own.windows(0).len() >= 3, "each start asked for the rest");
 }
 

@@ -10,9 +10,9 @@ use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{Gap, GapCause, GapState, StartOutcome, SubscribeRequest};
 use tonic::Code;
 
-use crate::harness::absence::{Absence, Consumer, copy, span};
+use crate::harness::absence::{Consumer, copy, span};
 use crate::harness::subscriber::asking;
-use crate::harness::{after, earliest, eventually, filters, latest, posts, reason};
+use crate::harness::{Absence, after, earliest, eventually, filters, latest, posts, reason};
 
 /// Seconds after a token within which posts may be repeats, and more.
 const NEAR: u64 = 90;
