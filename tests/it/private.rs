@@ -126,27 +126,34 @@ async fn cut_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_at_random_frames_a_consumer_gets_what_it_lacks_once() {
-    let mut rng = StdRng::seed_from_u64(3);
-    let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
-    lost.resume().await;
-    let mut cuts = 0;
-    while !lost.consumer.is_healed() {
-        for _ in 0..rng.random_range(1..8) {
-            let had = lost.consumer.recovered();
-            assert!(lost.consumer.read().await, "it ended");
-            if lost.consumer.recovered() > had {
-                lost.own.world.post_mix(1);
+async fn cut_at_random_frames_and_by_restarts_a_consumer_gets_what_it_lacks_once() {
+    for seed in 0..3 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
+        lost.resume().await;
+        let (mut cuts, mut restarts) = (0, 0);
+        while !lost.consumer.is_healed() {
+            for _ in 0..rng.random_range(1..8) {
+                let had = lost.consumer.recovered();
+                assert!(lost.consumer.read().await, "it ended");
+                if lost.consumer.recovered() > had {
+                    lost.own.world.post_mix(1);
+                }
             }
+            lost.consumer.leave();
+            cuts += 1;
+            if rng.random_ratio(1, 8) {
+                lost.own.world.stop_gateway().await;
+                lost.own.start().await;
+                restarts += 1;
+            }
+            lost.consumer.resume(&lost.own.world).await;
         }
-        lost.consumer.leave();
-        cuts += 1;
-        lost.consumer.resume(&lost.own.world).await;
+        assert!(cuts > 5, "it was cut {cuts} times, {restarts} of them by a restart");
+        assert!(lost.consumer.outcomes[2..].iter().all(|outcome| *outcome == StartOutcome::Exact));
+        lost.judge().await;
+        lost.once_and_certain();
     }
-    assert!(cuts > 5, "it was cut {cuts} times");
-    assert!(lost.consumer.outcomes[2..].iter().all(|outcome| *outcome == StartOutcome::Exact));
-    lost.judge().await;
-    lost.once_and_certain();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,6 +52,8 @@ pub struct Consumer {
     pub outcomes: Vec<StartOutcome>,
     /// The intervals that it was told to lack.
     pub lacked: Spans,
+    /// How many posts had come before each of its own gaps was told.
+    told_after: Vec<usize>,
     session: Option<Subscriber>,
 }
 
@@ -187,6 +189,7 @@ impl Absence {
             hub_gaps: Vec::new(),
             outcomes: Vec::new(),
             lacked: Spans::default(),
+            told_after: Vec::new(),
             session: None,
         };
         consumer.begin(&self.world, request).await;
@@ -250,7 +253,13 @@ impl Consumer {
             if let Frame::GapNotice(notice) = frame {
                 let gap = notice.gap.clone().expect("a notice of a gap has one");
                 assert_eq!(gap.private, notice.sequence == 0, "what is private is not in the log: {gap:?}");
-                if gap.private { &mut self.own_gaps } else { &mut self.hub_gaps }.push(gap);
+                if gap.private {
+                    self.own_gaps.push(gap);
+                    // A frame is a batch or a notice, not both.
+                    self.told_after.push(self.got.len());
+                } else {
+                    self.hub_gaps.push(gap);
+                }
             }
         }
         self.token = session.token().to_owned();
@@ -299,8 +308,8 @@ impl Consumer {
         self.got.iter().filter(|event| event.sequence == 0).count()
     }
 
-    /// Every post of the truth that matches came exactly once, but for repeats in batches that are marked, and all that it
-    /// lacked has ended.
+    /// Every post of the truth that matches came exactly once, but for repeats in batches that are marked; all that it
+    /// lacked has ended, and had come by then.
     pub fn assert_whole(&self, who: &str, truth: &[Truth]) {
         let wanted = expected(truth, &self.filter);
         let places: HashMap<u64, usize> = wanted.iter().enumerate().map(|(at, post)| (post.post_id.0, at)).collect();
@@ -310,6 +319,16 @@ impl Consumer {
         // What is recovered comes between what is live.
         once.sort_by_key(|event| places.get(&event.post_id));
         assert_exact(who, &wanted, &once);
+        for (gap, had) in self.own_gaps.iter().zip(&self.told_after).filter(|(gap, _)| is_final(gap)) {
+            assert_ne!(gap.state(), GapState::Unrecoverable, "{who}: X had it all: {gap:?}");
+            let before: HashSet<u64> = self.got[..*had].iter().map(|event| event.post_id).collect();
+            // What the log lacks as well is told by its own gaps.
+            let told =
+                |post: &&Truth| self.hub_gaps.iter().any(|gap| gap.to.is_some() && span(gap).contains(post.created));
+            let within = wanted.iter().filter(|post| span(gap).contains(post.created) && !told(post));
+            let late: Vec<_> = within.map(|post| post.post_id.0).filter(|id| !before.contains(id)).collect();
+            assert!(late.is_empty(), "{who}: {late:?} came after {gap:?}");
+        }
         assert!(self.is_healed(), "{who}: it lacked {:?}, and was told {:?}", self.lacked, self.own_gaps);
     }
 }
