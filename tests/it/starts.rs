@@ -1,6 +1,5 @@
 //! Every start, every policy, and positions that the log cannot give any more.
 
-use std::path::Path;
 use std::time::Duration;
 
 use powerstream_gateway::proto::subscribe_request::Start;
@@ -8,6 +7,7 @@ use powerstream_gateway::proto::{ResumePolicy, StartOutcome, SubscribeRequest};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::harness::absence::copy;
 use crate::harness::oracle::assert_exact;
 use crate::harness::subscriber::asking;
 use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts, reason};
@@ -156,19 +156,6 @@ async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
     assert_eq!(resumed.possible_duplicates, wanted.len(), "so near to the token all may be repeats");
     let exact = SubscribeRequest { require_exact: true, ..after(first.token(), &filters::all()) };
     refused(&world, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("the directory is ours");
-    for entry in std::fs::read_dir(from).expect("it is there") {
-        let entry = entry.expect("it is readable");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).expect("it is readable");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,8 +115,10 @@ pub struct Outlook {
     pub settled: Vec<(Span, GapState, GapEvidence)>,
     /// Its parts that are asked for now.
     pub asked: Spans,
-    /// Its parts that wait for the first backfill of the log.
+    /// Its parts that wait for the first backfill of the log, or are not over yet.
     pub waiting: Spans,
+    /// When what is not over yet will be.
+    pub over_at: Option<UnixMillis>,
     /// Posts of it that were brought, about.
     pub posts: u64,
 }
@@ -253,7 +255,13 @@ impl Side {
         let state = self.state.lock();
         let own = Span::new(span.from, state.lacking_until(span, from_beginning));
         let mut asked: Spans = [own].into_iter().filter(|own| !own.is_empty()).collect();
-        let mut settled = vec![(Span::new(own.to, span.to), GapState::Backfilled, GapEvidence::BackfillQuiet)];
+        let logged = Span::new(own.to, span.to);
+        // Posts of a time that has not passed are still to come.
+        let over_at = Some(logged.to).filter(|to| !logged.is_empty() && self.clock.now() < *to);
+        let mut settled = Vec::new();
+        if over_at.is_none() {
+            settled.push((logged, GapState::Backfilled, GapEvidence::BackfillQuiet));
+        }
         let (mut posts, mut unasked) = (0, asked.clone());
         for share in state.shares.within(own) {
             let part = share.span.intersection(own);
@@ -267,7 +275,7 @@ impl Side {
             settled.push((part, state, evidence));
             asked.remove(part);
         }
-        let waiting = match state.completeness {
+        let mut waiting = match state.completeness {
             Some(Completeness::Pending(from)) if from_beginning => asked.within(Span::new(from, own.to)),
             _ => Spans::default(),
         };
@@ -280,7 +288,10 @@ impl Side {
         }
         asked.remove_all(&late);
         asked.remove_all(&waiting);
-        Outlook { settled: joined(settled), asked, waiting, posts }
+        if over_at.is_some() {
+            waiting.insert(logged);
+        }
+        Outlook { settled: joined(settled), asked, waiting, over_at, posts }
     }
 
     /// Reads on from `from`: on a blocking thread.

@@ -96,3 +96,19 @@ fn a_restart_takes_up_what_was_wanted_and_trusts_no_proof_of_another_side_log() 
     again.side().restore(Snapshot { next: 2, ..read() });
     assert_eq!(again.side().missing(), [times.span(60, 10)].into_iter().collect(), "its tail was lost");
 }
+
+#[test]
+fn what_is_not_over_yet_is_not_told_as_closed() {
+    let (hub, times) = world();
+    let side = hub.side();
+    side.set_complete_from(Completeness::From(times.ago(1)));
+    let over = Span::new(times.ago(10), times.ago(0));
+    let closed = |span: Span| side.outlook(span, true).settled.iter().map(|(part, ..)| *part).collect::<Spans>();
+    side.want(over, true);
+    side.prove(over, GapEvidence::CompletionMessage);
+    assert!(closed(over).covers(over));
+    let beyond = Span::new(over.from, over.to.plus(HOUR));
+    let outlook = side.outlook(beyond, true);
+    assert_eq!((closed(beyond), outlook.over_at), ([times.span(10, 1)].into_iter().collect(), Some(beyond.to)));
+    assert_eq!(outlook.waiting, [Span::new(times.ago(1), beyond.to)].into_iter().collect());
+}

@@ -124,9 +124,12 @@ impl Private {
         passed
     }
 
-    /// Looks at what has become of the holes, if anything has.
+    /// Looks at what has become of the holes, if anything has. What only had to be over is found at the next heartbeat, if
+    /// nothing else comes.
     pub(super) fn refresh(&mut self, hub: &Hub) {
-        if !self.changes.has_changed().unwrap_or(false) {
+        let now = hub.clock().now();
+        let over = self.holes.iter().any(|open| open.outlook.over_at.is_some_and(|at| at <= now));
+        if !over && !self.changes.has_changed().unwrap_or(false) {
             return;
         }
         self.changes.mark_unchanged();
