@@ -24,6 +24,10 @@ demo *args="--seconds 20":
 bench *args:
     cargo bench {{ args }}
 
+# So many random mixtures of all that goes wrong, played against the real gateway; SEED=7 cargo test plays one of them.
+seeds n="500":
+    SEEDS={{ n }} cargo test --release --test it seeds:: -- --nocapture
+
 # The property tests with this many cases each, to look for new seeds.
-seeds cases="10000":
-    PROPTEST_CASES={{ cases }} cargo test --release
+cases n="10000":
+    PROPTEST_CASES={{ n }} cargo test --release

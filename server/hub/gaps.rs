@@ -17,6 +17,8 @@ pub struct Gaps {
 struct Told {
     gap: Gap,
     opened: Sequence,
+    /// The last record of it.
+    changed: Sequence,
     closed: Option<Sequence>,
 }
 
@@ -38,8 +40,8 @@ impl Gaps {
         let mut told = self.told.write();
         let closed = gap.state.is_final().then_some(sequence);
         match told.iter_mut().find(|own| own.gap.id == gap.id) {
-            Some(own) => (own.gap, own.closed) = (gap.clone(), closed),
-            None => told.push(Told { gap: gap.clone(), opened: sequence, closed }),
+            Some(own) => (own.gap, own.changed, own.closed) = (gap.clone(), sequence, closed),
+            None => told.push(Told { gap: gap.clone(), opened: sequence, changed: sequence, closed }),
         }
         if told.len() > self.kept_max
             && let Some(oldest) = told.iter().position(|own| own.closed.is_some())
@@ -56,12 +58,12 @@ impl Gaps {
         if cursor > self.open_until.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let as_it_was = |own: &Told| match own.closed {
-            None => own.gap.clone(),
-            Some(_) => {
-                let (state, evidence) = (GapState::Detected, GapEvidence::None);
-                Gap { state, evidence, progress: None, recovered: 0, ..own.gap.clone() }
+        let as_it_was = |own: &Told| {
+            if own.changed < cursor {
+                return own.gap.clone();
             }
+            let (state, evidence) = (GapState::Detected, GapEvidence::None);
+            Gap { state, evidence, progress: None, recovered: 0, ..own.gap.clone() }
         };
         self.told.read().iter().filter(|own| own.is_open_at(cursor)).map(as_it_was).collect()
     }
@@ -115,6 +117,13 @@ mod tests {
         assert_eq!(gaps.low_watermark(6, UnixMillis(50)).0, 50);
         let open: Vec<_> = gaps.open_at(12).iter().map(|gap| (gap.id.0, gap.state)).collect();
         assert_eq!(open, [(1, GapState::Detected), (2, GapState::Recovering)]);
+        gaps.note(25, &gap(2, 300, GapState::Recovering));
+        let state = |cursor| gaps.open_at(cursor).pop().map(|gap| gap.state);
+        assert_eq!(
+            (state(25), state(26)),
+            (Some(GapState::Detected), Some(GapState::Recovering)),
+            "no state runs ahead"
+        );
         gaps.note(30, &gap(2, 300, GapState::Recovered));
         assert_eq!(at(31), 1_000);
         assert!(gaps.open_at(31).is_empty());

@@ -1,21 +1,25 @@
 //! The gateway is killed or stopped again and again while it delivers.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::REASON_TRAILER;
-use powerstream_gateway::proto::{Event, StartOutcome, TagFilter};
+use powerstream_gateway::proto::{Event, StartOutcome};
+use powerstream_gateway::simulator::{CutKind, Handle, Hollow, Refusal, Scope, Times};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tonic::Status;
 
-use crate::harness::oracle::{assert_exact, expected};
+use crate::harness::lineage::Place;
+use crate::harness::oracle::{Allowed, Order, assert_allowed, expected};
 use crate::harness::process::Gateway;
-use crate::harness::world::Client;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters};
+use crate::harness::{Lineage, Subscriber, World, eventually, filters};
 
-/// How often it is killed.
+/// How often it is killed, if `KILLS` does not say otherwise.
 const KILLS: usize = 50;
+/// The same where X fails too.
+const KILLS_IN_OUTAGES: usize = 25;
 /// How often it is stopped.
 const STOPS: usize = 10;
 /// Posts drawn per second; those that match a rule are sent.
@@ -23,52 +27,29 @@ const RATE: f64 = 500.0;
 /// Seed of the moments of the kills.
 const SEED: u64 = 50;
 
-/// One consumer over all its sessions.
-struct Lineage {
-    filter: TagFilter,
-    token: Option<String>,
-    got: Vec<Event>,
-    /// Epoch and term of each post.
-    terms: Vec<(String, u64)>,
-    /// How its last session ended, if it did and there was one.
-    end: Option<Status>,
-}
-
-/// Where a post was shown: epoch, term, sequence.
-type Place = (String, u64, u64);
-
-impl Lineage {
-    fn new(filter: TagFilter) -> Self {
-        Self { filter, token: None, got: Vec::new(), terms: Vec::new(), end: None }
-    }
-
-    fn places(&self) -> impl Iterator<Item = (Place, &Event)> {
-        let place = |((epoch, term), event): (&(String, u64), &Event)| (epoch.clone(), *term, event.sequence);
-        self.terms.iter().zip(&self.got).map(move |both| (place(both), both.1))
-    }
-
-    /// Reads until `done`, or the gateway dies, or even before the session begins.
-    async fn read(mut self, mut client: Client, done: impl Fn(&Subscriber) -> bool) -> Self {
-        self.end = None;
-        let request = match &self.token {
-            Some(token) => after(token, &self.filter),
-            None => earliest(&self.filter),
-        };
-        let Ok(mut session) = Subscriber::open(&mut client, request).await else { return self };
-        assert_eq!(session.start.outcome(), StartOutcome::Exact, "nothing that was exposed is lost");
-        while !done(&session) && session.read().await {}
-        self.token = Some(session.token().to_owned());
-        self.terms.extend(session.terms.iter().map(|term| (session.start.epoch.clone(), *term)));
-        self.got.append(&mut session.got);
-        self.end = session.end;
-        self
-    }
-}
-
 /// Waits until upstream has sent so many more posts.
 async fn more_posts(world: &World, count: u64) {
     let until = world.x.truth_len() + count;
     eventually("posts go on", async || world.x.truth_len() >= until).await;
+}
+
+/// As often as the environment says, for those who have the time.
+fn kills(usual: usize) -> usize {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// X fails in some way, or not.
+fn fail(x: &Handle, rng: &mut StdRng) {
+    let kinds = [CutKind::CleanEnd, CutKind::Reset, CutKind::MidPost, CutKind::AfterBrace, CutKind::MidGzip];
+    match rng.random_range(0..8) {
+        number if number < kinds.len() => drop(x.cut(kinds[number])),
+        5 => {
+            x.refuse_next(rng.random_range(1..4), Refusal::named("unavailable").expect("it is known"));
+            x.cut(CutKind::Reset);
+        }
+        6 => x.answer_with(&Scope::Live, Times::Next(1), Hollow::Empty),
+        _ => {}
+    }
 }
 
 /// How the process is ended.
@@ -80,18 +61,24 @@ enum By {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
-    over_ends(KILLS, By::Kill).await;
+    over_ends(kills(KILLS), By::Kill, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_x_fails_too_no_post_is_lost_or_repeated() {
+    over_ends(kills(KILLS_IN_OUTAGES), By::Kill, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_10_times_no_exposed_record_is_lost_or_changes_and_all_are_told() {
-    over_ends(STOPS, By::Stop).await;
+    over_ends(STOPS, By::Stop, false).await;
 }
 
-async fn over_ends(times: usize, by: By) {
+async fn over_ends(times: usize, by: By, x_fails: bool) {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         // X may hold the slot of the dead one for a moment.
         settings.upstream.rate_limit_backoff_step = std::time::Duration::from_millis(100);
+        settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
     };
     let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
@@ -100,11 +87,23 @@ async fn over_ends(times: usize, by: By) {
     let mut told = 0;
     for _ in 0..times {
         let gateway = Gateway::start(&world.settings, world.dir()).await;
-        let mut reading = Vec::new();
+        let (mut reading, came) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
         for lineage in lineages.drain(..) {
-            reading.push(tokio::spawn(lineage.read(gateway.client().await, |_| false)));
+            let came = came.clone();
+            let note = move |own: &Subscriber| {
+                came.fetch_max(own.got.len(), Ordering::Relaxed);
+                false
+            };
+            reading.push(tokio::spawn(lineage.read(gateway.client().await, note)));
         }
-        more_posts(&world, rng.random_range(1..100)).await;
+        let enough = rng.random_range(0..100);
+        eventually("so many posts came", async || came.load(Ordering::Relaxed) >= enough).await;
+        if x_fails {
+            fail(&world.x, &mut rng);
+            let since = world.x.now();
+            let moment = std::time::Duration::from_millis(rng.random_range(0..200));
+            eventually("a moment passes", async || world.x.now().since(since) >= moment).await;
+        }
         end(gateway, by).await;
         for lineage in reading {
             let lineage = lineage.await.expect("no rule of sessions was broken");
@@ -116,6 +115,7 @@ async fn over_ends(times: usize, by: By) {
         By::Kill => assert_eq!(told, 0, "the dead say nothing"),
         By::Stop => assert!(told > 2 * times, "those that had a session are told: {told}"),
     }
+    world.x.clear_refusals();
     let gateway = Gateway::start(&world.settings, world.dir()).await;
     world.connected().await;
     more_posts(&world, 10).await;
@@ -146,14 +146,18 @@ fn judge(world: &World, whole: &Lineage, lineages: &[Lineage], ends: usize) {
     let truth = world.x.truth();
     let held: HashSet<u64> = whole.got.iter().map(|event| event.post_id).collect();
     assert_eq!(held.len(), whole.got.len(), "no post stands at two places");
-    assert_exact("the whole log", &truth, &whole.got);
+    whole.gaps.check("the whole log", &whole.got);
+    let in_time = Allowed { order: Order::OfLive, ..Allowed::default() };
+    assert_allowed("the whole log", &truth, &whole.got, &in_time);
 
     let places: HashMap<Place, &Event> = whole.places().collect();
     for lineage in lineages {
+        assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
         for (place, event) in lineage.places() {
             assert_eq!(places.get(&place), Some(&event), "{place:?} shows another record");
         }
-        assert_exact("a consumer over all kills", &expected(&truth, &lineage.filter), &lineage.got);
+        lineage.gaps.check("a consumer over all kills", &lineage.got);
+        assert_allowed("a consumer over all kills", &expected(&truth, &lineage.filter), &lineage.got, &in_time);
     }
     let terms: HashSet<_> = whole.terms.iter().collect();
     assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());

@@ -1,5 +1,8 @@
 //! The one integration-test binary.
 
+mod backfill;
+mod clocks;
+mod connections;
 mod crowd;
 mod damage;
 mod deltas;
@@ -10,13 +13,17 @@ mod killed;
 mod live;
 mod lookups;
 mod main_job;
+mod outage;
 mod private;
 mod private_faults;
 mod private_more;
+mod recovery;
 mod recovery_rpc;
+mod refusals;
 mod resume;
 mod rubbish;
-
+mod seeds;
+mod silence;
 mod stalled;
 mod starts;
 mod stop;

@@ -153,7 +153,7 @@ async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
     assert!(resumed.start.missing.is_some(), "the log begins later than the token");
     resumed.posts(wanted.len()).await;
     assert_exact("resumed by time", &wanted, &resumed.got);
-    assert_eq!(resumed.possible_duplicates, wanted.len(), "so near to the token all may be repeats");
+    assert_eq!(resumed.doubtful.len(), wanted.len(), "so near to the token all may be repeats");
     let exact = SubscribeRequest { require_exact: true, ..after(first.token(), &filters::all()) };
     refused(&world, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
 }
@@ -183,7 +183,7 @@ async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
     resumed.until("the newest post comes", |own| own.got.last().is_some_and(|e| e.post_id == new[19].post_id.0)).await;
     let fresh = &resumed.got[resumed.got.len() - 20..];
     assert_exact("what is new", &new, fresh);
-    assert!(resumed.possible_duplicates >= resumed.got.len(), "all may be repeats");
+    assert!(resumed.doubtful.len() >= resumed.got.len(), "all may be repeats");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,20 +9,11 @@ use powerstream_gateway::proto::{StreamNoticeKind, UpstreamState};
 use powerstream_gateway::simulator::{CutKind, Handle, Refusal};
 
 use crate::harness::oracle::assert_exact;
-use crate::harness::world::BEARER;
+use crate::harness::world::{BEARER, patient};
 use crate::harness::{Subscriber, World, eventually, filters, latest};
 
 /// An hour in 3.6 s.
 const RATE: f64 = 1_000.0;
-
-/// What has to do with real connections must not run out only because the clock is fast.
-fn patient(settings: &mut Settings) {
-    let long = Duration::from_secs(24 * 3_600);
-    settings.upstream.stale_after = long;
-    settings.upstream.connect_timeout = long;
-    settings.upstream.response_timeout = long;
-    settings.drain_deadline = long;
-}
 
 /// Seconds between the requests for the stream, of the fast clock.
 fn gaps(x: &Handle) -> Vec<f64> {

@@ -18,7 +18,7 @@ use crate::xapi::BackfillMinutes;
 /// How the reading of one connection went so far.
 #[derive(Default)]
 struct Reading {
-    /// Its first byte came.
+    /// Its first sign of life came.
     begun: bool,
     /// When the reader was last held up.
     held_up: Option<Moment>,
@@ -49,6 +49,13 @@ const HELD_UP_MEMORY: Duration = Duration::from_secs(60);
 async fn unavailable(status: &mut watch::Receiver<Status>) {
     // The hub, and with it the sender, lives as long as a session.
     let _ = status.wait_for(|status| status.journal_unavailable).await;
+}
+
+/// Rubbish, and a message that does not end, say nothing of the posts of their time: they count as silence does for the
+/// watchdog. Else a hole would be taken for closed by a 200 with a web page, or begin after what it lacks.
+fn is_sign_of_life(arrivals: &Arrivals) -> bool {
+    let whole = |message: &Message| !matches!(message, Message::Malformed { .. });
+    arrivals.heartbeats > 0 || arrivals.messages.iter().any(whole)
 }
 
 fn created_at(message: &Message) -> Option<UnixMillis> {
@@ -135,7 +142,8 @@ impl Session {
     /// Puts what came into the queue, behind what it changes about gaps. False if nobody takes it.
     async fn hand_on(&self, arrivals: Arrivals, answer: Answer, reading: &mut Reading) -> bool {
         let Place { lane, connection } = self.place;
-        if !std::mem::replace(&mut reading.begun, true) {
+        let alive = is_sign_of_life(&arrivals);
+        if alive && !std::mem::replace(&mut reading.begun, true) {
             self.ledger.first_byte(lane, connection, answer, arrivals.received);
             if !self.queue.log_gaps().await {
                 return false;
@@ -143,7 +151,9 @@ impl Session {
         }
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
         let backfill_before = self.ledger.backfill_before(lane, connection);
-        self.ledger.heard(lane, connection, arrivals.received, &created);
+        if alive {
+            self.ledger.heard(lane, connection, arrivals.received, &created);
+        }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         let source = Source::Live { connection, backfill_before };
         let began = self.clock.moment();

@@ -23,8 +23,8 @@ pub struct Subscriber {
     pub got: Vec<Event>,
     /// The terms of all posts.
     pub terms: Vec<u64>,
-    /// Posts in batches that are marked as possible repeats.
-    pub possible_duplicates: usize,
+    /// Which posts came in batches that are marked as possible repeats.
+    pub doubtful: Vec<usize>,
     /// The token of each frame, and how many posts had come with it.
     pub tokens: Vec<(usize, String)>,
     /// Heartbeats.
@@ -76,7 +76,7 @@ impl Subscriber {
             start,
             got: Vec::new(),
             terms: Vec::new(),
-            possible_duplicates: 0,
+            doubtful: Vec::new(),
             tokens: Vec::new(),
             heartbeats: Vec::new(),
             notices: Vec::new(),
@@ -112,6 +112,16 @@ impl Subscriber {
             }
         };
         in_time(what, reading).await;
+    }
+
+    /// Reads until this holds, or the session ends.
+    pub async fn read_until(&mut self, mut holds: impl FnMut(&Self) -> bool) {
+        while !holds(self) && self.read().await {}
+    }
+
+    /// What it asks for.
+    pub fn filter(&self) -> &TagFilter {
+        &self.filter
     }
 
     /// Reads until so many posts have come.
@@ -168,7 +178,7 @@ impl Subscriber {
             assert_eq!(batch.phase(), phase, "at {}", batch.events[0].sequence);
         }
         if batch.possible_duplicate {
-            self.possible_duplicates += batch.events.len();
+            self.doubtful.extend(self.got.len()..self.got.len() + batch.events.len());
         }
         for event in batch.events {
             if private {

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
@@ -80,6 +81,20 @@ pub fn settings(x: &Handle, dir: &Path) -> Settings {
     settings.admin.address = settings.listen.address;
     settings.accounts = vec![account("main", x, &bearer)];
     settings
+}
+
+/// What has to do with real connections must not run out only because the clock is fast.
+pub fn patient(settings: &mut Settings) {
+    let long = Duration::from_secs(24 * 3_600);
+    settings.upstream.stale_after = long;
+    settings.upstream.connect_timeout = long;
+    settings.upstream.response_timeout = long;
+    settings.listen.first_bytes_timeout = long;
+    settings.listen.ping_interval = long;
+    settings.listen.ping_timeout = long;
+    settings.listen.unary_timeout = long;
+    settings.ingest.gaps.held_up_min = long;
+    settings.drain_deadline = Duration::from_secs(3_600);
 }
 
 /// A client of the gateway that listens there.

@@ -1,0 +1,108 @@
+//! Backfill as X may give it: in any order, doubled, between live posts, or not at all. It is believed only if it came.
+
+use std::time::Duration;
+
+use powerstream_gateway::proto::{GapCause, GapState, Origin};
+use powerstream_gateway::simulator::{Backfill, Config as Upstream, CutKind, Scope};
+
+use crate::harness::drill::{backfill_asked, window_asked};
+use crate::harness::{Drill, eventually};
+
+/// A minute in a second.
+const MINUTE_A_SECOND: f64 = 60.0;
+/// Over the minutes of the outages here.
+const OUTAGE: Duration = Duration::from_secs(91);
+
+async fn drill(upstream: impl FnOnce(&mut Upstream)) -> Drill {
+    Drill::new(MINUTE_A_SECOND, upstream, |_| ()).await
+}
+
+/// Recovery took the place of backfill: it asked for the whole gap, and brought it.
+fn recovered(drill: &Drill) {
+    let gap = drill.gaps().last().into_iter().next().cloned().expect("there was a gap");
+    let whole = crate::harness::gaps::span(&gap);
+    let jobs: Vec<_> = drill.jobs().iter().map(window_asked).collect();
+    let (from, to) = (jobs.iter().map(|job| job.0).min(), jobs.iter().map(|job| job.1).max());
+    assert!(from.is_some_and(|from| from * 60_000 <= whole.from.0), "{jobs:?} for {whole:?}");
+    assert!(to.is_some_and(|to| to * 60_000 >= whole.to.0), "{jobs:?} for {whole:?}");
+    assert!(drill.came_by(Origin::Recovery) > 0 && drill.world.x.counters().recovery_posts > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newest_first_doubled_and_between_live_posts_it_brings_each_post_once() {
+    let mut drill = drill(|x| {
+        x.backfill = Backfill::NewestFirst;
+        x.backfill_doubled_percent = 30;
+        x.backfill_interleaved = true;
+    })
+    .await;
+    // The line is up and nothing comes by it, so that live posts wait together with those of the backfill.
+    drill.world.x.refuse_until_cleared(powerstream_gateway::simulator::Refusal::html());
+    drill.cut(CutKind::Reset).await;
+    drill.pass(OUTAGE).await;
+    drill.world.x.stall(true);
+    drill.world.x.clear_refusals();
+    eventually("the line is up", async || drill.world.x.counters().connects == 2).await;
+    drill.pass(Duration::from_secs(20)).await;
+    drill.world.x.stall(false);
+    drill.back().await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    let counters = drill.world.x.counters();
+    assert!(counters.backfill_repeats > 50 && counters.backfill_interleaved > 10, "{counters:?}");
+    assert_eq!((counters.recovery_jobs, counters.backfills), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ignored_without_a_word_it_is_never_believed_and_recovery_takes_its_place() {
+    let mut drill = drill(|_| ()).await;
+    drill.world.x.tune(|config| config.backfill = Backfill::Ignored);
+    drill.outage(CutKind::Reset, OUTAGE).await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
+    assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(3));
+    assert_eq!(drill.world.x.counters().backfills_ignored, 1);
+    recovered(&drill);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_it_is_not_asked_for_again_and_recovery_takes_its_place() {
+    for backfill in [Backfill::Refused, Backfill::Forbidden] {
+        let mut drill = drill(|_| ()).await;
+        drill.world.x.tune(|config| config.backfill = backfill);
+        drill.outage(CutKind::Reset, OUTAGE).await;
+        drill.settle().await;
+        drill.judge();
+        assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
+        let asked = drill.reconnects().iter().filter(|request| backfill_asked(request).is_some()).count();
+        assert_eq!(drill.world.x.counters().backfills_refused, 1, "once, and then no more");
+        assert!(drill.reconnects().last().is_some_and(|request| backfill_asked(request).is_none()), "{asked} asked");
+        recovered(&drill);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_cut_for_slow_reading_there_is_none_and_recovery_brings_even_a_minute() {
+    let mut drill = drill(|_| ()).await;
+    drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, true), Duration::from_secs(60)).await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
+    assert_eq!(drill.gaps().last()[0].cause(), GapCause::SlowReader);
+    assert!(drill.reconnects().iter().all(|request| backfill_asked(request).is_none()));
+    assert_eq!(drill.world.x.counters().slow_readers, 1);
+    recovered(&drill);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_for_slow_reading_without_a_word_is_found_out_by_a_backfill_that_brings_nothing() {
+    let mut drill = drill(|_| ()).await;
+    drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, false), Duration::from_secs(60)).await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
+    assert_eq!(drill.world.x.counters().slow_readers, 1);
+    recovered(&drill);
+}

@@ -1,0 +1,119 @@
+//! More than one connection: full copies, of which one is enough, and one for each datacenter, which all are needed.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::{Datacenter, Settings};
+use powerstream_gateway::proto::{GapState, Origin};
+use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times};
+
+use crate::harness::drill::give_a_past;
+use crate::harness::gaps::{Gaps, SLACK, span};
+use crate::harness::world::patient;
+use crate::harness::{Lineage, Subscriber, World, eventually, filters, latest};
+
+/// A minute in a second.
+const RATE: f64 = 60.0;
+const POSTS: f64 = 4.0;
+
+async fn pass(x: &Handle, time: Duration) {
+    let until = x.now().plus(time);
+    eventually("time passes", async || x.now() >= until).await;
+}
+
+/// With two connections up, posts on their way, and a subscriber.
+async fn with_two(tune: impl FnOnce(&Handle, &mut Settings)) -> (World, Subscriber, u64) {
+    let upstream = |x: &mut powerstream_gateway::simulator::Config| x.live_connections_max = 2;
+    let mut world = World::without_gateway(Clock::with_rate(RATE, None), upstream, patient);
+    tune(&world.x.clone(), &mut world.settings);
+    give_a_past(&world.x);
+    let past = world.x.truth_len();
+    world.start_gateway().await;
+    eventually("both are up", async || world.x.connections().live == 2).await;
+    let session = world.subscribe(latest(&filters::all())).await;
+    world.x.set_rate(POSTS);
+    // Until the log knows where it begins.
+    pass(&world.x, Duration::from_secs(75)).await;
+    (world, session, past)
+}
+
+async fn settle(world: &World, session: &mut Subscriber, past: u64) -> Lineage {
+    world.x.pause();
+    let due = world.x.truth_since(past).len();
+    session.until("all came, and gaps are over", |own| own.got.len() >= due && Gaps::of(own).are_over()).await;
+    let mut lineage = Lineage::new(filters::all());
+    lineage.follow(session);
+    lineage.gaps.check("the one that takes all", &lineage.got);
+    assert_eq!(world.x.connections().live_max_ever, 2);
+    lineage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_full_copies_one_is_enough_and_a_gap_is_when_both_are_down() {
+    let (world, mut session, past) = with_two(|_, settings| settings.accounts[0].connections = 2).await;
+    let x = &world.x;
+    x.refuse(&Scope::Live, Times::UntilCleared, Refusal::html());
+    assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
+    pass(x, Duration::from_secs(60)).await;
+    assert_eq!((x.connections().live, Gaps::of(&session).last().len()), (1, 0), "one is enough");
+    x.clear_refusals();
+    eventually("both are up again", async || x.connections().live == 2).await;
+    pass(x, Duration::from_secs(35)).await;
+    let one_was_down = settle(&world, &mut session, past).await;
+    assert_eq!(one_was_down.gaps.last().len(), 0, "no gap while one was up");
+    assert_eq!(one_was_down.got.iter().filter(|event| event.origin() == Origin::Recovery).count(), 0);
+
+    x.resume();
+    pass(x, Duration::from_secs(5)).await;
+    x.refuse(&Scope::Live, Times::UntilCleared, Refusal::html());
+    assert_eq!(x.cut(CutKind::CleanEnd), 2);
+    pass(x, Duration::from_secs(60)).await;
+    x.clear_refusals();
+    eventually("both are up again", async || x.connections().live == 2).await;
+    pass(x, Duration::from_secs(35)).await;
+    let lineage = settle(&world, &mut session, past).await;
+    assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    lineage.assert_whole_in_any_order("the one that takes all", &x.truth_since(past));
+    let metrics = world.app().metrics();
+    let first: Vec<_> =
+        metrics.lines().filter(|line| line.starts_with("powerstream_gateway_posts_first_total")).collect();
+    let counted = world.metric("posts_first_total");
+    assert!(
+        first.len() == 2 && counted > lineage.got.len() as f64 * 0.9,
+        "{counted} of {}: {first:?}",
+        lineage.got.len()
+    );
+    assert!(world.metric("duplicates_total") > x.truth().len() as f64 / 4.0, "both brought most of it");
+    assert_eq!((x.counters().cuts_reset, x.counters().cuts_clean_end), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_connection_for_each_datacenter_each_has_its_own_holes() {
+    let (world, mut session, past) = with_two(|x, settings| {
+        let datacenter =
+            |name: &str| Datacenter { name: name.into(), url: x.base_url_of(name).parse().expect("a URL") };
+        settings.accounts[0].datacenters = vec![datacenter("atla"), datacenter("pdxa")];
+    })
+    .await;
+    let (x, west) = (&world.x, Scope::Datacenter("pdxa".into()));
+    let cut = x.now();
+    x.refuse(&west, Times::UntilCleared, Refusal::html());
+    assert_eq!(x.cut_of(&west, CutKind::Reset), 1);
+    pass(x, Duration::from_secs(100)).await;
+    let back = x.now();
+    x.clear_refusals();
+    eventually("both are up again", async || x.connections().live == 2).await;
+    pass(x, Duration::from_secs(35)).await;
+    let lineage = settle(&world, &mut session, past).await;
+    let truth = x.truth_since(past);
+    lineage.assert_whole_in_any_order("the one that takes all", &truth);
+    assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    let hole = span(lineage.gaps.last()[0]);
+    assert!(hole.from <= cut.minus(SLACK / 2) && hole.to >= back.plus(SLACK), "{hole:?} for {cut} to {back}");
+    for post in truth.iter().filter(|post| post.created > cut.plus(SLACK / 2) && post.created < back) {
+        let event = lineage.got.iter().find(|event| event.post_id == post.post_id.0).expect("it came");
+        let origin = if post.datacenter == 0 { Origin::Live } else { Origin::Backfill };
+        assert_eq!(event.origin(), origin, "of datacenter {}", post.datacenter);
+    }
+    assert!(x.requests().iter().all(|request| request.target.contains("localDcOnly=true")));
+}

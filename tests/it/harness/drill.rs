@@ -1,0 +1,316 @@
+//! A gateway whose clock runs fast, with subscribers that are there all the time, and outages that are remembered: a day
+//! in some seconds.
+//!
+//! Clocks of simulator and gateway have one origin. What has to do with real connections is given real time
+//! (`world::patient`); everything else keeps its value, and 10 ms of the machine are 0.6 s at rate 60.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::proto::{GapState, Origin, SubscribeRequest};
+use powerstream_gateway::simulator::{
+    Config as Upstream, CutKind, Handle, Hollow, Refusal, RequestLine, Scope, Times, Truth,
+};
+
+use super::eventually::eventually;
+use super::gaps::{Gaps, Outage};
+use super::lineage::Lineage;
+use super::world::patient;
+use super::{Subscriber, World, after, filters, latest};
+
+/// Posts drawn per second of the fast clock; those that match a rule are sent.
+const POSTS: f64 = 2.0;
+/// After this a connection is made again at once when it is cut (`upstream.healthy_after` is 30 s), and a new log knows
+/// where it begins: the slack that its first backfill reaches into, and once more the slack without a post of it.
+const HEALTHY: Duration = Duration::from_secs(75);
+/// What is due has come by then, in time of the machine.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How far the clocks of simulator and gateway may be apart, in time of the machine.
+const APART: Duration = Duration::from_millis(5);
+
+/// The drill.
+pub struct Drill {
+    /// The gateway and its upstream.
+    pub world: World,
+    /// Those that are there all the time; the first takes everything.
+    pub sessions: Vec<Subscriber>,
+    /// Their sessions before the last start of the gateway.
+    before: Vec<Lineage>,
+    rate: f64,
+    /// The truth that counts begins after this.
+    began: u64,
+    /// How often upstream was cut.
+    cuts: u64,
+    /// When X was asked for the connections that came after the cuts.
+    answers: Vec<UnixMillis>,
+    /// How far X's clock is ahead of the machine's.
+    skew_seconds: i64,
+}
+
+/// A session of the fast clock needs no heartbeat every second.
+fn calm(request: SubscribeRequest) -> SubscribeRequest {
+    let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    SubscribeRequest { heartbeat_interval, ..request }
+}
+
+fn tuned(settings: &mut Settings) {
+    patient(settings);
+    // An outage ends when X answers again, not when the gateway next asks.
+    settings.upstream.http_backoff_step = Duration::from_secs(1);
+    settings.upstream.http_backoff_max = Duration::from_secs(2);
+}
+
+/// Posts of before: a backfill that brings nothing of a stream with many posts is not believed. None is so young that it
+/// would be for a session that begins now.
+pub fn give_a_past(x: &Handle) {
+    let (from, to) = (x.now().minus(Duration::from_secs(300)), x.now().minus(Duration::from_secs(60)));
+    x.history(Span::new(from, to), POSTS);
+}
+
+/// The minutes of backfill that a request asks for.
+pub fn backfill_asked(request: &RequestLine) -> Option<u8> {
+    let (_, rest) = request.target.split_once("backfillMinutes=")?;
+    rest.split('&').next()?.parse().ok()
+}
+
+/// True for requests for a recovery job.
+pub fn is_recovery(request: &RequestLine) -> bool {
+    request.target.contains("startTime=")
+}
+
+/// The window that a request for a recovery job asks for, in whole minutes since 1970.
+pub fn window_asked(request: &RequestLine) -> (i64, i64) {
+    let minute = |name: &str| {
+        let (_, rest) = request.target.split_once(name).expect("a job has a window");
+        let text = rest.split('&').next().unwrap_or(rest).replace("%3A", ":");
+        let time: jiff::Timestamp = text.parse().expect("it is RFC 3339");
+        assert_eq!(time.as_second() % 60, 0, "whole minutes: {text}");
+        time.as_second() / 60
+    };
+    (minute("startTime="), minute("endTime="))
+}
+
+impl Drill {
+    /// With a clock this fast; subscribers are there, and posts come for longer than a connection has to last to be made
+    /// again at once.
+    pub async fn new(rate: f64, upstream: impl FnOnce(&mut Upstream), tune: impl FnOnce(&mut Settings)) -> Self {
+        let tune = |settings: &mut Settings| {
+            tuned(settings);
+            tune(settings);
+        };
+        let world = World::without_gateway(Clock::with_rate(rate, None), upstream, tune);
+        Self::over(world, rate, 0).await
+    }
+
+    /// Where X's clock is ahead of the machine's from the beginning.
+    pub async fn skewed(rate: f64, seconds: i64) -> Self {
+        let world = World::without_gateway(Clock::with_rate(rate, None), |_| (), tuned);
+        world.x.set_skew_seconds(seconds);
+        Self::over(world, rate, seconds).await
+    }
+
+    async fn over(mut world: World, rate: f64, skew_seconds: i64) -> Self {
+        give_a_past(&world.x);
+        world.start_gateway().await;
+        world.connected().await;
+        let (mut sessions, mut before) = (Vec::new(), Vec::new());
+        for filter in [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])] {
+            sessions.push(world.subscribe(calm(latest(&filter))).await);
+            before.push(Lineage::new(filter));
+        }
+        let began = world.x.truth_len();
+        world.x.set_rate(POSTS);
+        let drill = Self { world, sessions, before, rate, began, cuts: 0, answers: Vec::new(), skew_seconds };
+        drill.pass(HEALTHY).await;
+        drill
+    }
+
+    /// Waits until so much of X's time has passed.
+    pub async fn pass(&self, time: Duration) {
+        let until = self.world.x.now().plus(time);
+        eventually("time passes", async || self.world.x.now() >= until).await;
+    }
+
+    /// Cuts the line; what was under way before may still arrive.
+    pub async fn cut(&mut self, kind: CutKind) {
+        self.cut_by(|x| x.cut(kind)).await;
+    }
+
+    /// Lets X end the line in this way.
+    pub async fn cut_by(&mut self, cut: impl FnOnce(&Handle) -> usize) {
+        let x = &self.world.x;
+        assert_eq!(cut(x), 1, "there was a line");
+        self.cuts += 1;
+        eventually("the line is down", async || x.connections().live == 0 || x.counters().connects > self.cuts).await;
+    }
+
+    /// The gateway left the line.
+    pub fn left_by_gateway(&mut self) {
+        self.cuts += 1;
+    }
+
+    /// Cuts the line and lets X be unreachable for so long.
+    pub async fn outage(&mut self, kind: CutKind, time: Duration) {
+        self.outage_by(|x| x.cut(kind), time).await;
+    }
+
+    /// The same with another end of the line.
+    pub async fn outage_by(&mut self, cut: impl FnOnce(&Handle) -> usize, time: Duration) {
+        self.world.x.refuse(&Scope::Live, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+        self.cut_by(cut).await;
+        self.pass(time).await;
+        self.world.x.clear_refusals_of(&Scope::Live);
+        self.back().await;
+    }
+
+    /// Cuts the line, and lets so much of X's time pass at once, with posts made in it, so many a second. The gateway
+    /// learns of the time by answers that are empty.
+    pub async fn away(&mut self, time: Duration, per_second: f64) {
+        let x = self.world.x.clone();
+        x.answer_with(&Scope::Live, Times::UntilCleared, Hollow::Empty);
+        self.cut(CutKind::CleanEnd).await;
+        let from = x.now();
+        self.skew_seconds += time.as_secs() as i64;
+        x.set_skew_seconds(self.skew_seconds);
+        let empty = x.counters().empty_answers;
+        eventually("the gateway knows the time", async || x.counters().empty_answers >= empty + 2).await;
+        assert!(x.history(Span::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
+        x.clear_refusals_of(&Scope::Live);
+        self.back().await;
+    }
+
+    /// Waits until the line is up again and something has come by it.
+    pub async fn back(&mut self) {
+        // Answers that were empty brought nothing.
+        let wanted = self.cuts as usize + 1 + self.world.x.counters().empty_answers as usize;
+        eventually("X has answered again", async || self.live_answers().len() >= wanted).await;
+        let answered = self.live_answers()[wanted - 1];
+        self.answers.push(answered);
+        let came = |own: &Subscriber| own.got.last().is_some_and(|event| event.received_time_ms >= answered.0);
+        self.sessions[0].until("something comes again", came).await;
+    }
+
+    /// When X was asked for live connections that it gave.
+    fn live_answers(&self) -> Vec<UnixMillis> {
+        let given = |request: &&RequestLine| request.status == 200 && !is_recovery(request);
+        let requests = self.world.x.requests();
+        let time = |request: &RequestLine| UnixMillis(request.received_ms + self.skew_seconds * 1_000);
+        requests.iter().filter(given).map(time).collect()
+    }
+
+    /// The requests for live connections after the first.
+    pub fn reconnects(&self) -> Vec<RequestLine> {
+        let requests = self.world.x.requests();
+        requests.into_iter().filter(|request| !is_recovery(request)).skip(1).collect()
+    }
+
+    /// The requests for recovery jobs.
+    pub fn jobs(&self) -> Vec<RequestLine> {
+        self.world.x.requests().into_iter().filter(is_recovery).collect()
+    }
+
+    /// No more posts; reads until each session has all that it is due and no gap is open, or for as long as one waits for
+    /// anything: what is wrong then is for the judge.
+    pub async fn settle(&mut self) {
+        self.world.x.pause();
+        let truth = self.truth();
+        for (session, before) in self.sessions.iter_mut().zip(&self.before) {
+            let last = super::oracle::expected(&truth, session.filter()).pop();
+            let settled = session.read_until(|own| before.gaps.with(own).have_settled(last.as_ref(), &own.got));
+            // What did not come is the judge's to name.
+            let _ = Clock::system().timeout(SETTLED, settled).await;
+        }
+    }
+
+    /// The truth that the sessions are judged by.
+    pub fn truth(&self) -> Vec<Truth> {
+        self.world.x.truth_since(self.began)
+    }
+
+    /// What the session that takes everything was told of gaps.
+    pub fn gaps(&self) -> Gaps {
+        self.lineage(0).gaps
+    }
+
+    /// One of them over all its sessions.
+    fn lineage(&self, at: usize) -> Lineage {
+        self.before[at].with(&self.sessions[at])
+    }
+
+    /// Stops the gateway in order and starts it again; all resume from where they were.
+    pub async fn restart(&mut self) {
+        self.world.stop_gateway().await;
+        for (session, before) in self.sessions.iter_mut().zip(&mut self.before) {
+            session.ended().await;
+            before.follow(session);
+        }
+        self.world.start_gateway().await;
+        for (session, before) in self.sessions.iter_mut().zip(&self.before) {
+            let token = before.token.as_deref().expect("a session has one");
+            *session = self.world.subscribe(calm(after(token, &before.filter))).await;
+        }
+    }
+
+    /// A clock that was set by X's `Date` is right to the second, and to the time that the answer took.
+    fn grain(&self) -> Duration {
+        if self.skew_seconds == 0 { Duration::ZERO } else { Duration::from_secs(1) + APART.mul_f64(self.rate) }
+    }
+
+    /// The outages as they were.
+    pub fn outages(&self) -> Vec<Outage> {
+        let received = |event: &powerstream_gateway::proto::Event| UnixMillis(event.received_time_ms);
+        // The gateway may be behind X by the grain of its clock, so what came with the answer may seem to be from before.
+        let grain = self.grain();
+        let all = self.lineage(0).got;
+        let live = || all.iter().filter(|event| event.origin() != Origin::Recovery).map(received);
+        let outage = |answered: &UnixMillis| Outage {
+            last: live().filter(|time| *time < answered.minus(grain)).max().expect("something came before"),
+            answered: *answered,
+            back: live().find(|time| *time >= answered.minus(grain)).expect("something came again"),
+        };
+        self.answers.iter().map(outage).collect()
+    }
+
+    /// All that holds after every drill: all is there exactly once, gaps are over, told in time, and tight; X was never
+    /// asked for more connections than it allows.
+    pub fn judge(&self) {
+        self.judge_all_but_bounds();
+        let outages = self.outages();
+        for at in 0..self.sessions.len() {
+            let own = self.lineage(at);
+            own.gaps.announced(&format!("{:?}", own.filter), &outages, &own.got);
+        }
+        let all = self.lineage(0).got;
+        let lag = all.iter().filter(|event| event.origin() == Origin::Live);
+        let lag = lag.map(|event| event.received_time_ms - event.event_time_ms).max().unwrap_or(0);
+        let lag = Duration::from_millis(u64::try_from(lag).unwrap_or(0));
+        self.gaps().tight(&outages, lag, APART.mul_f64(self.rate) + self.grain());
+        assert_eq!(self.world.x.counters().too_many_connections, 0);
+    }
+
+    /// The same where outages were not remembered.
+    pub fn judge_all_but_bounds(&self) {
+        let truth = self.truth();
+        for at in 0..self.sessions.len() {
+            let lineage = self.lineage(at);
+            let who = format!("{:?}", lineage.filter);
+            lineage.assert_whole(&who, &truth);
+            assert!(lineage.gaps.are_over(), "{who}: gaps are open: {:?}", lineage.gaps.last());
+            assert_eq!(lineage.gaps.histories(), self.gaps().histories(), "{who}: all are told the same");
+        }
+        let open = self.world.x.connections();
+        assert!(open.live_max_ever <= 1 && open.recovery_max_ever <= 2, "{open:?}");
+    }
+
+    /// Posts that came in this way to the one that takes everything.
+    pub fn came_by(&self, origin: Origin) -> usize {
+        self.lineage(0).got.iter().filter(|event| event.origin() == origin).count()
+    }
+
+    /// The states of all gaps, in the order in which they were told first.
+    pub fn histories(&self) -> Vec<Vec<GapState>> {
+        self.gaps().histories()
+    }
+}

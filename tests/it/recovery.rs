@@ -1,0 +1,146 @@
+//! Recovery jobs and all the ways in which they end. The line is away for 36 minutes, of which backfill brings five.
+
+use std::time::Duration;
+
+use powerstream_gateway::proto::{GapEvidence, GapState, Origin};
+use powerstream_gateway::simulator::{Config as Upstream, CutKind, JobFault, Refusal, RequestLine, Scope, Times};
+
+use crate::harness::drill::window_asked;
+use crate::harness::{Drill, eventually};
+
+/// A minute in a second.
+const RATE: f64 = 60.0;
+/// How long the line is away.
+const AWAY: Duration = Duration::from_secs(36 * 60);
+/// Posts made per second meanwhile: some in each minute.
+const POSTS: f64 = 0.2;
+
+/// The line was away, and jobs go wrong as asked for before.
+async fn after_away(away: Duration, upstream: impl FnOnce(&mut Upstream), faults: impl FnOnce(&Drill)) -> Drill {
+    let mut drill = Drill::new(RATE, upstream, |_| ()).await;
+    faults(&drill);
+    drill.away(away, POSTS).await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.reconnects().iter().filter(|request| request.status == 200).count() as u64, {
+        1 + drill.world.x.counters().empty_answers
+    });
+    assert_eq!(drill.world.x.counters().connects, 2 + drill.world.x.counters().empty_answers, "live was left alone");
+    drill
+}
+
+/// The windows of the jobs that X took, in minutes from the start of the first.
+fn windows(drill: &Drill) -> Vec<(i64, i64)> {
+    let taken = |request: &RequestLine| request.status == 200;
+    let windows: Vec<_> = drill.jobs().iter().filter(|request| taken(request)).map(window_asked).collect();
+    let first = windows.iter().map(|window| window.0).min().expect("there were jobs");
+    windows.iter().map(|window| (window.0 - first, window.1 - first)).collect()
+}
+
+/// What was told of the part that recovery brought, and on what it rests.
+fn told(drill: &Drill) -> (Vec<GapState>, GapEvidence) {
+    let gaps = drill.gaps();
+    let recovered: Vec<_> = gaps.last().into_iter().filter(|gap| gap.state() == GapState::Recovered).collect();
+    let [gap] = recovered[..] else { panic!("one gap was recovered: {recovered:?}") };
+    (gaps.states(&gap.gap_id), gap.evidence())
+}
+
+const RECOVERED: [GapState; 3] = [GapState::Detected, GapState::Recovering, GapState::Recovered];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_dies_twice_goes_on_from_the_minute_before_the_last_whole_one() {
+    let fault = JobFault::Dies { minute: 7, how: CutKind::Reset };
+    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(2, fault)).await;
+    let windows = windows(&drill);
+    let end = windows[0].1;
+    assert_eq!(windows, [(0, end), (6, end), (12, end)]);
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(drill.world.x.counters().recovery_died, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minutes_that_failed_are_asked_for_again_and_no_others() {
+    let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
+    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(1, fault)).await;
+    assert_eq!(windows(&drill)[1..], [(3, 4), (9, 11)]);
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(drill.world.x.counters().recovery_minutes_failed, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_that_was_not_processed_is_asked_for_again() {
+    let fault = JobFault::Unprocessed { minute: 10 };
+    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(1, fault)).await;
+    let windows = windows(&drill);
+    assert_eq!(windows, [(0, windows[0].1), (10, windows[0].1)]);
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(drill.world.x.counters().recovery_unprocessed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_without_a_message_is_believed_once_its_tail_brings_nothing_new() {
+    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(2, JobFault::Silent)).await;
+    let windows = windows(&drill);
+    let [(0, end), (tail, again)] = windows[..] else { panic!("once more, for the tail: {windows:?}") };
+    assert!(again == end && end - tail <= 2, "{windows:?}");
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
+    assert_eq!(drill.world.x.counters().recovery_silent, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_outages_are_asked_for_in_windows_of_two_hours_two_at_a_time() {
+    let drill =
+        after_away(Duration::from_secs(7 * 3_600), |x| x.recovery_delay = Duration::from_secs(10), |_| ()).await;
+    let windows = windows(&drill);
+    assert!(windows.iter().all(|window| window.1 - window.0 <= 120) && windows.len() >= 4, "{windows:?}");
+    assert_eq!(drill.world.x.connections().recovery_max_ever, 2);
+    assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_x_has_one_slot_for_jobs_the_second_waits_for_it() {
+    let upstream = |x: &mut Upstream| {
+        x.recovery_jobs_max = 1;
+        x.recovery_delay = Duration::from_secs(10);
+    };
+    let mut drill = Drill::new(RATE, upstream, |_| ()).await;
+    drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
+    drill.settle().await;
+    drill.judge_all_but_bounds();
+    let (open, counters) = (drill.world.x.connections(), drill.world.x.counters());
+    assert_eq!(open.recovery_max_ever, 1);
+    assert!((1..=8).contains(&counters.too_many_connections), "{counters:?}");
+    assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_minutes_of_429_are_waited_out_with_live_untouched() {
+    let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
+    let x = drill.world.x.clone();
+    x.refuse(&Scope::Recovery, Times::UntilCleared, Refusal::too_many_connections());
+    drill.away(AWAY, POSTS).await;
+    let live = drill.sessions[0].got.len();
+    drill.pass(Duration::from_secs(600)).await;
+    x.clear_refusals_of(&Scope::Recovery);
+    let refused = x.counters().refused_recovery;
+    // 60, 120, 240, 480 s, and two that may ask.
+    assert!((1..=8).contains(&refused), "{refused} requests in ten minutes");
+    drill.settle().await;
+    drill.judge();
+    assert!(drill.sessions[0].got.len() > live + 300, "live went on");
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert_eq!(x.counters().connects, 2 + x.counters().empty_answers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
+    let mut drill = Drill::new(RATE, |x| x.recovery_delay = Duration::from_secs(60), |_| ()).await;
+    drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
+    let x = drill.world.x.clone();
+    eventually("two jobs run", async || x.connections().recovery == 2).await;
+    drill.restart().await;
+    drill.settle().await;
+    drill.judge_all_but_bounds();
+    assert_eq!(x.connections().recovery_max_ever, 2);
+    assert!(drill.came_by(Origin::Recovery) > 0);
+}

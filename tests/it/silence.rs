@@ -1,0 +1,68 @@
+//! What silence is, and what is none: a line that carries nothing whole for 35 s is left, steady heartbeats keep it.
+
+use std::time::Duration;
+
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::model::Span;
+use powerstream_gateway::proto::{GapCause, GapState};
+use powerstream_gateway::simulator::{Flow, Scope};
+
+use crate::harness::gaps::span;
+use crate::harness::{Drill, eventually};
+
+/// 20 s in a second: 35 s are long enough for machines that are busy.
+const RATE: f64 = 20.0;
+/// An hour in half a minute.
+const RATE_OF_HOURS: f64 = 120.0;
+/// X sends a heartbeat every 20 s; less than that and one more is silence (contract, 7).
+const STALE: Duration = Duration::from_secs(35);
+
+fn impatient(settings: &mut Settings) {
+    settings.upstream.stale_after = STALE;
+}
+
+/// A line that carries this is left after 35 s, and the next one brings all.
+async fn is_stale(flow: Flow) -> Drill {
+    let mut drill = Drill::new(RATE, |_| (), impatient).await;
+    drill.world.x.set_flow(&Scope::Live, flow);
+    eventually("the gateway leaves", async || drill.world.x.counters().left_by_client == 1).await;
+    drill.world.x.set_flow(&Scope::Live, Flow::Open);
+    drill.left_by_gateway();
+    drill.back().await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
+    let (gaps, outage) = (drill.gaps(), drill.outages()[0]);
+    let gap = gaps.last()[0];
+    assert_eq!(gap.cause(), GapCause::Stale);
+    let silent = outage.answered.since(outage.last);
+    assert!(silent >= STALE && silent < STALE + Duration::from_secs(15), "it was left after {silent:?}");
+    assert!(span(gap).covers(Span::new(outage.last, outage.answered)), "{gap:?} for {outage:?}");
+    drill
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_line_without_a_word_is_left_after_35_s() {
+    let drill = is_stale(Flow::Stalled).await;
+    assert_eq!(drill.world.x.counters().stalls, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_never_ends_is_silence() {
+    let drill = is_stale(Flow::Trickle { every: Duration::from_secs(1) }).await;
+    assert!(drill.world.x.counters().trickled_bytes > 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_that_are_up_to_1500_ms_late_keep_the_line_for_an_hour() {
+    let jitter = |x: &mut powerstream_gateway::simulator::Config| x.heartbeat_jitter = Duration::from_millis(1_500);
+    let drill = Drill::new(RATE_OF_HOURS, jitter, impatient).await;
+    drill.world.x.pause();
+    let before = drill.world.x.counters().heartbeats;
+    drill.pass(Duration::from_secs(3_600)).await;
+    let counters = drill.world.x.counters();
+    assert!(counters.heartbeats - before > 160, "{counters:?}");
+    assert!(counters.heartbeats_late > 150, "{counters:?}");
+    assert_eq!((counters.connects, counters.left_by_client), (1, 0));
+    assert_eq!(drill.gaps().last(), Vec::<&powerstream_gateway::proto::Gap>::new());
+}
