@@ -240,10 +240,10 @@ impl Consumer {
     /// Takes the next frame; false if the session ended.
     pub async fn read(&mut self) -> bool {
         let session = self.session.as_mut().expect("it has a session");
-        let (had, marked, told) = (session.got.len(), session.possible_duplicates, session.notices.len());
+        let (had, marked, told) = (session.got.len(), session.doubtful.len(), session.notices.len());
         let goes_on = session.read().await;
         let came = self.got.len()..self.got.len() + session.got.len() - had;
-        if session.possible_duplicates > marked {
+        if session.doubtful.len() > marked {
             // A frame is one batch.
             self.doubtful.extend(came);
         }
