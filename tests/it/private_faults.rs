@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use powerstream_gateway::model::Span;
 use powerstream_gateway::proto::{GapCause, GapState, StartOutcome};
 use powerstream_gateway::simulator::{Backfill, CutKind, JobFault, Refusal, Scope, Times};
 
@@ -108,6 +109,9 @@ async fn a_copy_put_back_in_the_middle_costs_repeats_but_no_post() {
     while lost.consumer.read().await {}
     std::fs::remove_dir_all(&data).expect("it was there");
     std::fs::rename(&copied, &data).expect("the directory is ours");
+    // X has more of that time now, so that the side log gets other posts under the numbers that were lost.
+    let from = lost.passed.from.plus(Duration::from_secs(1_500));
+    assert!(lost.own.world.x.history(Span::new(from, from.plus(Duration::from_secs(60))), 0.5) == 30);
     lost.own.start().await;
     lost.resume().await;
     assert_eq!(lost.consumer.outcomes[1..3], [StartOutcome::TimeBounded, StartOutcome::Exact]);

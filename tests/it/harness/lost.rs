@@ -71,7 +71,7 @@ impl Lost {
         let truth = self.truth();
         self.consumer.whole(&truth).await;
         self.consumer.assert_whole("the one that was away", &truth);
-        self.own.judge();
+        self.own.judge().await;
     }
 
     /// All posts.
