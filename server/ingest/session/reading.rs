@@ -150,7 +150,9 @@ impl Session {
             }
         }
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
-        let backfill_before = self.ledger.backfill_before(lane, connection);
+        // Of full copies each that asked brings a backfill; the ledger follows that of the first.
+        let asked = answer.backfill.map(|_| answer.at);
+        let backfill_before = self.ledger.backfill_before(lane, connection).or(asked);
         if alive {
             self.ledger.heard(lane, connection, arrivals.received, &created);
         }
