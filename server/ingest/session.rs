@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,8 +193,11 @@ impl Session {
         if offset_ms != before {
             tracing::warn!(%account, offset_ms, changed_ms = offset_ms - before, "the clock is set by X's");
         }
-        if offset_ms < before {
-            self.ledger.set_back(Duration::from_millis(before.abs_diff(offset_ms)));
+        let by = Duration::from_millis(before.abs_diff(offset_ms));
+        match offset_ms.cmp(&before) {
+            Ordering::Less => self.ledger.set_back(by),
+            Ordering::Greater => self.ledger.set_ahead(by),
+            Ordering::Equal => {}
         }
     }
 

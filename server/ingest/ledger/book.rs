@@ -98,6 +98,15 @@ impl Book {
         }
     }
 
+    /// The clock was this far behind. A log that has heard nothing yet begins by the right one: else it would lack the
+    /// hours between the two.
+    pub(super) fn set_ahead(&mut self, by: Duration) {
+        let new = self.kept.lanes.iter_mut().filter(|lane| lane.last_byte.is_none());
+        for hole in new.filter_map(|lane| lane.hole.as_mut()).filter(|hole| !hole.told) {
+            hole.gap.window.from = hole.gap.window.from.plus(by);
+        }
+    }
+
     /// The first byte of a connection came.
     pub(super) fn first_byte(&mut self, lane: usize, connection: usize, answer: Answer, now: UnixMillis) {
         let slack = self.limits.slack;

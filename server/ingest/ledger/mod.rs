@@ -112,6 +112,11 @@ impl Ledger {
         self.change(|book| book.set_back(by));
     }
 
+    /// The clock was this far behind.
+    pub fn set_ahead(&self, by: Duration) {
+        self.change(|book| book.set_ahead(by));
+    }
+
     /// The first byte of a connection came. What it changes is to be logged before what came.
     pub fn first_byte(&self, lane: usize, connection: usize, answer: Answer, now: UnixMillis) {
         self.change(|book| book.first_byte(lane, connection, answer, now));
