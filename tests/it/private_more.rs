@@ -26,12 +26,12 @@ async fn one_that_left(own: &mut Absence) -> Consumer {
     consumer
 }
 
-/// The log is lost, and so much time passes, with posts up to ten minutes before its end.
+/// The log is lost, and so much time passes, with posts near its end, so that the first backfill proves itself.
 async fn lose_log_for(own: &mut Absence, seconds: i64) {
     own.world.stop_gateway().await;
     own.lose_log();
     let passed = own.pass_at_once(seconds);
-    own.history(passed, (NEAR, 600), 0.05);
+    own.history(passed, (NEAR, 100), 0.05);
     own.start().await;
 }
 

@@ -92,6 +92,8 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
     let mut session = world.subscribe(earliest(&filters::all())).await;
     let mut truth = world.post_mix(20);
     session.posts(truth.len()).await;
+    // Until the first backfill of the log is over: cut short, it would be made good by a recovery of its own.
+    passed(&clock, clock.now(), 3).await;
     world.x.refuse_until_cleared(Refusal::named("unavailable").expect("known"));
     assert_eq!(world.x.cut(CutKind::Reset), 1);
     let cut = clock.now();

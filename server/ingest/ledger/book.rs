@@ -235,7 +235,10 @@ impl Book {
                 let (state, evidence) = (GapState::Backfilled, GapEvidence::BackfillQuiet);
                 self.log(Gap { state, evidence, progress: hole.gap.window.to, ..hole.gap });
             } else {
-                self.kept.origin = Some(Completeness::From(hole.gap.window.from));
+                // Nothing is known of the rate before a new log: a backfill that brought nothing may have been ignored.
+                let brought = hole.backfill.as_ref().is_some_and(|backfill| backfill.older > 0);
+                let Window { from, to } = hole.gap.window;
+                self.kept.origin = Some(Completeness::From(if brought { from } else { to.unwrap_or(from) }));
                 self.demands += 1;
             }
         }
