@@ -51,6 +51,7 @@ async fn read(sessions: &mut [Subscriber], truth: &[Truth]) {
     join_all(reading).await;
 }
 
+#[expect(clippy::print_stdout, reason = "figures for whoever asks for a larger crowd")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_comes_back_after_a_restart_gets_what_it_missed() {
     let mut world = World::new().await;
