@@ -215,9 +215,17 @@ impl Drill {
     /// anything: what is wrong then is for the judge.
     pub async fn settle(&mut self) {
         self.world.x.pause();
-        let truth = self.truth();
+        let mut truth = Vec::new();
+        // A post may be under way while posts are stopped.
+        while truth.len() < self.truth().len() {
+            truth = self.truth();
+            self.settle_at(&truth).await;
+        }
+    }
+
+    async fn settle_at(&mut self, truth: &[Truth]) {
         for (session, before) in self.sessions.iter_mut().zip(&self.before) {
-            let last = super::oracle::expected(&truth, session.filter()).pop();
+            let last = super::oracle::expected(truth, session.filter()).pop();
             let settled = session.read_until(|own| before.gaps.with(own).have_settled(last.as_ref(), &own.got));
             // What did not come is the judge's to name.
             let _ = Clock::system().timeout(SETTLED, settled).await;
