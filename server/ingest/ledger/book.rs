@@ -341,13 +341,6 @@ impl Book {
         self.demands += 1;
     }
 
-    /// The open gap that holds this time.
-    pub(super) fn gap_at(&self, created: UnixMillis) -> Option<GapId> {
-        let holes = self.kept.lanes.iter().filter_map(|lane| lane.hole.as_ref()).filter(|hole| hole.told);
-        let gaps = self.kept.healing.values().map(|healing| &healing.gap).chain(holes.map(|hole| &hole.gap));
-        gaps.into_iter().find(|gap| gap.window.contains(created)).map(|gap| gap.id)
-    }
-
     /// A part of a gap as a gap: the first keeps the id, so that those who were told of it see it change.
     fn piece(&mut self, gap: &Gap, id: &mut Option<GapId>, span: Span, state: GapState) -> Gap {
         let id = id.take().unwrap_or_else(|| self.next_id());

@@ -30,6 +30,7 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,13 +46,15 @@ pub use metrics::Metrics;
 use super::recovery::Demand;
 use crate::hub::Hub;
 use crate::hub::side::Completeness;
-use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis};
+use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis, Window};
 use crate::xapi::BackfillMinutes;
 
 /// The open gaps of an account.
 pub struct Ledger {
     hub: Arc<Hub>,
     book: Mutex<Book>,
+    /// The gaps that are open at the end of the log, as far as the sequencer has taken them.
+    logged: Mutex<BTreeMap<GapId, Window>>,
     demands: watch::Sender<u64>,
     metrics: Metrics,
     file: Option<PathBuf>,
@@ -88,13 +91,23 @@ impl Ledger {
         let now = hub.clock().now();
         let limits = Limits { config, slack: hub.config().slack, recovery_window };
         let mut book = Book::new(limits, kept.unwrap_or_default());
+        let open: Vec<Gap> = logged.iter().filter(|gap| !gap.state.is_final()).cloned().collect();
         book.restore(logged, newest, lanes, now);
         let begins = hub.reader().extent().earliest_received.map(Completeness::From);
         let origin = book.kept.origin.or(begins);
         // A new log: its first connection will ask for backfill.
         let expected = now.minus(Duration::from_secs(60 * u64::from(first)));
         hub.side().set_complete_from(origin.unwrap_or(Completeness::Pending(expected)));
-        Self { hub, book: Mutex::new(book), demands: watch::channel(0).0, metrics, file, held_up_min }
+        let logged = open.into_iter().map(|gap| (gap.id, gap.window)).collect();
+        Self {
+            hub,
+            book: Mutex::new(book),
+            logged: Mutex::new(logged),
+            demands: watch::channel(0).0,
+            metrics,
+            file,
+            held_up_min,
+        }
     }
 
     /// The minutes of backfill to ask for on the next connection of this lane; `None` if none would help.
@@ -164,13 +177,22 @@ impl Ledger {
             }
         }
         drop(book);
+        let mut logged = self.logged.lock();
+        for gap in &changes {
+            match gap.state.is_final() {
+                true => drop(logged.remove(&gap.id)),
+                false => drop(logged.insert(gap.id, gap.window)),
+            }
+        }
+        drop(logged);
         changes.iter().for_each(|gap| self.tell(gap));
         changes
     }
 
-    /// The open gap that a post created at this time closes a part of.
+    /// The gap that a post created at this time closes a part of: of those that are open as far as they are logged, or
+    /// sessions would get a post of a gap that they have not been told of.
     pub fn gap_at(&self, created: UnixMillis) -> Option<GapId> {
-        self.book.lock().gap_at(created)
+        self.logged.lock().iter().find(|(_, window)| window.contains(created)).map(|(id, _)| *id)
     }
 
     /// A post of this gap was new.
