@@ -37,6 +37,22 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Bytes of the headers of a request.
     pub header_bytes_max: u32,
+    /// Bytes of a stream that wait for the socket, and one message more.
+    pub send_buffer_bytes_max: usize,
+    /// When the batches of a subscription are compressed.
+    pub compression: Compression,
+}
+
+/// When the batches of a subscription are compressed, with gzip or zstd: once for all sessions that get the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Never.
+    Never,
+    /// For a client whose request is sent under an encoding, with the same one, if it accepts it.
+    Asked,
+    /// For every client that accepts an encoding; most libraries say so without being told.
+    Accepted,
 }
 
 impl Default for Config {
@@ -54,6 +70,8 @@ impl Default for Config {
             // 1,000 terms of 255 bytes and their framing fit four times over.
             request_bytes_max: 1 << 20,
             header_bytes_max: 16 << 10,
+            send_buffer_bytes_max: 64 << 10,
+            compression: Compression::Asked,
         }
     }
 }

@@ -38,7 +38,8 @@ pub struct Ask {
 
 const BATCH_EVENTS_DEFAULT: u32 = 1_000;
 const BATCH_EVENTS_MAX: u32 = 10_000;
-const BATCH_BYTES_DEFAULT: u32 = 64 << 10;
+/// With what stands around the events, four HTTP/2 frames of 16 KiB.
+const BATCH_BYTES_DEFAULT: u32 = (64 << 10) - 512;
 const BATCH_BYTES_MIN: u32 = 1 << 10;
 const BATCH_BYTES_MAX: u32 = 1 << 20;
 const BATCH_DELAY_MAX: Duration = Duration::from_secs(10);

@@ -1,18 +1,20 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::util::MapResponseLayer;
 
-use super::pre_encoded::stream_service_server::StreamServiceServer;
+use super::Config;
+use super::connection::Connections;
 use super::recovery_service::Recoveries;
 use super::stream_service::Streams;
-use super::{Config, listener, status};
 use crate::clock::Clock;
 use crate::hub::upstream::State;
 use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
+use crate::proto::stream_service_server::StreamServiceServer;
 use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 
@@ -47,39 +49,25 @@ impl Server {
         }
         tasks.spawn("readiness", OnExit::Continue, report_ready(reporter, gateway.clone(), shutdown.clone()));
 
-        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), clock.clone()))
-            .max_decoding_message_size(config.request_bytes_max);
-        let streams =
-            StreamServiceServer::new(Streams::new(gateway)).max_decoding_message_size(config.request_bytes_max);
-        let bytes_max = config.request_bytes_max;
-        let mut server = tonic::transport::Server::builder()
-            .layer(MapResponseLayer::new(move |response| status::explain(response, bytes_max)))
-            .timeout(clock.real(config.unary_timeout))
-            .max_concurrent_streams(config.streams_per_connection_max)
-            .http2_keepalive_interval(Some(clock.real(config.ping_interval)))
-            .http2_keepalive_timeout(Some(clock.real(config.ping_timeout)))
-            .http2_max_header_list_size(config.header_bytes_max)
-            .http2_max_pending_accept_reset_streams(Some(RESET_STREAMS_MAX))
-            .http2_max_local_error_reset_streams(Some(RESET_STREAMS_MAX))
-            .accept_http1(false);
-        let router = server
-            .add_service(streams)
+        let (bytes_max, compression) = (config.request_bytes_max, config.compression);
+        // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
+        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression))
+            .max_decoding_message_size(bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        let recoveries =
+            RecoveryServiceServer::new(Recoveries::new(gateway, clock.clone())).max_decoding_message_size(bytes_max);
+        let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)
             .add_service(reflection_v1())
-            .add_service(reflection_v1alpha());
-        let incoming = Box::pin(listener::incoming(listener, &config, clock));
-        let serve = async move {
-            if let Err(error) = router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await {
-                tracing::error!(%error, "the gRPC server failed");
-            }
-        };
+            .add_service(reflection_v1alpha())
+            .prepare();
+        let connections = Connections::new(config, routes, clock, tasks.group());
+        let serve = connections.serve(listener, shutdown);
         tasks.spawn("gRPC server", OnExit::StopProcess, serve);
     }
 }
-
-/// Streams that a peer may reset before it is taken for an attack (CVE-2023-44487); h2's own default for the first kind.
-const RESET_STREAMS_MAX: usize = 20;
 
 /// The account serves while its upstream connection is up.
 async fn report_account(reporter: HealthReporter, account: crate::status::Account, shutdown: Shutdown) {

@@ -17,6 +17,8 @@ use crate::hub::subscription::{End, Ending};
 use crate::ingest::recovery::CreateError;
 use crate::model::{AccountName, PostId, UnixMillis};
 
+/// When to try a call again that took too long.
+const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
 /// Domain of all reasons.
 const DOMAIN: &str = "powerstream.gateway";
 /// Trailer with the reason.
@@ -278,6 +280,12 @@ pub fn post_unknown(post: PostId) -> Status {
 /// The log cannot answer now.
 pub fn not_ready(message: &str, after: Duration) -> Status {
     Ended::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
+}
+
+/// A call that takes longer than it may.
+pub fn too_slow(limit: Duration) -> Status {
+    let limit = humantime::format_duration(limit);
+    not_ready(&format!("not answered within {limit} (listen.unary_timeout): try again later"), RETRY_AFTER_SLOW)
 }
 
 /// A bug of ours.

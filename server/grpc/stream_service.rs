@@ -1,23 +1,27 @@
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::Empty;
 use futures::{FutureExt, Stream};
 use rand::RngExt;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use super::pre_encoded::stream_service_server::StreamService;
+use super::body::Opened;
+use super::compress::Encoding;
+use super::message::Message;
 use super::request::{Ask, ask, filter};
-use super::{convert, status};
+use super::{Compression, batch, convert, status};
 use crate::hub::filter::Filter;
 use crate::hub::start::{self, Refused, Resolved};
-use crate::hub::subscription::{Frame, Opening, Pace, Place, Subscription, Warning};
+use crate::hub::subscription::{Opening, Pace, Place, Subscription, Warning};
 use crate::hub::{Guest, Hub, SessionInfo};
 use crate::model::{PostId, Sequence};
+use crate::proto::stream_service_server::StreamService;
 use crate::proto::{
     GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
-    resolve_position_request,
+    SubscribeResponse, resolve_position_request,
 };
 use crate::status::{Account, FindError, Gateway};
 
@@ -30,14 +34,13 @@ const TAG_WARNINGS_MAX: usize = 10;
 /// StreamService over the gateway's accounts.
 pub struct Streams {
     gateway: Arc<Gateway>,
+    compression: Compression,
 }
-
-type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
 impl Streams {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway }
+    pub fn new(gateway: Arc<Gateway>, compression: Compression) -> Self {
+        Self { gateway, compression }
     }
 
     fn account(&self, name: &str) -> Result<&Account, Status> {
@@ -57,14 +60,16 @@ impl Streams {
 
 #[tonic::async_trait]
 impl StreamService for Streams {
-    type SubscribeStream = Frames;
+    /// The frames go past tonic: see [`Opened`].
+    type SubscribeStream = Empty<Result<SubscribeResponse, Status>>;
 
-    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Frames>, Status> {
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let peer = request.remote_addr().map(|peer| peer.to_string()).unwrap_or_default();
         let hub = self.account(&request.get_ref().account)?.hub.clone();
         let filter =
             Filter::new(&filter(request.get_ref().filter.as_ref())).map_err(|fault| status::filter_invalid(&fault))?;
-        let mut ask = ask(request.get_ref(), request.metadata())?;
+        let headers: &MetadataMap = request.metadata();
+        let mut ask = ask(request.get_ref(), headers)?;
         let (guest, session_id) = self.enter(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
@@ -85,7 +90,14 @@ impl StreamService for Streams {
         let opening =
             Opening { guest, filter, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
         let subscription = Subscription::open(hub, opening);
-        Ok(Response::new(Box::pin(frames(subscription, session_id, span))))
+        let encoding = Encoding::negotiate(self.compression, headers.as_ref());
+        let mut response = Response::new(futures::stream::empty());
+        if let Some(encoding) = encoding {
+            response.metadata_mut().insert("grpc-encoding", AsciiMetadataValue::from_static(encoding.name()));
+        }
+        let messages = messages(Box::new(subscription), encoding, session_id, span);
+        response.extensions_mut().insert(Opened::new(Box::pin(messages)));
+        Ok(response)
     }
 
     async fn get_stream_info(
@@ -197,17 +209,24 @@ fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
 }
 
 /// The session as a stream, pulled by its connection.
-fn frames(
-    subscription: Subscription,
+fn messages(
+    subscription: Box<Subscription>,
+    encoding: Option<Encoding>,
     session_id: String,
     span: tracing::Span,
-) -> impl Stream<Item = Result<Frame, Status>> + Send {
-    futures::stream::unfold(Some((subscription, session_id, span)), async |session| {
-        let (mut subscription, session_id, span) = session?;
+) -> impl Stream<Item = Result<Message, Status>> + Send {
+    futures::stream::unfold(Some((subscription, encoding, session_id, span)), async |session| {
+        let (mut subscription, encoding, session_id, span) = session?;
+        let next = async {
+            match subscription.next().await {
+                Ok(frame) => Ok(batch::message(frame, encoding).await),
+                Err(end) => Err(end),
+            }
+        };
         // A panic here must not take the connection's other streams with it.
-        let next = std::panic::AssertUnwindSafe(subscription.next()).catch_unwind().instrument(span.clone()).await;
+        let next = std::panic::AssertUnwindSafe(next).catch_unwind().instrument(span.clone()).await;
         match next {
-            Ok(Ok(frame)) => Some((Ok(frame), Some((subscription, session_id, span)))),
+            Ok(Ok(message)) => Some((Ok(message), Some((subscription, encoding, session_id, span)))),
             Ok(Err(end)) => {
                 span.in_scope(|| tracing::info!(ending = ?end.ending, "session ends"));
                 Some((Err(status::ended(end)), None))

@@ -11,6 +11,8 @@ use super::side;
 pub struct Config {
     /// Bytes of the hot tail that is kept in memory, in wire form.
     pub ring_bytes_max: usize,
+    /// Bytes of batches that are kept for sessions with the same filter, beside the hot tail.
+    pub shared_bytes_max: usize,
     /// Sessions of one account; one more is refused with SESSION_LIMIT.
     pub sessions_max: usize,
     /// Sessions that read the journal at once, and the same number the side log; the others wait inside their session, with
@@ -46,6 +48,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             ring_bytes_max: 64 << 20,
+            shared_bytes_max: 16 << 20,
             sessions_max: 20_000,
             replays_reading_max: 4,
             replays_max: 10_000,

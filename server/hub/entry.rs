@@ -1,13 +1,18 @@
 //! A record as sessions read it: encoded once, shared by all.
+//!
+//! Events that are published together are encoded behind one another into *slabs*, so that a run of them is one slice.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use bytes::{Bytes, BytesMut};
 
+use super::chunk::Cells;
 use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, Term, UnixMillis};
-use crate::proto;
+
+mod wire;
+
+use wire::Layout;
 
 /// A record as sessions read it. A post is encoded once, here, and its bytes are shared by all that get it.
 #[derive(Debug)]
@@ -49,36 +54,92 @@ pub struct Event {
     /// The record of the same post in the other log (see [`Post::beside`]).
     pub beside: Option<Sequence>,
     /// An element of `EventBatch.events`, key and length included.
-    pub wire: Bytes,
+    pub wire: Wire,
+    /// The live batch of this event alone, compressed, once somebody asked for it.
+    alone: OnceLock<Arc<Cells>>,
 }
 
-/// Number of `events` in `EventBatch`.
-const EVENTS_FIELD: u32 = 1;
-/// Number of `json` in `Event`: the last, so that it can be written behind what prost encodes.
-const JSON_FIELD: u32 = 15;
+/// The bytes of an event: a part of the slab that holds those of its neighbours too.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    slab: Bytes,
+    span: Range<usize>,
+}
+
+/// Bytes of a slab, unless one event is larger: what a session that stalls pins of those that have left the ring.
+const SLAB_BYTES_MAX: usize = 64 << 10;
+
+/// Encodes records that are published together.
+pub fn encode(records: Vec<Record>) -> Vec<Arc<Entry>> {
+    let wires = wires(&records);
+    let entry = |(record, wire)| Arc::new(Entry::new(record, wire));
+    records.into_iter().zip(wires).map(entry).collect()
+}
+
+fn wires(records: &[Record]) -> Vec<Wire> {
+    let layouts: Vec<_> = records.iter().map(|record| Layout::of(record.sequence, record)).collect();
+    let mut wires = Vec::with_capacity(records.len());
+    while wires.len() < layouts.len() {
+        let (to, bytes) = slab_end(&layouts, wires.len());
+        let mut slab = BytesMut::with_capacity(bytes);
+        let spans: Vec<_> = layouts[wires.len()..to].iter().map(|layout| layout.put(&mut slab)).collect();
+        let slab = slab.freeze();
+        wires.extend(spans.into_iter().map(|span| Wire { slab: slab.clone(), span }));
+    }
+    wires
+}
+
+/// The end of the slab that begins with this record, and its bytes.
+fn slab_end(layouts: &[Layout<'_>], from: usize) -> (usize, usize) {
+    let mut bytes = layouts[from].len();
+    let mut to = from + 1;
+    while to < layouts.len() && bytes + layouts[to].len() <= SLAB_BYTES_MAX {
+        bytes += layouts[to].len();
+        to += 1;
+    }
+    (to, bytes)
+}
+
+impl Wire {
+    /// The bytes.
+    pub fn bytes(&self) -> Bytes {
+        self.slab.slice(self.span.clone())
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.span.len()
+    }
+
+    /// Takes the next one in, if it stands right behind this one. False if it does not.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let joined = self.span.end == next.span.start && self.slab.as_ptr() == next.slab.as_ptr();
+        if joined {
+            self.span.end = next.span.end;
+        }
+        joined
+    }
+}
 
 impl Entry {
-    /// Encodes a record.
-    pub fn new(record: Record) -> Self {
-        let told = record.sequence;
-        Self::told_as(told, record)
-    }
-
-    /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
-    pub fn side(record: Record) -> Self {
-        Self { term: Term(0), ..Self::told_as(0, record) }
-    }
-
-    fn told_as(told: Sequence, record: Record) -> Self {
+    fn new(record: Record, wire: Wire) -> Self {
         let Record { sequence, term, received, body } = record;
         let kind = match body {
-            Body::Post(post) => Kind::Event(Event::new(told, received, post, None)),
-            Body::Delta { prior, post } => Kind::Event(Event::new(told, received, post, Some(prior))),
+            Body::Post(post) => Kind::Event(Event::new(post, None, wire)),
+            Body::Delta { prior, post } => Kind::Event(Event::new(post, Some(prior), wire)),
             Body::Gap(gap) => Kind::Gap(gap),
             Body::Skip(skip) => Kind::Skip(skip),
             Body::Term => Kind::Term,
         };
         Self { sequence, term, received, kind }
+    }
+
+    /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
+    pub fn side(record: Record) -> Self {
+        let mut slab = BytesMut::new();
+        let span = Layout::of(0, &record).put(&mut slab);
+        let wire = Wire { slab: slab.freeze(), span };
+        Self { term: Term(0), ..Self::new(record, wire) }
     }
 
     /// The post, if it is one.
@@ -89,64 +150,39 @@ impl Entry {
         }
     }
 
+    /// Bytes of it on the wire; none for what is no event.
+    pub fn wire_bytes(&self) -> usize {
+        self.event().map_or(0, |event| event.wire.len())
+    }
+
     /// Bytes that it keeps in memory, about.
     pub fn bytes(&self) -> usize {
         const FIXED: usize = 256;
-        FIXED + self.event().map_or(0, |event| event.wire.len())
+        FIXED + self.wire_bytes()
     }
 }
 
 impl Event {
-    fn new(sequence: Sequence, received: UnixMillis, post: Post, prior: Option<Arc<[Rule]>>) -> Self {
+    fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: Wire) -> Self {
         let created = post.id.created_at();
-        let head = proto::Event {
-            sequence,
-            post_id: post.id.0,
-            tags: post.tags().map(ToString::to_string).collect(),
-            rules: post.rules.iter().map(matched_rule).collect(),
-            event_time_ms: created.map_or(0, |time| time.0),
-            received_time_ms: received.0,
-            origin: origin(post.origin).into(),
-            gap_id: post.gap.map(|id| id.to_string()).unwrap_or_default(),
-            delta: prior.is_some(),
-            json: String::new(),
-        };
-        let Post { rules, origin, beside, json, .. } = post;
-        Self { wire: encode(&head, &json), rules, prior, origin, created, beside }
+        let Post { rules, origin, beside, .. } = post;
+        Self { wire, rules, prior, origin, created, beside, alone: OnceLock::new() }
     }
-}
 
-/// Writes head and payload behind one another, so that the payload is copied exactly once.
-fn encode(head: &proto::Event, json: &[u8]) -> Bytes {
-    let json_len = json.len() as u64;
-    let json_field = 1 + encoded_len_varint(json_len) + json.len();
-    let event_len = head.encoded_len() + json_field;
-    let mut out = BytesMut::with_capacity(1 + encoded_len_varint(event_len as u64) + event_len);
-    encode_key(EVENTS_FIELD, WireType::LengthDelimited, &mut out);
-    encode_varint(event_len as u64, &mut out);
-    head.encode_raw(&mut out);
-    encode_key(JSON_FIELD, WireType::LengthDelimited, &mut out);
-    encode_varint(json_len, &mut out);
-    out.put_slice(json);
-    out.freeze()
-}
-
-fn matched_rule(rule: &Rule) -> proto::MatchedRule {
-    proto::MatchedRule { id: rule.id.unwrap_or(0), tag: rule.tag.as_ref().map(ToString::to_string) }
-}
-
-fn origin(origin: Origin) -> proto::Origin {
-    match origin {
-        Origin::Live => proto::Origin::Live,
-        Origin::Backfill => proto::Origin::Backfill,
-        Origin::Recovery => proto::Origin::Recovery,
+    /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
+    /// their filters.
+    pub fn alone(&self) -> &Arc<Cells> {
+        self.alone.get_or_init(Arc::default)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
     use crate::model::{GapId, PostId};
+    use crate::proto;
 
     #[test]
     fn an_entry_is_an_element_of_a_batch_byte_for_byte() {
@@ -171,9 +207,12 @@ mod tests {
             received: UnixMillis(12_345),
             body: Body::Delta { prior: rules[..1].into(), post },
         };
-        let entry = Entry::new(record);
-        let wire = entry.event().expect("a post").wire.clone();
-        let batch = proto::EventBatch::decode([&wire[..], &wire[..]].concat().as_slice()).expect("a batch");
+        let entries = encode(vec![record.clone(), record]);
+        let wires = entries.iter().map(|entry| entry.event().expect("a post").wire.clone()).collect::<Vec<_>>();
+        let mut both = wires[0].clone();
+        assert!(both.join(&wires[1]), "neighbours in a slab are one run");
+        assert!(!both.join(&wires[0]), "and others are not");
+        let batch = proto::EventBatch::decode(both.bytes()).expect("a batch");
         assert_eq!(batch.events.len(), 2, "elements of a batch are put behind one another");
         let event = &batch.events[1];
         assert_eq!(event.json, json);
@@ -182,5 +221,7 @@ mod tests {
         assert_eq!(event.rules[2], proto::MatchedRule { id: 0, tag: None });
         assert_eq!((event.delta, event.gap_id.as_str(), event.origin()), (true, "g3", proto::Origin::Recovery));
         assert_eq!(event.event_time_ms, 1_543_594_811_689);
+        let canonical = proto::EventBatch { events: vec![event.clone()], ..proto::EventBatch::default() };
+        assert_eq!(canonical.encode_to_vec(), wires[1].bytes(), "it is what prost would write");
     }
 }

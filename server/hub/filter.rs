@@ -7,10 +7,11 @@ use foldhash::fast::RandomState;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::entry::Event;
 use crate::model::{Key, Keys, Rule};
 
 /// Which posts a session gets: the rule of `TagFilter` in the API.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     any_of: Terms,
     all_of: Vec<Term>,
@@ -51,7 +52,7 @@ enum Term {
 }
 
 /// Terms of which one is enough.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Terms {
     exact: HashSet<Arc<str>, RandomState>,
     prefixes: Vec<Arc<str>>,
@@ -102,6 +103,14 @@ impl Filter {
     /// The delta rule: a post that comes again under more rules is for those that the earlier rules did not match.
     pub fn matches_delta(&self, prior: &[Rule], now: &[Rule]) -> bool {
         self.matches(now) && !self.matches(prior)
+    }
+
+    /// True if an event is for this session, by its rules.
+    pub fn matches_event(&self, event: &Event) -> bool {
+        match &event.prior {
+            Some(prior) => self.matches_delta(prior, &event.rules),
+            None => self.matches(&event.rules),
+        }
     }
 
     /// What holds for every post that matches.

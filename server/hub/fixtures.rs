@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 
+use super::entry::{self, Entry};
 use super::token::Keyring;
 use super::{Config, Hub, Metrics, Parts};
 use crate::clock::Clock;
@@ -61,6 +62,11 @@ pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
         json: Bytes::from(format!("{{\"n\":{sequence}}}")),
     };
     record(sequence, Body::Post(post))
+}
+
+/// A record as sessions read it.
+pub fn encoded(record: Record) -> Arc<Entry> {
+    entry::encode(vec![record]).pop().expect("one for each record")
 }
 
 /// One malformed message.

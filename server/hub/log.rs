@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::audience::{Asked, Audiences, Seat, Stretch};
 use super::cold::Cold;
-use super::entry::{Entry, Kind};
+use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
 use super::parked::{Parked, Ticket};
@@ -30,6 +31,7 @@ pub struct Hub {
     keyring: Arc<Keyring>,
     ring: Ring,
     parked: Arc<Parked>,
+    audiences: Arc<Audiences>,
     next: AtomicU64,
     tip_received: AtomicI64,
     cold: Cold,
@@ -91,6 +93,7 @@ impl Hub {
         Self {
             ring: Ring::new(parts.config.ring_bytes_max, ring_start),
             parked: Arc::new(Parked::new(extent.next)),
+            audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
             cold: Cold::new(parts.config.replays_reading_max),
@@ -117,8 +120,7 @@ impl Hub {
 
     /// Puts records that the journal held at start into the ring.
     pub fn warm(&self, records: Vec<Record>) {
-        let entries: Vec<_> = records.into_iter().map(|record| Arc::new(Entry::new(record))).collect();
-        self.ring.push(&entries);
+        self.ring.push(&entry::encode(records));
     }
 
     /// Empties the ring; the next entry has sequence `next`. Only at start, where a stretch of the log is damaged.
@@ -130,7 +132,7 @@ impl Hub {
     pub fn publish(&self, records: Vec<Record>) {
         let Some(last) = records.last() else { return };
         let (next, received) = (last.sequence + 1, last.received);
-        let entries: Vec<_> = records.into_iter().map(|record| Arc::new(Entry::new(record))).collect();
+        let entries = entry::encode(records);
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
         self.tags.count(rules, self.clock.moment());
         for entry in &entries {
@@ -154,21 +156,25 @@ impl Hub {
         Some(Read { entries: taken.entries, next: taken.next })
     }
 
+    /// What comes next in the ring for all that sit where this session does.
+    pub(super) fn take_shared(&self, seat: &Seat, asked: Asked) -> Option<Arc<Stretch>> {
+        seat.take(&self.ring, asked)
+    }
+
     pub(super) fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
         let chunk = self.reader.read(from, keys, self.config.replay_chunk_bytes_max).map_err(|error| match error {
             journal::ReadError::Trimmed { earliest } => ReadError::Trimmed { earliest },
             error @ journal::ReadError::Io(_) => ReadError::Unavailable(error.to_string()),
         })?;
-        let entry = |item| match item {
-            journal::Item::Record(record) => Arc::new(Entry::new(record)),
+        let record = |item| match item {
+            journal::Item::Record(record) => record,
             journal::Item::Damaged { first, last, from, to } => {
                 let window = Window { from, to: Some(to) };
                 let skip = Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window };
-                let term = self.term_of(first);
-                Arc::new(Entry::new(Record { sequence: first, term, received: from, body: Body::Skip(skip) }))
+                Record { sequence: first, term: self.term_of(first), received: from, body: Body::Skip(skip) }
             }
         };
-        Ok(Read { entries: chunk.items.into_iter().map(entry).collect(), next: chunk.next })
+        Ok(Read { entries: entry::encode(chunk.items.into_iter().map(record).collect()), next: chunk.next })
     }
 
     /// Registers a session with these keys, to be woken.
@@ -179,6 +185,11 @@ impl Hub {
     /// A place among those that read the journal or wait to; `None` if there are too many.
     pub(super) fn replay_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
         self.replaying.clone().try_acquire_owned().ok()
+    }
+
+    /// Sessions by their filters.
+    pub(super) fn audiences(&self) -> &Arc<Audiences> {
+        &self.audiences
     }
 
     /// Turns at reading the journal.

@@ -6,7 +6,7 @@
 //! never loss.
 //!
 //! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `parked` · `token` ·
-//! `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
+//! `chunk` (events that go out together) · `audience` (sessions with the same filter) · `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
 //!
 //! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
 //!
@@ -15,6 +15,8 @@
 //! - A narrow cursor never scans, and misses nothing: `ring::tests::an_indexed_read_finds_what_a_full_scan_finds`.
 //! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
 
+mod audience;
+pub mod chunk;
 mod cold;
 mod config;
 pub mod entry;

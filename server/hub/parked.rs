@@ -222,7 +222,7 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
     use crate::hub::filter::{Filter, Request};
-    use crate::hub::fixtures::{post_record, skip_record};
+    use crate::hub::fixtures::{encoded, post_record, skip_record};
 
     fn any_of(terms: &[&str]) -> Keys {
         let any_of = terms.iter().map(ToString::to_string).collect();
@@ -233,7 +233,7 @@ mod tests {
         let parked = Arc::new(Parked::new(1));
         let ticket = parked.register(keys.clone());
         let waiting = ticket.park(1, || 1).expect("nothing to read");
-        let entry = Arc::new(Entry::new(post_record(1, tags)));
+        let entry = encoded(post_record(1, tags));
         assert_eq!(parked.offer(std::slice::from_ref(&entry)), expected, "{keys:?} {tags:?}");
         assert_eq!(parked.offer(&[entry]), 0, "once is enough");
         assert_eq!(ticket.unpark(waiting), Some(if expected == 1 { 1 } else { 2 }));
@@ -256,7 +256,7 @@ mod tests {
         let tickets = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
         let park = |ticket: &Ticket| drop(ticket.park(1, || 1).expect("nothing to read"));
         tickets.iter().for_each(park);
-        let skip = Arc::new(Entry::new(skip_record(1)));
+        let skip = encoded(skip_record(1));
         assert_eq!(parked.offer(std::slice::from_ref(&skip)), 2);
         tickets.iter().for_each(park);
         drop(tickets);
@@ -270,7 +270,7 @@ mod tests {
     fn a_batch_offered_just_before_a_session_parks_is_not_passed_over() {
         let parked = Arc::new(Parked::new(1));
         let ticket = parked.register(any_of(&["a"]));
-        let entry = Arc::new(Entry::new(post_record(1, &["a"])));
+        let entry = encoded(post_record(1, &["a"]));
         assert_eq!(parked.offer(std::slice::from_ref(&entry)), 0, "not parked yet");
         assert!(ticket.park(1, || 2).is_none(), "it has to read on first");
         assert!(!ticket.seat.parked.load(Ordering::SeqCst), "and no promise is made for it meanwhile");

@@ -48,11 +48,11 @@ pub struct Taken {
 pub struct Left;
 
 /// How much a reader takes at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limits {
     /// Most entries.
     pub entries: usize,
-    /// About the most bytes; the first entry goes whatever its size.
+    /// The most bytes of encoded events; the first goes whatever its size.
     pub bytes: usize,
 }
 
@@ -141,7 +141,7 @@ fn within<'a>(candidates: impl Iterator<Item = &'a Arc<Entry>>, limits: Limits) 
     let mut bytes = 0;
     let mut taken = Vec::new();
     for entry in candidates.take(limits.entries) {
-        bytes += entry.bytes();
+        bytes += entry.wire_bytes();
         if bytes > limits.bytes && !taken.is_empty() {
             break;
         }
@@ -224,12 +224,12 @@ mod tests {
 
     use super::*;
     use crate::hub::filter::{Filter, Request};
-    use crate::hub::fixtures::{post_record, skip_record};
+    use crate::hub::fixtures::{encoded, post_record, skip_record};
 
     const ALL: Limits = Limits { entries: usize::MAX - 1, bytes: usize::MAX };
 
     fn entry(sequence: Sequence, tags: &[&str]) -> Arc<Entry> {
-        Arc::new(Entry::new(post_record(sequence, tags)))
+        encoded(post_record(sequence, tags))
     }
 
     fn sequences(taken: &Taken) -> Vec<Sequence> {
@@ -240,7 +240,7 @@ mod tests {
     fn a_narrow_reader_takes_only_what_may_match_and_passes_the_rest() {
         let ring = Ring::new(usize::MAX, 1);
         ring.push(&[entry(1, &["a"]), entry(2, &["b", "c"]), entry(3, &[]), entry(4, &["a"])]);
-        ring.push(&[Arc::new(Entry::new(skip_record(5)))]);
+        ring.push(&[encoded(skip_record(5))]);
         let keys = Keys::AnyOf([Key::Tag("b".into()), Key::Prefix("c".into())].into());
         let taken = ring.take(1, &keys, ALL).expect("hot");
         assert_eq!((sequences(&taken), taken.next), (vec![2, 5], 6));

@@ -32,7 +32,7 @@ impl Subscription {
             if let Some(content) = self.pass_side(private) {
                 return Ok(Some(content));
             }
-            if !private.read_on(&self.hub, self.filter.keys())? {
+            if !private.read_on(&self.hub, self.seat.filter().keys())? {
                 // What was passed without a frame may have been all that an end waited for.
                 return Ok(private.notice(self.cursor).map(|gap| self.tell_hole(gap)));
             }
@@ -52,7 +52,7 @@ impl Subscription {
             let next = entry.sequence + 1;
             match &entry.kind {
                 Kind::Event(event) => {
-                    let hole = private.owner(&entry, event).filter(|_| self.matches(event));
+                    let hole = private.owner(&entry, event).filter(|_| self.seat.filter().matches_event(event));
                     let repeats = |until: UnixMillis| event.created.is_none_or(|created| created <= until);
                     match hole.map(|hole| repeats(hole.repeats_until)) {
                         Some(repeated) if !batch.take(&entry, event, repeated, &self.pace) => break,

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::entry::Entry;
+use super::super::chunk::Chunk;
 use super::super::start::Outcome;
 use super::super::upstream::{News, State};
-use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, Term, UnixMillis, Window};
+use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, UnixMillis, Window};
 
 /// One frame of a session.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub struct Place {
 }
 
 /// Where the posts of a batch come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// The log, before its tip.
     Replay,
@@ -115,16 +115,10 @@ pub enum Phase {
 /// Posts, encoded already.
 #[derive(Debug)]
 pub struct Batch {
-    /// The posts.
-    pub entries: Vec<Arc<Entry>>,
-    /// Where they come from.
-    pub phase: Phase,
+    /// The posts, and what all that get them share.
+    pub chunk: Arc<Chunk>,
     /// Events delivered in the session, these included.
     pub delivered_total: u64,
-    /// Writer that all of them belong to.
-    pub term: Term,
-    /// They may have been delivered to the lineage before.
-    pub possible_duplicate: bool,
 }
 
 /// Sign of life.

@@ -11,6 +11,7 @@ mod brought;
 mod frame;
 mod passing;
 mod private;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place, SessionStart, Warning};
 
+use super::audience::Seat;
 use super::entry::Entry;
 use super::filter::Filter;
 use super::metrics::SessionCounters;
@@ -54,12 +56,19 @@ pub struct Pace {
     pub deadline: Option<Moment>,
 }
 
+impl Pace {
+    /// What a batch may hold.
+    fn limits(&self) -> Limits {
+        Limits { entries: self.batch_events_max, bytes: self.batch_bytes_max }
+    }
+}
+
 /// One session.
 pub struct Subscription {
     hub: Arc<Hub>,
     _guest: Guest,
     ticket: Ticket,
-    filter: Filter,
+    seat: Seat,
     pace: Pace,
     start: Option<Box<SessionStart>>,
     counters: SessionCounters,
@@ -167,7 +176,7 @@ impl Subscription {
             _guest: guest,
             status,
             told,
-            filter,
+            seat: hub.audiences().enter(filter),
             pace,
             hub,
         }
@@ -186,6 +195,13 @@ impl Subscription {
                 return Ok(frame);
             }
             if let Some(frame) = self.private_turn()? {
+                return Ok(frame);
+            }
+            if let Some(passed) = self.pass_shared() {
+                let Some(frame) = passed else {
+                    tokio::task::coop::consume_budget().await;
+                    continue;
+                };
                 return Ok(frame);
             }
             if self.stretch.is_empty()
@@ -272,8 +288,7 @@ impl Subscription {
     /// Reads the next stretch of the log: hot at once, cold with heartbeats while it waits for the disk and its turn.
     async fn read_on(&mut self) -> Result<Option<Frame>, End> {
         if self.reading.is_none() {
-            let limits = Limits { entries: self.pace.batch_events_max, bytes: self.pace.batch_bytes_max };
-            if let Some(read) = self.hub.read_hot(self.cursor, self.filter.keys(), limits) {
+            if let Some(read) = self.hub.read_hot(self.cursor, self.seat.filter().keys(), self.pace.limits()) {
                 self.replay = None;
                 self.stretch.extend(read.entries);
                 self.stretch_next = read.next;
@@ -285,7 +300,7 @@ impl Subscription {
                     return Err(self.end(Ending::ReplayLimit));
                 }
             }
-            self.reading = Some(self.hub.clone().read_cold(self.cursor, self.filter.keys().clone()).boxed());
+            self.reading = Some(self.hub.clone().read_cold(self.cursor, self.seat.filter().keys().clone()).boxed());
             if std::mem::take(&mut self.caught_up) {
                 return Ok(Some(self.fell_behind()));
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::chunk::Chunk;
 use super::super::entry::{Entry, Event, Kind};
 use super::super::side::Completeness;
 use super::super::token::Token;
@@ -73,18 +74,26 @@ impl Subscription {
         if self.stretch.is_empty() && self.reading.is_none() {
             self.skip_to(self.stretch_next);
         }
-        let phase = if self.caught_up { Phase::Live } else { Phase::Replay };
+        let phase = self.phase();
         (!batch.is_empty()).then(|| {
             let content = self.batch(batch, phase);
             self.frame(content)
         })
     }
 
+    pub(super) fn phase(&self) -> Phase {
+        if self.caught_up { Phase::Live } else { Phase::Replay }
+    }
+
     pub(super) fn batch(&mut self, batch: Filling, phase: Phase) -> Content {
-        self.delivered += batch.entries.len() as u64;
-        let (term, possible_duplicate) = batch.shared.expect("a batch that is not empty has them");
-        let (entries, delivered_total) = (batch.entries, self.delivered);
-        Content::Batch(Batch { entries, phase, delivered_total, term, possible_duplicate })
+        let marks = batch.shared.expect("a batch that is not empty has them");
+        self.deliver(Arc::new(Chunk::new(batch.entries, phase, marks, 1)))
+    }
+
+    /// A batch of these events.
+    pub(super) fn deliver(&mut self, chunk: Arc<Chunk>) -> Content {
+        self.delivered += chunk.entries.len() as u64;
+        Content::Batch(Batch { chunk, delivered_total: self.delivered })
     }
 
     fn wants(&self, event: &Event) -> bool {
@@ -92,21 +101,18 @@ impl Subscription {
         if hole.is_some() && self.private.as_ref().is_some_and(|private| private.has_elsewhere(event)) {
             return false;
         }
-        let begins = self.lineage_start.minus(self.hub.config().slack);
+        let begins = self.begins();
         // A hole from before the lineage began is not its hole. A live post is never left out for its age: it came late,
         // and has not been delivered.
         if hole.is_none() && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
             return false;
         }
-        self.matches(event)
+        self.seat.filter().matches_event(event)
     }
 
-    /// The filter, with the delta rule.
-    pub(super) fn matches(&self, event: &Event) -> bool {
-        match &event.prior {
-            Some(prior) => self.filter.matches_delta(prior, &event.rules),
-            None => self.filter.matches(&event.rules),
-        }
+    /// What was brought back of the time before this is of no hole of the lineage.
+    pub(super) fn begins(&self) -> UnixMillis {
+        self.lineage_start.minus(self.hub.config().slack)
     }
 
     /// True if the lineage may have had this post before a resume by time, or while it lacked what it lies in.
@@ -167,7 +173,7 @@ impl Subscription {
             low_watermark: self.low_watermark(),
             reached: self.reached,
             lineage_start: self.lineage_start,
-            filter: self.filter.fingerprint(),
+            filter: self.seat.filter().fingerprint(),
             repeats_until: self.repeats_until,
             private: self.private.as_ref().and_then(|private| private.holes(self.hub.side().tag())),
         })
@@ -185,7 +191,11 @@ impl Subscription {
         let reached =
             if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
         self.reached = self.reached.max(reached);
-        if self.private.is_none() && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_))) {
+        // Few sessions have repeats to expect, and only they look further.
+        if self.repeats_until.is_some()
+            && self.private.is_none()
+            && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_)))
+        {
             // Nothing comes again from before the low watermark, once no backfill or recovery is out for it.
             self.repeats_until = self.repeats_until.filter(|until| *until >= self.low_watermark());
         }

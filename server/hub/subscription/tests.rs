@@ -85,9 +85,9 @@ fn sequences(frame: &Frame) -> Vec<u64> {
         Content::Batch(batch) => {
             let event = |entry: &Arc<Entry>| {
                 let wire = &entry.event().expect("an event").wire;
-                proto::EventBatch::decode(wire.clone()).expect("our own encoding").events[0].sequence
+                proto::EventBatch::decode(wire.bytes()).expect("our own encoding").events[0].sequence
             };
-            batch.entries.iter().map(event).collect()
+            batch.chunk.entries.iter().map(event).collect()
         }
         Content::Skipped { sequence, .. } => vec![*sequence],
         _ => Vec::new(),
@@ -275,7 +275,7 @@ fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
         for _ in 0..4 {
             let frame = session.next().await.expect("it goes on");
             if let Content::Batch(batch) = &frame.content {
-                marks.extend(sequences(&frame).into_iter().map(|sequence| (sequence, batch.possible_duplicate)));
+                marks.extend(sequences(&frame).into_iter().map(|sequence| (sequence, batch.chunk.possible_duplicate)));
             }
         }
         assert_eq!(marks, [(1, true), (2, true), (3, false)]);

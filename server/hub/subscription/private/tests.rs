@@ -130,12 +130,13 @@ impl World {
 
 fn note(frame: &Frame, got: &mut Got) {
     let Content::Batch(batch) = &frame.content else { return };
-    for entry in &batch.entries {
-        let wire = entry.event().expect("an event").wire.clone();
+    let chunk = &batch.chunk;
+    for entry in &chunk.entries {
+        let wire = entry.event().expect("an event").wire.bytes();
         let event = proto::EventBatch::decode(wire).expect("our own encoding").events.remove(0);
-        assert_eq!(event.sequence == 0, batch.phase == Phase::Recovery, "only the side log has no sequences");
+        assert_eq!(event.sequence == 0, chunk.phase == Phase::Recovery, "only the side log has no sequences");
         let counts = got.entry(event.post_id).or_default();
-        if batch.possible_duplicate { counts.1 += 1 } else { counts.0 += 1 }
+        if chunk.possible_duplicate { counts.1 += 1 } else { counts.0 += 1 }
     }
 }
 

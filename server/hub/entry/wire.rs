@@ -1,0 +1,149 @@
+use std::ops::Range;
+
+use bytes::{BufMut, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use crate::model::{Body, Origin, Post, Record, Rule, Sequence, UnixMillis};
+use crate::proto;
+
+/// Number of `events` in `EventBatch`.
+const EVENTS_FIELD: u32 = 1;
+
+// Numbers of the fields of `Event` and of `MatchedRule`.
+const SEQUENCE: u32 = 1;
+const POST_ID: u32 = 2;
+const TAGS: u32 = 3;
+const RULES: u32 = 4;
+const EVENT_TIME: u32 = 5;
+const RECEIVED_TIME: u32 = 6;
+const ORIGIN: u32 = 7;
+const GAP_ID: u32 = 8;
+const DELTA: u32 = 9;
+const JSON: u32 = 15;
+const RULE_ID: u32 = 1;
+const RULE_TAG: u32 = 2;
+
+/// Bytes of a key: all numbers here are below 16.
+const KEY: usize = 1;
+
+/// How a record is laid out as an element of `EventBatch.events`, written without a message in between: this is done for
+/// each post that comes. Fields are in the order of their numbers, and those that are zero are left out.
+pub(super) struct Layout<'a>(Option<EventLayout<'a>>);
+
+struct EventLayout<'a> {
+    sequence: Sequence,
+    received: UnixMillis,
+    post: &'a Post,
+    delta: bool,
+    gap_id: String,
+    /// Bytes of the event itself.
+    len: usize,
+}
+
+impl<'a> Layout<'a> {
+    /// Of a record that is told under this number.
+    pub(super) fn of(told: Sequence, record: &'a Record) -> Self {
+        let (post, delta) = match &record.body {
+            Body::Post(post) => (post, false),
+            Body::Delta { post, .. } => (post, true),
+            Body::Gap(_) | Body::Skip(_) | Body::Term => return Self(None),
+        };
+        let gap_id = post.gap.map(|id| id.to_string()).unwrap_or_default();
+        let mut event = EventLayout { sequence: told, received: record.received, post, delta, gap_id, len: 0 };
+        event.len = event.measure();
+        Self(Some(event))
+    }
+
+    /// Bytes of it, key and length included; none of what is no event.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |event| KEY + delimited(event.len))
+    }
+
+    /// Writes it, and tells where.
+    pub(super) fn put(&self, out: &mut BytesMut) -> Range<usize> {
+        let start = out.len();
+        if let Some(event) = &self.0 {
+            out.reserve(self.len());
+            encode_key(EVENTS_FIELD, WireType::LengthDelimited, out);
+            encode_varint(event.len as u64, out);
+            event.put(out);
+        }
+        start..out.len()
+    }
+}
+
+impl EventLayout<'_> {
+    /// The fields that are numbers; those that follow `RULES` are behind it on the wire.
+    fn numbers(&self) -> [(u32, u64); 6] {
+        let created = self.post.id.created_at().unwrap_or_default();
+        let origin = match self.post.origin {
+            Origin::Live => proto::Origin::Live,
+            Origin::Backfill => proto::Origin::Backfill,
+            Origin::Recovery => proto::Origin::Recovery,
+        };
+        [
+            (SEQUENCE, self.sequence),
+            (POST_ID, self.post.id.0),
+            // As protobuf has int64: negative numbers in two's complement.
+            (EVENT_TIME, created.0 as u64),
+            (RECEIVED_TIME, self.received.0 as u64),
+            (ORIGIN, origin as u64),
+            (DELTA, u64::from(self.delta)),
+        ]
+    }
+
+    fn measure(&self) -> usize {
+        let numbers = self.numbers().into_iter().filter(|(_, value)| *value != 0);
+        let numbers: usize = numbers.map(|(_, value)| KEY + encoded_len_varint(value)).sum();
+        let tags: usize = self.post.tags().map(|tag| KEY + delimited(tag.len())).sum();
+        let rules: usize = self.post.rules.iter().map(|rule| KEY + delimited(rule_len(rule))).sum();
+        let gap_id = if self.gap_id.is_empty() { 0 } else { KEY + delimited(self.gap_id.len()) };
+        numbers + tags + rules + gap_id + KEY + delimited(self.post.json.len())
+    }
+
+    fn put(&self, out: &mut BytesMut) {
+        let [sequence, post_id, event_time, received_time, origin, delta] = self.numbers();
+        put_number(sequence, out);
+        put_number(post_id, out);
+        self.post.tags().for_each(|tag| put_bytes(TAGS, tag.as_bytes(), out));
+        for rule in self.post.rules.iter() {
+            encode_key(RULES, WireType::LengthDelimited, out);
+            encode_varint(rule_len(rule) as u64, out);
+            put_number((RULE_ID, rule.id.unwrap_or(0)), out);
+            if let Some(tag) = &rule.tag {
+                put_bytes(RULE_TAG, tag.as_bytes(), out);
+            }
+        }
+        put_number(event_time, out);
+        put_number(received_time, out);
+        put_number(origin, out);
+        if !self.gap_id.is_empty() {
+            put_bytes(GAP_ID, self.gap_id.as_bytes(), out);
+        }
+        put_number(delta, out);
+        put_bytes(JSON, &self.post.json, out);
+    }
+}
+
+fn rule_len(rule: &Rule) -> usize {
+    let id = rule.id.filter(|id| *id != 0).map_or(0, |id| KEY + encoded_len_varint(id));
+    id + rule.tag.as_ref().map_or(0, |tag| KEY + delimited(tag.len()))
+}
+
+/// Bytes of a length and of so many bytes behind it.
+fn delimited(len: usize) -> usize {
+    encoded_len_varint(len as u64) + len
+}
+
+fn put_number((field, value): (u32, u64), out: &mut BytesMut) {
+    if value != 0 {
+        encode_key(field, WireType::Varint, out);
+        encode_varint(value, out);
+    }
+}
+
+fn put_bytes(field: u32, bytes: &[u8], out: &mut BytesMut) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.put_slice(bytes);
+}
