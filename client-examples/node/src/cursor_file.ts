@@ -21,9 +21,13 @@ export class CursorFile {
     if (path === undefined) {
       return new CursorFile(undefined, undefined);
     }
-    // Found out now, and not when the first token is to be stored.
-    await (await open(dirname(path))).close();
-    return new CursorFile(path, await readToken(path));
+    try {
+      // Found out now, and not when the first token is to be stored.
+      await (await open(dirname(path))).close();
+      return new CursorFile(path, await readToken(path));
+    } catch (error) {
+      throw error instanceof CursorDamaged ? error : failed('read', path, error);
+    }
   }
 
   get token(): string | undefined {
@@ -33,13 +37,19 @@ export class CursorFile {
   /** Whatever kills the process, the file holds a whole token, the old one or this one. */
   async store(token: string): Promise<void> {
     if (this.path !== undefined) {
-      const fresh = `${this.path}.new`;
-      await writeSynced(fresh, `${token}\n`);
-      await rename(fresh, this.path);
-      await syncDirectory(dirname(this.path));
+      try {
+        await replace(this.path, token);
+      } catch (error) {
+        throw failed('write', this.path, error);
+      }
     }
     this.#token = token;
   }
+}
+
+function failed(what: string, path: string, cause: unknown): Error {
+  const words = cause instanceof Error ? cause.message : String(cause);
+  return new Error(`cannot ${what} the cursor file ${path}: ${words}`, { cause });
 }
 
 async function readToken(path: string): Promise<string | undefined> {
@@ -59,6 +69,13 @@ async function readToken(path: string): Promise<string | undefined> {
     );
   }
   return token;
+}
+
+async function replace(path: string, token: string): Promise<void> {
+  const fresh = `${path}.new`;
+  await writeSynced(fresh, `${token}\n`);
+  await rename(fresh, path);
+  await syncDirectory(dirname(path));
 }
 
 async function writeSynced(path: string, text: string): Promise<void> {

@@ -4,6 +4,7 @@ import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.TlsChannelCredentials;
 import io.powerstream.gateway.v1.Earliest;
@@ -25,7 +26,7 @@ final class Channels {
 
     /** A channel that shares nothing with the one before: name, addresses and authorities are looked up anew. */
     static ManagedChannel open(Config config) throws IOException {
-        return Grpc.newChannelBuilder("dns:///" + config.addr(), credentials(config))
+        return builder(config)
                 .defaultLoadBalancingPolicy("round_robin")
                 .disableRetry()
                 .keepAliveTime(Limits.KEEPALIVE_INTERVAL.toSeconds(), TimeUnit.SECONDS)
@@ -34,6 +35,18 @@ final class Channels {
                 // Session's listener only puts a frame into its queue.
                 .directExecutor()
                 .build();
+    }
+
+    private static ManagedChannelBuilder<?> builder(Config config) throws IOException {
+        try {
+            return Grpc.newChannelBuilder("dns:///" + config.addr(), credentials(config));
+        } catch (RuntimeException error) {
+            if (config.caFile().isEmpty()) {
+                throw error;
+            }
+            // The file was read, but holds no certificate; gRPC says so with an exception that it does not document.
+            throw new IOException("cannot read certificates from " + config.caFile().get() + ": " + error.getMessage(), error);
+        }
     }
 
     private static ChannelCredentials credentials(Config config) throws IOException {

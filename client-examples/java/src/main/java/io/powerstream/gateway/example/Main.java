@@ -1,12 +1,19 @@
 package io.powerstream.gateway.example;
 
 import java.io.IOException;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 
 /** A consumer of the gateway that survives everything: the loop of PROTOCOL.md in Java. */
 public final class Main {
+    /** Kept here, for loggers that nobody holds are forgotten with their level. */
+    private static final Logger GRPC = Logger.getLogger("io.grpc");
+
     private Main() {}
 
     public static void main(String[] args) {
+        // What it warns of, the loop says in a line of its own.
+        GRPC.setLevel(Level.SEVERE);
         Stop stop = Stop.listen();
         Output output = new Output();
         Exit exit = Exit.DONE;
