@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config is what the flags and the environment say: the table "Flags" of PROTOCOL.md.
+type config struct {
+	addr       string
+	tls        bool
+	caFile     string
+	tokenFile  string
+	account    string
+	consumer   string
+	tags       []string
+	cursorFile string
+	from       string
+	onTooOld   string
+	heartbeat  time.Duration
+	count      int64 // 0 = no end
+}
+
+var (
+	address  = regexp.MustCompile(`^(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})$`)
+	loopback = regexp.MustCompile(`^(?:localhost|\[::1\]|127(?:\.\d{1,3}){3}):`)
+)
+
+// load ends the process for --help, and gives a *stopped where the flags or the environment are wrong.
+func load(args []string, getenv func(string) string) (*config, error) {
+	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
+	flags.SetOutput(os.Stderr)
+	variable := func(name, value string) string {
+		if said := getenv(name); said != "" {
+			return said
+		}
+		return value
+	}
+	text := func(name, env, value, usage string) *string {
+		return flags.String(name, variable(env, value), fmt.Sprintf("%s [%s]", usage, env))
+	}
+
+	addr := text("addr", "GATEWAY_ADDR", "127.0.0.1:50051", "the gateway, as `HOST:PORT`")
+	tls := flags.Bool("tls", false, "TLS to the gateway [GATEWAY_TLS=1]")
+	caFile := text("ca-file", "GATEWAY_CA_FILE", "", "`PATH` of the authorities to trust, as PEM; switches --tls on")
+	tokenFile := text("token-file", "GATEWAY_TOKEN_FILE", "", "`PATH` of the file with the credential in its first line")
+	account := text("account", "GATEWAY_ACCOUNT", "", "`NAME` of the account to read")
+	consumer := text("consumer", "GATEWAY_CONSUMER", "example-go", "`NAME` in the gateway's logs")
+	tags := text("tags", "TAGS", "", "posts with a tag of one of `A,B*`; a trailing * makes a prefix")
+	cursorFile := text("cursor-file", "CURSOR_FILE", "", "`PATH` of the file that keeps the resume token")
+	from := text("from", "FROM", "latest", "`latest|earliest`: where to begin while there is no token")
+	onTooOld := text("on-too-old", "ON_TOO_OLD", "fail", "`fail|earliest|latest`: when the token is too old")
+	heartbeat := text("heartbeat", "HEARTBEAT", "10", "how often to hear from the gateway, 1 to 60 `SECONDS`")
+	count := text("count", "COUNT", "", "end once `N` events or more were printed")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		os.Exit(exitDone)
+	} else if err != nil {
+		return nil, &stopped{exitUsage, err}
+	}
+
+	var faults []error
+	oneOf := func(name, said string, choices ...string) string {
+		if !slices.Contains(choices, said) {
+			faults = append(faults, fmt.Errorf("%s: %s expected, not %q", name, strings.Join(choices, " or "), said))
+		}
+		return said
+	}
+	number := func(name, said string, least, most int64) int64 {
+		value, err := strconv.ParseUint(said, 10, 63)
+		if err != nil || int64(value) < least || int64(value) > most {
+			faults = append(faults, fmt.Errorf("%s: a whole number from %d to %d expected, not %q", name, least, most, said))
+		}
+		return int64(value)
+	}
+
+	config := &config{
+		addr:       strings.TrimPrefix(*addr, "dns:///"),
+		tls:        *tls || *caFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
+		caFile:     *caFile,
+		tokenFile:  *tokenFile,
+		account:    *account,
+		consumer:   *consumer,
+		cursorFile: *cursorFile,
+		from:       oneOf("--from", *from, "latest", "earliest"),
+		onTooOld:   oneOf("--on-too-old", *onTooOld, "fail", "earliest", "latest"),
+		heartbeat:  time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
+	}
+	if *count != "" {
+		config.count = number("--count", *count, 1, math.MaxInt64)
+	}
+	for tag := range strings.SplitSeq(*tags, ",") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			config.tags = append(config.tags, tag)
+		}
+	}
+	if flags.NArg() > 0 {
+		faults = append(faults, fmt.Errorf("%q is no flag", flags.Arg(0)))
+	}
+	if port := address.FindStringSubmatch(config.addr); port == nil || !isPort(port[1]) {
+		faults = append(faults, fmt.Errorf("--addr: HOST:PORT expected, not %q", *addr))
+	}
+	if config.tokenFile != "" && !config.tls && !loopback.MatchString(config.addr) {
+		faults = append(faults, errors.New(
+			"a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out"))
+	}
+	if len(faults) > 0 {
+		return nil, &stopped{exitUsage, faults[0]}
+	}
+	return config, nil
+}
+
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
+}
+
+// readCredential gives the first line of the file; nothing where there is no file.
+func readCredential(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, plain(err))
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSpace(line)
+	odd := func(r rune) bool { return r < ' ' || r > '~' }
+	if line == "" || strings.ContainsFunc(line, odd) {
+		return "", fmt.Errorf("cannot read a credential from %s: its first line holds none", path)
+	}
+	return line, nil
+}
+
+// plain is what went wrong, without the path that os puts in front.
+func plain(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	gateway "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
+)
+
+// stopped is the way to STOPPED: an exit code, and why; without a why it was asked for.
+type stopped struct {
+	code int
+	err  error
+}
+
+func (s *stopped) Error() string { return fmt.Sprintf("exit code %d: %v", s.code, s.err) }
+
+// errSilent: the watchdog has cancelled the call.
+type errSilent struct{ limit time.Duration }
+
+func (e errSilent) Error() string { return fmt.Sprintf("nothing came for %g s", e.limit.Seconds()) }
+
+// consumer is the loop: CONNECT, STREAMING, DECIDE, BACK_OFF, STOPPED, as PROTOCOL.md has them.
+type consumer struct {
+	config  *config
+	cursor  *cursorFile
+	handler *printer
+	// Entries into BACK_OFF since the last sound frame.
+	failures int
+	unsound  int
+	// Events to print before it ends; counts only if the config has a count.
+	left int64
+}
+
+// session is one Subscribe call on a channel of its own.
+type session struct {
+	credential     string
+	channel        *grpc.ClientConn
+	stream         grpc.ServerStreamingClient[gateway.SubscribeResponse]
+	cancel         context.CancelCauseFunc
+	ctx            context.Context
+	audit          audit
+	silenceMax     time.Duration
+	reconnectAfter time.Duration
+}
+
+// run goes on until ctx is done, or until coming back would get the same answer: always with a *stopped.
+func (c *consumer) run(ctx context.Context) error {
+	for {
+		verdict, err := c.connectAndStream(ctx)
+		if err != nil {
+			return err
+		}
+		if verdict.stop != 0 {
+			return &stopped{verdict.stop, errors.New(verdict.why)}
+		}
+		if err := c.backOff(ctx, verdict); err != nil {
+			return err
+		}
+	}
+}
+
+// connectAndStream is CONNECT and STREAMING, and DECIDE at their end.
+func (c *consumer) connectAndStream(ctx context.Context) (verdict, error) {
+	session, err := c.connect(ctx)
+	if err != nil {
+		return c.decide(ctx, session, err)
+	}
+	defer session.channel.Close()
+	defer session.cancel(nil)
+	return c.decide(ctx, session, c.stream(ctx, session))
+}
+
+func (c *consumer) connect(ctx context.Context) (*session, error) {
+	credential, err := readCredential(c.config.tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	channel, err := c.channel()
+	if err != nil {
+		return nil, err
+	}
+	session := &session{
+		credential: credential,
+		channel:    channel,
+		silenceMax: max(connectWaitMax, heartbeatsMissedMax*c.config.heartbeat),
+	}
+	session.ctx, session.cancel = context.WithCancelCause(ctx)
+	call := session.ctx
+	if credential != "" {
+		call = metadata.AppendToOutgoingContext(call, "authorization", "Bearer "+credential)
+	}
+	watchdog := session.watch()
+	defer watchdog.Stop()
+	session.stream, err = gateway.NewStreamServiceClient(channel).Subscribe(call, c.request())
+	if err != nil {
+		err = session.cause(err)
+		session.cancel(nil)
+		channel.Close()
+		return session, err
+	}
+	return session, nil
+}
+
+func (c *consumer) stream(ctx context.Context, session *session) error {
+	for {
+		frame, err := session.next()
+		if ctx.Err() != nil {
+			// No frame is begun any more.
+			return &stopped{code: exitDone}
+		}
+		if err != nil {
+			return err
+		}
+		if err := session.audit.check(frame); err != nil {
+			return err
+		}
+		c.failures = 0
+		session.learn(frame)
+		if err := c.handle(frame); err != nil {
+			return &stopped{exitFailed, err}
+		}
+		if c.config.count > 0 && c.left <= 0 {
+			return &stopped{code: exitDone}
+		}
+	}
+}
+
+// handle does what the frame asks for, and stores its token then: never the other way round.
+func (c *consumer) handle(frame *gateway.SubscribeResponse) error {
+	if batch := frame.GetEventBatch(); batch != nil {
+		if err := c.handler.handle(batch); err != nil {
+			return fmt.Errorf("cannot write the output: %w", plain(err))
+		}
+		c.left -= int64(len(batch.Events))
+	} else {
+		for _, line := range words(frame) {
+			say("%s", line)
+		}
+	}
+	if frame.ResumeToken == "" {
+		return nil
+	}
+	if err := c.handler.flush(); err != nil {
+		return fmt.Errorf("cannot write the output: %w", plain(err))
+	}
+	return c.cursor.store(frame.ResumeToken)
+}
+
+// decide looks at how the session ended; an error is the way to STOPPED.
+func (c *consumer) decide(ctx context.Context, session *session, end error) (verdict, error) {
+	var stop *stopped
+	if errors.As(end, &stop) {
+		return verdict{}, stop
+	}
+	if ctx.Err() != nil {
+		return verdict{}, &stopped{code: exitDone}
+	}
+	var decided verdict
+	var wrong *unsound
+	var silent errSilent
+	if errors.As(end, &wrong) {
+		decided = verdict{why: wrong.Error()}
+		if c.unsound++; c.unsound >= unsoundMax {
+			decided.stop = exitUnsound
+		}
+	} else if errors.Is(end, io.EOF) {
+		decided = verdict{why: "cut: the gateway ended the stream"}
+	} else if status, ok := status.FromError(end); ok && !errors.As(end, &silent) {
+		credential, err := readCredential(c.config.tokenFile)
+		decided = decide(status, c.config.tokenFile != "", err == nil && credential != session.credential)
+		if decided.stop == 0 {
+			decided.why = "cut: " + decided.why
+		}
+	} else {
+		decided = verdict{why: "cut: " + end.Error()}
+	}
+	if decided.retryAfter == 0 && session != nil {
+		decided.retryAfter = session.reconnectAfter
+	}
+	return decided, nil
+}
+
+func (c *consumer) backOff(ctx context.Context, verdict verdict) error {
+	c.failures++
+	wait := backoff(c.failures, verdict.retryAfter)
+	say("%s; coming back in %.1f s", verdict.why, wait.Seconds())
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return &stopped{code: exitDone}
+	}
+}
+
+func (c *consumer) request() *gateway.SubscribeRequest {
+	request := &gateway.SubscribeRequest{
+		Account:           c.config.account,
+		Consumer:          c.config.consumer,
+		Filter:            &gateway.TagFilter{AnyOf: c.config.tags},
+		MaxBatchBytes:     batchBytesMax,
+		MaxBatchEvents:    batchEventsMax,
+		HeartbeatInterval: durationpb.New(c.config.heartbeat),
+	}
+	switch {
+	case c.cursor.token != "":
+		request.Start = &gateway.SubscribeRequest_ResumeToken{ResumeToken: c.cursor.token}
+	case c.config.from == "earliest":
+		request.Start = &gateway.SubscribeRequest_Earliest{Earliest: &gateway.Earliest{}}
+	default:
+		request.Start = &gateway.SubscribeRequest_Latest{Latest: &gateway.Latest{}}
+	}
+	switch c.config.onTooOld {
+	case "earliest":
+		request.ResumePolicy = gateway.ResumePolicy_RESUME_POLICY_EARLIEST
+	case "latest":
+		request.ResumePolicy = gateway.ResumePolicy_RESUME_POLICY_LATEST
+	default:
+		request.ResumePolicy = gateway.ResumePolicy_RESUME_POLICY_FAIL
+	}
+	return request
+}
+
+// channel makes a new one: nothing is shared with the one before, its backoff least of all.
+func (c *consumer) channel() (*grpc.ClientConn, error) {
+	security := insecure.NewCredentials()
+	if c.config.tls {
+		var authorities *x509.CertPool
+		if c.config.caFile != "" {
+			pem, err := os.ReadFile(c.config.caFile)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read %s: %w", c.config.caFile, plain(err))
+			}
+			authorities = x509.NewCertPool()
+			if !authorities.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("cannot read %s: it holds no certificate", c.config.caFile)
+			}
+		}
+		security = credentials.NewClientTLSFromCert(authorities, "")
+	}
+	return grpc.NewClient("dns:///"+c.config.addr,
+		grpc.WithTransportCredentials(security),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(frameBytesMax)),
+	)
+}
+
+// next waits for the next frame. The watchdog runs only here: handling is not silence.
+func (s *session) next() (*gateway.SubscribeResponse, error) {
+	watchdog := s.watch()
+	defer watchdog.Stop()
+	frame, err := s.stream.Recv()
+	if err != nil {
+		return nil, s.cause(err)
+	}
+	return frame, nil
+}
+
+func (s *session) watch() *time.Timer {
+	return time.AfterFunc(s.silenceMax, func() { s.cancel(errSilent{s.silenceMax}) })
+}
+
+// cause is why the call was cancelled, where the watchdog did it; else what the call ended with.
+func (s *session) cause(err error) error {
+	var silent errSilent
+	if errors.As(context.Cause(s.ctx), &silent) {
+		return silent
+	}
+	return err
+}
+
+func (s *session) learn(frame *gateway.SubscribeResponse) {
+	switch frame := frame.Frame.(type) {
+	case *gateway.SubscribeResponse_SessionStart:
+		if granted := frame.SessionStart.HeartbeatInterval.AsDuration(); granted > 0 {
+			s.silenceMax = heartbeatsMissedMax * granted
+		}
+	case *gateway.SubscribeResponse_Draining:
+		s.reconnectAfter = max(0, frame.Draining.ReconnectAfter.AsDuration())
+	}
+}

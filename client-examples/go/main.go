@@ -1,0 +1,60 @@
+// A consumer of powerstream-gateway that survives everything. PROTOCOL.md says in words what it does.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	err := run()
+	var stop *stopped
+	switch {
+	case err == nil:
+	case errors.As(err, &stop):
+		if stop.err != nil {
+			say("error: %v", stop.err)
+		}
+		os.Exit(stop.code)
+	default:
+		say("error: %v", err)
+		os.Exit(exitFailed)
+	}
+}
+
+// run is LOAD, and then the loop.
+func run() error {
+	config, err := load(os.Args[1:], os.Getenv)
+	if err != nil {
+		return err
+	}
+	if _, err := readCredential(config.tokenFile); err != nil {
+		return &stopped{exitUsage, err}
+	}
+	cursor, err := openCursorFile(config.cursorFile)
+	if err != nil {
+		return err
+	}
+	if config.cursorFile == "" {
+		say("no --cursor-file: the resume token is kept in memory, the next run begins by --from")
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, func() {
+		// A second signal ends the process as the system does it.
+		stop()
+		// Whoever reads our output may have stopped reading: the frame in hand is then not stored.
+		time.AfterFunc(stopWaitMax, func() { os.Exit(exitDone) })
+	})
+	consumer := &consumer{config: config, cursor: cursor, handler: newPrinter(os.Stdout), left: config.count}
+	return consumer.run(ctx)
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds target/consumer.jar with all it needs. Ends with 77 without a JDK 17 or Maven.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+for program in javac mvn; do
+    if ! command -v "$program" >/dev/null 2>&1; then
+        echo "java: $program is not installed (JDK 17 or newer and Maven 3.6 or newer are needed)" >&2
+        exit 77
+    fi
+done
+version=$(javac -version 2>&1)
+major=${version#javac }
+major=${major%%[.-]*}
+if ((major < 17)); then
+    echo "java: JDK 17 or newer is needed, this is $version" >&2
+    exit 77
+fi
+
+jar=target/consumer.jar
+# Maven alone takes seconds to find out that there is nothing to do.
+if [[ -e $jar && -z $(find pom.xml src/main ../../proto -newer "$jar" -print -quit) ]]; then
+    exit 0
+fi
+mvn --quiet --batch-mode --no-transfer-progress -Dmaven.test.skip=true package >&2

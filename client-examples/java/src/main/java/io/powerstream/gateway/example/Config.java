@@ -1,0 +1,149 @@
+package io.powerstream.gateway.example;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What the flags and the environment say: the table "Flags" of PROTOCOL.md.
+ *
+ * @param addr {@code HOST:PORT}
+ * @param count end once so many events were printed
+ */
+record Config(
+        String addr,
+        boolean tls,
+        Optional<Path> caFile,
+        Optional<Path> tokenFile,
+        String account,
+        String consumer,
+        List<String> tags,
+        Optional<Path> cursorFile,
+        String from,
+        String onTooOld,
+        Duration heartbeat,
+        Optional<Long> count) {
+
+    private static final Map<String, String> VARIABLES = Map.ofEntries(
+            Map.entry("--addr", "GATEWAY_ADDR"),
+            Map.entry("--ca-file", "GATEWAY_CA_FILE"),
+            Map.entry("--token-file", "GATEWAY_TOKEN_FILE"),
+            Map.entry("--account", "GATEWAY_ACCOUNT"),
+            Map.entry("--consumer", "GATEWAY_CONSUMER"),
+            Map.entry("--tags", "TAGS"),
+            Map.entry("--cursor-file", "CURSOR_FILE"),
+            Map.entry("--from", "FROM"),
+            Map.entry("--on-too-old", "ON_TOO_OLD"),
+            Map.entry("--heartbeat", "HEARTBEAT"),
+            Map.entry("--count", "COUNT"));
+
+    private static final Pattern HOST_AND_PORT =
+            Pattern.compile("(\\[[0-9a-fA-F:.]+\\]|[^\\s:/\\[\\]]+):(\\d{1,5})");
+
+    static Config parse(String[] args, Map<String, String> environment) throws Failure {
+        Map<String, String> said = said(args, environment);
+        Optional<Path> caFile = path(said, "--ca-file");
+        Config config = new Config(
+                hostAndPort(said.getOrDefault("--addr", "127.0.0.1:50051")),
+                caFile.isPresent() || said.containsKey("--tls"),
+                caFile,
+                path(said, "--token-file"),
+                said.getOrDefault("--account", ""),
+                said.getOrDefault("--consumer", "example-java"),
+                tags(said.getOrDefault("--tags", "")),
+                path(said, "--cursor-file"),
+                oneOf(said, "--from", "latest", "earliest"),
+                oneOf(said, "--on-too-old", "fail", "earliest", "latest"),
+                Duration.ofSeconds(wholeNumber("--heartbeat", said.getOrDefault("--heartbeat", "10"), 60)),
+                said.containsKey("--count")
+                        ? Optional.of(wholeNumber("--count", said.get("--count"), Long.MAX_VALUE))
+                        : Optional.empty());
+        if (config.tokenFile.isPresent() && !config.tls && !config.isLoopback()) {
+            throw Failure.usage(
+                    "a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out");
+        }
+        return config;
+    }
+
+    /** Flags, and the variables of those that are not given; an empty variable is none. */
+    private static Map<String, String> said(String[] args, Map<String, String> environment) throws Failure {
+        Map<String, String> said = new HashMap<>();
+        VARIABLES.forEach((flag, variable) -> {
+            String text = environment.getOrDefault(variable, "");
+            if (!text.isEmpty()) {
+                said.put(flag, text);
+            }
+        });
+        switch (environment.getOrDefault("GATEWAY_TLS", "")) {
+            case "", "0" -> {}
+            case "1" -> said.put("--tls", "");
+            default -> throw Failure.usage("GATEWAY_TLS: 0 or 1 expected");
+        }
+        var rest = Arrays.asList(args).iterator();
+        while (rest.hasNext()) {
+            String[] flagAndValue = rest.next().split("=", 2);
+            String flag = flagAndValue[0];
+            if (flag.equals("--tls") && flagAndValue.length == 1) {
+                said.put(flag, "");
+            } else if (!VARIABLES.containsKey(flag)) {
+                throw Failure.usage("there is no flag " + String.join("=", flagAndValue) + ": see PROTOCOL.md");
+            } else if (flagAndValue.length == 2) {
+                said.put(flag, flagAndValue[1]);
+            } else if (rest.hasNext()) {
+                said.put(flag, rest.next());
+            } else {
+                throw Failure.usage(flag + " needs a value");
+            }
+        }
+        return said;
+    }
+
+    private static Optional<Path> path(Map<String, String> said, String flag) {
+        return Optional.ofNullable(said.get(flag)).filter(text -> !text.isEmpty()).map(Path::of);
+    }
+
+    private static String hostAndPort(String text) throws Failure {
+        String addr = text.replaceFirst("^dns:///", "");
+        Matcher parts = HOST_AND_PORT.matcher(addr);
+        if (!parts.matches() || Integer.parseInt(parts.group(2)) < 1 || Integer.parseInt(parts.group(2)) > 65_535) {
+            throw Failure.usage("--addr: HOST:PORT expected, not \"" + text + "\"");
+        }
+        return addr;
+    }
+
+    private boolean isLoopback() {
+        String host = addr.substring(0, addr.lastIndexOf(':'));
+        return host.equals("localhost") || host.equals("[::1]") || host.matches("127(\\.\\d{1,3}){3}");
+    }
+
+    private static List<String> tags(String text) {
+        return Arrays.stream(text.split(",")).map(String::strip).filter(tag -> !tag.isEmpty()).toList();
+    }
+
+    /** The first choice is the default. */
+    private static String oneOf(Map<String, String> said, String flag, String... choices) throws Failure {
+        String text = said.getOrDefault(flag, choices[0]);
+        if (!List.of(choices).contains(text)) {
+            throw Failure.usage(flag + ": " + String.join(" or ", choices) + " expected, not \"" + text + "\"");
+        }
+        return text;
+    }
+
+    private static long wholeNumber(String flag, String text, long max) throws Failure {
+        try {
+            long number = text.matches("\\d+") ? Long.parseLong(text) : 0;
+            if (number >= 1 && number <= max) {
+                return number;
+            }
+        } catch (NumberFormatException error) {
+            // Too long for a number: told below.
+        }
+        throw Failure.usage(flag + ": a whole number from 1 to " + max + " expected, not \"" + text + "\"");
+    }
+}

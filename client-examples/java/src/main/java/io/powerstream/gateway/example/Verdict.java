@@ -1,0 +1,81 @@
+package io.powerstream.gateway.example;
+
+import io.grpc.Status;
+import java.time.Duration;
+import java.util.Optional;
+
+/** What follows from how a session ended: the table "Decide" of PROTOCOL.md. */
+sealed interface Verdict {
+    record BackOff(String words, Optional<Duration> retryDelay) implements Verdict {}
+
+    record Stopped(Exit exit, String words) implements Verdict {}
+
+    /** What this process knows about its credential. */
+    enum Credential {
+        NONE,
+        SAME,
+        CHANGED
+    }
+
+    /** By the reason; by the code only where the reason is not known. */
+    static Verdict decide(Ending ending, Credential credential) {
+        if (ending instanceof Ending.Silence silence) {
+            return new BackOff("cut: nothing came for " + silence.limit().toSeconds() + " s", Optional.empty());
+        }
+        if (ending instanceof Ending.Unreadable unreadable) {
+            return new BackOff("cut: " + unreadable.words(), Optional.empty());
+        }
+        if (ending instanceof Ending.Unsound unsound) {
+            String words = "UNSOUND: " + unsound.words();
+            return unsound.times() < Limits.UNSOUND_MAX
+                    ? new BackOff(words, Optional.empty())
+                    : new Stopped(Exit.UNSOUND, words);
+        }
+        return ofStatus((Ending.OfStatus) ending, credential);
+    }
+
+    private static Verdict ofStatus(Ending.OfStatus ending, Credential credential) {
+        if (ending.reason().isEmpty()) {
+            return new BackOff("cut: " + ending.text(), ending.retryDelay());
+        }
+        String reason = ending.reason().get();
+        String words = reason + ": " + ending.text();
+        Optional<Exit> exit = exitOf(reason, ending.code(), credential);
+        return exit.isEmpty()
+                ? new BackOff("cut: " + words, ending.retryDelay())
+                : new Stopped(exit.get(), words + advice(reason));
+    }
+
+    /** How the process ends over this reason; empty if it is worth coming back. */
+    private static Optional<Exit> exitOf(String reason, Status.Code code, Credential credential) {
+        return switch (reason) {
+            case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT",
+                    "CONSUMER_TOO_SLOW", "STREAM_DEADLINE", "INTERNAL" -> Optional.empty();
+            case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != Credential.NONE);
+            case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);
+            case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
+            case "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
+            case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_MALFORMED", "TOKEN_FOREIGN", "EXACT_UNAVAILABLE" ->
+                Optional.of(Exit.POSITION);
+            default -> reason.startsWith("CREDENTIALS_") ? Optional.of(Exit.REFUSED) : exitOf(code);
+        };
+    }
+
+    private static Optional<Exit> refusedUnless(boolean worthComingBack) {
+        return worthComingBack ? Optional.empty() : Optional.of(Exit.REFUSED);
+    }
+
+    private static Optional<Exit> exitOf(Status.Code code) {
+        return switch (code) {
+            case INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, UNIMPLEMENTED -> Optional.of(Exit.USAGE);
+            case OUT_OF_RANGE -> Optional.of(Exit.POSITION);
+            case PERMISSION_DENIED, UNAUTHENTICATED -> Optional.of(Exit.REFUSED);
+            default -> Optional.empty();
+        };
+    }
+
+    private static String advice(String reason) {
+        boolean isTooOld = reason.equals("POSITION_TOO_OLD");
+        return isTooOld ? "; --on-too-old earliest or latest goes on without them" : "";
+    }
+}

@@ -1,0 +1,59 @@
+package io.powerstream.gateway.example;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.grpc.Status.Code;
+import io.powerstream.gateway.example.Verdict.Credential;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+class VerdictTest {
+    private static final Exit BACK_OFF = null;
+
+    @Test
+    void theReasonDecidesAndTheCodeOnlyWhereTheReasonIsNotKnown() {
+        check(Code.UNAVAILABLE, "DRAINING", Credential.NONE, BACK_OFF);
+        check(Code.RESOURCE_EXHAUSTED, "CONSUMER_TOO_SLOW", Credential.NONE, BACK_OFF);
+        check(Code.INTERNAL, "INTERNAL", Credential.NONE, BACK_OFF);
+        check(Code.INVALID_ARGUMENT, "FILTER_INVALID", Credential.NONE, Exit.USAGE);
+        check(Code.INVALID_ARGUMENT, "TOKEN_MALFORMED", Credential.NONE, Exit.POSITION);
+        check(Code.OUT_OF_RANGE, "POSITION_TOO_OLD", Credential.NONE, Exit.POSITION);
+        check(Code.PERMISSION_DENIED, "ACCESS_DENIED", Credential.CHANGED, Exit.REFUSED);
+        check(Code.OUT_OF_RANGE, "OF_TOMORROW", Credential.NONE, Exit.POSITION);
+        check(Code.UNIMPLEMENTED, "OF_TOMORROW", Credential.NONE, Exit.USAGE);
+        check(Code.UNAUTHENTICATED, "OF_TOMORROW", Credential.NONE, Exit.REFUSED);
+        check(Code.ABORTED, "OF_TOMORROW", Credential.NONE, BACK_OFF);
+    }
+
+    @Test
+    void credentialsThatMayBeRefreshedAreWaitedFor() {
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", Credential.SAME, BACK_OFF);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", Credential.NONE, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.SAME, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.CHANGED, BACK_OFF);
+    }
+
+    @Test
+    void anEndWithoutAReasonOfTheGatewayIsTheNetwork() {
+        for (Code code : List.of(Code.OK, Code.UNAVAILABLE, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT)) {
+            check(code, null, Credential.NONE, BACK_OFF);
+        }
+    }
+
+    @Test
+    void theThirdUnsoundFrameEndsTheProcess() {
+        assertEquals(
+                new Verdict.BackOff("UNSOUND: x", Optional.empty()),
+                Verdict.decide(new Ending.Unsound("x", 2), Credential.NONE));
+        assertEquals(
+                new Verdict.Stopped(Exit.UNSOUND, "UNSOUND: x"),
+                Verdict.decide(new Ending.Unsound("x", 3), Credential.NONE));
+    }
+
+    private static void check(Code code, String reason, Credential credential, Exit expected) {
+        Ending ending = new Ending.OfStatus(code, "words", Optional.ofNullable(reason), Optional.empty());
+        Exit exit = Verdict.decide(ending, credential) instanceof Verdict.Stopped stopped ? stopped.exit() : BACK_OFF;
+        assertEquals(expected, exit, reason + " " + code);
+    }
+}

@@ -1,0 +1,46 @@
+import type { ClientReadableStream } from '@grpc/grpc-js';
+
+import { metadataOf, newChannel, requestOf } from './channel.js';
+import type { Config } from './config.js';
+import type { StreamServiceClient, SubscribeResponse } from './gen/powerstream/gateway/v1/stream_service.js';
+import { watched } from './watchdog.js';
+
+/** The gateway ended the stream without a word. */
+export class Ended extends Error {}
+
+/** One call of Subscribe on a channel of its own. Frames are pulled one at a time, so flow control reaches the gateway. */
+export class Session {
+  readonly #frames: AsyncIterator<SubscribeResponse>;
+
+  private constructor(
+    private readonly channel: StreamServiceClient,
+    private readonly call: ClientReadableStream<SubscribeResponse>,
+  ) {
+    // The iterator throws what the call ends with; an end that nobody waits for any more must not end the process.
+    call.on('error', () => {});
+    this.#frames = call[Symbol.asyncIterator]();
+  }
+
+  static async open(config: Config, credential: string | undefined, token: string | undefined): Promise<Session> {
+    const channel = await newChannel(config);
+    return new Session(channel, channel.subscribe(requestOf(config, token), metadataOf(credential)));
+  }
+
+  /** The next frame. Throws Silence, Ended, or the ServiceError that the call ended with. */
+  async next(silenceMaxMs: number): Promise<SubscribeResponse> {
+    const waiting = this.#frames.next();
+    // After silence nobody waits for it any more.
+    waiting.catch(() => {});
+    const { done, value } = await watched(waiting, silenceMaxMs);
+    if (done) {
+      throw new Ended('the gateway ended the stream');
+    }
+    return value;
+  }
+
+  /** A call that is not cancelled keeps its session at the gateway. */
+  close(): void {
+    this.call.cancel();
+    this.channel.close();
+  }
+}

@@ -1,0 +1,41 @@
+"""Holds a session to what the gateway promises of it."""
+
+from powerstream.gateway.v1.stream_service_pb2 import EventBatch, SubscribeResponse
+
+
+class Unsound(Exception):
+    """Something between the gateway's log and here lost, repeated or reordered events."""
+
+
+class Audit:
+    """The check of one session, frame by frame, before anything of the frame is handled."""
+
+    def __init__(self) -> None:
+        self._started = False
+        self._events = 0
+        self._last_sequence = 0
+
+    def check(self, frame: SubscribeResponse) -> None:
+        kind = frame.WhichOneof("frame")
+        if (kind == "session_start") == self._started:
+            raise Unsound("a session begins with exactly one SessionStart")
+        self._started = True
+        if kind == "event_batch":
+            self._check_batch(frame.event_batch)
+        elif kind == "heartbeat":
+            self._count(frame.heartbeat.delivered_total)
+
+    def _check_batch(self, batch: EventBatch) -> None:
+        for event in batch.events:
+            # 0: read back for this consumer alone, not in the log.
+            if event.sequence == 0:
+                continue
+            if event.sequence <= self._last_sequence:
+                raise Unsound(f"event {event.sequence} came after event {self._last_sequence}")
+            self._last_sequence = event.sequence
+        self._events += len(batch.events)
+        self._count(batch.delivered_total)
+
+    def _count(self, told: int) -> None:
+        if told != self._events:
+            raise Unsound(f"the gateway has delivered {told} events in this session, {self._events} have arrived")

@@ -1,0 +1,91 @@
+"""What the flags and the environment say: the table "Flags" of PROTOCOL.md."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+LOOPBACK = re.compile(r"localhost|\[::1\]|127(?:\.\d{1,3}){3}")
+
+
+@dataclass(frozen=True)
+class Config:
+    addr: str
+    tls: bool
+    ca_file: Path | None
+    token_file: Path | None
+    account: str
+    consumer: str
+    tags: tuple[str, ...]
+    cursor_file: Path | None
+    start: str
+    on_too_old: str
+    heartbeat: int
+    count: int | None
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """Ends the process with 2 where the flags or the environment are wrong, as argparse does."""
+
+    parser = argparse.ArgumentParser(
+        prog="gateway-consumer",
+        description="Prints each post that the gateway delivers as a line of JSON, and comes back after every cut.",
+        allow_abbrev=False,
+    )
+
+    def variable(name: str, default: str | None = None) -> str | None:
+        return environment.get(name) or default
+
+    def flag(name: str, env: str, default: str | None, metavar: str, words: str) -> None:
+        # A default that is text is checked like a flag.
+        parser.add_argument(name, default=variable(env, default), metavar=metavar, help=f"{words} [{env}]")
+
+    flag("--addr", "GATEWAY_ADDR", "127.0.0.1:50051", "HOST:PORT", "the gateway")
+    parser.add_argument("--tls", action="store_true", help="TLS to the gateway [GATEWAY_TLS=1]")
+    flag("--ca-file", "GATEWAY_CA_FILE", None, "PATH", "authorities to trust, as PEM; switches --tls on")
+    flag("--token-file", "GATEWAY_TOKEN_FILE", None, "PATH", "file with the credential in its first line")
+    flag("--account", "GATEWAY_ACCOUNT", "", "NAME", "account to read")
+    flag("--consumer", "GATEWAY_CONSUMER", "example-python", "NAME", "name in the gateway's logs")
+    flag("--tags", "TAGS", "", "A,B*", "posts with a tag of one of these; a trailing * makes a prefix")
+    flag("--cursor-file", "CURSOR_FILE", None, "PATH", "keeps the resume token")
+    flag("--from", "FROM", "latest", "latest|earliest", "where to begin while there is no token")
+    flag("--on-too-old", "ON_TOO_OLD", "fail", "fail|earliest|latest", "when the token is too old")
+    flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "how often to hear from the gateway, 1 to 60")
+    flag("--count", "COUNT", None, "N", "end once N events or more were printed")
+    said = parser.parse_args(arguments)
+
+    def one_of(name: str, text: str, choices: Sequence[str]) -> str:
+        if text not in choices:
+            parser.error(f"{name}: {' or '.join(choices)} expected, not {text!r}")
+        return text
+
+    def number(name: str, text: str, least: int, most: int) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            parser.error(f"{name}: a whole number from {least} to {most} expected, not {text!r}")
+        return int(text)
+
+    addr = said.addr.removeprefix("dns:///")
+    address = ADDRESS.fullmatch(addr)
+    if address is None or not 1 <= int(address[1]) <= 65_535:
+        parser.error(f"--addr: HOST:PORT expected, not {said.addr!r}")
+    tls_variable = one_of("GATEWAY_TLS", variable("GATEWAY_TLS", "0") or "0", ["0", "1"])
+    config = Config(
+        addr=addr,
+        tls=said.tls or bool(said.ca_file) or tls_variable == "1",
+        ca_file=Path(said.ca_file) if said.ca_file else None,
+        token_file=Path(said.token_file) if said.token_file else None,
+        account=said.account,
+        consumer=said.consumer,
+        tags=tuple(tag.strip() for tag in said.tags.split(",") if tag.strip()),
+        cursor_file=Path(said.cursor_file) if said.cursor_file else None,
+        start=one_of("--from", getattr(said, "from"), ["latest", "earliest"]),
+        on_too_old=one_of("--on-too-old", said.on_too_old, ["fail", "earliest", "latest"]),
+        heartbeat=number("--heartbeat", said.heartbeat, 1, 60),
+        count=None if said.count is None else number("--count", said.count, 1, 2**63 - 1),
+    )
+    host = addr.rpartition(":")[0]
+    if config.token_file and not config.tls and not LOOPBACK.fullmatch(host):
+        parser.error("a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out")
+    return config

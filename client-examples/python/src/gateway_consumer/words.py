@@ -1,0 +1,86 @@
+"""What a frame says, in words for a person: the table "Output" of PROTOCOL.md."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from powerstream.gateway.v1 import event_pb2, gap_pb2, stream_service_pb2 as api
+
+GAPS = {
+    "detected": "posts may be missing",
+    "recovering": "posts may be missing",
+    "backfilled": "nothing of it is missing any more",
+    "recovered": "nothing of it is missing any more",
+    "unrecoverable": "POSTS ARE LOST",
+}
+
+
+def of(frame: api.SubscribeResponse) -> list[str]:
+    """The lines of a frame; none for events and heartbeats, and for frames of a newer gateway."""
+    kind = frame.WhichOneof("frame")
+    if kind == "session_start":
+        return _session(frame.session_start)
+    if kind == "caught_up":
+        return ["caught up: live from here"]
+    if kind == "fell_behind":
+        return [f"fell behind by {frame.fell_behind.lag_events} records: late, nothing is lost"]
+    if kind == "gap_notice":
+        return [_gap(frame.gap_notice.gap)]
+    if kind == "skipped":
+        skipped = frame.skipped
+        reason = name(api.SkipReason, "SKIP_REASON_", skipped.reason)
+        return [f"skipped {skipped.count} ({reason}) {_interval(skipped.interval)}: they cannot be delivered"]
+    if kind == "stream_notice":
+        notice = frame.stream_notice
+        return [f"upstream {name(api.StreamNoticeKind, 'STREAM_NOTICE_KIND_', notice.kind).removeprefix('upstream ')}"
+                f": {notice.message}"]
+    if kind == "draining":
+        reason = name(api.DrainReason, "DRAIN_REASON_", frame.draining.reason)
+        return [f"draining ({reason}): the gateway ends this session soon"]
+    return []
+
+
+def origin(value: int) -> str:
+    return _known(event_pb2.Origin, "ORIGIN_", value)
+
+
+def name(enum: object, prefix: str, value: int) -> str:
+    return _known(enum, prefix, value).lower().replace("_", " ")
+
+
+def _known(enum: object, prefix: str, value: int) -> str:
+    try:
+        return enum.Name(value).removeprefix(prefix)  # type: ignore[attr-defined,no-any-return]
+    except ValueError:
+        # A newer gateway's.
+        return str(value)
+
+
+def _session(start: api.SessionStart) -> list[str]:
+    outcome = name(api.StartOutcome, "START_OUTCOME_", start.outcome)
+    lines = [f"session {start.session_id} with gateway {start.server_version} on account {start.account}: {outcome}"]
+    if start.HasField("missing"):
+        lines.append(f"missing: {_interval(start.missing)}")
+    for warning in start.warnings:
+        # The checker of types takes it for Python's own Warning.
+        lines.append(f"warning {warning.code}: {warning.message}")  # type: ignore[attr-defined]
+    lines += [_gap(gap) for gap in start.open_gaps]
+    return lines
+
+
+def _gap(gap: gap_pb2.Gap) -> str:
+    whose = " of this consumer" if gap.private else ""
+    state = name(gap_pb2.GapState, "GAP_STATE_", gap.state)
+    cause = name(gap_pb2.GapCause, "GAP_CAUSE_", gap.cause)
+    what = GAPS.get(state, "posts may be missing")
+    return f"gap {gap.gap_id}{whose} {state}: {_interval(gap)} ({cause}): {what}"
+
+
+def _interval(of: api.TimeInterval | gap_pb2.Gap) -> str:
+    start = _time(getattr(of, "from")) if of.HasField("from") else "an unknown time"
+    end = _time(of.to) if of.HasField("to") else "now"
+    return f"from {start} to {end}"
+
+
+def _time(time: Timestamp) -> str:
+    try:
+        return str(time.ToJsonString())
+    except ValueError:
+        return f"{time.seconds} s"

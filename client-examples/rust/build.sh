@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the example into target/. Ends with 77 without Rust.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "rust: cargo is not installed (Rust 1.95 or newer is needed)" >&2
+    exit 77
+fi
+cargo build --quiet --locked --target-dir target

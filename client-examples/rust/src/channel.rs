@@ -1,0 +1,114 @@
+use std::net::SocketAddr;
+use std::path::Path;
+
+use rand::RngExt;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::config::{Config, From, OnTooOld};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONNECT_WAIT_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use crate::proto::subscribe_request::Start;
+use crate::proto::{Earliest, Latest, ResumePolicy, SubscribeRequest, TagFilter};
+use crate::status::ending_of_connect;
+use crate::verdict::Ending;
+
+/// A channel that shares nothing with the one before: name, addresses and authorities are looked up anew.
+///
+/// tonic has no `dns:///` and no round robin: `Channel::balance_list` picks by load, and keeps failed connections to
+/// itself. A session is one call on one channel, so the same is had by trying the addresses in turn from a random one.
+pub async fn connect(config: &Config) -> Result<Channel, Ending> {
+    let addresses: Vec<_> =
+        tokio::net::lookup_host(config.authority()).await.map_err(|error| ending_of_connect(&error))?.collect();
+    let first = rand::rng().random_range(0..addresses.len().max(1));
+    let tls = tls(config)?;
+    let mut failure = Ending::Silence(CONNECT_WAIT_MAX);
+    for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
+        match endpoint(config, *address, tls.clone())?.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => failure = ending_of_connect(&error),
+        }
+    }
+    Err(failure)
+}
+
+fn endpoint(config: &Config, address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<Endpoint, Ending> {
+    let scheme = if config.tls { "https" } else { "http" };
+    let unusable = |error: &dyn std::error::Error| ending_of_connect(error);
+    let origin = format!("{scheme}://{}", config.authority()).parse();
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+        .map_err(|error| unusable(&error))?
+        .origin(origin.map_err(|error: tonic::codegen::http::uri::InvalidUri| unusable(&error))?)
+        .connect_timeout(CONNECT_WAIT_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    match tls {
+        Some(tls) => endpoint.tls_config(tls).map_err(|error| unusable(&error)),
+        None => Ok(endpoint),
+    }
+}
+
+fn tls(config: &Config) -> Result<Option<ClientTlsConfig>, Ending> {
+    if !config.tls {
+        return Ok(None);
+    }
+    let host = config.host.trim_start_matches('[').trim_end_matches(']');
+    let tls = ClientTlsConfig::new().domain_name(host);
+    Ok(Some(match &config.ca_file {
+        Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
+        None => tls.with_native_roots(),
+    }))
+}
+
+/// The credential: the first line of the token file; none without one.
+pub fn read_credential(config: &Config) -> Result<Option<String>, Ending> {
+    let Some(path) = &config.token_file else { return Ok(None) };
+    let bytes = read(path)?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+    if line.is_empty() || !line.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        let path = path.display();
+        let words = format!("cannot read a credential from {path}: its first line is empty or not ASCII");
+        return Err(Ending::Unreadable(words));
+    }
+    Ok(Some(String::from_utf8_lossy(line).into_owned()))
+}
+
+/// The call with its metadata.
+pub fn request_of(config: &Config, credential: Option<&str>, token: Option<&str>) -> tonic::Request<SubscribeRequest> {
+    let mut request = tonic::Request::new(message_of(config, token));
+    if let Some(credential) = credential {
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {credential}").parse().expect("read_credential takes printable ASCII only");
+        value.set_sensitive(true);
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+fn message_of(config: &Config, token: Option<&str>) -> SubscribeRequest {
+    let start = match (token, config.from) {
+        (Some(token), _) => Start::ResumeToken(token.into()),
+        (None, From::Earliest) => Start::Earliest(Earliest {}),
+        (None, From::Latest) => Start::Latest(Latest {}),
+    };
+    let resume_policy = match config.on_too_old {
+        OnTooOld::Fail => ResumePolicy::Fail,
+        OnTooOld::Earliest => ResumePolicy::Earliest,
+        OnTooOld::Latest => ResumePolicy::Latest,
+    };
+    SubscribeRequest {
+        account: config.account.clone(),
+        consumer: config.consumer.clone(),
+        filter: Some(TagFilter { any_of: config.tags.clone(), ..TagFilter::default() }),
+        start: Some(start),
+        resume_policy: resume_policy.into(),
+        max_batch_bytes: BATCH_BYTES_MAX,
+        max_batch_events: BATCH_EVENTS_MAX,
+        heartbeat_interval: prost_types::Duration::try_from(config.heartbeat).ok(),
+        ..SubscribeRequest::default()
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Ending> {
+    std::fs::read(path).map_err(|error| Ending::Unreadable(format!("cannot read {}: {error}", path.display())))
+}

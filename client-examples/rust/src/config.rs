@@ -1,0 +1,204 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::exit::Failure;
+
+/// What the flags and the environment say: the table "Flags" of PROTOCOL.md.
+#[derive(Debug)]
+pub struct Config {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    pub ca_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
+    pub account: String,
+    pub consumer: String,
+    pub tags: Vec<String>,
+    pub cursor_file: Option<PathBuf>,
+    pub from: From,
+    pub on_too_old: OnTooOld,
+    pub heartbeat: Duration,
+    /// End once so many events were printed.
+    pub count: Option<u64>,
+}
+
+/// Where to begin while there is no token.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum From {
+    Latest,
+    Earliest,
+}
+
+/// What to do when the token is older than anything the gateway can give.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OnTooOld {
+    Fail,
+    Earliest,
+    Latest,
+}
+
+/// A consumer of the gateway that survives everything. Each flag has a variable: see PROTOCOL.md.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// The gateway: HOST:PORT
+    #[arg(long)]
+    addr: Option<String>,
+    /// TLS to the gateway
+    #[arg(long)]
+    tls: bool,
+    /// PEM with the authorities to trust; switches --tls on
+    #[arg(long)]
+    ca_file: Option<String>,
+    /// File whose first line is the credential
+    #[arg(long)]
+    token_file: Option<String>,
+    /// Account to read
+    #[arg(long)]
+    account: Option<String>,
+    /// Name in the gateway's logs and metrics
+    #[arg(long)]
+    consumer: Option<String>,
+    /// Posts with a tag of one of these: A,B*
+    #[arg(long)]
+    tags: Option<String>,
+    /// File that keeps the resume token
+    #[arg(long)]
+    cursor_file: Option<String>,
+    /// Where to begin while there is no token: latest, earliest
+    #[arg(long)]
+    from: Option<String>,
+    /// What to do when the token is too old: fail, earliest, latest
+    #[arg(long)]
+    on_too_old: Option<String>,
+    /// Seconds between signs of life of the gateway: 1 to 60
+    #[arg(long)]
+    heartbeat: Option<String>,
+    /// End once so many events were printed
+    #[arg(long)]
+    count: Option<String>,
+}
+
+impl Config {
+    /// A flag beats its variable; an empty variable is none.
+    pub fn read(
+        args: impl IntoIterator<Item = String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let flags = Flags::try_parse_from(args).map_err(|error| refuse(&error))?;
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let said = |flag: Option<String>, name| flag.or_else(|| variable(name));
+
+        let (host, port) = host_and_port(&said(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
+        let ca_file = said(flags.ca_file, "GATEWAY_CA_FILE").map(PathBuf::from);
+        let tls = match variable("GATEWAY_TLS").as_deref() {
+            None | Some("0") => flags.tls || ca_file.is_some(),
+            Some("1") => true,
+            Some(other) => return Err(Failure::usage(format!("GATEWAY_TLS: 0 or 1 expected, not {other:?}"))),
+        };
+        let heartbeat = said(flags.heartbeat, "HEARTBEAT").unwrap_or("10".into());
+        let config = Self {
+            host,
+            port,
+            tls,
+            ca_file,
+            token_file: said(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
+            account: said(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
+            consumer: said(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
+            tags: tags(&said(flags.tags, "TAGS").unwrap_or_default()),
+            cursor_file: said(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
+            from: one_of("--from", said(flags.from, "FROM"), From::Latest)?,
+            on_too_old: one_of("--on-too-old", said(flags.on_too_old, "ON_TOO_OLD"), OnTooOld::Fail)?,
+            heartbeat: Duration::from_secs(whole_number("--heartbeat", &heartbeat, 1, 60)?),
+            count: said(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
+        };
+        if config.token_file.is_some() && !config.tls && !is_loopback(&config.host) {
+            let words =
+                "a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out";
+            return Err(Failure::usage(words));
+        }
+        Ok(config)
+    }
+
+    /// `HOST:PORT`.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+fn refuse(error: &clap::Error) -> Failure {
+    if !error.use_stderr() {
+        // --help
+        error.exit();
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Failure::usage(line.trim_start_matches("error: "))
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), Failure> {
+    let addr = text.trim_start_matches("dns:///");
+    let is_host = |host: &str| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        !bare.is_empty() && !bare.contains(['/', ' ']) && (bare != host || !bare.contains(':'))
+    };
+    addr.rsplit_once(':')
+        .filter(|(host, _)| is_host(host))
+        .and_then(|(host, port)| Some((host.to_owned(), u16::from_str(port).ok().filter(|port| *port > 0)?)))
+        .ok_or_else(|| Failure::usage(format!("--addr: HOST:PORT expected, not {text:?}")))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let is_v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    host == "localhost" || host == "[::1]" || is_v4
+}
+
+fn tags(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(String::from).collect()
+}
+
+fn one_of<T: ValueEnum>(flag: &str, text: Option<String>, default: T) -> Result<T, Failure> {
+    text.map_or(Ok(default), |text| T::from_str(&text, false).map_err(|_| Failure::usage(format!("{flag}: {text:?}?"))))
+}
+
+fn whole_number(flag: &str, text: &str, min: u64, max: u64) -> Result<u64, Failure> {
+    let number = u64::from_str(text).ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| Failure::usage(format!("{flag}: a whole number from {min} to {max} expected, not {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str], variables: &[(&str, &str)]) -> Result<Config, Failure> {
+        let args = std::iter::once("consumer").chain(args.iter().copied()).map(String::from);
+        let variable = |name: &str| variables.iter().find(|(it, _)| *it == name).map(|(_, text)| (*text).to_owned());
+        Config::read(args, variable)
+    }
+
+    #[test]
+    fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
+        let config = read(&["--addr=dns:///g:1", "--tags", " a, ,b*"], &[("GATEWAY_ADDR", "h:2"), ("TAGS", "c")]);
+        let config = config.expect("valid");
+        assert_eq!((config.authority().as_str(), config.tags.as_slice()), ("g:1", &["a".into(), "b*".into()][..]));
+        let config = read(&[], &[("GATEWAY_ADDR", ""), ("GATEWAY_CA_FILE", "ca")]).expect("valid");
+        assert_eq!((config.authority().as_str(), config.tls), ("127.0.0.1:50051", true));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for args in [&["--addr", "g"][..], &["--heartbeat", "0"], &["--from", "x"], &["--count", "0"], &["--what"]] {
+            assert_eq!(read(args, &[]).expect_err("refused").exit, crate::exit::Exit::Usage, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_goes_out_in_clear_to_loopback_only() {
+        let with = |addr| read(&["--token-file", "t", "--addr", addr], &[]);
+        assert!(with("127.0.0.9:1").is_ok() && with("localhost:1").is_ok() && with("[::1]:1").is_ok());
+        assert!(with("gateway:1").is_err() && with("127.evil:1").is_err());
+        assert!(read(&["--token-file", "t", "--addr", "gateway:1", "--tls"], &[]).is_ok());
+    }
+}
