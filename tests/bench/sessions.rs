@@ -1,6 +1,6 @@
 //! What subscribers cost: 10,000 idle ones with narrow filters, and a stalled one beside a hundred that read.
 //!
-//! `cargo bench --bench fanout`. The gateway is a process of its own (the binary of the same profile), fed over HTTP by
+//! `cargo bench --bench sessions`. The gateway is a process of its own (the binary of the same profile), fed over HTTP by
 //! the simulator in this process; clients are tonic's. Figures are of the gateway's process unless said otherwise.
 #![allow(clippy::print_stdout)]
 

@@ -1,0 +1,77 @@
+//! What a delivered message costs: this gateway beside its peers, interleaved in one run.
+//!
+//! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`. Prints a table
+//! in Markdown and writes `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`;
+//! servers are processes of their own on one core, the load is this process on another. Peers that are not installed
+//! are left out: `tests/bench/peers.sh` fetches them. A subscriber that got an event twice, or not, ends the run.
+#![allow(clippy::print_stdout)]
+
+mod clients;
+#[path = "../posts.rs"]
+mod invented;
+mod load;
+mod measure;
+mod peers;
+mod plan;
+mod posts;
+mod process;
+mod run;
+mod servers;
+mod table;
+mod targets;
+mod wire;
+mod world;
+
+use std::process::ExitCode;
+
+use plan::Plan;
+use run::{PARTS, Part};
+use wire::Fault;
+
+/// The allocator of the gateway's program, for the servers that are modes of this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ended = match arguments.first().map(String::as_str) {
+        Some("server") => servers::run(&arguments[1..]),
+        Some("client") => clients::run(&arguments[1..]),
+        // `cargo test --benches` runs this too, without the flag; there is nothing to test.
+        _ if !arguments.iter().any(|argument| argument == "--bench") => Ok(()),
+        _ => match world::enter(&arguments) {
+            Ok(world) => bench(&world, &arguments),
+            Err(code) => return code,
+        },
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(world: &world::World, arguments: &[String]) -> Result<(), Fault> {
+    let value = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag)?;
+        arguments.get(at + 1)
+    };
+    let mut plan = if arguments.iter().any(|argument| argument == "--quick") { Plan::quick() } else { Plan::whole() };
+    if let Some(rounds) = value("--rounds") {
+        plan.rounds = rounds.parse().map_err(|_| format!("--rounds {rounds}: no number"))?;
+    }
+    let parts = parts(value("--only"))?;
+    let found = run::run(world, &plan, &parts)?;
+    table::print(world, &plan, &found)
+}
+
+fn parts(only: Option<&String>) -> Result<Vec<Part>, Fault> {
+    let Some(only) = only else { return Ok(PARTS.map(|(_, part)| part).to_vec()) };
+    let part = |word: &str| {
+        let named = PARTS.iter().find(|(name, _)| *name == word);
+        named.map(|(_, part)| *part).ok_or_else(|| format!("--only {word}: one of {:?}", PARTS.map(|(name, _)| name)))
+    };
+    only.split(',').map(part).collect()
+}

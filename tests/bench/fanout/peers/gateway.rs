@@ -1,0 +1,150 @@
+//! The gateway as it is served: its own process, an upstream connection over HTTP, journal and tokens on, defaults.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use powerstream_gateway::proto::subscribe_request::Start;
+use powerstream_gateway::proto::{Earliest, SubscribeRequest};
+use prost::Message;
+
+use super::own::{SUBSCRIBE, wire};
+use super::{Peer, Running, Subscribe, say, written};
+use crate::load::{Feed, Frames, Reader};
+use crate::process::{Process, free_port, pause};
+use crate::wire::Fault;
+use crate::wire::grpc::Codec;
+use crate::wire::http2::call;
+use crate::world::World;
+
+/// How long the gateway may take to connect upstream.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// This gateway.
+#[derive(Default)]
+pub struct Gateway {
+    pub codec: Option<Codec>,
+    /// Whether subscribers begin at the oldest record.
+    pub earliest: bool,
+}
+
+/// A gateway that runs, and where its clients find it.
+pub struct Served {
+    pub running: Running,
+    pub address: String,
+}
+
+impl Gateway {
+    /// Starts it; its upstream is connected when this returns.
+    pub fn serve(&self, world: &World) -> Result<Served, Fault> {
+        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+        let url = upstream.local_addr().map_err(|error| error.to_string())?;
+        let (port, admin) = (free_port()?, free_port()?);
+        let dir = world.directory("gateway");
+        written(&dir.join("bearer"), "bench")?;
+        let config = dir.join("gateway.yaml");
+        let path = dir.display();
+        // The player has no backfill to give; all else is as it comes.
+        written(
+            &config,
+            &format!(
+                "data_dir: {path}/data\nlisten: {{ address: '127.0.0.1:{port}' }}\n\
+                 admin: {{ address: '127.0.0.1:{admin}' }}\ntelemetry: {{ log_filter: warn }}\n\
+                 ingest: {{ gaps: {{ first_backfill_minutes: 0 }} }}\n\
+                 accounts: [{{ name: main, bearer: {{ file: {path}/bearer }}, url: 'http://{url}' }}]\n"
+            ),
+        )?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"));
+        command.args(["serve", "--config"]).arg(&config).stderr(Stdio::inherit());
+        let mut process = Process::server(world, &mut command)?;
+        let socket = accept(&upstream, &mut process)?;
+        process.connect(port)?;
+        let feed = Feed { socket: socket.into(), frames: Box::new(Chunks) };
+        let running = Running {
+            process,
+            feed: Some(feed),
+            subscribe: self.subscribe(port),
+            counted: Some(Box::new(move || counted(admin))),
+        };
+        Ok(Served { running, address: format!("127.0.0.1:{port}") })
+    }
+
+    fn subscribe(&self, port: u16) -> Subscribe {
+        let (codec, earliest) = (self.codec, self.earliest);
+        Box::new(move |process, nth| {
+            let start = earliest.then_some(Start::Earliest(Earliest {}));
+            let request = SubscribeRequest { start, ..SubscribeRequest::default() }.encode_to_vec();
+            let socket = process.connect(port)?;
+            say(&socket, &call(&format!("127.0.0.1:{port}"), SUBSCRIBE, codec.map(Codec::name), &request))?;
+            Ok(Reader::new(socket, wire(codec, nth)))
+        })
+    }
+}
+
+impl Peer for Gateway {
+    fn name(&self) -> String {
+        "this gateway".into()
+    }
+
+    fn terms(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version}, defaults: journal in files, written before it is shown, fdatasync each second; tokens")
+    }
+
+    fn start(&self, world: &World) -> Result<Running, Fault> {
+        self.serve(world).map(|served| served.running)
+    }
+}
+
+/// Takes the request of the gateway and begins the answer.
+fn accept(listener: &TcpListener, process: &mut Process) -> Result<TcpStream, Fault> {
+    listener.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let deadline = std::time::Instant::now() + CONNECT;
+    let socket = loop {
+        match listener.accept() {
+            Ok((socket, _)) => break socket,
+            Err(_) if std::time::Instant::now() < deadline => pause(Duration::from_millis(5)),
+            Err(error) => return Err(format!("the gateway does not connect upstream: {error}")),
+        }
+        if let Ok(Some(status)) = process.child.try_wait() {
+            return Err(format!("the gateway ended: {status}"));
+        }
+    };
+    let io = |error: std::io::Error| error.to_string();
+    socket.set_nonblocking(false).and(socket.set_nodelay(true)).map_err(io)?;
+    let mut lines = BufReader::new(socket.try_clone().map_err(io)?);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if lines.read_line(&mut line).map_err(io)? == 0 {
+            return Err("the gateway broke off its request".into());
+        }
+    }
+    say(&socket, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    Ok(socket)
+}
+
+/// Posts in the log, by the admin port.
+fn counted(port: u16) -> Result<u64, Fault> {
+    let io = |error: std::io::Error| format!("the admin port: {error}");
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(io)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").map_err(io)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(io)?;
+    let line = text.lines().find(|line| line.starts_with("powerstream_gateway_posts_appended_total{"));
+    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.ok_or_else(|| "no count of posts among the metrics".into())
+}
+
+/// HTTP/1.1 chunks of one post each.
+struct Chunks;
+
+impl Frames for Chunks {
+    fn frame(&mut self, post: &[u8], out: &mut Vec<u8>) {
+        // The line end that delimits posts is part of the chunk.
+        out.extend_from_slice(format!("{:x}\r\n", post.len() + 2).as_bytes());
+        out.extend_from_slice(post);
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+}

@@ -1,0 +1,177 @@
+//! The order of a run: everything in turn, again and again, so that what changes on the machine changes for all.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clients;
+use crate::measure::{self, Cell};
+use crate::peers::{self, Gateway, Peer, Stock};
+use crate::plan::{COLUMNS, COMPRESSED_COLUMNS, Plan};
+use crate::wire::Fault;
+use crate::wire::grpc::Codec;
+use crate::world::World;
+
+/// A part of the run that can be asked for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Fanout,
+    Latency,
+    Compression,
+    Clients,
+    Memory,
+    Replay,
+}
+
+/// All parts with their names, in the order of the table.
+pub const PARTS: [(&str, Part); 6] = [
+    ("fanout", Part::Fanout),
+    ("latency", Part::Latency),
+    ("compression", Part::Compression),
+    ("clients", Part::Clients),
+    ("memory", Part::Memory),
+    ("replay", Part::Replay),
+];
+
+/// The name of the row without a gateway.
+pub const FLOOR: &str = "floor: no gateway";
+
+/// A row's name, and the number of subscribers; 0 = nobody.
+pub type Place = (String, usize);
+
+/// Median and 99th percentile of one round, in microseconds.
+pub type Latency = (f64, f64);
+
+/// What was found, by round.
+#[derive(Default)]
+pub struct Found {
+    pub fan_out: BTreeMap<Place, Vec<Cell>>,
+    pub latency: BTreeMap<String, Vec<Latency>>,
+    /// By server and codec.
+    pub compressed: BTreeMap<Place, Vec<Cell>>,
+    pub clients: BTreeMap<String, Vec<Cell>>,
+    pub memory: Vec<Cell>,
+    /// Events a second of a replay from the journal, and with the ring behind it.
+    pub replay: Vec<(f64, f64)>,
+    /// Rows that could not be measured, and why.
+    pub left_out: BTreeMap<String, Fault>,
+}
+
+/// Everything that was asked for.
+pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
+    let mut found = Found::default();
+    let mut rows = peers::all();
+    rows.retain(|peer| match peer.missing() {
+        None => true,
+        Some(why) => {
+            found.left_out.insert(peer.name(), why);
+            false
+        }
+    });
+    for round in 0..plan.rounds {
+        note(&format!("round {} of {}", round + 1, plan.rounds));
+        for part in parts {
+            match part {
+                Part::Fanout => fan_out(world, plan, &rows, round, &mut found)?,
+                Part::Latency => latency(world, plan, &rows, round, &mut found)?,
+                Part::Compression => compression(world, plan, round, &mut found)?,
+                Part::Clients => clients(world, plan, &mut found)?,
+                Part::Memory => found.memory.push(told("memory", measure::saturated(world, 1_000, plan))?),
+                Part::Replay => found.replay.push(told("replay", measure::replay(world, plan.replay_posts))?),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn fan_out(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, found: &mut Found) -> Result<(), Fault> {
+    for subscribers in [0].into_iter().chain(COLUMNS) {
+        for nth in 0..rows.len() {
+            let peer = &*rows[(nth + round) % rows.len()];
+            let cell = match subscribers {
+                0 => measure::alone(world, peer, plan),
+                _ => measure::fan_out(world, peer, subscribers, plan),
+            };
+            let cell = told(&format!("{} × {subscribers}", peer.name()), cell)?;
+            let (whole, rate) = (cell.whole(), cell.rate());
+            note(&format!("  {} × {subscribers}: {whole:.2} µs, {rate:.0}/s", peer.name()));
+            found.fan_out.entry((peer.name(), subscribers)).or_default().push(cell);
+        }
+    }
+    Ok(())
+}
+
+fn latency(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, found: &mut Found) -> Result<(), Fault> {
+    for nth in 0..=rows.len() {
+        let (name, took) = match rows.get((nth + round) % (rows.len() + 1)) {
+            Some(peer) => (peer.name(), measure::latencies(world, &**peer, plan.latency_posts)),
+            None => (FLOOR.to_owned(), measure::floor(world, plan.latency_posts)),
+        };
+        let mut took = told(&format!("latency of {name}"), took)?;
+        took.sort_unstable();
+        let at = |share: usize| micros(took.get(took.len() * share / 100).copied().unwrap_or_default());
+        note(&format!("  latency of {name}: p50 {:.0} µs, p99 {:.0} µs", at(50), at(99)));
+        found.latency.entry(name).or_default().push((at(50), at(99)));
+    }
+    Ok(())
+}
+
+fn compression(world: &World, plan: &Plan, round: usize, found: &mut Found) -> Result<(), Fault> {
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let ours: Box<dyn Peer> = Box::new(Gateway { codec: Some(codec), ..Gateway::default() });
+        let theirs: Box<dyn Peer> = Box::new(Stock { codec: Some(codec) });
+        let rows = [ours, theirs];
+        for subscribers in COMPRESSED_COLUMNS {
+            for nth in 0..rows.len() {
+                let peer = &*rows[(nth + round) % rows.len()];
+                let name = compressed_name(&peer.name(), codec);
+                // A server that does not compress has no such row; any other fault ends the run.
+                match measure::compressed(world, peer, subscribers, plan) {
+                    Err(fault) if fault.ends_with(crate::wire::grpc::NOT_COMPRESSED) => {
+                        found.left_out.insert(name, fault);
+                    }
+                    cell => {
+                        let cell = told(&name, cell)?;
+                        note(&format!("  {name} × {subscribers}: {:.2} µs", cell.whole()));
+                        found.compressed.entry((name, subscribers)).or_default().push(cell);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a row with compression.
+pub fn compressed_name(peer: &str, codec: Codec) -> String {
+    format!("{peer}, {}", codec.name())
+}
+
+fn clients(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
+    for client in clients::all() {
+        let mut command = match client.command() {
+            Ok(command) => command,
+            Err(why) => {
+                found.left_out.insert(client.name.into(), why);
+                continue;
+            }
+        };
+        let events = if plan.seconds < 1.0 { client.events / 4 } else { client.events };
+        let cell = told(client.name, measure::client(world, &mut command, events, client.warm))?;
+        note(&format!("  {}: {:.2} µs, {:.0}/s", client.name, cell.whole(), cell.rate()));
+        found.clients.entry(client.name.into()).or_default().push(cell);
+    }
+    Ok(())
+}
+
+fn told<T>(row: &str, result: Result<T, Fault>) -> Result<T, Fault> {
+    result.map_err(|fault| format!("{row}: {fault}"))
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// Progress goes beside the table.
+fn note(line: &str) {
+    eprintln!("{line}");
+}
