@@ -189,7 +189,7 @@ impl Gathering {
         match &entry.kind {
             Kind::Gap(_) | Kind::Skip(_) => return false,
             Kind::Event(event) if filter.matches_event(event) => {
-                let bytes = self.bytes + event.wire.len();
+                let bytes = self.bytes + event.wire.byte_count();
                 let fits = self.entries.is_empty() || self.entries.len() < limits.entries && bytes <= limits.bytes;
                 if !fits || self.term.is_some_and(|term| term != entry.term) {
                     return false;
@@ -204,7 +204,7 @@ impl Gathering {
 
     fn add(&mut self, entry: &Arc<Entry>, event: &Event) {
         self.term = Some(entry.term);
-        self.bytes += event.wire.len();
+        self.bytes += event.wire.byte_count();
         self.entries.push(entry.clone());
         if event.origin != Origin::Live {
             let created = event.created.unwrap_or_default();

@@ -60,7 +60,7 @@ impl Chunk {
         readers: usize,
     ) -> Self {
         let runs = runs(&entries);
-        let bytes = runs.iter().map(Wire::len).sum();
+        let bytes = runs.iter().map(Wire::byte_count).sum();
         let scattered = runs.len() > 1 && bytes / runs.len() < RUN_BYTES_MIN;
         let slices = if readers > 1 && scattered {
             [copied(&runs, bytes)].into()

@@ -107,7 +107,7 @@ impl Wire {
     }
 
     /// How many they are.
-    pub fn len(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         self.span.len()
     }
 
@@ -152,7 +152,7 @@ impl Entry {
 
     /// Bytes of it on the wire; none for what is no event.
     pub fn wire_bytes(&self) -> usize {
-        self.event().map_or(0, |event| event.wire.len())
+        self.event().map_or(0, |event| event.wire.byte_count())
     }
 
     /// Bytes that it keeps in memory, about.

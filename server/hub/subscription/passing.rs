@@ -29,7 +29,7 @@ pub(super) struct Filling {
 impl Filling {
     /// Takes an event, unless it does not fit: too much, or of another term or mark.
     pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &Pace) -> bool {
-        let bytes = self.bytes + event.wire.len();
+        let bytes = self.bytes + event.wire.byte_count();
         let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
         let alike = self.shared == Some((entry.term, repeated));
         let alone = self.entries.is_empty();

@@ -102,6 +102,7 @@ impl Server {
                 continue;
             }
             let mut bytes = 0;
+            #[expect(clippy::borrowed_box, reason = "what the iterator gives")]
             let fits = |frame: &&Box<[u8]>| {
                 bytes += frame.len();
                 bytes <= CHUNK_BYTES + frame.len()
