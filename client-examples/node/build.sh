@@ -15,6 +15,12 @@ if ((major < 20)); then
     exit 77
 fi
 
+built=dist/src/main.js
+sources=(package.json package-lock.json buf.gen.yaml tsconfig.json src test proto ../../proto)
+if [[ -e $built && -z $(find "${sources[@]}" -path src/gen -prune -o -newer "$built" -print -quit) ]]; then
+    exit 0
+fi
+
 # npm leaves this file behind when it is done: packages are fetched again only if the lock file is newer.
 if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
     npm ci --ignore-scripts --no-audit --no-fund >&2

@@ -60,7 +60,9 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
     count: optional(said('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
   };
   if (config.tokenFile !== undefined && !config.tls && !isLoopback(config.addr)) {
-    throw new UsageError('a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out');
+    throw new UsageError(
+      'a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out',
+    );
   }
   return config;
 }

@@ -8,7 +8,7 @@ import { watched } from './watchdog.js';
 /** The gateway ended the stream without a word. */
 export class Ended extends Error {}
 
-/** One call of Subscribe on a channel of its own. Frames are pulled one at a time, so flow control reaches the gateway. */
+/** One call of Subscribe on a channel of its own. Frames are pulled one by one: flow control reaches the gateway. */
 export class Session {
   readonly #frames: AsyncIterator<SubscribeResponse>;
 

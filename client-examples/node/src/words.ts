@@ -4,6 +4,7 @@ import {
   SkipReason,
   StartOutcome,
   StreamNoticeKind,
+  type Draining,
   type SessionStart,
   type Skipped,
   type StreamNotice,
@@ -27,7 +28,7 @@ export function wordsOf({ frame }: SubscribeResponse): string[] {
     case 'streamNotice':
       return [streamNotice(frame.value)];
     case 'draining':
-      return [`draining (${name(DrainReason, frame.value.reason, 'DRAIN_REASON_')}): the gateway ends this session soon`];
+      return [draining(frame.value)];
     default:
       return [];
   }
@@ -73,6 +74,11 @@ function skipped(skipped: Skipped): string {
 function streamNotice(notice: StreamNotice): string {
   const kind = name(StreamNoticeKind, notice.kind, 'STREAM_NOTICE_KIND_').replace(/^upstream /, '');
   return `upstream ${kind}: ${notice.message}`;
+}
+
+function draining(draining: Draining): string {
+  const reason = name(DrainReason, draining.reason, 'DRAIN_REASON_');
+  return `draining (${reason}): the gateway ends this session soon`;
 }
 
 /** An enum's value without its prefix, as words; the number where it is unknown. */

@@ -45,7 +45,8 @@ final class Channels {
                 throw error;
             }
             // The file was read, but holds no certificate; gRPC says so with an exception that it does not document.
-            throw new IOException("cannot read certificates from " + config.caFile().get() + ": " + error.getMessage(), error);
+            String words = "cannot read certificates from " + config.caFile().get() + ": " + error.getMessage();
+            throw new IOException(words, error);
         }
     }
 

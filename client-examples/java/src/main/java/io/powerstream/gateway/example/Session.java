@@ -16,7 +16,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
-/** One call of Subscribe on a channel of its own. Frames are pulled one at a time, so flow control reaches the gateway. */
+/** One call of Subscribe on a channel of its own. Frames are pulled one by one: flow control reaches the gateway. */
 final class Session implements AutoCloseable {
     private static final MethodDescriptor<SubscribeRequest, SubscribeResponse> SUBSCRIBE =
             MethodDescriptor.<SubscribeRequest, SubscribeResponse>newBuilder()
