@@ -8,6 +8,19 @@ use crate::journal::ReadError;
 use crate::model::{Gap, Sequence, UnixMillis};
 
 impl Subscription {
+    /// A frame for the holes, unless it is the account's log's turn.
+    pub(super) fn private_turn(&mut self) -> Result<Option<Frame>, End> {
+        let Some(private) = &mut self.private else { return Ok(None) };
+        if std::mem::take(&mut private.main_is_next) {
+            return Ok(None);
+        }
+        let frame = self.private_frame()?;
+        if let Some(private) = &mut self.private {
+            private.main_is_next = frame.is_some();
+        }
+        Ok(frame)
+    }
+
     /// The next frame for the holes, if there is something to tell or deliver at once.
     pub(super) fn private_frame(&mut self) -> Result<Option<Frame>, End> {
         let Some(mut private) = self.private.take() else { return Ok(None) };

@@ -227,19 +227,6 @@ impl Subscription {
         }
     }
 
-    /// A frame for the holes, unless it is the account's log's turn.
-    fn private_turn(&mut self) -> Result<Option<Frame>, End> {
-        let Some(private) = &mut self.private else { return Ok(None) };
-        if std::mem::take(&mut private.main_is_next) {
-            return Ok(None);
-        }
-        let frame = self.private_frame()?;
-        if let Some(private) = &mut self.private {
-            private.main_is_next = frame.is_some();
-        }
-        Ok(frame)
-    }
-
     /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
     fn due(&mut self) -> Result<Option<Frame>, End> {
         let now = self.hub.clock().moment();
