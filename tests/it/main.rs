@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod backfill;
+mod clients;
 mod clocks;
 mod connections;
 mod crowd;

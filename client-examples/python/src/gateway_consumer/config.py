@@ -2,12 +2,20 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 LOOPBACK = re.compile(r"localhost|\[::1\]|127(?:\.\d{1,3}){3}")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n")
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Config:
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     """Ends the process with 2 where the flags or the environment are wrong, as argparse does."""
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gateway-consumer",
         description="Prints each post that the gateway delivers as a line of JSON, and comes back after every cut.",
         allow_abbrev=False,

@@ -1,0 +1,126 @@
+//! Everything is killed, restarted, cut and stalled, with the real gateway.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::simulator::{CutKind, Refusal};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::language::Language;
+use super::stage::Stage;
+use crate::harness::eventually;
+
+/// How often an example is killed.
+const KILLS: usize = 20;
+/// Seed of the moments.
+const SEED: u64 = 7;
+/// Heartbeats of a second that may fail to come.
+const WATCHDOG: Duration = Duration::from_secs(3);
+
+pub async fn killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch(language: Language) {
+    let mut stage = Stage::new(language).await;
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let (mut spoke, mut open) = (0, 0);
+    for _ in 0..KILLS {
+        stage.start().await;
+        if rng.random_range(0..4) == 0 {
+            // At any moment, the start included.
+            let clock = Clock::system();
+            let until = clock.moment().plus(Duration::from_millis(rng.random_range(0..500)));
+            eventually("a moment passes", async || clock.moment() >= until).await;
+        } else {
+            stage.example.prints(rng.random_range(1..150)).await;
+        }
+        stage.example.kill().await;
+        spoke += usize::from(!stage.example.life().all_lines().is_empty());
+        open += usize::from(stage.printed_and_not_stored().await > 0);
+    }
+    stage.start().await;
+    stage.judge("killed 20 times").await;
+    assert!(spoke >= KILLS / 2, "{spoke} lives printed something");
+    eprintln!("{}: {open} kills fell between printing and storing", stage.example.name());
+    stage.example.stop().await;
+}
+
+pub async fn restarts_of_the_gateway_are_survived(language: Language) {
+    let mut stage = Stage::new(language).await;
+    stage.start().await;
+    stage.example.prints(50).await;
+
+    stage.end_gateway(true).await;
+    stage.example.says("draining (shutdown): ").await;
+    stage.example.says("cut: DRAINING: ").await;
+    stage.more_posts(50).await;
+    stage.start_gateway().await;
+    stage.judge("over a restart in order").await;
+
+    stage.end_gateway(false).await;
+    stage.more_posts(50).await;
+    stage.start_gateway().await;
+    stage.judge("over a kill of the gateway").await;
+    let cuts = stage.example.life().stderr().matches("\ncut: ").count();
+    assert!(cuts >= 2, "it was cut {cuts} times:\n{}", stage.example.life().stderr());
+    assert_eq!(stage.example.lives.len(), 1, "it has lived on");
+    stage.example.stop().await;
+}
+
+pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Language) {
+    let mut stage = Stage::new(language).await;
+    stage.start().await;
+    stage.example.prints(20).await;
+    let x = stage.world.x.clone();
+    x.refuse_until_cleared(Refusal::named("unavailable").expect("it is known"));
+    assert_eq!(x.cut(CutKind::MidPost), 1, "there was a connection to cut");
+    stage.world.left().await;
+    stage.more_posts(100).await;
+    x.clear_refusals();
+    stage.judge("over a cut of the upstream").await;
+    let life = stage.example.life();
+    let back = life.lines().iter().filter(|line| line.origin == "BACKFILL" && !line.gap_id.is_empty()).count();
+    assert!(back >= 50, "{back} posts came by backfill");
+    let words = life.stderr();
+    assert!(words.contains("gap g") && words.contains(" detected: from "), "{words}");
+    assert!(words.lines().all(|line| !line.starts_with("cut: ")), "its own connection was never cut:\n{words}");
+    stage.example.stop().await;
+}
+
+pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
+    let mut stage = Stage::new(language).await;
+    stage.start().await;
+    stage.example.prints(20).await;
+    let (clock, before) = (Clock::system(), stage.network.connections());
+    stage.network.stall();
+    let since = clock.moment();
+    stage.example.says("cut: nothing came for 3 s; coming back in ").await;
+    let silent = clock.moment().since(since);
+    assert!(silent + Duration::from_millis(500) >= WATCHDOG && silent < 3 * WATCHDOG, "noticed after {silent:?}");
+    assert!(stage.network.held_bytes() > 0, "the gateway went on sending");
+    stage.network.heal();
+    stage.judge("over a stalled network").await;
+    assert!(stage.network.connections() > before, "it came by another connection");
+    stage.example.stop().await;
+}
+
+pub async fn told_to_stop_it_stores_what_it_printed(language: Language) {
+    let mut stage = Stage::new(language).await;
+    for _ in 0..3 {
+        stage.start().await;
+        stage.example.prints(30).await;
+        stage.example.stop().await;
+        assert_eq!(stage.printed_and_not_stored().await, 0, "all that it printed is stored");
+    }
+    stage.start().await;
+    stage.judge("stopped three times").await;
+    let lives: Vec<_> = stage.example.lives.iter_mut().map(|life| life.all_lines().len()).collect();
+    let mut ids: Vec<_> =
+        stage.example.lives.iter_mut().flat_map(|life| life.all_lines()).map(|line| line.post_id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), lives.iter().sum::<usize>(), "a stop repeats nothing");
+
+    // Where there is nothing to store either.
+    stage.end_gateway(false).await;
+    stage.example.says("coming back in ").await;
+    stage.example.stop().await;
+}

@@ -1,0 +1,69 @@
+//! The languages, and how an example is built.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// What `client-examples/build` ends with where the toolchain is not installed.
+const ABSENT: i32 = 77;
+
+/// A language that there is an example in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Go,
+    Java,
+    Node,
+    Python,
+    Rust,
+}
+
+/// The directory of the examples.
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("client-examples")
+}
+
+impl Language {
+    /// Its directory, and what `client-examples/run` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Java => "java",
+            Self::Node => "node",
+            Self::Python => "python",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// Builds the example, once; `None` if it is to be skipped, which is said.
+    pub async fn built(self) -> Option<Self> {
+        static BUILDS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
+        let building = move || *BUILDS[self as usize].get_or_init(|| self.build());
+        let built = tokio::task::spawn_blocking(building).await;
+        built
+            .unwrap_or_else(|_| panic!("the example in {} is not built: see the first failure", self.name()))
+            .then_some(self)
+    }
+
+    fn build(self) -> bool {
+        let wanted = std::env::var("CLIENTS").unwrap_or_default();
+        if wanted == "skip" {
+            self.skip("CLIENTS=skip");
+            return false;
+        }
+        let output = Command::new(examples().join("build")).arg(self.name()).stdin(Stdio::null()).output();
+        let Output { status, stdout, stderr } = output.expect("bash is there");
+        let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        if status.code() == Some(ABSENT) && wanted != "required" {
+            self.skip(stderr.trim());
+            return false;
+        }
+        assert!(status.success(), "client-examples/build {} ended with {status}:\n{stdout}{stderr}", self.name());
+        true
+    }
+
+    /// Past the capture of the test's output: whoever runs the tests shall see it.
+    fn skip(self, why: &str) {
+        writeln!(std::io::stderr(), "SKIPPED: the example in {} is not tested: {why}", self.name()).ok();
+    }
+}

@@ -1,0 +1,132 @@
+//! An example, the wire, the gateway as a process, and X.
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::proto::TagFilter;
+
+use super::example::Example;
+use super::language::Language;
+use super::network::Network;
+use super::printed::{is_whole, judge};
+use crate::harness::process::Gateway;
+use crate::harness::{Subscriber, World, after, eventually, filters};
+
+/// Posts drawn per second; those that match a rule are sent.
+const RATE: f64 = 300.0;
+/// What the example asks for: about two thirds of what is sent.
+const TAGS: [&str; 2] = ["links", "ca*"];
+/// The longest wait between attempts to connect to X: it may hold the slot of a dead one for a moment.
+const UPSTREAM_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// An example that reads everything with these tags, from the beginning of the log.
+pub struct Stage {
+    /// The example.
+    pub example: Example,
+    /// The wire.
+    pub network: Network,
+    /// X.
+    pub world: World,
+    gateway: Option<Gateway>,
+    /// Where each life of the example found the token when it began; 0 without a token.
+    stored: Vec<u64>,
+}
+
+fn tune(settings: &mut Settings) {
+    settings.upstream.rate_limit_backoff_step = UPSTREAM_WAIT;
+    settings.upstream.http_backoff_step = UPSTREAM_WAIT;
+}
+
+/// What the example asks for.
+pub fn filter() -> TagFilter {
+    filters::any(&TAGS)
+}
+
+impl Stage {
+    /// All runs but the example; posts flow.
+    pub async fn new(language: Language) -> Self {
+        let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+        let gateway = Gateway::start(&world.settings, world.dir()).await;
+        world.connected().await;
+        let network = Network::start(gateway.grpc(), None).await;
+        let addr = format!("127.0.0.1:{}", network.port());
+        let example =
+            Example::new(language, world.dir(), &addr).with(&["--from", "earliest", "--tags", &TAGS.join(",")]);
+        Self { example, network, world, gateway: Some(gateway), stored: Vec::new() }
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        self.gateway.as_ref().expect("it runs")
+    }
+
+    /// Starts a life of the example.
+    pub async fn start(&mut self) {
+        let stored = self.stored().await;
+        self.stored.push(stored);
+        self.example.start();
+    }
+
+    /// The number of the record that the stored token stands at; 0 without one.
+    pub async fn stored(&self) -> u64 {
+        let Some(token) = self.example.cursor() else { return 0 };
+        let session = Subscriber::open(&mut self.gateway().client().await, after(&token, &filter())).await;
+        session.expect("the token is good").start.position.expect("it has one").sequence
+    }
+
+    /// Lines that the last life printed after the token that is stored: at most what one batch holds.
+    pub async fn printed_and_not_stored(&mut self) -> usize {
+        let stored = self.stored().await;
+        let lines = self.example.life().all_lines();
+        let open: Vec<_> = lines.iter().filter(|line| line.sequence() > stored).collect();
+        let bytes: usize = open.iter().map(|line| line.json.len()).sum();
+        assert!(open.len() <= 10_000 && bytes <= 2 << 20, "{} lines, {bytes} bytes are no batch", open.len());
+        open.len()
+    }
+
+    /// The gateway is ended in order, or killed.
+    pub async fn end_gateway(&mut self, in_order: bool) {
+        let mut gateway = self.gateway.take().expect("it runs");
+        if in_order {
+            gateway.terminate();
+            assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
+        } else {
+            gateway.kill().await;
+        }
+    }
+
+    /// The gateway starts again, at another address.
+    pub async fn start_gateway(&mut self) {
+        let gateway = Gateway::start(&self.world.settings, self.world.dir()).await;
+        self.network.point_to(gateway.grpc());
+        self.gateway = Some(gateway);
+        self.world.connected().await;
+    }
+
+    /// Waits until upstream has sent so many more posts.
+    pub async fn more_posts(&self, count: u64) {
+        let until = self.world.x.truth_len() + count;
+        eventually("posts go on", async || self.world.x.truth_len() >= until).await;
+    }
+
+    /// Stops the posts until all are printed, and judges what was; then they go on.
+    pub async fn judge(&mut self, after: &str) {
+        let x = self.world.x.clone();
+        x.pause();
+        let sent = x.truth_len();
+        assert!(sent > 0, "there was something to print");
+        let lives = &mut self.example.lives;
+        let whole = async {
+            loop {
+                // One that was under way when they stopped may come late.
+                let truth = x.truth();
+                eventually("all is printed", async || is_whole(lives, &truth, &filter())).await;
+                if x.truth_len() == truth.len() as u64 {
+                    return truth;
+                }
+            }
+        };
+        let truth = whole.await;
+        judge(&format!("{} {after}", self.example.name()), &mut self.example.lives, &self.stored, &truth, &filter());
+        x.resume();
+    }
+}
