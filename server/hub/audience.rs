@@ -212,3 +212,86 @@ impl Gathering {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::filter::Request;
+    use crate::hub::fixtures::{encoded, post_record, skip_record};
+
+    const LIMITS: Limits = Limits { entries: 3, bytes: usize::MAX };
+
+    fn filter(any_of: &str) -> Filter {
+        Filter::new(&Request { any_of: vec![any_of.into()], ..Request::default() }).expect("good")
+    }
+
+    fn asked(from: Sequence) -> Asked {
+        Asked { limits: LIMITS, phase: Phase::Live, from }
+    }
+
+    fn push(ring: &Ring, from: Sequence, tags: &[&str]) {
+        for (at, tag) in tags.iter().enumerate() {
+            ring.push(&[encoded(post_record(from + at as u64, &[tag]))]);
+        }
+    }
+
+    #[test]
+    fn those_that_stand_apart_come_to_share() {
+        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20)), Ring::new(usize::MAX, 1));
+        push(&ring, 1, &["a"; 9]);
+        let [ahead, behind, other] = ["a", "a", "*"].map(|term| audiences.enter(filter(term)));
+        let first = ahead.take(&ring, asked(1)).expect("in the ring");
+        let rest = behind.take(&ring, asked(2)).expect("in the ring");
+        assert_eq!((first.next, rest.next), (4, 4), "it takes what is left of the stretch it stands in");
+        let [one, same] = [&ahead, &behind].map(|seat| seat.take(&ring, asked(4)).expect("in the ring"));
+        assert!(Arc::ptr_eq(&one, &same), "and then they go together");
+        assert!(!Arc::ptr_eq(&one, &other.take(&ring, asked(4)).expect("in the ring")), "other filters do not");
+        drop((ahead, behind, other));
+        assert!(audiences.by_filter.lock().is_empty(), "who has left is forgotten");
+    }
+
+    #[test]
+    fn a_notice_ends_a_stretch_and_is_left_to_each_session() {
+        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20)), Ring::new(usize::MAX, 1));
+        push(&ring, 1, &["a", "b"]);
+        ring.push(&[encoded(skip_record(3))]);
+        let seat = audiences.enter(filter("a"));
+        assert_eq!(seat.take(&ring, asked(1)).expect("a post is before it").next, 3);
+        assert!(seat.take(&ring, asked(3)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn each_gets_what_matches_whoever_put_it_together_and_what_is_kept_is_bounded(
+            tags in prop::collection::vec(prop_oneof!["a", "b"], 1..40), starts in prop::collection::vec(1_u64..20, 2..5),
+            turns in prop::collection::vec(0_usize..5, 200), bytes_max in 0_usize..4_000,
+        ) {
+            let (audiences, ring) = (Arc::new(Audiences::new(bytes_max)), Ring::new(usize::MAX, 1));
+            let seats: Vec<_> = starts.iter().map(|_| audiences.enter(filter("a"))).collect();
+            let (mut cursors, mut got) = (starts.clone(), vec![Vec::new(); starts.len()]);
+            let mut unpushed = tags.iter();
+            for turn in turns {
+                if let Some(tag) = unpushed.next() {
+                    push(&ring, (tags.len() - unpushed.len()) as u64, &[tag]);
+                }
+                let at = turn % seats.len();
+                let next = (tags.len() - unpushed.len()) as u64 + 1;
+                let stretch = (cursors[at] < next).then(|| seats[at].take(&ring, asked(cursors[at])).expect("no notice"));
+                let Some(stretch) = stretch else { continue };
+                cursors[at] = stretch.next;
+                let chunk = stretch.chunk.iter().flat_map(|chunk| chunk.entries.iter());
+                got[at].extend(chunk.map(|entry| entry.sequence));
+                let all = audiences.all_kept.lock();
+                prop_assert!(all.bytes <= bytes_max);
+                let kept: usize = seats[0].audience.kept.lock().values().map(|stretch| stretch.bytes()).sum();
+                prop_assert_eq!(kept, all.bytes);
+            }
+            for ((start, cursor), got) in starts.iter().zip(cursors).zip(got) {
+                let matching = |sequence: &Sequence| tags[*sequence as usize - 1] == "a";
+                prop_assert_eq!(got, (*start..cursor.min(tags.len() as u64 + 1)).filter(matching).collect::<Vec<_>>());
+            }
+        }
+    }
+}

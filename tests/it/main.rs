@@ -3,6 +3,7 @@
 mod backfill;
 mod clients;
 mod clocks;
+mod compressed;
 mod connections;
 mod crowd;
 mod damage;
