@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::compress::{self, Encoding};
 use super::convert;
@@ -54,7 +54,15 @@ fn put_prefix(compressed: bool, length: usize, out: &mut BytesMut) {
 /// Key and length of the batch: what stands before the events.
 fn put_head(chunk: &Chunk, marks: &proto::EventBatch, out: &mut BytesMut) {
     encode_key(EVENT_BATCH, WireType::LengthDelimited, out);
-    encode_varint((chunk.bytes() + marks.encoded_len() + DELIVERED_TOTAL_BYTES) as u64, out);
+    encode_varint(batch_len(chunk, marks), out);
+}
+
+fn head_len(chunk: &Chunk, marks: &proto::EventBatch) -> usize {
+    key_len(EVENT_BATCH) + encoded_len_varint(batch_len(chunk, marks))
+}
+
+fn batch_len(chunk: &Chunk, marks: &proto::EventBatch) -> u64 {
+    (chunk.bytes() + marks.encoded_len() + DELIVERED_TOTAL_BYTES) as u64
 }
 
 /// What stands behind the events and is the same for all that get them.
@@ -77,18 +85,17 @@ fn put_own(batch: &Batch, token: &str, out: &mut BytesMut) {
 }
 
 fn plain_batch(batch: &Batch, token: &str) -> Message {
+    /// Prefix, head and marks at their longest, and what stands around the token.
     const AROUND: usize = 64;
     let chunk = &batch.chunk;
     let marks = marks(chunk);
     let mut out = BytesMut::with_capacity(AROUND + token.len());
-    out.put_bytes(0, PREFIX_BYTES);
-    put_head(chunk, &marks, &mut out);
-    let mut head = out.split();
     marks.encode_raw(&mut out);
     put_own(batch, token, &mut out);
-    let length = head.len() - PREFIX_BYTES + chunk.bytes() + out.len();
-    head[1..PREFIX_BYTES].copy_from_slice(&u32::try_from(length).expect("a batch has a bound").to_be_bytes());
-    Message::new(head.freeze(), chunk.slices().clone(), out.freeze())
+    let tail = out.split().freeze();
+    put_prefix(false, head_len(chunk, &marks) + chunk.bytes() + tail.len(), &mut out);
+    put_head(chunk, &marks, &mut out);
+    Message::new(out.freeze(), chunk.slices().clone(), tail)
 }
 
 async fn compressed_batch(batch: &Batch, token: &str, encoding: Encoding) -> Message {

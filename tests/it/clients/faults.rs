@@ -88,7 +88,8 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
 pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
     let mut stage = Stage::new(language).await;
     stage.start().await;
-    stage.example.prints(20).await;
+    // One that is behind may have taken all that its window allows, and then the gateway has nothing to send.
+    stage.judge("before the network stalls").await;
     let (clock, before) = (Clock::system(), stage.network.connections());
     stage.network.stall();
     let since = clock.moment();
