@@ -179,7 +179,8 @@ impl Load {
     /// Reads on until nothing has come for so long.
     pub fn quiet(&mut self, long: Duration) -> Result<(), Fault> {
         while self.last.elapsed() < long {
-            self.turn(0, Duration::from_millis(1))?;
+            self.flush()?;
+            self.take(Duration::from_millis(1))?;
         }
         Ok(())
     }
@@ -216,15 +217,24 @@ impl Load {
                 let slowest = self.slowest();
                 return Err(format!("waited {PATIENCE:?} until {what}: {} sent, {slowest} got", self.sent));
             }
-            self.turn(posts, PATIENCE)?;
+            let longest = self.send(posts)?.unwrap_or(PATIENCE);
+            // With the last byte out there may be nothing to wait for.
+            if !done(self) {
+                self.take(longest)?;
+            }
         }
         Ok(())
     }
 
-    fn turn(&mut self, posts: u64, longest: Duration) -> Result<(), Fault> {
-        let fed = self.fill(posts);
+    /// Writes what may be sent now; how long to wait at the most until there is more, if that is known.
+    fn send(&mut self, posts: u64) -> Result<Option<Duration>, Fault> {
+        let longest = self.fill(posts);
         self.flush()?;
-        let longest = fed.unwrap_or(longest);
+        Ok(longest)
+    }
+
+    /// Waits for something to read, and reads it.
+    fn take(&mut self, longest: Duration) -> Result<(), Fault> {
         let timeout = Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: longest.subsec_nanos().into() };
         let mut polled = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; POLLED_EVENTS];
         let count = match epoll::wait(&self.epoll, &mut polled[..], Some(&timeout)) {

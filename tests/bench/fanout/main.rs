@@ -1,12 +1,13 @@
 //! What a delivered message costs: this gateway beside its peers, interleaved in one run.
 //!
-//! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`. Prints a table
-//! in Markdown and writes `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`;
+//! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`,
+//! `-- --rows gateway,plain`, `-- --subscribers 10,100`. Prints a table in Markdown and writes `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`;
 //! servers are processes of their own on one core, the load is this process on another. Peers that are not installed
 //! are left out: `tests/bench/peers.sh` fetches them. A subscriber that got an event twice, or not, ends the run.
 #![allow(clippy::print_stdout)]
 
 mod clients;
+mod examples;
 #[path = "../posts.rs"]
 mod invented;
 mod load;
@@ -24,7 +25,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use plan::Plan;
+use plan::{COLUMNS, Plan};
 use run::{PARTS, Part};
 use wire::Fault;
 
@@ -62,9 +63,19 @@ fn bench(world: &world::World, arguments: &[String]) -> Result<(), Fault> {
     if let Some(rounds) = value("--rounds") {
         plan.rounds = rounds.parse().map_err(|_| format!("--rounds {rounds}: no number"))?;
     }
+    let words = |flag: &str| value(flag).map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
+    if let Some(columns) = words("--subscribers") {
+        plan.columns = columns.iter().map(|word| column(word)).collect::<Result<_, _>>()?;
+    }
+    plan.rows = words("--rows").unwrap_or_default();
     let parts = parts(value("--only"))?;
     let found = run::run(world, &plan, &parts)?;
     table::print(world, &plan, &found)
+}
+
+fn column(word: &str) -> Result<usize, Fault> {
+    let known = word.parse().ok().filter(|count| COLUMNS.contains(count));
+    known.ok_or_else(|| format!("--subscribers {word}: of {COLUMNS:?}"))
 }
 
 fn parts(only: Option<&String>) -> Result<Vec<Part>, Fault> {

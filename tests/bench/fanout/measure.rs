@@ -110,7 +110,7 @@ pub fn alone(world: &World, peer: &dyn Peer, plan: &Plan) -> Result<Cell, Fault>
 }
 
 /// Plays so many posts and waits until the server has taken them.
-fn to_nobody(running: &Running, load: &mut Load, posts: u64) -> Result<(), Fault> {
+pub fn to_nobody(running: &Running, load: &mut Load, posts: u64) -> Result<(), Fault> {
     let all = load.sent + posts;
     if load.play_to_nobody(all)? {
         return Ok(());

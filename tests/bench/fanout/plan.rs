@@ -9,23 +9,44 @@ pub const COMPRESSED_COLUMNS: [usize; 2] = [10, 100];
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rounds: usize,
+    /// Numbers of subscribers that are measured, of [`COLUMNS`].
+    pub columns: Vec<usize>,
+    /// Words of which one is in the name of each row of fan-out that is measured; all rows without any.
+    pub rows: Vec<String>,
     /// How long a figure should take.
     pub seconds: f64,
     /// Posts of a round of a latency row.
     pub latency_posts: u64,
     /// Posts of the replay row, the newest 30,000 of them from the ring.
     pub replay_posts: u64,
+    /// Posts that wait for each consumer of `client-examples/`.
+    pub example_posts: u64,
 }
 
 impl Plan {
     /// Five rounds, for the table.
     pub fn whole() -> Self {
-        Self { rounds: 5, seconds: 1.5, latency_posts: 3_000, replay_posts: 90_000 }
+        Self {
+            rounds: 5,
+            columns: COLUMNS.to_vec(),
+            rows: Vec::new(),
+            seconds: 1.5,
+            latency_posts: 3_000,
+            replay_posts: 90_000,
+            example_posts: 40_000,
+        }
     }
 
     /// Two short rounds, to try it out.
     pub fn quick() -> Self {
-        Self { rounds: 2, seconds: 0.3, latency_posts: 1_000, replay_posts: 60_000 }
+        Self {
+            rounds: 2,
+            seconds: 0.3,
+            latency_posts: 1_000,
+            replay_posts: 60_000,
+            example_posts: 5_000,
+            ..Self::whole()
+        }
     }
 
     /// Posts before the first that counts.

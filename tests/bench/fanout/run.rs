@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clients;
+use crate::examples::EXAMPLES;
 use crate::measure::{self, Cell};
 use crate::peers::{self, Gateway, Peer, Stock};
-use crate::plan::{COLUMNS, COMPRESSED_COLUMNS, Plan};
+use crate::plan::{COMPRESSED_COLUMNS, Plan};
 use crate::wire::Fault;
 use crate::wire::grpc::Codec;
 use crate::world::World;
@@ -18,16 +19,18 @@ pub enum Part {
     Latency,
     Compression,
     Clients,
+    Examples,
     Memory,
     Replay,
 }
 
 /// All parts with their names, in the order of the table.
-pub const PARTS: [(&str, Part); 6] = [
+pub const PARTS: [(&str, Part); 7] = [
     ("fanout", Part::Fanout),
     ("latency", Part::Latency),
     ("compression", Part::Compression),
     ("clients", Part::Clients),
+    ("examples", Part::Examples),
     ("memory", Part::Memory),
     ("replay", Part::Replay),
 ];
@@ -49,6 +52,8 @@ pub struct Found {
     /// By server and codec.
     pub compressed: BTreeMap<Place, Vec<Cell>>,
     pub clients: BTreeMap<String, Vec<Cell>>,
+    /// Events a second of each consumer of `client-examples/`: its token in memory, and in a file.
+    pub examples: BTreeMap<String, Vec<(f64, f64)>>,
     pub memory: Vec<Cell>,
     /// Events a second of a replay from the journal, and with the ring behind it.
     pub replay: Vec<(f64, f64)>,
@@ -60,6 +65,7 @@ pub struct Found {
 pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
     let mut found = Found::default();
     let mut rows = peers::all();
+    rows.retain(|peer| plan.rows.is_empty() || plan.rows.iter().any(|word| peer.name().contains(word)));
     rows.retain(|peer| match peer.missing() {
         None => true,
         Some(why) => {
@@ -75,6 +81,7 @@ pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
                 Part::Latency => latency(world, plan, &rows, round, &mut found)?,
                 Part::Compression => compression(world, plan, round, &mut found)?,
                 Part::Clients => clients(world, plan, &mut found)?,
+                Part::Examples => examples(world, plan, &mut found)?,
                 Part::Memory => found.memory.push(told("memory", measure::saturated(world, 1_000, plan))?),
                 Part::Replay => found.replay.push(told("replay", measure::replay(world, plan.replay_posts))?),
             }
@@ -84,7 +91,7 @@ pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
 }
 
 fn fan_out(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, found: &mut Found) -> Result<(), Fault> {
-    for subscribers in [0].into_iter().chain(COLUMNS) {
+    for subscribers in [0].into_iter().chain(plan.columns.iter().copied()) {
         for nth in 0..rows.len() {
             let peer = &*rows[(nth + round) % rows.len()];
             let cell = match subscribers {
@@ -161,6 +168,24 @@ fn clients(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
         found.clients.entry(client.name.into()).or_default().push(cell);
     }
     Ok(())
+}
+
+fn examples(world: &World, plan: &Plan, found: &mut Found) -> Result<(), Fault> {
+    for example in &EXAMPLES {
+        if let Some(why) = example.missing() {
+            found.left_out.insert(example_name(example.name), why);
+            continue;
+        }
+        let rate = |cursor_file| told(example.name, example.rate(world, plan.example_posts, cursor_file));
+        let rates = (rate(false)?, rate(true)?);
+        note(&format!("  example in {}: {:.0}/s, {:.0}/s with a cursor file", example.name, rates.0, rates.1));
+        found.examples.entry(example.name.into()).or_default().push(rates);
+    }
+    Ok(())
+}
+
+fn example_name(language: &str) -> String {
+    format!("client-examples, {language}")
 }
 
 fn told<T>(row: &str, result: Result<T, Fault>) -> Result<T, Fault> {

@@ -157,6 +157,14 @@ fn others(out: &mut String, found: &Found) {
         row(out, name, [of(|it| it.rate() / 1e3, 1), of(Cell::whole, 2)].into_iter());
     }
     let spread = |values: Vec<f64>| Spread::of(values).map(|it| it.show(0));
+    if !found.examples.is_empty() {
+        let columns = ["token in memory".into(), "token in a file".into()];
+        head(out, "client-examples, one consumer, events per second, thousands", &columns);
+    }
+    for (name, rounds) in &found.examples {
+        let of = |pick: fn(&(f64, f64)) -> f64| Spread::of(rounds.iter().map(|it| pick(it) / 1e3)).map(|it| it.show(1));
+        row(out, name, [of(|it| it.0), of(|it| it.1)].into_iter());
+    }
     if !found.memory.is_empty() || !found.replay.is_empty() {
         head(out, "this gateway", &["figure".into()]);
     }
@@ -213,6 +221,7 @@ fn data(conditions: Map<String, Value>, found: &Found, targets: &[Target]) -> Va
     json!({
         "conditions": conditions, "left_out": found.left_out, "fan_out": cells(&found.fan_out),
         "latency_us_p50_p99": found.latency, "compressed": cells(&found.compressed), "clients": found.clients,
+        "examples_events_per_second": found.examples,
         "memory": found.memory, "replay_events_per_second": found.replay, "targets": targets,
     })
 }
