@@ -292,7 +292,8 @@ impl Opened {
         });
         writers.thread("upkeep", OnExit::StopProcess, move || chores.run(&written));
         for session in connections {
-            sessions.spawn("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
+            // X cuts who reads too slowly, however many subscribers want their turn.
+            sessions.spawn_apart("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
         }
         sessions.spawn("recovery", OnExit::StopProcess, recovery.run(upstream.clone()));
     }

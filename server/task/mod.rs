@@ -92,6 +92,19 @@ impl Tasks {
         }
     }
 
+    /// Runs `future`, and what it spawns, on a thread of its own: for what must not wait until other tasks have had their
+    /// turn.
+    pub fn spawn_apart<F>(&self, name: &'static str, on_exit: OnExit, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let tasks = self.clone();
+        self.thread(name, on_exit, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(future),
+            Err(error) => tasks.fail(format!("no runtime for {name}: {error}")),
+        });
+    }
+
     /// Stops the process with a failure; the first reason is kept.
     pub fn fail(&self, reason: String) {
         tracing::error!(reason, "stopping because of a failure");

@@ -1,3 +1,4 @@
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Connection {
     alarm: BoxFuture<'static, ()>,
     fault: Option<(Fault, Moment)>,
     ended: Option<End>,
+    /// What came while the client was given a turn.
+    gathered: Option<Batch>,
     /// When the last [`Connection::next`] returned; `None` while one is waiting, or was dropped while it waited.
     unread_since: Option<Moment>,
     info: ConnectionInfo,
@@ -136,6 +139,7 @@ impl Connection {
             alarm: std::future::ready(()).boxed(),
             fault: None,
             ended: None,
+            gathered: None,
             unread_since: None,
             info: ConnectionInfo {
                 datacenter: headers.datacenter,
@@ -157,13 +161,16 @@ impl Connection {
     }
 
     /// Waits until something comes, then takes all that is ready. It may be dropped while it waits: nothing is lost.
+    ///
+    /// The HTTP client hands over a chunk, which is a post, and reads its next one when it gets a turn; so it is given one
+    /// for as long as it has more.
     pub async fn next(&mut self) -> Event {
         let now = self.clock.moment();
         // The time in which nobody reads is not the peer's silence.
         if let Some(since) = self.unread_since.take() {
             self.watchdog.excuse(now.since(since));
         }
-        let mut batch = Batch::new(self.clock.now(), now);
+        let mut batch = self.gathered.take().unwrap_or_else(|| Batch::new(self.clock.now(), now));
         // What did not fit into the last batch.
         self.take(&mut batch);
         if batch.is_empty() && self.ended.is_none() {
@@ -174,17 +181,29 @@ impl Connection {
                 Err(Elapsed) => self.finish(EndCause::Stale, &mut batch),
             }
         }
-        while self.ended.is_none()
-            && !batch.is_full(self.config.batch_bytes_max)
-            && let Some(piece) = self.body.next().now_or_never()
-        {
-            self.accept(piece, &mut batch);
+        while self.take_ready(&mut batch) {
+            self.gathered = Some(batch);
+            give_turn().await;
+            batch = self.gathered.take().expect("put there before");
         }
         self.unread_since = Some(self.clock.moment());
         match &self.ended {
             Some(end) if batch.is_empty() => Event::End(end.clone()),
             _ => Event::Arrivals(batch.arrivals),
         }
+    }
+
+    /// Takes what the client has handed over; true if there may be more at its next turn.
+    fn take_ready(&mut self, batch: &mut Batch) -> bool {
+        let before = batch.arrivals.bytes;
+        while self.ended.is_none() && !batch.is_full(self.config.batch_bytes_max) {
+            let Some(piece) = self.body.next().now_or_never() else {
+                let came = batch.arrivals.bytes > before || !std::mem::replace(&mut batch.given_turn, true);
+                return came;
+            };
+            self.accept(piece, batch);
+        }
+        false
     }
 
     async fn wait(&mut self, mut now: Moment) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
@@ -284,18 +303,33 @@ impl Connection {
     }
 }
 
+/// Lets the tasks that are ready run, without a look at the sockets: that would be a system call for each post.
+async fn give_turn() {
+    let mut given = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// What [`Connection::next`] has gathered so far.
 struct Batch {
     arrivals: Arrivals,
     /// When the first of it came: the clock is read for a batch, not for each message.
     moment: Moment,
     taken_bytes: usize,
+    /// The client had a turn since the first of it came.
+    given_turn: bool,
 }
 
 impl Batch {
     fn new(received: UnixMillis, moment: Moment) -> Self {
         let arrivals = Arrivals { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
-        Self { arrivals, moment, taken_bytes: 0 }
+        Self { arrivals, moment, taken_bytes: 0, given_turn: false }
     }
 
     fn is_empty(&self) -> bool {
