@@ -4,7 +4,7 @@
 //! the slices of a message, and what waits for a socket has a bound.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::Service;
 
 use super::body::ResponseBody;
+use super::socket::Pusher;
 use super::{Config, listener, status};
 use crate::clock::Clock;
 use crate::task::{OnExit, Shutdown, Tasks};
@@ -74,7 +75,7 @@ impl Connections {
     }
 
     fn spawn(&self, connection: listener::Connection, shutdown: Shutdown) {
-        let (answering, peer) = (self.answering.clone(), connection.connect_info());
+        let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
         let service = service_fn(move |request| {
             let (answering, peer) = (answering.clone(), peer.clone());
             async move { Ok::<_, Infallible>(answering.answer(request, peer).await) }
@@ -82,11 +83,11 @@ impl Connections {
         let serving = self.http.serve_connection(TokioIo::new(connection), service);
         self.tasks.spawn("gRPC connection", OnExit::Continue, async move {
             let mut serving = pin!(serving);
-            let ended = match shutdown.run_until_cancelled(serving.as_mut()).await {
+            let ended = match shutdown.run_until_cancelled(pushed(serving.as_mut(), &pusher)).await {
                 Some(ended) => ended,
                 None => {
                     serving.as_mut().graceful_shutdown();
-                    serving.await
+                    pushed(serving, &pusher).await
                 }
             };
             if let Err(error) = ended {
@@ -94,6 +95,15 @@ impl Connections {
             }
         });
     }
+}
+
+/// Serves, and leaves nothing in the socket that waits for more when a turn is over.
+fn pushed<T>(mut serving: Pin<&mut impl Future<Output = T>>, pusher: &Pusher) -> impl Future<Output = T> {
+    std::future::poll_fn(move |cx| {
+        let polled = serving.as_mut().poll(cx);
+        pusher.push();
+        polled
+    })
 }
 
 impl Answering {

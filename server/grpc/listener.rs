@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::Config;
+use super::socket::{Pusher, Socket};
 use crate::clock::Clock;
 
 /// Length of the HTTP/2 connection preface (RFC 9113, 3.4): until it is there, the connection is nobody's.
@@ -58,7 +59,12 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, timeout: Durati
                         let clock = clock.clone();
                         async move { clock.sleep(timeout).await }
                     };
-                    return Connection { stream, first_bytes: 0, limit: Some(Box::pin(limit)), _place: place };
+                    return Connection {
+                        socket: Socket::new(stream),
+                        first_bytes: 0,
+                        limit: Some(Box::pin(limit)),
+                        _place: place,
+                    };
                 }
                 Err(_) => tracing::warn!(%peer, "a connection is closed: listen.connections_max are open"),
             },
@@ -82,24 +88,31 @@ fn tune(stream: &TcpStream) {
 
 /// A connection that has to say something within a limit.
 pub struct Connection {
-    stream: TcpStream,
+    socket: Socket,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// What has to be asked after each turn of whoever writes.
+    pub fn pusher(&self) -> Pusher {
+        self.socket.pusher()
+    }
 }
 
 impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.socket.stream().connect_info()
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
         self.first_bytes += buf.filled().len() - before;
         let preface = self.first_bytes >= PREFACE_BYTES;
         if preface {
@@ -116,15 +129,15 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -132,10 +145,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 }

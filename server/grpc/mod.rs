@@ -21,6 +21,7 @@ mod paging;
 mod recovery_service;
 mod request;
 mod server;
+mod socket;
 mod status;
 mod stream_service;
 

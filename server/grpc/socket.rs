@@ -1,0 +1,181 @@
+//! A client's socket.
+//!
+//! HTTP/2 writes each frame of a message by itself. The kernel would make a packet of each, and its way through TCP costs more
+//! than the copying of its bytes; so it is told when more follows at once, and puts the frames of a message together.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Behind a write of this length there is more of the same message, as a rule: it is the least that peers may allow a
+/// frame to hold (RFC 9113, 4.2), and only the last frame of a message is shorter.
+const FULL_FRAME_BYTES: usize = 16 << 10;
+
+/// A socket that lets the kernel wait for the rest of a message.
+pub struct Socket(Arc<Shared>);
+
+/// Sends what the kernel still waits with: when it turns out that no more follows now.
+pub struct Pusher(Arc<Shared>);
+
+struct Shared {
+    stream: TcpStream,
+    /// The kernel was told that more follows.
+    waits: AtomicBool,
+}
+
+impl Socket {
+    /// Takes over a connected socket.
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Shared { stream, waits: AtomicBool::new(false) }))
+    }
+
+    /// The socket itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.0.stream
+    }
+
+    /// What has to be asked after each turn of whoever writes.
+    pub fn pusher(&self) -> Pusher {
+        Pusher(self.0.clone())
+    }
+}
+
+impl Pusher {
+    /// Sends what waits. The flag is true only if a message was broken off behind a full frame: by flow control, or by a
+    /// socket that takes no more.
+    pub fn push(&self) {
+        if self.0.waits.swap(false, Ordering::Relaxed) {
+            // Setting it again sends what is pending (tcp(7)).
+            if let Err(error) = self.0.stream.set_nodelay(true) {
+                tracing::debug!(%error, "socket options");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let more = slices.iter().map(|slice| slice.len()).sum::<usize>() >= FULL_FRAME_BYTES;
+        let sent = self.stream.try_io(tokio::io::Interest::WRITABLE, || send(&self.stream, slices, more));
+        if sent.is_ok() {
+            self.waits.store(more, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.write(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn send(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+    Ok(sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send(stream: &TcpStream, slices: &[IoSlice<'_>], _more: bool) -> io::Result<usize> {
+    use std::io::Write;
+    socket2::SockRef::from(stream).write_vectored(slices)
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.stream.poll_read_ready(cx))?;
+            match self.0.stream.try_read(buf.initialize_unfilled()) {
+                Ok(count) => {
+                    buf.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        (Socket::new(listener.accept().await.expect("accepted").0), client)
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_more_is_sent_when_none_comes() {
+        let (mut socket, mut client) = pair().await;
+        let (pusher, frame) = (socket.pusher(), [7; FULL_FRAME_BYTES]);
+        assert_eq!(socket.write(&frame).await.expect("room"), frame.len());
+        assert!(socket.0.waits.load(Ordering::Relaxed), "a full frame is no end of a message");
+        pusher.push();
+        assert!(!socket.0.waits.load(Ordering::Relaxed));
+        let mut read = [0; FULL_FRAME_BYTES];
+        let whole = Clock::system().timeout(Duration::from_secs(20), client.read_exact(&mut read)).await;
+        whole.expect("in time").expect("sent");
+        socket.write_all(&frame[..9]).await.expect("room");
+        assert!(!socket.0.waits.load(Ordering::Relaxed), "what is shorter ends one");
+        client.read_exact(&mut read[..9]).await.expect("sent");
+    }
+
+    #[tokio::test]
+    async fn it_reads_what_comes_and_tells_its_end() {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(b"PRI").await.expect("room");
+        let mut read = [0; 3];
+        socket.read_exact(&mut read).await.expect("sent");
+        assert_eq!(&read, b"PRI");
+        socket.shutdown().await.expect("open");
+        assert_eq!(client.read(&mut read).await.expect("closed in order"), 0);
+        drop(client);
+        assert_eq!(socket.read(&mut read).await.expect("closed in order"), 0);
+    }
+}
