@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -22,12 +22,15 @@ pub struct Parked {
 #[derive(Default)]
 struct Index {
     seats: Slab<Arc<Seat>>,
-    tags: HashMap<Arc<str>, BTreeSet<usize>, RandomState>,
+    tags: HashMap<Arc<str>, Seats, RandomState>,
     /// By prefix; the ones of a tag are found by its own beginnings.
-    prefixes: BTreeMap<Arc<str>, BTreeSet<usize>>,
-    rules: HashMap<u64, BTreeSet<usize>, RandomState>,
-    always: BTreeSet<usize>,
+    prefixes: BTreeMap<Arc<str>, Seats>,
+    rules: HashMap<u64, Seats, RandomState>,
+    always: Seats,
 }
+
+/// Seats by their slot.
+type Seats = BTreeMap<usize, Arc<Seat>>;
 
 /// Where one session waits.
 #[derive(Default)]
@@ -63,7 +66,7 @@ impl Parked {
         let mut index = self.index.lock();
         let slot = index.seats.insert(seat.clone());
         index.for_each_list(&keys, |list| {
-            list.insert(slot);
+            list.insert(slot, seat.clone());
         });
         drop(index);
         Ticket { parked: self.clone(), keys, slot, seat }
@@ -76,16 +79,14 @@ impl Parked {
         fence(Ordering::SeqCst);
         let mut woken = 0;
         let index = self.index.lock();
-        let mut wake = |slots: &BTreeSet<usize>| {
-            for &slot in slots {
-                let seat = &index.seats[slot];
-                if seat.parked.load(Ordering::Relaxed) && seat.parked.swap(false, Ordering::AcqRel) {
-                    seat.woken_at.store(first.sequence, Ordering::Release);
-                    seat.notify.notify_one();
-                    woken += 1;
-                }
+        let mut wake_one = |seat: &Seat| {
+            if seat.parked.load(Ordering::Relaxed) && seat.parked.swap(false, Ordering::AcqRel) {
+                seat.woken_at.store(first.sequence, Ordering::Release);
+                seat.notify.notify_one();
+                woken += 1;
             }
         };
+        let mut wake = |seats: &Seats| seats.values().for_each(|seat| wake_one(seat));
         let mut seen = Seen::default();
         let mut everybody = false;
         for entry in entries {
@@ -111,7 +112,7 @@ impl Parked {
         }
         wake(&index.always);
         if everybody {
-            wake(&index.seats.iter().map(|(slot, _)| slot).collect());
+            index.seats.iter().for_each(|(_, seat)| wake_one(seat));
         }
         drop(index);
         self.offered.store(last.sequence + 1, Ordering::Release);
@@ -133,7 +134,7 @@ struct Seen<'a> {
 }
 
 impl Index {
-    fn for_each_list(&mut self, keys: &Keys, mut change: impl FnMut(&mut BTreeSet<usize>)) {
+    fn for_each_list(&mut self, keys: &Keys, mut change: impl FnMut(&mut Seats)) {
         let Keys::AnyOf(keys) = keys else { return change(&mut self.always) };
         for key in keys.iter() {
             match key {
@@ -151,11 +152,11 @@ impl Index {
         let Keys::AnyOf(keys) = keys else { return drop(self.seats.remove(slot)) };
         for key in keys.iter() {
             match key {
-                Key::Tag(tag) if self.tags.get(tag).is_some_and(BTreeSet::is_empty) => drop(self.tags.remove(tag)),
-                Key::Prefix(prefix) if self.prefixes.get(prefix).is_some_and(BTreeSet::is_empty) => {
+                Key::Tag(tag) if self.tags.get(tag).is_some_and(Seats::is_empty) => drop(self.tags.remove(tag)),
+                Key::Prefix(prefix) if self.prefixes.get(prefix).is_some_and(Seats::is_empty) => {
                     drop(self.prefixes.remove(prefix));
                 }
-                Key::Rule(id) if self.rules.get(id).is_some_and(BTreeSet::is_empty) => drop(self.rules.remove(id)),
+                Key::Rule(id) if self.rules.get(id).is_some_and(Seats::is_empty) => drop(self.rules.remove(id)),
                 Key::Tag(_) | Key::Prefix(_) | Key::Rule(_) => {}
             }
         }
@@ -163,7 +164,7 @@ impl Index {
     }
 
     /// The registered prefixes that `tag` begins with: it has no more of them than it has characters.
-    fn prefixes_of(&self, tag: &str, wake: &mut impl FnMut(&BTreeSet<usize>)) {
+    fn prefixes_of(&self, tag: &str, wake: &mut impl FnMut(&Seats)) {
         if self.prefixes.is_empty() {
             return;
         }

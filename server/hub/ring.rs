@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -28,7 +28,9 @@ struct Inner {
 /// Which entries have what. Sequences of a list ascend, so eviction takes from its front.
 #[derive(Default)]
 struct Index {
-    tags: BTreeMap<Arc<str>, VecDeque<Sequence>>,
+    tags: HashMap<Arc<str>, VecDeque<Sequence>, RandomState>,
+    /// The tags in order, for those that ask for a prefix.
+    names: BTreeSet<Arc<str>>,
     rules: HashMap<u64, VecDeque<Sequence>, RandomState>,
     /// GAP and SKIP, which every session is told.
     notices: VecDeque<Sequence>,
@@ -157,7 +159,7 @@ impl Index {
             Kind::Event(event) => {
                 for rule in event.rules.iter() {
                     if let Some(tag) = &rule.tag {
-                        push_once(self.tags.entry(tag.clone()).or_default(), sequence);
+                        self.add_tag(tag, sequence);
                     }
                     if let Some(id) = rule.id {
                         push_once(self.rules.entry(id).or_default(), sequence);
@@ -169,6 +171,14 @@ impl Index {
         }
     }
 
+    fn add_tag(&mut self, tag: &Arc<str>, sequence: Sequence) {
+        if let Some(list) = self.tags.get_mut(tag) {
+            return push_once(list, sequence);
+        }
+        self.tags.insert(tag.clone(), [sequence].into());
+        self.names.insert(tag.clone());
+    }
+
     fn remove_oldest(&mut self, entry: &Entry) {
         match &entry.kind {
             Kind::Event(event) => {
@@ -177,6 +187,7 @@ impl Index {
                         && pop_if_first(self.tags.get_mut(tag), entry.sequence)
                     {
                         self.tags.remove(tag);
+                        self.names.remove(tag);
                     }
                     if let Some(id) = rule.id
                         && pop_if_first(self.rules.get_mut(&id), entry.sequence)
@@ -195,10 +206,10 @@ impl Index {
             Key::Tag(tag) => self.tags.get(tag).into_iter().for_each(take),
             Key::Rule(id) => self.rules.get(id).into_iter().for_each(take),
             Key::Prefix(prefix) => self
-                .tags
+                .names
                 .range::<str, _>((Bound::Included(&**prefix), Bound::Unbounded))
-                .take_while(|(tag, _)| tag.starts_with(&**prefix))
-                .for_each(|(_, list)| take(list)),
+                .take_while(|tag| tag.starts_with(&**prefix))
+                .for_each(|tag| take(&self.tags[tag])),
         }
     }
 }
@@ -259,7 +270,8 @@ mod tests {
         let keys = Keys::AnyOf([Key::Tag("a".into())].into());
         assert_eq!(ring.take(6, &keys, ALL).expect_err("left"), Left);
         assert_eq!(sequences(&ring.take(7, &keys, ALL).expect("hot")), [7, 8, 9]);
-        assert_eq!(ring.inner.read().index.tags.len(), 1);
+        let index = &ring.inner.read().index;
+        assert_eq!((index.tags.len(), index.names.len()), (1, 1));
     }
 
     proptest! {

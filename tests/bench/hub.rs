@@ -23,6 +23,10 @@ use powerstream_gateway::model::{
 };
 use prometheus_client::registry::Registry;
 
+/// The allocator of the gateway's program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SESSIONS: [usize; 3] = [100, 1_000, 10_000];
 /// Events published at once: as they come when it is quiet, and when it is busy.
 const BATCHES: [usize; 2] = [1, 50];
