@@ -13,8 +13,6 @@ use tokio::sync::mpsc;
 use crate::wire::Fault;
 use crate::world::cache;
 
-/// Events after which a subscriber says how many it has.
-const TELL_EVERY: u64 = 250;
 const TOLD_MAX: usize = 64;
 
 /// A client program.
@@ -103,7 +101,7 @@ async fn subscribe(url: String, nth: u64, events: u64, told: Told) {
 async fn read(url: String, nth: u64, events: u64, told: &Told) -> Result<(), Fault> {
     let mut client = StreamServiceClient::connect(url).await.map_err(text)?;
     let mut frames = client.subscribe(SubscribeRequest::default()).await.map_err(text)?.into_inner();
-    let (mut count, mut said, mut sequence) = (0, 0, 0);
+    let (mut count, mut sequence) = (0, 0);
     while count < events {
         match frames.message().await.map_err(text)?.and_then(|response| response.frame) {
             Some(Frame::CaughtUp(_)) => told.send(Ok((nth, 0))).await.map_err(text)?,
@@ -118,10 +116,7 @@ async fn read(url: String, nth: u64, events: u64, told: &Told) -> Result<(), Fau
                 if batch.delivered_total != count {
                     return Err(format!("delivered_total is {}, got {count}", batch.delivered_total));
                 }
-                if count - said >= TELL_EVERY || count == events {
-                    said = count;
-                    told.send(Ok((nth, count))).await.map_err(text)?;
-                }
+                told.send(Ok((nth, count))).await.map_err(text)?;
             }
             Some(_) => {}
             None => return Err("the stream ended".into()),

@@ -14,9 +14,6 @@ import (
 	gatewayv1 "github.com/powerstream-gateway/powerstream-gateway/client-examples/go/gen/powerstream/gateway/v1"
 )
 
-// Events after which a subscriber says how many it has.
-const tellEvery = 250
-
 // A gateway's message may have 2 MiB.
 const messageBytesMax = 4 << 20
 
@@ -92,7 +89,7 @@ func read(address string, subscriber int, events uint64, telling chan<- told) er
 	if err != nil {
 		return err
 	}
-	var count, said, sequence uint64
+	var count, sequence uint64
 	for count < events {
 		response, err := stream.Recv()
 		if err != nil {
@@ -115,10 +112,7 @@ func read(address string, subscriber int, events uint64, telling chan<- told) er
 		if batch.GetDeliveredTotal() != count {
 			return fmt.Errorf("delivered_total is %d, got %d", batch.GetDeliveredTotal(), count)
 		}
-		if count-said >= tellEvery || count == events {
-			said = count
-			telling <- told{subscriber: subscriber, count: count}
-		}
+		telling <- told{subscriber: subscriber, count: count}
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ import sys
 import grpc
 from powerstream.gateway.v1 import stream_service_pb2, stream_service_pb2_grpc
 
-# Events after which a subscriber says how many it has.
-TELL_EVERY = 250
 # A gateway's message may have 2 MiB.
 MESSAGE_BYTES_MAX = 4 << 20
 
@@ -36,7 +34,7 @@ async def read(address: str, subscriber: int, events: int, slowest: Slowest) -> 
     options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = stream_service_pb2_grpc.StreamServiceStub(channel)
-        count = said = sequence = 0
+        count = sequence = 0
         async for response in stub.Subscribe(stream_service_pb2.SubscribeRequest()):
             kind = response.WhichOneof("frame")
             if kind == "caught_up":
@@ -50,9 +48,7 @@ async def read(address: str, subscriber: int, events: int, slowest: Slowest) -> 
                 count += 1
             if response.event_batch.delivered_total != count:
                 raise ValueError(f"delivered_total is {response.event_batch.delivered_total}, got {count}")
-            if count - said >= TELL_EVERY or count == events:
-                said = count
-                slowest.tell(subscriber, count)
+            slowest.tell(subscriber, count)
             if count >= events:
                 return
         raise ValueError("the stream ended")

@@ -64,10 +64,11 @@ pub fn serve(feed: u16, subscribers: u16, codec: Option<Codec>) -> Result<(), Fa
         let feed = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, feed)).await.map_err(text)?;
         let mut service = StreamServiceServer::new(Stock { posts: posts.clone() });
         if let Some(codec) = codec {
-            service = service.send_compressed(match codec {
+            let encoding = match codec {
                 Codec::Gzip => CompressionEncoding::Gzip,
                 Codec::Zstd => CompressionEncoding::Zstd,
-            });
+            };
+            service = service.send_compressed(encoding).accept_compressed(encoding);
         }
         let server = tonic::transport::Server::builder()
             .add_service(service)

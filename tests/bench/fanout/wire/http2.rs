@@ -18,7 +18,7 @@ const WINDOW_MAX: u32 = (1 << 31) - 1;
 const WINDOW_FIRST: u32 = 65_535;
 const HEAD_BYTES: usize = 9;
 
-/// The bytes that open a connection and call a method with one message; accepts answers of the encoding.
+/// The bytes that open a connection and call a method with one message; asks for answers under the encoding.
 pub fn call(authority: &str, path: &str, encoding: Option<&str>, message: &[u8]) -> Vec<u8> {
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut settings = vec![0, 4];
@@ -38,6 +38,8 @@ pub fn call(authority: &str, path: &str, encoding: Option<&str>, message: &[u8])
     }
     if let Some(encoding) = encoding {
         header(&mut headers, "grpc-accept-encoding", encoding);
+        // By this one asks for what one accepts (the gateway's `listen.compression: asked`).
+        header(&mut headers, "grpc-encoding", encoding);
     }
     frame(&mut out, HEADERS, END_HEADERS, 1, &headers);
     let mut body = vec![0];
