@@ -9,6 +9,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use memchr::{memchr, memchr3};
 
+mod block;
+mod value;
+
+use block::Block;
+use value::Value;
+
 /// Deepest nesting of a message: 10 is the deepest of some 450 real posts, serde_json stops at 128.
 pub const DEPTH_MAX: u32 = 128;
 
@@ -105,18 +111,6 @@ enum Array {
     CommaNext,
 }
 
-/// The value, or the line, that is being read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Value {
-    /// Its bytes in earlier pieces.
-    bytes: u64,
-    /// Where it begins in this piece.
-    start: usize,
-    depth: u32,
-    too_deep: bool,
-    nested_array: bool,
-}
-
 impl Framer {
     /// A framer at the beginning of a stream.
     pub fn new(message_bytes_max: usize, depth_max: u32) -> Self {
@@ -171,6 +165,12 @@ impl Framer {
 
     fn scan(&mut self, piece: &Bytes) -> Option<Framed> {
         while self.at < piece.len() {
+            if self.scan_blocks(piece) {
+                return Some(self.end_value(piece, None));
+            }
+            if self.at == piece.len() {
+                break;
+            }
             let framed = match self.place {
                 Place::Between => self.scan_between(piece),
                 Place::InValue => self.scan_value(piece),
@@ -183,6 +183,23 @@ impl Framer {
             }
         }
         None
+    }
+
+    /// Passes over blocks of a value, as far as there are whole ones and nothing in them is broken. True if it ends: `at`
+    /// is behind it then.
+    fn scan_blocks(&mut self, piece: &[u8]) -> bool {
+        while matches!(self.place, Place::InValue | Place::InString | Place::Escaped)
+            && let Some(bytes) = piece[self.at..].first_chunk()
+            && let Some(block) = Block::read(bytes, self.place)
+        {
+            if let Some(bytes) = self.value.pass(&block, self.depth_max) {
+                self.at += bytes;
+                return true;
+            }
+            self.at += block::BYTES;
+            self.place = block.after;
+        }
+        false
     }
 
     fn scan_between(&mut self, piece: &[u8]) -> Option<Framed> {
@@ -235,10 +252,7 @@ impl Framer {
                     self.place = Place::InString;
                     return None;
                 }
-                b'{' | b'[' => {
-                    self.value.depth = self.value.depth.saturating_add(1);
-                    self.value.too_deep |= self.value.depth > self.depth_max;
-                }
+                b'{' | b'[' => self.value.open(self.depth_max),
                 _ => {
                     self.value.depth -= 1;
                     if self.value.depth == 0 {

@@ -1,0 +1,50 @@
+//! What X sends, and how it comes in pieces.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::model::PostId;
+
+use crate::posts::{Numbers, json};
+
+/// Posts of 200 rules, as the other benchmarks have them.
+const RULES: u64 = 200;
+
+/// One post per line.
+pub struct Wire {
+    pub bytes: Bytes,
+    /// Where each line ends.
+    ends: Vec<usize>,
+}
+
+impl Wire {
+    pub fn new(count: u64) -> Self {
+        let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+        let first = PostId::lowest_at(Clock::system().now()).0;
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for n in 0..count {
+            // 128 in a millisecond.
+            let post = json(&mut numbers, first + (n << 15));
+            let rule = numbers.below(RULES);
+            let id = 1_600_000_000_000_000_000 + rule;
+            bytes.extend_from_slice(&post.as_bytes()[..post.len() - 1]);
+            let rules = format!(r#","matching_rules":[{{"tag":"topic-{rule}","id":{id},"id_str":"{id}"}}]}}"#);
+            bytes.extend_from_slice(rules.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+            ends.push(bytes.len());
+        }
+        Self { bytes: bytes.into(), ends }
+    }
+
+    /// As HTTP chunks bring it.
+    pub fn by_post(&self) -> Arc<[Bytes]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| self.bytes.slice(from..*to)).collect()
+    }
+
+    pub fn by_size(&self, size: usize) -> Arc<[Bytes]> {
+        let starts = (0..self.bytes.len()).step_by(size);
+        starts.map(|from| self.bytes.slice(from..(from + size).min(self.bytes.len()))).collect()
+    }
+}
