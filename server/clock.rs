@@ -114,7 +114,8 @@ impl Clock {
 
     /// Monotonic time.
     pub fn moment(&self) -> Moment {
-        Moment(self.0.started.elapsed().mul_f64(self.0.rate))
+        let passed = self.0.started.elapsed();
+        Moment(if self.0.rate == 1.0 { passed } else { passed.mul_f64(self.0.rate) })
     }
 
     /// How fast this clock runs.

@@ -116,8 +116,11 @@ impl Sequencer {
 
     /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since.
     fn begin_term(&self, batch: &mut Batch) {
+        if !batch.records.is_empty() {
+            return;
+        }
         let terms = self.writing.hub.reader().terms();
-        if batch.records.is_empty() && terms.last().is_none_or(|start| start.term != self.writing.term) {
+        if terms.last().is_none_or(|start| start.term != self.writing.term) {
             let tip = self.writing.hub.tip_received();
             let received = if tip == UnixMillis::default() { self.clock.now() } else { tip };
             batch.records.push(self.record(batch, received, Body::Term));

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
@@ -21,6 +22,9 @@ pub struct Connection {
     body: BoxStream<'static, Result<Bytes, BodyError>>,
     framer: Framer,
     watchdog: Watchdog,
+    /// Over when the watchdog's patience may be at its end; set anew only then, for a timer for each post costs more than
+    /// its framing.
+    alarm: BoxFuture<'static, ()>,
     fault: Option<(Fault, Moment)>,
     ended: Option<End>,
     /// When the last [`Connection::next`] returned; `None` while one is waiting, or was dropped while it waited.
@@ -129,6 +133,7 @@ impl Connection {
             body: response.body,
             framer: Framer::new(config.message_bytes_max, DEPTH_MAX),
             watchdog: Watchdog::new(config.stale_after, clock.moment()),
+            alarm: std::future::ready(()).boxed(),
             fault: None,
             ended: None,
             unread_since: None,
@@ -153,16 +158,17 @@ impl Connection {
 
     /// Waits until something comes, then takes all that is ready. It may be dropped while it waits: nothing is lost.
     pub async fn next(&mut self) -> Event {
+        let now = self.clock.moment();
         // The time in which nobody reads is not the peer's silence.
         if let Some(since) = self.unread_since.take() {
-            self.watchdog.excuse(self.clock.moment().since(since));
+            self.watchdog.excuse(now.since(since));
         }
-        let mut batch = Batch::new(self.clock.now());
+        let mut batch = Batch::new(self.clock.now(), now);
         // What did not fit into the last batch.
         self.take(&mut batch);
         if batch.is_empty() && self.ended.is_none() {
-            let piece = self.wait().await;
-            batch.arrivals.received = self.clock.now();
+            let piece = self.wait(now).await;
+            (batch.arrivals.received, batch.moment) = (self.clock.now(), self.clock.moment());
             match piece {
                 Ok(piece) => self.accept(piece, &mut batch),
                 Err(Elapsed) => self.finish(EndCause::Stale, &mut batch),
@@ -181,9 +187,20 @@ impl Connection {
         }
     }
 
-    async fn wait(&mut self) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
-        let patience = self.watchdog.patience(self.clock.moment()).ok_or(Elapsed)?;
-        self.clock.timeout(patience, self.body.next()).await
+    async fn wait(&mut self, mut now: Moment) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
+        loop {
+            // Also when there is always something to read: a flood of rubbish is no sign of life.
+            self.watchdog.patience(now).ok_or(Elapsed)?;
+            tokio::select! {
+                biased;
+                piece = self.body.next() => return Ok(piece),
+                () = &mut self.alarm => {}
+            }
+            now = self.clock.moment();
+            let patience = self.watchdog.patience(now).ok_or(Elapsed)?;
+            let clock = self.clock.clone();
+            self.alarm = async move { clock.sleep(patience).await }.boxed();
+        }
     }
 
     fn accept(&mut self, piece: Option<Result<Bytes, BodyError>>, batch: &mut Batch) {
@@ -191,7 +208,7 @@ impl Connection {
             Some(Ok(piece)) => {
                 batch.arrivals.bytes += piece.len() as u64;
                 self.metrics.received_bytes.inc_by(piece.len() as u64);
-                self.last_received = self.clock.now();
+                self.last_received = batch.arrivals.received;
                 self.framer.push(piece);
                 self.take(batch);
             }
@@ -204,21 +221,20 @@ impl Connection {
         while batch.taken_bytes < self.config.batch_bytes_max
             && let Some(framed) = self.framer.next()
         {
-            let now = self.clock.moment();
             let message = match framed {
                 Framed::Heartbeat => {
-                    self.watchdog.feed(now);
+                    self.watchdog.feed(batch.moment);
                     self.metrics.heartbeats.inc();
                     batch.arrivals.heartbeats += 1;
                     continue;
                 }
                 Framed::Value(value) => {
-                    self.watchdog.feed(now);
+                    self.watchdog.feed(batch.moment);
                     batch.taken_bytes += value.len();
                     Message::classify(value)
                 }
                 Framed::Oversized { bytes } => {
-                    self.watchdog.feed(now);
+                    self.watchdog.feed(batch.moment);
                     Message::Oversized { bytes }
                 }
                 Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
@@ -271,12 +287,15 @@ impl Connection {
 /// What [`Connection::next`] has gathered so far.
 struct Batch {
     arrivals: Arrivals,
+    /// When the first of it came: the clock is read for a batch, not for each message.
+    moment: Moment,
     taken_bytes: usize,
 }
 
 impl Batch {
-    fn new(now: UnixMillis) -> Self {
-        Self { arrivals: Arrivals { received: now, messages: Vec::new(), heartbeats: 0, bytes: 0 }, taken_bytes: 0 }
+    fn new(received: UnixMillis, moment: Moment) -> Self {
+        let arrivals = Arrivals { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
+        Self { arrivals, moment, taken_bytes: 0 }
     }
 
     fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ use crate::ingest::{JobTally, Queue, Source, ledger, queue, side};
 use crate::journal::{self, Backend, Item, Reader};
 use crate::model::Keys;
 use crate::model::{PostId, SkipReason, Span};
+use crate::task::{OnExit, Tasks};
 use crate::upstream::Arrivals;
 use crate::upstream::Message;
 
@@ -120,6 +121,38 @@ fn a_post_is_logged_once_and_again_only_under_more_rules() {
     let Body::Delta { prior, post } = &records[3].body else { panic!("{:?}", records[3]) };
     assert_eq!((prior.len(), post.rules.len(), post.id), (1, 2, PostId(1)));
     assert_eq!((metrics.posts_appended.get(), metrics.deltas.get(), metrics.duplicates.get()), (2, 1, 3));
+}
+
+#[test]
+fn what_waits_is_appended_together_up_to_the_bound() {
+    let world = World::new(0);
+    let bytes = 100 << 10;
+    for id in 1..=20 {
+        let arrivals = Arrivals { received: UnixMillis(1_000), bytes, heartbeats: 0, messages: vec![post(id, &["a"])] };
+        world.metrics.messages_in.inc();
+        assert!(world.runtime.block_on(world.queue.put(arrivals, LIVE, world.hub.clock().moment())));
+    }
+    let (records, metrics) = world.records();
+    assert_eq!(records.len(), 21, "a TERM and all posts");
+    let batch = Config::default().append_bytes_max as u64 / bytes + 1;
+    assert_eq!(metrics.appends.get(), 20_u64.div_ceil(batch));
+}
+
+#[test]
+fn what_comes_alone_is_appended_and_shown_at_once() {
+    let mut world = World::new(0);
+    let (sequencer, giving_up) = (world.sequencer.take().expect("run once"), world.giving_up.clone());
+    let tasks = Tasks::new();
+    tasks.thread("sequencer", OnExit::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+    for id in 1..=5 {
+        world.put(1_000, vec![post(id, &["a"])]);
+        assert!(world.runtime.block_on(world.queue.flush()));
+        assert_eq!((world.metrics.appends.get(), world.hub.next()), (id, id + 2), "behind the TERM");
+    }
+    let World { runtime, hub, queue, .. } = world;
+    drop(queue);
+    assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
+    assert_eq!(hub.next(), 7);
 }
 
 #[test]

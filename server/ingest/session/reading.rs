@@ -93,13 +93,19 @@ impl Session {
 
     async fn read(&self, mut connection: upstream::Connection, answer: Answer, reading: &mut Reading) -> Outcome {
         let mut status = self.hub.upstream().watch();
+        let mut due = std::pin::pin!(self.due());
         loop {
             let before = self.clock.moment();
+            // What comes by backfill changes what is due; else one timer serves for a pulse of posts.
+            if self.ledger.next_due().is_some() {
+                due.set(self.due());
+            }
             let event = tokio::select! {
                 event = connection.next() => event,
                 // X would cut a connection that is not read, and there would be no backfill then.
                 () = unavailable(&mut status) => return Outcome::JournalUnavailable,
-                () = self.due() => {
+                () = &mut due => {
+                    due.set(self.due());
                     self.note_held_up(before, PULSE, reading);
                     if self.ledger.tick(self.clock.now()) && !self.queue.log_gaps().await {
                         return Outcome::Unwanted;

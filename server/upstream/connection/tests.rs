@@ -136,6 +136,15 @@ async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
 }
 
 #[tokio::test]
+async fn a_connection_that_floods_with_garbage_is_stale_too() {
+    let body = stream::repeat_with(|| Ok(Bytes::from_static(b"garbage\r\n"))).boxed();
+    let response = Response { status: 200, headers: Headers::default(), body };
+    let (connection, _) = attempt(Some(Ok(response)), &fast()).await;
+    let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
+    assert_eq!(end(&mut connection).await.cause, EndCause::Stale);
+}
+
+#[tokio::test]
 async fn what_x_tells_before_the_end_is_its_cause() {
     let cut = || Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() });
     let check = async |text: &str, last: Option<Piece>, expected: EndCause| {

@@ -26,14 +26,12 @@ pub(super) struct Block {
 impl Block {
     /// Reads the block that begins at this place of a value. `None` if it has to be read byte by byte: it has a line break
     /// in a string, or a backslash outside of any.
+    #[inline]
     pub(super) fn read(bytes: &[u8; BYTES], place: Place) -> Option<Self> {
-        let lanes: [u8x16; 4] = std::array::from_fn(|lane| {
-            let part = bytes[16 * lane..].first_chunk().expect("four lanes are a block");
-            u8x16::new(*part)
-        });
+        let (lanes, _) = bytes.as_chunks();
         let mask = |byte: u8| {
-            let bits = |lane: &u8x16| u64::from(lane.simd_eq(u8x16::splat(byte)).to_bitmask());
-            lanes.iter().enumerate().fold(0, |mask, (at, lane)| mask | bits(lane) << (16 * at))
+            let bits = |lane: &[u8; 16]| u64::from(u8x16::new(*lane).simd_eq(u8x16::splat(byte)).to_bitmask());
+            lanes.iter().rev().fold(0, |mask, lane| mask << 16 | bits(lane))
         };
         let backslashes = mask(b'\\');
         let (escaped, ends_escaped) = escaped(backslashes, place == Place::Escaped);

@@ -19,14 +19,9 @@ impl Value {
         self.too_deep |= self.depth > depth_max;
     }
 
-    /// Counts the brackets of a block; the bytes up to the end of the value, if it ends there.
+    /// Goes through the brackets of a block; the bytes up to the end of the value, if it ends there.
+    #[inline]
     pub(super) fn pass(&mut self, block: &Block, depth_max: u32) -> Option<usize> {
-        let (opens, closes) = (block.opens.count_ones(), block.closes.count_ones());
-        let deepest = self.depth.saturating_add(opens);
-        if closes < self.depth && deepest <= depth_max {
-            self.depth = deepest - closes;
-            return None;
-        }
         let mut brackets = block.opens | block.closes;
         while brackets != 0 {
             let at = brackets.trailing_zeros();

@@ -83,12 +83,14 @@ pub fn pin(core: usize) {
 /// What a round took.
 pub struct Run {
     wall: Duration,
+    /// Processor time.
     pub cpu: Duration,
     /// Posts of a batch of the journal.
     pub batch: Option<f64>,
 }
 
 impl Run {
+    /// Measures this.
     pub fn of(work: impl FnOnce()) -> Self {
         let (started, before) = (Instant::now(), cpu());
         work();
