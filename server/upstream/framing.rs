@@ -168,6 +168,9 @@ impl Framer {
             if self.scan_blocks(piece) {
                 return Some(self.end_value(piece, None));
             }
+            if self.at == piece.len() {
+                break;
+            }
             let framed = match self.place {
                 Place::Between => self.scan_between(piece),
                 Place::InValue => self.scan_value(piece),

@@ -146,7 +146,8 @@ fn a_value_within_one_piece_is_not_copied() {
 /// Everything that may be on a wire, in random order.
 fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
     let long = format!("{{\"id\":9,\"text\":\"{}\"}}", "long ".repeat(200));
-    let kinds: [&[u8]; 20] = [
+    let escaped = format!("{{\"id\":15,\"text\":\"{}\"}}\r\n", r#"\\\" \ud83d\ude00\/"#.repeat(20));
+    let kinds: [&[u8]; 21] = [
         b"{\"id\":1,\"text\":\"plain\"}\r\n",
         "{\"id\":2,\"text\":\"Grüße 👋🏽 日本語\"}\r\n".as_bytes(),
         b"{\"id\":3,\"text\":\"a \\\"quote\\\" and a \\\\\",\"u\":\"\\ud83d\\ude00\\/\"}\r\n",
@@ -159,6 +160,7 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
         b"\n",
         b"\r\n\r\n",
         long.as_bytes(),
+        escaped.as_bytes(),
         b"<html><title>503</title></html>\r\n",
         b"\xc3\x28 rubbish\n",
         b"{\"bad\":\"\xc3\x28\"}\r\n",
@@ -251,11 +253,26 @@ impl std::io::Read for Pieces {
 }
 
 #[test]
+fn a_cut_at_any_byte_changes_nothing() {
+    let text = r#"\\\" \u00e4\\ \\\\\" {[]} \/\n"#.repeat(12);
+    let wire =
+        Bytes::from(format!("{{\"id\":1,\"text\":\"{text}\",\"a\":[{{}}]}}\r\n{{\"id\":2,\"text\":\"{text}\"}}\r\n"));
+    let expected = byte_by_byte(&wire);
+    assert_eq!(expected.len(), 2, "{expected:?}");
+    for cut in 0..=wire.len() {
+        assert_eq!(frame([wire.slice(..cut), wire.slice(cut..)]), expected, "cut at {cut}");
+    }
+}
+
+#[test]
 fn random_bytes_are_no_harm() {
     let mut rng = SmallRng::seed_from_u64(3);
     let alphabet = b"{}[]\",:\\\r\n 1a\xff";
     for round in 0..20_000 {
         let wire: Vec<u8> = (0..60 + round % 300).map(|_| alphabet[rng.random_range(0..alphabet.len())]).collect();
-        assert_eq!(byte_by_byte(&wire), whole(&wire), "{wire:?}");
+        let expected = byte_by_byte(&wire);
+        assert_eq!(whole(&wire), expected, "{wire:?}");
+        let cut = rng.random_range(0..wire.len());
+        assert_eq!(frame([&wire[..cut], &wire[cut..]].map(Bytes::copy_from_slice)), expected, "{wire:?} cut at {cut}");
     }
 }

@@ -70,7 +70,7 @@ fn cores() -> (usize, usize) {
     let allowed = sched_getaffinity(None).unwrap_or_default();
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
     let first = cores.next().unwrap_or(0);
-    (cores.last().unwrap_or(first), first)
+    (cores.next_back().unwrap_or(first), first)
 }
 
 /// Keeps this thread, and those that it starts, on one core.
