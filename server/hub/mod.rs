@@ -6,7 +6,7 @@
 //! never loss.
 //!
 //! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `parked` · `token` ·
-//! `chunk` (events that go out together) · `audience` (sessions with the same filter) · `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
+//! `cold` (turns at the journal) · `pages` (what of it is shared) · `chunk` (events that go out together) · `audience` (sessions with the same filter) · `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
 //!
 //! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
 //!
@@ -26,6 +26,7 @@ pub(crate) mod fixtures;
 mod gaps;
 mod log;
 mod metrics;
+mod pages;
 mod parked;
 mod registry;
 mod ring;
