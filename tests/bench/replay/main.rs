@@ -1,6 +1,6 @@
 //! What reading from the journal costs: alone, through a session, and through a socket, beside the same from the ring.
 //!
-//! `cargo bench --bench replay [-- POSTS]`. One gateway in this process over a log made for it; all rows are measured in
+//! `cargo bench --bench replay [-- POSTS --rounds=7 --only=WORDS]`, where the words are in the name of a row. One gateway in this process over a log made for it; all rows are measured in
 //! turn within each round, over stretches that no row before has left in memory. Prints medians; nothing is judged here.
 #![allow(clippy::print_stdout)]
 
@@ -37,16 +37,19 @@ fn main() {
         return;
     }
     let count = std::env::args().skip(1).find_map(|it| it.parse().ok()).unwrap_or(200_000_u64);
+    let flag = |name: &str| std::env::args().find_map(|it| it.strip_prefix(name).map(str::to_owned));
+    let only = flag("--only=").unwrap_or_default();
+    let rounds = flag("--rounds=").and_then(|it| it.parse().ok()).unwrap_or(ROUNDS);
     let world = World::new(count);
     let mut stretches = Stretches::new(&world.parts);
     let mut rates: BTreeMap<(usize, String), Vec<f64>> = BTreeMap::new();
-    for _ in 0..ROUNDS {
-        for (at, row) in rows().into_iter().enumerate() {
+    for _ in 0..rounds {
+        for (at, row) in rows().into_iter().filter(|row| row.name.contains(&only)).enumerate() {
             let rate = (row.measure)(&world, &mut stretches);
             rates.entry((at, row.name)).or_default().push(rate);
         }
     }
-    println!("{count} posts, {ROUNDS} rounds, {POSTS} posts in each replay; ring from {}\n", world.parts.ring.start);
+    println!("{count} posts, {rounds} rounds, {POSTS} posts in each replay; ring from {}\n", world.parts.ring.start);
     println!("| posts a second | median | least | most |\n|---|---|---|---|");
     for ((_, name), mut rates) in rates {
         rates.sort_by(f64::total_cmp);
@@ -58,8 +61,10 @@ fn main() {
 /// Something that is measured, in posts a second.
 struct Row {
     name: String,
-    measure: Box<dyn Fn(&World, &mut Stretches) -> f64>,
+    measure: Measure,
 }
+
+type Measure = Box<dyn Fn(&World, &mut Stretches) -> f64>;
 
 fn row(name: impl Into<String>, measure: impl Fn(&World, &mut Stretches) -> f64 + 'static) -> Row {
     Row { name: name.into(), measure: Box::new(measure) }
