@@ -73,6 +73,10 @@ impl Request {
         self.answer.as_ref().is_none_or(|answer| !answer.is_closed())
     }
 
+    fn is_waited_for(&self) -> bool {
+        self.answer.is_some()
+    }
+
     fn answer(self, read: Result<Read, ReadError>) {
         if let Some(answer) = self.answer {
             // The session may have ended meanwhile.
@@ -146,13 +150,14 @@ impl Hub {
         let read = page.slice(from, self.config().replay_chunk_bytes_max)?;
         self.metrics().cold_reads_shared.inc();
         if from == page.first() {
-            self.read_ahead(page.next(), keys);
+            self.ask_ahead(page.next(), keys);
+            self.begin_cold_reads();
         }
         Some(read)
     }
 
-    /// Has a page read that nobody waits for yet, unless so many replay that it would be put out before it is wanted.
-    fn read_ahead(self: &Arc<Self>, from: Sequence, keys: &Keys) {
+    /// Asks for a page that nobody waits for yet, unless so many replay that it would be put out before it is wanted.
+    fn ask_ahead(self: &Arc<Self>, from: Sequence, keys: &Keys) {
         let few = self.pages().bytes_max() / (2 * PAGE_BYTES);
         if self.replays() > few || self.is_hot(from) || self.pages().holds(from) {
             return;
@@ -165,8 +170,6 @@ impl Hub {
             reads.ahead.pop_front();
         }
         reads.ahead.push_back(Request { from, keys: keys.clone(), answer: None });
-        drop(reads);
-        self.begin_cold_reads();
     }
 
     /// Begins as many of the waiting reads as there are turns.
@@ -177,7 +180,14 @@ impl Hub {
             let Ok(permit) = cold.turns.clone().try_acquire_owned() else { return };
             let Some(request) = cold.reads.lock().pop() else { continue };
             let turn = Turn { hub: self.clone(), permit: Some(permit) };
-            tokio::task::spawn_blocking(move || turn.hub.answer_cold(request));
+            tokio::task::spawn_blocking(move || {
+                // What waits by now is done in the same turn: another thread would have to be woken for it.
+                let mut next = Some(request);
+                while let Some(request) = next {
+                    turn.hub.answer_cold(request);
+                    next = turn.hub.cold().reads.lock().pop();
+                }
+            });
         }
     }
 
@@ -201,21 +211,24 @@ impl Hub {
         let Some(page) = page.filter(|page| page.slice(request.from, 0).is_some()) else {
             return self.answer_alone(request);
         };
-        let ahead = request.answer.is_some().then(|| request.keys.clone());
+        let mut ahead = None;
         for request in std::iter::once(request).chain(under_way.end()) {
             match page.slice(request.from, self.config().replay_chunk_bytes_max) {
-                Some(read) => request.answer(Ok(read)),
+                Some(read) => {
+                    ahead = request.is_waited_for().then(|| request.keys.clone()).or(ahead);
+                    request.answer(Ok(read));
+                }
                 None => self.cold().reads.lock().waiting.push_back(request),
             }
         }
         if let Some(keys) = ahead {
-            self.read_ahead(page.next(), &keys);
+            self.ask_ahead(page.next(), &keys);
         }
     }
 
     /// Reads for one alone: what its keys let it pass over is not even decompressed.
     fn answer_alone(&self, request: Request) {
-        if request.answer.is_some() {
+        if request.is_waited_for() {
             let read = self.read_journal(request.from, &request.keys);
             request.answer(read);
         }
