@@ -8,6 +8,7 @@ pub mod model;
 pub mod proto;
 
 pub mod backoff;
+pub mod buffers;
 pub mod clock;
 pub mod secret;
 pub mod task;

@@ -20,8 +20,11 @@ pub struct Config {
     pub replays_reading_max: usize,
     /// Sessions that read the journal or wait to; one more is refused with REPLAY_LIMIT.
     pub replays_max: usize,
-    /// Bytes that one read of the journal brings.
+    /// Bytes of the journal that a session takes at once, and keeps until they are sent.
     pub replay_chunk_bytes_max: usize,
+    /// Bytes of the journal that are kept in memory for the sessions that replay the same, and to read ahead for the few;
+    /// 0 = none: each session reads for itself.
+    pub replay_cache_bytes_max: usize,
     /// Age at which a session is ended with SESSION_ROTATED, up to a tenth more for each by chance; 0s = never.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -53,6 +56,7 @@ impl Default for Config {
             replays_reading_max: 4,
             replays_max: 10_000,
             replay_chunk_bytes_max: 128 << 10,
+            replay_cache_bytes_max: 32 << 20,
             session_age_max: Duration::ZERO,
             slack: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),

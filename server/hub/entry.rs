@@ -5,9 +5,10 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::chunk::Cells;
+use crate::buffers::Buffers;
 use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, Term, UnixMillis};
 
 mod wire;
@@ -69,6 +70,19 @@ pub struct Wire {
 /// Bytes of a slab, unless one event is larger: what a session that stalls pins of those that have left the ring.
 const SLAB_BYTES_MAX: usize = 64 << 10;
 
+/// Slabs that wait to be used again: what leaves the ring and the pages gives room to what comes.
+static SLABS: Buffers = Buffers::new(4 << 20);
+/// Shorter slabs are not worth it: most events that come alone are.
+const SLAB_BYTES_KEPT: Range<usize> = SLAB_BYTES_MAX / 2..SLAB_BYTES_MAX + 1;
+
+fn new_slab(bytes: usize) -> Vec<u8> {
+    if SLAB_BYTES_KEPT.contains(&bytes) { SLABS.take(bytes) } else { Vec::with_capacity(bytes) }
+}
+
+fn shared_slab(slab: Vec<u8>) -> Bytes {
+    if SLAB_BYTES_KEPT.contains(&slab.len()) { SLABS.share(slab) } else { slab.into() }
+}
+
 /// Encodes records that are published together.
 pub fn encode(records: Vec<Record>) -> Vec<Arc<Entry>> {
     let wires = wires(&records);
@@ -81,9 +95,9 @@ fn wires(records: &[Record]) -> Vec<Wire> {
     let mut wires = Vec::with_capacity(records.len());
     while wires.len() < layouts.len() {
         let (to, bytes) = slab_end(&layouts, wires.len());
-        let mut slab = BytesMut::with_capacity(bytes);
+        let mut slab = new_slab(bytes);
         let spans: Vec<_> = layouts[wires.len()..to].iter().map(|layout| layout.put(&mut slab)).collect();
-        let slab = slab.freeze();
+        let slab = shared_slab(slab);
         wires.extend(spans.into_iter().map(|span| Wire { slab: slab.clone(), span }));
     }
     wires
@@ -111,9 +125,19 @@ impl Wire {
         self.span.len()
     }
 
+    /// Bytes of the slab, which it keeps in memory.
+    pub fn slab_bytes(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// True if both are in one slab.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.slab.as_ptr() == other.slab.as_ptr()
+    }
+
     /// Takes the next one in, if it stands right behind this one. False if it does not.
     pub fn join(&mut self, next: &Self) -> bool {
-        let joined = self.span.end == next.span.start && self.slab.as_ptr() == next.slab.as_ptr();
+        let joined = self.span.end == next.span.start && self.is_beside(next);
         if joined {
             self.span.end = next.span.end;
         }
@@ -136,9 +160,9 @@ impl Entry {
 
     /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
     pub fn side(record: Record) -> Self {
-        let mut slab = BytesMut::new();
+        let mut slab = Vec::new();
         let span = Layout::of(0, &record).put(&mut slab);
-        let wire = Wire { slab: slab.freeze(), span };
+        let wire = Wire { slab: slab.into(), span };
         Self { term: Term(0), ..Self::new(record, wire) }
     }
 

@@ -9,7 +9,7 @@ use super::entry::{self, Entry};
 use super::token::Keyring;
 use super::{Config, Hub, Metrics, Parts};
 use crate::clock::Clock;
-use crate::journal::{self, Backend, Identity, Writer};
+use crate::journal::{self, Backend, Identity, Reader, Writer};
 use crate::model::{
     AccountName, Body, Epoch, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window,
 };
@@ -35,6 +35,26 @@ pub fn hub_over(
     config: Config,
     clock: Clock,
 ) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
+    hub_through(main, side, (config, clock), |reader| reader)
+}
+
+/// The hub of the account `main` over a new log in memory that it reads through something else, and its writer.
+pub fn hub_watched(
+    config: Config,
+    clock: Clock,
+    watch: impl FnOnce(Arc<dyn Reader>) -> Arc<dyn Reader>,
+) -> (Arc<Hub>, Box<dyn Writer>) {
+    let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
+    let (hub, writer, _) = hub_through(&settings, &settings, (config, clock), watch);
+    (hub, writer)
+}
+
+fn hub_through(
+    main: &journal::Config,
+    side: &journal::Config,
+    (config, clock): (Config, Clock),
+    watch: impl FnOnce(Arc<dyn Reader>) -> Arc<dyn Reader>,
+) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
     let open = |settings, epoch| journal::open_memory(settings, Identity { epoch, term: TERM });
     let (journal, side) = (open(main, EPOCH), open(side, SIDE_EPOCH));
     let parts = Parts {
@@ -42,7 +62,7 @@ pub fn hub_over(
         config,
         tags: Vec::new(),
         clock,
-        reader: journal.reader,
+        reader: watch(journal.reader),
         side: side.reader,
         keyring: Arc::new(Keyring::from_bytes(&[1; 32])),
         metrics: Metrics::register(&mut Registry::default()),

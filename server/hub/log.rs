@@ -8,6 +8,7 @@ use super::cold::Cold;
 use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
+use super::pages::Pages;
 use super::parked::{Parked, Ticket};
 use super::registry::Registry;
 use super::ring::{Limits, Ring};
@@ -18,9 +19,7 @@ use super::upstream::Upstream;
 use super::{Config, Metrics, TagInfo};
 use crate::clock::Clock;
 use crate::journal;
-use crate::model::{
-    AccountName, Body, Keys, Position, Record, Sequence, Skip, SkipReason, Term, TermStart, UnixMillis, Window,
-};
+use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
 
 /// The log of one account, as sessions see it.
 pub struct Hub {
@@ -34,6 +33,7 @@ pub struct Hub {
     audiences: Arc<Audiences>,
     next: AtomicU64,
     tip_received: AtomicI64,
+    pages: Pages,
     cold: Cold,
     side_reading: Arc<Semaphore>,
     replaying: Arc<Semaphore>,
@@ -86,6 +86,15 @@ pub enum ReadError {
     Unavailable(String),
 }
 
+impl From<journal::ReadError> for ReadError {
+    fn from(error: journal::ReadError) -> Self {
+        match error {
+            journal::ReadError::Trimmed { earliest } => Self::Trimmed { earliest },
+            error @ journal::ReadError::Io(_) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
 impl Hub {
     /// A hub over this log; the ring starts empty and is filled by [`Hub::warm`].
     pub fn new(parts: Parts, ring_start: Sequence) -> Self {
@@ -96,6 +105,7 @@ impl Hub {
             audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
+            pages: Pages::new(parts.config.replay_cache_bytes_max),
             cold: Cold::new(parts.config.replays_reading_max),
             side_reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
@@ -161,22 +171,6 @@ impl Hub {
         seat.take(&self.ring, asked)
     }
 
-    pub(super) fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
-        let chunk = self.reader.read(from, keys, self.config.replay_chunk_bytes_max).map_err(|error| match error {
-            journal::ReadError::Trimmed { earliest } => ReadError::Trimmed { earliest },
-            error @ journal::ReadError::Io(_) => ReadError::Unavailable(error.to_string()),
-        })?;
-        let record = |item| match item {
-            journal::Item::Record(record) => record,
-            journal::Item::Damaged { first, last, from, to } => {
-                let window = Window { from, to: Some(to) };
-                let skip = Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window };
-                Record { sequence: first, term: self.term_of(first), received: from, body: Body::Skip(skip) }
-            }
-        };
-        Ok(Read { entries: entry::encode(chunk.items.into_iter().map(record).collect()), next: chunk.next })
-    }
-
     /// Registers a session with these keys, to be woken.
     pub(super) fn ticket(&self, keys: Keys) -> Ticket {
         self.parked.register(keys)
@@ -190,6 +184,21 @@ impl Hub {
     /// Sessions by their filters.
     pub(super) fn audiences(&self) -> &Arc<Audiences> {
         &self.audiences
+    }
+
+    /// Sessions that read the journal or wait to.
+    pub(super) fn replays(&self) -> usize {
+        self.config.replays_max - self.replaying.available_permits().min(self.config.replays_max)
+    }
+
+    /// True if nothing from here on has to be read from the journal.
+    pub(super) fn is_hot(&self, from: Sequence) -> bool {
+        from >= self.next() || self.ring.reaches(from)
+    }
+
+    /// What of the journal is kept in memory.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// Turns at reading the journal.
@@ -237,7 +246,7 @@ impl Hub {
     }
 
     /// The term that a record belongs to; 0 belongs to the newest.
-    fn term_of(&self, sequence: Sequence) -> Term {
+    pub(super) fn term_of(&self, sequence: Sequence) -> Term {
         let terms: Arc<[TermStart]> = self.reader.terms();
         let at = match sequence {
             0 => terms.len(),

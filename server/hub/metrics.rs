@@ -17,6 +17,8 @@ pub struct Metrics {
     pub wakes: Counter,
     /// Reads of the journal.
     pub cold_reads: Counter,
+    /// Reads of sessions behind the ring that were answered from what is kept of the journal in memory.
+    pub cold_reads_shared: Counter,
     by_consumer: Family<Consumer, Counter<u64, AtomicU64>>,
     filtered: Family<Consumer, Counter<u64, AtomicU64>>,
     notices: Family<Consumer, Counter<u64, AtomicU64>>,
@@ -50,6 +52,8 @@ impl Metrics {
         registry.register("sessions", "Subscribe streams open now", own.sessions.clone());
         registry.register("session_wakes", "Sessions woken by a batch that may be for them", own.wakes.clone());
         registry.register("cold_reads", "Reads of the journal for sessions behind the ring", own.cold_reads.clone());
+        let shared = "Reads for sessions behind the ring that were answered from memory";
+        registry.register("cold_reads_shared", shared, own.cold_reads_shared.clone());
         let mut family = |name: &str, help: &str, family: &Family<Consumer, Counter<u64, AtomicU64>>| {
             registry.register(name, help, family.clone());
         };

@@ -6,13 +6,14 @@
 //! never loss.
 //!
 //! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `parked` · `token` ·
-//! `chunk` (events that go out together) · `audience` (sessions with the same filter) · `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
+//! `cold` (turns at the journal) · `pages` (what of it is shared) · `chunk` (events that go out together) · `audience` (sessions with the same filter) · `start` (where a session begins) · `side` (what only some lineages lack) · `subscription` (the pull loop) · `registry` (who is there).
 //!
 //! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
 //!
 //! Invariants and the tests that hold them:
 //! - I1, I3, I4, I5, I6: `subscription::tests::any_cut_resumes_without_loss_or_repeat`.
 //! - A narrow cursor never scans, and misses nothing: `ring::tests::an_indexed_read_finds_what_a_full_scan_finds`.
+//! - A page of the journal is read once for all that want it, and is never given after it was trimmed: `cold::tests`.
 //! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
 
 mod audience;
@@ -26,6 +27,7 @@ pub(crate) mod fixtures;
 mod gaps;
 mod log;
 mod metrics;
+mod pages;
 mod parked;
 mod registry;
 mod ring;

@@ -87,6 +87,11 @@ impl Ring {
         drop(gone);
     }
 
+    /// True if a cursor that stands here is not behind it.
+    pub fn reaches(&self, from: Sequence) -> bool {
+        from >= self.inner.read().first
+    }
+
     /// Takes what may match from `from` on.
     pub fn take(&self, from: Sequence, keys: &Keys, limits: Limits) -> Result<Taken, Left> {
         let inner = self.inner.read();

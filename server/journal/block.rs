@@ -17,6 +17,7 @@ use zstd::bulk::{Compressor, Decompressor};
 use super::record::{self, Source};
 use super::rules::{Table, TableBuilder};
 use super::wire::{Input, Malformed};
+use crate::buffers::Buffers;
 use crate::model::{Body, Epoch, Record, Sequence, Term, UnixMillis};
 
 /// First bytes of a block.
@@ -28,6 +29,9 @@ pub(super) const HEADER_BYTES: usize = 64;
 /// Longest payload of a block: a batch is far below it (the sequencer's batches end at some MiB), so that what is above
 /// it is damage and nobody reserves memory for it.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+
+/// Payloads that wait to be used again: those of the few readers that decompress at once.
+static PAYLOADS: Buffers = Buffers::new(4 << 20);
 
 /// Set if a GAP or SKIP is in it.
 const NOTICES: u16 = 1;
@@ -233,11 +237,12 @@ impl Block {
             return Err(Malformed);
         }
         let (table, stored) = body.split_at(header.table_bytes as usize);
-        let payload = decompressor.decompress(stored, header.payload_bytes as usize).map_err(|_| Malformed)?;
+        let mut payload = PAYLOADS.take(header.payload_bytes as usize);
+        decompressor.decompress_to_buffer(stored, &mut payload).map_err(|_| Malformed)?;
         if payload.len() != header.payload_bytes as usize {
             return Err(Malformed);
         }
-        Ok(Self { header, table: Table::decode(table)?, payload: payload.into() })
+        Ok(Self { header, table: Table::decode(table)?, payload: PAYLOADS.share(payload) })
     }
 
     /// Bytes of its payload.

@@ -12,6 +12,13 @@ pub(super) fn holds(keys: &[Key], rule: &Rule) -> bool {
     })
 }
 
+/// True if a reader with these keys wants records of at least half of these rules.
+pub(super) fn wants_most<'a>(keys: &Keys, rules: impl ExactSizeIterator<Item = &'a Rule>) -> bool {
+    let Keys::AnyOf(keys) = keys else { return true };
+    let count = rules.len();
+    count > 0 && rules.filter(|rule| holds(keys, rule)).count() * 2 >= count
+}
+
 /// True if a reader with these keys must be given the record.
 pub(super) fn wanted(record: &Record, keys: &Keys) -> bool {
     let Keys::AnyOf(keys) = keys else { return true };

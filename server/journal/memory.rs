@@ -134,6 +134,18 @@ impl Reader for MemoryReader {
         }
         Ok(chunk)
     }
+
+    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError> {
+        let earliest = self.0.log.read().earliest();
+        if at.max(1) < earliest {
+            return Err(ReadError::Trimmed { earliest });
+        }
+        Ok(matches!(keys, Keys::Always).then_some(at.max(1)))
+    }
+
+    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError> {
+        self.read(first, &Keys::Always, bytes_max)
+    }
 }
 
 impl Upkeep for MemoryUpkeep {

@@ -118,6 +118,14 @@ pub trait Reader: Send + Sync {
     /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
     /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
     fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError>;
+
+    /// Where to begin a read of everything that many readers can share, `at` included: the start of what is stored
+    /// together with it. `None` where that is damaged, or where a reader with these keys wants less than half of it.
+    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError>;
+
+    /// Reads everything from `first` on, as [`Reader::read`] does, but ends where what is stored together ends, so that
+    /// nothing has to be decompressed again for what follows; amid it only if it is very large.
+    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError>;
 }
 
 /// Housekeeping of a log, on a thread of its own.

@@ -12,7 +12,7 @@ use source::{Source, words};
 /// Rooms by floor, the lowest first. A file imports rooms of lower floors, or its own.
 const FLOORS: &[&[&str]] = &[
     &["model", "proto"],
-    &["clock", "backoff", "secret"],
+    &["clock", "backoff", "buffers", "secret"],
     &["task", "telemetry"],
     &["xapi", "state"],
     &["upstream", "rules", "journal", "access", "simulator"],

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::model::{Body, Origin, Post, Record, Rule, Sequence, UnixMillis};
@@ -60,7 +60,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Writes it, and tells where.
-    pub(super) fn put(&self, out: &mut BytesMut) -> Range<usize> {
+    pub(super) fn put(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         if let Some(event) = &self.0 {
             out.reserve(self.len());
@@ -101,7 +101,7 @@ impl EventLayout<'_> {
         numbers + tags + rules + gap_id + KEY + delimited(self.post.json.len())
     }
 
-    fn put(&self, out: &mut BytesMut) {
+    fn put(&self, out: &mut Vec<u8>) {
         let [sequence, post_id, event_time, received_time, origin, delta] = self.numbers();
         put_number(sequence, out);
         put_number(post_id, out);
@@ -135,14 +135,14 @@ fn delimited(len: usize) -> usize {
     encoded_len_varint(len as u64) + len
 }
 
-fn put_number((field, value): (u32, u64), out: &mut BytesMut) {
+fn put_number((field, value): (u32, u64), out: &mut Vec<u8>) {
     if value != 0 {
         encode_key(field, WireType::Varint, out);
         encode_varint(value, out);
     }
 }
 
-fn put_bytes(field: u32, bytes: &[u8], out: &mut BytesMut) {
+fn put_bytes(field: u32, bytes: &[u8], out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.put_slice(bytes);

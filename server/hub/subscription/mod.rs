@@ -11,6 +11,7 @@ mod brought;
 mod frame;
 mod passing;
 mod private;
+mod reading;
 mod sharing;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -270,52 +270,6 @@ impl Subscription {
             delivered_total: self.delivered,
         };
         Frame { token: Some(token), content: Content::Heartbeat(heartbeat) }
-    }
-
-    /// Reads the next stretch of the log: hot at once, cold with heartbeats while it waits for the disk and its turn.
-    async fn read_on(&mut self) -> Result<Option<Frame>, End> {
-        if self.reading.is_none() {
-            if let Some(read) = self.hub.read_hot(self.cursor, self.seat.filter().keys(), self.pace.limits()) {
-                self.replay = None;
-                self.stretch.extend(read.entries);
-                self.stretch_next = read.next;
-                return Ok(None);
-            }
-            if self.replay.is_none() {
-                self.replay = self.hub.replay_place();
-                if self.replay.is_none() {
-                    return Err(self.end(Ending::ReplayLimit));
-                }
-            }
-            self.reading = Some(self.hub.clone().read_cold(self.cursor, self.seat.filter().keys().clone()).boxed());
-            if std::mem::take(&mut self.caught_up) {
-                return Ok(Some(self.fell_behind()));
-            }
-        }
-        let reading = self.reading.as_mut().expect("set above");
-        tokio::select! {
-            biased;
-            read = reading => {
-                self.reading = None;
-                self.take_cold(read)
-            }
-            () = self.hub.clock().sleep_until(self.heartbeat_at) => Ok(None),
-        }
-    }
-
-    fn take_cold(&mut self, read: Result<Read, ReadError>) -> Result<Option<Frame>, End> {
-        match read {
-            Ok(read) => {
-                self.stretch.extend(read.entries);
-                self.stretch_next = read.next;
-                Ok(None)
-            }
-            Err(ReadError::Trimmed { .. }) => Err(self.end(Ending::TooSlow)),
-            Err(ReadError::Unavailable(error)) => {
-                tracing::error!(account = %self.hub.account(), error, "a session ends: the journal cannot be read");
-                Err(self.end(Ending::JournalUnavailable))
-            }
-        }
     }
 
     /// First time at the tip, or again.

@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     /// Cut after every frame, resume with the token of that frame: the rest is exactly what was not delivered before.
-    /// The small ring makes most of it a cold read, so the seam is crossed too.
+    /// The small ring makes most of it a cold read, so the seam is crossed too; pages are kept for all, for some or not.
     #[test]
     fn any_cut_resumes_without_loss_or_repeat(
         posts in prop::collection::vec(
@@ -122,6 +122,8 @@ proptest! {
         ),
         any_of in prop_oneof![Just(vec![]), Just(vec!["a"]), Just(vec!["c*", "b"]), Just(vec!["none"])],
         ring_bytes_max in prop_oneof![Just(1_usize), Just(3_000), Just(1 << 20)],
+        replay_cache_bytes_max in prop_oneof![Just(0_usize), Just(3_000), Just(1 << 20)],
+        replay_chunk_bytes_max in prop_oneof![Just(1_usize), Just(1_000), Just(128 << 10)],
     ) {
         let posts: Vec<Vec<&str>> = posts.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect();
         let wanted = |tags: &Vec<&str>| {
@@ -131,7 +133,10 @@ proptest! {
         };
         let truth: Vec<u64> = (1..).zip(&posts).filter(|(_, tags)| wanted(tags)).map(|(at, _)| at).collect();
         runtime().block_on(async {
-            let world = World::new(Config { ring_bytes_max, ..Config::default() });
+            let config = Config {
+                ring_bytes_max, replay_cache_bytes_max, replay_chunk_bytes_max, ..Config::default()
+            };
+            let world = World::new(config);
             world.post(&posts);
             let frames = until_caught_up(&mut world.subscribe(&any_of, Start::Earliest)).await;
             let mut delivered = Vec::new();

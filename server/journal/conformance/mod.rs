@@ -178,6 +178,28 @@ fn narrow_readers_get_all_that_may_match_and_every_notice() {
 }
 
 #[test]
+fn what_is_shared_is_all_of_what_is_stored_together() {
+    each(&small_segments(), |journal| {
+        let all: Vec<Record> = (1..=300).map(|n| post(n, if n % 9 == 0 { "rare" } else { "a" })).collect();
+        all.chunks(7).for_each(|batch| journal.writer.append(batch).expect("there is room"));
+        for round in 0..30 {
+            for at in 1..=300 {
+                let first = journal.reader.shared_start(at, &Keys::Always).expect("held").expect("sound");
+                let chunk = journal.reader.read_shared(first, 1_000).expect("held");
+                let given = records(chunk.items);
+                assert!(first <= at && at < chunk.next, "{at} is in {first}..{}", chunk.next);
+                assert_eq!(given, all[first as usize - 1..chunk.next as usize - 1], "round {round}");
+                let behind = journal.reader.shared_start(chunk.next, &Keys::Always).expect("held");
+                assert!(chunk.next == 301 || behind == Some(chunk.next), "nothing is read twice");
+            }
+            let none = Keys::AnyOf([Key::Tag("none".into())].into());
+            assert_eq!(journal.reader.shared_start(5, &none).expect("held"), None);
+            journal.upkeep.step(UnixMillis(T0)).expect("a step");
+        }
+    });
+}
+
+#[test]
 fn seeking_finds_the_first_record_at_or_after_a_time() {
     each(&small_segments(), |journal| {
         let mut received = T0;

@@ -1,9 +1,9 @@
 //! What is known of a segment's blocks without reading them: where they are, what they hold, which rules matched.
 
 use crate::journal::block::Header;
-use crate::journal::matching::Matcher;
+use crate::journal::matching::{Matcher, wants_most};
 use crate::journal::rules::Numbering;
-use crate::model::{Rule, Sequence, UnixMillis};
+use crate::model::{Keys, Rule, Sequence, UnixMillis};
 
 /// A block of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,14 @@ impl Index {
         }
         plan.done = true;
         plan
+    }
+
+    /// The block that holds a record, if there is one and a reader with these keys wants most of it.
+    pub(in crate::journal) fn wanted(&self, at: Sequence, keys: &Keys) -> Option<&Header> {
+        let number = self.entries.partition_point(|entry| entry.header.end() <= at);
+        let entry = self.entries.get(number).filter(|entry| entry.header.first <= at)?;
+        let rules = entry.rules.iter().filter_map(|&number| self.rules.get(number as usize)).collect::<Vec<_>>();
+        wants_most(keys, rules.into_iter()).then_some(&entry.header)
     }
 
     /// When the records before entry `before` and from entry `after` on were received.

@@ -18,12 +18,13 @@ use crate::journal::record::Preview;
 use crate::journal::{Chunk, Extent, Item, ReadError, Reader, read_bytes};
 use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};
 
-/// Decompressed blocks kept for readers that stopped amid them: 32 of at most 256 KiB once recompressed.
-const BLOCKS_MAX: usize = 32;
-/// A larger block is not kept.
-const BLOCK_BYTES_MAX: usize = 512 << 10;
-/// Contexts of zstd kept for the next read.
-const DECOMPRESSORS_MAX: usize = 8;
+/// Decompressed blocks kept for readers that stopped amid them: 32 of 256 KiB once recompressed, fewer of large batches.
+const BLOCKS_BYTES_MAX: usize = 8 << 20;
+/// A block of more payload is not read whole where readers share what is read: batches end at about 1 MiB unless
+/// configured otherwise.
+const WHOLE_BYTES_MAX: usize = 2 << 20;
+/// Contexts of zstd kept for the next read, each with a buffer of the longest block it has read.
+const TOOLS_MAX: usize = 8;
 /// How often a read begins anew because a file was replaced or trimmed meanwhile, before it is an error.
 const ATTEMPTS_MAX: usize = 16;
 
@@ -33,7 +34,14 @@ pub(super) struct EmbeddedReader {
     shared: Arc<Shared>,
     seed: u32,
     blocks: Mutex<VecDeque<(BlockId, Arc<Block>)>>,
-    decompressors: Mutex<Vec<Decompressor<'static>>>,
+    tools: Mutex<Vec<Tools>>,
+}
+
+/// What it takes to read a block.
+struct Tools {
+    decompressor: Decompressor<'static>,
+    /// Never shrinks, so that it is zeroed once only.
+    stored: Vec<u8>,
 }
 
 /// A segment as a reader goes through it.
@@ -48,10 +56,30 @@ struct Place<'a> {
     lost: bool,
 }
 
+impl Tools {
+    fn new() -> io::Result<Self> {
+        Ok(Self { decompressor: Decompressor::new()?, stored: Vec::new() })
+    }
+
+    fn read(&mut self, file: &File, offset: u64, header: &Header, seed: u32) -> io::Result<Option<Arc<Block>>> {
+        let length = usize::try_from(header.block_bytes()).map_err(io::Error::other)?;
+        if self.stored.len() < length {
+            self.stored.resize(length, 0);
+        }
+        let stored = &mut self.stored[..length];
+        match file.read_exact_at(stored, offset) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let block = Block::decode(stored, seed, &mut self.decompressor).ok();
+        Ok(block.filter(|block| block.header == *header).map(Arc::new))
+    }
+}
+
 impl EmbeddedReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let seed = seed(shared.epoch);
-        Self { shared, seed, blocks: Mutex::default(), decompressors: Mutex::default() }
+        Self { shared, seed, blocks: Mutex::default(), tools: Mutex::default() }
     }
 
     /// Does `read` with a snapshot, and again with a newer one if a file of it was gone. The second argument is true if
@@ -106,47 +134,40 @@ impl EmbeddedReader {
                 file => place.file.insert(file?),
             },
         };
-        let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
-        match file.read_exact_at(&mut bytes, offset) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+        let pooled = self.tools.lock().pop();
+        let mut tools = pooled.map_or_else(Tools::new, Ok)?;
+        let block = tools.read(file, offset, header, self.seed);
+        let mut pool = self.tools.lock();
+        if pool.len() < TOOLS_MAX {
+            pool.push(tools);
         }
-        let pooled = self.decompressors.lock().pop();
-        let mut decompressor = pooled.map_or_else(Decompressor::new, Ok)?;
-        let block = Block::decode(&bytes, self.seed, &mut decompressor).ok().filter(|it| it.header == *header);
-        let mut pool = self.decompressors.lock();
-        if pool.len() < DECOMPRESSORS_MAX {
-            pool.push(decompressor);
-        }
-        Ok(block.map(Arc::new))
+        block
     }
 
     /// Keeps a block that the reader has not come to the end of.
     fn keep(&self, id: BlockId, block: &Arc<Block>) {
         let mut blocks = self.blocks.lock();
-        if block.payload_bytes() > BLOCK_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
+        if block.payload_bytes() > BLOCKS_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
             return;
         }
-        blocks.truncate(BLOCKS_MAX - 1);
         blocks.push_front((id, block.clone()));
+        let mut bytes: usize = blocks.iter().map(|(_, block)| block.payload_bytes()).sum();
+        while bytes > BLOCKS_BYTES_MAX
+            && let Some((_, oldest)) = blocks.pop_back()
+        {
+            bytes -= oldest.payload_bytes();
+        }
     }
 
     fn read_snapshot(
         &self,
         snapshot: &Snapshot,
-        from: Sequence,
-        keys: &Keys,
-        bytes_max: usize,
+        (from, keys): (Sequence, &Keys),
+        (bytes_max, whole): (usize, bool),
         lost: bool,
     ) -> Result<Chunk, ReadError> {
-        let earliest = snapshot.earliest();
-        if from < earliest {
-            return Err(ReadError::Trimmed { earliest });
-        }
-        let mut gathered = Gathered { chunk: Chunk { items: Vec::new(), next: from }, bytes: 0, bytes_max };
-        let start = snapshot.sealed.partition_point(|segment| segment.name.first <= from);
-        let on_tail = from >= snapshot.tail.first;
-        let start = if on_tail { snapshot.sealed.len() } else { start - 1 };
+        let start = snapshot.find(from)?;
+        let mut gathered = Gathered { chunk: Chunk { items: Vec::new(), next: from }, bytes: 0, bytes_max, whole };
         for number in start..=snapshot.sealed.len() {
             let mut place = match self.place(snapshot, number, lost) {
                 // What was gathered stands; the rest is for the next call.
@@ -229,6 +250,8 @@ struct Gathered {
     chunk: Chunk,
     bytes: usize,
     bytes_max: usize,
+    /// It ends with a block.
+    whole: bool,
 }
 
 impl Gathered {
@@ -257,6 +280,7 @@ impl Gathered {
             matcher.always() || preview.notice || preview.set.is_some_and(|set| sets.get(set).copied().unwrap_or(true))
         };
         let mut records = block.records(&wants);
+        let to_its_end = self.whole && block.payload_bytes() <= WHOLE_BYTES_MAX;
         loop {
             match records.next_from(self.chunk.next) {
                 Ok(Some(record)) => {
@@ -274,7 +298,7 @@ impl Gathered {
                     return true;
                 }
             }
-            if self.is_full() {
+            if self.is_full() && !to_its_end {
                 return self.chunk.next == block.header.end();
             }
         }
@@ -299,6 +323,22 @@ impl Reader for EmbeddedReader {
     }
 
     fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
-        self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, from.max(1), keys, bytes_max, lost))
+        self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, (from.max(1), keys), (bytes_max, false), lost))
+    }
+
+    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError> {
+        self.with_snapshot(|snapshot, lost| {
+            let at = at.max(1);
+            let place = self.place(snapshot, snapshot.find(at)?, lost)?;
+            let start = |header: &Header| {
+                if header.payload_bytes as usize <= WHOLE_BYTES_MAX { header.first } else { at }
+            };
+            Ok(place.held.look(|index| index.wanted(at, keys).map(start)))
+        })
+    }
+
+    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError> {
+        let from = (first.max(1), &Keys::Always);
+        self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, from, (bytes_max, true), lost))
     }
 }

@@ -21,7 +21,7 @@ use super::index_file::{self, Summary};
 use super::scan;
 use crate::journal::disk::Disk;
 use crate::journal::rules::Numbering;
-use crate::journal::{Config, Durability, Extent};
+use crate::journal::{Config, Durability, Extent, ReadError};
 use crate::model::{Sequence, TermStart, UnixMillis};
 
 /// The segment that is written to.
@@ -81,6 +81,18 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn earliest(&self) -> Sequence {
         self.sealed.first().map_or(self.tail.first, |segment| segment.name.first)
+    }
+
+    /// The number of the segment that holds, or would hold, this record; that of the tail is one past the last sealed.
+    pub(super) fn find(&self, at: Sequence) -> Result<usize, ReadError> {
+        let earliest = self.earliest();
+        if at < earliest {
+            return Err(ReadError::Trimmed { earliest });
+        }
+        if at >= self.tail.first {
+            return Ok(self.sealed.len());
+        }
+        Ok(self.sealed.partition_point(|segment| segment.name.first <= at) - 1)
     }
 
     /// The sequence at which the segment after this one begins.

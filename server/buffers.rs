@@ -1,0 +1,103 @@
+//! Large buffers that are used again: made on one thread and dropped on another, they would go back to the kernel each
+//! time, and come from it zeroed.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Buffers that wait to be used again, up to a bound in bytes.
+pub struct Buffers {
+    bytes_max: usize,
+    spare: Mutex<VecDeque<Vec<u8>>>,
+}
+
+/// Lengths are rounded up to this, so that one fits for another that is somewhat longer.
+const STEP_BYTES: usize = 8 << 10;
+
+impl Buffers {
+    /// None yet; those that wait are never more than `bytes_max`.
+    pub const fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, spare: Mutex::new(VecDeque::new()) }
+    }
+
+    /// An empty buffer with room for so many bytes, and not for twice as many.
+    pub fn take(&self, bytes: usize) -> Vec<u8> {
+        let wanted = bytes.next_multiple_of(STEP_BYTES);
+        let mut spare = self.spare.lock();
+        let fits = |buffer: &Vec<u8>| buffer.capacity() >= bytes && buffer.capacity() <= wanted + wanted / 4;
+        let found = spare.iter().rposition(fits).and_then(|at| spare.remove(at));
+        drop(spare);
+        found.unwrap_or_else(|| Vec::with_capacity(wanted))
+    }
+
+    /// The bytes of a buffer, which waits to be used again once nobody has them.
+    pub fn share(&'static self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Lent { bytes, home: self })
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut gone = Vec::new();
+        let mut spare = self.spare.lock();
+        spare.push_back(buffer);
+        let mut bytes: usize = spare.iter().map(Vec::capacity).sum();
+        while bytes > self.bytes_max
+            && let Some(oldest) = spare.pop_front()
+        {
+            bytes -= oldest.capacity();
+            gone.push(oldest);
+        }
+        drop(spare);
+    }
+}
+
+struct Lent {
+    bytes: Vec<u8>,
+    home: &'static Buffers,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.home.give(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_when_nobody_has_its_bytes() {
+        static BUFFERS: Buffers = Buffers::new(100 << 10);
+        let mut buffer = BUFFERS.take(60 << 10);
+        buffer.extend_from_slice(b"some");
+        let place = buffer.as_ptr();
+        let bytes = BUFFERS.share(buffer);
+        let part = bytes.slice(1..3);
+        drop(bytes);
+        let other = BUFFERS.take(60 << 10);
+        assert_ne!(other.as_ptr(), place, "somebody has it");
+        assert_eq!(part, "om");
+        drop(part);
+        assert!(BUFFERS.take(10 << 10).capacity() < 60 << 10, "a short one is not a long one");
+        let again = BUFFERS.take(62 << 10);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn those_that_wait_are_bounded() {
+        static BUFFERS: Buffers = Buffers::new(100 << 10);
+        let lent: Vec<_> = (0..9).map(|_| BUFFERS.share(BUFFERS.take(32 << 10))).collect();
+        drop(lent);
+        assert_eq!(BUFFERS.spare.lock().len(), 3);
+        drop(BUFFERS.share(BUFFERS.take(200 << 10)));
+        assert!(BUFFERS.spare.lock().iter().map(Vec::capacity).sum::<usize>() <= 100 << 10);
+    }
+}
