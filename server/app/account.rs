@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context;
 use rand::RngExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use url::Url;
 
 use crate::clock::Clock;
@@ -14,7 +13,7 @@ use crate::hub::{self, Hub};
 use crate::ingest::ledger::{self, Ledger};
 use crate::ingest::recovery::{self, AccountGaps, Desk, Recovery};
 use crate::ingest::side::{self, SideError, SideLog, SideUpkeep};
-use crate::ingest::{self, Intake, Place, Queue, Sequencer, Session, Writing, dedup};
+use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
 use crate::model::{Epoch, Term, UnixMillis};
 use crate::status;
@@ -94,7 +93,6 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     })
     .with_context(|| format!("account {name}"))?;
 
-    let runtime = Handle::current();
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
     let counters = metrics.account(name, ingest::Metrics::register);
     let writing = Writing {
@@ -115,7 +113,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         ids: ids.upkeep,
         side: side.upkeep,
         metrics: files,
-        runtime: runtime.clone(),
+        runtime: Handle::current(),
         clock: clock.clone(),
         failing: false,
     };
@@ -125,7 +123,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         sessions: sessions(shared, account, &hub, &ledger, &queue, &counters),
         recovery,
         gaps: Arc::new(AccountGaps::new(hub.clone(), ledger)),
-        sequencer: sequencer(shared, writing, intakes, &runtime),
+        sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
         chores,
         index: ids.index,
         hub,
@@ -262,10 +260,6 @@ fn recovery(
         metrics: metrics.account(&account.name, recovery::Metrics::register),
         seed: rand::rng().random(),
     })
-}
-
-fn sequencer(shared: &Shared, writing: Writing, intakes: mpsc::Receiver<Intake>, runtime: &Handle) -> Sequencer {
-    Sequencer::new(writing, intakes, runtime.clone(), shared.clock.clone(), shared.settings.ingest.clone())
 }
 
 impl Opened {

@@ -211,11 +211,6 @@ impl Hub {
         &self.side_reading
     }
 
-    /// Wakes all sessions, to look for what is not a record.
-    pub fn wake_all(&self) {
-        self.parked.wake_all();
-    }
-
     /// The sequence that the next record will get.
     pub fn next(&self) -> Sequence {
         self.next.load(Ordering::Acquire)

@@ -118,13 +118,6 @@ impl Parked {
         self.offered.store(last.sequence + 1, Ordering::Release);
         woken
     }
-
-    /// Wakes everybody: something other than a record is to be told.
-    pub fn wake_all(&self) {
-        for (_, seat) in &self.index.lock().seats {
-            seat.notify.notify_one();
-        }
-    }
 }
 
 #[derive(Default)]

@@ -1,9 +1,10 @@
 //! The one writer: numbers, appends, and only then publishes. On a thread of its own, for it waits for the disk.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::dedup::{self, Seen};
@@ -26,7 +27,8 @@ use batch::{Batch, Pending};
 pub struct Sequencer {
     writing: Writing,
     intakes: mpsc::Receiver<Intake>,
-    runtime: Handle,
+    /// Its own, made on its thread: on another's, each wait would wake a thread of that to set a timer.
+    runtime: OnceCell<Runtime>,
     clock: Clock,
     config: Config,
     /// The journal could not be written when it was last tried.
@@ -56,14 +58,8 @@ const SKIP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Sequencer {
     /// A writer that takes what is put into the queue.
-    pub fn new(
-        writing: Writing,
-        intakes: mpsc::Receiver<Intake>,
-        runtime: Handle,
-        clock: Clock,
-        config: Config,
-    ) -> Self {
-        Self { writing, intakes, runtime, clock, config, stalled: false }
+    pub fn new(writing: Writing, intakes: mpsc::Receiver<Intake>, clock: Clock, config: Config) -> Self {
+        Self { writing, intakes, runtime: OnceCell::new(), clock, config, stalled: false }
     }
 
     /// Writes until the queue is closed and empty, or `giving_up` while the journal cannot be written. An error is damage
@@ -75,7 +71,7 @@ impl Sequencer {
         self.write(vec![Intake::Ledger], &mut pending, giving_up)?;
         while open {
             let next = self.intakes.recv();
-            let first = match self.runtime.block_on(self.clock.timeout(SKIP_INTERVAL, next)) {
+            let first = match waiting(&self.runtime).block_on(self.clock.timeout(SKIP_INTERVAL, next)) {
                 Ok(Some(intake)) => Some(intake),
                 Ok(None) => {
                     open = false;
@@ -201,7 +197,7 @@ impl Sequencer {
     /// A stop does not wait for the next attempt to be due.
     fn pause(&self, giving_up: &Shutdown) {
         // Which of the two it was is looked at by those that try again.
-        let _ = self.runtime.block_on(self.clock.timeout(self.config.append_retry, giving_up.cancelled()));
+        let _ = waiting(&self.runtime).block_on(self.clock.timeout(self.config.append_retry, giving_up.cancelled()));
     }
 
     fn unavailable(&mut self, error: &dyn std::fmt::Display) {
@@ -219,6 +215,12 @@ impl Sequencer {
             hub.upstream().update(|status| status.journal_unavailable = false);
         }
     }
+}
+
+/// What a thread waits with.
+fn waiting(runtime: &OnceCell<Runtime>) -> &Runtime {
+    let make = || Builder::new_current_thread().enable_time().build();
+    runtime.get_or_init(|| make().expect("a runtime without I/O asks nothing of the system"))
 }
 
 #[cfg(test)]

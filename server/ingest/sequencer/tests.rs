@@ -62,7 +62,7 @@ impl World {
             term: TERM,
             metrics: metrics.clone(),
         };
-        let sequencer = Sequencer::new(writing, intakes, runtime.handle().clone(), clock, config);
+        let sequencer = Sequencer::new(writing, intakes, clock, config);
         Self { runtime, hub, reader, metrics, queue, sequencer: Some(sequencer), giving_up: Shutdown::new() }
     }
 

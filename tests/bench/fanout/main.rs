@@ -1,9 +1,10 @@
 //! What a delivered message costs: this gateway beside its peers, interleaved in one run.
 //!
 //! `cargo bench --bench fanout`; `-- --quick` to try it out, `-- --rounds 9`, `-- --only latency,replay`,
-//! `-- --rows gateway,plain`, `-- --subscribers 10,100`. Prints a table in Markdown and writes `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`;
-//! servers are processes of their own on one core, the load is this process on another. Peers that are not installed
-//! are left out: `tests/bench/peers.sh` fetches them. A subscriber that got an event twice, or not, ends the run.
+//! `-- --rows gateway,plain`, `-- --subscribers 10,100`. Prints a table in Markdown and writes
+//! `target/bench/fanout.json`. It runs itself again in a private network namespace with `reno`; servers are processes of
+//! their own on one core, the load is this process on another. Peers that are not installed are left out:
+//! `tests/bench/peers.sh` fetches them. A subscriber that got an event twice, or not, ends the run.
 #![allow(clippy::print_stdout)]
 
 mod clients;

@@ -10,6 +10,9 @@ use crate::world::World;
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(20);
 
+/// How long one attempt to connect takes: a server whose backlog is full lets it wait, and the kernel for minutes.
+const CONNECT: Duration = Duration::from_secs(2);
+
 /// A running process; it ends with this value.
 pub struct Process {
     pub child: Child,
@@ -62,7 +65,7 @@ impl Process {
     pub fn connect(&mut self, port: u16) -> Result<TcpStream, Fault> {
         let deadline = Instant::now() + START;
         loop {
-            match TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            match TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|error| error.to_string())?;
                     return Ok(stream);

@@ -71,7 +71,7 @@ impl World {
             term: identity.term,
             metrics: metrics.clone(),
         };
-        let sequencer = Sequencer::new(writing, intakes, runtime.handle().clone(), clock, settings);
+        let sequencer = Sequencer::new(writing, intakes, clock, settings);
         Self { runtime, hub, ledger, queue, sequencer, metrics, dir }
     }
 
