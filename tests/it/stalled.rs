@@ -74,7 +74,10 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
     stalled.posts(POSTS).await;
     assert_exact("the one that was stalled", &world.x.truth(), &stalled.got);
     stalled.caught_up().await;
-    let kinds: Vec<_> = stalled.notices.iter().map(|(_, frame)| std::mem::discriminant(frame)).collect();
+    // The upstream's connection is news to a session that begins in the moment before the gateway notes it.
+    let about_itself = |frame: &&Frame| !matches!(frame, Frame::StreamNotice(_));
+    let kinds: Vec<_> =
+        stalled.notices.iter().map(|(_, frame)| frame).filter(about_itself).map(std::mem::discriminant).collect();
     let (behind, caught) = (Frame::FellBehind(Default::default()), Frame::CaughtUp(Default::default()));
     let [caught, behind] = [&caught, &behind].map(std::mem::discriminant);
     assert_eq!(kinds, [caught, behind, caught], "it was told that it fell behind, and that it caught up");

@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::secret::Secret;
+use crate::task::{OnExit, Tasks};
 use crate::xapi::{BodyErrorKind, Headers, Kind};
 
 type Piece = Result<Bytes, BodyError>;
@@ -142,6 +143,45 @@ async fn a_connection_that_floods_with_garbage_is_stale_too() {
     let (connection, _) = attempt(Some(Ok(response)), &fast()).await;
     let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
     assert_eq!(end(&mut connection).await.cause, EndCause::Stale);
+}
+
+/// As the HTTP client does: a piece at a time, the next when it gets a turn after that was taken.
+async fn handed_over(pieces: usize) -> Connection {
+    let (sender, receiver) = mpsc::channel(1);
+    let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
+    let (connection, _) = attempt(Some(Ok(response)), &Clock::system()).await;
+    let tasks = Tasks::new();
+    tasks.spawn("client", OnExit::Continue, async move {
+        for _ in 0..pieces {
+            sender.send(Ok(Bytes::from_static(b"{\"id\":1}"))).await.expect("a reader");
+        }
+    });
+    connection.unwrap_or_else(|cause| panic!("{cause}"))
+}
+
+#[tokio::test]
+async fn what_is_handed_over_one_by_one_is_taken_together() {
+    let mut connection = handed_over(9).await;
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 9);
+    let mut connection = handed_over(30).await;
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 13, "up to the bound, which the last one reaches");
+}
+
+#[tokio::test]
+async fn one_that_is_dropped_while_it_gives_a_turn_loses_nothing() {
+    let mut connection = handed_over(9).await;
+    let mut held = false;
+    let taken = loop {
+        let polled = futures::poll!(Box::pin(connection.next()));
+        match polled {
+            std::task::Poll::Ready(Event::Arrivals(arrivals)) => break arrivals,
+            std::task::Poll::Ready(Event::End(end)) => panic!("{end:?}"),
+            std::task::Poll::Pending => held |= connection.gathered.is_some(),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(held, "it was dropped while it had something");
+    assert_eq!((taken.messages.len(), taken.bytes), (9, 72));
 }
 
 #[tokio::test]
