@@ -100,7 +100,11 @@ impl Tasks {
     {
         let tasks = self.clone();
         self.thread(name, on_exit, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(future),
+            Ok(runtime) => {
+                runtime.block_on(future);
+                // A name that is still being looked up must not hold up the end.
+                runtime.shutdown_background();
+            }
             Err(error) => tasks.fail(format!("no runtime for {name}: {error}")),
         });
     }
@@ -146,6 +150,24 @@ mod tests {
         tasks.shutdown().cancelled().await;
         assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
         assert_eq!(tasks.failure().as_deref(), Some("vital ended before it was told to"));
+    }
+
+    #[tokio::test]
+    async fn what_runs_apart_is_joined_and_waits_for_nothing_it_left_behind() {
+        let (tasks, never) = (Tasks::new(), std::sync::mpsc::channel::<()>());
+        let (started, start) = std::sync::mpsc::channel();
+        tasks.spawn_apart("apart", OnExit::Continue, async move {
+            let blocked = never.1;
+            tokio::task::spawn_blocking(move || {
+                started.send(()).expect("somebody waits");
+                // Until the test ends.
+                blocked.recv().ok();
+            });
+            tokio::task::spawn_blocking(move || start.recv()).await.expect("no panic").expect("it started");
+        });
+        assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
+        assert_eq!(tasks.failure(), None);
+        drop(never.0);
     }
 
     #[tokio::test]
