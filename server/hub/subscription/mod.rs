@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -96,6 +97,8 @@ pub struct Subscription {
     replay: Option<OwnedSemaphorePermit>,
 
     heartbeat_at: Moment,
+    /// The timer of the last wait, and for when: most waits end before it, and the next has the same.
+    alarm: Option<(Moment, BoxFuture<'static, ()>)>,
     rotate_at: Option<Moment>,
     status: watch::Receiver<Status>,
     /// How much of the upstream's news is told.
@@ -158,6 +161,7 @@ impl Subscription {
             counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
+            alarm: None,
             rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
             cursor: resolved.cursor,
             passed_at: None,
@@ -303,9 +307,20 @@ impl Subscription {
     async fn wait(&mut self, limit: Option<Moment>) -> Woken {
         let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
         let until = until.expect("the heartbeat is always set");
+        let alarm = match self.alarm.take() {
+            Some(alarm) if alarm.0 == until => alarm,
+            _ => {
+                let clock = self.hub.clock().clone();
+                (until, async move { clock.sleep_until(until).await }.boxed())
+            }
+        };
+        let (_, alarm) = self.alarm.insert(alarm);
         tokio::select! {
             () = self.ticket.wait() => Woken::Records,
-            () = self.hub.clock().sleep_until(until) => Woken::Else,
+            () = alarm => {
+                self.alarm = None;
+                Woken::Else
+            }
             _ = self.status.changed() => {
                 // Left marked as changed, for `due` to find.
                 self.status.mark_changed();
