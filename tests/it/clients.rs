@@ -29,6 +29,7 @@ macro_rules! conforms {
                 faults::killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch
                 faults::restarts_of_the_gateway_are_survived
                 faults::what_x_sent_while_the_upstream_was_cut_is_printed
+                faults::what_the_gateway_compresses_is_printed_all_the_same
                 faults::a_stalled_network_is_noticed_and_left
                 faults::told_to_stop_it_stores_what_it_printed
                 ages::a_token_that_is_too_old_is_met_as_the_policy_says

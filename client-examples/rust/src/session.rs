@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Streaming};
 
 use crate::channel::{connect, request_of};
@@ -26,7 +27,9 @@ impl Session {
     ) -> Result<(Self, SubscribeResponse), Ending> {
         let opening = async {
             let channel = connect(config).await?;
-            let mut client = StreamServiceClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
+            let mut client = StreamServiceClient::new(channel)
+                .max_decoding_message_size(FRAME_BYTES_MAX)
+                .accept_compressed(CompressionEncoding::Gzip);
             let response = client.subscribe(request_of(config, credential, token)).await;
             let mut session = Self { frames: response.map_err(|status| ending_of(&status))?.into_inner() };
             let first = session.pull().await?;

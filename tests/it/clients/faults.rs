@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
+use powerstream_gateway::grpc::Compression;
 use powerstream_gateway::simulator::{CutKind, Refusal};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -82,6 +83,24 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
     let words = life.stderr();
     assert!(words.contains("gap g") && words.contains(" detected: from "), "{words}");
     assert!(words.lines().all(|line| !line.starts_with("cut: ")), "its own connection was never cut:\n{words}");
+    stage.example.stop().await;
+}
+
+pub async fn what_the_gateway_compresses_is_printed_all_the_same(language: Language) {
+    let mut stage = Stage::with(language, |settings| settings.listen.compression = Compression::Accepted).await;
+    // Batches of many, out of the log, and then of one, live.
+    stage.more_posts(300).await;
+    for _ in 0..3 {
+        stage.start().await;
+        stage.example.prints(200).await;
+        stage.example.kill().await;
+    }
+    stage.start().await;
+    stage.judge("compressed").await;
+    let lives = stage.example.lives.iter_mut();
+    let printed: usize = lives.map(|life| life.all_lines().iter().map(|line| line.json.len()).sum::<usize>()).sum();
+    let passed = stage.network.passed_bytes();
+    assert!(passed > 0 && passed < printed * 2 / 3, "{passed} bytes passed for {printed} of posts");
     stage.example.stop().await;
 }
 

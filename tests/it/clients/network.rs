@@ -25,6 +25,7 @@ struct Wire {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     held: AtomicUsize,
+    passed: AtomicUsize,
 }
 
 impl Network {
@@ -39,6 +40,7 @@ impl Network {
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            passed: AtomicUsize::new(0),
         });
         let task = tokio::spawn(accept(listener, wire.clone()));
         Self { address, wire, task }
@@ -72,6 +74,11 @@ impl Network {
     /// TLS handshakes that agreed on HTTP/2.
     pub fn handshakes(&self) -> usize {
         self.wire.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that passed from the gateway to the example.
+    pub fn passed_bytes(&self) -> usize {
+        self.wire.passed.load(Ordering::Relaxed)
     }
 
     /// Bytes that came from the gateway while it was stalled.
@@ -146,6 +153,9 @@ async fn forward(from: impl AsyncRead, to: impl AsyncWrite, wire: &Wire, from_ga
             return Ok(());
         } else {
             to.write_all(&buffer[..count]).await?;
+            if from_gateway {
+                wire.passed.fetch_add(count, Ordering::Relaxed);
+            }
         }
     }
 }

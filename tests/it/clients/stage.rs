@@ -44,6 +44,15 @@ pub fn filter() -> TagFilter {
 impl Stage {
     /// All runs but the example; posts flow.
     pub async fn new(language: Language) -> Self {
+        Self::with(language, |_| ()).await
+    }
+
+    /// The same, with settings of the gateway that are not the default.
+    pub async fn with(language: Language, settings: impl FnOnce(&mut Settings)) -> Self {
+        let tune = |all: &mut Settings| {
+            tune(all);
+            settings(all);
+        };
         let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
         let gateway = Gateway::start(&world.settings, world.dir()).await;
         world.connected().await;
