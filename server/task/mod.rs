@@ -154,8 +154,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_apart_is_joined_and_waits_for_nothing_it_left_behind() {
-        let (tasks, never) = (Tasks::new(), std::sync::mpsc::channel::<()>());
-        let (started, start) = std::sync::mpsc::channel();
+        let (tasks, never) = (Tasks::new(), std::sync::mpsc::sync_channel::<()>(1));
+        let (started, start) = std::sync::mpsc::sync_channel(1);
         tasks.spawn_apart("apart", OnExit::Continue, async move {
             let blocked = never.1;
             tokio::task::spawn_blocking(move || {
