@@ -28,13 +28,16 @@ struct Inner {
 /// Which entries have what. Sequences of a list ascend, so eviction takes from its front.
 #[derive(Default)]
 struct Index {
-    tags: HashMap<Arc<str>, VecDeque<Sequence>, RandomState>,
+    tags: Lists<Arc<str>>,
     /// The tags in order, for those that ask for a prefix.
     names: BTreeSet<Arc<str>>,
-    rules: HashMap<u64, VecDeque<Sequence>, RandomState>,
+    /// Made when somebody first asks for a rule: most ask for tags, and each event would pay for it.
+    rules: Option<Lists<u64>>,
     /// GAP and SKIP, which every session is told.
     notices: VecDeque<Sequence>,
 }
+
+type Lists<K> = HashMap<K, VecDeque<Sequence>, RandomState>;
 
 /// What a reader took.
 #[derive(Debug)]
@@ -94,6 +97,11 @@ impl Ring {
 
     /// Takes what may match from `from` on.
     pub fn take(&self, from: Sequence, keys: &Keys, limits: Limits) -> Result<Taken, Left> {
+        if let Keys::AnyOf(keys) = keys
+            && keys.iter().any(|key| matches!(key, Key::Rule(_)))
+        {
+            self.index_rules();
+        }
         let inner = self.inner.read();
         if from < inner.first {
             return Err(Left);
@@ -102,6 +110,21 @@ impl Ring {
             Keys::Always => inner.take_all(from, limits),
             Keys::AnyOf(keys) => inner.take_indexed(from, keys, limits),
         })
+    }
+}
+
+impl Ring {
+    fn index_rules(&self) {
+        if self.inner.read().index.rules.is_some() {
+            return;
+        }
+        let mut inner = self.inner.write();
+        let Inner { entries, index, .. } = &mut *inner;
+        if index.rules.is_none() {
+            let mut rules = Lists::default();
+            entries.iter().for_each(|entry| add_rules(&mut rules, entry));
+            index.rules = Some(rules);
+        }
     }
 }
 
@@ -166,9 +189,9 @@ impl Index {
                     if let Some(tag) = &rule.tag {
                         self.add_tag(tag, sequence);
                     }
-                    if let Some(id) = rule.id {
-                        push_once(self.rules.entry(id).or_default(), sequence);
-                    }
+                }
+                if let Some(rules) = &mut self.rules {
+                    add_rules(rules, entry);
                 }
             }
             Kind::Gap(_) | Kind::Skip(_) => self.notices.push_back(sequence),
@@ -194,10 +217,10 @@ impl Index {
                         self.tags.remove(tag);
                         self.names.remove(tag);
                     }
-                    if let Some(id) = rule.id
-                        && pop_if_first(self.rules.get_mut(&id), entry.sequence)
+                    if let (Some(id), Some(rules)) = (rule.id, &mut self.rules)
+                        && pop_if_first(rules.get_mut(&id), entry.sequence)
                     {
-                        self.rules.remove(&id);
+                        rules.remove(&id);
                     }
                 }
             }
@@ -209,13 +232,19 @@ impl Index {
     fn lists(&self, key: &Key, take: &mut impl FnMut(&VecDeque<Sequence>)) {
         match key {
             Key::Tag(tag) => self.tags.get(tag).into_iter().for_each(take),
-            Key::Rule(id) => self.rules.get(id).into_iter().for_each(take),
+            Key::Rule(id) => self.rules.iter().filter_map(|rules| rules.get(id)).for_each(take),
             Key::Prefix(prefix) => self
                 .names
                 .range::<str, _>((Bound::Included(&**prefix), Bound::Unbounded))
                 .take_while(|tag| tag.starts_with(&**prefix))
                 .for_each(|tag| take(&self.tags[tag])),
         }
+    }
+}
+
+fn add_rules(lists: &mut Lists<u64>, entry: &Entry) {
+    for id in entry.event().into_iter().flat_map(|event| event.rules.iter()).filter_map(|rule| rule.id) {
+        push_once(lists.entry(id).or_default(), entry.sequence);
     }
 }
 
@@ -277,6 +306,25 @@ mod tests {
         assert_eq!(sequences(&ring.take(7, &keys, ALL).expect("hot")), [7, 8, 9]);
         let index = &ring.inner.read().index;
         assert_eq!((index.tags.len(), index.names.len()), (1, 1));
+    }
+
+    #[test]
+    fn rules_are_found_whether_they_came_before_somebody_asked_or_after() {
+        let size = entry(1, &["a"]).bytes();
+        let ring = Ring::new(5 * size, 1);
+        let ask = |from, rule| {
+            let keys = Keys::AnyOf([Key::Rule(rule)].into());
+            sequences(&ring.take(from, &keys, ALL).expect("hot"))
+        };
+        // The rules of a post of the fixtures are numbered from 1.
+        ring.push(&[entry(1, &["a"]), entry(2, &["a", "b"]), entry(3, &["a"])]);
+        assert_eq!((ask(1, 2), ask(2, 1)), (vec![2], vec![2, 3]));
+        ring.push(&[entry(4, &["a", "b"])]);
+        assert_eq!((ask(1, 2), ask(1, 3)), (vec![2, 4], vec![]));
+        (5..=9).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
+        let first = ring.inner.read().first;
+        assert!(first > 4 && ask(first, 2).is_empty());
+        assert_eq!(ring.inner.read().index.rules.as_ref().expect("made").len(), 1, "and are forgotten with the last");
     }
 
     proptest! {

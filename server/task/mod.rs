@@ -101,7 +101,11 @@ impl Tasks {
         let tasks = self.clone();
         self.thread(name, on_exit, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                runtime.block_on(future);
+                // As a task among those that it spawns: what is blocked on is woken by way of the system, each time.
+                let ended = runtime.block_on(runtime.spawn(future));
+                if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                    std::panic::resume_unwind(panic);
+                }
                 // A name that is still being looked up must not hold up the end.
                 runtime.shutdown_background();
             }
@@ -146,6 +150,7 @@ mod tests {
     async fn a_task_that_must_not_end_stops_the_process() {
         let tasks = Tasks::new();
         tasks.spawn("harmless", OnExit::Continue, async { panic!("only this task") });
+        tasks.spawn_apart("harmless too", OnExit::Continue, async { panic!("only this thread") });
         tasks.thread("vital", OnExit::StopProcess, || {});
         tasks.shutdown().cancelled().await;
         assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
