@@ -89,6 +89,10 @@ pub struct End {
     pub last_received: UnixMillis,
 }
 
+/// Turns for the HTTP client before a connection is made: it takes one to close the socket of the connection that was
+/// dropped just before, and X must never see both (I11).
+const CLOSING_TURNS: usize = 8;
+
 /// Makes one connection.
 pub async fn connect(
     transport: &dyn Transport,
@@ -97,6 +101,9 @@ pub async fn connect(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Connection, EndCause> {
+    for _ in 0..CLOSING_TURNS {
+        give_turn().await;
+    }
     let connected = answer(transport, request, config, clock).await;
     let outcome = connected.as_ref().map_or_else(EndCause::name, |_| "ok");
     metrics.connects.get_or_create(&Outcome { outcome }).inc();
