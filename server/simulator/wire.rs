@@ -1,4 +1,5 @@
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
+use parking_lot::Mutex;
+use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
 use crate::task::Shutdown;
@@ -19,9 +21,19 @@ pub(super) struct Control {
     dying: AtomicBool,
     killed: Shutdown,
     ending: Shutdown,
+    /// The socket as long as it is open, to look at what has come.
+    socket: Mutex<Option<Socket>>,
 }
 
 impl Control {
+    /// True if the client has closed the socket, whether its task has noticed yet or not.
+    pub(super) fn is_left(&self) -> bool {
+        self.socket.lock().as_ref().is_some_and(|socket| match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        })
+    }
+
     /// RST, now.
     pub(super) fn reset(&self) {
         self.reset.store(true, Ordering::Relaxed);
@@ -57,6 +69,8 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, control: Arc<Control>) -> Self {
+        // Without it a client that left is noticed a moment later.
+        *control.socket.lock() = SockRef::from(&stream).try_clone().ok();
         Self { io: TokioIo::new(stream), control }
     }
 }
@@ -104,5 +118,7 @@ impl Drop for Wire {
             // Closing with nothing to linger for is what sends RST. If it fails, a FIN must do.
             let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
         }
+        // The one below is the last that closes it.
+        self.control.socket.lock().take();
     }
 }

@@ -27,6 +27,8 @@ async fn after_refusals(refusal: Refusal, least: &[f64]) {
     world.x.refuse_next(least.len() as u32, refusal);
     world.start_gateway().await;
     world.connected().await;
+    // A request is noted when it is answered, which is after its connection counts.
+    eventually("all are noted", async || world.x.requests().len() > least.len()).await;
     let statuses: Vec<_> = world.x.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [vec![status; least.len()], vec![200]].concat(), "each refusal was met");
     for (gap, least) in gaps(&world.x).iter().zip(least) {

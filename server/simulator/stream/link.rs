@@ -155,6 +155,11 @@ impl Link {
         }
     }
 
+    /// True if the client has let go of the stream, whether its task has noticed yet or not.
+    pub(super) fn is_left(&self) -> bool {
+        self.socket.is_left()
+    }
+
     /// Half a message has been handed over; it is to be the last.
     pub(in crate::simulator) fn die_after_flush(&self) {
         self.socket.die_after_flush();

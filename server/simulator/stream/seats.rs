@@ -82,7 +82,7 @@ impl Seats {
         let mut state = self.state.lock();
         let now = self.clock.moment();
         state.held.retain(|(_, until)| *until > now);
-        let open = state.open(kind, self.holds()) + 1;
+        let open = state.in_use(kind, self.holds()) + 1;
         let taken = open + state.held.iter().filter(|(held, _)| *held == kind).count();
         let max = if kind == Kind::Live { limits.live } else { limits.recovery };
         if taken > max && !wanted.over {
@@ -153,6 +153,13 @@ impl State {
         self.links.iter().filter(|link| link.kind == kind && !link.is_over(held)).count()
     }
 
+    /// Those of them that somebody still has: a client that left before it asked again is not refused for the moment that it
+    /// takes to notice.
+    fn in_use(&self, kind: Kind, held: bool) -> usize {
+        let of_it = |link: &&Arc<Link>| link.kind == kind && !link.is_over(held);
+        self.links.iter().filter(of_it).filter(|link| held || !link.is_left()).count()
+    }
+
     /// The datacenter with the fewest connections, so that a second one gets the other coast.
     fn least_served(&self, count: usize) -> usize {
         let served = |datacenter: &usize| self.links.iter().filter(|link| link.datacenter == Some(*datacenter)).count();
@@ -180,6 +187,7 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::wire::Wire;
 
     const LIMITS: Limits = Limits { live: 1, recovery: 2 };
 
@@ -189,6 +197,26 @@ mod tests {
 
     fn take(seats: &Arc<Seats>, limits: Limits, kind: Kind) -> Option<Seat> {
         seats.take(limits, Wanted { kind, over: false, local: None, via: None }, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_left_is_not_counted_whether_its_task_has_noticed_or_not() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let client = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let control = Arc::new(Control::default());
+        // Nobody reads from it.
+        let wire = Wire::new(listener.accept().await.expect("accepted").0, control.clone());
+        let seats = seats();
+        let wanted = Wanted { kind: Kind::Live, over: false, local: None, via: None };
+        let first = seats.take(LIMITS, wanted, control.clone()).expect("the first");
+        assert!(take(&seats, LIMITS, Kind::Live).is_none(), "it is there");
+        drop(client);
+        let second = take(&seats, LIMITS, Kind::Live).expect("it has left");
+        assert_eq!(seats.open(Kind::Live).1, 1, "never two at once");
+        assert!(take(&seats, LIMITS, Kind::Live).is_none(), "and now the second is there");
+        drop((first, second, wire));
+        assert!(!control.is_left(), "a socket that is closed here tells nothing");
     }
 
     #[test]
