@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::harness::world::patient;
 use crate::harness::{World, earliest, eventually, filters, in_time, reason};
 
 type Client = RecoveryServiceClient<Channel>;
@@ -62,7 +63,7 @@ async fn passed(clock: &Clock, since: UnixMillis, minutes: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
     let clock = fast();
-    let mut world = World::without_gateway(clock.clone(), |_| (), |_| ());
+    let mut world = World::without_gateway(clock.clone(), |_| (), patient);
     let began = clock.now();
     let truth = world.post_mix(40);
     passed(&clock, began, 8).await;
@@ -86,7 +87,7 @@ async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
     let clock = fast();
-    let mut world = World::without_gateway(clock.clone(), |_| (), |_| ());
+    let mut world = World::without_gateway(clock.clone(), |_| (), patient);
     world.start_gateway().await;
     world.connected().await;
     let mut session = world.subscribe(earliest(&filters::all())).await;

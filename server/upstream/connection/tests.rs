@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use futures::stream;
 use tokio::sync::mpsc;
@@ -5,7 +7,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::secret::Secret;
 use crate::task::{OnExit, Tasks};
-use crate::xapi::{BodyErrorKind, Client, ClientOptions, Headers, Kind};
+use crate::xapi::{BodyErrorKind, Headers, Kind};
 
 type Piece = Result<Bytes, BodyError>;
 
@@ -167,44 +169,40 @@ async fn what_is_handed_over_one_by_one_is_taken_together() {
     assert_eq!(arrivals(&mut connection).await.messages.len(), 13, "up to the bound, which the last one reaches");
 }
 
-/// Answers two requests, and tells whether the first connection was closed when the second came.
-fn two_answers(listener: &std::net::TcpListener) -> bool {
-    use std::io::{Read, Write};
-    let accept = || {
-        let (mut socket, _) = listener.accept().expect("a connection");
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            socket.read_exact(&mut byte).expect("a request");
-            request.extend(byte);
-        }
-        let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n\r\n\r\n";
-        socket.write_all(answer).expect("somebody reads");
-        socket
-    };
-    let mut first = accept();
-    let _second = accept();
-    first.set_nonblocking(true).expect("a socket");
-    matches!(first.read(&mut [0]), Ok(0))
+/// Closes a connection as the HTTP client does: in a task that has to get its turn once the body was dropped.
+#[derive(Default)]
+struct Closing {
+    tasks: Tasks,
+    /// Held by the task of each connection that is open.
+    open: Arc<()>,
+    /// Connections that were open when each was asked for.
+    seen: parking_lot::Mutex<Vec<usize>>,
+}
+
+impl Transport for Closing {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        self.seen.lock().push(Arc::strong_count(&self.open) - 1);
+        let (sender, receiver) = mpsc::channel(1);
+        send(&sender, "\r\n");
+        let held = self.open.clone();
+        self.tasks.spawn("client", OnExit::Continue, async move {
+            sender.closed().await;
+            drop(held);
+        });
+        let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
+        futures::future::ready(Ok(response)).boxed()
+    }
 }
 
 #[tokio::test]
 async fn a_connection_is_closed_before_the_next_is_made() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let base_url = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
-    let (tasks, clock) = (Tasks::new(), Clock::system());
-    let (tell, told) = tokio::sync::oneshot::channel();
-    tasks.thread("server", OnExit::Continue, move || tell.send(two_answers(&listener)).expect("somebody waits"));
-    let options = ClientOptions { connect_timeout: Duration::from_secs(20), proxy: None, ca_file: None };
-    let client = Client::new(&options, &clock).expect("good options");
-    let request = StreamRequest { base_url, ..request() };
-    let config = Config::default();
-    for _ in 0..2 {
-        let connection = connect(&client, &request, &config, &clock, &Metrics::default()).await;
+    let (client, config, clock) = (Closing::default(), Config::default(), Clock::system());
+    for _ in 0..3 {
+        let connection = connect(&client, &request(), &config, &clock, &Metrics::default()).await;
         let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
         assert_eq!(arrivals(&mut connection).await.heartbeats, 1);
     }
-    assert!(told.await.expect("it tells"), "X saw two connections at once");
+    assert_eq!(*client.seen.lock(), [0, 0, 0], "X never sees two at once");
 }
 
 #[tokio::test]
