@@ -12,9 +12,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Behind a write of this length there is more of the same message, as a rule: it is the least that peers may allow a
-/// frame to hold (RFC 9113, 4.2), and only the last frame of a message is shorter.
-const FULL_FRAME_BYTES: usize = 16 << 10;
+/// Behind a write of this length there is more of the same message, as a rule: it is the longest frame that most peers
+/// take, with its head (RFC 9113, 4.1 and 4.2). To those that take longer ones a message is one.
+const FULL_FRAME_BYTES: usize = 9 + (16 << 10);
 
 /// Bytes that one read takes: clients send a request, and then window updates and pings.
 const READ_BYTES: usize = 2 << 10;
@@ -63,7 +63,7 @@ impl Pusher {
 
 impl Shared {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let more = slices.iter().map(|slice| slice.len()).sum::<usize>() >= FULL_FRAME_BYTES;
+        let more = slices.iter().map(|slice| slice.len()).sum::<usize>() == FULL_FRAME_BYTES;
         let sent = self.stream.try_io(tokio::io::Interest::WRITABLE, || send(&self.stream, slices, more));
         if sent.is_ok() {
             self.waits.store(more, Ordering::Relaxed);
@@ -167,9 +167,13 @@ mod tests {
         let mut read = [0; FULL_FRAME_BYTES];
         let whole = Clock::system().timeout(Duration::from_secs(20), client.read_exact(&mut read)).await;
         whole.expect("in time").expect("sent");
-        socket.write_all(&frame[..9]).await.expect("room");
-        assert!(!socket.0.waits.load(Ordering::Relaxed), "what is shorter ends one");
-        client.read_exact(&mut read[..9]).await.expect("sent");
+        for length in [9, FULL_FRAME_BYTES - 1, FULL_FRAME_BYTES + 1] {
+            let frame = vec![7; length];
+            assert_eq!(socket.write(&frame).await.expect("room"), length);
+            assert!(!socket.0.waits.load(Ordering::Relaxed), "what is shorter ends one, and what is longer is one");
+            let mut read = vec![0; length];
+            client.read_exact(&mut read).await.expect("sent");
+        }
     }
 
     #[tokio::test]

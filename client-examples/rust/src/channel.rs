@@ -6,7 +6,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::config::{Config, From, OnTooOld};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONNECT_WAIT_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONNECT_WAIT_MAX, HTTP2_FRAME_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+};
 use crate::proto::subscribe_request::Start;
 use crate::proto::{Earliest, Latest, ResumePolicy, SubscribeRequest, TagFilter};
 use crate::status::ending_of_connect;
@@ -40,6 +42,7 @@ fn endpoint(config: &Config, address: SocketAddr, tls: Option<ClientTlsConfig>) 
         .origin(origin.map_err(|error: tonic::codegen::http::uri::InvalidUri| unusable(&error))?)
         .connect_timeout(CONNECT_WAIT_MAX)
         .tcp_nodelay(true)
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     match tls {

@@ -12,6 +12,7 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 pub const BATCH_BYTES_MAX: u32 = 1 << 20;
+pub const HTTP2_FRAME_BYTES_MAX: u32 = 128 << 10;
 pub const BATCH_EVENTS_MAX: u32 = 10_000;
 pub const UNSOUND_MAX: u32 = 3;
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(5);

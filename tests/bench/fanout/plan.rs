@@ -11,7 +11,7 @@ pub struct Plan {
     pub rounds: usize,
     /// Numbers of subscribers that are measured, of [`COLUMNS`].
     pub columns: Vec<usize>,
-    /// Words of which one is in the name of each row of fan-out that is measured; all rows without any.
+    /// Words of which one is in the name of each row that is measured; all rows without any.
     pub rows: Vec<String>,
     /// How long a figure should take.
     pub seconds: f64,
@@ -47,6 +47,11 @@ impl Plan {
             example_posts: 5_000,
             ..Self::whole()
         }
+    }
+
+    /// Whether a row of this name is measured.
+    pub fn measures(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|word| row.contains(word))
     }
 
     /// Posts before the first that counts.

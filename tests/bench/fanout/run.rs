@@ -65,7 +65,7 @@ pub struct Found {
 pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
     let mut found = Found::default();
     let mut rows = peers::all();
-    rows.retain(|peer| plan.rows.is_empty() || plan.rows.iter().any(|word| peer.name().contains(word)));
+    rows.retain(|peer| plan.measures(&peer.name()));
     rows.retain(|peer| match peer.missing() {
         None => true,
         Some(why) => {
@@ -126,8 +126,9 @@ fn compression(world: &World, plan: &Plan, round: usize, found: &mut Found) -> R
     for codec in [Codec::Gzip, Codec::Zstd] {
         let ours: Box<dyn Peer> = Box::new(Gateway { codec: Some(codec), ..Gateway::default() });
         let theirs: Box<dyn Peer> = Box::new(Stock { codec: Some(codec) });
-        let rows = [ours, theirs];
-        for subscribers in COMPRESSED_COLUMNS {
+        let mut rows = vec![ours, theirs];
+        rows.retain(|peer| plan.measures(&peer.name()));
+        for subscribers in COMPRESSED_COLUMNS.into_iter().filter(|subscribers| plan.columns.contains(subscribers)) {
             for nth in 0..rows.len() {
                 let peer = &*rows[(nth + round) % rows.len()];
                 let name = compressed_name(&peer.name(), codec);

@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::wire::Wire;
 use crate::wire::grpc::Grpc;
-use crate::wire::http2::call;
+use crate::wire::http2::{Call, call};
 
 const METHOD: &str = "/powerstream.gateway.v1.StreamService/Subscribe";
 const READ_BYTES: usize = 256 << 10;
@@ -18,7 +18,9 @@ const READ_BYTES: usize = 256 << 10;
 pub fn receive(address: SocketAddr, token: &str, posts: u64) -> u64 {
     let request = SubscribeRequest { start: Some(Start::ResumeToken(token.into())), ..SubscribeRequest::default() };
     let mut socket = TcpStream::connect(address).expect("the gateway listens");
-    socket.write_all(&call(&address.to_string(), METHOD, None, &request.encode_to_vec())).expect("it takes requests");
+    let (authority, message) = (&*address.to_string(), &*request.encode_to_vec());
+    let call = call(Call { authority, path: METHOD, message, ..Call::default() });
+    socket.write_all(&call).expect("it takes requests");
     let (mut wire, mut reply, mut bytes, mut received) = (Grpc::default(), Vec::new(), vec![0; READ_BYTES], 0);
     while received < posts {
         let count = socket.read(&mut bytes).expect("it goes on");

@@ -26,6 +26,7 @@ from .limits import (
     CONNECT_WAIT_MAX,
     FRAME_BYTES_MAX,
     HEARTBEATS_MISSED_MAX,
+    HTTP2_FRAME_BYTES_MAX,
     KEEPALIVE_INTERVAL,
     KEEPALIVE_TIMEOUT,
     UNSOUND_MAX,
@@ -225,6 +226,7 @@ def channel(config: Config) -> grpc.aio.Channel:
         ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT * 1_000)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", FRAME_BYTES_MAX),
+        ("grpc.http2.max_frame_size", HTTP2_FRAME_BYTES_MAX),
     ]
     target = f"dns:///{config.addr}"
     if not config.tls:

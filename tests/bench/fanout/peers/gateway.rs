@@ -15,16 +15,20 @@ use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port, pause};
 use crate::wire::Fault;
 use crate::wire::grpc::Codec;
-use crate::wire::http2::call;
+use crate::wire::http2::{Call, call};
 use crate::world::World;
 
 /// How long the gateway may take to connect upstream.
 const CONNECT: Duration = Duration::from_secs(20);
+/// Longer than any message of the defaults.
+const LONG_FRAME_BYTES: u32 = 128 << 10;
 
 /// This gateway.
 #[derive(Default)]
 pub struct Gateway {
     pub codec: Option<Codec>,
+    /// Whether its clients take frames in which a whole message has room, not only the shortest that all must take.
+    pub long_frames: bool,
     /// Whether subscribers begin at the oldest record.
     pub earliest: bool,
 }
@@ -71,12 +75,19 @@ impl Gateway {
     }
 
     fn subscribe(&self, port: u16) -> Subscribe {
-        let (codec, earliest) = (self.codec, self.earliest);
+        let (codec, earliest, long_frames) = (self.codec, self.earliest, self.long_frames);
         Box::new(move |process, nth| {
             let start = earliest.then_some(Start::Earliest(Earliest {}));
             let request = SubscribeRequest { start, ..SubscribeRequest::default() }.encode_to_vec();
             let socket = process.connect(port)?;
-            say(&socket, &call(&format!("127.0.0.1:{port}"), SUBSCRIBE, codec.map(Codec::name), &request))?;
+            let call = call(Call {
+                authority: &format!("127.0.0.1:{port}"),
+                path: SUBSCRIBE,
+                encoding: codec.map(Codec::name),
+                frame_bytes_max: long_frames.then_some(LONG_FRAME_BYTES),
+                message: &request,
+            });
+            say(&socket, &call)?;
             Ok(Reader::new(socket, wire(codec, nth)))
         })
     }
@@ -84,10 +95,13 @@ impl Gateway {
 
 impl Peer for Gateway {
     fn name(&self) -> String {
-        "this gateway".into()
+        if self.long_frames { "this gateway, frames of 128 KiB".into() } else { "this gateway".into() }
     }
 
     fn terms(&self) -> String {
+        if self.long_frames {
+            return "the same, to clients whose SETTINGS_MAX_FRAME_SIZE is 128 KiB instead of 16".into();
+        }
         let version = env!("CARGO_PKG_VERSION");
         format!("{version}, defaults: journal in files, written before it is shown, fdatasync each second; tokens")
     }

@@ -55,6 +55,7 @@ pub struct Running {
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
         Box::new(Gateway::default()),
+        Box::new(Gateway { long_frames: true, ..Gateway::default() }),
         Box::new(Stock::default()),
         Box::new(Plain),
         Box::new(NatsCore),

@@ -10,7 +10,7 @@ use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
 use crate::wire::grpc::{Codec, Grpc};
-use crate::wire::http2::call;
+use crate::wire::http2::{Call, call};
 use crate::wire::plain::Plain as PlainWire;
 use crate::world::World;
 
@@ -57,7 +57,9 @@ impl Peer for Stock {
         let subscribe: Subscribe = Box::new(move |process, nth| {
             let socket = process.connect(port)?;
             let request = SubscribeRequest::default().encode_to_vec();
-            say(&socket, &call(&format!("127.0.0.1:{port}"), SUBSCRIBE, codec.map(Codec::name), &request))?;
+            let (authority, encoding) = (format!("127.0.0.1:{port}"), codec.map(Codec::name));
+            let (authority, message) = (&*authority, &*request);
+            say(&socket, &call(Call { authority, path: SUBSCRIBE, encoding, message, ..Call::default() }))?;
             Ok(Reader::new(socket, wire(codec, nth)))
         });
         start(world, &["stock"], port, &[codec.map_or("none", Codec::name)], subscribe)

@@ -13,16 +13,35 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
+/// Settings (RFC 9113, 6.5.2).
+const INITIAL_WINDOW_SIZE: u16 = 4;
+const MAX_FRAME_SIZE: u16 = 5;
 /// RFC 9113, 6.9.1 and 6.9.2: the greatest window, and the one a connection begins with.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 const WINDOW_FIRST: u32 = 65_535;
 const HEAD_BYTES: usize = 9;
 
-/// The bytes that open a connection and call a method with one message; asks for answers under the encoding.
-pub fn call(authority: &str, path: &str, encoding: Option<&str>, message: &[u8]) -> Vec<u8> {
+/// How a method is called.
+#[derive(Default)]
+pub struct Call<'a> {
+    pub authority: &'a str,
+    pub path: &'a str,
+    /// Asks for answers under it.
+    pub encoding: Option<&'a str>,
+    /// The longest frame that is taken, if longer than what all must take.
+    pub frame_bytes_max: Option<u32>,
+    pub message: &'a [u8],
+}
+
+/// The bytes that open a connection and call a method with one message.
+pub fn call(Call { authority, path, encoding, frame_bytes_max, message }: Call<'_>) -> Vec<u8> {
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    let mut settings = vec![0, 4];
+    let mut settings = INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
     settings.extend_from_slice(&WINDOW_MAX.to_be_bytes());
+    if let Some(bytes) = frame_bytes_max {
+        settings.extend_from_slice(&MAX_FRAME_SIZE.to_be_bytes());
+        settings.extend_from_slice(&bytes.to_be_bytes());
+    }
     frame(&mut out, SETTINGS, 0, 0, &settings);
     frame(&mut out, WINDOW_UPDATE, 0, 0, &(WINDOW_MAX - WINDOW_FIRST).to_be_bytes());
     let mut headers = Vec::new();
