@@ -1,25 +1,22 @@
 //! The gateway as it is served: its own process, an upstream connection over HTTP, journal and tokens on, defaults.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{Earliest, SubscribeRequest};
 use prost::Message;
 
 use super::own::{SUBSCRIBE, wire};
-use super::{Peer, Running, Subscribe, say, written};
-use crate::load::{Feed, Frames, Reader};
-use crate::process::{Process, free_port, pause};
+use super::{Peer, Running, Subscribe, say, upstream, written};
+use crate::load::Reader;
+use crate::process::{Process, free_port};
 use crate::wire::Fault;
 use crate::wire::grpc::Codec;
 use crate::wire::http2::{Call, call};
 use crate::world::World;
 
-/// How long the gateway may take to connect upstream.
-const CONNECT: Duration = Duration::from_secs(20);
 /// Longer than any message of the defaults.
 const LONG_FRAME_BYTES: u32 = 128 << 10;
 
@@ -42,8 +39,8 @@ pub struct Served {
 impl Gateway {
     /// Starts it; its upstream is connected when this returns.
     pub fn serve(&self, world: &World) -> Result<Served, Fault> {
-        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
-        let url = upstream.local_addr().map_err(|error| error.to_string())?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+        let url = listener.local_addr().map_err(|error| error.to_string())?;
         let (port, admin) = (free_port()?, free_port()?);
         let dir = world.directory("gateway");
         written(&dir.join("bearer"), "bench")?;
@@ -62,9 +59,8 @@ impl Gateway {
         let mut command = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"));
         command.args(["serve", "--config"]).arg(&config).stderr(Stdio::inherit());
         let mut process = Process::server(world, &mut command)?;
-        let socket = accept(&upstream, &mut process)?;
+        let feed = upstream::accept(&listener, &mut process)?;
         process.connect(port)?;
-        let feed = Feed { socket: socket.into(), frames: Box::new(Chunks) };
         let running = Running {
             process,
             feed: Some(feed),
@@ -111,34 +107,6 @@ impl Peer for Gateway {
     }
 }
 
-/// Takes the request of the gateway and begins the answer.
-fn accept(listener: &TcpListener, process: &mut Process) -> Result<TcpStream, Fault> {
-    listener.set_nonblocking(true).map_err(|error| error.to_string())?;
-    let deadline = std::time::Instant::now() + CONNECT;
-    let socket = loop {
-        match listener.accept() {
-            Ok((socket, _)) => break socket,
-            Err(_) if std::time::Instant::now() < deadline => pause(Duration::from_millis(5)),
-            Err(error) => return Err(format!("the gateway does not connect upstream: {error}")),
-        }
-        if let Ok(Some(status)) = process.child.try_wait() {
-            return Err(format!("the gateway ended: {status}"));
-        }
-    };
-    let io = |error: std::io::Error| error.to_string();
-    socket.set_nonblocking(false).and(socket.set_nodelay(true)).map_err(io)?;
-    let mut lines = BufReader::new(socket.try_clone().map_err(io)?);
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        if lines.read_line(&mut line).map_err(io)? == 0 {
-            return Err("the gateway broke off its request".into());
-        }
-    }
-    say(&socket, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
-    Ok(socket)
-}
-
 /// Posts in the log, by the admin port.
 fn counted(port: u16) -> Result<u64, Fault> {
     let io = |error: std::io::Error| format!("the admin port: {error}");
@@ -149,16 +117,4 @@ fn counted(port: u16) -> Result<u64, Fault> {
     let line = text.lines().find(|line| line.starts_with("powerstream_gateway_posts_appended_total{"));
     let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
     value.ok_or_else(|| "no count of posts among the metrics".into())
-}
-
-/// HTTP/1.1 chunks of one post each.
-struct Chunks;
-
-impl Frames for Chunks {
-    fn frame(&mut self, post: &[u8], out: &mut Vec<u8>) {
-        // The line end that delimits posts is part of the chunk.
-        out.extend_from_slice(format!("{:x}\r\n", post.len() + 2).as_bytes());
-        out.extend_from_slice(post);
-        out.extend_from_slice(b"\r\n\r\n");
-    }
 }

@@ -4,6 +4,7 @@ mod gateway;
 mod nats;
 mod own;
 mod redis;
+mod upstream;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,7 +13,7 @@ use std::process::{Command, Stdio};
 
 pub use gateway::Gateway;
 pub use nats::{Jetstream, NatsCore};
-pub use own::{Plain, Stock};
+pub use own::{Direct, Plain, Stock};
 pub use redis::{RedisPubSub, RedisStreams};
 
 use crate::load::{Feed, Reader};
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         Box::new(Gateway::default()),
         Box::new(Gateway { long_frames: true, ..Gateway::default() }),
         Box::new(Stock::default()),
+        Box::new(Direct),
         Box::new(Plain),
         Box::new(NatsCore),
         Box::new(Jetstream),

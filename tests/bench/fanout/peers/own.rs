@@ -1,11 +1,13 @@
 //! The servers of this program: plain TCP, and tokio broadcast with stock tonic.
 
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
 use powerstream_gateway::proto::SubscribeRequest;
 use prost::Message;
 
-use super::{Peer, Running, Subscribe, locked, say};
+use super::{Peer, Running, Subscribe, locked, say, upstream};
 use crate::load::{Feed, Frames, Reader};
 use crate::process::{Process, free_port};
 use crate::wire::Fault;
@@ -54,16 +56,48 @@ impl Peer for Stock {
 
     fn start(&self, world: &World) -> Result<Running, Fault> {
         let (port, codec) = (free_port()?, self.codec);
-        let subscribe: Subscribe = Box::new(move |process, nth| {
-            let socket = process.connect(port)?;
-            let request = SubscribeRequest::default().encode_to_vec();
-            let (authority, encoding) = (format!("127.0.0.1:{port}"), codec.map(Codec::name));
-            let (authority, message) = (&*authority, &*request);
-            say(&socket, &call(Call { authority, path: SUBSCRIBE, encoding, message, ..Call::default() }))?;
-            Ok(Reader::new(socket, wire(codec, nth)))
-        });
-        start(world, &["stock"], port, &[codec.map_or("none", Codec::name)], subscribe)
+        start(world, &["stock"], port, &[codec.map_or("none", Codec::name)], subscribe(port, codec))
     }
+}
+
+/// The same, behind the stream itself.
+pub struct Direct;
+
+impl Peer for Direct {
+    fn name(&self) -> String {
+        "reqwest + tokio broadcast + stock tonic".into()
+    }
+
+    fn terms(&self) -> String {
+        format!("the same behind the gateway's upstream, by reqwest {}; nothing is kept", locked("reqwest"))
+    }
+
+    fn start(&self, world: &World) -> Result<Running, Fault> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+        let url = listener.local_addr().map_err(|error| error.to_string())?;
+        let (port, counted) = (free_port()?, free_port()?);
+        let mut command = program()?;
+        command.args(["direct", &format!("http://{url}/"), &counted.to_string(), &port.to_string()]);
+        let mut process = Process::server(world, &mut command)?;
+        let feed = Some(upstream::accept(&listener, &mut process)?);
+        let counted = move || {
+            let mut count = [0; 8];
+            let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, counted)).and_then(|mut it| it.read_exact(&mut count));
+            asked.map(|()| u64::from_be_bytes(count)).map_err(|error| format!("the count: {error}"))
+        };
+        Ok(Running { process, feed, subscribe: subscribe(port, None), counted: Some(Box::new(counted)) })
+    }
+}
+
+fn subscribe(port: u16, codec: Option<Codec>) -> Subscribe {
+    Box::new(move |process, nth| {
+        let socket = process.connect(port)?;
+        let request = SubscribeRequest::default().encode_to_vec();
+        let (authority, encoding) = (format!("127.0.0.1:{port}"), codec.map(Codec::name));
+        let (authority, message) = (&*authority, &*request);
+        say(&socket, &call(Call { authority, path: SUBSCRIBE, encoding, message, ..Call::default() }))?;
+        Ok(Reader::new(socket, wire(codec, nth)))
+    })
 }
 
 /// Of compressed streams the first is decoded as it comes: it sets the pace.
@@ -71,11 +105,18 @@ pub fn wire(codec: Option<Codec>, nth: usize) -> Grpc {
     codec.map_or_else(Grpc::default, |codec| Grpc::compressed(codec, nth == 0))
 }
 
-fn start(world: &World, kind: &[&str], port: u16, last: &[&str], subscribe: Subscribe) -> Result<Running, Fault> {
-    let feed = free_port()?;
+/// This program, as a server.
+fn program() -> Result<Command, Fault> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.arg("server").args(kind).args([feed.to_string(), port.to_string()]).args(last);
+    command.arg("server");
+    Ok(command)
+}
+
+fn start(world: &World, kind: &[&str], port: u16, last: &[&str], subscribe: Subscribe) -> Result<Running, Fault> {
+    let feed = free_port()?;
+    let mut command = program()?;
+    command.args(kind).args([feed.to_string(), port.to_string()]).args(last);
     let mut process = Process::server(world, &mut command)?;
     let socket = process.connect(feed)?;
     let feed = Feed { socket: socket.into(), frames: Box::new(Lengths::default()) };

@@ -3,6 +3,7 @@
 //!
 //! Posts come on one connection, each behind its length; a length of 0 asks how many came, and is answered with a `u64`.
 
+pub mod direct;
 pub mod floor;
 pub mod plain;
 pub mod stock;
@@ -21,6 +22,7 @@ pub fn run(arguments: &[String]) -> Result<(), Fault> {
             let codec = [Codec::Gzip, Codec::Zstd].into_iter().find(|it| it.name() == codec);
             stock::serve(port(feed)?, port(subscribers)?, codec)
         }
+        ["direct", url, counted, subscribers] => direct::serve(url, port(counted)?, port(subscribers)?),
         ["floor", subscribers, count, posts, per_second] => {
             floor::serve(port(subscribers)?, number(count)?, number(posts)?, number(per_second)?)
         }

@@ -59,25 +59,31 @@ impl StreamService for Stock {
 /// Serves until the feed ends.
 pub fn serve(feed: u16, subscribers: u16, codec: Option<Codec>) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(text)?;
-    let (posts, _) = broadcast::channel(CHANNEL);
     runtime.block_on(async {
         let feed = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, feed)).await.map_err(text)?;
-        let mut service = StreamServiceServer::new(Stock { posts: posts.clone() });
-        if let Some(codec) = codec {
-            let encoding = match codec {
-                Codec::Gzip => CompressionEncoding::Gzip,
-                Codec::Zstd => CompressionEncoding::Zstd,
-            };
-            service = service.send_compressed(encoding).accept_compressed(encoding);
-        }
-        let server = tonic::transport::Server::builder()
-            .add_service(service)
-            .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, subscribers)));
-        tokio::spawn(server);
+        let posts = fan_out(subscribers, codec);
         let (socket, _) = feed.accept().await.map_err(text)?;
         // On a worker, as everything else: block_on would be a thread beside it.
         tokio::spawn(take(socket, posts)).await.map_err(text)?.map_err(text)
     })
+}
+
+/// Sends all subscribers what comes into the channel.
+pub fn fan_out(subscribers: u16, codec: Option<Codec>) -> broadcast::Sender<SubscribeResponse> {
+    let (posts, _) = broadcast::channel(CHANNEL);
+    let mut service = StreamServiceServer::new(Stock { posts: posts.clone() });
+    if let Some(codec) = codec {
+        let encoding = match codec {
+            Codec::Gzip => CompressionEncoding::Gzip,
+            Codec::Zstd => CompressionEncoding::Zstd,
+        };
+        service = service.send_compressed(encoding).accept_compressed(encoding);
+    }
+    let server = tonic::transport::Server::builder()
+        .add_service(service)
+        .serve(SocketAddr::from((Ipv4Addr::LOCALHOST, subscribers)));
+    tokio::spawn(server);
+    posts
 }
 
 async fn take(socket: tokio::net::TcpStream, posts: broadcast::Sender<SubscribeResponse>) -> std::io::Result<()> {
@@ -98,7 +104,7 @@ async fn take(socket: tokio::net::TcpStream, posts: broadcast::Sender<SubscribeR
 }
 
 /// A post as the gateway would send it, alone in its batch.
-fn response(sequence: u64, json: String) -> SubscribeResponse {
+pub fn response(sequence: u64, json: String) -> SubscribeResponse {
     let tag = "customer-07".to_owned();
     let event = Event {
         sequence,
