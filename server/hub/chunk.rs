@@ -1,11 +1,11 @@
 //! Events that go out together, put together once for all sessions that get the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
-use super::entry::{Entry, Wire};
+use super::entry::{Entry, Event, Wire};
 use super::subscription::Phase;
 use crate::model::Term;
 
@@ -23,7 +23,8 @@ pub struct Chunk {
     pub possible_duplicate: bool,
     slices: Arc<[Bytes]>,
     bytes: usize,
-    cells: Arc<Cells>,
+    /// Unless it is one event's: then they are kept there.
+    cells: OnceLock<Box<Cells>>,
 }
 
 /// What is made of a chunk once, for each encoding that some session negotiated.
@@ -67,11 +68,7 @@ impl Chunk {
         } else {
             runs.iter().map(Wire::bytes).collect()
         };
-        let cells = match &entries[..] {
-            [one] if phase == Phase::Live && !possible_duplicate => one.event().map(|event| event.alone().clone()),
-            _ => None,
-        };
-        Self { entries, phase, term, possible_duplicate, slices, bytes, cells: cells.unwrap_or_default() }
+        Self { entries, phase, term, possible_duplicate, slices, bytes, cells: OnceLock::new() }
     }
 
     /// The bytes of the events, behind one another.
@@ -86,7 +83,11 @@ impl Chunk {
 
     /// What is made of it once.
     pub fn cells(&self) -> &Cells {
-        &self.cells
+        let alone = match &self.entries[..] {
+            [one] if self.phase == Phase::Live && !self.possible_duplicate => one.event(),
+            _ => None,
+        };
+        alone.map_or_else(|| &**self.cells.get_or_init(Box::default), Event::alone)
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Event {
     /// An element of `EventBatch.events`, key and length included.
     pub wire: Wire,
     /// The live batch of this event alone, compressed, once somebody asked for it.
-    alone: OnceLock<Arc<Cells>>,
+    alone: OnceLock<Box<Cells>>,
 }
 
 /// The bytes of an event: a part of the slab that holds those of its neighbours too.
@@ -98,7 +98,8 @@ fn wires(records: &[Record]) -> Vec<Wire> {
         let mut slab = new_slab(bytes);
         let spans: Vec<_> = layouts[wires.len()..to].iter().map(|layout| layout.put(&mut slab)).collect();
         let slab = shared_slab(slab);
-        wires.extend(spans.into_iter().map(|span| Wire { slab: slab.clone(), span }));
+        let slabs = std::iter::repeat_n(slab, spans.len());
+        wires.extend(slabs.zip(spans).map(|(slab, span)| Wire { slab, span }));
     }
     wires
 }
@@ -195,8 +196,8 @@ impl Event {
 
     /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
     /// their filters.
-    pub fn alone(&self) -> &Arc<Cells> {
-        self.alone.get_or_init(Arc::default)
+    pub fn alone(&self) -> &Cells {
+        self.alone.get_or_init(Box::default)
     }
 }
 

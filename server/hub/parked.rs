@@ -29,8 +29,14 @@ struct Index {
     always: Seats,
 }
 
-/// Seats by their slot.
-type Seats = BTreeMap<usize, Arc<Seat>>;
+/// Seats by their slot. Most keys are one session's: its seat is found without a way through a tree.
+#[derive(Default)]
+enum Seats {
+    #[default]
+    None,
+    One(usize, Arc<Seat>),
+    Many(BTreeMap<usize, Arc<Seat>>),
+}
 
 /// Where one session waits.
 #[derive(Default)]
@@ -39,6 +45,45 @@ pub struct Seat {
     /// First sequence of the batch that woke it.
     woken_at: AtomicU64,
     notify: Notify,
+}
+
+impl Seats {
+    fn insert(&mut self, slot: usize, seat: Arc<Seat>) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(slot, seat),
+            Self::One(first, other) => Self::Many([(first, other), (slot, seat)].into()),
+            Self::Many(mut seats) => {
+                seats.insert(slot, seat);
+                Self::Many(seats)
+            }
+        };
+    }
+
+    fn remove(&mut self, slot: usize) {
+        match self {
+            Self::Many(seats) => {
+                seats.remove(&slot);
+            }
+            Self::One(only, _) if *only == slot => *self = Self::None,
+            Self::One(..) | Self::None => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(..) => false,
+            Self::Many(seats) => seats.is_empty(),
+        }
+    }
+
+    fn for_each(&self, mut act: impl FnMut(&Seat)) {
+        match self {
+            Self::None => {}
+            Self::One(_, seat) => act(seat),
+            Self::Many(seats) => seats.values().for_each(|seat| act(seat)),
+        }
+    }
 }
 
 /// Proof that a session parked with nothing left to read: only then does what is offered meanwhile say how far nothing
@@ -86,21 +131,22 @@ impl Parked {
                 woken += 1;
             }
         };
-        let mut wake = |seats: &Seats| seats.values().for_each(|seat| wake_one(seat));
-        let mut seen = Seen::default();
+        let mut wake = |seats: &Seats| seats.for_each(&mut wake_one);
+        // One entry names its keys once, or is looked up twice: that costs less than to remember them.
+        let mut seen = (entries.len() > 1).then(Seen::default);
         let mut everybody = false;
         for entry in entries {
             match &entry.kind {
                 Kind::Event(event) => {
                     for rule in event.rules.iter() {
                         if let Some(tag) = &rule.tag
-                            && seen.tags.insert(tag)
+                            && seen.as_mut().is_none_or(|seen| seen.tags.insert(tag))
                         {
                             index.tags.get(tag).into_iter().for_each(&mut wake);
                             index.prefixes_of(tag, &mut wake);
                         }
                         if let Some(id) = rule.id
-                            && seen.rules.insert(id)
+                            && seen.as_mut().is_none_or(|seen| seen.rules.insert(id))
                         {
                             index.rules.get(&id).into_iter().for_each(&mut wake);
                         }
@@ -140,7 +186,7 @@ impl Index {
 
     fn remove(&mut self, slot: usize, keys: &Keys) {
         self.for_each_list(keys, |list| {
-            list.remove(&slot);
+            list.remove(slot);
         });
         let Keys::AnyOf(keys) = keys else { return drop(self.seats.remove(slot)) };
         for key in keys.iter() {
