@@ -4,6 +4,7 @@
 //! than the copying of its bytes; so it is told when more follows at once, and puts the frames of a message together.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Behind a write of this length there is more of the same message, as a rule: it is the longest frame that most peers
-/// take, with its head (RFC 9113, 4.1 and 4.2). To those that take longer ones a message is one.
-const FULL_FRAME_BYTES: usize = 9 + (16 << 10);
+/// take, with its head (RFC 9113, 4.1 and 4.2), perhaps with a few bytes in front of it. To those that take much longer ones
+/// a message is one.
+const FULL_FRAME_BYTES: Range<usize> = 9 + (16 << 10)..32 << 10;
 
 /// Bytes that one read takes: clients send a request, and then window updates and pings.
 const READ_BYTES: usize = 2 << 10;
@@ -63,7 +65,7 @@ impl Pusher {
 
 impl Shared {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let more = slices.iter().map(|slice| slice.len()).sum::<usize>() == FULL_FRAME_BYTES;
+        let more = FULL_FRAME_BYTES.contains(&slices.iter().map(|slice| slice.len()).sum());
         let sent = self.stream.try_io(tokio::io::Interest::WRITABLE, || send(&self.stream, slices, more));
         if sent.is_ok() {
             self.waits.store(more, Ordering::Relaxed);
@@ -159,15 +161,15 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_more_is_sent_when_none_comes() {
         let (mut socket, mut client) = pair().await;
-        let (pusher, frame) = (socket.pusher(), [7; FULL_FRAME_BYTES]);
+        let (pusher, frame) = (socket.pusher(), [7; FULL_FRAME_BYTES.start]);
         assert_eq!(socket.write(&frame).await.expect("room"), frame.len());
         assert!(socket.0.waits.load(Ordering::Relaxed), "a full frame is no end of a message");
         pusher.push();
         assert!(!socket.0.waits.load(Ordering::Relaxed));
-        let mut read = [0; FULL_FRAME_BYTES];
+        let mut read = [0; FULL_FRAME_BYTES.start];
         let whole = Clock::system().timeout(Duration::from_secs(20), client.read_exact(&mut read)).await;
         whole.expect("in time").expect("sent");
-        for length in [9, FULL_FRAME_BYTES - 1, FULL_FRAME_BYTES + 1] {
+        for length in [9, FULL_FRAME_BYTES.start - 1, FULL_FRAME_BYTES.end] {
             let frame = vec![7; length];
             assert_eq!(socket.write(&frame).await.expect("room"), length);
             assert!(!socket.0.waits.load(Ordering::Relaxed), "what is shorter ends one, and what is longer is one");
