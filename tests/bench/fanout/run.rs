@@ -90,10 +90,19 @@ pub fn run(world: &World, plan: &Plan, parts: &[Part]) -> Result<Found, Fault> {
     Ok(found)
 }
 
+/// The order of a round: none comes behind the same one each time, for a server that wrote much leaves work behind.
+fn order(rows: usize, round: usize) -> impl Iterator<Item = usize> {
+    let coprime =
+        |step: &usize| (2..=*step).all(|factor| !(step.is_multiple_of(factor) && rows.is_multiple_of(factor)));
+    let steps: Vec<usize> = (1..=rows).filter(coprime).collect();
+    let step = steps.get(round % steps.len().max(1)).copied().unwrap_or(1);
+    (0..rows).map(move |nth| (nth * step + round) % rows)
+}
+
 fn fan_out(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, found: &mut Found) -> Result<(), Fault> {
     for subscribers in [0].into_iter().chain(plan.columns.iter().copied()) {
-        for nth in 0..rows.len() {
-            let peer = &*rows[(nth + round) % rows.len()];
+        for at in order(rows.len(), round) {
+            let peer = &*rows[at];
             let cell = match subscribers {
                 0 => measure::alone(world, peer, plan),
                 _ => measure::fan_out(world, peer, subscribers, plan),
@@ -108,8 +117,8 @@ fn fan_out(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, fou
 }
 
 fn latency(world: &World, plan: &Plan, rows: &[Box<dyn Peer>], round: usize, found: &mut Found) -> Result<(), Fault> {
-    for nth in 0..=rows.len() {
-        let (name, took) = match rows.get((nth + round) % (rows.len() + 1)) {
+    for at in order(rows.len() + 1, round) {
+        let (name, took) = match rows.get(at) {
             Some(peer) => (peer.name(), measure::latencies(world, &**peer, plan.latency_posts)),
             None => (FLOOR.to_owned(), measure::floor(world, plan.latency_posts)),
         };
@@ -129,8 +138,8 @@ fn compression(world: &World, plan: &Plan, round: usize, found: &mut Found) -> R
         let mut rows = vec![ours, theirs];
         rows.retain(|peer| plan.measures(&peer.name()));
         for subscribers in COMPRESSED_COLUMNS.into_iter().filter(|subscribers| plan.columns.contains(subscribers)) {
-            for nth in 0..rows.len() {
-                let peer = &*rows[(nth + round) % rows.len()];
+            for at in order(rows.len(), round) {
+                let peer = &*rows[at];
                 let name = compressed_name(&peer.name(), codec);
                 // A server that does not compress has no such row; any other fault ends the run.
                 match measure::compressed(world, peer, subscribers, plan) {
