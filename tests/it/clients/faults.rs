@@ -38,6 +38,9 @@ pub async fn killed_20_times_it_misses_nothing_and_repeats_only_its_last_batch(l
         open += usize::from(stage.printed_and_not_stored().await > 0);
     }
     stage.start().await;
+    // All may have been printed before, and a signal that comes before the program minds it ends it as the system does it.
+    stage.more_posts(1).await;
+    stage.example.prints(1).await;
     stage.judge("killed 20 times").await;
     assert!(spoke >= KILLS / 2, "{spoke} lives printed something");
     eprintln!("{}: {open} kills fell between printing and storing", stage.example.name());
