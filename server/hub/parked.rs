@@ -8,7 +8,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::entry::{Entry, Kind};
-use crate::model::{Key, Keys, Sequence};
+use crate::model::{Key, Keys, Sequence, tags};
 
 /// Whom to wake: sessions by the keys of their filter. A batch wakes a session at most once, and one whose keys it does
 /// not hold not at all.
@@ -132,22 +132,19 @@ impl Parked {
             }
         };
         let mut wake = |seats: &Seats| seats.for_each(&mut wake_one);
-        // One entry names its keys once, or is looked up twice: that costs less than to remember them.
+        // One entry names each of its keys once: there is nothing to remember.
         let mut seen = (entries.len() > 1).then(Seen::default);
         let mut everybody = false;
         for entry in entries {
             match &entry.kind {
                 Kind::Event(event) => {
-                    for rule in event.rules.iter() {
-                        if let Some(tag) = &rule.tag
-                            && seen.as_mut().is_none_or(|seen| seen.tags.insert(tag))
-                        {
-                            index.tags.get(tag).into_iter().for_each(&mut wake);
-                            index.prefixes_of(tag, &mut wake);
-                        }
-                        if let Some(id) = rule.id
-                            && seen.as_mut().is_none_or(|seen| seen.rules.insert(id))
-                        {
+                    let fresh = tags(&event.rules).filter(|tag| seen.as_mut().is_none_or(|seen| seen.tags.insert(tag)));
+                    for tag in fresh {
+                        index.tags.get(tag).into_iter().for_each(&mut wake);
+                        index.prefixes_of(tag, &mut wake);
+                    }
+                    for id in event.rules.iter().filter_map(|rule| rule.id) {
+                        if seen.as_mut().is_none_or(|seen| seen.rules.insert(id)) {
                             index.rules.get(&id).into_iter().for_each(&mut wake);
                         }
                     }
@@ -288,6 +285,20 @@ mod tests {
         check(any_of(&["*"]), &[], 1);
         check(Keys::Always, &[], 1);
         check(Keys::AnyOf([Key::Rule(1)].into()), &["first has rule 1"], 1);
+    }
+
+    #[test]
+    fn sessions_of_one_tag_are_all_woken_and_leave_one_by_one() {
+        let parked = Arc::new(Parked::new(1));
+        let mut tickets: Vec<_> = (0..3).map(|_| parked.register(any_of(&["a"]))).collect();
+        let entry = encoded(post_record(1, &["a", "b"]));
+        while !tickets.is_empty() {
+            tickets.iter().for_each(|ticket| drop(ticket.park(1, || 1).expect("nothing to read")));
+            assert_eq!(parked.offer(std::slice::from_ref(&entry)), tickets.len());
+            tickets.remove(tickets.len() / 2);
+        }
+        let index = parked.index.lock();
+        assert!(index.seats.is_empty() && index.tags.is_empty());
     }
 
     #[test]

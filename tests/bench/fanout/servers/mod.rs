@@ -2,6 +2,7 @@
 //! that of the others.
 //!
 //! Posts come on one connection, each behind its length; a length of 0 asks how many came, and is answered with a `u64`.
+//! Only `direct` takes them from the stream itself.
 
 pub mod direct;
 pub mod floor;
