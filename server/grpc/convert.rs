@@ -77,6 +77,7 @@ fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
         SkipReason::Malformed => proto::SkipReason::Malformed,
         SkipReason::Oversized => proto::SkipReason::Oversized,
         SkipReason::JournalCorrupt => proto::SkipReason::JournalCorrupt,
+        SkipReason::ForeignFormat => proto::SkipReason::ForeignFormat,
     };
     proto::Skipped { sequence, count: skip.count, interval: Some(interval(&skip.window)), reason: reason.into() }
 }
@@ -90,6 +91,9 @@ pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
         GapEvidence::BackfillQuiet => proto::GapEvidence::BackfillQuiet,
         GapEvidence::WindowPassed => proto::GapEvidence::WindowPassed,
         GapEvidence::Refused => proto::GapEvidence::Refused,
+        GapEvidence::NothingDue => proto::GapEvidence::NothingDue,
+        GapEvidence::CountMismatch => proto::GapEvidence::CountMismatch,
+        GapEvidence::Unproven => proto::GapEvidence::Unproven,
     };
     proto::Gap {
         gap_id: gap.id.to_string(),

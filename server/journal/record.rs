@@ -43,15 +43,19 @@ const CAUSES: [GapCause; 8] = [
 ];
 const STATES: [GapState; 5] =
     [GapState::Detected, GapState::Recovering, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
-const EVIDENCES: [GapEvidence; 6] = [
+const EVIDENCES: [GapEvidence; 9] = [
     GapEvidence::None,
     GapEvidence::CompletionMessage,
     GapEvidence::CleanEof,
     GapEvidence::BackfillQuiet,
     GapEvidence::WindowPassed,
     GapEvidence::Refused,
+    GapEvidence::NothingDue,
+    GapEvidence::CountMismatch,
+    GapEvidence::Unproven,
 ];
-const REASONS: [SkipReason; 3] = [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt];
+const REASONS: [SkipReason; 4] =
+    [SkipReason::Malformed, SkipReason::Oversized, SkipReason::JournalCorrupt, SkipReason::ForeignFormat];
 
 fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
     list.iter().position(|it| it == value).expect("every value of the enum is in its list") as u8

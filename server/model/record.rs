@@ -159,6 +159,12 @@ pub enum GapEvidence {
     WindowPassed,
     /// X refused the request.
     Refused,
+    /// Fewer posts were due in the interval than `due_min`: nothing arrived, and nothing contradicts that.
+    NothingDue,
+    /// X reported the job as complete with a count that repeatedly differed from the number of posts that arrived.
+    CountMismatch,
+    /// Requests were answered, but no answer proved that the interval is complete.
+    Unproven,
 }
 
 /// Messages that could not be taken, of one second and one reason.
@@ -181,4 +187,6 @@ pub enum SkipReason {
     Oversized,
     /// This part of the journal is damaged.
     JournalCorrupt,
+    /// A post in another format (Activity Streams, the v2 shape) or a compliance message.
+    ForeignFormat,
 }

@@ -91,7 +91,7 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
     let tune = |settings: &mut Settings| {
         patient(settings);
         // Whether posts count as live depends on when the first byte comes, and nothing is sent in the last five minutes.
-        settings.ingest.gaps.backfill_due_min = u32::MAX;
+        settings.ingest.gaps.due_min = u32::MAX;
     };
     let mut world = World::without_gateway(clock.clone(), |_| (), tune);
     world.start_gateway().await;

@@ -255,7 +255,7 @@ impl Book {
         if now.since(backfill.last_inside) < self.limits.slack {
             return None;
         }
-        let due = f64::from(config.backfill_due_min);
+        let due = f64::from(config.due_min);
         let ignored = backfill.older == 0 && own.rate.due(backfill.asked) >= due;
         let empty = backfill.inside == 0 && own.rate.due(backfill.core) >= due;
         Some(!ignored && !empty)
@@ -293,6 +293,12 @@ impl Book {
         let mut missing = Spans::default();
         self.kept.healing.values().for_each(|healing| missing.insert_all(&healing.missing));
         missing
+    }
+
+    /// True if fewer than `due_min` posts were due in this span, over all lanes, or too little is known of the rates.
+    pub(super) fn is_plausibly_empty(&self, span: Span) -> bool {
+        let due: f64 = self.kept.lanes.iter().map(|lane| lane.rate.due(span)).sum();
+        due < f64::from(self.limits.config.due_min)
     }
 
     pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence) {

@@ -19,8 +19,9 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backfill_duration_max: Duration,
-    /// A backfill that brings nothing is not trusted if at least this many posts were due by the rate before.
-    pub backfill_due_min: u32,
+    /// Backfill or recovery that delivers nothing of an interval is not trusted if at least this many posts were due in it
+    /// at the rate before. At 3 an interval is empty by chance in 5 % of cases (Poisson).
+    pub due_min: u32,
     /// Lag of the newest post that widens a gap, at most.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -39,7 +40,7 @@ impl Default for Config {
             first_backfill_minutes: 5,
             backfill_refused_for: Duration::from_secs(3_600),
             backfill_duration_max: Duration::from_secs(600),
-            backfill_due_min: 10,
+            due_min: 3,
             lag_max: Duration::from_secs(600),
             held_up_min: Duration::from_secs(5),
         }

@@ -268,6 +268,10 @@ impl Demand for Ledger {
         self.hub.side().lose(span, evidence);
     }
 
+    fn is_plausibly_empty(&self, span: Span) -> bool {
+        self.book.lock().is_plausibly_empty(span)
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.demands.subscribe()
     }

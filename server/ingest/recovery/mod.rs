@@ -55,6 +55,10 @@ pub trait Demand: Send + Sync {
     /// This interval cannot be brought any more. What of it is not missing stays as it is.
     fn lose(&self, span: Span, evidence: GapEvidence);
 
+    /// True if fewer than `due_min` posts were due in this span at the rate before it, or too little is known of the rate:
+    /// that nothing arrived of it is plausible.
+    fn is_plausibly_empty(&self, span: Span) -> bool;
+
     /// Changes whenever there may be more that is missing.
     fn changes(&self) -> watch::Receiver<u64>;
 }
