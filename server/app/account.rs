@@ -66,7 +66,8 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
-    let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let Journal { writer, reader, upkeep, torn_bytes, .. } =
+        journal::open(&settings.journal, &dir, identity, clock.now())?;
     let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();

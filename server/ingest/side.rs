@@ -152,7 +152,7 @@ fn open_in(setup: &Setup<'_>, dir: &Path) -> Result<Option<SideLog>, SideError> 
         segment_bytes_max,
         ..setup.journal.clone()
     };
-    let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&config, dir, setup.identity, setup.now)?;
+    let Journal { writer, reader, upkeep, torn_bytes, .. } = journal::open(&config, dir, setup.identity, setup.now)?;
     let ids_dir = dir.join("ids");
     let ids_config = dedup::Config { horizon: setup.window, ..setup.ids.clone() };
     let ids_dir = in_files.then_some(ids_dir.as_path());

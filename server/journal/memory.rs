@@ -8,7 +8,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::matching::wanted;
-use super::{AppendError, Chunk, Config, Extent, Identity, Item, Journal, ReadError, Reader, Report, Upkeep, Writer};
+use super::{
+    AppendError, Chunk, Config, Extent, Identity, Item, Journal, LostTail, ReadError, Reader, Report, Upkeep, Writer,
+};
 use crate::model::{Body, Epoch, Keys, Post, Record, Rule, Sequence, TermStart, UnixMillis};
 
 /// Bytes kept when `retention_bytes_max` is 0: memory has no end of its own that would be told in time.
@@ -52,6 +54,7 @@ pub(super) fn open(config: &Config, identity: Identity) -> Journal {
         reader: Arc::new(MemoryReader(shared.clone())),
         upkeep: Box::new(MemoryUpkeep(shared)),
         torn_bytes: 0,
+        lost_tail: LostTail::default(),
     }
 }
 
@@ -152,11 +155,12 @@ impl Upkeep for MemoryUpkeep {
     fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
         let oldest = now.minus(self.0.age_max);
         let mut log = self.0.log.write();
+        let trimmed_early_records = log.trimmed;
         while log.records.front().is_some_and(|record| record.received < oldest) {
             log.trim_one();
         }
         let trimmed_records = std::mem::take(&mut log.trimmed);
-        Ok(Report { trimmed_records, bytes: log.bytes, segments: 0, recompressed: 0 })
+        Ok(Report { trimmed_records, trimmed_early_records, bytes: log.bytes, ..Report::default() })
     }
 }
 

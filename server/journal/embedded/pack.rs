@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,6 +15,7 @@ use super::index_file::{self, Summary};
 use super::scan;
 use super::shared::{Held, Sealed, Shared};
 use crate::journal::block::{Block, Encoder, seed};
+use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rules::Numbering;
 use crate::journal::wire::Malformed;
 
@@ -59,14 +59,20 @@ pub(super) enum Progress {
 }
 
 impl Packing {
-    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Self> {
+    /// Begins with a segment; `None` if it cannot be opened.
+    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Option<Self>> {
+        let (held, file) = match (shared.index(&source), File::open(&source.path)) {
+            (Ok(held), Ok(file)) => (held, file),
+            (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
+            _ => return Ok(None),
+        };
         let name = SegmentName { packed: true, ..source.name };
         let target = Unfinished::new(&name.path(&shared.dir))?;
         let header = scan::segment_header(shared.epoch, name.first);
-        shared.disk.write_at(&target.file, &header, 0)?;
-        Ok(Self {
-            held: shared.index(&source)?,
-            file: File::open(&source.path)?,
+        shared.write_at(&target.file, &header, 0)?;
+        Ok(Some(Self {
+            held,
+            file,
             source,
             done: 0,
             target,
@@ -75,7 +81,7 @@ impl Packing {
             index: Index::default(),
             numbering: Numbering::default(),
             encoder: Encoder::new(shared.epoch, LEVEL)?,
-        })
+        }))
     }
 
     pub(super) fn source(&self) -> &Arc<Sealed> {
@@ -93,7 +99,7 @@ impl Packing {
                 return Ok(if whole { Progress::Done { replaced: false } } else { Progress::Damaged });
             };
             let expected = self.next();
-            let Some(block) = self.read(&entry, seed(shared.epoch), &mut decompressor)? else {
+            let Some(block) = self.read(shared, &entry, &mut decompressor)? else {
                 return Ok(Progress::Damaged);
             };
             if expected != entry.header.first || self.push(shared, &block)?.is_err() {
@@ -112,13 +118,13 @@ impl Packing {
         end.unwrap_or(self.name.first)
     }
 
-    fn read(&self, entry: &Entry, seed: u32, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
+    fn read(&self, shared: &Shared, entry: &Entry, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
-        match self.file.read_exact_at(&mut bytes, entry.offset) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+        if !try_read(&*shared.disk, &self.file, &mut bytes, entry.offset)? {
+            return Ok(None);
         }
-        Ok(Block::decode(&bytes, seed, decompressor).ok().filter(|block| block.header == entry.header))
+        let block = Block::decode(&bytes, seed(shared.epoch), decompressor).ok();
+        Ok(block.filter(|block| block.header == entry.header))
     }
 
     fn push(&mut self, shared: &Shared, block: &Block) -> io::Result<Result<(), Malformed>> {
@@ -144,7 +150,7 @@ impl Packing {
             return Ok(());
         }
         let (header, block) = self.encoder.finish()?;
-        shared.disk.write_at(&self.target.file, block, self.offset)?;
+        shared.write_at(&self.target.file, block, self.offset)?;
         self.index.push(self.offset, header, self.encoder.rules(), &mut self.numbering);
         self.offset += header.block_bytes();
         self.encoder.clear();
@@ -164,6 +170,7 @@ impl Packing {
             index_bytes: AtomicU64::new(index_bytes),
             held: Mutex::new(None),
             left_alone: AtomicBool::new(false),
+            unreadable: false,
         });
         let mut replaced = false;
         shared.change(|snapshot| {
@@ -173,8 +180,12 @@ impl Packing {
             }
         });
         let gone = if replaced { &self.source.path } else { &path };
-        files::remove(gone)?;
-        files::remove(&files::index_path(gone))?;
+        for path in [gone, &files::index_path(gone)] {
+            // What stays of it is swept at the next start.
+            if let Err(error) = files::remove(&*shared.disk, path) {
+                tracing::warn!(path = %path.display(), %error, "failed to remove replaced journal segment");
+            }
+        }
         Ok(Progress::Done { replaced })
     }
 }
