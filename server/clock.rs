@@ -102,6 +102,11 @@ impl Clock {
         self.correct(UnixMillis(origin_us.saturating_add(passed_us as i64) / 1_000));
     }
 
+    /// How far [`Clock::now`] may be from X's time: the grain of `Date`, and the time that an answer is under way.
+    pub fn uncertainty(&self) -> Duration {
+        GRAIN + TRANSIT
+    }
+
     /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
     pub fn offset_ms(&self) -> i64 {
         self.0.offset_ms.load(Ordering::Relaxed)

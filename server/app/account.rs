@@ -190,7 +190,7 @@ fn open_ledger(
         config: settings.ingest.gaps.clone(),
         // What recovery would leave alone at the far end is lost like what is beyond it.
         recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
-        lanes: account.datacenters.len().max(1),
+        feeds: feeds(account),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
     };
@@ -207,7 +207,7 @@ fn sessions(
     counters: &ingest::Metrics,
 ) -> Vec<Session> {
     let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
-    let session = |(connection, (lane, url, local_dc_only)): (usize, (usize, &Url, bool))| {
+    let session = |(connection, (feed, url, local_dc_only)): (usize, (usize, &Url, bool))| {
         let upstream = ingest::Upstream {
             transport: shared.transport.clone(),
             base_url: url.clone(),
@@ -218,17 +218,25 @@ fn sessions(
         };
         let (hub, ledger, queue) = (hub.clone(), ledger.clone(), queue.clone());
         let seed = rand::rng().random();
-        Session::new(hub, upstream, Place { lane, connection }, ledger, queue, counters.clone(), seed)
+        Session::new(hub, upstream, Place { feed, connection }, ledger, queue, counters.clone(), seed)
     };
     connections(account).into_iter().enumerate().map(session).collect()
 }
 
-/// The flow that each connection brings, its endpoint, and whether it brings the posts of one datacenter only.
+/// The names of the feeds: a feed is known by its datacenter, wherever that is in the list.
+fn feeds(account: &config::Account) -> Vec<String> {
+    if account.datacenters.is_empty() {
+        return vec![ledger::ALL_FEEDS.to_owned()];
+    }
+    account.datacenters.iter().map(|datacenter| datacenter.name.clone()).collect()
+}
+
+/// The feed that each connection carries, its endpoint, and whether it carries the posts of one datacenter only.
 fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
     if account.datacenters.is_empty() {
         return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
     }
-    account.datacenters.iter().enumerate().map(|(lane, datacenter)| (lane, &datacenter.url, true)).collect()
+    account.datacenters.iter().enumerate().map(|(feed, datacenter)| (feed, &datacenter.url, true)).collect()
 }
 
 /// One for the whole account: its jobs ask for the posts of all datacenters.

@@ -19,6 +19,7 @@ use crate::upstream::{self, Attempts, EndCause, NextStep};
 use crate::xapi::{BackfillMinutes, Credentials, Kind, Problem, StreamRequest, Transport};
 
 mod reading;
+mod turns;
 
 use reading::Up;
 
@@ -41,8 +42,8 @@ pub struct Session {
 /// Which of an account's connections a session keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// The flow that it brings, alone or together with full copies of it.
-    pub lane: usize,
+    /// The place of its feed among those of the account.
+    pub feed: usize,
     /// Its number among all connections of the account.
     pub connection: usize,
 }
@@ -144,7 +145,7 @@ impl Session {
     /// Asks for the stream, with the backfill that would help. Where X refuses that, the same is asked for without: then
     /// it is known whether the parameter is at fault.
     async fn connect(&mut self) -> Result<(upstream::Connection, Answer), EndCause> {
-        let asked = self.ledger.backfill_to_ask(self.place.lane, self.clock.now());
+        let asked = self.ledger.backfill_to_ask(self.place.feed, self.place.connection);
         match self.request(asked).await {
             Err(EndCause::Refused(problem))
                 if asked.is_some() && may_mean_backfill(&problem) && !std::mem::replace(&mut self.probed, true) =>
@@ -174,7 +175,7 @@ impl Session {
         let (transport, metrics) = (&*upstream.transport, &upstream.metrics);
         let connection = upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await?;
         self.set_clock(connection.info().skew_ms);
-        Ok((connection, Answer { at: self.clock.now(), backfill }))
+        Ok((connection, Answer { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }))
     }
 
     /// Upstream time is what X says it is.
@@ -202,7 +203,7 @@ impl Session {
     }
 
     fn set_state(&self, state: State) {
-        self.hub.upstream().update(|status| status.set(self.place.lane, self.place.connection, state));
+        self.hub.upstream().update(|status| status.set(self.place.feed, self.place.connection, state));
     }
 
     async fn journal_available(&self) {
@@ -215,9 +216,9 @@ impl Session {
     fn report_closed(&mut self) {
         tracing::warn!(account = %self.hub.account(), "{CLOSED}");
         self.told = None;
-        let Place { lane, connection } = self.place;
+        let Place { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(lane, connection, State::BackingOff);
+            status.set(feed, connection, State::BackingOff);
             status.last_error = CLOSED.into();
             status.tell(NewsKind::Reconnecting, CLOSED.into());
         });
@@ -239,9 +240,9 @@ impl Session {
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
         let fresh = std::mem::replace(&mut self.told, news) != news;
-        let Place { lane, connection } = self.place;
+        let Place { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(lane, connection, state);
+            status.set(feed, connection, state);
             status.last_error = cause.to_string();
             if fresh {
                 status.tell(kind, cause.to_string());

@@ -11,6 +11,9 @@ pub(super) struct Healing {
     pub(super) gap: Gap,
     /// What has not been brought yet.
     pub(super) missing: Spans,
+    /// Posts per second of the account before the gap.
+    #[serde(default)]
+    pub(super) rate: f64,
 }
 
 /// A stretch of a gap that was torn apart.
@@ -20,8 +23,8 @@ pub(super) struct Piece {
 }
 
 impl Healing {
-    pub(super) fn new(gap: Gap, span: Span) -> Self {
-        Self { gap, missing: [span].into_iter().collect() }
+    pub(super) fn new(gap: Gap, span: Span, rate: f64) -> Self {
+        Self { gap, missing: [span].into_iter().collect(), rate }
     }
 
     pub(super) fn span(&self) -> Span {

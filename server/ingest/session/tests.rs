@@ -44,7 +44,7 @@ async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_writte
         metrics: upstream::Metrics::default(),
     };
     let (queue, _intakes) = queue(1);
-    let place = Place { lane: 0, connection: 0 };
+    let place = Place { feed: 0, connection: 0 };
     let ledger = ledger::fixtures::in_memory(&hub);
     let session = Session::new(hub.clone(), upstream, place, ledger, queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
