@@ -3,15 +3,18 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::files;
 use super::index_file;
 use super::pack::{self, Packing, Progress};
 use super::shared::{Sealed, Shared};
+use crate::clock::Moment;
+use crate::journal::ages::Ages;
 use crate::journal::disk::refused;
 use crate::journal::retention::{Bounds, Candidate, judge};
 use crate::journal::{AppendError, Durability, Report, Upkeep};
-use crate::model::UnixMillis;
+use crate::model::Sequence;
 
 /// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
 /// closely.
@@ -20,11 +23,14 @@ const AGE_PARTS: u32 = 24;
 pub(super) struct EmbeddedUpkeep {
     shared: Arc<Shared>,
     packing: Option<Packing>,
+    ages: Ages,
 }
 
 impl EmbeddedUpkeep {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, packing: None }
+        let (next, longest) = (shared.tip.lock().next, shared.config.retention_age_max);
+        let ages = Ages::open(&shared.dir, shared.epoch, next, longest);
+        Self { shared, packing: None, ages }
     }
 
     /// Makes all that was appended until now survive a power cut.
@@ -48,11 +54,11 @@ impl EmbeddedUpkeep {
         Ok(())
     }
 
-    fn seal_by_age(&self, now: UnixMillis) -> io::Result<()> {
-        let oldest = now.minus(self.shared.config.retention_age_max / AGE_PARTS);
+    fn seal_by_age(&self) -> io::Result<()> {
+        let old = self.ages.appended_before(self.shared.config.retention_age_max / AGE_PARTS);
         let due = || {
-            let snapshot = self.shared.snapshot.load();
-            snapshot.tail.index.read().first_received().is_some_and(|first| first < oldest)
+            let tail = &self.shared.snapshot.load().tail;
+            tail.first < old && !tail.index.read().entries.is_empty()
         };
         if due() {
             let mut state = self.shared.tail.lock();
@@ -63,22 +69,22 @@ impl EmbeddedUpkeep {
         Ok(())
     }
 
-    fn trim(&self, now: UnixMillis) -> io::Result<u64> {
+    fn trim(&self) -> io::Result<u64> {
         let shared = &self.shared;
         let snapshot = shared.snapshot.load_full();
-        let candidates: Vec<Candidate> = snapshot
-            .sealed
-            .iter()
-            .map(|it| Candidate { bytes: bytes_of(it), last_received: it.summary.received.map(|(_, last)| last) })
-            .collect();
+        let expired = self.ages.appended_before(shared.config.retention_age_max);
+        let candidate = |(number, it): (usize, &Arc<Sealed>)| Candidate {
+            bytes: bytes_of(it),
+            expired: snapshot.end(number) <= expired,
+        };
+        let candidates: Vec<Candidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
         let bounds = Bounds {
-            age_max: shared.config.retention_age_max,
             bytes_max: shared.config.retention_bytes_max,
             headroom_bytes_min: shared.config.disk_headroom_bytes_min,
         };
         let free = shared.disk.free_bytes(&shared.dir).ok();
         let tail_bytes = shared.tail.lock().offset;
-        let verdict = judge(&candidates, tail_bytes, free, &bounds, now);
+        let verdict = judge(&candidates, tail_bytes, free, &bounds);
         if shared.full.swap(verdict.full, Ordering::Relaxed) != verdict.full {
             tracing::warn!(full = verdict.full, free_bytes = free, "the disk of the journal is full, or is no more");
         }
@@ -150,18 +156,28 @@ impl EmbeddedUpkeep {
 }
 
 impl Upkeep for EmbeddedUpkeep {
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
-        let trimmed_records = self.trim(now).map_err(refused)?;
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        self.ages.note(now, self.shared.tip.lock().next);
+        let trimmed_records = self.trim().map_err(refused)?;
         if self.shared.config.durability == Durability::Os {
             self.sync().map_err(refused)?;
         }
-        self.seal_by_age(now).map_err(refused)?;
+        self.seal_by_age().map_err(refused)?;
         self.write_indexes().map_err(refused)?;
         let recompressed = u64::from(self.pack().map_err(refused)?);
+        self.ages.save(&*self.shared.disk).map_err(refused)?;
         let snapshot = self.shared.snapshot.load();
         let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
         let bytes = sealed + self.shared.tail.lock().offset;
         Ok(Report { trimmed_records, bytes, segments: snapshot.sealed.len() as u64 + 1, recompressed })
+    }
+
+    fn appended_before(&self, age: Duration) -> Sequence {
+        self.ages.appended_before(age)
+    }
+
+    fn keep_ages(&mut self, longest: Duration) {
+        self.ages.keep(longest);
     }
 }
 
