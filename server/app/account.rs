@@ -23,6 +23,7 @@ use crate::upstream;
 use crate::xapi::{Credentials, Transport};
 
 /// What all accounts are opened with.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub settings: Settings,
     pub clock: Clock,
@@ -56,9 +57,10 @@ struct Chores {
     failing: bool,
 }
 
-/// Opens all accounts, or none.
+/// Opens all accounts, or none. Each has upstream time of its own.
 pub(super) fn open_all(shared: &Shared) -> anyhow::Result<Vec<Opened>> {
-    shared.settings.accounts.iter().map(|account| open(shared, account)).collect()
+    let own = |account| open(&Shared { clock: shared.clock.for_account(), ..shared.clone() }, account);
+    shared.settings.accounts.iter().map(own).collect()
 }
 
 fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
@@ -66,8 +68,10 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
-    let Journal { writer, reader, upkeep, torn_bytes, .. } =
+    let Journal { writer, reader, mut upkeep, torn_bytes, .. } =
         journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let ids_config = ids_config(settings);
+    upkeep.keep_ages(ids_config.horizon);
     let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
@@ -88,7 +92,10 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         metrics: metrics.account(name, hub::Metrics::register),
     };
     let hub = Arc::new(Hub::new(parts, ring_start));
-    let mut ids = open_ids(shared, account, &dir.join("ids"), reader.epoch())?;
+    if settings.journal.backend == Backend::Embedded {
+        hub.times().open(dir.join("times.json"), reader.epoch());
+    }
+    let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     let ledger = open_ledger(shared, account, &dir, &hub, || {
         ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
     })
@@ -152,17 +159,27 @@ fn open_side(
     })
 }
 
+/// Settings of the ids of seen posts, with the horizon that the contract asks for.
+fn ids_config(settings: &Settings) -> dedup::Config {
+    let mut config = settings.ingest.dedup.clone();
+    config.raise(settings.journal.retention_age_max);
+    config
+}
+
 /// Opens the ids of seen posts. A damaged file is set aside, loudly: what the journal holds of it is noted again.
-fn open_ids(shared: &Shared, account: &config::Account, dir: &Path, epoch: Epoch) -> anyhow::Result<dedup::Dedup> {
+fn open_ids(
+    shared: &Shared,
+    account: &config::Account,
+    config: &dedup::Config,
+    dir: &Path,
+    epoch: Epoch,
+) -> anyhow::Result<dedup::Dedup> {
     let Shared { settings, clock, metrics, .. } = shared;
     let in_files = settings.journal.backend == Backend::Embedded;
     let counters = metrics.account(&account.name, dedup::Metrics::register);
-    let mut config = settings.ingest.dedup.clone();
-    // A post that the log still holds must not be taken twice (contract, section 1).
-    config.horizon = config.horizon.max(settings.journal.retention_age_max);
     loop {
         let dir = in_files.then_some(dir);
-        match dedup::open(dir, &config, epoch, clock.now(), counters.clone()) {
+        match dedup::open(dir, config, epoch, clock.now(), counters.clone()) {
             Err(error @ dedup::Error::Damaged { .. }) => {
                 tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
                 if let dedup::Error::Damaged { path, .. } = &error {
@@ -321,13 +338,13 @@ impl Chores {
     }
 
     fn step(&mut self) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let journal = self.journal.step(now).map_err(|error| error.to_string());
         if let Ok(report) = &journal {
             self.metrics.note(report);
         }
         let extent = self.hub.reader().extent();
-        let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
+        let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
         let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
         let side = self.side.step(now);

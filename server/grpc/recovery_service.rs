@@ -4,7 +4,6 @@ use tonic::{Request, Response, Status};
 
 use super::paging::Page;
 use super::{convert, status};
-use crate::clock::Clock;
 use crate::ingest::recovery::{JobId, Listed};
 use crate::model::{GapId, GapState, Span, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
@@ -18,13 +17,12 @@ use crate::status::{Account, Gateway};
 /// RecoveryService over the gateway's accounts.
 pub struct Recoveries {
     gateway: Arc<Gateway>,
-    clock: Clock,
 }
 
 impl Recoveries {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, clock: Clock) -> Self {
-        Self { gateway, clock }
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
     }
 
     fn account(&self, name: &str) -> Result<&Account, Status> {
@@ -79,8 +77,9 @@ impl RecoveryService for Recoveries {
         let request = request.into_inner();
         let account = self.account(&request.account)?;
         let asked = interval(request.from.as_ref(), request.to.as_ref())?;
-        let now = self.clock.now();
-        if asked.to > now {
+        let clock = account.hub.clock();
+        let now = clock.now();
+        if asked.to > now.plus(clock.uncertainty()) {
             return Err(status::in_future("the interval ends in the future", now));
         }
         let missing: Vec<_> = account.missing(asked).into_iter().map(convert::missing).collect();

@@ -14,6 +14,7 @@ use super::registry::Registry;
 use super::ring::{Limits, Ring};
 use super::side::Side;
 use super::tags::Tags;
+use super::times::Times;
 use super::token::{Keyring, Token};
 use super::upstream::Upstream;
 use super::{Config, Metrics, TagInfo};
@@ -40,6 +41,7 @@ pub struct Hub {
     tags: Tags,
     gaps: Gaps,
     side: Side,
+    times: Times,
     upstream: Upstream,
     registry: Arc<Registry>,
     metrics: Metrics,
@@ -117,6 +119,7 @@ impl Hub {
                 parts.config.private_holes.clone(),
                 parts.config.recovery_window,
             ),
+            times: Times::new(extent.next),
             upstream: Upstream::default(),
             registry: Arc::new(Registry::new(parts.config.sessions_max)),
             account: parts.account,
@@ -221,6 +224,29 @@ impl Hub {
         UnixMillis(self.tip_received.load(Ordering::Relaxed))
     }
 
+    /// Corrections of upstream time over the log.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// The clock was corrected: records from the next one on have stamps of another scale. Only the sequencer calls this,
+    /// before it makes records.
+    pub fn note_correction(&self, by_ms: i64) {
+        if self.times.note(&*self.reader, self.next(), Some(by_ms)) {
+            self.tip_received.fetch_add(by_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The newest record was stamped by a clock that was ahead of this one, and it is not known by how much: stamps may go
+    /// back. Only the sequencer calls this, at start.
+    pub fn note_setback(&self) {
+        let (tip, now) = (self.tip_received(), self.clock.now());
+        let ahead = tip > now.plus(self.clock.uncertainty());
+        if ahead && self.times.note(&*self.reader, self.next(), None) {
+            self.tip_received.store(now.0, Ordering::Relaxed);
+        }
+    }
+
     /// The position just after this record.
     pub fn position(&self, sequence: Sequence) -> Position {
         Position { epoch: self.reader.epoch(), term: self.term_of(sequence), sequence }
@@ -234,6 +260,7 @@ impl Hub {
             low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
             reached: time,
             lineage_start: time,
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,

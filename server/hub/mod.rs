@@ -35,6 +35,7 @@ pub mod side;
 pub mod start;
 pub mod subscription;
 mod tags;
+mod times;
 pub mod token;
 pub mod upstream;
 
@@ -46,3 +47,4 @@ pub use registry::{Closing, Full, Guest, Registry, SessionInfo};
 pub use ring::Limits;
 pub use side::Side;
 pub use tags::TagInfo;
+pub use times::Times;

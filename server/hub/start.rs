@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Hub;
 use super::side::{Completeness, Hole, Holes};
 use super::token::{Malformed, Token};
+use crate::clock::Moment;
 use crate::journal::Extent;
 use crate::model::{GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
 
@@ -60,6 +61,10 @@ pub struct Resolved {
     pub missing: Option<Window>,
     /// The upstream time from which the lineage asked to read.
     pub lineage_start: UnixMillis,
+    /// The first record that was appended after the lineage began, if it began at the tip.
+    pub lineage_from: Option<Sequence>,
+    /// When the lineage began, if it begins now at the tip: its start follows the corrections of the clock.
+    pub lineage_began: Option<Moment>,
     /// The upstream time at the position: what was received before was delivered to the lineage already.
     pub reached: UnixMillis,
     /// Set where the start is, or was, by time: up to this time posts may be repeated.
@@ -105,7 +110,7 @@ impl From<Malformed> for Refused {
 /// blocking thread.
 pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
     let private = hub.side().config().enabled;
-    let resolver = Resolver { hub, extent: hub.reader().extent(), now: hub.clock().now(), policy, private };
+    let resolver = Resolver::new(hub, policy, private);
     let mut resolved = resolver.resolve(start)?;
     let other_side = resolved.private.as_ref().is_some_and(|holes| !holes.fits(hub.side()));
     if other_side && resolved.outcome == Outcome::Exact {
@@ -122,23 +127,32 @@ pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) ->
 
 /// Finds the first record that was received at or after this time. As for [`resolve`], but nothing is asked for.
 pub fn locate(hub: &Hub, time: UnixMillis) -> Result<Resolved, Refused> {
-    let (extent, now) = (hub.reader().extent(), hub.clock().now());
-    Resolver { hub, extent, now, policy: Policy::Fail, private: false }.at_time(time)
+    Resolver::new(hub, Policy::Fail, false).at_time(time)
 }
 
 struct Resolver<'a> {
     hub: &'a Hub,
     extent: Extent,
+    moment: Moment,
+    /// Upstream time at that moment.
     now: UnixMillis,
     policy: Policy,
     /// X may be asked for what the log does not have.
     private: bool,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    fn new(hub: &'a Hub, policy: Policy, private: bool) -> Self {
+        let moment = hub.clock().moment();
+        let mut extent = hub.reader().extent();
+        let translated = |received| hub.times().translated(extent.earliest, received);
+        extent.earliest_received = extent.earliest_received.map(translated);
+        Self { hub, extent, moment, now: hub.clock().at(moment), policy, private }
+    }
+
     fn resolve(&self, start: &Start) -> Result<Resolved, Refused> {
         match start {
-            Start::Latest => Ok(self.at_tip(Outcome::Live, self.now)),
+            Start::Latest => Ok(self.begun_at_tip(Outcome::Live)),
             Start::Earliest => Ok(self.at_earliest(Outcome::Exact)),
             Start::Time(time) => self.at_time(*time),
             Start::Lookback(back) => self.at_time(self.now.minus(*back)),
@@ -152,11 +166,19 @@ impl Resolver<'_> {
             outcome,
             missing: None,
             lineage_start,
+            lineage_from: None,
+            lineage_began: None,
             reached: self.now,
             repeats_until: None,
             private: None,
             filter: None,
         }
+    }
+
+    /// A lineage that begins here: at a position of the log, whatever the clock says.
+    fn begun_at_tip(&self, outcome: Outcome) -> Resolved {
+        let (lineage_from, lineage_began) = (Some(self.extent.next), Some(self.moment));
+        Resolved { lineage_from, lineage_began, ..self.at_tip(outcome, self.now) }
     }
 
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
@@ -167,10 +189,12 @@ impl Resolver<'_> {
 
     fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
         if time > self.now {
-            return Err(Refused::InFuture { head_time: self.now });
+            // Within the uncertainty of the clock it is the tip.
+            let is_tip = time <= self.now.plus(self.hub.clock().uncertainty());
+            return if is_tip { Ok(self.begun_at_tip(Outcome::Exact)) } else { Err(self.in_future()) };
         }
         let at_tip = self.at_tip(Outcome::Exact, time);
-        let Some(span) = self.lacking(time) else {
+        let Some(span) = self.lacking(time).filter(|_| !self.is_since_first_record(time)) else {
             return Ok(Resolved { cursor: self.seek(time), reached: time, ..at_tip });
         };
         if !self.can_bring(time) {
@@ -185,7 +209,10 @@ impl Resolver<'_> {
             return Err(Refused::Foreign(token.account.to_string()));
         }
         let filter = Some(token.filter);
-        let resumed = match self.place(&token.position) {
+        let place = self.place(&token.position);
+        let token = self.with_start_of_log(token, &place);
+        let lineage_from = token.lineage_from;
+        let resumed = match place {
             Place::Elsewhere => self.by_time(token)?,
             Place::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
             Place::Here => Resolved {
@@ -196,7 +223,30 @@ impl Resolver<'_> {
                 ..self.at_tip(Outcome::Exact, token.lineage_start)
             },
         };
-        Ok(Resolved { filter, ..resumed })
+        let lineage_from = resumed.lineage_from.or(lineage_from);
+        Ok(Resolved { filter, lineage_from, ..resumed })
+    }
+
+    /// The token with a lineage start that no clock has put too late: a lineage that began at the tip did so before the
+    /// records appended since were received.
+    fn with_start_of_log(&self, mut token: Token, place: &Place) -> Token {
+        token.lineage_start = token.lineage_start.min(self.now);
+        token.lineage_from = token.lineage_from.filter(|_| matches!(place, Place::Here));
+        if let Some(from) = token.lineage_from
+            && self.received_at(from).is_some_and(|received| received < token.lineage_start)
+        {
+            // Told by a clock that was ahead. The record in front of it was received before the lineage began.
+            let before = from.checked_sub(1).filter(|before| *before >= self.extent.earliest);
+            token.lineage_start = before.and_then(|before| self.received_at(before)).unwrap_or(UnixMillis(i64::MIN));
+        }
+        token
+    }
+
+    /// When this record was received, or the first one after it that the log still has; `None` if there is none.
+    fn received_at(&self, sequence: Sequence) -> Option<UnixMillis> {
+        let sequence = sequence.max(self.extent.earliest);
+        let received = self.hub.reader().received_at(sequence).ok().flatten()?;
+        Some(self.hub.times().translated(sequence, received))
     }
 
     fn place(&self, position: &Position) -> Place {
@@ -274,6 +324,15 @@ impl Resolver<'_> {
         (from < begins).then(|| Span::new(from, begins.plus(self.hub.config().slack)))
     }
 
+    /// True if the log was never trimmed and has records from before this time: what it lacks since is in its gaps.
+    fn is_since_first_record(&self, time: UnixMillis) -> bool {
+        self.extent.earliest <= 1 && self.extent.earliest_received.is_some_and(|first| first <= time)
+    }
+
+    fn in_future(&self) -> Refused {
+        Refused::InFuture { head_time: self.now }
+    }
+
     /// From when on the log has everything, but for its gaps.
     fn begins(&self) -> UnixMillis {
         match self.hub.side().complete_from() {
@@ -310,7 +369,7 @@ impl Resolver<'_> {
         let missing = |to| Some(Window { from, to: Some(to) });
         match self.policy {
             Policy::Earliest => Ok(Resolved { missing: missing(begins), ..self.at_earliest(Outcome::Clamped) }),
-            Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.at_tip(Outcome::Clamped, self.now) }),
+            Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.begun_at_tip(Outcome::Clamped) }),
             Policy::Fail => Err(Refused::TooOld {
                 oldest_token: self.hub.token_before(self.extent.earliest, begins),
                 oldest_time: self.extent.earliest_received,
@@ -320,7 +379,7 @@ impl Resolver<'_> {
     }
 
     fn seek(&self, time: UnixMillis) -> Sequence {
-        self.hub.reader().seek(time).unwrap_or_else(|error| {
+        self.hub.times().seek(&**self.hub.reader(), time).unwrap_or_else(|error| {
             tracing::warn!(%error, "the journal cannot be searched by time; starting at its oldest record");
             self.extent.earliest
         })

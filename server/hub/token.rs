@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::side::Holes;
-use crate::model::{AccountName, Position, UnixMillis};
+use crate::model::{AccountName, Position, Sequence, UnixMillis};
 
 mod body;
 
@@ -26,6 +26,8 @@ pub struct Token {
     pub reached: UnixMillis,
     /// The upstream time from which the lineage's first session asked to read.
     pub lineage_start: UnixMillis,
+    /// The first record that was appended after the lineage began, if it began at the tip of this log.
+    pub lineage_from: Option<Sequence>,
     /// Fingerprint of the filter it was issued under.
     pub filter: u64,
     /// What was received or created up to this time may have been delivered before; after a resume by time.
@@ -72,6 +74,14 @@ impl Token {
     const MAC_BYTES: usize = 16;
     /// Longest token accepted, in characters.
     pub const CHARS_MAX: usize = 1_024;
+    /// A lineage that began so many records ago is told by its time alone.
+    const LINEAGE_BACK_MAX: u64 = 1 << 35;
+
+    /// How many records after the lineage began the position is.
+    fn lineage_back(&self) -> Option<u64> {
+        let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.lineage_from?);
+        Some(back).filter(|back| *back < Self::LINEAGE_BACK_MAX)
+    }
 }
 
 impl Keyring {
@@ -180,6 +190,7 @@ mod tests {
             low_watermark: UnixMillis(1_700_000_000_000),
             reached: UnixMillis(1_700_000_030_000),
             lineage_start: UnixMillis(-1),
+            lineage_from: None,
             filter: 99,
             repeats_until: None,
             private: None,
@@ -194,6 +205,7 @@ mod tests {
         Token {
             low_watermark: YEAR_9999,
             lineage_start: YEAR_9999,
+            lineage_from: Some(u64::MAX - (1 << 34)),
             reached: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
             repeats_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
             ..token(&"a".repeat(63), u64::MAX)
@@ -256,16 +268,27 @@ mod tests {
         (any::<(u32, u64)>(), holes).prop_map(|((tag, main_from), holes)| Holes { tag, main_from, holes })
     }
 
+    /// Tokens that the release before lineage positions issued.
+    #[test]
+    fn token_without_lineage_position_opens() {
+        let old = "AlV9JnwEbWFpbvj___________________8qAAAAAAAAAAcAAAAAAAAAgKCr_vliAWMAAAAAAAAA4NQDAcCpB2yjmI1nVpmyoEjI4XTgSeg";
+        let keys = Keyring::from_bytes(&[9; 32]);
+        let expected = Token { repeats_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
+        assert_eq!(keys.open(old), Ok(expected.clone()));
+        assert_eq!(keys.seal(&expected), old, "and a lineage that began by time is told as before");
+    }
+
     proptest! {
         #[test]
         fn whatever_a_token_says_is_read_again(
-            times: (i64, i64, i64), repeats: Option<i64>, private in prop::option::of(any_holes()),
+            times: (i64, i64, i64), repeats: Option<i64>, private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);
             let said = Token {
                 low_watermark: UnixMillis(times.0),
                 reached: UnixMillis(times.1),
                 lineage_start: UnixMillis(times.2),
+                lineage_from: back.map(|back| 8 - back),
                 repeats_until: repeats.map(UnixMillis),
                 private,
                 ..token("main", 7)

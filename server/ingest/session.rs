@@ -1,4 +1,3 @@
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +9,11 @@ use url::Url;
 use super::Metrics;
 use super::ledger::{Answer, Ledger};
 use super::queue::Queue;
-use crate::clock::Clock;
+use crate::clock::{Clock, Correction};
 use crate::hub::Hub;
 use crate::hub::upstream::{NewsKind, State};
-use crate::model::UnixMillis;
 use crate::task::Shutdown;
-use crate::upstream::{self, Attempts, EndCause, NextStep};
+use crate::upstream::{self, Attempts, ConnectionInfo, EndCause, NextStep};
 use crate::xapi::{BackfillMinutes, Credentials, Kind, Problem, StreamRequest, Transport};
 
 mod reading;
@@ -162,7 +160,27 @@ impl Session {
         }
     }
 
+    /// Makes one request. Where its `Date` differs widely and nothing has confirmed the clock yet, a second one is made
+    /// at once and takes its place: a host with a wrong clock must not run with it until the connection ends by itself.
     async fn request(&self, backfill: Option<BackfillMinutes>) -> Result<(upstream::Connection, Answer), EndCause> {
+        let connection = self.request_once(backfill).await?;
+        let correction = self.set_clock(connection.info());
+        if !matches!(correction, Correction::Unconfirmed(_)) || self.clock.is_confirmed() {
+            return Ok((connection, self.answer(backfill)));
+        }
+        // The old socket is closed before the new connect.
+        drop(connection);
+        let connection = self.request_once(backfill).await?;
+        self.set_clock(connection.info());
+        Ok((connection, self.answer(backfill)))
+    }
+
+    /// X has just answered.
+    fn answer(&self, backfill: Option<BackfillMinutes>) -> Answer {
+        Answer { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }
+    }
+
+    async fn request_once(&self, backfill: Option<BackfillMinutes>) -> Result<upstream::Connection, EndCause> {
         let upstream = &self.upstream;
         let bearer = upstream.credentials.bearer().map_err(|error| EndCause::NoCredentials(error.to_string()))?;
         let request = StreamRequest {
@@ -173,33 +191,29 @@ impl Session {
             window: None,
         };
         let (transport, metrics) = (&*upstream.transport, &upstream.metrics);
-        let connection = upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await?;
-        self.set_clock(connection.info().skew_ms);
-        Ok((connection, Answer { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }))
+        upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await
     }
 
-    /// Upstream time is what X says it is.
-    fn set_clock(&self, skew_ms: Option<i64>) {
-        let (before, account) = (self.clock.offset_ms(), self.hub.account());
-        match skew_ms {
-            None => self.clock.correct_by_system(),
-            Some(skew_ms) => {
-                let upstream = UnixMillis(self.clock.now().0.saturating_add(skew_ms));
-                if !self.clock.correct(upstream) {
-                    tracing::error!(%account, %upstream, "X tells a time that cannot be; the clock stays as it is");
-                }
+    /// Takes the `Date` of an answer: the ledger's times follow what it corrects.
+    fn set_clock(&self, info: &ConnectionInfo) -> Correction {
+        let Some(date) = info.date else { return Correction::None };
+        let account = self.hub.account();
+        let correction = self.clock.observe(date, info.answered, self.upstream.config.clock_correction_max);
+        match correction {
+            Correction::None => {}
+            Correction::Applied(by_ms) => {
+                tracing::warn!(%account, offset_ms = self.clock.offset_ms(), changed_ms = by_ms, "clock corrected by upstream date");
+                let by = Duration::from_millis(by_ms.unsigned_abs());
+                if by_ms < 0 { self.ledger.set_back(by) } else { self.ledger.set_ahead(by) }
+            }
+            Correction::Unconfirmed(by_ms) => {
+                tracing::warn!(%account, %date, differs_ms = by_ms, "ignoring unconfirmed Date header from upstream");
+            }
+            Correction::Implausible => {
+                tracing::error!(%account, %date, "ignoring implausible Date header from upstream");
             }
         }
-        let offset_ms = self.clock.offset_ms();
-        if offset_ms != before {
-            tracing::warn!(%account, offset_ms, changed_ms = offset_ms - before, "the clock is set by X's");
-        }
-        let by = Duration::from_millis(before.abs_diff(offset_ms));
-        match offset_ms.cmp(&before) {
-            Ordering::Less => self.ledger.set_back(by),
-            Ordering::Greater => self.ledger.set_ahead(by),
-            Ordering::Equal => {}
-        }
+        correction
     }
 
     fn set_state(&self, state: State) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::dedup::{self, Dedup, Index, Known, Seen, Verdict};
+use crate::clock::Moment;
 use crate::hub::Side;
 use crate::journal::{self, AppendError, Backend, Identity, Item, Journal, OpenError, ReadError, Reader, Writer};
 use crate::model::{AccountName, Body, Epoch, Keys, Post, PostId, Record, Sequence, Term, UnixMillis};
@@ -195,7 +196,7 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
         }
         ids.seen.commit();
         if ids.seen.wants_upkeep() {
-            ids.upkeep.step(extent.newest_received.unwrap_or_default(), extent)?;
+            ids.upkeep.step(extent, &|_| 0)?;
         }
         cursor = chunk.next;
     }
@@ -270,9 +271,13 @@ impl SideWriter {
 
 impl SideUpkeep {
     /// What is due; called about once a second.
-    pub fn step(&mut self, now: UnixMillis) -> Result<(), String> {
+    pub fn step(&mut self, now: Moment) -> Result<(), String> {
         let log = self.log.step(now).map_err(|error| format!("the side log: {error}"));
-        let ids = self.ids.step(now, self.reader.extent()).map_err(|error| format!("the ids of the side log: {error}"));
+        let appended_before = |age| self.log.appended_before(age);
+        let ids = self
+            .ids
+            .step(self.reader.extent(), &appended_before)
+            .map_err(|error| format!("the ids of the side log: {error}"));
         log.map(drop).and(ids.map(drop))
     }
 

@@ -27,8 +27,10 @@
 //! # The rooms within
 //!
 //! `record` and `rules` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
-//! · `retention` and `headroom` (which segments go, pure) · `verify` (inspection) · `disk` (the seam for tests of full and broken ones).
+//! · `retention` and `headroom` (which segments go, pure) · `ages` (how old records are) · `verify` (inspection) · `disk`
+//! (the seam for tests of full and broken ones).
 
+mod ages;
 mod block;
 mod config;
 #[cfg(test)]
@@ -49,6 +51,7 @@ mod wire;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk};
@@ -56,6 +59,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use metrics::Metrics;
 pub use verify::{Kinds, SegmentReport, Verification, verify};
 
+use crate::clock::Moment;
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
 
 /// What a log holds.
@@ -167,6 +171,15 @@ pub trait Reader: Send + Sync {
     /// where that record is damaged, never late.
     fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError>;
 
+    /// When this record, or the first one after it that can be read, was received; `None` if there is none.
+    fn received_at(&self, sequence: Sequence) -> Result<Option<UnixMillis>, ReadError> {
+        let chunk = self.read(sequence, &Keys::Always, 1)?;
+        Ok(chunk.items.first().map(|item| match item {
+            Item::Record(record) => record.received,
+            Item::Damaged { to, .. } => *to,
+        }))
+    }
+
     /// Reads on from `from` (included), about `bytes_max` decoded bytes of payload, at least one item if there is any.
     /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
     /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
@@ -197,7 +210,15 @@ pub trait Reader: Send + Sync {
 /// Housekeeping of a log, on a thread of its own.
 pub trait Upkeep: Send {
     /// Makes what was appended survive a power cut (for `os`), seals, recompresses, trims. Called about once a second.
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError>;
+    /// Records are trimmed by their age in machine time, which no wall clock changes.
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError>;
+
+    /// Every record before this sequence was appended at least `age` ago, by machine time while the log was open; 0 if
+    /// nothing is known to be so old. As of the last step.
+    fn appended_before(&self, age: Duration) -> Sequence;
+
+    /// [`Upkeep::appended_before`] is asked for ages up to this, or the retention if that is longer. Call it once at start.
+    fn keep_ages(&mut self, longest: Duration);
 }
 
 /// What upkeep did in one step.

@@ -48,6 +48,10 @@ pub struct ConnectionInfo {
     pub local_dc_only: Option<bool>,
     /// X's clock less ours in milliseconds, ± 1 s, from the `date` header.
     pub skew_ms: Option<i64>,
+    /// The `date` header.
+    pub date: Option<UnixMillis>,
+    /// Machine time when the answer came.
+    pub answered: Moment,
     /// When the answer came.
     pub connected_at: UnixMillis,
     /// What X's support asks for.
@@ -137,7 +141,8 @@ async fn answer(
 
 impl Connection {
     fn new(response: Response, config: &Config, clock: &Clock, metrics: &Metrics) -> Self {
-        let now = clock.now();
+        let answered = clock.moment();
+        let now = clock.at(answered);
         let headers = response.headers;
         Self {
             body: response.body,
@@ -152,6 +157,8 @@ impl Connection {
                 datacenter: headers.datacenter,
                 local_dc_only: headers.local_dc_only,
                 skew_ms: headers.date.map(|date| date.0.saturating_sub(now.0)),
+                date: headers.date,
+                answered,
                 connected_at: now,
                 transaction_id: headers.transaction_id,
             },

@@ -159,7 +159,7 @@ impl World {
             }
             all += began.elapsed();
         }
-        self.upkeep.step(self.hub.clock().now()).expect("in memory");
+        self.upkeep.step(self.hub.clock().moment()).expect("in memory");
         let each = |took: Duration| took.as_secs_f64() * 1e9 / EVENTS as f64;
         (each(publishing), each(all))
     }

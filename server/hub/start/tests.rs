@@ -49,6 +49,7 @@ impl World {
             low_watermark: self.ago(minutes).minus(SLACK),
             reached: self.ago(minutes),
             lineage_start: self.ago(minutes),
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,

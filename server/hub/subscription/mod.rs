@@ -81,6 +81,9 @@ pub struct Subscription {
     /// The upstream time up to which everything received has been passed.
     reached: UnixMillis,
     lineage_start: UnixMillis,
+    lineage_from: Option<Sequence>,
+    /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
+    lineage_began: Option<Moment>,
     repeats_until: Option<UnixMillis>,
     /// What only this lineage lacks; most lack nothing.
     private: Option<Box<Private>>,
@@ -167,6 +170,8 @@ impl Subscription {
             passed_at: None,
             reached: resolved.reached,
             lineage_start: resolved.lineage_start,
+            lineage_from: resolved.lineage_from,
+            lineage_began: resolved.lineage_began,
             repeats_until: resolved.repeats_until,
             private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes))),
             delivered: 0,

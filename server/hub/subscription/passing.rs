@@ -112,7 +112,12 @@ impl Subscription {
 
     /// What was brought back of the time before this is of no hole of the lineage.
     pub(super) fn begins(&self) -> UnixMillis {
-        self.lineage_start.minus(self.hub.config().slack)
+        self.lineage_start().minus(self.hub.config().slack)
+    }
+
+    /// The upstream time at which the lineage began, as far as it is known now.
+    fn lineage_start(&self) -> UnixMillis {
+        self.lineage_began.map_or(self.lineage_start, |began| self.hub.clock().at(began))
     }
 
     /// True if the lineage may have had this post before a resume by time, or while it lacked what it lies in.
@@ -172,7 +177,8 @@ impl Subscription {
             position: self.hub.position(self.cursor - 1),
             low_watermark: self.low_watermark(),
             reached: self.reached,
-            lineage_start: self.lineage_start,
+            lineage_start: self.lineage_start(),
+            lineage_from: self.lineage_from,
             filter: self.seat.filter().fingerprint(),
             repeats_until: self.repeats_until,
             private: self.private.as_ref().and_then(|private| private.holes(self.hub.side().tag())),

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed lineage_start:signed filter:u64
-//!           reached:signed flags:u8 [repeats_until:signed] [private]
-//! flags   = bit 0: repeats_until follows, bit 1: private follows
+//!           reached:signed flags:u8 [repeats_until:signed] [private] [lineage_from:varint]
+//! flags   = bit 0: repeats_until follows, bit 1: private follows, bit 2: lineage_from follows
 //! private = tag:u32 main_from:varint count:u8 hole*
 //! hole    = cause:u8 (0 trimmed, 1 log lost) from:signed length:signed offset:varint repeats_until:signed
 //! ```
+//!
+//! `lineage_from` is told as its distance back from `sequence + 1`, below 2^35; with it, `lineage_start` is relative to
+//! `low`, so that a token is no longer than one without it.
 //!
 //! Times but `low` and `lineage_start` are relative: `reached`, `repeats_until` and the `from` of a hole to `low`, the rest
 //! of a hole to its `from`. Signed numbers are zigzag varints.
@@ -19,6 +22,7 @@ use crate::model::{AccountName, Epoch, GapCause, Position, Span, Term, UnixMilli
 
 const REPEATS_FOLLOW: u8 = 1;
 const PRIVATE_FOLLOWS: u8 = 2;
+const LINEAGE_FROM_FOLLOWS: u8 = 4;
 
 pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
     let low = token.low_watermark;
@@ -29,17 +33,25 @@ pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
     out.extend_from_slice(&token.position.term.0.to_le_bytes());
     out.extend_from_slice(&token.position.sequence.to_le_bytes());
     put_signed(low.0, out);
-    put_signed(token.lineage_start.0, out);
+    let lineage_back = token.lineage_back();
+    match lineage_back {
+        Some(_) => put_time(token.lineage_start, low, out),
+        None => put_signed(token.lineage_start.0, out),
+    }
     out.extend_from_slice(&token.filter.to_le_bytes());
     put_time(token.reached, low, out);
     let repeats = if token.repeats_until.is_some() { REPEATS_FOLLOW } else { 0 };
     let private = if token.private.is_some() { PRIVATE_FOLLOWS } else { 0 };
-    out.push(repeats | private);
+    let lineage_from = if lineage_back.is_some() { LINEAGE_FROM_FOLLOWS } else { 0 };
+    out.push(repeats | private | lineage_from);
     if let Some(until) = token.repeats_until {
         put_time(until, low, out);
     }
     if let Some(private) = &token.private {
         put_private(private, low, out);
+    }
+    if let Some(back) = lineage_back {
+        encode_varint(back, out);
     }
 }
 
@@ -74,16 +86,32 @@ pub(super) fn decode(mut body: &[u8]) -> Option<Token> {
         sequence: fixed(from)?,
     };
     let low_watermark = UnixMillis(signed(from)?);
-    let lineage_start = UnixMillis(signed(from)?);
+    let start = signed(from)?;
     let filter = fixed(from)?;
     let reached = time(from, low_watermark)?;
     let flags = byte(from)?;
-    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS) != 0 {
+    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS | LINEAGE_FROM_FOLLOWS) != 0 {
         return None;
     }
     let repeats_until = if flags & REPEATS_FOLLOW != 0 { Some(time(from, low_watermark)?) } else { None };
     let private = if flags & PRIVATE_FOLLOWS != 0 { Some(take_private(from, low_watermark)?) } else { None };
-    let token = Token { account, position, low_watermark, reached, lineage_start, filter, repeats_until, private };
+    let (lineage_start, lineage_from) = if flags & LINEAGE_FROM_FOLLOWS == 0 {
+        (UnixMillis(start), None)
+    } else {
+        let back = decode_varint(from).ok().filter(|back| *back < Token::LINEAGE_BACK_MAX)?;
+        (UnixMillis(low_watermark.0.wrapping_add(start)), Some(position.sequence.wrapping_add(1).wrapping_sub(back)))
+    };
+    let token = Token {
+        account,
+        position,
+        low_watermark,
+        reached,
+        lineage_start,
+        lineage_from,
+        filter,
+        repeats_until,
+        private,
+    };
     body.is_empty().then_some(token)
 }
 

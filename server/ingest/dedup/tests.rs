@@ -90,7 +90,15 @@ impl World {
     }
 
     fn step(&mut self) -> Report {
-        self.dedup.upkeep.step(self.now, UNTRIMMED).expect("upkeep")
+        self.step_with(UNTRIMMED).expect("upkeep")
+    }
+
+    /// A step of upkeep. Machine time passes as the time of the records does here.
+    fn step_with(&mut self, journal: Extent) -> Result<Report, Error> {
+        let (records, now) = (&self.journal, self.now);
+        let appended_before =
+            |age: Duration| records.partition_point(|(.., received)| now.since(*received) > age) as Sequence + 1;
+        self.dedup.upkeep.step(journal, &appended_before)
     }
 
     fn pass(&mut self, minutes: u64) {
@@ -284,8 +292,8 @@ fn ids_are_sealed_before_a_short_journal_trims_their_records() {
     let mut world = World::on_disk(Config::default());
     world.arrive(&[(1, 1), (2, 1), (3, 1)], true);
     let extent = |earliest, next| Extent { earliest, next, ..UNTRIMMED };
-    assert_eq!(world.dedup.upkeep.step(world.now, extent(1, 4)).expect("steps").sealed, 0);
-    assert_eq!(world.dedup.upkeep.step(world.now, extent(2, 4)).expect("steps").sealed, 1);
+    assert_eq!(world.step_with(extent(1, 4)).expect("steps").sealed, 0);
+    assert_eq!(world.step_with(extent(2, 4)).expect("steps").sealed, 1);
     assert_eq!(world.dedup.seen.covered(), 3);
 }
 
@@ -300,7 +308,7 @@ fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() 
     world.verify();
     let moved = world.path().with_extension("away");
     fs::rename(world.path(), &moved).expect("renames");
-    assert!(matches!(world.dedup.upkeep.step(world.now, UNTRIMMED), Err(Error::Io { .. })));
+    assert!(matches!(world.step_with(UNTRIMMED), Err(Error::Io { .. })));
     world.verify();
     fs::rename(&moved, world.path()).expect("renames");
     world.step();

@@ -31,7 +31,7 @@ impl Sequencer {
     /// Logs what has changed about gaps.
     pub(super) fn take_gaps(&self, batch: &mut Batch) {
         for gap in self.writing.ledger.take_changes() {
-            self.push(batch, self.clock.now(), Body::Gap(gap));
+            self.push(batch, self.stamp(self.clock.moment()), Body::Gap(gap));
         }
     }
 
@@ -43,7 +43,9 @@ impl Sequencer {
         giving_up: &Shutdown,
     ) -> Result<(), dedup::Error> {
         let Brought { arrivals, source, moment, room } = brought;
-        let received = arrivals.received;
+        // What was read before the clock was corrected has a time of the old scale.
+        let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
+        let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.room.push(room);
         if matches!(source, Source::Live { .. }) {
             batch.heard = Some(LastByte { moment, time: received });

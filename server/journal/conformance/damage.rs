@@ -14,7 +14,7 @@ fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usi
         journal.writer.append(batch).expect("there is room");
     }
     for _ in 0..steps {
-        journal.upkeep.step(UnixMillis(T0)).expect("a step");
+        journal.upkeep.step(START).expect("a step");
     }
     all
 }
@@ -141,7 +141,7 @@ fn a_lost_index_is_made_anew() {
     let mut journal = embedded(dir.path(), &small_segments(), 2);
     flip(&index(2), length * 8 - 9);
     assert_eq!(check_given(&*journal.reader, &all), []);
-    journal.upkeep.step(UnixMillis(T0)).expect("a step");
+    journal.upkeep.step(START).expect("a step");
     assert!(index(0).exists());
     assert_eq!(check_given(&*journal.reader, &all), []);
 }
@@ -175,7 +175,7 @@ proptest! {
         let damaged = check_given(&*journal.reader, &all);
         prop_assert_eq!(&damaged, &hit, "the block that was hit, or none if it was the segment's header");
         for _ in 0..3 {
-            journal.upkeep.step(UnixMillis(T0)).expect("a step");
+            journal.upkeep.step(START).expect("a step");
         }
         prop_assert_eq!(check_given(&*journal.reader, &all), damaged);
     }

@@ -49,12 +49,16 @@ struct EarlyTrims {
 }
 
 impl Trimmer {
-    /// Does what is due. Segments whose removal fails are tried again by the next step; the error is returned.
-    pub(super) fn step(&mut self, shared: &Shared, now: UnixMillis) -> (Trimmed, io::Result<()>) {
+    /// Does what is due; records before `expired` are older than the retention. Segments whose removal fails are tried again by the next step; the error is returned.
+    pub(super) fn step(&mut self, shared: &Shared, expired: Sequence) -> (Trimmed, io::Result<()>) {
         let removed = self.remove_doomed(shared);
         let snapshot = shared.snapshot.load_full();
-        let candidates: Vec<Candidate> = snapshot.sealed.iter().map(|it| candidate(it)).collect();
-        let verdict = self.by_retention(shared, &candidates, now);
+        let candidate = |(at, it): (usize, &Arc<Sealed>)| Candidate {
+            bytes: bytes_of(it),
+            expired: snapshot.end_of(at + 1) <= expired,
+        };
+        let candidates: Vec<Candidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
+        let verdict = self.by_retention(shared, &candidates);
         let by_retention = verdict.by_age + verdict.by_bytes;
         let decision = self.for_headroom(shared, &candidates, by_retention);
         let trim = by_retention + decision.trim;
@@ -84,11 +88,11 @@ impl Trimmer {
         self.doomed.iter().map(|it| it.bytes).sum()
     }
 
-    fn by_retention(&self, shared: &Shared, candidates: &[Candidate], now: UnixMillis) -> Verdict {
+    fn by_retention(&self, shared: &Shared, candidates: &[Candidate]) -> Verdict {
         let config = &shared.config;
-        let bounds = Bounds { age_max: config.retention_age_max, bytes_max: config.retention_bytes_max };
+        let bounds = Bounds { bytes_max: config.retention_bytes_max };
         let tail_bytes = shared.tail.lock().offset;
-        let verdict = judge(candidates, tail_bytes, &bounds, now);
+        let verdict = judge(candidates, tail_bytes, &bounds);
         // As long as what was trimmed cannot be removed, more of it would not make the log shorter.
         if self.doomed.is_empty() { verdict } else { Verdict { by_bytes: 0, ..verdict } }
     }
@@ -165,10 +169,6 @@ impl Snapshot {
     fn end_of(&self, trim: usize) -> Sequence {
         self.sealed.get(trim).map_or(self.tail.first, |segment| segment.name.first)
     }
-}
-
-fn candidate(segment: &Sealed) -> Candidate {
-    Candidate { bytes: bytes_of(segment), last_received: segment.summary.received.map(|(_, last)| last) }
 }
 
 /// Bytes of a segment and its index.

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::files;
 use super::index_file;
@@ -10,9 +11,11 @@ use super::pack::{self, Packing, Progress};
 use super::rescue;
 use super::shared::{Sealed, Shared};
 use super::trim::{Trimmed, Trimmer, bytes_of};
+use crate::clock::Moment;
+use crate::journal::ages::Ages;
 use crate::journal::disk::refused;
 use crate::journal::{AppendError, Durability, Report, Upkeep};
-use crate::model::UnixMillis;
+use crate::model::Sequence;
 
 /// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
 /// closely.
@@ -24,11 +27,14 @@ pub(super) struct EmbeddedUpkeep {
     trimmer: Trimmer,
     /// Trimmed by steps that failed otherwise, not reported yet.
     trimmed: Trimmed,
+    ages: Ages,
 }
 
 impl EmbeddedUpkeep {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default() }
+        let (next, longest) = (shared.tip.lock().next, shared.config.retention_age_max);
+        let ages = Ages::open(&shared.dir, shared.epoch, next, longest);
+        Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default(), ages }
     }
 
     /// Makes all that was appended until now survive a power cut.
@@ -55,11 +61,11 @@ impl EmbeddedUpkeep {
         Ok(())
     }
 
-    fn seal_by_age(&self, now: UnixMillis) -> io::Result<()> {
-        let oldest = now.minus(self.shared.config.retention_age_max / AGE_PARTS);
+    fn seal_by_age(&self) -> io::Result<()> {
+        let old = self.ages.appended_before(self.shared.config.retention_age_max / AGE_PARTS);
         let due = || {
-            let snapshot = self.shared.snapshot.load();
-            snapshot.tail.index.read().first_received().is_some_and(|first| first < oldest)
+            let tail = &self.shared.snapshot.load().tail;
+            tail.first < old && !tail.index.read().entries.is_empty()
         };
         if due() {
             let mut state = self.shared.tail.lock();
@@ -137,13 +143,16 @@ fn leave_alone(source: &Sealed) -> bool {
 
 impl Upkeep for EmbeddedUpkeep {
     /// Every part is done whatever fails of the others; the first error is returned.
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
-        let (trimmed, mut result) = self.trimmer.step(&self.shared, now);
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        self.ages.note(now, self.shared.tip.lock().next);
+        let expired = self.ages.appended_before(self.shared.config.retention_age_max);
+        let (trimmed, mut result) = self.trimmer.step(&self.shared, expired);
         if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
             result = result.and(self.sync());
         }
-        result = result.and(self.seal_by_age(now));
+        result = result.and(self.seal_by_age());
         result = result.and(self.write_indexes());
+        result = result.and(self.ages.save(&*self.shared.disk));
         let packed = self.pack();
         let recompressed = u64::from(*packed.as_ref().unwrap_or(&false));
         self.trimmed.records += trimmed.records;
@@ -161,5 +170,13 @@ impl Upkeep for EmbeddedUpkeep {
             recompressed,
             damaged_records: self.shared.damage.records(),
         })
+    }
+
+    fn appended_before(&self, age: Duration) -> Sequence {
+        self.ages.appended_before(age)
+    }
+
+    fn keep_ages(&mut self, longest: Duration) {
+        self.ages.keep(longest);
     }
 }

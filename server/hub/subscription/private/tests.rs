@@ -95,6 +95,7 @@ impl World {
             low_watermark: self.time(second).minus(SLACK),
             reached: self.time(second),
             lineage_start: self.time(0),
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,
