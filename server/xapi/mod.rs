@@ -13,9 +13,10 @@
 //! - No answer of a server panics: problem documents may be JSON, text, HTML, garbage or nothing.
 //!
 //! Tests: `client/tests` runs the production transport against a raw TCP server; `problem/tests` holds a table of every
-//! known body; `request` and `headers` have theirs at the bottom.
+//! known body; `coding/tests` cuts members at any byte; `request` and `headers` have theirs at the bottom.
 
 mod client;
+mod coding;
 mod headers;
 mod problem;
 mod request;
