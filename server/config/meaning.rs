@@ -14,7 +14,7 @@ const MINIMAL: &str = "there is no account. Write this to a file and name it wit
     accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }   # or { env: X_BEARER_TOKEN }";
 
 /// Longest tag, in bytes: the API's bound for a term of a filter.
-const TAG_BYTES_MAX: usize = 255;
+const TAG_BYTES_MAX: usize = 1_020;
 
 /// Rules of one stream, hence tags (Powerstream introduction).
 const TAGS_MAX: usize = 1_000;

@@ -106,7 +106,7 @@ fn each_fault_of_an_account_is_told_with_its_path() {
         (account("url: https://me:it@api.x.com"), "accounts[0].url", "no user"),
         (account("url: nowhere"), "accounts[0].url", "a URL"),
         (account("local_dc_only: yes please"), "accounts[0].local_dc_only", "true or false, not a text"),
-        (account("tags: [cats, '']"), "accounts[0].tags[1]", "1 to 255 bytes"),
+        (account("tags: [cats, '']"), "accounts[0].tags[1]", "1 to 1020 bytes"),
         (format!("{MINIMAL}  - name: main\n    bearer: {{ env: X }}"), "accounts[1].name", "accounts[0] already"),
         (String::new(), "accounts", "Write this to a file"),
         ("accounts:\n".into(), "accounts", "bearer: { file:"),

@@ -67,7 +67,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(15),
             unary_timeout: Duration::from_secs(30),
-            // 1,000 terms of 255 bytes and their framing fit four times over.
+            // A filter of 256 KiB and its framing fit four times over.
             request_bytes_max: 1 << 20,
             header_bytes_max: 16 << 10,
             send_buffer_bytes_max: 64 << 10,

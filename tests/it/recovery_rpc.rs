@@ -136,7 +136,7 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
 
 fn accounted(world: &World) -> f64 {
     let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
-    let more = ["malformed", "oversized", "partial", "refused_by_disk"];
+    let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
     kinds.iter().chain(&more).map(|kind| world.metric(&format!("{kind}_total"))).sum()
 }
 

@@ -170,7 +170,7 @@ impl<'a> Reading<'a> {
                 }
                 Message::Control(Control::Info { info, .. }) if *info != Info::Other => self.info = Some(info.clone()),
                 Message::Control(_)
-                | Message::Side(_)
+                | Message::Foreign { .. }
                 | Message::Unknown { .. }
                 | Message::Malformed { .. }
                 | Message::Oversized { .. } => {}

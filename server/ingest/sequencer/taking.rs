@@ -58,9 +58,17 @@ impl Sequencer {
                     self.take_post(batch, post, &source, received, giving_up)?;
                     continue;
                 }
-                Message::Control(_) | Message::Side(_) => {
+                Message::Control(_) => {
                     batch.tally.control += 1;
                     continue;
+                }
+                Message::Foreign { kind, first, .. } => {
+                    if first {
+                        let (account, what_to_do) = (self.writing.hub.account(), kind.advice());
+                        tracing::warn!(%account, kind = kind.name(), what_to_do, "skipping messages in a foreign format");
+                    }
+                    *batch.tally.foreign.entry(kind).or_default() += 1;
+                    SkipReason::ForeignFormat
                 }
                 Message::Unknown { .. } => {
                     batch.tally.unknown += 1;

@@ -13,6 +13,7 @@ use crate::model::{PostId, SkipReason, Span};
 use crate::task::{OnExit, Tasks};
 use crate::upstream::Arrivals;
 use crate::upstream::Message;
+use crate::upstream::message::Foreign;
 
 /// A sequencer over a log in memory, and what feeds it.
 struct World {
@@ -174,6 +175,26 @@ fn what_cannot_be_taken_is_told_once_for_each_reason() {
     let (from_long, to_long) = window(1_000, 1_001);
     assert_eq!(skips, [(SkipReason::Malformed, 3, from, to), (SkipReason::Oversized, 1, from_long, to_long)]);
     assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
+}
+
+/// Posts in another format and compliance messages are announced with their own reason, and counted by kind.
+#[test]
+fn foreign_messages_are_skipped_and_counted() {
+    let world = World::new(0);
+    let activity = || Message::classify(r#"{"id":"tag:search.example.com,2005:1","verb":"post"}"#.into());
+    let v2 = Message::classify(r#"{"data":{"id":"1","text":"x"}}"#.into());
+    let delete = Message::classify(r#"{"delete":{"status":{"id":1}}}"#.into());
+    world.put(1_000, vec![activity(), post(1, &[]), v2, activity(), delete]);
+    let (records, metrics) = world.records();
+    let skips = records.iter().filter_map(|record| match &record.body {
+        Body::Skip(skip) => Some((skip.reason, skip.count)),
+        _ => None,
+    });
+    assert_eq!(skips.collect::<Vec<_>>(), [(SkipReason::ForeignFormat, 4)]);
+    let of_kind = |kind: Foreign| {
+        metrics.foreign_messages.get_or_create(&crate::ingest::ForeignLabel { kind: kind.name() }).get()
+    };
+    assert_eq!([Foreign::ActivityStreams, Foreign::V2, Foreign::Delete, Foreign::User].map(of_kind), [2, 1, 1, 0]);
 }
 
 #[test]
