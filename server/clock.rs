@@ -112,6 +112,11 @@ impl Clock {
         self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
+    /// How far X's clock may be from this one: the grain of `Date`, and the transit of an answer.
+    pub fn uncertainty(&self) -> Duration {
+        GRAIN + TRANSIT
+    }
+
     /// Monotonic time.
     pub fn moment(&self) -> Moment {
         let passed = self.0.started.elapsed();

@@ -65,7 +65,8 @@ pub struct Answer {
 
 impl Book {
     pub(super) fn new(limits: Limits, kept: Kept) -> Self {
-        Self { limits, kept, changes: Vec::new(), demands: 0, backfill_refused_until: None }
+        let demands = kept.healing.values().map(|healing| healing.demanded).max().unwrap_or(0) + 1;
+        Self { limits, kept, changes: Vec::new(), demands, backfill_refused_until: None }
     }
 
     /// The minutes of backfill to ask for; `None` if none would help.
@@ -301,10 +302,10 @@ impl Book {
         due < f64::from(self.limits.config.due_min)
     }
 
-    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence) {
+    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) {
         let mut changed = Vec::new();
         for healing in self.kept.healing.values_mut() {
-            if healing.prove(span, evidence) {
+            if healing.prove(span, evidence, stamp) {
                 changed.push(healing.gap.clone());
             }
         }
@@ -339,7 +340,7 @@ impl Book {
                     GapState::Recovered => self.log(Gap { progress: Some(span.to), ..gap }),
                     _ => {
                         self.log(gap.clone());
-                        self.kept.healing.insert(gap.id, Healing { gap, missing });
+                        self.kept.healing.insert(gap.id, Healing { gap, missing, demanded: healing.demanded });
                     }
                 }
             }
@@ -370,8 +371,8 @@ impl Book {
 
     pub(super) fn heal(&mut self, gap: Gap, span: Span) {
         self.log(gap.clone());
-        self.kept.healing.insert(gap.id, Healing::new(gap, span));
         self.demands += 1;
+        self.kept.healing.insert(gap.id, Healing::new(gap, span, self.demands));
     }
 
     pub(super) fn log_hole(&mut self, lane: usize) {

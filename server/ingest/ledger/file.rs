@@ -95,8 +95,9 @@ impl Book {
                 self.drop_hole(lane);
                 let span = Span::new(gap.window.from, to);
                 let known = self.kept.healing.remove(&id);
+                let demanded = known.as_ref().map_or(self.demands, |known| known.demanded);
                 let missing = known.map_or_else(|| [span].into_iter().collect(), |known| known.missing.within(span));
-                self.kept.healing.insert(id, Healing { gap, missing });
+                self.kept.healing.insert(id, Healing { gap, missing, demanded });
             }
             _ if lane.is_some() => {}
             // Opened, and the process was gone before the file knew.
