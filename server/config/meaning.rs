@@ -95,8 +95,16 @@ fn recovery(settings: &Settings, found: &mut Found) {
     found.within("ingest.recovery.retention", recovery.retention, Duration::ZERO, YEAR);
     let path = "ingest.recovery.jobs_max";
     found.check((1..=100).contains(&recovery.jobs_max), path, "this must be 1 to 100; X allows 2");
-    let path = "ingest.recovery.refusals_max";
-    found.check(recovery.refusals_max > 0, path, "this must be at least 1");
+    found.within(
+        "ingest.recovery.refusal_backoff_max",
+        recovery.refusal_backoff_max,
+        Duration::from_secs(1),
+        reach / 2,
+    );
+    found.within("ingest.recovery.young_refusal_age_max", recovery.young_refusal_age_max, Duration::ZERO, reach / 2);
+    found.within("ingest.recovery.overlap_max", recovery.overlap_max, Duration::ZERO, 10 * MINUTE);
+    let path = "ingest.recovery.vain_attempts_per_hour_max";
+    found.check(recovery.vain_attempts_per_hour_max >= 2, path, "this must be at least 2");
 }
 
 fn telemetry(settings: &Settings, found: &mut Found) {

@@ -83,7 +83,9 @@ impl RecoveryService for Recoveries {
             return Err(status::in_future("the interval ends in the future", now));
         }
         let missing: Vec<_> = account.missing(asked).into_iter().map(convert::missing).collect();
-        Ok(Response::new(GetCoverageResponse { complete: missing.is_empty(), missing }))
+        let refused = !account.recovery.refused().within(asked).is_empty();
+        let blocked_reason = convert::blocked_reason(refused && !missing.is_empty());
+        Ok(Response::new(GetCoverageResponse { complete: missing.is_empty(), missing, blocked_reason }))
     }
 
     async fn create_recovery_job(

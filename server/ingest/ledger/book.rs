@@ -99,7 +99,8 @@ impl Limits {
 
 impl Book {
     pub(super) fn new(limits: Limits, kept: Kept) -> Self {
-        Self { limits, kept, changes: Vec::new(), demands: 0, backfill_refused_until: None, announce_at: None }
+        let demands = kept.healing.values().map(|healing| healing.demanded).max().unwrap_or(0) + 1;
+        Self { limits, kept, changes: Vec::new(), demands, backfill_refused_until: None, announce_at: None }
     }
 
     /// The minutes of backfill to ask for; `None` if none would help. `uncertainty` is how far `now` may be from X's time.

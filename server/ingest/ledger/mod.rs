@@ -57,7 +57,7 @@ pub use feed::ALL_FEEDS;
 pub use metrics::Metrics;
 use restore::Start;
 
-use super::recovery::Demand;
+use super::recovery::{Demand, Stamp};
 use crate::hub::Hub;
 use crate::hub::side::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis, Window};
@@ -311,9 +311,13 @@ impl Demand for Ledger {
         missing
     }
 
-    fn prove(&self, span: Span, evidence: GapEvidence) {
-        self.change(|book| book.prove(span, evidence));
-        self.hub.side().prove(span, evidence);
+    fn stamp(&self) -> Stamp {
+        Stamp { common: self.book.lock().demands, private: self.hub.side().stamp() }
+    }
+
+    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp) {
+        self.change(|book| book.prove(span, evidence, stamp.common));
+        self.hub.side().prove(span, evidence, stamp.private);
     }
 
     fn lose(&self, span: Span, evidence: GapEvidence) {
@@ -323,6 +327,10 @@ impl Demand for Ledger {
 
     fn is_plausibly_empty(&self, span: Span) -> bool {
         self.book.lock().is_plausibly_empty(span)
+    }
+
+    fn due_min(&self) -> u32 {
+        self.book.lock().limits.config.due_min
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

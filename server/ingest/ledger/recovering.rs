@@ -25,10 +25,10 @@ impl Book {
         rate * span.to.since(span.from).as_secs_f64() < f64::from(self.limits.config.due_min)
     }
 
-    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence) {
+    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) {
         let mut changed = Vec::new();
         for healing in self.kept.healing.values_mut() {
-            if healing.prove(span, evidence) {
+            if healing.prove(span, evidence, stamp) {
                 changed.push(healing.gap.clone());
             }
         }
@@ -63,7 +63,7 @@ impl Book {
                     GapState::Recovered => self.log(Gap { progress: Some(span.to), ..gap }),
                     _ => {
                         self.log(gap.clone());
-                        self.kept.healing.insert(gap.id, Healing { gap, missing, rate: healing.rate });
+                        self.kept.healing.insert(gap.id, Healing { gap, missing, ..healing.clone() });
                     }
                 }
             }
@@ -95,8 +95,8 @@ impl Book {
     /// Leaves a gap to recovery; `rate` is that of the account before it.
     pub(super) fn heal(&mut self, gap: Gap, span: Span, rate: f64) {
         self.log(gap.clone());
-        self.kept.healing.insert(gap.id, Healing::new(gap, span, rate));
         self.demands += 1;
+        self.kept.healing.insert(gap.id, Healing::new(gap, span, rate, self.demands));
     }
 
     /// All of it was proven, and the process was gone before the log had it.

@@ -78,11 +78,11 @@ impl Book {
                 (GapState::Recovering, Some(to)) => {
                     forget(feeds);
                     let span = Span::new(gap.window.from, to);
-                    let rate = known.map_or(0.0, |known| known.rate);
+                    let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
                     // Posts that were brought and lost again are missing again.
                     let missing = known.filter(|_| !lost).map(|known| known.missing.within(span));
                     let missing = missing.unwrap_or_else(|| [span].into_iter().collect());
-                    self.kept.healing.insert(id, Healing { gap, missing, rate });
+                    self.kept.healing.insert(id, Healing { gap, missing, rate, demanded });
                 }
                 _ if known.is_some() => {
                     let gap = known.map_or(gap, |known| known.gap.clone());

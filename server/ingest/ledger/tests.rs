@@ -211,13 +211,13 @@ fn what_is_proven_closes_a_gap_and_what_is_lost_becomes_one_of_its_own() {
         let time = |seconds: i64| UnixMillis(1_800_000_000_000 + seconds * 1_000);
         Span::new(time(from), time(to))
     };
-    world.book.prove(span(0, 600), GapEvidence::CompletionMessage);
+    world.book.prove(span(0, 600), GapEvidence::CompletionMessage, u64::MAX);
     assert_eq!(world.book.missing(), [span(600, 1_130)].into_iter().collect());
     world.book.lose(span(700, 800), GapEvidence::WindowPassed);
     world.take_changes();
     use GapState::{Recovering, Unrecoverable};
     assert_eq!(world.gaps(), [(70, 700, Recovering), (700, 800, Unrecoverable), (800, 1_130, Recovering)]);
-    world.book.prove(span(600, 2_000), GapEvidence::CleanEof);
+    world.book.prove(span(600, 2_000), GapEvidence::CleanEof, u64::MAX);
     world.take_changes();
     use GapState::Recovered;
     assert_eq!(world.gaps(), [(70, 700, Recovered), (700, 800, Unrecoverable), (800, 1_130, Recovered)]);
@@ -311,7 +311,9 @@ impl World {
                 }
                 self.restart(kept);
             }
-            Step::Prove(ago, length) => self.book.prove(span(self, ago, length), GapEvidence::CompletionMessage),
+            Step::Prove(ago, length) => {
+                self.book.prove(span(self, ago, length), GapEvidence::CompletionMessage, u64::MAX)
+            }
             Step::Lose(ago, length) => self.book.lose(span(self, ago, length), GapEvidence::Refused),
         }
         self.take_changes();

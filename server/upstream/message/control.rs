@@ -103,7 +103,7 @@ pub(super) fn read(root: &Map<String, Value>) -> Option<Control> {
         });
     }
     if let Some(info) = inner("info") {
-        return Some(Control::Info { info: read_info(info), activity_count: info["activity_count"].as_u64() });
+        return Some(Control::Info { info: read_info(info), activity_count: count(&info["activity_count"]) });
     }
     let weightiest = |first: (Fault, String), next: (Fault, String)| if next.0 > first.0 { next } else { first };
     if let Some((fault, detail)) = faults(root).into_iter().reduce(weightiest) {
@@ -164,10 +164,27 @@ fn read_info(info: &Value) -> Info {
     }
     let minutes = info["minutes_failed"].as_array();
     if message.contains("completed with errors") || minutes.is_some_and(|minutes| !minutes.is_empty()) {
-        let minutes_failed = minutes.into_iter().flatten().take(MINUTES_MAX).filter_map(at).collect();
+        let named: Option<Vec<_>> = minutes.into_iter().flatten().take(MINUTES_MAX + 1).map(at).collect();
+        // Where one cannot be read, it is not known which minutes were sent.
+        let minutes_failed = named.filter(|minutes| minutes.len() <= MINUTES_MAX).unwrap_or_default();
         return Info::CompletedWithErrors { minutes_failed };
     }
-    if message.contains("request completed") { Info::Completed } else { Info::Other }
+    let Some((_, more)) = message.split_once("request completed") else { return Info::Other };
+    if ["with ", "without all", "error", "fail", "partial", "incomplete"].iter().any(|word| more.contains(word)) {
+        return Info::CompletedWithErrors { minutes_failed: Vec::new() };
+    }
+    Info::Completed
+}
+
+/// A count: a number, or its digits in a string, with or without separators of thousands.
+fn count(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Number(number) => return number.as_u64().or_else(|| number.as_f64().map(|count| count.max(0.0) as u64)),
+        Value::String(text) => text,
+        _ => return None,
+    };
+    let digits: String = text.chars().filter(|c| !matches!(c, ',' | '.' | '_' | '\'' | ' ' | '\u{a0}')).collect();
+    digits.parse().ok()
 }
 
 fn is_problem(root: &Map<String, Value>) -> bool {
@@ -239,4 +256,46 @@ fn words(value: &Value) -> String {
 fn bounded(text: &str) -> String {
     let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     printable.take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(fields: &str) -> (Info, Option<u64>) {
+        let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("it is JSON");
+        match read(root.as_object().expect("an object")) {
+            Some(Control::Info { info, activity_count }) => (info, activity_count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn counts_are_read_in_any_form() {
+        for (text, expected) in
+            [("8874", 8874), ("\"8874\"", 8874), ("\"8,874\"", 8874), ("\"1 008 874\"", 1_008_874), ("8874.0", 8874)]
+        {
+            let completed = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
+            assert_eq!(completed, (Info::Completed, Some(expected)), "{text}");
+        }
+        for text in ["null", "\"many\"", "[]", "-1.5e300"] {
+            let (_, count) = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
+            assert!(count.is_none_or(|count| count == 0), "{text}: {count:?}");
+        }
+    }
+
+    #[test]
+    fn unreadable_failure_is_no_completion() {
+        let nothing_named = Info::CompletedWithErrors { minutes_failed: Vec::new() };
+        for fields in [
+            r#""message":"Recovery Request Completed with Errors""#,
+            r#""message":"Recovery Request Completed with failures""#,
+            r#""message":"Recovery Request Completed","minutes_failed":["2013-02-20T00:05:00+00:00", 1361318760]"#,
+            r#""message":"Recovery Request Completed","minutes_failed":["soon"]"#,
+        ] {
+            assert_eq!(info(fields).0, nothing_named, "{fields}");
+        }
+        assert_eq!(info(r#""message":"Recovery Request Completed.""#).0, Info::Completed);
+        assert_eq!(info(r#""message":"Recovery Request not completed""#).0, Info::Other);
+    }
 }

@@ -28,6 +28,11 @@ pub enum Foreign {
 }
 
 impl Foreign {
+    /// True for a post in another format, false for a compliance message.
+    pub fn is_post(self) -> bool {
+        matches!(self, Self::ActivityStreams | Self::V2 | Self::Envelope)
+    }
+
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::ActivityStreams,

@@ -84,7 +84,8 @@ impl World {
     }
 
     fn prove(&self, from: u64, to: u64) {
-        self.hub.side().prove(self.span(from, to), GapEvidence::CompletionMessage);
+        let side = self.hub.side();
+        side.prove(self.span(from, to), GapEvidence::CompletionMessage, side.stamp());
     }
 
     /// A token of a log that is lost, at that second.
