@@ -103,23 +103,11 @@ fn answer(response: reqwest::Response) -> Response {
     let status = response.status().as_u16();
     let headers = Headers::read(response.headers());
     let body = response.bytes_stream().map_err(|error| {
-        let kind = body_error_kind(&error);
+        let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+        let kind = if io_kinds(&error).iter().any(garbled) { BodyErrorKind::Undecodable } else { BodyErrorKind::Cut };
         BodyError { kind, detail: chain(&error.without_url(), None) }
     });
     Response { status, headers, body: body.boxed() }
-}
-
-fn body_error_kind(error: &reqwest::Error) -> BodyErrorKind {
-    let kinds = io_kinds(error);
-    let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
-    if kinds.iter().any(garbled) {
-        BodyErrorKind::Undecodable
-    } else if kinds == [io::ErrorKind::UnexpectedEof] && !is_of_connection(error) {
-        // The decoder alone found an end; HTTP had its own.
-        BodyErrorKind::MissingEnd
-    } else {
-        BodyErrorKind::Cut
-    }
 }
 
 fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {
@@ -210,21 +198,6 @@ fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
         }
     }
     kinds
-}
-
-/// True if the connection failed, not what is made of its bytes.
-fn is_of_connection(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(source) = next {
-        if source.is::<hyper::Error>() {
-            return true;
-        }
-        next = source.source().or_else(|| {
-            let inner = source.downcast_ref::<io::Error>()?.get_ref()?;
-            Some(inner as &(dyn StdError + 'static))
-        });
-    }
-    false
 }
 
 /// What an error and its sources say, in one printable line, each part once, without the bearer.

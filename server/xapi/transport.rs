@@ -77,7 +77,7 @@ impl std::fmt::Display for ErrorKind {
 
 /// A body that broke off.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{}: {detail}", kind.describe())]
+#[error("{}: {detail}", match kind { BodyErrorKind::Cut => "the connection was cut", BodyErrorKind::Undecodable => "the body cannot be decoded" })]
 pub struct BodyError {
     /// How.
     pub kind: BodyErrorKind,
@@ -88,22 +88,10 @@ pub struct BodyError {
 /// How a body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyErrorKind {
-    /// The connection ended before the body did.
+    /// The connection, or the gzip, ended before the body did.
     Cut,
-    /// The body ended as HTTP has it, but before its gzip did.
-    MissingEnd,
     /// What came is no gzip, or no chunked encoding.
     Undecodable,
-}
-
-impl BodyErrorKind {
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Cut => "the connection was cut",
-            Self::MissingEnd => "the body ended before its gzip did",
-            Self::Undecodable => "the body cannot be decoded",
-        }
-    }
 }
 
 /// Longest text of foreign origin in an error, in characters: enough to understand it, too little to fill a log.

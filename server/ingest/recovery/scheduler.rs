@@ -23,7 +23,6 @@ use crate::ingest::{self, Queue, Upstream};
 use crate::model::{GapEvidence, Span, Spans};
 use crate::task::Shutdown;
 use crate::upstream::{Attempts, EndCause, NextStep};
-use crate::xapi::{BodyError, BodyErrorKind};
 
 /// Asks X for what is missing of an account, in at most so many requests at once.
 pub struct Recovery {
@@ -199,7 +198,7 @@ impl Recovery {
             transcript: report.transcript.clone(),
             reached: report.reached,
             new: report.new,
-            clean: ends_cleanly(cause) && !partial,
+            clean: *cause == EndCause::CleanEof && !partial,
             plausible: report.plausible,
             confirms: report.order.confirms,
             counts_left: report.order.counts_left,
@@ -339,11 +338,6 @@ impl Bench {
         }
         self.queue.log_gaps().await
     }
-}
-
-/// True if the body ended as HTTP has it. One that lacks the end of its gzip has ended, too: asked again, it will again.
-fn ends_cleanly(cause: &EndCause) -> bool {
-    matches!(cause, EndCause::CleanEof | EndCause::Cut(BodyError { kind: BodyErrorKind::MissingEnd, .. }))
 }
 
 /// A request that may never be made again as it is may be so with another configuration: it is tried now and then.

@@ -54,8 +54,9 @@ impl Transcript {
             Message::Control(control) => self.record_control(control),
             // It is announced as skipped; X counted it.
             Message::Oversized { .. } => self.arrived += 1,
-            Message::Side(_) => {}
             Message::Unknown { .. } | Message::Malformed { .. } => self.foreign += 1,
+            // Known, and no post that could be delivered: compliance messages.
+            _ => {}
         }
         false
     }

@@ -259,9 +259,8 @@ mod tests {
     use super::*;
 
     fn info(fields: &str) -> (Info, Option<u64>) {
-        let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("it is JSON");
-        match control(&root) {
-            Some(Control::Info { info, activity_count }) => (info, activity_count),
+        match Message::classify(format!(r#"{{"info":{{{fields}}}}}"#).into()) {
+            Message::Control(Control::Info { info, activity_count }) => (info, activity_count),
             other => panic!("{other:?}"),
         }
     }

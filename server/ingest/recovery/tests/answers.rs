@@ -59,19 +59,6 @@ async fn empty_answers_are_believed_only_if_nothing_was_due() {
 }
 
 #[tokio::test]
-async fn missing_gzip_end_counts_as_clean_end() {
-    let clock = fast();
-    let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
-        0 => Answer::Send(posts(start, 0..30), Then::LoseEnd),
-        _ => Answer::Send(posts(start, 28..30), Then::LoseEnd),
-    });
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
-    assert_eq!(world.x.windows(), [minutes(start, 0, 30), minutes(start, 28, 30)]);
-}
-
-#[tokio::test]
 async fn excessive_count_is_repeated_three_times() {
     let clock = fast();
     let start = start(&clock);

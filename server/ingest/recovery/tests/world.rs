@@ -34,8 +34,6 @@ pub(super) enum Answer {
 pub(super) enum Then {
     /// This message, and a clean end.
     Say(String),
-    /// The end of a body whose gzip has none.
-    LoseEnd,
     End,
     Cut,
     /// It stays open, and nothing comes.
@@ -82,7 +80,6 @@ impl X {
         match &then {
             Then::Say(message) => pieces.push(Ok(Bytes::from(format!("{message}\r\n")))),
             Then::Cut => pieces.push(Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".into() })),
-            Then::LoseEnd => pieces.push(Err(BodyError { kind: BodyErrorKind::MissingEnd, detail: String::new() })),
             Then::End | Then::Stay => {}
         }
         let stays = matches!(then, Then::Stay);
