@@ -15,6 +15,9 @@ pub(super) struct Lane {
     pub(super) up: BTreeSet<usize>,
     /// When the last byte came; `None` if none ever did.
     pub(super) last_byte: Option<UnixMillis>,
+    /// True if that was in this process: it is by the clock of now, and follows its corrections.
+    #[serde(skip)]
+    pub(super) heard_here: bool,
     /// The newest post.
     pub(super) newest: Option<Newest>,
     /// How many posts come.
@@ -113,7 +116,9 @@ impl Lane {
 
     /// Something came on this connection; `created` are the times of the posts in it.
     pub(super) fn heard(&mut self, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
-        self.last_byte = self.last_byte.max(Some(received));
+        // Never the later of two: after the clock was set back, a time ahead would hide the next outage.
+        self.last_byte = Some(received);
+        self.heard_here = true;
         let backfill = self.hole.as_mut().and_then(|hole| Some((hole.gap.window, hole.backfill.as_mut()?)));
         let backfill = backfill.filter(|(_, backfill)| backfill.connection == connection);
         let mut live = created.len() as u64;
