@@ -156,3 +156,44 @@ fn holes_are_carried_on_wherever_the_position_is() {
     let moved = world.resolve(&lost, Policy::Fail, false).expect("taken").private.expect("it");
     assert!(moved.holes.iter().all(Hole::is_uncertain), "which log gave what is not known: {moved:?}");
 }
+
+/// A consumer's right time of now against a clock that is late by the grain of `Date` (rule 3.3).
+#[test]
+fn start_within_uncertainty_of_now_is_tip() {
+    let world = World::new(false, true);
+    let at =
+        |ahead_ms| resolve(&world.hub, &Start::Time(world.hub.clock().now().shifted(ahead_ms)), Policy::Fail, true);
+    let tip = at(1_500).expect("the tip");
+    assert_eq!((tip.outcome, tip.cursor, spans(&tip)), (Outcome::Exact, world.hub.next(), vec![]));
+    assert!(tip.lineage_start <= world.hub.clock().now());
+    assert!(matches!(at(10_000), Err(Refused::InFuture { .. })));
+    world.hub.clock().set_offset_ms(-1_900);
+    let x = world.now.plus(Duration::from_secs(1));
+    resolve(&world.hub, &Start::Time(x), Policy::Fail, true).expect("the clock is 1.9 s late");
+}
+
+/// A lineage that began at the tip while the clock was ahead, and resumes after it was set back (rule 3.4).
+#[test]
+fn lineage_start_of_fast_clock_is_set_by_log() {
+    let world = World::new(false, true);
+    let started = resolve(&world.hub, &Start::Latest, Policy::Fail, false).expect("taken");
+    assert_eq!((started.lineage_from, started.lineage_began.is_some()), (Some(5), true));
+    let token = |lineage_start, lineage_from| Token {
+        lineage_start,
+        lineage_from,
+        position: Position { term: TERM, ..world.hub.position(4) },
+        ..world.token(true, 9)
+    };
+    let start = |token| {
+        let resumed = world.resolve(&token, Policy::Fail, true).expect("exact");
+        (resumed.lineage_start, resumed.lineage_from)
+    };
+    // Records 1 to 3 were received 10 minutes ago, record 4 9 minutes ago.
+    assert_eq!(start(token(world.ago(9), Some(4))), (world.ago(9), Some(4)), "no later than the record after it");
+    let ahead = world.now.plus(MINUTE * 180);
+    assert_eq!(start(token(ahead, Some(4))), (world.ago(10), Some(4)), "the record before it");
+    assert_eq!(start(token(world.ago(5), Some(4))), (world.ago(10), Some(4)));
+    assert_eq!(start(token(ahead, Some(1))).0, UnixMillis(i64::MIN), "from the beginning of the log");
+    assert!(start(token(ahead, Some(5))).0 <= world.hub.clock().now(), "nothing was appended since");
+    assert_eq!(start(token(world.ago(12), None)), (world.ago(12), None), "a token without a position");
+}

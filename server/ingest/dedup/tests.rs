@@ -369,3 +369,13 @@ fn settings_are_read_as_written_and_unknown_ones_refused() {
     assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), config);
     assert!(serde_json::from_str::<Config>(r#"{"horizont": "1h"}"#).is_err());
 }
+
+#[test]
+fn short_horizon_is_raised_to_retention_and_day() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    for (configured, retention, expected) in [(1, 6, 24), (1, 48, 48), (72, 48, 72), (24, 24, 24)] {
+        let mut config = Config { horizon: hours(configured), ..Config::default() };
+        config.raise(hours(retention));
+        assert_eq!(config.horizon, hours(expected));
+    }
+}

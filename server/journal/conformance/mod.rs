@@ -254,6 +254,27 @@ fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
     });
 }
 
+/// Stamps of a clock that was decades off, and of one that was right: only machine time makes a record old (rule 3.1).
+#[test]
+fn wrong_stamps_trim_nothing_and_keep_nothing() {
+    let config = Config { retention_age_max: Duration::from_secs(240), ..small_segments() };
+    each(&config, |journal| {
+        let at = |seconds| START.plus(Duration::from_secs(seconds));
+        for n in 1..=300_u64 {
+            let received = [0, T0, 4_000_000_000_000][(n / 100) as usize % 3] + n as i64;
+            let record = Record { received: UnixMillis(received), ..post(n, "a") };
+            journal.writer.append(&[record]).expect("there is room");
+            journal.upkeep.step(at(n / 2)).expect("a step");
+        }
+        assert_eq!(journal.reader.extent().earliest, 1, "nothing is older than 150 s");
+        assert_eq!(journal.upkeep.appended_before(Duration::from_secs(100)), 102);
+        for _ in 0..2 {
+            journal.upkeep.step(at(400)).expect("a step");
+        }
+        assert_eq!(journal.reader.extent().earliest, 301, "and everything is older than 240 s");
+    });
+}
+
 #[test]
 fn bytes_are_bounded() {
     let config = Config { retention_bytes_max: 600 << 10, segment_bytes_max: 32 << 10, ..small_segments() };
