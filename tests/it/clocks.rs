@@ -134,11 +134,15 @@ fn wrongs() -> Vec<(DateHeader, CutKind)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     let clock = Clock::with_rate(RATE, None);
-    let mut world = World::without_gateway(clock, |x| x.rate = 10.0, |settings| {
-        crate::harness::world::patient(settings);
-        settings.journal.segment_bytes_max = SMALL_BYTES;
-        settings.hub.ring_bytes_max = SMALL_BYTES as usize;
-    });
+    let mut world = World::without_gateway(
+        clock,
+        |x| x.rate = 10.0,
+        |settings| {
+            crate::harness::world::patient(settings);
+            settings.journal.segment_bytes_max = SMALL_BYTES;
+            settings.hub.ring_bytes_max = SMALL_BYTES as usize;
+        },
+    );
     let (wrong, third) = (world.upstreams.start(|x| x.rate = 10.0), world.upstreams.start(|x| x.rate = 10.0));
     for (name, x) in [("wrong", &wrong), ("third", &third)] {
         let account = crate::harness::world::account(name, x, &world.bearer_file());
@@ -149,8 +153,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     eventually("all are connected", async || wrong.connections().live == 1 && third.connections().live == 1).await;
     let of = |account: &str, start| SubscribeRequest { account: account.into(), ..asking(&filters::all(), start) };
     let begin = || subscribe_request::Start::Earliest(Earliest {});
-    let mut sessions =
-        [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
+    let mut sessions = [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
     let offsets = || -> Vec<(String, i64)> {
         let own = |account: &powerstream_gateway::status::Account| {
             (account.hub.account().to_string(), account.hub.clock().offset_ms())
