@@ -206,7 +206,7 @@ fn restart_years_later_trims_nothing_at_once() {
         assert_eq!(journal.reader.extent().earliest, 1, "{years} years: none is older than 210 s");
     }
     let mut journal = embedded(dir.path(), &config, 4);
-    for seconds in [0, 45, 45] {
+    for seconds in [0, 60, 60] {
         journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
     }
     let earliest = journal.reader.extent().earliest;
