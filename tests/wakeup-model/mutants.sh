@@ -3,7 +3,7 @@
 # only these. A mutant is a replacement in server/hub/parked.rs, whose text must occur there exactly once: after a change of
 # that file, change it here too.
 #
-# Left out, since no model can tell them from the original:
+# Left out, because no model can distinguish them from the original:
 # - `offer` stores the flag instead of swapping it. With one publisher it may overwrite a newer `true`, but it notifies
 #   that session next: the wait ends without a match, and the session parks again.
 # - Relaxed instead of acquire and release for `woken_at` and for the swaps. The fences of `offer` and `park` carry the
@@ -44,7 +44,7 @@ mutant() {
         shift 2
     done
     printf '%s\n' "$text" >"$tree/$source"
-    local cargo=(cargo test --quiet --locked --manifest-path "$tree/tests/wakeup-model/Cargo.toml" --test loom)
+    local cargo=(cargo test --quiet --locked --manifest-path "$tree/tests/wakeup-model/Cargo.toml" --tests)
     if ! "${cargo[@]}" --no-run >"$log" 2>&1; then
         printf '%s: does not compile\n' "$name" >&2
         cat "$log" >&2
@@ -54,8 +54,8 @@ mutant() {
     timeout "$model_seconds_max" "${cargo[@]}" -- --exact "$model" >"$log" 2>&1 || code=$?
     # The line behind the place of the panic.
     local reason
-    reason=$(awk '/panicked at/ { getline; print; exit }' "$log" | cut -c -60)
-    # 101 is a failed test; 134 a failure in which a second panic came while the first one unwound.
+    reason=$(awk '/panicked at/ { getline; sub(/;.*/, ""); print; exit }' "$log")
+    # Without a panic it is no finding: a timeout, or a failure of cargo.
     if ((code == 0)) || [[ -z $reason ]]; then
         survivors+=("$name")
         printf 'SURVIVED  %-28s %s (exit code %d)\n' "$name" "$model" "$code"
@@ -66,11 +66,11 @@ mutant() {
     fi
 }
 
-# The session does not look whether there is more to read after it has set its flag.
+# The session does not read the end of the log after it has set its flag.
 mutant park_without_recheck no_lost_wakeup_between_notify_and_park \
     'if next() > cursor {' 'if next() > cursor && false {'
 
-# It looks before it sets its flag.
+# The session reads the end of the log before it sets its flag.
 mutant recheck_before_flag no_lost_wakeup_between_notify_and_park \
     'self.seat.parked.store(true, Ordering::SeqCst);' 'let next = next();
         self.seat.parked.store(true, Ordering::SeqCst);' \
@@ -99,17 +99,17 @@ mutant offered_before_wakeups heartbeat_during_notify_passes_no_match \
     'let mut woken = 0;' 'self.offered.store(last.sequence + 1, Ordering::Release);
         let mut woken = 0;'
 
-# What is offered after the flag was taken back is promised too.
+# The promise covers batches that were offered after the flag was cleared.
 mutant offered_read_after_flag heartbeat_during_notify_passes_no_match \
     'let offered = self.parked.offered.load(Ordering::Acquire);
         if self.seat' 'if self.seat' \
     'return Some(offered);' 'return Some(self.parked.offered.load(Ordering::Acquire));'
 
-# The promise of a batch that woke reaches past its first record.
+# The promise of the batch that woke the session covers records of that batch.
 mutant woken_at_last_record batch_wakeup_passes_no_record_of_it \
     'seat.woken_at.store(first.sequence' 'seat.woken_at.store(last.sequence'
 
-# The flag is loaded or stays, and is not swapped or taken back: whoever reads is notified.
+# The flag is loaded, not swapped, or stays: a session that reads is notified.
 mutant unpark_loads_flag session_that_reads_is_not_woken \
     'if self.seat.parked.swap(false, Ordering::AcqRel) {' 'if self.seat.parked.load(Ordering::Acquire) {'
 mutant refused_park_keeps_flag session_that_reads_is_not_woken \
@@ -118,7 +118,7 @@ mutant offer_loads_flag session_under_several_keys_is_woken_once \
     'if seat.parked.load(Ordering::Relaxed) && seat.parked.swap(false, Ordering::AcqRel) {' \
     'if seat.parked.load(Ordering::Relaxed) {'
 
-# The flag is taken, and no one is notified.
+# The flag is cleared without a notification.
 mutant wakeup_without_notify successive_batches_each_wake \
     'seat.notify.notify_one();' 'if seat.woken_at.load(Ordering::Acquire) == 1 { seat.notify.notify_one(); }'
 
@@ -143,7 +143,17 @@ mutant whole_tag_is_no_prefix every_kind_of_key_wakes \
 mutant rule_ids_not_woken every_kind_of_key_wakes \
     'index.rules.get(&id).into_iter().for_each(&mut wake);' ''
 mutant notice_wakes_by_key_only skip_wakes_sessions_of_all_keys \
-    'if everybody {' 'if everybody && woken > 0 {'
+    'if everybody {' 'if everybody && entries.len() > 1 {'
+
+# The model of shuttle finds what needs no weak memory.
+mutant random_park_without_recheck random_schedules_lose_no_wakeup \
+    'if next() > cursor {' 'if next() > cursor && false {'
+mutant priority_offered_before_wakeups priority_schedules_lose_no_wakeup \
+    'let mut woken = 0;' 'self.offered.store(last.sequence + 1, Ordering::Release);
+        let mut woken = 0;'
+mutant random_unregister_in_two_steps random_schedules_lose_no_wakeup \
+    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().seats.remove(self.slot);
+        self.parked.index.lock().for_each_list(&self.keys, |list| list.remove(self.slot));'
 
 printf '%d mutants found, %d survived\n' "$found" "${#survivors[@]}"
 ((${#survivors[@]} == 0))

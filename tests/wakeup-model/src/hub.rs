@@ -44,7 +44,6 @@ pub fn keys(terms: &[&str]) -> Keys {
 
 impl Hub {
     /// Creates an empty log.
-    #[expect(clippy::new_ret_no_self, reason = "sessions share it")]
     pub fn new() -> Arc<Self> {
         let parked = Arc::new(Parked::new(1));
         Arc::new(Self { next: AtomicU64::new(1), parked, publishing: Mutex::default() })
@@ -132,7 +131,7 @@ impl Session {
     pub fn cancel_wait(mut self) {
         let hub = self.hub.clone();
         if let Some(ticket) = self.ticket.take() {
-            drop(ticket.park(self.cursor, || hub.next()));
+            let _parked = ticket.park(self.cursor, || hub.next());
         }
     }
 

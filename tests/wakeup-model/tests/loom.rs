@@ -57,7 +57,7 @@ fn no_lost_wakeup_between_notify_and_park() {
     model(5, || play(&["a"], [vec![a()]], 0));
 }
 
-/// The batch of the wake-up index that nobody waits for moves `offered`, just before the session parks.
+/// A batch that no session waits for moves the end of the log, just before the session parks.
 #[test]
 fn no_lost_wakeup_after_unmatched_batch() {
     model(4, || play(&["a"], [vec![b()], vec![a()]], 0));
@@ -85,7 +85,7 @@ fn batch_wakeup_passes_no_record_of_it() {
     model(3, || play(&["a"], [vec![a(), b()], vec![b(), a()]], 1));
 }
 
-/// What lets a token advance although nothing matches.
+/// The token of a session advances although nothing matches.
 #[test]
 fn heartbeat_after_notify_passes_unmatched_batches() {
     model(4, || {
@@ -208,7 +208,7 @@ fn slot_reused_during_unregister_is_woken() {
 #[test]
 fn session_dropped_while_parked_is_forgotten() {
     model(4, || {
-        let (hub, mut batches) = (Hub::new(), batches([vec![a()], vec![a()]]));
+        let (hub, mut batches) = (Hub::new(), batches([vec![b()], vec![a()]]));
         let last = batches.split_off(1);
         let session = hub.session(&keys(&["a", "ab*", "#7"]), 1, &batches);
         let publisher = publisher(&hub, batches);
