@@ -86,7 +86,7 @@ impl Book {
         let own = self.kept.feeds[feed].connection(connection)?;
         let (began, margin) = (own.backfill.as_ref()?.began, own.margin(&self.limits));
         let core = Span::new(span.from.plus(margin), began.minus(margin).min(span.to));
-        Some(GapBackfill { connection, began, core, inside: 0, arrived: 0 })
+        Some(GapBackfill { connection, core })
     }
 
     /// A new log begins: what lies before it is nobody's gap, but may be backfilled for those that come with an old token.

@@ -110,40 +110,45 @@ impl Book {
     /// Whether the backfill of a connection is to be believed; `None` while it goes on.
     fn outcome(&self, feed: usize, connection: usize, now: UnixMillis) -> Option<bool> {
         let own = &self.kept.feeds[feed];
-        let backfill = own.backfill(connection)?;
-        let plausible = backfill.outcome(now, self.limits.patience())?;
-        let due_min = f64::from(self.limits.config.due_min);
+        let (backfill, last_byte) = (own.backfill(connection)?, own.connection(connection)?.last_byte);
+        let patience = self.limits.patience();
+        let plausible = backfill.outcome(now, last_byte, patience)?;
         let mut closing = own.gaps.iter().filter_map(|gap| gap.backfill).filter(|own| own.connection == connection);
-        Some(plausible && closing.all(|own| own.inside > 0 || backfill.posts_due(own.core) < due_min))
+        Some(plausible && closing.all(|own| backfill.is_plausible(own.core, patience)))
     }
 
     fn believe(&mut self, feed: usize, connection: usize, now: UnixMillis) {
         let own = &mut self.kept.feeds[feed];
         let Some(ended) = own.connections.get_mut(&connection) else { return };
         let Some(backfill) = ended.backfill.take() else { return };
-        ended.believe(backfill.from, now);
+        // Nothing is known of the rate before a new log: a backfill that brought nothing may have been ignored.
+        let believed = backfill.brought_any() || own.gaps.iter().all(|gap| gap.announced);
+        if believed {
+            ended.believe(backfill.from, now);
+        }
         let (closed, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut own.gaps).into_iter().partition(|gap| gap.is_backfilled_by(connection));
         own.gaps = others;
         for own in closed {
             if own.announced {
-                let arrived = own.backfill.is_some_and(|backfill| backfill.arrived > 0);
-                let evidence = if arrived { GapEvidence::BackfillQuiet } else { GapEvidence::NothingDue };
+                let span = own.span(backfill.began);
+                let evidence =
+                    if backfill.has_any(span) { GapEvidence::BackfillQuiet } else { GapEvidence::NothingDue };
                 self.log(Gap { state: GapState::Backfilled, evidence, progress: own.gap.window.to, ..own.gap });
-            } else {
-                // Nothing is known of the rate before a new log: a backfill that brought nothing may have been ignored.
-                let Window { from, to } = own.gap.window;
-                let from = if backfill.brought_any() { from } else { to.unwrap_or(from) };
-                self.kept.feeds[feed].origin = Some(Completeness::From(from));
+            } else if believed {
+                self.kept.feeds[feed].origin = Some(Completeness::From(own.gap.window.from));
                 self.demands += 1;
+            } else {
+                self.leave_to_recovery(feed, own);
             }
         }
     }
 
     /// When [`Book::tick`] has something to look at.
     pub(super) fn next_due(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
-        let backfill = self.kept.feeds[feed].backfill(connection);
-        backfill.map(|own| own.due(self.limits.patience())).into_iter().chain(self.announce_at).min()
+        let own = self.kept.feeds[feed].connection(connection);
+        let due = own.and_then(|own| Some(own.backfill.as_ref()?.due(own.last_byte, self.limits.patience())));
+        due.into_iter().chain(self.announce_at).min()
     }
 
     /// What the backfill of this connection was to bring is left to recovery.

@@ -60,19 +60,13 @@ pub(super) struct FeedGap {
     pub(super) backfill: Option<GapBackfill>,
 }
 
-/// What came of a gap by the backfill that is to close it.
+/// The backfill that is to close a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GapBackfill {
     /// The connection that asked for it.
     pub(super) connection: usize,
-    /// When the first byte came: what was created later came live.
-    pub(super) began: UnixMillis,
     /// The part of the gap that nothing else can have delivered, and that cannot come live.
     pub(super) core: Span,
-    /// Posts of `core`.
-    pub(super) inside: u64,
-    /// Posts of the gap that were created before the connection.
-    pub(super) arrived: u64,
 }
 
 impl FeedGap {
@@ -199,14 +193,6 @@ impl Feed {
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
         own.heard(received, created);
         let live_from = own.backfill.as_ref().map_or(UnixMillis(i64::MIN), |backfill| backfill.began);
-        for gap in self.gaps.iter_mut() {
-            let window = gap.gap.window;
-            let Some(backfill) = gap.backfill.as_mut().filter(|own| own.connection == connection) else { continue };
-            for created in created.iter().copied() {
-                backfill.inside += u64::from(backfill.core.contains(created));
-                backfill.arrived += u64::from(window.contains(created) && created < backfill.began);
-            }
-        }
         // Redundant connections deliver the same posts: each counts once, in the order of creation.
         let newest = self.newest.unwrap_or(UnixMillis(i64::MIN)).max(live_from);
         let fresh = created.iter().copied().filter(|created| *created > newest);

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::book::Kept;
 use super::*;
 
+mod simulated;
+
 const SLACK: Duration = Duration::from_secs(30);
 const UNCERTAIN: Duration = Duration::from_secs(2);
 const DAY: Duration = Duration::from_secs(24 * 3_600);

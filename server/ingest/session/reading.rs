@@ -214,8 +214,8 @@ impl Session {
         let held_up = reading.held_up.is_some_and(|at| self.clock.moment().since(at) < HELD_UP_MEMORY);
         match cause {
             EndCause::SlowReader => GapCause::SlowReader,
+            EndCause::Cut(_) | EndCause::CleanEof | EndCause::Stale if held_up => GapCause::SlowReader,
             EndCause::Stale => GapCause::Stale,
-            EndCause::Cut(_) | EndCause::CleanEof if held_up => GapCause::SlowReader,
             _ => GapCause::Disconnected,
         }
     }
