@@ -151,7 +151,7 @@ async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
 async fn foreign_answers_close_no_gap() {
     for hollow in [Hollow::Html, Hollow::Error(StreamError::OperationalDisconnect)] {
         let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
-        drill.world.x.answer_with(&Scope::Recovery, Times::Next(3), hollow.clone());
+        drill.world.x.answer_with(&Scope::Recovery, Times::Next(3), hollow);
         drill.away(AWAY, POSTS).await;
         drill.settle().await;
         drill.judge();

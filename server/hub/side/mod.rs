@@ -167,7 +167,7 @@ impl Side {
         let mut missing = state.shares.open();
         missing.remove(Span::new(UnixMillis(i64::MIN), self.oldest()));
         if let Some(Completeness::Pending(from)) = state.completeness {
-            missing.remove(Span::new(from, UnixMillis(i64::MAX)));
+            missing.remove(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
         }
         missing
     }
@@ -295,7 +295,9 @@ impl Side {
             asked.remove(part);
         }
         let mut waiting = match state.completeness {
-            Some(Completeness::Pending(from)) if from_beginning => asked.within(Span::new(from, own.to)),
+            Some(Completeness::Pending(from)) if from_beginning => {
+                asked.within(Span::new(from.plus(self.clock.uncertainty()), own.to))
+            }
             _ => Spans::default(),
         };
         drop(state);
