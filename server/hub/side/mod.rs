@@ -49,12 +49,20 @@ pub struct Config {
     pub recovery_margin: Duration,
     /// Intervals asked for or kept; beyond it the nearest become one.
     pub intervals_max: usize,
+    /// Bytes of the side log that are kept in memory for the sessions that read the same; 0 = none: each session reads for
+    /// itself.
+    pub page_cache_bytes_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         // A minute: X takes windows in whole minutes (F-RR).
-        Self { enabled: true, recovery_margin: Duration::from_secs(60), intervals_max: 1_000 }
+        Self {
+            enabled: true,
+            recovery_margin: Duration::from_secs(60),
+            intervals_max: 1_000,
+            page_cache_bytes_max: 8 << 20,
+        }
     }
 }
 

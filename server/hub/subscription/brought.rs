@@ -3,8 +3,8 @@
 use super::super::entry::Kind;
 use super::passing::Filling;
 use super::private::Private;
+use super::super::ReadError;
 use super::{Content, End, Ending, Frame, Phase, Subscription};
-use crate::journal::ReadError;
 use crate::model::{Gap, Sequence, UnixMillis};
 
 impl Subscription {
@@ -30,26 +30,26 @@ impl Subscription {
         match content {
             Ok(content) => Ok(content.map(|content| self.frame(content))),
             Err(error) => {
-                tracing::error!(account = %self.hub.account(), %error, "a session ends: the side log cannot be read");
+                tracing::error!(account = %self.hub.account(), ?error, "failed to read side log, closing session");
                 Err(self.end(Ending::JournalUnavailable))
             }
         }
     }
 
     fn private_content(&mut self, private: &mut Private) -> Result<Option<Content>, ReadError> {
-        loop {
-            private.refresh(&self.hub);
-            if let Some(gap) = private.notice(self.cursor) {
-                return Ok(Some(self.tell_hole(gap)));
-            }
-            if let Some(content) = self.pass_side(private) {
-                return Ok(Some(content));
-            }
-            if !private.read_on(&self.hub, self.seat.filter().keys())? {
-                // What was passed without a frame may have been all that an end waited for.
-                return Ok(private.notice(self.cursor).map(|gap| self.tell_hole(gap)));
+        private.refresh(&self.hub);
+        if let Some(gap) = private.notice(self.cursor) {
+            return Ok(Some(self.tell_hole(gap)));
+        }
+        let mut content = self.pass_side(private);
+        if content.is_none() && private.read_on(&self.hub, self.seat.filter().keys())? {
+            content = self.pass_side(private);
+            if content.is_none() {
+                private.go_on();
             }
         }
+        // What was passed without a frame may have been all that an end waited for.
+        Ok(content.or_else(|| private.notice(self.cursor).map(|gap| self.tell_hole(gap))))
     }
 
     fn tell_hole(&self, gap: Gap) -> Content {

@@ -327,7 +327,7 @@ impl Subscription {
                 Woken::Else
             }
             _ = self.closing.changed() => Woken::Else,
-            () = private_news(self.private.as_deref_mut(), &self.hub) => Woken::Else,
+            () = private_news(self.private.as_deref_mut()) => Woken::Else,
         }
     }
 
@@ -350,9 +350,9 @@ impl Subscription {
 }
 
 /// Waits until there is something to do for the holes; for ever if there are none.
-async fn private_news(private: Option<&mut Private>, hub: &Hub) {
+async fn private_news(private: Option<&mut Private>) {
     match private {
-        Some(private) => private.news(hub.side_reading().clone()).await,
+        Some(private) => private.news().await,
         None => std::future::pending().await,
     }
 }

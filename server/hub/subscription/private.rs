@@ -10,15 +10,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
-use super::super::Hub;
 use super::super::entry::{Entry, Event};
 use super::super::side::{Hole, Holes, Outlook};
-use crate::journal::{Item, ReadError};
-use crate::model::{
-    Body, Gap, GapEvidence, GapState, Keys, Record, Sequence, Skip, SkipReason, Span, Term, UnixMillis, Window,
-};
+use super::super::{Hub, Read, ReadError};
+use crate::model::{Gap, GapEvidence, GapState, Keys, Sequence, Span, UnixMillis, Window};
 
 /// The holes of a session, and where it stands in the side log.
 pub(super) struct Private {
@@ -28,9 +25,10 @@ pub(super) struct Private {
     pub(super) stretch: VecDeque<Arc<Entry>>,
     /// Where the side log goes on behind the stretch.
     pub(super) stretch_next: Sequence,
+    /// A read of the side log that is queued or done; in the background.
     reading: Option<Reading>,
-    /// All turns at the disk are taken.
-    crowded: bool,
+    /// The stretch was passed without a frame, and there may be more.
+    goes_on: bool,
     changes: watch::Receiver<u64>,
     /// The account's log has the next turn.
     pub(super) main_is_next: bool,
@@ -47,13 +45,7 @@ struct Open {
     endings: Option<Vec<Gap>>,
 }
 
-type Reading = BoxFuture<'static, Result<Stretch, ReadError>>;
-
-/// A stretch of the side log.
-struct Stretch {
-    entries: Vec<Arc<Entry>>,
-    next: Sequence,
-}
+type Reading = BoxFuture<'static, Result<Read, ReadError>>;
 
 impl Private {
     /// Of a session that begins with these holes.
@@ -76,7 +68,7 @@ impl Private {
             stretch: VecDeque::new(),
             stretch_next: 0,
             reading: None,
-            crowded: false,
+            goes_on: false,
             changes,
             main_is_next: false,
         };
@@ -159,25 +151,26 @@ impl Private {
         Some(open.gap(open.told?))
     }
 
-    /// Goes on reading the side log, in the background. True if there is something new to pass.
+    /// Goes on reading the side log. The read is queued in the background: a session that is not polled keeps no permit
+    /// from others. Returns true if there is something new to pass.
     pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &Keys) -> Result<bool, ReadError> {
-        self.crowded = false;
+        self.goes_on = false;
         if self.reading.is_none() {
             if self.is_empty() || self.cursor() >= hub.side().next() {
                 return Ok(false);
             }
-            let Ok(turn) = hub.side_reading().clone().try_acquire_owned() else {
-                self.crowded = true;
-                return Ok(false);
-            };
-            self.reading = Some(self.begin_reading(hub.clone(), keys.clone(), turn));
+            let from = self.cursor();
+            self.reading = Some(match hub.read_side_kept(from) {
+                Some(read) => std::future::ready(Ok(read)).boxed(),
+                None => hub.clone().read_side(from, keys.clone()).boxed(),
+            });
         }
         let Some(read) = self.reading.as_mut().and_then(|reading| reading.now_or_never()) else { return Ok(false) };
         self.reading = None;
         match read {
-            Ok(stretch) => {
-                self.stretch.extend(stretch.entries);
-                self.stretch_next = stretch.next;
+            Ok(read) => {
+                self.stretch.extend(read.entries);
+                self.stretch_next = read.next;
             }
             Err(ReadError::Trimmed { earliest }) => self.start_over(hub, earliest),
             Err(error) => return Err(error),
@@ -185,15 +178,9 @@ impl Private {
         Ok(true)
     }
 
-    fn begin_reading(&self, hub: Arc<Hub>, keys: Keys, turn: OwnedSemaphorePermit) -> Reading {
-        let (from, bytes_max) = (self.cursor(), hub.config().replay_chunk_bytes_max);
-        let spans: Vec<Span> = self.holes.iter().map(|open| open.hole.span).collect();
-        let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            hub.metrics().cold_reads.inc();
-            read(&hub, from, &keys, &spans, bytes_max)
-        });
-        reading.map(|read| read.unwrap_or_else(|panic| Err(ReadError::Io(std::io::Error::other(panic))))).boxed()
+    /// Lets other sessions run before the next stretch is passed.
+    pub(super) fn go_on(&mut self) {
+        self.goes_on = true;
     }
 
     /// What was to be read is gone: it is asked for again. What of it was delivered before is not known.
@@ -209,15 +196,14 @@ impl Private {
     }
 
     /// Waits until there is something to do for it.
-    pub(super) async fn news(&mut self, turns: Arc<Semaphore>) {
-        let Self { reading, crowded, changes, .. } = self;
+    pub(super) async fn news(&mut self) {
+        let Self { reading, goes_on, changes, .. } = self;
         tokio::select! {
+            () = tokio::task::yield_now(), if *goes_on => {}
             _ = changes.changed() => changes.mark_changed(),
             read = async { reading.as_mut().expect("asked only if there is one").await }, if reading.is_some() => {
                 *reading = Some(std::future::ready(read).boxed());
             }
-            // Given back at once: a client that does not read on must not keep it from others.
-            _ = turns.acquire_owned(), if *crowded => {}
         }
     }
 }
@@ -276,25 +262,6 @@ impl Open {
         };
         settled.iter().enumerate().map(gap).rev().collect()
     }
-}
-
-/// On a blocking thread.
-fn read(hub: &Hub, from: Sequence, keys: &Keys, spans: &[Span], bytes_max: usize) -> Result<Stretch, ReadError> {
-    let chunk = hub.side().read(from, keys, bytes_max)?;
-    let in_hole = |record: &Record| {
-        let created = record.body.post().and_then(|post| post.id.created_at());
-        created.is_some_and(|created| spans.iter().any(|span| span.contains(created)))
-    };
-    let entry = |item| match item {
-        Item::Record(record) => in_hole(&record).then(|| Arc::new(Entry::side(record))),
-        Item::Damaged { first, last, from, to } => {
-            let window = Window { from, to: Some(to) };
-            let skip = Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window };
-            let record = Record { sequence: first, term: Term(0), received: from, body: Body::Skip(skip) };
-            Some(Arc::new(Entry::side(record)))
-        }
-    };
-    Ok(Stretch { entries: chunk.items.into_iter().filter_map(entry).collect(), next: chunk.next })
 }
 
 #[cfg(test)]

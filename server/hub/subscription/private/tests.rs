@@ -14,7 +14,7 @@ use crate::hub::subscription::{Content, Frame, Opening, Pace, Phase, Subscriptio
 use crate::hub::token::Token;
 use crate::hub::{Config, SessionInfo};
 use crate::journal::{self, Backend, Writer};
-use crate::model::{Epoch, GapCause, Origin, Position, Post, PostId, Spans};
+use crate::model::{Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Spans, Term};
 use crate::proto;
 
 const SLACK: Duration = Duration::from_secs(30);
