@@ -16,7 +16,7 @@ use super::side::Side;
 use super::tags::Tags;
 use super::token::{Keyring, Token};
 use super::upstream::Upstream;
-use super::{Config, Metrics, TagInfo};
+use super::{Config, Metrics, TagInfo, start};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -236,6 +236,22 @@ impl Hub {
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,
+        })
+    }
+
+    /// A token that stands before the oldest record, of a lineage that takes all that the log holds.
+    pub fn oldest_token(&self) -> String {
+        let extent = self.reader.extent();
+        let begins = extent.earliest_received.unwrap_or_else(|| self.clock.now());
+        self.seal(&Token {
+            account: self.account.clone(),
+            position: self.position(extent.earliest - 1),
+            low_watermark: self.gaps.low_watermark(extent.earliest, self.low_watermark(begins)),
+            reached: begins,
+            lineage_start: start::BEGINNING,
+            filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: start::trimmed_before(extent.earliest),
         })
     }
 

@@ -10,13 +10,12 @@
 //! Invariants and the tests that hold them:
 //! - Overlapping holes are one demand, and what was brought for one serves the next (`shares::tests`).
 //! - An interval counts as proven only while all that was brought for it can be read.
-//! - Which of the two logs gives a post to a session that reads both is decided by [`Post::beside`], written when the later
-//!   of the two records was made; so it is the same however often and wherever the session is cut
-//!   (`subscription::private::tests`).
-//!
-//! [`Post::beside`]: crate::model::Post::beside
+//! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
+//!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
+//!   (`selection::tests`, `subscription::private::tests`).
 
 mod hole;
+mod selection;
 mod shares;
 
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use hole::{Hole, Holes};
+pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
 use shares::{Share, Shares};
 

@@ -168,7 +168,7 @@ impl Subscription {
             reached: resolved.reached,
             lineage_start: resolved.lineage_start,
             repeats_until: resolved.repeats_until,
-            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes))),
+            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes, resolved.lineage_start))),
             delivered: 0,
             caught_up: false,
             stretch: VecDeque::new(),
