@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::audience::{Asked, Audiences, Seat, Stretch};
-use super::cold::Cold;
+use super::cold::{Cold, Log};
 use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
@@ -17,7 +17,7 @@ use super::tags::Tags;
 use super::times::Times;
 use super::token::{Keyring, Token};
 use super::upstream::Upstream;
-use super::{Config, Metrics, TagInfo};
+use super::{Config, Metrics, TagInfo, start};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -34,9 +34,8 @@ pub struct Hub {
     audiences: Arc<Audiences>,
     next: AtomicU64,
     tip_received: AtomicI64,
-    pages: Pages,
     cold: Cold,
-    side_reading: Arc<Semaphore>,
+    side_cold: Cold,
     replaying: Arc<Semaphore>,
     tags: Tags,
     gaps: Gaps,
@@ -107,9 +106,8 @@ impl Hub {
             audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
-            pages: Pages::new(parts.config.replay_cache_bytes_max),
-            cold: Cold::new(parts.config.replays_reading_max),
-            side_reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
+            cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
+            side_cold: Cold::new(parts.config.replays_reading_max, parts.config.private_holes.page_cache_bytes_max),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),
@@ -201,17 +199,15 @@ impl Hub {
 
     /// What of the journal is kept in memory.
     pub(super) fn pages(&self) -> &Pages {
-        &self.pages
+        self.cold.pages()
     }
 
-    /// Turns at reading the journal.
-    pub(super) fn cold(&self) -> &Cold {
-        &self.cold
-    }
-
-    /// Turns at reading the side log.
-    pub(super) fn side_reading(&self) -> &Arc<Semaphore> {
-        &self.side_reading
+    /// Turns at reading one of the two logs.
+    pub(super) fn cold(&self, log: Log) -> &Cold {
+        match log {
+            Log::Main => &self.cold,
+            Log::Side => &self.side_cold,
+        }
     }
 
     /// The sequence that the next record will get.
@@ -264,6 +260,23 @@ impl Hub {
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,
+        })
+    }
+
+    /// A token that stands before the oldest record, of a lineage that takes all that the log holds.
+    pub fn oldest_token(&self) -> String {
+        let extent = self.reader.extent();
+        let begins = extent.earliest_received.unwrap_or_else(|| self.clock.now());
+        self.seal(&Token {
+            account: self.account.clone(),
+            position: self.position(extent.earliest - 1),
+            low_watermark: self.gaps.low_watermark(extent.earliest, self.low_watermark(begins)),
+            reached: begins,
+            lineage_start: start::BEGINNING,
+            lineage_from: None,
+            filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: start::trimmed_before(extent.earliest),
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hub;
-use super::side::{Completeness, Hole, Holes};
+use super::side::{Completeness, Coverage, Hole, Holes};
 use super::token::{Malformed, Token};
 use crate::clock::Moment;
 use crate::journal::Extent;
@@ -23,6 +23,14 @@ pub enum Start {
     Earliest,
     /// At the tip.
     Latest,
+}
+
+/// The lineage start of `earliest`: before any post was created, so that nothing that the log holds is left out for its age.
+pub const BEGINNING: UnixMillis = UnixMillis(0);
+
+/// What a lineage carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
+pub(super) fn trimmed_before(earliest: Sequence) -> Option<Holes> {
+    (earliest > 1).then(|| Holes { coverage: Coverage::from(earliest), ..Holes::default() })
 }
 
 /// What to do with a start that is older than anything the log can give.
@@ -120,7 +128,7 @@ pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) ->
         return Err(Refused::ExactUnavailable(resolved.outcome));
     }
     if let Some(holes) = &mut resolved.private {
-        holes.demand(hub.side());
+        holes.demand(hub.side(), resolved.cursor);
     }
     Ok(resolved)
 }
@@ -182,9 +190,9 @@ impl<'a> Resolver<'a> {
     }
 
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
-        let lineage_start = self.extent.earliest_received.unwrap_or(self.now);
-        let reached = lineage_start;
-        Resolved { cursor: self.extent.earliest, lineage_start, reached, ..self.at_tip(outcome, self.now) }
+        let reached = self.extent.earliest_received.unwrap_or(self.now);
+        let private = trimmed_before(self.extent.earliest);
+        Resolved { cursor: self.extent.earliest, reached, private, ..self.at_tip(outcome, BEGINNING) }
     }
 
     fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
@@ -194,14 +202,25 @@ impl<'a> Resolver<'a> {
             return if is_tip { Ok(self.begun_at_tip(Outcome::Exact)) } else { Err(self.in_future()) };
         }
         let at_tip = self.at_tip(Outcome::Exact, time);
-        let Some(span) = self.lacking(time).filter(|_| !self.is_since_first_record(time)) else {
+        if self.is_at_start(time) {
+            return Ok(Resolved { cursor: self.extent.earliest, reached: time, ..at_tip });
+        }
+        let Some(span) = self.lacking(time) else {
             return Ok(Resolved { cursor: self.seek(time), reached: time, ..at_tip });
         };
         if !self.can_bring(time) {
             return self.too_old(time);
         }
-        let hole = Hole { span, cause: self.cause(), offset: 0, repeats_until: span.from };
-        Ok(Resolved { reached: time, ..self.with_hole(hole, Holes::default(), at_tip) })
+        let hole = Hole::new(span, self.cause(), span.from, self.extent.earliest);
+        let held = Holes { coverage: Coverage::from(self.extent.earliest), ..Holes::default() };
+        Ok(Resolved { reached: time, ..self.with_hole(hole, held, at_tip) })
+    }
+
+    /// True for a time at which the log had begun, but had not all of it yet: X may send posts late. There is no earlier
+    /// record to start at, and what came late is behind the first one.
+    fn is_at_start(&self, time: UnixMillis) -> bool {
+        let begun = self.extent.earliest_received.is_some_and(|first| first <= time);
+        self.extent.earliest <= 1 && begun && time < self.begins()
     }
 
     fn after_token(&self, token: Token) -> Result<Resolved, Refused> {
@@ -281,10 +300,11 @@ impl<'a> Resolver<'a> {
             ..at_tip
         };
         let mut held = token.private.unwrap_or_default();
-        held.move_to(resumed.cursor);
+        held.move_to(if lacking.is_some() { self.extent.earliest } else { resumed.cursor });
         Ok(match lacking {
             Some(span) if self.private => {
-                self.with_hole(Hole { span, cause: GapCause::LogLost, offset: 0, repeats_until }, held, resumed)
+                let hole = Hole::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
+                self.with_hole(hole, held, resumed)
             }
             Some(span) => Resolved { missing: Some(Window { from, to: Some(span.to.minus(slack)) }), ..resumed },
             None => Resolved { private: held.or_none(), ..resumed },
@@ -305,13 +325,13 @@ impl<'a> Resolver<'a> {
         };
         let repeats_until = token.reached.plus(self.hub.config().slack);
         let mut held = token.private.unwrap_or_default();
-        held.move_to(self.extent.earliest);
-        Ok(self.with_hole(Hole { span, cause: GapCause::Trimmed, offset: 0, repeats_until }, held, resumed))
+        held.skip(token.position.sequence + 1, self.extent.earliest, span);
+        let hole = Hole::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
+        Ok(self.with_hole(hole, held, resumed))
     }
 
     /// From the log's oldest record on, with this hole before it, and those that the lineage has already.
     fn with_hole(&self, hole: Hole, mut held: Holes, resumed: Resolved) -> Resolved {
-        held.main_from = self.extent.earliest;
         held.add(hole);
         let missing = Some(Window { from: hole.span.from, to: Some(hole.span.to) });
         let (cursor, outcome) = (self.extent.earliest, Outcome::TimeBounded);
@@ -322,11 +342,6 @@ impl<'a> Resolver<'a> {
     fn lacking(&self, from: UnixMillis) -> Option<Span> {
         let begins = self.begins();
         (from < begins).then(|| Span::new(from, begins.plus(self.hub.config().slack)))
-    }
-
-    /// True if the log was never trimmed and has records from before this time: what it lacks since is in its gaps.
-    fn is_since_first_record(&self, time: UnixMillis) -> bool {
-        self.extent.earliest <= 1 && self.extent.earliest_received.is_some_and(|first| first <= time)
     }
 
     fn in_future(&self) -> Refused {
@@ -353,15 +368,19 @@ impl<'a> Resolver<'a> {
     /// As the policy says, with what the lineage lacks already.
     fn clamped(&self, token: Token) -> Result<Resolved, Refused> {
         let clamped = self.too_old(token.low_watermark)?;
-        let private = token.private.map(|mut held| {
-            held.move_to(clamped.cursor);
-            held
-        });
-        let lineage_start = match self.place(&token.position) {
-            Place::Here => token.lineage_start,
-            Place::Elsewhere => clamped.lineage_start,
+        let mut held = token.private.unwrap_or_default();
+        let place = self.place(&token.position);
+        let lineage_start = match place {
+            Place::Here => {
+                held.skip(token.position.sequence + 1, clamped.cursor, Span::new(clamped.reached, clamped.reached));
+                token.lineage_start
+            }
+            Place::Elsewhere => {
+                held.move_to(clamped.cursor);
+                clamped.lineage_start
+            }
         };
-        Ok(Resolved { private, lineage_start, ..clamped })
+        Ok(Resolved { private: held.or_none(), lineage_start, ..clamped })
     }
 
     fn too_old(&self, from: UnixMillis) -> Result<Resolved, Refused> {
@@ -371,7 +390,7 @@ impl<'a> Resolver<'a> {
             Policy::Earliest => Ok(Resolved { missing: missing(begins), ..self.at_earliest(Outcome::Clamped) }),
             Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.begun_at_tip(Outcome::Clamped) }),
             Policy::Fail => Err(Refused::TooOld {
-                oldest_token: self.hub.token_before(self.extent.earliest, begins),
+                oldest_token: self.hub.oldest_token(),
                 oldest_time: self.extent.earliest_received,
                 missing: begins.since(from),
             }),

@@ -180,7 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::side::Hole;
+    use crate::hub::side::{Coverage, Hole};
     use crate::model::{Epoch, GapCause, Span, Term};
 
     fn token(name: &str, sequence: u64) -> Token {
@@ -222,13 +222,13 @@ mod tests {
             assert_eq!(keys.open(&text).as_ref(), Ok(token));
         };
         check(&longest(), 200);
-        let hole = Hole {
-            span: Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX)),
-            cause: GapCause::LogLost,
-            offset: u64::MAX,
-            repeats_until: UnixMillis(i64::MIN),
-        };
-        let private = Holes { tag: u32::MAX, main_from: u64::MAX, holes: vec![hole; Holes::MAX] };
+        // 500 years, and logs of 100,000 records a second for as long.
+        let (late, far) = (UnixMillis(1 << 44), 1 << 51);
+        let hole = Hole::new(Span::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
+        let hole = Hole { since: far, offset: far, passed_until: far, ..hole };
+        let passed = vec![(far, 2 * far); Coverage::RANGES_MAX];
+        let coverage = Coverage { main_from: far, passed, is_partial: true };
+        let private = Holes { tag: u32::MAX, coverage, holes: vec![hole; Holes::MAX] };
         check(&Token { private: Some(private), ..longest() }, Token::CHARS_MAX);
     }
 
@@ -258,14 +258,30 @@ mod tests {
     }
 
     fn any_holes() -> impl Strategy<Value = Holes> {
-        let hole = any::<(i64, i64, bool, u64, i64)>().prop_map(|(from, to, lost, offset, repeats_until)| Hole {
-            span: Span::new(UnixMillis(from), UnixMillis(to)),
-            cause: if lost { GapCause::LogLost } else { GapCause::Trimmed },
-            offset,
-            repeats_until: UnixMillis(repeats_until),
-        });
-        let holes = prop::collection::vec(hole, 1..=Holes::MAX);
-        (any::<(u32, u64)>(), holes).prop_map(|((tag, main_from), holes)| Holes { tag, main_from, holes })
+        // Times of the next 500 years, and logs of 100,000 records a second for as long.
+        let (time, sequence) = (|| (0_i64..1 << 44).prop_map(UnixMillis), || 0_u64..1 << 51);
+        let causes = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
+        let cause = prop::sample::select(causes.to_vec());
+        let sequences = (sequence(), sequence(), sequence(), sequence());
+        let hole = ((time(), time(), time()), cause, sequences, any::<(bool, bool)>()).prop_map(
+            |((from, to, repeats_until), cause, (since, offset, passed_until, born), flags)| Hole {
+                since,
+                offset,
+                passed_until,
+                is_restarted: flags.0,
+                is_closed: flags.1,
+                ..Hole::new(Span::new(from, to), cause, repeats_until, born)
+            },
+        );
+        let holes = prop::collection::vec(hole, 0..=Holes::MAX);
+        let range = (sequence(), sequence()).prop_map(|(from, length)| (from, from + length));
+        let ranges = prop::collection::vec(range, 0..=Coverage::RANGES_MAX);
+        let coverage = (sequence(), ranges, any::<bool>());
+        (any::<u32>(), coverage, holes).prop_map(|(tag, (main_from, passed, is_partial), holes)| Holes {
+            tag,
+            coverage: Coverage { main_from, passed, is_partial },
+            holes,
+        })
     }
 
     /// Tokens that the release before lineage positions issued.
@@ -281,7 +297,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_token_says_is_read_again(
-            times: (i64, i64, i64), repeats: Option<i64>, private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
+            times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);
             let said = Token {

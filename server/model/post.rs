@@ -81,6 +81,11 @@ pub struct Post {
     /// The newest record of the same post that the *other* log held when this one was made: the account's log for a record
     /// of the side log, the side log for one of the account's. Who reads both is to be given the post by one of them.
     pub beside: Option<Sequence>,
+    /// The rules under which the other log held the post then; set with `beside`, but by older versions.
+    pub beside_rules: Option<Arc<[Rule]>>,
+    /// The record of the same post that this log held before, read or trimmed: of a DELTA, and of a post that the side log
+    /// holds again. Older versions did not set it.
+    pub previous: Option<Sequence>,
     /// The payload, byte for byte as it came; valid UTF-8.
     pub json: Bytes,
 }

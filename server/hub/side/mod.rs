@@ -9,14 +9,14 @@
 //!
 //! Invariants and the tests that hold them:
 //! - Overlapping holes are one demand, and what was brought for one serves the next (`shares::tests`).
-//! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only while all that was brought for it can be read.
-//! - Which of the two logs gives a post to a session that reads both is decided by [`Post::beside`], written when the later
-//!   of the two records was made; so it is the same however often and wherever the session is cut
-//!   (`subscription::private::tests`).
-//!
-//! [`Post::beside`]: crate::model::Post::beside
+//! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
+//!   while all that was brought for it can be read.
+//! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
+//!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
+//!   (`selection::tests`, `subscription::private::tests`).
 
 mod hole;
+mod selection;
 mod shares;
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use hole::{Hole, Holes};
+pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
 use shares::{Share, Shares};
 
@@ -49,12 +50,20 @@ pub struct Config {
     pub recovery_margin: Duration,
     /// Intervals asked for or kept; beyond it the nearest become one.
     pub intervals_max: usize,
+    /// Bytes of the side log that are kept in memory for the sessions that read the same; 0 = none: each session reads for
+    /// itself.
+    pub page_cache_bytes_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         // A minute: X takes windows in whole minutes (F-RR).
-        Self { enabled: true, recovery_margin: Duration::from_secs(60), intervals_max: 1_000 }
+        Self {
+            enabled: true,
+            recovery_margin: Duration::from_secs(60),
+            intervals_max: 1_000,
+            page_cache_bytes_max: 8 << 20,
+        }
     }
 }
 

@@ -137,13 +137,12 @@ fn what_the_first_backfill_brought_is_not_lacked() {
 fn holes_are_carried_on_wherever_the_position_is() {
     let world = World::new(false, true);
     let hole = |offset| Hole {
-        span: Span::new(world.ago(90), world.ago(80)),
-        cause: GapCause::Trimmed,
+        since: offset,
         offset,
-        repeats_until: world.ago(89),
+        ..Hole::new(Span::new(world.ago(90), world.ago(80)), GapCause::Trimmed, world.ago(89), 1)
     };
     let carrying = |tag, offset| {
-        let private = Some(Holes { tag, main_from: 1, holes: vec![hole(offset)] });
+        let private = Some(Holes { tag, coverage: Coverage::from(1), holes: vec![hole(offset)] });
         Token { private, position: Position { term: TERM, ..world.hub.position(3) }, ..world.token(true, 9) }
     };
     let tag = world.hub.side().tag();
@@ -151,10 +150,10 @@ fn holes_are_carried_on_wherever_the_position_is() {
     assert_eq!((held.outcome, held.private.expect("it").holes), (Outcome::Exact, vec![hole(1)]));
     let other = world.resolve(&carrying(tag ^ 1, 7), Policy::Fail, false).expect("taken");
     let holes = other.private.expect("it").holes;
-    assert_eq!((other.outcome, holes[0].offset, holes[0].is_uncertain()), (Outcome::TimeBounded, 1, true));
+    assert_eq!((other.outcome, holes[0].offset, holes[0].is_restarted), (Outcome::TimeBounded, 1, true));
     let lost = Token { position: world.token(false, 5).position, ..carrying(tag, 1) };
     let moved = world.resolve(&lost, Policy::Fail, false).expect("taken").private.expect("it");
-    assert!(moved.holes.iter().all(Hole::is_uncertain), "which log gave what is not known: {moved:?}");
+    assert!(moved.holes.iter().all(|hole| hole.is_restarted), "which log gave what is not known: {moved:?}");
 }
 
 /// A consumer's right time of now against a clock that is late by the grain of `Date` (rule 3.3).

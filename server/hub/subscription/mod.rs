@@ -173,7 +173,7 @@ impl Subscription {
             lineage_from: resolved.lineage_from,
             lineage_began: resolved.lineage_began,
             repeats_until: resolved.repeats_until,
-            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes))),
+            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes, resolved.lineage_start))),
             delivered: 0,
             caught_up: false,
             stretch: VecDeque::new(),
@@ -332,7 +332,7 @@ impl Subscription {
                 Woken::Else
             }
             _ = self.closing.changed() => Woken::Else,
-            () = private_news(self.private.as_deref_mut(), &self.hub) => Woken::Else,
+            () = private_news(self.private.as_deref_mut()) => Woken::Else,
         }
     }
 
@@ -355,9 +355,9 @@ impl Subscription {
 }
 
 /// Waits until there is something to do for the holes; for ever if there are none.
-async fn private_news(private: Option<&mut Private>, hub: &Hub) {
+async fn private_news(private: Option<&mut Private>) {
     match private {
-        Some(private) => private.news(hub.side_reading().clone()).await,
+        Some(private) => private.news().await,
         None => std::future::pending().await,
     }
 }

@@ -50,6 +50,8 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         origin: Origin::Live,
         gap: None,
         beside: None,
+        beside_rules: None,
+        previous: None,
         json: Bytes::from(json),
     };
     Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
@@ -305,14 +307,16 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
     let rule = rule.prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
     let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
-    let numbers = any::<(Option<u64>, Option<u64>)>();
+    let numbers = (any::<(Option<u64>, Option<u64>, Option<u64>)>(), proptest::option::of(rules.clone()));
     let post = (any::<u64>(), rules.clone(), origin, numbers, ".{0,40}");
-    let post = post.prop_map(|(id, rules, origin, (gap, beside), json)| Post {
+    let post = post.prop_map(|(id, rules, origin, ((gap, beside, previous), beside_rules), json)| Post {
         id: PostId(id),
         rules,
         origin,
         gap: gap.map(GapId),
         beside,
+        beside_rules,
+        previous,
         json: json.into(),
     });
     let time = || any::<i64>().prop_map(UnixMillis);

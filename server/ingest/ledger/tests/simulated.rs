@@ -248,7 +248,7 @@ impl World {
                     for post in self.posts.iter_mut().filter(|post| span.contains(at(post.created))) {
                         post.delivered = post.delivered.or(Some(self.now));
                     }
-                    self.book.prove(span, GapEvidence::CompletionMessage);
+                    self.book.prove(span, GapEvidence::CompletionMessage, u64::MAX);
                 }
                 self.take_changes();
             }
