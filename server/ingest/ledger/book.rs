@@ -91,22 +91,15 @@ impl Book {
     /// The clock was this far ahead, and with it what was noted by it. What is missing may begin as much earlier.
     pub(super) fn set_back(&mut self, by: Duration) {
         for lane in &mut self.kept.lanes {
-            lane.last_byte = lane.last_byte.map(|last| last.minus(by));
-            if let Some(hole) = lane.hole.as_mut().filter(|hole| hole.gap.window.to.is_none()) {
-                hole.gap.window.from = hole.gap.window.from.minus(by);
-            }
+            lane.shift(|time| time.minus(by));
         }
     }
 
-    /// The clock was this far behind, and with it what was noted by it in this process; what an earlier one noted stays,
-    /// for that may have had the right time. A log that has heard nothing yet begins by the right one: else it would lack
-    /// the hours between the two.
+    /// The clock was this far behind, and with it what this process noted; an earlier one may have had the right time. A
+    /// log that has heard nothing yet begins by the right one: else it would lack the hours between the two.
     pub(super) fn set_ahead(&mut self, by: Duration) {
         for lane in self.kept.lanes.iter_mut().filter(|lane| lane.heard_here) {
-            lane.last_byte = lane.last_byte.map(|last| last.plus(by));
-            if let Some(hole) = lane.hole.as_mut().filter(|hole| hole.gap.window.to.is_none()) {
-                hole.gap.window.from = hole.gap.window.from.plus(by);
-            }
+            lane.shift(|time| time.plus(by));
         }
         let new = self.kept.lanes.iter_mut().filter(|lane| lane.last_byte.is_none());
         for hole in new.filter_map(|lane| lane.hole.as_mut()).filter(|hole| !hole.told) {

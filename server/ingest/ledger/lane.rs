@@ -114,6 +114,14 @@ impl Lane {
         self.newest.map_or(slack, |newest| newest.lag.min(lag_max).max(slack))
     }
 
+    /// Moves the last byte and the start of what is missing since then to another time scale.
+    pub(super) fn shift(&mut self, shifted: impl Fn(UnixMillis) -> UnixMillis) {
+        self.last_byte = self.last_byte.map(&shifted);
+        if let Some(hole) = self.hole.as_mut().filter(|hole| hole.gap.window.to.is_none()) {
+            hole.gap.window.from = shifted(hole.gap.window.from);
+        }
+    }
+
     /// Something came on this connection; `created` are the times of the posts in it.
     pub(super) fn heard(&mut self, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
         // Never the later of two: after the clock was set back, a time ahead would hide the next outage.
