@@ -15,7 +15,7 @@ use crate::ingest::recovery::{self, AccountGaps, Desk, Recovery};
 use crate::ingest::side::{self, SideError, SideLog, SideUpkeep};
 use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
-use crate::model::{Epoch, Term, UnixMillis};
+use crate::model::{Epoch, Sequence, Term, UnixMillis};
 use crate::status;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::{Part, Registry};
@@ -81,20 +81,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     );
     let side = open_side(shared, account, &dir, &*reader, identity).with_context(|| format!("account {name}"))?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
-    let parts = hub::Parts {
-        account: name.clone(),
-        config: settings.hub.clone(),
-        tags: account.tags.clone(),
-        clock: clock.clone(),
-        reader: reader.clone(),
-        side: side.reader,
-        keyring: shared.keyring.clone(),
-        metrics: metrics.account(name, hub::Metrics::register),
-    };
-    let hub = Arc::new(Hub::new(parts, ring_start));
-    if settings.journal.backend == Backend::Embedded {
-        hub.times().open(dir.join("times.json"), reader.epoch());
-    }
+    let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     let ledger = open_ledger(shared, account, &dir, &hub, || {
         ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
@@ -136,6 +123,33 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         index: ids.index,
         hub,
     })
+}
+
+/// The hub over the account's logs, with the corrections of upstream time that were kept.
+fn open_hub(
+    shared: &Shared,
+    account: &config::Account,
+    dir: &Path,
+    (reader, side): (Arc<dyn journal::Reader>, Arc<dyn journal::Reader>),
+    ring_start: Sequence,
+) -> Arc<Hub> {
+    let Shared { settings, clock, metrics, .. } = shared;
+    let name = &account.name;
+    let parts = hub::Parts {
+        account: name.clone(),
+        config: settings.hub.clone(),
+        tags: account.tags.clone(),
+        clock: clock.clone(),
+        reader: reader.clone(),
+        side,
+        keyring: shared.keyring.clone(),
+        metrics: metrics.account(name, hub::Metrics::register),
+    };
+    let hub = Arc::new(Hub::new(parts, ring_start));
+    if settings.journal.backend == Backend::Embedded {
+        hub.times().open(dir.join("times.json"), reader.epoch());
+    }
+    hub
 }
 
 fn open_side(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::{Earliest, GapState, StartOutcome, SubscribeRequest, subscribe_request};
-use powerstream_gateway::simulator::{CutKind, DateHeader};
+use powerstream_gateway::simulator::{CutKind, DateHeader, Handle};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::drill::backfill_asked;
@@ -129,6 +129,34 @@ fn wrongs() -> Vec<(DateHeader, CutKind)> {
     ]
 }
 
+/// A session of this account, from the beginning of its log.
+fn of(account: &str, start: subscribe_request::Start) -> SubscribeRequest {
+    SubscribeRequest { account: account.into(), ..asking(&filters::all(), start) }
+}
+
+/// The account lost nothing, was told of no gap, has its whole log, and its starts by time are exact.
+async fn assert_untouched(world: &World, name: &str, x: &Handle, session: &mut Subscriber) {
+    x.pause();
+    let truth = x.truth();
+    session.posts(truth.len()).await;
+    let mut lineage = Lineage::new(filters::all());
+    lineage.follow(session);
+    assert!(lineage.gaps.stories().is_empty(), "{name}: {:?}", lineage.gaps.stories());
+    lineage.assert_whole(name, &truth);
+    assert_eq!(lineage.got.len(), truth.len());
+    // Its log is whole, and a start by time is exact.
+    let since = truth[truth.len() / 2].created;
+    let time = prost_types::Timestamp {
+        seconds: since.0.div_euclid(1_000),
+        nanos: (since.0.rem_euclid(1_000) * 1_000_000) as i32,
+    };
+    let by_time = world.subscribe(of(name, subscribe_request::Start::StartTime(time))).await;
+    assert_eq!(by_time.start.outcome(), StartOutcome::Exact, "{name}");
+    let mut again = world.subscribe(of(name, subscribe_request::Start::Earliest(Earliest {}))).await;
+    again.posts(truth.len()).await;
+    eprintln!("{name}: {} posts, none lost, none twice, no gap", truth.len());
+}
+
 /// Three accounts with endpoints of their own, of which the second one's does everything wrong (rules 3.1, 3.5): the
 /// others lose nothing, get no gap, keep their time, their whole log and the exactness of their starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +179,6 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     world.start_gateway().await;
     world.connected().await;
     eventually("all are connected", async || wrong.connections().live == 1 && third.connections().live == 1).await;
-    let of = |account: &str, start| SubscribeRequest { account: account.into(), ..asking(&filters::all(), start) };
     let begin = || subscribe_request::Start::Earliest(Earliest {});
     let mut sessions = [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
     let offsets = || -> Vec<(String, i64)> {
@@ -185,25 +212,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
     wrong.pause();
     for (session, (name, x)) in sessions.iter_mut().zip([("main", &world.x), ("third", &third)]) {
-        x.pause();
-        let truth = x.truth();
-        session.posts(truth.len()).await;
-        let mut lineage = Lineage::new(filters::all());
-        lineage.follow(session);
-        assert!(lineage.gaps.stories().is_empty(), "{name}: {:?}", lineage.gaps.stories());
-        lineage.assert_whole(name, &truth);
-        assert_eq!(lineage.got.len(), truth.len());
-        // Its log is whole, and a start by time is exact.
-        let since = truth[truth.len() / 2].created;
-        let time = prost_types::Timestamp {
-            seconds: since.0.div_euclid(1_000),
-            nanos: (since.0.rem_euclid(1_000) * 1_000_000) as i32,
-        };
-        let by_time = world.subscribe(of(name, subscribe_request::Start::StartTime(time))).await;
-        assert_eq!(by_time.start.outcome(), StartOutcome::Exact, "{name}");
-        let mut again = world.subscribe(of(name, begin())).await;
-        again.posts(truth.len()).await;
-        eprintln!("{name}: {} posts, none lost, none twice, no gap", truth.len());
+        assert_untouched(&world, name, x, session).await;
     }
     // The account itself lost nothing either, but for what it announced: its log is as long as what was appended.
     let trimmed = world.metric("journal_trimmed_records_total");

@@ -379,3 +379,19 @@ fn short_horizon_is_raised_to_retention_and_day() {
         assert_eq!(config.horizon, hours(expected));
     }
 }
+
+/// Records stamped by a clock that was 30 h ahead, between others: no id is forgotten before its time (rule 3.6).
+#[test]
+fn wrong_clock_forgets_no_id() {
+    let mut world = World::on_disk(Config { hot_ids_max: 2, ..Config::default() });
+    let right = world.now;
+    for (id, hours) in [(1, 0), (2, 0), (3, 0), (4, 30), (5, 30), (6, 30), (7, 0), (8, 0), (9, 0)] {
+        world.now = right.plus(Duration::from_secs(hours * 3_600));
+        world.arrive(&[(id, 1)], true);
+        world.dedup.upkeep.step(UNTRIMMED, &|age| if age < Duration::from_secs(60) { 10 } else { 0 }).expect("upkeep");
+        world.verify();
+    }
+    let files = world.dedup.upkeep.step(UNTRIMMED, &|_| 0).expect("upkeep").files;
+    assert!(files >= 1, "they are in files");
+    assert_eq!(world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep").dropped, files, "by machine time they go");
+}

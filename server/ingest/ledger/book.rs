@@ -39,8 +39,6 @@ pub(super) struct Book {
     backfill_refused_until: Option<UnixMillis>,
     /// What feeds lack that have not begun is announced then.
     pub(super) announce_at: Option<UnixMillis>,
-    /// When this process restored it, by its clock: what is later was recorded by this process.
-    pub(super) opened: UnixMillis,
 }
 
 /// What outlives the process.
@@ -102,15 +100,7 @@ impl Limits {
 impl Book {
     pub(super) fn new(limits: Limits, kept: Kept) -> Self {
         let demands = kept.healing.values().map(|healing| healing.demanded).max().unwrap_or(0) + 1;
-        Self {
-            limits,
-            kept,
-            changes: Vec::new(),
-            demands,
-            backfill_refused_until: None,
-            announce_at: None,
-            opened: UnixMillis::default(),
-        }
+        Self { limits, kept, changes: Vec::new(), demands, backfill_refused_until: None, announce_at: None }
     }
 
     /// The minutes of backfill to ask for; `None` if none would help. `uncertainty` is how far `now` may be from X's time.
@@ -146,7 +136,6 @@ impl Book {
     /// The clock was this far ahead, and with it what was noted by it; `now` is right. What is missing may begin as much
     /// earlier.
     pub(super) fn set_back(&mut self, by: Duration, now: UnixMillis) {
-        self.opened = self.opened.minus(by);
         let latest = now.plus(self.limits.slack);
         let back = |time: UnixMillis| if time > latest { time.minus(by).min(latest) } else { time };
         for feed in &mut self.kept.feeds {
@@ -162,21 +151,10 @@ impl Book {
         }
     }
 
-    /// The clock was this far behind, and with it what was recorded by it in this process; what an earlier one recorded stays,
-    /// for that may have had the right time. A log that has heard nothing yet begins by the right one: else it would lack
-    /// the hours between the two.
+    /// The clock was this far behind, or so much time passed that no clock of this host counted (a machine that was paused
+    /// as a whole): what is missing begins where it did. A log that has heard nothing yet begins by the right time: else it
+    /// would lack the hours between the two.
     pub(super) fn set_ahead(&mut self, by: Duration) {
-        let opened = self.opened;
-        let ahead = |time: UnixMillis| if time > opened { time.plus(by) } else { time };
-        self.opened = opened.plus(by);
-        for feed in &mut self.kept.feeds {
-            feed.settled_to = ahead(feed.settled_to);
-            feed.delivered = feed.delivered.iter().map(|own| Span::new(ahead(own.from), ahead(own.to))).collect();
-            feed.connections.values_mut().for_each(|own| own.set_ahead(by));
-            for gap in feed.gaps.iter_mut().filter(|gap| gap.gap.window.to.is_none() && gap.announced) {
-                gap.gap.window.from = ahead(gap.gap.window.from);
-            }
-        }
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.gap.window.from = gap.gap.window.from.plus(by);

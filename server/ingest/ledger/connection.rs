@@ -87,13 +87,6 @@ impl Connection {
         }
     }
 
-    /// The clock that its times were read from was this far behind.
-    pub(super) fn set_ahead(&mut self, by: Duration) {
-        for time in [&mut self.first_byte, &mut self.complete_from, &mut self.last_byte] {
-            *time = time.plus(by);
-        }
-    }
-
     /// Its backfill came.
     pub(super) fn believe(&mut self, from: UnixMillis, now: UnixMillis) {
         self.before_backfill = Some((self.complete_from, now));

@@ -38,7 +38,6 @@ impl Book {
     pub(super) fn restore(&mut self, start: Start<'_>) {
         let Start { logged, newest, lost_after, feeds: names, now } = start;
         let limits = self.limits.clone();
-        self.opened = now;
         let mut former = std::mem::take(&mut self.kept.feeds);
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {

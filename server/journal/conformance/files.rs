@@ -187,28 +187,3 @@ fn an_identity_that_cannot_be_trusted_is_told() {
     std::fs::write(&path, &good).expect("it is ours");
     assert!(open().is_ok());
 }
-
-/// The ages of records go on over restarts; the time between is not counted, whatever a wall clock says.
-#[test]
-fn restart_years_later_trims_nothing_at_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = Config { retention_age_max: Duration::from_secs(240), ..small_segments() };
-    for (term, years) in [(1, 0), (2, 30), (3, -50)] {
-        let now = UnixMillis(T0 + years * 31_536_000_000);
-        let mut journal = open_embedded(&config, dir.path(), identity(term), now).expect("the directory is ours");
-        assert_eq!(journal.reader.extent().earliest, 1, "{years} years");
-        let next = journal.reader.extent().next;
-        for (seconds, n) in (0..=70).zip(next..) {
-            let record = Record { received: now, ..post(n, "a") };
-            journal.writer.append(&with_term(term, vec![record])).expect("there is room");
-            journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
-        }
-        assert_eq!(journal.reader.extent().earliest, 1, "{years} years: none is older than 210 s");
-    }
-    let mut journal = embedded(dir.path(), &config, 4);
-    for seconds in [0, 60, 60] {
-        journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
-    }
-    let earliest = journal.reader.extent().earliest;
-    assert!((2..40).contains(&earliest), "{earliest}: the first ones are older than 240 s");
-}
