@@ -110,9 +110,11 @@ impl Holes {
         }
         let Some(hole) = hole.filter(|_| delivery != Delivery::Skip) else { return delivery };
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
-        match event.beside.filter(|beside| beside_matches && hole.sees(*beside)) {
+        match event.beside.filter(|beside| beside_matches && hole.since <= *beside) {
             Some(_) if hole.is_restarted => Delivery::PossibleDuplicate,
-            Some(_) => Delivery::Skip,
+            Some(beside) if hole.sees(beside) => Delivery::Skip,
+            // The side log has the post again since the gap ended; the lineage may have an earlier record of it.
+            Some(_) => Delivery::PossibleDuplicate,
             None => delivery,
         }
     }

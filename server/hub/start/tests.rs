@@ -133,6 +133,40 @@ fn what_the_first_backfill_brought_is_not_lacked() {
     assert_eq!(world.hub.side().missing().last().map(|span| span.to), Some(begins));
 }
 
+/// The first backfill brought nothing: the log is complete from the slack after its first byte on.
+#[test]
+fn start_within_first_slack_of_log_asks_for_nothing() {
+    for private in [true, false] {
+        let world = World::new(false, private);
+        let first = world.hub.reader().extent().earliest_received.expect("it has records");
+        world.hub.side().set_complete_from(Completeness::From(first.plus(SLACK)));
+        for after in [Duration::ZERO, Duration::from_millis(1), SLACK / 2, SLACK] {
+            let start = Start::Time(first.plus(after));
+            let resolved = resolve(&world.hub, &start, Policy::Fail, true).expect("exact");
+            assert_eq!((resolved.outcome, spans(&resolved)), (Outcome::Exact, vec![]), "{after:?}");
+            assert!(after >= SLACK || resolved.cursor == 1, "{after:?}");
+            let located = locate(&world.hub, first.plus(after)).expect("it is in the log");
+            assert_eq!(located.cursor, resolved.cursor);
+        }
+        assert_eq!(world.hub.side().missing(), Spans::default());
+    }
+}
+
+#[test]
+fn earliest_start_and_oldest_token_leave_nothing_out() {
+    for trimmed in [true, false] {
+        let world = World::new(trimmed, true);
+        let earliest = world.hub.reader().extent().earliest;
+        let oldest = Start::Token(world.hub.oldest_token());
+        for start in [Start::Earliest, oldest] {
+            let resolved = resolve(&world.hub, &start, Policy::Fail, true).expect("exact");
+            assert_eq!((resolved.cursor, resolved.lineage_start), (earliest, BEGINNING));
+            let coverage = resolved.private.map(|holes| (holes.coverage.main_from, holes.holes.len()));
+            assert_eq!(coverage, trimmed.then_some((earliest, 0)), "{start:?}");
+        }
+    }
+}
+
 #[test]
 fn holes_are_carried_on_wherever_the_position_is() {
     let world = World::new(false, true);
