@@ -2,8 +2,9 @@
 //!
 //! The first byte of each line within a value, behind its white space, is compared with what JSON allows there:
 //!
-//! - **No byte at all** (an empty line): X separates messages by lines, and sends an empty one as a heartbeat; no printer
-//!   of JSON makes one. The value ends, and the line is a heartbeat.
+//! - **No byte at all**: X separates messages by lines, and sends an empty one as a heartbeat. The value ends, and the line
+//!   is a heartbeat. Some printers make one line without content of an empty array or object, though: one with spaces says
+//!   nothing, and one directly behind an opening bracket is a *candidate* (see below) until the next line.
 //! - **A byte that cannot follow** the last one before the line break: the value ends, and framing goes on with the line.
 //! - **A byte that can**: the value goes on. If the line begins an object or an array and is not indented, it may still be
 //!   a message of its own, behind a value that was cut off at a colon or within an array. It is remembered as the
@@ -26,6 +27,10 @@ impl Framer {
             match byte {
                 b'\r' => {}
                 b' ' | b'\t' => self.value.indented = true,
+                b'\n' if self.value.indented => self.value.indented = false,
+                b'\n' if self.value.may_be_empty_container() && !self.is_unwanted(self.value_bytes()) => {
+                    self.value.note_empty_line(self.value_bytes());
+                }
                 _ => return self.judge_line(byte),
             }
             self.at += 1;
@@ -33,8 +38,13 @@ impl Framer {
         None
     }
 
+    /// Bytes of the value before the one that is being read.
+    fn value_bytes(&self) -> u64 {
+        self.value.bytes + (self.at - self.value.start) as u64
+    }
+
     fn judge_line(&mut self, byte: u8) -> Option<Framed> {
-        let bytes = self.value.bytes + (self.at - self.value.start) as u64;
+        let bytes = self.value_bytes();
         let ended = byte == b'\n' || !self.value.continues_with(byte);
         match self.value.candidate {
             Some(candidate) if ended || self.is_unwanted(bytes) => Some(self.resume_at(candidate)),

@@ -160,7 +160,7 @@ fn a_value_within_one_piece_is_not_copied() {
 fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
     let long = format!("{{\"id\":9,\"text\":\"{}\"}}", "long ".repeat(200));
     let escaped = format!("{{\"id\":15,\"text\":\"{}\"}}\r\n", r#"\\\" \ud83d\ude00\/"#.repeat(20));
-    let kinds: [&[u8]; 30] = [
+    let kinds: [&[u8]; 33] = [
         b"{\"id\":1,\"text\":\"plain\"}\r\n",
         "{\"id\":2,\"text\":\"Grüße 👋🏽 日本語\"}\r\n".as_bytes(),
         b"{\"id\":3,\"text\":\"a \\\"quote\\\" and a \\\\\",\"u\":\"\\ud83d\\ude00\\/\"}\r\n",
@@ -190,6 +190,9 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
         b"{\"id\":21,\"u\":\n{\"a\":1}\n}\n",
         b"\xef\xbb\xbf{\"id\":22}\r\n\x00\x00",
         b"[\n",
+        b"{\n  \"id\": 23,\n  \"list\": [\n    \n  ]\n}\r\n",
+        b"{\n  \"id\": 24,\n  \"list\": [\n\n  ]\n}\r\n",
+        b"{\"id\":25,\"list\":[\r\n\r\n",
         b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":\n",
     ];
     let mut wire = Vec::new();

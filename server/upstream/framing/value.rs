@@ -19,6 +19,8 @@ pub(super) struct Value {
     /// Lines of the value begin without indentation, as those of `json.dumps(…, indent=0)` do: where a line begins is no
     /// evidence.
     pub(super) unindented: bool,
+    /// The line before the current one is empty, directly behind an opening bracket.
+    pub(super) empty_line: bool,
     /// The first line that may be a message of its own behind a value that was cut off.
     pub(super) candidate: Option<Candidate>,
 }
@@ -84,7 +86,7 @@ impl Value {
     /// Begins a line: what of the value lies in this piece before it is `part`.
     pub(super) fn begin_line(&mut self, part: &[u8]) {
         self.note_last(part);
-        self.indented = false;
+        (self.indented, self.empty_line) = (false, false);
     }
 
     /// Remembers the last byte of `part` that is no white space.
@@ -112,12 +114,24 @@ impl Value {
         }
     }
 
+    /// True if an empty line may be what a printer makes of an empty array or object.
+    pub(super) fn may_be_empty_container(&self) -> bool {
+        matches!(self.last, b'[' | b'{') && !self.empty_line
+    }
+
+    /// Takes note of an empty line that may be a part of the value, behind `bytes` bytes of it.
+    pub(super) fn note_empty_line(&mut self, bytes: u64) {
+        self.empty_line = true;
+        self.candidate.get_or_insert(Candidate { at: bytes, depth: self.depth });
+    }
+
     /// Takes note of a line that continues the value: of its first byte, which is behind `bytes` bytes of the value.
     pub(super) fn note_line(&mut self, byte: u8, bytes: u64) {
-        if self.candidate.is_some_and(|candidate| self.depth <= candidate.depth) {
+        let opens = matches!(byte, b'{' | b'[') && !self.indented;
+        if self.candidate.is_some_and(|candidate| self.depth <= candidate.depth) && !(opens && self.empty_line) {
             // It ended, and the value went on as JSON does: it was a part of it, and so are lines like it.
             self.candidate = None;
-            self.unindented = true;
+            self.unindented |= !self.empty_line;
         }
         match byte {
             _ if self.indented => {}

@@ -43,6 +43,10 @@ fn unfinished_value_ends_with_its_line() {
     check("{\"a\":{\"b\":2\r\n\r\n\r\n", &["Unfinished 14", "heartbeat", "heartbeat"]);
     check("{\"a\":\r\n\r\n", &["Unfinished 8", "heartbeat"]);
     check("{\"a\":\r\n{\"b\":2}\r\n\r\n", &["Unfinished 7", "{\"b\":2}", "heartbeat"]);
+    check("{\"a\":[\n\n\n", &["Unfinished 7", "heartbeat", "heartbeat"]);
+    check("{\"a\":[\n\n", &["Unfinished 7", "heartbeat"]);
+    check("{\"a\":[\n\n{\"b\":2}\n{\"c\":3}\n", &["Unfinished 7", "heartbeat", "{\"b\":2}", "{\"c\":3}"]);
+    check("{\n\n{\"b\":2}\n", &["Unfinished 2", "heartbeat", "{\"b\":2}"]);
     check("{\"a\":{\"b\":2\r\n<html>\r\n{\"c\":3}", &["Unfinished 13", "text 8 <html>", "{\"c\":3}"]);
     check("{\"a\":[\n[{\"b\":2},\n{\"c\":3}]\n\n", &["Unfinished 7", "{\"b\":2}", "{\"c\":3}", "heartbeat"]);
     check("{\"a\":\n{\n  \"b\": 2\n}\n{\n  \"c\": 3\n}", &["Unfinished 6", "{\n  \"b\": 2\n}", "{\n  \"c\": 3\n}"]);
@@ -73,7 +77,11 @@ fn whole_value_of_any_layout_is_one_value() {
     one("{\"a\":[\n{\"id\":5},\n{\"id\":6}\n]}");
     one("{\"a\":\n{\"id\":5}\n,\"b\":\n[{\"id\":6}\n,{\"id\":7}\n]\n}");
     one("{\r\n\t\"a\" : \r\n\t[ ]\r\n\t, \"b\" \r\n: null\r\n}");
-    one("{\n\n}".replace("\n\n", "\n").as_str());
+    // What the simulator, and older versions of Ruby's printer, make of empty containers.
+    one("{\n  \"a\": [\n    \n  ],\n  \"b\": {\r\n    \r\n  }\n}");
+    one("{\n  \"a\": [\n\n  ],\n  \"b\": {\r\n\r\n},\n  \"c\": [\n\n    {\n\n}\n]}");
+    one("{\n\n}");
+    one("{\n}");
     one("{\"a\"\n:\n-1\n,\n\"b\"\n:\ntrue\n}");
 }
 
@@ -152,7 +160,7 @@ proptest! {
     #[test]
     fn any_chunking_of_broken_lines_is_the_same(
         lines in prop::collection::vec(prop::sample::select(vec![
-            "{", "}", "[", "]", ",", "\"a\":", "1", " {", "\n", "{\"a\":", "{\"b\":[", "{\"c\":3}", "[{\"d\":4}]", "\"e",
+            "{", "}", "[", "]", ",", "\"a\":", "1", " {", "\n", "{\"a\":", "{\"b\":[", "{\"c\":3}", "[{\"d\":4}]", "\"e", "", "", "{\"i\":[",
             "}}", "\r", "{\"f\":{\"g\":[1,", "text", "\u{feff}", "{\"h\":[[[[[[[[", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
             "\"iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii\"",
         ]), 1..60),
