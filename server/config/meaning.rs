@@ -173,7 +173,9 @@ fn connections(n: usize, account: &Account, found: &mut Found) {
     for (d, datacenter) in account.datacenters.iter().enumerate() {
         url(format!("{path}[{d}].url"), &datacenter.url, found);
         let again = account.datacenters[..d].iter().any(|earlier| earlier.name == datacenter.name);
-        found.check(!again && !datacenter.name.is_empty(), format!("{path}[{d}].name"), "each needs a name of its own");
+        // `all` is the name of the feed of an account without datacenters.
+        let own = !again && !["", "all"].contains(&datacenter.name.as_str());
+        found.check(own, format!("{path}[{d}].name"), "each needs a name of its own, other than 'all'");
     }
 }
 

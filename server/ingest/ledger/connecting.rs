@@ -17,7 +17,9 @@ impl Book {
     /// The first byte of a connection came.
     pub(super) fn first_byte(&mut self, feed: usize, connection: usize, answer: Answer, now: UnixMillis) {
         let (slack, patience, began) = (self.limits.slack, self.limits.patience(), self.has_begun());
+        let account_rate = self.rate();
         let own = &mut self.kept.feeds[feed];
+        let rate = if own.rate.is_known() { own.rate.per_second() } else { account_rate };
         let was_up = own.assured_from().is_some();
         let to = now.plus(slack);
         let mut new = Connection::new(now, slack, own.lag_of(connection), None);
@@ -25,7 +27,7 @@ impl Book {
         let minutes = |minutes: BackfillMinutes| Duration::from_secs(60 * u64::from(minutes.get()));
         // X reckons by its own clock: what it sends may begin as much later as that is ahead.
         let back_to = answer.backfill.map(|asked| answer.at.minus(minutes(asked)).plus(answer.uncertainty));
-        new.backfill = back_to.map(|from| Backfill::new((now, to), from, margin, own.rate.per_second(), patience));
+        new.backfill = back_to.map(|from| Backfill::new((now, to), from, margin, rate, patience));
         own.connections.insert(connection, new);
         own.began = true;
         if !began {

@@ -45,8 +45,12 @@ impl Book {
             let feed = self.heir(name, &parents, &mut passed_on, now);
             self.kept.feeds.push(feed);
         }
-        let inherited =
-            |feed: &Feed| names.contains(&feed.name) || carries_all(feed) || names.iter().any(|name| name == ALL_FEEDS);
+        // One datacenter alone is not the stream; of several that is taken for granted.
+        let whole = names.len() > 1 || names.iter().any(|name| name == ALL_FEEDS);
+        let inherited = |feed: &Feed| match carries_all(feed) {
+            true => whole || feed.name.is_empty(),
+            false => names.contains(&feed.name) || names.iter().any(|name| name == ALL_FEEDS),
+        };
         for feed in former.into_iter().filter(|feed| !inherited(feed)) {
             tracing::warn!(feed = feed.name, "feed is not configured any more; what it lacks is left to recovery");
             self.leave_feed(feed, &mut passed_on, now);

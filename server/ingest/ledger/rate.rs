@@ -49,6 +49,11 @@ impl Rate {
         add(&mut self.long_posts, &mut self.long_seconds, LONG);
     }
 
+    /// True if it was measured for long enough.
+    pub(super) fn is_known(&self) -> bool {
+        self.seconds.max(self.long_seconds) >= SECONDS_MIN
+    }
+
     /// Returns posts per second; 0 if too little is known.
     pub(super) fn per_second(&self) -> f64 {
         let rate = |posts: f64, seconds: f64| if seconds < SECONDS_MIN { 0.0 } else { posts / seconds };

@@ -41,9 +41,15 @@ impl Book {
         let mut former = std::mem::take(&mut self.kept.feeds);
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
-            // A log without a checkpoint.
-            let from = newest.min(now).minus(limits.slack);
-            former = vec![Feed { began: true, ..Feed::new("", from) }];
+            if former.is_empty() {
+                // A log without a checkpoint.
+                former.push(Feed::new("", newest.min(now).minus(limits.slack)));
+            }
+            // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known.
+            for feed in &mut former {
+                feed.began = true;
+                feed.gaps.retain(|own| own.announced);
+            }
         }
         if let Some(time) = lost_after {
             let margin = |feed: &Feed| feed.lag.map_or(limits.slack, |newest| newest.lag.min(limits.lag_max()));

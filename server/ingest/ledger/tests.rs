@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::book::Kept;
 use super::*;
 
+mod redundant;
 mod simulated;
 
 const SLACK: Duration = Duration::from_secs(30);
@@ -307,9 +308,11 @@ impl World {
             Step::Cut(cause) if self.up.is_some() => self.cut(cause),
             Step::Cut(_) => {}
             Step::Kill(late) => {
-                let kept = self.book.kept.clone();
+                let (kept, last_byte) = (self.book.kept.clone(), self.last_byte);
                 if late {
                     self.pass(1);
+                    // What came in this second is not in the file.
+                    self.last_byte = last_byte;
                 }
                 self.restart(kept);
             }
