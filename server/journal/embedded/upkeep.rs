@@ -138,7 +138,8 @@ fn leave_alone(source: &Sealed) -> bool {
 impl Upkeep for EmbeddedUpkeep {
     /// Every part is done whatever fails of the others; the first error is returned.
     fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
-        let (trimmed, mut result) = self.trimmer.step(&self.shared, now);
+        let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);
+        let (trimmed, mut result) = self.trimmer.step(&self.shared, packing_bytes, now);
         if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
             result = result.and(self.sync());
         }
@@ -156,7 +157,7 @@ impl Upkeep for EmbeddedUpkeep {
         Ok(Report {
             trimmed_records: records,
             trimmed_early_records: early_records,
-            bytes: sealed + self.shared.tail.lock().offset + self.trimmer.doomed_bytes(),
+            bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),
             segments: snapshot.sealed.len() as u64 + 1,
             recompressed,
             damaged_records: self.shared.damage.records(),
