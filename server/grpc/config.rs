@@ -41,6 +41,10 @@ pub struct Config {
     pub send_buffer_bytes_max: usize,
     /// When the batches of a subscription are compressed.
     pub compression: Compression,
+    /// Bytes of the journal that one GetCoverage verifies, and again as many that it reads to find skipped messages.
+    pub coverage_read_bytes_max: u64,
+    /// GetCoverage calls that read the journal at once; the others wait.
+    pub coverage_reads_max: usize,
 }
 
 /// When the batches of a subscription are compressed, with gzip or zstd: once for all sessions that get the same.
@@ -72,6 +76,9 @@ impl Default for Config {
             header_bytes_max: 16 << 10,
             send_buffer_bytes_max: 64 << 10,
             compression: Compression::Asked,
+            // About a second of a disk.
+            coverage_read_bytes_max: 64 << 20,
+            coverage_reads_max: 2,
         }
     }
 }

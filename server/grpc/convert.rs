@@ -72,7 +72,8 @@ fn heartbeat(beat: &Heartbeat) -> proto::Heartbeat {
     }
 }
 
-fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
+/// What was skipped, or is damaged.
+pub fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
     let reason = match skip.reason {
         SkipReason::Malformed => proto::SkipReason::Malformed,
         SkipReason::Oversized => proto::SkipReason::Oversized,

@@ -55,7 +55,8 @@ impl Server {
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway)).max_decoding_message_size(bytes_max);
+        let recoveries =
+            RecoveryServiceServer::new(Recoveries::new(gateway, &config)).max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)

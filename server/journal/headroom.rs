@@ -10,6 +10,8 @@
 //! - an append that is refused although the disk reports enough free space (a quota, no inodes) trims one segment, and no
 //!   other before an append has succeeded.
 
+use crate::model::Sequence;
+
 /// Steps (about one a second) for which a shortage that this log did not cause must last.
 pub(super) const PATIENCE_STEPS: u32 = 5;
 
@@ -20,8 +22,10 @@ pub(super) struct Situation<'a> {
     pub(super) sealed: &'a [u64],
     /// Bytes free on the disk, including those of segments that are being trimmed for other reasons; `None` = unknown.
     pub(super) free_bytes: Option<u64>,
-    /// Bytes that this log has written since it was opened.
+    /// Bytes that this log has appended since it was opened, and those of a file that it is writing besides.
     pub(super) written_bytes: u64,
+    /// The sequence that the next record will get: an append has succeeded when it has moved.
+    pub(super) next: Sequence,
     /// True if an append was refused for lack of space since the last step.
     pub(super) refused: bool,
     /// True if a trimmed segment could not be removed yet: trimming more would free nothing either.
@@ -46,8 +50,8 @@ pub(super) struct Headroom {
     written_before: u64,
     /// Free bytes before the last trim of this shortage.
     free_before_trim: Option<u64>,
-    /// Bytes written when a segment was last trimmed for a refused append.
-    relieved_at: Option<u64>,
+    /// The next sequence when a segment was last trimmed for a refused append.
+    relieved_at: Option<Sequence>,
 }
 
 impl Headroom {
@@ -78,11 +82,11 @@ impl Headroom {
     }
 
     fn relieve(&mut self, now: &Situation<'_>) -> usize {
-        let in_vain = self.relieved_at == Some(now.written_bytes);
+        let in_vain = self.relieved_at == Some(now.next);
         if !now.refused || in_vain || now.removal_pending || now.sealed.is_empty() {
             return 0;
         }
-        self.relieved_at = Some(now.written_bytes);
+        self.relieved_at = Some(now.next);
         1
     }
 }
@@ -106,7 +110,7 @@ mod tests {
     const MIN: u64 = 1_000;
 
     fn situation(sealed: &[u64], free: u64, written_bytes: u64) -> Situation<'_> {
-        Situation { sealed, free_bytes: Some(free), written_bytes, refused: false, removal_pending: false }
+        Situation { sealed, free_bytes: Some(free), written_bytes, next: 1, refused: false, removal_pending: false }
     }
 
     fn decide(headroom: &mut Headroom, now: &Situation<'_>) -> (usize, bool) {
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn refused_append_trims_one_segment_per_success() {
         let mut headroom = Headroom::default();
-        let refused = |written| Situation { refused: true, ..situation(&[100; 5], u64::MAX, written) };
+        let refused = |next| Situation { refused: true, next, ..situation(&[100; 5], u64::MAX, next) };
         assert_eq!(decide(&mut headroom, &refused(10)), (1, false));
         assert_eq!(decide(&mut headroom, &refused(10)), (0, false), "the first did not help");
         assert_eq!(decide(&mut headroom, &refused(20)), (1, false), "it did");

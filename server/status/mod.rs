@@ -25,7 +25,7 @@ use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
 
 mod coverage;
 
-pub use coverage::{Missing, Why};
+pub use coverage::{Coverage, Missing, Why};
 
 /// The gateway as its faces see it.
 pub struct Gateway {

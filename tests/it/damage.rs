@@ -55,6 +55,34 @@ async fn damage_in_the_log_is_told_to_the_record_and_the_rest_comes() {
     }
 }
 
+/// Rule 2.5: a segment that cannot be read at all (here a directory in its place) stops neither the start nor a consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_segment_stops_neither_start_nor_consumer() {
+    let tune = |settings: &mut powerstream_gateway::config::Settings| {
+        settings.journal.segment_bytes_max = 16 << 10;
+    };
+    let mut world = World::tuned(|_| (), tune).await;
+    for _ in 0..40 {
+        world.post_mix(50);
+        world.all_logged().await;
+    }
+    world.stop_gateway().await;
+    let segments = segments(&world);
+    let hurt = &segments[1];
+    std::fs::remove_file(hurt).expect("it is there");
+    std::fs::create_dir(hurt).expect("it is ours");
+
+    world.start_gateway().await;
+    assert!(world.metric("journal_damaged_records") > 0.0);
+    let new = world.post_mix(10);
+    let mut after = world.subscribe(earliest(&filters::all())).await;
+    after.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
+    let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
+    let [(first, count)] = told[..] else { panic!("one range: {told:?}") };
+    assert!(first > 1 && (1..1_000).contains(&count), "{first} {count}");
+    assert_eq!(after.got.len() as f64 + count as f64, 2_010.0);
+}
+
 fn skipped(frame: &Frame) -> Option<(u64, u64)> {
     let Frame::Skipped(skipped) = frame else { return None };
     assert_eq!(skipped.reason(), SkipReason::JournalCorrupt);

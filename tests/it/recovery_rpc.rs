@@ -8,7 +8,7 @@ use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
 use powerstream_gateway::proto::{
     CancelRecoveryJobRequest, CreateRecoveryJobRequest, GapCause, GapState, GetCoverageRequest, ListGapsRequest,
-    ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState,
+    ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState, SkipReason,
 };
 use powerstream_gateway::simulator::{CutKind, Refusal};
 use prost_types::Timestamp;
@@ -256,4 +256,28 @@ async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
     let ordered =
         answer.missing.windows(2).all(|pair| pair[0].to.map(|to| to.seconds) <= pair[1].from.map(|from| from.seconds));
     assert!(ordered, "{answer:?}");
+}
+
+/// Rule 1.10: messages that arrived and could not be taken are in the answer, and an interval with them is not complete.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coverage_lists_skipped_messages() {
+    let mut world = World::new().await;
+    world.post_mix(10);
+    world.all_logged().await;
+    let mut client = client(&world).await;
+    let before = Clock::system().now();
+    for n in 0..5 {
+        world.x.inject(format!("{{\"id\":{n},\"text\":\"broken\" \"x\"}}\r\n"));
+    }
+    eventually("the messages are skipped", async || {
+        let request = GetCoverageRequest { account: String::new(), from: at(before, -1), to: at(before, 0) };
+        let answer = client.clone().get_coverage(request).await.expect("it is served").into_inner();
+        assert!(!answer.complete && !answer.truncated);
+        let malformed = answer.skipped.iter().all(|it| it.reason() == SkipReason::Malformed && it.interval.is_some());
+        malformed && answer.skipped_count == 5 && answer.skipped.iter().map(|it| it.count).sum::<u64>() == 5
+    })
+    .await;
+    let request = GetCoverageRequest { account: String::new(), from: at(before, -7_200), to: at(before, -3_600) };
+    let answer = client.get_coverage(request).await.expect("it is served").into_inner();
+    assert_eq!((answer.skipped.len(), answer.skipped_count), (0, 0), "they came an hour later");
 }

@@ -233,6 +233,10 @@ fn a_damaged_file_is_told_and_never_taken_for_unseen() {
         fs::write(&path, &whole[..len]).expect("writes");
         assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })), "{len} bytes");
     }
+    // What the disk cannot read is set aside like the rest (here EISDIR).
+    fs::remove_file(&path).expect("it is there");
+    fs::create_dir(&path).expect("a directory");
+    assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })));
 }
 
 #[test]

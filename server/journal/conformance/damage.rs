@@ -7,7 +7,7 @@ use crate::journal::embedded::{files, scan};
 
 /// Makes a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`; each step of upkeep recompresses
 /// one of them.
-fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usize) -> Vec<Record> {
+pub(super) fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usize) -> Vec<Record> {
     let mut journal = embedded(dir, &Config { segment_bytes_max, ..small_segments() }, 1);
     let all: Vec<Record> = (1..=count).map(|n| post(n, "a")).collect();
     for batch in all.chunks(batch) {
@@ -19,7 +19,7 @@ fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usi
     all
 }
 
-fn segments(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn segments(dir: &Path) -> Vec<PathBuf> {
     let names = std::fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("an entry").path());
     let kind = |path: &PathBuf| path.extension().is_some_and(|it| it == "raw" || it == "pack");
     let mut segments: Vec<PathBuf> = names.filter(kind).collect();
@@ -27,7 +27,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     segments
 }
 
-fn first_of(segment: &Path) -> Sequence {
+pub(super) fn first_of(segment: &Path) -> Sequence {
     let stem = segment.file_stem().and_then(|stem| stem.to_str());
     stem.and_then(|stem| stem.parse().ok()).expect("a segment is named by a number")
 }
@@ -46,7 +46,7 @@ fn flip(path: &Path, bit: u64) {
 }
 
 /// Checks that what is given is what was written, and the rest told as damaged; gives the damaged ranges.
-fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence, Sequence)> {
+pub(super) fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence, Sequence)> {
     let mut next = 1;
     let mut damaged = Vec::new();
     for item in read_all(reader, 1, &Keys::Always, 2_000) {

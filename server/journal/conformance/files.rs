@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-fn faulty(dir: &Path, config: &Config) -> (Journal, Arc<FaultyDisk>) {
+pub(super) fn faulty(dir: &Path, config: &Config) -> (Journal, Arc<FaultyDisk>) {
     let disk = Arc::new(FaultyDisk::default());
     let journal = open_on(config, dir, identity(1), UnixMillis(T0), disk.clone()).expect("the directory is ours");
     (journal, disk)

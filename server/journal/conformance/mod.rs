@@ -7,18 +7,22 @@
 
 mod ages;
 mod damage;
+mod faulty_disk;
 mod files;
+mod space;
+mod syncing;
 mod threads;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::faulty_disk::{Faults, FaultyDisk, Unreadable};
 use super::*;
 use crate::model::{
     Body, Gap, GapCause, GapEvidence, GapId, GapState, Key, Origin, Post, PostId, Rule, Skip, SkipReason, Window,
@@ -351,54 +355,5 @@ proptest! {
             }
             assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max)), all);
         });
-    }
-}
-
-/// A disk that refuses when told to.
-#[derive(Debug, Default)]
-pub(super) struct FaultyDisk {
-    faults: Mutex<Faults>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
-    /// Writes fail so, after a part of them was done.
-    pub(super) write: Option<(std::io::ErrorKind, usize)>,
-    /// Syncs fail.
-    pub(super) sync: bool,
-    /// Cutting a file fails.
-    pub(super) truncate: bool,
-    /// Bytes that are free; `None` = plenty.
-    pub(super) free_bytes: Option<u64>,
-}
-
-impl FaultyDisk {
-    pub(super) fn set(&self, faults: Faults) {
-        *self.faults.lock() = faults;
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        let write = self.faults.lock().write;
-        let Some((kind, done)) = write else { return SystemDisk.write_at(file, bytes, offset) };
-        SystemDisk.write_at(file, &bytes[..done.min(bytes.len())], offset)?;
-        Err(kind.into())
-    }
-
-    fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
-        if self.faults.lock().sync { Err(std::io::ErrorKind::Other.into()) } else { SystemDisk.sync(file) }
-    }
-
-    fn truncate(&self, file: &std::fs::File, length: u64) -> std::io::Result<()> {
-        if self.faults.lock().truncate {
-            Err(std::io::ErrorKind::Other.into())
-        } else {
-            SystemDisk.truncate(file, length)
-        }
-    }
-
-    fn free_bytes(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(self.faults.lock().free_bytes.unwrap_or(u64::MAX))
     }
 }

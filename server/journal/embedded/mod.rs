@@ -16,6 +16,7 @@
 
 mod damage;
 pub(in crate::journal) mod files;
+mod gathered;
 pub(in crate::journal) mod identity;
 pub(in crate::journal) mod index;
 pub(in crate::journal) mod index_file;
@@ -79,7 +80,8 @@ pub(super) fn open(
         change: Mutex::new(()),
         full: AtomicBool::new(false),
         refused: AtomicBool::new(false),
-        written_bytes: AtomicU64::new(0),
+        appended_bytes: AtomicU64::new(0),
+        doomed: Mutex::default(),
         sync_failed: AtomicBool::new(false),
         damage,
         synced,

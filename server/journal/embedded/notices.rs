@@ -3,8 +3,9 @@
 use std::io;
 use std::ops::Range;
 
+use super::gathered::Gathered;
 use super::index::{Plan, Step};
-use super::reader::{EmbeddedReader, Gathered, Place};
+use super::reader::{EmbeddedReader, Place};
 use super::shared::Snapshot;
 use crate::journal::block::Header;
 use crate::journal::matching::Matcher;

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
-use super::files::{self, SegmentName, Unfinished};
+use super::files::{SegmentName, Unfinished};
 use super::index::{Entry, Index};
 use super::index_file::{self, Summary};
 use super::scan;
 use super::shared::{Held, Sealed, Shared};
+use super::trim::{Doomed, bytes_of};
 use crate::journal::block::{Block, Encoder, seed};
 use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rules::Numbering;
@@ -69,7 +70,7 @@ impl Packing {
         let name = SegmentName { packed: true, ..source.name };
         let target = Unfinished::new(&name.path(&shared.dir))?;
         let header = scan::segment_header(shared.epoch, name.first);
-        shared.write_at(&target.file, &header, 0)?;
+        shared.disk.write_at(&target.file, &header, 0)?;
         Ok(Some(Self {
             held,
             file,
@@ -82,6 +83,11 @@ impl Packing {
             numbering: Numbering::default(),
             encoder: Encoder::new(shared.epoch, LEVEL)?,
         }))
+    }
+
+    /// Bytes of the segment in the making.
+    pub(super) fn bytes(&self) -> u64 {
+        self.offset
     }
 
     pub(super) fn source(&self) -> &Arc<Sealed> {
@@ -150,7 +156,7 @@ impl Packing {
             return Ok(());
         }
         let (header, block) = self.encoder.finish()?;
-        shared.write_at(&self.target.file, block, self.offset)?;
+        shared.disk.write_at(&self.target.file, block, self.offset)?;
         self.index.push(self.offset, header, self.encoder.rules(), &mut self.numbering);
         self.offset += header.block_bytes();
         self.encoder.clear();
@@ -172,20 +178,17 @@ impl Packing {
             left_alone: AtomicBool::new(false),
             unreadable: false,
         });
-        let mut replaced = false;
+        let (mut replaced, packed_bytes) = (false, bytes_of(&packed));
         shared.change(|snapshot| {
             if let Some(place) = snapshot.sealed.iter_mut().find(|segment| segment.id == self.source.id) {
                 *place = packed;
                 replaced = true;
             }
         });
-        let gone = if replaced { &self.source.path } else { &path };
-        for path in [gone, &files::index_path(gone)] {
-            // What stays of it is swept at the next start.
-            if let Err(error) = files::remove(&*shared.disk, path) {
-                tracing::warn!(path = %path.display(), %error, "failed to remove replaced journal segment");
-            }
-        }
+        let bytes = if replaced { bytes_of(&self.source) } else { packed_bytes };
+        let gone = if replaced { self.source.path.clone() } else { path };
+        shared.doomed.lock().push(Doomed::new(gone, bytes));
+        shared.remove_doomed()?;
         Ok(Progress::Done { replaced })
     }
 }

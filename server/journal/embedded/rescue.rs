@@ -48,7 +48,7 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
     // Nothing is in it: a new one takes its name.
     let target = Unfinished::new(&tail.path)?;
     let header = scan::segment_header(shared.epoch, tail.first);
-    shared.write_at(&target.file, &header, 0)?;
+    shared.disk.write_at(&target.file, &header, 0)?;
     let file = target.file.try_clone()?;
     target.publish(&*shared.disk)?;
     let (id, first, path) = (shared.new_id(), tail.first, tail.path.clone());
@@ -106,7 +106,7 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
 fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
     let target = Unfinished::new(&tail.path)?;
     let header = scan::segment_header(shared.epoch, tail.first);
-    shared.write_at(&target.file, &header, 0)?;
+    shared.disk.write_at(&target.file, &header, 0)?;
     let mut copy = Copy { target, index: Index::default(), offset: header.len() as u64, lost: Vec::new() };
     let (seed, mut decompressor, mut numbering) = (seed(shared.epoch), Decompressor::new()?, Numbering::default());
     let entries = tail.index.read().entries.clone();
@@ -116,7 +116,7 @@ fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
         let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
         match block.filter(|block| block.header == entry.header) {
             Some(block) => {
-                shared.write_at(&copy.target.file, &bytes, copy.offset)?;
+                shared.disk.write_at(&copy.target.file, &bytes, copy.offset)?;
                 copy.index.push(copy.offset, entry.header, &block.table.rules, &mut numbering);
                 copy.offset += entry.header.block_bytes();
             }

@@ -20,6 +20,7 @@ use super::identity::LogIdentity;
 use super::index::{Index, Sides};
 use super::index_file::{self, Summary};
 use super::scan;
+use super::trim::Doomed;
 use crate::journal::disk::Disk;
 use crate::journal::rules::Numbering;
 use crate::journal::{AppendError, Config, Durability, Extent, ReadError};
@@ -172,8 +173,10 @@ pub(super) struct Shared {
     pub(super) full: AtomicBool,
     /// True if an append was refused for lack of space since upkeep last looked.
     pub(super) refused: AtomicBool,
-    /// Bytes written since the log was opened.
-    pub(super) written_bytes: AtomicU64,
+    /// Bytes appended since the log was opened.
+    pub(super) appended_bytes: AtomicU64,
+    /// Segments that were trimmed or replaced and could not be removed yet.
+    pub(super) doomed: Mutex<Vec<Doomed>>,
     /// True while a segment has to be written anew because its sync failed; nothing is appended meanwhile.
     pub(super) sync_failed: AtomicBool,
     /// Ranges that cannot be read.
@@ -192,12 +195,6 @@ impl Shared {
     /// A number for a segment that no other has had since the log was opened.
     pub(super) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Writes to a file of the log, and counts it.
-    pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.disk.write_at(file, bytes, offset)
     }
 
     /// Notes an append that was refused for lack of space.

@@ -18,8 +18,6 @@ const WARNING_STEPS: u32 = 60;
 #[derive(Default)]
 pub(super) struct Trimmer {
     headroom: Headroom,
-    /// Segments that were trimmed and could not be removed yet.
-    doomed: Vec<Doomed>,
     early: EarlyTrims,
 }
 
@@ -32,9 +30,16 @@ pub(super) struct Trimmed {
 }
 
 /// A segment that no reader finds any more, and whose files are still there.
-struct Doomed {
+#[derive(Debug)]
+pub(super) struct Doomed {
     path: PathBuf,
     bytes: u64,
+}
+
+impl Doomed {
+    pub(super) fn new(path: PathBuf, bytes: u64) -> Self {
+        Self { path, bytes }
+    }
 }
 
 /// Records that were trimmed before their age and not warned about yet.
@@ -49,18 +54,19 @@ struct EarlyTrims {
 }
 
 impl Trimmer {
-    /// Does what is due; records before `expired` are older than the retention. Segments whose removal fails are tried again by the next step; the error is returned.
-    pub(super) fn step(&mut self, shared: &Shared, expired: Sequence) -> (Trimmed, io::Result<()>) {
-        let removed = self.remove_doomed(shared);
+    /// Does what is due; records before `expired` are older than the retention. Segments whose removal fails are tried again
+    /// by the next step; the error is returned. `packing_bytes` is what a segment in the making takes.
+    pub(super) fn step(&mut self, shared: &Shared, packing_bytes: u64, expired: Sequence) -> (Trimmed, io::Result<()>) {
+        let removed = shared.remove_doomed();
         let snapshot = shared.snapshot.load_full();
         let candidate = |(at, it): (usize, &Arc<Sealed>)| Candidate {
             bytes: bytes_of(it),
             expired: snapshot.end_of(at + 1) <= expired,
         };
         let candidates: Vec<Candidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
-        let verdict = self.by_retention(shared, &candidates);
+        let verdict = by_retention(shared, &candidates);
         let by_retention = verdict.by_age + verdict.by_bytes;
-        let decision = self.for_headroom(shared, &candidates, by_retention);
+        let decision = self.for_headroom(shared, &candidates, by_retention, packing_bytes);
         let trim = by_retention + decision.trim;
         let trimmed = Trimmed {
             records: snapshot.end_of(trim) - snapshot.earliest(),
@@ -78,35 +84,28 @@ impl Trimmer {
             snapshot.outermost.from = snapshot.outermost.from.max(newest.unwrap_or_default());
         });
         shared.damage.trimmed(shared.snapshot.load().earliest());
-        self.doomed
-            .extend(snapshot.sealed[..trim].iter().map(|it| Doomed { path: it.path.clone(), bytes: bytes_of(it) }));
-        (trimmed, removed.and(self.remove_doomed(shared)))
+        let doomed = snapshot.sealed[..trim].iter().map(|it| Doomed::new(it.path.clone(), bytes_of(it)));
+        shared.doomed.lock().extend(doomed);
+        (trimmed, removed.and(shared.remove_doomed()))
     }
 
-    /// Bytes of segments that were trimmed and are still on the disk.
-    pub(super) fn doomed_bytes(&self) -> u64 {
-        self.doomed.iter().map(|it| it.bytes).sum()
-    }
-
-    fn by_retention(&self, shared: &Shared, candidates: &[Candidate]) -> Verdict {
-        let config = &shared.config;
-        let bounds = Bounds { bytes_max: config.retention_bytes_max };
-        let tail_bytes = shared.tail.lock().offset;
-        let verdict = judge(candidates, tail_bytes, &bounds);
-        // As long as what was trimmed cannot be removed, more of it would not make the log shorter.
-        if self.doomed.is_empty() { verdict } else { Verdict { by_bytes: 0, ..verdict } }
-    }
-
-    fn for_headroom(&mut self, shared: &Shared, candidates: &[Candidate], taken: usize) -> Decision {
+    fn for_headroom(
+        &mut self,
+        shared: &Shared,
+        candidates: &[Candidate],
+        taken: usize,
+        packing_bytes: u64,
+    ) -> Decision {
         let freed: u64 = candidates[..taken].iter().map(|it| it.bytes).sum();
         let free = shared.disk.free_bytes(&shared.dir).ok();
         let sealed: Vec<u64> = candidates[taken..].iter().map(|it| it.bytes).collect();
         let now = Situation {
             sealed: &sealed,
             free_bytes: free.map(|free| free.saturating_add(freed)),
-            written_bytes: shared.written_bytes.load(Ordering::Relaxed),
+            written_bytes: shared.appended_bytes.load(Ordering::Relaxed) + packing_bytes,
+            next: shared.tip.lock().next,
             refused: shared.refused.swap(false, Ordering::Relaxed),
-            removal_pending: !self.doomed.is_empty(),
+            removal_pending: !shared.doomed.lock().is_empty(),
         };
         let decision = self.headroom.decide(shared.config.disk_headroom_bytes_min, &now);
         if shared.full.swap(decision.full, Ordering::Relaxed) != decision.full {
@@ -122,17 +121,36 @@ impl Trimmer {
         }
         decision
     }
+}
 
-    fn remove_doomed(&mut self, shared: &Shared) -> io::Result<()> {
+fn by_retention(shared: &Shared, candidates: &[Candidate]) -> Verdict {
+    let config = &shared.config;
+    let bounds = Bounds { bytes_max: config.retention_bytes_max };
+    let tail_bytes = shared.tail.lock().offset;
+    let verdict = judge(candidates, tail_bytes, &bounds);
+    // As long as what was trimmed cannot be removed, more of it would not make the log shorter.
+    if shared.doomed.lock().is_empty() { verdict } else { Verdict { by_bytes: 0, ..verdict } }
+}
+
+impl Shared {
+    /// Removes the files of segments that no reader finds any more. What fails is tried again by the next call.
+    pub(super) fn remove_doomed(&self) -> io::Result<()> {
         let mut result = Ok(());
-        self.doomed.retain(|doomed| {
+        self.doomed.lock().retain(|doomed| {
             let index = files::index_path(&doomed.path);
-            let removed = files::remove(&*shared.disk, &doomed.path).and(files::remove(&*shared.disk, &index));
+            let removed = files::remove(&*self.disk, &doomed.path).and(files::remove(&*self.disk, &index));
             let failed = removed.is_err();
-            result = std::mem::replace(&mut result, Ok(())).and(removed);
+            if result.is_ok() {
+                result = removed;
+            }
             failed
         });
         result
+    }
+
+    /// Bytes of segments that no reader finds any more and that are still on the disk.
+    pub(super) fn doomed_bytes(&self) -> u64 {
+        self.doomed.lock().iter().map(|it| it.bytes).sum()
     }
 }
 

@@ -146,7 +146,8 @@ impl Upkeep for EmbeddedUpkeep {
     fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
         self.ages.note(now, self.shared.tip.lock().next);
         let expired = self.ages.appended_before(self.shared.config.retention_age_max);
-        let (trimmed, mut result) = self.trimmer.step(&self.shared, expired);
+        let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);
+        let (trimmed, mut result) = self.trimmer.step(&self.shared, packing_bytes, expired);
         if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
             result = result.and(self.sync());
         }
@@ -165,7 +166,7 @@ impl Upkeep for EmbeddedUpkeep {
         Ok(Report {
             trimmed_records: records,
             trimmed_early_records: early_records,
-            bytes: sealed + self.shared.tail.lock().offset + self.trimmer.doomed_bytes(),
+            bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),
             segments: snapshot.sealed.len() as u64 + 1,
             recompressed,
             damaged_records: self.shared.damage.records(),

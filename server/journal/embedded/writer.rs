@@ -54,6 +54,7 @@ impl EmbeddedWriter {
         }
         let offset = state.offset;
         state.offset += header.block_bytes();
+        shared.appended_bytes.fetch_add(header.block_bytes(), Ordering::Relaxed);
         snapshot.tail.index.write().push(offset, header, self.encoder.rules(), &mut state.numbering);
         match shared.config.durability {
             Durability::Os => snapshot.tail.dirty.store(true, Ordering::Release),
@@ -112,7 +113,7 @@ fn write(shared: &Shared, state: &mut TailState, block: &[u8]) -> io::Result<()>
         shared.disk.truncate(&tail.file, state.offset)?;
         state.unclean = false;
     }
-    let mut written = shared.write_at(&tail.file, block, state.offset);
+    let mut written = shared.disk.write_at(&tail.file, block, state.offset);
     if written.is_ok() && shared.config.durability == Durability::Sync {
         written = shared.disk.sync(&tail.file);
         if let Err(error) = &written {

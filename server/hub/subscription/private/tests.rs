@@ -67,7 +67,13 @@ impl World {
 
     /// Appends a DELTA to the account's log, as the sequencer writes it: `previous` is the record before it, `beside` that
     /// of the side log, which has the post under the same rules. Gives the sequence.
-    fn log_delta(&self, id: PostId, previous: Sequence, beside: Option<Sequence>, [prior, now]: [&[&str]; 2]) -> Sequence {
+    fn log_delta(
+        &self,
+        id: PostId,
+        previous: Sequence,
+        beside: Option<Sequence>,
+        [prior, now]: [&[&str]; 2],
+    ) -> Sequence {
         let mut writer = self.main.lock();
         let record = self.record(id, Origin::Recovery, beside, self.hub.next());
         let Body::Post(post) = record.body else { panic!("it is a post") };

@@ -240,7 +240,7 @@ fn shorter_journal_forgets_progress_of_recovery() {
     old.cut(0, 0, GapCause::SlowReader);
     connect(&mut old, 0, 0, 900);
     let told = old.changes.clone();
-    old.prove(Span::new(at(0), at(500)), GapEvidence::CompletionMessage);
+    old.prove(Span::new(at(0), at(500)), GapEvidence::CompletionMessage, u64::MAX);
     let missing = |lost| book(old.kept.clone(), &["all"], told.clone(), 1_000, lost).missing();
     assert_eq!(missing(None), [Span::new(at(500), at(930))].into_iter().collect());
     assert_eq!(missing(Some(905)), [Span::new(at(69), at(930))].into_iter().collect());
