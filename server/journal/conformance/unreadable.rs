@@ -28,7 +28,7 @@ fn bad_page(path: &Path, at: u64, errno: Errno) -> Faults {
 
 /// R9. A segment or an index that is no file (EISDIR), wherever it is, while the log is open and after a restart.
 #[test]
-fn directory_in_place_of_file_is_damage_and_passed() {
+fn directory_as_file_is_damage_and_passed() {
     for which in 0..5 {
         let dir = tempfile::tempdir().expect("a directory");
         let all = make(dir.path(), 300, 5, 2 << 10, 3);
