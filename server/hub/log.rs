@@ -105,10 +105,7 @@ impl Hub {
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
             cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
-            side_cold: Cold::new(
-                parts.config.replays_reading_max,
-                parts.config.private_holes.page_cache_bytes_max,
-            ),
+            side_cold: Cold::new(parts.config.replays_reading_max, parts.config.private_holes.page_cache_bytes_max),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),

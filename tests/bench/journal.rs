@@ -25,7 +25,16 @@ fn posts(count: u64) -> Vec<Record> {
         let json = Bytes::from(json(&mut numbers, id));
         // The narrow rule's posts come in bursts, as they do when something happens.
         let rules = if n % 10_000 < 100 { narrow.clone() } else { sets[numbers.below(200) as usize].clone() };
-        let post = Post { id: PostId(id), rules, origin: Origin::Live, gap: None, beside: None, beside_rules: None, previous: None, json };
+        let post = Post {
+            id: PostId(id),
+            rules,
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json,
+        };
         Record { sequence: n, term: Term(1), received: UnixMillis(T0 + n as i64), body: Body::Post(post) }
     };
     (1..=count).map(record).collect()

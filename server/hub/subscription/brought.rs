@@ -1,10 +1,10 @@
 //! How the holes of a session become frames.
 
+use super::super::ReadError;
 use super::super::entry::Kind;
 use super::super::side::Delivery;
 use super::passing::Filling;
 use super::private::Private;
-use super::super::ReadError;
 use super::{Content, End, Ending, Frame, Phase, Subscription};
 use crate::model::{Gap, Rule, Sequence};
 

@@ -130,8 +130,7 @@ impl Subscription {
         let from = self.hub.gaps().low_watermark(entry.sequence, from).max(self.begins());
         let damaged = (entry.sequence, entry.sequence + skip.count);
         let (hub, lineage_start) = (&self.hub, self.lineage_start);
-        let private =
-            self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
+        let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
         private.add_damage(hub, damaged, Span::new(from, to));
     }
 

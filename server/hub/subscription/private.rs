@@ -18,9 +18,7 @@ use super::super::entry::{Entry, Event};
 use super::super::side::{Candidate, Delivery, Hole, Holes, Outlook};
 use super::super::start::BEGINNING;
 use super::super::{Hub, Read, ReadError};
-use crate::model::{
-    Gap, GapCause, GapEvidence, GapState, Keys, Rule, Sequence, Span, UnixMillis, Window,
-};
+use crate::model::{Gap, GapCause, GapEvidence, GapState, Keys, Rule, Sequence, Span, UnixMillis, Window};
 
 /// The private gaps of a session, and the position of the session in the side log.
 pub(super) struct Private {
@@ -144,12 +142,7 @@ impl Private {
     }
 
     /// What becomes of a record of the side log.
-    pub(super) fn select_side(
-        &self,
-        sequence: Sequence,
-        event: &Event,
-        matches: impl Fn(&[Rule]) -> bool,
-    ) -> Delivery {
+    pub(super) fn select_side(&self, sequence: Sequence, event: &Event, matches: impl Fn(&[Rule]) -> bool) -> Delivery {
         self.holes.select_side(&Candidate { sequence, event, matches })
     }
 

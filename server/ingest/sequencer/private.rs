@@ -49,9 +49,9 @@ impl Sequencer {
     ) -> Result<bool, dedup::Error> {
         let known = self.writing.seen.known(post.id)?;
         let (beside, beside_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
-        let union = beside_rules.as_ref().map(|prior: &Arc<[Rule]>| {
-            rules_union(prior, &post.rules).unwrap_or_else(|| prior.clone())
-        });
+        let union = beside_rules
+            .as_ref()
+            .map(|prior: &Arc<[Rule]>| rules_union(prior, &post.rules).unwrap_or_else(|| prior.clone()));
         let rules = union.unwrap_or(post.rules);
         let post = Post { rules, beside, beside_rules, previous: None, ..post };
         self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))

@@ -90,16 +90,8 @@ impl Sequencer {
         let Arrived { id, rules, json, .. } = arrived;
         let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
         let (origin, gap) = self.origin(id, source);
-        let post = Post {
-            id,
-            rules: rules.into(),
-            origin,
-            gap,
-            beside: None,
-            beside_rules: None,
-            previous: None,
-            json,
-        };
+        let post =
+            Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
         let Source::Recovery(tally) = source else {
             return self.take_main(batch, post, verdict, source, received);
         };

@@ -355,6 +355,10 @@ fn main_record_refers_to_side_record() {
     if side[0].beside.is_none() {
         assert_eq!(said, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);
     } else {
-        assert_eq!(side[0].beside, posts.last().map(|_| 3), "taken in one batch: the side log carries the log's newest");
+        assert_eq!(
+            side[0].beside,
+            posts.last().map(|_| 3),
+            "taken in one batch: the side log carries the log's newest"
+        );
     }
 }

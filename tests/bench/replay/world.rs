@@ -185,7 +185,16 @@ impl Iterator for Posts {
         let id = (sequence * 37) << 22;
         let json = Bytes::from(json(&mut self.numbers, id));
         let rules = self.sets[self.numbers.below(200) as usize].clone();
-        let post = Post { id: PostId(id), rules, origin: Origin::Live, gap: None, beside: None, beside_rules: None, previous: None, json };
+        let post = Post {
+            id: PostId(id),
+            rules,
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json,
+        };
         let received = self.first_received.plus(Duration::from_millis(sequence));
         Some(Record { sequence, term: Term(1), received, body: Body::Post(post) })
     }
