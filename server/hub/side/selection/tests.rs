@@ -26,7 +26,6 @@ struct Written {
     post: usize,
     sequence: Sequence,
     entry: Arc<Entry>,
-    rules: Arc<[Rule]>,
 }
 
 /// One of the two logs: what it holds, and the newest record of each post, trimmed or not.
@@ -129,7 +128,7 @@ impl World {
         let entry = entry::encode(vec![record]).pop().expect("one");
         let sequence = self.main.next();
         self.main.known.insert(post, (sequence, now.clone()));
-        self.main.records.push(Written { post, sequence, entry, rules: now });
+        self.main.records.push(Written { post, sequence, entry });
     }
 
     /// Recovery brings the post for the side log.
@@ -157,7 +156,7 @@ impl World {
         let sequence = self.side.next();
         self.side.known.insert(post, (sequence, now.clone()));
         let entry = Arc::new(Entry::side(record));
-        self.side.records.push(Written { post, sequence, entry, rules: now });
+        self.side.records.push(Written { post, sequence, entry });
     }
 
     fn record(
@@ -225,7 +224,7 @@ impl World {
         if self.cursor < self.main.earliest {
             return self.lose(self.main.earliest);
         }
-        let Some(Written { post, sequence, entry, .. }) = self.main.at(self.cursor).cloned() else { return };
+        let Some(Written { post, sequence, entry }) = self.main.at(self.cursor).cloned() else { return };
         let event = entry.event().expect("a post");
         let delivery = if self.has_gap || self.takes_all {
             self.holes.select_main(&Candidate { sequence, event, matches }, self.takes_all)
@@ -249,7 +248,7 @@ impl World {
             self.losses += 1;
             return self.demand();
         }
-        let Written { post, sequence, entry, .. } = self.side.at(at).cloned().expect("it is there");
+        let Written { post, sequence, entry } = self.side.at(at).cloned().expect("it is there");
         let event = entry.event().expect("a post");
         let delivery = self.holes.select_side(&Candidate { sequence, event, matches });
         self.note(post, delivery);
