@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Sequencer;
 use super::batch::Batch;
-use crate::ingest::dedup::{self, Verdict};
-use crate::model::{Post, PostId, Rule, Sequence, UnixMillis, rules_union};
+use crate::ingest::dedup::{self, Known, Verdict};
+use crate::model::{Post, PostId, Rule, UnixMillis, rules_union};
 use crate::task::Shutdown;
 
 /// The logs that a post is for.
@@ -63,12 +63,12 @@ impl Sequencer {
         *counter += 1;
     }
 
-    /// The newest record of the side log of a post that the account's log takes, and the rules of the post there.
-    pub(super) fn beside(&self, id: PostId) -> Result<Option<(Sequence, Arc<[Rule]>)>, dedup::Error> {
+    /// What the side log has of a post that the account's log takes: its newest record, and its rules.
+    pub(super) fn beside(&self, id: PostId) -> Result<Option<Known>, dedup::Error> {
         let lacked = id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
         if !lacked {
             return Ok(None);
         }
-        Ok(self.writing.side.known(id)?.map(|known| (known.sequence, known.rules)))
+        self.writing.side.known(id)
     }
 }

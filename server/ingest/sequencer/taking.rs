@@ -152,7 +152,7 @@ impl Sequencer {
         if let Some(gap) = post.gap {
             self.writing.ledger.brought(gap);
         }
-        let (beside, beside_rules) = self.beside(id)?.unzip();
+        let (beside, beside_rules) = self.beside(id)?.map(|known| (known.sequence, known.rules)).unzip();
         let previous = match &prior {
             Some(_) => self.writing.seen.known(id)?.map(|known| known.sequence),
             None => None,

@@ -286,19 +286,18 @@ fn bytes_are_bounded() {
 }
 
 pub(super) fn any_record() -> impl Strategy<Value = Body> {
-    let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"));
-    let rule = rule.prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
+    let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"))
+        .prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
     let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
-    let numbers = (any::<(Option<u64>, Option<u64>, Option<u64>)>(), proptest::option::of(rules.clone()));
-    let post = (any::<u64>(), rules.clone(), origin, numbers, ".{0,40}");
-    let post = post.prop_map(|(id, rules, origin, ((gap, beside, previous), beside_rules), json)| Post {
+    let post = (any::<u64>(), rules.clone(), origin, any::<[Option<u64>; 3]>(), ".{0,40}");
+    let post = post.prop_map(|(id, rules, origin, [gap, beside, previous], json)| Post {
         id: PostId(id),
-        rules,
         origin,
         gap: gap.map(GapId),
         beside,
-        beside_rules,
+        beside_rules: previous.map(|_| Arc::clone(&rules)),
+        rules,
         previous,
         json: json.into(),
     });
