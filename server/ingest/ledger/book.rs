@@ -170,9 +170,8 @@ impl Book {
 
     /// The reader of a connection was stopped for this long.
     pub(super) fn stopped(&mut self, feed: usize, connection: usize, stopped: Duration) {
-        let own = self.kept.feeds[feed].connections.get_mut(&connection);
-        if let Some(backfill) = own.and_then(|own| own.backfill.as_mut()) {
-            backfill.pause(stopped);
+        if let Some(own) = self.kept.feeds[feed].connections.get_mut(&connection) {
+            own.stop(stopped);
         }
     }
 

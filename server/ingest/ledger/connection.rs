@@ -27,6 +27,9 @@ pub(super) struct Connection {
     pub(super) backfill: Option<Backfill>,
     /// `complete_from` before the backfill was believed, and when it was.
     before_backfill: Option<(UnixMillis, UnixMillis)>,
+    /// Its reader was stopped for this long: what is read until then may be stamped so much too early.
+    #[serde(skip)]
+    stopped: Option<(Duration, UnixMillis)>,
     /// X ended it as a slow reader, and there has been no first byte since: X has no backfill for it.
     pub(super) slow: bool,
 }
@@ -41,6 +44,9 @@ pub(super) struct Newest {
 
 /// A post that claims to be from later than this after now is not believed to be the newest.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
+/// The turn that what is read after a stop is stamped with is later than the last byte by at most about this: by then a
+/// connection is stale.
+const STAMPED_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Connection {
     /// A connection whose first byte came now; `newest` is what is known of its lag.
@@ -53,6 +59,7 @@ impl Connection {
             newest,
             backfill,
             before_backfill: None,
+            stopped: None,
             slow: false,
         }
     }
@@ -83,7 +90,18 @@ impl Connection {
         if let Some(created) = newest
             && self.newest.is_none_or(|newest| newest.created <= created)
         {
-            self.newest = Some(Newest { created, lag: received.since(created) });
+            let early =
+                self.stopped.filter(|(_, until)| received < *until).map_or(Duration::ZERO, |(stopped, _)| stopped);
+            self.newest = Some(Newest { created, lag: received.plus(early).since(created) });
+        }
+    }
+
+    /// Its reader was stopped for this long. The stamps of what it reads next are too early by up to that, and so would be
+    /// its lag, by which the start of a gap is reckoned.
+    pub(super) fn stop(&mut self, stopped: Duration) {
+        self.stopped = Some((stopped, self.last_byte.plus(stopped).plus(STAMPED_AGE_MAX)));
+        if let Some(backfill) = &mut self.backfill {
+            backfill.pause(stopped);
         }
     }
 

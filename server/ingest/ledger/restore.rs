@@ -94,7 +94,13 @@ impl Book {
                     let gap = known.map_or(gap, |known| known.gap.clone());
                     self.log(gap);
                 }
-                _ if feeds.iter().any(|feed| feed.gaps.iter().any(|own| own.gap.id == id)) => {}
+                _ if feeds.iter().any(|feed| feed.gaps.iter().any(|own| own.gap.id == id)) => {
+                    let own = feeds.iter().flat_map(|feed| &feed.gaps).find(|own| own.gap.id == id);
+                    // The log was ahead of the checkpoint: its connection is gone with the process, and the gap open again.
+                    if let Some(own) = own.filter(|own| own.gap.window != gap.window) {
+                        self.log(own.gap.clone());
+                    }
+                }
                 // Opened, and the process was gone before the checkpoint knew.
                 _ => unknown.push(gap),
             }
@@ -116,6 +122,12 @@ impl Book {
         };
         let trusted = gap.cause != GapCause::SlowReader;
         let (promised, rate) = (gap.window.from, self.rate());
+        // The connection that was to close it is gone with the process.
+        let reopened = Window { to: None, ..gap.window };
+        if reopened != gap.window {
+            self.log(Gap { window: reopened, ..gap.clone() });
+        }
+        let gap = Gap { window: reopened, ..gap };
         if let Some(feed) = self.kept.feeds.iter_mut().min_by_key(|feed| distance(feed)) {
             feed.gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
         }
