@@ -156,9 +156,7 @@ impl Gaps {
             assert!(!span(gap).is_empty(), "{who}: a gap has a width: {gap:?}");
             assert!(gap.to.is_some() || !is_final(state), "{who}: what ended has bounds: {gap:?}");
             let evidence = match state {
-                GapState::Backfilled => {
-                    [GapEvidence::BackfillQuiet, GapEvidence::NothingDue].contains(&gap.evidence())
-                }
+                GapState::Backfilled => [GapEvidence::BackfillQuiet, GapEvidence::NothingDue].contains(&gap.evidence()),
                 GapState::Recovered => matches!(
                     gap.evidence(),
                     GapEvidence::CompletionMessage
@@ -166,10 +164,9 @@ impl Gaps {
                         | GapEvidence::NothingDue
                         | GapEvidence::CountMismatch
                 ),
-                GapState::Unrecoverable => matches!(
-                    gap.evidence(),
-                    GapEvidence::WindowPassed | GapEvidence::Refused | GapEvidence::Unproven
-                ),
+                GapState::Unrecoverable => {
+                    matches!(gap.evidence(), GapEvidence::WindowPassed | GapEvidence::Refused | GapEvidence::Unproven)
+                }
                 _ => true,
             };
             assert!(evidence, "{who}: the end of a gap has evidence: {gap:?}");
