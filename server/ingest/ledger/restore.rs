@@ -56,7 +56,7 @@ impl Book {
             former.iter_mut().for_each(|feed| feed.lose_after(time.minus(margin(feed).max(limits.slack))));
         }
         let begun = former.iter().any(|feed| feed.began);
-        let unknown = self.restore_logged(logged, &mut former, lost_after.is_some());
+        let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
         self.inherit(former, names, now);
         unknown.into_iter().for_each(|gap| self.adopt(gap));
         let cause = if lost_after.is_some() { GapCause::JournalCorrupt } else { GapCause::GatewayDown };
@@ -67,7 +67,7 @@ impl Book {
     }
 
     /// The log is the truth about the state and the bounds of a gap. Returns those that the checkpoint does not know.
-    fn restore_logged(&mut self, logged: Vec<Gap>, feeds: &mut [Feed], lost: bool) -> Vec<Gap> {
+    fn restore_logged(&mut self, logged: Vec<Gap>, feeds: &mut [Feed], lost: bool, now: UnixMillis) -> Vec<Gap> {
         let mut unknown = Vec::new();
         self.kept.last_id = logged.iter().map(|gap| gap.id.0).fold(self.kept.last_id, u64::max);
         let ids: Vec<GapId> = logged.iter().map(|gap| gap.id).collect();
@@ -81,12 +81,23 @@ impl Book {
                     self.kept.healing.remove(&id);
                     forget(feeds);
                 }
+                // What closed a part of it may be lost with the tail: all of it is missing again.
+                (_, to) if lost => {
+                    forget(feeds);
+                    let span = Span::new(gap.window.from, to.unwrap_or(now).max(gap.window.from));
+                    let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
+                    let window = Window { from: span.from, to: Some(span.to) };
+                    let gap = Gap { window, state: GapState::Recovering, progress: None, ..gap };
+                    self.log(gap.clone());
+                    self.kept
+                        .healing
+                        .insert(id, Healing { gap, missing: [span].into_iter().collect(), rate, demanded });
+                }
                 (GapState::Recovering, Some(to)) => {
                     forget(feeds);
                     let span = Span::new(gap.window.from, to);
                     let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
-                    // Posts that were brought and lost again are missing again.
-                    let missing = known.filter(|_| !lost).map(|known| known.missing.within(span));
+                    let missing = known.map(|known| known.missing.within(span));
                     let missing = missing.unwrap_or_else(|| [span].into_iter().collect());
                     self.kept.healing.insert(id, Healing { gap, missing, rate, demanded });
                 }

