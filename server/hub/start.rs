@@ -10,52 +10,13 @@ use crate::clock::Moment;
 use crate::journal::Extent;
 use crate::model::{GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
 
-/// Where a session asks to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Strictly after the position of this token.
-    Token(String),
-    /// At the first record received at or after this time.
-    Time(UnixMillis),
-    /// This long before now.
-    Lookback(Duration),
-    /// At the oldest record held.
-    Earliest,
-    /// At the tip.
-    Latest,
-}
+mod words;
 
-/// The lineage start of `earliest`: before any post was created, so that nothing that the log holds is left out for its age.
-pub const BEGINNING: UnixMillis = UnixMillis(0);
+pub use words::{BEGINNING, Outcome, Policy, Start};
 
 /// What a lineage carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
 pub(super) fn trimmed_before(earliest: Sequence) -> Option<Holes> {
     (earliest > 1).then(|| Holes { coverage: Coverage::from(earliest), ..Holes::default() })
-}
-
-/// What to do with a start that is older than anything the log can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Refuse it.
-    Fail,
-    /// Start at the oldest record, and tell what is missing.
-    Earliest,
-    /// Start at the tip, and tell what is missing.
-    Latest,
-}
-
-/// How a start was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// At the tip, as asked.
-    Live,
-    /// Nothing missing, nothing repeated.
-    Exact,
-    /// By time: the token is of another log, of a lost tail of this one, or older than what the log holds. What is missing
-    /// is brought for this lineage.
-    TimeBounded,
-    /// A policy dropped a part.
-    Clamped,
 }
 
 /// Where a session really starts.

@@ -214,7 +214,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     }
     assert!(wrong.counters().dates_wrong >= 10, "the fault fired: {:?}", wrong.counters());
     assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
-    [&world.x, &wrong, &third].map(Handle::pause);
+    [&world.x, &wrong, &third].into_iter().for_each(Handle::pause);
     let paused = world.x.now().plus(SLACK);
     eventually("what was under way is sent", async || world.x.now() >= paused).await;
     for (session, (name, x)) in sessions.iter_mut().zip([("main", &world.x), ("third", &third)]) {

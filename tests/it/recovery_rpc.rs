@@ -125,11 +125,14 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
         gaps.iter().all(|gap| [GapState::Recovered, GapState::Backfilled].contains(&gap.state()))
     })
     .await;
-    let closed = gaps.iter().find(|gap| gap.state() == GapState::Recovered).expect("the far part");
+    let far = |gap: &&powerstream_gateway::proto::Gap| gap.gap_id == recovered[0].gap_id;
+    let closed = gaps.iter().find(far).filter(|gap| gap.state() == GapState::Recovered).expect("the far part");
     assert!(recovered.iter().all(|event| event.gap_id == closed.gap_id), "{gaps:?}");
     let (listed, _) = jobs(&mut client, ListRecoveryJobsRequest::default()).await;
-    let [job] = &listed[..] else { panic!("one job: {listed:?}") };
-    assert!(!job.manual && job.gap_ids.contains(&closed.gap_id), "{job:?}");
+    // On a loaded machine the first byte of the log may be late, which makes a gap and a job of its own.
+    let own: Vec<_> = listed.iter().filter(|job| job.gap_ids.contains(&closed.gap_id)).collect();
+    let [job] = own[..] else { panic!("one job: {listed:?}") };
+    assert!(!job.manual, "{job:?}");
     assert_eq!((job.state(), job.recovered_count), (RecoveryJobState::Succeeded, 40), "{job:?}");
     assert_eq!(world.metric("messages_in_total"), accounted(&world), "the accounting law");
 }

@@ -141,7 +141,8 @@ impl Subscription {
 
     /// The upstream time at which the lineage began, as far as it is known now.
     fn lineage_start(&self) -> UnixMillis {
-        self.lineage_began.map_or(self.lineage_start, |began| self.hub.clock().at(began))
+        // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this lineage.
+        self.lineage_began.map_or(self.lineage_start, |began| self.lineage_start.min(self.hub.clock().at(began)))
     }
 
     /// True if the lineage may have had this post before a resume by time.

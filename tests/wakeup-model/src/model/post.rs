@@ -14,7 +14,7 @@ pub struct Rule {
 /// Tags of these rules, each once, in order.
 pub fn tags(rules: &[Rule]) -> impl Iterator<Item = &Arc<str>> {
     rules.iter().enumerate().filter_map(|(at, rule)| {
-        let tag = rule.tag.as_ref()?;
+        let tag = rule.tag.as_ref().filter(|tag| !tag.is_empty())?;
         let seen = rules[..at].iter().any(|earlier| earlier.tag.as_ref() == Some(tag));
         (!seen).then_some(tag)
     })
