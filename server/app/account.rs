@@ -83,6 +83,7 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
+    ids.rebuild_from(reader.clone());
     let ledger = open_ledger(shared, account, &dir, &hub, || {
         ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
     })

@@ -158,6 +158,7 @@ fn open_in(setup: &Setup<'_>, dir: &Path) -> Result<Option<SideLog>, SideError> 
     let ids_config = dedup::Config { horizon: setup.window, ..setup.ids.clone() };
     let ids_dir = in_files.then_some(ids_dir.as_path());
     let mut ids = dedup::open(ids_dir, &ids_config, reader.epoch(), setup.now, dedup::Metrics::default())?;
+    ids.rebuild_from(reader.clone());
     let extent = reader.extent();
     if torn_bytes > 0 || extent.next > 1 {
         tracing::info!(account = %setup.account, next = extent.next, torn_bytes, "the side log is open");

@@ -1,12 +1,14 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::hot::Hot;
 use super::sealed::Sealed;
+use super::store::Store;
 use super::trailer::Coverage;
 use super::{Config, Error, Known, Metrics, store};
+use crate::journal::Reader;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
 /// The ids of an account that were appended, for everybody who wants to know of one.
@@ -14,6 +16,10 @@ pub struct Index {
     pub(super) config: Config,
     pub(super) epoch: Epoch,
     pub(super) metrics: Metrics,
+    pub(super) store: Store,
+    /// The log that the ids are of, for a file that is damaged.
+    pub(super) records: OnceLock<Arc<dyn Reader>>,
+    pub(super) rebuilding: Mutex<()>,
     hot: RwLock<Hot>,
     levels: ArcSwap<Levels>,
 }
@@ -55,9 +61,11 @@ impl Levels {
 }
 
 impl Index {
-    pub(super) fn new(config: &Config, epoch: Epoch, metrics: Metrics, levels: Levels) -> Self {
+    pub(super) fn new(config: &Config, epoch: Epoch, metrics: Metrics, store: Store, levels: Levels) -> Self {
         let hot = RwLock::new(Hot::new(levels.covered() + 1, 0));
-        let index = Self { config: config.clone(), epoch, metrics, hot, levels: ArcSwap::default() };
+        let (records, rebuilding) = (OnceLock::new(), Mutex::new(()));
+        let config = config.clone();
+        let index = Self { config, epoch, metrics, store, records, rebuilding, hot, levels: ArcSwap::default() };
         index.levels.store(Arc::new(levels));
         index
     }
@@ -67,12 +75,22 @@ impl Index {
         if let Some(known) = self.hot.read().find(id) {
             return Ok(Some(known));
         }
-        let levels = self.levels.load();
-        if let Some(known) = levels.frozen.iter().rev().find_map(|hot| hot.find(id)) {
-            return Ok(Some(known));
+        loop {
+            let levels = self.levels.load();
+            if let Some(known) = levels.frozen.iter().rev().find_map(|hot| hot.find(id)) {
+                return Ok(Some(known));
+            }
+            match self.find_in(&levels.files, id) {
+                Ok(known) => return Ok(known),
+                // What it meets next is another file, or none.
+                Err((file, error)) => self.rebuild(file, error)?,
+            }
         }
-        for file in levels.files.iter().rev() {
-            if let Some(known) = file.find(id, &self.metrics)? {
+    }
+
+    fn find_in<'a>(&self, files: &'a [Arc<Sealed>], id: PostId) -> Result<Option<Known>, (&'a Arc<Sealed>, Error)> {
+        for file in files.iter().rev() {
+            if let Some(known) = file.find(id, &self.metrics).map_err(|error| (file, error))? {
                 return Ok(Some(known));
             }
         }

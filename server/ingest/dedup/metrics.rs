@@ -19,6 +19,10 @@ pub struct Metrics {
     pub file_reads: Counter,
     /// Those of them that found nothing: the filter was wrong.
     pub false_positives: Counter,
+    /// Damaged files that were written again from the journal.
+    pub rebuilt_files: Counter,
+    /// Ids of damaged files that the journal had no record of any more.
+    pub lost_ids: Counter,
 }
 
 impl Metrics {
@@ -37,6 +41,8 @@ impl Metrics {
         }
         registry.register("dedup_file_reads", "Look-ups that read an id file", metrics.file_reads.clone());
         registry.register("dedup_false_positives", "Look-ups that read in vain", metrics.false_positives.clone());
+        registry.register("dedup_rebuilt_files", "Damaged id files written again", metrics.rebuilt_files.clone());
+        registry.register("dedup_lost_ids", "Post ids lost with damaged id files", metrics.lost_ids.clone());
         metrics
     }
 }

@@ -16,7 +16,8 @@
 //!   merges and restarts, if the caller notes the journal's records after [`Seen::covered`] again at start.
 //! - An append that failed leaves no trace.
 //! - A file is there whole or not at all; a crash at any step changes no answer.
-//! - Damage is told with the path, never taken for 'not seen'.
+//! - Damage is told with the path, never taken for 'not seen'. Damaged blocks are written again from the journal, and ids
+//!   that it has no record of any more are counted (`rebuild/tests`).
 //! - Memory is bounded: the table and the generations that wait by `unsealed_ids_max`, files by 9.5 bits per id for
 //!   their filters and 20 bytes per 512 ids for their index.
 //! - The writer never waits for a file to be written.
@@ -26,6 +27,7 @@ mod hot;
 mod index;
 mod merge;
 mod metrics;
+mod rebuild;
 mod sealed;
 mod seen;
 mod store;
@@ -49,6 +51,7 @@ pub use seen::Seen;
 pub use store::set_aside;
 pub use upkeep::{Report, Upkeep};
 
+use crate::journal::{ReadError, Reader};
 use crate::model::{Epoch, Rule, Sequence, UnixMillis};
 use index::Levels;
 use store::{Found, Store};
@@ -75,6 +78,9 @@ pub struct Config {
     pub file_ids_max: u64,
     /// Bytes of sealed ids without a directory (journal backend `memory`): the oldest go first, whatever the horizon.
     pub memory_bytes_max: u64,
+    /// Damaged blocks of one file, of 512 ids each, that are written again from the journal while the gateway runs; with
+    /// more, the file is set aside, and the next start notes its records again.
+    pub rebuilt_blocks_max: usize,
 }
 
 impl Default for Config {
@@ -92,6 +98,8 @@ impl Default for Config {
             file_ids_max: 4_000_000,
             // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
             memory_bytes_max: 192 << 20,
+            // 131,072 ids: about 16 MiB.
+            rebuilt_blocks_max: 256,
         }
     }
 }
@@ -164,6 +172,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The journal could not be read for a damaged file. It may be tried again.
+    #[error("the id file {path} is damaged, and the journal cannot be read to write it again: {source}")]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: Arc<ReadError>,
+    },
     /// Files could not be written for so long that memory is used up. It may be tried again when they can.
     #[error("{unsealed} post ids wait in memory for their files: see why those cannot be written")]
     Behind {
@@ -175,6 +191,15 @@ pub enum Error {
 impl Error {
     fn damaged(path: &Path, detail: &'static str) -> Self {
         Self::Damaged { path: path.to_owned(), detail }
+    }
+
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
+    /// True if it may be gone at the next attempt.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Records { .. } | Self::Behind { .. })
     }
 }
 
@@ -190,6 +215,13 @@ pub struct Dedup {
     pub stale_files: u64,
 }
 
+impl Dedup {
+    /// From now on a file that turns out to be damaged is written again from this log, which the ids are of.
+    pub fn rebuild_from(&self, records: Arc<dyn Reader>) {
+        let _ = self.index.records.set(records);
+    }
+}
+
 /// Opens the ids in `dir` (made if it is missing), or in memory. Nobody else may have them open: the journal's lock
 /// tells. Then note the journal's records after [`Seen::covered`].
 pub fn open(
@@ -203,7 +235,7 @@ pub fn open(
     let Found { files, lost, stale } = store.load(epoch, now.minus(config.horizon))?;
     let mut levels = Levels { lost, ..Levels::default() };
     files.into_iter().for_each(|file| levels.insert(file));
-    let index = Arc::new(Index::new(config, epoch, metrics, levels));
-    let upkeep = Upkeep::new(index.clone(), store);
+    let index = Arc::new(Index::new(config, epoch, metrics, store, levels));
+    let upkeep = Upkeep::new(index.clone());
     Ok(Dedup { seen: Seen::new(index.clone()), index, upkeep, stale_files: stale })
 }

@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io;
+use std::ops::{Range, RangeInclusive};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -34,9 +35,9 @@ pub(super) enum Source {
 /// Ids that share a filter.
 struct Chunk {
     last: u64,
-    blocks: std::ops::Range<usize>,
+    blocks: Range<usize>,
     descriptor: [u8; BinaryFuse8::DESCRIPTOR_LEN],
-    fingerprints: std::ops::Range<usize>,
+    fingerprints: Range<usize>,
 }
 
 impl Source {
@@ -167,11 +168,8 @@ impl Sealed {
 
     /// All it knows, in the order of ids; one block in memory at a time.
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry, Error>> + '_ {
-        (0..self.firsts.len()).flat_map(|at| {
-            let decoded = self
-                .block(at)
-                .and_then(|bytes| block::decode(&bytes).map_err(|detail| Error::damaged(&self.source.path(), detail)));
-            let (entries, error) = match decoded {
+        (0..self.blocks()).flat_map(|at| {
+            let (entries, error) = match self.decoded(at) {
                 Ok(entries) => (entries, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
@@ -179,10 +177,32 @@ impl Sealed {
         })
     }
 
+    /// Number of its blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.firsts.len()
+    }
+
+    /// The ids that a block stands for.
+    pub(super) fn ids_of(&self, at: usize) -> RangeInclusive<PostId> {
+        let last = self.firsts.get(at + 1).map_or(self.trailer.id_max, |next| PostId(next.saturating_sub(1)));
+        PostId(self.firsts[at])..=last
+    }
+
+    /// Where a block lies in the file.
+    pub(super) fn block_range(&self, at: usize) -> Range<u64> {
+        self.offsets[at]..self.offsets[at + 1]
+    }
+
+    /// The entries of a block.
+    pub(super) fn decoded(&self, at: usize) -> Result<Vec<Entry>, Error> {
+        let bytes = self.block(at)?;
+        block::decode(&bytes).map_err(|detail| Error::damaged(&self.source.path(), detail))
+    }
+
     fn block(&self, at: usize) -> Result<Vec<u8>, Error> {
-        let (from, to) = (self.offsets[at], self.offsets[at + 1]);
-        let mut bytes = vec![0; (to - from) as usize];
-        self.source.read(&mut bytes, from).map_err(|source| Error::Io { path: self.source.path(), source })?;
+        let Range { start, end } = self.block_range(at);
+        let mut bytes = vec![0; (end - start) as usize];
+        self.source.read(&mut bytes, start).map_err(|source| unreadable(&self.source.path(), source))?;
         Ok(bytes)
     }
 }
@@ -203,8 +223,8 @@ impl Chunk {
     }
 }
 
-/// What it means that a file cannot be read at open: a bad sector does not go away, so that the file is set aside like
-/// another damaged one; what the journal retains of it is noted again.
+/// What it means that a file cannot be read: a bad sector does not go away, so that it counts as damage; what the journal
+/// retains of it is noted again.
 fn unreadable(path: &Path, source: io::Error) -> Error {
     let bad = [Errno::IO, Errno::BADMSG, Errno::NODATA, Errno::ISDIR, Errno::UCLEAN];
     if source.raw_os_error().is_some_and(|code| bad.iter().any(|it| it.raw_os_error() == code)) {

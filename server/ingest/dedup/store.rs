@@ -1,9 +1,9 @@
-use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Error;
 use super::block::Entry;
@@ -21,7 +21,7 @@ pub(super) enum Store {
     Folder {
         dir: PathBuf,
         /// Serial of the last file written.
-        serial: Cell<u64>,
+        serial: AtomicU64,
     },
     Memory,
 }
@@ -40,7 +40,7 @@ impl Store {
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, Error> {
         let Some(dir) = dir else { return Ok(Self::Memory) };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| io_error(dir, source))?;
-        Ok(Self::Folder { dir: dir.to_owned(), serial: Cell::new(0) })
+        Ok(Self::Folder { dir: dir.to_owned(), serial: AtomicU64::new(0) })
     }
 
     /// Loads what belongs to this epoch, and clears away what a crash left behind and what is past `expired`.
@@ -49,7 +49,7 @@ impl Store {
         let mut found = Found::default();
         let mut damaged = Vec::new();
         for path in listing(dir)? {
-            serial.set(serial.get().max(numbers(&path)[2]));
+            serial.fetch_max(numbers(&path)[2], Ordering::Relaxed);
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("ids") => {
                     let file = Sealed::open(&path)?;
@@ -83,8 +83,8 @@ impl Store {
             return Sealed::load(Source::Memory(bytes));
         };
         let Coverage { first, last, .. } = coverage;
-        serial.set(serial.get() + 1);
-        let path = dir.join(format!("{first:020}-{last:020}-{:010}.ids", serial.get()));
+        let number = serial.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = dir.join(format!("{first:020}-{last:020}-{number:010}.ids"));
         let temporary = path.with_extension("tmp");
         let failed = |source| io_error(&temporary, source);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
@@ -99,6 +99,16 @@ impl Store {
     pub(super) fn remove(&self, file: &Sealed) -> Result<(), Error> {
         match file.source() {
             Source::Disk(path, _) => remove(path),
+            Source::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Sets a file aside, so that the next start notes its records again.
+    pub(super) fn set_aside(&self, file: &Sealed) -> Result<(), Error> {
+        match file.source() {
+            // It may be set aside already: it stays in the index, and is met again.
+            Source::Disk(path, _) if path.exists() => set_aside(path),
+            Source::Disk(..) => Ok(()),
             Source::Memory(_) => Ok(()),
         }
     }

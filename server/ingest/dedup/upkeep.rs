@@ -13,7 +13,6 @@ use crate::model::{Sequence, UnixMillis};
 /// Housekeeping, on a thread of its own: seals, drops what is past the horizon, merges.
 pub struct Upkeep {
     index: Arc<Index>,
-    store: Store,
 }
 
 /// What upkeep did in one step, and what there is after it.
@@ -34,8 +33,8 @@ pub struct Report {
 }
 
 impl Upkeep {
-    pub(super) fn new(index: Arc<Index>, store: Store) -> Self {
-        let upkeep = Self { index, store };
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        let upkeep = Self { index };
         upkeep.measure();
         upkeep
     }
@@ -67,24 +66,46 @@ impl Upkeep {
     /// Forgets every record after `last`, which the journal has lost (a torn tail, a journal restored from a copy), and
     /// all that is in no file. Only before anything is judged; `covered` may be lower after it.
     pub fn forget_after(&mut self, last: Sequence) -> Result<(), Error> {
-        for file in self.index.levels().files.iter().filter(|file| file.trailer().coverage.last > last) {
-            let coverage = file.trailer().coverage;
-            // A delta after `last` hides what was known before it, so nothing of the file is complete any more.
-            let kept = Coverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
-            let entries = file.entries().filter(|entry| entry.as_ref().map_or(true, |entry| entry.sequence <= last));
-            let rewritten = if coverage.first > last { None } else { Some(Arc::new(self.store.write(kept, entries)?)) };
-            self.replace(std::slice::from_ref(file), rewritten)?;
+        let knows_more = |file: &&Arc<Sealed>| file.trailer().coverage.last > last;
+        while let Some(file) = self.index.levels().files.iter().find(knows_more).cloned() {
+            match self.forget_in(&file, last) {
+                Err(error) if error.is_damage() => self.rebuild_or_leave(&file, error)?,
+                done => done?,
+            }
         }
         self.index.drop_unsealed();
         self.measure();
         Ok(())
     }
 
+    fn forget_in(&self, file: &Arc<Sealed>, last: Sequence) -> Result<(), Error> {
+        let coverage = file.trailer().coverage;
+        // A delta after `last` hides what was known before it, so nothing of the file is complete any more.
+        let kept = Coverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
+        let entries = file.entries().filter(|entry| entry.as_ref().map_or(true, |entry| entry.sequence <= last));
+        let rewritten = (coverage.first <= last).then(|| self.index.store.write(kept, entries)).transpose()?;
+        self.replace(std::slice::from_ref(file), rewritten.map(Arc::new))
+    }
+
+    /// Where nothing was judged yet, a file that was set aside is lost: its records are noted again.
+    fn rebuild_or_leave(&self, file: &Arc<Sealed>, why: Error) -> Result<(), Error> {
+        match self.index.rebuild(file, why) {
+            Err(error) if error.is_damage() => {
+                self.index.change(|levels| {
+                    levels.without(std::slice::from_ref(file));
+                    levels.lost.push(file.trailer().coverage.first);
+                });
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     fn seal_frozen(&mut self) -> Result<u64, Error> {
         let frozen = self.index.levels().frozen.clone();
         for hot in &frozen {
             let Some(coverage) = hot.coverage(self.index.epoch) else { continue };
-            let file = Arc::new(self.store.write(coverage, hot.sorted().map(Ok))?);
+            let file = Arc::new(self.index.store.write(coverage, hot.sorted().map(Ok))?);
             self.index.change(|levels| {
                 levels.frozen.retain(|other| !Arc::ptr_eq(other, hot));
                 levels.insert(file.clone());
@@ -96,7 +117,7 @@ impl Upkeep {
     fn expire(&mut self, forgotten: Sequence, report: &mut Report) -> Result<(), Error> {
         let config = &self.index.config;
         let levels = self.index.levels();
-        let in_memory = matches!(self.store, Store::Memory);
+        let in_memory = matches!(self.index.store, Store::Memory);
         let mut bytes: u64 = levels.files.iter().map(|file| file.bytes()).sum();
         for file in &levels.files {
             let expired = file.trailer().coverage.last < forgotten;
@@ -119,9 +140,22 @@ impl Upkeep {
         let Some(range) = merge::plan(&shapes, self.index.config.file_ids_max, span_max) else { return Ok(0) };
         let inputs = &levels.files[range];
         let Some(coverage) = merge::coverage(inputs) else { return Ok(0) };
-        let merged = Arc::new(self.store.write(coverage, merge::entries(inputs))?);
+        let merged = match self.index.store.write(coverage, merge::entries(inputs)) {
+            // Merged at a later step, when all of them can be read.
+            Err(error) if error.is_damage() => return self.rebuild_broken(inputs, error).map(|()| 0),
+            written => Arc::new(written?),
+        };
         self.replace(inputs, Some(merged))?;
         Ok(inputs.len() as u64)
+    }
+
+    fn rebuild_broken(&self, files: &[Arc<Sealed>], why: Error) -> Result<(), Error> {
+        for file in files {
+            if file.entries().any(|entry| entry.is_err()) {
+                return self.index.rebuild(file, why);
+            }
+        }
+        Err(why)
     }
 
     /// Takes files out of the index, and then away; a crash in between is cleared up at open.
@@ -130,7 +164,7 @@ impl Upkeep {
             levels.without(gone);
             by.iter().for_each(|file| levels.insert(file.clone()));
         });
-        gone.iter().try_for_each(|file| self.store.remove(file))
+        gone.iter().try_for_each(|file| self.index.store.remove(file))
     }
 
     fn measure(&self) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Sequencer;
 use super::batch::Batch;
+use super::{Sequencer, Writing};
 use crate::ingest::dedup::{self, Known, Verdict};
 use crate::model::{Post, PostId, Rule, UnixMillis, rules_union};
 use crate::task::Shutdown;
@@ -17,7 +17,7 @@ pub(super) struct Route {
     pub(super) side: bool,
 }
 
-impl Sequencer {
+impl Writing {
     /// The logs that a post is for that recovery brought.
     ///
     /// The side log gets every post of a time that some lineage lacks or lacked, whatever the account's log has of it: what
@@ -25,7 +25,7 @@ impl Sequencer {
     /// of a post that it holds. A new post that no gap asked for (X is asked for whole minutes, and by hand) is not excused:
     /// unless it is for the side log it goes to the account's log, where lineages that began later leave it out.
     pub(super) fn route(&self, id: PostId, verdict: &Verdict, in_gap: bool) -> Result<Route, dedup::Error> {
-        let side = id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
+        let side = id.created_at().is_some_and(|created| self.hub.side().wants(created));
         let main = match verdict {
             Verdict::Duplicate => false,
             Verdict::New => in_gap || !side,
@@ -36,10 +36,21 @@ impl Sequencer {
 
     /// True if a record of this post in the account's log is not trimmed.
     fn main_holds(&self, id: PostId) -> Result<bool, dedup::Error> {
-        let earliest = self.writing.hub.reader().extent().earliest;
-        Ok(self.writing.seen.known(id)?.is_some_and(|known| known.sequence >= earliest))
+        let earliest = self.hub.reader().extent().earliest;
+        Ok(self.seen.known(id)?.is_some_and(|known| known.sequence >= earliest))
     }
 
+    /// What the side log has of a post that the account's log takes: its newest record, and its rules.
+    pub(super) fn beside(&self, id: PostId) -> Result<Option<Known>, dedup::Error> {
+        let lacked = id.created_at().is_some_and(|created| self.hub.side().wants(created));
+        if !lacked {
+            return Ok(None);
+        }
+        self.side.known(id)
+    }
+}
+
+impl Sequencer {
     /// Takes a post for the side log, under the rules of all arrivals. True if it was not there.
     pub(super) fn take_private(
         &mut self,
@@ -47,7 +58,7 @@ impl Sequencer {
         received: UnixMillis,
         giving_up: &Shutdown,
     ) -> Result<bool, dedup::Error> {
-        let known = self.writing.seen.known(post.id)?;
+        let known = self.patiently(giving_up, |writing| writing.seen.known(post.id))?;
         let (beside, beside_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
         let union = beside_rules
             .as_ref()
@@ -61,14 +72,5 @@ impl Sequencer {
     pub(super) fn count_private(batch: &mut Batch, new: bool) {
         let counter = if new { &mut batch.tally.side } else { &mut batch.tally.duplicates };
         *counter += 1;
-    }
-
-    /// What the side log has of a post that the account's log takes: its newest record, and its rules.
-    pub(super) fn beside(&self, id: PostId) -> Result<Option<Known>, dedup::Error> {
-        let lacked = id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
-        if !lacked {
-            return Ok(None);
-        }
-        self.writing.side.known(id)
     }
 }

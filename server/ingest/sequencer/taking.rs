@@ -103,13 +103,13 @@ impl Sequencer {
         let post =
             Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
         let Source::Recovery(tally) = source else {
-            return self.take_main(batch, post, verdict, source, received);
+            return self.take_main(batch, post, verdict, source, received, giving_up);
         };
-        let route = self.route(id, &verdict, gap.is_some())?;
+        let route = self.patiently(giving_up, |writing| writing.route(id, &verdict, gap.is_some()))?;
         let mut new = route.main;
         // The account's log first: it is appended first.
         if route.main || !route.side {
-            self.take_main(batch, post.clone(), verdict, source, received)?;
+            self.take_main(batch, post.clone(), verdict, source, received, giving_up)?;
         }
         if route.side {
             let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up)?;
@@ -130,6 +130,7 @@ impl Sequencer {
         verdict: Verdict,
         source: &Source,
         received: UnixMillis,
+        giving_up: &Shutdown,
     ) -> Result<(), dedup::Error> {
         let id = post.id;
         let (rules, prior) = match verdict {
@@ -152,9 +153,10 @@ impl Sequencer {
         if let Some(gap) = post.gap {
             self.writing.ledger.brought(gap);
         }
-        let (beside, beside_rules) = self.beside(id)?.map(|known| (known.sequence, known.rules)).unzip();
+        let (beside, beside_rules) =
+            self.patiently(giving_up, |writing| writing.beside(id))?.map(|known| (known.sequence, known.rules)).unzip();
         let previous = match &prior {
-            Some(_) => self.writing.seen.known(id)?.map(|known| known.sequence),
+            Some(_) => self.patiently(giving_up, |writing| writing.seen.known(id))?.map(|known| known.sequence),
             None => None,
         };
         let post = Post { rules: rules.clone(), beside, beside_rules, previous, ..post };
@@ -182,7 +184,7 @@ impl Sequencer {
         }
     }
 
-    /// Asks the ids. Where their files cannot keep up, it waits for them as for the journal.
+    /// Asks the ids. Where their files cannot keep up or be read, it waits for them as for the journal.
     pub(super) fn patiently<T>(
         &mut self,
         giving_up: &Shutdown,
@@ -190,7 +192,7 @@ impl Sequencer {
     ) -> Result<T, dedup::Error> {
         loop {
             match ask(&mut self.writing) {
-                Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
+                Err(error) if error.is_passing() && !giving_up.is_cancelled() => {
                     self.unavailable(&error);
                     self.pause(giving_up);
                 }

@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::Error;
+use super::block::Entry;
+use super::index::Index;
+use super::sealed::Sealed;
+use crate::journal::{Item, ReadError, Reader};
+use crate::model::{Keys, PostId};
+
+/// A block that cannot be read, with the ids that it stands for.
+type Broken = (usize, RangeInclusive<PostId>);
+
+/// Bytes of the journal that one read brings.
+const CHUNK_BYTES: usize = 1 << 20;
+
+impl Index {
+    /// Writes a file again of which blocks cannot be read. Their ids come from the journal, as far as it still has the
+    /// records; `why` is what was found. The caller looks again then.
+    ///
+    /// A file with more such blocks than `rebuilt_blocks_max` (memory for what they held would not be bounded), or whose
+    /// disk returns other bytes than were written, is set aside, and the error given back. The next start notes all of it
+    /// again.
+    pub(super) fn rebuild(&self, file: &Arc<Sealed>, why: Error) -> Result<(), Error> {
+        let (true, Some(reader)) = (why.is_damage(), self.records.get()) else { return Err(why) };
+        // One at a time: a second one that met the same damage finds the file replaced.
+        let _turn = self.rebuilding.lock();
+        if !self.levels().files.iter().any(|other| Arc::ptr_eq(other, file)) {
+            return Ok(());
+        }
+        let broken = file.broken_blocks()?;
+        let path = file.source().path();
+        if broken.len() > self.config.rebuilt_blocks_max {
+            tracing::error!(path = %path.display(), blocks = broken.len(), "setting a damaged file of post ids aside");
+            self.store.set_aside(file)?;
+            return Err(why);
+        }
+        let coverage = file.trailer().coverage;
+        let found = recorded(&**reader, file, &broken)?;
+        let entries = file.entries_with(&broken, &found);
+        let rebuilt = Arc::new(self.store.write(coverage, entries)?);
+        if !rebuilt.broken_blocks()?.is_empty() {
+            self.store.remove(&rebuilt)?;
+            self.store.set_aside(file)?;
+            return Err(why);
+        }
+        let lost = file.trailer().ids.saturating_sub(rebuilt.trailer().ids);
+        tracing::error!(
+            path = %path.display(), error = %why, blocks = broken.len(), ids_found = found.len(), ids_lost = lost,
+            "a damaged file of post ids was written again from the journal; posts of lost ids may come twice",
+        );
+        self.metrics.rebuilt_files.inc();
+        self.metrics.lost_ids.inc_by(lost);
+        self.change(|levels| {
+            levels.without(std::slice::from_ref(file));
+            levels.insert(rebuilt.clone());
+        });
+        self.store.remove(file)
+    }
+}
+
+/// What the journal tells of the ids of broken blocks.
+fn recorded(reader: &dyn Reader, file: &Sealed, broken: &[Broken]) -> Result<BTreeMap<PostId, Entry>, Error> {
+    let coverage = file.trailer().coverage;
+    let mut found = BTreeMap::new();
+    let mut cursor = coverage.first.max(reader.extent().earliest);
+    while cursor <= coverage.last && cursor < reader.extent().next {
+        let chunk = match reader.read(cursor, &Keys::Always, CHUNK_BYTES) {
+            Ok(chunk) => chunk,
+            // Trimmed since: what is left of it begins later.
+            Err(ReadError::Trimmed { earliest }) => {
+                cursor = earliest;
+                continue;
+            }
+            Err(source) => return Err(Error::Records { path: file.source().path(), source: Arc::new(source) }),
+        };
+        for item in chunk.items {
+            if let Item::Record(record) = item
+                && record.sequence <= coverage.last
+                && let Some(post) = record.body.post()
+                && broken.iter().any(|(_, ids)| ids.contains(&post.id))
+            {
+                let entry = Entry { id: post.id, rules: post.rules.clone(), sequence: record.sequence };
+                found.insert(post.id, entry);
+            }
+        }
+        cursor = chunk.next;
+    }
+    Ok(found)
+}
+
+impl Sealed {
+    fn broken_blocks(&self) -> Result<Vec<Broken>, Error> {
+        let mut broken = Vec::new();
+        for at in 0..self.blocks() {
+            match self.decoded(at) {
+                Ok(_) => {}
+                Err(error) if error.is_damage() => broken.push((at, self.ids_of(at))),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(broken)
+    }
+
+    /// All entries in the order of ids, those of broken blocks from `found`.
+    fn entries_with<'a>(
+        &'a self,
+        broken: &'a [Broken],
+        found: &'a BTreeMap<PostId, Entry>,
+    ) -> impl Iterator<Item = Result<Entry, Error>> + 'a {
+        (0..self.blocks()).flat_map(move |at| {
+            let block: Vec<Result<Entry, Error>> = match broken.iter().find(|(number, _)| *number == at) {
+                Some((_, ids)) => found.range(ids.clone()).map(|(_, entry)| Ok(entry.clone())).collect(),
+                None => match self.decoded(at) {
+                    Ok(entries) => entries.into_iter().map(Ok).collect(),
+                    Err(error) => vec![Err(error)],
+                },
+            };
+            block
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
