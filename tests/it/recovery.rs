@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use powerstream_gateway::proto::{GapEvidence, GapState, Origin};
+use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
+use powerstream_gateway::proto::{
+    GapEvidence, GapState, GetCoverageRequest, GetStreamInfoRequest, ListRecoveryJobsRequest, Origin,
+};
 use powerstream_gateway::simulator::{
     Config as Upstream, CutKind, Hollow, JobFault, Refusal, RequestLine, Scope, StreamError, Times,
 };
 
 use crate::harness::drill::window_asked;
-use crate::harness::{Drill, eventually};
+use crate::harness::{Drill, eventually, in_time};
 
 /// A minute in a second.
 const RATE: f64 = 60.0;
@@ -160,6 +163,25 @@ async fn foreign_answers_close_no_gap() {
     }
 }
 
+const NOT_ENTITLED: &str = "RECOVERY_NOT_ENTITLED";
+
+/// Why recovery is blocked, as an operator is told: by `GetStreamInfo`, `ListRecoveryJobs` and `GetCoverage` of the last
+/// half hour.
+async fn reported(drill: &Drill) -> [String; 3] {
+    let mut stream = drill.world.client().await;
+    let asked = stream.get_stream_info(GetStreamInfoRequest::default()).await;
+    let info = asked.expect("it is served").into_inner().streams.remove(0);
+    let connecting = RecoveryServiceClient::connect(format!("http://{}", drill.world.app().grpc_address()));
+    let mut recovery = in_time("a connection to the gateway", connecting).await.expect("it listens");
+    let jobs = recovery.list_recovery_jobs(ListRecoveryJobsRequest::default()).await;
+    let job = jobs.expect("it is served").into_inner().jobs.remove(0);
+    let now = drill.world.x.now();
+    let time = |minutes: i64| Some(prost_types::Timestamp { seconds: now.0 / 1_000 - minutes * 60, nanos: 0 });
+    let asked = GetCoverageRequest { account: String::new(), from: time(30), to: time(1) };
+    let coverage = recovery.get_coverage(asked).await.expect("it is served").into_inner();
+    [info.recovery_blocked_reason, job.blocked_reason, coverage.blocked_reason]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_recovery_is_retried_with_live_untouched() {
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
@@ -167,7 +189,9 @@ async fn refused_recovery_is_retried_with_live_untouched() {
     x.refuse(&Scope::Recovery, Times::Next(6), Refusal::named("forbidden").expect("known"));
     drill.away(AWAY, POSTS).await;
     eventually("it is reported", async || drill.world.metric("recovery_jobs_refused") >= 1.0).await;
+    assert_eq!(reported(&drill).await, [NOT_ENTITLED; 3], "in the state, of the jobs, and where posts are missing");
     drill.settle().await;
+    assert_eq!(reported(&drill).await, [""; 3]);
     drill.judge();
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
     assert!(x.counters().refused_recovery >= 6 && drill.world.metric("recovery_jobs_refused") < 1.0);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::book::Kept;
 use super::*;
 
+mod checkpoint;
 mod clock;
 mod redundant;
 mod simulated;

@@ -262,8 +262,8 @@ impl Desk {
     }
 
     /// A request has ended; see [`Jobs::settle`].
-    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, found: u64) {
-        self.change(|jobs, now| jobs.settle(id, verdict, found, now.time));
+    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, found: u64) -> bool {
+        self.change(|jobs, now| jobs.settle(id, verdict, found, now.time))
     }
 
     pub(super) fn is_active(&self, id: JobId) -> bool {

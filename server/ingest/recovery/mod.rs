@@ -21,7 +21,7 @@
 //! - Nothing is proven that X did not say is complete, or repeat without a new post: `verdict::tests`. Whatever X answers,
 //!   nothing that it holds back is proven, unless it claims to be complete or too little to be noticed: `tests::histories`.
 //! - A private gap is proven only by requests made after it was demanded: `jobs::tests`, `hub::side::tests`.
-//! - Attempts that bring nothing new are bounded: `pace::tests`.
+//! - Attempts that bring nothing new are bounded, whatever they prove meanwhile: `pace::tests`, `tests::answers`.
 //! - A plan outlives the process: `jobs::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
 //! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
 

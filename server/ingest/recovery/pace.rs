@@ -35,6 +35,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -52,7 +54,29 @@ mod tests {
             let most = attempts.iter().map(most).max().unwrap_or(0);
             assert!(most <= per_hour.max(2) as usize, "{most} of {per_hour}");
             let longest = attempts.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap_or_default();
-            assert!(longest <= pace.interval.max(Duration::from_secs(1)), "spread, not waited out: {longest:?}");
+            let longest_max = (HOUR * 2 / per_hour.max(2)).max(Duration::from_secs(1));
+            assert!(longest <= longest_max, "spread, not waited out: {longest:?} at {per_hour} an hour");
+        }
+    }
+
+    proptest! {
+        /// Also where attempts rest for a while between, because others bring something or X is not there.
+        #[test]
+        fn no_hour_exceeds_bound_after_any_rest(
+            per_hour in 2_u32..50,
+            rests in prop::collection::vec(prop_oneof![3 => 1_u64..10, 1 => 10_u64..8_000], 1..300),
+        ) {
+            let pace = Pace::new(per_hour);
+            let (mut now, mut paced_until, mut attempts) = (UnixMillis(1_750_000_000_000), UnixMillis(0), Vec::new());
+            for rest in rests {
+                attempts.push(now);
+                paced_until = pace.charge(paced_until, now);
+                now = now.plus(pace.wait(paced_until, now).max(Duration::from_secs(rest)));
+            }
+            for from in &attempts {
+                let within = attempts.iter().filter(|at| **at >= *from && at.since(*from) < HOUR).count();
+                prop_assert!(within <= per_hour as usize, "{within} of {per_hour}");
+            }
         }
     }
 

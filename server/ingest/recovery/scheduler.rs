@@ -192,9 +192,9 @@ impl Recovery {
 
     fn judge(&mut self, report: &Report, cause: &EndCause, healthy_for: Option<Duration>, partial: bool) {
         let (bench, id) = (self.bench.clone(), report.id());
-        let (account, request) = (bench.hub.account(), report.order.request);
+        let account = bench.hub.account();
         let verdict = verdict(&Ended {
-            request,
+            request: report.order.request,
             transcript: report.transcript.clone(),
             reached: report.reached,
             new: report.new,
@@ -206,13 +206,14 @@ impl Recovery {
         let (received, new) = (report.received, report.new);
         tracing::info!(%account, job = %id, kind = cause.name(), received, new, ?verdict, "a recovery request ended");
         let found = report.transcript.inside();
-        bench.desk.settle(id, &verdict, found);
+        let progressed = bench.desk.settle(id, &verdict, found);
         let young_max = bench.desk.config().young_refusal_age_max;
         bench.desk.with(|jobs, now| jobs.taken(id, young_max, now.time));
         if !matches!(setback(cause), Setback::Held { .. }) {
             self.manners = Attempts::new(&bench.upstream.config);
         }
-        let is_vain = new == 0 && report.reached <= request.from;
+        // By what is left of the job, not by how far the posts came: X may send all of it and say each time that it failed.
+        let is_vain = new == 0 && !progressed;
         // One that brought something does not lengthen the wait of the next.
         let healthy_for = healthy_for.filter(|_| !is_vain);
         if !is_vain {

@@ -1,16 +1,19 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::hub;
 use crate::hub::fixtures::new_hub;
-use crate::ingest::{ledger, queue};
+use crate::ingest::{Intake, ledger, queue};
+use crate::model::UnixMillis;
 use crate::secret::Source;
-use crate::xapi::{Error, Headers, Response};
+use crate::xapi::{BodyError, Error, Headers, Response};
 
 /// Answers every request with a stream on which nothing comes.
 #[derive(Default)]
@@ -122,4 +125,70 @@ async fn dates_of_answers_correct_account_clock() {
     check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (1, 0), (1, HOUR), (1, HOUR), (1, 0)]).await;
     // Within the bound at once.
     check(&[30_000, 30_000], &[(1, 30_000), (1, 30_000)]).await;
+}
+
+/// Answers one request with what the test sends.
+struct Line(Mutex<Option<mpsc::Receiver<Result<Bytes, BodyError>>>>);
+
+impl Transport for Line {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        let Some(receiver) = self.0.lock().take() else { return futures::future::pending().boxed() };
+        let next = |mut receiver: mpsc::Receiver<_>| async { receiver.recv().await.map(|piece| (piece, receiver)) };
+        let body = futures::stream::unfold(receiver, next).boxed();
+        futures::future::ready(Ok(Response { status: 200, headers: Headers::default(), body })).boxed()
+    }
+}
+
+/// When the next arrivals came.
+async fn received(intakes: &mut mpsc::Receiver<Intake>) -> UnixMillis {
+    loop {
+        match intakes.recv().await.expect("the session lives") {
+            Intake::Arrivals(brought) => return brought.arrivals.received,
+            Intake::Ledger | Intake::Flush(_) => {}
+        }
+    }
+}
+
+/// The thread of the reader stands still while heartbeats come, and X ends the connection: what is read then was sent at any
+/// time since, and the gap begins there (rule 2.1).
+#[tokio::test]
+async fn gap_after_stop_starts_at_last_turn() {
+    const STOPPED: Duration = Duration::from_secs(600);
+    let (hub, _writer) = new_hub(hub::Config::default(), Clock::with_rate(1_000.0, None));
+    let dir = tempfile::tempdir().expect("a directory");
+    let bearer = dir.path().join("bearer");
+    std::fs::write(&bearer, "bearer").expect("written");
+    let (sender, receiver) = mpsc::channel(4);
+    // Only the stop of this test is one, however busy the machine is.
+    let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
+    let upstream = Upstream {
+        transport: Arc::new(Line(Mutex::new(Some(receiver)))),
+        base_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        credentials: Credentials::new(Source::File(bearer)),
+        local_dc_only: false,
+        config,
+        metrics: upstream::Metrics::default(),
+    };
+    let (queue, mut intakes) = queue(1 << 20);
+    let ledger = ledger::fixtures::in_memory(&hub);
+    let place = Place { feed: 0, connection: 0 };
+    let session = Session::new(hub.clone(), upstream, place, ledger.clone(), queue, Metrics::default(), 1);
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(session.run(shutdown.clone()));
+    let heartbeat = || sender.try_send(Ok(Bytes::from_static(b"\r\n"))).expect("there is room");
+    heartbeat();
+    received(&mut intakes).await;
+    heartbeat();
+    // The session runs on this thread, too.
+    let stopped = hub.clock().now();
+    while hub.clock().now().since(stopped) < STOPPED {
+        std::hint::spin_loop();
+    }
+    assert!(received(&mut intakes).await <= stopped, "it may have been sent at once after the stop");
+    drop(sender);
+    while !matches!(intakes.recv().await, Some(Intake::Ledger)) {}
+    let gaps = ledger.open_gaps();
+    assert!(gaps.iter().any(|gap| gap.window.from <= stopped && gap.window.to.is_none()), "{stopped}: {gaps:?}");
+    shutdown.cancel();
+    running.await.expect("it ends");
 }

@@ -129,3 +129,58 @@ fn refused_append_with_free_space_trims_one_segment() {
     }
     assert_eq!(trimmed, 1);
 }
+
+/// What is logged while this runs.
+fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let text = lines.0.lock().clone();
+    String::from_utf8(text).expect("text")
+}
+
+/// 2.6. Records that go before their age are warned of, with their number and their times; those that go by age are not.
+#[test]
+fn early_trim_is_warned_of_with_count_and_range() {
+    const WARNING: &str = "trimmed before retention_age_max";
+    let received = |sequence: u64| UnixMillis(T0 + sequence as i64 * 1_000);
+    for early in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = Config { retention_age_max: Duration::from_secs(300), ..config(10_000) };
+        let (mut journal, disk) = faulty(dir.path(), &config);
+        journal.upkeep.step(START).expect("a step");
+        fill(&mut journal, 1..=400);
+        let text = logged(|| {
+            if early {
+                disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
+            }
+            for step in 0..3 {
+                let passed = if early { 0 } else { step * 400 };
+                journal.upkeep.step(START.plus(Duration::from_secs(passed))).expect("a step");
+            }
+        });
+        let earliest = journal.reader.extent().earliest;
+        assert!(earliest > 1, "something was trimmed");
+        assert_eq!(text.matches(WARNING).count(), usize::from(early), "{text}");
+        if early {
+            let line = text.lines().find(|line| line.contains(WARNING)).expect("just counted");
+            assert!(line.contains("WARN") && line.contains(&format!("records={}", earliest - 1)), "{line}");
+            for time in [received(1), received(earliest - 1)] {
+                assert!(line.contains(&time.to_string()), "{time}: {line}");
+            }
+        }
+    }
+}

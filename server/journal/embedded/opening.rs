@@ -150,6 +150,8 @@ impl Opening<'_> {
     fn behind_unreadable(&self, mut sealed: Vec<Arc<Sealed>>, name: SegmentName, scan: Scan) -> io::Result<Opened> {
         let path = name.path(self.dir);
         let (next, lost_bytes, last_received) = (scan.next(name.first), scan.torn_bytes(), scan.last_received());
+        // A file that cannot even be opened has no known length.
+        let corrupt = lost_bytes > 0 || scan.length == 0;
         tracing::error!(
             segment = %path.display(), bytes = scan.unreadable_bytes, next,
             "journal segment has unreadable bytes; continuing in a new segment",
@@ -160,7 +162,7 @@ impl Opening<'_> {
             sealed.push(Arc::new(of_scan(path, name, sealed.len() as u64, scan)));
         }
         let opened = self.with_tail_at(sealed, next, last_received)?;
-        Ok(Opened { lost_tail: LostTail { bytes: lost_bytes, corrupt: lost_bytes > 0 }, ..opened })
+        Ok(Opened { lost_tail: LostTail { bytes: lost_bytes, corrupt }, ..opened })
     }
 
     /// The log is new, or its tail never reached the disk.

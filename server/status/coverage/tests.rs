@@ -135,3 +135,27 @@ fn skips_beyond_bound_are_counted_not_listed() {
     let (_, coverage) = search(&journal, (0, many), &[], 1_000);
     assert!(coverage.truncated && !coverage.is_complete());
 }
+
+/// Rule 1.10: damage in the interval is found, be it met on the way or known before, and counted once.
+#[test]
+fn damage_of_interval_is_found() {
+    let check = |asked: (i64, i64), met: bool, known: bool, expected: u64| {
+        let mut search = Search::new(Span::new(at(asked.0), at(asked.1)), at(asked.1 + 30), &[]);
+        let (first, last, from, to) = (5, 9, at(50), at(60));
+        if met {
+            search.take(Item::Damaged { first, last, from, to });
+        }
+        search.add_known(if known { vec![Damage { first, last, from, to }] } else { Vec::new() });
+        let found = search.found;
+        assert_eq!((found.skipped_count, found.is_complete()), (expected, expected == 0), "{asked:?} {met} {known}");
+        assert!(found.skips.iter().all(|(first, skip)| *first == 5 && skip.reason == SkipReason::JournalCorrupt));
+    };
+    for (met, known) in [(true, false), (false, true), (true, true)] {
+        check((0, 100), met, known, 5);
+        check((52, 53), met, known, 5);
+        check((10, 21), met, known, 5);
+        check((10, 19), met, known, 0);
+        check((61, 90), met, known, 0);
+    }
+    check((0, 100), false, false, 0);
+}

@@ -137,6 +137,33 @@ fn backfill_is_quiet_only_while_read() {
     assert_eq!(last, Some((GapState::Backfilled, GapEvidence::BackfillQuiet)));
 }
 
+/// 1.5: the connection whose backfill was to close the gap ends, and another one is up and quiet: the rest is left to
+/// recovery, also once the first one is back with a backfill of its own.
+#[test]
+fn interrupted_backfill_closes_nothing() {
+    let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    for connection in [0, 1] {
+        connect(&mut book, 0, connection, 0);
+    }
+    for connection in [0, 1] {
+        flow(&mut book, 0, connection, 1..101, 0);
+    }
+    for connection in [0, 1] {
+        book.cut(0, connection, GapCause::Disconnected);
+    }
+    assert_eq!(connect(&mut book, 0, 0, 160), Some(2));
+    connect(&mut book, 0, 1, 162);
+    book.heard(0, 0, at(165), &[at(120)]);
+    book.cut(0, 0, GapCause::Disconnected);
+    flow(&mut book, 0, 1, 163..400, 0);
+    connect(&mut book, 0, 0, 400);
+    for second in 401..600 {
+        (0..2).for_each(|connection| flow(&mut book, 0, connection, second..second + 1, 0));
+    }
+    assert_eq!(gaps(&book.changes).first(), Some(&(70, 190, GapState::Recovering)), "{:?}", gaps(&book.changes));
+    assert!(book.missing().covers(Span::new(at(70), at(190))));
+}
+
 /// 1.4: what was due is reckoned by the rate before the gap.
 #[test]
 fn empty_backfill_is_judged_by_rate_before_gap() {

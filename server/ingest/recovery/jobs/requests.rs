@@ -82,11 +82,12 @@ impl Jobs {
         }
     }
 
-    /// A request has ended, and found so many posts of its interval: the job waits for the next one, or is done.
-    pub(in super::super) fn settle(&mut self, id: JobId, verdict: &Verdict, found: u64, now: UnixMillis) {
-        let Some(Running { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return };
+    /// A request has ended, and found so many posts of its interval: the job waits for the next one, or is done. Returns
+    /// true if less of the interval is left to be requested than before the request.
+    pub(in super::super) fn settle(&mut self, id: JobId, verdict: &Verdict, found: u64, now: UnixMillis) -> bool {
+        let Some(Running { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return false };
         // It may have been ended by hand meanwhile.
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return };
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return false };
         job.state = JobState::Waiting;
         job.last_attempt = LastAttempt::Unproven;
         job.confirming = matches!(verdict, Verdict::Confirm { .. });
@@ -104,7 +105,7 @@ impl Jobs {
                     job.rest.insert(Span::new(request.to.minus(MINUTE), request.to));
                 }
                 let (mut brought, brought_at) = (std::mem::take(&mut job.brought), job.brought_at);
-                let done = job.rest.is_empty();
+                let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request));
                 asked.remove_all(rest);
                 if brought_at == stamp {
                     asked.insert_all(&std::mem::take(&mut brought));
@@ -117,8 +118,10 @@ impl Jobs {
                 if done {
                     self.end(id, JobState::Succeeded, "", now);
                 }
+                return progressed;
             }
         }
+        !job.rest.covers(request)
     }
 
     /// A request was given up by the gateway, or not answered: the job goes on later. One that has `begun` to bring

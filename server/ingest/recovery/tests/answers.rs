@@ -35,7 +35,7 @@ async fn foreign_answer_is_failed_attempt() {
         assert!(job.last_error.contains(error), "{answer}: {}", job.last_error);
         let asked = world.x.asked.borrow().clone();
         let waits = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at).as_secs()).collect::<Vec<_>>();
-        assert!(waits.is_sorted() && waits[0] >= 5 && waits[2] >= 20, "the backoff grows: {waits:?}");
+        assert!(waits.iter().zip([5, 10, 20]).all(|(wait, least)| *wait >= least), "the backoff grows: {waits:?}");
     }
 }
 
@@ -106,4 +106,49 @@ async fn unproven_interval_is_lost_when_it_expires() {
         })
         .collect();
     assert!(lost.first().is_some_and(|first| first.from == span.from), "{lost:?}");
+}
+
+/// Whatever X answers that leaves all of it to be requested again: no hour has more than the bound, and the job goes on. Also
+/// answers that bring every post, and a failure each time.
+#[tokio::test]
+async fn vain_attempts_are_bounded_per_hour() {
+    const PER_HOUR_MAX: u32 = 6;
+    let unnamed = r#"{"info":{"message":"Recovery Request Completed with Errors","minutes_failed":[]}}"#;
+    let unnamed_range = r#"{"info":{"message":"Recovery Request Failed to Complete","unprocessed_range":{}}}"#;
+    let ordered = 0..30;
+    let answers: [(Vec<u32>, &str); 6] = [
+        (vec![], "<html>"),
+        (vec![0], r#"{"error":{"message":"try again"}}"#),
+        (ordered.clone().collect(), unnamed),
+        (ordered.clone().collect(), "all of it failed"),
+        (vec![0], unnamed_range),
+        (ordered.rev().collect(), ""),
+    ];
+    let attempts = answers.map(|(numbers, word)| async move {
+        let clock = Clock::with_rate(4_000.0, None);
+        let start = start(&clock);
+        let named: Vec<String> = (0..30).map(|minute| format!("\"{}\"", start.plus(MINUTE * minute))).collect();
+        let word = match word {
+            "all of it failed" => unnamed.replace("[]", &format!("[{}]", named.join(","))),
+            word => word.to_owned(),
+        };
+        let config =
+            Config { vain_attempts_per_hour_max: PER_HOUR_MAX, overlap_max: Duration::ZERO, ..Config::default() };
+        let world = World::configured(clock, JobsState::default(), config, {
+            let word = word.clone();
+            move |_, _| {
+                let then = if word.is_empty() { Then::End } else { say(word.clone()) };
+                Answer::Send(posts(start, numbers.iter().copied()), then)
+            }
+        });
+        world.wanted.due_per_minute(1);
+        world.wanted.miss(minutes(start, 0, 30));
+        // The first one may bring posts.
+        let asked: Vec<_> = world.asked(11).await.iter().skip(1).map(|asked| asked.at).collect();
+        let within = |from| asked.iter().filter(|at| **at >= from && at.since(from) < MINUTE * 60).count();
+        let most = asked.iter().map(|from| within(*from)).max().unwrap_or(0);
+        assert!(most <= PER_HOUR_MAX as usize, "{most} attempts in an hour: {word} {asked:?}");
+        assert!(world.wanted.heard.borrow().is_empty(), "nothing is proven: {word}");
+    });
+    futures::future::join_all(attempts).await;
 }

@@ -1,0 +1,52 @@
+//! The checkpoint of a ledger against the journal that is found at the next start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::Clock;
+use crate::hub::fixtures::{new_hub, post_record};
+use crate::hub::upstream::LastByte;
+use crate::hub::{self, Hub};
+use crate::model::Record;
+
+/// A log of so many posts, all of them received now.
+fn log(posts: u64, clock: &Clock) -> Arc<Hub> {
+    let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
+    let record = |sequence| Record { received: clock.now(), ..post_record(sequence, &["a"]) };
+    let records: Vec<_> = (1..=posts).map(record).collect();
+    writer.append(&records).expect("memory takes it");
+    hub.publish(records);
+    hub
+}
+
+fn open(hub: &Arc<Hub>, file: &Path) -> Ledger {
+    let setup = Setup {
+        hub: hub.clone(),
+        config: Config::default(),
+        recovery_window: DAY,
+        feeds: vec![ALL_FEEDS.to_owned()],
+        file: Some(file.to_owned()),
+        metrics: Metrics::default(),
+    };
+    Ledger::open(setup, Vec::new(), hub.reader().extent().newest_received)
+}
+
+/// The same log is found at the next start, or one that lacks the last records: those were exposed, and are missing.
+#[test]
+fn shorter_journal_is_found_at_open() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let hub = log(5, &clock);
+    let ledger = open(&hub, &file);
+    let now = clock.now();
+    ledger.first_byte(0, 0, answer(now, None), now);
+    ledger.heard(0, 0, now, &[now]);
+    hub.upstream().heard(LastByte { moment: clock.moment(), time: now });
+    ledger.save().expect("written");
+    for (posts, cause) in [(5, GapCause::GatewayDown), (6, GapCause::GatewayDown), (4, GapCause::JournalCorrupt)] {
+        let found = open(&log(posts, &clock), &file).take_changes();
+        let open = found.last().expect("the gateway was down, at least");
+        assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
+    }
+}

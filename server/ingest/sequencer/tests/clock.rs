@@ -1,0 +1,34 @@
+//! Records that are stamped before and after a correction of the clock.
+
+use super::*;
+
+/// The clock is corrected between two posts (rule 3.2): a start by time finds the second one, and not what was stamped ahead.
+#[test]
+fn start_by_time_is_exact_after_correction() {
+    for ahead_ms in [7_200_000, -7_200_000] {
+        let mut world = World::new(0);
+        let (sequencer, giving_up) = (world.sequencer.take().expect("run once"), world.giving_up.clone());
+        let tasks = Tasks::new();
+        tasks.thread("sequencer", OnExit::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+        let clock = world.hub.clock().clone();
+        let logged = |id| {
+            let received = clock.now();
+            world.put(received.0, vec![post(id, &["a"])]);
+            assert!(world.runtime.block_on(world.queue.flush()));
+            received
+        };
+        logged(1);
+        for _ in 0..2 {
+            let answered = clock.moment();
+            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered, Duration::ZERO);
+        }
+        assert!((clock.offset_ms() + ahead_ms).abs() < 2_000);
+        let (second, third) = (logged(2), logged(3));
+        // In front of them are the TERM and the first post.
+        let found = [second, third].map(|time| world.hub.times().seek(&*world.reader, time).expect("held"));
+        assert_eq!(found, [3, 4], "{ahead_ms} ms ahead");
+        let World { runtime, queue, .. } = world;
+        drop(queue);
+        assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
+    }
+}
