@@ -105,7 +105,7 @@ impl Sequencer {
         let Source::Recovery(tally) = source else {
             return self.take_main(batch, post, verdict, source, received);
         };
-        let route = self.route(id, &verdict, gap.is_some())?;
+        let route = self.route(id, &post.rules, &verdict, gap.is_some())?;
         let mut new = route.main;
         // The account's log first: it is appended first.
         if route.main || !route.side {

@@ -1,3 +1,5 @@
+mod late;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use prometheus_client::registry::Registry;
