@@ -8,7 +8,10 @@
 //! who writes it, who asks X (`ingest`), what a session has read of it (`subscription/private`).
 //!
 //! Invariants and the tests that hold them:
-//! - Overlapping holes are one demand, and what was brought for one serves the next (`shares::tests`).
+//! - Overlapping holes are one demand, and what was brought for one serves the next, also if nobody asks for it in between
+//!   (`shares::tests`). The work for a demand does not grow with the number of others (`shares::tests`).
+//! - What comes after the end of a private gap is for the account's log as well ([`Side::has_ended`];
+//!   `ingest/sequencer/tests/late`, `subscription/private/tests/late`).
 //! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
 //!   while all that was brought for it can be read.
 //! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
@@ -18,6 +21,7 @@
 mod hole;
 mod selection;
 mod shares;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,6 +36,7 @@ pub use hole::{Hole, Holes};
 pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
 use shares::{Change, Shares};
+use state::{FIRST_STAMP, State};
 
 use crate::clock::Clock;
 use crate::journal::{Chunk, ReadError, Reader};
@@ -89,47 +94,6 @@ pub struct Side {
     next: AtomicU64,
     changes: watch::Sender<u64>,
     demands: watch::Sender<u64>,
-}
-
-struct State {
-    shares: Shares,
-    completeness: Option<Completeness>,
-    /// Of the newest demand; 0 before the first.
-    stamp: u64,
-    /// A request may have been made since: the next demand has another stamp. Demands between which none was made are
-    /// answered by the same requests.
-    is_stamp_taken: bool,
-}
-
-impl State {
-    fn new(shares: Shares, completeness: Option<Completeness>) -> Self {
-        let stamp = if shares.len() == 0 { 0 } else { FIRST_STAMP };
-        Self { shares, completeness, stamp, is_stamp_taken: true }
-    }
-
-    /// The stamp of a demand that is made now.
-    fn next_stamp(&self) -> u64 {
-        if self.is_stamp_taken { self.stamp + 1 } else { self.stamp }
-    }
-
-    /// Makes one of the nearest if there are too many, with the stamp of a demand that is made now, which has changed this.
-    fn bound(&mut self, intervals_max: usize, mut change: Change) -> Change {
-        let stamp = self.next_stamp();
-        let bound = self.shares.bound(intervals_max, stamp);
-        (change.asks, change.tells) = (change.asks | bound.asks, change.tells | bound.tells);
-        if change.asks {
-            (self.stamp, self.is_stamp_taken) = (stamp, false);
-        }
-        change
-    }
-
-    /// Up to where the account's log may not have what lies in `span`. Where it begins is as uncertain as the clock.
-    fn lacking_until(&self, span: Span, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
-        match self.completeness {
-            Some(Completeness::From(from)) if from_beginning => span.to.min(from.plus(uncertainty)).max(span.from),
-            _ => span.to,
-        }
-    }
 }
 
 /// What is kept of it over a restart.
@@ -395,9 +359,6 @@ impl Side {
         self.changes.send_modify(|count| *count += 1);
     }
 }
-
-/// Stamp of demands that were made before the process began.
-const FIRST_STAMP: u64 = 1;
 
 /// In order, with what is alike and touches in one piece.
 fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {
