@@ -8,7 +8,10 @@
 //! who writes it, who asks X (`ingest`), what a session has read of it (`subscription/private`).
 //!
 //! Invariants and the tests that hold them:
-//! - Overlapping holes are one demand, and what was brought for one serves the next (`shares::tests`).
+//! - Overlapping holes are one demand, and what was brought for one serves the next, also if nobody asks for it in between
+//!   (`shares::tests`). The work for a demand does not grow with the number of others (`shares::tests`).
+//! - What comes after the end of a private gap is for the account's log as well ([`Side::has_ended`];
+//!   `ingest/sequencer/tests/late`, `subscription/private/tests/late`).
 //! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
 //!   while all that was brought for it can be read.
 //! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
@@ -18,6 +21,7 @@
 mod hole;
 mod selection;
 mod shares;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +35,8 @@ use tokio::sync::watch;
 pub use hole::{Hole, Holes};
 pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
-use shares::{Share, Shares};
+use shares::{Change, Shares};
+use state::{FIRST_STAMP, State};
 
 use crate::clock::Clock;
 use crate::journal::{Chunk, ReadError, Reader};
@@ -91,24 +96,6 @@ pub struct Side {
     demands: watch::Sender<u64>,
 }
 
-#[derive(Default)]
-struct State {
-    shares: Shares,
-    completeness: Option<Completeness>,
-    /// Of the newest demand; 0 before the first.
-    stamp: u64,
-}
-
-impl State {
-    /// Up to where the account's log may not have what lies in `span`. Where it begins is as uncertain as the clock.
-    fn lacking_until(&self, span: Span, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
-        match self.completeness {
-            Some(Completeness::From(from)) if from_beginning => span.to.min(from.plus(uncertainty)).max(span.from),
-            _ => span.to,
-        }
-    }
-}
-
 /// What is kept of it over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -138,33 +125,49 @@ impl Side {
     /// Over a side log, with nothing wanted. `window` is how far back X can be asked.
     pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: Config, window: Duration) -> Self {
         let next = AtomicU64::new(reader.extent().next);
-        let (state, changes, demands) = (Mutex::default(), watch::channel(0).0, watch::channel(0).0);
-        Self { reader, clock, config, window, state, idle: AtomicBool::new(true), next, changes, demands }
+        let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
+        let (state, idle) = (Mutex::new(State::new(Shares::default(), None)), AtomicBool::new(true));
+        let own = Self { reader, clock, config, window, state, idle, next, changes, demands };
+        own.begin(Shares::default(), None, None);
+        own
+    }
+
+    /// Begins with these shares, which know of the records of the side log before `known`; `None` if some of those are lost.
+    fn begin(&self, mut shares: Shares, completeness: Option<Completeness>, known: Option<Sequence>) {
+        let (earliest, next) = (self.reader.extent().earliest, self.next());
+        let lost = known.is_none().then_some(earliest);
+        let unknown = (known.unwrap_or(earliest).max(earliest), next);
+        shares.restart(FIRST_STAMP, lost, unknown, self.clock.now().plus(self.window));
+        let mut state = self.state.lock();
+        self.idle.store(shares.len() == 0, Ordering::Release);
+        *state = State::new(shares, completeness);
     }
 
     /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its lineage reads the
     /// account's log from its first record on.
     pub fn want(&self, span: Span, from_beginning: bool) -> Sequence {
-        let (earliest, next) = (self.reader.extent().earliest, self.next());
+        let (earliest, next, oldest) = (self.reader.extent().earliest, self.next(), self.oldest());
         let mut state = self.state.lock();
-        let before = state.shares.clone();
         let to = state.lacking_until(span, from_beginning, self.clock.uncertainty());
-        state.shares.forget(self.oldest(), earliest);
-        let stamp = state.stamp + 1;
-        state.shares.want(Span::new(span.from.max(self.oldest()), to), earliest, next, stamp);
-        state.shares.bound(self.config.intervals_max, stamp);
+        state.shares.forget(oldest, earliest, next);
+        let (lacked, stamp) = (Span::new(span.from.max(oldest), to), state.next_stamp());
+        let change = state.shares.want(lacked, earliest, next, stamp);
+        let change = state.bound(self.config.intervals_max, change);
         self.idle.store(state.shares.len() == 0, Ordering::Release);
-        let changed = before != state.shares;
-        if changed {
-            state.stamp = stamp;
-        }
-        let since = state.shares.within(span).map(|share| share.since).min();
+        let since = state.shares.since(span);
         drop(state);
-        if changed {
+        self.announce(change);
+        since.unwrap_or(next).max(earliest)
+    }
+
+    /// Wakes those whom a demand concerns: not those who lack what nobody has asked for before.
+    fn announce(&self, change: Change) {
+        if change.asks {
             self.demands.send_modify(|count| *count += 1);
+        }
+        if change.tells {
             self.changed();
         }
-        since.unwrap_or(next).max(earliest)
     }
 
     /// What X is to be asked for.
@@ -183,41 +186,28 @@ impl Side {
 
     /// Stamp of the demands made so far: a request that is made afterwards answers them, and none that follow.
     pub fn stamp(&self) -> u64 {
-        self.state.lock().stamp
+        let mut state = self.state.lock();
+        state.is_stamp_taken = true;
+        state.stamp
     }
 
     /// All that X has of this interval has been appended, by requests made at this stamp or later: what was asked for of it
     /// by then is proven. Of what was asked for later, posts may have arrived before anybody wanted them.
     pub fn prove(&self, span: Span, evidence: GapEvidence, stamp: u64) {
-        self.settle(span, |share| {
-            if share.wanted <= stamp {
-                share.fate = Fate::Proven(evidence);
-            }
-        });
+        self.settle(|shares| shares.prove(span, evidence, stamp));
     }
 
     /// This interval cannot be brought any more.
     pub fn lose(&self, span: Span, evidence: GapEvidence) {
-        self.settle(span, |share| {
-            if share.fate == Fate::Open {
-                share.fate = Fate::Lost(evidence);
-            }
-        });
+        self.settle(|shares| shares.lose(span, evidence));
     }
 
-    fn settle(&self, span: Span, change: impl Fn(&mut Share)) {
+    fn settle(&self, settle: impl FnOnce(&mut Shares) -> bool) {
         let mut state = self.state.lock();
-        let before = state.shares.clone();
-        state.shares.change(span, change);
-        let stamp = state.stamp + 1;
-        if state.shares.bound(self.config.intervals_max, stamp) {
-            state.stamp = stamp;
-        }
-        let changed = before != state.shares;
+        let tells = settle(&mut state.shares);
+        let change = state.bound(self.config.intervals_max, Change { tells, ..Change::default() });
         drop(state);
-        if changed {
-            self.changed();
-        }
+        self.announce(change);
     }
 
     /// Tells from where on the account's log is complete at its beginning.
@@ -229,7 +219,8 @@ impl Side {
         state.completeness = Some(completeness);
         if let Completeness::From(from) = completeness {
             // It was asked for while nobody knew how far the backfill would reach.
-            state.shares.withdraw(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
+            let backfilled = Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
+            state.shares.withdraw(backfilled, self.next());
         }
         drop(state);
         self.demands.send_modify(|count| *count += 1);
@@ -243,7 +234,14 @@ impl Side {
 
     /// True if a post created at this time is for the side log: somebody lacks it, or lacked it.
     pub fn wants(&self, created: UnixMillis) -> bool {
-        !self.idle.load(Ordering::Acquire) && self.state.lock().shares.contain(created)
+        !self.idle.load(Ordering::Acquire) && self.state.lock().shares.at(created).is_some()
+    }
+
+    /// True if what somebody lacks, or lacked, of this time may have been told as ended: whoever was told does not look for
+    /// more of it in the side log.
+    pub fn has_ended(&self, created: UnixMillis) -> bool {
+        let has_ended = |shares: &Shares| shares.at(created).is_some_and(|share| share.was_settled);
+        !self.idle.load(Ordering::Acquire) && has_ended(&self.state.lock().shares)
     }
 
     /// Lets records be read that were appended before `next`; these are the times of their posts. Only the sequencer calls
@@ -290,12 +288,10 @@ impl Side {
         if over_at.is_none() {
             settled.push((logged, GapState::Backfilled, GapEvidence::BackfillQuiet));
         }
-        let (mut posts, mut unasked) = (0, asked.clone());
-        for share in state.shares.within(own) {
-            let part = share.span.intersection(own);
+        let (posts, mut unasked) = (state.shares.posts(own), asked.clone());
+        for (part, fate) in state.shares.fates(own) {
             unasked.remove(part);
-            posts += share.posts;
-            let (state, evidence) = match share.fate {
+            let (state, evidence) = match fate {
                 Fate::Open => continue,
                 Fate::Proven(evidence) => (GapState::Recovered, evidence),
                 Fate::Lost(evidence) => (GapState::Unrecoverable, evidence),
@@ -353,18 +349,9 @@ impl Side {
 
     /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
     pub fn restore(&self, kept: Snapshot) {
-        let Snapshot { tag, next, mut shares, completeness } = kept;
-        let always = Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
-        // No request of an earlier process proves anything of them any more.
-        shares.change(always, |share| share.wanted = FIRST_STAMP);
-        if tag != self.tag() || next > self.next() {
-            let earliest = self.reader.extent().earliest;
-            shares.change(always, |share| (share.since, share.fate) = (earliest, Fate::Open));
-        }
-        let mut state = self.state.lock();
-        self.idle.store(shares.len() == 0, Ordering::Release);
-        *state = State { shares, completeness, stamp: FIRST_STAMP };
-        drop(state);
+        let Snapshot { tag, next, shares, completeness } = kept;
+        let is_whole = tag == self.tag() && next <= self.next();
+        self.begin(shares, completeness, is_whole.then_some(next));
         self.changed();
     }
 
@@ -372,9 +359,6 @@ impl Side {
         self.changes.send_modify(|count| *count += 1);
     }
 }
-
-/// Stamp of demands that were made before the process began.
-const FIRST_STAMP: u64 = 1;
 
 /// In order, with what is alike and touches in one piece.
 fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {

@@ -1,8 +1,18 @@
 //! Which intervals are wanted of X for the side log, and what has become of each. Pure.
+//!
+//! Many subscriptions lack much the same time, each from a position of its own. So the intervals are kept in an ordered tree
+//! ([`tree`]) in which a demand, or a look at what has become of it, costs what it changes or returns, not how many intervals
+//! there are.
+
+mod past;
+mod tree;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{GapEvidence, Sequence, Span, Spans, UnixMillis};
+
+use past::Past;
+use tree::{Link, Posts, Visit};
 
 /// What has become of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,203 +38,317 @@ pub struct Share {
     pub wanted: u64,
     /// What has become of it.
     pub fate: Fate,
+    /// It was settled before, and may have been told as ended.
+    #[serde(default)]
+    pub was_settled: bool,
     /// Posts of it that were appended.
     pub posts: u64,
 }
 
 /// Intervals that somebody lacks, in order; none overlaps another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Shares(Vec<Share>);
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
+pub struct Shares {
+    root: Link,
+    past: Past,
+}
+
+/// How they are written down.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    /// Of which nobody asked for less since.
+    Plain(Vec<Share>),
+    /// With what was asked for before.
+    WithPast { shares: Vec<Share>, past: Past },
+}
+
+impl From<Kept> for Shares {
+    fn from(kept: Kept) -> Self {
+        let (shares, past) = match kept {
+            Kept::Plain(shares) => (shares, Past::default()),
+            Kept::WithPast { shares, past } => (shares, past),
+        };
+        Self { root: gathered(shares), past }
+    }
+}
+
+impl From<Shares> for Kept {
+    fn from(own: Shares) -> Self {
+        let (shares, past) = (own.list(), own.past);
+        if past.is_empty() { Self::Plain(shares) } else { Self::WithPast { shares, past } }
+    }
+}
+
+impl PartialEq for Shares {
+    fn eq(&self, other: &Self) -> bool {
+        self.list() == other.list() && self.past == other.past
+    }
+}
+
+impl Eq for Shares {}
+
+impl std::fmt::Debug for Shares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.list()).finish()
+    }
+}
+
+impl Share {
+    /// True if the two touch and differ in nothing else.
+    fn is_continued_by(&self, next: &Self) -> bool {
+        let alike = |share: &Self| (share.since, share.wanted, share.fate, share.was_settled);
+        self.span.to == next.span.from && alike(self) == alike(next)
+    }
+
+    /// Its fate, as one that is told.
+    fn settle(&mut self, fate: Fate) {
+        (self.fate, self.was_settled) = (fate, true);
+    }
+}
+
+/// In order, with what is alike and touches in one piece.
+fn gathered(shares: impl IntoIterator<Item = Share>) -> Link {
+    let kept = shares.into_iter().filter(|share| !share.span.is_empty());
+    kept.fold(None, |all, share| tree::join(all, tree::leaf(share)))
+}
 
 impl Shares {
-    /// Asks for an interval, with the stamp of this demand. What is asked for the first time begins at `next` of the side log; what was asked for before,
-    /// and is proven by records of which some are gone, is asked for again.
-    pub fn want(&mut self, span: Span, earliest: Sequence, next: Sequence, stamp: u64) {
-        self.change(span, |share| {
-            if share.since < earliest {
-                (share.since, share.fate, share.wanted) = (earliest, Fate::Open, stamp);
-            }
-        });
-        let mut fresh: Spans = [span].into_iter().collect();
-        self.0.iter().for_each(|share| fresh.remove(share.span));
-        self.0.extend(fresh.iter().map(|span| Share { span, since: next, wanted: stamp, fate: Fate::Open, posts: 0 }));
-        self.tidy();
-    }
-
-    /// Asks no longer for what is open of an interval.
-    pub fn withdraw(&mut self, span: Span) {
-        self.change(span, |share| {
-            if share.fate == Fate::Open {
-                share.span.to = share.span.from;
-            }
-        });
-    }
-
-    /// Changes what lies in `span`, and only that.
-    pub fn change(&mut self, span: Span, change: impl Fn(&mut Share)) {
-        let mut split = Vec::with_capacity(self.0.len() + 2);
-        for share in self.0.drain(..) {
-            let mut inside = Share { span: share.span.intersection(span), ..share };
-            if inside.span.is_empty() {
-                split.push(share);
-                continue;
-            }
-            let (before, after) =
-                (Span::new(share.span.from, inside.span.from), Span::new(inside.span.to, share.span.to));
-            change(&mut inside);
-            split.push(inside);
-            // Which of the posts lie where is not known: they stay together.
-            split.extend([before, after].map(|span| Share { span, posts: 0, ..share }));
+    /// Asks for an interval, with the stamp of this demand. What is asked for the first time begins at `next` of the side log,
+    /// or where records of it were before; what was asked for before, and is proven by records of which some are gone, is asked
+    /// for again. Returns what that changed.
+    pub fn want(&mut self, span: Span, earliest: Sequence, next: Sequence, stamp: u64) -> Change {
+        let mut change = Change::default();
+        if span.is_empty() {
+            return change;
         }
-        self.0 = split;
-        self.tidy();
+        self.past.forget(earliest);
+        let (before, inside, after) = self.cut(span);
+        let past = &self.past;
+        let mut asks = false;
+        let mut fresh = |span| {
+            asks = true;
+            let before = past.since(span);
+            let (since, was_settled) = (before.unwrap_or(next).clamp(earliest, next.max(earliest)), before.is_some());
+            Share { span, since, wanted: stamp, fate: Fate::Open, was_settled, posts: 0 }
+        };
+        let mut renew = |share: &mut Share| {
+            change.asks = true;
+            change.tells |= share.fate != Fate::Open;
+            (share.since, share.fate, share.wanted) = (earliest, Fate::Open, stamp);
+        };
+        let inside = tree::fill(inside, span, earliest, &mut fresh, &mut renew);
+        change.asks |= asks;
+        self.root = tree::join(tree::join(before, inside), after);
+        change
     }
 
-    /// Forgets what is settled and ended before `horizon`, unless its posts are still in the side log.
-    pub fn forget(&mut self, horizon: UnixMillis, earliest: Sequence) {
-        self.0.retain(|share| {
-            let readable = matches!(share.fate, Fate::Proven(_)) && share.since >= earliest;
-            readable || share.span.to > horizon
+    /// Asks no longer for what is open of an interval. `next` is that of the side log: records before it may be of that.
+    pub fn withdraw(&mut self, span: Span, next: Sequence) {
+        let (before, inside, after) = self.cut(span);
+        let kept = list(&inside).into_iter().filter(|share| {
+            let is_kept = share.fate != Fate::Open;
+            if !is_kept {
+                self.past.add(share.span, share.since, next);
+            }
+            is_kept
         });
+        let inside = gathered(kept.collect::<Vec<_>>());
+        self.root = tree::join(tree::join(before, inside), after);
+    }
+
+    /// All of an interval that was asked for at this stamp or before is proven. Returns whether that changed anything.
+    pub fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) -> bool {
+        let fate = Fate::Proven(evidence);
+        self.change(span, |share| share.wanted <= stamp && share.fate != fate, |share| share.settle(fate))
+    }
+
+    /// What is open of an interval is lost. Returns whether that changed anything.
+    pub fn lose(&mut self, span: Span, evidence: GapEvidence) -> bool {
+        let fate = Fate::Lost(evidence);
+        self.change(span, |share| share.fate == Fate::Open, |share| share.settle(fate))
+    }
+
+    /// Changes those that lie in `span`, and only what of them does. Returns whether there are any.
+    fn change(&mut self, span: Span, is_changed: impl Fn(&Share) -> bool, change: impl Fn(&mut Share)) -> bool {
+        let mut any = false;
+        let (before, inside, after) = self.cut(span);
+        let changed = list(&inside).into_iter().map(|mut share| {
+            if is_changed(&share) {
+                any = true;
+                change(&mut share);
+            }
+            share
+        });
+        let inside = gathered(changed.collect::<Vec<_>>());
+        self.root = tree::join(tree::join(before, inside), after);
+        any
+    }
+
+    /// Takes them up in a new process: no request of an earlier one proves anything of them any more. `earliest` if the side
+    /// log has lost records of theirs. Records from `unknown` up to `next` may be of any time up to `until`.
+    pub fn restart(&mut self, stamp: u64, lost: Option<Sequence>, unknown: (Sequence, Sequence), until: UnixMillis) {
+        let again = |mut share: Share| {
+            share.was_settled |= share.fate != Fate::Open;
+            share.wanted = stamp;
+            if let Some(earliest) = lost {
+                (share.since, share.fate) = (earliest, Fate::Open);
+            }
+            share
+        };
+        self.root = gathered(self.list().into_iter().map(again).collect::<Vec<_>>());
+        if unknown.0 < unknown.1 {
+            self.past.add(Span::new(UnixMillis(i64::MIN), until), unknown.0, unknown.1);
+        }
+    }
+
+    /// Forgets what is settled and ended before `horizon`, unless its posts are still in the side log, which ends at `next`.
+    pub fn forget(&mut self, horizon: UnixMillis, earliest: Sequence, next: Sequence) {
+        // One that has not ended by then is not cut.
+        let at = tree::at(&self.root, horizon).map_or(horizon, |share| share.span.from);
+        let (ended, rest) = tree::split(self.root.take(), at, Posts::Before);
+        let is_readable = |sum: &tree::Summary| sum.is_proven && sum.since_min >= earliest;
+        let ended = match ended {
+            Some(node) if !is_readable(node.sum()) => {
+                let kept = list(&Some(node)).into_iter().filter(|share| {
+                    let is_kept = matches!(share.fate, Fate::Proven(_)) && share.since >= earliest;
+                    if !is_kept {
+                        self.past.add(share.span, share.since, next);
+                    }
+                    is_kept
+                });
+                gathered(kept.collect::<Vec<_>>())
+            }
+            readable => readable,
+        };
+        self.root = tree::join(ended, rest);
     }
 
     /// Joins the nearest until at most `max` are left. What lies between two that are joined is asked for as well, with the
-    /// stamp of this demand. True if any were joined.
-    pub fn bound(&mut self, max: usize, stamp: u64) -> bool {
-        let joins = self.0.len() > max.max(1);
-        while self.0.len() > max.max(1) {
-            let apart = |at: &usize| self.0[at + 1].span.from.since(self.0[*at].span.to);
-            let Some(at) = (0..self.0.len() - 1).min_by_key(apart) else { break };
-            let (a, b) = (self.0[at], self.0.remove(at + 1));
-            self.0[at] = Share {
+    /// stamp of this demand, and so are two of which not the same has become. Returns what that changed.
+    pub fn bound(&mut self, max: usize, stamp: u64) -> Change {
+        let mut change = Change::default();
+        while self.len() > max.max(1)
+            && let Some((a, b)) = tree::nearest(&self.root)
+        {
+            let (before, _, after) = self.cut(Span::new(a.span.from, b.span.to));
+            let asks = tree::Cost::of(&a, &b).asks();
+            let joined = Share {
                 span: Span::new(a.span.from, b.span.to),
                 since: a.since.min(b.since),
-                wanted: stamp,
-                fate: Fate::Open,
+                wanted: if asks { stamp } else { a.wanted.max(b.wanted) },
+                fate: if asks { Fate::Open } else { a.fate },
+                was_settled: a.was_settled || b.was_settled,
                 posts: a.posts + b.posts,
             };
+            change.asks |= asks;
+            change.tells |= asks && (a.fate, b.fate) != (Fate::Open, Fate::Open);
+            self.root = tree::join(tree::join(before, tree::leaf(joined)), after);
         }
-        joins
+        change
     }
 
     /// Counts a post.
     pub fn count(&mut self, created: UnixMillis) {
-        let at = self.0.partition_point(|share| share.span.to <= created);
-        if let Some(share) = self.0.get_mut(at).filter(|share| share.span.contains(created)) {
-            share.posts += 1;
-        }
+        tree::count(&mut self.root, created);
     }
 
-    /// True if somebody lacks, or lacked, this time.
-    pub fn contain(&self, time: UnixMillis) -> bool {
-        let at = self.0.partition_point(|share| share.span.to <= time);
-        self.0.get(at).is_some_and(|share| share.span.contains(time))
+    /// The one that holds this time, if somebody lacks, or lacked, it.
+    pub fn at(&self, time: UnixMillis) -> Option<&Share> {
+        tree::at(&self.root, time)
     }
 
     /// What is asked for and open.
     pub fn open(&self) -> Spans {
-        self.0.iter().filter(|share| share.fate == Fate::Open).map(|share| share.span).collect()
+        let always = Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
+        self.fates(always).into_iter().filter(|(_, fate)| *fate == Fate::Open).map(|(span, _)| span).collect()
     }
 
-    /// Those that reach into `span`, in order.
-    pub fn within(&self, span: Span) -> impl Iterator<Item = &Share> {
-        self.0.iter().filter(move |share| !share.span.intersection(span).is_empty())
+    /// What has become of the parts of `span`, in order; what touches and is alike in one piece.
+    pub fn fates(&self, span: Span) -> Vec<(Span, Fate)> {
+        let mut fates: Vec<(Span, Fate)> = Vec::new();
+        let mut add = |part: Span, fate: Fate| match fates.last_mut() {
+            Some((own, known)) if own.to == part.from && *known == fate => own.to = part.to,
+            _ => fates.push((part.intersection(span), fate)),
+        };
+        tree::within(&self.root, span, &mut |visit| match visit {
+            Visit::Whole(sum) => match sum.fate {
+                Some(fate) if sum.is_dense => {
+                    add(sum.span, fate);
+                    true
+                }
+                _ => false,
+            },
+            Visit::Share(share) => {
+                add(share.span, share.fate);
+                true
+            }
+        });
+        if let Some((last, _)) = fates.last_mut() {
+            last.to = last.to.min(span.to);
+        }
+        fates
+    }
+
+    /// From where in the side log the posts of `span` are; `None` if nobody lacks anything of it.
+    pub fn since(&self, span: Span) -> Option<Sequence> {
+        let mut since: Option<Sequence> = None;
+        tree::within(&self.root, span, &mut |visit| {
+            let own = match visit {
+                Visit::Whole(sum) => sum.since_min,
+                Visit::Share(share) => share.since,
+            };
+            since = Some(since.map_or(own, |since| since.min(own)));
+            true
+        });
+        since
+    }
+
+    /// Posts of `span` that were appended, about: of those that reach beyond it, all are counted.
+    pub fn posts(&self, span: Span) -> u64 {
+        let mut posts = 0;
+        tree::within(&self.root, span, &mut |visit| {
+            posts += match visit {
+                Visit::Whole(sum) => sum.posts,
+                Visit::Share(share) => share.posts,
+            };
+            true
+        });
+        posts
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.root.as_ref().map_or(0, |root| root.sum().len)
     }
 
-    /// In order, with what is alike and touches in one piece.
-    fn tidy(&mut self) {
-        self.0.retain(|share| !share.span.is_empty());
-        self.0.sort_by_key(|share| share.span.from);
-        self.0.dedup_by(|next, own| {
-            let alike = own.span.to == next.span.from
-                && (own.since, own.wanted, own.fate) == (next.since, next.wanted, next.fate);
-            if alike {
-                own.span.to = next.span.to;
-                own.posts += next.posts;
-            }
-            alike
-        });
+    /// All of them, in order.
+    fn list(&self) -> Vec<Share> {
+        list(&self.root)
     }
+
+    /// What lies before `span`, in it, and after it. Posts of what is cut stay in it.
+    fn cut(&mut self, span: Span) -> (Link, Link, Link) {
+        let (before, rest) = tree::split(self.root.take(), span.from, Posts::After);
+        let (inside, after) = tree::split(rest, span.to.max(span.from), Posts::Before);
+        (before, inside, after)
+    }
+}
+
+fn list(link: &Link) -> Vec<Share> {
+    let mut shares = Vec::new();
+    tree::each(link, &mut |share| shares.push(*share));
+    shares
+}
+
+/// What a demand has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// X is to be asked for more.
+    pub asks: bool,
+    /// What had ended is open again.
+    pub tells: bool,
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const QUIET: Fate = Fate::Proven(GapEvidence::CompletionMessage);
-
-    fn span(from: i64, to: i64) -> Span {
-        Span::new(UnixMillis(from), UnixMillis(to))
-    }
-
-    fn fates(shares: &Shares) -> Vec<(i64, i64, Sequence, Fate)> {
-        shares.0.iter().map(|share| (share.span.from.0, share.span.to.0, share.since, share.fate)).collect()
-    }
-
-    #[test]
-    fn holders_of_overlapping_holes_share_what_they_ask_for() {
-        let mut shares = Shares::default();
-        shares.want(span(10, 20), 1, 1, 1);
-        shares.change(span(0, 15), |share| share.fate = QUIET);
-        shares.want(span(12, 30), 1, 5, 1);
-        assert_eq!(fates(&shares), [(10, 15, 1, QUIET), (15, 20, 1, Fate::Open), (20, 30, 5, Fate::Open)]);
-        assert_eq!(shares.open(), [span(15, 30)].into_iter().collect());
-    }
-
-    #[test]
-    fn what_is_proven_by_records_that_are_gone_is_asked_for_again() {
-        let mut shares = Shares::default();
-        shares.want(span(10, 20), 1, 3, 1);
-        shares.change(span(10, 20), |share| share.fate = QUIET);
-        shares.want(span(10, 20), 3, 9, 1);
-        assert_eq!(fates(&shares), [(10, 20, 3, QUIET)]);
-        shares.want(span(15, 20), 4, 9, 1);
-        assert_eq!(fates(&shares), [(10, 15, 3, QUIET), (15, 20, 4, Fate::Open)]);
-        shares.forget(UnixMillis(100), 3);
-        assert_eq!(fates(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
-        shares.forget(UnixMillis(100), 4);
-        assert_eq!(shares.len(), 0);
-    }
-
-    #[test]
-    fn too_many_are_joined_where_they_are_nearest() {
-        let mut shares = Shares::default();
-        [(0, 10), (15, 20), (100, 110)].into_iter().for_each(|(from, to)| shares.want(span(from, to), 1, 1, 1));
-        shares.change(span(0, 200), |share| share.fate = QUIET);
-        assert!(shares.bound(2, 7) && shares.0[0].wanted == 7, "what lies between is asked for now");
-        assert_eq!(fates(&shares), [(0, 20, 1, Fate::Open), (100, 110, 1, QUIET)]);
-    }
-
-    proptest! {
-        #[test]
-        fn each_time_has_the_fate_that_it_was_given_last(
-            steps in prop::collection::vec((0_u8..3, 0_i64..40, 0_i64..12), 0..30),
-        ) {
-            let (mut shares, mut times) = (Shares::default(), [None; 60]);
-            for (kind, from, length) in steps {
-                let within = &mut times[from as usize..(from + length) as usize];
-                let fate = [Fate::Open, QUIET, Fate::Lost(GapEvidence::Refused)][usize::from(kind)];
-                if kind == 0 {
-                    shares.want(span(from, from + length), 1, 1, 1);
-                    within.iter_mut().for_each(|time| *time = time.or(Some(fate)));
-                } else {
-                    shares.change(span(from, from + length), |share| share.fate = fate);
-                    within.iter_mut().flatten().for_each(|time| *time = fate);
-                }
-                for (at, time) in (0..).zip(times) {
-                    prop_assert_eq!(shares.contain(UnixMillis(at)), time.is_some());
-                    let own = shares.within(span(at, at + 1)).next().map(|share| share.fate);
-                    prop_assert_eq!(own, time);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -124,9 +124,29 @@ impl Jobs {
             self.told.push(Told::Lost(plan.lost, GapEvidence::WindowPassed));
         }
         for window in plan.windows {
-            self.add(window, now, false);
+            if !self.lengthen(window, now, limits) {
+                self.add(window, now, false);
+            }
         }
         self.prune(now, config);
+    }
+
+    /// Makes a job longer by a window that touches it, up to the longest request. Only one that was never asked for, and that
+    /// would not wait longer than before: so demands that come one after the other while all slots are taken share a request.
+    /// False if there is none.
+    fn lengthen(&mut self, window: Span, now: UnixMillis, limits: &Limits) -> bool {
+        let young = self.young.within(now);
+        let hull = |job: &Job| Span::new(job.window.from.min(window.from), job.window.to.max(window.to));
+        let fits = |job: &&mut Job| {
+            let (touches, hull) = (job.window.from <= window.to && window.from <= job.window.to, hull(job));
+            let is_new = !job.manual && job.state == JobState::Waiting && job.attempts == 0 && job.brought.is_empty();
+            let waits = hull.to > job.window.to && limits.askable_at(hull.to, young) > now;
+            is_new && touches && !waits && hull.to.since(hull.from) <= limits.request_max()
+        };
+        let Some(job) = self.jobs.values_mut().find(fits) else { return false };
+        job.window = hull(job);
+        job.rest.insert(window);
+        true
     }
 
     /// Ends all jobs, for recovery is switched off: nothing is asked for any more. What they had brought stays.

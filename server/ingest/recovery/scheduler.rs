@@ -125,8 +125,10 @@ impl Recovery {
                 return;
             }
             self.attempts.retain(|id, _| bench.desk.is_active(*id));
-            // In this order: what is demanded in between is missing, and not answered by a request of that stamp.
-            let stamp = bench.demand.stamp();
+            // In this order: what is demanded in between is missing, and not answered by a request of that stamp. Demands are
+            // told apart by the requests between them: while none can be made, no stamp is taken.
+            let has_slot = self.running.len() < bench.desk.config().jobs_max;
+            let stamp = has_slot.then(|| bench.demand.stamp());
             let missing = bench.demand.missing();
             if !bench.desk.config().enabled && !missing.is_empty() {
                 missing.iter().for_each(|span| bench.demand.lose(span, GapEvidence::Refused));
@@ -134,7 +136,7 @@ impl Recovery {
                     return;
                 }
             }
-            if writable && bench.desk.config().enabled {
+            if let Some(stamp) = stamp.filter(|_| writable && bench.desk.config().enabled) {
                 self.begin(&missing, stamp);
             }
             let wait = bench.desk.wait(&missing).unwrap_or(MINUTE).clamp(WAIT_MIN, MINUTE);

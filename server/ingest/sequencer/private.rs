@@ -23,15 +23,31 @@ impl Writing {
     /// The side log gets every post of a time that some lineage lacks or lacked, whatever the account's log has of it: what
     /// that has may be trimmed before a session reads it. The account's log gets what closes one of its gaps, and a DELTA
     /// of a post that it holds. A new post that no gap asked for (X is asked for whole minutes, and by hand) is not excused:
-    /// unless it is for the side log it goes to the account's log, where lineages that began later leave it out.
-    pub(super) fn route(&self, id: PostId, verdict: &Verdict, in_gap: bool) -> Result<Route, dedup::Error> {
+    /// unless it is for the side log it goes to the account's log, where lineages that began later leave it out. So does one
+    /// that neither log has where a private gap has ended: its lineage does not read the side log for it any more.
+    pub(super) fn route(
+        &self,
+        id: PostId,
+        rules: &[Rule],
+        verdict: &Verdict,
+        in_gap: bool,
+    ) -> Result<Route, dedup::Error> {
         let side = id.created_at().is_some_and(|created| self.hub.side().wants(created));
         let main = match verdict {
             Verdict::Duplicate => false,
-            Verdict::New => in_gap || !side,
-            Verdict::Delta { .. } => in_gap || !side || self.main_holds(id)?,
+            _ if in_gap || !side => true,
+            Verdict::New => self.is_late(id, rules)?,
+            Verdict::Delta { .. } => self.main_holds(id)? || self.is_late(id, rules)?,
         };
         Ok(Route { main, side })
+    }
+
+    /// True if a private gap may have ended before this post, or this rule of it, came.
+    fn is_late(&self, id: PostId, rules: &[Rule]) -> Result<bool, dedup::Error> {
+        if !id.created_at().is_some_and(|created| self.hub.side().has_ended(created)) {
+            return Ok(false);
+        }
+        Ok(self.side.known(id)?.is_none_or(|known| rules_union(&known.rules, rules).is_some()))
     }
 
     /// True if a record of this post in the account's log is not trimmed.

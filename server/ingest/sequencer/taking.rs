@@ -105,7 +105,7 @@ impl Sequencer {
         let Source::Recovery(tally) = source else {
             return self.take_main(batch, post, verdict, source, received, giving_up);
         };
-        let route = self.patiently(giving_up, |writing| writing.route(id, &verdict, gap.is_some()))?;
+        let route = self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some()))?;
         let mut new = route.main;
         // The account's log first: it is appended first.
         if route.main || !route.side {

@@ -1,4 +1,5 @@
 mod clock;
+mod late;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,5 @@
 mod counterparts;
+mod late;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

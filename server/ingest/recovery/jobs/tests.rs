@@ -82,6 +82,29 @@ fn a_waiting_job_whose_head_has_expired_is_trimmed_and_the_head_is_lost() {
     assert_eq!(jobs.take_told(), [Told::Lost(spans(&[ago(1_425, 1_420)]), GapEvidence::WindowPassed)]);
 }
 
+/// Demands of one interval that grows by a minute at a time, to either side, while no slot is free: one request is made for
+/// them, up to the longest. What has been asked for, or is of a person, stays as it is.
+#[test]
+fn touching_demands_share_waiting_job() {
+    let (mut jobs, mut missing) = (planned(&[ago(500, 490)]), spans(&[ago(500, 490)]));
+    let running = begin(&mut jobs, &missing, NOW, &limits()).expect("due");
+    for minute in 0..60 {
+        missing.insert(ago(501 + minute, 490 - minute));
+        jobs.plan(&missing, NOW, &limits(), &Config::default());
+    }
+    let waiting: Vec<_> = jobs.active().filter(|job| job.id != running.id).map(|job| job.window).collect();
+    assert_eq!(waiting, [ago(560, 500), ago(490, 431)]);
+    assert_eq!(jobs.get(running.id).map(|job| job.window), Some(ago(500, 490)));
+    missing.insert(ago(700, 560));
+    jobs.plan(&missing, NOW, &limits(), &Config::default());
+    let longest = jobs.active().map(|job| job.window.to.since(job.window.from)).max();
+    assert!(longest <= Some(limits().request_max()), "{longest:?}");
+    // A window that has not ended yet would make it wait.
+    let mut jobs = planned(&[ago(40, 30)]);
+    jobs.plan(&spans(&[Span::new(ago(40, 0).from, NOW)]), NOW, &limits(), &Config::default());
+    assert_eq!(windows(&jobs)[0], ago(40, 30));
+}
+
 #[test]
 fn a_running_job_goes_on_where_it_was_after_a_restart() {
     let missing = spans(&[ago(60, 30)]);
