@@ -8,6 +8,7 @@ use super::cold::{Cold, Log};
 use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
+use super::lateness::Lateness;
 use super::pages::Pages;
 use super::parked::{Parked, Ticket};
 use super::registry::Registry;
@@ -39,6 +40,7 @@ pub struct Hub {
     replaying: Arc<Semaphore>,
     tags: Tags,
     gaps: Gaps,
+    lateness: Lateness,
     side: Side,
     times: Times,
     upstream: Upstream,
@@ -111,6 +113,7 @@ impl Hub {
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),
+            lateness: Lateness::default(),
             side: Side::new(
                 parts.side,
                 parts.clock.clone(),
@@ -253,7 +256,7 @@ impl Hub {
         self.seal(&Token {
             account: self.account.clone(),
             position: self.position(cursor - 1),
-            low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
+            low_watermark: self.low_watermark(cursor, time),
             reached: time,
             lineage_start: time,
             lineage_from: None,
@@ -270,7 +273,7 @@ impl Hub {
         self.seal(&Token {
             account: self.account.clone(),
             position: self.position(extent.earliest - 1),
-            low_watermark: self.gaps.low_watermark(extent.earliest, self.low_watermark(begins)),
+            low_watermark: self.low_watermark(extent.earliest, begins),
             reached: begins,
             lineage_start: start::BEGINNING,
             lineage_from: None,
@@ -290,10 +293,17 @@ impl Hub {
         terms.get(at.saturating_sub(1)).map_or(Term(0), |start| start.term)
     }
 
-    /// Everything created before this is in the log up to a record received at `received`, or told as a gap. A record from
-    /// a clock that was ahead says nothing of the future.
-    pub fn low_watermark(&self, received: UnixMillis) -> UnixMillis {
-        received.min(self.clock.now()).minus(self.config.slack)
+    /// Returns the time before which everything that was created is in the log before `cursor`, or in a gap that is open
+    /// there; the record before the cursor was received at `received`. A record from a clock that was ahead says nothing of
+    /// the future.
+    pub fn low_watermark(&self, cursor: Sequence, received: UnixMillis) -> UnixMillis {
+        let late = self.lateness.at(cursor).max(self.config.slack);
+        self.gaps.low_watermark(cursor, received.min(self.clock.now()).minus(late))
+    }
+
+    /// How late the upstream was over the log.
+    pub fn lateness(&self) -> &Lateness {
+        &self.lateness
     }
 
     /// Signs a token.

@@ -26,6 +26,7 @@ pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gaps;
+mod lateness;
 mod log;
 mod metrics;
 mod pages;
@@ -43,6 +44,7 @@ pub mod upstream;
 
 pub use config::Config;
 pub use gaps::Gaps;
+pub use lateness::Lateness;
 pub use log::{Hub, Parts, Read, ReadError};
 pub use metrics::{Metrics, SessionCounters};
 pub use registry::{Closing, Full, Guest, Registry, SessionInfo};

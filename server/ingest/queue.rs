@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -40,6 +41,8 @@ pub enum Source {
         connection: usize,
         /// While backfill is under way: posts created before this come by it.
         backfill_before: Option<UnixMillis>,
+        /// How long before this the first time lies that some feed has not delivered yet.
+        late: Duration,
     },
     /// A recovery job.
     Recovery(Arc<JobTally>),

@@ -172,6 +172,10 @@ impl Sequencer {
 
     /// Appends and then publishes; as long as the journal cannot be written, keeps the batch and tries again.
     fn append(&mut self, batch: &mut Batch, giving_up: &Shutdown) {
+        let (hub, late) = (self.writing.hub.clone(), batch.late);
+        if let Some((most, _)) = late {
+            hub.lateness().rise(hub.next(), most, hub.config().slack);
+        }
         while let Err(error) = self.append_once(batch) {
             self.writing.metrics.append_failures.inc();
             self.unavailable(&error);
@@ -181,6 +185,9 @@ impl Sequencer {
             self.pause(giving_up);
         }
         batch.tally.count(&self.writing.metrics);
+        if let Some((_, last)) = late {
+            hub.lateness().fall(hub.next(), last, hub.config().slack);
+        }
         if let Some(heard) = batch.heard {
             self.writing.hub.upstream().heard(heard);
         }

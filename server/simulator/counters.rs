@@ -87,6 +87,8 @@ pub struct Counters {
     pub recovery_posts: u64,
     /// Posts sent live, over all connections.
     pub live_posts: u64,
+    /// Those of them that connections sent which are late.
+    pub late_posts: u64,
     /// Heartbeats sent.
     pub heartbeats: u64,
     /// Messages that are no posts, put into the streams on purpose.

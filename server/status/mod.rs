@@ -137,7 +137,7 @@ impl Account {
             upstream: status.state,
             upstream_age: last_byte.map(|last| hub.clock().moment().since(last.moment)),
             upstream_last_error: status.last_error,
-            low_watermark: reached.map(|reached| hub.gaps().low_watermark(extent.next, hub.low_watermark(reached))),
+            low_watermark: reached.map(|reached| hub.low_watermark(extent.next, reached)),
             tags: hub.tags(),
             sessions: hub.registry().len(),
             recovery_refused: !self.recovery.refused().is_empty(),

@@ -225,3 +225,53 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     assert_eq!(trimmed, 0.0, "no clock deletes a log");
     eprintln!("wrong: {} posts sent, farthest {} h off, trimmed {trimmed}", wrong.truth_len(), farthest / 3_600_000);
 }
+
+/// Review R10. A quiet stream: X sends a heartbeat while the gateway is stopped (SIGSTOP, a cgroup freezer), and ends the
+/// connection. What is posted in the minutes after that is in a gap: the heartbeat may be as old as the stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_gateway_on_quiet_stream_loses_nothing() {
+    let clock = Clock::with_rate(RATE, None);
+    let world = World::without_gateway(
+        clock,
+        |_| (),
+        |settings| {
+            settings.listen.ping_interval = Duration::from_secs(24 * 3_600);
+            settings.listen.ping_timeout = Duration::from_secs(24 * 3_600);
+        },
+    );
+    let gateway = Gateway::start(&world.settings, world.dir()).await;
+    world.connected().await;
+    let pass = async |seconds: u64| {
+        let until = world.x.now().plus(Duration::from_secs(seconds));
+        eventually("time passes", async || world.x.now() >= until).await;
+    };
+    pass(120).await;
+    let reading = tokio::spawn({
+        let client = gateway.client().await;
+        let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
+        async move { Lineage::new(filters::all()).read(client, all).await }
+    });
+    let text = |what: &str| format!(r#"{{"text":"{what}","matching_rules":[{{"tag":"cats","id":1}}]}}"#);
+    let first = world.x.truth_len();
+    world.x.publish(&text("before")).expect("a post");
+    pass(90).await;
+    signal(&gateway, Signal::STOP);
+    let (stopped, beats) = (world.x.now(), world.x.counters().heartbeats);
+    pass(50).await;
+    assert!(world.x.counters().heartbeats > beats, "heartbeats are in the buffers of the socket");
+    // Until it is awake nobody connects; then all is as ever.
+    world.x.cut(CutKind::CleanEnd);
+    pass(200).await;
+    world.x.publish(&text("missed")).expect("a post");
+    pass(600).await;
+    signal(&gateway, Signal::CONT);
+    eventually("it is connected again", async || world.x.connections().live == 1).await;
+    pass(300).await;
+    world.x.publish(&text("the last one")).expect("a post");
+    let lineage = reading.await.expect("no rule of sessions was broken");
+    let truth = world.x.truth_since(first);
+    lineage.assert_whole("the one that takes all", &truth);
+    let told = lineage.gaps.last();
+    let from = told.iter().map(|gap| span(gap).from).min().expect("the stop is a gap");
+    assert!(from <= stopped, "{from} for {stopped}: {:#?}", lineage.gaps.stories());
+}

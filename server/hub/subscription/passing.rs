@@ -125,9 +125,9 @@ impl Subscription {
             return;
         }
         let slack = self.hub.config().slack;
-        let (from, to) = (skip.window.from.minus(slack), skip.window.to.unwrap_or(entry.received).plus(slack));
+        let to = skip.window.to.unwrap_or(entry.received).plus(slack);
         // Within a gap that was open then, its posts are from before.
-        let from = self.hub.gaps().low_watermark(entry.sequence, from).max(self.begins());
+        let from = self.hub.low_watermark(entry.sequence, skip.window.from).max(self.begins());
         let damaged = (entry.sequence, entry.sequence + skip.count);
         let (hub, lineage_start) = (&self.hub, self.lineage_start);
         let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
@@ -208,7 +208,7 @@ impl Subscription {
 
     /// No later than the start of a gap that is open where the cursor stands.
     pub(super) fn low_watermark(&self) -> UnixMillis {
-        self.hub.gaps().low_watermark(self.cursor, self.hub.low_watermark(self.reached))
+        self.hub.low_watermark(self.cursor, self.reached)
     }
 
     fn reach(&mut self) {

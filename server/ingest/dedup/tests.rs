@@ -395,6 +395,10 @@ fn wrong_clock_forgets_no_id() {
         world.dedup.upkeep.step(UNTRIMMED, &|age| if age < Duration::from_secs(60) { 10 } else { 0 }).expect("upkeep");
         world.verify();
     }
-    let files = world.dedup.upkeep.step(UNTRIMMED, &|_| 0).expect("upkeep").files.max(1);
-    assert!(world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep").dropped >= files, "by machine time");
+    let before = world.dedup.upkeep.step(UNTRIMMED, &|_| 0).expect("upkeep");
+    assert!(before.files >= 1 && before.dropped == 0, "{before:?}");
+    let after = world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep");
+    assert_eq!((after.files, after.dropped), (0, before.files + after.sealed), "by machine time all go: {after:?}");
+    let known = (1..=9).filter_map(|id| world.dedup.index.find(PostId(id)).expect("can be told"));
+    assert_eq!(known.count(), 0);
 }

@@ -9,8 +9,10 @@ use super::Config;
 use super::backfill::Patience;
 use super::feed::Feed;
 use super::healing::Healing;
+use super::scale::Scale;
+use super::tail::Tail;
 use crate::hub::side;
-use crate::model::{Gap, GapId, Sequence, Span, UnixMillis};
+use crate::model::{Gap, GapId, Sequence, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
 /// What does not change while a book is open.
@@ -37,6 +39,8 @@ pub(super) struct Book {
     /// What recovery has to do has changed so often.
     pub(super) demands: u64,
     backfill_refused_until: Option<UnixMillis>,
+    /// The latest time that the book was told.
+    pub(super) time: UnixMillis,
     /// What feeds lack that have not begun is announced then.
     pub(super) announce_at: Option<UnixMillis>,
 }
@@ -50,6 +54,15 @@ pub(super) struct Kept {
     pub(super) healing: BTreeMap<GapId, Healing>,
     /// Posts that were new, of the gaps that are open.
     pub(super) brought: BTreeMap<GapId, u64>,
+    /// What becomes missing again if the log loses its tail, and no feed knows of.
+    #[serde(default)]
+    pub(super) tail: Tail,
+    /// How late the upstream was at most over the log.
+    #[serde(default)]
+    pub(super) late: Duration,
+    /// What was noted since the clock was last corrected.
+    #[serde(default)]
+    pub(super) scale: Scale,
     /// What only some lineages lack.
     pub(super) side: side::Snapshot,
     /// How far X's clock was found to be ahead of the system's.
@@ -100,7 +113,8 @@ impl Limits {
 impl Book {
     pub(super) fn new(limits: Limits, kept: Kept) -> Self {
         let demands = kept.healing.values().map(|healing| healing.demanded).max().unwrap_or(0) + 1;
-        Self { limits, kept, changes: Vec::new(), demands, backfill_refused_until: None, announce_at: None }
+        let (changes, time) = (Vec::new(), UnixMillis(i64::MIN / 2));
+        Self { limits, kept, changes, demands, backfill_refused_until: None, time, announce_at: None }
     }
 
     /// The minutes of backfill to ask for; `None` if none would help. `uncertainty` is how far `now` may be from X's time.
@@ -133,39 +147,21 @@ impl Book {
         self.backfill_refused_until = Some(now.plus(self.limits.config.backfill_refused_for));
     }
 
-    /// The clock was this far ahead, and with it what was noted by it; `now` is right. What is missing may begin as much
-    /// earlier.
-    pub(super) fn set_back(&mut self, by: Duration, now: UnixMillis) {
-        let latest = now.plus(self.limits.slack);
-        let back = |time: UnixMillis| if time > latest { time.minus(by).min(latest) } else { time };
-        for feed in &mut self.kept.feeds {
-            feed.settled_to = back(feed.settled_to);
-            feed.delivered = feed.delivered.iter().map(|own| Span::new(own.from, back(own.to))).collect();
-            for own in feed.connections.values_mut() {
-                own.last_byte = own.last_byte.minus(by);
-                own.complete_from = back(own.complete_from);
-            }
-            for gap in feed.gaps.iter_mut().filter(|gap| gap.gap.window.to.is_none()) {
-                gap.gap.window.from = gap.gap.window.from.minus(by);
-            }
-        }
-    }
-
-    /// The clock was this far behind, or so much time passed that no clock of this host counted (a machine that was paused
-    /// as a whole): what is missing begins where it did. A log that has heard nothing yet begins by the right time: else it
-    /// would lack the hours between the two.
-    pub(super) fn set_ahead(&mut self, by: Duration) {
-        for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
-            for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
-                gap.gap.window.from = gap.gap.window.from.plus(by);
-                feed.settled_to = gap.gap.window.from;
-            }
-        }
-    }
-
     /// Something came, with posts created at these times.
     pub(super) fn heard(&mut self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
+        self.time = self.time.max(received);
         self.kept.feeds[feed].heard(connection, received, created);
+    }
+
+    /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
+    pub(super) fn late(&self, received: UnixMillis) -> Duration {
+        let first = |feed: &Feed| match feed.assured_from() {
+            Some(_) => Some(feed.undelivered_from(&self.limits)),
+            // What it lacks is announced soon.
+            None => feed.gaps.iter().filter(|own| !own.announced).map(|own| own.promised).min(),
+        };
+        let first = self.kept.feeds.iter().filter_map(first).min();
+        first.map_or(Duration::ZERO, |first| received.since(first))
     }
 
     /// The reader of a connection was stopped for this long.

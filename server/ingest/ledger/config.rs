@@ -22,7 +22,7 @@ pub struct Config {
     /// Backfill or recovery that delivers nothing of an interval is not trusted if at least this many posts were due in it
     /// at the rate before. At 3 an interval is empty by chance in 5 % of cases (Poisson).
     pub due_min: u32,
-    /// Lag of the newest post that widens a gap, at most.
+    /// Lag of a connection that widens a gap, at most: of its newest post, or since that one if posts were due.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub lag_max: Duration,

@@ -16,13 +16,14 @@ const START_MIN: Duration = Duration::from_secs(1);
 impl Book {
     /// The first byte of a connection came.
     pub(super) fn first_byte(&mut self, feed: usize, connection: usize, answer: Answer, now: UnixMillis) {
+        self.time = self.time.max(now);
         let (slack, patience, began) = (self.limits.slack, self.limits.patience(), self.has_begun());
         let account_rate = self.rate();
         let own = &mut self.kept.feeds[feed];
         let rate = if own.rate.is_known() { own.rate.per_second() } else { account_rate };
         let was_up = own.assured_from().is_some();
         let to = now.plus(slack);
-        let mut new = Connection::new(now, slack, own.lag_of(connection), None);
+        let mut new = Connection::new(now, slack, own.lag_of(connection), rate);
         let margin = new.margin(&self.limits);
         let minutes = |minutes: BackfillMinutes| Duration::from_secs(60 * u64::from(minutes.get()));
         // X reckons by its own clock: what it sends may begin as much later as that is ahead.
@@ -67,6 +68,7 @@ impl Book {
         let (origin, mut ids) = (own.gap.clone(), Some(own.gap.id));
         let lost = Span::new(whole.from, kept);
         if !lost.is_empty() {
+            self.kept.scale.lose(lost);
             let gap = self.piece(&origin, &mut ids, lost, GapState::Unrecoverable);
             self.log(Gap { evidence: GapEvidence::WindowPassed, ..gap });
         }

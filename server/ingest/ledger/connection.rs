@@ -20,8 +20,14 @@ pub(super) struct Connection {
     pub(super) complete_from: UnixMillis,
     /// When the last whole message or heartbeat came.
     pub(super) last_byte: UnixMillis,
-    /// The newest post.
+    /// The newest post; before the first one of this connection, that of the one before.
     pub(super) newest: Option<Newest>,
+    /// A post came by this connection.
+    #[serde(skip)]
+    delivers: bool,
+    /// Posts per second of its feed when its newest post came.
+    #[serde(default)]
+    pub(super) rate: f64,
     /// The backfill that it asked for, until that is decided.
     #[serde(skip)]
     pub(super) backfill: Option<Backfill>,
@@ -50,14 +56,17 @@ const STAMPED_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Connection {
     /// A connection whose first byte came now; `newest` is what is known of its lag.
-    pub(super) fn new(now: UnixMillis, slack: Duration, newest: Option<Newest>, backfill: Option<Backfill>) -> Self {
+    /// `rate` is that of its feed.
+    pub(super) fn new(now: UnixMillis, slack: Duration, newest: Option<Newest>, rate: f64) -> Self {
         Self {
             up: true,
             first_byte: now,
             complete_from: now.plus(slack),
             last_byte: now,
             newest,
-            backfill,
+            delivers: false,
+            rate,
+            backfill: None,
             before_backfill: None,
             stopped: None,
             slow: false,
@@ -66,13 +75,28 @@ impl Connection {
 
     /// How much older than its arrival a post of this connection can be: the slack, or the lag if that is more.
     pub(super) fn margin(&self, limits: &Limits) -> Duration {
-        let lag = self.newest.map_or(Duration::ZERO, |newest| newest.lag.min(limits.config.lag_max));
-        lag.max(limits.slack)
+        let lag = self.newest.map_or(Duration::ZERO, |newest| newest.lag);
+        lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.slack)
+    }
+
+    /// For how long no post came although posts were due: heartbeats alone do not tell a quiet stream from a late one.
+    fn silence(&self, limits: &Limits) -> Duration {
+        let since = self.newest.map_or(self.first_byte, |newest| newest.created.max(self.first_byte));
+        let silence = self.last_byte.since(since);
+        let is_plausible = self.rate * silence.as_secs_f64() < f64::from(limits.config.due_min);
+        if is_plausible { Duration::ZERO } else { silence }
     }
 
     /// Everything created before this, and after `complete_from`, has come.
     pub(super) fn reach(&self, limits: &Limits) -> UnixMillis {
         self.last_byte.minus(self.margin(limits))
+    }
+
+    /// What it has delivered of the time that is taken for settled: the connection that began last, and so settled what is
+    /// before it, may not have delivered even that.
+    pub(super) fn settled_reach(&self, settled_to: UnixMillis, limits: &Limits) -> UnixMillis {
+        let began_last = self.first_byte.plus(limits.slack) >= settled_to;
+        if began_last { settled_to.min(self.reach(limits)) } else { settled_to }
     }
 
     /// What it has delivered. That it is up proves nothing of the time since.
@@ -88,8 +112,9 @@ impl Connection {
         }
         let newest = created.iter().copied().filter(|created| *created <= received.plus(AHEAD_MAX)).max();
         if let Some(created) = newest
-            && self.newest.is_none_or(|newest| newest.created <= created)
+            && self.newest.is_none_or(|newest| newest.created <= created || !self.delivers)
         {
+            self.delivers = true;
             let early =
                 self.stopped.filter(|(_, until)| received < *until).map_or(Duration::ZERO, |(stopped, _)| stopped);
             self.newest = Some(Newest { created, lag: received.plus(early).since(created) });

@@ -9,6 +9,10 @@ impl Book {
     /// A connection ended.
     pub(super) fn cut(&mut self, feed: usize, connection: usize, cause: GapCause) {
         let limits = self.limits.clone();
+        if self.kept.feeds[feed].connection(connection).is_some() && self.announce_at.take().is_some() {
+            // Nobody may be there to do it when it is due.
+            self.announce_not_begun();
+        }
         let own = &mut self.kept.feeds[feed];
         // One that had brought nothing changes nothing.
         let Some(ended) = own.connections.get_mut(&connection).filter(|own| own.up) else { return };
@@ -40,11 +44,13 @@ impl Book {
         let first = pieces.first().map_or(tail, |first| first.from);
         own.delivered = Spans::default();
         own.settled_to = tail;
-        own.gaps.iter_mut().for_each(|gap| gap.backfill = None);
+        for gap in &mut own.gaps {
+            gap.backfill = None;
+            gap.trusted &= trusted;
+        }
         if let Some(gap) = own.gaps.iter_mut().rfind(|gap| gap.announced) {
             gap.gap.window = Window { from: gap.gap.window.from.min(first), to: None };
             gap.gap.state = GapState::Detected;
-            gap.trusted &= trusted;
             if cause == GapCause::JournalCorrupt {
                 gap.gap.cause = cause;
             }
@@ -62,8 +68,10 @@ impl Book {
     /// A connection ended while others are up: what it was to deliver, and they cannot any more, is a gap.
     fn close_over(&mut self, feed: usize, assured: UnixMillis, cause: GapCause) {
         let own = &mut self.kept.feeds[feed];
-        let lacking = own.undelivered(assured);
+        let mut lacking = own.undelivered(assured);
         own.settle_to(assured);
+        // What is in a gap already is closed there.
+        own.gaps.iter().filter(|own| own.announced).for_each(|own| lacking.remove(own.span(assured)));
         for span in lacking.iter() {
             let asked =
                 self.kept.feeds[feed].up().filter_map(|(number, own)| Some((number, own.backfill.as_ref()?.from)));
@@ -96,6 +104,7 @@ impl Book {
 
     /// Closes what is quiet now on this connection, and announces what feeds lack that have not begun.
     pub(super) fn tick(&mut self, feed: usize, connection: usize, now: UnixMillis) {
+        self.time = self.time.max(now);
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
             self.announce_not_begun();

@@ -9,7 +9,7 @@ use super::book::Limits;
 use super::connection::{AHEAD_MAX, Connection, Newest};
 use super::rate::Rate;
 use crate::hub::side::Completeness;
-use crate::model::{Gap, Span, Spans, UnixMillis};
+use crate::model::{Gap, GapId, Span, Spans, UnixMillis};
 
 /// The name of the feed that carries all posts of an account.
 pub const ALL_FEEDS: &str = "all";
@@ -134,20 +134,17 @@ impl Feed {
     pub(super) fn undelivered_from(&self, limits: &Limits) -> UnixMillis {
         let mut rest = self.undelivered(UnixMillis(i64::MAX));
         self.up().for_each(|(_, own)| rest.remove(own.delivered(limits)));
-        rest.first().map_or(self.settled_to, |first| first.from)
+        let first = rest.first().map_or(self.settled_to, |first| first.from);
+        self.up().map(|(_, own)| own.settled_reach(self.settled_to, limits)).fold(first, UnixMillis::min)
     }
 
     /// A connection ended. What it has delivered is known now.
     pub(super) fn end(&mut self, connection: usize, limits: &Limits) {
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
         (own.up, own.backfill) = (false, None);
-        let (delivered, reach) = (own.delivered(limits), own.reach(limits));
-        let began_last = own.first_byte.plus(limits.slack) >= self.settled_to;
+        let (delivered, reach) = (own.delivered(limits), own.settled_reach(self.settled_to, limits));
         self.delivered.insert(delivered);
-        // The connection that began last, and so settled what is before it, may not have delivered even that.
-        if self.assured_from().is_none() && began_last {
-            self.settled_to = self.settled_to.min(reach);
-        }
+        self.settled_to = self.settled_to.min(reach);
     }
 
     /// The process that had the connections is gone; `now` is the time of the next one.
@@ -163,6 +160,14 @@ impl Feed {
         self.lag = lags.max_by_key(|newest| newest.lag);
         self.connections.clear();
         self.settled_to = self.settled_to.min(now);
+    }
+
+    /// A gap of this feed has an end in the log: a first byte came, and the process was gone before the checkpoint knew. What
+    /// comes after that end is not known.
+    pub(super) fn note_end(&mut self, id: GapId, to: UnixMillis) {
+        if !self.began && self.gaps.iter().any(|own| own.announced && own.gap.id == id) {
+            (self.began, self.settled_to, self.delivered) = (true, to, Spans::default());
+        }
     }
 
     /// The log has lost what it was given after this.
@@ -203,5 +208,9 @@ impl Feed {
         }
         self.newest = latest;
         self.rate.count(posts, received);
+        if posts > 0 {
+            let rate = self.rate.per_second();
+            self.connections.values_mut().for_each(|own| own.rate = rate);
+        }
     }
 }

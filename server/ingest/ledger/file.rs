@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use super::connection::Newest;
 use super::feed::{Feed, FeedGap};
 use super::healing::Healing;
 use super::rate::Rate;
+use super::scale::Scale;
+use super::tail::Tail;
 use crate::hub::side::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
 
@@ -95,8 +98,20 @@ impl KeptByPlace {
     fn named(self, limits: &Limits) -> Kept {
         let Self { last_id, lanes, healing, brought, origin, side, clock_offset_ms } = self;
         let feeds = lanes.into_iter().map(|lane| lane.named(origin, limits)).collect();
-        let (epoch, journal_next) = (String::new(), 0);
-        Kept { last_id, feeds, healing, brought, side, clock_offset_ms, epoch, journal_next }
+        let (epoch, journal_next, late) = (String::new(), 0, Duration::ZERO);
+        Kept {
+            last_id,
+            feeds,
+            healing,
+            brought,
+            tail: Tail::default(),
+            late,
+            scale: Scale::default(),
+            side,
+            clock_offset_ms,
+            epoch,
+            journal_next,
+        }
     }
 }
 

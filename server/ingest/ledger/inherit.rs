@@ -95,6 +95,7 @@ impl Book {
     fn leave_feed(&mut self, mut feed: Feed, passed_on: &mut BTreeSet<GapId>, now: UnixMillis) {
         let rate = self.rate().max(feed.rate.per_second());
         let mut lacking = feed.undelivered(now);
+        self.kept.tail.leave(now);
         for mut own in std::mem::take(&mut feed.gaps) {
             let span = own.span(now);
             if !own.announced {

@@ -39,6 +39,8 @@ mod metrics;
 mod rate;
 mod recovering;
 mod restore;
+mod scale;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -102,6 +104,7 @@ impl Ledger {
         if let Some(kept) = &kept {
             hub.clock().set_offset_ms(kept.clock_offset_ms);
             hub.side().restore(kept.side.clone());
+            hub.lateness().restore(kept.late);
         }
         let now = hub.clock().now();
         let kept = kept.map(|kept| of_this_log(kept, &hub)).unwrap_or_default();
@@ -145,7 +148,8 @@ impl Ledger {
 
     /// The clock was this far behind.
     pub fn set_ahead(&self, by: Duration) {
-        self.change(|book| book.set_ahead(by));
+        let now = self.hub.clock().now();
+        self.change(|book| book.set_ahead(by, now));
     }
 
     /// The first byte of a connection came. What it changes is to be logged before what came.
@@ -156,6 +160,11 @@ impl Ledger {
     /// Something came, with posts created at these times.
     pub fn heard(&self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
         self.book.lock().heard(feed, connection, received, created);
+    }
+
+    /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
+    pub fn late(&self, received: UnixMillis) -> Duration {
+        self.book.lock().late(received)
     }
 
     /// While this connection brings backfill: posts created before this came by it.
@@ -248,6 +257,7 @@ impl Ledger {
         // After the copy: all that the copy takes for delivered is below.
         kept.journal_next = self.hub.reader().extent().next;
         kept.epoch = self.hub.reader().epoch().to_string();
+        kept.late = self.hub.lateness().most(self.hub.reader().extent().earliest);
         self.metrics.note_open(&kept, clock.now());
         match &self.file {
             Some(path) => file::write(path, &kept),

@@ -96,6 +96,7 @@ impl Book {
     pub(super) fn heal(&mut self, gap: Gap, span: Span, rate: f64) {
         self.log(gap.clone());
         self.demands += 1;
+        self.kept.tail.open(span, self.time);
         self.kept.healing.insert(gap.id, Healing::new(gap, span, rate, self.demands));
     }
 

@@ -38,6 +38,7 @@ impl Book {
     pub(super) fn restore(&mut self, start: Start<'_>) {
         let Start { logged, newest, lost_after, feeds: names, now } = start;
         let limits = self.limits.clone();
+        self.time = now;
         let mut former = std::mem::take(&mut self.kept.feeds);
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
@@ -52,10 +53,15 @@ impl Book {
             }
         }
         if let Some(time) = lost_after {
-            let margin = |feed: &Feed| feed.lag.map_or(limits.slack, |newest| newest.lag.min(limits.lag_max()));
-            former.iter_mut().for_each(|feed| feed.lose_after(time.minus(margin(feed).max(limits.slack))));
+            // How late connections were then is not known any more.
+            former.iter_mut().for_each(|feed| feed.lose_after(time.minus(limits.lag_max())));
+            for span in self.kept.tail.missing_after(time, limits.lag_max(), now.minus(limits.recovery_window)).iter() {
+                let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
+                self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+            }
         }
-        let begun = former.iter().any(|feed| feed.began);
+        // Before a feed has begun, no gap is announced.
+        let begun = former.iter().any(|feed| feed.began) || !logged.is_empty();
         let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
         self.inherit(former, names, now);
         unknown.into_iter().for_each(|gap| self.adopt(gap));
@@ -76,6 +82,9 @@ impl Book {
             let forget =
                 |feeds: &mut [Feed]| feeds.iter_mut().for_each(|feed| feed.gaps.retain(|own| own.gap.id != id));
             let known = self.kept.healing.get(&id);
+            if let Some(to) = gap.window.to.filter(|_| !lost || gap.state.is_final()) {
+                feeds.iter_mut().for_each(|feed| feed.note_end(id, to));
+            }
             match (gap.state, gap.window.to) {
                 (state, _) if state.is_final() => {
                     self.kept.healing.remove(&id);
@@ -83,8 +92,15 @@ impl Book {
                 }
                 // What closed a part of it may be lost with the tail: all of it is missing again.
                 (_, to) if lost => {
+                    // The log may have lost that it became wider.
+                    let own = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.gap.id == id);
+                    let windows = own.map(|own| own.gap.window).chain(known.map(|known| known.gap.window));
+                    let windows: Vec<Window> = windows.chain([Window { to, ..gap.window }]).collect();
+                    let from = windows.iter().map(|window| window.from).min().unwrap_or(gap.window.from);
+                    let to = windows.iter().map(|window| window.to.unwrap_or(now)).max().unwrap_or(now);
+                    let span = Span::new(from, to.max(from));
+                    feeds.iter_mut().for_each(|feed| feed.note_end(id, span.to));
                     forget(feeds);
-                    let span = Span::new(gap.window.from, to.unwrap_or(now).max(gap.window.from));
                     let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
                     let window = Window { from: span.from, to: Some(span.to) };
                     let gap = Gap { window, state: GapState::Recovering, progress: None, ..gap };

@@ -24,6 +24,10 @@ struct World {
     /// When the connection that is up brought its first byte, and the minutes it asked for.
     up: Option<(UnixMillis, Option<u8>)>,
     last_byte: Option<UnixMillis>,
+    /// When the newest post was created that came by the connection that is up, or it began.
+    newest: UnixMillis,
+    /// From when on nothing proves that a connection that ended had delivered: posts were due since and did not come.
+    silent: Vec<Span>,
     /// Connections that were too short for their backfill to be believed.
     short: Vec<Span>,
     /// From the start to what the first byte ended.
@@ -35,8 +39,9 @@ impl World {
         let mut book = Book::new(limits(), Kept::default());
         let now = UnixMillis(1_800_000_000_000);
         book.restore(start(Vec::new(), now));
-        let (told, down, short) = Default::default();
-        Self { book, told, now, down, up: None, last_byte: None, short, start: Span::new(now, now) }
+        let (told, down, short, silent) = Default::default();
+        let start = Span::new(now, now);
+        Self { book, told, now, down, up: None, last_byte: None, newest: now, silent, short, start }
     }
 
     fn take_changes(&mut self) {
@@ -61,6 +66,7 @@ impl World {
     fn hear(&mut self, ages: &[u64]) {
         let created: Vec<_> = ages.iter().map(|age| self.now.minus(Duration::from_secs(*age))).collect();
         self.book.heard(0, 0, self.now, &created);
+        self.newest = created.into_iter().fold(self.newest, UnixMillis::max);
         self.last_byte = Some(self.now);
     }
 
@@ -78,6 +84,7 @@ impl World {
             None => self.start.to = self.now.plus(SLACK),
         }
         self.up = Some((self.now, minutes));
+        self.newest = self.now;
         self.hear(&[]);
         minutes
     }
@@ -98,6 +105,10 @@ impl World {
     }
 
     fn gone(&mut self) {
+        let last = self.last_byte.unwrap_or(self.now);
+        if self.up.is_some() {
+            self.silent.push(Span::new(self.newest.max(last.minus(Config::default().lag_max)), last));
+        }
         if let Some((began, _)) = self.up.take()
             && self.now.since(began) < SLACK * 2 + Duration::from_secs(2)
         {
@@ -164,8 +175,14 @@ fn a_backfill_is_believed_when_it_is_quiet_and_brought_what_was_due() {
     world.cut(GapCause::Disconnected);
     world.pass(90);
     world.connect();
-    let mut ignored =
-        World { book: world.book.clone(), told: world.told.clone(), down: vec![], short: vec![], ..world };
+    let mut ignored = World {
+        book: world.book.clone(),
+        told: world.told.clone(),
+        down: vec![],
+        silent: vec![],
+        short: vec![],
+        ..world
+    };
     let states = |world: &World| world.told.values().map(|gap| (gap.state, gap.evidence)).collect::<Vec<_>>();
     for world in [&mut world, &mut ignored] {
         world.pass(1);
@@ -347,7 +364,8 @@ proptest! {
             prop_assert!(told.covers(due), "{:?} is not told by {:?}", due, told);
             widest.insert(Span::new(span.from.minus(lag + late), span.to.plus(SLACK)));
         }
-        for span in &world.short {
+        // Where posts were due since the newest one, a gap may begin there.
+        for span in world.short.iter().chain(&world.silent) {
             widest.insert(*span);
         }
         widest.insert(world.start);

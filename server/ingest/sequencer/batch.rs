@@ -1,6 +1,7 @@
 //! What is about to be appended, and what is counted when it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -17,6 +18,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     pub(super) tally: Tally,
     pub(super) heard: Option<LastByte>,
+    /// How late what connections brought was: at most, and at last.
+    pub(super) late: Option<(Duration, Duration)>,
     /// Room in the queue that it holds.
     pub(super) room: Vec<OwnedSemaphorePermit>,
     /// Those that wait for the append.

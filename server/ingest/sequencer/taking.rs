@@ -47,7 +47,8 @@ impl Sequencer {
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.room.push(room);
-        if matches!(source, Source::Live { .. }) {
+        if let Source::Live { late, .. } = source {
+            batch.late = Some((batch.late.map_or(late, |(most, _)| most.max(late)), late));
             batch.heard = Some(LastByte { moment, time: received });
             // So that a term is known to sessions as soon as its writer hears anything.
             self.begin_term(batch);

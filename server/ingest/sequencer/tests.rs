@@ -29,7 +29,7 @@ struct World {
     giving_up: Shutdown,
 }
 
-const LIVE: Source = Source::Live { connection: 0, backfill_before: None };
+const LIVE: Source = Source::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
 
 /// Refuses so many appends before it takes any.
 struct Failing {

@@ -205,7 +205,8 @@ impl Session {
             self.ledger.heard(feed, connection, arrivals.received, &created);
         }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-        let source = Source::Live { connection, backfill_before };
+        let late = self.ledger.late(arrivals.received);
+        let source = Source::Live { connection, backfill_before, late };
         self.queue.put(arrivals, source, self.clock.moment()).await
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::Handle;
 use crate::simulator::faults::{
     Answer, CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times,
@@ -62,6 +64,18 @@ impl Handle {
             links.iter().for_each(|link| link.set_flow(flow));
         }
         links.len()
+    }
+
+    /// The next live connection brings posts so much later than they are made, after those that were asked for before.
+    pub fn lag_next(&self, lag: Duration) {
+        self.world.faults.lag_next(lag);
+    }
+
+    /// These live connections bring posts so much later than they are made; tells how many are open.
+    pub fn set_lag(&self, scope: &Scope, lag: Duration) -> usize {
+        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let live = links.iter().filter(|link| link.is_live());
+        live.map(|link| link.set_lag(lag)).count()
     }
 
     /// Leaves out so many of the next heartbeats of live connections.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -43,6 +44,8 @@ pub(in crate::simulator) struct Link {
     armed: Mutex<Option<CutKind>>,
     /// What comes over this stream, whatever over the others.
     flow: Mutex<Flow>,
+    /// Posts come so much later than they were made.
+    lag: Mutex<Duration>,
     wake: Notify,
     socket: Arc<Control>,
 }
@@ -65,6 +68,7 @@ impl Link {
             finished: AtomicBool::new(false),
             armed: Mutex::default(),
             flow: Mutex::default(),
+            lag: Mutex::default(),
             wake: Notify::new(),
             socket,
         }
@@ -132,6 +136,16 @@ impl Link {
 
     pub(in crate::simulator) fn flow(&self) -> Flow {
         *self.flow.lock()
+    }
+
+    /// How much later than they were made posts come from now on.
+    pub(in crate::simulator) fn set_lag(&self, lag: Duration) {
+        *self.lag.lock() = lag;
+        self.wake.notify_one();
+    }
+
+    pub(in crate::simulator) fn lag(&self) -> Duration {
+        *self.lag.lock()
     }
 
     /// Waits until the stream is to end, or to carry something else.

@@ -8,6 +8,7 @@ use super::Chunk;
 use super::line::{Line, Turn};
 use super::log::Entry;
 use super::seats::Seat;
+use crate::clock::Moment;
 use crate::model::UnixMillis;
 use crate::simulator::config::Backfill;
 use crate::simulator::world::World;
@@ -26,19 +27,22 @@ pub(in crate::simulator) struct Live {
     batch: VecDeque<Arc<Entry>>,
     /// The last one was of the backfill.
     alternate: bool,
+    /// The connection is late, and the next post is not to be sent before this.
+    held_until: Option<Moment>,
 }
 
 impl Live {
     /// `since`: from when on history is wanted.
     pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, since: Option<UnixMillis>) -> Self {
         let (cursor, offset, mut backfill) = world.log.join(since);
+        seat.link.set_lag(world.faults.take_lag());
         seat.link.took(offset);
         if world.config().backfill == Backfill::NewestFirst {
             backfill.make_contiguous().reverse();
         }
         let tip = world.log.tip();
         let line = Line::new(world, seat, gzip);
-        let mut live = Self { line, tip, cursor, backfill, batch: VecDeque::new(), alternate: false };
+        let mut live = Self { line, tip, cursor, backfill, batch: VecDeque::new(), alternate: false, held_until: None };
         live.greet();
         live
     }
@@ -88,7 +92,8 @@ impl Live {
 
     /// Waits until there is something to do.
     async fn rest(&mut self) {
-        let (tip, until) = (&mut self.tip, self.line.heartbeat);
+        let (tip, beat) = (&mut self.tip, self.line.heartbeat);
+        let until = self.held_until.map_or(beat, |held| held.min(beat));
         let more = async {
             // It can only end with the process.
             let _ = tip.changed().await;
@@ -106,6 +111,11 @@ impl Live {
         }
         let interleaved = self.line.world.config().backfill_interleaved;
         let live_is_next = self.backfill.is_empty() || (interleaved && self.alternate && !self.batch.is_empty());
+        let next = if live_is_next { self.batch.front() } else { self.backfill.front() };
+        self.held_until = next.and_then(|entry| self.held_until(entry));
+        if self.held_until.is_some() {
+            return false;
+        }
         self.alternate = !live_is_next;
         if live_is_next {
             let Some(entry) = self.batch.pop_front() else { return false };
@@ -114,6 +124,13 @@ impl Live {
             self.send_backfill(&entry);
         }
         true
+    }
+
+    /// When a connection that is late sends this; `None` if it may be sent now.
+    fn held_until(&self, entry: &Entry) -> Option<Moment> {
+        let (world, lag) = (&self.line.world, self.line.seat.link.lag());
+        let wait = entry.time().plus(lag).since(world.now());
+        (!lag.is_zero() && !wait.is_zero()).then(|| world.clock.moment().plus(wait))
     }
 
     fn send_backfill(&mut self, entry: &Entry) {
@@ -146,9 +163,10 @@ impl Live {
             return;
         }
         line.encoder.entry(entry);
-        let interleaved = !self.backfill.is_empty();
+        let (interleaved, is_late) = (!self.backfill.is_empty(), !line.seat.link.lag().is_zero());
         line.world.count(|counters| {
             counters.live_posts += 1;
+            counters.late_posts += u64::from(is_late);
             counters.backfill_interleaved += u64::from(interleaved);
         });
     }

@@ -219,6 +219,11 @@ impl Inner {
 }
 
 impl Entry {
+    /// The time by which a window takes or leaves it.
+    pub(in crate::simulator) fn time(&self) -> UnixMillis {
+        self.time
+    }
+
     pub(in crate::simulator) fn post(&self) -> Option<&Truth> {
         match &self.content {
             Content::Post(truth) => Some(truth),

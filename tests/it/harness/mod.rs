@@ -18,6 +18,7 @@ pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod subscriber;
+pub mod watermarks;
 pub mod world;
 
 pub use absence::Absence;

@@ -254,7 +254,8 @@ fn shorter_journal_opens_gap_at_newest_record() {
     let whole = book(kept.clone(), &["all"], Vec::new(), 1_010, None);
     assert_eq!(gaps(&whole.changes), [(969, -1, GapState::Detected)]);
     let lost = book(kept, &["all"], Vec::new(), 1_010, Some(700));
-    assert_eq!(gaps(&lost.changes), [(670, -1, GapState::Detected)]);
+    // How late the connection was at the newest record is not known any more.
+    assert_eq!(gaps(&lost.changes), [(100, -1, GapState::Detected)]);
     assert_eq!(lost.changes[0].cause, GapCause::JournalCorrupt);
 }
 
@@ -266,7 +267,7 @@ fn shorter_journal_forgets_progress_of_recovery() {
     flow(&mut old, 0, 0, 1..100, 0);
     old.cut(0, 0, GapCause::SlowReader);
     connect(&mut old, 0, 0, 900);
-    let told = old.changes.clone();
+    let told = old.changes.last().cloned().into_iter().collect::<Vec<_>>();
     old.prove(Span::new(at(0), at(500)), GapEvidence::CompletionMessage, u64::MAX);
     let missing = |lost| book(old.kept.clone(), &["all"], told.clone(), 1_000, lost).missing();
     assert_eq!(missing(None), [Span::new(at(500), at(930))].into_iter().collect());

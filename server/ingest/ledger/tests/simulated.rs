@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use super::*;
 
 const START: i64 = 1_800_000_000;
 /// Lists of feeds: what the list of datacenters can be changed to.
 const LISTS: [&[&str]; 5] = [&["all"], &["atla", "pdxa"], &["pdxa", "atla"], &["atla"], &["atla", "west"]];
-/// A lag beyond the slack is known by a post only, and a connection may end before its first one: see `redundant`.
-const LAGS: [i64; 3] = [0, 10, 25];
+/// Seconds by which a connection is late: not at all, within the slack, and beyond it. Beyond it a connection betrays
+/// itself only by posts that are due and do not come (contract, 6.2): see [`World::connect`].
+const LAGS: [i64; 3] = [0, 20, 120];
 
 fn at(second: i64) -> UnixMillis {
     UnixMillis(second * 1_000)
@@ -201,6 +201,8 @@ impl World {
     }
 
     fn connect(&mut self, line: usize, lag: i64) {
+        // Where fewer posts are due in the lag than may be missing by chance, heartbeats alone look like a quiet stream.
+        let lag = if lag < 3 * self.pace { lag.min(20) } else { lag };
         let own = self.lines[line].clone();
         if own.up {
             return;
@@ -262,14 +264,7 @@ impl World {
                 self.start(kept, list, None);
             }
             Step::Lose(seconds) => {
-                // A tail that reaches back into the first backfill of a new log takes what lies before it along, unannounced.
-                let began = self.posts.iter().filter_map(|post| post.delivered).min().unwrap_or(self.now);
-                let (kept, from) = (self.book.kept.clone(), (self.now - seconds).max((began + 60).min(self.now)));
-                // What recovery brought of a datacenter that is not configured any more is lost with the tail.
-                let feeds = self.feeds.clone();
-                for post in &mut self.posts {
-                    post.due &= feeds.iter().any(|feed| carries(feed, post.datacenter));
-                }
+                let (kept, from) = (self.book.kept.clone(), self.now - seconds);
                 for post in self.posts.iter_mut().filter(|post| post.delivered.is_some_and(|when| when > from)) {
                     post.delivered = None;
                 }
@@ -336,9 +331,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(600), ..ProptestConfig::default() }
+}
+
 proptest! {
-    // One seed, for what it finds is judged by hand; PROPTEST_RNG_SEED and PROPTEST_CASES look for others.
-    #![proptest_config(ProptestConfig { cases: 600, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(config())]
     #[test]
     fn undelivered_post_is_in_announced_gap(
         list in 0_usize..5,

@@ -1,0 +1,69 @@
+//! What becomes missing again if the log loses its tail, and no feed knows of.
+//!
+//! A journal that is shorter than the checkpoint says has lost what it got after a time. Feeds take back what they delivered
+//! since then. Two things are of an older upstream time, or of no feed: what recovery brought for a gap that was opened since
+//! then, of which the log has no record left either, and posts of feeds that were removed from the list.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Span, Spans, UnixMillis};
+
+/// Gaps that are remembered; the two oldest are merged.
+const OPENED_MAX: usize = 64;
+/// A gap is in the log so much later than it was opened, at most.
+const LOGGED_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// What becomes missing again if the log loses its tail.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Tail {
+    opened: Vec<Opened>,
+    /// When feeds were removed from the list.
+    left: Vec<UnixMillis>,
+}
+
+/// A gap that was left to recovery.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Opened {
+    span: Span,
+    at: UnixMillis,
+}
+
+impl Tail {
+    /// A gap was left to recovery.
+    pub(super) fn open(&mut self, span: Span, at: UnixMillis) {
+        self.opened.push(Opened { span, at });
+        if self.opened.len() > OPENED_MAX {
+            let first = self.opened.remove(0);
+            let second = &mut self.opened[0];
+            let span = Span::new(first.span.from.min(second.span.from), first.span.to.max(second.span.to));
+            *second = Opened { span, at: first.at.max(second.at) };
+        }
+    }
+
+    /// A feed was removed from the list.
+    pub(super) fn leave(&mut self, at: UnixMillis) {
+        self.left.push(at);
+        if self.left.len() > OPENED_MAX {
+            self.left.remove(0);
+        }
+    }
+
+    /// The clock was ahead: nothing was noted later than now.
+    pub(super) fn set_back(&mut self, latest: UnixMillis) {
+        self.opened.iter_mut().for_each(|own| own.at = own.at.min(latest));
+        self.left.iter_mut().for_each(|at| *at = (*at).min(latest));
+    }
+
+    /// Returns what is missing again if the log has lost what it got after `time`. Posts arrive up to `lag_max` after their
+    /// creation; nothing of before `oldest` can be recovered.
+    pub(super) fn missing_after(&mut self, time: UnixMillis, lag_max: Duration, oldest: UnixMillis) -> Spans {
+        self.opened.retain(|own| own.span.to > oldest);
+        self.left.retain(|at| *at > oldest);
+        let after = time.minus(LOGGED_AFTER_MAX);
+        let opened = self.opened.iter().filter(|own| own.at >= after).map(|own| own.span);
+        let left = self.left.iter().filter(|at| **at >= after).map(|at| Span::new(time.minus(lag_max), *at));
+        opened.chain(left).filter(|span| !span.is_empty()).collect()
+    }
+}

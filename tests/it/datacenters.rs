@@ -1,0 +1,250 @@
+//! The list of datacenters changes between two runs over the same data, and datacenters that are down from the start.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::Datacenter;
+use powerstream_gateway::model::UnixMillis;
+use powerstream_gateway::proto::{Origin, SubscribeRequest};
+use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times, Truth};
+
+use crate::harness::drill::give_a_past;
+use crate::harness::gaps::{Gaps, span};
+use crate::harness::watermarks::Watched;
+use crate::harness::world::patient;
+use crate::harness::{Lineage, Subscriber, World, after, eventually, filters, latest};
+
+/// A minute in a second.
+const RATE: f64 = 60.0;
+const POSTS: f64 = 4.0;
+const NAMES: [&str; 2] = ["atla", "pdxa"];
+
+async fn pass(x: &Handle, seconds: u64) {
+    let until = x.now().plus(Duration::from_secs(seconds));
+    eventually("time passes", async || x.now() >= until).await;
+}
+
+fn calm(request: SubscribeRequest) -> SubscribeRequest {
+    let heartbeat_interval = Some(prost_types::Duration { seconds: 5, nanos: 0 });
+    SubscribeRequest { heartbeat_interval, ..request }
+}
+
+/// A gateway whose account can be given any list of datacenters.
+struct Lists {
+    world: World,
+    /// When each list began to hold.
+    lists: Vec<(UnixMillis, Vec<&'static str>)>,
+    watched: Watched,
+    session: Option<Subscriber>,
+    past: u64,
+}
+
+impl Lists {
+    fn new() -> Self {
+        let upstream = |x: &mut powerstream_gateway::simulator::Config| x.live_connections_max = 2;
+        let world = World::without_gateway(Clock::with_rate(RATE, None), upstream, |settings| {
+            patient(settings);
+            settings.upstream.http_backoff_step = Duration::from_secs(1);
+            settings.upstream.http_backoff_max = Duration::from_secs(2);
+        });
+        give_a_past(&world.x);
+        let past = world.x.truth_len();
+        Self { world, lists: Vec::new(), watched: Watched::new(Lineage::new(filters::all())), session: None, past }
+    }
+
+    /// Starts the gateway with this list; none is the connection for all posts. So many connections come up.
+    async fn start(&mut self, list: &[&'static str], up: usize) {
+        let x = self.world.x.clone();
+        let datacenter =
+            |name: &&str| Datacenter { name: (*name).into(), url: x.base_url_of(name).parse().expect("a URL") };
+        self.world.settings.accounts[0].datacenters = list.iter().map(datacenter).collect();
+        self.lists.push((x.now(), list.to_vec()));
+        self.world.start_gateway().await;
+        eventually("upstream is up", async || x.connections().live == up).await;
+        let request = match &self.watched.lineage.token {
+            Some(token) => after(token, &filters::all()),
+            None => latest(&filters::all()),
+        };
+        self.session = Some(self.world.subscribe(calm(request)).await);
+        x.set_rate(POSTS);
+    }
+
+    /// Lets time pass while the session is read.
+    async fn read(&mut self, seconds: u64) {
+        let (x, session) = (&self.world.x, self.session.as_mut().expect("it was started"));
+        let until = x.now().plus(Duration::from_secs(seconds));
+        session.until("time passes", |_| x.now() >= until).await;
+    }
+
+    async fn stop(&mut self) {
+        self.world.stop_gateway().await;
+        let mut session = self.session.take().expect("it was started");
+        session.ended().await;
+        self.watched.follow(&session);
+    }
+
+    /// This datacenter ends its connection, if there is one, and answers no more.
+    fn down(&self, name: &str) {
+        let (x, scope) = (&self.world.x, Scope::Datacenter(name.into()));
+        x.refuse(&scope, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+        x.cut_of(&scope, CutKind::Reset);
+    }
+
+    fn up(&self, name: &str) {
+        self.world.x.clear_refusals_of(&Scope::Datacenter(name.into()));
+    }
+
+    /// What was told of gaps in the session that goes on.
+    fn gaps(&self) -> Gaps {
+        self.watched.lineage.gaps.with(self.session.as_ref().expect("it was started"))
+    }
+
+    /// Posts that some feed of the list of their time carries.
+    fn due(&self) -> Vec<Truth> {
+        let carried = |post: &Truth| {
+            let list = self.lists.iter().rev().find(|(since, _)| *since <= post.created);
+            list.is_some_and(|(_, list)| list.is_empty() || list.contains(&NAMES[post.datacenter]))
+        };
+        self.world.x.truth_since(self.past).into_iter().filter(carried).collect()
+    }
+
+    /// Posts of a datacenter that came, and were made between these times; and those of them that did not come live.
+    fn came(&self, datacenter: &str, from: UnixMillis, to: UnixMillis) -> (usize, usize) {
+        let of = |post: &Truth| NAMES[post.datacenter] == datacenter && from <= post.created && post.created < to;
+        let wanted: Vec<u64> = self.due().into_iter().filter(of).map(|post| post.post_id.0).collect();
+        let got = self.watched.lineage.got.iter().filter(|event| wanted.contains(&event.post_id));
+        let again: Vec<bool> = got.map(|event| event.origin() != Origin::Live).collect();
+        (again.len(), again.into_iter().filter(|again| *again).count())
+    }
+
+    /// Until all is over; then judges.
+    async fn judge(&mut self, who: &str) {
+        self.read(240).await;
+        self.world.x.pause();
+        let due = self.due();
+        let mut session = self.session.take().expect("it was started");
+        let had: Vec<u64> = self.watched.lineage.got.iter().map(|event| event.post_id).collect();
+        let before = self.watched.lineage.gaps.clone();
+        let settled = |own: &Subscriber| {
+            let came = |post: &Truth| {
+                had.contains(&post.post_id.0) || own.got.iter().any(|event| event.post_id == post.post_id.0)
+            };
+            before.with(own).are_over() && due.iter().all(came)
+        };
+        // What did not come is the judge's to name.
+        let _ = Clock::system().timeout(Duration::from_secs(20), session.read_until(settled)).await;
+        self.watched.follow(&session);
+        self.watched.judge(who, &due, &self.world.x.truth_since(self.past));
+        eprintln!("{who}: {} posts, {:#?}", due.len(), self.watched.lineage.gaps.stories());
+        assert!(self.watched.lineage.gaps.are_over(), "{who}: {:#?}", self.watched.lineage.gaps.stories());
+    }
+}
+
+/// The first datacenter of a list is down; the gateway is stopped, and started with another list while X goes on posting.
+async fn changed(from: &[&'static str], to: &[&'static str]) {
+    let who = format!("{from:?} to {to:?}");
+    let mut lists = Lists::new();
+    lists.start(from, from.len().max(1)).await;
+    lists.read(80).await;
+    let began = lists.world.x.now();
+    if let Some(first) = from.first() {
+        lists.down(first);
+        lists.read(150).await;
+    }
+    let stopped = lists.world.x.now();
+    lists.stop().await;
+    pass(&lists.world.x, 100).await;
+    if let Some(first) = from.first() {
+        lists.up(first);
+    }
+    let started = lists.world.x.now();
+    lists.start(to, to.len().max(1)).await;
+    lists.judge(&who).await;
+    for name in NAMES {
+        let is_due = |list: &[&str]| list.is_empty() || list.contains(&name);
+        if is_due(from) && from.first() == Some(&name) {
+            let (came, again) = lists.came(name, began, stopped);
+            assert!(came > 100 && again * 10 > came * 8, "{who}: {name} was down: {came} posts, {again} not live");
+        }
+        if is_due(from) {
+            let (came, again) = lists.came(name, stopped, started);
+            assert!(came > 50 && again * 10 > came * 8, "{who}: the gateway was down: {came} posts of {name}, {again}");
+        }
+    }
+}
+
+/// Fault 11, first case.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swapped_datacenters_keep_their_gaps() {
+    changed(&["atla", "pdxa"], &["pdxa", "atla"]).await;
+}
+
+/// Fault 11, second case.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datacenters_in_place_of_one_connection_inherit_its_gap() {
+    changed(&[], &["atla", "pdxa"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_in_place_of_datacenters_inherits_their_gaps() {
+    changed(&["atla", "pdxa"], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_datacenter_leaves_its_gap_to_recovery() {
+    changed(&["atla", "pdxa"], &["pdxa"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn added_datacenter_leaves_others_alone() {
+    changed(&["atla"], &["atla", "pdxa"]).await;
+}
+
+/// Fault 11, second case, with a datacenter that is down when the list changes: it inherits the gap of the feed before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_datacenter_that_is_down_inherits_gap() {
+    let mut lists = Lists::new();
+    lists.start(&[], 1).await;
+    lists.read(80).await;
+    let stopped = lists.world.x.now();
+    lists.stop().await;
+    pass(&lists.world.x, 100).await;
+    lists.down("pdxa");
+    let started = lists.world.x.now();
+    lists.start(&["atla", "pdxa"], 1).await;
+    lists.read(180).await;
+    assert!(!lists.gaps().are_over(), "what it lacks is announced");
+    let refused = lists.world.x.requests().iter().filter(|request| request.status == 503).count();
+    assert!(refused > 3, "it was down: {refused}");
+    lists.up("pdxa");
+    lists.judge("all to a list of which one is down").await;
+    let (came, again) = lists.came("pdxa", stopped, started.plus(Duration::from_secs(150)));
+    assert!(came > 200 && again * 10 > came * 8, "{came} posts, {again} not live");
+}
+
+/// Fault 10: a datacenter that is down from the start, over a restart of the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datacenter_down_from_start_is_gap_until_it_comes() {
+    for restarted in [false, true] {
+        let mut lists = Lists::new();
+        lists.down("pdxa");
+        let began = lists.world.x.now();
+        lists.start(&["atla", "pdxa"], 1).await;
+        lists.read(120).await;
+        let told = lists.gaps();
+        let from = told.last().iter().map(|gap| span(gap).from).min();
+        let from = from.expect("what it lacks from the start on is announced");
+        assert!(from <= began.plus(Duration::from_secs(20)), "{from} for {began}");
+        lists.read(300).await;
+        if restarted {
+            lists.stop().await;
+            lists.start(&["atla", "pdxa"], 1).await;
+            lists.read(60).await;
+        }
+        let came_up = lists.world.x.now();
+        lists.up("pdxa");
+        lists.judge(&format!("down from the start, restarted: {restarted}")).await;
+        let (came, again) = lists.came("pdxa", began, came_up);
+        assert!(came > 300 && again * 10 > came * 8, "{came} posts, {again} not live");
+    }
+}
