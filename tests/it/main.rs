@@ -20,6 +20,7 @@ mod lookups;
 mod main_job;
 mod outage;
 mod private;
+mod private_crowd;
 mod private_faults;
 mod private_more;
 mod recovery;

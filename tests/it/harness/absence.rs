@@ -179,19 +179,7 @@ impl Absence {
 
     /// A session of a new consumer.
     pub async fn consumer(&self, filter: &TagFilter, request: SubscribeRequest) -> Consumer {
-        let mut consumer = Consumer {
-            filter: filter.clone(),
-            token: String::new(),
-            got: Vec::new(),
-            doubtful: HashSet::new(),
-            terms: Vec::new(),
-            own_gaps: Vec::new(),
-            hub_gaps: Vec::new(),
-            outcomes: Vec::new(),
-            lacked: Spans::default(),
-            told_after: Vec::new(),
-            session: None,
-        };
+        let mut consumer = Consumer::new(filter);
         consumer.begin(&self.world, request).await;
         consumer
     }
@@ -215,10 +203,36 @@ impl Absence {
 }
 
 impl Consumer {
+    fn new(filter: &TagFilter) -> Self {
+        Self {
+            filter: filter.clone(),
+            token: String::new(),
+            got: Vec::new(),
+            doubtful: HashSet::new(),
+            terms: Vec::new(),
+            own_gaps: Vec::new(),
+            hub_gaps: Vec::new(),
+            outcomes: Vec::new(),
+            lacked: Spans::default(),
+            told_after: Vec::new(),
+            session: None,
+        }
+    }
+
+    /// A consumer that begins with this session.
+    pub fn of(session: Subscriber) -> Self {
+        let mut own = Self::new(session.filter());
+        own.enter(session);
+        own
+    }
+
     async fn begin(&mut self, world: &World, request: SubscribeRequest) {
         let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
         let request = SubscribeRequest { heartbeat_interval, max_batch_events: BATCH, ..request };
-        let session = world.subscribe(request).await;
+        self.enter(world.subscribe(request).await);
+    }
+
+    fn enter(&mut self, session: Subscriber) {
         self.token = session.token().to_owned();
         self.outcomes.push(session.start.outcome());
         if let Some(missing) = &session.start.missing {

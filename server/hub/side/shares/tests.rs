@@ -285,7 +285,8 @@ fn visits(count: i64, max: usize, interval: impl Fn(i64) -> Span) -> u64 {
 /// Twice the subscriptions are about twice the work: it grows with the depth of the tree, not with what is in it.
 #[test]
 fn work_grows_with_subscriptions_not_with_their_square() {
-    let patterns: [(&str, fn(i64) -> Span); 5] = [
+    type Pattern = fn(i64) -> Span;
+    let patterns: [(&str, Pattern); 5] = [
         ("newest first", |number| span(1_000_000 - 10 * number, 1_000_010)),
         ("oldest first", |number| span(10 * number, 1_000_010)),
         ("mixed", |number| span(number * 7_919 % 100_003, 1_000_010)),
