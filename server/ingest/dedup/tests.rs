@@ -384,7 +384,6 @@ fn short_horizon_is_raised_to_retention_and_day() {
     }
 }
 
-/// Records stamped by a clock that was 30 h ahead (rule 3.6).
 #[test]
 fn wrong_clock_forgets_no_id() {
     let mut world = World::on_disk(Config { hot_ids_max: 2, ..Config::default() });
@@ -396,7 +395,6 @@ fn wrong_clock_forgets_no_id() {
         world.verify();
     }
     let [before, after] = [0, 10].map(|old| world.dedup.upkeep.step(UNTRIMMED, &|_| old).expect("upkeep"));
-    assert!(
-        before.files > 0 && (before.dropped, after.files) == (0, 0) && after.dropped == before.files + after.sealed
-    );
+    assert!(before.files > 0 && before.dropped == 0 && after.files == 0);
+    assert_eq!(after.dropped, before.files + after.sealed, "by machine time");
 }
