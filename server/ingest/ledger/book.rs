@@ -155,10 +155,11 @@ impl Book {
 
     /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
     pub(super) fn late(&self, received: UnixMillis) -> Duration {
-        let first = |feed: &Feed| match feed.assured_from() {
-            Some(_) => Some(feed.undelivered_from(&self.limits)),
-            // What it lacks is announced soon.
-            None => feed.gaps.iter().filter(|own| !own.announced).map(|own| own.promised).min(),
+        let first = |feed: &Feed| {
+            let undelivered = feed.assured_from().map(|_| feed.undelivered_from(&self.limits));
+            // The first backfill of a log is under way, or what the feed lacks is announced soon.
+            let promised = feed.gaps.iter().filter(|own| !own.announced).map(|own| own.promised);
+            promised.chain(undelivered).min()
         };
         let first = self.kept.feeds.iter().filter_map(first).min();
         first.map_or(Duration::ZERO, |first| received.since(first))

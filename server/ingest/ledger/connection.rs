@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backfill::Backfill;
+use super::backfill::{Backfill, Patience};
 use super::book::Limits;
 use crate::model::{Span, UnixMillis};
 
@@ -77,6 +77,12 @@ impl Connection {
     pub(super) fn margin(&self, limits: &Limits) -> Duration {
         let lag = self.newest.map_or(Duration::ZERO, |newest| newest.lag);
         lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.slack)
+    }
+
+    /// When its backfill is complete: what it is late by may still be of the backfill.
+    pub(super) fn patience(&self, limits: &Limits) -> Patience {
+        let patience = limits.patience();
+        Patience { quiet: patience.quiet.max(self.margin(limits)), ..patience }
     }
 
     /// For how long no post came although posts were due: heartbeats alone do not tell a quiet stream from a late one.

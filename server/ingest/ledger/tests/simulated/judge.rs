@@ -1,0 +1,61 @@
+//! What has to hold at any moment of a simulated history.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+impl World {
+    /// Posts that are due, were not delivered, and that no line is about to send.
+    pub(super) fn undelivered(&self) -> impl Iterator<Item = &Post> {
+        let carried =
+            |line: &Line, post: &Post| line.up && !line.silent && carries(&self.feeds[line.feed], post.datacenter);
+        let coming =
+            move |post: &&Post| self.lines.iter().any(|line| carried(line, post) && line.sent_to <= post.created);
+        self.posts.iter().filter(|post| post.due && post.delivered.is_none()).filter(move |post| !coming(post))
+    }
+
+    /// Nothing that is due and was not delivered is from before the low watermark, unless it is lost.
+    pub(super) fn check_mark(&self) -> Result<(), TestCaseError> {
+        let up = self.book.kept.feeds.iter().flat_map(|feed| feed.up());
+        let Some(heard) = up.map(|(_, own)| own.last_byte).max() else { return Ok(()) };
+        let gaps = self.gaps();
+        let open = gaps.values().filter(|gap| !gap.state.is_final()).map(|gap| gap.window.from);
+        let mark = open.fold(heard.minus(self.book.late(heard).max(SLACK)), UnixMillis::min);
+        let lost = |post: &Post| {
+            gaps.values().any(|gap| gap.state == GapState::Unrecoverable && gap.window.contains(at(post.created)))
+        };
+        let passed = self
+            .posts
+            .iter()
+            .find(|post| post.due && post.delivered.is_none() && at(post.created) < mark && !lost(post));
+        let second = |time: i64| time - START;
+        prop_assert!(
+            passed.is_none(),
+            "the low watermark {} passed second {:?}: {:?}",
+            second(mark.0 / 1_000),
+            passed.map(|post| second(post.created)),
+            self.story()
+        );
+        Ok(())
+    }
+
+    /// Every post that is due was delivered, or is in a gap that is open and that somebody is to close, or that is lost.
+    pub(super) fn check(&self) -> Result<(), TestCaseError> {
+        self.check_mark()?;
+        let missing = self.book.missing();
+        let gaps = self.gaps();
+        let waiting: BTreeSet<GapId> =
+            self.book.kept.feeds.iter().flat_map(|feed| &feed.gaps).map(|own| own.gap.id).collect();
+        for post in self.undelivered() {
+            let created = at(post.created);
+            let excused = gaps.values().filter(|gap| gap.window.contains(created)).any(|gap| match gap.state {
+                GapState::Detected => waiting.contains(&gap.id),
+                GapState::Recovering => missing.contains(created),
+                state => state == GapState::Unrecoverable,
+            });
+            let second = post.created - START;
+            prop_assert!(excused, "a post of second {second} of {} is lost: {:?}", post.datacenter, self.story());
+        }
+        Ok(())
+    }
+}
