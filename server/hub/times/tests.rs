@@ -108,6 +108,21 @@ fn search_is_exact_after_first_answer_sets_clock() {
     assert_eq!(found, exact);
 }
 
+/// A process whose clock was hours behind to its end, between two whose clocks were right: nobody says how far its stamps are
+/// off, and no start by time passes its records over.
+#[test]
+fn process_with_late_clock_hides_no_record() {
+    let mut env = TestEnv::new();
+    for error in [0, -5 * HOUR, 0] {
+        env.restart(error);
+        (0..7).for_each(|_| env.append(1_000));
+    }
+    for time in (START..env.now).step_by(250) {
+        let (found, exact) = env.seek(time);
+        assert!(found <= exact, "late: {found} instead of {exact}");
+    }
+}
+
 proptest! {
     /// Over any history of corrections and restarts a search is never late, and exact without restarts.
     #[test]

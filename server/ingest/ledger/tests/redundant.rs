@@ -139,30 +139,35 @@ fn backfill_is_quiet_only_while_read() {
 }
 
 /// 1.5: the connection whose backfill was to close the gap ends, and another one is up and quiet: the rest is left to
-/// recovery, also once the first one is back with a backfill of its own.
+/// recovery, also once the first one is back with a backfill of its own, and though nothing was due.
 #[test]
 fn interrupted_backfill_closes_nothing() {
     let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    let beat = |book: &mut Book, connections: &[usize], seconds: std::ops::Range<i64>| {
+        for second in seconds {
+            for connection in connections {
+                book.heard(0, *connection, at(second), &[]);
+                book.tick(0, *connection, at(second));
+            }
+        }
+    };
     for connection in [0, 1] {
         connect(&mut book, 0, connection, 0);
     }
-    for connection in [0, 1] {
-        flow(&mut book, 0, connection, 1..101, 0);
-    }
+    beat(&mut book, &[0, 1], 1..101);
     for connection in [0, 1] {
         book.cut(0, connection, GapCause::Disconnected);
     }
-    assert_eq!(connect(&mut book, 0, 0, 160), Some(2));
+    assert_eq!(connect(&mut book, 0, 0, 160), Some(3));
     connect(&mut book, 0, 1, 162);
     book.heard(0, 0, at(165), &[at(120)]);
     book.cut(0, 0, GapCause::Disconnected);
-    flow(&mut book, 0, 1, 163..400, 0);
+    beat(&mut book, &[1], 163..400);
     connect(&mut book, 0, 0, 400);
-    for second in 401..600 {
-        (0..2).for_each(|connection| flow(&mut book, 0, connection, second..second + 1, 0));
-    }
-    assert_eq!(gaps(&book.changes).first(), Some(&(70, 190, GapState::Recovering)), "{:?}", gaps(&book.changes));
-    assert!(book.missing().covers(Span::new(at(70), at(190))));
+    beat(&mut book, &[0, 1], 401..600);
+    // The newest post was 59 s late.
+    assert_eq!(gaps(&book.changes).first(), Some(&(41, 190, GapState::Recovering)), "{:?}", gaps(&book.changes));
+    assert!(book.missing().covers(Span::new(at(41), at(190))));
 }
 
 /// 1.4: what was due is reckoned by the rate before the gap.
@@ -258,6 +263,21 @@ fn shorter_journal_opens_gap_at_newest_record() {
     // How late the connection was at the newest record is not known any more.
     assert_eq!(gaps(&lost.changes), [(100, -1, GapState::Detected)]);
     assert_eq!(lost.changes[0].cause, GapCause::JournalCorrupt);
+}
+
+/// The tail that was lost reaches back behind a reconnect, and with it what was announced of that outage.
+#[test]
+fn lost_tail_reaches_back_behind_reconnect() {
+    let mut old = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    connect(&mut old, 0, 0, 0);
+    flow(&mut old, 0, 0, 1..600, 0);
+    old.cut(0, 0, GapCause::Disconnected);
+    old.backfill_refused(at(609));
+    assert_eq!(connect(&mut old, 0, 0, 610), None);
+    flow(&mut old, 0, 0, 611..1_000, 0);
+    let lost = book(old.kept.clone(), &["all"], Vec::new(), 1_010, Some(500));
+    let told = gaps(&lost.changes);
+    assert!(told.contains(&(470, -1, GapState::Detected)), "{told:?}");
 }
 
 /// What a gap was brought is missing again if the log has lost it.
