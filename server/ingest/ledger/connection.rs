@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backfill::{Backfill, Patience};
+use super::backfill::Backfill;
 use super::book::Limits;
 use crate::model::{Span, UnixMillis};
 
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     /// The newest post; before the first one of this connection, that of the one before.
     pub(super) newest: Option<Newest>,
     /// A post came by this connection.
-    #[serde(skip)]
+    #[serde(default)]
     delivers: bool,
     /// Posts per second of its feed when its newest post came.
     #[serde(default)]
@@ -79,15 +79,11 @@ impl Connection {
         lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.slack)
     }
 
-    /// When its backfill is complete: what it is late by may still be of the backfill.
-    pub(super) fn patience(&self, limits: &Limits) -> Patience {
-        let patience = limits.patience();
-        Patience { quiet: patience.quiet.max(self.margin(limits)), ..patience }
-    }
-
     /// For how long no post came although posts were due: heartbeats alone do not tell a quiet stream from a late one.
     fn silence(&self, limits: &Limits) -> Duration {
-        let since = self.newest.map_or(self.first_byte, |newest| newest.created.max(self.first_byte));
+        // Before its first post, the newest one says only that posts were due since the first byte.
+        let earliest = if self.delivers { UnixMillis(i64::MIN) } else { self.first_byte };
+        let since = self.newest.map_or(self.first_byte, |newest| newest.created.max(earliest));
         let silence = self.last_byte.since(since);
         let is_plausible = self.rate * silence.as_secs_f64() < f64::from(limits.config.due_min);
         if is_plausible { Duration::ZERO } else { silence }

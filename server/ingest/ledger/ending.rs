@@ -120,7 +120,7 @@ impl Book {
     fn outcome(&self, feed: usize, connection: usize, now: UnixMillis) -> Option<bool> {
         let own = &self.kept.feeds[feed];
         let (backfill, last_byte) = (own.backfill(connection)?, own.connection(connection)?.last_byte);
-        let patience = own.connection(connection)?.patience(&self.limits);
+        let patience = self.limits.patience();
         let plausible = backfill.outcome(now, last_byte, patience)?;
         let mut closing = own.gaps.iter().filter_map(|gap| gap.backfill).filter(|own| own.connection == connection);
         Some(plausible && closing.all(|own| backfill.is_plausible(own.core, patience)))
@@ -156,7 +156,7 @@ impl Book {
     /// When [`Book::tick`] has something to look at.
     pub(super) fn next_due(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         let own = self.kept.feeds[feed].connection(connection);
-        let due = own.and_then(|own| Some(own.backfill.as_ref()?.due(own.last_byte, own.patience(&self.limits))));
+        let due = own.and_then(|own| Some(own.backfill.as_ref()?.due(own.last_byte, self.limits.patience())));
         due.into_iter().chain(self.announce_at).min()
     }
 

@@ -26,6 +26,7 @@ struct World {
     last_byte: Option<UnixMillis>,
     /// When the newest post was created that came by the connection that is up, or it began.
     newest: UnixMillis,
+    delivers: bool,
     /// From when on nothing proves that a connection that ended had delivered: posts were due since and did not come.
     silent: Vec<Span>,
     /// Connections that were too short for their backfill to be believed.
@@ -41,7 +42,7 @@ impl World {
         book.restore(start(Vec::new(), now));
         let (told, down, short, silent) = Default::default();
         let start = Span::new(now, now);
-        Self { book, told, now, down, up: None, last_byte: None, newest: now, silent, short, start }
+        Self { book, told, now, down, up: None, last_byte: None, newest: now, delivers: false, silent, short, start }
     }
 
     fn take_changes(&mut self) {
@@ -66,7 +67,11 @@ impl World {
     fn hear(&mut self, ages: &[u64]) {
         let created: Vec<_> = ages.iter().map(|age| self.now.minus(Duration::from_secs(*age))).collect();
         self.book.heard(0, 0, self.now, &created);
-        self.newest = created.into_iter().fold(self.newest, UnixMillis::max);
+        // The first post of a connection may be older than its first byte.
+        let before = if self.delivers { self.newest } else { UnixMillis(i64::MIN) };
+        if let Some(newest) = created.into_iter().max() {
+            (self.newest, self.delivers) = (newest.max(before), true);
+        }
         self.last_byte = Some(self.now);
     }
 
@@ -84,7 +89,7 @@ impl World {
             None => self.start.to = self.now.plus(SLACK),
         }
         self.up = Some((self.now, minutes));
-        self.newest = self.now;
+        (self.newest, self.delivers) = (self.now, false);
         self.hear(&[]);
         minutes
     }
