@@ -79,7 +79,13 @@ impl Backfill {
         if now >= self.deadline {
             return Some(false);
         }
-        self.is_quiet(last_byte, patience).then(|| self.is_plausible(self.asked, patience))
+        self.is_quiet(last_byte, patience).then(|| self.is_plausible(self.judged(), patience))
+    }
+
+    /// What has to bring something. Where all of it may come live, for posts are that late, it is the whole: if nothing came
+    /// of it by now, nothing of it was proven.
+    fn judged(&self) -> Span {
+        if self.asked.is_empty() { Span::new(self.from, self.began) } else { self.asked }
     }
 
     /// Something came after nothing of the backfill did for long enough. A connection that is silent proves nothing.

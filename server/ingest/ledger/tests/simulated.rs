@@ -232,14 +232,10 @@ impl World {
         self.take_changes();
     }
 
-    /// No posts come any more, where as many are due within the slack as are not missing by chance, and that is known. Not
-    /// during a backfill: how much of one has to come is judged less the lag, and may be nothing.
+    /// No posts come any more, where as many are due within the slack as are not missing by chance, and that is known.
     fn starve(&mut self, line: usize) {
         let own = &self.lines[line];
-        let rate = self.book.kept.feeds[own.feed]
-            .connection(own.number)
-            .filter(|own| own.backfill.is_none())
-            .map_or(0.0, |own| own.rate);
+        let rate = self.book.kept.feeds[own.feed].connection(own.number).map_or(0.0, |own| own.rate);
         if rate * SLACK.as_secs_f64() >= f64::from(Config::default().due_min) {
             self.lines[line].starved_to = self.now + 150;
         }
