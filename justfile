@@ -32,6 +32,10 @@ wakeup-mutants *names:
 mutants *names:
     tests/mutants/run {{ names }}
 
+# What stalled subscribers cost the others, judged by the contract's +20 %. On a quiet machine.
+independence:
+    LATENCY_JUDGED=1 cargo test --test it independence:: -- --nocapture
+
 # Benchmarks.
 bench *args:
     cargo bench {{ args }}
