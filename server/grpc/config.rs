@@ -33,6 +33,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub unary_timeout: Duration,
+    /// Requests that search the log for where to start, at once; the others wait their turn, within `unary_timeout`.
+    pub lookups_max: usize,
     /// Bytes of a request message.
     pub request_bytes_max: usize,
     /// Bytes of the headers of a request.
@@ -67,6 +69,8 @@ impl Default for Config {
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(15),
             unary_timeout: Duration::from_secs(30),
+            // Far below the 512 threads of the runtime's pool, and more than disks do at once.
+            lookups_max: 32,
             // 1,000 terms of 255 bytes and their framing fit four times over.
             request_bytes_max: 1 << 20,
             header_bytes_max: 16 << 10,

@@ -10,6 +10,7 @@
 //! - No connection is for ever unbounded: first bytes, pings, streams, headers and messages have limits here.
 
 mod batch;
+mod blocking;
 mod body;
 mod compress;
 mod config;

@@ -7,6 +7,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::Config;
+use super::blocking::Blocking;
 use super::connection::Connections;
 use super::recovery_service::Recoveries;
 use super::stream_service::Streams;
@@ -51,7 +52,7 @@ impl Server {
 
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
-        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression))
+        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression, Blocking::new(config.lookups_max)))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

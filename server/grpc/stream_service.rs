@@ -8,6 +8,7 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use super::blocking::Blocking;
 use super::body::Opened;
 use super::compress::Encoding;
 use super::message::Message;
@@ -35,12 +36,13 @@ const TAG_WARNINGS_MAX: usize = 10;
 pub struct Streams {
     gateway: Arc<Gateway>,
     compression: Compression,
+    blocking: Blocking,
 }
 
 impl Streams {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, compression: Compression) -> Self {
-        Self { gateway, compression }
+    pub fn new(gateway: Arc<Gateway>, compression: Compression, blocking: Blocking) -> Self {
+        Self { gateway, compression, blocking }
     }
 
     fn account(&self, name: &str) -> Result<&Account, Status> {
@@ -74,7 +76,7 @@ impl StreamService for Streams {
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let (resolved, advice) = resolve(&hub, &ask, filter.clone()).instrument(span.clone()).await?;
+        let (resolved, advice) = resolve(&self.blocking, &hub, &ask, filter.clone()).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
         });
@@ -124,12 +126,12 @@ impl StreamService for Streams {
                 let time = convert::from_timestamp(&time)
                     .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
                 let hub = account.hub.clone();
-                let resolved = blocking(move || start::locate(&hub, time));
+                let resolved = self.blocking.run(move || start::locate(&hub, time));
                 (resolved.await?.map_err(status::refused)?.cursor, time)
             }
             Some(Target::PostId(id)) => {
                 let post = PostId(id);
-                (find(&account, post).await?, post.created_at().unwrap_or_default())
+                (find(&self.blocking, &account, post).await?, post.created_at().unwrap_or_default())
             }
         };
         let place = Place { position: account.hub.position(cursor - 1), time: None };
@@ -138,9 +140,9 @@ impl StreamService for Streams {
     }
 }
 
-async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
+async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Sequence, Status> {
     let searched = account.clone();
-    match blocking(move || searched.find(post)).await? {
+    match blocking.run(move || searched.find(post)).await? {
         Ok(Some(sequence)) => {
             let extent = account.hub.reader().extent();
             if sequence >= extent.earliest {
@@ -161,10 +163,15 @@ async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
     }
 }
 
-async fn resolve(hub: &Arc<Hub>, ask: &Ask, filter: Filter) -> Result<(Resolved, Vec<Warning>), Status> {
+async fn resolve(
+    blocking: &Blocking,
+    hub: &Arc<Hub>,
+    ask: &Ask,
+    filter: Filter,
+) -> Result<(Resolved, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     let hub = hub.clone();
-    let resolved = blocking(move || {
+    let resolved = blocking.run(move || {
         let resolved = start::resolve(&hub, &start, policy, require_exact)?;
         let advice = advice(&hub, &filter, &resolved);
         Ok((resolved, advice))
@@ -172,14 +179,6 @@ async fn resolve(hub: &Arc<Hub>, ask: &Ask, filter: Filter) -> Result<(Resolved,
     resolved.await?.map_err(|refused| {
         tracing::info!(?refused, "a start was refused");
         status::refused(refused)
-    })
-}
-
-/// Runs what may read the disk off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| {
-        tracing::error!(%panic, "a request panicked");
-        status::internal("")
     })
 }
 
