@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tonic::body::Body;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -93,17 +92,27 @@ pub fn filter_invalid(fault: &Fault) -> Status {
         .status()
 }
 
-/// tonic ends a request that is too long by itself, without a reason: that is added here. Whatever else ends with this
-/// code has one.
-pub fn explain(response: http::Response<Body>, request_bytes_max: usize) -> http::Response<Body> {
-    let headers = response.headers();
-    let out_of_range = Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange);
-    if !out_of_range || headers.contains_key(REASON_TRAILER) {
-        return response;
-    }
+/// A request of more bytes than are taken, compressed or not.
+pub fn request_too_long(request_bytes_max: usize) -> Status {
     let message =
         format!("the request has more than {request_bytes_max} bytes (listen.request_bytes_max): shorten the filter");
-    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status().into_http()
+    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
+}
+
+/// A request that cannot be decoded.
+pub fn request_malformed(why: &str) -> Status {
+    Ended::new(Code::InvalidArgument, "REQUEST_MALFORMED", format!("the request cannot be decoded: {why}")).status()
+}
+
+/// A method or an encoding that there is not.
+pub fn unimplemented(why: &str) -> Status {
+    Ended::new(Code::Unimplemented, "UNIMPLEMENTED", why).status()
+}
+
+/// A name that the health service does not know.
+pub fn service_unknown() -> Status {
+    let message = "no service or account of this name: leave it empty to ask for the process";
+    Ended::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
 }
 
 /// A start that makes no sense.
@@ -259,6 +268,19 @@ pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
         .quota("hub.sessions_max", &full.to_string())
         .retry_after(after)
         .status()
+}
+
+/// A response for which there is no space, for others are not read.
+pub fn response_limit() -> Status {
+    let what = "responses that were not read yet (listen.connection_response_bytes_max, listen.response_bytes_max)";
+    Ended::new(
+        Code::ResourceExhausted,
+        "RESPONSE_LIMIT",
+        format!("too many bytes of {what}: read them, then try again"),
+    )
+    .quota("listen.connection_response_bytes_max", "bytes of responses that were not read yet")
+    .retry_after(RETRY_AFTER_SLOW)
+    .status()
 }
 
 /// The gateway stops: a new session is not begun.

@@ -13,6 +13,7 @@ use super::body::Opened;
 use super::compress::Encoding;
 use super::message::Message;
 use super::request::{Ask, ask, filter};
+use super::tag_page::TagPage;
 use super::{Compression, batch, convert, status};
 use crate::hub::filter::Filter;
 use crate::hub::start::{self, Refused, Resolved};
@@ -106,11 +107,15 @@ impl StreamService for Streams {
         &self,
         request: Request<GetStreamInfoRequest>,
     ) -> Result<Response<GetStreamInfoResponse>, Status> {
-        let asked = request.into_inner().account;
-        let accounts: Vec<&Account> =
-            if asked.is_empty() { self.gateway.accounts().collect() } else { vec![self.account(&asked)?] };
-        let streams = accounts.into_iter().map(|account| convert::stream_info(account.stream_info())).collect();
-        Ok(Response::new(GetStreamInfoResponse { streams }))
+        let request = request.into_inner();
+        let page = TagPage::read(request.page_size, &request.page_token)?;
+        let accounts: Vec<&Account> = match request.account.as_str() {
+            "" => self.gateway.accounts().collect(),
+            name => vec![self.account(name)?],
+        };
+        let streams = accounts.into_iter().map(|account| convert::stream_info(account.stream_info()));
+        let (streams, next_page_token) = page.cut(streams);
+        Ok(Response::new(GetStreamInfoResponse { streams, next_page_token }))
     }
 
     async fn resolve_position(

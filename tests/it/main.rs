@@ -11,6 +11,7 @@ mod deltas;
 mod ends;
 mod harness;
 mod health;
+mod hostile;
 mod killed;
 mod live;
 mod lookups;
