@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::side::Holes;
 use crate::model::{AccountName, Position, UnixMillis};
+use crate::secret;
 
 mod body;
 
@@ -81,7 +82,7 @@ impl Keyring {
     /// Keys of these files: the first signs, all verify.
     pub fn load(files: &[PathBuf]) -> Result<Self, KeyError> {
         let read = |path: &PathBuf| {
-            let bytes = std::fs::read(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+            let bytes = secret::read_file(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
             let trimmed = bytes.trim_ascii();
             if trimmed.len() < Self::KEY_BYTES_MIN {
                 return Err(KeyError::TooShort(path.clone()));
