@@ -49,7 +49,7 @@ mod tests {
     #[tokio::test]
     async fn cancelled_request_in_queue_never_runs() {
         let (blocking, ran) = (Blocking::new(1), Arc::new(AtomicUsize::new(0)));
-        let (release, held) = mpsc::channel::<()>();
+        let (release, held) = mpsc::sync_channel::<()>(1);
         let counted = ran.clone();
         let mut first = Box::pin(blocking.run(move || {
             counted.fetch_add(1, Ordering::Relaxed);
