@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tonic::Status;
 
@@ -52,6 +54,42 @@ impl ResponseBody {
             Some(messages) => Self::Session(messages),
             None => Self::Other(Metered { body, exchange }),
         })
+    }
+}
+
+/// The body of a request, which ends with its exchange.
+pub struct RequestBody {
+    body: Option<Incoming>,
+    exchange: Arc<Exchange>,
+}
+
+impl RequestBody {
+    /// A request of this exchange.
+    pub fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
+        Self { body: Some(body), exchange }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.exchange.poll_request_ended(cx) {
+            self.body = None;
+        }
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            None => Poll::Ready(Some(Err("the exchange was ended".into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 

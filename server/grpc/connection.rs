@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::Service;
 
-use super::body::ResponseBody;
+use super::body::{RequestBody, ResponseBody};
 use super::exchange::{Exchange, Exchanges, Full, REFLECTION_BYTES, STREAM_BYTES};
 use super::places::{Place, Places};
 use super::socket::{Pusher, TURN_BYTES};
@@ -186,7 +186,10 @@ impl Answering {
         if let Some(refused) = explain::refuse(&request) {
             return ResponseBody::install(refused, exchange);
         }
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| match &exchange {
+            Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
+            None => Body::new(body),
+        });
         request.extensions_mut().insert(peer);
         let mut routes = self.routes.clone();
         // Of a stream, until it begins.

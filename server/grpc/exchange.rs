@@ -65,6 +65,8 @@ struct Progress {
     ended: AtomicBool,
     /// The task of the stream.
     waker: AtomicWaker,
+    /// Whatever reads the request, if that is another task.
+    request_waker: AtomicWaker,
 }
 
 /// One request and its response. It is ended by dropping its stream, which resets it.
@@ -159,6 +161,7 @@ impl State {
         if let Some(charged) = self.forget(id) {
             charged.progress.ended.store(true, Ordering::Release);
             charged.progress.waker.wake();
+            charged.progress.request_waker.wake();
         }
     }
 
@@ -194,6 +197,13 @@ impl Exchange {
             return Poll::Ready(());
         }
         CURRENT.sync_scope(self.clone(), || stream(cx))
+    }
+
+    /// Whether it was ended from outside; wakes the reader of the request when it is. A service may keep the request in a task
+    /// of its own, and a stream is reset only when nobody has either half of it.
+    pub fn poll_request_ended(&self, cx: &mut Context<'_>) -> bool {
+        self.progress.request_waker.register(cx.waker());
+        self.progress.ended.load(Ordering::Acquire)
     }
 
     /// Charges it for what it keeps as long as it lasts.
