@@ -20,6 +20,14 @@ tidy:
 demo *args="--seconds 20":
     cargo run --release -- demo {{ args }}
 
+# Models of the wake-up index under loom and shuttle. LOOM_MAX_PREEMPTIONS and SHUTTLE_SCHEDULES set how much they explore.
+wakeup-model *args:
+    cargo test --manifest-path tests/wakeup-model/Cargo.toml --target-dir target/wakeup-model {{ args }}
+
+# Breaks the wake-up index in one place at a time; a model must find each.
+wakeup-mutants *names:
+    tests/wakeup-model/mutants.sh {{ names }}
+
 # Benchmarks.
 bench *args:
     cargo bench {{ args }}

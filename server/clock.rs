@@ -1,34 +1,85 @@
-//! The only reader of time. Everything else is handed a [`Clock`].
+//! The only reader of time. Every other module is handed a [`Clock`].
 //!
 //! A clock has a rate: at rate `k` wall time, timers and ids all run `k` times faster, while every constant keeps its
 //! real value, so that a day is tested in a minute. Two processes at one rate agree on the time if they share an origin.
 //!
-//! Wall time is upstream time: it is read from the system once, runs on with the monotonic clock, and is set right by what
-//! X says ([`Clock::correct`]). So a step of the system's clock is not seen, and one that is hours off does no harm.
+//! # Design
 //!
-//! Invariants: durations inside the process come from the monotonic clock, never from differences of wall time.
+//! - **Machine time** ([`Clock::moment`]) is the elapsed time of the host. It counts while the host is suspended, and no
+//!   peer can set it. Durations, waits, retention and the forgetting of ids use it.
+//! - **Upstream time** ([`Clock::now`]) is the wall clock of the host at start, plus machine time, plus a correction from
+//!   the `Date` headers of one account's endpoint. Each account has a clock of its own ([`Clock::for_account`]), so a
+//!   wrong `Date` of one account changes nothing of another.
+//!
+//! # Corrections ([`Clock::observe`])
+//!
+//! Each answer is a measurement: its `Date` less the uncorrected clock at the moment of the answer. Two measurements at
+//! once are therefore the same value and do not add up. A measurement within the grain and the transit confirms the
+//! clock. A difference of up to the given bound is applied at once, but never further than the bound from the last
+//! confirmed correction, so that no series of small steps exceeds it. A larger one is applied when the next measurement,
+//! from another connection attempt, agrees with it. An answer without `Date` is no measurement.
+//!
+//! Invariants: durations inside the process come from machine time, never from differences of wall time.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use crate::model::UnixMillis;
 
-/// Reads wall time, measures durations, waits.
+/// Reads wall time, measures durations, waits. A clone shares the correction.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    host: Host,
+    /// How far upstream time is ahead of the host's, in milliseconds, as far as it is known.
+    offset_ms: AtomicI64,
+    evidence: Mutex<Evidence>,
+}
+
+/// What all clocks of a process share.
+#[derive(Clone, Copy, Debug)]
+struct Host {
     rate: f64,
     /// The wall time at which this clock and the system's agree.
     origin: UnixMillis,
-    started: Instant,
-    /// Wall time when it was made, in microseconds.
+    /// Elapsed time of the host when the clock was made.
+    started: Duration,
+    /// Wall time when the clock was made, in microseconds.
     started_us: i64,
-    /// What X's clock is ahead of that, in milliseconds.
-    offset_ms: AtomicI64,
+}
+
+/// What the `Date` headers seen so far support.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// The last correction that a measurement confirmed; the restored one or zero at first.
+    anchor_ms: i64,
+    /// True once a measurement agreed with the clock, or was applied.
+    confirmed: bool,
+    /// A measurement that differs too much to be applied alone.
+    candidate_ms: Option<i64>,
+    /// How far the last accepted measurement was from the correction in use, in milliseconds.
+    residual_ms: u64,
+    /// When the correction last changed.
+    changed: Option<Moment>,
+}
+
+/// What a `Date` header did to a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correction {
+    /// It agrees with the clock, or the clock is as near to it as can be told.
+    None,
+    /// The clock was corrected by this many milliseconds.
+    Applied(i64),
+    /// It differs by this many milliseconds, which no other answer has confirmed yet; nothing was changed.
+    Unconfirmed(i64),
+    /// It is outside of every plausible range; nothing was changed.
+    Implausible,
 }
 
 /// A time that X says is not believed outside of these: 2020 and 2100.
@@ -37,12 +88,17 @@ const BELIEVED: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
 const GRAIN: Duration = Duration::from_secs(1);
 /// An answer is under way for up to this long, by the system's clock.
 const TRANSIT: Duration = Duration::from_secs(1);
+/// Longest piece of a wait, on the system's timer: that timer stands still while the host is suspended.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A point of the monotonic clock: how long after the clock was made.
+/// A point of machine time: how long after the clock was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
 impl Moment {
+    /// When the clock was made.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -67,39 +123,87 @@ impl Clock {
     /// A clock that runs `rate` times as fast as the system's and agreed with it at `origin` (now, if not given).
     pub fn with_rate(rate: f64, origin: Option<UnixMillis>) -> Self {
         assert!(rate.is_finite() && rate > 0.0, "the rate of a clock is a positive number");
-        let (system_us, started) = (system_now_us(), Instant::now());
+        let (system_us, started) = (system_now_us(), host_elapsed());
         let origin = origin.unwrap_or(UnixMillis(system_us / 1_000));
         let passed_us = (system_us - origin.0.saturating_mul(1_000)) as f64 * rate;
         let started_us = origin.0.saturating_mul(1_000).saturating_add(passed_us as i64);
-        Self(Arc::new(Inner { rate, origin, started, started_us, offset_ms: AtomicI64::new(0) }))
+        Self::over(Host { rate, origin, started, started_us })
+    }
+
+    fn over(host: Host) -> Self {
+        Self(Arc::new(Inner { host, offset_ms: AtomicI64::new(0), evidence: Mutex::default() }))
+    }
+
+    /// A clock of the same host and rate with a correction of its own: one for each account.
+    pub fn for_account(&self) -> Self {
+        Self::over(self.0.host)
     }
 
     /// Wall time, as X has it as far as that is known.
     pub fn now(&self) -> UnixMillis {
-        let passed = i64::try_from(self.moment().0.as_micros()).unwrap_or(i64::MAX);
-        let own = self.0.started_us.saturating_add(passed) / 1_000;
-        UnixMillis(own.saturating_add(self.offset_ms()))
+        self.at(self.moment())
     }
 
-    /// Sets wall time right by what X says it is. False if that is not to be believed; a difference within the grain of
-    /// X's `Date` changes nothing.
-    pub fn correct(&self, upstream: UnixMillis) -> bool {
-        if !BELIEVED.contains(&upstream.0) {
-            return false;
-        }
-        let skew = upstream.0 - self.now().0;
-        if skew.unsigned_abs() > (GRAIN + TRANSIT.mul_f64(self.0.rate)).as_millis() as u64 {
-            self.0.offset_ms.fetch_add(skew, Ordering::Relaxed);
-        }
-        true
+    /// Upstream time at a moment of machine time, as far as it is known now.
+    pub fn at(&self, moment: Moment) -> UnixMillis {
+        UnixMillis(self.uncorrected(moment).0.saturating_add(self.offset_ms()))
     }
 
-    /// Sets wall time right by the system's clock, where X says nothing: the monotonic clock stands still while a machine
-    /// is suspended.
-    pub fn correct_by_system(&self) {
-        let origin_us = self.0.origin.0.saturating_mul(1_000);
-        let passed_us = (system_now_us() - origin_us) as f64 * self.0.rate;
-        self.correct(UnixMillis(origin_us.saturating_add(passed_us as i64) / 1_000));
+    fn uncorrected(&self, moment: Moment) -> UnixMillis {
+        let passed = i64::try_from(moment.0.as_micros()).unwrap_or(i64::MAX);
+        UnixMillis(self.0.host.started_us.saturating_add(passed) / 1_000)
+    }
+
+    /// Takes the `Date` of an answer that came at `answered`. Each call is the answer of another connection attempt; a
+    /// difference of more than `correction_max` needs two that agree.
+    pub fn observe(&self, date: UnixMillis, answered: Moment, correction_max: Duration) -> Correction {
+        if !BELIEVED.contains(&date.0) {
+            return Correction::Implausible;
+        }
+        let measured = date.0.saturating_sub(self.uncorrected(answered).0);
+        let tolerance = (GRAIN + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
+        let bound = (correction_max.as_millis() as u64).max(tolerance);
+        let mut evidence = self.0.evidence.lock();
+        let offset = self.offset_ms();
+        if measured.abs_diff(offset) <= tolerance {
+            evidence.accept(offset, measured);
+            return Correction::None;
+        }
+        let agrees = evidence.candidate_ms.is_some_and(|candidate| measured.abs_diff(candidate) <= tolerance);
+        let small = measured.abs_diff(offset) <= bound && measured.abs_diff(evidence.anchor_ms) <= bound;
+        if agrees {
+            evidence.accept(measured, measured);
+        } else if small {
+            let candidate_ms = Some(measured);
+            *evidence = Evidence { candidate_ms, confirmed: true, residual_ms: 0, ..*evidence };
+        } else {
+            evidence.candidate_ms = Some(measured);
+            return Correction::Unconfirmed(measured.saturating_sub(offset));
+        }
+        evidence.changed = Some(self.moment());
+        self.0.offset_ms.store(measured, Ordering::Relaxed);
+        Correction::Applied(measured.saturating_sub(offset))
+    }
+
+    /// True once the `Date` of an answer agreed with this clock or corrected it.
+    pub fn is_confirmed(&self) -> bool {
+        self.0.evidence.lock().confirmed
+    }
+
+    /// True if the correction changed at or after this moment: a time read before it is of another scale.
+    pub fn changed_since(&self, moment: Moment) -> bool {
+        self.0.evidence.lock().changed.is_some_and(|changed| changed >= moment)
+    }
+
+    /// How far upstream time may be from this clock: the grain of `Date`, the transit, and the difference that was
+    /// measured and not corrected, of which a minute at most counts.
+    pub fn uncertainty(&self) -> Duration {
+        const UNCORRECTED_MS_MAX: u64 = 60_000;
+        let evidence = self.0.evidence.lock();
+        let offset = self.offset_ms();
+        let candidate = evidence.candidate_ms.map_or(0, |candidate| candidate.abs_diff(offset));
+        let uncorrected = evidence.residual_ms.max(candidate).min(UNCORRECTED_MS_MAX);
+        GRAIN + TRANSIT + Duration::from_millis(uncorrected)
     }
 
     /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
@@ -109,23 +213,25 @@ impl Clock {
 
     /// Takes an offset over that was known before a restart.
     pub fn set_offset_ms(&self, offset_ms: i64) {
+        let mut evidence = self.0.evidence.lock();
+        *evidence = Evidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..Evidence::default() };
         self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
-    /// Monotonic time.
+    /// Machine time: it counts while the host is suspended, and is never set.
     pub fn moment(&self) -> Moment {
-        let passed = self.0.started.elapsed();
-        Moment(if self.0.rate == 1.0 { passed } else { passed.mul_f64(self.0.rate) })
+        let passed = host_elapsed().saturating_sub(self.0.host.started);
+        Moment(if self.0.host.rate == 1.0 { passed } else { passed.mul_f64(self.0.host.rate) })
     }
 
     /// How fast this clock runs.
     pub fn rate(&self) -> f64 {
-        self.0.rate
+        self.0.host.rate
     }
 
     /// Where wall time of this clock and of the system's agree.
     pub fn origin(&self) -> UnixMillis {
-        self.0.origin
+        self.0.host.origin
     }
 
     /// Waits.
@@ -134,9 +240,16 @@ impl Clock {
         tokio::time::sleep(self.real(duration)).await;
     }
 
-    /// Waits until that moment.
+    /// Waits until that moment of machine time; at most a minute longer if the host is suspended meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "the clock is where waiting is made")]
     pub async fn sleep_until(&self, moment: Moment) {
-        self.sleep(moment.since(self.moment())).await;
+        loop {
+            let left = self.real(moment.since(self.moment()));
+            tokio::time::sleep(left.min(WAIT_MAX)).await;
+            if left <= WAIT_MAX {
+                return;
+            }
+        }
     }
 
     /// Waits for `future`, but no longer than `limit`.
@@ -146,11 +259,36 @@ impl Clock {
 
     /// What a duration of this clock is on the system's, for APIs that keep their own timers.
     pub fn real(&self, duration: Duration) -> Duration {
-        if self.0.rate == 1.0 {
+        if self.0.host.rate == 1.0 {
             return duration;
         }
-        Duration::try_from_secs_f64(duration.as_secs_f64() / self.0.rate).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(duration.as_secs_f64() / self.0.host.rate).unwrap_or(Duration::MAX)
     }
+}
+
+impl Evidence {
+    /// A measurement confirmed this correction.
+    fn accept(&mut self, offset_ms: i64, measured_ms: i64) {
+        self.anchor_ms = offset_ms;
+        self.candidate_ms = None;
+        self.confirmed = true;
+        self.residual_ms = measured_ms.abs_diff(offset_ms);
+    }
+}
+
+/// Elapsed time of the host, suspended or not.
+#[cfg(target_os = "linux")]
+fn host_elapsed() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Elapsed time since the first call; elsewhere than on Linux it may stand still while the host is suspended.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
+fn host_elapsed() -> Duration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
@@ -175,18 +313,81 @@ mod tests {
         assert_eq!(clock.timeout(Duration::from_secs(5), std::future::pending::<()>()).await, Err(Elapsed));
     }
 
+    const MAX: Duration = Duration::from_secs(60);
+
+    /// An answer that says that upstream time is this far ahead of the host's.
+    fn answer(clock: &Clock, ahead_ms: i64) -> Correction {
+        let at = clock.moment();
+        clock.observe(UnixMillis(clock.uncorrected(at).0 + ahead_ms), at, MAX)
+    }
+
     #[test]
-    fn what_x_says_sets_the_clock_right_unless_it_is_absurd_or_the_same() {
-        let clock = Clock::system();
-        let ahead = clock.now().plus(Duration::from_secs(3 * 3_600));
-        assert!(clock.correct(ahead));
-        assert!(clock.now() >= ahead && clock.now() < ahead.plus(Duration::from_secs(60)));
-        let offset = clock.offset_ms();
-        assert!(clock.correct(clock.now().minus(Duration::from_secs(1))));
-        assert_eq!(clock.offset_ms(), offset, "within the grain of the header");
-        for absurd in [0, -1, 946_684_800_000, 253_402_300_799_000, i64::MAX] {
-            assert!(!clock.correct(UnixMillis(absurd)), "{absurd}");
+    fn corrections_follow_the_table() {
+        const HOUR: i64 = 3_600_000;
+        // Measurements of successive answers, in ms, and the offset after each.
+        let table: &[(&str, &[(i64, i64)])] = &[
+            ("within grain and transit", &[(1_900, 0), (-2_000, 0)]),
+            ("up to the bound at once", &[(59_000, 59_000), (58_500, 59_000)]),
+            ("one wrong answer", &[(100, 0), (25 * HOUR, 0), (100, 0), (25 * HOUR, 0)]),
+            ("confirmed by the next", &[(25 * HOUR, 0), (25 * HOUR + 900, 25 * HOUR + 900)]),
+            ("confirmed and taken back", &[(HOUR, 0), (HOUR, HOUR), (0, HOUR), (0, 0)]),
+            ("two wrong ones that differ", &[(HOUR, 0), (2 * HOUR, 0), (3 * HOUR, 0), (0, 0)]),
+            ("alternating", &[(HOUR, 0), (0, 0), (HOUR, 0), (0, 0), (HOUR, 0), (0, 0)]),
+            ("small steps away", &[(55_000, 55_000), (110_000, 55_000), (165_000, 55_000), (220_000, 55_000)]),
+            ("a step, confirmed, and another", &[(55_000, 55_000), (55_000, 55_000), (110_000, 110_000)]),
+            ("two at once", &[(2 * HOUR, 0), (2 * HOUR, 2 * HOUR), (2 * HOUR, 2 * HOUR)]),
+        ];
+        for (name, answers) in table {
+            let clock = Clock::system();
+            for (number, (measured, offset)) in answers.iter().enumerate() {
+                answer(&clock, *measured);
+                assert_eq!(clock.offset_ms(), *offset, "{name}: answer {number}");
+            }
         }
-        assert_eq!(clock.offset_ms(), offset);
+    }
+
+    #[test]
+    fn implausible_date_is_ignored() {
+        let clock = Clock::system();
+        for absurd in [0, -1, 946_684_800_000, 253_402_300_799_000, i64::MAX, i64::MIN] {
+            for _ in 0..2 {
+                assert_eq!(clock.observe(UnixMillis(absurd), clock.moment(), MAX), Correction::Implausible, "{absurd}");
+            }
+        }
+        assert_eq!((clock.offset_ms(), clock.is_confirmed()), (0, false));
+    }
+
+    /// Two connections measured the difference before either of them set the clock (review R8).
+    #[test]
+    fn two_answers_at_once_correct_once() {
+        let clock = Clock::system();
+        let at = clock.moment();
+        let x = clock.now().plus(Duration::from_secs(2 * 3_600));
+        assert!(matches!(clock.observe(x, at, MAX), Correction::Unconfirmed(_)));
+        assert!(matches!(clock.observe(x, at, MAX), Correction::Applied(_)));
+        assert_eq!(clock.observe(x, at, MAX), Correction::None);
+        assert!(clock.now().since(x) < Duration::from_secs(5) && clock.now() >= x);
+    }
+
+    #[test]
+    fn account_clock_leaves_other_clocks_alone() {
+        let process = Clock::system();
+        let (first, second) = (process.for_account(), process.for_account());
+        for _ in 0..2 {
+            answer(&first, 25 * 3_600_000);
+        }
+        assert_eq!([process.offset_ms(), first.offset_ms(), second.offset_ms()], [0, 25 * 3_600_000, 0]);
+        assert!(first.clone().now() >= second.now().plus(Duration::from_secs(24 * 3_600)));
+        assert!(first.moment().since(second.moment()) < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn uncertainty_counts_what_is_not_corrected() {
+        let clock = Clock::system();
+        assert_eq!(clock.uncertainty(), GRAIN + TRANSIT);
+        answer(&clock, 1_500);
+        assert_eq!(clock.uncertainty(), GRAIN + TRANSIT + Duration::from_millis(1_500));
+        answer(&clock, 25 * 3_600_000);
+        assert_eq!(clock.uncertainty(), GRAIN + TRANSIT + MAX);
     }
 }

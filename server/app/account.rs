@@ -15,7 +15,7 @@ use crate::ingest::recovery::{self, AccountGaps, Desk, Recovery};
 use crate::ingest::side::{self, SideError, SideLog, SideUpkeep};
 use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
-use crate::model::{Epoch, Term, UnixMillis};
+use crate::model::{Epoch, Sequence, Term, UnixMillis};
 use crate::status;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::{Part, Registry};
@@ -23,6 +23,7 @@ use crate::upstream;
 use crate::xapi::{Credentials, Transport};
 
 /// What all accounts are opened with.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub settings: Settings,
     pub clock: Clock,
@@ -56,9 +57,10 @@ struct Chores {
     failing: bool,
 }
 
-/// Opens all accounts, or none.
+/// Opens all accounts, or none. Each has upstream time of its own.
 pub(super) fn open_all(shared: &Shared) -> anyhow::Result<Vec<Opened>> {
-    shared.settings.accounts.iter().map(|account| open(shared, account)).collect()
+    let own = |account| open(&Shared { clock: shared.clock.for_account(), ..shared.clone() }, account);
+    shared.settings.accounts.iter().map(own).collect()
 }
 
 fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
@@ -66,7 +68,10 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
-    let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let Journal { writer, reader, mut upkeep, torn_bytes, .. } =
+        journal::open(&settings.journal, &dir, identity, clock.now())?;
+    let ids_config = ids_config(settings);
+    upkeep.keep_ages(ids_config.horizon);
     let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
@@ -76,18 +81,8 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     );
     let side = open_side(shared, account, &dir, &*reader, identity).with_context(|| format!("account {name}"))?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
-    let parts = hub::Parts {
-        account: name.clone(),
-        config: settings.hub.clone(),
-        tags: account.tags.clone(),
-        clock: clock.clone(),
-        reader: reader.clone(),
-        side: side.reader,
-        keyring: shared.keyring.clone(),
-        metrics: metrics.account(name, hub::Metrics::register),
-    };
-    let hub = Arc::new(Hub::new(parts, ring_start));
-    let mut ids = open_ids(shared, account, &dir.join("ids"), reader.epoch())?;
+    let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
+    let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     let ledger = open_ledger(shared, account, &dir, &hub, || {
         ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
     })
@@ -130,6 +125,33 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     })
 }
 
+/// The hub over the account's logs, with the corrections of upstream time that were kept.
+fn open_hub(
+    shared: &Shared,
+    account: &config::Account,
+    dir: &Path,
+    (reader, side): (Arc<dyn journal::Reader>, Arc<dyn journal::Reader>),
+    ring_start: Sequence,
+) -> Arc<Hub> {
+    let Shared { settings, clock, metrics, .. } = shared;
+    let name = &account.name;
+    let parts = hub::Parts {
+        account: name.clone(),
+        config: settings.hub.clone(),
+        tags: account.tags.clone(),
+        clock: clock.clone(),
+        reader: reader.clone(),
+        side,
+        keyring: shared.keyring.clone(),
+        metrics: metrics.account(name, hub::Metrics::register),
+    };
+    let hub = Arc::new(Hub::new(parts, ring_start));
+    if settings.journal.backend == Backend::Embedded {
+        hub.times().open(dir.join("times.json"), reader.epoch());
+    }
+    hub
+}
+
 fn open_side(
     shared: &Shared,
     account: &config::Account,
@@ -151,17 +173,27 @@ fn open_side(
     })
 }
 
+/// Settings of the ids of seen posts, with the horizon that the contract asks for.
+fn ids_config(settings: &Settings) -> dedup::Config {
+    let mut config = settings.ingest.dedup.clone();
+    config.raise(settings.journal.retention_age_max);
+    config
+}
+
 /// Opens the ids of seen posts. A damaged file is set aside, loudly: what the journal holds of it is noted again.
-fn open_ids(shared: &Shared, account: &config::Account, dir: &Path, epoch: Epoch) -> anyhow::Result<dedup::Dedup> {
+fn open_ids(
+    shared: &Shared,
+    account: &config::Account,
+    config: &dedup::Config,
+    dir: &Path,
+    epoch: Epoch,
+) -> anyhow::Result<dedup::Dedup> {
     let Shared { settings, clock, metrics, .. } = shared;
     let in_files = settings.journal.backend == Backend::Embedded;
     let counters = metrics.account(&account.name, dedup::Metrics::register);
-    let mut config = settings.ingest.dedup.clone();
-    // A post that the log still holds must not be taken twice (contract, section 1).
-    config.horizon = config.horizon.max(settings.journal.retention_age_max);
     loop {
         let dir = in_files.then_some(dir);
-        match dedup::open(dir, &config, epoch, clock.now(), counters.clone()) {
+        match dedup::open(dir, config, epoch, clock.now(), counters.clone()) {
             Err(error @ dedup::Error::Damaged { .. }) => {
                 tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
                 if let dedup::Error::Damaged { path, .. } = &error {
@@ -189,7 +221,7 @@ fn open_ledger(
         config: settings.ingest.gaps.clone(),
         // What recovery would leave alone at the far end is lost like what is beyond it.
         recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
-        lanes: account.datacenters.len().max(1),
+        feeds: feeds(account),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
     };
@@ -206,7 +238,7 @@ fn sessions(
     counters: &ingest::Metrics,
 ) -> Vec<Session> {
     let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
-    let session = |(connection, (lane, url, local_dc_only)): (usize, (usize, &Url, bool))| {
+    let session = |(connection, (feed, url, local_dc_only)): (usize, (usize, &Url, bool))| {
         let upstream = ingest::Upstream {
             transport: shared.transport.clone(),
             base_url: url.clone(),
@@ -217,17 +249,25 @@ fn sessions(
         };
         let (hub, ledger, queue) = (hub.clone(), ledger.clone(), queue.clone());
         let seed = rand::rng().random();
-        Session::new(hub, upstream, Place { lane, connection }, ledger, queue, counters.clone(), seed)
+        Session::new(hub, upstream, Place { feed, connection }, ledger, queue, counters.clone(), seed)
     };
     connections(account).into_iter().enumerate().map(session).collect()
 }
 
-/// The flow that each connection brings, its endpoint, and whether it brings the posts of one datacenter only.
+/// The names of the feeds: a feed is known by its datacenter, wherever that is in the list.
+fn feeds(account: &config::Account) -> Vec<String> {
+    if account.datacenters.is_empty() {
+        return vec![ledger::ALL_FEEDS.to_owned()];
+    }
+    account.datacenters.iter().map(|datacenter| datacenter.name.clone()).collect()
+}
+
+/// The feed that each connection carries, its endpoint, and whether it carries the posts of one datacenter only.
 fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
     if account.datacenters.is_empty() {
         return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
     }
-    account.datacenters.iter().enumerate().map(|(lane, datacenter)| (lane, &datacenter.url, true)).collect()
+    account.datacenters.iter().enumerate().map(|(feed, datacenter)| (feed, &datacenter.url, true)).collect()
 }
 
 /// One for the whole account: its jobs ask for the posts of all datacenters.
@@ -312,13 +352,13 @@ impl Chores {
     }
 
     fn step(&mut self) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let journal = self.journal.step(now).map_err(|error| error.to_string());
         if let Ok(report) = &journal {
             self.metrics.note(report);
         }
         let extent = self.hub.reader().extent();
-        let ids = self.ids.step(now, extent).map_err(|error| error.to_string());
+        let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
         let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
         let side = self.side.step(now);

@@ -51,9 +51,8 @@ impl App {
 
     async fn end_sessions(&self, until: Moment) {
         let left = until.since(self.clock.moment());
-        let closing = Closing { deadline: self.clock.now().plus(left) };
         for account in self.gateway.accounts() {
-            account.hub.registry().close(closing);
+            account.hub.registry().close(Closing { deadline: account.hub.clock().now().plus(left) });
         }
         let open = || self.gateway.accounts().map(|account| account.hub.registry().len()).sum::<usize>();
         while open() > 0 && self.clock.moment() < until {

@@ -45,7 +45,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn describe(token: &Token) -> String {
-    let Token { account, position, low_watermark, reached, lineage_start, filter, repeats_until, private } = token;
+    let Token {
+        account,
+        position,
+        low_watermark,
+        reached,
+        lineage_start,
+        lineage_from,
+        filter,
+        repeats_until,
+        private,
+    } = token;
     let mut text = format!(
         "account        {account}\n\
          epoch          {}\n\
@@ -57,6 +67,9 @@ fn describe(token: &Token) -> String {
          filter         {filter:016x}\n",
         position.epoch, position.term, position.sequence,
     );
+    if let Some(from) = lineage_from {
+        text += &format!("lineage from   {from}   (the first record appended after the lineage began)\n");
+    }
     if let Some(until) = repeats_until {
         text += &format!("repeats until  {until}   (what was received up to then may come again)\n");
     }

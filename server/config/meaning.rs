@@ -14,7 +14,7 @@ const MINIMAL: &str = "there is no account. Write this to a file and name it wit
     accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }   # or { env: X_BEARER_TOKEN }";
 
 /// Longest tag, in bytes: the API's bound for a term of a filter.
-const TAG_BYTES_MAX: usize = 255;
+const TAG_BYTES_MAX: usize = 1_020;
 
 /// Rules of one stream, hence tags (Powerstream introduction).
 const TAGS_MAX: usize = 1_000;
@@ -85,7 +85,12 @@ fn journal(settings: &Settings, found: &mut Found) {
 
 fn recovery(settings: &Settings, found: &mut Found) {
     let (recovery, half) = (&settings.ingest.recovery, settings.hub.recovery_window / 2);
-    for (path, value) in [("ingest.recovery.clip", recovery.clip), ("ingest.recovery.freshness", recovery.freshness)] {
+    for (path, value) in [
+        ("ingest.recovery.clip", recovery.clip),
+        ("ingest.recovery.freshness", recovery.freshness),
+        ("ingest.recovery.refusal_backoff_max", recovery.refusal_backoff_max),
+        ("ingest.recovery.young_refusal_age_max", recovery.young_refusal_age_max),
+    ] {
         let text = format!("this must be at most half of hub.recovery_window ({})", humantime::format_duration(half));
         found.check(value <= half, path, text);
     }
@@ -161,7 +166,9 @@ fn connections(n: usize, account: &Account, found: &mut Found) {
     for (d, datacenter) in account.datacenters.iter().enumerate().take(DATACENTERS_MAX) {
         url(format!("{path}[{d}].url"), &datacenter.url, found);
         let again = account.datacenters[..d].iter().any(|earlier| earlier.name == datacenter.name);
-        found.check(!again && !datacenter.name.is_empty(), format!("{path}[{d}].name"), "each needs a name of its own");
+        // `all` is the name of the feed of an account without datacenters.
+        let own = !again && !["", "all"].contains(&datacenter.name.as_str());
+        found.check(own, format!("{path}[{d}].name"), "each needs a name of its own, other than 'all'");
     }
 }
 

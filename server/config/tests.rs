@@ -134,7 +134,7 @@ fn each_fault_of_an_account_is_told_with_its_path() {
             "accounts[1].bearer",
             "accounts[0] has this bearer too",
         ),
-        (account("tags: [cats, '']"), "accounts[0].tags[1]", "1 to 255 bytes"),
+        (account("tags: [cats, '']"), "accounts[0].tags[1]", "1 to 1020 bytes"),
         (format!("{MINIMAL}  - name: main\n    bearer: {{ env: X }}"), "accounts[1].name", "accounts[0] already"),
         (String::new(), "accounts", "Write this to a file"),
         ("accounts:\n".into(), "accounts", "bearer: { file:"),

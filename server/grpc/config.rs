@@ -62,6 +62,10 @@ pub struct Config {
     pub send_buffer_bytes_max: usize,
     /// When the batches of a subscription are compressed.
     pub compression: Compression,
+    /// Bytes of the journal that one GetCoverage verifies, and again as many that it reads to find skipped messages.
+    pub coverage_read_bytes_max: u64,
+    /// GetCoverage calls that read the journal at once; the others wait.
+    pub coverage_reads_max: usize,
 }
 
 /// When the batches of a subscription are compressed, with gzip or zstd: once for all sessions that get the same.
@@ -96,7 +100,7 @@ impl Default for Config {
             unary_timeout: Duration::from_secs(30),
             // Far below the 512 threads of the runtime's pool, and more than disks do at once.
             lookups_max: 32,
-            // 1,000 terms of 255 bytes and their framing fit four times over.
+            // A filter of 256 KiB and its framing fit four times over.
             request_bytes_max: 1 << 20,
             header_bytes_max: 16 << 10,
             send_timeout: Duration::from_secs(30),
@@ -105,6 +109,9 @@ impl Default for Config {
             connection_response_bytes_max: 4 << 20,
             send_buffer_bytes_max: 64 << 10,
             compression: Compression::Asked,
+            // About a second of a disk.
+            coverage_read_bytes_max: 64 << 20,
+            coverage_reads_max: 2,
         }
     }
 }

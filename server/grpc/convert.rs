@@ -72,7 +72,8 @@ fn heartbeat(beat: &Heartbeat) -> proto::Heartbeat {
     }
 }
 
-fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
+/// What was skipped, or is damaged.
+pub fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
     let reason = match skip.reason {
         SkipReason::Malformed => proto::SkipReason::Malformed,
         SkipReason::Oversized => proto::SkipReason::Oversized,
@@ -175,7 +176,13 @@ pub fn recovery_job(listed: &Listed, gaps: impl Iterator<Item = GapId>) -> proto
         end_time: job.ended.map(timestamp),
         retry_after: retry_after.map(duration),
         manual: job.manual,
+        blocked_reason: blocked_reason(job.is_refused()),
     }
+}
+
+/// Why recovery makes no progress; empty if X does not refuse it.
+pub fn blocked_reason(refused: bool) -> String {
+    if refused { "RECOVERY_NOT_ENTITLED".to_owned() } else { String::new() }
 }
 
 /// What one account's log holds.
@@ -197,6 +204,7 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
         low_watermark: info.low_watermark.map(timestamp),
         tags: info.tags.into_iter().map(tag).collect(),
         sessions: u32::try_from(info.sessions).unwrap_or(u32::MAX),
+        recovery_blocked_reason: blocked_reason(info.recovery_refused),
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A client that does not read costs what its responses have bytes, and no request is refused because it will not be read.
 //! So each exchange is charged from its request on; what is over the budget of its connection ends with RESPONSE_LIMIT; when
-//! the budget of the process is used up, the exchange that has made no progress for longest ends; and one that makes none for
-//! `send_timeout` ends anyway.
+//! the budget of the process is used up, the exchange that has made no progress for longest ends, or one of the connection
+//! that is charged most; and one that makes none for `send_timeout` ends anyway.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -104,8 +104,9 @@ impl Exchanges {
             return Err(Full);
         }
         while state.charged + bytes > self.bytes_max {
-            let victim = state.longest_without_progress(now, id).ok_or(Full)?;
-            state.end(victim);
+            let victim = state.longest_without_progress(now, id);
+            let victim = victim.or_else(|| state.largest_beyond(place.charged.load(Ordering::Relaxed) + bytes));
+            state.end(victim.ok_or(Full)?);
         }
         state.charged += bytes;
         place.charged.fetch_add(bytes, Ordering::Relaxed);
@@ -155,6 +156,14 @@ impl State {
         let others = self.open.iter().filter(|(id, charged)| **id != but && !spared(charged));
         let first = others.min_by_key(|(_, charged)| (charged.class(), u64::MAX - charged.age(now)));
         first.map(|(id, _)| *id)
+    }
+
+    /// The largest exchange of the connection that is charged most, if that is more than `share`. A client that reads a
+    /// byte now and then makes progress, and is not to keep the others from their share.
+    fn largest_beyond(&self, share: usize) -> Option<u64> {
+        let size = |charged: &Charged| (charged.place.charged.load(Ordering::Relaxed), charged.bytes);
+        let (id, charged) = self.open.iter().max_by_key(|(_, charged)| size(charged))?;
+        (size(charged).0 > share).then_some(*id)
     }
 
     fn end(&mut self, id: u64) {
@@ -343,16 +352,31 @@ mod tests {
         let stalled: Vec<_> = (0..3).map(|_| env.begin()).collect();
         let charges: Vec<_> = stalled.iter().map(|own| own.charge(32 * KIB).expect("within")).collect();
         let healthy = env.begin();
-        healthy.charge(8 * KIB).expect_err("all made progress within the last second");
+        healthy.charge(36 * KIB).expect_err("all made progress within the last second");
         let set = |own: &Exchange, moved_at| own.progress.moved_at.store(moved_at, Ordering::Relaxed);
         stalled.iter().zip([30, 10, 20]).for_each(|(own, moved_at)| set(own, moved_at));
         set(&watching, 5);
         let victim = env.all.state.lock().longest_without_progress(10_000, healthy.id);
         assert_eq!(victim, Some(stalled[1].id), "not the one that waits for something to send");
         env.all.state.lock().end(stalled[1].id);
-        healthy.charge(8 * KIB).expect("there is space now");
+        healthy.charge(36 * KIB).expect("there is space now");
         assert_eq!(stalled.iter().map(|own| is_ended(own)).collect::<Vec<_>>(), [false, true, false]);
         drop((charges, stalled, watching, healthy));
+        assert_eq!(env.all.charged(), 0);
+    }
+
+    /// A client that reads a byte a second makes progress for ever.
+    #[test]
+    fn connection_with_more_than_its_share_makes_way() {
+        let mut env = TestEnv::new();
+        let slow: Vec<_> = (0..3).map(|_| env.begin()).collect();
+        let charges: Vec<_> = slow.iter().zip([30, 36, 32]).map(|(own, kib)| own.charge(kib * KIB)).collect();
+        assert!(charges.iter().all(Result::is_ok));
+        let healthy = env.begin();
+        let first = healthy.charge(20 * KIB).expect("less than any of the others has");
+        assert_eq!(slow.iter().map(|own| is_ended(own)).collect::<Vec<_>>(), [false, true, false]);
+        healthy.charge(20 * KIB).expect_err("it would have more than the others");
+        drop((first, charges, slow, healthy));
         assert_eq!(env.all.charged(), 0);
     }
 

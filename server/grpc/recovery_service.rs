@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::paging::Page;
-use super::{convert, status};
-use crate::clock::Clock;
+use super::{Config, convert, status};
 use crate::ingest::recovery::{JobId, Listed};
 use crate::model::{GapId, GapState, Span, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
@@ -15,16 +16,22 @@ use crate::proto::{
 };
 use crate::status::{Account, Gateway};
 
+/// When a caller may ask again whose interval could not be read.
+const COVERAGE_RETRY: Duration = Duration::from_secs(1);
+
 /// RecoveryService over the gateway's accounts.
 pub struct Recoveries {
     gateway: Arc<Gateway>,
-    clock: Clock,
+    /// Rights to read the journal for GetCoverage.
+    coverage_reads: Arc<Semaphore>,
+    coverage_read_bytes_max: u64,
 }
 
 impl Recoveries {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, clock: Clock) -> Self {
-        Self { gateway, clock }
+    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Self {
+        let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
+        Self { gateway, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
     }
 
     fn account(&self, name: &str) -> Result<&Account, Status> {
@@ -79,12 +86,33 @@ impl RecoveryService for Recoveries {
         let request = request.into_inner();
         let account = self.account(&request.account)?;
         let asked = interval(request.from.as_ref(), request.to.as_ref())?;
-        let now = self.clock.now();
-        if asked.to > now {
+        let clock = account.hub.clock();
+        let now = clock.now();
+        if asked.to > now.plus(clock.uncertainty()) {
             return Err(status::in_future("the interval ends in the future", now));
         }
-        let missing: Vec<_> = account.missing(asked).into_iter().map(convert::missing).collect();
-        Ok(Response::new(GetCoverageResponse { complete: missing.is_empty(), missing }))
+        let refused = !account.recovery.refused().within(asked).is_empty();
+        let permit = self.coverage_reads.clone().acquire_owned().await.map_err(|_| status::internal(""))?;
+        let (account, bytes_max) = (account.clone(), self.coverage_read_bytes_max);
+        // The permit goes with the read: a caller that leaves does not let another one in beside it.
+        let read = tokio::task::spawn_blocking(move || (account.coverage(asked, bytes_max), permit).0);
+        let coverage = read.await.map_err(|panic| {
+            tracing::error!(%panic, "a request panicked");
+            status::internal("")
+        })?;
+        let coverage = coverage.map_err(|error| {
+            tracing::error!(account = request.account, %error, "failed to read journal for coverage");
+            status::not_ready("the journal cannot be read now: ask again later", COVERAGE_RETRY)
+        })?;
+        let blocked_reason = convert::blocked_reason(refused && !coverage.missing.is_empty());
+        Ok(Response::new(GetCoverageResponse {
+            complete: coverage.is_complete(),
+            missing: coverage.missing.into_iter().map(convert::missing).collect(),
+            skipped: coverage.skips.iter().map(|(sequence, skip)| convert::skipped(*sequence, skip)).collect(),
+            skipped_count: coverage.skipped_count,
+            truncated: coverage.truncated,
+            blocked_reason,
+        }))
     }
 
     async fn create_recovery_job(

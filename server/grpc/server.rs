@@ -55,7 +55,7 @@ impl Server {
                 .max_decoding_message_size(bytes_max)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), clock.clone()))
+        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), &config))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

@@ -155,7 +155,7 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Se
             }
             let begins = extent.earliest_received.unwrap_or_default();
             Err(status::refused(Refused::TooOld {
-                oldest_token: account.hub.token_before(extent.earliest, begins),
+                oldest_token: account.hub.oldest_token(),
                 oldest_time: extent.earliest_received,
                 missing: begins.since(post.created_at().unwrap_or_default()),
             }))

@@ -56,6 +56,9 @@ pub struct Stretch {
     pub received: Option<UnixMillis>,
     /// When the oldest of its posts that did not come live was created.
     pub oldest_brought: Option<UnixMillis>,
+    /// It passes a post that the side log has as well, or a DELTA of a post that matched before: lineages that had private
+    /// gaps look at them one by one.
+    pub is_doubtful: bool,
 }
 
 /// What a session asks for.
@@ -149,9 +152,9 @@ impl Seat {
                 break;
             }
         }
-        let Gathering { entries, received, oldest_brought, term, .. } = gathering;
+        let Gathering { entries, received, oldest_brought, is_doubtful, term, .. } = gathering;
         let chunk = term.map(|term| Arc::new(Chunk::new(entries, asked.phase, (term, false), self.readers())));
-        (next > asked.from).then_some(Stretch { next, chunk, received, oldest_brought })
+        (next > asked.from).then_some(Stretch { next, chunk, received, oldest_brought, is_doubtful })
     }
 }
 
@@ -181,6 +184,7 @@ struct Gathering {
     term: Option<Term>,
     received: Option<UnixMillis>,
     oldest_brought: Option<UnixMillis>,
+    is_doubtful: bool,
 }
 
 impl Gathering {
@@ -196,7 +200,8 @@ impl Gathering {
                 }
                 self.add(entry, event);
             }
-            Kind::Event(_) | Kind::Term => {}
+            Kind::Event(event) => self.is_doubtful |= event.prior.is_some() && filter.matches(&event.rules),
+            Kind::Term => {}
         }
         self.received = Some(entry.received);
         true
@@ -206,6 +211,7 @@ impl Gathering {
         self.term = Some(entry.term);
         self.bytes += event.wire.byte_count();
         self.entries.push(entry.clone());
+        self.is_doubtful |= event.beside.is_some();
         if event.origin != Origin::Live {
             let created = event.created.unwrap_or_default();
             self.oldest_brought = Some(self.oldest_brought.map_or(created, |oldest| oldest.min(created)));

@@ -1,7 +1,8 @@
-//! Turns at reading the journal: so many at once, the others in the order in which they asked.
+//! Bounded pools of journal reads for sessions behind the ring buffer, and for sessions that read the side log.
 //!
-//! Who waits for a turn holds nothing: a session whose client does not read is not polled, and a turn that it had been
-//! given would be lost to all others. So what is asked for is done in the background, and its answer waits for the session.
+//! Each log has a pool of its own. Requests are served in FIFO order. A waiting session holds no permit: a permit belongs
+//! to a queued read. Reads run in background tasks, because a session whose client does not read is never polled and
+//! would keep its permit indefinitely. The result of a read waits for its session.
 //!
 //! What sessions read alike is read once: a page that is kept is cut, not read; one that is being read is waited for without
 //! a turn. As long as few replay, the page behind the one that a session begins is read while it sends that.
@@ -13,15 +14,26 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::pages::{PAGE_BYTES, Page};
+use super::entry::Entry;
+use super::pages::{PAGE_BYTES, Page, Pages};
 use super::{Hub, Read, ReadError, entry};
 use crate::journal;
-use crate::model::{Body, Keys, Record, Sequence, Skip, SkipReason, Window};
+use crate::model::{Body, Keys, Record, Sequence, Skip, SkipReason, Term, Window};
 
-/// Reads that wait for their turn.
+/// Which of the two logs of an account a read is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// The account's log.
+    Main,
+    /// The side log.
+    Side,
+}
+
+/// Reads of one log that wait for their turn, and the pages of it that are kept.
 pub(super) struct Cold {
     turns: Arc<Semaphore>,
     reads: Mutex<Reads>,
+    pages: Pages,
 }
 
 #[derive(Default)]
@@ -41,8 +53,14 @@ struct Request {
 }
 
 impl Cold {
-    pub(super) fn new(turns: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(turns)), reads: Mutex::default() }
+    /// A pool of `turns` reads at once that keeps pages of up to `page_bytes_max` in memory.
+    pub(super) fn new(turns: usize, page_bytes_max: usize) -> Self {
+        Self { turns: Arc::new(Semaphore::new(turns)), reads: Mutex::default(), pages: Pages::new(page_bytes_max) }
+    }
+
+    /// Pages of the log that are kept in memory.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// Waits for a page that is being read; gives the request back if that is not so.
@@ -88,81 +106,109 @@ impl Request {
 /// Gives the turn back and lets the next begin, whatever happens to the read.
 struct Turn {
     hub: Arc<Hub>,
+    log: Log,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         drop(self.permit.take());
-        self.hub.begin_cold_reads();
+        self.hub.begin_cold_reads(self.log);
     }
 }
 
 /// A page that is being read. Whoever came to wait for it asks again if that comes to nothing.
 struct UnderWay<'a> {
-    hub: &'a Arc<Hub>,
+    cold: &'a Cold,
     first: Sequence,
 }
 
 impl<'a> UnderWay<'a> {
     /// Begins it with a request; `None` if it is being read already, and then the request waits for it.
-    fn begin(hub: &'a Arc<Hub>, first: Sequence, request: Request) -> Option<(Self, Request)> {
-        let mut reads = hub.cold().reads.lock();
+    fn begin(cold: &'a Cold, first: Sequence, request: Request) -> Option<(Self, Request)> {
+        let mut reads = cold.reads.lock();
         if let Some(waiting) = reads.under_way.get_mut(&first) {
             waiting.push(request);
             return None;
         }
         reads.under_way.insert(first, Vec::new());
-        Some((Self { hub, first }, request))
+        Some((Self { cold, first }, request))
     }
 
     fn end(&self) -> Vec<Request> {
-        self.hub.cold().reads.lock().under_way.remove(&self.first).unwrap_or_default()
+        self.cold.reads.lock().under_way.remove(&self.first).unwrap_or_default()
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let waiting = self.end();
-        self.hub.cold().reads.lock().waiting.extend(waiting);
+        self.cold.reads.lock().waiting.extend(waiting);
     }
 }
 
 impl Hub {
-    /// Reads on from `from` out of the journal, when it is this session's turn.
+    /// Reads on from `from` out of the account's log, when it is this session's turn.
     pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: Keys) -> Result<Read, ReadError> {
+        self.read_queued(Log::Main, from, keys).await
+    }
+
+    /// Reads on from `from` out of the side log, when it is this session's turn.
+    pub(super) async fn read_side(self: Arc<Self>, from: Sequence, keys: Keys) -> Result<Read, ReadError> {
+        self.read_queued(Log::Side, from, keys).await
+    }
+
+    async fn read_queued(self: Arc<Self>, log: Log, from: Sequence, keys: Keys) -> Result<Read, ReadError> {
         let (answer, read) = oneshot::channel();
         let request = Request { from, keys, answer: Some(answer) };
-        if let Some(request) = self.cold().wait_for(request) {
-            self.cold().reads.lock().waiting.push_back(request);
-            self.begin_cold_reads();
+        if let Some(request) = self.cold(log).wait_for(request) {
+            self.cold(log).reads.lock().waiting.push_back(request);
+            self.begin_cold_reads(log);
         }
         read.await.unwrap_or_else(|_| Err(ReadError::Unavailable("reading the journal panicked".into())))
     }
 
-    /// What comes next, if a page of it is in memory.
+    /// Returns what comes next in the account's log, if a page of it is in memory.
     pub fn read_kept(self: &Arc<Self>, from: Sequence, keys: &Keys) -> Option<Read> {
-        let page = self.pages().get(from)?;
-        // What was trimmed is gone for all, whether they read it from memory or from the disk.
-        if from < self.reader().extent().earliest {
-            return None;
-        }
-        let read = page.slice(from, self.config().replay_chunk_bytes_max)?;
-        self.metrics().cold_reads_shared.inc();
+        let (page, read) = self.cut_kept(Log::Main, from)?;
         if from == page.first() {
             self.ask_ahead(page.next(), keys);
-            self.begin_cold_reads();
+            self.begin_cold_reads(Log::Main);
         }
         Some(read)
     }
 
-    /// Asks for a page that nobody waits for yet, unless so many replay that it would be put out before it is wanted.
+    /// Returns what comes next in the side log, if a page of it is in memory.
+    pub(super) fn read_side_kept(&self, from: Sequence) -> Option<Read> {
+        Some(self.cut_kept(Log::Side, from)?.1)
+    }
+
+    fn cut_kept(&self, log: Log, from: Sequence) -> Option<(Arc<Page>, Read)> {
+        let page = self.cold(log).pages().get(from)?;
+        // What was trimmed is gone for all, whether they read it from memory or from the disk.
+        if from < self.reader_of(log).extent().earliest {
+            return None;
+        }
+        let read = page.slice(from, self.config().replay_chunk_bytes_max)?;
+        self.metrics().cold_reads_shared.inc();
+        Some((page, read))
+    }
+
+    fn reader_of(&self, log: Log) -> &Arc<dyn journal::Reader> {
+        match log {
+            Log::Main => self.reader(),
+            Log::Side => self.side().reader(),
+        }
+    }
+
+    /// Asks for a page of the account's log that nobody waits for yet, unless so many replay that it would be put out before
+    /// it is wanted.
     fn ask_ahead(self: &Arc<Self>, from: Sequence, keys: &Keys) {
         let few = self.pages().bytes_max() / (2 * PAGE_BYTES);
         if self.replays() > few || self.is_hot(from) || self.pages().holds(from) {
             return;
         }
-        let mut reads = self.cold().reads.lock();
+        let mut reads = self.cold(Log::Main).reads.lock();
         if reads.under_way.contains_key(&from) || reads.ahead.iter().any(|request| request.from == from) {
             return;
         }
@@ -173,43 +219,44 @@ impl Hub {
     }
 
     /// Begins as many of the waiting reads as there are turns.
-    fn begin_cold_reads(self: &Arc<Self>) {
-        let cold = self.cold();
+    fn begin_cold_reads(self: &Arc<Self>, log: Log) {
+        let cold = self.cold(log);
         // Looked at again after a turn was given back unused: whoever asked meanwhile found none free.
         while !cold.reads.lock().is_empty() {
             let Ok(permit) = cold.turns.clone().try_acquire_owned() else { return };
             let Some(request) = cold.reads.lock().pop() else { continue };
-            let turn = Turn { hub: self.clone(), permit: Some(permit) };
+            let turn = Turn { hub: self.clone(), log, permit: Some(permit) };
             tokio::task::spawn_blocking(move || {
                 // What waits by now is done in the same turn: another thread would have to be woken for it.
                 let mut next = Some(request);
                 while let Some(request) = next {
-                    turn.hub.answer_cold(request);
-                    next = turn.hub.cold().reads.lock().pop();
+                    turn.hub.answer_cold(log, request);
+                    next = turn.hub.cold(log).reads.lock().pop();
                 }
             });
         }
     }
 
-    fn answer_cold(self: &Arc<Self>, request: Request) {
-        let first = match self.pages().bytes_max() {
+    fn answer_cold(self: &Arc<Self>, log: Log, request: Request) {
+        let first = match self.cold(log).pages().bytes_max() {
             0 => Ok(None),
-            _ => self.reader().shared_start(request.from, &request.keys),
+            _ => self.reader_of(log).shared_start(request.from, &request.keys),
         };
         match first {
-            Ok(Some(first)) => self.answer_shared(first, request),
-            Ok(None) => self.answer_alone(request),
+            Ok(Some(first)) => self.answer_shared(log, first, request),
+            Ok(None) => self.answer_alone(log, request),
             Err(error) => request.answer(Err(error.into())),
         }
     }
 
     /// Answers all that want this page.
-    fn answer_shared(self: &Arc<Self>, first: Sequence, request: Request) {
-        let Some((under_way, request)) = UnderWay::begin(self, first, request) else { return };
+    fn answer_shared(self: &Arc<Self>, log: Log, first: Sequence, request: Request) {
+        let cold = self.cold(log);
+        let Some((under_way, request)) = UnderWay::begin(cold, first, request) else { return };
         // It may have been read between the request and its turn.
-        let page = self.pages().get(request.from).or_else(|| self.read_page(first));
+        let page = cold.pages().get(request.from).or_else(|| self.read_page(log, first));
         let Some(page) = page.filter(|page| page.slice(request.from, 0).is_some()) else {
-            return self.answer_alone(request);
+            return self.answer_alone(log, request);
         };
         let mut ahead = None;
         for request in std::iter::once(request).chain(under_way.end()) {
@@ -218,48 +265,59 @@ impl Hub {
                     ahead = request.is_waited_for().then(|| request.keys.clone()).or(ahead);
                     request.answer(Ok(read));
                 }
-                None => self.cold().reads.lock().waiting.push_back(request),
+                None => cold.reads.lock().waiting.push_back(request),
             }
         }
-        if let Some(keys) = ahead {
+        if let Some(keys) = ahead.filter(|_| log == Log::Main) {
             self.ask_ahead(page.next(), &keys);
         }
     }
 
     /// Reads for one alone: what its keys let it pass over is not even decompressed.
-    fn answer_alone(&self, request: Request) {
+    fn answer_alone(&self, log: Log, request: Request) {
         if request.is_waited_for() {
-            let read = self.read_journal(request.from, &request.keys);
+            let read = self.read_journal(log, request.from, &request.keys);
             request.answer(read);
         }
     }
 
     /// Reads a page and keeps it; `None` if not all of it can be read.
-    fn read_page(&self, first: Sequence) -> Option<Arc<Page>> {
+    fn read_page(&self, log: Log, first: Sequence) -> Option<Arc<Page>> {
         self.metrics().cold_reads.inc();
-        let chunk = self.reader().read_shared(first, PAGE_BYTES).ok()?;
+        let reader = self.reader_of(log);
+        let chunk = reader.read_shared(first, PAGE_BYTES).ok()?;
         let record = |item| match item {
             journal::Item::Record(record) => Some(record),
             journal::Item::Damaged { .. } => None,
         };
         let records = chunk.items.into_iter().map(record).collect::<Option<Vec<_>>>()?;
-        let page = Arc::new(Page::new(entry::encode(records), chunk.next)?);
-        self.pages().keep(page.clone(), self.reader().extent().earliest);
+        let page = Arc::new(Page::new(log.encode(records), chunk.next)?);
+        self.cold(log).pages().keep(page.clone(), reader.extent().earliest);
         Some(page)
     }
 
-    fn read_journal(&self, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
+    fn read_journal(&self, log: Log, from: Sequence, keys: &Keys) -> Result<Read, ReadError> {
         self.metrics().cold_reads.inc();
-        let chunk = self.reader().read(from, keys, self.config().replay_chunk_bytes_max)?;
+        let chunk = self.reader_of(log).read(from, keys, self.config().replay_chunk_bytes_max)?;
         let record = |item| match item {
             journal::Item::Record(record) => record,
             journal::Item::Damaged { first, last, from, to } => {
                 let window = Window { from, to: Some(to) };
                 let skip = Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window };
-                Record { sequence: first, term: self.term_of(first), received: from, body: Body::Skip(skip) }
+                let term = if log == Log::Main { self.term_of(first) } else { Term(0) };
+                Record { sequence: first, term, received: from, body: Body::Skip(skip) }
             }
         };
-        Ok(Read { entries: entry::encode(chunk.items.into_iter().map(record).collect()), next: chunk.next })
+        Ok(Read { entries: log.encode(chunk.items.into_iter().map(record).collect()), next: chunk.next })
+    }
+}
+
+impl Log {
+    fn encode(self, records: Vec<Record>) -> Vec<Arc<Entry>> {
+        match self {
+            Self::Main => entry::encode(records),
+            Self::Side => records.into_iter().map(|record| Arc::new(Entry::side(record))).collect(),
+        }
     }
 }
 

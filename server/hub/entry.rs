@@ -54,6 +54,10 @@ pub struct Event {
     pub created: Option<UnixMillis>,
     /// The record of the same post in the other log (see [`Post::beside`]).
     pub beside: Option<Sequence>,
+    /// The rules of the post in the other log (see [`Post::beside_rules`]).
+    pub beside_rules: Option<Arc<[Rule]>>,
+    /// The record of the same post before this one (see [`Post::previous`]).
+    pub previous: Option<Sequence>,
     /// An element of `EventBatch.events`, key and length included.
     pub wire: Wire,
     /// The live batch of this event alone, compressed, once somebody asked for it.
@@ -190,8 +194,8 @@ impl Entry {
 impl Event {
     fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: Wire) -> Self {
         let created = post.id.created_at();
-        let Post { rules, origin, beside, .. } = post;
-        Self { wire, rules, prior, origin, created, beside, alone: OnceLock::new() }
+        let Post { rules, origin, beside, beside_rules, previous, .. } = post;
+        Self { wire, rules, prior, origin, created, beside, beside_rules, previous, alone: OnceLock::new() }
     }
 
     /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
@@ -224,6 +228,8 @@ mod tests {
             origin: Origin::Recovery,
             gap: Some(GapId(3)),
             beside: None,
+            beside_rules: None,
+            previous: None,
             json: Bytes::from_static(json.as_bytes()),
         };
         let record = Record {

@@ -1,4 +1,7 @@
 //! Which posts a session gets.
+//!
+//! A term of a filter is a tag, or a prefix that ends in `*`. A tag that ends in `*` is written with `\*` at its end, and
+//! backslashes in front of that are doubled; elsewhere a backslash is an ordinary character.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,8 +64,10 @@ struct Terms {
 impl Filter {
     /// Most terms and rule ids of a filter.
     pub const TERMS_MAX: usize = 1_000;
-    /// Longest term, in bytes: X's tags have at most 255 characters (GNIP, rules and filtering).
-    pub const TERM_BYTES_MAX: usize = 255;
+    /// Longest tag or prefix, in bytes: X's tags have at most 255 characters (GNIP, rules and filtering) of at most 4 bytes.
+    pub const TERM_BYTES_MAX: usize = 1_020;
+    /// Most bytes of all terms together: a filter is kept for each session.
+    pub const BYTES_MAX: usize = 256 << 10;
 
     /// Checks a request and makes it ready to match.
     pub fn new(request: &Request) -> Result<Self, Fault> {
@@ -71,6 +76,14 @@ impl Filter {
             return Err(Fault {
                 field: "filter".into(),
                 description: format!("has {count} terms, at most {} are allowed: use prefixes", Self::TERMS_MAX),
+            });
+        }
+        let bytes: usize =
+            [&request.any_of, &request.all_of, &request.none_of].into_iter().flatten().map(String::len).sum();
+        if bytes > Self::BYTES_MAX {
+            return Err(Fault {
+                field: "filter".into(),
+                description: format!("has {bytes} bytes, at most {} are allowed: use prefixes", Self::BYTES_MAX),
             });
         }
         let any_of = parse("filter.any_of", &request.any_of)?;
@@ -89,7 +102,8 @@ impl Filter {
 
     /// True if a post with these rules is for this session.
     pub fn matches(&self, rules: &[Rule]) -> bool {
-        let tags = || rules.iter().filter_map(|rule| rule.tag.as_ref());
+        // An empty tag is none.
+        let tags = || rules.iter().filter_map(|rule| rule.tag.as_ref()).filter(|tag| !tag.is_empty());
         let open = self.any_of.is_empty() && self.rule_ids.is_empty();
         let chosen = open
             || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.hold(tag)))
@@ -135,9 +149,16 @@ impl Filter {
 
 impl Term {
     fn parse(text: &str) -> Self {
-        match text.strip_suffix('*') {
-            Some(prefix) => Self::Prefix(prefix.into()),
-            None => Self::Exact(text.into()),
+        let Some(before) = text.strip_suffix('*') else { return Self::Exact(text.into()) };
+        let unescaped = before.trim_end_matches('\\');
+        let backslashes = before.len() - unescaped.len();
+        let kept = &before[..unescaped.len() + backslashes / 2];
+        if backslashes % 2 == 0 { Self::Prefix(kept.into()) } else { Self::Exact(format!("{kept}*").into()) }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => text,
         }
     }
 
@@ -191,9 +212,12 @@ impl From<Vec<Term>> for Terms {
 fn parse(field: &str, terms: &[String]) -> Result<Vec<Term>, Fault> {
     let check = |(at, term): (usize, &String)| {
         let fault = |description: String| Err(Fault { field: format!("{field}[{at}]"), description });
-        match term.len() {
-            0 => fault("is empty: name a tag, a prefix such as 'cats.*', or '*' for any tag".into()),
-            1..=Filter::TERM_BYTES_MAX => Ok(Term::parse(term)),
+        if term.is_empty() {
+            return fault("is empty: name a tag, a prefix such as 'cats.*', or '*' for any tag".into());
+        }
+        let term = Term::parse(term);
+        match term.text().len() {
+            ..=Filter::TERM_BYTES_MAX => Ok(term),
             n => fault(format!("has {n} bytes, at most {} are allowed", Filter::TERM_BYTES_MAX)),
         }
     };
@@ -292,6 +316,49 @@ mod tests {
         check(request(&[], &[], &["*"], &[]), &[None], true);
     }
 
+    /// Every tag that X can send can be named: 255 characters of one to four bytes (fault 08).
+    #[test]
+    fn longest_tags_can_be_named() {
+        for tag in ["x", "é", "猫", "😀", "*", "\\", ",", " "].map(|character| character.repeat(255)) {
+            let term = if tag.ends_with('*') { format!("{}\\*", &tag[1..]) } else { tag.clone() };
+            check(request(&[&term], &[], &[], &[]), &[Some(&tag)], true);
+            check(request(&[], &[&term], &[], &[]), &[Some(&tag)], true);
+            check(request(&[], &[], &[&term], &[]), &[Some(&tag)], false);
+            check(request(&[&format!("{}*", tag.replace('\\', "\\\\"))], &[], &[], &[]), &[Some(&tag)], true);
+        }
+    }
+
+    /// A trailing `*` makes a prefix unless it is escaped, whatever stands before it.
+    #[test]
+    fn escaped_star_is_part_of_tag() {
+        for (term, expected) in [
+            ("a", Term::Exact("a".into())),
+            ("a*", Term::Prefix("a".into())),
+            ("*", Term::Prefix("".into())),
+            ("a**", Term::Prefix("a*".into())),
+            (r"a\*", Term::Exact("a*".into())),
+            (r"\*", Term::Exact("*".into())),
+            (r"a\\*", Term::Prefix(r"a\".into())),
+            (r"a\\\*", Term::Exact(r"a\*".into())),
+            (r"a*\*", Term::Exact("a**".into())),
+            (r"a\", Term::Exact(r"a\".into())),
+            (r"\*a", Term::Exact(r"\*a".into())),
+        ] {
+            assert_eq!(Term::parse(term), expected, "{term}");
+        }
+        check(request(&[r"a\*"], &[], &[], &[]), &[Some("a*")], true);
+        check(request(&[r"a\*"], &[], &[], &[]), &[Some("ab")], false);
+    }
+
+    /// An empty tag is no tag: in a post it matches no term, and a filter cannot name it.
+    #[test]
+    fn empty_tag_is_no_tag() {
+        check(request(&["*"], &[], &[], &[]), &[Some("")], false);
+        check(request(&[], &[], &["*"], &[]), &[Some("")], true);
+        check(request(&[], &[], &[], &[]), &[Some("")], true);
+        check(request(&["*"], &[], &[], &[]), &[Some(""), Some("a")], true);
+    }
+
     #[test]
     fn a_delta_is_for_those_that_match_only_now() {
         let filter = Filter::new(&request(&["b"], &[], &[], &[])).expect("good");
@@ -308,7 +375,9 @@ mod tests {
         refused(request(&[], &["a"], &["a"], &[]), "filter.all_of[0]");
         refused(request(&["a", "ab"], &[], &["a*"], &[]), "filter.any_of");
         refused(request(&["a", ""], &[], &[], &[]), "filter.any_of[1]");
-        refused(request(&[], &[], &[&"x".repeat(256)], &[]), "filter.none_of[0]");
+        refused(request(&[], &[], &[&"x".repeat(1_021)], &[]), "filter.none_of[0]");
+        refused(request(&[], &[], &[&"x".repeat(1_020), &format!("{}*", "é".repeat(511))], &[]), "filter.none_of[1]");
+        refused(request(&["x".repeat(1_000).as_str(); 263], &[], &[], &[]), "filter");
         refused(request(&[], &[], &[], &vec![1; 1_001]), "filter");
         Filter::new(&request(&["a"], &[], &["a"], &[5])).expect("rule 5 can still match");
         Filter::new(&request(&["a*"], &[], &["ab"], &[])).expect("a prefix is wider than a tag in it");

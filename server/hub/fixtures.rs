@@ -79,6 +79,8 @@ pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
         origin: Origin::Live,
         gap: None,
         beside: None,
+        beside_rules: None,
+        previous: None,
         json: Bytes::from(format!("{{\"n\":{sequence}}}")),
     };
     record(sequence, Body::Post(post))

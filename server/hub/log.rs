@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::audience::{Asked, Audiences, Seat, Stretch};
-use super::cold::Cold;
+use super::cold::{Cold, Log};
 use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
 use super::gaps::Gaps;
@@ -14,9 +14,10 @@ use super::registry::Registry;
 use super::ring::{Limits, Ring};
 use super::side::Side;
 use super::tags::Tags;
+use super::times::Times;
 use super::token::{Keyring, Token};
 use super::upstream::Upstream;
-use super::{Config, Metrics, TagInfo};
+use super::{Config, Metrics, TagInfo, start};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -33,13 +34,13 @@ pub struct Hub {
     audiences: Arc<Audiences>,
     next: AtomicU64,
     tip_received: AtomicI64,
-    pages: Pages,
     cold: Cold,
-    side_reading: Arc<Semaphore>,
+    side_cold: Cold,
     replaying: Arc<Semaphore>,
     tags: Tags,
     gaps: Gaps,
     side: Side,
+    times: Times,
     upstream: Upstream,
     registry: Arc<Registry>,
     metrics: Metrics,
@@ -105,9 +106,8 @@ impl Hub {
             audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
-            pages: Pages::new(parts.config.replay_cache_bytes_max),
-            cold: Cold::new(parts.config.replays_reading_max),
-            side_reading: Arc::new(Semaphore::new(parts.config.replays_reading_max)),
+            cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
+            side_cold: Cold::new(parts.config.replays_reading_max, parts.config.private_holes.page_cache_bytes_max),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
             tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
             gaps: Gaps::new(parts.config.gaps_kept_max),
@@ -117,6 +117,7 @@ impl Hub {
                 parts.config.private_holes.clone(),
                 parts.config.recovery_window,
             ),
+            times: Times::new(extent.next),
             upstream: Upstream::default(),
             registry: Arc::new(Registry::new(parts.config.sessions_max)),
             account: parts.account,
@@ -198,17 +199,15 @@ impl Hub {
 
     /// What of the journal is kept in memory.
     pub(super) fn pages(&self) -> &Pages {
-        &self.pages
+        self.cold.pages()
     }
 
-    /// Turns at reading the journal.
-    pub(super) fn cold(&self) -> &Cold {
-        &self.cold
-    }
-
-    /// Turns at reading the side log.
-    pub(super) fn side_reading(&self) -> &Arc<Semaphore> {
-        &self.side_reading
+    /// Turns at reading one of the two logs.
+    pub(super) fn cold(&self, log: Log) -> &Cold {
+        match log {
+            Log::Main => &self.cold,
+            Log::Side => &self.side_cold,
+        }
     }
 
     /// The sequence that the next record will get.
@@ -219,6 +218,29 @@ impl Hub {
     /// When the newest record was received.
     pub fn tip_received(&self) -> UnixMillis {
         UnixMillis(self.tip_received.load(Ordering::Relaxed))
+    }
+
+    /// Corrections of upstream time over the log.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// The clock was corrected: records from the next one on have stamps of another scale. Only the sequencer calls this,
+    /// before it makes records.
+    pub fn note_correction(&self, by_ms: i64) {
+        if self.times.note(&*self.reader, self.next(), Some(by_ms)) {
+            self.tip_received.fetch_add(by_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The newest record was stamped by a clock that was ahead of this one, and it is not known by how much: stamps may go
+    /// back. Only the sequencer calls this, at start.
+    pub fn note_setback(&self) {
+        let (tip, now) = (self.tip_received(), self.clock.now());
+        let ahead = tip > now.plus(self.clock.uncertainty());
+        if ahead && self.times.note(&*self.reader, self.next(), None) {
+            self.tip_received.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// The position just after this record.
@@ -234,9 +256,27 @@ impl Hub {
             low_watermark: self.gaps.low_watermark(cursor, self.low_watermark(time)),
             reached: time,
             lineage_start: time,
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,
+        })
+    }
+
+    /// A token that stands before the oldest record, of a lineage that takes all that the log holds.
+    pub fn oldest_token(&self) -> String {
+        let extent = self.reader.extent();
+        let begins = extent.earliest_received.unwrap_or_else(|| self.clock.now());
+        self.seal(&Token {
+            account: self.account.clone(),
+            position: self.position(extent.earliest - 1),
+            low_watermark: self.gaps.low_watermark(extent.earliest, self.low_watermark(begins)),
+            reached: begins,
+            lineage_start: start::BEGINNING,
+            lineage_from: None,
+            filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: start::trimmed_before(extent.earliest),
         })
     }
 

@@ -15,6 +15,7 @@
 //! - A narrow cursor never scans, and misses nothing: `ring::tests::an_indexed_read_finds_what_a_full_scan_finds`.
 //! - A page of the journal is read once for all that want it, and is never given after it was trimmed: `cold::tests`.
 //! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
+//!   `tests/wakeup-model` checks that under loom and shuttle, on the source of [`parked`] itself.
 
 mod audience;
 pub mod chunk;
@@ -34,7 +35,9 @@ mod ring;
 pub mod side;
 pub mod start;
 pub mod subscription;
+mod sync;
 mod tags;
+mod times;
 pub mod token;
 pub mod upstream;
 
@@ -46,3 +49,4 @@ pub use registry::{Closing, Full, Guest, Registry, SessionInfo};
 pub use ring::Limits;
 pub use side::Side;
 pub use tags::TagInfo;
+pub use times::Times;

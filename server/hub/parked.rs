@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::Notify;
 
 use super::entry::{Entry, Kind};
+use super::sync::{AtomicBool, AtomicU64, Mutex, Notify, Ordering, fence};
 use crate::model::{Key, Keys, Sequence, tags};
 
 /// Whom to wake: sessions by the keys of their filter. A batch wakes a session at most once, and one whose keys it does

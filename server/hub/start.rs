@@ -4,49 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hub;
-use super::side::{Completeness, Hole, Holes};
+use super::side::{Completeness, Coverage, Hole, Holes};
 use super::token::{Malformed, Token};
+use crate::clock::Moment;
 use crate::journal::Extent;
 use crate::model::{GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
 
-/// Where a session asks to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Strictly after the position of this token.
-    Token(String),
-    /// At the first record received at or after this time.
-    Time(UnixMillis),
-    /// This long before now.
-    Lookback(Duration),
-    /// At the oldest record held.
-    Earliest,
-    /// At the tip.
-    Latest,
-}
+mod words;
 
-/// What to do with a start that is older than anything the log can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Refuse it.
-    Fail,
-    /// Start at the oldest record, and tell what is missing.
-    Earliest,
-    /// Start at the tip, and tell what is missing.
-    Latest,
-}
+pub use words::{BEGINNING, Outcome, Policy, Start};
 
-/// How a start was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// At the tip, as asked.
-    Live,
-    /// Nothing missing, nothing repeated.
-    Exact,
-    /// By time: the token is of another log, of a lost tail of this one, or older than what the log holds. What is missing
-    /// is brought for this lineage.
-    TimeBounded,
-    /// A policy dropped a part.
-    Clamped,
+/// What a lineage carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
+pub(super) fn trimmed_before(earliest: Sequence) -> Option<Holes> {
+    (earliest > 1).then(|| Holes { coverage: Coverage::from(earliest), ..Holes::default() })
 }
 
 /// Where a session really starts.
@@ -60,6 +30,10 @@ pub struct Resolved {
     pub missing: Option<Window>,
     /// The upstream time from which the lineage asked to read.
     pub lineage_start: UnixMillis,
+    /// The first record that was appended after the lineage began, if it began at the tip.
+    pub lineage_from: Option<Sequence>,
+    /// When the lineage began, if it begins now at the tip: its start follows the corrections of the clock.
+    pub lineage_began: Option<Moment>,
     /// The upstream time at the position: what was received before was delivered to the lineage already.
     pub reached: UnixMillis,
     /// Set where the start is, or was, by time: up to this time posts may be repeated.
@@ -105,7 +79,7 @@ impl From<Malformed> for Refused {
 /// blocking thread.
 pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
     let private = hub.side().config().enabled;
-    let resolver = Resolver { hub, extent: hub.reader().extent(), now: hub.clock().now(), policy, private };
+    let resolver = Resolver::new(hub, policy, private);
     let mut resolved = resolver.resolve(start)?;
     let other_side = resolved.private.as_ref().is_some_and(|holes| !holes.fits(hub.side()));
     if other_side && resolved.outcome == Outcome::Exact {
@@ -115,30 +89,39 @@ pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) ->
         return Err(Refused::ExactUnavailable(resolved.outcome));
     }
     if let Some(holes) = &mut resolved.private {
-        holes.demand(hub.side());
+        holes.demand(hub.side(), resolved.cursor);
     }
     Ok(resolved)
 }
 
 /// Finds the first record that was received at or after this time. As for [`resolve`], but nothing is asked for.
 pub fn locate(hub: &Hub, time: UnixMillis) -> Result<Resolved, Refused> {
-    let (extent, now) = (hub.reader().extent(), hub.clock().now());
-    Resolver { hub, extent, now, policy: Policy::Fail, private: false }.at_time(time)
+    Resolver::new(hub, Policy::Fail, false).at_time(time)
 }
 
 struct Resolver<'a> {
     hub: &'a Hub,
     extent: Extent,
+    moment: Moment,
+    /// Upstream time at that moment.
     now: UnixMillis,
     policy: Policy,
     /// X may be asked for what the log does not have.
     private: bool,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    fn new(hub: &'a Hub, policy: Policy, private: bool) -> Self {
+        let moment = hub.clock().moment();
+        let mut extent = hub.reader().extent();
+        let translated = |received| hub.times().translated(extent.earliest, received);
+        extent.earliest_received = extent.earliest_received.map(translated);
+        Self { hub, extent, moment, now: hub.clock().at(moment), policy, private }
+    }
+
     fn resolve(&self, start: &Start) -> Result<Resolved, Refused> {
         match start {
-            Start::Latest => Ok(self.at_tip(Outcome::Live, self.now)),
+            Start::Latest => Ok(self.begun_at_tip(Outcome::Live)),
             Start::Earliest => Ok(self.at_earliest(Outcome::Exact)),
             Start::Time(time) => self.at_time(*time),
             Start::Lookback(back) => self.at_time(self.now.minus(*back)),
@@ -152,6 +135,8 @@ impl Resolver<'_> {
             outcome,
             missing: None,
             lineage_start,
+            lineage_from: None,
+            lineage_began: None,
             reached: self.now,
             repeats_until: None,
             private: None,
@@ -159,25 +144,44 @@ impl Resolver<'_> {
         }
     }
 
+    /// A lineage that begins here: at a position of the log, whatever the clock says.
+    fn begun_at_tip(&self, outcome: Outcome) -> Resolved {
+        let (lineage_from, lineage_began) = (Some(self.extent.next), Some(self.moment));
+        Resolved { lineage_from, lineage_began, ..self.at_tip(outcome, self.now) }
+    }
+
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
-        let lineage_start = self.extent.earliest_received.unwrap_or(self.now);
-        let reached = lineage_start;
-        Resolved { cursor: self.extent.earliest, lineage_start, reached, ..self.at_tip(outcome, self.now) }
+        let reached = self.extent.earliest_received.unwrap_or(self.now);
+        let private = trimmed_before(self.extent.earliest);
+        Resolved { cursor: self.extent.earliest, reached, private, ..self.at_tip(outcome, BEGINNING) }
     }
 
     fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
         if time > self.now {
-            return Err(Refused::InFuture { head_time: self.now });
+            // Within the uncertainty of the clock it is the tip.
+            let is_tip = time <= self.now.plus(self.hub.clock().uncertainty());
+            return if is_tip { Ok(self.begun_at_tip(Outcome::Exact)) } else { Err(self.in_future()) };
         }
         let at_tip = self.at_tip(Outcome::Exact, time);
+        if self.is_at_start(time) {
+            return Ok(Resolved { cursor: self.extent.earliest, reached: time, ..at_tip });
+        }
         let Some(span) = self.lacking(time) else {
             return Ok(Resolved { cursor: self.seek(time), reached: time, ..at_tip });
         };
         if !self.can_bring(time) {
             return self.too_old(time);
         }
-        let hole = Hole { span, cause: self.cause(), offset: 0, repeats_until: span.from };
-        Ok(Resolved { reached: time, ..self.with_hole(hole, Holes::default(), at_tip) })
+        let hole = Hole::new(span, self.cause(), span.from, self.extent.earliest);
+        let held = Holes { coverage: Coverage::from(self.extent.earliest), ..Holes::default() };
+        Ok(Resolved { reached: time, ..self.with_hole(hole, held, at_tip) })
+    }
+
+    /// True for a time at which the log had begun, but had not all of it yet: X may send posts late. There is no earlier
+    /// record to start at, and what came late is behind the first one.
+    fn is_at_start(&self, time: UnixMillis) -> bool {
+        let begun = self.extent.earliest_received.is_some_and(|first| first <= time);
+        self.extent.earliest <= 1 && begun && time < self.begins()
     }
 
     fn after_token(&self, token: Token) -> Result<Resolved, Refused> {
@@ -185,7 +189,10 @@ impl Resolver<'_> {
             return Err(Refused::Foreign(token.account.to_string()));
         }
         let filter = Some(token.filter);
-        let resumed = match self.place(&token.position) {
+        let place = self.place(&token.position);
+        let token = self.with_start_of_log(token, &place);
+        let lineage_from = token.lineage_from;
+        let resumed = match place {
             Place::Elsewhere => self.by_time(token)?,
             Place::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
             Place::Here => Resolved {
@@ -196,7 +203,30 @@ impl Resolver<'_> {
                 ..self.at_tip(Outcome::Exact, token.lineage_start)
             },
         };
-        Ok(Resolved { filter, ..resumed })
+        let lineage_from = resumed.lineage_from.or(lineage_from);
+        Ok(Resolved { filter, lineage_from, ..resumed })
+    }
+
+    /// The token with a lineage start that no clock has put too late: a lineage that began at the tip did so before the
+    /// records appended since were received.
+    fn with_start_of_log(&self, mut token: Token, place: &Place) -> Token {
+        token.lineage_start = token.lineage_start.min(self.now);
+        token.lineage_from = token.lineage_from.filter(|_| matches!(place, Place::Here));
+        if let Some(from) = token.lineage_from
+            && self.received_at(from).is_some_and(|received| received < token.lineage_start)
+        {
+            // Told by a clock that was ahead. The record in front of it was received before the lineage began.
+            let before = from.checked_sub(1).filter(|before| *before >= self.extent.earliest);
+            token.lineage_start = before.and_then(|before| self.received_at(before)).unwrap_or(UnixMillis(i64::MIN));
+        }
+        token
+    }
+
+    /// When this record was received, or the first one after it that the log still has; `None` if there is none.
+    fn received_at(&self, sequence: Sequence) -> Option<UnixMillis> {
+        let sequence = sequence.max(self.extent.earliest);
+        let received = self.hub.reader().received_at(sequence).ok().flatten()?;
+        Some(self.hub.times().translated(sequence, received))
     }
 
     fn place(&self, position: &Position) -> Place {
@@ -231,10 +261,11 @@ impl Resolver<'_> {
             ..at_tip
         };
         let mut held = token.private.unwrap_or_default();
-        held.move_to(resumed.cursor);
+        held.move_to(if lacking.is_some() { self.extent.earliest } else { resumed.cursor });
         Ok(match lacking {
             Some(span) if self.private => {
-                self.with_hole(Hole { span, cause: GapCause::LogLost, offset: 0, repeats_until }, held, resumed)
+                let hole = Hole::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
+                self.with_hole(hole, held, resumed)
             }
             Some(span) => Resolved { missing: Some(Window { from, to: Some(span.to.minus(slack)) }), ..resumed },
             None => Resolved { private: held.or_none(), ..resumed },
@@ -255,13 +286,13 @@ impl Resolver<'_> {
         };
         let repeats_until = token.reached.plus(self.hub.config().slack);
         let mut held = token.private.unwrap_or_default();
-        held.move_to(self.extent.earliest);
-        Ok(self.with_hole(Hole { span, cause: GapCause::Trimmed, offset: 0, repeats_until }, held, resumed))
+        held.skip(token.position.sequence + 1, self.extent.earliest, span);
+        let hole = Hole::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
+        Ok(self.with_hole(hole, held, resumed))
     }
 
     /// From the log's oldest record on, with this hole before it, and those that the lineage has already.
     fn with_hole(&self, hole: Hole, mut held: Holes, resumed: Resolved) -> Resolved {
-        held.main_from = self.extent.earliest;
         held.add(hole);
         let missing = Some(Window { from: hole.span.from, to: Some(hole.span.to) });
         let (cursor, outcome) = (self.extent.earliest, Outcome::TimeBounded);
@@ -272,6 +303,10 @@ impl Resolver<'_> {
     fn lacking(&self, from: UnixMillis) -> Option<Span> {
         let begins = self.begins();
         (from < begins).then(|| Span::new(from, begins.plus(self.hub.config().slack)))
+    }
+
+    fn in_future(&self) -> Refused {
+        Refused::InFuture { head_time: self.now }
     }
 
     /// From when on the log has everything, but for its gaps.
@@ -294,15 +329,19 @@ impl Resolver<'_> {
     /// As the policy says, with what the lineage lacks already.
     fn clamped(&self, token: Token) -> Result<Resolved, Refused> {
         let clamped = self.too_old(token.low_watermark)?;
-        let private = token.private.map(|mut held| {
-            held.move_to(clamped.cursor);
-            held
-        });
-        let lineage_start = match self.place(&token.position) {
-            Place::Here => token.lineage_start,
-            Place::Elsewhere => clamped.lineage_start,
+        let mut held = token.private.unwrap_or_default();
+        let place = self.place(&token.position);
+        let lineage_start = match place {
+            Place::Here => {
+                held.skip(token.position.sequence + 1, clamped.cursor, Span::new(clamped.reached, clamped.reached));
+                token.lineage_start
+            }
+            Place::Elsewhere => {
+                held.move_to(clamped.cursor);
+                clamped.lineage_start
+            }
         };
-        Ok(Resolved { private, lineage_start, ..clamped })
+        Ok(Resolved { private: held.or_none(), lineage_start, ..clamped })
     }
 
     fn too_old(&self, from: UnixMillis) -> Result<Resolved, Refused> {
@@ -310,9 +349,9 @@ impl Resolver<'_> {
         let missing = |to| Some(Window { from, to: Some(to) });
         match self.policy {
             Policy::Earliest => Ok(Resolved { missing: missing(begins), ..self.at_earliest(Outcome::Clamped) }),
-            Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.at_tip(Outcome::Clamped, self.now) }),
+            Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.begun_at_tip(Outcome::Clamped) }),
             Policy::Fail => Err(Refused::TooOld {
-                oldest_token: self.hub.token_before(self.extent.earliest, begins),
+                oldest_token: self.hub.oldest_token(),
                 oldest_time: self.extent.earliest_received,
                 missing: begins.since(from),
             }),
@@ -320,7 +359,7 @@ impl Resolver<'_> {
     }
 
     fn seek(&self, time: UnixMillis) -> Sequence {
-        self.hub.reader().seek(time).unwrap_or_else(|error| {
+        self.hub.times().seek(&**self.hub.reader(), time).unwrap_or_else(|error| {
             tracing::warn!(%error, "the journal cannot be searched by time; starting at its oldest record");
             self.extent.earliest
         })

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::side::Holes;
-use crate::model::{AccountName, Position, UnixMillis};
+use crate::model::{AccountName, Position, Sequence, UnixMillis};
 use crate::secret;
 
 mod body;
@@ -27,6 +27,8 @@ pub struct Token {
     pub reached: UnixMillis,
     /// The upstream time from which the lineage's first session asked to read.
     pub lineage_start: UnixMillis,
+    /// The first record that was appended after the lineage began, if it began at the tip of this log.
+    pub lineage_from: Option<Sequence>,
     /// Fingerprint of the filter it was issued under.
     pub filter: u64,
     /// What was received or created up to this time may have been delivered before; after a resume by time.
@@ -73,6 +75,14 @@ impl Token {
     const MAC_BYTES: usize = 16;
     /// Longest token accepted, in characters.
     pub const CHARS_MAX: usize = 1_024;
+    /// A lineage that began so many records ago is told by its time alone.
+    const LINEAGE_BACK_MAX: u64 = 1 << 35;
+
+    /// How many records after the lineage began the position is.
+    fn lineage_back(&self) -> Option<u64> {
+        let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.lineage_from?);
+        Some(back).filter(|back| *back < Self::LINEAGE_BACK_MAX)
+    }
 }
 
 impl Keyring {
@@ -171,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::side::Hole;
+    use crate::hub::side::{Coverage, Hole};
     use crate::model::{Epoch, GapCause, Span, Term};
 
     fn token(name: &str, sequence: u64) -> Token {
@@ -181,6 +191,7 @@ mod tests {
             low_watermark: UnixMillis(1_700_000_000_000),
             reached: UnixMillis(1_700_000_030_000),
             lineage_start: UnixMillis(-1),
+            lineage_from: None,
             filter: 99,
             repeats_until: None,
             private: None,
@@ -195,6 +206,7 @@ mod tests {
         Token {
             low_watermark: YEAR_9999,
             lineage_start: YEAR_9999,
+            lineage_from: Some(u64::MAX - (1 << 34)),
             reached: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
             repeats_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
             ..token(&"a".repeat(63), u64::MAX)
@@ -211,13 +223,13 @@ mod tests {
             assert_eq!(keys.open(&text).as_ref(), Ok(token));
         };
         check(&longest(), 200);
-        let hole = Hole {
-            span: Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX)),
-            cause: GapCause::LogLost,
-            offset: u64::MAX,
-            repeats_until: UnixMillis(i64::MIN),
-        };
-        let private = Holes { tag: u32::MAX, main_from: u64::MAX, holes: vec![hole; Holes::MAX] };
+        // 500 years, and logs of 100,000 records a second for as long.
+        let (late, far) = (UnixMillis(1 << 44), 1 << 51);
+        let hole = Hole::new(Span::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
+        let hole = Hole { since: far, offset: far, passed_until: far, ..hole };
+        let passed = vec![(far, 2 * far); Coverage::RANGES_MAX];
+        let coverage = Coverage { main_from: far, passed, is_partial: true };
+        let private = Holes { tag: u32::MAX, coverage, holes: vec![hole; Holes::MAX] };
         check(&Token { private: Some(private), ..longest() }, Token::CHARS_MAX);
     }
 
@@ -247,26 +259,53 @@ mod tests {
     }
 
     fn any_holes() -> impl Strategy<Value = Holes> {
-        let hole = any::<(i64, i64, bool, u64, i64)>().prop_map(|(from, to, lost, offset, repeats_until)| Hole {
-            span: Span::new(UnixMillis(from), UnixMillis(to)),
-            cause: if lost { GapCause::LogLost } else { GapCause::Trimmed },
-            offset,
-            repeats_until: UnixMillis(repeats_until),
-        });
-        let holes = prop::collection::vec(hole, 1..=Holes::MAX);
-        (any::<(u32, u64)>(), holes).prop_map(|((tag, main_from), holes)| Holes { tag, main_from, holes })
+        // Times of the next 500 years, and logs of 100,000 records a second for as long.
+        let (time, sequence) = (|| (0_i64..1 << 44).prop_map(UnixMillis), || 0_u64..1 << 51);
+        let causes = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
+        let cause = prop::sample::select(causes.to_vec());
+        let sequences = (sequence(), sequence(), sequence(), sequence());
+        let hole = ((time(), time(), time()), cause, sequences, any::<(bool, bool)>()).prop_map(
+            |((from, to, repeats_until), cause, (since, offset, passed_until, born), flags)| Hole {
+                since,
+                offset,
+                passed_until,
+                is_restarted: flags.0,
+                is_closed: flags.1,
+                ..Hole::new(Span::new(from, to), cause, repeats_until, born)
+            },
+        );
+        let holes = prop::collection::vec(hole, 0..=Holes::MAX);
+        let range = (sequence(), sequence()).prop_map(|(from, length)| (from, from + length));
+        let ranges = prop::collection::vec(range, 0..=Coverage::RANGES_MAX);
+        let coverage = (sequence(), ranges, any::<bool>());
+        (any::<u32>(), coverage, holes).prop_map(|(tag, (main_from, passed, is_partial), holes)| Holes {
+            tag,
+            coverage: Coverage { main_from, passed, is_partial },
+            holes,
+        })
+    }
+
+    /// Tokens that the release before lineage positions issued.
+    #[test]
+    fn token_without_lineage_position_opens() {
+        let old = "AlV9JnwEbWFpbvj___________________8qAAAAAAAAAAcAAAAAAAAAgKCr_vliAWMAAAAAAAAA4NQDAcCpB2yjmI1nVpmyoEjI4XTgSeg";
+        let keys = Keyring::from_bytes(&[9; 32]);
+        let expected = Token { repeats_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
+        assert_eq!(keys.open(old), Ok(expected.clone()));
+        assert_eq!(keys.seal(&expected), old, "and a lineage that began by time is told as before");
     }
 
     proptest! {
         #[test]
         fn whatever_a_token_says_is_read_again(
-            times: (i64, i64, i64), repeats: Option<i64>, private in prop::option::of(any_holes()),
+            times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);
             let said = Token {
                 low_watermark: UnixMillis(times.0),
                 reached: UnixMillis(times.1),
                 lineage_start: UnixMillis(times.2),
+                lineage_from: back.map(|back| 8 - back),
                 repeats_until: repeats.map(UnixMillis),
                 private,
                 ..token("main", 7)

@@ -4,8 +4,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::upstream::message::Foreign;
+
 /// The accounting law of the way in: `messages_in = posts_appended + side_appended + duplicates + deltas + control +
-/// unknown + malformed + oversized + partial + refused_by_disk` once the queue is empty.
+/// unknown + foreign_messages + malformed + oversized + partial + refused_by_disk` once the queue is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Messages framed from upstream bodies, the unfinished ones at the end of a connection too.
@@ -18,10 +20,12 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// DELTA records.
     pub deltas: Counter,
-    /// What X says about the stream, and compliance messages.
+    /// What X says about the stream.
     pub control: Counter,
     /// JSON objects of no known kind.
     pub unknown: Counter,
+    /// Posts in another format, and compliance messages, by what they are: the name of a [`Foreign`].
+    pub foreign_messages: Family<ForeignLabel, Counter>,
     /// Messages that are no JSON, or posts without an id.
     pub malformed: Counter,
     /// Messages over the limit.
@@ -49,6 +53,13 @@ pub struct ConnectionLabel {
     pub connection: u32,
 }
 
+/// Label of [`Metrics::foreign_messages`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ForeignLabel {
+    /// What the message is.
+    pub kind: &'static str,
+}
+
 impl Metrics {
     /// Registers what is counted on the way in.
     pub fn register(registry: &mut Registry) -> Self {
@@ -68,6 +79,14 @@ impl Metrics {
         counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
         counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
         counter("appends", "Batches appended", &own.appends);
+        for kind in Foreign::ALL {
+            drop(own.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }));
+        }
+        registry.register(
+            "foreign_messages",
+            "Total messages in another format and compliance messages, by kind",
+            own.foreign_messages.clone(),
+        );
         registry.register("upstream_connected", "Live connections that are up", own.upstream_connected.clone());
         registry.register(
             "posts_first",
@@ -79,7 +98,9 @@ impl Metrics {
 
     /// What is made of messages so far: equal to `messages_in` once the queue is empty.
     pub fn accounted(&self) -> u64 {
-        [
+        let of_kind = |kind: Foreign| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();
+        let foreign: u64 = Foreign::ALL.into_iter().map(of_kind).sum();
+        let others = [
             &self.posts_appended,
             &self.side_appended,
             &self.duplicates,
@@ -90,9 +111,7 @@ impl Metrics {
             &self.oversized,
             &self.partial,
             &self.refused_by_disk,
-        ]
-        .iter()
-        .map(|counter| counter.get())
-        .sum()
+        ];
+        foreign + others.iter().map(|counter| counter.get()).sum::<u64>()
     }
 }

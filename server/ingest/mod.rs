@@ -27,7 +27,7 @@ mod session;
 pub mod side;
 
 pub use config::Config;
-pub use metrics::{ConnectionLabel, Metrics};
+pub use metrics::{ConnectionLabel, ForeignLabel, Metrics};
 pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
 pub use restore::{RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{Sequencer, Writing};

@@ -11,7 +11,7 @@ use super::dedup::{self, Seen};
 use super::ledger::Ledger;
 use super::side::SideWriter;
 use super::{Config, Intake, Metrics};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
 use crate::journal::{AppendError, Writer};
 use crate::model::{Body, Record, Sequence, Skip, Term, UnixMillis, Window};
@@ -33,6 +33,8 @@ pub struct Sequencer {
     config: Config,
     /// The journal could not be written when it was last tried.
     stalled: bool,
+    /// The correction of the clock by which the last batch was stamped.
+    offset_ms: i64,
 }
 
 /// What it writes to.
@@ -59,7 +61,9 @@ const SKIP_INTERVAL: Duration = Duration::from_secs(1);
 impl Sequencer {
     /// A writer that takes what is put into the queue.
     pub fn new(writing: Writing, intakes: mpsc::Receiver<Intake>, clock: Clock, config: Config) -> Self {
-        Self { writing, intakes, runtime: OnceCell::new(), clock, config, stalled: false }
+        let offset_ms = clock.offset_ms();
+        writing.hub.note_setback();
+        Self { writing, intakes, runtime: OnceCell::new(), clock, config, stalled: false, offset_ms }
     }
 
     /// Writes until the queue is closed and empty, or `giving_up` while the journal cannot be written. An error is damage
@@ -104,10 +108,25 @@ impl Sequencer {
         pending: &mut Vec<Pending>,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::Error> {
+        self.follow_clock();
         let mut batch = self.batch(intakes, pending, giving_up)?;
         self.add_skips(&mut batch, pending);
         self.append(&mut batch, giving_up);
         Ok(())
+    }
+
+    /// Where the clock was corrected since the last batch, the log is told from which record on.
+    fn follow_clock(&mut self) {
+        let offset_ms = self.clock.offset_ms();
+        let before = std::mem::replace(&mut self.offset_ms, offset_ms);
+        if offset_ms != before {
+            self.writing.hub.note_correction(offset_ms.saturating_sub(before));
+        }
+    }
+
+    /// Upstream time at a moment, by the correction that this batch is stamped by.
+    fn stamp(&self, moment: Moment) -> UnixMillis {
+        self.clock.at(moment).shifted(self.offset_ms.saturating_sub(self.clock.offset_ms()))
     }
 
     /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since.
@@ -118,7 +137,7 @@ impl Sequencer {
         let terms = self.writing.hub.reader().terms();
         if terms.last().is_none_or(|start| start.term != self.writing.term) {
             let tip = self.writing.hub.tip_received();
-            let received = if tip == UnixMillis::default() { self.clock.now() } else { tip };
+            let received = if tip == UnixMillis::default() { self.stamp(self.clock.moment()) } else { tip };
             batch.records.push(self.record(batch, received, Body::Term));
         }
     }

@@ -1,4 +1,3 @@
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +9,15 @@ use url::Url;
 use super::Metrics;
 use super::ledger::{Answer, Ledger};
 use super::queue::Queue;
-use crate::clock::Clock;
+use crate::clock::{Clock, Correction};
 use crate::hub::Hub;
 use crate::hub::upstream::{NewsKind, State};
-use crate::model::UnixMillis;
 use crate::task::Shutdown;
-use crate::upstream::{self, Attempts, EndCause, NextStep};
+use crate::upstream::{self, Attempts, ConnectionInfo, EndCause, NextStep};
 use crate::xapi::{BackfillMinutes, Credentials, Kind, Problem, StreamRequest, Transport};
 
 mod reading;
+mod turns;
 
 use reading::Up;
 
@@ -41,8 +40,8 @@ pub struct Session {
 /// Which of an account's connections a session keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// The flow that it brings, alone or together with full copies of it.
-    pub lane: usize,
+    /// The place of its feed among those of the account.
+    pub feed: usize,
     /// Its number among all connections of the account.
     pub connection: usize,
 }
@@ -144,7 +143,7 @@ impl Session {
     /// Asks for the stream, with the backfill that would help. Where X refuses that, the same is asked for without: then
     /// it is known whether the parameter is at fault.
     async fn connect(&mut self) -> Result<(upstream::Connection, Answer), EndCause> {
-        let asked = self.ledger.backfill_to_ask(self.place.lane, self.clock.now());
+        let asked = self.ledger.backfill_to_ask(self.place.feed, self.place.connection);
         match self.request(asked).await {
             Err(EndCause::Refused(problem))
                 if asked.is_some() && may_mean_backfill(&problem) && !std::mem::replace(&mut self.probed, true) =>
@@ -161,7 +160,27 @@ impl Session {
         }
     }
 
+    /// Makes one request. Where its `Date` differs widely and nothing has confirmed the clock yet, a second one is made
+    /// at once and takes its place: a host with a wrong clock must not run with it until the connection ends by itself.
     async fn request(&self, backfill: Option<BackfillMinutes>) -> Result<(upstream::Connection, Answer), EndCause> {
+        let connection = self.request_once(backfill).await?;
+        let correction = self.set_clock(connection.info());
+        if !matches!(correction, Correction::Unconfirmed(_)) || self.clock.is_confirmed() {
+            return Ok((connection, self.answer(backfill)));
+        }
+        // The old socket is closed before the new connect.
+        drop(connection);
+        let connection = self.request_once(backfill).await?;
+        self.set_clock(connection.info());
+        Ok((connection, self.answer(backfill)))
+    }
+
+    /// X has just answered.
+    fn answer(&self, backfill: Option<BackfillMinutes>) -> Answer {
+        Answer { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }
+    }
+
+    async fn request_once(&self, backfill: Option<BackfillMinutes>) -> Result<upstream::Connection, EndCause> {
         let upstream = &self.upstream;
         let bearer = upstream.credentials.bearer().map_err(|error| EndCause::NoCredentials(error.to_string()))?;
         let request = StreamRequest {
@@ -172,37 +191,33 @@ impl Session {
             window: None,
         };
         let (transport, metrics) = (&*upstream.transport, &upstream.metrics);
-        let connection = upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await?;
-        self.set_clock(connection.info().skew_ms);
-        Ok((connection, Answer { at: self.clock.now(), backfill }))
+        upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await
     }
 
-    /// Upstream time is what X says it is.
-    fn set_clock(&self, skew_ms: Option<i64>) {
-        let (before, account) = (self.clock.offset_ms(), self.hub.account());
-        match skew_ms {
-            None => self.clock.correct_by_system(),
-            Some(skew_ms) => {
-                let upstream = UnixMillis(self.clock.now().0.saturating_add(skew_ms));
-                if !self.clock.correct(upstream) {
-                    tracing::error!(%account, %upstream, "X tells a time that cannot be; the clock stays as it is");
-                }
+    /// Takes the `Date` of an answer: the ledger's times follow what it corrects.
+    fn set_clock(&self, info: &ConnectionInfo) -> Correction {
+        let Some(date) = info.date else { return Correction::None };
+        let account = self.hub.account();
+        let correction = self.clock.observe(date, info.answered, self.upstream.config.clock_correction_max);
+        match correction {
+            Correction::None => {}
+            Correction::Applied(by_ms) => {
+                tracing::warn!(%account, offset_ms = self.clock.offset_ms(), changed_ms = by_ms, "clock corrected by upstream date");
+                let by = Duration::from_millis(by_ms.unsigned_abs());
+                if by_ms < 0 { self.ledger.set_back(by) } else { self.ledger.set_ahead(by) }
+            }
+            Correction::Unconfirmed(by_ms) => {
+                tracing::warn!(%account, %date, differs_ms = by_ms, "ignoring unconfirmed Date header from upstream");
+            }
+            Correction::Implausible => {
+                tracing::error!(%account, %date, "ignoring implausible Date header from upstream");
             }
         }
-        let offset_ms = self.clock.offset_ms();
-        if offset_ms != before {
-            tracing::warn!(%account, offset_ms, changed_ms = offset_ms - before, "the clock is set by X's");
-        }
-        let by = Duration::from_millis(before.abs_diff(offset_ms));
-        match offset_ms.cmp(&before) {
-            Ordering::Less => self.ledger.set_back(by),
-            Ordering::Greater => self.ledger.set_ahead(by),
-            Ordering::Equal => {}
-        }
+        correction
     }
 
     fn set_state(&self, state: State) {
-        self.hub.upstream().update(|status| status.set(self.place.lane, self.place.connection, state));
+        self.hub.upstream().update(|status| status.set(self.place.feed, self.place.connection, state));
     }
 
     async fn journal_available(&self) {
@@ -215,9 +230,9 @@ impl Session {
     fn report_closed(&mut self) {
         tracing::warn!(account = %self.hub.account(), "{CLOSED}");
         self.told = None;
-        let Place { lane, connection } = self.place;
+        let Place { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(lane, connection, State::BackingOff);
+            status.set(feed, connection, State::BackingOff);
             status.last_error = CLOSED.into();
             status.tell(NewsKind::Reconnecting, CLOSED.into());
         });
@@ -239,9 +254,9 @@ impl Session {
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
         let fresh = std::mem::replace(&mut self.told, news) != news;
-        let Place { lane, connection } = self.place;
+        let Place { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(lane, connection, state);
+            status.set(feed, connection, state);
             status.last_error = cause.to_string();
             if fresh {
                 status.tell(kind, cause.to_string());

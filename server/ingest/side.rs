@@ -10,9 +10,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::dedup::{self, Dedup, Index, Known, Seen, Verdict};
+use crate::clock::Moment;
 use crate::hub::Side;
 use crate::journal::{self, AppendError, Backend, Identity, Item, Journal, OpenError, ReadError, Reader, Writer};
-use crate::model::{AccountName, Body, Epoch, Keys, Post, PostId, Record, Sequence, Term, UnixMillis};
+use crate::model::{AccountName, Body, Epoch, Keys, Post, PostId, Record, Rule, Sequence, Term, UnixMillis};
 
 /// What a side log is opened with.
 pub struct Setup<'a> {
@@ -152,7 +153,7 @@ fn open_in(setup: &Setup<'_>, dir: &Path) -> Result<Option<SideLog>, SideError> 
         segment_bytes_max,
         ..setup.journal.clone()
     };
-    let Journal { writer, reader, upkeep, torn_bytes } = journal::open(&config, dir, setup.identity, setup.now)?;
+    let Journal { writer, reader, upkeep, torn_bytes, .. } = journal::open(&config, dir, setup.identity, setup.now)?;
     let ids_dir = dir.join("ids");
     let ids_config = dedup::Config { horizon: setup.window, ..setup.ids.clone() };
     let ids_dir = in_files.then_some(ids_dir.as_path());
@@ -195,7 +196,7 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
         }
         ids.seen.commit();
         if ids.seen.wants_upkeep() {
-            ids.upkeep.step(extent.newest_received.unwrap_or_default(), extent)?;
+            ids.upkeep.step(extent, &|_| 0)?;
         }
         cursor = chunk.next;
     }
@@ -203,22 +204,27 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
 }
 
 impl SideWriter {
-    /// What was appended of a post, if it can be read yet.
+    /// What was appended of a post, whether it can be read yet or is trimmed: a session that has read it has it.
     pub fn known(&self, id: PostId) -> Result<Option<Known>, dedup::Error> {
-        let earliest = self.reader.extent().earliest;
-        Ok(self.index.find(id)?.filter(|known| known.sequence >= earliest))
+        self.index.find(id)
     }
 
     /// Takes a post, to be appended with the next [`SideWriter::append`]. False if it is there already, under its rules.
     /// The delta rule is the account's log's.
     pub fn take(&mut self, post: Post, received: UnixMillis) -> Result<bool, dedup::Error> {
         let extent = self.reader.extent();
-        let verdict = self.seen.judge_since(post.id, &post.rules, extent.earliest)?;
-        let (body, id, rules) = match verdict {
-            Verdict::Duplicate => return Ok(false),
-            Verdict::New => (Body::Post(post.clone()), post.id, post.rules),
+        let known = self.seen.known(post.id)?;
+        // What is trimmed is appended again: a session that has not read it lacks it.
+        let is_trimmed = known.as_ref().is_some_and(|known| known.sequence < extent.earliest);
+        let (previous, known_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
+        let (body, id, rules) = match self.seen.judge(post.id, &post.rules)? {
+            Verdict::Duplicate if !is_trimmed => return Ok(false),
+            Verdict::New | Verdict::Duplicate => {
+                let post = Post { rules: known_rules.unwrap_or(post.rules), previous, ..post };
+                (Body::Post(post.clone()), post.id, post.rules)
+            }
             Verdict::Delta { prior, now } => {
-                let post = Post { rules: now.clone(), ..post };
+                let post = Post { rules: now.clone(), previous, ..post };
                 (Body::Delta { prior, post: post.clone() }, post.id, now)
             }
         };
@@ -232,19 +238,15 @@ impl SideWriter {
         Ok(true)
     }
 
-    /// The account's log takes a post as new that waits here: who reads both is to get it from there, where it is appended
-    /// first. True if it did wait.
-    pub fn yield_to(&mut self, id: PostId, main: Sequence) -> bool {
-        let mut found = false;
+    /// The account's log takes a record of a post that waits here, and is appended first.
+    pub fn yield_to(&mut self, id: PostId, main: Sequence, rules: &Arc<[Rule]>) {
         for record in &mut self.records {
             if let Body::Post(post) | Body::Delta { post, .. } = &mut record.body
                 && post.id == id
             {
-                post.beside = Some(main);
-                found = true;
+                (post.beside, post.beside_rules) = (Some(main), Some(rules.clone()));
             }
         }
-        found
     }
 
     /// Appends what was taken, and shows it to sessions. After an error it may be tried again.
@@ -270,9 +272,13 @@ impl SideWriter {
 
 impl SideUpkeep {
     /// What is due; called about once a second.
-    pub fn step(&mut self, now: UnixMillis) -> Result<(), String> {
+    pub fn step(&mut self, now: Moment) -> Result<(), String> {
         let log = self.log.step(now).map_err(|error| format!("the side log: {error}"));
-        let ids = self.ids.step(now, self.reader.extent()).map_err(|error| format!("the ids of the side log: {error}"));
+        let appended_before = |age| self.log.appended_before(age);
+        let ids = self
+            .ids
+            .step(self.reader.extent(), &appended_before)
+            .map_err(|error| format!("the ids of the side log: {error}"));
         log.map(drop).and(ids.map(drop))
     }
 

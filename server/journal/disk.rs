@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::AppendError;
 
 /// What the log asks of the disk and may be refused: the seam through which a test makes a disk full or broken.
@@ -19,6 +21,16 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Bytes that are free for us on the disk of `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Fills `buffer` with the bytes at `offset`.
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        file.read_exact_at(buffer, offset)
+    }
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
 }
 
 /// The disk of the system.
@@ -44,10 +56,37 @@ impl Disk for SystemDisk {
     }
 }
 
+/// Maximum number of attempts to read the same bytes before they count as unreadable in this answer. The next reader
+/// tries again: an error that passes is not damage that stays.
+const READ_ATTEMPTS_MAX: usize = 3;
+
+/// Reads bytes of the log. Returns false if the disk cannot read them (EIO, a short file, a directory in the place of the
+/// file), and an error only if the process is short of something: that says nothing about the bytes.
+pub(super) fn try_read(disk: &dyn Disk, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+    for _ in 0..READ_ATTEMPTS_MAX {
+        match disk.read_at(file, buffer, offset) {
+            Ok(()) => return Ok(true),
+            Err(error) if is_shortage(&error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(_) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// True if the error is about the process or the host (file descriptors, memory), not about the file.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR, Errno::NOBUFS];
+    error.kind() == io::ErrorKind::OutOfMemory
+        || error.raw_os_error().is_some_and(|code| shortages.iter().any(|it| it.raw_os_error() == code))
+}
+
+/// True if there is no capacity left, by the disk or by a quota: never a sign of damage.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// What it means for an append that the disk said this.
 pub(super) fn refused(error: io::Error) -> AppendError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::DiskFull,
-        _ => AppendError::Io(error),
-    }
+    if is_full(&error) { AppendError::DiskFull } else { AppendError::Io(error) }
 }

@@ -5,10 +5,12 @@ use crate::model::{Body, Key, Keys, Record, Rule};
 
 /// True if one of the keys holds for a post with this rule.
 pub(super) fn holds(keys: &[Key], rule: &Rule) -> bool {
+    // An empty tag is none: records of earlier versions may have one.
+    let own = rule.tag.as_ref().filter(|tag| !tag.is_empty());
     keys.iter().any(|key| match key {
         Key::Rule(id) => rule.id == Some(*id),
-        Key::Tag(tag) => rule.tag.as_ref() == Some(tag),
-        Key::Prefix(prefix) => rule.tag.as_ref().is_some_and(|tag| tag.starts_with(&**prefix)),
+        Key::Tag(tag) => own == Some(tag),
+        Key::Prefix(prefix) => own.is_some_and(|tag| tag.starts_with(&**prefix)),
     })
 }
 

@@ -7,8 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use super::ages::Ages;
 use super::matching::wanted;
-use super::{AppendError, Chunk, Config, Extent, Identity, Item, Journal, ReadError, Reader, Report, Upkeep, Writer};
+use super::{
+    AppendError, Chunk, Config, Extent, Identity, Item, Journal, LostTail, ReadError, Reader, Report, Upkeep, Writer,
+};
+use crate::clock::Moment;
 use crate::model::{Body, Epoch, Keys, Post, Record, Rule, Sequence, TermStart, UnixMillis};
 
 /// Bytes kept when `retention_bytes_max` is 0: memory has no end of its own that would be told in time.
@@ -40,7 +44,10 @@ struct MemoryWriter {
 
 struct MemoryReader(Arc<Shared>);
 
-struct MemoryUpkeep(Arc<Shared>);
+struct MemoryUpkeep {
+    shared: Arc<Shared>,
+    ages: Ages,
+}
 
 pub(super) fn open(config: &Config, identity: Identity) -> Journal {
     let bytes_max = if config.retention_bytes_max == 0 { BYTES_MAX_DEFAULT } else { config.retention_bytes_max };
@@ -50,8 +57,9 @@ pub(super) fn open(config: &Config, identity: Identity) -> Journal {
     Journal {
         writer: Box::new(MemoryWriter { identity, shared: shared.clone() }),
         reader: Arc::new(MemoryReader(shared.clone())),
-        upkeep: Box::new(MemoryUpkeep(shared)),
+        upkeep: Box::new(MemoryUpkeep { ages: Ages::in_memory(identity.epoch, config.retention_age_max), shared }),
         torn_bytes: 0,
+        lost_tail: LostTail::default(),
     }
 }
 
@@ -149,14 +157,24 @@ impl Reader for MemoryReader {
 }
 
 impl Upkeep for MemoryUpkeep {
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
-        let oldest = now.minus(self.0.age_max);
-        let mut log = self.0.log.write();
-        while log.records.front().is_some_and(|record| record.received < oldest) {
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        let mut log = self.shared.log.write();
+        self.ages.note(now, log.next);
+        let trimmed_early_records = log.trimmed;
+        let expired = self.ages.appended_before(self.shared.age_max);
+        while log.records.front().is_some_and(|record| record.sequence < expired) {
             log.trim_one();
         }
         let trimmed_records = std::mem::take(&mut log.trimmed);
-        Ok(Report { trimmed_records, bytes: log.bytes, segments: 0, recompressed: 0 })
+        Ok(Report { trimmed_records, trimmed_early_records, bytes: log.bytes, ..Report::default() })
+    }
+
+    fn appended_before(&self, age: Duration) -> Sequence {
+        self.ages.appended_before(age)
+    }
+
+    fn keep_ages(&mut self, longest: Duration) {
+        self.ages.keep(longest);
     }
 }
 

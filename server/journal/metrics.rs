@@ -13,6 +13,8 @@ pub struct Metrics {
     segments: Gauge<u64, AtomicU64>,
     trimmed_records: Counter,
     recompressed_segments: Counter,
+    trimmed_early_records: Counter,
+    damaged_records: Gauge<u64, AtomicU64>,
     /// Bytes of a torn tail that were cut off at open.
     pub torn_bytes: Counter,
 }
@@ -23,9 +25,13 @@ impl Metrics {
         let own = Self::default();
         registry.register("journal_bytes", "Bytes of the log on disk", own.bytes.clone());
         registry.register("journal_segments", "Segments of the log", own.segments.clone());
+        let damaged = own.damaged_records.clone();
+        registry.register("journal_damaged_records", "Records of the log that are known to be damaged", damaged);
         let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         counter("journal_trimmed_records", "Records removed by retention", &own.trimmed_records);
         counter("journal_recompressed_segments", "Segments recompressed", &own.recompressed_segments);
+        let early = "Records removed before retention_age_max, by retention_bytes_max or disk_headroom_bytes_min";
+        counter("journal_trimmed_early_records", early, &own.trimmed_early_records);
         counter("journal_torn_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
         own
     }
@@ -35,6 +41,8 @@ impl Metrics {
         self.bytes.set(report.bytes);
         self.segments.set(report.segments);
         self.trimmed_records.inc_by(report.trimmed_records);
+        self.trimmed_early_records.inc_by(report.trimmed_early_records);
+        self.damaged_records.set(report.damaged_records);
         self.recompressed_segments.inc_by(report.recompressed);
     }
 }

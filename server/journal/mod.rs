@@ -13,17 +13,24 @@
 //!   [`Durability`] says; after `Err` none of them is visible, now or after a restart, and the same batch may be tried
 //!   again.
 //! - What a reader once gave for (epoch, term, sequence) it always gives, or tells it trimmed or damaged (I7).
-//! - A torn tail is cut off at open, and counted; damage before the tail is never repaired away: it is told as
-//!   [`Item::Damaged`] with its exact range, and nothing of it is given.
+//! - A torn tail is cut off at open, and counted ([`LostTail`]). Damage is never repaired away: it is given as
+//!   [`Item::Damaged`] with its exact range, and nothing of it is delivered. What the disk cannot read (EIO, a missing or
+//!   foreign file, a damaged index) is damage too: a reader goes on behind it, the log opens, recompression passes it.
+//! - An error of the disk is damage only in the answer that met it: the next reader tries again. Only where the log is
+//!   written anew after a failed sync does it stay.
+//! - A sync that failed is not made good by one that succeeds: the system may have dropped the pages. What is still
+//!   readable is written to a new file; until that is done, nothing is appended.
 //! - Nothing is ever removed but by retention (age, bytes, headroom of the disk), oldest first, and told by
-//!   [`Extent::earliest`]. The epoch and the table of terms outlive all records.
+//!   [`Extent::earliest`]. The headroom takes nothing in vain. The epoch and the table of terms outlive all records.
 //! - Readers never hold up the writer, and the writer never waits for upkeep.
 //!
 //! # The rooms within
 //!
 //! `record` and `rules` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
-//! · `retention` (which segments go, pure) · `verify` (inspection) · `disk` (the seam for tests of full and broken ones).
+//! · `retention` and `headroom` (which segments go, pure) · `ages` (how old records are) · `verify` (inspection) · `disk`
+//! (the seam for tests of full and broken ones).
 
+mod ages;
 mod block;
 mod config;
 #[cfg(test)]
@@ -31,6 +38,7 @@ mod conformance;
 mod disk;
 mod embedded;
 mod error;
+mod headroom;
 mod matching;
 mod memory;
 mod metrics;
@@ -40,8 +48,10 @@ mod rules;
 mod verify;
 mod wire;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk};
@@ -49,6 +59,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use metrics::Metrics;
 pub use verify::{Kinds, SegmentReport, Verification, verify};
 
+use crate::clock::Moment;
 use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
 
 /// What a log holds.
@@ -84,11 +95,47 @@ pub enum Item {
         first: Sequence,
         /// The last of them.
         last: Sequence,
-        /// When the last good record before them was received, or the first after them if there is none.
+        /// When the last good record before them was received. If there is none: when they were, if that is known, or when
+        /// the log was made.
         from: UnixMillis,
-        /// When the first good record after them was received, or the last before them if there is none.
+        /// When the first good record after them was received. If there is none: when they were, if that is known, or when
+        /// the newest record of the log was.
         to: UnixMillis,
     },
+}
+
+impl Item {
+    /// Returns the sequence of the record, or of the first that is damaged.
+    pub fn first(&self) -> Sequence {
+        match self {
+            Self::Record(record) => record.sequence,
+            Self::Damaged { first, .. } => *first,
+        }
+    }
+}
+
+/// A range of records that cannot be read; the fields are those of [`Item::Damaged`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first of them.
+    pub first: Sequence,
+    /// The last of them.
+    pub last: Sequence,
+    /// No record of them was received before this time.
+    pub from: UnixMillis,
+    /// No record of them was received after this time.
+    pub to: UnixMillis,
+}
+
+/// What a log lacks at its end since it was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LostTail {
+    /// Bytes that no longer belong to the log: cut off, or unreadable. How many records they held is not known; a
+    /// checkpoint that stores [`Extent::next`] can tell whether any of them was exposed.
+    pub bytes: u64,
+    /// False if they were an append that was interrupted, which was never exposed. True if they were damaged later: records
+    /// that were exposed may be lost.
+    pub corrupt: bool,
 }
 
 /// The one writer of a log. It lives on the sequencer's thread: calls may block on the disk.
@@ -109,15 +156,47 @@ pub trait Reader: Send + Sync {
     /// What the log holds now; cheap.
     fn extent(&self) -> Extent;
 
+    /// Returns the sequence before which every record has been synced to the disk: a power cut takes none of them.
+    /// [`Extent::next`] where the backend knows no difference.
+    fn synced(&self) -> Sequence {
+        self.extent().next
+    }
+
+    /// Returns the ranges that are known to be damaged: found when the log was opened, or by a reader since. Cheap.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
+
     /// The first record held that was received at or after `time`; `next` if there is none. It may be somewhat early
     /// where that record is damaged, never late.
     fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError>;
+
+    /// When this record, or the first one after it that can be read, was received; `None` if there is none.
+    fn received_at(&self, sequence: Sequence) -> Result<Option<UnixMillis>, ReadError> {
+        let chunk = self.read(sequence, &Keys::Always, 1)?;
+        Ok(chunk.items.first().map(|item| match item {
+            Item::Record(record) => record.received,
+            Item::Damaged { to, .. } => *to,
+        }))
+    }
 
     /// Reads on from `from` (included), about `bytes_max` decoded bytes of payload, at least one item if there is any.
     /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
     /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
     /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
     fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError>;
+
+    /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed; with
+    /// `check` they are read to verify their checksum, otherwise they are passed over. Stops after about `bytes_max` bytes
+    /// have been read from the disk, at [`Chunk::next`].
+    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<Chunk, ReadError> {
+        let _ = check;
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let mut chunk = self.read(range.start, &Keys::AnyOf([].into()), bytes_max)?;
+        chunk.items.retain(|item| item.first() < range.end);
+        chunk.next = chunk.next.min(range.end);
+        Ok(chunk)
+    }
 
     /// Where to begin a read of everything that many readers can share, `at` included: the start of what is stored
     /// together with it. `None` where that is damaged, or where a reader with these keys wants less than half of it.
@@ -131,7 +210,15 @@ pub trait Reader: Send + Sync {
 /// Housekeeping of a log, on a thread of its own.
 pub trait Upkeep: Send {
     /// Makes what was appended survive a power cut (for `os`), seals, recompresses, trims. Called about once a second.
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError>;
+    /// Records are trimmed by their age in machine time, which no wall clock changes.
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError>;
+
+    /// Every record before this sequence was appended at least `age` ago, by machine time while the log was open; 0 if
+    /// nothing is known to be so old. As of the last step.
+    fn appended_before(&self, age: Duration) -> Sequence;
+
+    /// [`Upkeep::appended_before`] is asked for ages up to this, or the retention if that is longer. Call it once at start.
+    fn keep_ages(&mut self, longest: Duration);
 }
 
 /// What upkeep did in one step.
@@ -145,6 +232,10 @@ pub struct Report {
     pub segments: u64,
     /// Segments recompressed.
     pub recompressed: u64,
+    /// Records trimmed before they were as old as [`Config::retention_age_max`].
+    pub trimmed_early_records: u64,
+    /// Records of the log that are known to be damaged, after it.
+    pub damaged_records: u64,
 }
 
 /// An open log.
@@ -155,8 +246,10 @@ pub struct Journal {
     pub reader: Arc<dyn Reader>,
     /// For the upkeep thread.
     pub upkeep: Box<dyn Upkeep>,
-    /// Bytes of a torn tail that were cut off at open.
+    /// Bytes of a torn or corrupt tail that were cut off at open.
     pub torn_bytes: u64,
+    /// What the log lacks at its end since it was closed.
+    pub lost_tail: LostTail,
 }
 
 /// Identity given to a log when it is made, and to this writer.

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! record  = kind:u8 received:signed varint (ms after the block's first) body
-//! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: a sequence follows) [gap:varint] [beside:varint] set:varint
-//!           length:varint json
+//! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: beside follows, bit 5: its rules follow, bit 4: previous follows)
+//!           [gap:varint] [beside:varint] [beside rules set:varint] [previous:varint] set:varint length:varint json
 //! delta   = prior set:varint post
 //! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
 //! skip    = reason:u8 count:varint window
@@ -28,6 +28,8 @@ const TERM: u8 = 5;
 
 const GAP_FOLLOWS: u8 = 0x80;
 const BESIDE_FOLLOWS: u8 = 0x40;
+const BESIDE_RULES_FOLLOW: u8 = 0x20;
+const PREVIOUS_FOLLOWS: u8 = 0x10;
 
 // The place in these lists is the number on disk: they only ever grow at the end.
 const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
@@ -95,8 +97,11 @@ fn encode_post(post: &Post, table: &mut TableBuilder, out: &mut Vec<u8>) {
     out.extend_from_slice(&post.id.0.to_le_bytes());
     let gap = if post.gap.is_some() { GAP_FOLLOWS } else { 0 };
     let beside = if post.beside.is_some() { BESIDE_FOLLOWS } else { 0 };
-    out.push(code(&ORIGINS, &post.origin) | gap | beside);
-    for number in [post.gap.map(|gap| gap.0), post.beside].into_iter().flatten() {
+    let beside_rules = if post.beside_rules.is_some() { BESIDE_RULES_FOLLOW } else { 0 };
+    let previous = if post.previous.is_some() { PREVIOUS_FOLLOWS } else { 0 };
+    out.push(code(&ORIGINS, &post.origin) | gap | beside | beside_rules | previous);
+    let beside_set = post.beside_rules.as_ref().map(|rules| u64::from(table.set(rules)));
+    for number in [post.gap.map(|gap| gap.0), post.beside, beside_set, post.previous].into_iter().flatten() {
         put_varint(out, number);
     }
     put_varint(out, u64::from(table.set(&post.rules)));
@@ -195,6 +200,8 @@ struct Head {
     origin: Origin,
     gap: Option<GapId>,
     beside: Option<Sequence>,
+    beside_set: Option<usize>,
+    previous: Option<Sequence>,
     set: usize,
     length: usize,
 }
@@ -204,17 +211,25 @@ fn decode_head(input: &mut Input<'_>) -> Result<Head, Malformed> {
     let flags = input.u8()?;
     let gap = if flags & GAP_FOLLOWS != 0 { Some(GapId(input.varint()?)) } else { None };
     let beside = if flags & BESIDE_FOLLOWS != 0 { Some(input.varint()?) } else { None };
-    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | BESIDE_FOLLOWS))?;
-    let set = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
-    Ok(Head { id, origin, gap, beside, set, length: input.count()? })
+    let beside_set = if flags & BESIDE_RULES_FOLLOW != 0 { Some(decode_set(input)?) } else { None };
+    let previous = if flags & PREVIOUS_FOLLOWS != 0 { Some(input.varint()?) } else { None };
+    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | BESIDE_FOLLOWS | BESIDE_RULES_FOLLOW | PREVIOUS_FOLLOWS))?;
+    let set = decode_set(input)?;
+    Ok(Head { id, origin, gap, beside, beside_set, previous, set, length: input.count()? })
 }
 
 fn decode_post(input: &mut Input<'_>, source: &Source<'_>) -> Result<Post, Malformed> {
-    let Head { id, origin, gap, beside, set, length } = decode_head(input)?;
-    let rules = source.table.sets.get(set).ok_or(Malformed)?.clone();
+    let Head { id, origin, gap, beside, beside_set, previous, set, length } = decode_head(input)?;
+    let rules_of = |set: usize| source.table.sets.get(set).cloned().ok_or(Malformed);
+    let (rules, beside_rules) = (rules_of(set)?, beside_set.map(rules_of).transpose()?);
     let start = input.at();
     input.take(length)?;
-    Ok(Post { id, rules, origin, gap, beside, json: source.payload.slice(start..start + length) })
+    let json = source.payload.slice(start..start + length);
+    Ok(Post { id, rules, origin, gap, beside, beside_rules, previous, json })
+}
+
+fn decode_set(input: &mut Input<'_>) -> Result<usize, Malformed> {
+    usize::try_from(input.varint()?).map_err(|_| Malformed)
 }
 
 fn decode_gap(input: &mut Input<'_>) -> Result<Gap, Malformed> {

@@ -4,17 +4,17 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use zstd::bulk::Decompressor;
 
-use super::OpenError;
 use super::block::{Block, seed};
+use super::disk::{SystemDisk, is_shortage, try_read};
 use super::embedded::files::{self, SegmentName};
 use super::embedded::identity::LogIdentity;
 use super::embedded::index_file;
-use super::embedded::scan;
+use super::embedded::scan::{self, Scan};
+use super::{Disk, OpenError};
 use crate::model::{Body, Epoch, Sequence, TermStart, UnixMillis};
 
 /// What was found in the directory of a log.
@@ -55,8 +55,10 @@ pub struct SegmentReport {
     pub header_damaged: bool,
     /// True if the index file is missing or does not fit; it is made anew when the log is opened.
     pub index_missing: bool,
-    /// Bytes of a torn tail, which are cut off when the log is opened.
+    /// Bytes of a torn or corrupt tail, which are cut off when the log is opened.
     pub torn_bytes: u64,
+    /// Bytes that the disk cannot read.
+    pub unreadable_bytes: u64,
     /// Terms of its records that the table of terms does not list.
     pub unlisted_terms: u64,
 }
@@ -91,14 +93,20 @@ impl Kinds {
 impl Verification {
     /// True if no record is lost, nothing is torn, and every term is listed.
     pub fn is_clean(&self) -> bool {
-        self.segments
-            .iter()
-            .all(|it| it.damaged.is_empty() && !it.header_damaged && it.torn_bytes == 0 && it.unlisted_terms == 0)
+        self.segments.iter().all(|it| {
+            it.damaged.is_empty() && !it.header_damaged && it.torn_bytes + it.unreadable_bytes + it.unlisted_terms == 0
+        })
     }
 }
 
-/// Inspects the log in `dir`. If it is open meanwhile, what is being appended may look torn.
+/// Inspects the log in `dir`. If it is open meanwhile, what is being appended may look torn. What cannot be read of a
+/// segment is reported as damage, and the inspection goes on; an error means that there is no log to inspect.
 pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
+    verify_on(dir, &SystemDisk)
+}
+
+/// Inspects the log in `dir` on a disk of the caller's choice.
+pub(super) fn verify_on(dir: &Path, disk: &dyn Disk) -> Result<Verification, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
     let missing = || OpenError::Missing { path: dir.to_owned() };
     let identity = LogIdentity::read(dir)?.ok_or_else(missing)?;
@@ -106,7 +114,7 @@ pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     let mut segments = Vec::with_capacity(names.len());
     for (at, &name) in names.iter().enumerate() {
         let end = names.get(at + 1).map(|next| next.first);
-        match inspect(dir, name, end, &identity) {
+        match inspect(disk, dir, name, (end, &identity)) {
             // Trimmed or replaced while we looked.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             report => segments.push(report.map_err(io)?),
@@ -121,12 +129,20 @@ pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     })
 }
 
-fn inspect(dir: &Path, name: SegmentName, end: Option<Sequence>, log: &LogIdentity) -> io::Result<SegmentReport> {
+fn inspect(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: SegmentName,
+    (end, log): (Option<Sequence>, &LogIdentity),
+) -> io::Result<SegmentReport> {
     let path = name.path(dir);
-    let scan = scan::scan(&path, log.epoch, name.first)?;
-    let (seed, mut decompressor) = (seed(log.epoch), Decompressor::new()?);
-    let summary = index_file::read_summary(&path, log.epoch)?;
-    let index_bytes = summary.map_or(0, |(_, bytes)| bytes);
+    let scan = match scan::scan(disk, &path, log.epoch, name.first) {
+        Err(error) if is_shortage(&error) || error.kind() == io::ErrorKind::NotFound => return Err(error),
+        Err(_) => scan::unreadable(std::fs::metadata(&path).map_or(0, |it| it.len())),
+        Ok(scan) => scan,
+    };
+    let index_bytes = index_file::read_summary(&path, log.epoch).ok().flatten().map_or(0, |(_, bytes)| bytes);
+    let index = if end.is_some() { index_file::read(&path, log.epoch)? } else { None };
     let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut report = SegmentReport {
         file: file_name.unwrap_or_default(),
@@ -135,26 +151,14 @@ fn inspect(dir: &Path, name: SegmentName, end: Option<Sequence>, log: &LogIdenti
         received: scan.index.first_received().zip(scan.index.last_received()),
         bytes: scan.length + index_bytes,
         header_damaged: !scan.header_sound,
-        index_missing: end.is_some()
-            && index_file::read(&path, log.epoch)?.is_none_or(|index| index.entries != scan.index.entries),
+        index_missing: end.is_some() && index.is_none_or(|index| index.entries != scan.index.entries),
         // Between two segments nothing is torn: what is missing there is damaged.
         torn_bytes: if end.is_none() { scan.torn_bytes() } else { 0 },
+        unreadable_bytes: scan.unreadable_bytes,
         ..SegmentReport::default()
     };
-    let file = File::open(&path)?;
-    for entry in &scan.index.entries {
-        let header = &entry.header;
-        report.lose(header.first);
-        let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
-        file.read_exact_at(&mut bytes, entry.offset)?;
-        let counted = Block::decode(&bytes, seed, &mut decompressor).ok().and_then(|block| count(&block));
-        match counted {
-            Some(kinds) => report.gain(header.end(), &kinds),
-            None => report.lose(header.end()),
-        }
-        report.unlisted_terms += u64::from(log.terms.iter().all(|start| start.term != header.term));
-    }
-    report.lose(end.unwrap_or(report.next));
+    report.inspect_blocks(disk, &path, &scan, log)?;
+    report.lose(end.unwrap_or_else(|| scan.next(name.first)));
     Ok(report)
 }
 
@@ -171,6 +175,27 @@ impl SegmentReport {
     /// Bytes on the disk per POST and DELTA; 0 if there are none.
     pub fn bytes_per_post(&self) -> u64 {
         self.bytes.checked_div(self.records.posts + self.records.deltas).unwrap_or(0)
+    }
+
+    fn inspect_blocks(&mut self, disk: &dyn Disk, path: &Path, scan: &Scan, log: &LogIdentity) -> io::Result<()> {
+        if scan.index.entries.is_empty() {
+            return Ok(());
+        }
+        let file = File::open(path)?;
+        let (seed, mut decompressor) = (seed(log.epoch), Decompressor::new()?);
+        for entry in &scan.index.entries {
+            let header = &entry.header;
+            self.lose(header.first);
+            let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
+            let read = try_read(disk, &file, &mut bytes, entry.offset)?;
+            let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
+            match block.and_then(|block| count(&block)) {
+                Some(kinds) => self.gain(header.end(), &kinds),
+                None => self.lose(header.end()),
+            }
+            self.unlisted_terms += u64::from(log.terms.iter().all(|start| start.term != header.term));
+        }
+        Ok(())
     }
 
     /// Everything up to `next` is lost.
@@ -226,6 +251,9 @@ impl fmt::Display for SegmentReport {
         }
         if self.header_damaged {
             writeln!(f, "! the header of the file is damaged (no record is lost by that)")?;
+        }
+        if self.unreadable_bytes > 0 {
+            writeln!(f, "! {} bytes cannot be read from the disk", self.unreadable_bytes)?;
         }
         if self.torn_bytes > 0 {
             writeln!(f, "! a torn tail of {} bytes is cut off at the next start", self.torn_bytes)?;

@@ -40,7 +40,8 @@ impl fmt::Display for PostId {
 pub struct Rule {
     /// Id that X gave to the rule; `None` when it sent none.
     pub id: Option<u64>,
-    /// Tag of the rule, X's word for a label; `None` when it has none.
+    /// Tag of the rule, X's word for a label; `None` when it has none. An empty tag is none: records of earlier versions may
+    /// have one.
     pub tag: Option<Arc<str>>,
 }
 
@@ -80,6 +81,11 @@ pub struct Post {
     /// The newest record of the same post that the *other* log held when this one was made: the account's log for a record
     /// of the side log, the side log for one of the account's. Who reads both is to be given the post by one of them.
     pub beside: Option<Sequence>,
+    /// The rules under which the other log held the post then; set with `beside`, but by older versions.
+    pub beside_rules: Option<Arc<[Rule]>>,
+    /// The record of the same post that this log held before, read or trimmed: of a DELTA, and of a post that the side log
+    /// holds again. Older versions did not set it.
+    pub previous: Option<Sequence>,
     /// The payload, byte for byte as it came; valid UTF-8.
     pub json: Bytes,
 }
@@ -91,10 +97,10 @@ impl Post {
     }
 }
 
-/// Tags of these rules, each once, in order.
+/// Tags of these rules, each once, in order, without empty ones.
 pub fn tags(rules: &[Rule]) -> impl Iterator<Item = &Arc<str>> {
     rules.iter().enumerate().filter_map(|(at, rule)| {
-        let tag = rule.tag.as_ref()?;
+        let tag = rule.tag.as_ref().filter(|tag| !tag.is_empty())?;
         let seen = rules[..at].iter().any(|earlier| earlier.tag.as_ref() == Some(tag));
         (!seen).then_some(tag)
     })
@@ -124,5 +130,6 @@ mod tests {
         let now = rules_union(&prior, &[rule(3, "b"), rule(1, "a")]).expect("rule 3 is new");
         assert_eq!(*now, [rule(1, "a"), rule(2, "b"), rule(3, "b")]);
         assert_eq!(tags(&now).map(|tag| &**tag).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(tags(&[rule(1, ""), rule(2, "a")]).map(|tag| &**tag).collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -19,6 +19,11 @@ impl UnixMillis {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
+    /// This many milliseconds later, or earlier if negative.
+    pub fn shifted(self, by_ms: i64) -> Self {
+        Self(self.0.saturating_add(by_ms))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -1,7 +1,20 @@
-//! Whether the log of an account is complete for an interval.
+//! Whether the log of an account is complete for an interval: gaps, what was trimmed, what was skipped, what is damaged.
+//!
+//! Gaps are known in memory. Skipped messages are SKIP records, which are read from the log by its index of notices; on the
+//! way the checksums of the blocks are verified, so that damage is found that no reader has met. Both are bounded by the
+//! bytes that may be read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Account;
-use crate::model::{Gap, GapCause, GapState, Span, Spans, UnixMillis};
+use crate::journal::{Damage, Item, ReadError, Reader};
+use crate::model::{
+    Body, Gap, GapCause, GapId, GapState, Record, Sequence, Skip, SkipReason, Span, Spans, UnixMillis, Window,
+};
+
+/// Maximum number of skipped ranges in an answer.
+const SKIPS_MAX: usize = 1_000;
 
 /// A part of an interval that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +47,158 @@ impl Why {
     }
 }
 
+/// What an account's log lacks of an interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Parts that are missing, in order.
+    pub missing: Vec<Missing>,
+    /// What may belong to the interval and was skipped or is damaged, by sequence; at most [`SKIPS_MAX`] entries.
+    pub skips: Vec<(Sequence, Skip)>,
+    /// Messages and records that were skipped or are damaged, those beyond the bound included.
+    pub skipped_count: u64,
+    /// True if `skips` is not all.
+    pub truncated: bool,
+}
+
+impl Coverage {
+    /// True if nothing of the interval is known to be missing, and all of it was looked at.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.skips.is_empty() && !self.truncated
+    }
+}
+
 impl Account {
+    /// Returns what the log lacks of an interval. Reads up to `bytes_max` bytes of the journal to verify it, and as much
+    /// again to find skipped messages in what is left: belongs on a blocking thread.
+    pub fn coverage(&self, asked: Span, bytes_max: u64) -> Result<Coverage, ReadError> {
+        let reader = self.hub.reader();
+        let slack = self.hub.config().slack;
+        let mut search = Search::new(asked, asked.to.plus(slack), &self.gaps.gaps());
+        search.run(&**reader, bytes_max)?;
+        search.add_known(reader.damage());
+        let mut coverage = search.found;
+        coverage.skips.sort_by_key(|(sequence, _)| *sequence);
+        // Last: what was trimmed meanwhile is missing.
+        coverage.missing = self.missing(asked);
+        Ok(coverage)
+    }
+
     /// What is missing of an interval, in order.
-    pub fn missing(&self, asked: Span) -> Vec<Missing> {
+    fn missing(&self, asked: Span) -> Vec<Missing> {
         let held = self.gaps.complete_from().zip(self.gaps.complete_to());
         missing(asked, &self.gaps.gaps(), held.map(|(from, to)| Span::new(from, to)))
     }
 }
+
+/// Looks a log through for what was skipped of an interval.
+struct Search {
+    asked: Span,
+    /// A message that was created in the interval arrived before this time, unless it came to close a gap.
+    arrived_until: UnixMillis,
+    /// Gaps that touch the interval and whose final record was not met yet. What is skipped meanwhile may have come to close
+    /// them.
+    unclosed: BTreeSet<GapId>,
+    found: Coverage,
+}
+
+impl Search {
+    fn new(asked: Span, arrived_until: UnixMillis, gaps: &[Gap]) -> Self {
+        let touches = |gap: &&Gap| gap.window.from < asked.to && gap.window.to.is_none_or(|to| asked.from < to);
+        let unclosed = gaps.iter().filter(touches).map(|gap| gap.id).collect();
+        Self { asked, arrived_until, unclosed, found: Coverage::default() }
+    }
+
+    fn run(&mut self, reader: &dyn Reader, bytes_max: u64) -> Result<(), ReadError> {
+        let next = reader.extent().next;
+        // Damage is looked for from the record before: a range of it may begin with the interval's first.
+        let mut cursor = reader.seek(self.asked.from)?.saturating_sub(1).max(reader.extent().earliest);
+        let end = reader.seek(self.arrived_until.plus(SKIP_RECORD_DELAY_MAX))?.min(next);
+        let (mut left, mut check) = (bytes_max, true);
+        while cursor < if self.unclosed.is_empty() { end } else { next } {
+            // What is behind the interval is read for the closing of its gaps only.
+            check &= cursor < end;
+            let to = if cursor < end { end } else { next };
+            let from = cursor.max(reader.extent().earliest);
+            let chunk = match reader.read_notices(from..to, check, left.min(CHUNK_BYTES)) {
+                // Trimmed meanwhile: that is missing, and told so.
+                Err(ReadError::Trimmed { earliest }) => {
+                    cursor = cursor.max(earliest);
+                    continue;
+                }
+                chunk => chunk?,
+            };
+            chunk.items.into_iter().for_each(|item| self.take(item));
+            left = left.saturating_sub(CHUNK_BYTES);
+            match (left, check) {
+                (0, true) => (left, check) = (bytes_max, false),
+                (0, false) if chunk.next < to => {
+                    self.found.truncated = true;
+                    return Ok(());
+                }
+                _ => {}
+            }
+            cursor = chunk.next.max(from);
+            if chunk.next <= from {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Record(Record { body: Body::Gap(gap), .. }) if gap.state.is_final() => {
+                self.unclosed.remove(&gap.id);
+            }
+            Item::Record(Record { sequence, body: Body::Skip(skip), .. }) => {
+                let Window { from, to } = skip.window;
+                let arrived = from <= self.arrived_until && to.is_none_or(|to| self.asked.from < to);
+                if arrived || !self.unclosed.is_empty() {
+                    self.add(sequence, skip);
+                }
+            }
+            Item::Record(_) => {}
+            Item::Damaged { first, last, from, to } => {
+                self.add_damage(Damage { first, last, from, to });
+            }
+        }
+    }
+
+    fn add_damage(&mut self, Damage { first, last, from, to }: Damage) {
+        if from <= self.arrived_until && self.asked.from <= to {
+            let window = Window { from, to: Some(to) };
+            self.add(first, Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window });
+        }
+    }
+
+    /// Adds damage that was known before, unless the search has met it.
+    fn add_known(&mut self, known: Vec<Damage>) {
+        for damage in known {
+            let met = self.found.skips.iter().any(|(first, skip)| {
+                let end = first + skip.count;
+                skip.reason == SkipReason::JournalCorrupt && *first <= damage.last && damage.first < end
+            });
+            if !met {
+                self.add_damage(damage);
+            }
+        }
+    }
+
+    fn add(&mut self, sequence: Sequence, skip: Skip) {
+        self.found.skipped_count += skip.count;
+        if self.found.skips.len() < SKIPS_MAX {
+            self.found.skips.push((sequence, skip));
+        } else {
+            self.found.truncated = true;
+        }
+    }
+}
+
+/// How long after the first message that it stands for a SKIP record is logged at the latest: they are coalesced for 1 s.
+const SKIP_RECORD_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of the journal read in one step.
+const CHUNK_BYTES: u64 = 8 << 20;
 
 fn missing(asked: Span, gaps: &[Gap], held: Option<Span>) -> Vec<Missing> {
     let mut found = Vec::new();
@@ -74,64 +232,4 @@ fn is_open(gap: &Gap) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{GapEvidence, GapId, Window};
-
-    fn gap(id: u64, from: i64, to: Option<i64>, state: GapState) -> Gap {
-        Gap {
-            id: GapId(id),
-            window: Window { from: UnixMillis(from), to: to.map(UnixMillis) },
-            cause: GapCause::Stale,
-            state,
-            evidence: GapEvidence::None,
-            progress: None,
-            recovered: 0,
-        }
-    }
-
-    fn span(from: i64, to: i64) -> Span {
-        Span::new(UnixMillis(from), UnixMillis(to))
-    }
-
-    fn check(asked: Span, gaps: &[Gap], held: Option<Span>, expected: &[(i64, i64, &str)]) {
-        let found = missing(asked, gaps, held);
-        let told: Vec<_> = found
-            .iter()
-            .map(|missing| {
-                let why = match &missing.why {
-                    Why::Gap(gap) => gap.id.to_string(),
-                    Why::Trimmed => "trimmed".into(),
-                    Why::NotYet => "not yet".into(),
-                };
-                (missing.span.from.0, missing.span.to.0, why)
-            })
-            .collect();
-        let expected: Vec<_> = expected.iter().map(|(from, to, why)| (*from, *to, (*why).to_owned())).collect();
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn what_is_missing_is_told_once_with_its_reason() {
-        let held = Some(span(100, 900));
-        check(span(100, 900), &[], held, &[]);
-        check(span(0, 1_000), &[], held, &[(0, 100, "trimmed"), (900, 1_000, "not yet")]);
-        check(span(0, 50), &[], held, &[(0, 50, "trimmed")]);
-        check(span(950, 1_000), &[], held, &[(950, 1_000, "not yet")]);
-        let lost = gap(1, 50, Some(200), GapState::Unrecoverable);
-        let closed = gap(2, 300, Some(400), GapState::Recovered);
-        let mut half = gap(3, 500, Some(600), GapState::Recovering);
-        half.progress = Some(UnixMillis(550));
-        let open = gap(4, 850, None, GapState::Detected);
-        let gaps = [lost, closed, half, open];
-        let all = [(0, 50, "trimmed"), (50, 200, "g1"), (550, 600, "g3"), (850, 1_000, "g4")];
-        check(span(0, 1_000), &gaps, held, &all);
-        check(span(560, 570), &gaps, held, &[(560, 570, "g3")]);
-        check(span(200, 550), &gaps, held, &[]);
-    }
-
-    #[test]
-    fn a_log_that_holds_nothing_has_everything_still_to_come() {
-        check(span(5, 9), &[], None, &[(5, 9, "not yet")]);
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
 
 mod coverage;
 
-pub use coverage::{Missing, Why};
+pub use coverage::{Coverage, Missing, Why};
 
 /// The gateway as its faces see it.
 pub struct Gateway {
@@ -73,6 +73,8 @@ pub struct StreamInfo {
     pub tags: Vec<TagInfo>,
     /// Sessions open now.
     pub sessions: usize,
+    /// X refuses recovery requests of the account.
+    pub recovery_refused: bool,
 }
 
 impl Gateway {
@@ -138,6 +140,7 @@ impl Account {
             low_watermark: reached.map(|reached| hub.gaps().low_watermark(extent.next, hub.low_watermark(reached))),
             tags: hub.tags(),
             sessions: hub.registry().len(),
+            recovery_refused: !self.recovery.refused().is_empty(),
         }
     }
 

@@ -61,6 +61,11 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub healthy_after: Duration,
+    /// Largest correction of the account's clock that one `Date` header makes. A larger difference is applied when the
+    /// next answer, of another connection attempt, confirms it.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub clock_correction_max: Duration,
     /// Waits are longer by a random share of up to this many per cent, so that many gateways do not come at once.
     pub jitter_percent_max: u8,
     /// Proxy for https, used as a tunnel; without user name and password. Proxies of the environment are never used.
@@ -92,6 +97,8 @@ impl Default for Config {
             usage_cap_retry: Duration::from_secs(3_600),
             // More than one heartbeat.
             healthy_after: Duration::from_secs(30),
+            // A host without NTP is off by minutes in a month; a wrong server's clock usually by hours.
+            clock_correction_max: Duration::from_secs(60),
             jitter_percent_max: 10,
             proxy: None,
             ca_file: None,

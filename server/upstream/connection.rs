@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
 use super::disconnect::EndCause;
+use super::evidence::EndEvidence;
 use super::framing::{DEPTH_MAX, Framed, Framer};
-use super::message::{Control, Fault, Message};
+use super::message::{Control, Foreign, Message};
 use super::metrics::{Cause, Outcome};
 use super::{Config, Metrics, Watchdog};
 use crate::clock::{Clock, Elapsed, Moment};
@@ -26,7 +28,9 @@ pub struct Connection {
     /// Over when the watchdog's patience may be at its end; set anew only then, for a timer for each post costs more than
     /// its framing.
     alarm: BoxFuture<'static, ()>,
-    fault: Option<(Fault, Moment)>,
+    evidence: EndEvidence,
+    /// Kinds of foreign messages that came.
+    foreign: BTreeSet<Foreign>,
     ended: Option<End>,
     /// What came while the client was given a turn.
     gathered: Option<Batch>,
@@ -48,6 +52,10 @@ pub struct ConnectionInfo {
     pub local_dc_only: Option<bool>,
     /// X's clock less ours in milliseconds, ± 1 s, from the `date` header.
     pub skew_ms: Option<i64>,
+    /// The `date` header.
+    pub date: Option<UnixMillis>,
+    /// Machine time when the answer came.
+    pub answered: Moment,
     /// When the answer came.
     pub connected_at: UnixMillis,
     /// What X's support asks for.
@@ -137,14 +145,16 @@ async fn answer(
 
 impl Connection {
     fn new(response: Response, config: &Config, clock: &Clock, metrics: &Metrics) -> Self {
-        let now = clock.now();
+        let answered = clock.moment();
+        let now = clock.at(answered);
         let headers = response.headers;
         Self {
             body: response.body,
             framer: Framer::new(config.message_bytes_max, DEPTH_MAX),
             watchdog: Watchdog::new(config.stale_after, clock.moment()),
             alarm: std::future::ready(()).boxed(),
-            fault: None,
+            evidence: EndEvidence::default(),
+            foreign: BTreeSet::new(),
             ended: None,
             gathered: None,
             unread_since: None,
@@ -152,11 +162,13 @@ impl Connection {
                 datacenter: headers.datacenter,
                 local_dc_only: headers.local_dc_only,
                 skew_ms: headers.date.map(|date| date.0.saturating_sub(now.0)),
+                date: headers.date,
+                answered,
                 connected_at: now,
                 transaction_id: headers.transaction_id,
             },
             last_received: now,
-            config: config.clone(),
+            config: Config { batch_bytes_max: config.batch_bytes_max.max(1), ..config.clone() },
             clock: clock.clone(),
             metrics: metrics.clone(),
         }
@@ -247,48 +259,52 @@ impl Connection {
         while batch.taken_bytes < self.config.batch_bytes_max
             && let Some(framed) = self.framer.next()
         {
-            let message = match framed {
-                Framed::Heartbeat => {
-                    self.watchdog.feed(batch.moment);
-                    self.metrics.heartbeats.inc();
-                    batch.arrivals.heartbeats += 1;
-                    continue;
-                }
-                Framed::Value(value) => {
-                    self.watchdog.feed(batch.moment);
-                    batch.taken_bytes += value.len();
-                    Message::classify(value)
-                }
-                Framed::Oversized { bytes } => {
-                    self.watchdog.feed(batch.moment);
-                    Message::Oversized { bytes }
-                }
-                Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
-            };
-            self.note(&message);
-            batch.arrivals.messages.push(message);
+            self.take_framed(framed, batch);
         }
     }
 
-    /// Remembers what a control message says about the connection.
-    fn note(&mut self, message: &Message) {
+    fn take_framed(&mut self, framed: Framed, batch: &mut Batch) {
+        let mut message = match framed {
+            Framed::Heartbeat => {
+                self.watchdog.feed(batch.moment);
+                self.metrics.heartbeats.inc();
+                batch.arrivals.heartbeats += 1;
+                return;
+            }
+            Framed::Value(value) => {
+                self.watchdog.feed(batch.moment);
+                batch.taken_bytes += value.len();
+                Message::classify(value)
+            }
+            Framed::Oversized { bytes } => {
+                self.watchdog.feed(batch.moment);
+                Message::Oversized { bytes }
+            }
+            Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
+        };
+        self.note(&mut message);
+        batch.arrivals.messages.push(message);
+    }
+
+    /// Remembers what a message says about the connection.
+    fn note(&mut self, message: &mut Message) {
         match message {
             Message::Control(Control::ConnectionMetadata { datacenter: Some(datacenter) }) => {
                 self.info.datacenter = Some(datacenter.clone());
             }
-            Message::Control(Control::Fault { fault, .. }) => self.fault = Some((*fault, self.clock.moment())),
+            Message::Control(_) => self.evidence.note(message, self.clock.moment()),
+            Message::Foreign { kind, first, .. } => *first = self.foreign.insert(*kind),
             _ => {}
         }
     }
 
     fn finish(&mut self, cause: EndCause, batch: &mut Batch) {
         let rest = self.framer.finish();
-        if let Some(Framed::Malformed { bytes, text, .. }) = rest.text {
-            let message = Message::classify_text(&text, bytes);
-            self.note(&message);
-            batch.arrivals.messages.push(message);
+        for framed in rest.framed {
+            self.take_framed(framed, batch);
         }
-        let cause = self.told().unwrap_or(cause);
+        let valid_for = self.config.stale_after.saturating_add(TOLD_SLACK);
+        let cause = self.evidence.cause(self.clock.moment(), valid_for).unwrap_or(cause);
         self.metrics.ends.get_or_create(&Cause { cause: cause.name() }).inc();
         self.ended = Some(End {
             cause,
@@ -296,17 +312,6 @@ impl Connection {
             healthy_for: self.watchdog.healthy_for(),
             last_received: self.last_received,
         });
-    }
-
-    /// The cause that X told before the end. What it told long before is no cause: GNIP's errors did not always end the
-    /// stream (demian85/gnip#32).
-    fn told(&self) -> Option<EndCause> {
-        let (fault, at) = self.fault?;
-        let passed = self.clock.moment().since(at);
-        if passed > self.config.stale_after.saturating_add(TOLD_SLACK) {
-            return None;
-        }
-        EndCause::of_fault(fault)
     }
 }
 

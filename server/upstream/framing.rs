@@ -2,7 +2,11 @@
 //!
 //! X documents one value per line, ended by CRLF; what it and its forerunners really sent are also lines ended by LF,
 //! values printed over several lines, arrays, and errors glued to the next post (tweepy#208, demian85/gnip#32). Depth is what all of
-//! these agree on, so values are cut by depth, strings respected, and line breaks only delimit.
+//! these agree on, so values are framed by depth, strings respected, and line breaks only delimit.
+//!
+//! A value that was cut off must not swallow the messages behind it. The evidence lies at its line breaks, which compact
+//! values do not have: a raw line break in a string, an empty line, or a line that JSON does not allow there ends the
+//! value as malformed, and framing goes on with that line (`resync`).
 
 use std::collections::VecDeque;
 
@@ -10,10 +14,13 @@ use bytes::Bytes;
 use memchr::{memchr, memchr3};
 
 mod block;
+mod framed;
+mod resync;
 mod value;
 
 use block::Block;
-use value::Value;
+pub use framed::{Framed, Reason, Rest};
+use value::{Stop, Value};
 
 /// Deepest nesting of a message: 10 is the deepest of some 450 real posts, serde_json stops at 128.
 pub const DEPTH_MAX: u32 = 128;
@@ -44,57 +51,12 @@ pub struct Framer {
     kept: Vec<u8>,
 }
 
-/// Something that came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Framed {
-    /// A JSON object: balanced, valid UTF-8, not deeper than allowed; not checked further.
-    Value(Bytes),
-    /// White space that no value needed.
-    Heartbeat,
-    /// A value longer than allowed.
-    Oversized {
-        /// How long it was.
-        bytes: u64,
-    },
-    /// Something that is no JSON object.
-    Malformed {
-        /// How long it was.
-        bytes: u64,
-        /// What is wrong with it.
-        reason: Reason,
-        /// Its first 512 bytes, if it is a line between values: X tells some ends in plain text.
-        text: Bytes,
-    },
-}
-
-/// What is wrong with a piece of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// It is not valid UTF-8.
-    Encoding,
-    /// It is nested too deeply.
-    Depth,
-    /// It is an array within the array.
-    NestedArray,
-    /// It is no object: text, HTML, a bare number.
-    NotAnObject,
-    /// A string in it is broken by a bare line feed; JSON wants it escaped.
-    BrokenString,
-}
-
-/// What is left when the stream has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
-    /// A last line of text: it needs no line break to be complete.
-    pub text: Option<Framed>,
-    /// Bytes of a value that was cut off.
-    pub partial_bytes: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Between,
     InValue,
+    /// In a value, at the beginning of a line: in the white space behind a line break.
+    AtLine,
     InString,
     /// In a string, after a backslash.
     Escaped,
@@ -139,27 +101,32 @@ impl Framer {
     pub fn next(&mut self) -> Option<Framed> {
         while let Some(piece) = self.pieces.front() {
             let piece = piece.clone();
-            if let Some(framed) = self.scan(&piece) {
-                return Some(framed);
+            let framed = self.scan(&piece).or_else(|| self.leave(&piece));
+            if framed.is_some() {
+                return framed;
             }
-            self.leave(&piece);
-            self.pieces.pop_front();
-            self.at = 0;
         }
         None
     }
 
-    /// Tells what is left, once the stream has ended and everything was taken.
+    /// Returns what is left, once the stream has ended and everything was taken.
     pub fn finish(&mut self) -> Rest {
-        let bytes = self.value.bytes;
-        match std::mem::replace(&mut self.place, Place::Between) {
-            Place::Between => Rest::default(),
-            Place::InText => Rest { text: Some(self.end_text(&[])), partial_bytes: 0 },
-            Place::InValue | Place::InString | Place::Escaped => {
-                self.kept = Vec::new();
-                self.value = Value::default();
-                Rest { text: None, partial_bytes: bytes }
+        let mut rest = Rest::default();
+        loop {
+            match self.place {
+                Place::Between => {}
+                Place::InText => rest.framed.push(self.end_text(&[])),
+                Place::InValue | Place::AtLine | Place::InString | Place::Escaped => {
+                    if let Some(candidate) = self.value.candidate {
+                        rest.framed.push(self.resume_at(candidate));
+                        rest.framed.extend(std::iter::from_fn(|| self.next()));
+                        continue;
+                    }
+                    rest.partial_bytes = std::mem::take(&mut self.value).bytes;
+                    (self.kept, self.place) = (Vec::new(), Place::Between);
+                }
             }
+            return rest;
         }
     }
 
@@ -174,6 +141,7 @@ impl Framer {
             let framed = match self.place {
                 Place::Between => self.scan_between(piece),
                 Place::InValue => self.scan_value(piece),
+                Place::AtLine => self.scan_line(piece),
                 Place::InString => self.scan_string(piece),
                 Place::Escaped => self.scan_escaped(piece),
                 Place::InText => self.scan_text(piece),
@@ -192,9 +160,17 @@ impl Framer {
             && let Some(bytes) = piece[self.at..].first_chunk()
             && let Some(block) = Block::read(bytes, self.place)
         {
-            if let Some(bytes) = self.value.pass(&block, self.depth_max) {
-                self.at += bytes;
-                return true;
+            match self.value.pass(&block, self.depth_max) {
+                Some(Stop::End(bytes)) => {
+                    self.at += bytes;
+                    return true;
+                }
+                Some(Stop::Line(bytes)) => {
+                    self.at += bytes;
+                    self.place = Place::InValue;
+                    return false;
+                }
+                None => {}
             }
             self.at += block::BYTES;
             self.place = block.after;
@@ -206,8 +182,9 @@ impl Framer {
         let byte = piece[self.at];
         self.at += 1;
         match (byte, self.array) {
-            // The carriage return before a line feed says nothing by itself.
-            (b'\r', _) => None,
+            // The carriage return before a line feed says nothing by itself, nor do control characters and the bytes of
+            // a byte order mark: they are no message, and must not cost the one behind them.
+            (b'\r', _) | (..=0x08 | 0x0b..=0x1f | 0x7f | 0xef | 0xbb | 0xbf, _) => None,
             (b'\n', _) if self.owes_delimiter => {
                 self.owes_delimiter = false;
                 None
@@ -239,7 +216,7 @@ impl Framer {
     fn begin_value(&mut self, array: Array, nested_array: bool) -> Option<Framed> {
         // Without a comma before it the array has broken off, and this is a value of its own.
         self.array = if array == Array::ElementNext { Array::CommaNext } else { Array::No };
-        self.value = Value { start: self.at - 1, depth: 1, nested_array, ..Value::default() };
+        self.value = Value::begin(self.at - 1, nested_array);
         self.place = Place::InValue;
         None
     }
@@ -252,10 +229,14 @@ impl Framer {
                     self.place = Place::InString;
                     return None;
                 }
-                b'{' | b'[' => self.value.open(self.depth_max),
+                open @ (b'{' | b'[') => self.value.open(open == b'[', self.depth_max),
+                b'\n' => {
+                    self.value.begin_line(&piece[self.value.start..self.at]);
+                    self.place = Place::AtLine;
+                    return None;
+                }
                 _ => {
-                    self.value.depth -= 1;
-                    if self.value.depth == 0 {
+                    if self.value.close() {
                         return Some(self.end_value(piece, None));
                     }
                 }
@@ -300,6 +281,11 @@ impl Framer {
 
     /// Ends the value before `at`. A broken string ends with its line, so the line break is spent.
     fn end_value(&mut self, piece: &Bytes, broken: Option<Reason>) -> Framed {
+        if let Some(candidate) = self.value.candidate
+            && (broken.is_some() || self.is_unwanted(self.value.bytes + (self.at - self.value.start) as u64))
+        {
+            return self.resume_at(candidate);
+        }
         let value = std::mem::take(&mut self.value);
         let kept = std::mem::take(&mut self.kept);
         let bytes = value.bytes + (self.at - value.start) as u64;
@@ -340,24 +326,34 @@ impl Framer {
         Framed::Malformed { bytes, reason: Reason::NotAnObject, text }
     }
 
-    /// Keeps what a piece holds of something incomplete, if it may still be wanted.
-    fn leave(&mut self, piece: &[u8]) {
-        if self.place == Place::Between {
-            return;
+    /// True if nothing of a value is kept once it has this many bytes.
+    fn is_unwanted(&self, bytes: u64) -> bool {
+        self.value.too_deep || self.value.nested_array || bytes > self.message_bytes_max as u64
+    }
+
+    /// Ends a piece: keeps what it holds of something incomplete, if it may still be wanted.
+    fn leave(&mut self, piece: &[u8]) -> Option<Framed> {
+        if self.place != Place::Between {
+            let part = &piece[self.value.start..];
+            let bytes = self.value.bytes + part.len() as u64;
+            let unwanted = self.is_unwanted(bytes);
+            if let Some(candidate) = self.value.candidate.filter(|_| unwanted) {
+                return Some(self.resume_at(candidate));
+            }
+            self.value.note_last(part);
+            (self.value.bytes, self.value.start) = (bytes, 0);
+            if self.place == Place::InText {
+                let room = TEXT_BYTES_MAX.saturating_sub(self.kept.len());
+                self.kept.extend_from_slice(&part[..part.len().min(room)]);
+            } else if unwanted {
+                self.kept = Vec::new();
+            } else {
+                self.kept.extend_from_slice(part);
+            }
         }
-        let part = &piece[self.value.start..];
-        let bytes_max = if self.place == Place::InText { TEXT_BYTES_MAX } else { self.message_bytes_max };
-        let wanted = !self.value.too_deep && !self.value.nested_array;
-        self.value.bytes += part.len() as u64;
-        self.value.start = 0;
-        if self.place == Place::InText {
-            let room = bytes_max.saturating_sub(self.kept.len());
-            self.kept.extend_from_slice(&part[..part.len().min(room)]);
-        } else if wanted && self.value.bytes <= bytes_max as u64 {
-            self.kept.extend_from_slice(part);
-        } else {
-            self.kept = Vec::new();
-        }
+        self.pieces.pop_front();
+        self.at = 0;
+        None
     }
 }
 
@@ -368,7 +364,7 @@ fn assembled(mut kept: Vec<u8>, last: &[u8]) -> Bytes {
     kept.into()
 }
 
-/// Bytes that mean something outside of strings.
+/// Bytes that mean something outside of strings of a value.
 const STRUCTURE: [bool; 256] = {
     let mut table = [false; 256];
     table[b'"' as usize] = true;
@@ -376,6 +372,7 @@ const STRUCTURE: [bool; 256] = {
     table[b'}' as usize] = true;
     table[b'[' as usize] = true;
     table[b']' as usize] = true;
+    table[b'\n' as usize] = true;
     table
 };
 

@@ -1,7 +1,7 @@
 //! One connection to X: request, bytes, messages, and what to do when it ends.
 //!
 //! Owns: cutting the stream into values (`framing`, pure), what a value means (`message`), when a silent connection is
-//! dead (`watchdog`), why a connection ended and when to try again (`disconnect`, pure), and the [`Connection`] that
+//! dead (`watchdog`), what X said about its end (`evidence`, pure), why it ended and when to try again (`disconnect`, pure), and the [`Connection`] that
 //! puts them together. Does not own: HTTP and TLS (`xapi`), keeping a slot connected, gaps and backfill (`ingest`), the
 //! ids seen before, or the log.
 //!
@@ -12,6 +12,8 @@
 //! - Whole messages and heartbeats feed the watchdog; single bytes and garbage do not. Heartbeats as X sends them, every
 //!   20 s and a bit, never trip it.
 //! - X's published backoff is kept (I11), and begins anew only after 30 s of health.
+//! - A value that was cut off costs itself and what is glued to it, no message of a later line.
+//! - What X said of a slow reader is known when the connection ends, whatever it said later.
 //! - Nothing is dropped here: a reader that is not called leaves the bytes in the socket, and X's buffer fills.
 //! - No input panics (I14).
 //!
@@ -21,6 +23,7 @@
 mod config;
 mod connection;
 mod disconnect;
+mod evidence;
 pub mod framing;
 pub mod message;
 mod metrics;

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use reqwest::{Certificate, Proxy, redirect};
 use thiserror::Error as ThisError;
 use url::{Host, Url};
 
+use super::coding::{Coding, decoded};
 use super::transport::printable;
 use super::{BodyError, BodyErrorKind, Error, ErrorKind, Headers, Response, StreamRequest, Transport};
 use crate::clock::Clock;
@@ -70,7 +71,6 @@ impl Client {
             .referer(false)
             .retry(reqwest::retry::never())
             .no_proxy()
-            .gzip(true)
             .connect_timeout(clock.real(options.connect_timeout))
             .tcp_keepalive(keepalive)
             .tcp_keepalive_interval(keepalive)
@@ -92,7 +92,8 @@ impl Transport for Client {
         async move {
             let url = request.url();
             check_origin(&url)?;
-            let response = self.0.get(url).header(AUTHORIZATION, authorization(&request.bearer)?).send().await;
+            let asked = self.0.get(url).header(ACCEPT_ENCODING, "gzip");
+            let response = asked.header(AUTHORIZATION, authorization(&request.bearer)?).send().await;
             response.map(answer).map_err(|error| failure(error, &request.bearer))
         }
         .boxed()
@@ -101,13 +102,13 @@ impl Transport for Client {
 
 fn answer(response: reqwest::Response) -> Response {
     let status = response.status().as_u16();
-    let headers = Headers::read(response.headers());
+    let (headers, coding) = (Headers::read(response.headers()), Coding::read(response.headers()));
     let body = response.bytes_stream().map_err(|error| {
         let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
         let kind = if io_kinds(&error).iter().any(garbled) { BodyErrorKind::Undecodable } else { BodyErrorKind::Cut };
         BodyError { kind, detail: chain(&error.without_url(), None) }
     });
-    Response { status, headers, body: body.boxed() }
+    Response { status, headers, body: decoded(coding, body) }
 }
 
 fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {

@@ -13,9 +13,10 @@
 //! - No answer of a server panics: problem documents may be JSON, text, HTML, garbage or nothing.
 //!
 //! Tests: `client/tests` runs the production transport against a raw TCP server; `problem/tests` holds a table of every
-//! known body; `request` and `headers` have theirs at the bottom.
+//! known body; `coding/tests` cuts members at any byte; `request` and `headers` have theirs at the bottom.
 
 mod client;
+mod coding;
 mod headers;
 mod problem;
 mod request;
@@ -23,6 +24,6 @@ mod transport;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use headers::{Headers, RateLimit};
-pub use problem::{Kind, Problem, refusal};
+pub use problem::{Kind, Problem, is_usage_cap, refusal};
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
 pub use transport::{BodyError, BodyErrorKind, Error, ErrorKind, Response, Transport};

@@ -35,7 +35,8 @@ pub enum Kind {
     },
     /// Another connection holds the slot; after a crash that may be our own.
     TooManyConnections,
-    /// The posts paid for are used up: no use in trying before the period ends.
+    /// The posts paid for are used up, or the spending limit is reached: retrying is futile until somebody pays, or the
+    /// period ends.
     UsageCapped {
         /// `Daily` or `Monthly`, as X says.
         period: Option<String>,
@@ -87,7 +88,9 @@ impl Kind {
         match self {
             Self::RateLimited { .. } => "too many requests; waiting for the rate limit to end",
             Self::TooManyConnections => "another connection holds the slot; stop it, or wait until X drops a dead one",
-            Self::UsageCapped { .. } => "the usage cap is reached; raise it at X or wait for the next period",
+            Self::UsageCapped { .. } => {
+                "a usage cap, the credits or the spend cap are exhausted; raise them at X or wait for the next period"
+            }
             Self::Unauthorized => "the bearer token is not valid; put a valid one in its place",
             Self::Forbidden => "the account may not use this stream; ask X for access",
             Self::NoRules => "the stream has no rules; add some",
@@ -125,18 +128,43 @@ pub async fn refusal(response: Response, request: &StreamRequest) -> Problem {
         let room = BODY_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&piece[..piece.len().min(room)]);
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.replace(request.bearer.expose(), "[secret]");
-    Problem::read(status, headers, &text)
+    Problem::without(request.bearer.expose(), status, headers, &String::from_utf8_lossy(&bytes))
 }
 
 impl Problem {
     /// Reads a body of any form.
     pub fn read(status: u16, headers: Headers, body: &str) -> Self {
+        Self::without("", status, headers, body)
+    }
+
+    /// The same, without a secret that the body may echo. It is looked for in what the body says, for JSON has several
+    /// spellings of a text, and as it is without percent-encoding.
+    fn without(secret: &str, status: u16, headers: Headers, body: &str) -> Self {
         let said = Said::read(body);
         let kind = kind(status, &headers, &said);
-        Self { status, kind, title: printable(&said.title), detail: printable(&said.detail), headers }
+        let secrets = [secret.to_owned(), percent_decoded(secret)];
+        let safe = |text: &str| {
+            let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+            printable(&secrets.fold(text.to_owned(), |text, secret| text.replace(&**secret, "[secret]")))
+        };
+        Self { status, kind, title: safe(&said.title), detail: safe(&said.detail), headers }
     }
+}
+
+/// A text without percent-encoding.
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                decoded.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => decoded.extend([b"%", part.as_bytes()].concat()),
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// What a body says, whatever its form.
@@ -148,13 +176,14 @@ struct Said {
     type_name: String,
     connection_issue: String,
     period: Option<String>,
+    usage_cap: bool,
 }
 
 impl Said {
     fn read(body: &str) -> Self {
         match serde_json::from_str::<Value>(body) {
             Ok(Value::Object(object)) => Self::from_json(&Value::Object(object)),
-            Ok(Value::String(detail)) => Self { detail, ..Self::default() },
+            Ok(Value::String(detail)) => Self::from_text(&detail),
             _ => Self::from_text(body),
         }
     }
@@ -166,6 +195,8 @@ impl Said {
             _ => root,
         };
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        let errors = root["errors"].as_array().into_iter().flatten();
+        let mut problems = [root, &root["error"], &root["errors"]].into_iter().chain(errors);
         let detail = ["detail", "message", "reason", "error"].map(text).into_iter().find(|text| !text.is_empty());
         Self {
             title: text("title"),
@@ -173,13 +204,15 @@ impl Said {
             type_name: text("type").trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
             connection_issue: text("connection_issue"),
             period: object["period"].as_str().map(printable),
+            usage_cap: problems.any(is_usage_cap),
         }
     }
 
     fn from_text(body: &str) -> Self {
         let body = body.trim();
         if !body.starts_with('<') {
-            return Self { detail: body.to_owned(), ..Self::default() };
+            let usage_cap = is_usage_cap(&Value::from(body));
+            return Self { detail: body.to_owned(), usage_cap, ..Self::default() };
         }
         let lower = body.to_ascii_lowercase();
         let title = lower.find("<title>").map(|at| at + "<title>".len()).and_then(|from| {
@@ -197,9 +230,27 @@ impl Said {
     }
 }
 
+/// True if a problem, or a text, says that posts are used up: the usage cap, the credits, or the spend cap. X writes these
+/// names in words, in camel case and with hyphens, in its titles, types, reasons and explanations.
+pub fn is_usage_cap(problem: &Value) -> bool {
+    const CAPS: [&str; 6] = ["usagecap", "spendcap", "spendingcap", "spendlimit", "spendinglimit", "paymentrequired"];
+    let caps = |text: &str| {
+        let letters = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
+        let squeezed: String = letters.collect();
+        CAPS.iter().any(|cap| squeezed.contains(cap)) || (squeezed.contains("credit") && squeezed.contains("deplet"))
+    };
+    if let Some(text) = problem.as_str() {
+        return caps(text);
+    }
+    let texts = ["title", "type", "reason", "detail", "message", "code"].map(|key| problem[key].as_str());
+    let named = |text: &str| caps(text) || text.trim_end_matches('/').ends_with("/credits");
+    problem["status"] == 402 || texts.into_iter().flatten().any(named)
+}
+
 fn kind(status: u16, headers: &Headers, said: &Said) -> Kind {
     if status >= 400 {
-        if said.type_name == "usage-capped" || said.title == "UsageCapExceeded" {
+        // 402 is "Payment Required", whatever the body.
+        if status == 402 || said.usage_cap {
             return Kind::UsageCapped { period: said.period.clone() };
         }
         if said.connection_issue == "ProvisioningSubscription" {

@@ -88,9 +88,9 @@ pub struct BodyError {
 /// How a body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyErrorKind {
-    /// The connection, or the gzip, ended before the body did.
+    /// The connection ended before the body did. A body whose gzip has no end, but that ends as HTTP wants, is not cut.
     Cut,
-    /// What came is no gzip, or no chunked encoding.
+    /// What came is no gzip, no chunked encoding, or encoded in a way that was not asked for.
     Undecodable,
 }
 

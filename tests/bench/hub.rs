@@ -129,7 +129,16 @@ impl World {
             let nth = (sequence as usize).wrapping_mul(7_919) % self.sessions;
             let rules = [Rule { id: Some(nth as u64), tag: Some(tag(nth).into()) }].into();
             let (id, json) = (PostId(sequence << 22), Bytes::from_static(b"{}"));
-            let post = Post { id, rules, origin: Origin::Live, gap: None, beside: None, json };
+            let post = Post {
+                id,
+                rules,
+                origin: Origin::Live,
+                gap: None,
+                beside: None,
+                beside_rules: None,
+                previous: None,
+                json,
+            };
             Record { sequence, term: TERM, received: UnixMillis(1_700_000_000_000), body: Body::Post(post) }
         };
         (self.next..self.next + events as u64).map(record).collect()
@@ -159,7 +168,7 @@ impl World {
             }
             all += began.elapsed();
         }
-        self.upkeep.step(self.hub.clock().now()).expect("in memory");
+        self.upkeep.step(self.hub.clock().moment()).expect("in memory");
         let each = |took: Duration| took.as_secs_f64() * 1e9 / EVENTS as f64;
         (each(publishing), each(all))
     }

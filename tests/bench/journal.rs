@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use posts::{Numbers, T0, json};
+use powerstream_gateway::clock::Moment;
 use powerstream_gateway::journal::{self, Config, Durability, Identity, Journal};
 use powerstream_gateway::model::{
     Body, Epoch, Key, Keys, Origin, Post, PostId, Record, Rule, Sequence, Term, UnixMillis,
@@ -25,7 +26,16 @@ fn posts(count: u64) -> Vec<Record> {
         let json = Bytes::from(json(&mut numbers, id));
         // The narrow rule's posts come in bursts, as they do when something happens.
         let rules = if n % 10_000 < 100 { narrow.clone() } else { sets[numbers.below(200) as usize].clone() };
-        let post = Post { id: PostId(id), rules, origin: Origin::Live, gap: None, beside: None, json };
+        let post = Post {
+            id: PostId(id),
+            rules,
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json,
+        };
         Record { sequence: n, term: Term(1), received: UnixMillis(T0 + n as i64), body: Body::Post(post) }
     };
     (1..=count).map(record).collect()
@@ -62,7 +72,8 @@ fn rate(count: usize, took: Duration) -> String {
 
 /// Recompresses what is worth it; the bytes of the log after it.
 fn settle(journal: &mut Journal) -> u64 {
-    let later = UnixMillis(T0).plus(Duration::from_secs(7_200));
+    journal.upkeep.step(Moment::ZERO).expect("a step");
+    let later = Moment::ZERO.plus(Duration::from_secs(7_200));
     (0..200).map(|_| journal.upkeep.step(later).expect("a step")).last().map_or(0, |report| report.bytes)
 }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::proto::{GapState, StartOutcome};
-use powerstream_gateway::simulator::{CutKind, DateHeader};
+use powerstream_gateway::model::UnixMillis;
+use powerstream_gateway::proto::{Earliest, GapState, StartOutcome, SubscribeRequest, subscribe_request};
+use powerstream_gateway::simulator::{CutKind, DateHeader, Handle};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::drill::backfill_asked;
 use crate::harness::gaps::{SLACK, span};
 use crate::harness::process::Gateway;
+use crate::harness::subscriber::asking;
 use crate::harness::{Drill, Lineage, Subscriber, World, eventually, filters};
 
 /// Half a minute in a second.
@@ -100,4 +102,126 @@ async fn settle_last(world: &World, reading: tokio::task::JoinHandle<Lineage>) -
     .await;
     world.x.publish(text).expect("a post");
     reading.await.expect("no rule of sessions was broken")
+}
+
+/// Settings of the journal and the ring under which records are in sealed segments soon.
+const SMALL_BYTES: u64 = 64 << 10;
+
+/// One step of what an endpoint that does everything wrong does: the `Date` of its answers, and how its connection ends.
+fn wrongs() -> Vec<(DateHeader, CutKind)> {
+    const HOUR: i64 = 3_600;
+    let hours = |hours: i64| DateHeader::OffBySeconds(hours * HOUR);
+    let text = |text: &str| DateHeader::Text(text.into());
+    vec![
+        (hours(25), CutKind::Reset),
+        (hours(25), CutKind::CleanEnd),
+        (DateHeader::Absent, CutKind::MidMessage),
+        (hours(90_000), CutKind::Reset),
+        (hours(90_000), CutKind::MidPost),
+        (text("Thu, 01 Jan 1970 00:00:00 GMT"), CutKind::Reset),
+        (hours(-30), CutKind::Reset),
+        (hours(-30), CutKind::Reset),
+        (text("soon"), CutKind::Reset),
+        (hours(1), CutKind::CleanEnd),
+        (DateHeader::Right, CutKind::Reset),
+        (hours(1), CutKind::Reset),
+        (DateHeader::Right, CutKind::Reset),
+        (DateHeader::Right, CutKind::Reset),
+    ]
+}
+
+/// A session of this account, from the beginning of its log.
+fn of(account: &str, start: subscribe_request::Start) -> SubscribeRequest {
+    SubscribeRequest { account: account.into(), ..asking(&filters::all(), start) }
+}
+
+/// The account lost nothing, was told of no gap, has its whole log, and its starts by time are exact.
+async fn assert_untouched(world: &World, began: UnixMillis, name: &str, x: &Handle, session: &mut Subscriber) {
+    let truth = x.truth();
+    session.posts(truth.len()).await;
+    let mut lineage = Lineage::new(filters::all());
+    lineage.follow(session);
+    // On a loaded machine the first connect of a new log may be late; that gap is over before the first fault.
+    let later: Vec<_> = lineage.gaps.last().into_iter().filter(|gap| span(gap).to > began).collect();
+    assert!(later.is_empty(), "{name}: {later:?}");
+    lineage.assert_whole(name, &truth);
+    assert_eq!(lineage.got.len(), truth.len());
+    // Its log is whole, and a start by time is exact.
+    let since = truth[truth.len() / 2].created;
+    let time = prost_types::Timestamp {
+        seconds: since.0.div_euclid(1_000),
+        nanos: (since.0.rem_euclid(1_000) * 1_000_000) as i32,
+    };
+    let by_time = world.subscribe(of(name, subscribe_request::Start::StartTime(time))).await;
+    assert_eq!(by_time.start.outcome(), StartOutcome::Exact, "{name}");
+    let mut again = world.subscribe(of(name, subscribe_request::Start::Earliest(Earliest {}))).await;
+    again.posts(truth.len()).await;
+    eprintln!("{name}: {} posts, none lost, none twice, no gap", truth.len());
+}
+
+/// Three accounts with endpoints of their own, of which the second one's does everything wrong (rules 3.1, 3.5): the
+/// others lose nothing, get no gap, keep their time, their whole log and the exactness of their starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_endpoint_of_one_account_leaves_others_alone() {
+    let clock = Clock::with_rate(RATE, None);
+    let mut world = World::without_gateway(
+        clock,
+        |x| x.rate = 10.0,
+        |settings| {
+            crate::harness::world::patient(settings);
+            settings.journal.segment_bytes_max = SMALL_BYTES;
+            settings.hub.ring_bytes_max = SMALL_BYTES as usize;
+        },
+    );
+    let (wrong, third) = (world.upstreams.start(|x| x.rate = 10.0), world.upstreams.start(|x| x.rate = 10.0));
+    for (name, x) in [("wrong", &wrong), ("third", &third)] {
+        let account = crate::harness::world::account(name, x, &world.bearer_file());
+        world.settings.accounts.push(account);
+    }
+    world.start_gateway().await;
+    world.connected().await;
+    eventually("all are connected", async || wrong.connections().live == 1 && third.connections().live == 1).await;
+    let begin = || subscribe_request::Start::Earliest(Earliest {});
+    let mut sessions = [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
+    let offsets = || -> Vec<(String, i64)> {
+        let own = |account: &powerstream_gateway::status::Account| {
+            (account.hub.account().to_string(), account.hub.clock().offset_ms())
+        };
+        world.app().gateway().accounts().map(own).collect()
+    };
+    let began = world.x.now().plus(SLACK * 2);
+    eventually("time passes", async || world.x.now() >= began).await;
+    let mut farthest = 0;
+    for (date, cut) in wrongs() {
+        let before = wrong.counters().connects;
+        wrong.set_date(date);
+        wrong.inject("}{ this is no message ]\r\n");
+        wrong.cut(cut);
+        eventually("it is connected again", async || {
+            wrong.counters().connects > before && wrong.connections().live == 1
+        })
+        .await;
+        let until = world.x.now().plus(Duration::from_secs(40));
+        for session in &mut sessions {
+            session.until("time passes", |_| world.x.now() >= until).await;
+        }
+        for (account, offset_ms) in offsets() {
+            match account.as_str() {
+                "wrong" => farthest = farthest.max(offset_ms.abs()),
+                _ => assert_eq!(offset_ms, 0, "{account} has the time of its own endpoint"),
+            }
+        }
+    }
+    assert!(wrong.counters().dates_wrong >= 10, "the fault fired: {:?}", wrong.counters());
+    assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
+    [&world.x, &wrong, &third].into_iter().for_each(Handle::pause);
+    let paused = world.x.now().plus(SLACK);
+    eventually("what was under way is sent", async || world.x.now() >= paused).await;
+    for (session, (name, x)) in sessions.iter_mut().zip([("main", &world.x), ("third", &third)]) {
+        assert_untouched(&world, began, name, x, session).await;
+    }
+    // The account itself lost nothing either, but for what it announced: its log is as long as what was appended.
+    let trimmed = world.metric("journal_trimmed_records_total");
+    assert_eq!(trimmed, 0.0, "no clock deletes a log");
+    eprintln!("wrong: {} posts sent, farthest {} h off, trimmed {trimmed}", wrong.truth_len(), farthest / 3_600_000);
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use powerstream_gateway::proto::SkipReason;
+use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::subscribe_response::Frame;
+use powerstream_gateway::proto::{GapCause, GapState, SkipReason};
 
 use crate::harness::oracle::{assert_exact, expected};
+use crate::harness::world::patient;
 use crate::harness::{World, after, earliest, eventually, filters};
 
 /// Segments of the log, oldest first.
@@ -55,6 +57,34 @@ async fn damage_in_the_log_is_told_to_the_record_and_the_rest_comes() {
     }
 }
 
+/// Rule 2.5: a segment that cannot be read at all (here a directory in its place) stops neither the start nor a consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_segment_stops_neither_start_nor_consumer() {
+    let tune = |settings: &mut powerstream_gateway::config::Settings| {
+        settings.journal.segment_bytes_max = 16 << 10;
+    };
+    let mut world = World::tuned(|_| (), tune).await;
+    for _ in 0..40 {
+        world.post_mix(50);
+        world.all_logged().await;
+    }
+    world.stop_gateway().await;
+    let segments = segments(&world);
+    let hurt = &segments[1];
+    std::fs::remove_file(hurt).expect("it is there");
+    std::fs::create_dir(hurt).expect("it is ours");
+
+    world.start_gateway().await;
+    assert!(world.metric("journal_damaged_records") > 0.0);
+    let new = world.post_mix(10);
+    let mut after = world.subscribe(earliest(&filters::all())).await;
+    after.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
+    let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
+    let [(first, count)] = told[..] else { panic!("one range: {told:?}") };
+    assert!(first > 1 && (1..1_000).contains(&count), "{first} {count}");
+    assert_eq!(after.got.len() as f64 + count as f64, 2_010.0);
+}
+
 fn skipped(frame: &Frame) -> Option<(u64, u64)> {
     let Frame::Skipped(skipped) = frame else { return None };
     assert_eq!(skipped.reason(), SkipReason::JournalCorrupt);
@@ -94,4 +124,52 @@ async fn a_full_disk_stops_the_upstream_and_what_is_there_is_served() {
     let fresh = &resumed.got[resumed.got.len() - 10..];
     assert_exact("once there is room", &new, fresh);
     assert_eq!(world.x.connections().live_max_ever, 1);
+}
+
+/// Records that are damaged are announced as a private gap, recovered from X, and delivered once; the rest of the log is
+/// not repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_records_are_recovered_for_each_subscription() {
+    let mut world = World::without_gateway(
+        Clock::with_rate(60.0, None),
+        |_| (),
+        |settings| {
+            patient(settings);
+            settings.journal.segment_bytes_max = 16 << 10;
+        },
+    );
+    world.start_gateway().await;
+    world.connected().await;
+    for _ in 0..20 {
+        world.post_mix(50);
+        world.all_logged().await;
+    }
+    let truth = world.x.truth();
+    world.stop_gateway().await;
+    let segments = segments(&world);
+    let hurt = &segments[segments.len() / 2];
+    let mut bytes = std::fs::read(hurt).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(hurt, bytes).expect("it is ours");
+    world.start_gateway().await;
+    world.connected().await;
+    for filter in [filters::all(), filters::any(&["cats"])] {
+        let due = expected(&truth, &filter).len();
+        let mut own = world.subscribe(earliest(&filter)).await;
+        own.until("all of it comes", |own| {
+            own.got.len() >= due && own.notices.iter().any(|(_, frame)| is_recovered(frame))
+        })
+        .await;
+        let ids: std::collections::BTreeSet<_> = own.got.iter().map(|event| event.post_id).collect();
+        assert_eq!((own.got.len(), ids.len()), (due, due), "each once: {filter:?}");
+        let side = own.got.iter().filter(|event| event.sequence == 0).count();
+        assert!((1..due / 2).contains(&side), "{side} of {due} were damaged");
+    }
+}
+
+fn is_recovered(frame: &Frame) -> bool {
+    let Frame::GapNotice(notice) = frame else { return false };
+    let Some(gap) = &notice.gap else { return false };
+    gap.cause() == GapCause::JournalCorrupt && gap.state() == GapState::Recovered
 }

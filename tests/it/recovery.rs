@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use powerstream_gateway::proto::{GapEvidence, GapState, Origin};
-use powerstream_gateway::simulator::{Config as Upstream, CutKind, JobFault, Refusal, RequestLine, Scope, Times};
+use powerstream_gateway::simulator::{
+    Config as Upstream, CutKind, Hollow, JobFault, Refusal, RequestLine, Scope, StreamError, Times,
+};
 
 use crate::harness::drill::window_asked;
 use crate::harness::{Drill, eventually};
@@ -143,4 +145,31 @@ async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
     drill.judge_all_but_bounds();
     assert_eq!(x.connections().recovery_max_ever, 2);
     assert!(drill.came_by(Origin::Recovery) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_answers_close_no_gap() {
+    for hollow in [Hollow::Html, Hollow::Error(StreamError::OperationalDisconnect)] {
+        let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
+        drill.world.x.answer_with(&Scope::Recovery, Times::Next(3), hollow);
+        drill.away(AWAY, POSTS).await;
+        drill.settle().await;
+        drill.judge();
+        assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage), "{hollow:?}");
+        assert!(drill.jobs().len() >= 4, "{hollow:?}: {:?}", drill.jobs());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_recovery_is_retried_with_live_untouched() {
+    let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
+    let x = drill.world.x.clone();
+    x.refuse(&Scope::Recovery, Times::Next(6), Refusal::named("forbidden").expect("known"));
+    drill.away(AWAY, POSTS).await;
+    eventually("it is reported", async || drill.world.metric("recovery_jobs_refused") >= 1.0).await;
+    drill.settle().await;
+    drill.judge();
+    assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
+    assert!(x.counters().refused_recovery >= 6 && drill.world.metric("recovery_jobs_refused") < 1.0);
+    assert_eq!(x.counters().connects, 2 + x.counters().empty_answers, "live was left alone");
 }

@@ -8,7 +8,7 @@ use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
 use powerstream_gateway::proto::{
     CancelRecoveryJobRequest, CreateRecoveryJobRequest, GapCause, GapState, GetCoverageRequest, ListGapsRequest,
-    ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState,
+    ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState, SkipReason,
 };
 use powerstream_gateway::simulator::{CutKind, Refusal};
 use prost_types::Timestamp;
@@ -125,18 +125,21 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
         gaps.iter().all(|gap| [GapState::Recovered, GapState::Backfilled].contains(&gap.state()))
     })
     .await;
-    let closed = gaps.iter().find(|gap| gap.state() == GapState::Recovered).expect("the far part");
+    let far = |gap: &&powerstream_gateway::proto::Gap| gap.gap_id == recovered[0].gap_id;
+    let closed = gaps.iter().find(far).filter(|gap| gap.state() == GapState::Recovered).expect("the far part");
     assert!(recovered.iter().all(|event| event.gap_id == closed.gap_id), "{gaps:?}");
     let (listed, _) = jobs(&mut client, ListRecoveryJobsRequest::default()).await;
-    let [job] = &listed[..] else { panic!("one job: {listed:?}") };
-    assert!(!job.manual && job.gap_ids.contains(&closed.gap_id), "{job:?}");
+    // On a loaded machine the first byte of the log may be late, which makes a gap and a job of its own.
+    let own: Vec<_> = listed.iter().filter(|job| job.gap_ids.contains(&closed.gap_id)).collect();
+    let [job] = own[..] else { panic!("one job: {listed:?}") };
+    assert!(!job.manual, "{job:?}");
     assert_eq!((job.state(), job.recovered_count), (RecoveryJobState::Succeeded, 40), "{job:?}");
     assert_eq!(world.metric("messages_in_total"), accounted(&world), "the accounting law");
 }
 
 fn accounted(world: &World) -> f64 {
     let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
-    let more = ["malformed", "oversized", "partial", "refused_by_disk"];
+    let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
     kinds.iter().chain(&more).map(|kind| world.metric(&format!("{kind}_total"))).sum()
 }
 
@@ -256,4 +259,28 @@ async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
     let ordered =
         answer.missing.windows(2).all(|pair| pair[0].to.map(|to| to.seconds) <= pair[1].from.map(|from| from.seconds));
     assert!(ordered, "{answer:?}");
+}
+
+/// Rule 1.10: messages that arrived and could not be taken are in the answer, and an interval with them is not complete.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coverage_lists_skipped_messages() {
+    let mut world = World::new().await;
+    world.post_mix(10);
+    world.all_logged().await;
+    let mut client = client(&world).await;
+    let before = Clock::system().now();
+    for n in 0..5 {
+        world.x.inject(format!("{{\"id\":{n},\"text\":\"broken\" \"x\"}}\r\n"));
+    }
+    eventually("the messages are skipped", async || {
+        let request = GetCoverageRequest { account: String::new(), from: at(before, -1), to: at(before, 0) };
+        let answer = client.clone().get_coverage(request).await.expect("it is served").into_inner();
+        assert!(!answer.complete && !answer.truncated);
+        let malformed = answer.skipped.iter().all(|it| it.reason() == SkipReason::Malformed && it.interval.is_some());
+        malformed && answer.skipped_count == 5 && answer.skipped.iter().map(|it| it.count).sum::<u64>() == 5
+    })
+    .await;
+    let request = GetCoverageRequest { account: String::new(), from: at(before, -7_200), to: at(before, -3_600) };
+    let answer = client.get_coverage(request).await.expect("it is served").into_inner();
+    assert_eq!((answer.skipped.len(), answer.skipped_count), (0, 0), "they came an hour later");
 }

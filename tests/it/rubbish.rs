@@ -17,13 +17,14 @@ use crate::harness::{Subscriber, World, eventually, filters, latest};
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// What is made of messages: the right side of the accounting law.
-const MADE: [&str; 10] = [
+const MADE: [&str; 11] = [
     "posts_appended_total",
     "side_appended_total",
     "duplicates_total",
     "deltas_total",
     "control_total",
     "unknown_total",
+    "foreign_messages_total",
     "malformed_total",
     "oversized_total",
     "partial_total",

@@ -3,6 +3,7 @@
 
 mod breaches;
 mod source;
+mod wakeup;
 
 use std::collections::BTreeSet;
 use std::path::Path;

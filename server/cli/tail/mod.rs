@@ -68,15 +68,24 @@ pub struct Args {
     /// Name for the gateway's logs and metrics.
     #[arg(long, default_value = "tail")]
     consumer: String,
-    /// Posts with a tag of one of these; a trailing * makes a prefix.
+    /// Posts with a tag of one of these, separated by commas; a trailing * makes a prefix, a trailing \* is a literal *.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
     tags: Vec<String>,
+    /// The same as --tags for one tag, which may have commas; may be repeated.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
     /// Posts with a tag for each of these.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
     all_of: Vec<String>,
+    /// The same as --all-of for one tag, which may have commas; may be repeated.
+    #[arg(long, value_name = "TAG")]
+    all_of_tag: Vec<String>,
     /// Posts without any tag of these.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
     none_of: Vec<String>,
+    /// The same as --none-of for one tag, which may have commas; may be repeated.
+    #[arg(long, value_name = "TAG")]
+    none_of_tag: Vec<String>,
     /// Posts that one of these rules matched: an alternative to --tags.
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     rule_ids: Vec<u64>,
@@ -152,9 +161,9 @@ fn settings(args: &Args) -> Settings {
         account: args.account.clone(),
         consumer: args.consumer.clone(),
         filter: TagFilter {
-            any_of: args.tags.clone(),
-            all_of: args.all_of.clone(),
-            none_of: args.none_of.clone(),
+            any_of: [&*args.tags, &args.tag].concat(),
+            all_of: [&*args.all_of, &args.all_of_tag].concat(),
+            none_of: [&*args.none_of, &args.none_of_tag].concat(),
             rule_ids: args.rule_ids.clone(),
         },
         start: args.from.clone(),

@@ -177,7 +177,7 @@ async fn those_that_want_the_same_page_at_once_have_it_read_once() {
     for read in &mut reads {
         assert!(futures::poll!(read.as_mut()).is_pending());
     }
-    eventually(&hub, || hub.cold().reads.lock().waiting.is_empty()).await;
+    eventually(&hub, || hub.cold(Log::Main).reads.lock().waiting.is_empty()).await;
     log.hold(false);
     for (from, read) in (1..).zip(reads) {
         let read = in_time(&hub, read).await.expect("readable");

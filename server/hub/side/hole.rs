@@ -1,60 +1,108 @@
-use super::Side;
+use super::{Coverage, Side};
 use crate::model::{GapCause, GapId, Sequence, Span, Spans, UnixMillis};
 
-/// An interval that a lineage lacks, as its token carries it.
+/// A private gap: an interval that a lineage lacks, as its token carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
     /// The interval.
     pub span: Span,
-    /// Why: the position was trimmed, or the log was lost.
+    /// Why: the position was trimmed, the log was lost, or a part of it is damaged.
     pub cause: GapCause,
+    /// The first record of the side log that may hold posts of it; 0 = not known.
+    pub since: Sequence,
     /// The next record of the side log to read for it; 0 = from the first that has anything of it.
     pub offset: Sequence,
+    /// Records of the side log before this one were read before, and are read again for what the account's log was to
+    /// deliver then and does not any more; 0 = none.
+    pub passed_until: Sequence,
+    /// The record of the account's log from which on all was decided with this gap in view.
+    pub born: Sequence,
     /// Posts of it created up to this time may have been delivered before.
     pub repeats_until: UnixMillis,
+    /// What of it was delivered is not known: all of it may be a repeat.
+    pub is_restarted: bool,
+    /// It has ended. It is remembered for posts of it that reach the account's log later.
+    pub is_closed: bool,
 }
 
-/// The open holes of a lineage. None overlaps another.
+/// The private gaps of a lineage, and what the lineage reads of the account's log. None overlaps another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holes {
     /// The side log that the offsets are of.
     pub tag: u32,
-    /// The record of the account's log from which on the lineage reads all of it.
-    pub main_from: Sequence,
+    /// The records of the account's log that the lineage reads or has read.
+    pub coverage: Coverage,
     /// In order.
     pub holes: Vec<Hole>,
 }
 
 impl Hole {
+    /// A gap of which nothing was delivered, but perhaps posts created up to `repeats_until`. `born` is the next record of
+    /// the account's log that the lineage reads.
+    pub fn new(span: Span, cause: GapCause, repeats_until: UnixMillis, born: Sequence) -> Self {
+        let (since, offset, passed_until) = (0, 0, 0);
+        let (is_restarted, is_closed) = (false, false);
+        Self { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed }
+    }
+
     /// Its id: the same for all that lack the same interval.
     pub fn id(&self) -> GapId {
         GapId::private(self.span)
     }
 
-    /// True if it cannot be told what of it was delivered.
-    pub fn is_uncertain(&self) -> bool {
-        self.repeats_until >= self.span.to
+    /// Reads it from the first record on, and reports all of it as a possible repeat. `born` is the next record of the
+    /// account's log that the lineage reads.
+    pub fn start_over(&mut self, born: Sequence) {
+        (self.since, self.offset, self.passed_until) = (0, 0, 0);
+        self.forget(born);
     }
 
-    /// Reads it from the first record on, and tells all of it as a possible repeat.
-    pub fn start_over(&mut self) {
-        self.offset = 0;
-        self.repeats_until = self.span.to;
+    /// What of it was delivered is not known any more.
+    fn forget(&mut self, born: Sequence) {
+        (self.born, self.is_restarted) = (born, true);
+        self.repeats_until = self.repeats_until.max(self.span.to);
+    }
+
+    fn overlaps(&self, span: Span) -> bool {
+        !self.span.intersection(span).is_empty()
+    }
+
+    fn demand(&mut self, side: &Side, from_beginning: bool) {
+        let since = side.want(self.span, from_beginning);
+        if self.offset == 0 {
+            (self.since, self.offset) = (since, since);
+        }
     }
 }
 
 impl Holes {
-    /// Most holes that a token carries; beyond it the nearest become one (contract, section 1).
+    /// Most gaps that a token carries; beyond it the nearest become one (contract, section 1).
     pub const MAX: usize = 8;
 
     /// True if the lineage reads the account's log from its first record on.
     pub fn from_beginning(&self) -> bool {
-        self.main_from <= 1
+        self.coverage.main_from <= 1
     }
 
-    /// `None` if there is none.
+    /// `None` if nothing has to be remembered: there is no gap, and the lineage read its part of the log without one.
     pub fn or_none(self) -> Option<Self> {
-        (!self.holes.is_empty()).then_some(self)
+        (!self.holes.is_empty() || !self.coverage.passed.is_empty()).then_some(self)
+    }
+
+    /// The gaps that have not ended.
+    pub fn open(&self) -> impl Iterator<Item = &Hole> {
+        self.holes.iter().filter(|hole| !hole.is_closed)
+    }
+
+    /// The gaps that have not ended, to change them.
+    pub fn open_mut(&mut self) -> impl Iterator<Item = &mut Hole> {
+        self.holes.iter_mut().filter(|hole| !hole.is_closed)
+    }
+
+    /// The gap, ended or not, that a post created at this time lies in.
+    pub fn at(&self, created: Option<UnixMillis>) -> Option<&Hole> {
+        let created = created?;
+        self.holes.iter().find(|hole| hole.span.contains(created))
     }
 
     /// Adds what of `hole` is in none of them.
@@ -64,24 +112,60 @@ impl Holes {
         self.holes.extend(fresh.iter().map(|span| Hole { span, ..hole }));
         self.holes.sort_by_key(|hole| hole.span.from);
         while self.holes.len() > Self::MAX {
-            self.join_nearest();
+            self.shrink();
         }
     }
 
-    /// The joined hole holds times that were delivered: all of it may be a repeat.
-    fn join_nearest(&mut self) {
+    /// Ends a gap.
+    pub fn close(&mut self, span: Span) {
+        self.holes.iter_mut().filter(|hole| hole.span == span).for_each(|hole| hole.is_closed = true);
+    }
+
+    /// Forgets ended gaps of which no post can come any more.
+    pub fn prune(&mut self, oldest: UnixMillis) {
+        self.holes.retain(|hole| !hole.is_closed || hole.span.to > oldest);
+    }
+
+    /// Makes two of them one, or forgets one that has ended.
+    fn shrink(&mut self) {
+        let pairs = || 0..self.holes.len() - 1;
         let apart = |at: &usize| self.holes[at + 1].span.from.since(self.holes[*at].span.to);
-        let Some(at) = (0..self.holes.len() - 1).min_by_key(apart) else { return };
+        let alike = |at: &usize| self.holes[*at].is_closed == self.holes[at + 1].is_closed;
+        if let Some(at) = pairs().filter(alike).min_by_key(apart) {
+            return self.join(at);
+        }
+        // They alternate: at least three have ended. Joined with one that is open, all of it would be delivered again.
+        if let Some(oldest) = self.holes.iter().position(|hole| hole.is_closed) {
+            self.holes.remove(oldest);
+        }
+    }
+
+    /// The joined gap holds times that were delivered: all of it may be a repeat.
+    fn join(&mut self, at: usize) {
         let (a, b) = (self.holes[at], self.holes.remove(at + 1));
         let span = Span::new(a.span.from, b.span.to);
-        self.holes[at] = Hole { span, cause: a.cause, offset: a.offset.min(b.offset), repeats_until: span.to };
+        let (since, offset) = (a.since.min(b.since), a.offset.min(b.offset));
+        let mut joined = Hole { span, since, offset, passed_until: 0, ..a };
+        joined.forget(self.coverage.main_from);
+        self.holes[at] = joined;
+    }
+
+    /// The lineage does not read the records [`from`, `to`) of the account's log: they are trimmed or damaged. What of them
+    /// was left to the account's log is looked for in the side log again. Ended gaps that `span` touches are open again.
+    pub fn skip(&mut self, from: Sequence, to: Sequence, span: Span) {
+        self.coverage.skip(from, to);
+        for hole in self.holes.iter_mut().filter(|hole| !hole.is_closed || hole.overlaps(span)) {
+            hole.is_closed = false;
+            hole.passed_until = hole.passed_until.max(hole.offset);
+            hole.offset = hole.since;
+        }
     }
 
     /// The log is read on from elsewhere: what was left to the log to deliver, and what to the side log, is not known any
     /// more.
     pub fn move_to(&mut self, main_from: Sequence) {
-        self.main_from = main_from;
-        self.holes.iter_mut().for_each(|hole| hole.repeats_until = hole.span.to);
+        self.coverage = Coverage::from(main_from);
+        self.holes.iter_mut().for_each(|hole| hole.forget(main_from));
     }
 
     /// True if the offsets are of this side log.
@@ -89,18 +173,22 @@ impl Holes {
         self.holes.iter().all(|hole| hole.offset == 0 || self.tag == side.tag() && hole.offset <= side.next())
     }
 
-    /// Asks for them. Those with offsets of another side log are read from their first record on.
-    pub fn demand(&mut self, side: &Side) {
-        let (fits, from_beginning) = (self.fits(side), self.from_beginning());
-        for hole in &mut self.holes {
-            if hole.offset > 0 && !fits {
-                hole.start_over();
-            }
-            let since = side.want(hole.span, from_beginning);
-            if hole.offset == 0 {
-                hole.offset = since;
-            }
+    /// Asks for the open ones. Those with offsets of another side log are read from their first record on. `cursor` is the
+    /// next record of the account's log that the lineage reads.
+    pub fn demand(&mut self, side: &Side, cursor: Sequence) {
+        if !self.fits(side) {
+            self.holes.retain(|hole| !hole.is_closed);
+            self.holes.iter_mut().filter(|hole| hole.offset > 0).for_each(|hole| hole.start_over(cursor));
         }
+        let from_beginning = self.from_beginning();
+        self.open_mut().for_each(|hole| hole.demand(side, from_beginning));
+        self.tag = side.tag();
+    }
+
+    /// Asks for those that nothing was read for yet.
+    pub fn demand_new(&mut self, side: &Side) {
+        let from_beginning = self.from_beginning();
+        self.open_mut().filter(|hole| hole.offset == 0).for_each(|hole| hole.demand(side, from_beginning));
         self.tag = side.tag();
     }
 }

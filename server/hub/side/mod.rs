@@ -9,14 +9,14 @@
 //!
 //! Invariants and the tests that hold them:
 //! - Overlapping holes are one demand, and what was brought for one serves the next (`shares::tests`).
-//! - An interval counts as proven only while all that was brought for it can be read.
-//! - Which of the two logs gives a post to a session that reads both is decided by [`Post::beside`], written when the later
-//!   of the two records was made; so it is the same however often and wherever the session is cut
-//!   (`subscription::private::tests`).
-//!
-//! [`Post::beside`]: crate::model::Post::beside
+//! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
+//!   while all that was brought for it can be read.
+//! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
+//!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
+//!   (`selection::tests`, `subscription::private::tests`).
 
 mod hole;
+mod selection;
 mod shares;
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use hole::{Hole, Holes};
+pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
 use shares::{Share, Shares};
 
@@ -49,12 +50,20 @@ pub struct Config {
     pub recovery_margin: Duration,
     /// Intervals asked for or kept; beyond it the nearest become one.
     pub intervals_max: usize,
+    /// Bytes of the side log that are kept in memory for the sessions that read the same; 0 = none: each session reads for
+    /// itself.
+    pub page_cache_bytes_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         // A minute: X takes windows in whole minutes (F-RR).
-        Self { enabled: true, recovery_margin: Duration::from_secs(60), intervals_max: 1_000 }
+        Self {
+            enabled: true,
+            recovery_margin: Duration::from_secs(60),
+            intervals_max: 1_000,
+            page_cache_bytes_max: 8 << 20,
+        }
     }
 }
 
@@ -86,13 +95,15 @@ pub struct Side {
 struct State {
     shares: Shares,
     completeness: Option<Completeness>,
+    /// Of the newest demand; 0 before the first.
+    stamp: u64,
 }
 
 impl State {
-    /// Up to where the account's log does not have what lies in `span`.
-    fn lacking_until(&self, span: Span, from_beginning: bool) -> UnixMillis {
+    /// Up to where the account's log may not have what lies in `span`. Where it begins is as uncertain as the clock.
+    fn lacking_until(&self, span: Span, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
         match self.completeness {
-            Some(Completeness::From(from)) if from_beginning => span.to.min(from).max(span.from),
+            Some(Completeness::From(from)) if from_beginning => span.to.min(from.plus(uncertainty)).max(span.from),
             _ => span.to,
         }
     }
@@ -137,12 +148,16 @@ impl Side {
         let (earliest, next) = (self.reader.extent().earliest, self.next());
         let mut state = self.state.lock();
         let before = state.shares.clone();
-        let to = state.lacking_until(span, from_beginning);
+        let to = state.lacking_until(span, from_beginning, self.clock.uncertainty());
         state.shares.forget(self.oldest(), earliest);
-        state.shares.want(Span::new(span.from.max(self.oldest()), to), earliest, next);
-        state.shares.bound(self.config.intervals_max);
+        let stamp = state.stamp + 1;
+        state.shares.want(Span::new(span.from.max(self.oldest()), to), earliest, next, stamp);
+        state.shares.bound(self.config.intervals_max, stamp);
         self.idle.store(state.shares.len() == 0, Ordering::Release);
         let changed = before != state.shares;
+        if changed {
+            state.stamp = stamp;
+        }
         let since = state.shares.within(span).map(|share| share.since).min();
         drop(state);
         if changed {
@@ -161,14 +176,24 @@ impl Side {
         let mut missing = state.shares.open();
         missing.remove(Span::new(UnixMillis(i64::MIN), self.oldest()));
         if let Some(Completeness::Pending(from)) = state.completeness {
-            missing.remove(Span::new(from, UnixMillis(i64::MAX)));
+            missing.remove(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
         }
         missing
     }
 
-    /// All that X has of this interval has been appended: what is asked for of it is proven.
-    pub fn prove(&self, span: Span, evidence: GapEvidence) {
-        self.settle(span, |share| share.fate = Fate::Proven(evidence));
+    /// Stamp of the demands made so far: a request that is made afterwards answers them, and none that follow.
+    pub fn stamp(&self) -> u64 {
+        self.state.lock().stamp
+    }
+
+    /// All that X has of this interval has been appended, by requests made at this stamp or later: what was asked for of it
+    /// by then is proven. Of what was asked for later, posts may have arrived before anybody wanted them.
+    pub fn prove(&self, span: Span, evidence: GapEvidence, stamp: u64) {
+        self.settle(span, |share| {
+            if share.wanted <= stamp {
+                share.fate = Fate::Proven(evidence);
+            }
+        });
     }
 
     /// This interval cannot be brought any more.
@@ -184,7 +209,10 @@ impl Side {
         let mut state = self.state.lock();
         let before = state.shares.clone();
         state.shares.change(span, change);
-        state.shares.bound(self.config.intervals_max);
+        let stamp = state.stamp + 1;
+        if state.shares.bound(self.config.intervals_max, stamp) {
+            state.stamp = stamp;
+        }
         let changed = before != state.shares;
         drop(state);
         if changed {
@@ -201,7 +229,7 @@ impl Side {
         state.completeness = Some(completeness);
         if let Completeness::From(from) = completeness {
             // It was asked for while nobody knew how far the backfill would reach.
-            state.shares.withdraw(Span::new(from, UnixMillis(i64::MAX)));
+            state.shares.withdraw(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
         }
         drop(state);
         self.demands.send_modify(|count| *count += 1);
@@ -253,7 +281,7 @@ impl Side {
     /// it nobody asks for any more is asked for again.
     pub fn outlook(&self, span: Span, from_beginning: bool) -> Outlook {
         let state = self.state.lock();
-        let own = Span::new(span.from, state.lacking_until(span, from_beginning));
+        let own = Span::new(span.from, state.lacking_until(span, from_beginning, self.clock.uncertainty()));
         let mut asked: Spans = [own].into_iter().filter(|own| !own.is_empty()).collect();
         let logged = Span::new(own.to, span.to);
         // Posts of a time that has not passed are still to come.
@@ -276,7 +304,9 @@ impl Side {
             asked.remove(part);
         }
         let mut waiting = match state.completeness {
-            Some(Completeness::Pending(from)) if from_beginning => asked.within(Span::new(from, own.to)),
+            Some(Completeness::Pending(from)) if from_beginning => {
+                asked.within(Span::new(from.plus(self.clock.uncertainty()), own.to))
+            }
             _ => Spans::default(),
         };
         drop(state);
@@ -324,14 +354,16 @@ impl Side {
     /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
     pub fn restore(&self, kept: Snapshot) {
         let Snapshot { tag, next, mut shares, completeness } = kept;
+        let always = Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
+        // No request of an earlier process proves anything of them any more.
+        shares.change(always, |share| share.wanted = FIRST_STAMP);
         if tag != self.tag() || next > self.next() {
             let earliest = self.reader.extent().earliest;
-            let always = Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
             shares.change(always, |share| (share.since, share.fate) = (earliest, Fate::Open));
         }
         let mut state = self.state.lock();
         self.idle.store(shares.len() == 0, Ordering::Release);
-        *state = State { shares, completeness };
+        *state = State { shares, completeness, stamp: FIRST_STAMP };
         drop(state);
         self.changed();
     }
@@ -340,6 +372,9 @@ impl Side {
         self.changes.send_modify(|count| *count += 1);
     }
 }
+
+/// Stamp of demands that were made before the process began.
+const FIRST_STAMP: u64 = 1;
 
 /// In order, with what is alike and touches in one piece.
 fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {

@@ -23,6 +23,9 @@ pub struct Share {
     pub span: Span,
     /// Its posts have this sequence in the side log, or a later one.
     pub since: Sequence,
+    /// Stamp of the demand for it: only requests made afterwards prove it.
+    #[serde(default)]
+    pub wanted: u64,
     /// What has become of it.
     pub fate: Fate,
     /// Posts of it that were appended.
@@ -35,17 +38,17 @@ pub struct Share {
 pub struct Shares(Vec<Share>);
 
 impl Shares {
-    /// Asks for an interval. What is asked for the first time begins at `next` of the side log; what was asked for before,
+    /// Asks for an interval, with the stamp of this demand. What is asked for the first time begins at `next` of the side log; what was asked for before,
     /// and is proven by records of which some are gone, is asked for again.
-    pub fn want(&mut self, span: Span, earliest: Sequence, next: Sequence) {
+    pub fn want(&mut self, span: Span, earliest: Sequence, next: Sequence, stamp: u64) {
         self.change(span, |share| {
             if share.since < earliest {
-                (share.since, share.fate) = (earliest, Fate::Open);
+                (share.since, share.fate, share.wanted) = (earliest, Fate::Open, stamp);
             }
         });
         let mut fresh: Spans = [span].into_iter().collect();
         self.0.iter().for_each(|share| fresh.remove(share.span));
-        self.0.extend(fresh.iter().map(|span| Share { span, since: next, fate: Fate::Open, posts: 0 }));
+        self.0.extend(fresh.iter().map(|span| Share { span, since: next, wanted: stamp, fate: Fate::Open, posts: 0 }));
         self.tidy();
     }
 
@@ -86,19 +89,23 @@ impl Shares {
         });
     }
 
-    /// Joins the nearest until at most `max` are left. What lies between two that are joined is asked for as well.
-    pub fn bound(&mut self, max: usize) {
+    /// Joins the nearest until at most `max` are left. What lies between two that are joined is asked for as well, with the
+    /// stamp of this demand. True if any were joined.
+    pub fn bound(&mut self, max: usize, stamp: u64) -> bool {
+        let joins = self.0.len() > max.max(1);
         while self.0.len() > max.max(1) {
             let apart = |at: &usize| self.0[at + 1].span.from.since(self.0[*at].span.to);
-            let Some(at) = (0..self.0.len() - 1).min_by_key(apart) else { return };
+            let Some(at) = (0..self.0.len() - 1).min_by_key(apart) else { break };
             let (a, b) = (self.0[at], self.0.remove(at + 1));
             self.0[at] = Share {
                 span: Span::new(a.span.from, b.span.to),
                 since: a.since.min(b.since),
+                wanted: stamp,
                 fate: Fate::Open,
                 posts: a.posts + b.posts,
             };
         }
+        joins
     }
 
     /// Counts a post.
@@ -135,7 +142,8 @@ impl Shares {
         self.0.retain(|share| !share.span.is_empty());
         self.0.sort_by_key(|share| share.span.from);
         self.0.dedup_by(|next, own| {
-            let alike = own.span.to == next.span.from && (own.since, own.fate) == (next.since, next.fate);
+            let alike = own.span.to == next.span.from
+                && (own.since, own.wanted, own.fate) == (next.since, next.wanted, next.fate);
             if alike {
                 own.span.to = next.span.to;
                 own.posts += next.posts;
@@ -164,9 +172,9 @@ mod tests {
     #[test]
     fn holders_of_overlapping_holes_share_what_they_ask_for() {
         let mut shares = Shares::default();
-        shares.want(span(10, 20), 1, 1);
+        shares.want(span(10, 20), 1, 1, 1);
         shares.change(span(0, 15), |share| share.fate = QUIET);
-        shares.want(span(12, 30), 1, 5);
+        shares.want(span(12, 30), 1, 5, 1);
         assert_eq!(fates(&shares), [(10, 15, 1, QUIET), (15, 20, 1, Fate::Open), (20, 30, 5, Fate::Open)]);
         assert_eq!(shares.open(), [span(15, 30)].into_iter().collect());
     }
@@ -174,11 +182,11 @@ mod tests {
     #[test]
     fn what_is_proven_by_records_that_are_gone_is_asked_for_again() {
         let mut shares = Shares::default();
-        shares.want(span(10, 20), 1, 3);
+        shares.want(span(10, 20), 1, 3, 1);
         shares.change(span(10, 20), |share| share.fate = QUIET);
-        shares.want(span(10, 20), 3, 9);
+        shares.want(span(10, 20), 3, 9, 1);
         assert_eq!(fates(&shares), [(10, 20, 3, QUIET)]);
-        shares.want(span(15, 20), 4, 9);
+        shares.want(span(15, 20), 4, 9, 1);
         assert_eq!(fates(&shares), [(10, 15, 3, QUIET), (15, 20, 4, Fate::Open)]);
         shares.forget(UnixMillis(100), 3);
         assert_eq!(fates(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
@@ -189,9 +197,9 @@ mod tests {
     #[test]
     fn too_many_are_joined_where_they_are_nearest() {
         let mut shares = Shares::default();
-        [(0, 10), (15, 20), (100, 110)].into_iter().for_each(|(from, to)| shares.want(span(from, to), 1, 1));
+        [(0, 10), (15, 20), (100, 110)].into_iter().for_each(|(from, to)| shares.want(span(from, to), 1, 1, 1));
         shares.change(span(0, 200), |share| share.fate = QUIET);
-        shares.bound(2);
+        assert!(shares.bound(2, 7) && shares.0[0].wanted == 7, "what lies between is asked for now");
         assert_eq!(fates(&shares), [(0, 20, 1, Fate::Open), (100, 110, 1, QUIET)]);
     }
 
@@ -205,7 +213,7 @@ mod tests {
                 let within = &mut times[from as usize..(from + length) as usize];
                 let fate = [Fate::Open, QUIET, Fate::Lost(GapEvidence::Refused)][usize::from(kind)];
                 if kind == 0 {
-                    shares.want(span(from, from + length), 1, 1);
+                    shares.want(span(from, from + length), 1, 1, 1);
                     within.iter_mut().for_each(|time| *time = time.or(Some(fate)));
                 } else {
                     shares.change(span(from, from + length), |share| share.fate = fate);

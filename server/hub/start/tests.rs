@@ -49,6 +49,7 @@ impl World {
             low_watermark: self.ago(minutes).minus(SLACK),
             reached: self.ago(minutes),
             lineage_start: self.ago(minutes),
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,
@@ -128,20 +129,54 @@ fn what_the_first_backfill_brought_is_not_lacked() {
     assert_eq!((near.outcome, spans(&near), near.cursor), (Outcome::TimeBounded, vec![], 1));
     let far = world.resolve(&world.token(false, 20), Policy::Fail, false).expect("taken");
     assert_eq!(spans(&far)[0].0.to, world.ago(15).plus(SLACK));
-    assert_eq!(world.hub.side().missing().last().map(|span| span.to), Some(world.ago(15)));
+    let begins = world.ago(15).plus(world.hub.clock().uncertainty());
+    assert_eq!(world.hub.side().missing().last().map(|span| span.to), Some(begins));
+}
+
+/// The first backfill brought nothing: the log is complete from the slack after its first byte on.
+#[test]
+fn start_within_first_slack_of_log_asks_for_nothing() {
+    for private in [true, false] {
+        let world = World::new(false, private);
+        let first = world.hub.reader().extent().earliest_received.expect("it has records");
+        world.hub.side().set_complete_from(Completeness::From(first.plus(SLACK)));
+        for after in [Duration::ZERO, Duration::from_millis(1), SLACK / 2, SLACK] {
+            let start = Start::Time(first.plus(after));
+            let resolved = resolve(&world.hub, &start, Policy::Fail, true).expect("exact");
+            assert_eq!((resolved.outcome, spans(&resolved)), (Outcome::Exact, vec![]), "{after:?}");
+            assert!(after >= SLACK || resolved.cursor == 1, "{after:?}");
+            let located = locate(&world.hub, first.plus(after)).expect("it is in the log");
+            assert_eq!(located.cursor, resolved.cursor);
+        }
+        assert_eq!(world.hub.side().missing(), Spans::default());
+    }
+}
+
+#[test]
+fn earliest_start_and_oldest_token_leave_nothing_out() {
+    for trimmed in [true, false] {
+        let world = World::new(trimmed, true);
+        let earliest = world.hub.reader().extent().earliest;
+        let oldest = Start::Token(world.hub.oldest_token());
+        for start in [Start::Earliest, oldest] {
+            let resolved = resolve(&world.hub, &start, Policy::Fail, true).expect("exact");
+            assert_eq!((resolved.cursor, resolved.lineage_start), (earliest, BEGINNING));
+            let coverage = resolved.private.map(|holes| (holes.coverage.main_from, holes.holes.len()));
+            assert_eq!(coverage, trimmed.then_some((earliest, 0)), "{start:?}");
+        }
+    }
 }
 
 #[test]
 fn holes_are_carried_on_wherever_the_position_is() {
     let world = World::new(false, true);
     let hole = |offset| Hole {
-        span: Span::new(world.ago(90), world.ago(80)),
-        cause: GapCause::Trimmed,
+        since: offset,
         offset,
-        repeats_until: world.ago(89),
+        ..Hole::new(Span::new(world.ago(90), world.ago(80)), GapCause::Trimmed, world.ago(89), 1)
     };
     let carrying = |tag, offset| {
-        let private = Some(Holes { tag, main_from: 1, holes: vec![hole(offset)] });
+        let private = Some(Holes { tag, coverage: Coverage::from(1), holes: vec![hole(offset)] });
         Token { private, position: Position { term: TERM, ..world.hub.position(3) }, ..world.token(true, 9) }
     };
     let tag = world.hub.side().tag();
@@ -149,8 +184,48 @@ fn holes_are_carried_on_wherever_the_position_is() {
     assert_eq!((held.outcome, held.private.expect("it").holes), (Outcome::Exact, vec![hole(1)]));
     let other = world.resolve(&carrying(tag ^ 1, 7), Policy::Fail, false).expect("taken");
     let holes = other.private.expect("it").holes;
-    assert_eq!((other.outcome, holes[0].offset, holes[0].is_uncertain()), (Outcome::TimeBounded, 1, true));
+    assert_eq!((other.outcome, holes[0].offset, holes[0].is_restarted), (Outcome::TimeBounded, 1, true));
     let lost = Token { position: world.token(false, 5).position, ..carrying(tag, 1) };
     let moved = world.resolve(&lost, Policy::Fail, false).expect("taken").private.expect("it");
-    assert!(moved.holes.iter().all(Hole::is_uncertain), "which log gave what is not known: {moved:?}");
+    assert!(moved.holes.iter().all(|hole| hole.is_restarted), "which log gave what is not known: {moved:?}");
+}
+
+/// A consumer's right time of now against a clock that is late by the grain of `Date` (rule 3.3).
+#[test]
+fn start_within_uncertainty_of_now_is_tip() {
+    let world = World::new(false, true);
+    let at =
+        |ahead_ms| resolve(&world.hub, &Start::Time(world.hub.clock().now().shifted(ahead_ms)), Policy::Fail, true);
+    let tip = at(1_500).expect("the tip");
+    assert_eq!((tip.outcome, tip.cursor, spans(&tip)), (Outcome::Exact, world.hub.next(), vec![]));
+    assert!(tip.lineage_start <= world.hub.clock().now());
+    assert!(matches!(at(10_000), Err(Refused::InFuture { .. })));
+    world.hub.clock().set_offset_ms(-1_900);
+    resolve(&world.hub, &Start::Time(world.now), Policy::Fail, true).expect("the clock is 1.9 s late");
+}
+
+/// A lineage that began at the tip while the clock was ahead, and resumes after it was set back (rule 3.4).
+#[test]
+fn lineage_start_of_fast_clock_is_set_by_log() {
+    let world = World::new(false, true);
+    let started = resolve(&world.hub, &Start::Latest, Policy::Fail, false).expect("taken");
+    assert_eq!((started.lineage_from, started.lineage_began.is_some()), (Some(5), true));
+    let token = |lineage_start, lineage_from| Token {
+        lineage_start,
+        lineage_from,
+        position: Position { term: TERM, ..world.hub.position(4) },
+        ..world.token(true, 9)
+    };
+    let start = |token| {
+        let resumed = world.resolve(&token, Policy::Fail, true).expect("exact");
+        (resumed.lineage_start, resumed.lineage_from)
+    };
+    // Records 1 to 3 were received 10 minutes ago, record 4 9 minutes ago.
+    assert_eq!(start(token(world.ago(9), Some(4))), (world.ago(9), Some(4)), "no later than the record after it");
+    let ahead = world.now.plus(MINUTE * 180);
+    assert_eq!(start(token(ahead, Some(4))), (world.ago(10), Some(4)), "the record before it");
+    assert_eq!(start(token(world.ago(5), Some(4))), (world.ago(10), Some(4)));
+    assert_eq!(start(token(ahead, Some(1))).0, UnixMillis(i64::MIN), "from the beginning of the log");
+    assert!(start(token(ahead, Some(5))).0 <= world.hub.clock().now(), "nothing was appended since");
+    assert_eq!(start(token(world.ago(12), None)), (world.ago(12), None), "a token without a position");
 }

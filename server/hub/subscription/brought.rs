@@ -1,16 +1,17 @@
 //! How the holes of a session become frames.
 
+use super::super::ReadError;
 use super::super::entry::Kind;
+use super::super::side::Delivery;
 use super::passing::Filling;
 use super::private::Private;
 use super::{Content, End, Ending, Frame, Phase, Subscription};
-use crate::journal::ReadError;
-use crate::model::{Gap, Sequence, UnixMillis};
+use crate::model::{Gap, Rule, Sequence};
 
 impl Subscription {
     /// A frame for the holes, unless it is the account's log's turn.
     pub(super) fn private_turn(&mut self) -> Result<Option<Frame>, End> {
-        let Some(private) = &mut self.private else { return Ok(None) };
+        let Some(private) = self.private.as_mut().filter(|private| private.has_open()) else { return Ok(None) };
         if std::mem::take(&mut private.main_is_next) {
             return Ok(None);
         }
@@ -23,33 +24,33 @@ impl Subscription {
 
     /// The next frame for the holes, if there is something to tell or deliver at once.
     pub(super) fn private_frame(&mut self) -> Result<Option<Frame>, End> {
-        let Some(mut private) = self.private.take() else { return Ok(None) };
+        let Some(mut private) = self.private.take_if(|private| private.has_open()) else { return Ok(None) };
         let content = self.private_content(&mut private);
         // Kept until the frame that tells its end: the token of that one is without it.
         self.private = Some(private).filter(|private| !private.is_empty());
         match content {
             Ok(content) => Ok(content.map(|content| self.frame(content))),
             Err(error) => {
-                tracing::error!(account = %self.hub.account(), %error, "a session ends: the side log cannot be read");
+                tracing::error!(account = %self.hub.account(), ?error, "failed to read side log, closing session");
                 Err(self.end(Ending::JournalUnavailable))
             }
         }
     }
 
     fn private_content(&mut self, private: &mut Private) -> Result<Option<Content>, ReadError> {
-        loop {
-            private.refresh(&self.hub);
-            if let Some(gap) = private.notice(self.cursor) {
-                return Ok(Some(self.tell_hole(gap)));
-            }
-            if let Some(content) = self.pass_side(private) {
-                return Ok(Some(content));
-            }
-            if !private.read_on(&self.hub, self.seat.filter().keys())? {
-                // What was passed without a frame may have been all that an end waited for.
-                return Ok(private.notice(self.cursor).map(|gap| self.tell_hole(gap)));
+        private.refresh(&self.hub);
+        if let Some(gap) = private.notice(self.cursor) {
+            return Ok(Some(self.tell_hole(gap)));
+        }
+        let mut content = self.pass_side(private);
+        if content.is_none() && private.read_on(&self.hub, self.seat.filter().keys(), self.cursor)? {
+            content = self.pass_side(private);
+            if content.is_none() {
+                private.go_on();
             }
         }
+        // What was passed without a frame may have been all that an end waited for.
+        Ok(content.or_else(|| private.notice(self.cursor).map(|gap| self.tell_hole(gap))))
     }
 
     fn tell_hole(&self, gap: Gap) -> Content {
@@ -65,16 +66,17 @@ impl Subscription {
             let next = entry.sequence + 1;
             match &entry.kind {
                 Kind::Event(event) => {
-                    let hole = private.owner(&entry, event).filter(|_| self.seat.filter().matches_event(event));
-                    let repeats = |until: UnixMillis| event.created.is_none_or(|created| created <= until);
-                    match hole.map(|hole| repeats(hole.repeats_until)) {
-                        Some(repeated) if !batch.take(&entry, event, repeated, &self.pace) => break,
-                        Some(_) => {
-                            self.pass_side_to(private, entry.sequence);
-                            self.counters.passed.inc_by(private.pass(next));
-                            self.counters.delivered.inc();
-                        }
-                        None => self.pass_side_to(private, next),
+                    let matches = |rules: &[Rule]| self.seat.filter().matches(rules);
+                    let delivery = private.select_side(entry.sequence, event, matches);
+                    let repeated = delivery == Delivery::PossibleDuplicate;
+                    if delivery == Delivery::Skip {
+                        self.pass_side_to(private, next);
+                    } else if batch.take(&entry, event, repeated, &self.pace) {
+                        self.pass_side_to(private, entry.sequence);
+                        self.counters.passed.inc_by(private.pass(next));
+                        self.counters.delivered.inc();
+                    } else {
+                        break;
                     }
                 }
                 Kind::Skip(_) if !batch.is_empty() => break,

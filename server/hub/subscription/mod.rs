@@ -81,6 +81,9 @@ pub struct Subscription {
     /// The upstream time up to which everything received has been passed.
     reached: UnixMillis,
     lineage_start: UnixMillis,
+    lineage_from: Option<Sequence>,
+    /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
+    lineage_began: Option<Moment>,
     repeats_until: Option<UnixMillis>,
     /// What only this lineage lacks; most lack nothing.
     private: Option<Box<Private>>,
@@ -167,8 +170,10 @@ impl Subscription {
             passed_at: None,
             reached: resolved.reached,
             lineage_start: resolved.lineage_start,
+            lineage_from: resolved.lineage_from,
+            lineage_began: resolved.lineage_began,
             repeats_until: resolved.repeats_until,
-            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes))),
+            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes, resolved.lineage_start))),
             delivered: 0,
             caught_up: false,
             stretch: VecDeque::new(),
@@ -327,7 +332,7 @@ impl Subscription {
                 Woken::Else
             }
             _ = self.closing.changed() => Woken::Else,
-            () = private_news(self.private.as_deref_mut(), &self.hub) => Woken::Else,
+            () = private_news(self.private.as_deref_mut()) => Woken::Else,
         }
     }
 
@@ -350,9 +355,9 @@ impl Subscription {
 }
 
 /// Waits until there is something to do for the holes; for ever if there are none.
-async fn private_news(private: Option<&mut Private>, hub: &Hub) {
+async fn private_news(private: Option<&mut Private>) {
     match private {
-        Some(private) => private.news(hub.side_reading().clone()).await,
+        Some(private) => private.news().await,
         None => std::future::pending().await,
     }
 }

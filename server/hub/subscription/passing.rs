@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::super::chunk::Chunk;
 use super::super::entry::{Entry, Event, Kind};
-use super::super::side::Completeness;
+use super::super::side::{Completeness, Delivery, Holes};
 use super::super::token::Token;
+use super::private::Private;
 use super::{Batch, Content, Frame, Lag, Pace, Phase, Place, Subscription};
-use crate::model::{Origin, Sequence, SkipReason, Term, UnixMillis};
+use crate::model::{Origin, Sequence, Skip, SkipReason, Span, Term, UnixMillis};
 
 /// How a record is passed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,19 +54,24 @@ impl Subscription {
         let mut batch = Filling::default();
         while let Some(entry) = self.stretch.front().cloned() {
             match &entry.kind {
-                Kind::Event(event) if self.wants(event) => {
-                    if !batch.take(&entry, event, self.may_repeat(&entry, event), &self.pace) {
-                        break;
+                Kind::Event(event) => match self.select(&entry, event) {
+                    Delivery::Skip => self.pass(&entry, Passed::Filtered),
+                    delivery => {
+                        let repeated = delivery == Delivery::PossibleDuplicate || self.may_repeat(&entry, event);
+                        if !batch.take(&entry, event, repeated, &self.pace) {
+                            break;
+                        }
+                        self.pass(&entry, Passed::Delivered);
                     }
-                    self.pass(&entry, Passed::Delivered);
-                }
-                Kind::Event(_) | Kind::Term => self.pass(&entry, Passed::Filtered),
+                },
+                Kind::Term => self.pass(&entry, Passed::Filtered),
                 Kind::Gap(_) | Kind::Skip(_) if !batch.entries.is_empty() => break,
                 Kind::Gap(gap) => {
                     self.pass(&entry, Passed::Notice);
                     return Some(self.frame(Content::Gap { sequence: entry.sequence, gap: gap.clone() }));
                 }
                 Kind::Skip(skip) => {
+                    self.meet_damage(&entry, skip);
                     self.pass(&entry, Passed::Notice);
                     return Some(self.frame(Content::Skipped { sequence: entry.sequence, skip: skip.clone() }));
                 }
@@ -96,31 +102,51 @@ impl Subscription {
         Content::Batch(Batch { chunk, delivered_total: self.delivered })
     }
 
-    fn wants(&self, event: &Event) -> bool {
-        let hole = self.private.as_ref().and_then(|private| private.hole_at(event.created));
-        if hole.is_some() && self.private.as_ref().is_some_and(|private| private.has_elsewhere(event)) {
-            return false;
-        }
+    /// What becomes of a record of the account's log.
+    fn select(&mut self, entry: &Entry, event: &Event) -> Delivery {
         let begins = self.begins();
-        // A hole from before the lineage began is not its hole. A live post is never left out for its age: it came late,
-        // and has not been delivered.
-        if hole.is_none() && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
-            return false;
+        let in_gap = self.private.as_ref().is_some_and(|private| private.is_in_gap(event.created));
+        // A gap from before the lineage began is not its gap. A live post is never left out for its age: it came late, and
+        // has not been delivered.
+        if !in_gap && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
+            return Delivery::Skip;
         }
-        self.seat.filter().matches_event(event)
+        let filter = self.seat.filter();
+        match &mut self.private {
+            Some(private) => private.select_main(entry.sequence, event, |rules| filter.matches(rules)),
+            None if filter.matches_event(event) => Delivery::Once,
+            None => Delivery::Skip,
+        }
     }
 
-    /// What was brought back of the time before this is of no hole of the lineage.
+    /// Records that are damaged are missing for this lineage: what X keeps of their time is recovered.
+    fn meet_damage(&mut self, entry: &Entry, skip: &Skip) {
+        if skip.reason != SkipReason::JournalCorrupt {
+            return;
+        }
+        let slack = self.hub.config().slack;
+        let (from, to) = (skip.window.from.minus(slack), skip.window.to.unwrap_or(entry.received).plus(slack));
+        // Within a gap that was open then, its posts are from before.
+        let from = self.hub.gaps().low_watermark(entry.sequence, from).max(self.begins());
+        let damaged = (entry.sequence, entry.sequence + skip.count);
+        let (hub, lineage_start) = (&self.hub, self.lineage_start);
+        let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
+        private.add_damage(hub, damaged, Span::new(from, to));
+    }
+
+    /// What was brought back of the time before this is of no gap of the lineage.
     pub(super) fn begins(&self) -> UnixMillis {
-        self.lineage_start.minus(self.hub.config().slack)
+        self.lineage_start().minus(self.hub.config().slack)
     }
 
-    /// True if the lineage may have had this post before a resume by time, or while it lacked what it lies in.
+    /// The upstream time at which the lineage began, as far as it is known now.
+    fn lineage_start(&self) -> UnixMillis {
+        // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this lineage.
+        self.lineage_began.map_or(self.lineage_start, |began| self.lineage_start.min(self.hub.clock().at(began)))
+    }
+
+    /// True if the lineage may have had this post before a resume by time.
     fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
-        let hole = self.private.as_ref().and_then(|private| private.hole_at(event.created));
-        if event.beside.is_some() && hole.is_some() {
-            return true;
-        }
         let Some(until) = self.repeats_until else { return false };
         let came_again = event.origin != Origin::Live && event.created.is_none_or(|created| created <= until);
         entry.received <= until || came_again
@@ -172,10 +198,11 @@ impl Subscription {
             position: self.hub.position(self.cursor - 1),
             low_watermark: self.low_watermark(),
             reached: self.reached,
-            lineage_start: self.lineage_start,
+            lineage_start: self.lineage_start(),
+            lineage_from: self.lineage_from,
             filter: self.seat.filter().fingerprint(),
             repeats_until: self.repeats_until,
-            private: self.private.as_ref().and_then(|private| private.holes(self.hub.side().tag())),
+            private: self.private.as_ref().and_then(|private| private.holes(&self.hub)),
         })
     }
 
@@ -193,7 +220,7 @@ impl Subscription {
         self.reached = self.reached.max(reached);
         // Few sessions have repeats to expect, and only they look further.
         if self.repeats_until.is_some()
-            && self.private.is_none()
+            && !self.private.as_ref().is_some_and(|private| private.has_open())
             && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_)))
         {
             // Nothing comes again from before the low watermark, once no backfill or recovery is out for it.

@@ -9,7 +9,7 @@ impl Subscription {
     /// Passes what is next in the ring at once, if nothing about this session makes it differ from others with its filter.
     /// `Some(None)` if that made no frame.
     pub(super) fn pass_shared(&mut self) -> Option<Option<Frame>> {
-        let own = self.private.is_some() || self.repeats_until.is_some();
+        let own = self.private.as_ref().is_some_and(|private| private.has_open()) || self.repeats_until.is_some();
         if own || !self.stretch.is_empty() || self.reading.is_some() || self.cursor >= self.hub.next() {
             return None;
         }
@@ -17,6 +17,10 @@ impl Subscription {
         let stretch = self.hub.take_shared(&self.seat, asked)?;
         // Of what is from before the lineage began, some is for one session and not for another.
         if stretch.oldest_brought.is_some_and(|oldest| oldest < self.begins()) {
+            return None;
+        }
+        // What lineages with private gaps were given out of the side log differs.
+        if stretch.is_doubtful && self.private.is_some() {
             return None;
         }
         self.replay = None;

@@ -265,6 +265,7 @@ fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
             low_watermark: now.minus(slack),
             reached: now,
             lineage_start: now,
+            lineage_from: None,
             filter: Token::NO_FILTER,
             repeats_until: None,
             private: None,

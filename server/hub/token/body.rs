@@ -2,23 +2,39 @@
 //!
 //! ```text
 //! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed lineage_start:signed filter:u64
-//!           reached:signed flags:u8 [repeats_until:signed] [private]
-//! flags   = bit 0: repeats_until follows, bit 1: private follows
-//! private = tag:u32 main_from:varint count:u8 hole*
-//! hole    = cause:u8 (0 trimmed, 1 log lost) from:signed length:signed offset:varint repeats_until:signed
+//!           reached:signed flags:u8 [repeats_until:signed] [private] [lineage_from:varint]
+//! flags   = bit 0: repeats_until follows, bit 1: private follows, bit 2: lineage_from follows, bit 3: ranges follow
+//! private = tag:u32 main_from:varint count:u8 hole* [ranges]
+//! hole    = cause:u8 (0 trimmed, 1 log lost, 2 journal corrupt; bit 7: the last three follow, bit 6: closed,
+//!           bit 5: restarted) from:signed length:signed offset:varint repeats_until:signed
+//!           [since:varint passed_until:varint born:varint]
+//! ranges  = partial:u8 count:u8 (from:varint length:varint)*
 //! ```
 //!
+//! `lineage_from` is told as its distance back from `sequence + 1`, below 2^35; with it, `lineage_start` is relative to
+//! `low`, so that a token is no longer than one without it.
+//!
 //! Times but `low` and `lineage_start` are relative: `reached`, `repeats_until` and the `from` of a hole to `low`, the rest
-//! of a hole to its `from`. Signed numbers are zigzag varints.
+//! of a hole to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges, and holes without the last
+//! three.
 
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::Token;
-use crate::hub::side::{Hole, Holes};
-use crate::model::{AccountName, Epoch, GapCause, Position, Span, Term, UnixMillis};
+use crate::hub::side::{Coverage, Hole, Holes};
+use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Span, Term, UnixMillis};
 
 const REPEATS_FOLLOW: u8 = 1;
 const PRIVATE_FOLLOWS: u8 = 2;
+const LINEAGE_FROM_FOLLOWS: u8 = 4;
+const RANGES_FOLLOW: u8 = 8;
+
+/// The place in this list is the number in a token.
+const CAUSES: [GapCause; 3] = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
+const CAUSE_BITS: u8 = 0x1f;
+const RESTARTED: u8 = 0x20;
+const CLOSED: u8 = 0x40;
+const EXTENDED: u8 = 0x80;
 
 pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
     let low = token.low_watermark;
@@ -29,30 +45,61 @@ pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
     out.extend_from_slice(&token.position.term.0.to_le_bytes());
     out.extend_from_slice(&token.position.sequence.to_le_bytes());
     put_signed(low.0, out);
-    put_signed(token.lineage_start.0, out);
+    let lineage_back = token.lineage_back();
+    match lineage_back {
+        Some(_) => put_time(token.lineage_start, low, out),
+        None => put_signed(token.lineage_start.0, out),
+    }
     out.extend_from_slice(&token.filter.to_le_bytes());
     put_time(token.reached, low, out);
     let repeats = if token.repeats_until.is_some() { REPEATS_FOLLOW } else { 0 };
     let private = if token.private.is_some() { PRIVATE_FOLLOWS } else { 0 };
-    out.push(repeats | private);
+    let lineage_from = if lineage_back.is_some() { LINEAGE_FROM_FOLLOWS } else { 0 };
+    let has_ranges = token.private.as_ref().is_some_and(|private| has_ranges(&private.coverage));
+    out.push(repeats | private | lineage_from | if has_ranges { RANGES_FOLLOW } else { 0 });
     if let Some(until) = token.repeats_until {
         put_time(until, low, out);
     }
     if let Some(private) = &token.private {
         put_private(private, low, out);
     }
+    if let Some(back) = lineage_back {
+        encode_varint(back, out);
+    }
 }
 
 fn put_private(private: &Holes, low: UnixMillis, out: &mut Vec<u8>) {
     out.extend_from_slice(&private.tag.to_le_bytes());
-    encode_varint(private.main_from, out);
+    encode_varint(private.coverage.main_from, out);
     out.push(private.holes.len() as u8);
-    for Hole { span, cause, offset, repeats_until } in &private.holes {
-        out.push(u8::from(*cause == GapCause::LogLost));
-        put_time(span.from, low, out);
-        put_time(span.to, span.from, out);
-        encode_varint(*offset, out);
-        put_time(*repeats_until, span.from, out);
+    private.holes.iter().for_each(|hole| put_hole(hole, low, out));
+    if has_ranges(&private.coverage) {
+        put_ranges(&private.coverage, out);
+    }
+}
+
+fn put_hole(hole: &Hole, low: UnixMillis, out: &mut Vec<u8>) {
+    let Hole { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed } = hole;
+    let cause = CAUSES.iter().position(|known| known == cause).unwrap_or(0) as u8;
+    let restarted = if *is_restarted { RESTARTED } else { 0 };
+    let closed = if *is_closed { CLOSED } else { 0 };
+    out.push(cause | restarted | closed | EXTENDED);
+    put_time(span.from, low, out);
+    put_time(span.to, span.from, out);
+    encode_varint(*offset, out);
+    put_time(*repeats_until, span.from, out);
+    [since, passed_until, born].into_iter().for_each(|number| encode_varint(*number, out));
+}
+
+fn has_ranges(coverage: &Coverage) -> bool {
+    coverage.is_partial || !coverage.passed.is_empty()
+}
+
+fn put_ranges(coverage: &Coverage, out: &mut Vec<u8>) {
+    out.extend([u8::from(coverage.is_partial), coverage.passed.len() as u8]);
+    for (from, to) in &coverage.passed {
+        encode_varint(*from, out);
+        encode_varint(to.wrapping_sub(*from), out);
     }
 }
 
@@ -74,16 +121,35 @@ pub(super) fn decode(mut body: &[u8]) -> Option<Token> {
         sequence: fixed(from)?,
     };
     let low_watermark = UnixMillis(signed(from)?);
-    let lineage_start = UnixMillis(signed(from)?);
+    let start = signed(from)?;
     let filter = fixed(from)?;
     let reached = time(from, low_watermark)?;
     let flags = byte(from)?;
-    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS) != 0 {
+    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS | LINEAGE_FROM_FOLLOWS | RANGES_FOLLOW) != 0 {
         return None;
     }
     let repeats_until = if flags & REPEATS_FOLLOW != 0 { Some(time(from, low_watermark)?) } else { None };
-    let private = if flags & PRIVATE_FOLLOWS != 0 { Some(take_private(from, low_watermark)?) } else { None };
-    let token = Token { account, position, low_watermark, reached, lineage_start, filter, repeats_until, private };
+    let mut private = if flags & PRIVATE_FOLLOWS != 0 { Some(take_private(from, low_watermark)?) } else { None };
+    if flags & RANGES_FOLLOW != 0 {
+        take_ranges(from, &mut private.as_mut()?.coverage)?;
+    }
+    let (lineage_start, lineage_from) = if flags & LINEAGE_FROM_FOLLOWS == 0 {
+        (UnixMillis(start), None)
+    } else {
+        let back = decode_varint(from).ok().filter(|back| *back < Token::LINEAGE_BACK_MAX)?;
+        (UnixMillis(low_watermark.0.wrapping_add(start)), Some(position.sequence.wrapping_add(1).wrapping_sub(back)))
+    };
+    let token = Token {
+        account,
+        position,
+        low_watermark,
+        reached,
+        lineage_start,
+        lineage_from,
+        filter,
+        repeats_until,
+        private,
+    };
     body.is_empty().then_some(token)
 }
 
@@ -91,14 +157,40 @@ fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<Holes> {
     let tag = u32::from_le_bytes(take(from, 4)?.try_into().ok()?);
     let main_from = decode_varint(from).ok()?;
     let count = byte(from)?;
-    let hole = |_| {
-        let cause = if byte(from)? == 1 { GapCause::LogLost } else { GapCause::Trimmed };
-        let begin = time(from, low)?;
-        let span = Span::new(begin, time(from, begin)?);
-        Some(Hole { span, cause, offset: decode_varint(from).ok()?, repeats_until: time(from, begin)? })
+    let holes = (0..count).map(|_| take_hole(from, low, main_from)).collect::<Option<_>>()?;
+    Some(Holes { tag, coverage: Coverage::from(main_from), holes })
+}
+
+fn take_hole(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<Hole> {
+    let head = byte(from)?;
+    let cause = *CAUSES.get(usize::from(head & CAUSE_BITS))?;
+    let begin = time(from, low)?;
+    let span = Span::new(begin, time(from, begin)?);
+    let offset = decode_varint(from).ok()?;
+    let repeats_until = time(from, begin)?;
+    let hole = Hole { offset, ..Hole::new(span, cause, repeats_until, main_from) };
+    if head & EXTENDED == 0 {
+        return Some(Hole { is_restarted: repeats_until >= span.to, ..hole });
+    }
+    Some(Hole {
+        since: decode_varint(from).ok()?,
+        passed_until: decode_varint(from).ok()?,
+        born: decode_varint(from).ok()?,
+        is_restarted: head & RESTARTED != 0,
+        is_closed: head & CLOSED != 0,
+        ..hole
+    })
+}
+
+fn take_ranges(from: &mut &[u8], coverage: &mut Coverage) -> Option<()> {
+    coverage.is_partial = byte(from)? != 0;
+    let count = byte(from)?;
+    let range = |_| {
+        let start = decode_varint(from).ok()?;
+        Some((start, start.wrapping_add(decode_varint(from).ok()?)))
     };
-    let holes = (0..count).map(hole).collect::<Option<_>>()?;
-    Some(Holes { tag, main_from, holes })
+    coverage.passed = (0..count).map(range).collect::<Option<_>>()?;
+    Some(())
 }
 
 fn time(from: &mut &[u8], base: UnixMillis) -> Option<UnixMillis> {

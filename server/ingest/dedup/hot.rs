@@ -57,11 +57,6 @@ impl Hot {
         self.sets_bytes
     }
 
-    /// When the oldest of its records was received.
-    pub(super) fn received_min(&self) -> Option<UnixMillis> {
-        self.received.map(|(min, _)| min)
-    }
-
     /// Whether a record of this sequence can be told from the others.
     pub(super) fn reaches(&self, sequence: Sequence) -> bool {
         self.received.is_none() || u32::try_from(sequence.saturating_sub(self.base)).is_ok()

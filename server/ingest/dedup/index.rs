@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
@@ -119,11 +118,10 @@ impl Index {
         self.metrics.unsealed_ids.set(hot.len() as i64);
     }
 
-    /// Freezes the table if it is older than `age_max`, or reaches back to `before` or further.
-    pub(super) fn freeze_if_due(&self, now: UnixMillis, age_max: Duration, before: Sequence) {
+    /// Freezes the table if it reaches back to before this sequence.
+    pub(super) fn freeze_if_due(&self, before: Sequence) {
         let mut hot = self.hot.write();
-        let old = hot.received_min().is_some_and(|oldest| now.since(oldest) >= age_max);
-        if old || hot.first < before {
+        if hot.first < before {
             self.freeze(&mut hot);
         }
     }

@@ -57,7 +57,7 @@ use store::{Found, Store};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How long a post is known after it was logged; the journal's retention, if that is longer.
+    /// How long a post is known after it was logged, by machine time; at least 24 h and the journal's retention.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub horizon: Duration,
@@ -93,6 +93,17 @@ impl Default for Config {
             // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
             memory_bytes_max: 192 << 20,
         }
+    }
+}
+
+impl Config {
+    /// The shortest horizon: X sends a post again for as long as it can recover it.
+    const HORIZON_MIN: Duration = Duration::from_secs(24 * 3600);
+
+    /// Raises the horizon to what the contract asks for (section 1): a post that the log still holds, or that X may send
+    /// again, must not be taken twice.
+    pub fn raise(&mut self, retention_age_max: Duration) {
+        self.horizon = self.horizon.max(retention_age_max).max(Self::HORIZON_MIN);
     }
 }
 

@@ -3,6 +3,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
 use super::block::{self, Entry, Scan};
@@ -79,7 +80,7 @@ impl Sealed {
         let trailer = read_trailer(&source, &path)?;
         // The index is in memory below; it cannot be longer than the file, which its checksum has told.
         let mut meta = vec![0; usize::try_from(trailer.meta_len).unwrap_or(usize::MAX)];
-        source.read(&mut meta, trailer.meta_offset).map_err(|source| Error::Io { path: path.clone(), source })?;
+        source.read(&mut meta, trailer.meta_offset).map_err(|error| unreadable(&path, error))?;
         if crc32fast::hash(&meta) != trailer.meta_crc {
             return Err(Error::damaged(&path, "the checksum of its index does not match"));
         }
@@ -202,6 +203,16 @@ impl Chunk {
     }
 }
 
+/// What it means that a file cannot be read at open: a bad sector does not go away, so that the file is set aside like
+/// another damaged one; what the journal retains of it is noted again.
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    let bad = [Errno::IO, Errno::BADMSG, Errno::NODATA, Errno::ISDIR, Errno::UCLEAN];
+    if source.raw_os_error().is_some_and(|code| bad.iter().any(|it| it.raw_os_error() == code)) {
+        return Error::damaged(path, "the disk cannot read it");
+    }
+    Error::Io { path: path.to_owned(), source }
+}
+
 fn read_trailer(source: &Source, path: &Path) -> Result<Trailer, Error> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
     let len = source.len().map_err(failed)?;
@@ -209,7 +220,7 @@ fn read_trailer(source: &Source, path: &Path) -> Result<Trailer, Error> {
         return Err(Error::damaged(path, "it is shorter than its trailer"));
     };
     let mut bytes = [0; trailer::LEN];
-    source.read(&mut bytes, offset).map_err(failed)?;
+    source.read(&mut bytes, offset).map_err(|error| unreadable(path, error))?;
     let trailer = Trailer::decode(&bytes).map_err(|why| match why {
         Unreadable::Version(found) => Error::Version { path: path.to_owned(), found, known: trailer::VERSION },
         Unreadable::Damaged(detail) => Error::damaged(path, detail),

@@ -90,7 +90,15 @@ impl World {
     }
 
     fn step(&mut self) -> Report {
-        self.dedup.upkeep.step(self.now, UNTRIMMED).expect("upkeep")
+        self.step_with(UNTRIMMED).expect("upkeep")
+    }
+
+    /// A step of upkeep. Machine time passes as the time of the records does here.
+    fn step_with(&mut self, journal: Extent) -> Result<Report, Error> {
+        let (records, now) = (&self.journal, self.now);
+        let appended_before =
+            |age: Duration| records.partition_point(|(.., received)| now.since(*received) > age) as Sequence + 1;
+        self.dedup.upkeep.step(journal, &appended_before)
     }
 
     fn pass(&mut self, minutes: u64) {
@@ -225,6 +233,10 @@ fn a_damaged_file_is_told_and_never_taken_for_unseen() {
         fs::write(&path, &whole[..len]).expect("writes");
         assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })), "{len} bytes");
     }
+    // What the disk cannot read is set aside like the rest (here EISDIR).
+    fs::remove_file(&path).expect("it is there");
+    fs::create_dir(&path).expect("a directory");
+    assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -284,8 +296,8 @@ fn ids_are_sealed_before_a_short_journal_trims_their_records() {
     let mut world = World::on_disk(Config::default());
     world.arrive(&[(1, 1), (2, 1), (3, 1)], true);
     let extent = |earliest, next| Extent { earliest, next, ..UNTRIMMED };
-    assert_eq!(world.dedup.upkeep.step(world.now, extent(1, 4)).expect("steps").sealed, 0);
-    assert_eq!(world.dedup.upkeep.step(world.now, extent(2, 4)).expect("steps").sealed, 1);
+    assert_eq!(world.step_with(extent(1, 4)).expect("steps").sealed, 0);
+    assert_eq!(world.step_with(extent(2, 4)).expect("steps").sealed, 1);
     assert_eq!(world.dedup.seen.covered(), 3);
 }
 
@@ -300,7 +312,7 @@ fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() 
     world.verify();
     let moved = world.path().with_extension("away");
     fs::rename(world.path(), &moved).expect("renames");
-    assert!(matches!(world.dedup.upkeep.step(world.now, UNTRIMMED), Err(Error::Io { .. })));
+    assert!(matches!(world.step_with(UNTRIMMED), Err(Error::Io { .. })));
     world.verify();
     fs::rename(&moved, world.path()).expect("renames");
     world.step();
@@ -360,4 +372,29 @@ fn settings_are_read_as_written_and_unknown_ones_refused() {
     let text = serde_json::to_string(&config).expect("serialises");
     assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), config);
     assert!(serde_json::from_str::<Config>(r#"{"horizont": "1h"}"#).is_err());
+}
+
+#[test]
+fn short_horizon_is_raised_to_retention_and_day() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    for (configured, retention, expected) in [(1, 6, 24), (1, 48, 48), (72, 48, 72), (24, 24, 24)] {
+        let mut raised = Config { horizon: hours(configured), ..Config::default() };
+        raised.raise(hours(retention));
+        assert_eq!(raised.horizon, hours(expected));
+    }
+}
+
+/// Records stamped by a clock that was 30 h ahead, between others (rule 3.6).
+#[test]
+fn wrong_clock_forgets_no_id() {
+    let mut world = World::on_disk(Config { hot_ids_max: 2, ..Config::default() });
+    let right = world.now;
+    for (id, hours) in [(1, 0), (2, 0), (3, 0), (4, 30), (5, 30), (6, 30), (7, 0), (8, 0), (9, 0)] {
+        world.now = right.plus(Duration::from_secs(hours * 3_600));
+        world.arrive(&[(id, 1)], true);
+        world.dedup.upkeep.step(UNTRIMMED, &|age| if age < Duration::from_secs(60) { 10 } else { 0 }).expect("upkeep");
+        world.verify();
+    }
+    let files = world.dedup.upkeep.step(UNTRIMMED, &|_| 0).expect("upkeep").files.max(1);
+    assert!(world.dedup.upkeep.step(UNTRIMMED, &|_| 10).expect("upkeep").dropped >= files, "by machine time");
 }

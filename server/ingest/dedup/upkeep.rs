@@ -40,13 +40,15 @@ impl Upkeep {
         upkeep
     }
 
-    /// Does what is due. Called about once a second; `journal` = what the journal holds now.
+    /// Does what is due. Called about once a second; `journal` = what the journal holds now, `appended_before` = the
+    /// sequence before which all of its records are at least so old, by machine time: no clock makes ids forgotten.
     ///
     /// After an error everything is as searchable as before, and the next step tries again.
-    pub fn step(&mut self, now: UnixMillis, journal: Extent) -> Result<Report, Error> {
-        self.index.freeze_if_due(now, self.index.config.hot_age_max, half_way(journal));
+    pub fn step(&mut self, journal: Extent, appended_before: &dyn Fn(Duration) -> Sequence) -> Result<Report, Error> {
+        let old = appended_before(self.index.config.hot_age_max);
+        self.index.freeze_if_due(old.max(half_way(journal)));
         let mut report = Report { sealed: self.seal_frozen()?, ..Report::default() };
-        self.expire(now, &mut report)?;
+        self.expire(appended_before(self.index.config.horizon), &mut report)?;
         report.merged = self.merge_once()?;
         report.files = self.index.levels().files.len() as u64;
         report.since = self.index.levels().files.iter().map(|file| file.trailer().coverage.received_min).min();
@@ -56,7 +58,7 @@ impl Upkeep {
 
     /// Writes everything in memory to a file, so that the next start has nothing to note again: for a clean stop.
     pub fn seal(&mut self) -> Result<u64, Error> {
-        self.index.freeze_if_due(UnixMillis::default(), Duration::ZERO, Sequence::MAX);
+        self.index.freeze_if_due(Sequence::MAX);
         let sealed = self.seal_frozen()?;
         self.measure();
         Ok(sealed)
@@ -91,14 +93,13 @@ impl Upkeep {
         Ok(frozen.len() as u64)
     }
 
-    fn expire(&mut self, now: UnixMillis, report: &mut Report) -> Result<(), Error> {
+    fn expire(&mut self, forgotten: Sequence, report: &mut Report) -> Result<(), Error> {
         let config = &self.index.config;
-        let horizon = now.minus(config.horizon);
         let levels = self.index.levels();
         let in_memory = matches!(self.store, Store::Memory);
         let mut bytes: u64 = levels.files.iter().map(|file| file.bytes()).sum();
         for file in &levels.files {
-            let expired = file.trailer().coverage.received_max < horizon;
+            let expired = file.trailer().coverage.last < forgotten;
             let crowded = in_memory && bytes > config.memory_bytes_max;
             if expired || crowded {
                 self.replace(std::slice::from_ref(file), None)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Config, Ledger, Metrics, Setup};
+use super::{ALL_FEEDS, Config, Ledger, Metrics, Setup};
 use crate::hub::Hub;
 
 /// The ledger of this hub's log, which is new.
@@ -12,7 +12,7 @@ pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<Ledger> {
         hub: hub.clone(),
         config: Config::default(),
         recovery_window: Duration::from_secs(24 * 3_600),
-        lanes: 1,
+        feeds: vec![ALL_FEEDS.to_owned()],
         file: None,
         metrics: Metrics::default(),
     };

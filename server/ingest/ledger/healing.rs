@@ -11,6 +11,12 @@ pub(super) struct Healing {
     pub(super) gap: Gap,
     /// What has not been brought yet.
     pub(super) missing: Spans,
+    /// Posts per second of the account before the gap.
+    #[serde(default)]
+    pub(super) rate: f64,
+    /// Stamp of the demand for it: only requests made afterwards prove it.
+    #[serde(default)]
+    pub(super) demanded: u64,
 }
 
 /// A stretch of a gap that was torn apart.
@@ -20,17 +26,18 @@ pub(super) struct Piece {
 }
 
 impl Healing {
-    pub(super) fn new(gap: Gap, span: Span) -> Self {
-        Self { gap, missing: [span].into_iter().collect() }
+    pub(super) fn new(gap: Gap, span: Span, rate: f64, demanded: u64) -> Self {
+        Self { gap, missing: [span].into_iter().collect(), rate, demanded }
     }
 
     pub(super) fn span(&self) -> Span {
         Span::new(self.gap.window.from, self.gap.window.to.expect("a gap that recovery brings has an end"))
     }
 
-    /// Takes note that a span is complete. True if that changes anything.
-    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence) -> bool {
-        if self.missing.within(span).is_empty() {
+    /// Takes note that a span is complete, by requests made at this stamp or later. True if that changes anything: a gap
+    /// that came up after such a request is not proven by it.
+    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) -> bool {
+        if self.demanded > stamp || self.missing.within(span).is_empty() {
             return false;
         }
         self.missing.remove(span);
@@ -62,7 +69,59 @@ impl Healing {
     }
 }
 
-/// What both together rest on: a clean end says less than a message.
+/// What both together rest on: a clean end says less than a message, nothing that was due less than that, and least a
+/// count that contradicts.
 fn weaker(one: GapEvidence, other: GapEvidence) -> GapEvidence {
-    if one == GapEvidence::CleanEof { one } else { other }
+    let weakness = |evidence| match evidence {
+        GapEvidence::CountMismatch => 3,
+        GapEvidence::NothingDue => 2,
+        GapEvidence::CleanEof => 1,
+        _ => 0,
+    };
+    if weakness(one) > weakness(other) { one } else { other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GapCause, GapId, UnixMillis, Window};
+
+    fn span(from: i64, to: i64) -> Span {
+        Span::new(UnixMillis(from), UnixMillis(to))
+    }
+
+    fn healing(demanded: u64) -> Healing {
+        let window = Window { from: UnixMillis(0), to: Some(UnixMillis(900)) };
+        let (cause, state, evidence) = (GapCause::Disconnected, GapState::Recovering, GapEvidence::None);
+        let gap = Gap { id: GapId(1), window, cause, state, evidence, progress: None, recovered: 0 };
+        Healing::new(gap, span(0, 900), 0.0, demanded)
+    }
+
+    #[test]
+    fn gap_is_proven_only_by_later_requests() {
+        let mut gap = healing(7);
+        assert!(!gap.prove(span(0, 900), GapEvidence::CompletionMessage, 6));
+        assert_eq!((gap.missing.first(), gap.gap.state), (Some(span(0, 900)), GapState::Recovering));
+        assert!(gap.prove(span(0, 900), GapEvidence::CompletionMessage, 7));
+        assert_eq!((gap.missing.is_empty(), gap.gap.state), (true, GapState::Recovered));
+    }
+
+    #[test]
+    fn evidence_of_gap_is_its_weakest() {
+        let of = |parts: &[GapEvidence]| {
+            let mut gap = healing(0);
+            for (number, evidence) in (0..).zip(parts) {
+                gap.prove(span(number * 100, (number + 1) * 100), *evidence, 1);
+            }
+            gap.gap.evidence
+        };
+        let [message, quiet, due, count] = [
+            GapEvidence::CompletionMessage,
+            GapEvidence::CleanEof,
+            GapEvidence::NothingDue,
+            GapEvidence::CountMismatch,
+        ];
+        assert_eq!((of(&[message, message]), of(&[quiet, message])), (message, quiet));
+        assert_eq!((of(&[due, quiet, message]), of(&[message, count, due])), (due, count));
+    }
 }

@@ -5,7 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::book::Kept;
-use crate::model::{Gap, GapCause, GapState, Span, UnixMillis};
+use crate::model::{Gap, GapCause, GapState, UnixMillis};
 
 /// What is missing, in numbers.
 #[derive(Clone, Debug, Default)]
@@ -59,11 +59,11 @@ impl Metrics {
     }
 
     pub(super) fn note_open(&self, kept: &Kept, now: UnixMillis) {
-        let holes = || kept.lanes.iter().filter_map(|lane| lane.hole.as_ref()).filter(|hole| hole.told);
+        let waiting = || kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
         let healing = kept.healing.values().flat_map(|healing| healing.missing.iter());
-        let open = holes().map(|hole| Span::new(hole.gap.window.from, hole.gap.window.to.unwrap_or(now)));
+        let open = waiting().map(|own| own.span(now));
         let seconds: u64 = healing.chain(open).map(|span| span.to.since(span.from).as_secs()).sum();
-        self.gaps_open.set(i64::try_from(kept.healing.len() + holes().count()).unwrap_or(i64::MAX));
+        self.gaps_open.set(i64::try_from(kept.healing.len() + waiting().count()).unwrap_or(i64::MAX));
         self.gaps_open_seconds.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 }

@@ -5,28 +5,40 @@
 //! Does not own: connections (`session`), recovery jobs (`recovery`), the order of records (`sequencer`), what sessions
 //! are told (`hub::gaps` reads the GAP records).
 //!
-//! A lane is one flow of posts: one connection, or several that are full copies of one another. A hole opens when the last
-//! connection of a lane ends. With the first byte after it, it falls into at most three gaps that touch: what is too old
-//! for X (UNRECOVERABLE), what recovery brings, and what the backfill of this connection brings.
+//! A feed is a disjoint part of the stream, carried by one connection or by several redundant ones. Each connection has its
+//! own progress: from where on, and up to where, it has delivered all posts by itself. What no connection has delivered and
+//! none that is up can still deliver is a gap. With the first byte after it, it falls into at most three gaps that touch:
+//! what is too old for X (UNRECOVERABLE), what recovery brings, and what the backfill of this connection brings.
+//!
+//! Feeds are known by name, over restarts and changes of the list of datacenters (`inherit`).
 //!
 //! Every change of a gap is a record of the log, in the order in which the sequencer takes it from here. The log is the
 //! truth about states; the file knows what the log does not: the last byte, what is missing within a gap, what is asked.
 //!
 //! Invariants and the tests that hold them:
-//! - No time in which a lane was down is ever outside of a gap, and none in which it was up is inside, but for the slack
-//!   and the lag (I2b): `tests::any_history_is_covered_and_no_wider_than_it_must_be`.
+//! - No time in which a feed was down is ever outside of a gap, and none in which it was up is inside, but for the slack
+//!   and the lag (I2b): `tests::any_history_is_covered_and_no_wider_than_it_must_be`. No post that no connection delivered
+//!   is outside of a gap, whatever is late, stale, stopped or configured anew: `tests::simulated`.
 //! - A gap is BACKFILLED only on a connection that asked for it, got its first byte, was quiet about it for the slack, and
 //!   is still up (I2c); never after a slow-reader cut: `tests`.
 //! - What recovery could not bring is a gap of its own, with exact bounds.
 
+mod backfill;
 mod book;
 mod config;
+mod connecting;
+mod connection;
+mod ending;
+mod feed;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod healing;
-mod lane;
+mod inherit;
 mod metrics;
+mod rate;
+mod recovering;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -41,9 +53,11 @@ use tokio::sync::watch;
 pub use book::Answer;
 use book::{Book, Kept, Limits};
 pub use config::Config;
+pub use feed::ALL_FEEDS;
 pub use metrics::Metrics;
+use restore::Start;
 
-use super::recovery::Demand;
+use super::recovery::{Demand, Stamp};
 use crate::hub::Hub;
 use crate::hub::side::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis, Window};
@@ -69,8 +83,8 @@ pub struct Setup {
     pub config: Config,
     /// How far back recovery can reach.
     pub recovery_window: Duration,
-    /// Flows that are different from one another.
-    pub lanes: usize,
+    /// Names of the feeds: of the datacenters, or [`ALL_FEEDS`].
+    pub feeds: Vec<String>,
     /// Where it is kept; `None` for a log in memory.
     pub file: Option<PathBuf>,
     /// Counters.
@@ -81,20 +95,22 @@ impl Ledger {
     /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand; `newest` is when its newest
     /// post was received, for a log without a file.
     pub fn open(setup: Setup, logged: Vec<Gap>, newest: Option<UnixMillis>) -> Self {
-        let Setup { hub, config, recovery_window, lanes, file, metrics } = setup;
-        let kept = file.as_deref().and_then(|path| file::read(path, hub.account()));
+        let Setup { hub, config, recovery_window, feeds, file, metrics } = setup;
+        let (first, held_up_min) = (config.first_backfill_minutes, config.held_up_min);
+        let limits = Limits { config, slack: hub.config().slack, recovery_window };
+        let kept = file.as_deref().and_then(|path| file::read(path, hub.account(), &limits));
         if let Some(kept) = &kept {
             hub.clock().set_offset_ms(kept.clock_offset_ms);
             hub.side().restore(kept.side.clone());
         }
-        let (first, held_up_min) = (config.first_backfill_minutes, config.held_up_min);
         let now = hub.clock().now();
-        let limits = Limits { config, slack: hub.config().slack, recovery_window };
-        let mut book = Book::new(limits, kept.unwrap_or_default());
+        let kept = kept.map(|kept| of_this_log(kept, &hub)).unwrap_or_default();
+        let lost_after = lost_after(&kept, &hub, now.minus(recovery_window));
+        let mut book = Book::new(limits, kept);
         let open: Vec<Gap> = logged.iter().filter(|gap| !gap.state.is_final()).cloned().collect();
-        book.restore(logged, newest, lanes, now);
+        book.restore(Start { logged, newest, lost_after, feeds: &feeds, now });
         let begins = hub.reader().extent().earliest_received.map(Completeness::From);
-        let origin = book.kept.origin.or(begins);
+        let origin = book.origin().or(begins);
         // A new log: its first connection will ask for backfill.
         let expected = now.minus(Duration::from_secs(60 * u64::from(first)));
         hub.side().set_complete_from(origin.unwrap_or(Completeness::Pending(expected)));
@@ -110,9 +126,10 @@ impl Ledger {
         }
     }
 
-    /// The minutes of backfill to ask for on the next connection of this lane; `None` if none would help.
-    pub fn backfill_to_ask(&self, lane: usize, now: UnixMillis) -> Option<BackfillMinutes> {
-        self.book.lock().backfill_to_ask(lane, now)
+    /// The minutes of backfill to ask for when this connection is made anew; `None` if none would help.
+    pub fn backfill_to_ask(&self, feed: usize, connection: usize) -> Option<BackfillMinutes> {
+        let clock = self.hub.clock();
+        self.book.lock().backfill_to_ask(feed, connection, clock.now(), clock.uncertainty())
     }
 
     /// X refuses requests with backfill, and takes the same without.
@@ -122,7 +139,8 @@ impl Ledger {
 
     /// The clock was this far ahead, and with it what was noted by it.
     pub fn set_back(&self, by: Duration) {
-        self.change(|book| book.set_back(by));
+        let now = self.hub.clock().now();
+        self.change(|book| book.set_back(by, now));
     }
 
     /// The clock was this far behind.
@@ -131,23 +149,28 @@ impl Ledger {
     }
 
     /// The first byte of a connection came. What it changes is to be logged before what came.
-    pub fn first_byte(&self, lane: usize, connection: usize, answer: Answer, now: UnixMillis) {
-        self.change(|book| book.first_byte(lane, connection, answer, now));
+    pub fn first_byte(&self, feed: usize, connection: usize, answer: Answer, now: UnixMillis) {
+        self.change(|book| book.first_byte(feed, connection, answer, now));
     }
 
     /// Something came, with posts created at these times.
-    pub fn heard(&self, lane: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
-        self.book.lock().heard(lane, connection, received, created);
+    pub fn heard(&self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
+        self.book.lock().heard(feed, connection, received, created);
     }
 
     /// While this connection brings backfill: posts created before this came by it.
-    pub fn backfill_before(&self, lane: usize, connection: usize) -> Option<UnixMillis> {
-        self.book.lock().backfill_before(lane, connection)
+    pub fn backfill_before(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
+        self.book.lock().backfill_before(feed, connection)
     }
 
     /// A connection ended. What it changes is to be logged behind what it brought.
-    pub fn cut(&self, lane: usize, connection: usize, cause: GapCause) {
-        self.change(|book| book.cut(lane, connection, cause));
+    pub fn cut(&self, feed: usize, connection: usize, cause: GapCause) {
+        self.change(|book| book.cut(feed, connection, cause));
+    }
+
+    /// The reader of a connection was stopped for this long: that nothing came meanwhile proves nothing.
+    pub fn stopped(&self, feed: usize, connection: usize, stopped: Duration) {
+        self.book.lock().stopped(feed, connection, stopped);
     }
 
     /// A reader that is held up for this long may be cut as a slow one.
@@ -155,14 +178,15 @@ impl Ledger {
         self.held_up_min
     }
 
-    /// When [`Ledger::tick`] has something to look at.
-    pub fn next_due(&self) -> Option<UnixMillis> {
-        self.book.lock().next_due()
+    /// When [`Ledger::tick`] has something to look at for this connection.
+    pub fn next_due(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
+        self.book.lock().next_due(feed, connection)
     }
 
-    /// Closes what is quiet now. True if that made changes to be logged.
-    pub fn tick(&self, now: UnixMillis) -> bool {
-        self.change(|book| book.tick(now));
+    /// Closes what is quiet now on this connection; only its own reader, which knows whether it was stopped, calls this.
+    /// Returns true if there are changes to be logged.
+    pub fn tick(&self, feed: usize, connection: usize, now: UnixMillis) -> bool {
+        self.change(|book| book.tick(feed, connection, now));
         !self.book.lock().changes.is_empty()
     }
 
@@ -208,8 +232,8 @@ impl Ledger {
     /// The open gaps as they stand, with progress and counts that the log need not have yet.
     pub fn open_gaps(&self) -> Vec<Gap> {
         let book = self.book.lock();
-        let holes = book.kept.lanes.iter().filter_map(|lane| lane.hole.as_ref()).filter(|hole| hole.told);
-        let gaps = book.kept.healing.values().map(|healing| &healing.gap).chain(holes.map(|hole| &hole.gap));
+        let waiting = book.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
+        let gaps = book.kept.healing.values().map(|healing| &healing.gap).chain(waiting.map(|own| &own.gap));
         let counted =
             |gap: &Gap| Gap { recovered: book.kept.brought.get(&gap.id).copied().unwrap_or(0), ..gap.clone() };
         gaps.map(counted).collect()
@@ -218,7 +242,12 @@ impl Ledger {
     /// Keeps what has to outlive the process, and counts what is open.
     pub fn save(&self) -> std::io::Result<()> {
         let (clock, side) = (self.hub.clock(), self.hub.side().snapshot());
-        let kept = Kept { clock_offset_ms: clock.offset_ms(), side, ..self.book.lock().kept.clone() };
+        let mut kept = Kept { clock_offset_ms: clock.offset_ms(), side, ..self.book.lock().kept.clone() };
+        // What was read and not appended is gone with the process.
+        kept.keep_appended(self.hub.upstream().last_byte().map(|last| last.time));
+        // After the copy: all that the copy takes for delivered is below.
+        kept.journal_next = self.hub.reader().extent().next;
+        kept.epoch = self.hub.reader().epoch().to_string();
         self.metrics.note_open(&kept, clock.now());
         match &self.file {
             Some(path) => file::write(path, &kept),
@@ -229,7 +258,7 @@ impl Ledger {
     fn change(&self, change: impl FnOnce(&mut Book)) {
         let mut book = self.book.lock();
         change(&mut book);
-        let (demands, origin) = (book.demands, book.kept.origin);
+        let (demands, origin) = (book.demands, book.origin());
         drop(book);
         if let Some(origin) = origin {
             self.hub.side().set_complete_from(origin);
@@ -251,6 +280,30 @@ impl Ledger {
     }
 }
 
+/// A checkpoint that is of another log tells nothing of this one, but for what only some subscriptions lack.
+fn of_this_log(kept: Kept, hub: &Hub) -> Kept {
+    let epoch = hub.reader().epoch().to_string();
+    if kept.epoch.is_empty() || kept.epoch == epoch {
+        return kept;
+    }
+    tracing::warn!(account = %hub.account(), checkpoint = kept.epoch, %epoch, "ignoring gaps of another log");
+    let Kept { side, clock_offset_ms, .. } = kept;
+    Kept { side, clock_offset_ms, ..Kept::default() }
+}
+
+/// Returns when the newest record was received that the log still has, if it has lost records since the checkpoint; no
+/// earlier than `oldest`.
+fn lost_after(kept: &Kept, hub: &Hub, oldest: UnixMillis) -> Option<UnixMillis> {
+    let extent = hub.reader().extent();
+    if kept.journal_next <= extent.next {
+        return None;
+    }
+    let newest = extent.newest_received.unwrap_or(oldest).max(oldest);
+    let (account, lost) = (hub.account(), kept.journal_next - extent.next);
+    tracing::error!(%account, lost, next = extent.next, %newest, "journal has lost records that sessions may have received");
+    Some(newest)
+}
+
 impl Demand for Ledger {
     fn missing(&self) -> Spans {
         let mut missing = self.book.lock().missing();
@@ -258,9 +311,13 @@ impl Demand for Ledger {
         missing
     }
 
-    fn prove(&self, span: Span, evidence: GapEvidence) {
-        self.change(|book| book.prove(span, evidence));
-        self.hub.side().prove(span, evidence);
+    fn stamp(&self) -> Stamp {
+        Stamp { common: self.book.lock().demands, private: self.hub.side().stamp() }
+    }
+
+    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp) {
+        self.change(|book| book.prove(span, evidence, stamp.common));
+        self.hub.side().prove(span, evidence, stamp.private);
     }
 
     fn lose(&self, span: Span, evidence: GapEvidence) {
@@ -270,6 +327,10 @@ impl Demand for Ledger {
 
     fn is_plausibly_empty(&self, span: Span) -> bool {
         self.book.lock().is_plausibly_empty(span)
+    }
+
+    fn due_min(&self) -> u32 {
+        self.book.lock().limits.config.due_min
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -5,7 +5,12 @@ use proptest::prelude::*;
 use super::book::Kept;
 use super::*;
 
+mod clock;
+mod redundant;
+mod simulated;
+
 const SLACK: Duration = Duration::from_secs(30);
+const UNCERTAIN: Duration = Duration::from_secs(2);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A book, the gaps as its changes tell them, and the time.
@@ -28,7 +33,7 @@ impl World {
     fn new() -> Self {
         let mut book = Book::new(limits(), Kept::default());
         let now = UnixMillis(1_800_000_000_000);
-        book.restore(Vec::new(), None, 1, now);
+        book.restore(start(Vec::new(), now));
         let (told, down, short) = Default::default();
         Self { book, told, now, down, up: None, last_byte: None, short, start: Span::new(now, now) }
     }
@@ -47,7 +52,7 @@ impl World {
             if self.up.is_some() && self.now.since(self.last_byte.expect("it is up")) >= Duration::from_secs(20) {
                 self.hear(&[]);
             }
-            self.book.tick(self.now);
+            self.book.tick(0, 0, self.now);
             self.take_changes();
         }
     }
@@ -62,9 +67,9 @@ impl World {
         if self.up.is_some() {
             return None;
         }
-        let backfill = self.book.backfill_to_ask(0, self.now);
+        let backfill = self.book.backfill_to_ask(0, 0, self.now, UNCERTAIN);
         let minutes = backfill.map(BackfillMinutes::get);
-        self.book.first_byte(0, 0, Answer { at: self.now, backfill }, self.now);
+        self.book.first_byte(0, 0, answer(self.now, backfill), self.now);
         self.take_changes();
         let from = self.last_byte.unwrap_or(self.now);
         match self.last_byte {
@@ -87,7 +92,7 @@ impl World {
         self.gone();
         let json = serde_json::to_vec(&kept).expect("it is plain data");
         self.book = Book::new(limits(), serde_json::from_slice(&json).expect("what was written"));
-        self.book.restore(self.told.values().cloned().collect(), None, 1, self.now);
+        self.book.restore(start(self.told.values().cloned().collect(), self.now));
         self.take_changes();
     }
 
@@ -104,6 +109,15 @@ impl World {
         let seconds = |time: UnixMillis| (time.0 - start) / 1_000;
         self.told.values().map(|gap| (seconds(gap.window.from), gap.window.to.map_or(-1, seconds), gap.state)).collect()
     }
+}
+
+fn answer(at: UnixMillis, backfill: Option<BackfillMinutes>) -> Answer {
+    Answer { at, backfill, uncertainty: UNCERTAIN }
+}
+
+fn start(logged: Vec<Gap>, now: UnixMillis) -> Start<'static> {
+    static FEEDS: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ALL_FEEDS.to_owned()]);
+    Start { logged, newest: None, lost_after: None, feeds: &*FEEDS, now }
 }
 
 fn limits() -> Limits {
@@ -125,14 +139,15 @@ fn check_outage(seconds: u64, minutes: u8, expected: &[(i64, i64, GapState)]) {
 fn an_outage_falls_into_what_is_lost_recovered_and_backfilled() {
     use GapState::{Detected, Recovering, Unrecoverable};
     check_outage(1, 1, &[(70, 131, Detected)]);
-    check_outage(90, 2, &[(70, 220, Detected)]);
-    check_outage(91, 3, &[(70, 221, Detected)]);
-    check_outage(270, 5, &[(70, 400, Detected)]);
-    check_outage(290, 5, &[(70, 90, Recovering), (90, 420, Detected)]);
-    check_outage(1_200, 5, &[(70, 1_000, Recovering), (1_000, 1_330, Detected)]);
+    check_outage(88, 2, &[(70, 218, Detected)]);
+    check_outage(89, 3, &[(70, 219, Detected)]);
+    check_outage(268, 5, &[(70, 398, Detected)]);
+    check_outage(270, 5, &[(70, 72, Recovering), (72, 400, Detected)]);
+    check_outage(290, 5, &[(70, 92, Recovering), (92, 420, Detected)]);
+    check_outage(1_200, 5, &[(70, 1_002, Recovering), (1_002, 1_330, Detected)]);
     let (day, hours_30) = (86_400 - 60, 30 * 3_600);
     let kept = 100 + hours_30 as i64 - day;
-    let back = 100 + hours_30 as i64 - 300;
+    let back = 100 + hours_30 as i64 - 298;
     let end = 100 + hours_30 as i64 + 30;
     check_outage(hours_30, 5, &[(70, kept, Unrecoverable), (kept, back, Recovering), (back, end, Detected)]);
 }
@@ -200,13 +215,13 @@ fn what_is_proven_closes_a_gap_and_what_is_lost_becomes_one_of_its_own() {
         let time = |seconds: i64| UnixMillis(1_800_000_000_000 + seconds * 1_000);
         Span::new(time(from), time(to))
     };
-    world.book.prove(span(0, 600), GapEvidence::CompletionMessage);
+    world.book.prove(span(0, 600), GapEvidence::CompletionMessage, u64::MAX);
     assert_eq!(world.book.missing(), [span(600, 1_130)].into_iter().collect());
     world.book.lose(span(700, 800), GapEvidence::WindowPassed);
     world.take_changes();
     use GapState::{Recovering, Unrecoverable};
     assert_eq!(world.gaps(), [(70, 700, Recovering), (700, 800, Unrecoverable), (800, 1_130, Recovering)]);
-    world.book.prove(span(600, 2_000), GapEvidence::CleanEof);
+    world.book.prove(span(600, 2_000), GapEvidence::CleanEof, u64::MAX);
     world.take_changes();
     use GapState::Recovered;
     assert_eq!(world.gaps(), [(70, 700, Recovered), (700, 800, Unrecoverable), (800, 1_130, Recovered)]);
@@ -238,7 +253,7 @@ fn what_a_new_log_misses_before_its_first_byte_is_told_as_far_as_backfill_does_n
     let mut world = World::new();
     world.pass(1_000);
     world.connect();
-    assert_eq!(world.gaps(), [(0, 700, Recovering)]);
+    assert_eq!(world.gaps(), [(0, 702, Recovering)]);
     let mut world = World::new();
     world.book.backfill_refused(world.now);
     world.pass(100);
@@ -294,13 +309,17 @@ impl World {
             Step::Cut(cause) if self.up.is_some() => self.cut(cause),
             Step::Cut(_) => {}
             Step::Kill(late) => {
-                let kept = self.book.kept.clone();
+                let (kept, last_byte) = (self.book.kept.clone(), self.last_byte);
                 if late {
                     self.pass(1);
+                    // What came in this second is not in the file.
+                    self.last_byte = last_byte;
                 }
                 self.restart(kept);
             }
-            Step::Prove(ago, length) => self.book.prove(span(self, ago, length), GapEvidence::CompletionMessage),
+            Step::Prove(ago, length) => {
+                self.book.prove(span(self, ago, length), GapEvidence::CompletionMessage, u64::MAX)
+            }
             Step::Lose(ago, length) => self.book.lose(span(self, ago, length), GapEvidence::Refused),
         }
         self.take_changes();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::desk::Desk;
 use super::jobs::Order;
-use super::planner::{MINUTE, minute_of};
+use super::transcript::Transcript;
 use super::{Demand, JobId};
 use crate::clock::Clock;
 use crate::hub::Hub;
@@ -11,8 +11,7 @@ use crate::ingest::queue::{JobTally, Queue, Source};
 use crate::ingest::{Metrics, Upstream};
 use crate::model::{Span, UnixMillis};
 use crate::task::Shutdown;
-use crate::upstream::message::{Control, Info};
-use crate::upstream::{self, Arrivals, EndCause, Event, Message};
+use crate::upstream::{self, Arrivals, EndCause, Event};
 use crate::xapi::{StreamRequest, StreamWindow};
 
 /// What a request is made with.
@@ -29,16 +28,21 @@ pub(super) struct Bench {
 /// How a request went.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub id: JobId,
-    pub request: Span,
-    pub confirming: bool,
+    pub order: Order,
     pub received: u64,
     pub new: u64,
-    /// The minute of the newest post that came.
-    pub newest: Option<UnixMillis>,
-    /// What X said about the recovery.
-    pub info: Option<Info>,
+    pub transcript: Transcript,
+    /// End of the minutes that the order of the posts proves.
+    pub reached: UnixMillis,
+    /// That so little of the interval arrived is plausible at the account's rate.
+    pub plausible: bool,
     pub outcome: Outcome,
+}
+
+impl Report {
+    pub fn id(&self) -> JobId {
+        self.order.id
+    }
 }
 
 /// Why it is over.
@@ -49,6 +53,8 @@ pub(super) enum Outcome {
         cause: EndCause,
         /// How long it gave signs of life; `None` if there was none.
         healthy_for: Option<Duration>,
+        /// A message was cut off.
+        partial: bool,
     },
     /// The gateway ended it: the journal cannot be written, or nobody wants the job any more.
     PutBack,
@@ -66,20 +72,14 @@ pub(super) async fn attempt(bench: Arc<Bench>, order: Order) -> Report {
     bench.desk.answered(matches!(connected, Some(Ok(_))));
     let outcome = match connected {
         Some(Ok(connection)) => reading.follow(connection).await,
-        Some(Err(cause)) => Outcome::Ended { cause, healthy_for: None },
+        Some(Err(cause)) => Outcome::Ended { cause, healthy_for: None, partial: false },
         None => Outcome::PutBack,
     };
     reading.count();
-    Report {
-        id: order.id,
-        request: order.request,
-        confirming: order.confirming,
-        received: reading.tally.received(),
-        new: reading.tally.recovered(),
-        newest: reading.newest,
-        info: reading.info,
-        outcome,
-    }
+    let (received, new) = (reading.tally.received(), reading.tally.recovered());
+    let (reached, plausible) = (reading.reached(), reading.is_plausible());
+    let transcript = reading.transcript;
+    Report { order, received, new, transcript, reached, plausible, outcome }
 }
 
 impl Bench {
@@ -113,13 +113,12 @@ struct Reading<'a> {
     tally: Arc<JobTally>,
     /// Of the tally, what the book has.
     counted: (u64, u64),
-    newest: Option<UnixMillis>,
-    info: Option<Info>,
+    transcript: Transcript,
 }
 
 impl<'a> Reading<'a> {
     fn new(bench: &'a Bench, order: &'a Order) -> Self {
-        Self { bench, order, tally: Arc::default(), counted: (0, 0), newest: None, info: None }
+        Self { bench, order, tally: Arc::default(), counted: (0, 0), transcript: Transcript::new(order.request) }
     }
 
     async fn follow(&mut self, mut connection: upstream::Connection) -> Outcome {
@@ -129,15 +128,15 @@ impl<'a> Reading<'a> {
                 event = connection.next() => event,
                 () = self.bench.interrupted(&self.order.stop) => return Outcome::PutBack,
             };
-            let (newer, end) = match event {
+            let (moved, end) = match event {
                 Event::Arrivals(arrivals) => {
-                    let newer = self.note(&arrivals);
+                    let moved = self.record(&arrivals);
                     metrics.messages_in.inc_by(arrivals.messages.len() as u64);
                     // Not given up half-way: what is counted is handed on.
                     if !queue.put(arrivals, Source::Recovery(self.tally.clone()), clock.moment()).await {
                         return Outcome::Unwanted;
                     }
-                    (newer, None)
+                    (moved, None)
                 }
                 Event::End(end) => {
                     if end.partial_bytes > 0 {
@@ -147,36 +146,37 @@ impl<'a> Reading<'a> {
                     (false, Some(end))
                 }
             };
-            if (newer || end.is_some())
+            if (moved || end.is_some())
                 && let Err(outcome) = self.flush().await
             {
                 return outcome;
             }
             if let Some(end) = end {
-                return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for) };
+                let partial = end.partial_bytes > 0;
+                return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for), partial };
             }
         }
     }
 
-    /// Takes note of the newest minute, and of what X says; true if the minute is a newer one.
-    fn note(&mut self, arrivals: &Arrivals) -> bool {
-        let before = self.newest;
+    /// Records what came; true if that changes what the order of the posts proves.
+    fn record(&mut self, arrivals: &Arrivals) -> bool {
+        let mut moved = false;
         for message in &arrivals.messages {
-            match message {
-                Message::Post(post) => {
-                    let last_minute = self.order.request.to.minus(MINUTE);
-                    let created = post.id.created_at().filter(|created| *created >= self.order.request.from);
-                    self.newest = self.newest.max(created.map(|created| minute_of(created).min(last_minute)));
-                }
-                Message::Control(Control::Info { info, .. }) if *info != Info::Other => self.info = Some(info.clone()),
-                Message::Control(_)
-                | Message::Side(_)
-                | Message::Unknown { .. }
-                | Message::Malformed { .. }
-                | Message::Oversized { .. } => {}
-            }
+            moved |= self.transcript.record(message);
         }
-        self.newest > before
+        moved
+    }
+
+    /// End of the minutes that the order of the posts proves.
+    fn reached(&self) -> UnixMillis {
+        self.transcript.proven_to(&self.order.core, |empty| self.bench.demand.is_plausibly_empty(empty))
+    }
+
+    /// Whether so little of the interval may be all of it.
+    fn is_plausible(&self) -> bool {
+        let Order { demanded, core, .. } = self.order;
+        let demand = &self.bench.demand;
+        self.transcript.is_plausible(demanded, core, demand.due_min(), |empty| demand.is_plausibly_empty(empty))
     }
 
     /// Waits until all that came is appended, and only then notes how far the job has come.
@@ -189,9 +189,7 @@ impl<'a> Reading<'a> {
             return Err(Outcome::Unwanted);
         }
         self.count();
-        if let Some(newest) = self.newest {
-            self.bench.desk.advance(self.order.id, newest, &self.bench.demand.missing());
-        }
+        self.bench.desk.advance(self.order.id, self.reached());
         Ok(())
     }
 

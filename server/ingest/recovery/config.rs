@@ -25,8 +25,25 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub freshness: Duration,
-    /// Refusals of a window in a row after which it is given up.
-    pub refusals_max: u32,
+    /// Longest wait after refusals (400, 403); doubled with each, from `upstream.http_backoff_step`. A refused window is
+    /// asked for again until it leaves `hub.recovery_window`.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub refusal_backoff_max: Duration,
+    /// Oldest age of a window's end at which a refusal may be due to that age. X is asked for other windows only when they
+    /// are older than the refused one was.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub young_refusal_age_max: Duration,
+    /// Attempts of a job in an hour that bring nothing new. Half of them may follow each other at the backoff alone, the
+    /// others are spread evenly. 2 at the least.
+    pub vain_attempts_per_hour_max: u32,
+    /// How often a window is asked for again because X counts more posts than arrived, before it is taken as it is.
+    pub count_repeats_max: u32,
+    /// How far requests overlap with what is next to them: the uncertainty of the clock, up to this.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub overlap_max: Duration,
     /// Jobs that have ended and are still listed; the oldest go first.
     pub jobs_kept_max: usize,
     /// How long a job is listed after it has ended.
@@ -43,7 +60,11 @@ impl Default for Config {
             window_max: Duration::from_secs(2 * 3600),
             clip: Duration::from_secs(60),
             freshness: Duration::ZERO,
-            refusals_max: 3,
+            refusal_backoff_max: Duration::from_secs(15 * 60),
+            young_refusal_age_max: Duration::from_secs(3_600),
+            vain_attempts_per_hour_max: 40,
+            count_repeats_max: 3,
+            overlap_max: Duration::from_secs(60),
             jobs_kept_max: 1_000,
             retention: Duration::from_secs(24 * 3600),
         }
@@ -51,9 +72,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the planner keeps to, where X can be asked as far back as `recovery_window`.
-    pub(super) fn limits(&self, recovery_window: Duration) -> Limits {
+    /// What the planner keeps to, where X can be asked as far back as `recovery_window`, times are as uncertain as this, and
+    /// posts of so much of a gap may have come live.
+    pub(super) fn limits(&self, recovery_window: Duration, uncertainty: Duration, slack: Duration) -> Limits {
         Limits {
+            overlap: uncertainty.min(self.overlap_max),
+            slack,
             reach: recovery_window.saturating_sub(self.clip),
             window_max: self.window_max,
             freshness: self.freshness,

@@ -9,7 +9,7 @@ use super::file;
 use super::jobs::{Now, Order, Told};
 use super::planner::Limits;
 use super::verdict::Verdict;
-use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics};
+use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics, Stamp};
 use crate::clock::{Clock, Moment};
 use crate::model::{AccountName, Span, Spans, UnixMillis};
 
@@ -26,7 +26,11 @@ pub struct Desk {
 pub(super) struct DeskParts {
     pub account: AccountName,
     pub config: Config,
-    pub limits: Limits,
+    pub recovery_window: Duration,
+    /// Posts of this much of a gap's edges may have come live.
+    pub slack: Duration,
+    /// Of the demand, when it was opened.
+    pub stamp: Stamp,
     pub clock: Clock,
     pub metrics: Metrics,
     /// Where the book is kept; `None` for a log in memory.
@@ -80,7 +84,7 @@ pub enum CreateError {
 impl Desk {
     pub(super) fn open(parts: DeskParts) -> Self {
         let saved = parts.file.as_deref().map(|path| file::read(path, &parts.account)).unwrap_or_default();
-        let jobs = Jobs::restore(saved.clone());
+        let jobs = Jobs::restore(saved.clone(), parts.stamp);
         let book = Book { jobs, held_until: None, doubtful: false, unanswered: 0 };
         Self {
             book: Mutex::new(book),
@@ -118,11 +122,16 @@ impl Desk {
         book.jobs.list().map(|job| self.listed(&book, job)).collect()
     }
 
+    /// What waits because X refuses it: it does not grant recovery, or not of these intervals now.
+    pub fn refused(&self) -> Spans {
+        self.book.lock().jobs.refused()
+    }
+
     /// Makes a job by hand. If one exists that still has to bring all of the interval, it is that one; if one by hand
     /// waits that touches it, that one becomes longer.
     pub fn create(&self, span: Span) -> Result<Listed, CreateError> {
         let now = self.parts.clock.now();
-        let oldest = self.parts.limits.horizon(now);
+        let oldest = self.limits().horizon(now);
         if !self.parts.config.enabled {
             return Err(CreateError::Disabled);
         }
@@ -185,6 +194,7 @@ impl Desk {
         for state in [JobState::Waiting, JobState::Running] {
             self.parts.metrics.standing(state, book.jobs.count(state));
         }
+        self.parts.metrics.refused(book.jobs.list().filter(|job| job.is_refused()).count());
         // Whoever looks then takes the lock itself.
         drop(book);
         self.changes.send_modify(|changes| *changes += 1);
@@ -193,18 +203,23 @@ impl Desk {
 
     /// Makes jobs for what is missing.
     pub(super) fn plan(&self, missing: &Spans) {
-        let DeskParts { limits, config, .. } = &self.parts;
-        self.change(|jobs, now| jobs.plan(missing, now.time, limits, config));
+        let (limits, config) = (self.limits(), &self.parts.config);
+        self.change(|jobs, now| jobs.plan(missing, now.time, &limits, config));
     }
 
-    /// The next request, unless none may be made now.
-    pub(super) fn begin(&self, missing: &Spans) -> Option<Order> {
-        let limits = &self.parts.limits;
+    fn limits(&self) -> Limits {
+        let DeskParts { config, recovery_window, slack, clock, .. } = &self.parts;
+        config.limits(*recovery_window, clock.uncertainty(), *slack)
+    }
+
+    /// The next request, unless none may be made now. `stamp` is that of the demand, taken before `missing` was.
+    pub(super) fn begin(&self, missing: &Spans, stamp: Stamp) -> Option<Order> {
+        let (limits, config) = (self.limits(), &self.parts.config);
         let waits = |book: &Book| book.doubtful && book.unanswered > 0;
         if self.is_held() || waits(&self.book.lock()) {
             return None;
         }
-        let order = self.change(|jobs, now| jobs.begin(missing, now, limits))?;
+        let order = self.change(|jobs, now| jobs.begin(missing, stamp, now, &limits, config))?;
         self.book.lock().unanswered += 1;
         Some(order)
     }
@@ -241,14 +256,14 @@ impl Desk {
         self.change(|jobs, _| jobs.add_posts(id, received, recovered));
     }
 
-    /// A running job has appended posts of this minute.
-    pub(super) fn advance(&self, id: JobId, newest: UnixMillis, missing: &Spans) {
-        self.change(|jobs, _| jobs.advance(id, newest, missing));
+    /// What a running job has appended proves its request up to here.
+    pub(super) fn advance(&self, id: JobId, reached: UnixMillis) {
+        self.change(|jobs, _| jobs.advance(id, reached));
     }
 
     /// A request has ended; see [`Jobs::settle`].
-    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, missing: &Spans) {
-        self.change(|jobs, now| jobs.settle(id, verdict, missing, now.time));
+    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, found: u64) {
+        self.change(|jobs, now| jobs.settle(id, verdict, found, now.time));
     }
 
     pub(super) fn is_active(&self, id: JobId) -> bool {
@@ -269,7 +284,13 @@ impl Desk {
     pub(super) fn wait(&self, missing: &Spans) -> Option<Duration> {
         let (book, now) = (self.book.lock(), self.now());
         let held = book.held_until.map(|until| until.since(now.moment)).filter(|wait| !wait.is_zero());
-        book.jobs.wait(missing, now, &self.parts.limits).into_iter().chain(held).min()
+        book.jobs.wait(missing, now, &self.limits()).into_iter().chain(held).min()
+    }
+
+    /// X refused a request, of this window if it may be the window's fault. Returns how often in a row.
+    pub(super) fn refuse(&self, id: JobId, window: Option<Span>) -> u32 {
+        self.parts.metrics.refusals.inc();
+        self.change(|jobs, now| jobs.refuse(id, window, now.time))
     }
 
     /// The settings.

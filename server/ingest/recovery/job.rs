@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Span, Spans, UnixMillis};
+use super::Stamp;
+use crate::model::{GapEvidence, Span, Spans, UnixMillis};
 
 /// Id of a recovery job, unique within the account; shown as `j7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,6 +62,30 @@ impl JobState {
     }
 }
 
+/// What the last request of a job ended with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LastAttempt {
+    /// X has answered none yet.
+    #[default]
+    None,
+    /// X refused it.
+    Refused,
+    /// X answered it, and the answer did not prove all.
+    Unproven,
+}
+
+impl LastAttempt {
+    /// Why an interval is given up whose last request ended so.
+    pub fn evidence(self) -> GapEvidence {
+        match self {
+            Self::None => GapEvidence::WindowPassed,
+            Self::Refused => GapEvidence::Refused,
+            Self::Unproven => GapEvidence::Unproven,
+        }
+    }
+}
+
 /// An interval to be brought, and how far that has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -74,12 +99,32 @@ pub struct Job {
     pub rest: Spans,
     /// What it has brought of the demand, without a word yet that this is all.
     pub brought: Spans,
+    /// The stamp of the oldest request that brought it.
+    #[serde(default)]
+    pub brought_at: Stamp,
     /// The next request is to see whether the last one had brought all.
     pub confirming: bool,
+    /// Posts that the last one found of what the next one asks for again.
+    #[serde(default)]
+    pub found: u64,
     /// Requests made to X, but for those that X had no room for.
     pub attempts: u32,
     /// Refusals since X last took a request.
     pub refusals: u32,
+    /// How long ago its window had ended when X last refused it as a window.
+    #[serde(default)]
+    pub refused_age_ms: Option<u64>,
+    /// Requests in a row whose answer had fewer posts than X claimed to have sent.
+    #[serde(default)]
+    pub mismatches: u32,
+    /// What the last request ended with.
+    #[serde(default)]
+    pub last_attempt: LastAttempt,
+    /// Until when the attempts that bring nothing new are paid for; see [`Pace`].
+    ///
+    /// [`Pace`]: super::pace::Pace
+    #[serde(default)]
+    pub paced_until: UnixMillis,
     /// Posts received.
     pub received: u64,
     /// Posts among them that were new.
@@ -103,9 +148,15 @@ impl Job {
             state: JobState::Waiting,
             rest: [window].into_iter().collect(),
             brought: Spans::default(),
+            brought_at: Stamp::default(),
             confirming: false,
+            found: 0,
             attempts: 0,
             refusals: 0,
+            refused_age_ms: None,
+            mismatches: 0,
+            last_attempt: LastAttempt::None,
+            paced_until: UnixMillis(i64::MIN),
             received: 0,
             recovered: 0,
             last_error: String::new(),
@@ -134,19 +185,23 @@ impl Job {
         held
     }
 
-    /// Of a request for `asked`, all before `from` has come.
-    pub(super) fn bring(&mut self, request: Span, asked: &Spans, from: UnixMillis) {
-        let came = Span::new(request.from, from);
-        self.rest.remove(came);
-        self.brought.insert_all(&asked.within(came));
+    /// True while it waits because X refuses its requests.
+    pub fn is_refused(&self) -> bool {
+        self.state.is_active() && self.refusals > 0
     }
 
-    /// A request is to be made again from here.
-    pub(super) fn ask_again(&mut self, request: Span, asked: &Spans, from: UnixMillis) {
-        self.bring(request, asked, from);
-        let again = Span::new(from, request.to);
+    /// Records how far a request is proven: all of it before `reached`, and nothing after it. `asked` is what was demanded
+    /// of it when it was made, at `stamp`. A later call may withdraw what an earlier one recorded.
+    pub(super) fn reach(&mut self, request: Span, asked: &Spans, stamp: Stamp, reached: UnixMillis) {
+        let (came, again) = (Span::new(request.from, reached), Span::new(reached, request.to));
+        self.rest.remove(came);
         self.rest.insert(again);
         self.brought.remove(again);
+        let brought = asked.within(came);
+        if !brought.is_empty() {
+            self.brought_at = if self.brought.is_empty() { stamp } else { self.brought_at.older(stamp) };
+            self.brought.insert_all(&brought);
+        }
     }
 }
 

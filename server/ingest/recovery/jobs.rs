@@ -4,11 +4,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::planner::{self, Limits, MINUTE, minute_of, outward};
-use super::verdict::{Verdict, resume_at};
-use super::{Config, Job, JobId, JobState};
+use super::young::Young;
+use super::{Config, Job, JobId, JobState, LastAttempt, Stamp};
 use crate::clock::Moment;
 use crate::model::{GapEvidence, Span, Spans, UnixMillis};
 use crate::task::Shutdown;
+
+mod manual;
+mod requests;
+mod retries;
+
+pub(super) use requests::Order;
+use requests::Running;
 
 /// The book of an account's jobs.
 #[derive(Debug, Default)]
@@ -20,6 +27,7 @@ pub struct Jobs {
     retries: BTreeMap<JobId, Moment>,
     /// What is not asked for again by itself: a person ended the job.
     declined: Spans,
+    young: Young,
     told: Vec<Told>,
     ended: Vec<JobId>,
 }
@@ -30,32 +38,15 @@ pub struct JobsState {
     last: u64,
     jobs: Vec<Job>,
     declined: Spans,
-}
-
-/// A request under way.
-#[derive(Debug)]
-struct Running {
-    request: Span,
-    /// What was demanded before its minute was asked for.
-    asked: Spans,
-    stop: Shutdown,
-}
-
-/// A request to be made.
-#[derive(Debug)]
-pub(super) struct Order {
-    pub id: JobId,
-    /// In whole minutes.
-    pub request: Span,
-    pub confirming: bool,
-    /// Cancelled when nobody wants it any more.
-    pub stop: Shutdown,
+    #[serde(default)]
+    young: Young,
 }
 
 /// Something that the demand is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    Proven(Spans, GapEvidence),
+    /// By requests that were made at this stamp or later.
+    Proven(Spans, GapEvidence, Stamp),
     Lost(Spans, GapEvidence),
 }
 
@@ -68,23 +59,29 @@ pub(super) struct Now {
 
 const EXPIRED: &str = "its interval left the time that X recovers";
 const UNWANTED: &str = "nothing misses its interval any more";
+const DISABLED: &str = "recovery is switched off (ingest.recovery.enabled)";
 
 impl Jobs {
-    /// The book as it was left. What was running then waits for its turn, and goes on where it was.
-    pub fn restore(state: JobsState) -> Self {
+    /// The book as it was left; `stamp` is that of the demand now. What was running then waits for its turn, and goes on
+    /// where it was: what it had brought proves the common gaps of then, and no private one. A confirmation needs two ends
+    /// that this process saw.
+    pub fn restore(state: JobsState, stamp: Stamp) -> Self {
         let put_back = |mut job: Job| {
             if job.state == JobState::Running {
-                (job.state, job.confirming) = (JobState::Waiting, false);
+                job.state = JobState::Waiting;
             }
+            job.confirming = false;
+            job.brought_at = job.brought_at.of_earlier_process(stamp);
             (job.id, job)
         };
         let jobs = state.jobs.into_iter().map(put_back).collect();
-        Self { last: state.last, jobs, declined: state.declined, ..Self::default() }
+        Self { last: state.last, jobs, declined: state.declined, young: state.young, ..Self::default() }
     }
 
     /// What outlives the process.
     pub fn snapshot(&self) -> JobsState {
-        JobsState { last: self.last, jobs: self.jobs.values().cloned().collect(), declined: self.declined.clone() }
+        let jobs = self.jobs.values().cloned().collect();
+        JobsState { last: self.last, jobs, declined: self.declined.clone(), young: self.young }
     }
 
     /// All jobs, the newest first.
@@ -94,11 +91,6 @@ impl Jobs {
 
     pub(super) fn get(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
-    }
-
-    /// When a job that had a setback may try again.
-    pub(super) fn retry_at(&self, id: JobId) -> Option<Moment> {
-        self.retries.get(&id).copied()
     }
 
     /// How many are in this state.
@@ -122,18 +114,25 @@ impl Jobs {
         self.drop_unwanted(missing, now);
         let mut held = self.declined.clone();
         self.active().for_each(|job| held.insert_all(&job.holds()));
-        for Told::Proven(spans, _) | Told::Lost(spans, _) in &self.told {
+        for told in &self.told {
             // The demand does not know yet.
+            let (Told::Proven(spans, ..) | Told::Lost(spans, _)) = told;
             held.insert_all(spans);
         }
         let plan = planner::plan(missing, &held, now, limits);
         if !plan.lost.is_empty() {
             self.told.push(Told::Lost(plan.lost, GapEvidence::WindowPassed));
         }
-        for window in plan.windows.into_iter().filter(|_| config.enabled) {
+        for window in plan.windows {
             self.add(window, now, false);
         }
         self.prune(now, config);
+    }
+
+    /// Ends all jobs, for recovery is switched off: nothing is asked for any more. What they had brought stays.
+    pub(super) fn close(&mut self, now: UnixMillis) {
+        let active: Vec<_> = self.active().map(|job| job.id).collect();
+        active.into_iter().for_each(|id| self.end(id, JobState::Failed, DISABLED, now));
     }
 
     fn active(&self) -> impl Iterator<Item = &Job> {
@@ -153,14 +152,20 @@ impl Jobs {
         self.declined.remove(expired);
         let mut over = Vec::new();
         for job in self.jobs.values_mut().filter(|job| job.state == JobState::Waiting) {
-            if job.rest.first().is_some_and(|rest| rest.from < expired.to) {
-                job.rest.remove(expired);
-                if job.brought.is_empty() {
-                    job.window.from = job.window.from.max(expired.to).min(job.window.to);
-                }
-                if job.rest.is_empty() {
-                    over.push(job.id);
-                }
+            let late = job.rest.within(expired);
+            if late.is_empty() {
+                continue;
+            }
+            job.rest.remove(expired);
+            if job.brought.is_empty() {
+                job.window.from = job.window.from.max(expired.to).min(job.window.to);
+            }
+            if job.rest.is_empty() {
+                over.push(job.id);
+            }
+            // What was never asked for is lost where it is planned, with its exact bounds.
+            if job.last_attempt != LastAttempt::None {
+                self.told.push(Told::Lost(late, job.last_attempt.evidence()));
             }
         }
         for id in over {
@@ -181,12 +186,14 @@ impl Jobs {
     fn end(&mut self, id: JobId, state: JobState, error: &str, now: UnixMillis) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         (job.state, job.ended) = (state, Some(now));
-        if !error.is_empty() {
+        if !error.is_empty() && job.last_error.is_empty() {
             job.last_error = error.to_owned();
+        } else if !error.is_empty() {
+            job.last_error = format!("{error}; the last attempt: {}", job.last_error);
         }
         let brought = std::mem::take(&mut job.brought);
         if !brought.is_empty() {
-            self.told.push(Told::Proven(brought, GapEvidence::None));
+            self.told.push(Told::Proven(brought, GapEvidence::None, job.brought_at));
         }
         self.retries.remove(&id);
         self.ended.push(id);
@@ -203,160 +210,18 @@ impl Jobs {
         }
     }
 
-    /// The next request: of those whose time has come, the one that expires first.
-    pub(super) fn begin(&mut self, missing: &Spans, now: Now, limits: &Limits) -> Option<Order> {
-        let longest = limits.request_max();
-        let due = |job: &&Job| {
-            job.state == JobState::Waiting
-                && self.retry_at(job.id).is_none_or(|at| at <= now.moment)
-                && limits.askable_at(job.request(longest).to) <= now.time
-        };
-        let id = self.jobs.values().filter(due).min_by_key(|job| (job.request(longest).from, job.id))?.id;
-        let job = self.jobs.get_mut(&id)?;
-        self.retries.remove(&id);
-        job.state = JobState::Running;
-        job.attempts += 1;
-        let (request, stop) = (job.request(longest), Shutdown::new());
-        let running = Running { request, asked: missing.within(request), stop: stop.clone() };
-        self.running.insert(id, running);
-        Some(Order { id, request, confirming: job.confirming, stop })
-    }
-
-    /// Posts that a running job has brought.
-    pub(super) fn add_posts(&mut self, id: JobId, received: u64, recovered: u64) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.received += received;
-            job.recovered += recovered;
-        }
-    }
-
-    /// A running job has appended posts of this minute: those before it are complete but for the last.
-    pub(super) fn advance(&mut self, id: JobId, newest: UnixMillis, missing: &Spans) {
-        let (Some(job), Some(running)) = (self.jobs.get_mut(&id), self.running.get_mut(&id)) else { return };
-        if job.state == JobState::Running {
-            job.bring(running.request, &running.asked, resume_at(running.request, Some(newest)));
-            // Missed since the request was made, and still to come.
-            let ahead = Span::new(newest.plus(MINUTE), running.request.to);
-            running.asked.insert_all(&missing.within(ahead));
-        }
-    }
-
-    /// A request has ended: the job waits for the next one, or is done.
-    pub(super) fn settle(&mut self, id: JobId, verdict: &Verdict, missing: &Spans, now: UnixMillis) {
-        let Some(Running { request, asked, .. }) = self.running.remove(&id) else { return };
-        // It may have been ended by hand meanwhile.
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return };
-        job.state = JobState::Waiting;
-        job.confirming = matches!(verdict, Verdict::Confirm { .. });
-        match verdict {
-            Verdict::Again { from } | Verdict::Confirm { from } => job.ask_again(request, &asked, *from),
-            Verdict::Proven { rest, evidence } => {
-                let mut proven = std::mem::take(&mut job.brought);
-                proven.insert_all(&asked);
-                proven.remove_all(rest);
-                job.rest.remove(request);
-                job.rest.insert_all(rest);
-                let done = job.rest.is_empty();
-                if job.manual {
-                    // Nobody needs to have missed it: it may have been given up before.
-                    let mut beside: Spans = [job.window].into_iter().collect();
-                    beside.remove_all(&job.rest);
-                    beside.remove_all(missing);
-                    proven.insert_all(&beside);
-                }
-                self.told.push(Told::Proven(proven, *evidence));
-                if done {
-                    self.end(id, JobState::Succeeded, "", now);
-                }
-            }
-        }
-    }
-
-    /// A request was given up by the gateway, or not answered: the job goes on later. One that has `begun` to bring
-    /// something confirms nothing any more.
-    pub(super) fn put_back(&mut self, id: JobId, begun: bool) {
-        self.running.remove(&id);
-        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) {
-            job.state = JobState::Waiting;
-            job.confirming &= !begun;
-        }
-    }
-
-    /// X had no room for a request: it does not count.
-    pub(super) fn uncount(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.attempts = job.attempts.saturating_sub(1);
-        }
-    }
-
-    /// Notes why a request failed, and when the next one may be made.
-    pub(super) fn set_back(&mut self, id: JobId, error: Option<String>, retry_at: Option<Moment>) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
-        if let Some(error) = error {
-            job.last_error = error;
-        }
-        if let Some(at) = retry_at {
-            self.retries.insert(id, at);
-        }
-    }
-
-    /// X took a request.
-    pub(super) fn taken(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.refusals = 0;
-        }
-    }
-
-    /// X refused a request. After so many in a row the job is given up.
-    pub(super) fn refuse(&mut self, id: JobId, refusals_max: u32, now: UnixMillis) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
-        job.refusals += 1;
-        if job.refusals >= refusals_max {
-            self.told.push(Told::Lost(job.rest.clone(), GapEvidence::Refused));
-            self.end(id, JobState::Failed, "", now);
-        }
-    }
-
-    /// A job by hand, in whole minutes. One that still has to bring all of it is given back instead; one by hand that
-    /// waits and touches it is made longer.
-    pub(super) fn create(&mut self, span: Span, now: UnixMillis) -> JobId {
-        let window = outward(span);
-        self.declined.remove(window);
-        if let Some(job) = self.active().find(|job| job.rest.covers(window)) {
-            return job.id;
-        }
-        let touches = |job: &Job| job.window.from <= window.to && window.from <= job.window.to;
-        let mut waiting = self.jobs.values_mut().filter(|job| job.state == JobState::Waiting && job.manual);
-        match waiting.find(|job| touches(job)) {
-            Some(job) => {
-                job.window = Span::new(job.window.from.min(window.from), job.window.to.max(window.to));
-                job.rest.insert(window);
-                job.brought.remove(window);
-                job.confirming = false;
-                job.id
-            }
-            None => self.add(window, now, true),
-        }
-    }
-
-    /// Ends a job by hand; what it has not brought is not asked for again by itself. False if there is no such job.
-    pub(super) fn cancel(&mut self, id: JobId, now: UnixMillis) -> bool {
-        let Some(job) = self.jobs.get(&id) else { return false };
-        if job.state.is_active() {
-            self.declined.insert_all(&job.rest);
-            self.end(id, JobState::Cancelled, "", now);
-            if let Some(running) = self.running.get(&id) {
-                running.stop.cancel();
-            }
-        }
-        true
+    /// When the next request of a job may be made. One that was refused waits for its retry alone.
+    fn askable_at(&self, job: &Job, now: UnixMillis, limits: &Limits) -> UnixMillis {
+        let end = job.request(limits.request_max()).to;
+        let young = if job.refusals == 0 { self.young.within(now) } else { Duration::ZERO };
+        limits.askable_at(end, young)
     }
 
     /// How long until something is due by time alone; `None` if nothing is.
     pub(super) fn wait(&self, missing: &Spans, now: Now, limits: &Limits) -> Option<Duration> {
         let waiting = self.jobs.values().filter(|job| job.state == JobState::Waiting);
         let turns = waiting.map(|job| {
-            let ended = limits.askable_at(job.request(limits.request_max()).to).since(now.time);
+            let ended = self.askable_at(job, now.time, limits).since(now.time);
             let retry = self.retry_at(job.id).map(|at| at.since(now.moment));
             ended.max(retry.unwrap_or_default())
         });

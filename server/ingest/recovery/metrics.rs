@@ -11,6 +11,9 @@ use super::JobState;
 pub struct Metrics {
     jobs: Family<State, Gauge>,
     ended: Family<Outcome, Counter>,
+    refused: Gauge,
+    /// Requests that X refused: 400, 403.
+    pub refusals: Counter,
     /// Posts received.
     pub posts_received: Counter,
     /// Posts among them that were new.
@@ -33,6 +36,9 @@ impl Metrics {
         let own = Self::default();
         registry.register("recovery_jobs", "Recovery jobs that have not ended, by state", own.jobs.clone());
         registry.register("recovery_jobs_ended", "Recovery jobs that have ended, by outcome", own.ended.clone());
+        let help = "Recovery jobs that wait because X refuses their requests (RECOVERY_NOT_ENTITLED)";
+        registry.register("recovery_jobs_refused", help, own.refused.clone());
+        registry.register("recovery_refusals", "Recovery requests that X refused", own.refusals.clone());
         registry.register("recovery_posts_received", "Posts that jobs received", own.posts_received.clone());
         registry.register("recovery_posts_new", "Posts that only a job brought", own.posts_new.clone());
         for state in [JobState::Waiting, JobState::Running] {
@@ -47,6 +53,11 @@ impl Metrics {
     /// So many jobs are in this state.
     pub(super) fn standing(&self, state: JobState, jobs: usize) {
         self.jobs.get_or_create(&State { state: state.name() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// So many jobs wait because X refuses them.
+    pub(super) fn refused(&self, jobs: usize) {
+        self.refused.set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
     /// A job has ended so.

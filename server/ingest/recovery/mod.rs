@@ -1,20 +1,27 @@
 //! Recovery: what is missing is asked for again, in jobs beside the live connection.
 //!
-//! Owns: which windows to ask X for and when (`planner`, pure), the book of jobs that outlives the process (`job`,
-//! `jobs`), one request and what it brings (`attempt`), what its end proves (`verdict`, pure), the task that keeps the
-//! rules of X for all of them (`scheduler`), and jobs made and ended by hand (`desk`). Does not own: what is missing and
+//! Owns: which windows to ask X for and when (`planner`, `young`, pure), the book of jobs that outlives the process (`job`,
+//! `jobs`), one request and what it brings (`attempt`), what arrived in it and what its end proves (`transcript`,
+//! `verdict`, pure), whom a failure concerns and how often it may be repeated (`setback`, `pace`, pure), the task that
+//! keeps the rules of X for all of them (`scheduler`), and jobs made and ended by hand (`desk`). Does not own: what is missing and
 //! what a gap's state is (the [`Demand`], which is the ledger), nor where posts go (the sequencer; what a job brings
 //! passes the same queue as live posts).
 //!
 //! A job has a *rest*, whole minutes that it still has to bring, and what it has *brought* of the demand without a word
-//! yet that it is complete. A request is for the first piece of the rest. Only what was demanded when its minute was
-//! asked for is proven by it: what somebody misses since then is asked for again.
+//! yet that it is complete. A request is for the first piece of the rest. It proves only what was demanded when it was made
+//! ([`Stamp`]): what is demanded later is asked for again.
+//!
+//! Progress of a request is the longest prefix of its minutes that the order of its posts proves (`transcript`). A refusal
+//! is not an end: the job waits longer each time, until its interval leaves what X recovers.
 //!
 //! Invariants and the tests that hold them:
 //! - Never more than `jobs_max` requests at once, and none before the socket of an earlier one is closed (I11):
 //!   `tests::never_more_than_two_at_once`.
 //! - What is demanded is asked for, proven or lost, never forgotten: `planner::tests`, `jobs::tests`.
-//! - Nothing is proven that X did not say is complete, or repeat without a new post: `verdict::tests`.
+//! - Nothing is proven that X did not say is complete, or repeat without a new post: `verdict::tests`. Whatever X answers,
+//!   nothing that it holds back is proven, unless it claims to be complete or too little to be noticed: `tests::histories`.
+//! - A private gap is proven only by requests made after it was demanded: `jobs::tests`, `hub::side::tests`.
+//! - Attempts that bring nothing new are bounded: `pace::tests`.
 //! - A plan outlives the process: `jobs::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
 //! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
 
@@ -30,27 +37,37 @@ mod gap_list;
 mod job;
 mod jobs;
 mod metrics;
+mod pace;
 mod planner;
 mod scheduler;
+mod setback;
+mod stamp;
+mod transcript;
 mod verdict;
+mod young;
 
 pub use config::Config;
 pub use desk::{CreateError, Desk, Listed};
 pub use gap_list::AccountGaps;
-pub use job::{Job, JobId, JobState};
+pub use job::{Job, JobId, JobState, LastAttempt};
 pub use jobs::{Jobs, JobsState};
 pub use metrics::Metrics;
 pub use scheduler::{Parts, Recovery};
+pub use stamp::Stamp;
 
 /// What recovery is to bring, and who is told how far it came. The ledger is it.
 pub trait Demand: Send + Sync {
     /// What is missing, of intervals that have ended.
     fn missing(&self) -> Spans;
 
-    /// All that X has of this interval has been appended. The evidence is `None` where a job ended early, for what it
-    /// had brought by then: X sends minute by minute, and later minutes had come. A job by hand proves all that it
-    /// brought, also what was not missing, or lost before.
-    fn prove(&self, span: Span, evidence: GapEvidence);
+    /// Stamp of the demands made so far. A request that is made afterwards answers them, and none that follow.
+    fn stamp(&self) -> Stamp;
+
+    /// All that X has of this interval has been appended, by requests made at this stamp or later: what was demanded by
+    /// then is proven, and nothing else. The evidence is `None` where a job ended early, for what it had brought by then:
+    /// X sends minute by minute, and later minutes had come. A job by hand proves all that it brought, also what was lost
+    /// before.
+    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp);
 
     /// This interval cannot be brought any more. What of it is not missing stays as it is.
     fn lose(&self, span: Span, evidence: GapEvidence);
@@ -58,6 +75,9 @@ pub trait Demand: Send + Sync {
     /// True if fewer than `due_min` posts were due in this span at the rate before it, or too little is known of the rate:
     /// that nothing arrived of it is plausible.
     fn is_plausibly_empty(&self, span: Span) -> bool;
+
+    /// Number of posts of which it is implausible that none arrives where they were due.
+    fn due_min(&self) -> u32;
 
     /// Changes whenever there may be more that is missing.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -17,6 +17,10 @@ pub(super) struct Limits {
     pub window_max: Duration,
     /// How long ago a window must have ended.
     pub freshness: Duration,
+    /// How far requests overlap with what is next to them: the uncertainty of the clock by which a demand is bounded.
+    pub overlap: Duration,
+    /// Posts of this much at the edges of a demand may have come live.
+    pub slack: Duration,
 }
 
 /// What to do about a demand.
@@ -34,9 +38,14 @@ impl Limits {
         now.minus(self.reach)
     }
 
-    /// When a request that ends there may be made.
-    pub fn askable_at(&self, end: UnixMillis) -> UnixMillis {
-        end.plus(self.freshness)
+    /// When a request that ends there may be made, where X refuses windows that are younger than `young`.
+    pub fn askable_at(&self, end: UnixMillis, young: Duration) -> UnixMillis {
+        end.plus(self.freshness.max(young))
+    }
+
+    /// How far a request overlaps with the next one, in whole minutes.
+    pub fn overlap_between(&self) -> Duration {
+        if self.overlap.is_zero() || self.request_max() <= MINUTE { Duration::ZERO } else { MINUTE }
     }
 
     /// The longest request, in whole minutes.
@@ -61,24 +70,30 @@ pub(super) fn outward(span: Span) -> Span {
 
 /// Makes windows of what is missing and not `held`: brought, or still to be brought, by a job that exists.
 ///
-/// Windows are rounded outward after the demand is clipped, so that nothing that is demanded is left out; the clip has
-/// room for that.
+/// Windows are rounded outward after the demand is clipped and made longer by the overlap, so that nothing that is demanded
+/// is left out; the clip has room for that.
 pub(super) fn plan(missing: &Spans, held: &Spans, now: UnixMillis, limits: &Limits) -> Plan {
     let mut wanted = missing.clone();
     wanted.remove_all(held);
     let horizon = limits.horizon(now);
     let lost = wanted.within(Span::new(UnixMillis(i64::MIN), horizon));
     wanted.remove_all(&lost);
-    let whole: Spans = wanted.iter().map(outward).collect();
-    let windows = whole.iter().flat_map(|span| pieces(span, limits.request_max())).collect();
+    let longer = |span: Span| {
+        let from = span.from.minus(limits.overlap).max(horizon.min(span.from));
+        outward(Span::new(from, span.to.plus(limits.overlap)))
+    };
+    let whole: Spans = wanted.iter().map(longer).collect();
+    let windows = whole.iter().flat_map(|span| pieces(span, limits)).collect();
     Plan { windows, lost }
 }
 
-fn pieces(span: Span, longest: Duration) -> impl Iterator<Item = Span> {
-    let mut from = span.from;
+fn pieces(span: Span, limits: &Limits) -> impl Iterator<Item = Span> {
+    let (longest, overlap) = (limits.request_max(), limits.overlap_between());
+    let mut from = Some(span.from);
     std::iter::from_fn(move || {
-        let piece = Span::new(from, from.plus(longest).min(span.to));
-        from = piece.to;
+        let start = from?;
+        let piece = Span::new(start, start.plus(longest).min(span.to));
+        from = (piece.to < span.to).then(|| piece.to.minus(overlap));
         (!piece.is_empty()).then_some(piece)
     })
 }
@@ -94,6 +109,8 @@ mod tests {
         reach: Duration::from_secs(24 * 3600 - 60),
         window_max: Duration::from_secs(2 * 3600),
         freshness: Duration::ZERO,
+        overlap: Duration::from_secs(2),
+        slack: Duration::from_secs(30),
     };
 
     /// So many milliseconds ago, so long.
@@ -125,7 +142,8 @@ mod tests {
             left.remove_all(&plan.lost);
             for demand in left.iter() {
                 prop_assert!(demand.from >= horizon, "what has expired is lost at once: {demand:?}");
-                prop_assert!(planned.covers(demand), "{demand:?} is in no window");
+                let longer = Span::new(demand.from.minus(LIMITS.overlap).max(horizon), demand.to.plus(LIMITS.overlap));
+                prop_assert!(planned.covers(longer), "{demand:?} and the uncertainty of its bounds is in no window");
             }
             for lost in plan.lost.iter() {
                 prop_assert!(lost.to <= horizon && missing.covers(lost), "exact bounds: {lost:?}");
@@ -134,11 +152,15 @@ mod tests {
                 prop_assert!(is_whole(window.from) && is_whole(window.to) && !window.is_empty());
                 prop_assert!(window.to.since(window.from) <= LIMITS.window_max);
                 prop_assert!(window.from > NOW.minus(LIMITS.reach + MINUTE), "within what X recovers: {window:?}");
-                prop_assert!(!left.within(*window).is_empty(), "nobody wants {window:?}");
-                prop_assert!(held.within(*window).is_empty(), "two jobs for {window:?}");
+                let longer = Span::new(window.from.minus(MINUTE), window.to.plus(MINUTE));
+                prop_assert!(!left.within(longer).is_empty(), "nobody wants {window:?}");
+                let core = Span::new(window.from.plus(MINUTE), window.to.minus(MINUTE));
+                let twice = held.within(core).iter().map(|held| held.to.since(held.from)).max();
+                prop_assert!(twice.is_none_or(|twice| twice <= MINUTE * 4), "two jobs for {window:?}");
             }
             for pair in plan.windows.windows(2) {
-                prop_assert!(pair[0].to <= pair[1].from, "in order, without overlap: {pair:?}");
+                let apart = pair[0].to < pair[1].from;
+                prop_assert!(apart || pair[0].to.since(pair[1].from) == MINUTE, "in order, a minute of overlap: {pair:?}");
             }
         }
 
@@ -158,8 +180,8 @@ mod tests {
         let plan = plan(&missing, &Spans::default(), NOW, &LIMITS);
         let lost = Span::new(UnixMillis(NOW.0 - 30 * 3_600_000), LIMITS.horizon(NOW));
         assert_eq!(plan.lost.iter().collect::<Vec<_>>(), [lost]);
-        assert_eq!(plan.windows.len(), 12);
-        assert!(plan.windows[..11].iter().all(|window| window.to.since(window.from) == LIMITS.window_max));
+        assert_eq!(plan.windows.len(), 13, "eleven overlaps of a minute make the last one longer than two hours");
+        assert!(plan.windows[..12].iter().all(|window| window.to.since(window.from) == LIMITS.window_max));
     }
 
     #[test]

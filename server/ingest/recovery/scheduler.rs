@@ -12,12 +12,15 @@ use rand::rngs::StdRng;
 use super::attempt::{Bench, Outcome, Report, attempt};
 use super::desk::{Desk, DeskParts};
 use super::jobs::Told;
+use super::pace::Pace;
 use super::planner::MINUTE;
-use super::verdict::{Ended, Setback, Verdict, setback, verdict};
-use super::{Config, Demand, JobId, Metrics};
+use super::setback::{Setback, setback};
+use super::verdict::{Ended, Flaw, LEFT_OUT, Verdict, verdict};
+use super::{Config, Demand, JobId, Metrics, Stamp, young};
+use crate::backoff::{Backoff, Growth, jitter};
 use crate::hub::Hub;
 use crate::ingest::{self, Queue, Upstream};
-use crate::model::{GapEvidence, Spans};
+use crate::model::{GapEvidence, Span, Spans};
 use crate::task::Shutdown;
 use crate::upstream::{Attempts, EndCause, NextStep};
 
@@ -64,7 +67,9 @@ impl Recovery {
         let clock = hub.clock().clone();
         let desk = DeskParts {
             account: hub.account().clone(),
-            limits: config.limits(hub.config().recovery_window),
+            recovery_window: hub.config().recovery_window,
+            slack: hub.config().slack,
+            stamp: demand.stamp(),
             config,
             clock: clock.clone(),
             metrics,
@@ -114,18 +119,23 @@ impl Recovery {
             if bench.desk.config().enabled {
                 bench.desk.plan(&bench.demand.missing());
             } else {
-                bench.demand.missing().iter().for_each(|span| bench.demand.lose(span, GapEvidence::Refused));
-                if !bench.queue.log_gaps().await {
-                    return;
-                }
+                bench.desk.with(|jobs, now| jobs.close(now.time));
             }
             if !bench.tell().await {
                 return;
             }
             self.attempts.retain(|id, _| bench.desk.is_active(*id));
+            // In this order: what is demanded in between is missing, and not answered by a request of that stamp.
+            let stamp = bench.demand.stamp();
             let missing = bench.demand.missing();
+            if !bench.desk.config().enabled && !missing.is_empty() {
+                missing.iter().for_each(|span| bench.demand.lose(span, GapEvidence::Refused));
+                if !bench.queue.log_gaps().await {
+                    return;
+                }
+            }
             if writable && bench.desk.config().enabled {
-                self.begin(&missing);
+                self.begin(&missing, stamp);
             }
             let wait = bench.desk.wait(&missing).unwrap_or(MINUTE).clamp(WAIT_MIN, MINUTE);
             tokio::select! {
@@ -145,14 +155,14 @@ impl Recovery {
     }
 
     /// Fills the free slots. A slot is free when the request that had it is over and its socket closed.
-    fn begin(&mut self, missing: &Spans) {
+    fn begin(&mut self, missing: &Spans, stamp: Stamp) {
         let bench = &self.bench;
         while self.running.len() < bench.desk.config().jobs_max
-            && let Some(order) = bench.desk.begin(missing)
+            && let Some(order) = bench.desk.begin(missing, stamp)
         {
             let (from, to) = (order.request.from, order.request.to);
             tracing::info!(
-                account = %bench.hub.account(), job = %order.id, %from, %to, confirming = order.confirming,
+                account = %bench.hub.account(), job = %order.id, %from, %to, confirming = order.confirms.is_some(),
                 "a recovery request begins",
             );
             self.running.push(Box::pin(attempt(bench.clone(), order)));
@@ -166,72 +176,115 @@ impl Recovery {
             Outcome::Unwanted => return false,
             Outcome::PutBack => {
                 let (account, received, new) = (bench.hub.account(), report.received, report.new);
-                tracing::info!(%account, job = %report.id, received, new, "a recovery request was given up for now");
-                bench.desk.with(|jobs, _| jobs.put_back(report.id, report.received > 0));
+                tracing::info!(%account, job = %report.id(), received, new, "a recovery request was given up for now");
+                bench.desk.with(|jobs, _| jobs.put_back(report.id(), report.received > 0));
             }
-            Outcome::Ended { cause, healthy_for } => self.judge(report, cause, *healthy_for),
+            Outcome::Ended { cause, healthy_for: None, .. } => {
+                let account = bench.hub.account();
+                tracing::info!(%account, job = %report.id(), kind = cause.name(), %cause, "a recovery request failed");
+                bench.desk.with(|jobs, _| jobs.put_back(report.id(), false));
+                self.fail(report, cause, None, cause.to_string());
+            }
+            Outcome::Ended { cause, healthy_for, partial } => self.judge(report, cause, *healthy_for, *partial),
         }
         true
     }
 
-    fn judge(&mut self, report: &Report, cause: &EndCause, healthy_for: Option<Duration>) {
-        let (bench, id) = (self.bench.clone(), report.id);
-        let account = bench.hub.account();
-        if healthy_for.is_none() {
-            tracing::info!(%account, job = %id, kind = cause.name(), %cause, "a recovery request failed");
-            bench.desk.with(|jobs, _| jobs.put_back(id, false));
-            return self.fail(id, cause, None);
-        }
+    fn judge(&mut self, report: &Report, cause: &EndCause, healthy_for: Option<Duration>, partial: bool) {
+        let (bench, id) = (self.bench.clone(), report.id());
+        let (account, request) = (bench.hub.account(), report.order.request);
         let verdict = verdict(&Ended {
-            request: report.request,
-            confirming: report.confirming,
-            info: report.info.clone(),
-            newest: report.newest,
+            request,
+            transcript: report.transcript.clone(),
+            reached: report.reached,
             new: report.new,
-            clean: *cause == EndCause::CleanEof,
+            clean: *cause == EndCause::CleanEof && !partial,
+            plausible: report.plausible,
+            confirms: report.order.confirms,
+            counts_left: report.order.counts_left,
         });
         let (received, new) = (report.received, report.new);
         tracing::info!(%account, job = %id, kind = cause.name(), received, new, ?verdict, "a recovery request ended");
-        bench.desk.settle(id, &verdict, &bench.demand.missing());
-        bench.desk.with(|jobs, _| jobs.taken(id));
+        let found = report.transcript.inside();
+        bench.desk.settle(id, &verdict, found);
+        let young_max = bench.desk.config().young_refusal_age_max;
+        bench.desk.with(|jobs, now| jobs.taken(id, young_max, now.time));
         if !matches!(setback(cause), Setback::Held { .. }) {
             self.manners = Attempts::new(&bench.upstream.config);
         }
+        let is_vain = new == 0 && report.reached <= request.from;
+        // One that brought something does not lengthen the wait of the next.
+        let healthy_for = healthy_for.filter(|_| !is_vain);
+        if !is_vain {
+            self.attempts.remove(&id);
+        }
         match &verdict {
-            Verdict::Proven { rest, .. } if rest.is_empty() => {
-                self.attempts.remove(&id);
-            }
+            Verdict::Proven { rest, .. } if rest.is_empty() => drop(self.attempts.remove(&id)),
             Verdict::Proven { .. } => self.back_off(id, cause, healthy_for, Some(LEFT_OUT.to_owned())),
-            Verdict::Confirm { .. } if !report.confirming => {}
-            Verdict::Confirm { .. } => self.back_off(id, cause, healthy_for, None),
-            Verdict::Again { .. } => self.fail(id, cause, healthy_for),
+            // At least the backoff apart, however healthy it was: a failure of a second must not end it twice.
+            Verdict::Confirm { .. } => self.back_off(id, cause, None, None),
+            Verdict::Again { flaw, .. } => {
+                if *flaw == Flaw::Count {
+                    bench.desk.with(|jobs, _| jobs.count_differs(id));
+                }
+                let error = if *flaw == Flaw::Cut { cause.to_string() } else { flaw.describe(&report.transcript) };
+                self.fail(report, cause, healthy_for, error);
+            }
+        }
+        if is_vain {
+            let pace = Pace::new(bench.desk.config().vain_attempts_per_hour_max);
+            bench.desk.with(|jobs, now| jobs.pace(id, pace, now));
         }
     }
 
-    /// A request failed: those whom it concerns wait, and what X refuses for good is given up.
-    fn fail(&mut self, id: JobId, cause: &EndCause, healthy_for: Option<Duration>) {
-        let desk = self.bench.desk.clone();
+    /// A request failed: those whom it concerns wait.
+    fn fail(&mut self, report: &Report, cause: &EndCause, healthy_for: Option<Duration>, error: String) {
+        let (desk, id) = (self.bench.desk.clone(), report.id());
         match setback(cause) {
-            Setback::Cut => return self.back_off(id, cause, healthy_for, Some(cause.to_string())),
+            Setback::Cut => return self.back_off(id, cause, healthy_for, Some(error)),
             Setback::Held { counts } => {
                 self.hold(cause, healthy_for);
                 if !counts {
                     desk.with(|jobs, _| jobs.uncount(id));
                 }
             }
-            Setback::Forbidden => self.hold(cause, healthy_for),
+            Setback::Forbidden => {
+                self.hold(cause, healthy_for);
+                return self.refused(id, None, cause);
+            }
             Setback::BadWindow => {
-                self.back_off(id, cause, healthy_for, None);
                 // Should X dislike all windows, they do not come at once.
                 let step = self.bench.upstream.config.http_backoff_step;
                 desk.hold(|| step);
+                return self.refused(id, Some(report.order.request), cause);
             }
         }
-        desk.with(|jobs, _| jobs.set_back(id, Some(cause.to_string()), None));
-        if matches!(setback(cause), Setback::Forbidden | Setback::BadWindow) {
-            let most = desk.config().refusals_max;
-            desk.with(|jobs, now| jobs.refuse(id, most, now.time));
+        desk.with(|jobs, _| jobs.set_back(id, Some(error), None));
+    }
+
+    /// X refused a job's request, and may take it later: when the window is older, or recovery is granted.
+    fn refused(&mut self, id: JobId, window: Option<Span>, cause: &EndCause) {
+        let bench = self.bench.clone();
+        let (account, config, desk) = (bench.hub.account(), bench.desk.config(), &bench.desk);
+        let refusals = desk.refuse(id, window);
+        let step = bench.upstream.config.http_backoff_step;
+        let backoff = Backoff { step, max: config.refusal_backoff_max, growth: Growth::Doubling };
+        let mut wait = backoff.wait(refusals);
+        if let (Some(window), Some(age)) = (window, young::named(&cause.to_string())) {
+            let older = window.to.plus(age).since(bench.clock.now());
+            if age <= config.young_refusal_age_max {
+                desk.with(|jobs, now| jobs.learn_age(age, config.young_refusal_age_max, now.time));
+                wait = wait.max(older);
+            }
         }
+        let wait = jitter(&mut self.rng, wait, f64::from(bench.upstream.config.jitter_percent_max) / 100.0);
+        if refusals == 1 {
+            tracing::error!(
+                %account, job = %id, kind = cause.name(), %cause, retry_in = ?wait, reason = "RECOVERY_NOT_ENTITLED",
+                "recovery request refused, will retry until the interval leaves the recovery window",
+            );
+        }
+        desk.with(|jobs, now| jobs.set_back(id, Some(cause.to_string()), Some(now.moment.plus(wait))));
     }
 
     /// This job waits.
@@ -269,10 +322,10 @@ impl Bench {
         let (account, demand) = (self.hub.account(), &self.demand);
         for told in told {
             match told {
-                Told::Proven(spans, evidence) => {
+                Told::Proven(spans, evidence, stamp) => {
                     for span in spans.iter() {
                         tracing::info!(%account, from = %span.from, to = %span.to, ?evidence, "recovered");
-                        demand.prove(span, evidence);
+                        demand.prove(span, evidence, stamp);
                     }
                 }
                 Told::Lost(spans, evidence) => {
@@ -286,9 +339,6 @@ impl Bench {
         self.queue.log_gaps().await
     }
 }
-
-/// What X says when it names minutes or a range that it did not send.
-const LEFT_OUT: &str = "X says that it could not send all of it";
 
 /// A request that may never be made again as it is may be so with another configuration: it is tried now and then.
 fn wait(next: NextStep, longest: Duration) -> Duration {

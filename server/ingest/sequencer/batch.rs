@@ -7,8 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Metrics;
 use crate::clock::Moment;
 use crate::hub::upstream::LastByte;
-use crate::ingest::ConnectionLabel;
+use crate::ingest::{ConnectionLabel, ForeignLabel};
 use crate::model::{Record, SkipReason, UnixMillis};
+use crate::upstream::message::Foreign;
 
 /// What is about to be appended.
 #[derive(Default)]
@@ -43,6 +44,8 @@ pub(super) struct Tally {
     pub(super) unknown: u64,
     pub(super) malformed: u64,
     pub(super) oversized: u64,
+    /// Messages in another format, by what they are.
+    pub(super) foreign: BTreeMap<Foreign, u64>,
     pub(super) rules_missing: u64,
     /// Posts and deltas by the live connection that brought them.
     pub(super) first: BTreeMap<usize, u64>,
@@ -59,6 +62,9 @@ impl Tally {
         metrics.malformed.inc_by(self.malformed);
         metrics.oversized.inc_by(self.oversized);
         metrics.rules_missing.inc_by(self.rules_missing);
+        for (kind, messages) in &self.foreign {
+            metrics.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).inc_by(*messages);
+        }
         for (connection, posts) in &self.first {
             let connection = u32::try_from(*connection).unwrap_or(u32::MAX);
             metrics.posts_first.get_or_create(&ConnectionLabel { connection }).inc_by(*posts);

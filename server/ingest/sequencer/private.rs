@@ -1,52 +1,74 @@
-//! Which of the two logs a post that recovery brought is for, and what each says of the other.
+//! Which of the two logs a post that recovery brought is for, and what each record carries of the other log.
+
+use std::sync::Arc;
 
 use super::Sequencer;
 use super::batch::Batch;
-use crate::ingest::dedup::{self, Verdict};
-use crate::model::{Post, PostId, Sequence, UnixMillis, rules_union};
+use crate::ingest::dedup::{self, Known, Verdict};
+use crate::model::{Post, PostId, Rule, UnixMillis, rules_union};
 use crate::task::Shutdown;
 
+/// The logs that a post is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The account's log.
+    pub(super) main: bool,
+    /// The side log.
+    pub(super) side: bool,
+}
+
 impl Sequencer {
-    /// True if a post that recovery brought is for the side log.
+    /// The logs that a post is for that recovery brought.
     ///
-    /// What closes a gap of the account's log goes there. What only some lineages lack does not, whatever the verdict: the
-    /// ids outlive the records. A new post that no gap asked for (X is asked for whole minutes, and by hand) is not excused:
-    /// it goes to the account's log, where lineages that began later leave it out.
-    pub(super) fn is_private(&self, id: PostId, verdict: &Verdict, in_gap: bool) -> bool {
-        let Some(created) = id.created_at() else { return false };
-        let hub = &self.writing.hub;
-        match verdict {
-            Verdict::New | Verdict::Delta { .. } if in_gap => false,
-            _ if hub.side().wants(created) => true,
-            Verdict::New | Verdict::Delta { .. } | Verdict::Duplicate => false,
-        }
+    /// The side log gets every post of a time that some lineage lacks or lacked, whatever the account's log has of it: what
+    /// that has may be trimmed before a session reads it. The account's log gets what closes one of its gaps, and a DELTA
+    /// of a post that it holds. A new post that no gap asked for (X is asked for whole minutes, and by hand) is not excused:
+    /// unless it is for the side log it goes to the account's log, where lineages that began later leave it out.
+    pub(super) fn route(&self, id: PostId, verdict: &Verdict, in_gap: bool) -> Result<Route, dedup::Error> {
+        let side = id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
+        let main = match verdict {
+            Verdict::Duplicate => false,
+            Verdict::New => in_gap || !side,
+            Verdict::Delta { .. } => in_gap || !side || self.main_holds(id)?,
+        };
+        Ok(Route { main, side })
     }
 
-    /// Takes a post for the side log. True if it was not there.
+    /// True if a record of this post in the account's log is not trimmed.
+    fn main_holds(&self, id: PostId) -> Result<bool, dedup::Error> {
+        let earliest = self.writing.hub.reader().extent().earliest;
+        Ok(self.writing.seen.known(id)?.is_some_and(|known| known.sequence >= earliest))
+    }
+
+    /// Takes a post for the side log, under the rules of all arrivals. True if it was not there.
     pub(super) fn take_private(
         &mut self,
-        batch: &mut Batch,
         post: Post,
         received: UnixMillis,
         giving_up: &Shutdown,
     ) -> Result<bool, dedup::Error> {
-        let beside = self.writing.seen.known(post.id)?.map(|known| known.sequence);
-        let post = Post { beside, ..post };
-        let new = self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))?;
-        let counter = if new { &mut batch.tally.side } else { &mut batch.tally.duplicates };
-        *counter += 1;
-        Ok(new)
+        let known = self.writing.seen.known(post.id)?;
+        let (beside, beside_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
+        let union = beside_rules
+            .as_ref()
+            .map(|prior: &Arc<[Rule]>| rules_union(prior, &post.rules).unwrap_or_else(|| prior.clone()));
+        let rules = union.unwrap_or(post.rules);
+        let post = Post { rules, beside, beside_rules, previous: None, ..post };
+        self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))
     }
 
-    /// The record of the side log that gives a post, which is new to the account's log, to those who read both.
-    pub(super) fn beside(&self, post: &Post) -> Result<Option<Sequence>, dedup::Error> {
-        let lacked = post.id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
+    /// Counts a post that is for the side log alone.
+    pub(super) fn count_private(batch: &mut Batch, new: bool) {
+        let counter = if new { &mut batch.tally.side } else { &mut batch.tally.duplicates };
+        *counter += 1;
+    }
+
+    /// What the side log has of a post that the account's log takes: its newest record, and its rules.
+    pub(super) fn beside(&self, id: PostId) -> Result<Option<Known>, dedup::Error> {
+        let lacked = id.created_at().is_some_and(|created| self.writing.hub.side().wants(created));
         if !lacked {
             return Ok(None);
         }
-        let known = self.writing.side.known(post.id)?;
-        // Under a rule that the side log does not know it may be for somebody who has not got it.
-        let covered = known.filter(|known| rules_union(&known.rules, &post.rules).is_none());
-        Ok(covered.map(|known| known.sequence))
+        self.writing.side.known(id)
     }
 }

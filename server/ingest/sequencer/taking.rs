@@ -31,7 +31,7 @@ impl Sequencer {
     /// Logs what has changed about gaps.
     pub(super) fn take_gaps(&self, batch: &mut Batch) {
         for gap in self.writing.ledger.take_changes() {
-            self.push(batch, self.clock.now(), Body::Gap(gap));
+            self.push(batch, self.stamp(self.clock.moment()), Body::Gap(gap));
         }
     }
 
@@ -43,7 +43,9 @@ impl Sequencer {
         giving_up: &Shutdown,
     ) -> Result<(), dedup::Error> {
         let Brought { arrivals, source, moment, room } = brought;
-        let received = arrivals.received;
+        // What was read before the clock was corrected has a time of the old scale.
+        let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
+        let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.room.push(room);
         if matches!(source, Source::Live { .. }) {
             batch.heard = Some(LastByte { moment, time: received });
@@ -56,9 +58,17 @@ impl Sequencer {
                     self.take_post(batch, post, &source, received, giving_up)?;
                     continue;
                 }
-                Message::Control(_) | Message::Side(_) => {
+                Message::Control(_) => {
                     batch.tally.control += 1;
                     continue;
+                }
+                Message::Foreign { kind, first, .. } => {
+                    if first {
+                        let (account, what_to_do) = (self.writing.hub.account(), kind.advice());
+                        tracing::warn!(%account, kind = kind.name(), what_to_do, "skipping messages in a foreign format");
+                    }
+                    *batch.tally.foreign.entry(kind).or_default() += 1;
+                    SkipReason::ForeignFormat
                 }
                 Message::Unknown { .. } => {
                     batch.tally.unknown += 1;
@@ -90,20 +100,38 @@ impl Sequencer {
         let Arrived { id, rules, json, .. } = arrived;
         let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
         let (origin, gap) = self.origin(id, source);
-        if let Source::Recovery(tally) = source {
-            let private = self.is_private(id, &verdict, gap.is_some());
-            let new = if private {
-                let post =
-                    Post { id, rules: rules.clone().into(), origin, gap: None, beside: None, json: json.clone() };
-                self.take_private(batch, post, received, giving_up)?
-            } else {
-                verdict != Verdict::Duplicate
-            };
-            tally.note(new);
-            if private {
-                return Ok(());
-            }
+        let post =
+            Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
+        let Source::Recovery(tally) = source else {
+            return self.take_main(batch, post, verdict, source, received);
+        };
+        let route = self.route(id, &verdict, gap.is_some())?;
+        let mut new = route.main;
+        // The account's log first: it is appended first.
+        if route.main || !route.side {
+            self.take_main(batch, post.clone(), verdict, source, received)?;
         }
+        if route.side {
+            let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up)?;
+            if !route.main {
+                Self::count_private(batch, is_new);
+            }
+            new |= is_new;
+        }
+        tally.note(new);
+        Ok(())
+    }
+
+    /// Takes a post for the account's log, unless that has it.
+    fn take_main(
+        &mut self,
+        batch: &mut Batch,
+        post: Post,
+        verdict: Verdict,
+        source: &Source,
+        received: UnixMillis,
+    ) -> Result<(), dedup::Error> {
+        let id = post.id;
         let (rules, prior) = match verdict {
             Verdict::Duplicate => {
                 batch.tally.duplicates += 1;
@@ -111,7 +139,7 @@ impl Sequencer {
             }
             Verdict::New => {
                 batch.tally.posts += 1;
-                (rules.into(), None)
+                (post.rules, None)
             }
             Verdict::Delta { prior, now } => {
                 batch.tally.deltas += 1;
@@ -121,22 +149,23 @@ impl Sequencer {
         if let Source::Live { connection, .. } = source {
             *batch.tally.first.entry(*connection).or_default() += 1;
         }
-        if let Some(gap) = gap {
+        if let Some(gap) = post.gap {
             self.writing.ledger.brought(gap);
         }
-        let post = Post { id, rules, origin, gap, beside: None, json };
+        let (beside, beside_rules) = self.beside(id)?.map(|known| (known.sequence, known.rules)).unzip();
+        let previous = match &prior {
+            Some(_) => self.writing.seen.known(id)?.map(|known| known.sequence),
+            None => None,
+        };
+        let post = Post { rules: rules.clone(), beside, beside_rules, previous, ..post };
         let body = match prior {
-            None => Body::Post(Post { beside: self.beside(&post)?, ..post }),
+            None => Body::Post(post),
             Some(prior) => Body::Delta { prior, post },
         };
         self.push(batch, received, body);
         let record = batch.records.last().expect("just pushed");
-        if let Some(post) = record.body.post() {
-            self.writing.seen.note(id, &post.rules, record.sequence, record.received);
-            if matches!(record.body, Body::Post(_)) {
-                self.writing.side.yield_to(id, record.sequence);
-            }
-        }
+        self.writing.seen.note(id, &rules, record.sequence, record.received);
+        self.writing.side.yield_to(id, record.sequence, &rules);
         Ok(())
     }
 

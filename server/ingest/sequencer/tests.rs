@@ -13,6 +13,7 @@ use crate::model::{PostId, SkipReason, Span};
 use crate::task::{OnExit, Tasks};
 use crate::upstream::Arrivals;
 use crate::upstream::Message;
+use crate::upstream::message::Foreign;
 
 /// A sequencer over a log in memory, and what feeds it.
 struct World {
@@ -176,6 +177,26 @@ fn what_cannot_be_taken_is_told_once_for_each_reason() {
     assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
 }
 
+/// Posts in another format and compliance messages are announced with their own reason, and counted by kind.
+#[test]
+fn foreign_messages_are_skipped_and_counted() {
+    let world = World::new(0);
+    let activity = || Message::classify(r#"{"id":"tag:search.example.com,2005:1","verb":"post"}"#.into());
+    let v2 = Message::classify(r#"{"data":{"id":"1","text":"x"}}"#.into());
+    let delete = Message::classify(r#"{"delete":{"status":{"id":1}}}"#.into());
+    world.put(1_000, vec![activity(), post(1, &[]), v2, activity(), delete]);
+    let (records, metrics) = world.records();
+    let skips = records.iter().filter_map(|record| match &record.body {
+        Body::Skip(skip) => Some((skip.reason, skip.count)),
+        _ => None,
+    });
+    assert_eq!(skips.collect::<Vec<_>>(), [(SkipReason::ForeignFormat, 4)]);
+    let of_kind = |kind: Foreign| {
+        metrics.foreign_messages.get_or_create(&crate::ingest::ForeignLabel { kind: kind.name() }).get()
+    };
+    assert_eq!([Foreign::ActivityStreams, Foreign::V2, Foreign::Delete, Foreign::User].map(of_kind), [2, 1, 1, 0]);
+}
+
 #[test]
 fn the_order_of_the_log_survives_a_step_of_the_clock() {
     let world = World::new(0);
@@ -264,4 +285,101 @@ fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_o
     let said: Vec<_> = brought(&hub).into_iter().filter(|(id, _)| *id != late).collect();
     assert_eq!(said, [(lacked, None), (both, both_at)]);
     assert_eq!((tally.received(), tally.recovered()), (6, 5));
+}
+
+/// A world where some lineage lacks the posts of seconds 10 to 20.
+fn lacking() -> (World, Arc<Hub>) {
+    let world = World::new(0);
+    let hub = world.hub.clone();
+    let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
+    hub.side().restore(
+        serde_json::from_value(serde_json::json!({
+            "tag": hub.side().tag(), "next": 1,
+            "shares": [{ "span": Span::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
+        }))
+        .expect("a snapshot"),
+    );
+    (world, hub)
+}
+
+fn recovery() -> Source {
+    Source::Recovery(Arc::new(JobTally::default()))
+}
+
+/// What the side log holds of posts.
+fn side_posts(hub: &Hub) -> Vec<crate::model::Post> {
+    let chunk = hub.side().read(1, &Keys::Always, usize::MAX).expect("readable");
+    let post = |item: &Item| match item {
+        Item::Record(record) => record.body.post().cloned(),
+        Item::Damaged { .. } => None,
+    };
+    chunk.items.iter().filter_map(post).collect()
+}
+
+fn tags(rules: Option<&Arc<[crate::model::Rule]>>) -> Vec<String> {
+    let tag = |rule: &crate::model::Rule| rule.tag.as_deref().unwrap_or_default().to_owned();
+    rules.iter().flat_map(|rules| rules.iter()).map(tag).collect()
+}
+
+/// The record of the side log carries the newest record of the log, and that leads on to the POST.
+#[test]
+fn side_record_refers_to_newest_main_record() {
+    let (world, hub) = lacking();
+    let id = id_at(15, 1);
+    world.put(1_704_067_221_000, vec![post(id, &["a"])]);
+    world.put(1_704_067_222_000, vec![post(id, &["a", "b"])]);
+    world.put_by(1_704_067_230_000, vec![post(id, &["b", "c"])], recovery());
+    let (records, metrics) = world.records();
+    assert_eq!(kinds(&records), ["term", "post", "delta", "delta"], "recovery brought a rule that the log lacked");
+    let previous: Vec<_> = records.iter().filter_map(|record| record.body.post()).map(|post| post.previous).collect();
+    assert_eq!(previous, [None, Some(2), Some(3)]);
+    let side = side_posts(&hub);
+    assert_eq!(side.iter().map(|post| (post.id.0, post.beside)).collect::<Vec<_>>(), [(id, Some(4))]);
+    assert_eq!(tags(side[0].beside_rules.as_ref()), ["a", "b", "c"]);
+    assert_eq!(tags(Some(&side[0].rules)), ["a", "b", "c"], "the rules of all arrivals");
+    assert_eq!((metrics.side_appended.get(), metrics.deltas.get()), (0, 2), "one message is counted once");
+}
+
+/// A rule that only recovery has seen, for a post that the log holds, and for one that it does not.
+#[test]
+fn recovered_delta_enters_log_that_holds_post() {
+    let (mut world, hub) = lacking();
+    let (held, gone) = (id_at(15, 1), id_at(15, 2));
+    let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+    let rules: Arc<[crate::model::Rule]> = [crate::model::Rule { id: None, tag: Some("a".into()) }].into();
+    // Logged before the oldest record that is left.
+    writing.seen.note(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
+    writing.seen.commit();
+    world.put(1_704_067_221_000, vec![post(held, &["a"])]);
+    world.put_by(1_704_067_230_000, vec![post(held, &["b"]), post(gone, &["b"])], recovery());
+    let (records, _) = world.records();
+    assert_eq!(kinds(&records), ["term", "post", "delta"]);
+    assert_eq!(records[2].body.post().map(|post| post.id.0), Some(held));
+    assert_eq!(side_posts(&hub).iter().map(|post| post.id.0).collect::<Vec<_>>(), [held, gone]);
+}
+
+/// What the side log has is carried by every later record of the log.
+#[test]
+fn main_record_refers_to_side_record() {
+    let (world, hub) = lacking();
+    let id = id_at(15, 1);
+    world.put_by(1_704_067_230_000, vec![post(id, &["a"])], recovery());
+    let World { runtime, queue, .. } = &world;
+    runtime.block_on(async { assert!(queue.log_gaps().await) });
+    let _ = hub;
+    world.put(1_704_067_231_000, vec![post(id, &["b"])]);
+    world.put(1_704_067_232_000, vec![post(id, &["c"])]);
+    let (records, _) = world.records();
+    let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
+    let said: Vec<_> = posts.iter().map(|post| (post.beside, tags(post.beside_rules.as_ref()))).collect();
+    let side = side_posts(&hub);
+    if side[0].beside.is_none() {
+        assert_eq!(said, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);
+    } else {
+        assert_eq!(
+            side[0].beside,
+            posts.last().map(|_| 3),
+            "taken in one batch: the side log carries the log's newest"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
+use super::turns::Turns;
 use super::{Outcome, Place, Session};
 use crate::clock::Moment;
 use crate::hub::upstream::{NewsKind, State, Status};
@@ -16,12 +17,24 @@ use crate::upstream::{self, Arrivals, EndCause, Event, Message};
 use crate::xapi::BackfillMinutes;
 
 /// How the reading of one connection went so far.
-#[derive(Default)]
 struct Reading {
     /// Its first sign of life came.
     begun: bool,
     /// When the reader was last held up.
     held_up: Option<Moment>,
+    turns: Turns,
+}
+
+/// What a reader's wait ended with.
+enum Wait {
+    /// Something came.
+    Event(Event),
+    /// The journal cannot be written.
+    Unavailable,
+    /// The ledger may have something to look at.
+    Pulse,
+    /// All that had waited in the socket is read.
+    CaughtUp,
 }
 
 /// Counts a connection as long as it is there.
@@ -40,8 +53,10 @@ impl Drop for Up {
     }
 }
 
-/// A reader waits no longer than this at a time: if it did, the whole process was stopped.
-const PULSE: Duration = Duration::from_secs(5);
+/// A reader waits no longer than this at a time: if more passed, it was stopped.
+const PULSE: Duration = Duration::from_secs(1);
+/// After a stop: what is in the socket comes within this time, for the reader's thread also drives the socket.
+const CATCH_UP: Duration = Duration::from_millis(100);
 /// How long after the reader was held up an end is still taken for its consequence: X's buffer is that of a minute or two
 /// of a stream at the least (an assumption; X names no size).
 const HELD_UP_MEMORY: Duration = Duration::from_secs(60);
@@ -75,19 +90,20 @@ impl Session {
         );
         self.told = Some((NewsKind::Connected, ""));
         self.probed = false;
-        let Place { lane, connection: number } = self.place;
+        let Place { feed, connection: number } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(lane, number, State::Connected);
+            status.set(feed, number, State::Connected);
             status.tell(NewsKind::Connected, "the upstream connection is up".into());
         });
-        let mut reading = Reading::default();
+        let turns = Turns::new(self.ledger.held_up_min(), self.clock.moment(), self.clock.now());
+        let mut reading = Reading { begun: false, held_up: None, turns };
         let outcome = self.read(connection, answer, &mut reading).await;
         let cause = match &outcome {
             Outcome::JournalUnavailable => GapCause::JournalUnavailable,
             Outcome::Ended { cause, .. } => self.gap_cause(cause, &reading),
             Outcome::Unwanted => return outcome,
         };
-        self.ledger.cut(self.place.lane, self.place.connection, cause);
+        self.ledger.cut(self.place.feed, self.place.connection, cause);
         if self.queue.log_gaps().await { outcome } else { Outcome::Unwanted }
     }
 
@@ -95,32 +111,44 @@ impl Session {
         let mut status = self.hub.upstream().watch();
         let mut due = std::pin::pin!(self.due());
         loop {
-            let before = self.clock.moment();
+            self.take_turn(Duration::ZERO, reading);
             // What comes by backfill changes what is due; else one timer serves for a pulse of posts.
-            if self.ledger.next_due().is_some() {
+            if self.next_due().is_some() {
                 due.set(self.due());
             }
-            let event = tokio::select! {
-                event = connection.next() => event,
-                // X would cut a connection that is not read, and there would be no backfill then.
-                () = unavailable(&mut status) => return Outcome::JournalUnavailable,
-                () = &mut due => {
-                    due.set(self.due());
-                    self.note_held_up(before, PULSE, reading);
-                    if self.ledger.tick(self.clock.now()) && !self.queue.log_gaps().await {
-                        return Outcome::Unwanted;
-                    }
-                    continue;
+            let wait = if reading.turns.is_behind() {
+                tokio::select! {
+                    biased;
+                    () = unavailable(&mut status) => Wait::Unavailable,
+                    event = connection.next() => Wait::Event(event),
+                    () = self.clock.sleep(CATCH_UP) => Wait::CaughtUp,
+                }
+            } else {
+                tokio::select! {
+                    // X would cut a connection that is not read, and there would be no backfill then.
+                    () = unavailable(&mut status) => Wait::Unavailable,
+                    event = connection.next() => Wait::Event(event),
+                    () = &mut due => Wait::Pulse,
                 }
             };
-            self.note_held_up(before, PULSE, reading);
-            match event {
-                Event::Arrivals(arrivals) => {
+            let stopped = self.take_turn(PULSE, reading);
+            match wait {
+                Wait::Unavailable => return Outcome::JournalUnavailable,
+                // The wait may have been over before the socket was looked at.
+                Wait::CaughtUp if stopped => {}
+                Wait::CaughtUp => reading.turns.caught_up(),
+                Wait::Pulse => {
+                    due.set(self.due());
+                    if !stopped && !self.tick().await {
+                        return Outcome::Unwanted;
+                    }
+                }
+                Wait::Event(Event::Arrivals(arrivals)) => {
                     if !self.hand_on(arrivals, answer, reading).await {
                         return Outcome::Unwanted;
                     }
                 }
-                Event::End(end) => {
+                Wait::Event(Event::End(end)) => {
                     if end.partial_bytes > 0 {
                         self.metrics.messages_in.inc();
                         self.metrics.partial.inc();
@@ -131,43 +159,54 @@ impl Session {
         }
     }
 
+    /// Lets the ledger close what is quiet. False if nobody takes what that changes.
+    async fn tick(&self) -> bool {
+        let Place { feed, connection } = self.place;
+        !self.ledger.tick(feed, connection, self.clock.now()) || self.queue.log_gaps().await
+    }
+
+    fn next_due(&self) -> Option<UnixMillis> {
+        self.ledger.next_due(self.place.feed, self.place.connection)
+    }
+
     /// Until the ledger has something to look at, or for a pulse.
     async fn due(&self) {
-        let due = self.ledger.next_due().map(|due| due.since(self.clock.now()));
+        let due = self.next_due().map(|due| due.since(self.clock.now()));
         self.clock.sleep(due.map_or(PULSE, |due| due.min(PULSE))).await;
     }
 
-    /// Takes note if what began at `before` took so much longer than `allowed` that X may have missed its reader.
-    fn note_held_up(&self, before: Moment, allowed: Duration, reading: &mut Reading) {
+    /// Takes a turn after a wait of at most `allowed`. True if the reader was stopped since the turn before, for so long that
+    /// X may have missed it.
+    fn take_turn(&self, allowed: Duration, reading: &mut Reading) -> bool {
         let now = self.clock.moment();
-        if now.since(before) >= allowed.saturating_add(self.ledger.held_up_min()) {
-            reading.held_up = Some(now);
-        }
+        let Some(stopped) = reading.turns.take(now, self.clock.now(), allowed) else { return false };
+        reading.held_up = Some(now);
+        self.ledger.stopped(self.place.feed, self.place.connection, stopped);
+        tracing::warn!(account = %self.hub.account(), ?stopped, "upstream reader was stopped");
+        true
     }
 
     /// Puts what came into the queue, behind what it changes about gaps. False if nobody takes it.
-    async fn hand_on(&self, arrivals: Arrivals, answer: Answer, reading: &mut Reading) -> bool {
-        let Place { lane, connection } = self.place;
+    async fn hand_on(&self, mut arrivals: Arrivals, answer: Answer, reading: &mut Reading) -> bool {
+        let Place { feed, connection } = self.place;
         let alive = is_sign_of_life(&arrivals);
         if alive && !std::mem::replace(&mut reading.begun, true) {
-            self.ledger.first_byte(lane, connection, answer, arrivals.received);
+            self.ledger.first_byte(feed, connection, answer, arrivals.received);
             if !self.queue.log_gaps().await {
                 return false;
             }
         }
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
-        // Of full copies each that asked brings a backfill; the ledger follows that of the first.
+        arrivals.received = reading.turns.stamp(arrivals.received, created.iter().max().copied());
+        // Of redundant connections each that asked brings a backfill.
         let asked = answer.backfill.map(|_| answer.at);
-        let backfill_before = self.ledger.backfill_before(lane, connection).or(asked);
+        let backfill_before = self.ledger.backfill_before(feed, connection).or(asked);
         if alive {
-            self.ledger.heard(lane, connection, arrivals.received, &created);
+            self.ledger.heard(feed, connection, arrivals.received, &created);
         }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         let source = Source::Live { connection, backfill_before };
-        let began = self.clock.moment();
-        let taken = self.queue.put(arrivals, source, began).await;
-        self.note_held_up(began, Duration::ZERO, reading);
-        taken
+        self.queue.put(arrivals, source, self.clock.moment()).await
     }
 
     /// A reader that was held up is cut as a slow one, and X need not say so.
@@ -175,8 +214,8 @@ impl Session {
         let held_up = reading.held_up.is_some_and(|at| self.clock.moment().since(at) < HELD_UP_MEMORY);
         match cause {
             EndCause::SlowReader => GapCause::SlowReader,
+            EndCause::Cut(_) | EndCause::CleanEof | EndCause::Stale if held_up => GapCause::SlowReader,
             EndCause::Stale => GapCause::Stale,
-            EndCause::Cut(_) | EndCause::CleanEof if held_up => GapCause::SlowReader,
             _ => GapCause::Disconnected,
         }
     }

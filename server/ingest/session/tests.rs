@@ -1,7 +1,9 @@
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::hub;
@@ -44,7 +46,7 @@ async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_writte
         metrics: upstream::Metrics::default(),
     };
     let (queue, _intakes) = queue(1);
-    let place = Place { lane: 0, connection: 0 };
+    let place = Place { feed: 0, connection: 0 };
     let ledger = ledger::fixtures::in_memory(&hub);
     let session = Session::new(hub.clone(), upstream, place, ledger, queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
@@ -59,4 +61,65 @@ async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_writte
     shutdown.cancel();
     running.await.expect("it ends");
     assert_eq!(hub.upstream().status().state, State::Stopped);
+}
+
+/// Answers with these `Date` headers, as milliseconds ahead of the host; then without one.
+struct Dated {
+    host: Clock,
+    ahead_ms: Mutex<VecDeque<i64>>,
+    requests: AtomicUsize,
+}
+
+impl Transport for Dated {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let date = self.ahead_ms.lock().pop_front().map(|ahead| self.host.now().shifted(ahead));
+        let (headers, body) = (Headers { date, ..Headers::default() }, futures::stream::pending().boxed());
+        futures::future::ready(Ok(Response { status: 200, headers, body })).boxed()
+    }
+}
+
+/// The `Date` of answers against the clock of the account: how often X is asked, and the correction after each answer.
+#[tokio::test]
+async fn dates_of_answers_correct_account_clock() {
+    const HOUR: i64 = 3_600_000;
+    // `Date` of each answer, requests for each connect, and the correction after it.
+    let check = async |dates: &[i64], expected: &[(usize, i64)]| {
+        let host = Clock::system();
+        let (hub, _writer) = new_hub(hub::Config::default(), host.for_account());
+        let dir = tempfile::tempdir().expect("a directory");
+        let bearer = dir.path().join("bearer");
+        std::fs::write(&bearer, "bearer").expect("written");
+        let ahead_ms = Mutex::new(dates.iter().copied().collect());
+        let transport = Arc::new(Dated { host: host.clone(), ahead_ms, requests: AtomicUsize::new(0) });
+        let upstream = Upstream {
+            transport: transport.clone(),
+            base_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            credentials: Credentials::new(Source::File(bearer)),
+            local_dc_only: false,
+            config: upstream::Config::default(),
+            metrics: upstream::Metrics::default(),
+        };
+        let place = Place { feed: 0, connection: 0 };
+        let ledger = ledger::fixtures::in_memory(&hub);
+        let mut session = Session::new(hub.clone(), upstream, place, ledger, queue(1).0, Metrics::default(), 1);
+        for (number, (requests, offset_ms)) in expected.iter().enumerate() {
+            let before = transport.requests.load(Ordering::Relaxed);
+            session.connect().await.expect("it answers");
+            let made = transport.requests.load(Ordering::Relaxed) - before;
+            let off = (hub.clock().offset_ms() - offset_ms).abs();
+            assert_eq!(made, *requests, "{dates:?}: connect {number}");
+            assert!(off < 2_000, "{dates:?}: connect {number}: off by {off} ms");
+        }
+        assert_eq!(host.offset_ms(), 0, "the clock of the process is nobody's");
+    };
+    // A host that is hours off is set right at the first connect, and an answer without `Date` takes nothing back (R2-D).
+    check(&[3 * HOUR, 3 * HOUR], &[(2, 3 * HOUR), (1, 3 * HOUR), (1, 3 * HOUR)]).await;
+    // One wrong answer, first or later.
+    check(&[25 * HOUR, 0, 0], &[(2, 0), (1, 0)]).await;
+    check(&[0, 25 * HOUR, 0], &[(1, 0), (1, 0), (1, 0)]).await;
+    // Two in a row are believed, and taken back the same way.
+    check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (1, 0), (1, HOUR), (1, HOUR), (1, 0)]).await;
+    // Within the bound at once.
+    check(&[30_000, 30_000], &[(1, 30_000), (1, 30_000)]).await;
 }

@@ -124,6 +124,9 @@ fn a_post_that_waits_yields_to_the_log_that_takes_it_first() {
     let mut world = World::new();
     let mut log = world.open();
     log.writer.take(post(1, &[], None), UnixMillis(5)).expect("ids");
-    assert!(log.writer.yield_to(PostId(1), 9) && !log.writer.yield_to(PostId(2), 9));
-    assert_eq!(log.writer.records[0].body.post().expect("a post").beside, Some(9));
+    let rules = post(1, &["a"], None).rules;
+    log.writer.yield_to(PostId(2), 8, &rules);
+    log.writer.yield_to(PostId(1), 9, &rules);
+    let own = log.writer.records[0].body.post().expect("a post");
+    assert_eq!((own.beside, own.beside_rules.as_ref()), (Some(9), Some(&rules)));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-fn faulty(dir: &Path, config: &Config) -> (Journal, Arc<FaultyDisk>) {
+pub(super) fn faulty(dir: &Path, config: &Config) -> (Journal, Arc<FaultyDisk>) {
     let disk = Arc::new(FaultyDisk::default());
     let journal = open_on(config, dir, identity(1), UnixMillis(T0), disk.clone()).expect("the directory is ours");
     (journal, disk)
@@ -29,7 +29,7 @@ fn files_are_for_us_only() {
     for n in 1..=200 {
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
-    journal.upkeep.step(UnixMillis(T0)).expect("a step");
+    journal.upkeep.step(START).expect("a step");
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&log), 0o700);
     for entry in std::fs::read_dir(&log).expect("it is there") {
@@ -53,7 +53,7 @@ fn a_restart_keeps_epoch_records_and_terms() {
         }
         all.extend(batch);
         if term % 2 == 0 {
-            journal.upkeep.step(UnixMillis(T0)).expect("a step");
+            journal.upkeep.step(START).expect("a step");
         }
     }
     let other = Identity { epoch: Epoch(1), term: Term(6) };
@@ -71,9 +71,8 @@ fn the_table_of_terms_and_the_sequence_outlive_all_records() {
     for n in 1..=100 {
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
-    let later = UnixMillis(T0).plus(Duration::from_secs(1_000_000));
-    for _ in 0..2 {
-        journal.upkeep.step(later).expect("a step");
+    for seconds in [0, 1_000_000, 1_000_000] {
+        journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
     }
     drop(journal);
     let journal = embedded(dir.path(), &small_segments(), 2);
@@ -134,17 +133,17 @@ fn a_disk_without_headroom_costs_the_oldest_records_and_then_stops_the_writer() 
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
     disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
-    let report = journal.upkeep.step(UnixMillis(T0)).expect("a step");
+    let report = journal.upkeep.step(START).expect("a step");
     assert!(report.trimmed_records > 0 && report.trimmed_records < 60, "{report:?}");
     journal.writer.append(&[post(401, "a")]).expect("there is headroom again");
     disk.set(Faults { free_bytes: Some(0), write: Some((ErrorKind::StorageFull, 0)), ..Faults::default() });
     for _ in 0..100 {
-        let _ = journal.upkeep.step(UnixMillis(T0));
+        let _ = journal.upkeep.step(START);
     }
     assert!(matches!(journal.writer.append(&[post(402, "a")]), Err(AppendError::DiskFull)));
     assert!(read_all(&*journal.reader, 401, &Keys::Always, 1).len() == 1, "what is there is served");
     disk.set(Faults::default());
-    journal.upkeep.step(UnixMillis(T0)).expect("a step");
+    journal.upkeep.step(START).expect("a step");
     journal.writer.append(&[post(402, "a")]).expect("there is room again");
 }
 
@@ -158,7 +157,8 @@ fn recompression_changes_no_record_and_makes_a_quiet_log_as_small_as_a_busy_one(
         for batch in all.chunks(batch) {
             journal.writer.append(batch).expect("there is room");
         }
-        let later = UnixMillis(T0).plus(Duration::from_secs(6 * 3_600));
+        journal.upkeep.step(START).expect("a step");
+        let later = START.plus(Duration::from_secs(6 * 3_600));
         let reports: Vec<Report> = (0..20).map(|_| journal.upkeep.step(later).expect("a step")).collect();
         assert_eq!(reports.iter().any(|report| report.recompressed > 0), batch == 1);
         assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, 10_000)), all);

@@ -5,19 +5,24 @@
 //! promise of the contract gets its test here first. Failures of the disk come from the `Disk` that is passed in, never
 //! from global state, so that tests run beside one another.
 
+mod ages;
 mod damage;
+mod faulty_disk;
 mod files;
+mod space;
+mod syncing;
 mod threads;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::faulty_disk::{Faults, FaultyDisk, Unreadable};
 use super::*;
 use crate::model::{
     Body, Gap, GapCause, GapEvidence, GapId, GapState, Key, Origin, Post, PostId, Rule, Skip, SkipReason, Window,
@@ -25,6 +30,7 @@ use crate::model::{
 
 /// The start of time in these tests.
 pub(super) const T0: i64 = 1_700_000_000_000;
+pub(super) const START: Moment = Moment::ZERO;
 pub(super) const EPOCH: Epoch = Epoch(0xfeed << 100);
 
 pub(super) fn identity(term: u64) -> Identity {
@@ -48,6 +54,8 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         origin: Origin::Live,
         gap: None,
         beside: None,
+        beside_rules: None,
+        previous: None,
         json: Bytes::from(json),
     };
     Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
@@ -194,7 +202,7 @@ fn what_is_shared_is_all_of_what_is_stored_together() {
             }
             let none = Keys::AnyOf([Key::Tag("none".into())].into());
             assert_eq!(journal.reader.shared_start(5, &none).expect("held"), None);
-            journal.upkeep.step(UnixMillis(T0)).expect("a step");
+            journal.upkeep.step(START).expect("a step");
         }
     });
 }
@@ -225,14 +233,15 @@ fn seeking_finds_the_first_record_at_or_after_a_time() {
 fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
     let config = Config { retention_age_max: Duration::from_secs(240), ..small_segments() };
     each(&config, |journal| {
+        let time = |seconds: i64| UnixMillis(T0 + seconds * 1_000);
+        let at = |seconds| START.plus(Duration::from_secs(seconds));
+        let mut report = Report::default();
         for n in 1..=300 {
             journal.writer.append(&[post(n, "a")]).expect("there is room");
+            report = journal.upkeep.step(at(n)).expect("a step");
         }
-        let time = |seconds: i64| UnixMillis(T0 + seconds * 1_000);
-        journal.upkeep.step(time(300)).expect("a step");
-        let report = journal.upkeep.step(time(300)).expect("a step");
         let extent = journal.reader.extent();
-        assert!(extent.earliest > 20 && extent.earliest <= 60, "whole segments: {extent:?}");
+        assert!(extent.earliest > 20 && extent.earliest <= 61, "whole segments: {extent:?}");
         assert_eq!(extent.earliest_received, Some(time(extent.earliest as i64)));
         assert!(report.bytes > 0);
         let trimmed = journal.reader.read(1, &Keys::Always, 1);
@@ -240,7 +249,7 @@ fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
         assert_eq!(journal.reader.seek(time(0)).expect("a seek"), extent.earliest);
         // A silent log is trimmed, too.
         for _ in 0..2 {
-            journal.upkeep.step(time(10_000)).expect("a step");
+            journal.upkeep.step(at(10_000)).expect("a step");
         }
         let extent = journal.reader.extent();
         let empty = Extent { earliest: 301, next: 301, earliest_received: None, newest_received: None };
@@ -267,7 +276,7 @@ fn bytes_are_bounded() {
             }
             journal.writer.append(&[record]).expect("there is room");
             if n % 50 == 0 {
-                let report = journal.upkeep.step(UnixMillis(T0)).expect("a step");
+                let report = journal.upkeep.step(START).expect("a step");
                 assert!(report.bytes <= 700 << 10, "{report:?}");
             }
         }
@@ -277,18 +286,19 @@ fn bytes_are_bounded() {
 }
 
 pub(super) fn any_record() -> impl Strategy<Value = Body> {
-    let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"));
-    let rule = rule.prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
+    let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"))
+        .prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
     let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
-    let numbers = any::<(Option<u64>, Option<u64>)>();
-    let post = (any::<u64>(), rules.clone(), origin, numbers, ".{0,40}");
-    let post = post.prop_map(|(id, rules, origin, (gap, beside), json)| Post {
+    let post = (any::<u64>(), rules.clone(), origin, any::<[Option<u64>; 3]>(), ".{0,40}");
+    let post = post.prop_map(|(id, rules, origin, [gap, beside, previous], json)| Post {
         id: PostId(id),
-        rules,
         origin,
         gap: gap.map(GapId),
         beside,
+        beside_rules: previous.map(|_| Arc::clone(&rules)),
+        rules,
+        previous,
         json: json.into(),
     });
     let time = || any::<i64>().prop_map(UnixMillis);
@@ -340,58 +350,9 @@ proptest! {
             let given = records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max));
             assert_eq!(given, all);
             for _ in 0..4 {
-                journal.upkeep.step(UnixMillis(T0)).expect("a step");
+                journal.upkeep.step(START).expect("a step");
             }
             assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max)), all);
         });
-    }
-}
-
-/// A disk that refuses when told to.
-#[derive(Debug, Default)]
-pub(super) struct FaultyDisk {
-    faults: Mutex<Faults>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
-    /// Writes fail so, after a part of them was done.
-    pub(super) write: Option<(std::io::ErrorKind, usize)>,
-    /// Syncs fail.
-    pub(super) sync: bool,
-    /// Cutting a file fails.
-    pub(super) truncate: bool,
-    /// Bytes that are free; `None` = plenty.
-    pub(super) free_bytes: Option<u64>,
-}
-
-impl FaultyDisk {
-    pub(super) fn set(&self, faults: Faults) {
-        *self.faults.lock() = faults;
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        let write = self.faults.lock().write;
-        let Some((kind, done)) = write else { return SystemDisk.write_at(file, bytes, offset) };
-        SystemDisk.write_at(file, &bytes[..done.min(bytes.len())], offset)?;
-        Err(kind.into())
-    }
-
-    fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
-        if self.faults.lock().sync { Err(std::io::ErrorKind::Other.into()) } else { SystemDisk.sync(file) }
-    }
-
-    fn truncate(&self, file: &std::fs::File, length: u64) -> std::io::Result<()> {
-        if self.faults.lock().truncate {
-            Err(std::io::ErrorKind::Other.into())
-        } else {
-            SystemDisk.truncate(file, length)
-        }
-    }
-
-    fn free_bytes(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(self.faults.lock().free_bytes.unwrap_or(u64::MAX))
     }
 }

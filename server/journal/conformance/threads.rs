@@ -25,7 +25,8 @@ fn readers_go_on_while_the_log_grows_is_recompressed_and_trimmed() {
         let keeping = scope.spawn(|| {
             let (mut recompressed, mut trimmed) = (0, 0);
             while !done.load(Ordering::Acquire) {
-                let now = reader.extent().newest_received.unwrap_or_default();
+                let newest = reader.extent().newest_received.unwrap_or(UnixMillis(T0));
+                let now = START.plus(newest.since(UnixMillis(T0)));
                 let report = upkeep.step(now).expect("a step");
                 recompressed += report.recompressed;
                 trimmed += report.trimmed_records;

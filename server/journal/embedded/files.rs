@@ -78,11 +78,18 @@ pub(in crate::journal) fn sweep(dir: &Path, keep: &[SegmentName]) -> io::Result<
             Some((segment, "idx")) => SegmentName::parse(segment).is_some_and(|it| !kept(it)),
             _ => SegmentName::parse(name).is_some_and(|it| !kept(it)),
         };
-        if stale {
-            remove(&path)?;
+        if stale && let Err(error) = std::fs::remove_file(&path) {
+            // It costs its bytes, and is looked at again at the next start.
+            tracing::warn!(path = %path.display(), %error, "failed to remove stale journal file");
         }
     }
     Ok(())
+}
+
+/// Name under which a segment is kept of which nothing can be read.
+pub(in crate::journal) fn aside(segment: &Path) -> PathBuf {
+    let names = (0_u64..).map(|number| extended(segment, &format!("damaged-{number}")));
+    names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| extended(segment, "damaged"))
 }
 
 /// Makes the directory, for us only.
@@ -119,9 +126,14 @@ impl Unfinished {
     }
 
     pub(in crate::journal) fn finish(self, disk: &dyn Disk) -> io::Result<()> {
-        disk.sync(&self.file)?;
-        std::fs::rename(&self.path, &self.target)?;
+        self.publish(disk)?;
         sync_dir(self.target.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Syncs the file and gives it its name, which survives a power cut only after [`sync_dir`].
+    pub(in crate::journal) fn publish(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.sync(&self.file)?;
+        std::fs::rename(&self.path, &self.target)
     }
 }
 
@@ -145,8 +157,8 @@ pub(in crate::journal) fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Removes a file, or finds it gone.
-pub(in crate::journal) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+pub(in crate::journal) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -34,10 +34,12 @@ pub(in crate::journal) struct Surroundings {
     pub(in crate::journal) before: Option<UnixMillis>,
     /// When the first record after it was received.
     pub(in crate::journal) after: Option<UnixMillis>,
+    /// Bounds of damage that has no record on one side.
+    pub(in crate::journal) outermost: Sides,
 }
 
 /// When the records on both sides of a place were received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::journal) struct Sides {
     pub(in crate::journal) from: UnixMillis,
     pub(in crate::journal) to: UnixMillis,
@@ -104,18 +106,19 @@ impl Index {
                 return plan;
             }
             if plan.next < entry.header.first {
-                let sides = self.sides(number, number, around);
+                let sides = self.sides(number, number, around, around.outermost);
                 plan.steps.push(Step::Hole { first: plan.next, last: entry.header.first - 1, sides });
             }
             plan.next = entry.header.end();
             if entry.header.notices || matcher.any(&entry.rules) {
                 bytes += entry.header.payload_bytes as usize;
-                let sides = self.sides(number, number + 1, around);
+                let own = Sides { from: entry.header.first_received, to: entry.header.last_received };
+                let sides = self.sides(number, number + 1, around, own);
                 plan.steps.push(Step::Block { offset: entry.offset, header: entry.header, sides });
             }
         }
         if let Some(end) = around.end.filter(|&end| plan.next < end) {
-            let sides = self.sides(self.entries.len(), self.entries.len(), around);
+            let sides = self.sides(self.entries.len(), self.entries.len(), around, around.outermost);
             plan.steps.push(Step::Hole { first: plan.next, last: end - 1, sides });
             plan.next = end;
         }
@@ -131,12 +134,11 @@ impl Index {
         wants_most(keys, rules.into_iter()).then_some(&entry.header)
     }
 
-    /// When the records before entry `before` and from entry `after` on were received.
-    fn sides(&self, before: usize, after: usize, around: &Surroundings) -> Sides {
+    /// When the records before entry `before` and from entry `after` on were received; `or` for a side without any.
+    fn sides(&self, before: usize, after: usize, around: &Surroundings, or: Sides) -> Sides {
         let from = before.checked_sub(1).map(|at| self.entries[at].header.last_received).or(around.before);
         let to = self.entries.get(after).map(|entry| entry.header.first_received).or(around.after);
-        let either = from.or(to).unwrap_or_default();
-        Sides { from: from.unwrap_or(either), to: to.unwrap_or(either) }
+        Sides { from: from.unwrap_or(or.from), to: to.unwrap_or(or.to) }
     }
 
     /// The first block with a record received at or after `time`, and the end of the block in front of it.

@@ -13,7 +13,7 @@ use std::path::Path;
 use super::files;
 use super::index::{Entry, Index};
 use crate::journal::block::{HEADER_BYTES, Header, checksum, seed};
-use crate::journal::disk::Disk;
+use crate::journal::disk::{Disk, is_shortage};
 use crate::journal::rules::{decode_rules, encode_rules};
 use crate::journal::wire::{Input, Malformed, put_varint};
 use crate::model::{Epoch, Sequence, UnixMillis};
@@ -66,7 +66,11 @@ pub(in crate::journal) fn write(
 /// Also tells the length of the index file.
 pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Result<Option<(Summary, u64)>> {
     let segment_bytes = std::fs::metadata(segment)?.len();
-    let Ok(mut file) = File::open(files::index_path(segment)) else { return Ok(None) };
+    let mut file = match File::open(files::index_path(segment)) {
+        Err(error) if is_shortage(&error) => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(file) => file,
+    };
     let mut head = [0; HEAD_BYTES];
     if file.read_exact(&mut head).is_err() {
         return Ok(None);
@@ -78,12 +82,12 @@ pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Resu
     Ok(head.map(|(summary, ..)| (summary, length)))
 }
 
-/// Reads a segment's index file; `None` if it is not there or damaged.
+/// Reads a segment's index file; `None` if it is not there, damaged or unreadable.
 pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Option<Index>> {
     match std::fs::read(files::index_path(segment)) {
         Ok(bytes) => Ok(decode(&bytes, epoch).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -3,19 +3,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
-use super::files::{self, SegmentName, Unfinished};
+use super::files::{SegmentName, Unfinished};
 use super::index::{Entry, Index};
 use super::index_file::{self, Summary};
 use super::scan;
 use super::shared::{Held, Sealed, Shared};
+use super::trim::{Doomed, bytes_of};
 use crate::journal::block::{Block, Encoder, seed};
+use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rules::Numbering;
 use crate::journal::wire::Malformed;
 
@@ -59,14 +60,20 @@ pub(super) enum Progress {
 }
 
 impl Packing {
-    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Self> {
+    /// Begins with a segment; `None` if it cannot be opened.
+    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Option<Self>> {
+        let (held, file) = match (shared.index(&source), File::open(&source.path)) {
+            (Ok(held), Ok(file)) => (held, file),
+            (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
+            _ => return Ok(None),
+        };
         let name = SegmentName { packed: true, ..source.name };
         let target = Unfinished::new(&name.path(&shared.dir))?;
         let header = scan::segment_header(shared.epoch, name.first);
         shared.disk.write_at(&target.file, &header, 0)?;
-        Ok(Self {
-            held: shared.index(&source)?,
-            file: File::open(&source.path)?,
+        Ok(Some(Self {
+            held,
+            file,
             source,
             done: 0,
             target,
@@ -75,7 +82,12 @@ impl Packing {
             index: Index::default(),
             numbering: Numbering::default(),
             encoder: Encoder::new(shared.epoch, LEVEL)?,
-        })
+        }))
+    }
+
+    /// Bytes of the segment in the making.
+    pub(super) fn bytes(&self) -> u64 {
+        self.offset
     }
 
     pub(super) fn source(&self) -> &Arc<Sealed> {
@@ -93,7 +105,7 @@ impl Packing {
                 return Ok(if whole { Progress::Done { replaced: false } } else { Progress::Damaged });
             };
             let expected = self.next();
-            let Some(block) = self.read(&entry, seed(shared.epoch), &mut decompressor)? else {
+            let Some(block) = self.read(shared, &entry, &mut decompressor)? else {
                 return Ok(Progress::Damaged);
             };
             if expected != entry.header.first || self.push(shared, &block)?.is_err() {
@@ -112,13 +124,13 @@ impl Packing {
         end.unwrap_or(self.name.first)
     }
 
-    fn read(&self, entry: &Entry, seed: u32, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
+    fn read(&self, shared: &Shared, entry: &Entry, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
-        match self.file.read_exact_at(&mut bytes, entry.offset) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+        if !try_read(&*shared.disk, &self.file, &mut bytes, entry.offset)? {
+            return Ok(None);
         }
-        Ok(Block::decode(&bytes, seed, decompressor).ok().filter(|block| block.header == entry.header))
+        let block = Block::decode(&bytes, seed(shared.epoch), decompressor).ok();
+        Ok(block.filter(|block| block.header == entry.header))
     }
 
     fn push(&mut self, shared: &Shared, block: &Block) -> io::Result<Result<(), Malformed>> {
@@ -164,17 +176,19 @@ impl Packing {
             index_bytes: AtomicU64::new(index_bytes),
             held: Mutex::new(None),
             left_alone: AtomicBool::new(false),
+            unreadable: false,
         });
-        let mut replaced = false;
+        let (mut replaced, packed_bytes) = (false, bytes_of(&packed));
         shared.change(|snapshot| {
             if let Some(place) = snapshot.sealed.iter_mut().find(|segment| segment.id == self.source.id) {
                 *place = packed;
                 replaced = true;
             }
         });
-        let gone = if replaced { &self.source.path } else { &path };
-        files::remove(gone)?;
-        files::remove(&files::index_path(gone))?;
+        let bytes = if replaced { bytes_of(&self.source) } else { packed_bytes };
+        let gone = if replaced { self.source.path.clone() } else { path };
+        shared.doomed.lock().push(Doomed::new(gone, bytes));
+        shared.remove_doomed()?;
         Ok(Progress::Done { replaced })
     }
 }

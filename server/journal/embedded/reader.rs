@@ -4,25 +4,25 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
-use super::index::{Plan, Sides, Step, Surroundings};
+use super::gathered::{Gathered, WHOLE_BYTES_MAX};
+use super::index::{Plan, Step, Surroundings};
 use super::shared::{Held, Shared, Snapshot};
-use crate::journal::block::{Block, Header, seed};
+use crate::journal::block::{Block, HEADER_BYTES, Header, seed};
+use crate::journal::disk::{Disk, is_shortage, try_read};
 use crate::journal::matching::Matcher;
 use crate::journal::record::Preview;
-use crate::journal::{Chunk, Extent, Item, ReadError, Reader, read_bytes};
+use crate::journal::{Chunk, Damage, Extent, Item, ReadError, Reader};
 use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};
 
 /// Decompressed blocks kept for readers that stopped amid them: 32 of 256 KiB once recompressed, fewer of large batches.
 const BLOCKS_BYTES_MAX: usize = 8 << 20;
-/// A block of more payload is not read whole where readers share what is read: batches end at about 1 MiB unless
-/// configured otherwise.
-const WHOLE_BYTES_MAX: usize = 2 << 20;
 /// Contexts of zstd kept for the next read, each with a buffer of the longest block it has read.
 const TOOLS_MAX: usize = 8;
 /// How often a read begins anew because a file was replaced or trimmed meanwhile, before it is an error.
@@ -31,8 +31,8 @@ const ATTEMPTS_MAX: usize = 16;
 type BlockId = (u64, u64);
 
 pub(super) struct EmbeddedReader {
-    shared: Arc<Shared>,
-    seed: u32,
+    pub(super) shared: Arc<Shared>,
+    pub(super) seed: u32,
     blocks: Mutex<VecDeque<(BlockId, Arc<Block>)>>,
     tools: Mutex<Vec<Tools>>,
 }
@@ -45,11 +45,11 @@ struct Tools {
 }
 
 /// A segment as a reader goes through it.
-struct Place<'a> {
-    id: u64,
+pub(super) struct Place<'a> {
+    pub(super) id: u64,
     path: &'a std::path::Path,
-    held: Held,
-    around: Surroundings,
+    pub(super) held: Held,
+    pub(super) around: Surroundings,
     /// Opened when the first block is read.
     file: Option<File>,
     /// The file is gone, and no other took its place.
@@ -61,18 +61,20 @@ impl Tools {
         Ok(Self { decompressor: Decompressor::new()?, stored: Vec::new() })
     }
 
-    fn read(&mut self, file: &File, offset: u64, header: &Header, seed: u32) -> io::Result<Option<Arc<Block>>> {
+    /// Reads the stored bytes of a block and does something with them; `None` if the disk cannot read them.
+    fn read<R>(
+        &mut self,
+        (disk, file): (&dyn Disk, &File),
+        (offset, header): (u64, &Header),
+        take: impl FnOnce(&[u8], &mut Decompressor<'static>) -> R,
+    ) -> io::Result<Option<R>> {
         let length = usize::try_from(header.block_bytes()).map_err(io::Error::other)?;
         if self.stored.len() < length {
             self.stored.resize(length, 0);
         }
         let stored = &mut self.stored[..length];
-        match file.read_exact_at(stored, offset) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
-        }
-        let block = Block::decode(stored, seed, &mut self.decompressor).ok();
-        Ok(block.filter(|block| block.header == *header).map(Arc::new))
+        let read = try_read(disk, file, stored, offset)?;
+        Ok(read.then(|| take(stored, &mut self.decompressor)))
     }
 }
 
@@ -84,7 +86,10 @@ impl EmbeddedReader {
 
     /// Does `read` with a snapshot, and again with a newer one if a file of it was gone. The second argument is true if
     /// there is none newer: then the file is lost.
-    fn with_snapshot<R>(&self, read: impl Fn(&Snapshot, bool) -> Result<R, ReadError>) -> Result<R, ReadError> {
+    pub(super) fn with_snapshot<R>(
+        &self,
+        read: impl Fn(&Snapshot, bool) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
         let mut snapshot = self.shared.snapshot.load_full();
         let mut lost = false;
         for _ in 0..ATTEMPTS_MAX {
@@ -100,48 +105,84 @@ impl EmbeddedReader {
         Err(ReadError::Io(io::ErrorKind::NotFound.into()))
     }
 
-    fn place<'a>(&self, snapshot: &'a Snapshot, number: usize, lost: bool) -> io::Result<Place<'a>> {
-        let sealed = |number: usize| snapshot.sealed.get(number);
-        let before = snapshot.sealed[..number].iter().rev().find_map(|it| it.summary.received).map(|(_, last)| last);
-        let after = sealed(number + 1).map_or_else(
-            || snapshot.tail.index.read().first_received(),
-            |next| next.summary.received.map(|(first, _)| first),
-        );
-        let Some(segment) = sealed(number) else {
+    pub(super) fn place<'a>(&self, snapshot: &'a Snapshot, number: usize, lost: bool) -> io::Result<Place<'a>> {
+        let (before, after) = (snapshot.received_before(number), snapshot.received_after(number));
+        let outermost = snapshot.outermost;
+        let Some(segment) = snapshot.sealed.get(number) else {
             let tail = &snapshot.tail;
-            let around = Surroundings { first: tail.first, end: None, before, after: None };
+            let around = Surroundings { first: tail.first, end: Some(tail.claimed), before, after, outermost };
             let held = Held::Tail(tail.clone());
             return Ok(Place { id: tail.id, path: &tail.path, held, around, file: None, lost });
         };
-        let around = Surroundings { first: segment.name.first, end: Some(snapshot.end(number)), before, after };
+        let around =
+            Surroundings { first: segment.name.first, end: Some(snapshot.end(number)), before, after, outermost };
         let held = match self.shared.index(segment) {
-            Err(error) if lost && error.kind() == io::ErrorKind::NotFound => Held::Loaded(Arc::default()),
-            index => index?,
+            Err(error) if is_shortage(&error) || (!lost && error.kind() == io::ErrorKind::NotFound) => {
+                return Err(error);
+            }
+            // Nothing of it can be read: all of it is damage.
+            Err(_) => Held::Loaded(Arc::default()),
+            Ok(held) => held,
         };
         Ok(Place { id: segment.id, path: &segment.path, held, around, file: None, lost })
     }
 
     /// A block, decompressed; `None` if it is damaged.
-    fn block(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<Option<Arc<Block>>> {
+    pub(super) fn block(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<Option<Arc<Block>>> {
         let cached = self.blocks.lock().iter().find(|(id, _)| *id == (place.id, offset)).map(|(_, it)| it.clone());
         if cached.is_some() {
             return Ok(cached);
         }
-        let file = match &place.file {
-            Some(file) => file,
-            None => match File::open(place.path) {
-                Err(error) if place.lost && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                file => place.file.insert(file?),
-            },
+        let seed = self.seed;
+        let decode = |stored: &[u8], decompressor: &mut Decompressor<'static>| {
+            let block = Block::decode(stored, seed, decompressor).ok();
+            block.filter(|block| block.header == *header).map(Arc::new)
         };
+        let block = self.with_stored(place, (offset, header), decode)?.flatten();
+        if block.is_some() {
+            self.shared.damage.read(&self.shared.dir, header.first, header.end());
+        }
+        Ok(block)
+    }
+
+    /// True if the block is on the disk as it was written.
+    pub(super) fn is_sound(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<bool> {
+        let seed = self.seed;
+        let check = |stored: &[u8], _: &mut Decompressor<'static>| {
+            let body = stored.get(HEADER_BYTES..).unwrap_or_default();
+            Header::decode(stored, seed).is_ok_and(|found| found == *header) && header.is_body(body, seed)
+        };
+        let sound = self.with_stored(place, (offset, header), check)?.unwrap_or(false);
+        if sound {
+            self.shared.damage.read(&self.shared.dir, header.first, header.end());
+        }
+        Ok(sound)
+    }
+
+    /// Reads the stored bytes of a block and does something with them; `None` if they cannot be read.
+    fn with_stored<R>(
+        &self,
+        place: &mut Place<'_>,
+        block: (u64, &Header),
+        take: impl FnOnce(&[u8], &mut Decompressor<'static>) -> R,
+    ) -> io::Result<Option<R>> {
+        if place.file.is_none() {
+            match File::open(place.path) {
+                Ok(file) => place.file = Some(file),
+                Err(error) if is_shortage(&error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !place.lost => return Err(error),
+                Err(_) => return Ok(None),
+            }
+        }
+        let Some(file) = &place.file else { return Ok(None) };
         let pooled = self.tools.lock().pop();
         let mut tools = pooled.map_or_else(Tools::new, Ok)?;
-        let block = tools.read(file, offset, header, self.seed);
+        let taken = tools.read((&*self.shared.disk, file), block, take);
         let mut pool = self.tools.lock();
         if pool.len() < TOOLS_MAX {
             pool.push(tools);
         }
-        block
+        taken
     }
 
     /// Keeps a block that the reader has not come to the end of.
@@ -182,7 +223,17 @@ impl EmbeddedReader {
                 break;
             }
         }
-        Ok(gathered.chunk)
+        Ok(self.announced(gathered.chunk))
+    }
+
+    /// Announces the damage of a chunk.
+    pub(super) fn announced(&self, chunk: Chunk) -> Chunk {
+        for item in &chunk.items {
+            if let Item::Damaged { first, last, from, to } = *item {
+                self.shared.damage.add(&self.shared.dir, Damage { first, last, from, to });
+            }
+        }
+        chunk
     }
 
     fn read_place(&self, place: &mut Place<'_>, keys: &Keys, gathered: &mut Gathered) -> io::Result<()> {
@@ -245,66 +296,6 @@ impl EmbeddedReader {
     }
 }
 
-/// What a read has brought so far.
-struct Gathered {
-    chunk: Chunk,
-    bytes: usize,
-    bytes_max: usize,
-    /// It ends with a block.
-    whole: bool,
-}
-
-impl Gathered {
-    fn is_full(&self) -> bool {
-        self.bytes >= self.bytes_max && !self.chunk.items.is_empty()
-    }
-
-    fn damaged(&mut self, first: Sequence, last: Sequence, sides: Sides) {
-        let first = first.max(self.chunk.next);
-        self.chunk.next = last + 1;
-        if let Some(Item::Damaged { last: end, to, .. }) = self.chunk.items.last_mut()
-            && *end + 1 == first
-        {
-            (*end, *to) = (last, sides.to);
-            return;
-        }
-        self.chunk.items.push(Item::Damaged { first, last, from: sides.from, to: sides.to });
-    }
-
-    /// Takes what is wanted of a block, until the bytes are full; false if it was not all.
-    fn take(&mut self, block: &Block, keys: &Keys, sides: Sides) -> bool {
-        let mut matcher = Matcher::new(keys);
-        matcher.learn(&block.table.rules);
-        let sets: Vec<bool> = block.table.sets.iter().map(|set| set.iter().any(|rule| matcher.rule(rule))).collect();
-        let wants = |preview: &Preview| {
-            matcher.always() || preview.notice || preview.set.is_some_and(|set| sets.get(set).copied().unwrap_or(true))
-        };
-        let mut records = block.records(&wants);
-        let to_its_end = self.whole && block.payload_bytes() <= WHOLE_BYTES_MAX;
-        loop {
-            match records.next_from(self.chunk.next) {
-                Ok(Some(record)) => {
-                    self.bytes += read_bytes(&record);
-                    self.chunk.next = record.sequence + 1;
-                    self.chunk.items.push(Item::Record(record));
-                }
-                Ok(None) => {
-                    self.chunk.next = block.header.end();
-                    return true;
-                }
-                // Whole by its checksum, yet not to be understood: then its rest is lost.
-                Err(_) => {
-                    self.damaged(self.chunk.next, block.header.end() - 1, sides);
-                    return true;
-                }
-            }
-            if self.is_full() && !to_its_end {
-                return self.chunk.next == block.header.end();
-            }
-        }
-    }
-}
-
 impl Reader for EmbeddedReader {
     fn epoch(&self) -> Epoch {
         self.shared.epoch
@@ -318,12 +309,24 @@ impl Reader for EmbeddedReader {
         self.shared.extent()
     }
 
+    fn synced(&self) -> Sequence {
+        self.shared.synced.load(Ordering::Acquire)
+    }
+
+    fn damage(&self) -> Vec<Damage> {
+        self.shared.damage.list()
+    }
+
     fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError> {
         self.with_snapshot(|snapshot, lost| self.seek_snapshot(snapshot, time, lost))
     }
 
     fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
         self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, (from.max(1), keys), (bytes_max, false), lost))
+    }
+
+    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<Chunk, ReadError> {
+        self.with_snapshot(|snapshot, lost| self.notices_of(snapshot, range.clone(), (check, bytes_max), lost))
     }
 
     fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError> {

@@ -1,6 +1,8 @@
 //! Reads a segment from end to end: to find its blocks when there is no index, the torn tail of the last one, and
 //! damage.
 //!
+//! Bytes that the disk cannot read count as zeros, sector by sector: blocks behind a bad sector are found all the same.
+//!
 //! ```text
 //! segment = magic:8 version:u32 epoch:u128 first:u64 crc:u32 (40 bytes), then blocks
 //! ```
@@ -8,16 +10,16 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memchr::memmem;
 
 use super::index::Index;
 use crate::journal::block::{HEADER_BYTES, Header, MAGIC as BLOCK_MAGIC, seed};
+use crate::journal::disk::{Disk, try_read};
 use crate::journal::rules::{Numbering, Table};
 use crate::journal::wire::Malformed;
-use crate::model::{Epoch, Sequence};
+use crate::model::{Epoch, Sequence, UnixMillis};
 
 const MAGIC: [u8; 8] = *b"PSGWSEG\n";
 const VERSION: u32 = 1;
@@ -25,6 +27,8 @@ const VERSION: u32 = 1;
 pub(in crate::journal) const SEGMENT_HEADER_BYTES: usize = 40;
 /// Bytes read in one go.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// Bytes that are lost with one bad sector: those of a page, for the system reads no less.
+const SECTOR_BYTES: u64 = 4 << 10;
 
 /// The first bytes of a segment file.
 pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; SEGMENT_HEADER_BYTES] {
@@ -51,20 +55,55 @@ pub(in crate::journal) struct Scan {
     pub(in crate::journal) damaged: Vec<Range<u64>>,
     /// True if the segment's own header is what it should be.
     pub(in crate::journal) header_sound: bool,
+    /// Bytes that the disk could not read.
+    pub(in crate::journal) unreadable_bytes: u64,
+    /// What a block behind the last sound one held: all of it is there, but damaged.
+    pub(in crate::journal) claimed: Option<Claimed>,
+}
+
+/// A complete block with a damaged body at the end of a segment. It was appended and may have been exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct Claimed {
+    /// Its header, which is sound.
+    pub(in crate::journal) header: Header,
+    /// Where it ends.
+    pub(in crate::journal) end: u64,
 }
 
 impl Scan {
     /// Bytes at the end that are no block, or a part of one.
     pub(in crate::journal) fn torn_bytes(&self) -> u64 {
-        self.length - self.sound_end
+        self.length - self.kept_end()
+    }
+
+    /// Where the last block ends whose records are known, be they sound or not.
+    pub(in crate::journal) fn kept_end(&self) -> u64 {
+        self.claimed.map_or(self.sound_end, |claimed| claimed.end)
+    }
+
+    /// The sequence after the last that the segment is known to have held, whose first record is `first`.
+    pub(in crate::journal) fn next(&self, first: Sequence) -> Sequence {
+        let sound = self.index.entries.last().map(|entry| entry.header.end());
+        self.claimed.map(|claimed| claimed.header.end()).or(sound).unwrap_or(first)
+    }
+
+    /// When the last record was received that the segment is known to have held.
+    pub(in crate::journal) fn last_received(&self) -> Option<UnixMillis> {
+        self.claimed.map(|claimed| claimed.header.last_received).or_else(|| self.index.last_received())
     }
 }
 
-/// Scans the segment at `path`, whose first record should be `first`.
-pub(in crate::journal) fn scan(path: &Path, epoch: Epoch, first: Sequence) -> io::Result<Scan> {
+/// What a segment is taken for of which nothing can be read.
+pub(in crate::journal) fn unreadable(length: u64) -> Scan {
+    Scan { length, unreadable_bytes: length.max(1), ..Scan::default() }
+}
+
+/// Scans the segment at `path`, whose first record should be `first`. Fails if it cannot be opened, or if the process is
+/// short of something; bytes that cannot be read are damage.
+pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first: Sequence) -> io::Result<Scan> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut source = Windowed { file, length, window: Vec::new(), start: 0 };
+    let mut source = Windowed { disk, file, length, window: Vec::new(), start: 0, unreadable: Vec::new() };
     let start = length.min(SEGMENT_HEADER_BYTES as u64);
     let header_sound = source.get(0, start)? == segment_header(epoch, first);
     let mut scan = Scan { length, sound_end: start, header_sound, ..Scan::default() };
@@ -80,12 +119,39 @@ pub(in crate::journal) fn scan(path: &Path, epoch: Epoch, first: Sequence) -> io
                 next = header.end();
                 at += header.block_bytes();
                 scan.sound_end = at;
+                scan.claimed = None;
             }
-            Found::Unsound(header) => at += header.block_bytes(),
+            Found::Unsound(header) => {
+                at += header.block_bytes();
+                next = header.end();
+                scan.claimed = Some(Claimed { header, end: at });
+            }
             Found::Nothing => at = find_header(&mut source, at + 1, next, seed)?.unwrap_or(length),
         }
     }
+    source.unreadable.sort_unstable();
+    source.unreadable.dedup();
+    scan.unreadable_bytes = source.unreadable.len() as u64 * SECTOR_BYTES;
     Ok(scan)
+}
+
+/// True if the `count` bytes at `at`, the last of a file, are the beginning of a block whose end is missing.
+pub(in crate::journal) fn begins_block(
+    disk: &dyn Disk,
+    file: &File,
+    at: u64,
+    count: u64,
+    epoch: Epoch,
+) -> io::Result<bool> {
+    let mut start = vec![0; count.min(HEADER_BYTES as u64) as usize];
+    if !try_read(disk, file, &mut start, at)? {
+        return Ok(false);
+    }
+    if start.len() < HEADER_BYTES {
+        let magic = start.len().min(BLOCK_MAGIC.len());
+        return Ok(start[..magic] == BLOCK_MAGIC[..magic]);
+    }
+    Ok(Header::decode(&start, seed(epoch)).is_ok_and(|header| header.block_bytes() > count))
 }
 
 enum Found {
@@ -95,7 +161,7 @@ enum Found {
     Nothing,
 }
 
-fn read_block(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io::Result<Found> {
+fn read_block(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Found> {
     let Some(header) = read_header(source, at, next, seed)? else { return Ok(Found::Nothing) };
     if header.block_bytes() > source.length - at {
         return Ok(Found::Nothing);
@@ -108,7 +174,7 @@ fn read_block(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io::
     })
 }
 
-fn read_header(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io::Result<Option<Header>> {
+fn read_header(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Option<Header>> {
     if source.length - at < HEADER_BYTES as u64 {
         return Ok(None);
     }
@@ -117,7 +183,7 @@ fn read_header(source: &mut Windowed, at: u64, next: Sequence, seed: u32) -> io:
 }
 
 /// The next place at or after `at` where a header of a block stands.
-fn find_header(source: &mut Windowed, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
+fn find_header(source: &mut Windowed<'_>, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
     while at + HEADER_BYTES as u64 <= source.length {
         let ahead = source.ahead(at)?;
         let length = ahead.len() as u64;
@@ -137,14 +203,17 @@ fn find_header(source: &mut Windowed, mut at: u64, next: Sequence, seed: u32) ->
 }
 
 /// A file read through a window.
-struct Windowed {
+struct Windowed<'a> {
+    disk: &'a dyn Disk,
     file: File,
     length: u64,
     window: Vec<u8>,
     start: u64,
+    /// Numbers of the sectors that could not be read.
+    unreadable: Vec<u64>,
 }
 
-impl Windowed {
+impl Windowed<'_> {
     /// What is at hand from `at` on, at least a header's length if the file has so much: a search that stops often must
     /// not read the same bytes again each time.
     fn ahead(&mut self, at: u64) -> io::Result<&[u8]> {
@@ -161,7 +230,7 @@ impl Windowed {
             let length = WINDOW_BYTES.max(count).min(self.length - at);
             self.window.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
             self.start = at;
-            let read = self.file.read_exact_at(&mut self.window, at);
+            let read = self.fill();
             if read.is_err() {
                 self.window.clear();
             }
@@ -169,5 +238,24 @@ impl Windowed {
         }
         let from = (at - self.start) as usize;
         Ok(&self.window[from..from + count as usize])
+    }
+
+    /// Fills the window; what cannot be read is zero.
+    fn fill(&mut self) -> io::Result<()> {
+        if try_read(self.disk, &self.file, &mut self.window, self.start)? {
+            return Ok(());
+        }
+        let end = self.start + self.window.len() as u64;
+        let mut at = self.start;
+        while at < end {
+            let next = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
+            let sector = &mut self.window[(at - self.start) as usize..(next - self.start) as usize];
+            if !try_read(self.disk, &self.file, sector, at)? {
+                sector.fill(0);
+                self.unreadable.push(at / SECTOR_BYTES);
+            }
+            at = next;
+        }
+        Ok(())
     }
 }

@@ -14,14 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
+use super::damage::KnownDamage;
 use super::files::{self, SegmentName};
 use super::identity::LogIdentity;
-use super::index::Index;
+use super::index::{Index, Sides};
 use super::index_file::{self, Summary};
 use super::scan;
+use super::trim::Doomed;
 use crate::journal::disk::Disk;
 use crate::journal::rules::Numbering;
-use crate::journal::{Config, Durability, Extent, ReadError};
+use crate::journal::{AppendError, Config, Durability, Extent, ReadError};
 use crate::model::{Sequence, TermStart, UnixMillis};
 
 /// The segment that is written to.
@@ -34,6 +36,17 @@ pub(super) struct Tail {
     pub(super) index: RwLock<Index>,
     /// Something was written that was not synced.
     pub(super) dirty: AtomicBool,
+    /// A sync of it failed: what was written may be lost although the next sync succeeds.
+    pub(super) failed: AtomicBool,
+    /// The sequence after a block that was found complete but damaged at the end of the file when the log was opened; 0
+    /// if there was none. Up to it, what the index lacks is damage.
+    pub(super) claimed: Sequence,
+}
+
+impl Tail {
+    pub(super) fn sync_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
 }
 
 /// A segment that is not written to any more.
@@ -49,6 +62,9 @@ pub(super) struct Sealed {
     pub(super) held: Mutex<Option<Held>>,
     /// Damaged, or otherwise not to be recompressed.
     pub(super) left_alone: AtomicBool,
+    /// True if the disk could not read a part of it when it was scanned. No index file is made of that scan, so that the
+    /// next start looks again.
+    pub(super) unreadable: bool,
 }
 
 /// An index that is at hand.
@@ -76,6 +92,9 @@ pub(super) struct Snapshot {
     /// Oldest first.
     pub(super) sealed: Vec<Arc<Sealed>>,
     pub(super) tail: Arc<Tail>,
+    /// Bounds of damage that has no readable record on one side: when the log was made, or its newest trimmed record was
+    /// received; when the newest record was received that was found at open, sound or not.
+    pub(super) outermost: Sides,
 }
 
 impl Snapshot {
@@ -93,6 +112,23 @@ impl Snapshot {
             return Ok(self.sealed.len());
         }
         Ok(self.sealed.partition_point(|segment| segment.name.first <= at) - 1)
+    }
+
+    /// When the last readable record of the segments in front of this one was received.
+    pub(super) fn received_before(&self, at: usize) -> Option<UnixMillis> {
+        self.sealed[..at].iter().rev().find_map(|it| it.summary.received).map(|(_, last)| last)
+    }
+
+    /// When the first readable record of the segments behind this one was received.
+    pub(super) fn received_after(&self, at: usize) -> Option<UnixMillis> {
+        let behind = self.sealed.iter().skip(at + 1).find_map(|it| it.summary.received).map(|(first, _)| first);
+        let in_tail = || if at < self.sealed.len() { self.tail.index.read().first_received() } else { None };
+        behind.or_else(in_tail)
+    }
+
+    /// When the newest readable record of the sealed segments was received.
+    pub(super) fn newest(&self) -> Option<UnixMillis> {
+        self.sealed.iter().rev().find_map(|segment| segment.summary.received).map(|(_, last)| last)
     }
 
     /// The sequence at which the segment after this one begins.
@@ -133,8 +169,20 @@ pub(super) struct Shared {
     pub(super) identity: Mutex<LogIdentity>,
     pub(super) epoch: crate::model::Epoch,
     pub(super) terms: RwLock<Arc<[TermStart]>>,
-    /// True while less than the headroom is free and nothing is left to trim.
+    /// True while less than the headroom is free and trimming cannot help.
     pub(super) full: AtomicBool,
+    /// True if an append was refused for lack of space since upkeep last looked.
+    pub(super) refused: AtomicBool,
+    /// Bytes appended since the log was opened.
+    pub(super) appended_bytes: AtomicU64,
+    /// Segments that were trimmed or replaced and could not be removed yet.
+    pub(super) doomed: Mutex<Vec<Doomed>>,
+    /// True while a segment has to be written anew because its sync failed; nothing is appended meanwhile.
+    pub(super) sync_failed: AtomicBool,
+    /// Ranges that cannot be read.
+    pub(super) damage: KnownDamage,
+    /// Every record before it was synced.
+    pub(super) synced: AtomicU64,
     /// Sealed tails that were not synced yet.
     pub(super) unsynced: Mutex<Vec<Arc<Tail>>>,
     pub(super) indexes: Mutex<VecDeque<(u64, Arc<Index>)>>,
@@ -147,6 +195,25 @@ impl Shared {
     /// A number for a segment that no other has had since the log was opened.
     pub(super) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Notes an append that was refused for lack of space.
+    pub(super) fn note_refusal(&self, error: AppendError) -> AppendError {
+        if matches!(error, AppendError::DiskFull) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        error
+    }
+
+    /// Notes that a sync of this segment failed.
+    pub(super) fn note_failed_sync(&self, tail: &Tail, error: &io::Error) {
+        tail.failed.store(true, Ordering::Release);
+        if !self.sync_failed.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                journal = %self.dir.display(), %error,
+                "failed to sync journal; appends wait until the segment is written anew",
+            );
+        }
     }
 
     pub(super) fn extent(&self) -> Extent {
@@ -167,7 +234,7 @@ impl Shared {
     pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
         let _guard = self.change.lock();
         let old = self.snapshot.load();
-        let mut new = Snapshot { sealed: old.sealed.clone(), tail: old.tail.clone() };
+        let mut new = Snapshot { sealed: old.sealed.clone(), tail: old.tail.clone(), ..**old };
         change(&mut new);
         self.snapshot.store(Arc::new(new));
     }
@@ -185,7 +252,7 @@ impl Shared {
             Some(index) if Summary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
             _ => {
                 tracing::warn!(segment = %segment.path.display(), "the index of a segment is damaged; reading it anew");
-                scan::scan(&segment.path, self.epoch, segment.name.first)?.index
+                scan::scan(&*self.disk, &segment.path, self.epoch, segment.name.first)?.index
             }
         };
         let index = Arc::new(index);
@@ -197,6 +264,15 @@ impl Shared {
 
     /// Puts a new, empty tail behind the present one, which is sealed thereby. `state` is that of `self.tail`.
     pub(super) fn seal(&self, state: &mut TailState) -> io::Result<()> {
+        self.seal_into(state, self.config.durability == Durability::Os)
+    }
+
+    /// Seals the tail, and has it synced or written anew whatever the durability is.
+    pub(super) fn seal_unsynced(&self, state: &mut TailState) -> io::Result<()> {
+        self.seal_into(state, true)
+    }
+
+    fn seal_into(&self, state: &mut TailState, unsynced: bool) -> io::Result<()> {
         let old = self.snapshot.load().tail.clone();
         if state.unclean {
             self.disk.truncate(&old.file, state.offset)?;
@@ -212,8 +288,9 @@ impl Shared {
             index_bytes: AtomicU64::new(0),
             held: Mutex::new(Some(Held::Tail(old.clone()))),
             left_alone: AtomicBool::new(false),
+            unreadable: false,
         });
-        if self.config.durability == Durability::Os {
+        if unsynced {
             self.unsynced.lock().push(old);
         }
         *state = TailState { numbering: Numbering::default(), offset, unclean: false };
@@ -242,9 +319,18 @@ pub(super) fn create_tail(
     let header = scan::segment_header(epoch, first);
     if let Err(error) = disk.write_at(&file, &header, 0) {
         // Empty, it would look like a segment whose header is lost.
-        files::remove(&path)?;
+        files::remove(disk, &path)?;
         return Err(error);
     }
-    let tail = Tail { id, first, path, file, index: RwLock::default(), dirty: AtomicBool::new(true) };
+    let tail = Tail {
+        id,
+        first,
+        path,
+        file,
+        index: RwLock::default(),
+        dirty: AtomicBool::new(true),
+        failed: AtomicBool::new(false),
+        claimed: 0,
+    };
     Ok((tail, header.len() as u64))
 }

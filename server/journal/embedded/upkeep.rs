@@ -3,15 +3,19 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::files;
 use super::index_file;
 use super::pack::{self, Packing, Progress};
+use super::rescue;
 use super::shared::{Sealed, Shared};
+use super::trim::{Trimmed, Trimmer, bytes_of};
+use crate::clock::Moment;
+use crate::journal::ages::Ages;
 use crate::journal::disk::refused;
-use crate::journal::retention::{Bounds, Candidate, judge};
 use crate::journal::{AppendError, Durability, Report, Upkeep};
-use crate::model::UnixMillis;
+use crate::model::Sequence;
 
 /// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
 /// closely.
@@ -20,39 +24,48 @@ const AGE_PARTS: u32 = 24;
 pub(super) struct EmbeddedUpkeep {
     shared: Arc<Shared>,
     packing: Option<Packing>,
+    trimmer: Trimmer,
+    /// Trimmed by steps that failed otherwise, not reported yet.
+    trimmed: Trimmed,
+    ages: Ages,
 }
 
 impl EmbeddedUpkeep {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, packing: None }
+        let (next, longest) = (shared.tip.lock().next, shared.config.retention_age_max);
+        let ages = Ages::open(&shared.dir, shared.epoch, next, longest);
+        Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default(), ages }
     }
 
     /// Makes all that was appended until now survive a power cut.
     fn sync(&self) -> io::Result<()> {
         let shared = &self.shared;
+        let next = shared.tip.lock().next;
         let sealed = shared.unsynced.lock().clone();
         let tail = shared.snapshot.load().tail.clone();
         for tail in sealed.iter().chain([&tail]) {
             if tail.dirty.swap(false, Ordering::AcqRel)
                 && let Err(error) = shared.disk.sync(&tail.file)
             {
-                tail.dirty.store(true, Ordering::Release);
-                return Err(error);
+                shared.note_failed_sync(tail, &error);
             }
         }
-        if sealed.is_empty() {
-            return Ok(());
+        if shared.sync_failed.load(Ordering::Acquire) {
+            rescue::rescue(shared)?;
         }
-        files::sync_dir(&shared.dir)?;
-        shared.unsynced.lock().drain(..sealed.len());
+        if !sealed.is_empty() {
+            files::sync_dir(&shared.dir)?;
+            shared.unsynced.lock().retain(|it| sealed.iter().all(|synced| synced.id != it.id));
+        }
+        shared.synced.fetch_max(next, Ordering::AcqRel);
         Ok(())
     }
 
-    fn seal_by_age(&self, now: UnixMillis) -> io::Result<()> {
-        let oldest = now.minus(self.shared.config.retention_age_max / AGE_PARTS);
+    fn seal_by_age(&self) -> io::Result<()> {
+        let old = self.ages.appended_before(self.shared.config.retention_age_max / AGE_PARTS);
         let due = || {
-            let snapshot = self.shared.snapshot.load();
-            snapshot.tail.index.read().first_received().is_some_and(|first| first < oldest)
+            let tail = &self.shared.snapshot.load().tail;
+            tail.first < old && !tail.index.read().entries.is_empty()
         };
         if due() {
             let mut state = self.shared.tail.lock();
@@ -63,52 +76,26 @@ impl EmbeddedUpkeep {
         Ok(())
     }
 
-    fn trim(&self, now: UnixMillis) -> io::Result<u64> {
-        let shared = &self.shared;
-        let snapshot = shared.snapshot.load_full();
-        let candidates: Vec<Candidate> = snapshot
-            .sealed
-            .iter()
-            .map(|it| Candidate { bytes: bytes_of(it), last_received: it.summary.received.map(|(_, last)| last) })
-            .collect();
-        let bounds = Bounds {
-            age_max: shared.config.retention_age_max,
-            bytes_max: shared.config.retention_bytes_max,
-            headroom_bytes_min: shared.config.disk_headroom_bytes_min,
-        };
-        let free = shared.disk.free_bytes(&shared.dir).ok();
-        let tail_bytes = shared.tail.lock().offset;
-        let verdict = judge(&candidates, tail_bytes, free, &bounds, now);
-        if shared.full.swap(verdict.full, Ordering::Relaxed) != verdict.full {
-            tracing::warn!(full = verdict.full, free_bytes = free, "the disk of the journal is full, or is no more");
-        }
-        if verdict.trim == 0 {
-            return Ok(0);
-        }
-        let earliest = snapshot.earliest();
-        // Told first, removed then: no reader finds a file gone that its list has without a newer list to look at.
-        shared.change(|snapshot| drop(snapshot.sealed.drain(..verdict.trim)));
-        for segment in &snapshot.sealed[..verdict.trim] {
-            files::remove(&segment.path)?;
-            files::remove(&files::index_path(&segment.path))?;
-        }
-        Ok(shared.snapshot.load().earliest() - earliest)
-    }
-
     fn write_indexes(&self) -> io::Result<()> {
         let shared = &self.shared;
+        let mut result = Ok(());
         for segment in &shared.snapshot.load_full().sealed {
             let Some(held) = segment.held.lock().clone() else { continue };
             // What is about to be recompressed gets its index then.
-            if pack::is_worth_it(segment) {
+            if segment.unreadable || pack::is_worth_it(segment) {
                 continue;
             }
             let segment_bytes = segment.summary.segment_bytes;
             let write = |index: &_| index_file::write(&*shared.disk, &segment.path, shared.epoch, index, segment_bytes);
-            segment.index_bytes.store(held.look(write)?, Ordering::Relaxed);
-            *segment.held.lock() = None;
+            match held.look(write) {
+                Ok(bytes) => {
+                    segment.index_bytes.store(bytes, Ordering::Relaxed);
+                    *segment.held.lock() = None;
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(())
+        result
     }
 
     /// Recompresses for a while; true if a segment was finished.
@@ -121,20 +108,18 @@ impl EmbeddedUpkeep {
             None => {
                 let snapshot = self.shared.snapshot.load_full();
                 let Some(source) = snapshot.sealed.iter().find(|it| pack::is_worth_it(it)) else { return Ok(false) };
-                Packing::start(&self.shared, source.clone())?
+                match Packing::start(&self.shared, source.clone())? {
+                    Some(packing) => packing,
+                    None => return Ok(leave_alone(source)),
+                }
             }
         };
         let source = packing.source().clone();
-        let packed = self.pack_on(packing);
-        let damaged = match &packed {
-            Ok(progress) => matches!(progress, Progress::Damaged),
-            Err(error) => error.kind() != io::ErrorKind::StorageFull,
-        };
-        if damaged {
-            source.left_alone.store(true, Ordering::Relaxed);
-            tracing::warn!(segment = %source.path.display(), "a segment cannot be read whole; it is left as it is");
+        match self.pack_on(packing)? {
+            Progress::Damaged => Ok(leave_alone(&source)),
+            Progress::Done { replaced } => Ok(replaced),
+            Progress::More => Ok(false),
         }
-        Ok(matches!(packed?, Progress::Done { replaced: true }))
     }
 
     fn pack_on(&mut self, mut packing: Packing) -> io::Result<Progress> {
@@ -149,22 +134,50 @@ impl EmbeddedUpkeep {
     }
 }
 
-impl Upkeep for EmbeddedUpkeep {
-    fn step(&mut self, now: UnixMillis) -> Result<Report, AppendError> {
-        let trimmed_records = self.trim(now).map_err(refused)?;
-        if self.shared.config.durability == Durability::Os {
-            self.sync().map_err(refused)?;
-        }
-        self.seal_by_age(now).map_err(refused)?;
-        self.write_indexes().map_err(refused)?;
-        let recompressed = u64::from(self.pack().map_err(refused)?);
-        let snapshot = self.shared.snapshot.load();
-        let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
-        let bytes = sealed + self.shared.tail.lock().offset;
-        Ok(Report { trimmed_records, bytes, segments: snapshot.sealed.len() as u64 + 1, recompressed })
-    }
+/// A segment that cannot be read whole stays as it is, so that damage stays what it is. False: it was not replaced.
+fn leave_alone(source: &Sealed) -> bool {
+    source.left_alone.store(true, Ordering::Relaxed);
+    tracing::warn!(segment = %source.path.display(), "segment is corrupt, skipping recompression");
+    false
 }
 
-fn bytes_of(segment: &Sealed) -> u64 {
-    segment.summary.segment_bytes + segment.index_bytes.load(Ordering::Relaxed)
+impl Upkeep for EmbeddedUpkeep {
+    /// Every part is done whatever fails of the others; the first error is returned.
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        self.ages.note(now, self.shared.tip.lock().next);
+        let expired = self.ages.appended_before(self.shared.config.retention_age_max);
+        let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);
+        let (trimmed, mut result) = self.trimmer.step(&self.shared, packing_bytes, expired);
+        if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
+            result = result.and(self.sync());
+        }
+        result = result.and(self.seal_by_age());
+        result = result.and(self.write_indexes());
+        result = result.and(self.ages.save(&*self.shared.disk));
+        let packed = self.pack();
+        let recompressed = u64::from(*packed.as_ref().unwrap_or(&false));
+        self.trimmed.records += trimmed.records;
+        self.trimmed.early_records += trimmed.early_records;
+        result.and(packed.map(drop)).map_err(refused)?;
+        // What a failed step trimmed is reported by the next one that succeeds.
+        let Trimmed { records, early_records } = std::mem::take(&mut self.trimmed);
+        let snapshot = self.shared.snapshot.load();
+        let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
+        Ok(Report {
+            trimmed_records: records,
+            trimmed_early_records: early_records,
+            bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),
+            segments: snapshot.sealed.len() as u64 + 1,
+            recompressed,
+            damaged_records: self.shared.damage.records(),
+        })
+    }
+
+    fn appended_before(&self, age: Duration) -> Sequence {
+        self.ages.appended_before(age)
+    }
+
+    fn keep_ages(&mut self, longest: Duration) {
+        self.ages.keep(longest);
+    }
 }

@@ -54,9 +54,12 @@ impl EmbeddedWriter {
         }
         let offset = state.offset;
         state.offset += header.block_bytes();
+        shared.appended_bytes.fetch_add(header.block_bytes(), Ordering::Relaxed);
         snapshot.tail.index.write().push(offset, header, self.encoder.rules(), &mut state.numbering);
-        if shared.config.durability == Durability::Os {
-            snapshot.tail.dirty.store(true, Ordering::Release);
+        match shared.config.durability {
+            Durability::Os => snapshot.tail.dirty.store(true, Ordering::Release),
+            Durability::Sync => shared.synced.store(header.end(), Ordering::Release),
+            Durability::Memory => {}
         }
         *shared.tip.lock() = Tip { next: header.end(), newest_received: Some(header.last_received) };
     }
@@ -83,6 +86,10 @@ impl Writer for EmbeddedWriter {
         if shared.full.load(Ordering::Relaxed) {
             return Err(AppendError::DiskFull);
         }
+        if shared.sync_failed.load(Ordering::Acquire) {
+            return Err(AppendError::Io(io::Error::other("a sync failed, and its segment is not written anew yet")));
+        }
+        let refused = |error| shared.note_refusal(refused(error));
         if !self.listed {
             self.list_term(next).map_err(refused)?;
         }
@@ -109,6 +116,9 @@ fn write(shared: &Shared, state: &mut TailState, block: &[u8]) -> io::Result<()>
     let mut written = shared.disk.write_at(&tail.file, block, state.offset);
     if written.is_ok() && shared.config.durability == Durability::Sync {
         written = shared.disk.sync(&tail.file);
+        if let Err(error) = &written {
+            shared.note_failed_sync(&tail, error);
+        }
     }
     if written.is_err() {
         // If even this fails, nothing is appended until it has been done.

@@ -17,8 +17,12 @@ const EVEN: u64 = 0x5555_5555_5555_5555;
 pub(super) struct Block {
     /// Brackets and braces that open.
     pub(super) opens: u64,
+    /// Of these the brackets.
+    pub(super) arrays: u64,
     /// Those that close.
     pub(super) closes: u64,
+    /// Line breaks.
+    pub(super) lines: u64,
     /// Where the byte behind it is: in the value or one of its strings.
     pub(super) after: Place,
 }
@@ -39,7 +43,8 @@ impl Block {
         let carried = if place == Place::InValue { 0 } else { u64::MAX };
         // Each quote turns what follows inside out; the one that opens counts as within.
         let strings = below_odd(quotes) ^ carried;
-        if mask(b'\n') & strings != 0 || backslashes & !strings != 0 {
+        let lines = mask(b'\n');
+        if lines & strings != 0 || backslashes & !strings != 0 {
             return None;
         }
         let after = match (strings >> (BYTES - 1) == 1, ends_escaped) {
@@ -47,9 +52,10 @@ impl Block {
             (true, false) => Place::InString,
             (true, true) => Place::Escaped,
         };
-        let opens = (mask(b'{') | mask(b'[')) & !strings;
+        let arrays = mask(b'[') & !strings;
+        let opens = mask(b'{') & !strings | arrays;
         let closes = (mask(b'}') | mask(b']')) & !strings;
-        Some(Self { opens, closes, after })
+        Some(Self { opens, arrays, closes, lines, after })
     }
 }
 
@@ -80,15 +86,17 @@ mod tests {
     use super::*;
 
     /// The same, byte by byte.
-    fn plainly(bytes: &[u8; BYTES], mut place: Place) -> Option<(u64, u64, Place)> {
-        let (mut opens, mut closes) = (0, 0);
+    fn plainly(bytes: &[u8; BYTES], mut place: Place) -> Option<([u64; 4], Place)> {
+        let (mut opens, mut arrays, mut closes, mut lines) = (0, 0, 0, 0);
         for (at, byte) in bytes.iter().enumerate() {
             place = match (place, byte) {
                 (Place::InString | Place::Escaped, b'\n') | (Place::InValue, b'\\') => return None,
                 (Place::InValue, b'"') => Place::InString,
                 (Place::InValue, byte) => {
                     opens |= u64::from(matches!(byte, b'{' | b'[')) << at;
+                    arrays |= u64::from(*byte == b'[') << at;
                     closes |= u64::from(matches!(byte, b'}' | b']')) << at;
+                    lines |= u64::from(*byte == b'\n') << at;
                     Place::InValue
                 }
                 (Place::InString, b'"') => Place::InValue,
@@ -96,7 +104,7 @@ mod tests {
                 (_, _) => Place::InString,
             };
         }
-        Some((opens, closes, place))
+        Some(([opens, arrays, closes, lines], place))
     }
 
     proptest! {
@@ -113,7 +121,8 @@ mod tests {
                 // Without line breaks most blocks that begin in a string can be read.
                 bytes.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'b');
             }
-            let read = Block::read(&bytes, place).map(|block| (block.opens, block.closes, block.after));
+            let read = Block::read(&bytes, place)
+                .map(|block| ([block.opens, block.arrays, block.closes, block.lines], block.after));
             prop_assert_eq!(read, plainly(&bytes, place));
         }
     }

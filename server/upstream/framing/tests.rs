@@ -8,10 +8,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-const BYTES_MAX: usize = 600;
+pub(super) const BYTES_MAX: usize = 600;
 
 /// What came, in short: values as they are, the rest by its kind.
-fn frame(pieces: impl IntoIterator<Item = Bytes>) -> Vec<String> {
+pub(super) fn frame(pieces: impl IntoIterator<Item = Bytes>) -> Vec<String> {
     let mut framer = Framer::new(BYTES_MAX, 8);
     let mut told = Vec::new();
     for piece in pieces {
@@ -22,7 +22,7 @@ fn frame(pieces: impl IntoIterator<Item = Bytes>) -> Vec<String> {
         assert!(framer.kept.capacity() <= 2 * BYTES_MAX, "memory does not grow with the line");
     }
     let rest = framer.finish();
-    told.extend(rest.text.map(tell));
+    told.extend(rest.framed.into_iter().map(tell));
     if rest.partial_bytes > 0 {
         told.push(format!("partial {}", rest.partial_bytes));
     }
@@ -41,15 +41,15 @@ fn tell(framed: Framed) -> String {
     }
 }
 
-fn whole(wire: &[u8]) -> Vec<String> {
+pub(super) fn whole(wire: &[u8]) -> Vec<String> {
     frame([Bytes::copy_from_slice(wire)])
 }
 
-fn byte_by_byte(wire: &[u8]) -> Vec<String> {
+pub(super) fn byte_by_byte(wire: &[u8]) -> Vec<String> {
     frame(wire.iter().map(|byte| Bytes::copy_from_slice(&[*byte])))
 }
 
-fn check(wire: impl AsRef<[u8]>, expected: &[&str]) {
+pub(super) fn check(wire: impl AsRef<[u8]>, expected: &[&str]) {
     let wire = wire.as_ref();
     assert_eq!(whole(wire), expected, "{}", String::from_utf8_lossy(wire));
     assert_eq!(byte_by_byte(wire), expected, "{}", String::from_utf8_lossy(wire));
@@ -78,6 +78,19 @@ fn line_breaks_beyond_the_delimiter_are_heartbeats() {
     check("\r\n", &["heartbeat"]);
     check("{\"a\":1}\r\n\r\n\r\n{\"b\":2}\r\n\n", &["{\"a\":1}", "heartbeat", "heartbeat", "{\"b\":2}", "heartbeat"]);
     check(" ", &["heartbeat"]);
+}
+
+/// A byte order mark or a NUL costs no post, wherever between values it is; and it is no heartbeat (fault 07).
+#[test]
+fn control_characters_between_values_are_skipped() {
+    for mark in ["\u{feff}", "\0", "\0\0\0", "\u{feff}\0", "\u{1e}", "\u{c}", "\u{7f}"] {
+        check(format!("{mark}{{\"a\":1}}\r\n{mark}{{\"b\":2}}{mark}\r\n"), &["{\"a\":1}", "{\"b\":2}"]);
+        check(format!("{{\"a\":1}}{mark}{{\"b\":2}}\n{mark}\n"), &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
+        check(format!("{mark}[{mark}{{\"a\":1}}{mark},{mark}{{\"b\":2}}{mark}]\n"), &["{\"a\":1}", "{\"b\":2}"]);
+        check(format!("{{\"a\":\"cut\r\n{mark}{{\"b\":2}}\r\n"), &["BrokenString 11", "{\"b\":2}"]);
+        check(format!("{{\"a\":[2\n{mark}{{\"b\":2}}\r\n"), &["Unfinished 8", "{\"b\":2}"]);
+        check(mark, &[]);
+    }
 }
 
 #[test]
@@ -147,7 +160,7 @@ fn a_value_within_one_piece_is_not_copied() {
 fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
     let long = format!("{{\"id\":9,\"text\":\"{}\"}}", "long ".repeat(200));
     let escaped = format!("{{\"id\":15,\"text\":\"{}\"}}\r\n", r#"\\\" \ud83d\ude00\/"#.repeat(20));
-    let kinds: [&[u8]; 21] = [
+    let kinds: [&[u8]; 33] = [
         b"{\"id\":1,\"text\":\"plain\"}\r\n",
         "{\"id\":2,\"text\":\"Grüße 👋🏽 日本語\"}\r\n".as_bytes(),
         b"{\"id\":3,\"text\":\"a \\\"quote\\\" and a \\\\\",\"u\":\"\\ud83d\\ude00\\/\"}\r\n",
@@ -169,6 +182,18 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
         b"{\"cut\":\"in a str\r\n",
         b"{\"id\":11}{\"id\":12} {\"id\":13}\r\n",
         b"{}",
+        b"{\"id\":16,\"user\":{\"id\":2\r\n",
+        b"{\"id\":17,\"user\":\r\n",
+        b"{\"id\":18,\"list\":[\n",
+        b"{\n  \"id\": 19,\n  \"list\": [1,\r\n",
+        b"{\n\"id\": 20,\n\"list\": [\n{\n\"a\": 1\n},\n{}\n]\n}\n",
+        b"{\"id\":21,\"u\":\n{\"a\":1}\n}\n",
+        b"\xef\xbb\xbf{\"id\":22}\r\n\x00\x00",
+        b"[\n",
+        b"{\n  \"id\": 23,\n  \"list\": [\n    \n  ]\n}\r\n",
+        b"{\n  \"id\": 24,\n  \"list\": [\n\n  ]\n}\r\n",
+        b"{\"id\":25,\"list\":[\r\n\r\n",
+        b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":\n",
     ];
     let mut wire = Vec::new();
     for _ in 0..rng.random_range(8..40) {
@@ -180,7 +205,7 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
     wire
 }
 
-fn random_pieces(rng: &mut SmallRng, wire: &[u8]) -> Vec<Bytes> {
+pub(super) fn random_pieces(rng: &mut SmallRng, wire: &[u8]) -> Vec<Bytes> {
     let longest = [3, 17, 60, 200, 4_096][rng.random_range(0..5)];
     let wire = Bytes::copy_from_slice(wire);
     let mut pieces = Vec::new();

@@ -1,13 +1,17 @@
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Message, time};
+use super::time;
 use crate::model::UnixMillis;
+use crate::xapi::is_usage_cap;
 
 /// Longest text of X that is kept, in characters: it goes into log lines.
 const DETAIL_CHARS_MAX: usize = 300;
 
 /// Most entries of a list of minutes: the minutes of the 24 h that X recovers.
 const MINUTES_MAX: usize = 24 * 60;
+
+/// Most elements of a list of errors that are looked at.
+const ERRORS_MAX: usize = 100;
 
 /// Something that X says about the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,49 +70,21 @@ pub enum Info {
     Other,
 }
 
-/// What a failure told in the stream means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a failure told in the stream means, the weightier the later: of several the weightiest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// X's buffer for this reader is full: there will be no backfill.
-    FullBuffer,
-    /// Another connection takes the slot.
-    TooManyConnections,
-    /// X, or a person through X, ends this connection.
-    ForcedDisconnect,
-    /// X needs to restart something.
-    Operational,
-    /// The posts paid for are used up.
-    UsageCapped,
     /// Something else.
     Other,
-}
-
-/// About a post or a user, not a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// A post was deleted.
-    Delete,
-    /// Places are to be removed from posts.
-    ScrubGeo,
-    /// A post is withheld in some countries.
-    StatusWithheld,
-    /// A post is not to be shown.
-    Drop,
-    /// A post may be shown again.
-    Undrop,
-    /// A post has a new version.
-    Edit,
-    /// A user was deleted, protected, suspended, withheld, or the reverse.
-    User,
-}
-
-pub(super) fn read(value: &[u8]) -> Option<Message> {
-    let root: Value = serde_json::from_slice(value).ok()?;
-    let object = root.as_object()?;
-    if let Some(side) = object.iter().filter(|(_, inner)| inner.is_object()).find_map(|(key, _)| side(key)) {
-        return Some(Message::Side(side));
-    }
-    control(&root).map(Message::Control)
+    /// X needs to restart something.
+    Operational,
+    /// X, or a person through X, ends this connection.
+    ForcedDisconnect,
+    /// Another connection takes the slot.
+    TooManyConnections,
+    /// X's buffer for this reader is full: there will be no backfill.
+    FullBuffer,
+    /// The posts paid for are used up.
+    UsageCapped,
 }
 
 /// What X says in plain text (PT, FAQ).
@@ -119,43 +95,64 @@ pub(super) fn read_text(text: &str) -> Option<Control> {
     }
 }
 
-fn side(key: &str) -> Option<Side> {
-    Some(match key {
-        "delete" => Side::Delete,
-        "scrub_geo" => Side::ScrubGeo,
-        "status_withheld" => Side::StatusWithheld,
-        "drop" => Side::Drop,
-        "undrop" => Side::Undrop,
-        "tweet_edit" => Side::Edit,
-        _ if key.starts_with("user_") => Side::User,
-        _ => return None,
-    })
-}
-
-fn control(root: &Value) -> Option<Control> {
+pub(super) fn read(root: &Map<String, Value>) -> Option<Control> {
     let inner = |key: &str| root.get(key).filter(|value| !value.is_null());
-    if root["type"] == "connection_metadata" {
-        return Some(Control::ConnectionMetadata { datacenter: root["datacenter"].as_str().map(bounded) });
+    if inner("type").is_some_and(|kind| kind == "connection_metadata") {
+        return Some(Control::ConnectionMetadata {
+            datacenter: inner("datacenter").and_then(Value::as_str).map(bounded),
+        });
     }
     if let Some(info) = inner("info") {
-        return Some(Control::Info { info: read_info(info), activity_count: info["activity_count"].as_u64() });
+        return Some(Control::Info { info: read_info(info), activity_count: count(&info["activity_count"]) });
+    }
+    let weightiest = |first: (Fault, String), next: (Fault, String)| if next.0 > first.0 { next } else { first };
+    if let Some((fault, detail)) = faults(root).into_iter().reduce(weightiest) {
+        return Some(Control::Fault { fault, detail });
     }
     if let Some(warning) = inner("warning").or(inner("warn")) {
-        let percent_full = warning["percent_full"].as_u64().map(|percent| percent.min(100) as u8);
-        return Some(Control::Warning { detail: words(warning), percent_full });
+        let detail = words(warning);
+        let percent_full = percent_full(warning).or_else(|| percent_in_words(&detail));
+        return Some(Control::Warning { detail, percent_full });
     }
-    if let Some(error) = inner("error") {
-        let detail = words(error);
-        return Some(Control::Fault { fault: fault_in_words(&detail), detail });
+    inner("limit").map(|limit| Control::Limit { track: limit["track"].as_u64() })
+}
+
+/// All failures that a message tells of, with their words, wherever it has them.
+fn faults(root: &Map<String, Value>) -> Vec<(Fault, String)> {
+    let inner = |key: &str| root.get(key).filter(|value| !value.is_null());
+    let mut faults = Vec::new();
+    let mut add = |problem: &Value| faults.push((fault_of_problem(problem), words(problem)));
+    match inner("errors") {
+        Some(Value::Array(errors)) if errors.is_empty() => add(&Value::Null),
+        Some(Value::Array(errors)) => errors.iter().take(ERRORS_MAX).for_each(&mut add),
+        Some(error) => add(error),
+        None => {}
     }
-    if let Some(problem) = inner("errors").map(|errors| &errors[0]).or_else(|| is_problem(root).then_some(root)) {
-        return Some(Control::Fault { fault: fault_of_problem(problem), detail: words(problem) });
+    inner("error").into_iter().for_each(&mut add);
+    if is_problem(root) {
+        add(&Value::Object(root.clone()));
     }
     if let Some(disconnect) = inner("disconnect") {
         let detail = format!("{} (code {})", words(disconnect), disconnect["code"]);
-        return Some(Control::Fault { fault: fault_of_code(disconnect["code"].as_u64()), detail: bounded(&detail) });
+        let fault = fault_of_code(disconnect["code"].as_u64()).max(fault_in_words(&detail));
+        faults.push((fault, bounded(&detail)));
     }
-    inner("limit").map(|limit| Control::Limit { track: limit["track"].as_u64() })
+    faults
+}
+
+/// How full a buffer is, as a number or a text.
+fn percent_full(warning: &Value) -> Option<u8> {
+    let percent = &warning["percent_full"];
+    let percent = percent.as_f64().or_else(|| percent.as_str()?.trim().trim_end_matches('%').parse().ok())?;
+    Some(percent.clamp(0.0, 100.0) as u8)
+}
+
+/// The same where it stands in the words only: "Your queue is now over 60% full."
+fn percent_in_words(text: &str) -> Option<u8> {
+    let (before, _) = text.split_once("% full")?;
+    let number =
+        before.trim_start_matches(|c: char| !c.is_ascii_digit()).rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    number.parse::<u64>().ok().map(|percent| percent.min(100) as u8)
 }
 
 fn read_info(info: &Value) -> Info {
@@ -167,24 +164,45 @@ fn read_info(info: &Value) -> Info {
     }
     let minutes = info["minutes_failed"].as_array();
     if message.contains("completed with errors") || minutes.is_some_and(|minutes| !minutes.is_empty()) {
-        let minutes_failed = minutes.into_iter().flatten().take(MINUTES_MAX).filter_map(at).collect();
+        let named: Option<Vec<_>> = minutes.into_iter().flatten().take(MINUTES_MAX + 1).map(at).collect();
+        // Where one cannot be read, it is not known which minutes were sent.
+        let minutes_failed = named.filter(|minutes| minutes.len() <= MINUTES_MAX).unwrap_or_default();
         return Info::CompletedWithErrors { minutes_failed };
     }
-    if message.contains("request completed") { Info::Completed } else { Info::Other }
+    let Some((_, more)) = message.split_once("request completed") else { return Info::Other };
+    if ["with ", "without all", "error", "fail", "partial", "incomplete"].iter().any(|word| more.contains(word)) {
+        return Info::CompletedWithErrors { minutes_failed: Vec::new() };
+    }
+    Info::Completed
 }
 
-fn is_problem(root: &Value) -> bool {
-    let has = |key: &str| root[key].is_string();
-    has("disconnect_type") || has("connection_issue") || (has("title") && (has("detail") || has("type")))
+/// A count: a number, or its digits in a string, with or without separators of thousands.
+fn count(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Number(number) => return number.as_u64().or_else(|| number.as_f64().map(|count| count.max(0.0) as u64)),
+        Value::String(text) => text,
+        _ => return None,
+    };
+    let digits: String = text.chars().filter(|c| !matches!(c, ',' | '.' | '_' | '\'' | ' ' | '\u{a0}')).collect();
+    digits.parse().ok()
+}
+
+fn is_problem(root: &Map<String, Value>) -> bool {
+    let has = |key: &str| root.get(key).is_some_and(Value::is_string);
+    let more = || ["detail", "type", "reason"].iter().any(|key| has(key)) || root.contains_key("status");
+    has("disconnect_type") || has("connection_issue") || (has("title") && more())
 }
 
 fn fault_of_problem(problem: &Value) -> Fault {
+    if is_usage_cap(problem) {
+        return Fault::UsageCapped;
+    }
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    let by_words = fault_in_words(&words(problem));
     match (text("disconnect_type"), text("connection_issue"), text("type").rsplit('/').next().unwrap_or_default()) {
         ("SlowReader", ..) => Fault::FullBuffer,
-        ("ForceDisconnect", ..) => Fault::ForcedDisconnect,
-        (_, "TooManyConnections", _) => Fault::TooManyConnections,
-        (_, _, "usage-capped") => Fault::UsageCapped,
+        ("ForceDisconnect", ..) => Fault::ForcedDisconnect.max(by_words),
+        (_, "TooManyConnections", _) => Fault::TooManyConnections.max(by_words),
         (
             "OperationalDisconnect"
             | "UpstreamOperationalDisconnect"
@@ -193,8 +211,8 @@ fn fault_of_problem(problem: &Value) -> Fault {
             | "ClientApplicationStateDegraded",
             ..,
         )
-        | (_, _, "operational-disconnect") => Fault::Operational,
-        _ => fault_in_words(&words(problem)),
+        | (_, _, "operational-disconnect") => Fault::Operational.max(by_words),
+        _ => by_words,
     }
 }
 
@@ -210,9 +228,12 @@ fn fault_of_code(code: Option<u64>) -> Fault {
 }
 
 fn fault_in_words(text: &str) -> Fault {
+    if is_usage_cap(&Value::from(text)) {
+        return Fault::UsageCapped;
+    }
     let text = text.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["maximum allowed backup", "unable to keep up", "buffer size"]) {
+    if says(&["maximum allowed backup", "unable to keep up", "buffer size", "slow reader", "slowreader"]) {
         Fault::FullBuffer
     } else if says(&["too many connections", "maximum allowed connection"]) {
         Fault::TooManyConnections
@@ -235,4 +256,46 @@ fn words(value: &Value) -> String {
 fn bounded(text: &str) -> String {
     let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     printable.take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(fields: &str) -> (Info, Option<u64>) {
+        let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("it is JSON");
+        match read(root.as_object().expect("an object")) {
+            Some(Control::Info { info, activity_count }) => (info, activity_count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn counts_are_read_in_any_form() {
+        for (text, expected) in
+            [("8874", 8874), ("\"8874\"", 8874), ("\"8,874\"", 8874), ("\"1 008 874\"", 1_008_874), ("8874.0", 8874)]
+        {
+            let completed = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
+            assert_eq!(completed, (Info::Completed, Some(expected)), "{text}");
+        }
+        for text in ["null", "\"many\"", "[]", "-1.5e300"] {
+            let (_, count) = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
+            assert!(count.is_none_or(|count| count == 0), "{text}: {count:?}");
+        }
+    }
+
+    #[test]
+    fn unreadable_failure_is_no_completion() {
+        let nothing_named = Info::CompletedWithErrors { minutes_failed: Vec::new() };
+        for fields in [
+            r#""message":"Recovery Request Completed with Errors""#,
+            r#""message":"Recovery Request Completed with failures""#,
+            r#""message":"Recovery Request Completed","minutes_failed":["2013-02-20T00:05:00+00:00", 1361318760]"#,
+            r#""message":"Recovery Request Completed","minutes_failed":["soon"]"#,
+        ] {
+            assert_eq!(info(fields).0, nothing_named, "{fields}");
+        }
+        assert_eq!(info(r#""message":"Recovery Request Completed.""#).0, Info::Completed);
+        assert_eq!(info(r#""message":"Recovery Request not completed""#).0, Info::Other);
+    }
 }

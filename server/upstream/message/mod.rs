@@ -1,15 +1,19 @@
 //! What a value on the stream means: a post, a word of X about the stream, or neither.
 //!
 //! X's names of JSON fields are known here. A post is read as far as its id and its rules, borrowed from the payload,
-//! which stays byte for byte as it came. Whatever has an id of its own is a post, however odd its shape; whatever is
-//! JSON and is not known is [`Message::Unknown`], for new kinds may appear at any time (F-CSD).
+//! which stays byte for byte as it came. Whatever has an id of its own is a post, however odd its shape; a post in another
+//! format is [`Message::Foreign`]; whatever else is JSON and is not known is [`Message::Unknown`], for new kinds may appear
+//! at any time (F-CSD).
 
 mod control;
+mod foreign;
 mod post;
 
 use bytes::Bytes;
+use serde_json::Value;
 
-pub use control::{Control, Fault, Info, Side};
+pub use control::{Control, Fault, Info};
+pub use foreign::Foreign;
 
 use crate::model::{PostId, Rule, UnixMillis};
 
@@ -20,14 +24,21 @@ pub enum Message {
     Post(Arrived),
     /// Something that X says about the stream.
     Control(Control),
-    /// Something about a post or a user that is no post: compliance messages.
-    Side(Side),
+    /// A post in another format, or a compliance message: nothing that a subscriber can get.
+    Foreign {
+        /// What it is.
+        kind: Foreign,
+        /// Its length.
+        bytes: u64,
+        /// True if it is the first of its kind on its connection.
+        first: bool,
+    },
     /// A JSON object of no known kind.
     Unknown {
         /// Its length.
         bytes: u64,
     },
-    /// No JSON object, or a post whose id is no id.
+    /// No JSON object, or a post without an id.
     Malformed {
         /// Its length.
         bytes: u64,
@@ -57,11 +68,28 @@ impl Message {
     pub fn classify(value: Bytes) -> Self {
         let bytes = value.len() as u64;
         match post::read(&value) {
-            Err(_) | Ok(post::Root::BadId) => Self::Malformed { bytes },
             Ok(post::Root::Post { id, rules, rules_missing }) => {
                 Self::Post(Arrived { id, rules, rules_missing, json: value })
             }
-            Ok(post::Root::NoPost) => control::read(&value).unwrap_or(Self::Unknown { bytes }),
+            Ok(root) => Self::other(&value, bytes, matches!(root, post::Root::BadId)),
+            Err(_) => Self::Malformed { bytes },
+        }
+    }
+
+    /// Tells what an object is that has no id, or one that is none.
+    fn other(value: &[u8], bytes: u64, bad_id: bool) -> Self {
+        let Ok(Value::Object(root)) = serde_json::from_slice(value) else { return Self::Malformed { bytes } };
+        let foreign = |kind| Self::Foreign { kind, bytes, first: false };
+        if let Some(kind) = foreign::read(&root) {
+            foreign(kind)
+        } else if bad_id || foreign::is_post(&root) {
+            Self::Malformed { bytes }
+        } else if let Some(control) = control::read(&root) {
+            Self::Control(control)
+        } else if foreign::is_envelope(&root) {
+            foreign(Foreign::Envelope)
+        } else {
+            Self::Unknown { bytes }
         }
     }
 

@@ -105,7 +105,8 @@ fn read_rules(raw: &str) -> Vec<Rule> {
 fn rule(shape: &RuleShape<'_>) -> Rule {
     // Before the number, which documents show rounded.
     let ids = [shape.id_str, shape.id];
-    Rule { id: ids.iter().flatten().find_map(|raw| id(raw.get())), tag: shape.tag.and_then(|raw| string(raw.get())) }
+    let tag = shape.tag.and_then(|raw| string(raw.get())).filter(|tag| !tag.is_empty());
+    Rule { id: ids.iter().flatten().find_map(|raw| id(raw.get())), tag }
 }
 
 /// An id written as a number or as a string of digits.

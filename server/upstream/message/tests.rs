@@ -15,7 +15,7 @@ fn classify(wire: &str) -> Vec<String> {
     let mut framer = Framer::new(1 << 20, DEPTH_MAX);
     framer.push(Bytes::copy_from_slice(wire.as_bytes()));
     let mut framed: Vec<_> = std::iter::from_fn(|| framer.next()).collect();
-    framed.extend(framer.finish().text);
+    framed.extend(framer.finish().framed);
     framed.into_iter().map(tell).collect()
 }
 
@@ -35,7 +35,8 @@ fn tell(framed: Framed) -> String {
         Message::Control(Control::Warning { percent_full, .. }) => format!("warning {percent_full:?}"),
         Message::Control(Control::Fault { fault, .. }) => format!("fault {fault:?}"),
         Message::Control(Control::Limit { track }) => format!("limit {track:?}"),
-        Message::Side(side) => format!("side {side:?}"),
+        Message::Foreign { kind, first: false, .. } => format!("foreign {}", kind.name()),
+        Message::Foreign { .. } => "the connection marks the first".to_owned(),
         Message::Unknown { .. } => "unknown".to_owned(),
         Message::Malformed { .. } => "malformed".to_owned(),
         Message::Oversized { .. } => "oversized".to_owned(),
@@ -95,7 +96,7 @@ fn an_id_that_is_none_is_malformed() {
         r#"{"id":1.5}"#,
         r#"{"id_str":""}"#,
         r#"{"id":{}}"#,
-        r#"{"id":"tag:search.example.com,2005:1"}"#,
+        r#"{"id":"number one","text":"x"}"#,
         r#"{"id":1,"text":"#,
         r#"{"id":1,,}"#,
         r#"{"id":01}"#,
@@ -129,6 +130,7 @@ fn rules_are_read_in_every_shape() {
     );
     check_rules(r#"[{"tag":"caf\u00e9 \"1\" \ud83d\ude00"}]"#, &[(None, Some("café \"1\" 😀"))]);
     check_rules(r#"[{"tag":"half \ud83d"}]"#, &[(None, Some("half \\ud83d"))]);
+    check_rules(r#"[{"tag":"","id":7},{"tag":" "}]"#, &[(Some(7), None), (None, Some(" "))]);
     check_rules(r#"[{"tag":5,"id":-3}]"#, &[(None, None)]);
     check_rules(r#"[3,{"tag":"a"},null]"#, &[(None, Some("a"))]);
     check_rules(r#"[{"tag":"a","tag":"b"},{"tag":"c"}]"#, &[(None, Some("c"))]);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -258,18 +259,49 @@ async fn what_came_before_a_cut_is_handed_over_first() {
     encoder.write_all(&[b'x'; 100]).expect("encoded");
     encoder.flush().expect("a sync flush");
     let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n";
-    // The connection ends, or the body does without the end of its gzip.
-    for end in ["", "0\r\n\r\n"] {
+    // The connection ends; or the body does, without the end of its gzip, which is an ordinary end.
+    for (end, expected) in [("", Some(BodyErrorKind::Cut)), ("0\r\n\r\n", None)] {
         let wire = [head.as_bytes(), &chunk(encoder.get_ref()), end.as_bytes()].concat();
         let (response, _) = answered(&wire).await;
         let mut response = response.expect("an answer");
         let mut got = 0;
         let error = loop {
-            match next(&mut response).await.expect("an error at the end") {
-                Ok(piece) => got += piece.len(),
-                Err(error) => break error,
+            match next(&mut response).await {
+                Some(Ok(piece)) => got += piece.len(),
+                Some(Err(error)) => break Some(error.kind),
+                None => break None,
             }
         };
-        assert_eq!((got, error.kind), (100, BodyErrorKind::Cut), "{end}");
+        assert_eq!((got, error), (100, expected), "{end}");
+    }
+}
+
+/// A coding under any spelling of its name, in a header of any form, or one that was not asked for (fault 07).
+#[tokio::test]
+async fn content_coding_in_any_spelling_is_decoded() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"hello").expect("encoded");
+    let gzip = encoder.finish().expect("encoded");
+    let check = async |lines: &str, body: &[u8], expected: Result<&'static str, &str>| {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}content-length: {}\r\n\r\n", body.len());
+        let (response, _) = answered(&[head.as_bytes(), body].concat()).await;
+        let piece = next(&mut response.expect("an answer")).await.expect("a piece");
+        match (piece, expected) {
+            (Ok(piece), Ok(text)) => assert_eq!(piece, text, "{lines}"),
+            (Err(error), Err(said)) => {
+                assert!(error.kind == BodyErrorKind::Undecodable && error.detail.contains(said), "{lines}: {error}");
+            }
+            (piece, _) => panic!("{lines}: {piece:?}"),
+        }
+    };
+    for name in ["gzip", "GZIP", "x-gzip", "X-GZip", " gzip ", "identity, gzip", "gzip,", ",gzip, Identity"] {
+        check(&format!("content-encoding:{name}\r\n"), &gzip, Ok("hello")).await;
+    }
+    check("content-encoding: identity\r\ncontent-encoding: gzip\r\n", &gzip, Ok("hello")).await;
+    for name in ["identity", "Identity", "", "identity, identity"] {
+        check(&format!("content-encoding:{name}\r\n"), b"hello", Ok("hello")).await;
+    }
+    for name in ["br", "deflate", "gzip, br", "gzip, gzip", "zstd", "gzipped"] {
+        check(&format!("content-encoding: {name}\r\n"), &gzip, Err(name)).await;
     }
 }

@@ -84,3 +84,25 @@ async fn a_body_is_read_up_to_its_bound_and_never_shows_the_bearer() {
     assert!(problem.detail.starts_with("you sent [secret] you"), "{problem}");
     assert!(!problem.to_string().contains("tell-nobody"));
 }
+
+/// A bearer that a body echoes in another spelling is not shown (R2-E, I17).
+#[tokio::test]
+async fn echoed_bearer_in_any_spelling_is_removed() {
+    let bearer = "AAAA%2BuSeid/AbC%3Dxyz";
+    let request = StreamRequest {
+        base_url: "https://api.x.com".parse().expect("a URL"),
+        bearer: crate::secret::Secret::new(bearer.to_owned()),
+        local_dc_only: false,
+        backfill_minutes: None,
+        window: None,
+    };
+    for spelling in
+        ["AAAA%2BuSeid/AbC%3Dxyz", r"AAAA%2BuSeid\/AbC%3Dxyz", "AAAA+uSeid/AbC=xyz", r"AAAA\u002buSeid\/AbC=xyz"]
+    {
+        let piece = format!(r#"{{"title":"for {spelling}","detail":"no such token {spelling}"}}"#);
+        let body = futures::stream::iter([Ok(bytes::Bytes::from(piece))]).boxed();
+        let problem = refusal(Response { status: 401, headers: Headers::default(), body }, &request).await;
+        assert_eq!((&*problem.title, &*problem.detail), ("for [secret]", "no such token [secret]"), "{spelling}");
+    }
+    assert_eq!(percent_decoded("a%2Bb%zz%4%"), "a+b%zz%4%");
+}

@@ -86,7 +86,7 @@ impl World {
             config: upstream::Config::default(),
             metrics: upstream::Metrics::default(),
         };
-        let place = Place { lane: 0, connection: 0 };
+        let place = Place { feed: 0, connection: 0 };
         let (hub, ledger, queue) = (self.hub.clone(), self.ledger.clone(), self.queue.clone());
         Session::new(hub, upstream, place, ledger, queue, self.metrics.clone(), 1)
     }
@@ -151,7 +151,7 @@ fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry
         hub: hub.clone(),
         config: settings.gaps.clone(),
         recovery_window: hub.config().recovery_window,
-        lanes: 1,
+        feeds: vec![ledger::ALL_FEEDS.to_owned()],
         file: None,
         metrics: ledger::Metrics::register(registry),
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
+use powerstream_gateway::clock::Moment;
 use powerstream_gateway::config::{Account, Settings};
 use powerstream_gateway::hub::filter::{Filter, Request};
 use powerstream_gateway::hub::start::{self, Policy, Start};
@@ -140,7 +141,7 @@ fn write_log(dir: &Path, count: u64) {
     let packed = count / 2 / SEGMENTS * SEGMENTS;
     for _ in 0..SEGMENTS {
         append(&mut journal, &mut posts, packed / SEGMENTS);
-        settle(&mut journal, now);
+        settle(&mut journal);
     }
     append(&mut journal, &mut posts, count - packed);
 }
@@ -155,8 +156,9 @@ fn append(journal: &mut Journal, posts: &mut Posts, count: u64) {
 }
 
 /// Seals what was appended, as if it were older, and recompresses it.
-fn settle(journal: &mut Journal, now: UnixMillis) {
-    let later = now.plus(Duration::from_secs(7_200));
+fn settle(journal: &mut Journal) {
+    journal.upkeep.step(Moment::ZERO).expect("a step");
+    let later = Moment::ZERO.plus(Duration::from_secs(7_200));
     while journal.upkeep.step(later).expect("a step").recompressed == 0 {}
 }
 
@@ -185,7 +187,16 @@ impl Iterator for Posts {
         let id = (sequence * 37) << 22;
         let json = Bytes::from(json(&mut self.numbers, id));
         let rules = self.sets[self.numbers.below(200) as usize].clone();
-        let post = Post { id: PostId(id), rules, origin: Origin::Live, gap: None, beside: None, json };
+        let post = Post {
+            id: PostId(id),
+            rules,
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json,
+        };
         let received = self.first_received.plus(Duration::from_millis(sequence));
         Some(Record { sequence, term: Term(1), received, body: Body::Post(post) })
     }

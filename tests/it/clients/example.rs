@@ -171,6 +171,8 @@ impl Example {
 
     /// SIGTERM, and the end in order that follows.
     pub async fn stop(&mut self) {
+        // A process that has not run yet dies of the signal: it hears of it from its first words on.
+        self.until("it has begun", |life| !life.stderr().is_empty() || !life.lines().is_empty()).await;
         self.terminate();
         self.ends_with(0).await;
     }

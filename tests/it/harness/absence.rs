@@ -199,7 +199,7 @@ impl Absence {
     /// What holds after every run: what came in is accounted for, and X was never asked for more at once than it allows.
     pub async fn judge(&self) {
         let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
-        let more = ["malformed", "oversized", "partial", "refused_by_disk"];
+        let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
         let counted = || kinds.iter().chain(&more).map(|kind| self.world.metric(&format!("{kind}_total"))).sum::<f64>();
         // What is on its way is counted when it is there.
         eventually("all that came in is accounted for", async || {

@@ -47,6 +47,8 @@ pub struct Drill {
     answers: Vec<UnixMillis>,
     /// How far X's clock is ahead of the machine's.
     skew_seconds: i64,
+    /// The same when the gateway was started.
+    first_skew_seconds: i64,
 }
 
 /// A session of the fast clock needs no heartbeat every second.
@@ -104,6 +106,11 @@ impl Drill {
         Self::over(world, rate, 0).await
     }
 
+    /// Live connections that are made before the first cut: a gateway whose clock is far off asks twice (contract, 6.1).
+    fn first_connects(&self) -> usize {
+        if self.first_skew_seconds.abs() > 60 { 2 } else { 1 }
+    }
+
     /// Where X's clock is ahead of the machine's from the beginning.
     pub async fn skewed(rate: f64, seconds: i64) -> Self {
         let world = World::without_gateway(Clock::with_rate(rate, None), |_| (), tuned);
@@ -114,6 +121,9 @@ impl Drill {
     async fn over(mut world: World, rate: f64, skew_seconds: i64) -> Self {
         give_a_past(&world.x);
         world.start_gateway().await;
+        if skew_seconds.abs() > 60 {
+            eventually("the gateway has asked twice", async || world.x.counters().connects >= 2).await;
+        }
         world.connected().await;
         let (mut sessions, mut before) = (Vec::new(), Vec::new());
         for filter in [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])] {
@@ -122,7 +132,17 @@ impl Drill {
         }
         let began = world.x.truth_len();
         world.x.set_rate(POSTS);
-        let drill = Self { world, sessions, before, rate, began, cuts: 0, answers: Vec::new(), skew_seconds };
+        let drill = Self {
+            world,
+            sessions,
+            before,
+            rate,
+            began,
+            cuts: 0,
+            answers: Vec::new(),
+            skew_seconds,
+            first_skew_seconds: skew_seconds,
+        };
         drill.pass(HEALTHY).await;
         drill
     }
@@ -143,7 +163,11 @@ impl Drill {
         let x = &self.world.x;
         assert_eq!(cut(x), 1, "there was a line");
         self.cuts += 1;
-        eventually("the line is down", async || x.connections().live == 0 || x.counters().connects > self.cuts).await;
+        let first = self.first_connects() as u64;
+        eventually("the line is down", async || {
+            x.connections().live == 0 || x.counters().connects >= self.cuts + first
+        })
+        .await;
     }
 
     /// The gateway left the line.
@@ -184,7 +208,7 @@ impl Drill {
     /// Waits until the line is up again and something has come by it.
     pub async fn back(&mut self) {
         // Answers that were empty brought nothing.
-        let wanted = self.cuts as usize + 1 + self.world.x.counters().empty_answers as usize;
+        let wanted = self.cuts as usize + self.first_connects() + self.world.x.counters().empty_answers as usize;
         eventually("X has answered again", async || self.live_answers().len() >= wanted).await;
         let answered = self.live_answers()[wanted - 1];
         self.answers.push(answered);
@@ -203,7 +227,7 @@ impl Drill {
     /// The requests for live connections after the first.
     pub fn reconnects(&self) -> Vec<RequestLine> {
         let requests = self.world.x.requests();
-        requests.into_iter().filter(|request| !is_recovery(request)).skip(1).collect()
+        requests.into_iter().filter(|request| !is_recovery(request)).skip(self.first_connects()).collect()
     }
 
     /// The requests for recovery jobs.

@@ -156,11 +156,17 @@ impl Gaps {
             assert!(!span(gap).is_empty(), "{who}: a gap has a width: {gap:?}");
             assert!(gap.to.is_some() || !is_final(state), "{who}: what ended has bounds: {gap:?}");
             let evidence = match state {
-                GapState::Backfilled => gap.evidence() == GapEvidence::BackfillQuiet,
-                GapState::Recovered => {
-                    [GapEvidence::CompletionMessage, GapEvidence::CleanEof].contains(&gap.evidence())
+                GapState::Backfilled => [GapEvidence::BackfillQuiet, GapEvidence::NothingDue].contains(&gap.evidence()),
+                GapState::Recovered => matches!(
+                    gap.evidence(),
+                    GapEvidence::CompletionMessage
+                        | GapEvidence::CleanEof
+                        | GapEvidence::NothingDue
+                        | GapEvidence::CountMismatch
+                ),
+                GapState::Unrecoverable => {
+                    matches!(gap.evidence(), GapEvidence::WindowPassed | GapEvidence::Refused | GapEvidence::Unproven)
                 }
-                GapState::Unrecoverable => [GapEvidence::WindowPassed, GapEvidence::Refused].contains(&gap.evidence()),
                 _ => true,
             };
             assert!(evidence, "{who}: the end of a gap has evidence: {gap:?}");

@@ -1,7 +1,7 @@
 //! An account without a network: X answers as a script says, and what is missing is a set.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,30 +127,44 @@ pub(super) enum Heard {
     Lost(Span, GapEvidence),
 }
 
+/// What is missing, and since which stamp each part of it is.
 #[derive(Default)]
 pub(super) struct Wanted {
-    missing: Mutex<Spans>,
+    missing: Mutex<Vec<(Span, u64)>>,
+    stamp: AtomicU64,
+    /// Posts due in each minute.
+    due_per_minute: AtomicU64,
     changes: watch::Sender<u64>,
     pub heard: watch::Sender<Vec<Heard>>,
 }
 
 impl Demand for Wanted {
     fn missing(&self) -> Spans {
-        self.missing.lock().clone()
+        self.missing.lock().iter().map(|(span, _)| *span).collect()
     }
 
-    fn prove(&self, span: Span, evidence: GapEvidence) {
-        self.missing.lock().remove(span);
+    fn stamp(&self) -> Stamp {
+        let stamp = self.stamp.load(Ordering::SeqCst);
+        Stamp { common: stamp, private: stamp }
+    }
+
+    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp) {
+        self.remove(span, stamp.common);
         self.heard.send_modify(|heard| heard.push(Heard::Proven(span, evidence)));
     }
 
     fn lose(&self, span: Span, evidence: GapEvidence) {
-        self.missing.lock().remove(span);
+        self.remove(span, u64::MAX);
         self.heard.send_modify(|heard| heard.push(Heard::Lost(span, evidence)));
     }
 
-    fn is_plausibly_empty(&self, _: Span) -> bool {
-        true
+    fn is_plausibly_empty(&self, span: Span) -> bool {
+        let minutes = span.to.since(span.from).as_secs_f64() / 60.0;
+        (self.due_per_minute.load(Ordering::SeqCst) as f64) * minutes < f64::from(self.due_min())
+    }
+
+    fn due_min(&self) -> u32 {
+        3
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -160,8 +174,26 @@ impl Demand for Wanted {
 
 impl Wanted {
     pub(super) fn miss(&self, span: Span) {
-        self.missing.lock().insert(span);
+        let stamp = self.stamp.fetch_add(1, Ordering::SeqCst) + 1;
+        self.missing.lock().push((span, stamp));
         self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    pub(super) fn due_per_minute(&self, posts: u64) {
+        self.due_per_minute.store(posts, Ordering::SeqCst);
+    }
+
+    /// What was missed at or before this stamp is not missing any more.
+    fn remove(&self, span: Span, stamp: u64) {
+        let mut missing = self.missing.lock();
+        let left = |(own, wanted): (Span, u64)| {
+            let mut left: Spans = [own].into_iter().collect();
+            if wanted <= stamp {
+                left.remove(span);
+            }
+            left.iter().map(|span| (span, wanted)).collect::<Vec<_>>()
+        };
+        *missing = missing.drain(..).flat_map(left).collect();
     }
 }
 
@@ -203,6 +235,17 @@ impl World {
         state: JobsState,
         script: impl Fn(usize, Span) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        // Windows are those of the minutes that are missed.
+        let config = Config { overlap_max: Duration::ZERO, ..Config::default() };
+        Self::configured(clock, state, config, script)
+    }
+
+    pub(super) fn configured(
+        clock: Clock,
+        state: JobsState,
+        settings: Config,
+        script: impl Fn(usize, Span) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let (hub, _writer) = new_hub(hub::Config::default(), clock.clone());
         let dir = tempfile::tempdir().expect("a directory");
         let bearer = dir.path().join("bearer");
@@ -235,7 +278,7 @@ impl World {
             queue,
             demand: wanted.clone(),
             file: Some(file),
-            config: Config::default(),
+            config: settings,
             ingest_metrics: ingest::Metrics::default(),
             metrics: Metrics::default(),
             seed: 1,
@@ -260,7 +303,7 @@ impl World {
     }
 
     /// Waits until a look at the jobs, after each change of the book, finds this.
-    async fn job(&self, what: &str, holds: impl Fn(&Job) -> bool) {
+    pub(super) async fn job(&self, what: &str, holds: impl Fn(&Job) -> bool) {
         let mut changes = self.desk.changes();
         let seen = changes.wait_for(|_| self.desk.list().iter().any(|listed| holds(&listed.job)));
         let seen = Clock::system().timeout(Duration::from_secs(20), seen).await;

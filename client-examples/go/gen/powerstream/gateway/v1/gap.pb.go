@@ -182,6 +182,12 @@ const (
 	GapEvidence_GAP_EVIDENCE_WINDOW_PASSED GapEvidence = 4
 	// X refused the request.
 	GapEvidence_GAP_EVIDENCE_REFUSED GapEvidence = 5
+	// Fewer posts were due in the interval than `due_min`: nothing arrived, and nothing contradicts that.
+	GapEvidence_GAP_EVIDENCE_NOTHING_DUE GapEvidence = 6
+	// X reported the job as complete with a count that repeatedly differed from the number of posts that arrived.
+	GapEvidence_GAP_EVIDENCE_COUNT_MISMATCH GapEvidence = 7
+	// Requests were answered, but no answer proved that the interval is complete.
+	GapEvidence_GAP_EVIDENCE_UNPROVEN GapEvidence = 8
 )
 
 // Enum value maps for GapEvidence.
@@ -193,6 +199,9 @@ var (
 		3: "GAP_EVIDENCE_BACKFILL_QUIET",
 		4: "GAP_EVIDENCE_WINDOW_PASSED",
 		5: "GAP_EVIDENCE_REFUSED",
+		6: "GAP_EVIDENCE_NOTHING_DUE",
+		7: "GAP_EVIDENCE_COUNT_MISMATCH",
+		8: "GAP_EVIDENCE_UNPROVEN",
 	}
 	GapEvidence_value = map[string]int32{
 		"GAP_EVIDENCE_UNSPECIFIED":        0,
@@ -201,6 +210,9 @@ var (
 		"GAP_EVIDENCE_BACKFILL_QUIET":     3,
 		"GAP_EVIDENCE_WINDOW_PASSED":      4,
 		"GAP_EVIDENCE_REFUSED":            5,
+		"GAP_EVIDENCE_NOTHING_DUE":        6,
+		"GAP_EVIDENCE_COUNT_MISMATCH":     7,
+		"GAP_EVIDENCE_UNPROVEN":           8,
 	}
 )
 
@@ -380,14 +392,17 @@ const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\x14GAP_STATE_RECOVERING\x10\x02\x12\x18\n" +
 	"\x14GAP_STATE_BACKFILLED\x10\x03\x12\x17\n" +
 	"\x13GAP_STATE_RECOVERED\x10\x04\x12\x1b\n" +
-	"\x17GAP_STATE_UNRECOVERABLE\x10\x05*\xc7\x01\n" +
+	"\x17GAP_STATE_UNRECOVERABLE\x10\x05*\xa1\x02\n" +
 	"\vGapEvidence\x12\x1c\n" +
 	"\x18GAP_EVIDENCE_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fGAP_EVIDENCE_COMPLETION_MESSAGE\x10\x01\x12\x1a\n" +
 	"\x16GAP_EVIDENCE_CLEAN_EOF\x10\x02\x12\x1f\n" +
 	"\x1bGAP_EVIDENCE_BACKFILL_QUIET\x10\x03\x12\x1e\n" +
 	"\x1aGAP_EVIDENCE_WINDOW_PASSED\x10\x04\x12\x18\n" +
-	"\x14GAP_EVIDENCE_REFUSED\x10\x05B\x8f\x01\n" +
+	"\x14GAP_EVIDENCE_REFUSED\x10\x05\x12\x1c\n" +
+	"\x18GAP_EVIDENCE_NOTHING_DUE\x10\x06\x12\x1f\n" +
+	"\x1bGAP_EVIDENCE_COUNT_MISMATCH\x10\a\x12\x19\n" +
+	"\x15GAP_EVIDENCE_UNPROVEN\x10\bB\x8f\x01\n" +
 	"\x19io.powerstream.gateway.v1P\x01ZWgithub.com/powerstream-gateway/powerstream-gateway/gen/powerstream/gateway/v1;gatewayv1\xaa\x02\x16Powerstream.Gateway.V1b\x06proto3"
 
 var (

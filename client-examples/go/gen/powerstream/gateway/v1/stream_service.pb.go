@@ -273,6 +273,8 @@ const (
 	SkipReason_SKIP_REASON_OVERSIZED SkipReason = 2
 	// This part of the journal is damaged.
 	SkipReason_SKIP_REASON_JOURNAL_CORRUPT SkipReason = 3
+	// A post in another format (Activity Streams, the v2 shape) or a compliance message: see the log for what to change.
+	SkipReason_SKIP_REASON_FOREIGN_FORMAT SkipReason = 4
 )
 
 // Enum value maps for SkipReason.
@@ -282,12 +284,14 @@ var (
 		1: "SKIP_REASON_MALFORMED",
 		2: "SKIP_REASON_OVERSIZED",
 		3: "SKIP_REASON_JOURNAL_CORRUPT",
+		4: "SKIP_REASON_FOREIGN_FORMAT",
 	}
 	SkipReason_value = map[string]int32{
 		"SKIP_REASON_UNSPECIFIED":     0,
 		"SKIP_REASON_MALFORMED":       1,
 		"SKIP_REASON_OVERSIZED":       2,
 		"SKIP_REASON_JOURNAL_CORRUPT": 3,
+		"SKIP_REASON_FOREIGN_FORMAT":  4,
 	}
 )
 
@@ -737,7 +741,9 @@ func (*Latest) Descriptor() ([]byte, []int) {
 //
 // A post matches if (any_of and rule_ids are both empty, or one of its tags is in any_of, or one of its rules in
 // rule_ids), and every all_of term has a tag, and no none_of term has one. A term is a tag, or a prefix that ends in
-// `*`; `*` alone is any tag. At most 1,000 terms and rule ids together, of at most 255 bytes.
+// `*`; `*` alone is any tag. A tag that itself ends in `*` is written with `\*` at its end (and backslashes directly before
+// that are doubled). A post whose rule has an empty tag has no tag by it. At most 1,000 terms and rule ids together, each
+// of at most 255 characters (1,020 bytes) without its `*`, and 256 KiB in all.
 type TagFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The post has a tag of one of these.
@@ -1999,9 +2005,11 @@ type StreamInfo struct {
 	// Tags seen or configured.
 	Tags []*TagInfo `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Sessions open now.
-	Sessions      uint32 `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sessions uint32 `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery goes on.
+	RecoveryBlockedReason string `protobuf:"bytes,11,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *StreamInfo) Reset() {
@@ -2102,6 +2110,13 @@ func (x *StreamInfo) GetSessions() uint32 {
 		return x.Sessions
 	}
 	return 0
+}
+
+func (x *StreamInfo) GetRecoveryBlockedReason() string {
+	if x != nil {
+		return x.RecoveryBlockedReason
+	}
+	return ""
 }
 
 // A tag that rules of an account carry.
@@ -2443,7 +2458,7 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x14GetStreamInfoRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"U\n" +
 	"\x15GetStreamInfoResponse\x12<\n" +
-	"\astreams\x18\x01 \x03(\v2\".powerstream.gateway.v1.StreamInfoR\astreams\"\x82\x04\n" +
+	"\astreams\x18\x01 \x03(\v2\".powerstream.gateway.v1.StreamInfoR\astreams\"\xba\x04\n" +
 	"\n" +
 	"StreamInfo\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
@@ -2456,7 +2471,8 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\rlow_watermark\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x123\n" +
 	"\x04tags\x18\t \x03(\v2\x1f.powerstream.gateway.v1.TagInfoR\x04tags\x12\x1a\n" +
 	"\bsessions\x18\n" +
-	" \x01(\rR\bsessions\"{\n" +
+	" \x01(\rR\bsessions\x126\n" +
+	"\x17recovery_blocked_reason\x18\v \x01(\tR\x15recoveryBlockedReason\"{\n" +
 	"\aTagInfo\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
 	"\x05posts\x18\x02 \x01(\x04R\x05posts\x12(\n" +
@@ -2494,13 +2510,14 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x19UPSTREAM_STATE_CONNECTING\x10\x01\x12\x1c\n" +
 	"\x18UPSTREAM_STATE_CONNECTED\x10\x02\x12\x1e\n" +
 	"\x1aUPSTREAM_STATE_BACKING_OFF\x10\x03\x12\x1a\n" +
-	"\x16UPSTREAM_STATE_STOPPED\x10\x04*\x80\x01\n" +
+	"\x16UPSTREAM_STATE_STOPPED\x10\x04*\xa0\x01\n" +
 	"\n" +
 	"SkipReason\x12\x1b\n" +
 	"\x17SKIP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15SKIP_REASON_MALFORMED\x10\x01\x12\x19\n" +
 	"\x15SKIP_REASON_OVERSIZED\x10\x02\x12\x1f\n" +
-	"\x1bSKIP_REASON_JOURNAL_CORRUPT\x10\x03*\x8d\x02\n" +
+	"\x1bSKIP_REASON_JOURNAL_CORRUPT\x10\x03\x12\x1e\n" +
+	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\x8d\x02\n" +
 	"\x10StreamNoticeKind\x12\"\n" +
 	"\x1eSTREAM_NOTICE_KIND_UNSPECIFIED\x10\x00\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_CONNECTED\x10\x01\x12,\n" +

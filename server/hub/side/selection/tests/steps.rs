@@ -1,0 +1,109 @@
+//! What happens to the two logs and the lineage.
+
+use super::*;
+
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// A new post.
+    Create(i64),
+    /// It arrives for the account's log under these rules.
+    Arrive(prop::sample::Index, &'static str),
+    /// Recovery brings it for the side log.
+    Bring(prop::sample::Index, &'static str),
+    /// Recovery brings it for a gap of the account's log and for the side log.
+    BringBoth(prop::sample::Index, &'static str),
+    TrimMain(u64),
+    TrimSide(u64),
+    Damage(u64),
+    ReadMain(usize),
+    ReadSide(usize),
+    /// All that X has is brought, and the gaps end.
+    Settle,
+}
+
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
+    let post = || any::<prop::sample::Index>();
+    let tags = || prop_oneof![4 => Just("a"), 2 => Just("b"), 2 => Just("ab"), 1 => Just("c")];
+    prop_oneof![
+        4 => (0..SECONDS).prop_map(Step::Create),
+        6 => (post(), tags()).prop_map(|(post, tags)| Step::Arrive(post, tags)),
+        4 => (post(), tags()).prop_map(|(post, tags)| Step::Bring(post, tags)),
+        2 => (post(), tags()).prop_map(|(post, tags)| Step::BringBoth(post, tags)),
+        3 => (1_u64..5).prop_map(Step::TrimMain),
+        1 => (1_u64..4).prop_map(Step::TrimSide),
+        1 => (1_u64..3).prop_map(Step::Damage),
+        5 => (1_usize..4).prop_map(Step::ReadMain),
+        5 => (1_usize..4).prop_map(Step::ReadSide),
+        1 => Just(Step::Settle),
+    ]
+}
+
+impl World {
+    /// True if X may bring the post for the side log alone. Once a gap has ended X has no more of it than it brought.
+    fn may_bring(&self, post: usize) -> bool {
+        let is_open = self.holes.at(Some(self.created(post))).is_some_and(|hole| !hole.is_closed);
+        self.wanted[self.second(post)].is_some() && (is_open || matches(&self.posts[post].1))
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        let posts = self.posts.len();
+        let note = |world: &mut Self, post: &prop::sample::Index, tags: &str| {
+            let post = (posts > 0).then(|| post.index(posts))?;
+            let is_taken = !matches!(step, Step::Bring(..)) || world.may_bring(post);
+            let known = is_taken.then_some(&mut world.posts[post].1)?;
+            *known = rules_union(known, &rules(tags)).unwrap_or_else(|| known.clone());
+            Some(post)
+        };
+        match step {
+            Step::Create(second) => {
+                let id = PostId(PostId::lowest_at(time(*second)).0 + posts as u64);
+                self.posts.push((id, rules("")));
+            }
+            Step::Arrive(post, tags) => {
+                if let Some(post) = note(self, post, tags) {
+                    self.arrive(post, tags);
+                }
+            }
+            Step::Bring(post, tags) => {
+                if let Some(post) = note(self, post, tags) {
+                    self.bring(post, tags);
+                }
+            }
+            Step::BringBoth(post, tags) => {
+                if let Some(post) = note(self, post, tags) {
+                    self.arrive(post, tags);
+                    self.bring(post, tags);
+                }
+            }
+            Step::TrimMain(count) => self.main.trim(*count),
+            Step::TrimSide(count) => {
+                self.side.trim(*count);
+                self.is_side_whole = false;
+            }
+            Step::Damage(count) => {
+                let to = (self.cursor + count).min(self.main.next());
+                if self.cursor >= self.main.earliest && to > self.cursor {
+                    self.lose(to);
+                }
+            }
+            Step::ReadMain(count) => (0..*count).for_each(|_| self.read_main()),
+            Step::ReadSide(count) => (0..*count).for_each(|_| self.read_side()),
+            Step::Settle => self.settle(),
+        }
+    }
+
+    /// Each matching post is delivered, unmarked at most once, and once in all unless something was lost twice.
+    pub(super) fn check(&self) {
+        for (post, (_, known)) in self.posts.iter().enumerate() {
+            let (unmarked, marked) = self.got.get(&post).copied().unwrap_or_default();
+            let is_seen = self.main.known.contains_key(&post) || self.side.known.contains_key(&post);
+            assert!(unmarked <= 1, "post {post} is repeated unmarked: {unmarked}, {marked}");
+            if is_seen && matches(known) {
+                assert!(unmarked + marked >= 1, "post {post} is lost");
+            }
+            if self.losses <= 1 && self.is_side_whole && self.created(post) > self.repeats_until {
+                assert!(marked == 0, "post {post} is marked although all is known");
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Upstream time of the records of a log, where the clock that stamped them was corrected.
+//!
+//! Owns: the table of corrections, by the record from which each holds, its file, and the search by time. Does not own:
+//! the stamps, which never change (I7), or the clock.
+//!
+//! # Design
+//!
+//! A record keeps the time that the clock said when it was received. When the clock is corrected, the records of this
+//! process are known to be off by what it was corrected by, and the table says so: [`Times::translated`] is the time by the
+//! clock of today. A correction that is taken back cancels itself out. Between two corrections stamps ascend, so that the
+//! search goes through pieces of the log and then by halves.
+//!
+//! Where stamps go back and nothing says why (the wall clock was set between two processes), the piece is *suspect*: the
+//! search begins at its start.
+//!
+//! Invariant: a search may begin early, never late: no record received at or after the time asked for is passed over.
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::journal::{Extent, ReadError, Reader};
+use crate::model::{Epoch, Sequence, UnixMillis};
+
+const VERSION: u32 = 1;
+/// Corrections of a log; each larger one took two answers that agreed.
+const CHANGES_MAX: usize = 256;
+
+/// The corrections of a log.
+#[derive(Debug)]
+pub struct Times {
+    /// The first record that this process appends.
+    run: Sequence,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    file: Option<PathBuf>,
+    changes: Vec<Change>,
+}
+
+/// The records from `since` to before `first` are stamped this much too early. With `since` = `first`, stamps may go back
+/// at `first`, by an unknown amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Change {
+    since: Sequence,
+    first: Sequence,
+    by_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    version: u32,
+    epoch: String,
+    changes: Vec<Change>,
+}
+
+impl Times {
+    /// No corrections; this process appends from `run` on.
+    pub fn new(run: Sequence) -> Self {
+        Self { run, state: Mutex::default() }
+    }
+
+    /// Takes up what the file says of this log, and keeps it there from now on.
+    pub fn open(&self, file: PathBuf, epoch: Epoch) {
+        let form = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
+        let form = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string());
+        // Records beyond the end were lost, and their sequences are given again.
+        let clamp = |change: Change| Change { first: change.first.min(self.run), ..change };
+        let changes = form.map(|form| form.changes).unwrap_or_default().into_iter().map(clamp);
+        let changes = changes.filter(|change| change.since <= change.first).collect();
+        *self.state.lock() = State { file: Some(file), changes };
+    }
+
+    /// From record `first` on the clock is another by this much, `None` if it is not known by how much. False if that
+    /// cannot be noted: then stamps must not go back.
+    pub fn note(&self, reader: &dyn Reader, first: Sequence, by_ms: Option<i64>) -> bool {
+        let mut state = self.state.lock();
+        let earliest = reader.extent().earliest;
+        state.changes.retain(|change| change.first > earliest);
+        if state.changes.len() >= CHANGES_MAX {
+            return false;
+        }
+        let since = by_ms.map_or(first, |_| self.run.min(first));
+        state.changes.push(Change { since, first, by_ms: by_ms.unwrap_or(0) });
+        if let Some(file) = &state.file
+            && let Err(error) = write(file, reader.epoch(), &state.changes)
+        {
+            tracing::error!(path = %file.display(), %error, "failed to write corrections of upstream time");
+        }
+        true
+    }
+
+    /// When the record was received, by the clock as it is now.
+    pub fn translated(&self, sequence: Sequence, received: UnixMillis) -> UnixMillis {
+        received.shifted(shift(&self.state.lock().changes, sequence))
+    }
+
+    /// The first record that was received at or after `time`, by the clock as it is now; `next` if there is none. Early
+    /// where that cannot be told, never late.
+    pub fn seek(&self, reader: &dyn Reader, time: UnixMillis) -> Result<Sequence, ReadError> {
+        let changes = self.state.lock().changes.clone();
+        let extent = reader.extent();
+        let pieces = pieces(&changes, &extent);
+        if pieces.len() <= 1 {
+            let off = shift(&changes, extent.earliest);
+            return reader.seek(time.shifted(off.saturating_neg()));
+        }
+        let at = |sequence| received(reader, &changes, sequence);
+        let end = |number: usize| pieces.get(number + 1).copied().unwrap_or(extent.next);
+        // The latest time that is known to have passed when a piece begins.
+        let mut passed = i64::MIN;
+        for (number, &start) in pieces.iter().enumerate() {
+            let first = at(start)?;
+            let suspect = first.0 < passed;
+            let last = at(end(number) - 1)?;
+            passed = passed.max(first.0).max(last.0);
+            // What comes later was received later, whatever its stamps say.
+            let next = match pieces.get(number + 1) {
+                Some(next) => passed.max(at(*next)?.0),
+                None => i64::MAX,
+            };
+            if next >= time.0 {
+                return if suspect { Ok(start) } else { search(start, end(number), time, &at) };
+            }
+        }
+        Ok(extent.next)
+    }
+}
+
+/// The first of these records that was received at or after `time`; `end` if there is none.
+fn search(
+    start: Sequence,
+    end: Sequence,
+    time: UnixMillis,
+    at: &dyn Fn(Sequence) -> Result<UnixMillis, ReadError>,
+) -> Result<Sequence, ReadError> {
+    let (mut low, mut high) = (start, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at(middle)? >= time { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
+}
+
+/// When a record was received by the clock as it is now; of a damaged one, when the next sound one was.
+fn received(reader: &dyn Reader, changes: &[Change], sequence: Sequence) -> Result<UnixMillis, ReadError> {
+    let received = match reader.received_at(sequence)? {
+        Some(received) => received,
+        None => return Ok(UnixMillis(i64::MAX)),
+    };
+    Ok(received.shifted(shift(changes, sequence)))
+}
+
+fn shift(changes: &[Change], sequence: Sequence) -> i64 {
+    let holds = |change: &&Change| change.since <= sequence && sequence < change.first;
+    changes.iter().filter(holds).fold(0, |sum, change| sum.saturating_add(change.by_ms))
+}
+
+/// Where the pieces begin within which stamps ascend and are off alike.
+fn pieces(changes: &[Change], extent: &Extent) -> Vec<Sequence> {
+    let borders = changes.iter().flat_map(|change| [change.since, change.first]);
+    let inside = borders.filter(|border| extent.earliest < *border && *border < extent.next);
+    let mut pieces: Vec<Sequence> = std::iter::once(extent.earliest).chain(inside).collect();
+    pieces.retain(|start| *start < extent.next);
+    pieces.sort_unstable();
+    pieces.dedup();
+    pieces
+}
+
+/// Writes the file, whole or not at all.
+fn write(path: &Path, epoch: Epoch, changes: &[Change]) -> std::io::Result<()> {
+    use std::io::Write;
+
+    let form = Form { version: VERSION, epoch: epoch.to_string(), changes: changes.to_vec() };
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(&form)?)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests;

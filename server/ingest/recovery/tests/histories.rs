@@ -1,0 +1,249 @@
+//! Whatever X answers, nothing that it holds back is proven, and all ends.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::super::jobs::{Now, Order, Told};
+use super::super::planner::Limits;
+use super::super::transcript::Transcript;
+use super::super::verdict::{Ended, Flaw, Verdict, verdict};
+use super::*;
+use crate::clock::Moment;
+use crate::model::PostId;
+use crate::upstream::Message;
+
+const START: UnixMillis = UnixMillis(1_750_000_020_000 / 60_000 * 60_000);
+const MINUTES: u32 = 12;
+/// Posts are this far apart: four in a minute.
+const APART: Duration = Duration::from_secs(15);
+const POSTS_IN_MINUTE: usize = 4;
+const DUE_MIN: u32 = 3;
+
+/// In which order X sends.
+#[derive(Clone, Copy, Debug)]
+enum Sequence {
+    Ordered,
+    /// Within a minute.
+    Jittered,
+    Reversed,
+    /// This minute first, and what is before it at the end.
+    Rotated(usize),
+    /// A post of another time before all others.
+    Stray(i64),
+    /// Two halves in turns.
+    Interleaved,
+}
+
+/// What X says at the end.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    Nothing,
+    /// Completed if it is, else what was not sent.
+    Honest,
+    /// As `Honest`, and posts are lost on the way.
+    Counted,
+    Error,
+    Html,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    sequence: Sequence,
+    /// Posts sent, of all that are asked for.
+    sent: usize,
+    word: Word,
+    clean: bool,
+}
+
+fn replies() -> impl Strategy<Value = Vec<Reply>> {
+    let sequence = prop_oneof![
+        4 => Just(Sequence::Ordered),
+        2 => Just(Sequence::Jittered),
+        1 => Just(Sequence::Reversed),
+        1 => (1_usize..60).prop_map(Sequence::Rotated),
+        1 => (-90_i64..90).prop_map(Sequence::Stray),
+        1 => Just(Sequence::Interleaved),
+    ];
+    let word = prop_oneof![
+        4 => Just(Word::Nothing),
+        2 => Just(Word::Honest),
+        1 => Just(Word::Counted),
+        1 => Just(Word::Error),
+        1 => Just(Word::Html),
+        1 => Just(Word::Unknown),
+    ];
+    let sent = prop_oneof![1 => Just(0_usize), 4 => 0_usize..60, 2 => Just(usize::MAX)];
+    let reply = (sequence, sent, word, any::<bool>());
+    prop::collection::vec(reply.prop_map(|(sequence, sent, word, clean)| Reply { sequence, sent, word, clean }), 0..30)
+}
+
+fn truth(window: Span) -> Vec<UnixMillis> {
+    let posts = (0..).map(|number| START.plus(APART * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
+    posts.filter(|at| window.contains(*at)).collect()
+}
+
+/// Too little for `DUE_MIN` at the rate of the truth.
+fn is_plausibly_empty(span: Span) -> bool {
+    span.to.since(span.from) < APART * DUE_MIN
+}
+
+struct World {
+    jobs: Jobs,
+    missing: Spans,
+    delivered: BTreeSet<UnixMillis>,
+    now: UnixMillis,
+}
+
+fn limits() -> Limits {
+    Config::default().limits(Duration::from_secs(24 * 3600), Duration::ZERO, Duration::ZERO)
+}
+
+impl World {
+    fn new() -> Self {
+        let missing = [Span::new(START, START.plus(MINUTE * MINUTES))].into_iter().collect();
+        let now = START.plus(MINUTE * (MINUTES + 1));
+        Self { jobs: Jobs::default(), missing, delivered: BTreeSet::new(), now }
+    }
+
+    fn next(&mut self) -> Option<Order> {
+        self.jobs.plan(&self.missing, self.now, &limits(), &Config::default());
+        self.hear();
+        let now = Now { time: self.now, moment: Moment::default() };
+        self.jobs.begin(&self.missing, Stamp::default(), now, &limits(), &Config::default())
+    }
+
+    /// What is proven was delivered, but for what X hides so well that nobody can tell.
+    fn hear(&mut self) {
+        for told in self.jobs.take_told() {
+            let (spans, hidden_max) = match told {
+                Told::Proven(spans, GapEvidence::CleanEof | GapEvidence::NothingDue, _) => (spans, DUE_MIN as usize),
+                Told::Proven(spans, GapEvidence::CountMismatch, _) => (spans, usize::MAX),
+                Told::Proven(spans, ..) => (spans, 0),
+                Told::Lost(spans, _) => {
+                    self.missing.remove_all(&spans);
+                    continue;
+                }
+            };
+            let hidden: Vec<_> = spans.iter().flat_map(truth).filter(|post| !self.delivered.contains(post)).collect();
+            assert!(hidden.len() <= hidden_max, "{} of {spans:?} are proven and were never sent", hidden.len());
+            self.missing.remove_all(&spans);
+        }
+    }
+
+    fn answer(&mut self, order: &Order, reply: Reply) {
+        let posts = truth(order.request);
+        let mut sending = reply.sequence.of(&posts);
+        let all = sending.len();
+        sending.truncate(reply.sent);
+        let complete = sending.len() == all;
+        let sent: BTreeSet<_> = sending.iter().copied().collect();
+        let left = posts.iter().find(|post| !sent.contains(post)).copied();
+        if matches!(reply.word, Word::Counted) && complete && left.is_none() {
+            sending.retain(|post| post.0 % 7 != 0);
+        }
+        let (mut transcript, mut new) = (Transcript::new(order.request), 0);
+        let reached = |transcript: &Transcript| transcript.proven_to(&order.core, is_plausibly_empty);
+        for post in &sending {
+            new += u64::from(self.delivered.insert(*post));
+            let id = PostId::lowest_at(*post);
+            let moved = transcript.record(&Message::classify(Bytes::from(format!(r#"{{"id_str":"{id}"}}"#))));
+            if moved {
+                self.jobs.advance(order.id, reached(&transcript));
+            }
+        }
+        if let Some(text) = reply.word.text(complete, left, order.request, all) {
+            transcript.record(&match text.starts_with('{') {
+                true => Message::classify(Bytes::from(text)),
+                false => Message::classify_text(text.as_bytes(), 1),
+            });
+        }
+        let (reached, found) = (reached(&transcript), transcript.inside());
+        let plausible = transcript.is_plausible(&order.demanded, &order.core, DUE_MIN, is_plausibly_empty);
+        let verdict = verdict(&Ended {
+            request: order.request,
+            transcript,
+            reached,
+            new,
+            clean: reply.clean,
+            plausible,
+            confirms: order.confirms,
+            counts_left: order.counts_left,
+        });
+        self.jobs.settle(order.id, &verdict, found, self.now);
+        if let Verdict::Again { flaw: Flaw::Count, .. } = verdict {
+            self.jobs.count_differs(order.id);
+        }
+        self.hear();
+    }
+}
+
+impl Sequence {
+    fn of(self, posts: &[UnixMillis]) -> Vec<UnixMillis> {
+        let mut posts = posts.to_vec();
+        match self {
+            Self::Ordered => {}
+            Self::Jittered => posts.chunks_mut(3).for_each(<[_]>::reverse),
+            Self::Reversed => posts.reverse(),
+            Self::Rotated(by) => {
+                // Less than a minute too late, and nobody can tell.
+                let by = (by % posts.len().max(1)).max(POSTS_IN_MINUTE).min(posts.len());
+                posts.rotate_left(by);
+            }
+            Self::Stray(minutes) => posts.insert(0, UnixMillis(START.0 + minutes * 60_000 + 1)),
+            Self::Interleaved => {
+                let (early, late) = posts.split_at(posts.len() / 2);
+                posts = early.iter().zip(late).flat_map(|(early, late)| [*early, *late]).collect();
+            }
+        }
+        posts
+    }
+}
+
+impl Word {
+    fn text(self, complete: bool, left: Option<UnixMillis>, request: Span, all: usize) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Error => Some(r#"{"error":{"message":"try again"}}"#.into()),
+            Self::Html => Some("<html>".into()),
+            Self::Unknown => Some(r#"{"status":"FAILED"}"#.into()),
+            Self::Honest | Self::Counted if complete && left.is_none() => {
+                Some(format!(r#"{{"info":{{"message":"Recovery Request Completed","activity_count":{all}}}}}"#))
+            }
+            Self::Counted => None,
+            Self::Honest => Some(format!(
+                r#"{{"info":{{"message":"Recovery Request Failed to Complete","unprocessed_range":{{"fromDate":"{}","toDate":"{}"}}}}}}"#,
+                left.unwrap_or(request.from),
+                request.to,
+            )),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_held_back_is_proven(replies in replies(), restart in 0_usize..30, gives_in in any::<bool>()) {
+        let mut world = World::new();
+        for (number, reply) in replies.into_iter().enumerate() {
+            let Some(order) = world.next() else { break };
+            world.answer(&order, reply);
+            if number == restart {
+                world.jobs = Jobs::restore(world.jobs.snapshot(), Stamp::default());
+            }
+        }
+        let whole = Reply { sequence: Sequence::Ordered, sent: usize::MAX, word: Word::Honest, clean: true };
+        let html = Reply { sent: 0, word: Word::Html, ..whole };
+        for _ in 0..20 {
+            let Some(order) = world.next() else { break };
+            world.answer(&order, if gives_in { whole } else { html });
+        }
+        prop_assert!(world.missing.is_empty() || !gives_in, "left: {:?}", world.missing);
+        // What X never gives is lost once it is too old, and only then.
+        world.now = world.now.plus(MINUTE * 60 * 24);
+        world.jobs.plan(&world.missing.clone(), world.now, &limits(), &Config::default());
+        world.hear();
+        prop_assert!(world.missing.is_empty(), "left: {:?}", world.missing);
+    }
+}

@@ -1,0 +1,125 @@
+//! Finds out that a reader was stopped, and how old what it reads then may be.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::model::UnixMillis;
+
+/// The turns of a reader.
+///
+/// Between two turns a reader waits for a known time at most. If more passed on the machine's clock, the process, its thread
+/// or the host was stopped (SIGSTOP, a cgroup freezer, suspend, starvation), or the queue blocked it. What it reads next has
+/// waited in the socket and can be of any time since the turn before: it is stamped with that turn, until the reader has
+/// caught up.
+#[derive(Debug)]
+pub(super) struct Turns {
+    held_up_min: Duration,
+    last: (Moment, UnixMillis),
+    behind: Option<Behind>,
+}
+
+/// What waits in the socket has not been read yet.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    /// The last turn before the stop.
+    stamp: UnixMillis,
+    /// The first turn after it.
+    resumed: UnixMillis,
+}
+
+impl Turns {
+    /// A reader that takes its first turn now.
+    pub(super) fn new(held_up_min: Duration, moment: Moment, time: UnixMillis) -> Self {
+        Self { held_up_min, last: (moment, time), behind: None }
+    }
+
+    /// Takes a turn after a wait of at most `allowed`. Returns the time since the turn before if the reader was stopped.
+    pub(super) fn take(&mut self, moment: Moment, time: UnixMillis, allowed: Duration) -> Option<Duration> {
+        let (before, stamp) = std::mem::replace(&mut self.last, (moment, time));
+        let passed = moment.since(before);
+        if passed < allowed.saturating_add(self.held_up_min) {
+            return None;
+        }
+        let stamp = self.behind.map_or(stamp, |behind| behind.stamp);
+        self.behind = Some(Behind { stamp, resumed: time });
+        Some(passed)
+    }
+
+    /// True until the reader has caught up after a stop.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// The socket had nothing for a while.
+    pub(super) fn caught_up(&mut self) {
+        self.behind = None;
+    }
+
+    /// Returns when something that was read at `received` was sent at the earliest. `newest` is the creation time of the
+    /// newest post in it: it was not sent before that.
+    pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> UnixMillis {
+        let Some(behind) = self.behind else { return received };
+        let newest = newest.filter(|newest| *newest <= received);
+        if newest.is_some_and(|newest| newest >= behind.resumed) {
+            self.behind = None;
+            return received;
+        }
+        newest.map_or(behind.stamp, |newest| newest.max(behind.stamp)).min(received)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PULSE: Duration = Duration::from_secs(1);
+
+    fn moment(seconds: u64) -> Moment {
+        Moment::default().plus(Duration::from_secs(seconds))
+    }
+
+    fn time(seconds: u64) -> UnixMillis {
+        UnixMillis(1_800_000_000_000 + seconds as i64 * 1_000)
+    }
+
+    /// Stopped from second 11 to second 600.
+    fn stopped() -> Turns {
+        let mut turns = Turns::new(Duration::from_secs(5), moment(10), time(10));
+        assert_eq!(turns.take(moment(11), time(11), PULSE), None);
+        assert_eq!(turns.take(moment(600), time(600), PULSE), Some(Duration::from_secs(589)));
+        turns
+    }
+
+    #[test]
+    fn bytes_after_stop_have_time_of_last_turn() {
+        let mut turns = stopped();
+        assert_eq!(turns.stamp(time(600), None), time(11), "a heartbeat");
+        assert_eq!(turns.take(moment(601), time(601), PULSE), None);
+        assert_eq!(turns.stamp(time(601), Some(time(5))), time(11), "an old post");
+        assert_eq!(turns.stamp(time(601), Some(time(300))), time(300), "it was not sent before it was created");
+        assert_eq!(turns.take(moment(700), time(700), PULSE), Some(Duration::from_secs(99)));
+        assert_eq!(turns.stamp(time(700), None), time(11), "stopped again before it had caught up");
+        turns.caught_up();
+        assert_eq!(turns.stamp(time(701), None), time(701));
+    }
+
+    #[test]
+    fn post_created_after_stop_ends_it() {
+        let mut turns = stopped();
+        assert_eq!(turns.stamp(time(601), Some(time(600))), time(601));
+        assert!(!turns.is_behind());
+        let mut turns = stopped();
+        assert_eq!(turns.stamp(time(601), Some(time(900))), time(11), "one of the future proves nothing");
+    }
+
+    #[test]
+    fn ordinary_waits_are_no_stop() {
+        let mut turns = Turns::new(Duration::from_secs(5), moment(0), time(0));
+        for second in 1..100 {
+            assert_eq!(turns.take(moment(second * 5), time(second * 5), PULSE), None);
+        }
+        assert!(!turns.is_behind());
+        let mut never = Turns::new(Duration::MAX, moment(0), time(0));
+        assert_eq!(never.take(moment(u64::from(u32::MAX)), time(1), PULSE), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! The age of records by machine time: which records were appended at least so long ago.
+//!
+//! Owns: a table of marks, each of which says that all records before a sequence were in the log when the log had been
+//! open for so long, and the file that carries the marks over a restart. Does not own: what is done with old records.
+//!
+//! # Design
+//!
+//! Age is the machine time during which the log was open since the append. No wall clock and no peer takes part, so no
+//! clock makes a record old: not one that is years off at start, and not a `Date` that is wrong. Time in which the
+//! process did not run does not count, so a restored copy of a log is as old as it was when it was copied. A record is
+//! never older than it seems, and seems at most 1/256 (at least a second) younger than it is.
+//!
+//! Marks are as dense as that needs: their distance grows with their age, and there are about 2,000 of them.
+//!
+//! Invariants: ages are never overstated, also if the file is lost, of another log, or of a tail that was lost since.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Disk;
+use super::embedded::files;
+use crate::clock::Moment;
+use crate::model::{Epoch, Sequence};
+
+const FILE: &str = "ages";
+const VERSION: u32 = 1;
+/// Smallest distance of two marks.
+const DISTANCE_MIN: Duration = Duration::from_secs(1);
+/// The distance of marks is at most this part of their age.
+const PARTS: u32 = 256;
+/// Longest time of which a crash takes the count.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// A young process saves more often: at this part of its life.
+const SAVE_PARTS: u32 = 16;
+
+/// The marks of a log.
+#[derive(Debug)]
+pub(super) struct Ages {
+    file: Option<PathBuf>,
+    epoch: Epoch,
+    /// How long the log had been open before this process.
+    before: Duration,
+    /// The first note of this process.
+    opened: Option<Moment>,
+    /// How long the log has been open, at the last note.
+    open_for: Duration,
+    saved: Duration,
+    /// Ascending.
+    marks: VecDeque<Mark>,
+    /// The longest age that is asked for.
+    longest: Duration,
+}
+
+/// All records before `next` were in the log when it had been open for this long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    open_for: Duration,
+    next: Sequence,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    version: u32,
+    epoch: String,
+    open_for_ms: u64,
+    /// Milliseconds and sequence of each mark.
+    marks: Vec<(u64, Sequence)>,
+}
+
+impl Ages {
+    /// The ages of a log without a file, which are asked for up to `longest`.
+    pub(super) fn in_memory(epoch: Epoch, longest: Duration) -> Self {
+        Self {
+            file: None,
+            epoch,
+            before: Duration::ZERO,
+            opened: None,
+            open_for: Duration::ZERO,
+            saved: Duration::ZERO,
+            marks: VecDeque::new(),
+            longest,
+        }
+    }
+
+    /// The ages of the log in `dir`, whose next record gets sequence `next`. If the file cannot be used, all records count
+    /// from now on.
+    pub(super) fn open(dir: &Path, epoch: Epoch, next: Sequence, longest: Duration) -> Self {
+        let path = dir.join(FILE);
+        let mut ages = Self { file: Some(path.clone()), ..Self::in_memory(epoch, longest) };
+        let form = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<Form>(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return ages,
+            Err(_) => None,
+        };
+        let Some(form) = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string()) else {
+            tracing::warn!(path = %path.display(), "ages of records cannot be used, retention starts again");
+            return ages;
+        };
+        ages.before = Duration::from_millis(form.open_for_ms);
+        (ages.open_for, ages.saved) = (ages.before, ages.before);
+        // Sequences beyond the end are of a tail that was lost: they are given again, to younger records.
+        let marks =
+            form.marks.into_iter().map(|(ms, at)| Mark { open_for: Duration::from_millis(ms), next: at.min(next) });
+        ages.marks = marks.filter(|mark| mark.open_for <= ages.before).collect();
+        ages.marks.make_contiguous().sort_by_key(|mark| (mark.open_for, mark.next));
+        ages
+    }
+
+    /// Ages up to this are asked for.
+    pub(super) fn keep(&mut self, longest: Duration) {
+        self.longest = self.longest.max(longest);
+    }
+
+    /// The log ends before `next`, now.
+    pub(super) fn note(&mut self, now: Moment, next: Sequence) {
+        let opened = *self.opened.get_or_insert(now);
+        self.open_for = self.open_for.max(self.before.saturating_add(now.since(opened)));
+        let mark = Mark { open_for: self.open_for, next };
+        match self.marks.back() {
+            Some(last) if last.next >= next => {}
+            Some(last) if last.open_for == mark.open_for => *self.marks.back_mut().expect("just seen") = mark,
+            _ => self.marks.push_back(mark),
+        }
+        self.thin();
+    }
+
+    /// Drops marks that are closer than their age asks for, and all that are older than anything asked for but one.
+    fn thin(&mut self) {
+        let expired = self.open_for.saturating_sub(self.longest);
+        while self.marks.get(1).is_some_and(|mark| mark.open_for <= expired) {
+            self.marks.pop_front();
+        }
+        let mut kept: VecDeque<Mark> = VecDeque::with_capacity(self.marks.len());
+        for (at, mark) in self.marks.iter().enumerate() {
+            let distance = self.open_for.saturating_sub(mark.open_for) / PARTS;
+            let close = kept.back().zip(self.marks.get(at + 1)).is_some_and(|(before, after)| {
+                after.open_for.saturating_sub(before.open_for) <= distance.max(DISTANCE_MIN)
+            });
+            if !close {
+                kept.push_back(*mark);
+            }
+        }
+        self.marks = kept;
+    }
+
+    /// Every record before this sequence was appended at least `age` ago.
+    pub(super) fn appended_before(&self, age: Duration) -> Sequence {
+        let Some(until) = self.open_for.checked_sub(age) else { return 0 };
+        let count = self.marks.partition_point(|mark| mark.open_for <= until);
+        count.checked_sub(1).map_or(0, |at| self.marks[at].next)
+    }
+
+    /// Writes the file if that is due.
+    pub(super) fn save(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let life = self.open_for.saturating_sub(self.before);
+        let interval = (life / SAVE_PARTS).clamp(DISTANCE_MIN, SAVE_INTERVAL);
+        if path.exists() && self.open_for.saturating_sub(self.saved) < interval {
+            return Ok(());
+        }
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let form = Form {
+            version: VERSION,
+            epoch: self.epoch.to_string(),
+            open_for_ms: ms(self.open_for),
+            marks: self.marks.iter().map(|mark| (ms(mark.open_for), mark.next)).collect(),
+        };
+        files::replace(disk, path, &serde_json::to_vec(&form)?)?;
+        self.saved = self.open_for;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::journal::SystemDisk;
+
+    const EPOCH: Epoch = Epoch(7);
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default().plus(Duration::from_secs(seconds))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Over any history of notes and restarts an age is never overstated, and understated by 1/128 and two seconds.
+        #[test]
+        fn ages_are_never_overstated(
+            steps in prop::collection::vec((1_u64..5_000, 0_u64..50, any::<bool>()), 1..60),
+            asked in 1_u64..100_000,
+        ) {
+            let dir = tempfile::tempdir().expect("a directory");
+            let mut ages = Ages::open(dir.path(), EPOCH, 1, DAY);
+            // When each record was appended, by the time that the log was open.
+            let (mut appended, mut open, mut started) = (Vec::new(), 0_u64, 0_u64);
+            for (seconds, records, restart) in steps {
+                open += seconds;
+                appended.extend(std::iter::repeat_n(open, records as usize));
+                ages.note(at(open - started), appended.len() as u64 + 1);
+                if restart {
+                    ages.saved = Duration::ZERO;
+                    ages.save(&SystemDisk).expect("written");
+                    started = open;
+                    ages = Ages::open(dir.path(), EPOCH, appended.len() as u64 + 1, DAY);
+                    ages.note(at(0), appended.len() as u64 + 1);
+                }
+                let before = ages.appended_before(Duration::from_secs(asked));
+                let age = |sequence: u64| open - appended[sequence as usize - 1];
+                prop_assert!((1..before).all(|sequence| age(sequence) >= asked), "overstated");
+                // What was appended between two notes is as old as the later one.
+                let late = asked + asked / 100 + 2;
+                let missed = (before.max(1)..=appended.len() as u64).filter(|sequence| age(*sequence) > late + 5_000).count();
+                prop_assert!(missed == 0 || asked > DAY.as_secs(), "{missed} understated");
+            }
+        }
+    }
+
+    #[test]
+    fn marks_stay_few_over_a_year() {
+        let mut ages = Ages::in_memory(EPOCH, DAY * 3);
+        for minute in 0..366 * 24 * 60 {
+            ages.note(at(minute * 60), minute + 1);
+        }
+        assert!(ages.marks.len() < 2_500, "{}", ages.marks.len());
+        let before = ages.appended_before(DAY);
+        let exact = 365 * 24 * 60;
+        assert!(before <= exact && before + 24 * 60 / 128 >= exact, "{before} for {exact}");
+    }
+
+    #[test]
+    fn unusable_file_counts_from_now() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ages = Ages::open(dir.path(), EPOCH, 1, DAY);
+        ages.note(at(0), 101);
+        ages.note(at(100_000), 201);
+        assert_eq!(ages.appended_before(DAY), 101);
+        ages.save(&SystemDisk).expect("written");
+        let opened = |epoch, next| {
+            let mut ages = Ages::open(dir.path(), epoch, next, DAY);
+            ages.note(at(0), next);
+            ages.appended_before(DAY)
+        };
+        assert_eq!(opened(EPOCH, 201), 101, "carried over");
+        assert_eq!(opened(EPOCH, 51), 51, "a shorter log: what comes next is young");
+        assert_eq!(opened(Epoch(8), 201), 0, "of another log");
+        std::fs::write(dir.path().join(FILE), b"{").expect("written");
+        assert_eq!(opened(EPOCH, 201), 0, "damaged");
+    }
+}

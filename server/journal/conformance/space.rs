@@ -1,0 +1,131 @@
+//! A disk that others fill, segments that cannot be removed.
+
+use super::damage::segments;
+use super::files::faulty;
+use super::*;
+
+fn fill(journal: &mut Journal, range: std::ops::RangeInclusive<u64>) {
+    for n in range {
+        journal.writer.append(&[post(n, "a")]).expect("there is room");
+    }
+}
+
+fn config(headroom: u64) -> Config {
+    Config { disk_headroom_bytes_min: headroom, ..small_segments() }
+}
+
+/// 2.6. Another process takes more than the log could ever give back: nothing is trimmed, appends stop, and go on once it
+/// is gone.
+#[test]
+fn disk_filled_by_others_trims_nothing_in_vain() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut journal, disk) = faulty(dir.path(), &config(10 << 20));
+    fill(&mut journal, 1..=400);
+    for free in [0, 1_000, 9 << 20] {
+        disk.set(Faults { free_bytes: Some(free), ..Faults::default() });
+        for _ in 0..20 {
+            let report = journal.upkeep.step(START).expect("a step");
+            assert_eq!(report.trimmed_records, 0, "{free} bytes free");
+        }
+        assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
+        assert_eq!(journal.reader.extent().earliest, 1);
+    }
+    disk.set(Faults::default());
+    journal.upkeep.step(START).expect("a step");
+    fill(&mut journal, 401..=401);
+}
+
+/// 2.6. What is freed is taken at once by another process: one trim, no more.
+#[test]
+fn trim_that_frees_nothing_is_not_repeated() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut journal, disk) = faulty(dir.path(), &config(10_000));
+    fill(&mut journal, 1..=400);
+    disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
+    let trimmed: Vec<u64> =
+        (0..50).map(|_| journal.upkeep.step(START).expect("a step").trimmed_early_records).collect();
+    assert!(trimmed[0] > 0 && trimmed[1..].iter().all(|it| *it == 0), "{trimmed:?}");
+}
+
+/// 2.6. Two logs on one disk: the quiet one is not trimmed for the growth of the busy one.
+#[test]
+fn quiet_log_is_not_trimmed_for_busy_one() {
+    let (busy_dir, quiet_dir) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (mut busy, busy_disk) = faulty(busy_dir.path(), &config(100_000));
+    let (mut quiet, quiet_disk) = faulty(quiet_dir.path(), &config(100_000));
+    fill(&mut quiet, 1..=400);
+    let step = |journal: &mut Journal| journal.upkeep.step(START).expect("a step");
+    let bytes = |dir: &Path| {
+        let files =
+            std::fs::read_dir(dir).expect("ours").map(|it| it.expect("an entry").metadata().expect("ours").len());
+        files.sum::<u64>()
+    };
+    // Recompressed, it takes no less later.
+    for _ in 0..100 {
+        step(&mut quiet);
+    }
+    let capacity = bytes(quiet_dir.path()) + 100_000 + 10_000;
+    for round in 0..300 {
+        fill(&mut busy, round * 20 + 1..=round * 20 + 20);
+        for (journal, disk) in [(&mut quiet, &quiet_disk), (&mut busy, &busy_disk)] {
+            let free = capacity.saturating_sub(bytes(busy_dir.path()) + bytes(quiet_dir.path()));
+            disk.set(Faults { free_bytes: Some(free), ..Faults::default() });
+            step(journal);
+        }
+    }
+    assert!(busy.reader.extent().earliest > 1, "{:?}", busy.reader.extent());
+    assert_eq!(quiet.reader.extent().earliest, 1);
+}
+
+/// 2.6. A segment that cannot be removed counts, nothing more is trimmed for space meanwhile, and it is tried again.
+#[test]
+fn failed_removal_is_retried_and_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = Config { retention_age_max: Duration::from_secs(300), ..config(10_000) };
+    let (mut journal, disk) = faulty(dir.path(), &config);
+    fill(&mut journal, 1..=200);
+    journal.upkeep.step(START).expect("a step");
+    fill(&mut journal, 201..=400);
+    let before = segments(dir.path()).len();
+    let now = START.plus(Duration::from_secs(400));
+    disk.set(Faults { remove: true, ..Faults::default() });
+    assert!(journal.upkeep.step(now).is_err(), "it is reported");
+    let earliest = journal.reader.extent().earliest;
+    assert!(earliest > 1 && segments(dir.path()).len() >= before);
+    disk.set(Faults { remove: true, free_bytes: Some(9_000), ..Faults::default() });
+    for _ in 0..20 {
+        let _ = journal.upkeep.step(now);
+    }
+    assert_eq!(journal.reader.extent().earliest, earliest, "trimming would free nothing");
+    disk.set(Faults::default());
+    let report = journal.upkeep.step(now).expect("a step");
+    assert_eq!(report.trimmed_records, earliest - 1, "what failed steps trimmed is not forgotten");
+    assert_eq!(super::damage::first_of(&segments(dir.path())[0]), earliest);
+    let bytes: u64 = std::fs::read_dir(dir.path())
+        .expect("ours")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.file_name().is_some_and(|name| !["lock", "identity", "ages"].contains(&&*name.to_string_lossy()))
+        })
+        .map(|path| std::fs::metadata(path).expect("ours").len())
+        .sum();
+    assert_eq!(report.bytes, bytes);
+}
+
+/// A quota: appends are refused although the disk has space. One segment makes room for the next append; if it does not, no
+/// other goes.
+#[test]
+fn refused_append_with_free_space_trims_one_segment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut journal, disk) = faulty(dir.path(), &config(0));
+    fill(&mut journal, 1..=400);
+    disk.set(Faults { write: Some((std::io::ErrorKind::QuotaExceeded, 0)), ..Faults::default() });
+    let mut trimmed = 0;
+    for _ in 0..10 {
+        assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
+        let before = journal.reader.extent().earliest;
+        let _ = journal.upkeep.step(START);
+        trimmed += u64::from(journal.reader.extent().earliest > before);
+    }
+    assert_eq!(trimmed, 1);
+}

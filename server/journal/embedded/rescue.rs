@@ -1,0 +1,127 @@
+//! What is done after a sync that failed.
+//!
+//! The system reports a failed write-back once. It may have dropped the pages, so that a second sync that succeeds proves
+//! nothing. Therefore every segment with such a sync is written anew: blocks that can still be read intact go into a new
+//! file, which is synced and takes the name of the old one. Blocks that cannot are damage, and announced as such. Until all
+//! of it is done, nothing is appended ([`Shared::sync_failed`]): the journal counts as unavailable.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use zstd::bulk::Decompressor;
+
+use super::files::{self, Unfinished};
+use super::index::Index;
+use super::index_file::Summary;
+use super::scan;
+use super::shared::{Held, Sealed, Shared, Tail};
+use crate::journal::Damage;
+use crate::journal::block::{Block, Header, seed};
+use crate::journal::disk::try_read;
+use crate::journal::rules::Numbering;
+
+/// Writes all segments anew whose sync failed. An error leaves the rest for the next call.
+pub(super) fn rescue(shared: &Shared) -> io::Result<()> {
+    leave_tail(shared)?;
+    let failed: Vec<Arc<Tail>> = shared.unsynced.lock().iter().filter(|it| it.sync_failed()).cloned().collect();
+    for tail in failed {
+        rewrite(shared, &tail)?;
+        shared.unsynced.lock().retain(|it| it.id != tail.id);
+    }
+    files::sync_dir(&shared.dir)?;
+    shared.sync_failed.store(false, Ordering::Release);
+    Ok(())
+}
+
+/// Seals the active segment if its sync failed, so that it is written anew like the others.
+fn leave_tail(shared: &Shared) -> io::Result<()> {
+    let mut state = shared.tail.lock();
+    let tail = shared.snapshot.load().tail.clone();
+    if !tail.sync_failed() {
+        return Ok(());
+    }
+    if shared.tip.lock().next > tail.first {
+        return shared.seal_unsynced(&mut state);
+    }
+    // Nothing is in it: a new one takes its name.
+    let target = Unfinished::new(&tail.path)?;
+    let header = scan::segment_header(shared.epoch, tail.first);
+    shared.disk.write_at(&target.file, &header, 0)?;
+    let file = target.file.try_clone()?;
+    target.publish(&*shared.disk)?;
+    let (id, first, path) = (shared.new_id(), tail.first, tail.path.clone());
+    let (index, dirty) = (RwLock::default(), AtomicBool::new(false));
+    let new = Tail { id, first, path, file, index, dirty, failed: AtomicBool::new(false), claimed: 0 };
+    state.offset = header.len() as u64;
+    state.unclean = false;
+    shared.change(|snapshot| snapshot.tail = Arc::new(new));
+    Ok(())
+}
+
+/// What is intact of a segment, in a new file.
+struct Copy {
+    target: Unfinished,
+    index: Index,
+    offset: u64,
+    lost: Vec<Header>,
+}
+
+fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
+    let held = |sealed: &&Arc<Sealed>| sealed.id == tail.id;
+    let Some(old) = shared.snapshot.load().sealed.iter().find(held).cloned() else {
+        // Trimmed or recompressed meanwhile: its records are in another file, or gone.
+        return Ok(());
+    };
+    let copy = copy(shared, tail)?;
+    // The index file of the old one does not fit the new one.
+    files::remove(&*shared.disk, &files::index_path(&old.path))?;
+    copy.target.publish(&*shared.disk)?;
+    let new = Arc::new(Sealed {
+        id: shared.new_id(),
+        name: old.name,
+        path: old.path.clone(),
+        summary: Summary::of(&copy.index, copy.offset),
+        index_bytes: AtomicU64::new(0),
+        held: Mutex::new(Some(Held::Loaded(Arc::new(copy.index)))),
+        left_alone: AtomicBool::new(false),
+        unreadable: false,
+    });
+    let blocks = new.summary.blocks;
+    shared.change(|snapshot| {
+        if let Some(place) = snapshot.sealed.iter_mut().find(|sealed| sealed.id == old.id) {
+            *place = new;
+        }
+    });
+    let lost = copy.lost.len();
+    tracing::error!(segment = %old.path.display(), blocks, lost, "journal segment rewritten after a failed sync");
+    for header in copy.lost {
+        let (from, to) = (header.first_received, header.last_received);
+        shared.damage.add(&shared.dir, Damage { first: header.first, last: header.end() - 1, from, to });
+    }
+    Ok(())
+}
+
+fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
+    let target = Unfinished::new(&tail.path)?;
+    let header = scan::segment_header(shared.epoch, tail.first);
+    shared.disk.write_at(&target.file, &header, 0)?;
+    let mut copy = Copy { target, index: Index::default(), offset: header.len() as u64, lost: Vec::new() };
+    let (seed, mut decompressor, mut numbering) = (seed(shared.epoch), Decompressor::new()?, Numbering::default());
+    let entries = tail.index.read().entries.clone();
+    for entry in entries {
+        let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
+        let read = try_read(&*shared.disk, &tail.file, &mut bytes, entry.offset)?;
+        let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
+        match block.filter(|block| block.header == entry.header) {
+            Some(block) => {
+                shared.disk.write_at(&copy.target.file, &bytes, copy.offset)?;
+                copy.index.push(copy.offset, entry.header, &block.table.rules, &mut numbering);
+                copy.offset += entry.header.block_bytes();
+            }
+            None => copy.lost.push(entry.header),
+        }
+    }
+    Ok(copy)
+}

@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::disconnect::EndCause;
+use super::message::{Control, Fault, Message};
+use crate::clock::Moment;
+
+/// From this fullness of its buffer on, in per cent, X is about to disconnect a slow reader.
+const NEARLY_FULL_PERCENT: u8 = 90;
+
+/// What X said on a connection that explains its end.
+///
+/// A later message does not replace an earlier one: of all that was said shortly before the end the weightiest counts. A
+/// slow-reader disconnect counts whenever it was said, because X gives no backfill after it (contract 6.3).
+#[derive(Clone, Debug, Default)]
+pub(super) struct EndEvidence {
+    /// When each fault was last told.
+    faults: BTreeMap<Fault, Moment>,
+    /// When X last said that its buffer is nearly full.
+    nearly_full_at: Option<Moment>,
+}
+
+impl EndEvidence {
+    /// Takes note of a message.
+    pub(super) fn note(&mut self, message: &Message, now: Moment) {
+        match message {
+            Message::Control(Control::Fault { fault, .. }) => {
+                self.faults.insert(*fault, now);
+            }
+            Message::Control(Control::Warning { percent_full: Some(NEARLY_FULL_PERCENT..), .. }) => {
+                self.nearly_full_at = Some(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the cause of an end now, if X told it. What it told longer ago than `valid_for` is no cause: GNIP's errors
+    /// did not always end the stream (demian85/gnip#32).
+    pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<EndCause> {
+        let recent = |at: Moment| now.since(at) <= valid_for;
+        let told = self.faults.iter().filter(|(fault, at)| **fault == Fault::FullBuffer || recent(**at));
+        let nearly_full = self.nearly_full_at.is_some_and(recent).then_some(Fault::FullBuffer);
+        told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(EndCause::of_fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const VALID_FOR: Duration = Duration::from_secs(40);
+    const SLOW: &str =
+        r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"SlowReader","detail":"slow"}]}"#;
+    const OPERATIONAL: &str =
+        r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"OperationalDisconnect"}]}"#;
+    const OTHER: &str = r#"{"error":{"message":"Internal error, please reconnect"}}"#;
+    const FULL: &str = r#"{"warning":{"code":"FALLING_BEHIND","message":"behind","percent_full":95}}"#;
+    const CAPPED: &str = r#"{"title":"CreditsDepleted","status":402}"#;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default().plus(Duration::from_secs(seconds))
+    }
+
+    fn check(told: &[(u64, &str)], expected: Option<EndCause>) {
+        let mut evidence = EndEvidence::default();
+        for (second, text) in told {
+            evidence.note(&Message::classify(Bytes::copy_from_slice(text.as_bytes())), at(*second));
+        }
+        assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
+    }
+
+    /// What X said of a slow reader is not lost behind a later message (R2-A, rule 1.9).
+    #[test]
+    fn slow_reader_evidence_outlasts_later_messages() {
+        for later in
+            [OTHER, OPERATIONAL, r#"{"disconnect":{"code":1}}"#, r#"{"error":{"message":"Too many connections"}}"#]
+        {
+            check(&[(990, SLOW), (999, later)], Some(EndCause::SlowReader));
+            check(&[(990, later), (999, SLOW)], Some(EndCause::SlowReader));
+            check(&[(10, SLOW), (999, later)], Some(EndCause::SlowReader));
+            check(&[(970, FULL), (999, later)], Some(EndCause::SlowReader));
+        }
+        check(&[(970, FULL)], Some(EndCause::SlowReader));
+        check(&[(10, FULL)], None);
+        check(&[(990, r#"{"warning":{"message":"behind","percent_full":89}}"#)], None);
+        check(&[(990, r#"{"warning":{"message":"Your queue is now over 90% full."}}"#)], Some(EndCause::SlowReader));
+        check(&[(990, r#"{"warn":{"message":"behind","percent_full":"100"}}"#)], Some(EndCause::SlowReader));
+    }
+
+    #[test]
+    fn weightiest_recent_fault_is_the_cause() {
+        check(&[], None);
+        check(&[(999, OTHER)], None);
+        check(&[(990, OPERATIONAL), (999, OTHER)], Some(EndCause::Operational));
+        check(&[(10, OPERATIONAL), (999, OTHER)], None);
+        check(&[(990, SLOW), (991, CAPPED), (992, OPERATIONAL)], Some(EndCause::UsageCapped));
+        check(&[(990, SLOW), (10, CAPPED)], Some(EndCause::SlowReader));
+    }
+}

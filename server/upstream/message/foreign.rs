@@ -1,0 +1,132 @@
+//! Messages about posts that are no posts in the format of the stream: posts in another format, and compliance messages.
+
+use serde_json::{Map, Value};
+
+/// What a message in another format is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Foreign {
+    /// A post in the format Activity Streams.
+    ActivityStreams,
+    /// A post in the format of the v2 API.
+    V2,
+    /// A post within an object that is not known.
+    Envelope,
+    /// Compliance: a post was deleted.
+    Delete,
+    /// Compliance: places are to be removed from posts.
+    ScrubGeo,
+    /// Compliance: a post is withheld in some countries.
+    StatusWithheld,
+    /// Compliance: a post is not to be shown.
+    Drop,
+    /// Compliance: a post may be shown again.
+    Undrop,
+    /// Compliance: a post has a new version.
+    Edit,
+    /// Compliance: a user was deleted, protected, suspended, withheld, or the reverse.
+    User,
+}
+
+impl Foreign {
+    /// True for a post in another format, false for a compliance message.
+    pub fn is_post(self) -> bool {
+        matches!(self, Self::ActivityStreams | Self::V2 | Self::Envelope)
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::ActivityStreams,
+        Self::V2,
+        Self::Envelope,
+        Self::Delete,
+        Self::ScrubGeo,
+        Self::StatusWithheld,
+        Self::Drop,
+        Self::Undrop,
+        Self::Edit,
+        Self::User,
+    ];
+
+    /// Returns a short name, for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ActivityStreams => "activity_streams",
+            Self::V2 => "v2",
+            Self::Envelope => "envelope",
+            Self::Delete => "delete",
+            Self::ScrubGeo => "scrub_geo",
+            Self::StatusWithheld => "status_withheld",
+            Self::Drop => "drop",
+            Self::Undrop => "undrop",
+            Self::Edit => "tweet_edit",
+            Self::User => "user",
+        }
+    }
+
+    /// Returns what an operator should change.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::ActivityStreams => {
+                "the stream sends Activity Streams; set its output format to native enriched (original) at X"
+            }
+            Self::V2 => "the endpoint sends the v2 format, as Filtered Stream does; point base_url at Powerstream",
+            Self::Envelope => "the endpoint wraps posts in an unknown object; point base_url at Powerstream",
+            _ => "compliance messages are not delivered to subscribers; read them from X's compliance stream",
+        }
+    }
+}
+
+/// Tells what format an object has that is no post and nothing that X says about the stream; `None` if that is not known.
+pub(super) fn read(root: &Map<String, Value>) -> Option<Foreign> {
+    if is_activity(root) {
+        return Some(Foreign::ActivityStreams);
+    }
+    if let Some(kind) = compliance(root) {
+        return Some(kind);
+    }
+    let data = objects(root.get("data")?);
+    // The answer to a request for rules has data too.
+    let is_post = |data: &Map<String, Value>| is_post(data) || data.contains_key("edit_history_tweet_ids");
+    if root.contains_key("matching_rules") || data.clone().any(is_post) {
+        return Some(Foreign::V2);
+    }
+    data.filter_map(compliance).next()
+}
+
+/// True if a post lies within the object, one level down.
+pub(super) fn is_envelope(root: &Map<String, Value>) -> bool {
+    root.values().flat_map(objects).any(is_post)
+}
+
+/// True for a post in the format of the stream, or nearly: it has words, and an id or what belongs to a post.
+pub(super) fn is_post(object: &Map<String, Value>) -> bool {
+    let has = |keys: &[&str]| keys.iter().any(|key| object.get(*key).is_some_and(|value| !value.is_null()));
+    has(&["text", "full_text", "body"]) && has(&["id", "id_str", "created_at", "user", "author_id"])
+}
+
+/// The object that a value is, or those in the array that it is.
+fn objects(value: &Value) -> impl Iterator<Item = &Map<String, Value>> + Clone {
+    let one = value.as_object();
+    one.into_iter().chain(value.as_array().into_iter().flatten().filter_map(Value::as_object))
+}
+
+fn is_activity(root: &Map<String, Value>) -> bool {
+    let text = |key: &str| root.get(key).and_then(Value::as_str);
+    let id = text("id").unwrap_or_default();
+    id.starts_with("tag:") || id.starts_with("object:") || text("objectType").is_some() || text("verb").is_some()
+}
+
+fn compliance(root: &Map<String, Value>) -> Option<Foreign> {
+    root.iter().filter(|(_, inner)| inner.is_object()).find_map(|(key, _)| {
+        Some(match &**key {
+            "delete" | "status_delete" | "tweet_delete" => Foreign::Delete,
+            "scrub_geo" => Foreign::ScrubGeo,
+            "status_withheld" | "tweet_withheld" | "withheld" => Foreign::StatusWithheld,
+            "drop" | "tweet_drop" => Foreign::Drop,
+            "undrop" | "tweet_undrop" => Foreign::Undrop,
+            "tweet_edit" | "status_edit" => Foreign::Edit,
+            _ if key.starts_with("user_") => Foreign::User,
+            _ => return None,
+        })
+    })
+}

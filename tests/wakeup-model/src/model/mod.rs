@@ -1,0 +1,11 @@
+//! `server/model`, reduced to keys and rules: the rest would bring its dependencies.
+
+#[path = "../../../../server/model/key.rs"]
+mod key;
+mod post;
+
+pub use key::{Key, KeySet, Keys};
+pub use post::{Rule, tags};
+
+/// Position of a record in the log.
+pub type Sequence = u64;
