@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
+use crate::state_file;
+
 /// Where a secret is kept. It is read again at each use, so that a rotated one is found without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -81,7 +83,7 @@ pub const FILE_BYTES_MAX: u64 = 64 << 10;
 /// each file if others than its owner may read or change it.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let (file, mode) = open_regular(path)?;
+    let (file, mode) = open(path)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {FILE_BYTES_MAX} bytes")));
@@ -94,7 +96,7 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Why others than its owner have this file, if they do.
 pub fn exposure(path: &Path) -> Option<&'static str> {
-    exposure_of(open_regular(path).ok()?.1)
+    exposure_of(open(path).ok()?.1)
 }
 
 /// Bits of the mode that are about who may do what.
@@ -121,15 +123,11 @@ fn is_news(path: &Path, mode: u32) -> bool {
     logged.insert(path.to_owned(), mode) != Some(mode)
 }
 
-/// Opens a file that must be a regular one, without waiting for a writer of a FIFO.
-fn open_regular(path: &Path) -> io::Result<(File, u32)> {
-    use rustix::fs::{Mode, OFlags};
-    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("is not a regular file"));
-    }
-    Ok((file, metadata.permissions().mode()))
+/// Opens a secret file; with its mode.
+fn open(path: &Path) -> io::Result<(File, u32)> {
+    let file = state_file::open_regular(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    Ok((file, mode))
 }
 
 /// What the system said, without its number.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::{Exit, print, say};
 use crate::app::App;
 use crate::config::{self, Account, Settings};
+use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
 use crate::secret::{self, Secret};
 use crate::task::Signals;
@@ -29,6 +30,9 @@ pub struct Source {
 pub struct ServeArgs {
     #[command(flatten)]
     source: Source,
+    /// Exit with 1 if any account cannot be opened, instead of serving the others.
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Flags of `check`.
@@ -78,8 +82,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         say(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
-    for exposed in exposures(&settings) {
-        say(format_args!("warning: {exposed}"));
+    for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)) {
+        say(format_args!("warning: {warning}"));
     }
     for account in &settings.accounts {
         if let Err(error) = account.bearer.read() {
@@ -118,6 +122,17 @@ fn exposures(settings: &Settings) -> Vec<String> {
     files.filter_map(|path| Some(format!("{} {}", path.display(), secret::exposure(path)?))).collect()
 }
 
+/// A bound of messages from X beyond what a message to a subscriber has.
+fn undeliverable(settings: &Settings) -> Option<String> {
+    let bytes = settings.upstream.message_bytes_max;
+    (bytes > EVENT_BYTES_MAX).then(|| {
+        format!(
+            "upstream.message_bytes_max is {bytes}, but an event has at most {EVENT_BYTES_MAX} bytes: longer posts are \
+             skipped and counted as oversized"
+        )
+    })
+}
+
 /// Runs the gateway until it is told to stop.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
@@ -125,7 +140,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
         // Before anything else: a signal is heard whatever the start is at.
         let signals = Signals::listen_as_server().context("cannot listen to signals")?;
         match args.source.load() {
-            Ok(settings) => run(settings, signals).await,
+            Ok(settings) => run(settings, args.strict, signals).await,
             Err(exit) => Ok(exit),
         }
     });
@@ -134,7 +149,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn run(settings: Settings, mut signals: Signals) -> anyhow::Result<Exit> {
+async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::Result<Exit> {
     let guard = telemetry::init(&settings.telemetry)?;
     match telemetry::process::raise_open_files_limit() {
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
@@ -151,7 +166,7 @@ async fn run(settings: Settings, mut signals: Signals) -> anyhow::Result<Exit> {
             tracing::info!(?signal, "stopped during start");
             return Ok(Exit::Done);
         }
-        started = App::start(settings) => started?,
+        started = App::start_with(settings, strict) => started?,
     };
     let failed = app.failed();
     tokio::select! {

@@ -7,14 +7,12 @@ use super::fault::Fault;
 use super::{Account, Settings, ranges};
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
+use crate::model::Rule;
 use crate::telemetry;
 
 /// What a configuration must have at least.
 const MINIMAL: &str = "there is no account. Write this to a file and name it with --config:\n\
     accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }   # or { env: X_BEARER_TOKEN }";
-
-/// Longest tag, in bytes: the API's bound for a term of a filter.
-const TAG_BYTES_MAX: usize = 1_020;
 
 /// Rules of one stream, hence tags (Powerstream introduction).
 const TAGS_MAX: usize = 1_000;
@@ -187,8 +185,8 @@ fn tags(n: usize, account: &Account, found: &mut Found) {
     let path = format!("accounts[{n}].tags");
     found.check(account.tags.len() <= TAGS_MAX, &path, format!("there must be at most {TAGS_MAX}"));
     for (t, tag) in account.tags.iter().enumerate().take(TAGS_MAX) {
-        let good = (1..=TAG_BYTES_MAX).contains(&tag.len());
-        found.check(good, format!("{path}[{t}]"), format!("a tag has 1 to {TAG_BYTES_MAX} bytes"));
+        let good = (1..=Rule::TAG_BYTES_MAX).contains(&tag.len());
+        found.check(good, format!("{path}[{t}]"), format!("a tag has 1 to {} bytes", Rule::TAG_BYTES_MAX));
     }
 }
 

@@ -69,6 +69,10 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_deadline: Duration,
+    /// How often an account whose log cannot be opened is tried again, while the others are served.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub account_retry_interval: Duration,
     /// The clock, for tests and drills against a simulator.
     pub clock: Rate,
     /// Files with the keys of resume tokens: the first signs, all verify. Without any, a key is made once in
@@ -91,6 +95,7 @@ impl Default for Settings {
             telemetry: telemetry::Config::default(),
             // Below the 30 s that Kubernetes gives a pod by default.
             drain_deadline: Duration::from_secs(25),
+            account_retry_interval: Duration::from_secs(30),
             clock: Rate::default(),
             token_key_files: Vec::new(),
             accounts: Vec::new(),

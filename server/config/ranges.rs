@@ -39,6 +39,7 @@ const TIB: i64 = 1 << 40;
 /// The ranges, in the order of the example. `[]` stands for each entry of a list.
 pub(super) const RANGES: &[(&str, Range)] = &[
     // X allows few connections, and names no number.
+    ("account_retry_interval", Time(S, D)),
     ("accounts[].connections", Whole(1, 8)),
     ("admin.connections_max", Whole(1, 10_000)),
     ("admin.drain_timeout", Time(0, M)),
@@ -52,6 +53,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("clock.rate", Real(0.001, 10_000.0)),
     ("drain_deadline", Time(S, H)),
     ("hub.consumers_labelled_max", Whole(0, 100_000)),
+    // One filter of the longest.
+    ("hub.filter_bytes_max", Whole(MIB, 64 * GIB)),
     ("hub.gaps_kept_max", Whole(1, 1_000_000)),
     ("hub.private_holes.intervals_max", Whole(1, 1_000_000)),
     ("hub.private_holes.page_cache_bytes_max", Whole(0, 64 * GIB)),
@@ -94,6 +97,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("ingest.recovery.jobs_kept_max", Whole(1, 1_000_000)),
     // X allows 2.
     ("ingest.recovery.jobs_max", Whole(1, 100)),
+    ("ingest.recovery.manual_jobs_per_hour_max", Whole(0, 100_000)),
     ("ingest.recovery.overlap_max", Time(0, 10 * M)),
     ("ingest.recovery.refusal_backoff_max", Time(S, D)),
     ("ingest.recovery.retention", Time(0, Y)),
@@ -142,6 +146,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("upstream.message_bytes_max", Whole(32 * KIB, 16 * MIB)),
     ("upstream.network_backoff_max", Time(50 * MS, D)),
     ("upstream.network_backoff_step", Time(50 * MS, D)),
+    ("upstream.post_rules_max", Whole(1, 100_000)),
     ("upstream.rate_limit_backoff_max", Time(100 * MS, D)),
     ("upstream.rate_limit_backoff_step", Time(100 * MS, D)),
     ("upstream.response_timeout", Time(100 * MS, D)),

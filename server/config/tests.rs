@@ -49,7 +49,7 @@ fn each_fault_is_told_with_its_path() {
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
-        (top("kafka: {}"), "kafka", "there are accounts, admin, clock, data_dir"),
+        (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, clock, data_dir"),
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("listen: { tls: true }"), "listen.tls", "there are address, allow_unauthenticated"),

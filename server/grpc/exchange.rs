@@ -352,14 +352,14 @@ mod tests {
         let stalled: Vec<_> = (0..3).map(|_| env.begin()).collect();
         let charges: Vec<_> = stalled.iter().map(|own| own.charge(32 * KIB).expect("within")).collect();
         let healthy = env.begin();
-        healthy.charge(36 * KIB).expect_err("all made progress within the last second");
+        healthy.charge(33 * KIB).expect_err("all made progress within the last second");
         let set = |own: &Exchange, moved_at| own.progress.moved_at.store(moved_at, Ordering::Relaxed);
         stalled.iter().zip([30, 10, 20]).for_each(|(own, moved_at)| set(own, moved_at));
         set(&watching, 5);
         let victim = env.all.state.lock().longest_without_progress(10_000, healthy.id);
         assert_eq!(victim, Some(stalled[1].id), "not the one that waits for something to send");
         env.all.state.lock().end(stalled[1].id);
-        healthy.charge(36 * KIB).expect("there is space now");
+        healthy.charge(33 * KIB).expect("there is space now");
         assert_eq!(stalled.iter().map(|own| is_ended(own)).collect::<Vec<_>>(), [false, true, false]);
         drop((charges, stalled, watching, healthy));
         assert_eq!(env.all.charged(), 0);

@@ -16,7 +16,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::server::Services;
 use super::status;
 use crate::hub::upstream::{self, State};
-use crate::status::Gateway;
+use crate::status::{Gateway, NoAccount};
 use crate::task::Shutdown;
 
 /// The health service over the gateway's accounts.
@@ -30,6 +30,8 @@ enum Watched {
     Process,
     Readiness(watch::Receiver<bool>),
     Upstream(watch::Receiver<upstream::Status>),
+    /// An account that could not be opened yet.
+    Failed(Arc<Gateway>, String, watch::Receiver<usize>),
     Unknown,
 }
 
@@ -46,18 +48,28 @@ impl Healths {
         if Services::ALL.contains(&name) {
             return Watched::Readiness(self.gateway.readiness_changes());
         }
-        let account = self.gateway.accounts().find(|account| account.hub.account().as_str() == name);
-        account.map_or(Watched::Unknown, |account| Watched::Upstream(account.hub.upstream().watch()))
+        Watched::account(&self.gateway, name)
     }
 }
 
 impl Watched {
+    fn account(gateway: &Arc<Gateway>, name: &str) -> Self {
+        // Before the look, so that no change in between is missed.
+        let openings = gateway.openings();
+        match gateway.account(name) {
+            Ok(account) => Self::Upstream(account.hub.upstream().watch()),
+            Err(NoAccount::Failed(_)) => Self::Failed(gateway.clone(), name.to_owned(), openings),
+            Err(NoAccount::Unknown) => Self::Unknown,
+        }
+    }
+
     /// The status now.
     fn status(&mut self) -> ServingStatus {
         let serves = match self {
             Self::Process => true,
             Self::Readiness(ready) => *ready.borrow_and_update(),
             Self::Upstream(upstream) => upstream.borrow_and_update().state == State::Connected,
+            Self::Failed(..) => false,
             Self::Unknown => return ServingStatus::ServiceUnknown,
         };
         if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
@@ -69,6 +81,12 @@ impl Watched {
             Self::Process | Self::Unknown => std::future::pending().await,
             Self::Readiness(ready) => ready.changed().await,
             Self::Upstream(upstream) => upstream.changed().await,
+            Self::Failed(gateway, name, openings) => {
+                let changed = openings.changed().await;
+                let found = Self::account(gateway, name);
+                *self = found;
+                changed
+            }
         };
         if changed.is_err() {
             // Whoever sets it is gone: the process stops.

@@ -15,6 +15,7 @@ use crate::hub::start::{Outcome, Refused};
 use crate::hub::subscription::{End, Ending};
 use crate::ingest::recovery::CreateError;
 use crate::model::{AccountName, PostId, UnixMillis};
+use crate::status::{Gateway, NoAccount};
 
 /// When to try a call again that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
@@ -185,6 +186,14 @@ pub fn job_refused(error: CreateError) -> Status {
         )
         .status(),
         CreateError::Empty => start_invalid("to", "must be after from"),
+        CreateError::Budget { retry_after, .. } => Ended::new(
+            Code::ResourceExhausted,
+            "RECOVERY_LIMIT",
+            format!("{error}: try again later, or ask for more at once"),
+        )
+        .quota("ingest.recovery.manual_jobs_per_hour_max", &error.to_string())
+        .retry_after(retry_after)
+        .status(),
         CreateError::InFuture { now } => in_future("the interval ends in the future", now),
         CreateError::TooOld { oldest, missing } => {
             let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
@@ -246,6 +255,14 @@ pub fn ended(end: End) -> Status {
     ended.token(end.token).status()
 }
 
+/// An account that is not there, or cannot be opened now: the reason names paths of this machine, and is in the log.
+pub fn no_account(asked: &str, none: NoAccount, gateway: &Gateway) -> Status {
+    match none {
+        NoAccount::Unknown => access_denied(asked, gateway.names().iter()),
+        NoAccount::Failed(_) => not_ready("the log of the account cannot be opened now", RETRY_AFTER_SLOW),
+    }
+}
+
 /// An account that is unknown, or that the caller may not read: the same text for both.
 pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
     /// More names than this make an error unreadable.
@@ -266,6 +283,14 @@ pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a Account
 pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
     Ended::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}: close some, or try again later"))
         .quota("hub.sessions_max", &full.to_string())
+        .retry_after(after)
+        .status()
+}
+
+/// Too many bytes of filters.
+pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> Status {
+    Ended::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}: use prefixes, or try again later"))
+        .quota("hub.filter_bytes_max", &limit.to_string())
         .retry_after(after)
         .status()
 }
@@ -360,6 +385,9 @@ mod tests {
         check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
         check(&job_refused(CreateError::Disabled), Code::FailedPrecondition, "RECOVERY_NOT_ENTITLED");
         check(&job_refused(CreateError::Empty), Code::InvalidArgument, "START_INVALID");
+        let budget = job_refused(CreateError::Budget { max: 60, retry_after: Duration::from_secs(90) });
+        check(&budget, Code::ResourceExhausted, "RECOVERY_LIMIT");
+        assert!(budget.get_details_retry_info().is_some(), "it says when");
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_UNKNOWN");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);

@@ -25,7 +25,7 @@ use crate::proto::{
     GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
     SubscribeResponse, resolve_position_request,
 };
-use crate::status::{Account, FindError, Gateway};
+use crate::status::{Account, FindError, Gateway, NoAccount};
 
 /// How long a client that is sent away waits at the most before it comes back.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
@@ -46,8 +46,8 @@ impl Streams {
         Self { gateway, compression, blocking }
     }
 
-    fn account(&self, name: &str) -> Result<&Account, Status> {
-        self.gateway.account(name).ok_or_else(|| status::access_denied(name, self.gateway.names()))
+    fn account(&self, name: &str) -> Result<Account, Status> {
+        self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
     }
 
     fn enter(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(Guest, String), Status> {
@@ -77,7 +77,9 @@ impl StreamService for Streams {
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let (resolved, advice) = resolve(&self.blocking, &hub, &ask, filter.clone()).instrument(span.clone()).await?;
+        let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, spread()))?;
+        let (resolved, advice) =
+            resolve(&self.blocking, &hub, &ask, seat.filter().clone()).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
         });
@@ -91,7 +93,7 @@ impl StreamService for Streams {
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
         let opening =
-            Opening { guest, filter, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
+            Opening { guest, seat, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
         let subscription = Subscription::open(hub, opening);
         let encoding = Encoding::negotiate(self.compression, headers.as_ref());
         let mut response = Response::new(futures::stream::empty());
@@ -109,12 +111,18 @@ impl StreamService for Streams {
     ) -> Result<Response<GetStreamInfoResponse>, Status> {
         let request = request.into_inner();
         let page = TagPage::read(request.page_size, &request.page_token)?;
-        let accounts: Vec<&Account> = match request.account.as_str() {
-            "" => self.gateway.accounts().collect(),
-            name => vec![self.account(name)?],
+        let accounts: Vec<Account> = match request.account.as_str() {
+            "" => self.gateway.accounts(),
+            name => match self.gateway.account(name) {
+                Err(NoAccount::Failed(_)) => Vec::new(),
+                found => vec![found.map_err(|none| status::no_account(name, none, &self.gateway))?],
+            },
         };
-        let streams = accounts.into_iter().map(|account| convert::stream_info(account.stream_info()));
-        let (streams, next_page_token) = page.cut(streams);
+        let mut failed = self.gateway.failed();
+        failed.retain(|(name, _)| ["", name.as_str()].contains(&request.account.as_str()));
+        let streams = accounts.iter().map(|account| convert::stream_info(account.stream_info()));
+        let failed = failed.iter().map(|(name, _)| convert::unopened_stream_info(name));
+        let (streams, next_page_token) = page.cut(streams.chain(failed));
         Ok(Response::new(GetStreamInfoResponse { streams, next_page_token }))
     }
 
@@ -124,7 +132,7 @@ impl StreamService for Streams {
     ) -> Result<Response<ResolvePositionResponse>, Status> {
         use resolve_position_request::Target;
         let request = request.into_inner();
-        let account = self.account(&request.account)?.clone();
+        let account = self.account(&request.account)?;
         let (cursor, time) = match request.target {
             None => return Err(status::start_invalid("target", "is missing: give a time or a post_id")),
             Some(Target::Time(time)) => {
@@ -172,7 +180,7 @@ async fn resolve(
     blocking: &Blocking,
     hub: &Arc<Hub>,
     ask: &Ask,
-    filter: Filter,
+    filter: Arc<Filter>,
 ) -> Result<(Resolved, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     let hub = hub.clone();

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::side::Holes;
 use crate::model::{AccountName, Position, Sequence, UnixMillis};
-use crate::secret;
+use crate::{secret, state_file};
 
 mod body;
 
@@ -156,18 +156,12 @@ impl Key {
 }
 
 fn make_key_file(path: &Path, random: [u8; 32]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::DirBuilderExt;
 
     let directory = path.parent().expect("the key file is in a directory");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    state_file::write_atomic(path, format!("{text}\n").as_bytes())
 }
 
 impl std::fmt::Debug for Keyring {

@@ -12,6 +12,8 @@ use crate::ingest::{ledger, queue};
 use crate::secret::Source;
 use crate::xapi::{Error, Headers, Response};
 
+mod states;
+
 /// Answers every request with a stream on which nothing comes.
 #[derive(Default)]
 struct Silent(AtomicUsize);

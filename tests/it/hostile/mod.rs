@@ -2,6 +2,7 @@
 //! gets every post.
 
 mod cancelled;
+mod files;
 mod h2;
 mod idle;
 mod process;
