@@ -6,10 +6,12 @@
 
 pub mod model;
 pub mod proto;
+pub mod state_file;
 
 pub mod backoff;
 pub mod buffers;
 pub mod clock;
+pub mod escape;
 pub mod secret;
 pub mod task;
 

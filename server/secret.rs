@@ -1,13 +1,22 @@
 //! Secrets: read from a file or the environment, never printed (I17).
 //!
-//! The value is reachable only through [`Secret::expose`], so every use can be found by its name; `Debug` prints a
-//! placeholder, and memory is wiped on drop.
+//! The value is reachable only through [`Secret::expose`], so every use can be found by its name, and `Debug` prints a
+//! placeholder. Memory is not promised to be wiped: a [`Secret`] is when it is dropped, but neither
+//! the buffer that it was read into nor what the HTTP client makes of it.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
 
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
+
+use crate::state_file;
 
 /// Where a secret is kept. It is read again at each use, so that a rotated one is found without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +31,12 @@ pub enum Source {
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the secret file {path}: {kind}")]
+    #[error("cannot read the secret file {path}: {problem}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        kind: std::io::ErrorKind,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
@@ -49,7 +58,9 @@ impl Source {
     pub fn read(&self) -> Result<Secret, Error> {
         let text = match self {
             Self::File(path) => {
-                std::fs::read_to_string(path).map_err(|error| Error::File { path: path.clone(), kind: error.kind() })?
+                let fault = |problem: String| Error::File { path: path.clone(), problem };
+                let bytes = read_file(path).map_err(|error| fault(problem(&error)))?;
+                String::from_utf8(bytes).map_err(|_| fault("is not text".into()))?
             }
             Self::Environment(name) => std::env::var(name).map_err(|_| Error::Missing(name.clone()))?,
         };
@@ -62,6 +73,66 @@ impl Source {
         }
         Ok(Secret(value.into()))
     }
+}
+
+/// Largest file of a secret, in bytes.
+pub const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads a file that holds a secret: the bearer of an account, a key of resume tokens. It never waits and has a bound,
+/// whatever the path names: a FIFO, a device, a directory and a file of more than `FILE_BYTES_MAX` are errors. Logs once for
+/// each file if others than its owner may read or change it.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (file, mode) = open(path)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {FILE_BYTES_MAX} bytes")));
+    }
+    if let Some(exposure) = exposure_of(mode).filter(|_| is_news(path, mode)) {
+        tracing::warn!(path = %path.display(), mode = format!("{:03o}", mode & MODE_BITS), "secret file {exposure}");
+    }
+    Ok(bytes)
+}
+
+/// Why others than its owner have this file, if they do.
+pub fn exposure(path: &Path) -> Option<&'static str> {
+    exposure_of(open(path).ok()?.1)
+}
+
+/// Bits of the mode that are about who may do what.
+const MODE_BITS: u32 = 0o777;
+
+fn exposure_of(mode: u32) -> Option<&'static str> {
+    match mode {
+        mode if mode & 0o022 != 0 => Some("is writable by others than its owner; restrict its mode to 0600"),
+        mode if mode & 0o004 != 0 => Some("is readable by every user; restrict its mode to 0600"),
+        _ => None,
+    }
+}
+
+/// Whether this mode of the file was not logged yet: it is read again at each use.
+fn is_news(path: &Path, mode: u32) -> bool {
+    /// Files that are remembered: more than any configuration names.
+    const FILES_MAX: usize = 10_000;
+    static LOGGED: Mutex<Option<HashMap<PathBuf, u32>>> = Mutex::new(None);
+    let mut logged = LOGGED.lock();
+    let logged = logged.get_or_insert_default();
+    if logged.len() >= FILES_MAX {
+        logged.clear();
+    }
+    logged.insert(path.to_owned(), mode) != Some(mode)
+}
+
+/// Opens a secret file; with its mode.
+fn open(path: &Path) -> io::Result<(File, u32)> {
+    let file = state_file::open_regular(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    Ok((file, mode))
+}
+
+/// What the system said, without its number.
+fn problem(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() { error.kind().to_string() } else { error.to_string() }
 }
 
 impl fmt::Display for Source {
@@ -82,6 +153,13 @@ impl Secret {
     /// The value itself: for the header that carries it, and nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+/// For two accounts that must not have the same one; an attacker has no part in this, so it need not take constant time.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
     }
 }
 
@@ -107,6 +185,53 @@ mod tests {
             std::fs::write(&path, content).expect("written");
             let error = Source::File(path.clone()).read().expect_err("refused").to_string();
             assert!(error.contains(word), "{error}");
+        }
+    }
+
+    /// A FIFO held up the session for ever, and /dev/zero filled the memory.
+    #[test]
+    fn secret_file_that_is_not_regular_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (fifo, long, at_bound) = (dir.path().join("fifo"), dir.path().join("long"), dir.path().join("at_bound"));
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("the directory is ours");
+        std::fs::write(&long, vec![b'a'; FILE_BYTES_MAX as usize + 1]).expect("written");
+        std::fs::write(&at_bound, vec![b'a'; FILE_BYTES_MAX as usize]).expect("written");
+        for (path, word) in [
+            (fifo.as_path(), "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+            (dir.path(), "not a regular file"),
+            (&long, "more than 65536 bytes"),
+            (Path::new("/nowhere/bearer"), "not found"),
+        ] {
+            let error = Source::File(path.into()).read().expect_err("refused").to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert_eq!(Source::File(at_bound).read().expect("a secret").expose().len() as u64, FILE_BYTES_MAX);
+    }
+
+    #[test]
+    fn exposed_secret_file_is_reported_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("token");
+        std::fs::write(&path, "hunter2hunter2").expect("written");
+        for (mode, word) in [
+            (0o644, Some("readable")),
+            (0o666, Some("writable")),
+            (0o600, None),
+            (0o640, None),
+            (0o620, Some("writable")),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
+            assert_eq!(exposure(&path).map(|told| told.contains(word.unwrap_or("!"))), word.map(|_| true), "{mode:o}");
+            assert!(is_news(&path, mode));
+            assert!(!is_news(&path, mode));
         }
     }
 }

@@ -25,7 +25,7 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 	}
 	verdict := verdict{why: reason + ": " + status.Message(), retryAfter: retryAfter}
 	switch reason {
-	case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "CONSUMER_TOO_SLOW",
+	case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
 		"STREAM_DEADLINE", "INTERNAL":
 	case "FILTER_INVALID", "START_INVALID":
 		verdict.stop = exitUsage

@@ -7,6 +7,7 @@ use rand::RngExt;
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::opening::Runners;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::hub::{self, Hub};
@@ -17,7 +18,7 @@ use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal, Upkeep};
 use crate::model::{Epoch, Sequence, Term, UnixMillis};
 use crate::status;
-use crate::task::{OnExit, Shutdown, Tasks};
+use crate::task::{OnExit, Shutdown};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
@@ -57,13 +58,16 @@ struct Chores {
     failing: bool,
 }
 
-/// Opens all accounts, or none. Each has upstream time of its own.
-pub(super) fn open_all(shared: &Shared) -> anyhow::Result<Vec<Opened>> {
-    let own = |account| open(&Shared { clock: shared.clock.for_account(), ..shared.clone() }, account);
-    shared.settings.accounts.iter().map(own).collect()
+/// Opens an account, with upstream time of its own. Its metrics are shown if that succeeds: it may be tried again.
+pub(super) fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
+    let staged = Registry::staged();
+    let own = Shared { clock: shared.clock.for_account(), metrics: staged.clone(), ..shared.clone() };
+    let opened = open_with(&own, account).with_context(|| format!("account {}", account.name))?;
+    shared.metrics.adopt(staged);
+    Ok(opened)
 }
 
-fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
+fn open_with(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
     let Shared { settings, clock, metrics, .. } = shared;
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
@@ -79,15 +83,14 @@ fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
         account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
         next = extent.next, torn_bytes, "the log is open",
     );
-    let side = open_side(shared, account, &dir, &*reader, identity).with_context(|| format!("account {name}"))?;
+    let side = open_side(shared, account, &dir, &*reader, identity)?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     ids.rebuild_from(reader.clone());
     let ledger = open_ledger(shared, account, &dir, &hub, || {
         ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
-    })
-    .with_context(|| format!("account {name}"))?;
+    })?;
 
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
     let counters = metrics.account(name, ingest::Metrics::register);
@@ -315,7 +318,8 @@ impl Opened {
     }
 
     /// Starts writing, housekeeping, and then the connection.
-    pub(super) fn spawn(self, sessions: &Tasks, writers: &Tasks, upstream: &Shutdown, giving_up: &Shutdown) {
+    pub(super) fn spawn(self, runners: &Runners) {
+        let Runners { sessions, writers, upstream, giving_up, .. } = runners;
         let Self { hub, sessions: connections, recovery, sequencer, mut chores, .. } = self;
         let written = Shutdown::new();
         let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
@@ -363,7 +367,16 @@ impl Chores {
         let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
         let side = self.side.step(now);
-        let error = journal.err().or(ids.err()).or(gaps.err()).or(jobs.err()).or(side.err());
+        // Each for itself: one that fails keeps no other from its turn, and is tried again with the next step.
+        let steps = [
+            ("journal", journal.err()),
+            ("ids", ids.err()),
+            ("gaps", gaps.err()),
+            ("jobs", jobs.err()),
+            ("side", side.err().map(|error| error.to_string())),
+        ];
+        steps.iter().filter(|(_, error)| error.is_some()).for_each(|(step, _)| self.metrics.note_failure(step));
+        let error = steps.into_iter().find_map(|(_, error)| error);
         // Once per change, not once a second.
         match (error, self.failing) {
             (Some(error), false) => {

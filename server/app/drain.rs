@@ -54,7 +54,7 @@ impl App {
         for account in self.gateway.accounts() {
             account.hub.registry().close(Closing { deadline: account.hub.clock().now().plus(left) });
         }
-        let open = || self.gateway.accounts().map(|account| account.hub.registry().len()).sum::<usize>();
+        let open = || self.gateway.accounts().iter().map(|account| account.hub.registry().len()).sum::<usize>();
         while open() > 0 && self.clock.moment() < until {
             self.clock.sleep(LOOK_INTERVAL).await;
         }

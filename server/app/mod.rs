@@ -4,13 +4,15 @@
 //! Does not own: any behaviour of its own; whoever looks for a rule finds it in a room below.
 //!
 //! Invariants and the tests that hold them (`tests/it`):
-//! - Nothing is bound and nothing connects upstream before every account's log is open and locked.
+//! - Nothing is bound and nothing connects upstream before every account's log is open and locked, or found unusable.
 //! - A log is taken up again (ids noted, ring filled) before anybody can subscribe to it.
 //! - A stop takes no longer than `drain_deadline`, whatever clients and upstream do (I16).
+//! - An account that cannot be opened stops no other, unless none can be.
 //! - The failure of a part that cannot be done without stops the process with that reason.
 
 mod account;
 mod drain;
+mod opening;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
 
+use self::opening::Runners;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::hub::token::Keyring;
@@ -53,8 +56,13 @@ struct Stages {
 }
 
 impl App {
-    /// Opens, binds, connects. Must be called within a tokio runtime.
+    /// Opens, binds, connects; an account that cannot be opened is tried again later. Must be called within a tokio runtime.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        Self::start_with(settings, false).await
+    }
+
+    /// The same; if `strict`, an account that cannot be opened is an error.
+    pub async fn start_with(settings: Settings, strict: bool) -> anyhow::Result<Self> {
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
         let tasks = Tasks::new();
@@ -68,13 +76,15 @@ impl App {
             keyring,
             transport: Arc::new(client),
         };
-        let opened = tokio::task::spawn_blocking(move || account::open_all(&parts)).await??;
+        let shared = parts.clone();
+        let attempts = tokio::task::spawn_blocking(move || opening::open_all(&parts)).await?;
+        let attempts = opening::failure(attempts, strict)?;
         let grpc_listener = grpc::bind(settings.listen.address)
             .with_context(|| format!("cannot listen on {} (listen.address)", settings.listen.address))?;
         let admin_listener = TcpListener::bind(settings.admin.address)
             .await
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
-        let gateway = Arc::new(Gateway::new(opened.iter().map(account::Opened::face)));
+        let gateway = Arc::new(Gateway::new());
         let app = Self {
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
@@ -87,12 +97,23 @@ impl App {
             metrics,
             tasks,
         };
+        let runners = app.runners();
+        let settle = |attempt: opening::Attempt| attempt.settle(&shared, &runners, &app.tasks);
+        let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
         app.serve(grpc_listener, admin_listener);
-        for account in opened {
-            account.spawn(&app.sessions, &app.writers, &app.stages.upstream, &app.stages.giving_up);
-        }
+        opened.into_iter().for_each(|account| account.spawn(&runners));
         app.gateway.set_ready(true);
         Ok(app)
+    }
+
+    fn runners(&self) -> Runners {
+        Runners {
+            gateway: self.gateway.clone(),
+            sessions: self.sessions.clone(),
+            writers: self.writers.clone(),
+            upstream: self.stages.upstream.clone(),
+            giving_up: self.stages.giving_up.clone(),
+        }
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {

@@ -7,9 +7,11 @@ use anyhow::Context;
 
 use super::{Exit, print, say};
 use crate::app::App;
-use crate::config::{self, Settings};
+use crate::config::{self, Account, Settings};
+use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
-use crate::task::{Signal, Signals};
+use crate::secret::{self, Secret};
+use crate::task::Signals;
 use crate::telemetry;
 
 /// Where the configuration comes from.
@@ -28,6 +30,9 @@ pub struct Source {
 pub struct ServeArgs {
     #[command(flatten)]
     source: Source,
+    /// Exit with 1 if any account cannot be opened, instead of serving the others.
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Flags of `check`.
@@ -73,6 +78,13 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     print(&settings.render());
+    if let Some(fault) = shared_bearer(&settings) {
+        say(format_args!("{fault}"));
+        return Ok(Exit::Usage);
+    }
+    for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)) {
+        say(format_args!("warning: {warning}"));
+    }
     for account in &settings.accounts {
         if let Err(error) = account.bearer.read() {
             say(format_args!("warning: account {}: {error}", account.name));
@@ -84,36 +96,91 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The fault of two accounts with one bearer at one URL, as far as bearers can be read: X would count them as one account,
+/// and each would push the other's connection out.
+fn shared_bearer(settings: &Settings) -> Option<String> {
+    let mut earlier: Vec<(usize, &Account, Secret)> = Vec::new();
+    for (n, account) in settings.accounts.iter().enumerate() {
+        let Ok(bearer) = account.bearer.read() else { continue };
+        let shares = |own: &Account| own.urls().any(|url| account.urls().any(|other| other == url));
+        if let Some((before, ..)) = earlier.iter().find(|(_, own, known)| *known == bearer && shares(own)) {
+            let text = "has the same token in it, for the same URL: X would count both as one account";
+            return Some(format!("accounts[{n}].bearer: accounts[{before}].bearer {text}"));
+        }
+        earlier.push((n, account, bearer));
+    }
+    None
+}
+
+/// The secret files that others than their owner may read or change.
+fn exposures(settings: &Settings) -> Vec<String> {
+    let bearers = settings.accounts.iter().filter_map(|account| match &account.bearer {
+        secret::Source::File(path) => Some(path),
+        secret::Source::Environment(_) => None,
+    });
+    let files = bearers.chain(&settings.token_key_files);
+    files.filter_map(|path| Some(format!("{} {}", path.display(), secret::exposure(path)?))).collect()
+}
+
+/// A bound of messages from X beyond what a message to a subscriber has.
+fn undeliverable(settings: &Settings) -> Option<String> {
+    let bytes = settings.upstream.message_bytes_max;
+    (bytes > EVENT_BYTES_MAX).then(|| {
+        format!(
+            "upstream.message_bytes_max is {bytes}, but an event has at most {EVENT_BYTES_MAX} bytes: longer posts are \
+             skipped and counted as oversized"
+        )
+    })
+}
+
 /// Runs the gateway until it is told to stop.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
-    let settings = match args.source.load() {
-        Ok(settings) => settings,
-        Err(exit) => return Ok(exit),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    let exit = runtime.block_on(run(settings));
+    let exit = runtime.block_on(async {
+        // Before anything else: a signal is heard whatever the start is at.
+        let signals = Signals::listen_as_server().context("cannot listen to signals")?;
+        match args.source.load() {
+            Ok(settings) => run(settings, args.strict, signals).await,
+            Err(exit) => Ok(exit),
+        }
+    });
     // What still holds on after the deadline is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     exit
 }
 
-async fn run(settings: Settings) -> anyhow::Result<Exit> {
+async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::Result<Exit> {
     let guard = telemetry::init(&settings.telemetry)?;
     match telemetry::process::raise_open_files_limit() {
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
-    let app = App::start(settings).await?;
+    if let Some(fault) = shared_bearer(&settings) {
+        say(format_args!("{fault}"));
+        return Ok(Exit::Usage);
+    }
+    let app = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            // Nothing was promised to anybody yet, and files are as after a kill, which a start expects.
+            tracing::info!(?signal, "stopped during start");
+            return Ok(Exit::Done);
+        }
+        started = App::start_with(settings, strict) => started?,
+    };
     let failed = app.failed();
     tokio::select! {
-        signal = signals.next() => match signal {
-            Signal::Terminate => tracing::info!("SIGTERM"),
-            Signal::Interrupt => tracing::info!("SIGINT"),
-        },
+        signal = signals.next() => tracing::info!(?signal, "stopping on signal"),
         () = failed.cancelled() => {}
     }
-    let stopped = app.stop().await;
+    let stopped = tokio::select! {
+        biased;
+        stopped = app.stop() => stopped,
+        signal = signals.next() => {
+            tracing::warn!(?signal, "second signal during shutdown, stopping at once");
+            return Ok(Exit::Failed);
+        }
+    };
     // It blocks while it exports, and the export itself runs on the runtime.
     tokio::task::spawn_blocking(move || guard.shutdown()).await.context("exporting spans panicked")?;
     stopped.map(|()| Exit::Done).map_err(anyhow::Error::msg)

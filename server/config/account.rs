@@ -55,6 +55,13 @@ impl Account {
     }
 }
 
+impl Account {
+    /// The URLs that its bearer goes to: the live connections of an account with datacenters use theirs, recovery its own.
+    pub fn urls(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.url).chain(self.datacenters.iter().map(|datacenter| &datacenter.url))
+    }
+}
+
 fn one() -> u8 {
     1
 }

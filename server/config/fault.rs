@@ -4,6 +4,9 @@ use std::fmt;
 /// 0.7, which calls too much alike among short keys.
 const ALIKE_MIN: f64 = 0.8;
 
+/// Faults that are shown at a time; with more, the rest of the configuration is not looked at.
+pub(super) const FAULTS_MAX: usize = 100;
+
 /// Something in the configuration that must be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -65,6 +68,10 @@ impl Faults {
             return Ok(());
         }
         faults.sort_by(|a, b| (&a.path, &a.text).cmp(&(&b.path, &b.text)));
+        if faults.len() > FAULTS_MAX {
+            faults.truncate(FAULTS_MAX);
+            faults.push(Fault::new("the configuration", "has more faults, which are not shown"));
+        }
         Err(Self(faults))
     }
 }
@@ -81,8 +88,42 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// What stands in a fault for a name that might be a secret at the wrong place.
+const HIDDEN: &str = "(a name that is not shown)";
+/// Longest name that is shown.
+const NAME_CHARS_MAX: usize = 32;
+
+/// A name as a fault shows it. Keys have letters and underscores; what has anything else may be a secret.
+pub(super) fn shown(name: &str) -> &str {
+    let is_key = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_index = name.len() <= 3 && name.bytes().all(|b| b.is_ascii_digit());
+    if name.len() <= NAME_CHARS_MAX && (is_key || is_index) { name } else { HIDDEN }
+}
+
+/// A path as a fault shows it.
+pub(super) fn shown_path(path: &str) -> String {
+    path.split('.').map(shown).collect::<Vec<_>>().join(".")
+}
+
+/// A text without what stands in quotation marks, unless that looks like a key.
+pub(super) fn without_quotes(text: &str) -> String {
+    const QUOTES: [char; 3] = ['"', '`', '\''];
+    let mut out = String::new();
+    let mut left = text;
+    while let Some((before, rest)) = left.split_once(QUOTES) {
+        let mark = left[before.len()..].chars().next().unwrap_or('"');
+        let (quoted, after) = rest.split_once(mark).unwrap_or((rest, ""));
+        out.extend([before, "`", shown(quoted), "`"]);
+        left = after;
+    }
+    out + left
+}
+
 /// The name that was probably meant by `name`.
 pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > NAME_CHARS_MAX {
+        return None;
+    }
     known
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(alike, _)| *alike >= ALIKE_MIN)
@@ -106,6 +147,19 @@ mod tests {
         ] {
             assert_eq!(fault.covers(&Fault::new(path, "")), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn name_that_may_be_secret_is_hidden() {
+        for name in ["jornal", "retention_age_max", "0", "999", ""] {
+            assert_eq!(shown(name), name);
+        }
+        for name in ["hunter2", "AAAAA", "a%3D", "1234", "päss", &"a".repeat(33)] {
+            assert_eq!(shown(name), HIDDEN);
+        }
+        assert_eq!(shown_path("listen.hunter2.x"), format!("listen.{HIDDEN}.x"));
+        let told = without_quotes("duplicate key `journal` in \"hunter2\", 'a b' and `hunter2");
+        assert_eq!(told, format!("duplicate key `journal` in `{HIDDEN}`, `{HIDDEN}` and `{HIDDEN}`"));
     }
 
     #[test]

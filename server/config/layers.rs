@@ -5,8 +5,8 @@ use std::path::Path;
 use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
-use super::fault::{Fault, Faults};
-use super::shape;
+use super::fault::{self, Fault, Faults};
+use super::{expansion, shape};
 
 /// What the environment variables of the configuration are called first. Two underscores, so that variables that an
 /// orchestrator sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not taken for settings.
@@ -62,7 +62,7 @@ pub(super) fn read(
     let mut faults = Vec::new();
     for setting in &origins {
         if let Err(text) = put(schema, &mut tree, setting) {
-            faults.push(Fault::new(&setting.path, text));
+            faults.push(Fault::new(fault::shown_path(&setting.path), text));
         }
     }
     Ok(Said { tree, origins, faults })
@@ -70,7 +70,11 @@ pub(super) fn read(
 
 fn variable((name, text): (String, String)) -> Option<Setting> {
     let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
-    Some(Setting { path, name: format!("the environment variable {name}"), text, may_be_list: false })
+    let name = match fault::shown_path(&path) == path {
+        true => format!("the environment variable {name}"),
+        false => format!("an environment variable {ENVIRONMENT_PREFIX}…"),
+    };
+    Some(Setting { path, name, text, may_be_list: false })
 }
 
 fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String> {
@@ -129,12 +133,20 @@ fn file(path: &Path) -> Result<Value, String> {
         Some("toml") => FileFormat::Toml,
         _ => return Err("the file must end in .yaml, .yml or .toml, which says how it is read".to_owned()),
     };
+    let fault = |error: &dyn std::fmt::Display| format!("the file cannot be read: {error}");
+    let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
+    if !metadata.is_file() {
+        return Err(fault(&"it is not a regular file"));
+    }
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error| format!("the file cannot be read: {error}"))?;
+        .map_err(|error| fault(&error))?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("the file is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    if format == FileFormat::Yaml {
+        expansion::check(&text)?;
     }
     parse(&text, format)
 }
@@ -144,7 +156,7 @@ pub(super) fn parse(text: &str, format: FileFormat) -> Result<Value, String> {
     let table = File::from_str(text, format).collect().map_err(|error| {
         let error = error.to_string();
         let told: Vec<_> = error.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
-        format!("the file cannot be read: {}", told.join("; "))
+        format!("the file cannot be read: {}", fault::without_quotes(&told.join("; ")))
     })?;
     Ok(object(table.into_iter()))
 }

@@ -4,7 +4,7 @@
 //! between the parts of a path), over both what the command line says. Every key has a default but an account's name
 //! and the source of its bearer.
 //!
-//! Owns: reading the layers (`layers`), the JSON Schema of the whole and the faults against it
+//! Owns: reading the layers (`layers`, `expansion`), the ranges of numbers (`ranges`), the JSON Schema of the whole and the faults against it
 //! (`shape`), what the values must mean together (`meaning`), and printing it
 //! (`render`). Does not own: the sections, which are the `Config` structs of the rooms that use them;
 //! secrets, of which only the source is known here (I17); acting on any of it.
@@ -15,13 +15,17 @@
 //! - Nothing is ignored: an unknown key is a fault, whichever layer it comes from (`each_fault_is_told_with_its_path`).
 //! - All faults are told at once: a bad value does not hide the others (`all_faults_are_told_at_once`).
 //! - A fault never shows a value that might be a secret pasted at the wrong place (`a_pasted_secret_is_not_shown`).
+//! - Every number and duration has a range (`ranges`: `number_without_range_is_found`).
+//! - Reading takes a bounded time, whatever the file holds (`expansion`, `many_faults_are_found_in_time`).
 //! - What is rendered loads as the same settings (`what_is_rendered_means_the_same`).
 //! - `docs/config.example.yaml` has every key with its default (`the_example_has_every_key_and_its_default`).
 
 mod account;
+mod expansion;
 mod fault;
 mod layers;
 mod meaning;
+mod ranges;
 mod render;
 mod shape;
 
@@ -65,6 +69,10 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_deadline: Duration,
+    /// How often an account whose log cannot be opened is tried again, while the others are served.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub account_retry_interval: Duration,
     /// The clock, for tests and drills against a simulator.
     pub clock: Rate,
     /// Files with the keys of resume tokens: the first signs, all verify. Without any, a key is made once in
@@ -87,6 +95,7 @@ impl Default for Settings {
             telemetry: telemetry::Config::default(),
             // Below the 30 s that Kubernetes gives a pod by default.
             drain_deadline: Duration::from_secs(25),
+            account_retry_interval: Duration::from_secs(30),
             clock: Rate::default(),
             token_key_files: Vec::new(),
             accounts: Vec::new(),
@@ -140,6 +149,10 @@ pub fn load(
     let schema = schema();
     let mut said = layers::read(&schema, path, overrides, environment)?;
     said.faults.extend(shape::faults(&schema, &said.tree));
+    if said.faults.len() > fault::FAULTS_MAX {
+        // Each further value would be compared with each of them.
+        Faults::none_or(std::mem::take(&mut said.faults))?;
+    }
     let settings = shape::settings(&schema, &said.tree, &mut said.faults)?;
     for fault in meaning::faults(&settings) {
         if !said.faults.iter().any(|known| known.covers(&fault)) {

@@ -4,18 +4,41 @@ use jsonschema::{JsonType, ValidationError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Settings;
-use super::fault::{Fault, Faults, nearest};
+use super::fault::{FAULTS_MAX, Fault, Faults, nearest, shown};
+use super::{Settings, ranges};
 
 /// JSON Schema (2020-12) of the configuration.
 pub fn schema() -> Value {
-    schemars::schema_for!(Settings).to_value()
+    let mut schema = schemars::schema_for!(Settings).to_value();
+    ranges::annotate(&mut schema);
+    schema
+}
+
+/// The schema of the key with this path, where `[]` stands for the entries of a list; sections lie in the definitions.
+pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Value> {
+    // By pointers, for a reference into the definitions leads away from the node that it stands in.
+    let mut section = String::new();
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        let (name, is_list) = key.strip_suffix("[]").map_or((key, false), |name| (name, true));
+        let mut pointer = format!("{section}/properties/{name}");
+        root.pointer(&pointer)?;
+        if keys.peek().is_none() {
+            return root.pointer_mut(&pointer);
+        }
+        if is_list {
+            pointer = format!("{pointer}/items");
+        }
+        let reference = root.pointer(&pointer)?.get("$ref").and_then(Value::as_str);
+        section = reference.and_then(|reference| reference.strip_prefix('#')).map_or(pointer, str::to_owned);
+    }
+    None
 }
 
 /// What is wrong with the form of `tree`.
 pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<Fault> {
     let validator = jsonschema::validator_for(schema).expect("our own schema is a schema");
-    validator.iter_errors(tree).flat_map(|error| told(schema, &error)).collect()
+    validator.iter_errors(tree).flat_map(|error| told(schema, &error)).take(FAULTS_MAX + 1).collect()
 }
 
 /// The settings as far as `tree` can be read; what cannot be read is added to `faults` and stands at its default.
@@ -31,8 +54,14 @@ pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<Fault>) ->
         if faults.iter().any(|known| known.covers(&fault)) {
             continue;
         }
-        let mut alone = blank(count);
-        put(&mut alone, &keys, value.clone());
+        // Among no other accounts, so that a thousand of them take a thousand times as long as one.
+        let mut alone_keys = keys.clone();
+        let of_account = matches!(alone_keys.get(1), Some(Key::Index(_)));
+        if let (true, Some(index)) = (of_account, alone_keys.get_mut(1)) {
+            *index = Key::Index(0);
+        }
+        let mut alone = blank(usize::from(of_account));
+        put(&mut alone, &alone_keys, value.clone());
         match Settings::deserialize(&alone) {
             Ok(_) => put(&mut whole, &keys, value),
             Err(error) => faults.push(Fault { text: readable(&error.to_string()), ..fault }),
@@ -161,7 +190,8 @@ fn told(schema: &Value, error: &ValidationError<'_>) -> Vec<Fault> {
     let one = |text: String| vec![Fault::new(&path, text)];
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            unexpected.iter().map(|name| Fault::new(below(name), unknown(node, name))).collect()
+            let few = unexpected.iter().take(FAULTS_MAX + 1);
+            few.map(|name| Fault::new(below(shown(name)), unknown(node, name))).collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();

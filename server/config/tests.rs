@@ -49,7 +49,7 @@ fn each_fault_is_told_with_its_path() {
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
-        (top("kafka: {}"), "kafka", "there are accounts, admin, clock, data_dir"),
+        (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, clock, data_dir"),
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("listen: { tls: true }"), "listen.tls", "there are address, allow_unauthenticated"),
@@ -63,8 +63,12 @@ fn each_fault_is_told_with_its_path() {
         (top("drain_deadline: 900days"), "drain_deadline", "between 1s and 1h"),
         (top("journal: { retention_age_max: 1s }"), "journal.retention_age_max", "between 1m and 1year"),
         (top("journal: { retention_bytes_max: 1000 }"), "journal.retention_bytes_max", "0, or at least"),
-        (top("journal: { disk_headroom_bytes_min: 2199023255552 }"), "journal.disk_headroom_bytes_min", "1 TiB"),
-        (top("journal: { segment_bytes_max: 0 }"), "journal.segment_bytes_max", "4096 to"),
+        (
+            top("journal: { disk_headroom_bytes_min: 2199023255552 }"),
+            "journal.disk_headroom_bytes_min",
+            "at most 1099511627776",
+        ),
+        (top("journal: { segment_bytes_max: 0 }"), "journal.segment_bytes_max", "at least 4096"),
         (top("journal: { backend: memory, durability: sync }"), "journal.durability", "power cut"),
         (top("listen: { address: localhost }"), "listen.address", "as in 127.0.0.1:50051"),
         (top("listen: { address: '0.0.0.0:50051' }"), "listen.address", "allow_unauthenticated: true"),
@@ -75,7 +79,24 @@ fn each_fault_is_told_with_its_path() {
         (top("telemetry: { log_filter: 'a=b=c' }"), "telemetry.log_filter", "write a level"),
         (top("telemetry: { otlp_endpoint: 'https://c:4317' }"), "telemetry.otlp_endpoint", "an http URL"),
         (top("telemetry: { otlp_endpoint: 'collector' }"), "telemetry.otlp_endpoint", "a URL"),
-        (top("telemetry: { otlp_batch_spans_max: 0 }"), "telemetry.otlp_batch_spans_max", "1 to"),
+        (top("telemetry: { otlp_batch_spans_max: 0 }"), "telemetry.otlp_batch_spans_max", "at least 1"),
+        (top("upstream: { batch_bytes_max: 0 }"), "upstream.batch_bytes_max", "at least 1024"),
+        (top("upstream: { healthy_after: 0s }"), "upstream.healthy_after", "X asks for as much"),
+        (top("upstream: { stale_after: 5s }"), "upstream.stale_after", "between 22s and 1day"),
+        (top("upstream: { http_backoff_step: 1s }"), "upstream.http_backoff_step", "between 5s and"),
+        (top("upstream: { jitter_percent_max: 255 }"), "upstream.jitter_percent_max", "at most 100"),
+        (
+            top("upstream: { http_backoff_step: 10m }"),
+            "upstream.http_backoff_max",
+            "at least upstream.http_backoff_step",
+        ),
+        (top("upstream: { proxy: 'http://me:it@proxy:3128' }"), "upstream.proxy", "no password"),
+        (top("hub: { slack: 0s }"), "hub.slack", "between 1s and"),
+        (top("ingest: { dedup: { horizon: 1s } }"), "ingest.dedup.horizon", "between 1day and"),
+        (top("ingest: { gaps: { backfill_minutes_max: 9 } }"), "ingest.gaps.backfill_minutes_max", "at most 5"),
+        (top("listen: { ping_interval: 0s }"), "listen.ping_interval", "between 1s and"),
+        (top("listen: { connections_max: 9223372036854775807 }"), "listen.connections_max", "at most 1000000"),
+        (top("listen: { send_buffer_bytes_max: 4294967296 }"), "listen.send_buffer_bytes_max", "at most 67108864"),
         (top("clock: { rate: 0 }"), "clock.rate", "at least 0.001"),
         (top("clock: { rate: 60 }"), "clock.rate", "with X it must be 1"),
         (top("token_key_files: [a, a]"), "token_key_files[1]", "twice"),
@@ -106,6 +127,13 @@ fn each_fault_of_an_account_is_told_with_its_path() {
         (account("url: https://me:it@api.x.com"), "accounts[0].url", "no user"),
         (account("url: nowhere"), "accounts[0].url", "a URL"),
         (account("local_dc_only: yes please"), "accounts[0].local_dc_only", "true or false, not a text"),
+        ("accounts: [{ name: ready, bearer: { env: X } }]".into(), "accounts[0].name", "reserved"),
+        (account("connections: 9"), "accounts[0].connections", "at most 8"),
+        (
+            "accounts: [{ name: a, bearer: { env: X } }, { name: b, bearer: { env: X } }]".into(),
+            "accounts[1].bearer",
+            "accounts[0] has this bearer too",
+        ),
         (account("tags: [cats, '']"), "accounts[0].tags[1]", "1 to 1020 bytes"),
         (format!("{MINIMAL}  - name: main\n    bearer: {{ env: X }}"), "accounts[1].name", "accounts[0] already"),
         (String::new(), "accounts", "Write this to a file"),
@@ -126,7 +154,7 @@ fn all_faults_are_told_at_once() {
           - { name: A, bearer: { file: x } }
           - { name: b, bearer: {}, url: http://example.com }
           - { name: b, bearer: { env: X } }
-          - { bearer: { env: X }, tag: [] }";
+          - { bearer: { env: Y }, tag: [] }";
     check(
         yaml(text),
         &[
@@ -154,6 +182,10 @@ fn a_pasted_secret_is_not_shown() {
         "accounts: [{ name: a, bearer: { env: hunter2%3D } }]",
         "accounts: [{ name: hunter2%3D, bearer: { env: X } }]",
         "accounts: [{ name: a, bearer: { token: hunter2hunter2 } }]",
+        "accounts: [{ name: a, bearer: { hunter2hunter2: x } }]",
+        "hunter2hunter2: x",
+        "accounts: { hunter2: x, hunter2: x }",
+        "upstream: { proxy: 'http://a:hunter2hunter2@proxy' }\naccounts: [{ name: a, bearer: { env: X } }]",
         "accounts: [{ name: a, bearer: { env: X }, url: 'https://a:hunter2hunter2@api.x.com' }]",
         "accounts: [{ name: a, bearer: { env: X }, local_dc_only: hunter2hunter2 }]",
         "accounts: [{ name: a, bearer: hunter2hunter2: {{",
@@ -164,6 +196,12 @@ fn a_pasted_secret_is_not_shown() {
     let faults = load_text("toml", "data_dir = hunter2hunter2\n", &[], &[]).expect_err("refused");
     assert!(!faults.to_string().contains("hunter2"), "{faults}");
     assert!(faults.to_string().contains("line 1"), "{faults}");
+    let faults = load_text("toml", "hunter2 = 1\nhunter2 = 2\n", &[], &[]).expect_err("refused");
+    assert!(!faults.to_string().contains("hunter2"), "{faults}");
+    let (environment, overrides) =
+        ([("POWERSTREAM_GATEWAY__HUNTER2", "x")], [("journal.hunter2", "x"), ("hunter2", "x")]);
+    let faults = load_text("yaml", MINIMAL, &overrides, &environment).expect_err("refused");
+    assert!(!format!("{faults} {faults:?}").to_lowercase().contains("hunter2"), "{faults}");
 }
 
 #[test]
@@ -236,7 +274,7 @@ fn faults_of_the_upper_layers_say_where_they_were_set() {
         load_text("yaml", MINIMAL, &overrides, &environment),
         &[
             ("", "no such key"),
-            ("a[99999999999]", "no such key"),
+            ("(a name that is not shown)", "no such key"),
             ("accounts.0.name", "POWERSTREAM_GATEWAY__ACCOUNTS__0__NAME"),
             ("clock.rate", "a number (set by the environment variable POWERSTREAM_GATEWAY__CLOCK__RATE)"),
             ("drain_deadline", "(set by the command line)"),
@@ -311,6 +349,19 @@ fn every_key_is_explained_in_the_schema() {
     explained(&schema, "");
     for (name, node) in schema["$defs"].as_object().expect("definitions") {
         explained(node, name);
+    }
+}
+
+#[test]
+fn many_faults_are_found_in_time() {
+    let accounts: String = (0..999).map(|n| format!("  - {{ name: a{n}, bearer: {{ env: X{n} }} }}\n")).collect();
+    assert_eq!(yaml(&format!("accounts:\n{accounts}")).expect("good").accounts.len(), 999);
+    let unknown: String = (0..20_000).map(|n| format!("k{n}: x\n")).collect();
+    let files = format!("token_key_files: [{}]\n", "a, ".repeat(40_000));
+    let empty = format!("accounts: [{}]\n", "{}, ".repeat(20_000));
+    for text in [unknown, files, empty] {
+        let faults = yaml(&text).expect_err("refused");
+        assert!(faults.all().len() <= fault::FAULTS_MAX + 1, "{}", faults.all().len());
     }
 }
 

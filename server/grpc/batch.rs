@@ -13,8 +13,15 @@ use super::compress::{self, Encoding};
 use super::convert;
 use super::message::Message;
 use crate::hub::chunk::Chunk;
+use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::subscription::{Batch, Content, Frame};
+use crate::hub::token::Token;
 use crate::proto;
+
+/// What stands around the events of a message: prefix, head and marks at their longest, and the token.
+const AROUND_BYTES_MAX: usize = 64 + Token::CHARS_MAX;
+/// No message exceeds 2 MiB (contract, section 7).
+const _: () = assert!(EVENT_BYTES_MAX + AROUND_BYTES_MAX <= 2 << 20);
 
 /// Number of `resume_token` in `SubscribeResponse`.
 const RESUME_TOKEN: u32 = 1;

@@ -7,7 +7,7 @@ use crate::hub::start::Outcome;
 use crate::hub::subscription::{self, Content, Ending, Heartbeat, Lag, Place, SessionStart};
 use crate::hub::upstream::{NewsKind, State};
 use crate::ingest::recovery::{JobState, Listed};
-use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
+use crate::model::{AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
 use crate::status::{Missing, StreamInfo, Why};
@@ -208,6 +208,16 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
     }
 }
 
+/// What is known of an account whose log cannot be opened. Why is in the log of the gateway: it names paths.
+pub fn unopened_stream_info(account: &AccountName) -> proto::StreamInfo {
+    proto::StreamInfo {
+        account: account.to_string(),
+        upstream_state: proto::UpstreamState::Stopped.into(),
+        upstream_last_error: "the log of the account cannot be opened; the gateway tries again".into(),
+        ..proto::StreamInfo::default()
+    }
+}
+
 /// Where the posts of a batch come from.
 pub fn phase(phase: subscription::Phase) -> Phase {
     match phase {
@@ -251,6 +261,7 @@ fn news_kind(kind: NewsKind) -> proto::StreamNoticeKind {
         NewsKind::Reconnecting => proto::StreamNoticeKind::UpstreamReconnecting,
         NewsKind::AuthFailed => proto::StreamNoticeKind::UpstreamAuthFailed,
         NewsKind::UsageCap => proto::StreamNoticeKind::UpstreamUsageCap,
+        NewsKind::Limited => proto::StreamNoticeKind::UpstreamLimited,
     }
 }
 

@@ -1,25 +1,23 @@
-//! The listening socket and its connections: backlog, socket options, a bound in number, a limit for the first bytes.
+//! The listening socket and its connections: backlog, socket options, a place for each, a limit for the first bytes.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::Config;
+use super::intake::{Intake, PREFACE_BYTES};
+use super::places::{Place, Places, Seat};
 use super::socket::{Pusher, Socket};
 use crate::clock::Clock;
 
-/// Length of the HTTP/2 connection preface (RFC 9113, 3.4): until it is there, the connection is nobody's.
-const PREFACE_BYTES: usize = 24;
 /// Connections that wait for accept: 10,000 clients may come at once.
 const BACKLOG: i32 = 4_096;
 
@@ -34,44 +32,47 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Connections as they come; ends never.
-pub fn incoming(
+/// Accepts connections.
+pub struct Incoming {
     listener: TcpListener,
-    config: &Config,
+    places: Arc<Places>,
+    config: Config,
     clock: Clock,
-) -> impl Stream<Item = io::Result<Connection>> + use<> {
-    let state = (listener, Arc::new(Semaphore::new(config.connections_max)), config.first_bytes_timeout, clock);
-    futures::stream::unfold(state, async |(listener, places, timeout, clock)| {
-        let connection = accept(&listener, &places, timeout, &clock).await;
-        Some((Ok(connection), (listener, places, timeout, clock)))
-    })
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, timeout: Duration, clock: &Clock) -> Connection {
-    /// Accept fails when the process has no file left: a pause, and connections may have closed.
-    const PAUSE: Duration = Duration::from_millis(50);
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match places.clone().try_acquire_owned() {
-                Ok(place) => {
-                    tune(&stream);
-                    let limit = {
-                        let clock = clock.clone();
-                        async move { clock.sleep(timeout).await }
-                    };
-                    return Connection {
-                        socket: Socket::new(stream),
-                        first_bytes: 0,
-                        limit: Some(Box::pin(limit)),
-                        _place: place,
-                    };
+impl Incoming {
+    /// From this socket, as long as there are places.
+    pub fn new(listener: TcpListener, places: Arc<Places>, config: Config, clock: Clock) -> Self {
+        Self { listener, places, config, clock }
+    }
+
+    /// Waits for the next connection that gets a place.
+    pub async fn next(&self) -> Connection {
+        /// Accept fails when the process has no file left: a pause, and connections may have closed.
+        const PAUSE: Duration = Duration::from_millis(50);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
+                    Some(seat) => return self.connection(stream, seat),
+                    None => tracing::warn!(%peer, "closing connection: all places are in use (listen.connections_max)"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    self.clock.sleep(PAUSE).await;
                 }
-                Err(_) => tracing::warn!(%peer, "a connection is closed: listen.connections_max are open"),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                clock.sleep(PAUSE).await;
             }
+        }
+    }
+
+    fn connection(&self, stream: TcpStream, seat: Seat) -> Connection {
+        tune(&stream);
+        let (clock, timeout) = (self.clock.clone(), self.config.first_bytes_timeout);
+        Connection {
+            socket: Socket::new(stream),
+            intake: Intake::new(&self.config, self.clock.clone()),
+            first_bytes: 0,
+            limit: Some(Box::pin(async move { clock.sleep(timeout).await })),
+            seat,
         }
     }
 }
@@ -89,15 +90,21 @@ fn tune(stream: &TcpStream) {
 /// A connection that has to say something within a limit.
 pub struct Connection {
     socket: Socket,
+    intake: Intake,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
-    _place: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl Connection {
     /// What has to be asked after each turn of whoever writes.
     pub fn pusher(&self) -> Pusher {
         self.socket.pusher()
+    }
+
+    /// Its place.
+    pub fn place(&self) -> &Arc<Place> {
+        self.seat.place()
     }
 }
 
@@ -111,8 +118,10 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.intake.poll_ready(cx));
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        self.intake.take(&buf.filled()[before..]);
         self.first_bytes += buf.filled().len() - before;
         let preface = self.first_bytes >= PREFACE_BYTES;
         if preface {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use super::exchange::Charge;
+
 /// The bytes of one gRPC message, prefix included. HTTP/2 cuts it into frames and hands the slices of each to one write.
 #[derive(Debug, Default)]
 pub struct Message {
@@ -16,6 +18,8 @@ pub struct Message {
     /// How much of it has been read.
     read: usize,
     remaining: usize,
+    /// What its exchange is charged for it.
+    charge: Option<Charge>,
 }
 
 impl From<Bytes> for Message {
@@ -28,7 +32,12 @@ impl Message {
     /// Head, shared parts, tail.
     pub fn new(head: Bytes, shared: Arc<[Bytes]>, tail: Bytes) -> Self {
         let remaining = head.len() + shared.iter().map(Bytes::len).sum::<usize>() + tail.len();
-        Self { head, shared, tail, part: 0, read: 0, remaining }
+        Self { head, shared, tail, part: 0, read: 0, remaining, charge: None }
+    }
+
+    /// A message that is charged until it is sent.
+    pub fn charged(bytes: Bytes, charge: Option<Charge>) -> Self {
+        Self { charge, ..Self::from(bytes) }
     }
 
     fn part(&self, at: usize) -> Option<&[u8]> {
@@ -60,6 +69,9 @@ impl Buf for Message {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining, "more than there is");
         self.remaining -= count;
+        if let Some(charge) = &mut self.charge {
+            charge.sent(count);
+        }
         while let Some(left) = self.part(self.part).map(|part| part.len() - self.read) {
             if count < left {
                 self.read += count;

@@ -34,8 +34,8 @@ impl Recoveries {
         Self { gateway, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
     }
 
-    fn account(&self, name: &str) -> Result<&Account, Status> {
-        self.gateway.account(name).ok_or_else(|| status::access_denied(name, self.gateway.names()))
+    fn account(&self, name: &str) -> Result<Account, Status> {
+        self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
     }
 }
 
@@ -74,7 +74,7 @@ impl RecoveryService for Recoveries {
             |listed: &Listed| states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state));
         let found = account.recovery.list().into_iter().filter(asked);
         let (jobs, next_page_token) = page.cut(found, |listed| listed.job.id.0);
-        let gaps = recovered_gaps(account);
+        let gaps = recovered_gaps(&account);
         let jobs = jobs.iter().map(|listed| job(listed, &gaps)).collect();
         Ok(Response::new(ListRecoveryJobsResponse { jobs, next_page_token }))
     }
@@ -93,7 +93,7 @@ impl RecoveryService for Recoveries {
         }
         let refused = !account.recovery.refused().within(asked).is_empty();
         let permit = self.coverage_reads.clone().acquire_owned().await.map_err(|_| status::internal(""))?;
-        let (account, bytes_max) = (account.clone(), self.coverage_read_bytes_max);
+        let bytes_max = self.coverage_read_bytes_max;
         // The permit goes with the read: a caller that leaves does not let another one in beside it.
         let read = tokio::task::spawn_blocking(move || (account.coverage(asked, bytes_max), permit).0);
         let coverage = read.await.map_err(|panic| {
@@ -125,7 +125,7 @@ impl RecoveryService for Recoveries {
         let listed = account.recovery.create(asked).map_err(status::job_refused)?;
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, "a recovery job by hand");
-        let job = Some(job(&listed, &recovered_gaps(account)));
+        let job = Some(job(&listed, &recovered_gaps(&account)));
         Ok(Response::new(CreateRecoveryJobResponse { job }))
     }
 
@@ -137,7 +137,7 @@ impl RecoveryService for Recoveries {
         let account = self.account(&request.account)?;
         let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
-        let job = Some(job(&listed, &recovered_gaps(account)));
+        let job = Some(job(&listed, &recovered_gaps(&account)));
         Ok(Response::new(CancelRecoveryJobResponse { job }))
     }
 }

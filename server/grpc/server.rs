@@ -3,15 +3,15 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
 
 use super::Config;
+use super::blocking::Blocking;
 use super::connection::Connections;
+use super::health::Healths;
 use super::recovery_service::Recoveries;
 use super::stream_service::Streams;
 use crate::clock::Clock;
-use crate::hub::upstream::State;
 use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
@@ -31,7 +31,13 @@ pub struct Services;
 impl Services {
     /// Ready to serve: accounts are open and the gateway does not drain.
     pub const READY: &'static str = "ready";
+    /// All names that tell that: `ready`, and the services' own, which load balancers ask for.
+    pub const ALL: [&'static str; 4] = [Self::READY, STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE];
 }
+
+const STREAM_SERVICE: &str = "powerstream.gateway.v1.StreamService";
+const RECOVERY_SERVICE: &str = "powerstream.gateway.v1.RecoveryService";
+const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 impl Server {
     /// A server over the accounts of this gateway.
@@ -42,21 +48,18 @@ impl Server {
     /// Serves until `shutdown`. Streams have to be ended before: a graceful stop waits for them.
     pub fn spawn(self, listener: TcpListener, tasks: &Tasks, shutdown: Shutdown) {
         let Self { config, gateway, clock } = self;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        for account in gateway.accounts() {
-            let task = report_account(reporter.clone(), account.clone(), shutdown.clone());
-            tasks.spawn("account health", OnExit::Continue, task);
-        }
-        tasks.spawn("readiness", OnExit::Continue, report_ready(reporter, gateway.clone(), shutdown.clone()));
-
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
-        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression))
+        let streams =
+            StreamServiceServer::new(Streams::new(gateway.clone(), compression, Blocking::new(config.lookups_max)))
+                .max_decoding_message_size(bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd);
+        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), &config))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries =
-            RecoveryServiceServer::new(Recoveries::new(gateway, &config)).max_decoding_message_size(bytes_max);
+        let health = HealthServer::new(Healths::new(gateway, shutdown.clone())).max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)
@@ -69,44 +72,14 @@ impl Server {
     }
 }
 
-/// The account serves while its upstream connection is up.
-async fn report_account(reporter: HealthReporter, account: crate::status::Account, shutdown: Shutdown) {
-    let name = account.hub.account().to_string();
-    let mut status = account.hub.upstream().watch();
-    loop {
-        let connected = status.borrow_and_update().state == State::Connected;
-        reporter.set_service_status(&name, serving(connected)).await;
-        tokio::select! {
-            changed = status.changed() => if changed.is_err() { return },
-            () = shutdown.cancelled() => return,
-        }
-    }
-}
-
-async fn report_ready(reporter: HealthReporter, gateway: Arc<Gateway>, shutdown: Shutdown) {
-    let mut ready = gateway.readiness_changes();
-    loop {
-        let is_ready = *ready.borrow_and_update();
-        reporter.set_service_status(Services::READY, serving(is_ready)).await;
-        tokio::select! {
-            changed = ready.changed() => if changed.is_err() { return },
-            () = shutdown.cancelled() => return,
-        }
-    }
-}
-
-fn serving(yes: bool) -> ServingStatus {
-    if yes { ServingStatus::Serving } else { ServingStatus::NotServing }
-}
-
 fn descriptors() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name("powerstream.gateway.v1.StreamService")
-        .with_service_name("powerstream.gateway.v1.RecoveryService")
-        .with_service_name("grpc.health.v1.Health")
+        .with_service_name(STREAM_SERVICE)
+        .with_service_name(RECOVERY_SERVICE)
+        .with_service_name(HEALTH_SERVICE)
 }
 
 fn reflection_v1()

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,6 +20,9 @@ const FULL_FRAME_BYTES: Range<usize> = 9 + (16 << 10)..32 << 10;
 
 /// Bytes that one read takes: clients send a request, and then window updates and pings.
 const READ_BYTES: usize = 2 << 10;
+/// Bytes that are read before the connection has its turn: it accepts all streams that they open, the smallest of which
+/// have 28 bytes with their cancellation, before it reads on. So streams that were cancelled do not pile up unaccepted.
+pub const TURN_BYTES: usize = 16 << 10;
 
 /// A socket that lets the kernel wait for the rest of a message.
 pub struct Socket(Arc<Shared>);
@@ -31,12 +34,14 @@ struct Shared {
     stream: TcpStream,
     /// The kernel was told that more follows.
     waits: AtomicBool,
+    /// Bytes that were read in this turn.
+    taken: AtomicUsize,
 }
 
 impl Socket {
     /// Takes over a connected socket.
     pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Shared { stream, waits: AtomicBool::new(false) }))
+        Self(Arc::new(Shared { stream, waits: AtomicBool::new(false), taken: AtomicUsize::new(0) }))
     }
 
     /// The socket itself.
@@ -51,9 +56,10 @@ impl Socket {
 }
 
 impl Pusher {
-    /// Sends what waits. The flag is true only if a message was broken off behind a full frame: by flow control, or by a
-    /// socket that takes no more.
+    /// Ends a turn: sends what waits. The flag is true only if a message was broken off behind a full frame: by flow
+    /// control, or by a socket that takes no more.
     pub fn push(&self) {
+        self.0.taken.store(0, Ordering::Relaxed);
         if self.0.waits.swap(false, Ordering::Relaxed) {
             // Setting it again sends what is pending (tcp(7)).
             if let Err(error) = self.0.stream.set_nodelay(true) {
@@ -100,12 +106,17 @@ fn send(stream: &TcpStream, slices: &[IoSlice<'_>], _more: bool) -> io::Result<u
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Not into the buffer itself, which would have to be filled with zeros: 10,000 idle clients have as many of them.
+        if self.0.taken.load(Ordering::Relaxed) >= TURN_BYTES {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut bytes = [0; READ_BYTES];
         let room = buf.remaining().min(READ_BYTES);
         loop {
             ready!(self.0.stream.poll_read_ready(cx))?;
             match self.0.stream.try_read(&mut bytes[..room]) {
                 Ok(count) => {
+                    self.0.taken.fetch_add(count, Ordering::Relaxed);
                     buf.put_slice(&bytes[..count]);
                     return Poll::Ready(Ok(()));
                 }

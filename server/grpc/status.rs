@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tonic::body::Body;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -16,6 +15,7 @@ use crate::hub::start::{Outcome, Refused};
 use crate::hub::subscription::{End, Ending};
 use crate::ingest::recovery::CreateError;
 use crate::model::{AccountName, PostId, UnixMillis};
+use crate::status::{Gateway, NoAccount};
 
 /// When to try a call again that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
@@ -93,17 +93,27 @@ pub fn filter_invalid(fault: &Fault) -> Status {
         .status()
 }
 
-/// tonic ends a request that is too long by itself, without a reason: that is added here. Whatever else ends with this
-/// code has one.
-pub fn explain(response: http::Response<Body>, request_bytes_max: usize) -> http::Response<Body> {
-    let headers = response.headers();
-    let out_of_range = Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange);
-    if !out_of_range || headers.contains_key(REASON_TRAILER) {
-        return response;
-    }
+/// A request of more bytes than are taken, compressed or not.
+pub fn request_too_long(request_bytes_max: usize) -> Status {
     let message =
         format!("the request has more than {request_bytes_max} bytes (listen.request_bytes_max): shorten the filter");
-    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status().into_http()
+    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
+}
+
+/// A request that cannot be decoded.
+pub fn request_malformed(why: &str) -> Status {
+    Ended::new(Code::InvalidArgument, "REQUEST_MALFORMED", format!("the request cannot be decoded: {why}")).status()
+}
+
+/// A method or an encoding that there is not.
+pub fn unimplemented(why: &str) -> Status {
+    Ended::new(Code::Unimplemented, "UNIMPLEMENTED", why).status()
+}
+
+/// A name that the health service does not know.
+pub fn service_unknown() -> Status {
+    let message = "no service or account of this name: leave it empty to ask for the process";
+    Ended::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
 }
 
 /// A start that makes no sense.
@@ -176,6 +186,14 @@ pub fn job_refused(error: CreateError) -> Status {
         )
         .status(),
         CreateError::Empty => start_invalid("to", "must be after from"),
+        CreateError::Budget { retry_after, .. } => Ended::new(
+            Code::ResourceExhausted,
+            "RECOVERY_LIMIT",
+            format!("{error}: try again later, or ask for more at once"),
+        )
+        .quota("ingest.recovery.manual_jobs_per_hour_max", &error.to_string())
+        .retry_after(retry_after)
+        .status(),
         CreateError::InFuture { now } => in_future("the interval ends in the future", now),
         CreateError::TooOld { oldest, missing } => {
             let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
@@ -237,6 +255,14 @@ pub fn ended(end: End) -> Status {
     ended.token(end.token).status()
 }
 
+/// An account that is not there, or cannot be opened now: the reason names paths of this machine, and is in the log.
+pub fn no_account(asked: &str, none: NoAccount, gateway: &Gateway) -> Status {
+    match none {
+        NoAccount::Unknown => access_denied(asked, gateway.names().iter()),
+        NoAccount::Failed(_) => not_ready("the log of the account cannot be opened now", RETRY_AFTER_SLOW),
+    }
+}
+
 /// An account that is unknown, or that the caller may not read: the same text for both.
 pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
     /// More names than this make an error unreadable.
@@ -259,6 +285,27 @@ pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
         .quota("hub.sessions_max", &full.to_string())
         .retry_after(after)
         .status()
+}
+
+/// Too many bytes of filters.
+pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> Status {
+    Ended::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}: use prefixes, or try again later"))
+        .quota("hub.filter_bytes_max", &limit.to_string())
+        .retry_after(after)
+        .status()
+}
+
+/// A response for which there is no space, for others are not read.
+pub fn response_limit() -> Status {
+    let what = "responses that were not read yet (listen.connection_response_bytes_max, listen.response_bytes_max)";
+    Ended::new(
+        Code::ResourceExhausted,
+        "RESPONSE_LIMIT",
+        format!("too many bytes of {what}: read them, then try again"),
+    )
+    .quota("listen.connection_response_bytes_max", "bytes of responses that were not read yet")
+    .retry_after(RETRY_AFTER_SLOW)
+    .status()
 }
 
 /// The gateway stops: a new session is not begun.
@@ -338,6 +385,9 @@ mod tests {
         check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
         check(&job_refused(CreateError::Disabled), Code::FailedPrecondition, "RECOVERY_NOT_ENTITLED");
         check(&job_refused(CreateError::Empty), Code::InvalidArgument, "START_INVALID");
+        let budget = job_refused(CreateError::Budget { max: 60, retry_after: Duration::from_secs(90) });
+        check(&budget, Code::ResourceExhausted, "RECOVERY_LIMIT");
+        assert!(budget.get_details_retry_info().is_some(), "it says when");
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_UNKNOWN");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);

@@ -8,10 +8,12 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use super::blocking::Blocking;
 use super::body::Opened;
 use super::compress::Encoding;
 use super::message::Message;
 use super::request::{Ask, ask, filter};
+use super::tag_page::TagPage;
 use super::{Compression, batch, convert, status};
 use crate::hub::filter::Filter;
 use crate::hub::start::{self, Refused, Resolved};
@@ -23,7 +25,7 @@ use crate::proto::{
     GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
     SubscribeResponse, resolve_position_request,
 };
-use crate::status::{Account, FindError, Gateway};
+use crate::status::{Account, FindError, Gateway, NoAccount};
 
 /// How long a client that is sent away waits at the most before it comes back.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
@@ -35,16 +37,17 @@ const TAG_WARNINGS_MAX: usize = 10;
 pub struct Streams {
     gateway: Arc<Gateway>,
     compression: Compression,
+    blocking: Blocking,
 }
 
 impl Streams {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, compression: Compression) -> Self {
-        Self { gateway, compression }
+    pub fn new(gateway: Arc<Gateway>, compression: Compression, blocking: Blocking) -> Self {
+        Self { gateway, compression, blocking }
     }
 
-    fn account(&self, name: &str) -> Result<&Account, Status> {
-        self.gateway.account(name).ok_or_else(|| status::access_denied(name, self.gateway.names()))
+    fn account(&self, name: &str) -> Result<Account, Status> {
+        self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
     }
 
     fn enter(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(Guest, String), Status> {
@@ -74,7 +77,9 @@ impl StreamService for Streams {
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let (resolved, advice) = resolve(&hub, &ask, filter.clone()).instrument(span.clone()).await?;
+        let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, spread()))?;
+        let (resolved, advice) =
+            resolve(&self.blocking, &hub, &ask, seat.filter().clone()).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
         });
@@ -88,7 +93,7 @@ impl StreamService for Streams {
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
         let opening =
-            Opening { guest, filter, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
+            Opening { guest, seat, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
         let subscription = Subscription::open(hub, opening);
         let encoding = Encoding::negotiate(self.compression, headers.as_ref());
         let mut response = Response::new(futures::stream::empty());
@@ -104,11 +109,21 @@ impl StreamService for Streams {
         &self,
         request: Request<GetStreamInfoRequest>,
     ) -> Result<Response<GetStreamInfoResponse>, Status> {
-        let asked = request.into_inner().account;
-        let accounts: Vec<&Account> =
-            if asked.is_empty() { self.gateway.accounts().collect() } else { vec![self.account(&asked)?] };
-        let streams = accounts.into_iter().map(|account| convert::stream_info(account.stream_info())).collect();
-        Ok(Response::new(GetStreamInfoResponse { streams }))
+        let request = request.into_inner();
+        let page = TagPage::read(request.page_size, &request.page_token)?;
+        let accounts: Vec<Account> = match request.account.as_str() {
+            "" => self.gateway.accounts(),
+            name => match self.gateway.account(name) {
+                Err(NoAccount::Failed(_)) => Vec::new(),
+                found => vec![found.map_err(|none| status::no_account(name, none, &self.gateway))?],
+            },
+        };
+        let mut failed = self.gateway.failed();
+        failed.retain(|(name, _)| ["", name.as_str()].contains(&request.account.as_str()));
+        let streams = accounts.iter().map(|account| convert::stream_info(account.stream_info()));
+        let failed = failed.iter().map(|(name, _)| convert::unopened_stream_info(name));
+        let (streams, next_page_token) = page.cut(streams.chain(failed));
+        Ok(Response::new(GetStreamInfoResponse { streams, next_page_token }))
     }
 
     async fn resolve_position(
@@ -117,19 +132,19 @@ impl StreamService for Streams {
     ) -> Result<Response<ResolvePositionResponse>, Status> {
         use resolve_position_request::Target;
         let request = request.into_inner();
-        let account = self.account(&request.account)?.clone();
+        let account = self.account(&request.account)?;
         let (cursor, time) = match request.target {
             None => return Err(status::start_invalid("target", "is missing: give a time or a post_id")),
             Some(Target::Time(time)) => {
                 let time = convert::from_timestamp(&time)
                     .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
                 let hub = account.hub.clone();
-                let resolved = blocking(move || start::locate(&hub, time));
+                let resolved = self.blocking.run(move || start::locate(&hub, time));
                 (resolved.await?.map_err(status::refused)?.cursor, time)
             }
             Some(Target::PostId(id)) => {
                 let post = PostId(id);
-                (find(&account, post).await?, post.created_at().unwrap_or_default())
+                (find(&self.blocking, &account, post).await?, post.created_at().unwrap_or_default())
             }
         };
         let place = Place { position: account.hub.position(cursor - 1), time: None };
@@ -138,9 +153,9 @@ impl StreamService for Streams {
     }
 }
 
-async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
+async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Sequence, Status> {
     let searched = account.clone();
-    match blocking(move || searched.find(post)).await? {
+    match blocking.run(move || searched.find(post)).await? {
         Ok(Some(sequence)) => {
             let extent = account.hub.reader().extent();
             if sequence >= extent.earliest {
@@ -161,10 +176,15 @@ async fn find(account: &Account, post: PostId) -> Result<Sequence, Status> {
     }
 }
 
-async fn resolve(hub: &Arc<Hub>, ask: &Ask, filter: Filter) -> Result<(Resolved, Vec<Warning>), Status> {
+async fn resolve(
+    blocking: &Blocking,
+    hub: &Arc<Hub>,
+    ask: &Ask,
+    filter: Arc<Filter>,
+) -> Result<(Resolved, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     let hub = hub.clone();
-    let resolved = blocking(move || {
+    let resolved = blocking.run(move || {
         let resolved = start::resolve(&hub, &start, policy, require_exact)?;
         let advice = advice(&hub, &filter, &resolved);
         Ok((resolved, advice))
@@ -172,14 +192,6 @@ async fn resolve(hub: &Arc<Hub>, ask: &Ask, filter: Filter) -> Result<(Resolved,
     resolved.await?.map_err(|refused| {
         tracing::info!(?refused, "a start was refused");
         status::refused(refused)
-    })
-}
-
-/// Runs what may read the disk off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| {
-        tracing::error!(%panic, "a request panicked");
-        status::internal("")
     })
 }
 

@@ -6,11 +6,12 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
-use super::{Config, Runtime};
+use super::places::{Places, Seat};
+use super::{Config, Runtime, SCRAPE_PATH};
 use crate::task::{OnExit, Shutdown};
 
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
@@ -27,16 +28,21 @@ pub(super) async fn accept(
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
-    let slots = Arc::new(Semaphore::new(config.connections_max));
+    let places = Arc::new(Places::new(config.connections_max, runtime.clock.clone()));
+    let scrapes = Arc::new(Places::new(config.scrapes_max, runtime.clock.clone()));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = next(&listener, &slots) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, _)) => {
+                let evicted = Shutdown::new();
+                let entered = shutdown.run_until_cancelled(places.enter(evicted.clone())).await;
+                let Some(seat) = entered else { break };
+                let own = Own { seat: Mutex::new(Some(seat)), scrapes: scrapes.clone(), evicted };
                 let exchange =
-                    exchange(stream, slot, config.clone(), router.clone(), runtime.clone(), shutdown.clone());
+                    exchange(stream, Arc::new(own), config.clone(), router.clone(), runtime.clone(), shutdown.clone());
                 runtime.tasks.spawn("admin connection", OnExit::Continue, exchange);
             }
             Err(error) => {
@@ -49,28 +55,50 @@ pub(super) async fn accept(
         }
     }
     drop(listener);
-    let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
-    if runtime.clock.timeout(config.drain_timeout, slots.acquire_many(all)).await.is_err() {
+    let left = async {
+        places.left().await;
+        scrapes.left().await;
+    };
+    if runtime.clock.timeout(config.drain_timeout, left).await.is_err() {
         tracing::debug!("connections to the admin port were cut at the stop");
     }
 }
 
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
-    Ok((listener.accept().await?.0, slot))
+/// What a connection has.
+struct Own {
+    /// Its place among those whose request is not known yet, or among the scrapes.
+    seat: Mutex<Option<Seat>>,
+    scrapes: Arc<Places>,
+    evicted: Shutdown,
+}
+
+impl Own {
+    /// Its request is known. A scrape takes longer than a probe, and has other places: so none of them, however slowly they
+    /// are read, is in the way of a probe.
+    async fn asks_for(&self, path: &str) {
+        if path == SCRAPE_PATH {
+            let seat = self.scrapes.enter(self.evicted.clone()).await;
+            *self.seat.lock() = Some(seat);
+        }
+    }
 }
 
 /// One request and its answer.
 async fn exchange(
     stream: TcpStream,
-    slot: OwnedSemaphorePermit,
+    own: Arc<Own>,
     config: Config,
     router: Router,
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
+    let asking = own.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
+        let (asking, router) = (asking.clone(), router.clone());
+        async move {
+            asking.asks_for(request.uri().path()).await;
+            router.oneshot(request.map(Body::new)).await
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -88,7 +116,7 @@ async fn exchange(
             Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin port ended early"),
             Err(_) => tracing::debug!("a connection to the admin port took too long"),
         },
+        () = own.evicted.cancelled() => tracing::debug!("a connection to the admin port made way for a new one"),
         () = stopped => {}
     }
-    drop(slot);
 }

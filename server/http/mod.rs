@@ -6,13 +6,14 @@
 //!
 //! Invariants:
 //! - Liveness does not depend on upstream, disks or subscribers: it is answered as long as the process runs (I15).
-//! - One request per connection, and a connection lasts no longer than `exchange_timeout`, whatever its peer does: with
-//!   `connections_max` in use the next one waits in the system's backlog, for that long at most
-//!   (`slow_and_silent_clients_are_let_go`).
+//! - One request per connection, and a connection lasts no longer than `exchange_timeout`, whatever its peer does. With
+//!   `connections_max` in use the oldest makes way for the next one, and scrapes have places of their own: so a probe is
+//!   answered at once, whoever holds connections (`probe_is_answered_while_places_are_held`).
 //! - Rubbish is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
 //! - It stops within `drain_timeout` of being told (`it_stops_in_time_with_silent_clients`).
 
 mod connection;
+mod places;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -45,9 +46,12 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub exchange_timeout: Duration,
-    /// Connections at a time; further ones wait.
+    /// Connections at a time whose request is not answered yet; for a further one the oldest is closed.
     #[schemars(range(min = 1, max = 10_000))]
     pub connections_max: usize,
+    /// Requests of `/metrics` at a time, apart from those; for a further one the oldest is closed.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub scrapes_max: usize,
     /// Bytes of the header of a request, the request line included.
     #[schemars(range(min = 8_192, max = 1_048_576))]
     pub header_bytes_max: usize,
@@ -65,11 +69,16 @@ impl Default for Config {
             // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
             exchange_timeout: Duration::from_secs(15),
             connections_max: 64,
+            // Two Prometheus servers, and people who look.
+            scrapes_max: 8,
             header_bytes_max: 16 << 10,
             drain_timeout: Duration::from_secs(1),
         }
     }
 }
+
+/// Where metrics are.
+const SCRAPE_PATH: &str = "/metrics";
 
 /// Says whether the process can do its work.
 pub trait Probe: Send + Sync {
@@ -104,7 +113,7 @@ fn router(site: Site) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route(SCRAPE_PATH, get(metrics))
         .fallback(not_found)
         .with_state(site)
 }

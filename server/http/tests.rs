@@ -120,6 +120,37 @@ async fn slow_and_silent_clients_are_let_go() {
     port.stop().await;
 }
 
+/// 64 connections that said nothing kept the probes waiting until Kubernetes killed the process.
+#[tokio::test]
+async fn probe_is_answered_while_places_are_held() {
+    let long = Duration::from_secs(600);
+    let config = Config {
+        connections_max: 4,
+        scrapes_max: 2,
+        header_timeout: long,
+        exchange_timeout: long,
+        drain_timeout: Duration::ZERO,
+        ..Config::default()
+    };
+    let port = Port::open(config, Ok(())).await;
+    let mut held = Vec::new();
+    for begin in
+        ["", "GET /livez HT", "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n", "POST /metrics HTTP/1.1\r\nhost: x\r\n"]
+    {
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(port.address).await.expect("connected");
+            stream.write_all(begin.as_bytes()).await.expect("sent");
+            held.push(stream);
+        }
+        // `send` has a deadline far below what the held ones may take.
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert!(port.get(path).await.starts_with("HTTP/1.1 200"), "{path} after {begin:?}");
+        }
+    }
+    drop(held);
+    port.stop().await;
+}
+
 #[tokio::test]
 async fn it_stops_in_time_with_silent_clients() {
     let config = Config { drain_timeout: Duration::from_millis(300), ..Config::default() };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use thiserror::Error;
 
 use super::chunk::Chunk;
 use super::entry::{Entry, Event, Kind};
@@ -19,15 +20,39 @@ use crate::model::{Origin, Sequence, Term, UnixMillis};
 /// All audiences.
 pub struct Audiences {
     bytes_max: usize,
-    by_filter: Mutex<HashMap<u64, Weak<Audience>, RandomState>>,
+    filter_bytes_max: usize,
+    interned: Mutex<Interned>,
     /// What all of them keep, the oldest first.
     all_kept: Mutex<AllKept>,
 }
 
+/// Filters in use, each kept once for all sessions that have it.
+#[derive(Default)]
+struct Interned {
+    by_fingerprint: HashMap<u64, Weak<Audience>, RandomState>,
+    bytes: usize,
+}
+
 /// Sessions with one filter.
 struct Audience {
-    filter: Filter,
+    filter: Arc<Filter>,
+    filter_bytes: usize,
     kept: Arc<Kept>,
+    audiences: Arc<Audiences>,
+}
+
+/// The filters of all sessions take as many bytes as allowed.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "filter limit reached: filters of open sessions have {open} bytes of {max} (hub.filter_bytes_max), this one {bytes}"
+)]
+pub struct FilterLimitReached {
+    /// Bytes in use.
+    pub open: usize,
+    /// Bytes allowed.
+    pub max: usize,
+    /// Bytes of the filter that was refused.
+    pub bytes: usize,
 }
 
 /// Stretches that are kept for whoever asks for the same.
@@ -42,7 +67,6 @@ struct AllKept {
 /// A session's place in an audience.
 pub struct Seat {
     audience: Arc<Audience>,
-    audiences: Arc<Audiences>,
 }
 
 /// What lies between two cursors, for those with one filter.
@@ -73,22 +97,35 @@ pub struct Asked {
 }
 
 impl Audiences {
-    /// None yet; what they keep is bounded by `bytes_max`.
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, by_filter: Mutex::default(), all_kept: Mutex::default() }
+    /// None yet. What they keep is bounded by `bytes_max`, and their filters by `filter_bytes_max`.
+    pub fn new(bytes_max: usize, filter_bytes_max: usize) -> Self {
+        Self { bytes_max, filter_bytes_max, interned: Mutex::default(), all_kept: Mutex::default() }
     }
 
-    /// A place for a session with this filter.
-    pub fn enter(self: &Arc<Self>, filter: Filter) -> Seat {
-        let mut by_filter = self.by_filter.lock();
+    /// A place for a session with this filter, which is kept once for all sessions that have it. Returns
+    /// `FilterLimitReached` if no session has it yet and it exceeds what is left of `filter_bytes_max`.
+    pub fn enter(self: &Arc<Self>, filter: Filter) -> Result<Seat, FilterLimitReached> {
         let fingerprint = filter.fingerprint();
-        let known = by_filter.get(&fingerprint).and_then(Weak::upgrade).filter(|known| known.filter == filter);
-        let audience = known.unwrap_or_else(|| {
-            let audience = Arc::new(Audience { filter, kept: Arc::default() });
-            by_filter.insert(fingerprint, Arc::downgrade(&audience));
-            audience
+        // Dropped behind the lock, which the drop of a last owner takes.
+        let known;
+        let mut interned = self.interned.lock();
+        known = interned.by_fingerprint.get(&fingerprint).and_then(Weak::upgrade);
+        if let Some(audience) = known.as_ref().filter(|known| *known.filter == filter) {
+            return Ok(Seat { audience: audience.clone() });
+        }
+        let (bytes, open, max) = (filter.bytes(), interned.bytes, self.filter_bytes_max);
+        if open + bytes > max {
+            return Err(FilterLimitReached { open, max, bytes });
+        }
+        interned.bytes += bytes;
+        let audience = Arc::new(Audience {
+            filter: Arc::new(filter),
+            filter_bytes: bytes,
+            kept: Arc::default(),
+            audiences: self.clone(),
         });
-        Seat { audience, audiences: self.clone() }
+        interned.by_fingerprint.insert(fingerprint, Arc::downgrade(&audience));
+        Ok(Seat { audience })
     }
 
     fn keep(&self, kept: &Arc<Kept>, asked: Asked, bytes: usize) {
@@ -111,7 +148,7 @@ impl Audiences {
 
 impl Seat {
     /// The filter that all here have.
-    pub fn filter(&self) -> &Filter {
+    pub fn filter(&self) -> &Arc<Filter> {
         &self.audience.filter
     }
 
@@ -138,7 +175,7 @@ impl Seat {
         let stretch = Arc::new(self.gather(ring, asked, until)?);
         kept.insert(asked, stretch.clone());
         drop(kept);
-        self.audiences.keep(&self.audience.kept, asked, stretch.bytes());
+        self.audience.audiences.keep(&self.audience.kept, asked, stretch.bytes());
         Some(stretch)
     }
 
@@ -158,13 +195,14 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Audience {
     fn drop(&mut self) {
-        let mut by_filter = self.audiences.by_filter.lock();
-        let fingerprint = self.filter().fingerprint();
-        let last = self.readers() == 1;
-        if last && by_filter.get(&fingerprint).is_some_and(|known| known.as_ptr() == Arc::as_ptr(&self.audience)) {
-            by_filter.remove(&fingerprint);
+        let mut interned = self.audiences.interned.lock();
+        interned.bytes -= self.filter_bytes;
+        let fingerprint = self.filter.fingerprint();
+        // Another one with this fingerprint may have taken its place.
+        if interned.by_fingerprint.get(&fingerprint).is_some_and(|known| known.strong_count() == 0) {
+            interned.by_fingerprint.remove(&fingerprint);
         }
     }
 }
@@ -245,9 +283,9 @@ mod tests {
 
     #[test]
     fn those_that_stand_apart_come_to_share() {
-        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20)), Ring::new(usize::MAX, 1));
+        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a"; 9]);
-        let [ahead, behind, other] = ["a", "a", "*"].map(|term| audiences.enter(filter(term)));
+        let [ahead, behind, other] = ["a", "a", "*"].map(|term| audiences.enter(filter(term)).expect("within"));
         let first = ahead.take(&ring, asked(1)).expect("in the ring");
         let rest = behind.take(&ring, asked(2)).expect("in the ring");
         assert_eq!((first.next, rest.next), (4, 4), "it takes what is left of the stretch it stands in");
@@ -255,15 +293,36 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &same), "and then they go together");
         assert!(!Arc::ptr_eq(&one, &other.take(&ring, asked(4)).expect("in the ring")), "other filters do not");
         drop((ahead, behind, other));
-        assert!(audiences.by_filter.lock().is_empty(), "who has left is forgotten");
+        let interned = audiences.interned.lock();
+        assert!(interned.by_fingerprint.is_empty() && interned.bytes == 0, "who has left is forgotten");
+    }
+
+    /// 1,000 long terms were 548 KiB for each session.
+    #[test]
+    fn filters_are_kept_once_within_budget() {
+        let long = |n: usize| {
+            let any_of = (0..250).map(|term| format!("{n:0500}{term:0500}")).collect();
+            Filter::new(&Request { any_of, ..Request::default() }).expect("good")
+        };
+        let bytes = long(0).bytes();
+        assert!((250_000..400_000).contains(&bytes), "{bytes}");
+        let audiences = Arc::new(Audiences::new(1 << 20, 2 * bytes));
+        let same: Vec<_> = (0..1_000).map(|_| audiences.enter(long(1)).expect("kept already")).collect();
+        let other = audiences.enter(long(2)).expect("the second");
+        let refused = audiences.enter(long(3)).err().expect("a third is beyond");
+        assert_eq!(refused, FilterLimitReached { open: 2 * bytes, max: 2 * bytes, bytes });
+        drop(other);
+        audiences.enter(long(3)).expect("there is space again");
+        drop(same);
+        assert_eq!(audiences.interned.lock().bytes, 0);
     }
 
     #[test]
     fn a_notice_ends_a_stretch_and_is_left_to_each_session() {
-        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20)), Ring::new(usize::MAX, 1));
+        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a", "b"]);
         ring.push(&[encoded(skip_record(3))]);
-        let seat = audiences.enter(filter("a"));
+        let seat = audiences.enter(filter("a")).expect("within");
         assert_eq!(seat.take(&ring, asked(1)).expect("a post is before it").next, 3);
         assert!(seat.take(&ring, asked(3)).is_none());
     }
@@ -274,8 +333,8 @@ mod tests {
             tags in prop::collection::vec(prop_oneof!["a", "b"], 1..40), starts in prop::collection::vec(1_u64..20, 2..5),
             turns in prop::collection::vec(0_usize..5, 200), bytes_max in 0_usize..4_000,
         ) {
-            let (audiences, ring) = (Arc::new(Audiences::new(bytes_max)), Ring::new(usize::MAX, 1));
-            let seats: Vec<_> = starts.iter().map(|_| audiences.enter(filter("a"))).collect();
+            let (audiences, ring) = (Arc::new(Audiences::new(bytes_max, 1 << 20)), Ring::new(usize::MAX, 1));
+            let seats: Vec<_> = starts.iter().map(|_| audiences.enter(filter("a")).expect("within")).collect();
             let (mut cursors, mut got) = (starts.clone(), vec![Vec::new(); starts.len()]);
             let mut unpushed = tags.iter();
             for turn in turns {

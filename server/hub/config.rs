@@ -15,6 +15,9 @@ pub struct Config {
     pub shared_bytes_max: usize,
     /// Sessions of one account; one more is refused with SESSION_LIMIT.
     pub sessions_max: usize,
+    /// Bytes of the filters of all sessions; filters that are equal are kept once. Beyond it a session with a further filter
+    /// is refused with FILTER_LIMIT.
+    pub filter_bytes_max: usize,
     /// Sessions that read the journal at once, and the same number the side log; the others wait inside their session, with
     /// heartbeats.
     pub replays_reading_max: usize,
@@ -53,6 +56,8 @@ impl Default for Config {
             ring_bytes_max: 64 << 20,
             shared_bytes_max: 16 << 20,
             sessions_max: 20_000,
+            // 20,000 sessions, each with a filter of its own of ten short tags, and half as much again.
+            filter_bytes_max: 64 << 20,
             replays_reading_max: 4,
             replays_max: 10_000,
             replay_chunk_bytes_max: 128 << 10,

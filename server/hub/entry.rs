@@ -9,11 +9,12 @@ use bytes::Bytes;
 
 use super::chunk::Cells;
 use crate::buffers::Buffers;
-use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, Term, UnixMillis};
+use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
 
 mod wire;
 
 use wire::Layout;
+pub use wire::{EVENT_BYTES_MAX, event_bytes};
 
 /// A record as sessions read it. A post is encoded once, here, and its bytes are shared by all that get it.
 #[derive(Debug)]
@@ -154,6 +155,11 @@ impl Entry {
     fn new(record: Record, wire: Wire) -> Self {
         let Record { sequence, term, received, body } = record;
         let kind = match body {
+            // The sequencer takes none; an earlier version, with fewer bounds, may have.
+            Body::Post(_) | Body::Delta { .. } if wire.byte_count() == 0 => {
+                let window = Window { from: received, to: Some(received) };
+                Kind::Skip(Skip { reason: SkipReason::Oversized, count: 1, window })
+            }
             Body::Post(post) => Kind::Event(Event::new(post, None, wire)),
             Body::Delta { prior, post } => Kind::Event(Event::new(post, Some(prior), wire)),
             Body::Gap(gap) => Kind::Gap(gap),
@@ -212,6 +218,35 @@ mod tests {
     use super::*;
     use crate::model::{GapId, PostId};
     use crate::proto;
+
+    /// A client could never pass such an event: its library takes 4 MiB.
+    #[test]
+    fn event_beyond_bound_is_skipped() {
+        let post = |bytes: usize, tag_bytes: usize| Post {
+            id: PostId(1),
+            rules: (0..1_000).map(|n| Rule { id: Some(n), tag: Some(format!("{n:0tag_bytes$}").into()) }).collect(),
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json: Bytes::from(vec![b'a'; bytes]),
+        };
+        let record = |post| Record { sequence: 7, term: Term(1), received: UnixMillis(5), body: Body::Post(post) };
+        for (bytes, tag_bytes, is_deliverable) in [(1 << 20, 400, true), (1 << 20, 600, false), (2 << 20, 5, false)] {
+            let (short, long) = (record(post(9, 5)), record(post(bytes, tag_bytes)));
+            let estimated = event_bytes(&long.body.post().expect("one").json, &long.body.post().expect("one").rules);
+            let entries = encode(vec![short.clone(), long, short]);
+            assert!(entries[0].event().is_some() && entries[2].event().is_some());
+            assert_eq!(entries[1].event().is_some(), is_deliverable, "{bytes} and {tag_bytes} bytes");
+            assert_eq!(estimated <= EVENT_BYTES_MAX, is_deliverable);
+            assert!(entries[1].wire_bytes() <= estimated.min(EVENT_BYTES_MAX + 16));
+            if !is_deliverable {
+                let Kind::Skip(skip) = &entries[1].kind else { panic!("{:?}", entries[1].kind) };
+                assert_eq!((skip.reason, skip.count), (SkipReason::Oversized, 1));
+            }
+        }
+    }
 
     #[test]
     fn an_entry_is_an_element_of_a_batch_byte_for_byte() {

@@ -64,8 +64,8 @@ struct Terms {
 impl Filter {
     /// Most terms and rule ids of a filter.
     pub const TERMS_MAX: usize = 1_000;
-    /// Longest tag or prefix, in bytes: X's tags have at most 255 characters (GNIP, rules and filtering) of at most 4 bytes.
-    pub const TERM_BYTES_MAX: usize = 1_020;
+    /// Longest tag or prefix, in bytes.
+    pub const TERM_BYTES_MAX: usize = Rule::TAG_BYTES_MAX;
     /// Most bytes of all terms together: a filter is kept for each session.
     pub const BYTES_MAX: usize = 256 << 10;
 
@@ -102,8 +102,7 @@ impl Filter {
 
     /// True if a post with these rules is for this session.
     pub fn matches(&self, rules: &[Rule]) -> bool {
-        // An empty tag is none.
-        let tags = || rules.iter().filter_map(|rule| rule.tag.as_ref()).filter(|tag| !tag.is_empty());
+        let tags = || rules.iter().filter_map(Rule::tag);
         let open = self.any_of.is_empty() && self.rule_ids.is_empty();
         let chosen = open
             || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.hold(tag)))
@@ -119,12 +118,21 @@ impl Filter {
         self.matches(now) && !self.matches(prior)
     }
 
-    /// True if an event is for this session, by its rules.
+    /// True if an event is for this session.
     pub fn matches_event(&self, event: &Event) -> bool {
         match &event.prior {
             Some(prior) => self.matches_delta(prior, &event.rules),
             None => self.matches(&event.rules),
         }
+    }
+
+    /// Bytes in memory, about, with the lists of the wake-up index.
+    pub fn bytes(&self) -> usize {
+        const TERM: usize = 192;
+        let sets = [&self.any_of, &self.none_of].into_iter().flat_map(|set| set.exact.iter().chain(&set.prefixes));
+        let texts = sets.map(|text| text.len()).chain(self.all_of.iter().map(|term| term.text().len()));
+        let terms: usize = texts.map(|bytes| TERM + bytes).sum();
+        size_of::<Self>() + terms + self.rule_ids.len() * TERM
     }
 
     /// What holds for every post that matches.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::audience::{Asked, Audiences, Seat, Stretch};
+use super::audience::{Asked, Audiences, FilterLimitReached, Seat, Stretch};
 use super::cold::{Cold, Log};
 use super::entry::{self, Entry, Kind};
 use super::filter::Filter;
@@ -105,7 +105,7 @@ impl Hub {
         Self {
             ring: Ring::new(parts.config.ring_bytes_max, ring_start),
             parked: Arc::new(Parked::new(extent.next)),
-            audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max)),
+            audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max, parts.config.filter_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
             cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
@@ -185,9 +185,9 @@ impl Hub {
         self.replaying.clone().try_acquire_owned().ok()
     }
 
-    /// Sessions by their filters.
-    pub(super) fn audiences(&self) -> &Arc<Audiences> {
-        &self.audiences
+    /// A place among the sessions with this filter.
+    pub fn enter(&self, filter: Filter) -> Result<Seat, FilterLimitReached> {
+        self.audiences.enter(filter)
     }
 
     /// Sessions that read the journal or wait to.

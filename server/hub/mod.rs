@@ -42,6 +42,7 @@ mod times;
 pub mod token;
 pub mod upstream;
 
+pub use audience::{FilterLimitReached, Seat};
 pub use config::Config;
 pub use gaps::Gaps;
 pub use lateness::Lateness;

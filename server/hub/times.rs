@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::{Extent, ReadError, Reader};
 use crate::model::{Epoch, Sequence, UnixMillis};
+use crate::state_file;
 
 const VERSION: u32 = 1;
 /// Corrections of a log; each larger one took two answers that agreed.
@@ -65,7 +66,7 @@ impl Times {
 
     /// Takes up what the file says of this log, and keeps it there from now on.
     pub fn open(&self, file: PathBuf, epoch: Epoch) {
-        let form = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
+        let form = state_file::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
         let form = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string());
         // Records beyond the end were lost, and their sequences are given again.
         let clamp = |change: Change| Change { first: change.first.min(self.run), ..change };
@@ -172,14 +173,8 @@ fn pieces(changes: &[Change], extent: &Extent) -> Vec<Sequence> {
 
 /// Writes the file, whole or not at all.
 fn write(path: &Path, epoch: Epoch, changes: &[Change]) -> std::io::Result<()> {
-    use std::io::Write;
-
     let form = Form { version: VERSION, epoch: epoch.to_string(), changes: changes.to_vec() };
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(&form)?)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)
+    state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::side::Holes;
 use crate::model::{AccountName, Position, Sequence, UnixMillis};
+use crate::{secret, state_file};
 
 mod body;
 
@@ -91,7 +92,7 @@ impl Keyring {
     /// Keys of these files: the first signs, all verify.
     pub fn load(files: &[PathBuf]) -> Result<Self, KeyError> {
         let read = |path: &PathBuf| {
-            let bytes = std::fs::read(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+            let bytes = secret::read_file(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
             let trimmed = bytes.trim_ascii();
             if trimmed.len() < Self::KEY_BYTES_MIN {
                 return Err(KeyError::TooShort(path.clone()));
@@ -155,18 +156,12 @@ impl Key {
 }
 
 fn make_key_file(path: &Path, random: [u8; 32]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::DirBuilderExt;
 
     let directory = path.parent().expect("the key file is in a directory");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    state_file::write_atomic(path, format!("{text}\n").as_bytes())
 }
 
 impl std::fmt::Debug for Keyring {

@@ -64,6 +64,8 @@ pub enum NewsKind {
     AuthFailed,
     /// The usage cap is reached.
     UsageCap,
+    /// X withheld posts that matched.
+    Limited,
 }
 
 /// When the last byte came, on both clocks.

@@ -196,6 +196,8 @@ impl Sequencer {
 
     /// The account's log first: what the side log says about its records must be true whenever the process is killed.
     fn append_once(&mut self, batch: &mut Batch) -> Result<(), AppendError> {
+        // Also when there is nothing to append: upstream is closed before it sends what cannot be kept.
+        self.writing.writer.check()?;
         if !batch.records.is_empty() {
             self.writing.writer.append(&batch.records)?;
             self.writing.metrics.appends.inc();

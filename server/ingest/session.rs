@@ -35,6 +35,9 @@ pub struct Session {
     told: Option<(NewsKind, &'static str)>,
     /// Since the last connection it was tried whether X refuses the request or only its backfill.
     probed: bool,
+    /// The last answer of X was followed by a sign of life. If not, the next one alone does not mean connected: a 200 and
+    /// then malformed input, for ever, is down.
+    answers_live: bool,
 }
 
 /// Which of an account's connections a session keeps.
@@ -68,6 +71,8 @@ enum Outcome {
     Ended {
         /// Why.
         cause: EndCause,
+        /// What X said about it in the stream; empty if it said nothing.
+        words: String,
         /// How long it gave signs of life; `None` if there was none.
         healthy_for: Option<Duration>,
     },
@@ -90,7 +95,20 @@ impl Session {
     ) -> Self {
         let attempts = Attempts::new(&upstream.config);
         let (clock, rng) = (hub.clock().clone(), StdRng::seed_from_u64(seed));
-        Self { hub, upstream, place, ledger, queue, clock, metrics, attempts, rng, told: None, probed: false }
+        Self {
+            hub,
+            upstream,
+            place,
+            ledger,
+            queue,
+            clock,
+            metrics,
+            attempts,
+            rng,
+            told: None,
+            probed: false,
+            answers_live: true,
+        }
     }
 
     /// Keeps the connection until `shutdown`.
@@ -101,9 +119,9 @@ impl Session {
                 outcome = self.attempt() => outcome,
             };
             let next = match outcome {
-                Outcome::Ended { cause, healthy_for } => {
+                Outcome::Ended { cause, words, healthy_for } => {
                     let next = self.attempts.next_step(&cause, healthy_for, self.clock.now(), &mut self.rng);
-                    self.report(&cause, next);
+                    self.report(&cause, &words, next);
                     next
                 }
                 Outcome::JournalUnavailable => {
@@ -129,14 +147,17 @@ impl Session {
 
     async fn attempt(&mut self) -> Outcome {
         self.journal_available().await;
-        self.set_state(State::Connecting);
+        // What is down until an operator acts does not change with each attempt.
+        if !matches!(self.told, Some((NewsKind::AuthFailed | NewsKind::UsageCap, _))) {
+            self.set_state(State::Connecting);
+        }
         let span = tracing::info_span!("connect", account = %self.hub.account());
         match self.connect().instrument(span).await {
             Ok((connection, answer)) => {
                 let _up = Up::new(&self.metrics);
                 self.follow(connection, answer).await
             }
-            Err(cause) => Outcome::Ended { cause, healthy_for: None },
+            Err(cause) => Outcome::Ended { cause, words: String::new(), healthy_for: None },
         }
     }
 
@@ -239,17 +260,19 @@ impl Session {
     }
 
     /// Tells of an end: one log line for each, and a notice to the sessions where it is news.
-    fn report(&mut self, cause: &EndCause, next: NextStep) {
+    fn report(&mut self, cause: &EndCause, words: &str, next: NextStep) {
         let account = self.hub.account();
         let (state, wait) = match next {
             NextStep::Now => (State::Connecting, Duration::ZERO),
+            // Until an operator acts, or a period ends: what is tried again meanwhile is that.
+            NextStep::After(wait) if is_stopped(cause) => (State::Stopped, wait),
             NextStep::After(wait) => (State::BackingOff, wait),
             NextStep::Stop => (State::Stopped, Duration::ZERO),
         };
         if self.attempts.is_at_cap() {
-            tracing::error!(%account, kind = cause.name(), %cause, ?wait, "upstream is down, at the longest wait");
+            tracing::error!(%account, kind = cause.name(), %cause, words, ?wait, "upstream is down, at the longest wait");
         } else {
-            tracing::warn!(%account, kind = cause.name(), %cause, ?wait, "upstream is down");
+            tracing::warn!(%account, kind = cause.name(), %cause, words, ?wait, "upstream is down");
         }
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
@@ -257,7 +280,7 @@ impl Session {
         let Place { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
             status.set(feed, connection, state);
-            status.last_error = cause.to_string();
+            status.last_error = if words.is_empty() { cause.to_string() } else { format!("{cause}: {words}") };
             if fresh {
                 status.tell(kind, cause.to_string());
             }
@@ -272,6 +295,11 @@ fn may_mean_backfill(problem: &Problem) -> bool {
 
 /// The journal cannot be written, so nothing is read either.
 const CLOSED: &str = "the gateway closed the upstream connection until its journal can be written again";
+
+/// True if the connection stays down until an operator acts or a period ends.
+fn is_stopped(cause: &EndCause) -> bool {
+    matches!(news_kind(cause), NewsKind::AuthFailed | NewsKind::UsageCap)
+}
 
 fn news_kind(cause: &EndCause) -> NewsKind {
     match cause {

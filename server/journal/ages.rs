@@ -25,6 +25,7 @@ use super::disk::Disk;
 use super::embedded::files;
 use crate::clock::Moment;
 use crate::model::{Epoch, Sequence};
+use crate::state_file;
 
 const FILE: &str = "ages";
 const VERSION: u32 = 1;
@@ -91,7 +92,7 @@ impl Ages {
     pub(super) fn open(dir: &Path, epoch: Epoch, next: Sequence, longest: Duration) -> Self {
         let path = dir.join(FILE);
         let mut ages = Self { file: Some(path.clone()), ..Self::in_memory(epoch, longest) };
-        let form = match std::fs::read(&path) {
+        let form = match state_file::read(&path) {
             Ok(bytes) => serde_json::from_slice::<Form>(&bytes).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return ages,
             Err(_) => None,

@@ -1,10 +1,18 @@
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Report;
+
+/// A step of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Step {
+    step: &'static str,
+}
 
 /// What is known of a log's files.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +23,7 @@ pub struct Metrics {
     recompressed_segments: Counter,
     trimmed_early_records: Counter,
     damaged_records: Gauge<u64, AtomicU64>,
+    maintenance_failures: Family<Step, Counter>,
     /// Bytes of a torn tail that were cut off at open.
     pub torn_bytes: Counter,
 }
@@ -33,7 +42,14 @@ impl Metrics {
         let early = "Records removed before retention_age_max, by retention_bytes_max or disk_headroom_bytes_min";
         counter("journal_trimmed_early_records", early, &own.trimmed_early_records);
         counter("journal_torn_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
+        let failures = own.maintenance_failures.clone();
+        registry.register("maintenance_failures", "Failed steps of maintenance, each tried again, by step", failures);
         own
+    }
+
+    /// Counts a step of maintenance that failed.
+    pub fn note_failure(&self, step: &'static str) {
+        self.maintenance_failures.get_or_create(&Step { step }).inc();
     }
 
     /// Takes note of a step of upkeep.

@@ -143,6 +143,11 @@ pub trait Writer: Send {
     /// Appends a batch, all or nothing, as durably as configured. All records are of the term that the log was opened
     /// with; together they are shorter than 1 GiB. An append that failed may be tried again, as it was or otherwise.
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
+
+    /// Returns an error if the log's files are gone, as upkeep found, so that no append can succeed; cheap.
+    fn check(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
 }
 
 /// Any reader of a log: calls may block on the disk, so they belong on a blocking thread unless [`Reader::extent`].

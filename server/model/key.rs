@@ -3,7 +3,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Rule;
-use super::post::tags;
 
 /// One thing about a post that an index can hold: a filter's key must hold for every post that the filter matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +41,7 @@ impl KeySet {
     /// Adds the rules of a post.
     pub fn add(&mut self, rules: &[Rule]) {
         let mut tagged = false;
-        for tag in tags(rules) {
+        for tag in rules.iter().filter_map(Rule::tag) {
             tagged = true;
             if !self.tags.contains(tag) {
                 self.tags.insert(tag.clone());

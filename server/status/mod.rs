@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::hub::subscription::Place;
@@ -29,8 +30,27 @@ pub use coverage::{Coverage, Missing, Why};
 
 /// The gateway as its faces see it.
 pub struct Gateway {
-    accounts: BTreeMap<AccountName, Account>,
+    accounts: RwLock<BTreeMap<AccountName, Opening>>,
     ready: watch::Sender<bool>,
+    /// How many accounts were opened.
+    opened: watch::Sender<usize>,
+}
+
+/// An account of the configuration.
+#[derive(Clone)]
+enum Opening {
+    Open(Account),
+    /// It cannot be opened, for this reason; that is tried again.
+    Failed(String),
+}
+
+/// Why an account is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAccount {
+    /// No account has this name.
+    Unknown,
+    /// The account cannot be opened now, for this reason.
+    Failed(String),
 }
 
 /// An open account.
@@ -77,30 +97,72 @@ pub struct StreamInfo {
     pub recovery_refused: bool,
 }
 
+impl Default for Gateway {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Gateway {
-    /// A gateway over these open accounts; not ready yet.
-    pub fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
-        let named = accounts.into_iter().map(|account| (account.hub.account().clone(), account));
-        Self { accounts: named.collect(), ready: watch::channel(false).0 }
+    /// A gateway without accounts; not ready yet.
+    pub fn new() -> Self {
+        Self { accounts: RwLock::default(), ready: watch::channel(false).0, opened: watch::channel(0).0 }
+    }
+
+    /// Adds an account that is open.
+    pub fn add(&self, account: Account) {
+        self.accounts.write().insert(account.hub.account().clone(), Opening::Open(account));
+        self.opened.send_modify(|opened| *opened += 1);
+    }
+
+    /// Adds an account that cannot be opened now.
+    pub fn add_failed(&self, account: AccountName, reason: String) {
+        self.accounts.write().insert(account, Opening::Failed(reason));
     }
 
     /// The account of this name; the only one, if there is one and none is named.
-    pub fn account(&self, name: &str) -> Option<&Account> {
-        match (name, self.accounts.len()) {
-            ("", 1) => self.accounts.values().next(),
+    pub fn account(&self, name: &str) -> Result<Account, NoAccount> {
+        let accounts = self.accounts.read();
+        let found = match (name, accounts.len()) {
+            ("", 1) => accounts.values().next(),
             ("", _) => None,
-            (name, _) => self.accounts.get(&AccountName::new(name).ok()?),
+            (name, _) => AccountName::new(name).ok().and_then(|name| accounts.get(&name)),
+        };
+        match found {
+            Some(Opening::Open(account)) => Ok(account.clone()),
+            Some(Opening::Failed(reason)) => Err(NoAccount::Failed(reason.clone())),
+            None => Err(NoAccount::Unknown),
         }
     }
 
-    /// All accounts, by name.
-    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+    /// All open accounts, by name.
+    pub fn accounts(&self) -> Vec<Account> {
+        let accounts = self.accounts.read();
+        let open = accounts.values().filter_map(|opening| match opening {
+            Opening::Open(account) => Some(account.clone()),
+            Opening::Failed(_) => None,
+        });
+        open.collect()
     }
 
-    /// Names of all accounts.
-    pub fn names(&self) -> impl Iterator<Item = &AccountName> {
-        self.accounts.keys()
+    /// Names of all accounts, open or not.
+    pub fn names(&self) -> Vec<AccountName> {
+        self.accounts.read().keys().cloned().collect()
+    }
+
+    /// The accounts that cannot be opened, and why.
+    pub fn failed(&self) -> Vec<(AccountName, String)> {
+        let accounts = self.accounts.read();
+        let failed = accounts.iter().filter_map(|(name, opening)| match opening {
+            Opening::Open(_) => None,
+            Opening::Failed(reason) => Some((name.clone(), reason.clone())),
+        });
+        failed.collect()
+    }
+
+    /// Changes of the number of open accounts.
+    pub fn openings(&self) -> watch::Receiver<usize> {
+        self.opened.subscribe()
     }
 
     /// Says whether requests can be served.

@@ -142,6 +142,15 @@ impl Tasks {
     }
 }
 
+/// Runs a future that is part of another task and ends with it, such as a stream of a connection. Nobody waits for it, and
+/// a panic ends it alone.
+pub fn detached<F>(future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(future);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

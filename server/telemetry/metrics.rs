@@ -20,7 +20,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// The metrics of the process. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Registry(Arc<Mutex<Part>>);
+pub struct Registry {
+    root: Arc<Mutex<Part>>,
+    /// Registries whose metrics are among those of this one.
+    adopted: Arc<Mutex<Vec<Registry>>>,
+}
 
 impl Registry {
     /// A registry that holds facts of the process and of the build; `started` is when the process did.
@@ -29,25 +33,37 @@ impl Registry {
         root.register_collector(Box::new(process::Facts { started }));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         root.sub_registry_with_prefix(PREFIX).register("build", "Version of the program", build);
-        Self(Arc::new(Mutex::new(root)))
+        Self { root: Arc::new(Mutex::new(root)), adopted: Arc::default() }
+    }
+
+    /// An empty registry for a part that may fail to start, to be given to [`Registry::adopt`] when it has started.
+    pub fn staged() -> Self {
+        Self { root: Arc::default(), adopted: Arc::default() }
+    }
+
+    /// Shows the metrics of a staged registry among these.
+    pub fn adopt(&self, staged: Self) {
+        self.adopted.lock().push(staged);
     }
 
     /// Registers metrics of the whole process, under the prefix.
     pub fn process<M>(&self, register: impl FnOnce(&mut Part) -> M) -> M {
-        register(self.0.lock().sub_registry_with_prefix(PREFIX))
+        register(self.root.lock().sub_registry_with_prefix(PREFIX))
     }
 
     /// Registers metrics of one account, under the prefix and with the label `account`.
     pub fn account<M>(&self, account: &AccountName, register: impl FnOnce(&mut Part) -> M) -> M {
         let label = ("account".into(), account.to_string().into());
-        register(self.0.lock().sub_registry_with_prefix(PREFIX).sub_registry_with_label(label))
+        register(self.root.lock().sub_registry_with_prefix(PREFIX).sub_registry_with_label(label))
     }
 
     /// All metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.0.lock())
-            .expect("a String takes all that is written");
+        for registry in std::iter::once(self).chain(&*self.adopted.lock()) {
+            prometheus_client::encoding::text::encode(&mut text, &registry.root.lock())
+                .expect("a String takes all that is written");
+        }
         one_block_per_metric(&text)
     }
 }
@@ -103,13 +119,15 @@ mod tests {
         let registry = registry();
         for (name, count) in [("one", 1), ("two", 2)] {
             let account = AccountName::new(name).expect("a name");
-            let (posts, _other) = registry.account(&account, |part| {
+            let staged = Registry::staged();
+            let (posts, _other) = staged.account(&account, |part| {
                 let (posts, bytes) = (Counter::<u64>::default(), Counter::<u64>::default());
                 part.register("posts", "Posts received", posts.clone());
                 part.register("bytes", "Bytes received", bytes.clone());
                 (posts, bytes)
             });
             posts.inc_by(count);
+            registry.adopt(staged);
         }
         let text = registry.encode();
         let block = "# HELP powerstream_gateway_posts Posts received.\n# TYPE powerstream_gateway_posts counter\n\

@@ -17,7 +17,7 @@ pub mod metrics;
 mod otlp;
 pub mod process;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -29,6 +29,8 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
+
+use crate::escape;
 
 /// Name of this service in logs, spans and metrics.
 pub const SERVICE_NAME: &str = "powerstream-gateway";
@@ -156,10 +158,42 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // A closed stderr must cost lines, not the process: the layer would report it on stderr, and panic there.
+    let writer = Escaping { inner: writer, format };
     let layer = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+/// Writes log lines in which no character from outside drives a terminal or turns the text around.
+struct Escaping<W> {
+    inner: W,
+    format: LogFormat,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Escaping<W> {
+    type Writer = Escaping<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        Escaping { inner: self.inner.make_writer(), format: self.format }
+    }
+}
+
+impl<W: Write> Write for Escaping<W> {
+    /// A line comes in one piece.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        let line = match self.format {
+            LogFormat::Text => escape::text_log(&line),
+            LogFormat::Json => escape::json_log(&line),
+        };
+        self.inner.write_all(line.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

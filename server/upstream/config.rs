@@ -27,6 +27,9 @@ pub struct Config {
     pub response_timeout: Duration,
     /// Longest message, in bytes. Longer ones are skipped and counted.
     pub message_bytes_max: usize,
+    /// Most rules of one post (X allows 1,000 rules). A post with more, or with a tag of more than 1,020 bytes, is skipped
+    /// and counted as oversized.
+    pub post_rules_max: usize,
     /// Bytes of messages that are handed on at a time, if that many are ready.
     pub batch_bytes_max: usize,
     /// First wait after a network failure, and what it grows by.
@@ -83,6 +86,8 @@ impl Default for Config {
             response_timeout: Duration::from_secs(30),
             // The largest of some 450 real posts has 18.5 KB; hbc cuts at 500,000 bytes.
             message_bytes_max: 1 << 20,
+            // Rules of one stream (Powerstream introduction).
+            post_rules_max: 1_000,
             // About a hundred posts: enough to share the cost of a batch.
             batch_bytes_max: 256 << 10,
             // The three backoffs are X's (F-HD, "Handling disconnections").

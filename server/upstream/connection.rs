@@ -15,10 +15,14 @@ use super::metrics::{Cause, Outcome};
 use super::{Config, Metrics, Watchdog};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::model::UnixMillis;
+use crate::secret::Secret;
 use crate::xapi::{self, BodyError, Error, ErrorKind, Response, StreamRequest, Transport};
 
 /// How long after the watchdog's time what X told is still taken for the cause of an end: the time to notice it.
 const TOLD_SLACK: Duration = Duration::from_secs(5);
+
+/// How long a connection that seems silent is read: what is in the socket is handed over within this time.
+const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that X answered with 200. Dropping it closes the socket.
 pub struct Connection {
@@ -39,6 +43,8 @@ pub struct Connection {
     info: ConnectionInfo,
     last_received: UnixMillis,
     config: Config,
+    /// X may echo it.
+    bearer: Secret,
     clock: Clock,
     metrics: Metrics,
 }
@@ -89,6 +95,8 @@ pub struct Arrivals {
 pub struct End {
     /// Why.
     pub cause: EndCause,
+    /// What X said about it; empty if it said nothing.
+    pub words: String,
     /// Bytes of a message that was cut off; 0 if there was none.
     pub partial_bytes: u64,
     /// How long it gave signs of life: what [`super::Attempts::next_step`] wants to know.
@@ -115,7 +123,7 @@ pub async fn connect(
     let connected = answer(transport, request, config, clock).await;
     let outcome = connected.as_ref().map_or_else(EndCause::name, |_| "ok");
     metrics.connects.get_or_create(&Outcome { outcome }).inc();
-    connected.map(|response| Connection::new(response, config, clock, metrics))
+    connected.map(|response| Connection::new(response, request.bearer.clone(), config, clock, metrics))
 }
 
 async fn answer(
@@ -144,7 +152,7 @@ async fn answer(
 }
 
 impl Connection {
-    fn new(response: Response, config: &Config, clock: &Clock, metrics: &Metrics) -> Self {
+    fn new(response: Response, bearer: Secret, config: &Config, clock: &Clock, metrics: &Metrics) -> Self {
         let answered = clock.moment();
         let now = clock.at(answered);
         let headers = response.headers;
@@ -169,6 +177,7 @@ impl Connection {
             },
             last_received: now,
             config: Config { batch_bytes_max: config.batch_bytes_max.max(1), ..config.clone() },
+            bearer,
             clock: clock.clone(),
             metrics: metrics.clone(),
         }
@@ -197,7 +206,7 @@ impl Connection {
             (batch.arrivals.received, batch.moment) = (self.clock.now(), self.clock.moment());
             match piece {
                 Ok(piece) => self.accept(piece, &mut batch),
-                Err(Elapsed) => self.finish(EndCause::Stale, &mut batch),
+                Err(Elapsed) => batch = self.expire(batch).await,
             }
         }
         while self.take_ready(&mut batch) {
@@ -210,6 +219,25 @@ impl Connection {
             Some(end) if batch.is_empty() => Event::End(end.clone()),
             _ => Event::Arrivals(batch.arrivals),
         }
+    }
+
+    /// Ends a connection that seems silent, unless a sign of life is found in the socket. If the process was stopped, the
+    /// timer is over before the socket was looked at: what came before then is read first, up to a batch.
+    async fn expire(&mut self, batch: Batch) -> Batch {
+        self.gathered = Some(batch);
+        let mut is_full = false;
+        while self.ended.is_none() && !is_full && self.watchdog.patience(self.clock.moment()).is_none() {
+            let Ok(piece) = self.clock.timeout(DRAIN_PAUSE, self.body.next()).await else { break };
+            let mut batch = self.gathered.take().expect("put there before");
+            self.accept(piece, &mut batch);
+            is_full = batch.is_full(self.config.batch_bytes_max);
+            self.gathered = Some(batch);
+        }
+        let mut batch = self.gathered.take().expect("put there before");
+        if self.ended.is_none() && self.watchdog.patience(self.clock.moment()).is_none() {
+            self.finish(EndCause::Stale, &mut batch);
+        }
+        batch
     }
 
     /// Takes what the client has handed over; true if there may be more at its next turn.
@@ -274,7 +302,7 @@ impl Connection {
             Framed::Value(value) => {
                 self.watchdog.feed(batch.moment);
                 batch.taken_bytes += value.len();
-                Message::classify(value)
+                Message::classify(value).bounded(self.config.post_rules_max)
             }
             Framed::Oversized { bytes } => {
                 self.watchdog.feed(batch.moment);
@@ -288,6 +316,9 @@ impl Connection {
 
     /// Remembers what a message says about the connection.
     fn note(&mut self, message: &mut Message) {
+        if let Message::Control(control) = message {
+            control.redact(|words| xapi::redacted(words, self.bearer.expose()));
+        }
         match message {
             Message::Control(Control::ConnectionMetadata { datacenter: Some(datacenter) }) => {
                 self.info.datacenter = Some(datacenter.clone());
@@ -304,10 +335,13 @@ impl Connection {
             self.take_framed(framed, batch);
         }
         let valid_for = self.config.stale_after.saturating_add(TOLD_SLACK);
-        let cause = self.evidence.cause(self.clock.moment(), valid_for).unwrap_or(cause);
+        let now = self.clock.moment();
+        let cause = self.evidence.cause(now, valid_for).unwrap_or(cause);
+        let words = self.evidence.words(now, valid_for).to_owned();
         self.metrics.ends.get_or_create(&Cause { cause: cause.name() }).inc();
         self.ended = Some(End {
             cause,
+            words,
             partial_bytes: rest.partial_bytes,
             healthy_for: self.watchdog.healthy_for(),
             last_received: self.last_received,

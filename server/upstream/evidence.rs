@@ -14,8 +14,8 @@ const NEARLY_FULL_PERCENT: u8 = 90;
 /// slow-reader disconnect counts whenever it was said, because X gives no backfill after it (contract 6.3).
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndEvidence {
-    /// When each fault was last told.
-    faults: BTreeMap<Fault, Moment>,
+    /// When each fault was last told, and in which words.
+    faults: BTreeMap<Fault, (Moment, String)>,
     /// When X last said that its buffer is nearly full.
     nearly_full_at: Option<Moment>,
 }
@@ -24,8 +24,8 @@ impl EndEvidence {
     /// Takes note of a message.
     pub(super) fn note(&mut self, message: &Message, now: Moment) {
         match message {
-            Message::Control(Control::Fault { fault, .. }) => {
-                self.faults.insert(*fault, now);
+            Message::Control(Control::Fault { fault, detail }) => {
+                self.faults.insert(*fault, (now, detail.clone()));
             }
             Message::Control(Control::Warning { percent_full: Some(NEARLY_FULL_PERCENT..), .. }) => {
                 self.nearly_full_at = Some(now);
@@ -38,9 +38,16 @@ impl EndEvidence {
     /// did not always end the stream (demian85/gnip#32).
     pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<EndCause> {
         let recent = |at: Moment| now.since(at) <= valid_for;
-        let told = self.faults.iter().filter(|(fault, at)| **fault == Fault::FullBuffer || recent(**at));
+        let told = self.faults.iter().filter(|(fault, (at, _))| **fault == Fault::FullBuffer || recent(*at));
         let nearly_full = self.nearly_full_at.is_some_and(recent).then_some(Fault::FullBuffer);
         told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(EndCause::of_fault)
+    }
+
+    /// Returns X's words for that cause, or for a fault of no known kind; empty if X told none.
+    pub(super) fn words(&self, now: Moment, valid_for: Duration) -> &str {
+        let recent = |fault: &Fault, at: Moment| *fault == Fault::FullBuffer || now.since(at) <= valid_for;
+        let told = self.faults.iter().rev().filter(|(fault, (at, _))| recent(fault, *at));
+        told.map(|(_, (_, words))| words.as_str()).find(|words| !words.is_empty()).unwrap_or_default()
     }
 }
 

@@ -24,6 +24,6 @@ mod transport;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use headers::{Headers, RateLimit};
-pub use problem::{Kind, Problem, is_usage_cap, refusal};
+pub use problem::{Kind, Problem, is_usage_cap, redacted, refusal};
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
 pub use transport::{BodyError, BodyErrorKind, Error, ErrorKind, Response, Transport};

@@ -142,13 +142,25 @@ impl Problem {
     fn without(secret: &str, status: u16, headers: Headers, body: &str) -> Self {
         let said = Said::read(body);
         let kind = kind(status, &headers, &said);
-        let secrets = [secret.to_owned(), percent_decoded(secret)];
-        let safe = |text: &str| {
-            let secrets = secrets.iter().filter(|secret| !secret.is_empty());
-            printable(&secrets.fold(text.to_owned(), |text, secret| text.replace(&**secret, "[secret]")))
-        };
+        let safe = |text: &str| printable(&redacted(text, secret));
         Self { status, kind, title: safe(&said.title), detail: safe(&said.detail), headers }
     }
+}
+
+/// A text that X sent, without a secret that it may echo, percent-encoded or not. JSON's spellings are read before.
+pub fn redacted(text: &str, secret: &str) -> String {
+    let secrets = [secret.to_owned(), percent_decoded(secret), percent_encoded(secret)];
+    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(&**secret, "[secret]"))
+}
+
+/// A text in which all but letters and digits is percent-encoded, in upper case.
+fn percent_encoded(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
 }
 
 /// A text without percent-encoding.

@@ -113,7 +113,7 @@ impl World {
         };
         let opening = Opening {
             guest: hub.registry().enter(info).expect("there is room"),
-            filter,
+            seat: hub.enter(filter).expect("there is room"),
             pace,
             resolved: start::resolve(&hub, &Start::Latest, Policy::Fail, false).expect("the tip is there"),
             session_id: nth.to_string(),

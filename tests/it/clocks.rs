@@ -187,7 +187,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
         let own = |account: &powerstream_gateway::status::Account| {
             (account.hub.account().to_string(), account.hub.clock().offset_ms())
         };
-        world.app().gateway().accounts().map(own).collect()
+        world.app().gateway().accounts().iter().map(own).collect()
     };
     let began = world.x.now().plus(SLACK * 2);
     eventually("time passes", async || world.x.now() >= began).await;

@@ -13,6 +13,7 @@ mod deltas;
 mod ends;
 mod harness;
 mod health;
+mod hostile;
 mod independence;
 mod killed;
 mod live;

@@ -12,8 +12,8 @@ use source::{Source, words};
 
 /// Rooms by floor, the lowest first. A file imports rooms of lower floors, or its own.
 const FLOORS: &[&[&str]] = &[
-    &["model", "proto"],
-    &["clock", "backoff", "buffers", "secret"],
+    &["model", "proto", "state_file"],
+    &["clock", "backoff", "buffers", "escape", "secret"],
     &["task", "telemetry"],
     &["xapi", "state"],
     &["upstream", "rules", "journal", "access", "simulator"],

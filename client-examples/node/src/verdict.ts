@@ -66,6 +66,7 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
     case 'NOT_LEADER':
     case 'NOT_READY':
     case 'SESSION_LIMIT':
+    case 'FILTER_LIMIT':
     case 'REPLAY_LIMIT':
     case 'CONSUMER_TOO_SLOW':
     case 'STREAM_DEADLINE':

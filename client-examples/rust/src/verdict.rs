@@ -62,7 +62,7 @@ pub fn decide(ending: Ending, credential: Credential) -> Verdict {
 fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
     match reason {
         "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
-        | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
+        | "FILTER_LIMIT" | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
         "CREDENTIALS_EXPIRED" if credential != Credential::None => None,
         "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" if credential == Credential::Changed => None,
         "ACCESS_DENIED" => Some(Exit::Refused),

@@ -15,8 +15,8 @@
 //!   with an exit code that says which, and the token of the frame that showed it is not kept.
 //!
 //! `--token-file` is replaced by rename after each frame that carries a token, and forced to the disk at most once a
-//! second and at the end. `--json` prints an object per event with the payload in it byte for byte; a payload with line
-//! breaks of its own makes an object of several lines, so read it as a sequence of JSON values, not of lines.
+//! second and at the end. `--json` prints an object on one line per event, with the payload in it as it came but for line breaks
+//! between its values; `--payload` prints it byte for byte.
 
 mod audit;
 mod consumer;
@@ -47,6 +47,7 @@ use self::output::{Output, Written};
 use self::token_file::TokenFile;
 use super::{Exit, say};
 use crate::clock::Clock;
+use crate::escape;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{ResumePolicy, SubscribeResponse, TagFilter};
 use crate::task::{OnExit, Shutdown, Signals, Tasks};
@@ -259,11 +260,11 @@ async fn drive<W: Write>(
             }
             Ok(Step::Cut { why, wait }) => {
                 let wait = humantime::format_duration(Duration::from_millis(wait.as_millis() as u64));
-                printer.say(&format!("{why}; coming back in {wait}"));
+                printer.say(&format!("{}; coming back in {wait}", escape::line(&why)));
             }
             Err(end) => {
                 exit = ended(&end);
-                writeln!(printer.words, "error: {end}").ok();
+                writeln!(printer.words, "error: {}", escape::line(&end.to_string())).ok();
                 break;
             }
         }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::escape;
 use crate::model::UnixMillis;
 use crate::proto::{Event, Origin};
 
@@ -12,7 +13,7 @@ pub enum Format {
         /// Columns of the terminal.
         width: usize,
     },
-    /// A JSON object, the payload in it byte for byte.
+    /// A JSON object on one line, the payload in it as it came but for line breaks between its values.
     Json,
     /// The payload, byte for byte, and a line end.
     Payload,
@@ -44,8 +45,10 @@ impl Format {
 }
 
 fn json(event: &Event, out: &mut Vec<u8>) {
+    // One line for each event. Line breaks stand between the values of a payload only: strings have them escaped.
+    let payload = event.json.replace(['\n', '\r'], " ");
     // A payload that is no JSON is the gateway's fault; it is still shown, as text.
-    let post = RawValue::from_string(event.json.clone()).or_else(|_| to_raw_value(&event.json));
+    let post = RawValue::from_string(payload).or_else(|_| to_raw_value(&event.json));
     let line = post.and_then(|post| {
         let line = Line {
             sequence: event.sequence,
@@ -122,7 +125,7 @@ fn clipped(line: &str, width: usize) -> String {
     let mut used = 0;
     let mut out = String::with_capacity(line.len().min(width.saturating_mul(4)));
     for c in line.chars() {
-        let c = if c.is_control() { ' ' } else { c };
+        let c = if escape::is_unsafe(c) { ' ' } else { c };
         used += columns(c);
         if used > width {
             while out.chars().map(columns).sum::<usize>() + 1 > width && out.pop().is_some() {}
@@ -173,10 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_in_the_json_byte_for_byte() {
+    fn payload_is_in_json_on_one_line() {
         for payload in [r#"{ "id":1.0e2 , "text":"\u00e9\/é",  "text":"twice" }"#, "{\r\n  \"id\": 1\r\n}", "[]"] {
             let line = shown(Format::Json, payload);
-            assert!(line.ends_with(&format!("\"post\":{payload}}}\n")), "{line}");
+            let on_one_line = payload.replace("\r\n", "  ");
+            assert!(line.ends_with(&format!("\"post\":{on_one_line}}}\n")), "{line}");
+            assert_eq!(line.lines().count(), 1, "a line for each event");
             assert!(
                 line.starts_with(r#"{"sequence":7,"post_id":"1068540203504144386","tags":["cats","eu"],"#),
                 "{line}"

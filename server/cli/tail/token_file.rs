@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::clock::{Clock, Moment};
+use crate::state_file;
 
 /// At most this much of a power cut's time is lost; each fsync costs a disk write.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ impl TokenFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read the token file {}", path.display())),
         };
-        if !directory(path).is_dir() {
+        if !state_file::directory(path).is_dir() {
             bail!("the directory of the token file {} does not exist", path.display());
         }
         let mut fresh = path.as_os_str().to_owned();
@@ -78,7 +79,7 @@ impl TokenFile {
     }
 
     fn replace(&self, token: &str, sync: bool) -> std::io::Result<()> {
-        let mut file = File::create(&self.fresh)?;
+        let mut file = state_file::create(&self.fresh)?;
         writeln!(file, "{token}")?;
         if sync {
             file.sync_all()?;
@@ -90,11 +91,7 @@ impl TokenFile {
 
 /// A rename is on the disk when its directory is.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
-    File::open(directory(path))?.sync_all()
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    state_file::sync_dir(state_file::directory(path))
 }
 
 fn checked(text: &str) -> anyhow::Result<String> {

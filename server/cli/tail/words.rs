@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::start::plain_duration;
+use crate::escape::line;
 use crate::model::UnixMillis;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{Draining, Gap, GapEvidence, GapState, SessionStart, Skipped, StreamNotice, TimeInterval};
@@ -26,16 +27,16 @@ pub fn of(frame: &Frame) -> Option<String> {
 fn session(start: &SessionStart) -> String {
     let mut text = format!(
         "session {} with gateway {} on account {}: {}",
-        start.session_id,
-        start.server_version,
-        start.account,
+        line(&start.session_id),
+        line(&start.server_version),
+        line(&start.account),
         name(start.outcome().as_str_name(), "START_OUTCOME_")
     );
     if let Some(missing) = &start.missing {
         text.push_str(&format!("; MISSING {}", interval(missing)));
     }
     for warning in &start.warnings {
-        text.push_str(&format!("\nwarning {}: {}", warning.code, warning.message));
+        text.push_str(&format!("\nwarning {}: {}", line(&warning.code), line(&warning.message)));
     }
     for open in &start.open_gaps {
         text.push_str(&format!("\n{}", gap(open)));
@@ -58,7 +59,7 @@ fn gap(gap: &Gap) -> String {
         _ => "nothing of it is missing any more",
     };
     let brought = gap.recovered_count;
-    let gap = &gap.gap_id;
+    let gap = line(&gap.gap_id);
     format!("gap {gap} {whose}{state}: {} ({cause}{evidence}): {what}, {brought} posts brought back", interval(&window))
 }
 
@@ -70,7 +71,7 @@ fn skip(skipped: &Skipped) -> String {
 
 fn upstream(notice: &StreamNotice) -> String {
     let kind = name(notice.kind().as_str_name(), "STREAM_NOTICE_KIND_");
-    if notice.message.is_empty() { kind } else { format!("{kind}: {}", notice.message) }
+    if notice.message.is_empty() { kind } else { format!("{kind}: {}", line(&notice.message)) }
 }
 
 fn farewell(draining: &Draining) -> String {
@@ -113,6 +114,29 @@ mod tests {
 
     fn check(frame: Frame, expected: &str) {
         assert_eq!(of(&frame).as_deref(), Some(expected));
+    }
+
+    /// A hostile gateway drove the terminal of whoever looked.
+    #[test]
+    fn strings_of_gateway_are_escaped() {
+        let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}x\nerror: forged".to_string();
+        let frames = [
+            Frame::SessionStart(SessionStart {
+                session_id: hostile.clone(),
+                server_version: hostile.clone(),
+                account: hostile.clone(),
+                warnings: vec![Warning { code: hostile.clone(), message: hostile.clone() }],
+                open_gaps: vec![Gap { gap_id: hostile.clone(), ..Gap::default() }],
+                ..SessionStart::default()
+            }),
+            Frame::StreamNotice(StreamNotice { message: hostile.clone(), ..StreamNotice::default() }),
+            Frame::GapNotice(GapNotice { sequence: 1, gap: Some(Gap { gap_id: hostile, ..Gap::default() }) }),
+        ];
+        for frame in frames {
+            let words = of(&frame).expect("something is said");
+            assert!(!words.chars().any(|c| c != '\n' && crate::escape::is_unsafe(c)), "{words:?}");
+            assert!(!words.contains("\nerror"), "{words:?}");
+        }
     }
 
     #[test]

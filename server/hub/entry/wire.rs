@@ -23,6 +23,21 @@ const JSON: u32 = 15;
 const RULE_ID: u32 = 1;
 const RULE_TAG: u32 = 2;
 
+/// Most bytes of an event. With what stands around it (at most 4 KiB: the resume token has 1 KiB), no message exceeds 2 MiB:
+/// clients take 4 MiB by default, and one that cannot take a message can never pass it.
+pub const EVENT_BYTES_MAX: usize = (2 << 20) - (4 << 10);
+
+/// Upper bound of the bytes of an event with this payload and these rules.
+pub fn event_bytes(json: &[u8], rules: &[Rule]) -> usize {
+    /// All fields that are numbers, and the frame of the event.
+    const FIXED: usize = 256;
+    /// Keys and lengths of a rule and its tag, and its id.
+    const RULE: usize = 32;
+    // Each tag stands in its rule and in the list of tags.
+    let rules: usize = rules.iter().map(|rule| RULE + 2 * rule.tag.as_ref().map_or(0, |tag| tag.len())).sum();
+    FIXED + json.len() + rules
+}
+
 /// Bytes of a key: all numbers here are below 16.
 const KEY: usize = 1;
 
@@ -51,10 +66,10 @@ impl<'a> Layout<'a> {
         let gap_id = post.gap.map(|id| id.to_string()).unwrap_or_default();
         let mut event = EventLayout { sequence: told, received: record.received, post, delta, gap_id, len: 0 };
         event.len = event.measure();
-        Self(Some(event))
+        Self(Some(event).filter(|event| event.len <= EVENT_BYTES_MAX))
     }
 
-    /// Bytes of it, key and length included; none of what is no event.
+    /// Bytes of it, key and length included; none of what is no event, or one that is too long to be delivered.
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |event| KEY + delimited(event.len))
     }

@@ -29,7 +29,6 @@ pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place
 
 use super::audience::Seat;
 use super::entry::Entry;
-use super::filter::Filter;
 use super::metrics::SessionCounters;
 use super::parked::Ticket;
 use super::registry::{Closing, Guest};
@@ -101,7 +100,7 @@ pub struct Subscription {
 
     heartbeat_at: Moment,
     /// The timer of the last wait, and for when: most waits end before it, and the next has the same.
-    alarm: Option<(Moment, BoxFuture<'static, ()>)>,
+    alarm: Option<Alarm>,
     rotate_at: Option<Moment>,
     status: watch::Receiver<Status>,
     /// How much of the upstream's news is told.
@@ -114,8 +113,8 @@ pub struct Subscription {
 pub struct Opening {
     /// Its place in the registry.
     pub guest: Guest,
-    /// Which posts.
-    pub filter: Filter,
+    /// Which posts: its place among the sessions with the same filter.
+    pub seat: Seat,
     /// How it wants its frames.
     pub pace: Pace,
     /// Where it starts.
@@ -137,12 +136,15 @@ enum Woken {
     Else,
 }
 
+/// A timer, and for when it is set.
+type Alarm = (Moment, BoxFuture<'static, ()>);
+
 type Reading = BoxFuture<'static, Result<Read, ReadError>>;
 
 impl Subscription {
     /// Opens a session.
     pub fn open(hub: Arc<Hub>, opening: Opening) -> Self {
-        let Opening { guest, filter, pace, resolved, session_id, consumer, warnings } = opening;
+        let Opening { guest, seat, pace, resolved, session_id, consumer, warnings } = opening;
         let now = hub.clock().moment();
         let start = SessionStart {
             session_id,
@@ -160,7 +162,7 @@ impl Subscription {
         let status = hub.upstream().watch();
         let told = status.borrow().told;
         Self {
-            ticket: hub.ticket(filter.keys().clone()),
+            ticket: hub.ticket(seat.filter().keys().clone()),
             counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
@@ -185,7 +187,7 @@ impl Subscription {
             _guest: guest,
             status,
             told,
-            seat: hub.audiences().enter(filter),
+            seat,
             pace,
             hub,
         }
@@ -310,29 +312,21 @@ impl Subscription {
 
     /// Waits for records, or for whatever else is due, or until `limit`.
     async fn wait(&mut self, limit: Option<Moment>) -> Woken {
-        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
-        let until = until.expect("the heartbeat is always set");
-        let alarm = match self.alarm.take() {
-            Some(alarm) if alarm.0 == until => alarm,
-            _ => {
-                let clock = self.hub.clock().clone();
-                (until, async move { clock.sleep_until(until).await }.boxed())
-            }
-        };
-        let (_, alarm) = self.alarm.insert(alarm);
+        self.set_alarm(limit);
         tokio::select! {
             () = self.ticket.wait() => Woken::Records,
-            () = alarm => {
-                self.alarm = None;
-                Woken::Else
-            }
-            _ = self.status.changed() => {
-                // Left marked as changed, for `due` to find.
-                self.status.mark_changed();
-                Woken::Else
-            }
-            _ = self.closing.changed() => Woken::Else,
+            () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => Woken::Else,
             () = private_news(self.private.as_deref_mut()) => Woken::Else,
+        }
+    }
+
+    /// Sets the timer for the next control frame, or for `limit` if that is earlier.
+    fn set_alarm(&mut self, limit: Option<Moment>) {
+        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
+        let until = until.expect("the heartbeat is always set");
+        if self.alarm.as_ref().is_none_or(|alarm| alarm.0 != until) {
+            let clock = self.hub.clock().clone();
+            self.alarm = Some((until, async move { clock.sleep_until(until).await }.boxed()));
         }
     }
 
@@ -351,6 +345,30 @@ impl Subscription {
         let end = End { ending, token: self.token(), reconnect_after };
         self.ended = Some(end.clone());
         end
+    }
+}
+
+/// Waits until [`Subscription::due`] may have a control frame, whatever the session waits for besides. It may be dropped while
+/// it waits.
+async fn something_due(
+    alarm: &mut Option<Alarm>,
+    status: &mut watch::Receiver<Status>,
+    closing: &mut watch::Receiver<Option<Closing>>,
+) {
+    let rings = async {
+        match alarm {
+            Some((_, rings)) => rings.await,
+            None => std::future::pending().await,
+        }
+        *alarm = None;
+    };
+    tokio::select! {
+        () = rings => {}
+        _ = status.changed() => {
+            // Left marked as changed, for `due` to find.
+            status.mark_changed();
+        }
+        _ = closing.changed() => {}
     }
 }
 

@@ -4,7 +4,7 @@
 use futures::FutureExt;
 
 use super::super::{Read, ReadError};
-use super::{End, Ending, Frame, Subscription};
+use super::{End, Ending, Frame, Subscription, something_due};
 
 impl Subscription {
     /// Reads the next stretch of the log.
@@ -20,6 +20,7 @@ impl Subscription {
                 return Ok(Some(self.fell_behind()));
             }
         }
+        self.set_alarm(None);
         let Some(reading) = &mut self.reading else { return Ok(None) };
         tokio::select! {
             biased;
@@ -27,7 +28,8 @@ impl Subscription {
                 self.reading = None;
                 self.take_cold(read)?;
             }
-            () = self.hub.clock().sleep_until(self.heartbeat_at) => {}
+            // A read may take long, or wait long for its permit: no control frame waits for it.
+            () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => {}
         }
         Ok(None)
     }

@@ -38,6 +38,10 @@ impl World {
         self.hub.publish(records);
     }
 
+    fn now(&self) -> Moment {
+        self.hub.clock().moment()
+    }
+
     /// Appends a post for each list of tags; a list of just "!" is a skip.
     fn post(&self, posts: &[Vec<&str>]) {
         let first = self.hub.next();
@@ -57,7 +61,7 @@ impl World {
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
         let opening = Opening {
             guest: self.hub.registry().enter(info).expect("room"),
-            filter,
+            seat: self.hub.enter(filter).expect("within"),
             pace: Pace {
                 batch_events_max: 3,
                 batch_bytes_max: 4_096,
@@ -218,6 +222,45 @@ fn heartbeats_flow_while_a_session_waits_for_its_turn_at_the_journal() {
         assert!(matches!(session.next().await.expect("goes on").content, Content::Start(_)));
         for _ in 0..2 {
             assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+        }
+    });
+}
+
+/// A drain, a deadline and a rotation were seen at the next heartbeat, after up to 60 s.
+#[test]
+fn control_frames_come_while_journal_read_waits() {
+    runtime().block_on(async {
+        let hour = Duration::from_secs(3_600);
+        let age = Duration::from_secs(60);
+        for (session_age_max, deadline, ending) in [
+            (Duration::ZERO, None, Ending::Shutdown),
+            (age, None, Ending::Rotated),
+            (Duration::ZERO, Some(age), Ending::Deadline),
+        ] {
+            // No read ever gets its permit.
+            let config = Config { ring_bytes_max: 1, replays_reading_max: 0, session_age_max, ..Config::default() };
+            let world = World::new(config);
+            world.post(&[vec!["a"], vec!["a"]]);
+            let mut session = world.subscribe(&[], Start::Earliest);
+            (session.pace.heartbeat, session.pace.deadline) = (hour, deadline.map(|after| world.now().plus(after)));
+            session.heartbeat_at = world.now().plus(hour);
+            assert!(matches!(session.next().await.expect("goes on").content, Content::Start(_)));
+            if ending == Ending::Shutdown {
+                assert!(futures::poll!(Box::pin(session.next())).is_pending(), "it waits for its read");
+                let tell =
+                    |status: &mut Status| status.tell(crate::hub::upstream::NewsKind::Reconnecting, "cut".into());
+                world.hub.upstream().update(tell);
+                let frame = session.next().await.expect("goes on");
+                assert!(matches!(&frame.content, Content::News(_)), "{:?}", frame.content);
+                world.hub.registry().close(Closing { deadline: world.hub.clock().now() });
+            }
+            let end = loop {
+                if let Err(end) = session.next().await {
+                    break end;
+                }
+            };
+            assert_eq!(end.ending, ending);
+            assert!(world.now() < session.heartbeat_at, "no heartbeat was due");
         }
     });
 }

@@ -1,6 +1,6 @@
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use super::sealed::{Sealed, Source};
 use super::trailer::Coverage;
 use super::writer::Writer;
 use crate::model::{Epoch, Sequence, UnixMillis};
+use crate::state_file;
 
 /// Where sealed files lie.
 ///
@@ -87,7 +88,7 @@ impl Store {
         let path = dir.join(format!("{first:020}-{last:020}-{number:010}.ids"));
         let temporary = path.with_extension("tmp");
         let failed = |source| io_error(&temporary, source);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+        let file = state_file::create(&temporary);
         let out = fill(BufWriter::with_capacity(256 << 10, file.map_err(failed)?), &temporary, coverage, entries)?;
         out.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
         rename(&temporary, &path)?;

@@ -1,7 +1,6 @@
 //! The checkpoint: a small file, written anew about once a second, that outlives the process.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::scale::Scale;
 use super::tail::Tail;
 use crate::hub::side::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
+use crate::state_file;
 
 /// The form of the file.
 const VERSION: u32 = 2;
@@ -61,7 +61,7 @@ struct GapByPlace {
 
 /// Returns the content of the file; `None` if there is none, or it cannot be read: then the log alone tells what is open.
 pub(super) fn read(path: &Path, account: &AccountName, limits: &Limits) -> Option<Kept> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match state_file::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
@@ -86,11 +86,7 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &Limits) -> Optio
 /// Writes a new file and renames it: a reader finds the old one or the new one.
 pub(super) fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
     let form = Form { version: VERSION, kept };
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(&form)?)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)
+    state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 impl KeptByPlace {

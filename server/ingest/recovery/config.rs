@@ -44,6 +44,9 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub overlap_max: Duration,
+    /// Manual jobs created in an hour: each makes requests that cost money. A further one is refused with RECOVERY_LIMIT,
+    /// unless a job exists that has to recover all of its interval, or one waits that touches it.
+    pub manual_jobs_per_hour_max: usize,
     /// Jobs that have ended and are still listed; the oldest go first.
     pub jobs_kept_max: usize,
     /// How long a job is listed after it has ended.
@@ -65,6 +68,8 @@ impl Default for Config {
             vain_attempts_per_hour_max: 40,
             count_repeats_max: 3,
             overlap_max: Duration::from_secs(60),
+            // One a minute; an outage of a day needs 12.
+            manual_jobs_per_hour_max: 60,
             jobs_kept_max: 1_000,
             retention: Duration::from_secs(24 * 3600),
         }

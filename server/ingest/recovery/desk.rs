@@ -73,6 +73,14 @@ pub enum CreateError {
         /// How much of the interval is older.
         missing: Duration,
     },
+    /// As many manual jobs as allowed were created within the last hour.
+    #[error("recovery limit reached: {max} manual jobs in an hour (ingest.recovery.manual_jobs_per_hour_max)")]
+    Budget {
+        /// Jobs allowed.
+        max: usize,
+        /// When a further one may be created.
+        retry_after: Duration,
+    },
     /// It has not ended yet.
     #[error("the interval ends in the future: it is {now} now")]
     InFuture {
@@ -144,7 +152,12 @@ impl Desk {
         if span.from < oldest {
             return Err(CreateError::TooOld { oldest, missing: span.to.min(oldest).since(span.from) });
         }
-        let id = self.change(|jobs, now| jobs.create(span, now.time));
+        let max = self.parts.config.manual_jobs_per_hour_max;
+        let created = self.change(|jobs, now| match jobs.manual_budget_from(span, max, now.time) {
+            Some(from) => Err(CreateError::Budget { max, retry_after: from.since(now.time) }),
+            None => Ok(jobs.create(span, now.time)),
+        });
+        let id = created?;
         self.orders.send_modify(|orders| *orders += 1);
         Ok(self.find(id).expect("it was made, or found, just now"))
     }

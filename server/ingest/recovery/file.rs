@@ -1,12 +1,12 @@
 //! The book of jobs on the disk: a small file, written anew about once a second while it changes.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::JobsState;
 use crate::model::AccountName;
+use crate::state_file;
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -19,7 +19,7 @@ struct Form {
 
 /// What the file tells. Without it nothing is lost but progress: what is missing is planned again.
 pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
-    let bytes = match std::fs::read(path) {
+    let bytes = match state_file::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return JobsState::default(),
         Err(error) => {
@@ -44,11 +44,7 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
 /// Writes it beside, and puts it in place in one step: whoever reads finds the old or the new.
 pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
     let form = Form { version: VERSION, jobs: jobs.clone() };
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(&form)?)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)
+    state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 #[cfg(test)]

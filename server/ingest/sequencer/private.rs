@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::{Sequencer, Writing};
+use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
 use crate::ingest::dedup::{self, Known, Verdict};
 use crate::model::{Post, PostId, Rule, UnixMillis, rules_union};
 use crate::task::Shutdown;
@@ -79,6 +80,8 @@ impl Sequencer {
         let union = beside_rules
             .as_ref()
             .map(|prior: &Arc<[Rule]>| rules_union(prior, &post.rules).unwrap_or_else(|| prior.clone()));
+        // Too long to be delivered, it would be for nobody.
+        let union = union.filter(|union| event_bytes(&post.json, union) <= EVENT_BYTES_MAX);
         let rules = union.unwrap_or(post.rules);
         let post = Post { rules, beside, beside_rules, previous: None, ..post };
         self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))

@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Pending, note_skip};
 use super::{Intake, Sequencer, Writing};
+use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
 use crate::hub::upstream::LastByte;
 use crate::ingest::dedup::{self, Verdict};
 use crate::ingest::queue::{Brought, Source};
@@ -55,10 +56,10 @@ impl Sequencer {
         }
         for message in arrivals.messages {
             let skipped = match message {
-                Message::Post(post) => {
-                    self.take_post(batch, post, &source, received, giving_up)?;
-                    continue;
-                }
+                Message::Post(post) => match self.take_post(batch, post, &source, received, giving_up)? {
+                    None => continue,
+                    Some(skipped) => skipped,
+                },
                 Message::Control(_) => {
                     batch.tally.control += 1;
                     continue;
@@ -89,6 +90,7 @@ impl Sequencer {
         Ok(())
     }
 
+    /// Takes a post, unless what would be logged is too long to be delivered to anybody.
     fn take_post(
         &mut self,
         batch: &mut Batch,
@@ -96,15 +98,24 @@ impl Sequencer {
         source: &Source,
         received: UnixMillis,
         giving_up: &Shutdown,
-    ) -> Result<(), dedup::Error> {
+    ) -> Result<Option<SkipReason>, dedup::Error> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
         let Arrived { id, rules, json, .. } = arrived;
         let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
+        let logged_rules = match &verdict {
+            Verdict::Delta { now, .. } => now,
+            Verdict::New | Verdict::Duplicate => rules.as_slice(),
+        };
+        if verdict != Verdict::Duplicate && event_bytes(&json, logged_rules) > EVENT_BYTES_MAX {
+            batch.tally.oversized += 1;
+            return Ok(Some(SkipReason::Oversized));
+        }
         let (origin, gap) = self.origin(id, source);
         let post =
             Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
         let Source::Recovery(tally) = source else {
-            return self.take_main(batch, post, verdict, source, received, giving_up);
+            self.take_main(batch, post, verdict, source, received, giving_up)?;
+            return Ok(None);
         };
         let route = self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some()))?;
         let mut new = route.main;
@@ -120,7 +131,7 @@ impl Sequencer {
             new |= is_new;
         }
         tally.note(new);
-        Ok(())
+        Ok(None)
     }
 
     /// Takes a post for the account's log, unless that has it.

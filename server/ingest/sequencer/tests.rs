@@ -180,6 +180,21 @@ fn what_cannot_be_taken_is_told_once_for_each_reason() {
     assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
 }
 
+/// A delta with the rules of all arrivals became a message that no client could pass.
+#[test]
+fn post_too_long_to_deliver_is_skipped() {
+    let world = World::new(0);
+    let tags = |from: usize| (from..from + 500).map(|n| format!("{n:01000}")).collect::<Vec<_>>();
+    let of = |id, tags: &[String]| post(id, &tags.iter().map(String::as_str).collect::<Vec<_>>());
+    let (first, second) = (tags(0), tags(500));
+    world.put(1_000, vec![of(1, &first), of(1, &second), post(2, &["a"]), of(1, &first)]);
+    let (records, metrics) = world.records();
+    assert_eq!(kinds(&records), ["term", "post", "post", "skip"]);
+    let Body::Skip(skip) = &records[3].body else { panic!("{:?}", records[3]) };
+    assert_eq!((skip.reason, skip.count), (SkipReason::Oversized, 1));
+    assert_eq!((metrics.oversized.get(), metrics.deltas.get(), metrics.duplicates.get()), (1, 0, 1));
+}
+
 /// Posts in another format and compliance messages are announced with their own reason, and counted by kind.
 #[test]
 fn foreign_messages_are_skipped_and_counted() {

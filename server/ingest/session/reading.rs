@@ -1,5 +1,6 @@
 //! What a connection brings, from its first byte to its end, and what the ledger is told of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,6 +14,7 @@ use crate::ingest::Metrics;
 use crate::ingest::ledger::Answer;
 use crate::ingest::queue::Source;
 use crate::model::{GapCause, UnixMillis};
+use crate::upstream::message::Control;
 use crate::upstream::{self, Arrivals, EndCause, Event, Message};
 use crate::xapi::BackfillMinutes;
 
@@ -20,8 +22,14 @@ use crate::xapi::BackfillMinutes;
 struct Reading {
     /// Its first sign of life came.
     begun: bool,
+    /// It is reported as connected.
+    announced: bool,
     /// When the reader was last held up.
     held_up: Option<Moment>,
+    /// Names of the control messages that came.
+    controls: BTreeSet<&'static str>,
+    /// When subscribers were last told of withheld posts.
+    limit_told: Option<Moment>,
     turns: Turns,
 }
 
@@ -53,6 +61,8 @@ impl Drop for Up {
     }
 }
 
+/// Subscribers are told of withheld posts no more often.
+const LIMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// A reader waits no longer than this at a time: if more passed, it was stopped.
 const PULSE: Duration = Duration::from_secs(1);
 /// After a stop: what is in the socket comes within this time, for the reader's thread also drives the socket.
@@ -88,16 +98,26 @@ impl Session {
             account = %self.hub.account(), datacenter = info.datacenter, skew_ms = info.skew_ms,
             backfill_minutes = answer.backfill.map(BackfillMinutes::get), "connected",
         );
-        self.told = Some((NewsKind::Connected, ""));
         self.probed = false;
-        let Place { feed, connection: number } = self.place;
-        self.hub.upstream().update(|status| {
-            status.set(feed, number, State::Connected);
-            status.tell(NewsKind::Connected, "the upstream connection is up".into());
-        });
         let turns = Turns::new(self.ledger.held_up_min(), self.clock.moment(), self.clock.now());
-        let mut reading = Reading { begun: false, held_up: None, turns };
+        let mut reading = Reading {
+            begun: false,
+            announced: self.answers_live,
+            held_up: None,
+            controls: BTreeSet::new(),
+            limit_told: None,
+            turns,
+        };
+        if reading.announced {
+            self.report_connected();
+        }
         let outcome = self.read(connection, answer, &mut reading).await;
+        if reading.announced {
+            self.told = Some((NewsKind::Connected, ""));
+        }
+        if matches!(outcome, Outcome::Ended { .. }) {
+            self.answers_live = reading.begun;
+        }
         let cause = match &outcome {
             Outcome::JournalUnavailable => GapCause::JournalUnavailable,
             Outcome::Ended { cause, .. } => self.gap_cause(cause, &reading),
@@ -105,6 +125,15 @@ impl Session {
         };
         self.ledger.cut(self.place.feed, self.place.connection, cause);
         if self.queue.log_gaps().await { outcome } else { Outcome::Unwanted }
+    }
+
+    /// The connection is up: X answered, and after an answer that was followed by no sign of life, gave one.
+    fn report_connected(&self) {
+        let Place { feed, connection } = self.place;
+        self.hub.upstream().update(|status| {
+            status.set(feed, connection, State::Connected);
+            status.tell(NewsKind::Connected, "the upstream connection is up".into());
+        });
     }
 
     async fn read(&self, mut connection: upstream::Connection, answer: Answer, reading: &mut Reading) -> Outcome {
@@ -153,7 +182,7 @@ impl Session {
                         self.metrics.messages_in.inc();
                         self.metrics.partial.inc();
                     }
-                    return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for) };
+                    return Outcome::Ended { cause: end.cause, words: end.words, healthy_for: Some(end.healthy_for) };
                 }
             }
         }
@@ -191,11 +220,19 @@ impl Session {
         let Place { feed, connection } = self.place;
         let alive = is_sign_of_life(&arrivals);
         if alive && !std::mem::replace(&mut reading.begun, true) {
+            if !std::mem::replace(&mut reading.announced, true) {
+                self.report_connected();
+            }
             self.ledger.first_byte(feed, connection, answer, arrivals.received);
             if !self.queue.log_gaps().await {
                 return false;
             }
         }
+        let controls = arrivals.messages.iter().filter_map(|message| match message {
+            Message::Control(control) => Some(control),
+            _ => None,
+        });
+        controls.for_each(|control| self.show(control, reading));
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
         arrivals.received = reading.turns.stamp(arrivals.received, created.iter().max().copied());
         // Of redundant connections each that asked brings a backfill.
@@ -208,6 +245,31 @@ impl Session {
         let late = self.ledger.late(arrivals.received);
         let source = Source::Live { connection, backfill_before, late };
         self.queue.put(arrivals, source, self.clock.moment()).await
+    }
+
+    /// Logs what X says about the stream, each kind once for a connection, and announces posts that X withheld.
+    fn show(&self, control: &Control, reading: &mut Reading) {
+        let account = self.hub.account();
+        if reading.controls.insert(control.name()) {
+            let (name, shown) = (control.name(), format!("{control:?}"));
+            match control {
+                Control::ConnectionMetadata { .. } | Control::Info { .. } => {
+                    tracing::info!(%account, kind = name, message = shown, "upstream control message received");
+                }
+                Control::Warning { .. } | Control::Fault { .. } | Control::Limit { .. } => {
+                    tracing::warn!(%account, kind = name, message = shown, "upstream control message received");
+                }
+            }
+        }
+        let Control::Limit { track } = control else { return };
+        let now = self.clock.moment();
+        if reading.limit_told.is_some_and(|at| now.since(at) < LIMIT_INTERVAL) {
+            return;
+        }
+        reading.limit_told = Some(now);
+        let posts = track.map_or("posts".to_owned(), |track| format!("{track} posts"));
+        let text = format!("X withheld {posts} that matched, since the upstream connection was made");
+        self.hub.upstream().update(|status| status.tell(NewsKind::Limited, text));
     }
 
     /// A reader that was held up is cut as a slow one, and X need not say so.

@@ -15,6 +15,8 @@ use crate::model::UnixMillis;
 use crate::secret::Source;
 use crate::xapi::{BodyError, Error, Headers, Response};
 
+mod states;
+
 /// Answers every request with a stream on which nothing comes.
 #[derive(Default)]
 struct Silent(AtomicUsize);

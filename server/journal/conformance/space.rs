@@ -35,6 +35,32 @@ fn disk_filled_by_others_trims_nothing_in_vain() {
     fill(&mut journal, 401..=401);
 }
 
+/// The gateway went on, and posts went into deleted files.
+#[test]
+fn removed_directory_refuses_appends_at_once() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let (dir, moved) = (parent.path().join("log"), parent.path().join("moved"));
+    let (mut journal, _) = faulty(&dir, &small_segments());
+    fill(&mut journal, 1..=10);
+    std::fs::rename(&dir, &moved).expect("ours");
+    journal.upkeep.step(START).expect_err("it is not there");
+    journal.writer.check().expect_err("known by upkeep");
+    journal.writer.append(&[post(11, "a")]).expect_err("it is not there");
+    // Another directory is not the log's.
+    std::fs::create_dir(&dir).expect("ours");
+    journal.upkeep.step(START).expect_err("another one");
+    assert_eq!(std::fs::read_dir(&dir).expect("ours").count(), 0, "nothing is written into it");
+    std::fs::remove_dir(&dir).expect("ours");
+    std::fs::rename(&moved, &dir).expect("ours");
+    journal.upkeep.step(START).expect("it is back");
+    fill(&mut journal, 11..=20);
+    assert_eq!(journal.reader.extent().next, 21);
+    std::fs::remove_dir_all(&dir).expect("ours");
+    let refused = journal.writer.append(&[post(21, "a")]);
+    assert!(matches!(refused, Err(AppendError::Io(_))), "without a step of upkeep");
+    assert_eq!(journal.reader.extent().next, 21);
+}
+
 /// 2.6. What is freed is taken at once by another process: one trim, no more.
 #[test]
 fn trim_that_frees_nothing_is_not_repeated() {

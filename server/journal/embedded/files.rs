@@ -1,16 +1,17 @@
 //! Names, modes and safe replacement of the files in a log's directory.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::journal::disk::Disk;
 use crate::model::Sequence;
+use crate::state_file::{Replacement, TEMPORARY};
+pub(in crate::journal) use crate::state_file::{create, open_or_create, sync_dir};
 
 pub(in crate::journal) const LOCK: &str = "lock";
 pub(in crate::journal) const IDENTITY: &str = "identity";
-const TEMPORARY: &str = "tmp";
 
 /// Whose first record a segment holds, and how its blocks were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,58 +103,11 @@ pub(in crate::journal) fn make_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file, for us only, or empties it.
-pub(in crate::journal) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-/// Opens a file for reading and writing, made if it is not there.
-pub(in crate::journal) fn open_or_create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-/// A file that gets its name only when it is whole and on the disk.
-pub(in crate::journal) struct Unfinished {
-    pub(in crate::journal) file: File,
-    path: PathBuf,
-    target: PathBuf,
-}
-
-impl Unfinished {
-    pub(in crate::journal) fn new(target: &Path) -> io::Result<Self> {
-        let path = extended(target, TEMPORARY);
-        Ok(Self { file: create(&path)?, path, target: target.to_owned() })
-    }
-
-    pub(in crate::journal) fn finish(self, disk: &dyn Disk) -> io::Result<()> {
-        self.publish(disk)?;
-        sync_dir(self.target.parent().unwrap_or(Path::new(".")))
-    }
-
-    /// Syncs the file and gives it its name, which survives a power cut only after [`sync_dir`].
-    pub(in crate::journal) fn publish(&self, disk: &dyn Disk) -> io::Result<()> {
-        disk.sync(&self.file)?;
-        std::fs::rename(&self.path, &self.target)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Gone already if it was finished; what stays is swept at the next open.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 /// Writes a file that is either the old or the new one, whatever happens.
 pub(in crate::journal) fn replace(disk: &dyn Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = Unfinished::new(target)?;
-    disk.write_at(&unfinished.file, bytes, 0)?;
-    unfinished.finish(disk)
-}
-
-/// Makes the names in a directory survive a power cut.
-pub(in crate::journal) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    let replacement = Replacement::new(target)?;
+    disk.write_at(&replacement.file, bytes, 0)?;
+    replacement.finish(|file| disk.sync(file))
 }
 
 /// Removes a file, or finds it gone.

@@ -12,6 +12,7 @@ use crate::journal::disk::Disk;
 use crate::journal::wire::{Input, Malformed};
 use crate::journal::{Identity, OpenError};
 use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
+use crate::state_file;
 
 const MAGIC: [u8; 8] = *b"PSGWLOG\n";
 /// Version of all files of a log: one number, raised when any of them changes.
@@ -29,7 +30,7 @@ impl LogIdentity {
     /// Reads it; `None` if there is none.
     pub(in crate::journal) fn read(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(files::IDENTITY);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match state_file::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(OpenError::Io { path, source }),

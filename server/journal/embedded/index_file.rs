@@ -17,6 +17,7 @@ use crate::journal::disk::{Disk, is_shortage};
 use crate::journal::rules::{decode_rules, encode_rules};
 use crate::journal::wire::{Input, Malformed, put_varint};
 use crate::model::{Epoch, Sequence, UnixMillis};
+use crate::state_file;
 
 const MAGIC: [u8; 8] = *b"PSGWIDX\n";
 const VERSION: u32 = 1;
@@ -84,7 +85,7 @@ pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Resu
 
 /// Reads a segment's index file; `None` if it is not there, damaged or unreadable.
 pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Option<Index>> {
-    match std::fs::read(files::index_path(segment)) {
+    match state_file::read(&files::index_path(segment)) {
         Ok(bytes) => Ok(decode(&bytes, epoch).ok()),
         Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),

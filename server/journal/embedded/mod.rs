@@ -88,7 +88,8 @@ pub(super) fn open(
         unsynced: Mutex::default(),
         indexes: Mutex::new(VecDeque::new()),
         ids,
-        _lock: lock,
+        gone: AtomicBool::new(false),
+        lock,
     });
     if lost_tail.corrupt {
         tracing::error!(

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
-use super::files::{SegmentName, Unfinished};
+use super::files::SegmentName;
 use super::index::{Entry, Index};
 use super::index_file::{self, Summary};
 use super::scan;
@@ -19,6 +19,7 @@ use crate::journal::block::{Block, Encoder, seed};
 use crate::journal::disk::{is_shortage, try_read};
 use crate::journal::rules::Numbering;
 use crate::journal::wire::Malformed;
+use crate::state_file::Replacement;
 
 /// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader who wants 64 KiB
 /// of it does not decompress much in vain.
@@ -41,7 +42,7 @@ pub(super) struct Packing {
     file: File,
     /// Blocks of the source that are done.
     done: usize,
-    target: Unfinished,
+    target: Replacement,
     name: SegmentName,
     offset: u64,
     index: Index,
@@ -68,7 +69,7 @@ impl Packing {
             _ => return Ok(None),
         };
         let name = SegmentName { packed: true, ..source.name };
-        let target = Unfinished::new(&name.path(&shared.dir))?;
+        let target = Replacement::new(&name.path(&shared.dir))?;
         let header = scan::segment_header(shared.epoch, name.first);
         shared.disk.write_at(&target.file, &header, 0)?;
         Ok(Some(Self {
@@ -167,7 +168,7 @@ impl Packing {
     pub(super) fn finish(self, shared: &Shared) -> io::Result<Progress> {
         let path = self.name.path(&shared.dir);
         let index_bytes = index_file::write(&*shared.disk, &path, shared.epoch, &self.index, self.offset)?;
-        self.target.finish(&*shared.disk)?;
+        self.target.finish(|file| shared.disk.sync(file))?;
         let packed = Arc::new(Sealed {
             id: shared.new_id(),
             name: self.name,

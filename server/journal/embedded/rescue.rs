@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use zstd::bulk::Decompressor;
 
-use super::files::{self, Unfinished};
+use super::files;
 use super::index::Index;
 use super::index_file::Summary;
 use super::scan;
@@ -21,6 +21,7 @@ use crate::journal::Damage;
 use crate::journal::block::{Block, Header, seed};
 use crate::journal::disk::try_read;
 use crate::journal::rules::Numbering;
+use crate::state_file::Replacement;
 
 /// Writes all segments anew whose sync failed. An error leaves the rest for the next call.
 pub(super) fn rescue(shared: &Shared) -> io::Result<()> {
@@ -46,11 +47,11 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
         return shared.seal_unsynced(&mut state);
     }
     // Nothing is in it: a new one takes its name.
-    let target = Unfinished::new(&tail.path)?;
+    let target = Replacement::new(&tail.path)?;
     let header = scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
     let file = target.file.try_clone()?;
-    target.publish(&*shared.disk)?;
+    target.publish(|file| shared.disk.sync(file))?;
     let (id, first, path) = (shared.new_id(), tail.first, tail.path.clone());
     let (index, dirty) = (RwLock::default(), AtomicBool::new(false));
     let new = Tail { id, first, path, file, index, dirty, failed: AtomicBool::new(false), claimed: 0 };
@@ -62,7 +63,7 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
 
 /// What is intact of a segment, in a new file.
 struct Copy {
-    target: Unfinished,
+    target: Replacement,
     index: Index,
     offset: u64,
     lost: Vec<Header>,
@@ -77,7 +78,7 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
     let copy = copy(shared, tail)?;
     // The index file of the old one does not fit the new one.
     files::remove(&*shared.disk, &files::index_path(&old.path))?;
-    copy.target.publish(&*shared.disk)?;
+    copy.target.publish(|file| shared.disk.sync(file))?;
     let new = Arc::new(Sealed {
         id: shared.new_id(),
         name: old.name,
@@ -104,7 +105,7 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
 }
 
 fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
-    let target = Unfinished::new(&tail.path)?;
+    let target = Replacement::new(&tail.path)?;
     let header = scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
     let mut copy = Copy { target, index: Index::default(), offset: header.len() as u64, lost: Vec::new() };

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -187,14 +188,39 @@ pub(super) struct Shared {
     pub(super) unsynced: Mutex<Vec<Arc<Tail>>>,
     pub(super) indexes: Mutex<VecDeque<(u64, Arc<Index>)>>,
     pub(super) ids: AtomicU64,
+    /// True while the directory is not where it was opened: what is written is in files without a name.
+    pub(super) gone: AtomicBool,
     /// Held as long as the log is open.
-    pub(super) _lock: File,
+    pub(super) lock: File,
 }
 
 impl Shared {
     /// A number for a segment that no other has had since the log was opened.
     pub(super) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Looks whether the directory that was opened is still there under its name; logs a change.
+    pub(super) fn check_dir(&self) -> io::Result<()> {
+        let opened = self.lock.metadata()?;
+        let found = std::fs::symlink_metadata(self.dir.join(files::LOCK));
+        let gone = !found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
+        if self.gone.swap(gone, Ordering::AcqRel) != gone {
+            let journal = self.dir.display();
+            if gone {
+                tracing::error!(%journal, "journal directory was removed or replaced; appends are stopped");
+            } else {
+                tracing::warn!(%journal, "journal directory is back");
+            }
+        }
+        self.check_gone()
+    }
+
+    /// Returns an error while the directory is not there.
+    pub(super) fn check_gone(&self) -> io::Result<()> {
+        let gone = self.gone.load(Ordering::Acquire);
+        let text = "the journal's directory was removed or replaced; put it back, or restart the gateway";
+        if gone { Err(io::Error::new(io::ErrorKind::NotFound, text)) } else { Ok(()) }
     }
 
     /// Notes an append that was refused for lack of space.

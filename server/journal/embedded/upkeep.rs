@@ -144,6 +144,8 @@ fn leave_alone(source: &Sealed) -> bool {
 impl Upkeep for EmbeddedUpkeep {
     /// Every part is done whatever fails of the others; the first error is returned.
     fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        // Nothing is written into a directory that took the place of the log's.
+        self.shared.check_dir().map_err(AppendError::Io)?;
         self.ages.note(now, self.shared.tip.lock().next);
         let expired = self.ages.appended_before(self.shared.config.retention_age_max);
         let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);

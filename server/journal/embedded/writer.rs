@@ -1,6 +1,7 @@
 //! Appends batches: encoded and compressed without a lock, written with one call, then shown.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,6 +77,10 @@ fn make_room(shared: &Shared, state: &mut TailState, segment_bytes_max: u64) -> 
 }
 
 impl Writer for EmbeddedWriter {
+    fn check(&self) -> Result<(), AppendError> {
+        self.shared.check_gone().map_err(AppendError::Io)
+    }
+
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
         let shared = self.shared.clone();
         let next = shared.tip.lock().next;
@@ -83,6 +88,11 @@ impl Writer for EmbeddedWriter {
         if records.is_empty() {
             return Ok(());
         }
+        // Upkeep looks at the name of the directory once a second; that the file has none any more is known at once.
+        if shared.snapshot.load().tail.file.metadata().is_ok_and(|tail| tail.nlink() == 0) {
+            shared.check_dir().map_err(AppendError::Io)?;
+        }
+        self.check()?;
         if shared.full.load(Ordering::Relaxed) {
             return Err(AppendError::DiskFull);
         }

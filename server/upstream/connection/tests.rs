@@ -115,6 +115,28 @@ async fn a_silent_connection_is_stale() {
     assert_eq!(connection.metrics.ends.get_or_create(&Cause { cause: "stale" }).get(), 1);
 }
 
+/// After SIGSTOP the timer was judged before the socket, and 20 posts in it were dropped.
+#[tokio::test]
+async fn posts_in_socket_are_read_before_silence_counts() {
+    let clock = fast();
+    let (mut connection, sender) = connected(&clock).await;
+    send(&sender, "{\"id\":1}\r\n");
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 1);
+    // It waits, and then the process is stopped for longer than `stale_after`.
+    assert!(futures::poll!(std::pin::pin!(connection.next())).is_pending());
+    let stopped = clock.moment();
+    while clock.moment().since(stopped) < Duration::from_secs(60) {
+        std::hint::spin_loop();
+    }
+    let late = tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        send(&sender, &"{\"id\":2}\r\n".repeat(3));
+        sender
+    });
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 3);
+    drop(late.await);
+}
+
 #[tokio::test]
 async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
     for piece in ["x", "garbage\r\n"] {

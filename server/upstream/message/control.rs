@@ -49,6 +49,43 @@ pub enum Control {
     },
 }
 
+impl Control {
+    /// A short name, for logs: messages of one name say the same kind of thing.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectionMetadata { .. } => "connection_metadata",
+            Self::Info { .. } => "info",
+            Self::Warning { .. } => "warning",
+            Self::Fault { fault, .. } => fault.name(),
+            Self::Limit { .. } => "limit",
+        }
+    }
+
+    /// Changes all words of X in it.
+    pub(in crate::upstream) fn redact(&mut self, redacted: impl Fn(&str) -> String) {
+        match self {
+            Self::ConnectionMetadata { datacenter: Some(words) }
+            | Self::Warning { detail: words, .. }
+            | Self::Fault { detail: words, .. } => *words = redacted(words),
+            Self::ConnectionMetadata { datacenter: None } | Self::Info { .. } | Self::Limit { .. } => {}
+        }
+    }
+}
+
+impl Fault {
+    /// A short name, for logs.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Other => "error",
+            Self::Operational => "operational",
+            Self::ForcedDisconnect => "forced_disconnect",
+            Self::TooManyConnections => "too_many_connections",
+            Self::FullBuffer => "slow_reader",
+            Self::UsageCapped => "usage_capped",
+        }
+    }
+}
+
 /// News of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Info {

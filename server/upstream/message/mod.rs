@@ -43,7 +43,7 @@ pub enum Message {
         /// Its length.
         bytes: u64,
     },
-    /// A message longer than allowed.
+    /// A message longer than allowed, or a post under more rules, or with a longer tag.
     Oversized {
         /// Its length.
         bytes: u64,
@@ -73,6 +73,18 @@ impl Message {
             }
             Ok(root) => Self::other(&value, bytes, matches!(root, post::Root::BadId)),
             Err(_) => Self::Malformed { bytes },
+        }
+    }
+
+    /// A post with more rules than this, or with a tag that no filter can name, is [`Message::Oversized`]. X allows neither,
+    /// and the gateway leaves no rule out in silence.
+    pub fn bounded(self, post_rules_max: usize) -> Self {
+        let is_long = |rule: &Rule| rule.tag.as_ref().is_some_and(|tag| tag.len() > Rule::TAG_BYTES_MAX);
+        match self {
+            Self::Post(post) if post.rules.len() > post_rules_max || post.rules.iter().any(is_long) => {
+                Self::Oversized { bytes: post.json.len() as u64 }
+            }
+            other => other,
         }
     }
 

@@ -152,3 +152,21 @@ fn what_x_says_is_kept_short() {
     assert_eq!(detail.chars().count(), 300);
     assert!(!detail.contains('\n'));
 }
+
+/// X allows neither; each cost the writer's thread time, or made a message that no client takes.
+#[test]
+fn post_beyond_rules_of_x_is_oversized() {
+    let post = |rules: usize, tag_bytes: usize| {
+        let rules: Vec<_> =
+            (0..rules).map(|n| format!(r#"{{"id":{n},"tag":"{n:0width$}"}}"#, width = tag_bytes)).collect();
+        let json = format!(r#"{{"id":1,"matching_rules":[{}]}}"#, rules.join(","));
+        Message::classify(Bytes::from(json)).bounded(1_000)
+    };
+    for (rules, tag_bytes, is_oversized) in
+        [(1_000, 5, false), (1_001, 5, true), (1, 1_020, false), (1, 1_021, true), (20_000, 5, true)]
+    {
+        let message = post(rules, tag_bytes);
+        assert_eq!(matches!(message, Message::Oversized { .. }), is_oversized, "{rules} rules, {tag_bytes} bytes");
+        assert_eq!(matches!(message, Message::Post(_)), !is_oversized);
+    }
+}

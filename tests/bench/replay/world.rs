@@ -85,7 +85,7 @@ impl Session {
             SessionInfo { id: "s".into(), consumer: "bench".into(), peer: String::new(), since: hub.clock().now() };
         let opening = Opening {
             guest: hub.registry().enter(info).expect("there is room"),
-            filter: Filter::new(&Request::default()).expect("everything is a filter"),
+            seat: hub.enter(Filter::new(&Request::default()).expect("everything is a filter")).expect("there is room"),
             pace: Pace {
                 batch_events_max: BATCH_EVENTS_MAX,
                 batch_bytes_max: BATCH_BYTES_MAX,

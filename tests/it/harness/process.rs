@@ -98,8 +98,13 @@ impl Gateway {
 
     /// SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("not zero");
-        kill_process(pid, Signal::TERM).expect("it is our child");
+        kill_process(pid, signal).expect("it is our child");
     }
 
     /// How it ended, once it did.

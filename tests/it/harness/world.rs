@@ -93,6 +93,8 @@ pub fn patient(settings: &mut Settings) {
     settings.listen.ping_interval = long;
     settings.listen.ping_timeout = long;
     settings.listen.unary_timeout = long;
+    settings.listen.idle_timeout = long;
+    settings.listen.send_timeout = long;
     settings.ingest.gaps.held_up_min = long;
     settings.drain_deadline = Duration::from_secs(3_600);
 }

@@ -126,9 +126,11 @@ impl World {
             heartbeat: Duration::from_secs(10),
             deadline: None,
         };
+        let filter = Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good");
+        let seat = self.hub.enter(filter).expect("within");
         let opening = Opening {
             guest: self.hub.registry().enter(info).expect("room"),
-            filter: Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good"),
+            seat,
             pace,
             resolved: start::resolve(&self.hub, start, Policy::Fail, false).expect("taken"),
             session_id: "s".into(),

@@ -375,3 +375,21 @@ proptest! {
         prop_assert!(missing.is_empty() && jobs.active().count() == 0, "left: {missing:?}");
     }
 }
+
+/// Anybody could create 2,000 jobs, of which 1,717 requests reached X within seconds.
+#[test]
+fn manual_jobs_have_persisted_budget() {
+    let mut jobs = Jobs::default();
+    let minute = |n: u32| ago(10 * n + 5, 10 * n);
+    for n in 1..=3 {
+        assert_eq!(jobs.manual_budget_from(minute(n), 3, NOW), None);
+        jobs.create(minute(n), NOW);
+    }
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(jobs.manual_budget_from(minute(4), 3, NOW), Some(NOW.plus(hour)));
+    assert_eq!(jobs.manual_budget_from(minute(3), 3, NOW), None, "no new job would be made");
+    jobs.cancel(JobId(1), NOW);
+    let again = Jobs::restore(jobs.snapshot(), Stamp::default());
+    assert_eq!(again.manual_budget_from(minute(4), 3, NOW), Some(NOW.plus(hour)), "a restart does not renew it");
+    assert_eq!(again.manual_budget_from(minute(4), 3, NOW.plus(hour)), None);
+}

@@ -12,7 +12,10 @@ fn fast_clock_at_start_filters_nothing_since() {
         let info = SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: world.begun };
         let opening = Opening {
             guest: world.hub.registry().enter(info).expect("room"),
-            filter: Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good"),
+            seat: world
+                .hub
+                .enter(Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good"))
+                .expect("within"),
             pace: Pace {
                 batch_events_max: 2,
                 batch_bytes_max: 4_096,

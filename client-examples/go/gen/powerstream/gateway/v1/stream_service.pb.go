@@ -208,11 +208,12 @@ const (
 	UpstreamState_UPSTREAM_STATE_UNSPECIFIED UpstreamState = 0
 	// Asking, or waiting for the answer.
 	UpstreamState_UPSTREAM_STATE_CONNECTING UpstreamState = 1
-	// Up: bytes came within the heartbeat limit.
+	// Up: upstream answered, and messages or heartbeats came within the limit. After an answer that was followed by neither,
+	// the next answer alone is not up.
 	UpstreamState_UPSTREAM_STATE_CONNECTED UpstreamState = 2
 	// Down, waiting before the next attempt.
 	UpstreamState_UPSTREAM_STATE_BACKING_OFF UpstreamState = 3
-	// Down, and no attempt is made until an operator acts or a period ends: bad credentials, usage cap.
+	// Down until an operator acts or a period ends: bad credentials, usage cap. It is tried again at long intervals meanwhile.
 	UpstreamState_UPSTREAM_STATE_STOPPED UpstreamState = 4
 )
 
@@ -338,6 +339,9 @@ const (
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP StreamNoticeKind = 4
 	// The set of rules changed.
 	StreamNoticeKind_STREAM_NOTICE_KIND_RULES_CHANGED StreamNoticeKind = 5
+	// Upstream withheld posts that matched the rules (its `limit` message); the message has their number, if upstream named
+	// one. They are in no gap: upstream does not deliver them later.
+	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_LIMITED StreamNoticeKind = 6
 )
 
 // Enum value maps for StreamNoticeKind.
@@ -349,6 +353,7 @@ var (
 		3: "STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED",
 		4: "STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP",
 		5: "STREAM_NOTICE_KIND_RULES_CHANGED",
+		6: "STREAM_NOTICE_KIND_UPSTREAM_LIMITED",
 	}
 	StreamNoticeKind_value = map[string]int32{
 		"STREAM_NOTICE_KIND_UNSPECIFIED":           0,
@@ -357,6 +362,7 @@ var (
 		"STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED":  3,
 		"STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP":    4,
 		"STREAM_NOTICE_KIND_RULES_CHANGED":         5,
+		"STREAM_NOTICE_KIND_UPSTREAM_LIMITED":      6,
 	}
 )
 
@@ -1895,7 +1901,11 @@ func (x *Draining) GetReconnectAfter() *durationpb.Duration {
 type GetStreamInfoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Account; empty = all that the caller may read.
-	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// At most this many tags on a page: 1 to 10,000; 0 = 10,000. A page ends earlier at about 1 MiB of tags.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before; empty = the first.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1937,11 +1947,27 @@ func (x *GetStreamInfoRequest) GetAccount() string {
 	return ""
 }
 
+func (x *GetStreamInfoRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetStreamInfoRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // What the accounts' logs hold.
 type GetStreamInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each account.
-	Streams       []*StreamInfo `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	// One for each account on the first page; on the others one for each account that has tags there.
+	Streams []*StreamInfo `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	// The next page of tags; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1983,6 +2009,13 @@ func (x *GetStreamInfoResponse) GetStreams() []*StreamInfo {
 	return nil
 }
 
+func (x *GetStreamInfoResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // What one account's log holds, and how its upstream is.
 type StreamInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2002,7 +2035,7 @@ type StreamInfo struct {
 	UpstreamLastError string `protobuf:"bytes,7,opt,name=upstream_last_error,json=upstreamLastError,proto3" json:"upstream_last_error,omitempty"`
 	// Everything created before this time is in the log, or told as a gap.
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
-	// Tags seen or configured.
+	// Tags seen or configured, by name; those of this page.
 	Tags []*TagInfo `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Sessions open now.
 	Sessions uint32 `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
@@ -2454,11 +2487,15 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\bDraining\x12;\n" +
 	"\x06reason\x18\x01 \x01(\x0e2#.powerstream.gateway.v1.DrainReasonR\x06reason\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12B\n" +
-	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"0\n" +
+	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"l\n" +
 	"\x14GetStreamInfoRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"U\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"}\n" +
 	"\x15GetStreamInfoResponse\x12<\n" +
-	"\astreams\x18\x01 \x03(\v2\".powerstream.gateway.v1.StreamInfoR\astreams\"\xba\x04\n" +
+	"\astreams\x18\x01 \x03(\v2\".powerstream.gateway.v1.StreamInfoR\astreams\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xba\x04\n" +
 	"\n" +
 	"StreamInfo\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
@@ -2517,14 +2554,15 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x15SKIP_REASON_MALFORMED\x10\x01\x12\x19\n" +
 	"\x15SKIP_REASON_OVERSIZED\x10\x02\x12\x1f\n" +
 	"\x1bSKIP_REASON_JOURNAL_CORRUPT\x10\x03\x12\x1e\n" +
-	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\x8d\x02\n" +
+	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\xb6\x02\n" +
 	"\x10StreamNoticeKind\x12\"\n" +
 	"\x1eSTREAM_NOTICE_KIND_UNSPECIFIED\x10\x00\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_CONNECTED\x10\x01\x12,\n" +
 	"(STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING\x10\x02\x12+\n" +
 	"'STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED\x10\x03\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12$\n" +
-	" STREAM_NOTICE_KIND_RULES_CHANGED\x10\x05*\x85\x01\n" +
+	" STREAM_NOTICE_KIND_RULES_CHANGED\x10\x05\x12'\n" +
+	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x06*\x85\x01\n" +
 	"\vDrainReason\x12\x1c\n" +
 	"\x18DRAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +

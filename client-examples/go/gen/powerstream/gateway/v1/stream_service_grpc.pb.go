@@ -37,12 +37,13 @@ type StreamServiceClient interface {
 	// The first frame is always SessionStart. Store `resume_token` whenever it is set, after handling the frame.
 	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
-	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
+	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
 	// UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// Tells what an account's log holds and how its upstream connection is.
 	//
-	// Errors: PERMISSION_DENIED ACCESS_DENIED; UNAVAILABLE NOT_READY.
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
+	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
 	GetStreamInfo(ctx context.Context, in *GetStreamInfoRequest, opts ...grpc.CallOption) (*GetStreamInfoResponse, error)
 	// Turns a time or a post id into a resume token that stands just before that record.
 	//
@@ -109,12 +110,13 @@ type StreamServiceServer interface {
 	// The first frame is always SessionStart. Store `resume_token` whenever it is set, after handling the frame.
 	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
-	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
+	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
 	// UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// Tells what an account's log holds and how its upstream connection is.
 	//
-	// Errors: PERMISSION_DENIED ACCESS_DENIED; UNAVAILABLE NOT_READY.
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
+	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
 	GetStreamInfo(context.Context, *GetStreamInfoRequest) (*GetStreamInfoResponse, error)
 	// Turns a time or a post id into a resume token that stands just before that record.
 	//

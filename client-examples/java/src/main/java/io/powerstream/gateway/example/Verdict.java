@@ -49,7 +49,7 @@ sealed interface Verdict {
     /** How the process ends over this reason; empty if it is worth coming back. */
     private static Optional<Exit> exitOf(String reason, Status.Code code, Credential credential) {
         return switch (reason) {
-            case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT",
+            case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT",
                     "CONSUMER_TOO_SLOW", "STREAM_DEADLINE", "INTERNAL" -> Optional.empty();
             case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != Credential.NONE);
             case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);

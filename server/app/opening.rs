@@ -1,0 +1,130 @@
+//! Opening of accounts: each for itself, and again later if that fails.
+//!
+//! One account whose directory cannot be used stops no other: it is reported (log, metric, health, status) and tried again
+//! every `account_retry_interval`.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::account::{self, Opened, Shared};
+use crate::config::{self, Settings};
+use crate::status::Gateway;
+use crate::task::{OnExit, Shutdown, Tasks};
+
+/// What an open account runs with.
+#[derive(Clone)]
+pub(super) struct Runners {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) sessions: Tasks,
+    pub(super) writers: Tasks,
+    pub(super) upstream: Shutdown,
+    pub(super) giving_up: Shutdown,
+}
+
+/// An account of the configuration, opened or not.
+pub(super) struct Attempt {
+    account: config::Account,
+    outcome: anyhow::Result<Opened>,
+    is_open: Gauge,
+}
+
+/// Warns of directories of logs that belong to no account: of one that was renamed, or is not configured any more.
+fn report_orphans(settings: &Settings) {
+    let Ok(entries) = std::fs::read_dir(settings.data_dir.join("accounts")) else { return };
+    let is_known = |name: &str| settings.accounts.iter().any(|account| account.name.as_str() == name);
+    for entry in entries.flatten().filter(|entry| !entry.file_name().to_str().is_some_and(is_known)) {
+        tracing::warn!(path = %entry.path().display(), "directory belongs to no account; rename it, or remove it");
+    }
+}
+
+/// Tries to open all accounts. Blocks on the disk.
+pub(super) fn open_all(shared: &Shared) -> Vec<Attempt> {
+    report_orphans(&shared.settings);
+    let attempt = |account: &config::Account| {
+        let is_open = Gauge::default();
+        shared.metrics.account(&account.name, |part| {
+            let help = "Whether the account is open (1) or its directory cannot be used (0)";
+            part.register("account_open", help, is_open.clone());
+        });
+        Attempt { account: account.clone(), outcome: account::open(shared, account), is_open }
+    };
+    shared.settings.accounts.iter().map(attempt).collect()
+}
+
+/// The failure because of which nothing can be started: one of any account if `strict`, else of all.
+pub(super) fn failure(attempts: Vec<Attempt>, strict: bool) -> Result<Vec<Attempt>, anyhow::Error> {
+    let fails = |attempt: &Attempt| attempt.outcome.is_err();
+    let stops = if strict { attempts.iter().any(fails) } else { attempts.iter().all(fails) };
+    if !stops {
+        return Ok(attempts);
+    }
+    match attempts.into_iter().find_map(|attempt| attempt.outcome.err()) {
+        Some(error) => Err(error),
+        None => Ok(Vec::new()),
+    }
+}
+
+impl Attempt {
+    /// Adds the account to the gateway, so that it is known before the ports are open. An account that failed is tried
+    /// again by a task of `tasks`.
+    pub(super) fn settle(self, shared: &Shared, runners: &Runners, tasks: &Tasks) -> Option<Opened> {
+        let Self { account, outcome, is_open } = self;
+        match outcome {
+            Ok(opened) => {
+                is_open.set(1);
+                runners.gateway.add(opened.face());
+                Some(opened)
+            }
+            Err(error) => {
+                let reason = report(&account, &error);
+                runners.gateway.add_failed(account.name.clone(), reason.clone());
+                let again = Again { shared: shared.clone(), runners: runners.clone(), account, is_open, reason };
+                tasks.spawn("account retry", OnExit::Continue, again.run(tasks.shutdown().clone()));
+                None
+            }
+        }
+    }
+}
+
+fn report(account: &config::Account, error: &anyhow::Error) -> String {
+    let reason = format!("{error:#}");
+    tracing::error!(account = %account.name, error = reason, "failed to open account, will retry; the others are served");
+    reason
+}
+
+/// Opens an account as soon as that can be done.
+struct Again {
+    shared: Shared,
+    runners: Runners,
+    account: config::Account,
+    is_open: Gauge,
+    reason: String,
+}
+
+impl Again {
+    async fn run(mut self, shutdown: Shutdown) {
+        let interval = self.shared.settings.account_retry_interval;
+        let clock = self.shared.clock.clone();
+        while shutdown.run_until_cancelled(clock.sleep(interval)).await.is_some() {
+            let (shared, account) = (self.shared.clone(), self.account.clone());
+            match tokio::task::spawn_blocking(move || account::open(&shared, &account)).await {
+                Ok(Ok(opened)) if !shutdown.is_cancelled() => {
+                    self.runners.gateway.add(opened.face());
+                    opened.spawn(&self.runners);
+                    self.is_open.set(1);
+                    tracing::info!(account = %self.account.name, "account opened");
+                    return;
+                }
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) if format!("{error:#}") != self.reason => {
+                    self.reason = report(&self.account, &error);
+                    self.runners.gateway.add_failed(self.account.name.clone(), self.reason.clone());
+                }
+                // Logged once.
+                Ok(Err(_)) => {}
+                Err(panic) => tracing::error!(account = %self.account.name, %panic, "opening an account panicked"),
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The range of every number and duration of the configuration, in one table: laid over the schema, and checked.
+//!
+//! A key without a row is found by a test. The bounds keep out what cannot work (a queue of no byte), what would storm X (no
+//! wait between two requests), and what a library panics on. Bounds that depend on other keys are in `meaning`.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Settings;
+use super::fault::Fault;
+use super::shape;
+
+/// Lowest and highest value of a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Range {
+    /// Of a whole number.
+    Whole(i64, i64),
+    /// Of a number.
+    Real(f64, f64),
+    /// Of a duration, in milliseconds.
+    Time(u64, u64),
+}
+
+use Range::{Real, Time, Whole};
+
+const MS: u64 = 1;
+const S: u64 = 1_000 * MS;
+const M: u64 = 60 * S;
+const H: u64 = 60 * M;
+const D: u64 = 24 * H;
+/// 365.25 days, which is how durations are read.
+const Y: u64 = 31_557_600 * S;
+const KIB: i64 = 1 << 10;
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+const TIB: i64 = 1 << 40;
+
+/// The ranges, in the order of the example. `[]` stands for each entry of a list.
+pub(super) const RANGES: &[(&str, Range)] = &[
+    // X allows few connections, and names no number.
+    ("account_retry_interval", Time(S, D)),
+    ("accounts[].connections", Whole(1, 8)),
+    ("admin.connections_max", Whole(1, 10_000)),
+    ("admin.drain_timeout", Time(0, M)),
+    ("admin.exchange_timeout", Time(100 * MS, 10 * M)),
+    // hyper panics on less than 8 KiB.
+    ("admin.header_bytes_max", Whole(8 * KIB, MIB)),
+    ("admin.header_timeout", Time(100 * MS, M)),
+    ("admin.scrapes_max", Whole(1, 1_000)),
+    // To the year 9999, and as far back.
+    ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
+    ("clock.rate", Real(0.001, 10_000.0)),
+    ("drain_deadline", Time(S, H)),
+    ("hub.consumers_labelled_max", Whole(0, 100_000)),
+    // One filter of the longest.
+    ("hub.filter_bytes_max", Whole(MIB, 64 * GIB)),
+    ("hub.gaps_kept_max", Whole(1, 1_000_000)),
+    ("hub.private_holes.intervals_max", Whole(1, 1_000_000)),
+    ("hub.private_holes.page_cache_bytes_max", Whole(0, 64 * GIB)),
+    ("hub.private_holes.recovery_margin", Time(0, H)),
+    ("hub.recovery_window", Time(10 * M, Y)),
+    ("hub.replay_cache_bytes_max", Whole(0, 64 * GIB)),
+    ("hub.replay_chunk_bytes_max", Whole(4 * KIB, 16 * MIB)),
+    ("hub.replays_max", Whole(1, 1_000_000)),
+    ("hub.replays_reading_max", Whole(1, 1_000)),
+    ("hub.ring_bytes_max", Whole(64 * KIB, 64 * GIB)),
+    ("hub.session_age_max", Time(0, Y)),
+    ("hub.sessions_max", Whole(1, 1_000_000)),
+    ("hub.shared_bytes_max", Whole(0, 64 * GIB)),
+    // Upstream is late by seconds; an hour would ask X for an hour more at each cut.
+    ("hub.slack", Time(S, H)),
+    ("hub.tags_tracked_max", Whole(0, 1_000_000)),
+    ("ingest.append_bytes_max", Whole(4 * KIB, 64 * MIB)),
+    ("ingest.append_retry", Time(10 * MS, M)),
+    ("ingest.dedup.file_ids_max", Whole(1_000, GIB)),
+    // What X can recover must be known again: the contract's 24 h.
+    ("ingest.dedup.horizon", Time(D, Y)),
+    ("ingest.dedup.hot_age_max", Time(S, D)),
+    ("ingest.dedup.hot_ids_max", Whole(1_000, 100_000_000)),
+    ("ingest.dedup.hot_rules_bytes_max", Whole(64 * KIB, 16 * GIB)),
+    ("ingest.dedup.memory_bytes_max", Whole(MIB, TIB)),
+    ("ingest.dedup.rebuilt_blocks_max", Whole(1, 1_000_000)),
+    ("ingest.dedup.unsealed_ids_max", Whole(1_000, GIB)),
+    ("ingest.gaps.backfill_duration_max", Time(M, D)),
+    // X takes 1 to 5 (F-RR); 0 = never ask.
+    ("ingest.gaps.backfill_minutes_max", Whole(0, 5)),
+    ("ingest.gaps.backfill_refused_for", Time(M, Y)),
+    ("ingest.gaps.due_min", Whole(1, 1_000_000)),
+    ("ingest.gaps.first_backfill_minutes", Whole(0, 5)),
+    ("ingest.gaps.held_up_min", Time(S, D)),
+    ("ingest.gaps.lag_max", Time(S, D)),
+    ("ingest.queue_bytes_max", Whole(64 * KIB, 16 * GIB)),
+    // One minute, for windows are whole minutes.
+    ("ingest.recovery.clip", Time(M, D)),
+    ("ingest.recovery.count_repeats_max", Whole(0, 100)),
+    ("ingest.recovery.freshness", Time(0, D)),
+    ("ingest.recovery.jobs_kept_max", Whole(1, 1_000_000)),
+    // X allows 2.
+    ("ingest.recovery.jobs_max", Whole(1, 100)),
+    ("ingest.recovery.manual_jobs_per_hour_max", Whole(0, 100_000)),
+    ("ingest.recovery.overlap_max", Time(0, 10 * M)),
+    ("ingest.recovery.refusal_backoff_max", Time(S, D)),
+    ("ingest.recovery.retention", Time(0, Y)),
+    ("ingest.recovery.vain_attempts_per_hour_max", Whole(2, 1_000)),
+    ("ingest.recovery.window_max", Time(M, D)),
+    ("ingest.recovery.young_refusal_age_max", Time(0, D)),
+    ("ingest.side_bytes_max", Whole(MIB, 1_024 * TIB)),
+    ("journal.disk_headroom_bytes_min", Whole(0, TIB)),
+    ("journal.retention_age_max", Time(M, Y)),
+    ("journal.retention_bytes_max", Whole(0, 1_024 * TIB)),
+    ("journal.segment_bytes_max", Whole(4 * KIB, 4 * GIB)),
+    ("listen.connection_response_bytes_max", Whole(MIB, GIB)),
+    ("listen.connections_max", Whole(1, 1_000_000)),
+    ("listen.connections_per_peer_max", Whole(0, 1_000_000)),
+    // A call reads at least a block of the journal.
+    ("listen.coverage_read_bytes_max", Whole(MIB, 64 * GIB)),
+    ("listen.coverage_reads_max", Whole(1, 256)),
+    ("listen.first_bytes_timeout", Time(100 * MS, D)),
+    ("listen.header_bytes_max", Whole(4 * KIB, MIB)),
+    ("listen.idle_timeout", Time(S, Y)),
+    ("listen.lookups_max", Whole(1, 256)),
+    ("listen.ping_interval", Time(S, D)),
+    ("listen.ping_timeout", Time(S, D)),
+    // A filter of 1,000 terms of 255 characters of four bytes has a little more than 1 MB.
+    ("listen.request_bytes_max", Whole(4 * KIB, 64 * MIB)),
+    ("listen.response_bytes_max", Whole(4 * MIB, 64 * GIB)),
+    ("listen.send_buffer_bytes_max", Whole(4 * KIB, 64 * MIB)),
+    ("listen.send_timeout", Time(S, D)),
+    ("listen.streams_per_connection_max", Whole(1, 100_000)),
+    ("listen.streams_per_second_max", Whole(1, 1_000_000)),
+    ("listen.unary_timeout", Time(100 * MS, D)),
+    ("telemetry.otlp_batch_spans_max", Whole(1, MIB)),
+    ("telemetry.otlp_delay", Time(10 * MS, 10 * M)),
+    ("telemetry.otlp_flush_timeout", Time(0, M)),
+    ("telemetry.otlp_queue_spans_max", Whole(1, MIB)),
+    ("telemetry.otlp_timeout", Time(10 * MS, 10 * M)),
+    ("upstream.batch_bytes_max", Whole(KIB, 16 * MIB)),
+    ("upstream.clock_correction_max", Time(S, H)),
+    ("upstream.connect_timeout", Time(100 * MS, D)),
+    // The least waits are for a simulator on loopback; X's own are in `PUBLISHED`.
+    ("upstream.healthy_after", Time(S, D)),
+    ("upstream.http_backoff_max", Time(100 * MS, D)),
+    ("upstream.http_backoff_step", Time(100 * MS, D)),
+    ("upstream.jitter_percent_max", Whole(0, 100)),
+    // Real posts have 20 KB.
+    ("upstream.message_bytes_max", Whole(32 * KIB, 16 * MIB)),
+    ("upstream.network_backoff_max", Time(50 * MS, D)),
+    ("upstream.network_backoff_step", Time(50 * MS, D)),
+    ("upstream.post_rules_max", Whole(1, 100_000)),
+    ("upstream.rate_limit_backoff_max", Time(100 * MS, D)),
+    ("upstream.rate_limit_backoff_step", Time(100 * MS, D)),
+    ("upstream.response_timeout", Time(100 * MS, D)),
+    ("upstream.stale_after", Time(S, D)),
+    ("upstream.usage_cap_retry", Time(S, 30 * D)),
+];
+
+/// Least waits with X itself, in milliseconds: what X publishes (F-HD, "Handling disconnections"), a stale time above its
+/// 20 s between heartbeats, which come up to 21.5 s apart, and health that is more than one of them.
+pub(super) const PUBLISHED: &[(&str, u64)] = &[
+    ("upstream.healthy_after", 20 * S),
+    ("upstream.http_backoff_max", 320 * S),
+    ("upstream.http_backoff_step", 5 * S),
+    ("upstream.network_backoff_max", 16 * S),
+    ("upstream.network_backoff_step", 250 * MS),
+    ("upstream.rate_limit_backoff_max", 60 * S),
+    ("upstream.rate_limit_backoff_step", 60 * S),
+    ("upstream.stale_after", 22 * S),
+    ("upstream.usage_cap_retry", 60 * S),
+];
+
+/// Lays the ranges over a schema: `minimum` and `maximum` of a number, `x-minimum` and `x-maximum` of a duration.
+pub(super) fn annotate(schema: &mut Value) {
+    for (path, range) in RANGES {
+        let Some(key) = shape::key_mut(schema, path).and_then(Value::as_object_mut) else { continue };
+        let (names, bounds) = match *range {
+            Whole(min, max) => (["minimum", "maximum"], [json!(min), json!(max)]),
+            Real(min, max) => (["minimum", "maximum"], [json!(min), json!(max)]),
+            Time(min, max) => (["x-minimum", "x-maximum"], [shown(min).into(), shown(max).into()]),
+        };
+        key.extend(names.map(str::to_owned).into_iter().zip(bounds).collect::<Map<_, _>>());
+    }
+}
+
+/// Durations outside their range; numbers are checked against the schema. `remote` is true if an account is X's own.
+pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<Fault> {
+    let tree = serde_json::to_value(settings).unwrap_or_default();
+    let mut faults = Vec::new();
+    for (path, range) in RANGES {
+        let (Time(min, max), Some(value)) = (*range, time_at(&tree, path)) else { continue };
+        let published = PUBLISHED.iter().find(|(key, _)| key == path).map(|(_, min)| *min);
+        let least = Duration::from_millis(published.filter(|_| remote).unwrap_or(min));
+        let most = Duration::from_millis(max);
+        if !(least..=most).contains(&value) {
+            let why = if value < least && remote && published.is_some() { "; X asks for as much" } else { "" };
+            let [least, most, value] = [least, most, value].map(humantime::format_duration);
+            faults.push(Fault::new(*path, format!("this must be between {least} and {most}, not {value}{why}")));
+        }
+    }
+    faults
+}
+
+fn shown(millis: u64) -> String {
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
+
+/// The duration at a path of rendered settings.
+fn time_at(tree: &Value, path: &str) -> Option<Duration> {
+    let value = path.split('.').try_fold(tree, |node, key| node.get(key))?;
+    humantime::parse_duration(value.as_str()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Faults, load};
+    use super::*;
+
+    /// The paths of all numbers and durations of a schema.
+    fn numbers(root: &Value, section: &Value, path: &str, found: &mut Vec<String>) {
+        for (key, node) in section.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let default = node.get("default").and_then(Value::as_str).unwrap_or_default();
+            let node = shape::resolve(root, node);
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let is_number = shape::has_type(node, "integer") || shape::has_type(node, "number");
+            if is_number || humantime::parse_duration(default).is_ok() {
+                found.push(path);
+            } else if let Some(items) = node.get("items") {
+                numbers(root, shape::resolve(root, items), &format!("{path}[]"), found);
+            } else {
+                numbers(root, node, &path, found);
+            }
+        }
+    }
+
+    fn all_numbers() -> Vec<String> {
+        let (schema, mut found) = (shape::schema(), Vec::new());
+        numbers(&schema, &schema, "", &mut found);
+        assert!(found.len() > 60, "{found:?}");
+        found
+    }
+
+    /// `check` took settings that swallowed every post or sent X 16,140 requests in 6 s.
+    #[test]
+    fn number_without_range_is_found() {
+        let all = all_numbers();
+        let missing: Vec<_> = all.iter().filter(|path| !RANGES.iter().any(|(key, _)| key == path)).collect();
+        assert!(missing.is_empty(), "write a row of config/ranges.rs for {missing:?}");
+        assert!(RANGES.is_sorted_by_key(|(path, _)| *path), "in the order of the example");
+    }
+
+    /// Sets one key over the defaults, with an account of a simulator on this machine.
+    fn with_key(path: &str, value: &str) -> Result<Settings, Faults> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("config.yaml");
+        let local = "accounts: [{ name: main, bearer: { env: X }, url: 'http://127.0.0.1:1' }]\n";
+        std::fs::write(&file, local).expect("written");
+        load(Some(&file), &[(path.to_owned(), value.to_owned())], std::iter::empty())
+    }
+
+    /// Each number at 0, 1, its bounds and beyond them: refused with its path, or taken as it is.
+    #[test]
+    fn number_is_taken_within_its_range_only() {
+        let known = all_numbers();
+        for (path, range) in RANGES.iter().filter(|(path, _)| known.iter().any(|key| key == path)) {
+            if path.contains("[]") {
+                continue;
+            }
+            let cases: Vec<(String, bool)> = match *range {
+                Whole(min, max) => [0, 1, min - 1, min, max, max + 1, i64::MAX]
+                    .map(|value| (value.to_string(), (min..=max).contains(&value)))
+                    .into(),
+                Time(min, max) => [0, 1, 1_000, min.saturating_sub(1), min, max, max + 1]
+                    .map(|value| (format!("{value}ms"), (min..=max).contains(&value)))
+                    .into(),
+                Real(min, max) => [0.0, 1.0, min / 2.0, min, max, max * 2.0]
+                    .map(|value| (format!("{value:?}"), (min..=max).contains(&value)))
+                    .into(),
+            };
+            for (value, good) in cases {
+                let outcome = with_key(path, &value);
+                let faults = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                // What is good alone may contradict another key: that is a fault with a path, too.
+                let contradiction =
+                    faults.contains("at least") || faults.contains("at most") || faults.contains("1 to");
+                assert!(outcome.is_ok() || !good || contradiction, "{path}={value}: {faults}");
+                assert!(outcome.is_err() || good, "{path}={value} is taken");
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Work that may read the disk or takes long, off the async threads, and only so much of it at once.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use super::status;
+
+/// Runs work on blocking threads, at most `lookups_max` pieces at once. A request beyond waits without a thread, and one
+/// that is cancelled while it waits is never run: the queue of the blocking pool stays short.
+#[derive(Clone)]
+pub struct Blocking(Arc<Semaphore>);
+
+impl Blocking {
+    /// At most so many at once.
+    pub fn new(lookups_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(lookups_max)))
+    }
+
+    /// Waits for a permit, runs the work, and returns its result. A panic of the work becomes INTERNAL.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+        let permit = self.0.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let ran = tokio::task::spawn_blocking(move || {
+            let result = work();
+            // Held until the work has ended, also if the request is cancelled meanwhile.
+            drop(permit);
+            result
+        });
+        ran.await.map_err(|panic| {
+            tracing::error!(%panic, "a request panicked");
+            status::internal("")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Hundreds of costly requests filled the blocking pool, whose queue has no bound.
+    #[tokio::test]
+    async fn cancelled_request_in_queue_never_runs() {
+        let (blocking, ran) = (Blocking::new(1), Arc::new(AtomicUsize::new(0)));
+        let (release, held) = mpsc::sync_channel::<()>(1);
+        let counted = ran.clone();
+        let mut first = Box::pin(blocking.run(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            held.recv().ok();
+        }));
+        assert!(first.as_mut().now_or_never().is_none());
+        for _ in 0..1_000 {
+            let counted = ran.clone();
+            let mut queued = Box::pin(blocking.run(move || counted.fetch_add(1, Ordering::Relaxed)));
+            assert!(queued.as_mut().now_or_never().is_none(), "the permit is taken");
+        }
+        drop(release);
+        first.await.expect("no panic");
+        let last = Clock::system().timeout(Duration::from_secs(20), blocking.run(|| ())).await;
+        last.expect("in time").expect("no panic");
+        assert_eq!(ran.load(Ordering::Relaxed), 1, "none of those that were cancelled");
+    }
+}

@@ -1,0 +1,98 @@
+//! Requests that never reach a service: what tonic ends by itself gets the code and reason of the contract (section 8).
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::status;
+
+/// The content type of gRPC (its protocol over HTTP/2): messages of protobuf, with nothing or parameters behind.
+const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
+/// What tonic says with UNIMPLEMENTED when it knows the method but not how the request is compressed.
+const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// The answer to a request that is no gRPC, if it is none: 415, as the protocol asks for.
+pub fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if GRPC.contains(&essence.as_str()) {
+        return None;
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Some(response)
+}
+
+/// Adds the reason to an end of tonic's own. Whatever a service ends with has one.
+pub fn explain(response: Response<Body>, request_bytes_max: usize) -> Response<Body> {
+    let headers = response.headers();
+    if headers.contains_key(status::REASON_TRAILER) {
+        return response;
+    }
+    let Some(ended) = Status::from_header_map(headers) else { return response };
+    let explained = match ended.code() {
+        // Too long as it is, or when it is decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => status::request_too_long(request_bytes_max),
+        // No message, a wrong prefix, damaged compression, or no message of this type.
+        Code::Internal | Code::InvalidArgument | Code::Unknown => status::request_malformed(ended.message()),
+        Code::Unimplemented => {
+            let why = if ended.message().is_empty() { "there is no such method" } else { ended.message() };
+            status::unimplemented(why)
+        }
+        _ => return response,
+    };
+    let accepted = headers.get(ACCEPTED).cloned();
+    let mut explained: Response<Body> = explained.into_http();
+    let headers: &mut HeaderMap = explained.headers_mut();
+    if let Some(accepted) = accepted {
+        headers.insert(ACCEPTED, accepted);
+    }
+    explained
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn request_of_other_content_type_is_refused() {
+        for (content_type, good) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("Application/GRPC", true),
+            ("application/grpc-web", false),
+            ("application/grpc+json", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            let request = Request::builder().header(CONTENT_TYPE, content_type).body(()).expect("a request");
+            let refused = refuse(&request).map(|response| response.status().as_u16());
+            assert_eq!(refused, (!good).then_some(415), "{content_type}");
+        }
+        assert!(refuse(&Request::new(())).is_some());
+    }
+
+    #[test]
+    fn ends_of_tonic_get_their_reason() {
+        for (code, text, expected, reason) in [
+            (Code::OutOfRange, "too large", Code::InvalidArgument, "FILTER_INVALID"),
+            (Code::ResourceExhausted, "too large", Code::InvalidArgument, "FILTER_INVALID"),
+            (Code::Internal, "Error decompressing", Code::InvalidArgument, "REQUEST_MALFORMED"),
+            (Code::Internal, "Missing request message.", Code::InvalidArgument, "REQUEST_MALFORMED"),
+            (Code::Unimplemented, "", Code::Unimplemented, "UNIMPLEMENTED"),
+        ] {
+            let mut response = Response::new(Body::empty());
+            Status::new(code, text).add_header(response.headers_mut()).expect("ASCII");
+            let explained = explain(response, 5);
+            let status = Status::from_header_map(explained.headers()).expect("a status");
+            assert_eq!(status.code(), expected, "{text}");
+            assert_eq!(status.get_details_error_info().expect("ErrorInfo").reason, reason);
+        }
+        let ours = explain(status::internal("x").into_http(), 5);
+        assert_eq!(Status::from_header_map(ours.headers()).expect("a status").code(), Code::Internal);
+    }
+}

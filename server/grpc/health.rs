@@ -1,0 +1,137 @@
+//! grpc.health.v1: of the process, of its services, and of each account.
+//!
+//! The empty name is the process, which serves as long as it answers. `ready` and the services' full names tell whether the
+//! gateway is ready, an account's name whether its upstream connection is up. Reserved names are no accounts (`config`).
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use super::server::Services;
+use super::status;
+use crate::hub::upstream::{self, State};
+use crate::status::{Gateway, NoAccount};
+use crate::task::Shutdown;
+
+/// The health service over the gateway's accounts.
+pub struct Healths {
+    gateway: Arc<Gateway>,
+    shutdown: Shutdown,
+}
+
+/// What a name stands for.
+enum Watched {
+    Process,
+    Readiness(watch::Receiver<bool>),
+    Upstream(watch::Receiver<upstream::Status>),
+    /// An account that could not be opened yet.
+    Failed(Arc<Gateway>, String, watch::Receiver<usize>),
+    Unknown,
+}
+
+impl Healths {
+    /// Serves until `shutdown`, which ends all watches.
+    pub fn new(gateway: Arc<Gateway>, shutdown: Shutdown) -> Self {
+        Self { gateway, shutdown }
+    }
+
+    fn watched(&self, name: &str) -> Watched {
+        if name.is_empty() {
+            return Watched::Process;
+        }
+        if Services::ALL.contains(&name) {
+            return Watched::Readiness(self.gateway.readiness_changes());
+        }
+        Watched::account(&self.gateway, name)
+    }
+}
+
+impl Watched {
+    fn account(gateway: &Arc<Gateway>, name: &str) -> Self {
+        // Before the look, so that no change in between is missed.
+        let openings = gateway.openings();
+        match gateway.account(name) {
+            Ok(account) => Self::Upstream(account.hub.upstream().watch()),
+            Err(NoAccount::Failed(_)) => Self::Failed(gateway.clone(), name.to_owned(), openings),
+            Err(NoAccount::Unknown) => Self::Unknown,
+        }
+    }
+
+    /// The status now.
+    fn status(&mut self) -> ServingStatus {
+        let serves = match self {
+            Self::Process => true,
+            Self::Readiness(ready) => *ready.borrow_and_update(),
+            Self::Upstream(upstream) => upstream.borrow_and_update().state == State::Connected,
+            Self::Failed(..) => false,
+            Self::Unknown => return ServingStatus::ServiceUnknown,
+        };
+        if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
+    }
+
+    /// Waits for something that may change it; for ever if nothing can.
+    async fn changed(&mut self) {
+        let changed = match self {
+            Self::Process | Self::Unknown => std::future::pending().await,
+            Self::Readiness(ready) => ready.changed().await,
+            Self::Upstream(upstream) => upstream.changed().await,
+            Self::Failed(gateway, name, openings) => {
+                let changed = openings.changed().await;
+                let found = Self::account(gateway, name);
+                *self = found;
+                changed
+            }
+        };
+        if changed.is_err() {
+            // Whoever sets it is gone: the process stops.
+            std::future::pending().await
+        }
+    }
+
+    /// Waits for another status than this.
+    async fn other_than(&mut self, last: Option<ServingStatus>) -> ServingStatus {
+        loop {
+            let status = self.status();
+            if Some(status) != last {
+                return status;
+            }
+            self.changed().await;
+        }
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Health for Healths {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        match self.watched(&request.get_ref().service).status() {
+            ServingStatus::ServiceUnknown => Err(status::service_unknown()),
+            known => Ok(Response::new(response(known))),
+        }
+    }
+
+    /// An unknown name is answered too, and stays open (the protocol's own words): it may be known to the next version.
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let watched = self.watched(&request.get_ref().service);
+        let state = Some((watched, None, self.shutdown.clone()));
+        let statuses = futures::stream::unfold(state, async |state| {
+            let (mut watched, last, shutdown) = state?;
+            match shutdown.run_until_cancelled(watched.other_than(last)).await {
+                Some(status) => Some((Ok(response(status)), Some((watched, Some(status), shutdown)))),
+                None => Some((Err(status::draining(std::time::Duration::ZERO)), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(statuses)))
+    }
+}

@@ -1,0 +1,100 @@
+//! Places of connections to the admin port: when all are taken, the oldest makes way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Moment};
+use crate::task::Shutdown;
+
+/// How long a place is left to whoever has it, full or not: enough for a probe, which sends its request at once.
+const KEPT_FOR: Duration = Duration::from_millis(100);
+
+/// So many places.
+pub(super) struct Places {
+    max: usize,
+    clock: Clock,
+    state: Mutex<State>,
+    /// A place was left.
+    left: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    /// By age, the oldest first.
+    taken: BTreeMap<u64, Taken>,
+}
+
+struct Taken {
+    since: Moment,
+    evicted: Shutdown,
+}
+
+/// A place that is taken, until this is dropped.
+pub(super) struct Seat {
+    places: Arc<Places>,
+    id: u64,
+}
+
+impl Places {
+    /// All free.
+    pub(super) fn new(max: usize, clock: Clock) -> Self {
+        Self { max, clock, state: Mutex::default(), left: Notify::new() }
+    }
+
+    /// Takes a place. If there is none, the oldest is taken away from whoever has it, and `evicted` of that one is
+    /// cancelled; within `KEPT_FOR` if all are new.
+    pub(super) async fn enter(self: &Arc<Self>, evicted: Shutdown) -> Seat {
+        loop {
+            let left = self.left.notified();
+            match self.try_enter(&evicted) {
+                Ok(seat) => return seat,
+                Err(wait) => tokio::select! {
+                    () = left => {}
+                    () = self.clock.sleep(wait) => {}
+                },
+            }
+        }
+    }
+
+    /// Takes a place, or tells when to ask again.
+    fn try_enter(self: &Arc<Self>, evicted: &Shutdown) -> Result<Seat, Duration> {
+        let now = self.clock.moment();
+        let mut state = self.state.lock();
+        if state.taken.len() >= self.max {
+            let age = state.taken.first_key_value().map_or(Duration::ZERO, |(_, oldest)| now.since(oldest.since));
+            if age < KEPT_FOR {
+                return Err(KEPT_FOR - age);
+            }
+            if let Some((_, oldest)) = state.taken.pop_first() {
+                oldest.evicted.cancel();
+            }
+        }
+        state.next += 1;
+        let id = state.next;
+        state.taken.insert(id, Taken { since: now, evicted: evicted.clone() });
+        Ok(Seat { places: self.clone(), id })
+    }
+
+    /// Waits until all are free.
+    pub(super) async fn left(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.state.lock().taken.is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.places.state.lock().taken.remove(&self.id);
+        self.places.left.notify_waiters();
+    }
+}

@@ -1,0 +1,38 @@
+//! Attacks on the gateway, by class. Each case asserts what the attacker gets, and that a healthy subscriber beside it
+//! gets every post.
+
+mod cancelled;
+mod files;
+mod h2;
+mod idle;
+mod process;
+mod unread;
+
+use powerstream_gateway::simulator::Truth;
+
+use crate::harness::oracle::assert_exact;
+use crate::harness::{Subscriber, World, filters, latest};
+
+/// How much of an attack is carried out: `HOSTILE=full` takes minutes.
+fn scaled(few: u32, full: u32) -> u32 {
+    if std::env::var("HOSTILE").is_ok_and(|scale| scale == "full") { full } else { few }
+}
+
+/// A subscriber with a connection of its own, beside the attacker.
+struct Neighbour {
+    session: Subscriber,
+    sent: Vec<Truth>,
+}
+
+impl Neighbour {
+    async fn open(world: &World) -> Self {
+        Self { session: world.subscribe(latest(&filters::all())).await, sent: Vec::new() }
+    }
+
+    /// Sends posts, and waits until it has all that were sent so far.
+    async fn gets_all(&mut self, world: &mut World, posts: usize) {
+        self.sent.extend(world.post_mix(posts));
+        self.session.posts(self.sent.len()).await;
+        assert_exact("the neighbour", &self.sent, &self.session.got);
+    }
+}

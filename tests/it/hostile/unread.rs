@@ -1,0 +1,92 @@
+//! Responses that nobody reads: each connection and the process keep a bounded number of bytes of them.
+
+use std::time::Duration;
+
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::proto::GetStreamInfoRequest;
+
+use super::Neighbour;
+use super::h2::{
+    DATA, END_HEADERS, GET_STREAM_INFO, HEADERS, INITIAL_WINDOW_SIZE, REFLECTION, Raw, call, fields, frame, message,
+};
+use crate::harness::{World, in_time};
+
+/// Calls of each attack.
+const CALLS: u32 = 300;
+/// Tags of the account, which make a response of 260 KB.
+const TAGS: usize = 1_000;
+
+fn streams() -> impl Iterator<Item = u32> {
+    (0..CALLS).map(|n| 1 + 2 * n)
+}
+
+fn tune(settings: &mut Settings) {
+    settings.accounts[0].tags = (0..TAGS).map(|n| format!("{n:0250}")).collect();
+    settings.listen.connection_response_bytes_max = 1 << 20;
+    settings.listen.response_bytes_max = 4 << 20;
+    settings.listen.send_timeout = Duration::from_secs(1);
+}
+
+fn is_over(raw: &Raw, stream: u32) -> bool {
+    raw.streams.get(&stream).is_some_and(|own| own.ended || own.reset.is_some())
+}
+
+/// One that reads has its answer.
+async fn answered(world: &World) {
+    let answer = in_time("an answer", world.client().await.get_stream_info(GetStreamInfoRequest::default())).await;
+    // And those of posts.
+    assert!(answer.expect("there is space for it").into_inner().streams[0].tags.len() >= TAGS);
+}
+
+/// 300 of them with a window of 0 took 1.2 GiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unread_calls_end_within_budget() {
+    // Nothing may be sent; a byte, after which HTTP/2 has the whole response; a part.
+    for window in [0, 1, 50_000] {
+        let mut world = World::tuned(|_| (), tune).await;
+        let mut neighbour = Neighbour::open(&world).await;
+        // Together more than the budget of the process.
+        let mut attackers = Vec::new();
+        for _ in 0..8 {
+            let mut raw = Raw::connect(world.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, window)]).await;
+            raw.open_windows = false;
+            raw.send(&streams().flat_map(|stream| call(stream, GET_STREAM_INFO, &[])).collect::<Vec<u8>>()).await;
+            attackers.push(raw);
+        }
+        for raw in &mut attackers {
+            let refused = |raw: &Raw| streams().filter(|stream| is_over(raw, *stream)).count() >= CALLS as usize - 4;
+            assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
+        }
+        answered(&world).await;
+        neighbour.gets_all(&mut world, 20).await;
+        for raw in &mut attackers {
+            let over = |raw: &Raw| streams().all(|stream| is_over(raw, stream));
+            assert!(raw.until("the others end after send_timeout", over).await, "{:?}", raw.why);
+            assert_eq!(raw.goaway, None, "only the streams end");
+        }
+        answered(&world).await;
+    }
+}
+
+/// Each kept 100 KiB and more, counted by no limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_streams_beyond_budget_are_refused() {
+    let mut world = World::tuned(|_| (), tune).await;
+    let mut neighbour = Neighbour::open(&world).await;
+    let mut raw = Raw::connect(world.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    raw.open_windows = false;
+    // file_containing_symbol (field 4) of the largest file.
+    let symbol = b"powerstream.gateway.v1.StreamService";
+    let request = [&[0x22, u8::try_from(symbol.len()).expect("short")], symbol.as_slice()].concat();
+    let asking = |stream| {
+        let head = frame(HEADERS, END_HEADERS, stream, &fields(REFLECTION, "application/grpc"));
+        // The stream stays open for more.
+        [head, frame(DATA, 0, stream, &message(&request)), frame(DATA, 0, stream, &message(&request))].concat()
+    };
+    raw.send(&streams().flat_map(asking).collect::<Vec<u8>>()).await;
+    let refused = |raw: &Raw| streams().filter(|stream| is_over(raw, *stream)).count() >= CALLS as usize - 4;
+    assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
+    answered(&world).await;
+    neighbour.gets_all(&mut world, 20).await;
+    assert_eq!(raw.goaway, None, "only the streams end");
+}
