@@ -11,6 +11,8 @@
 
 mod account;
 mod drain;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::hub::token::Keyring;
+use crate::journal::SystemDisk;
 use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::Registry;
@@ -67,6 +70,8 @@ impl App {
             metrics: metrics.clone(),
             keyring,
             transport: Arc::new(client),
+            disk: Arc::new(SystemDisk),
+            random: || rand::rng().random(),
         };
         let opened = tokio::task::spawn_blocking(move || account::open_all(&parts)).await??;
         let grpc_listener = grpc::bind(settings.listen.address)

@@ -41,7 +41,7 @@ impl Sequencer {
     }
 
     /// Takes a post for the side log, under the rules of all arrivals. True if it was not there.
-    pub(super) fn take_private(
+    pub(super) async fn take_private(
         &mut self,
         post: Post,
         received: UnixMillis,
@@ -54,7 +54,7 @@ impl Sequencer {
             .map(|prior: &Arc<[Rule]>| rules_union(prior, &post.rules).unwrap_or_else(|| prior.clone()));
         let rules = union.unwrap_or(post.rules);
         let post = Post { rules, beside, beside_rules, previous: None, ..post };
-        self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))
+        self.patiently(giving_up, |writing| writing.side.take(post.clone(), received)).await
     }
 
     /// Counts a post that is for the side log alone.

@@ -11,7 +11,7 @@ use crate::upstream::Message;
 use crate::upstream::message::Arrived;
 
 impl Sequencer {
-    pub(super) fn batch(
+    pub(super) async fn batch(
         &mut self,
         intakes: Vec<Intake>,
         pending: &mut Vec<Pending>,
@@ -20,7 +20,7 @@ impl Sequencer {
         let mut batch = Batch::default();
         for intake in intakes {
             match intake {
-                Intake::Arrivals(brought) => self.take(&mut batch, brought, pending, giving_up)?,
+                Intake::Arrivals(brought) => self.take(&mut batch, brought, pending, giving_up).await?,
                 Intake::Ledger => self.take_gaps(&mut batch),
                 Intake::Flush(done) => batch.flushes.push(done),
             }
@@ -35,7 +35,7 @@ impl Sequencer {
         }
     }
 
-    fn take(
+    async fn take(
         &mut self,
         batch: &mut Batch,
         brought: Brought,
@@ -55,7 +55,7 @@ impl Sequencer {
         for message in arrivals.messages {
             let skipped = match message {
                 Message::Post(post) => {
-                    self.take_post(batch, post, &source, received, giving_up)?;
+                    self.take_post(batch, post, &source, received, giving_up).await?;
                     continue;
                 }
                 Message::Control(_) => {
@@ -88,7 +88,7 @@ impl Sequencer {
         Ok(())
     }
 
-    fn take_post(
+    async fn take_post(
         &mut self,
         batch: &mut Batch,
         arrived: Arrived,
@@ -98,7 +98,7 @@ impl Sequencer {
     ) -> Result<(), dedup::Error> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
         let Arrived { id, rules, json, .. } = arrived;
-        let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
+        let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules)).await?;
         let (origin, gap) = self.origin(id, source);
         let post =
             Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
@@ -112,7 +112,7 @@ impl Sequencer {
             self.take_main(batch, post.clone(), verdict, source, received)?;
         }
         if route.side {
-            let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up)?;
+            let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up).await?;
             if !route.main {
                 Self::count_private(batch, is_new);
             }
@@ -183,7 +183,7 @@ impl Sequencer {
     }
 
     /// Asks the ids. Where their files cannot keep up, it waits for them as for the journal.
-    pub(super) fn patiently<T>(
+    pub(super) async fn patiently<T>(
         &mut self,
         giving_up: &Shutdown,
         mut ask: impl FnMut(&mut Writing) -> Result<T, dedup::Error>,
@@ -192,7 +192,8 @@ impl Sequencer {
             match ask(&mut self.writing) {
                 Err(error @ dedup::Error::Behind { .. }) if !giving_up.is_cancelled() => {
                     self.unavailable(&error);
-                    self.pause(giving_up);
+                    drop(error);
+                    self.pause(giving_up).await;
                 }
                 answer => {
                     self.available();
