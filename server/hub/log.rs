@@ -291,9 +291,9 @@ impl Hub {
     }
 
     /// Everything created before this is in the log up to a record received at `received`, or told as a gap. A record from
-    /// a clock that was ahead says nothing of the future.
+    /// a clock that was ahead says nothing of the future, and posts may lag more than the slack.
     pub fn low_watermark(&self, received: UnixMillis) -> UnixMillis {
-        received.min(self.clock.now()).minus(self.config.slack)
+        received.min(self.clock.now()).minus(self.config.slack.max(self.upstream.lag()))
     }
 
     /// Signs a token.

@@ -1,6 +1,8 @@
 //! What sessions are told of the upstream.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,6 +14,7 @@ use crate::model::UnixMillis;
 pub struct Upstream {
     status: watch::Sender<Status>,
     last_byte: Mutex<Option<LastByte>>,
+    lag_ms: AtomicU64,
 }
 
 /// State of the upstream, and the latest thing to tell of it.
@@ -104,7 +107,7 @@ impl Default for Upstream {
             told: 0,
             journal_unavailable: false,
         };
-        Self { status: watch::channel(status).0, last_byte: Mutex::default() }
+        Self { status: watch::channel(status).0, last_byte: Mutex::default(), lag_ms: AtomicU64::new(0) }
     }
 }
 
@@ -127,6 +130,16 @@ impl Upstream {
     /// Bytes came: data or a heartbeat.
     pub fn heard(&self, last: LastByte) {
         *self.last_byte.lock() = Some(last);
+    }
+
+    /// Sets how much later than their creation posts come, as far as the newest ones show it.
+    pub fn set_lag(&self, lag: Duration) {
+        self.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How much later than their creation posts come; zero before it is known.
+    pub fn lag(&self) -> Duration {
+        Duration::from_millis(self.lag_ms.load(Ordering::Relaxed))
     }
 
     /// When the last byte came.

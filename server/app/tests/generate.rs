@@ -6,24 +6,81 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::plan::{Answer, Date, End, Extra, Fate, Job, Live, Order, Plan, Setup, Start, Step, Word};
-use super::truth::{MINUTE, SECOND, Traffic, Want};
+use super::truth::{MINUTE, Ms, SECOND, Traffic, Want};
+
+/// What the generator leaves out, or not.
+struct Switches {
+    /// One `Date` that is wrong by less than the gateway corrects at once.
+    small_wrong_dates: bool,
+    /// One `Date` that is wrong by hours.
+    large_wrong_dates: bool,
+    /// A connection whose posts all come later than the allowed lateness.
+    long_lag: bool,
+    /// The disk cannot read for a while.
+    unreadable: bool,
+    /// A host whose clock is far from X's, with the right `Date` on each answer.
+    wrong_host: bool,
+    /// Two redundant connections.
+    redundant: bool,
+    /// Requests for backfill are passed over where that can be noticed.
+    no_backfill: bool,
+    /// X recovers less than a history is long.
+    short_window: bool,
+}
+
+impl Switches {
+    /// `HISTORY_WITHOUT` names switches that are off.
+    fn new() -> Self {
+        let off = std::env::var("HISTORY_WITHOUT").unwrap_or_default();
+        let is_on = |name: &str| !off.split(',').any(|it| it == name);
+        Self {
+            small_wrong_dates: is_on("small_wrong_dates"),
+            large_wrong_dates: is_on("large_wrong_dates"),
+            long_lag: is_on("long_lag"),
+            unreadable: is_on("unreadable"),
+            wrong_host: is_on("wrong_host"),
+            redundant: is_on("redundant"),
+            no_backfill: is_on("no_backfill"),
+            short_window: is_on("short_window"),
+        }
+    }
+}
 
 /// A history of this seed.
 pub(super) fn plan(seed: u64) -> Plan {
+    let switches = &Switches::new();
     let mut rng = StdRng::seed_from_u64(seed);
-    let setup = setup(&mut rng);
-    let lives = (0..rng.random_range(0..8)).map(|_| live(&mut rng)).collect();
+    let setup = setup(&mut rng, switches);
+    let mut lives: Vec<Live> = (0..rng.random_range(0..8)).map(|_| live(&mut rng, switches)).collect();
     let jobs = (0..rng.random_range(0..8)).map(|_| job(&mut rng)).collect();
     let mut steps = vec![Step::Subscribe(want(&mut rng), Start::Latest)];
-    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, &setup)));
+    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, &setup, switches)));
+    // Where the host is far from X, only the dates of answers tell.
+    if is_far(&setup, &steps) {
+        lives.iter_mut().for_each(|live| live.date = Date::Right);
+    }
     Plan { seed, setup, steps, lives, jobs }
+}
+
+fn is_far(setup: &Setup, steps: &[Step]) -> bool {
+    let far = |ahead: Ms| ahead.abs() > 2 * SECOND;
+    let later = steps.iter().any(|step| matches!(step, Step::Kill { host_ahead: Some(ahead), .. } if far(*ahead)));
+    far(setup.host_ahead) || later
+}
+
+/// How far the clock of a host is ahead.
+fn host_ahead(rng: &mut StdRng, switches: &Switches) -> Ms {
+    if switches.wrong_host && rng.random_bool(0.2) {
+        return pick(rng, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
+    }
+    pick(rng, &[0, 0, 0, 1_500, -1_500])
 }
 
 fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     *from.choose(rng).expect("there is a choice")
 }
 
-fn setup(rng: &mut StdRng) -> Setup {
+fn setup(rng: &mut StdRng, switches: &Switches) -> Setup {
     let traffic = Traffic {
         seed: rng.random(),
         per_hour: pick(rng, &[20, 120, 600, 600, 1_800]),
@@ -33,11 +90,13 @@ fn setup(rng: &mut StdRng) -> Setup {
     Setup {
         files: rng.random_bool(0.5),
         traffic,
-        host_ahead: pick(rng, &[0, 0, 0, 1_500, -1_500]),
+        host_ahead: host_ahead(rng, switches),
         retention: pick(rng, &[24 * 60 * MINUTE, 24 * 60 * MINUTE, 10 * MINUTE]),
         ring_bytes: pick(rng, &[8 << 10, 1 << 20]),
         upkeep_interval: SECOND,
-        recovery_window: 24 * 60 * MINUTE,
+        recovery_window: if switches.short_window && rng.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
+        connections: if switches.redundant && rng.random_bool(0.25) { 2 } else { 1 },
+        session_age: pick(rng, &[0, 0, 0, 4 * MINUTE]),
     }
 }
 
@@ -65,7 +124,7 @@ fn answer(rng: &mut StdRng) -> Answer {
     }
 }
 
-fn live(rng: &mut StdRng) -> Live {
+fn live(rng: &mut StdRng, switches: &Switches) -> Live {
     let extra = |rng: &mut StdRng| {
         let extra = match rng.random_range(0..6) {
             0 => Extra::CutPost,
@@ -82,16 +141,26 @@ fn live(rng: &mut StdRng) -> Live {
     let ends_after = pick(rng, &[SECOND, 20 * SECOND, 2 * MINUTE, 10 * MINUTE]);
     Live {
         answer: answer(rng),
-        date: pick(rng, &[Date::Right, Date::Right, Date::Absent]),
+        date: date(rng, switches),
         metadata: rng.random(),
-        lag: pick(rng, &[0, 0, 0, 10 * SECOND, 25 * SECOND]),
-        backfill: true,
+        lag: pick(rng, &[0, 0, 0, 10 * SECOND, 25 * SECOND, if switches.long_lag { 60 * SECOND } else { 0 }]),
+        backfill: !switches.no_backfill || rng.random_bool(0.7),
         backfill_more: pick(rng, &[0, 0, MINUTE]),
         order: pick(rng, &[Order::ByTime, Order::WithinMinutes, Order::Any]),
         pace: pick(rng, &[0, 0, 20]),
         twice: pick(rng, &[0, 0, 3]),
         extras,
         end: rng.random_bool(0.6).then(|| (rng.random_range(0..ends_after), end(rng))),
+    }
+}
+
+fn date(rng: &mut StdRng, switches: &Switches) -> Date {
+    match rng.random_range(0..20) {
+        0 if switches.small_wrong_dates => Date::Ahead(pick(rng, &[20, 50, -20, -50]) * SECOND),
+        // No two of them agree: two that do are believed.
+        1 if switches.large_wrong_dates => Date::Ahead(rng.random_range(-2_000..2_000) * MINUTE),
+        2..=5 => Date::Absent,
+        _ => Date::Right,
     }
 }
 
@@ -121,8 +190,8 @@ fn job(rng: &mut StdRng) -> Job {
     }
 }
 
-fn step(rng: &mut StdRng, setup: &Setup) -> Step {
-    match rng.random_range(0..16) {
+fn step(rng: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
+    match rng.random_range(0..17) {
         0..=4 => Step::Pass(rng.random_range(SECOND..3 * MINUTE)),
         5 => Step::Pass(rng.random_range(MINUTE..12 * MINUTE)),
         6 | 7 => Step::Cut(end(rng)),
@@ -132,8 +201,9 @@ fn step(rng: &mut StdRng, setup: &Setup) -> Step {
         }
         9 => {
             let fate = pick(rng, &[Fate::Kept, Fate::Kept, Fate::LoseTail, Fate::Lost]);
-            let host_ahead = rng.random_bool(0.2).then(|| pick(rng, &[0, 1_500, -1_500]));
-            Step::Kill { down: rng.random_range(SECOND..8 * MINUTE), fate, host_ahead }
+            let host_ahead = rng.random_bool(0.2).then(|| host_ahead(rng, switches));
+            let longest = pick(rng, &[8, 8, 8, 45]) * MINUTE;
+            Step::Kill { down: rng.random_range(SECOND..longest), fate, host_ahead }
         }
         10 | 11 => {
             let start = match rng.random_range(0..4) {
@@ -146,6 +216,7 @@ fn step(rng: &mut StdRng, setup: &Setup) -> Step {
         12 => Step::Leave(rng.random_range(0..4)),
         13 => Step::Resume(rng.random_range(0..4), rng.random_range(0..6)),
         14 if setup.files => Step::Snapshot,
+        15 if setup.files && switches.unreadable => Step::Unreadable(rng.random_range(100..30 * SECOND)),
         _ => Step::Pass(rng.random_range(100..20 * SECOND)),
     }
 }

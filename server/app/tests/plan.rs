@@ -30,6 +30,10 @@ pub(super) struct Setup {
     pub upkeep_interval: Ms,
     /// How far back X recovers.
     pub recovery_window: Ms,
+    /// Redundant connections.
+    pub connections: u8,
+    /// Age at which a session is ended; never if it is 0.
+    pub session_age: Ms,
 }
 
 /// Something that happens to the gateway, to its subscribers, or to the connection from outside.
@@ -136,7 +140,7 @@ pub(super) struct Live {
     pub lag: Ms,
     /// Backfill is given; if not, the request for it is passed over.
     pub backfill: bool,
-    /// Minutes of backfill beyond those that were asked for.
+    /// Time for which there is backfill beyond the minutes that were asked for.
     pub backfill_more: Ms,
     pub order: Order,
     /// Time between two posts of the backfill.

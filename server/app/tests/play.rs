@@ -127,6 +127,7 @@ impl Play {
     }
 
     async fn take(&mut self, step: Step) {
+        self.reconnect().await;
         let now = self.stage.x.now();
         match step {
             Step::Pass(time) => pass(time).await,
@@ -151,6 +152,7 @@ impl Play {
                 let count = self.readers.len().max(1);
                 if let Some(reader) = self.readers.get_mut(reader % count) {
                     self.faults.extend(reader.leave().await.err());
+                    reader.is_gone = true;
                 }
             }
             Step::Resume(reader, back) => {
@@ -158,6 +160,7 @@ impl Play {
                 if let Some(reader) = self.readers.get_mut(reader % count) {
                     self.faults.extend(reader.leave().await.err());
                     reader.resume(&hub, back);
+                    reader.is_gone = false;
                 }
                 pass(20).await;
             }
@@ -167,6 +170,15 @@ impl Play {
                 pass(time).await;
                 self.stage.disk.is_unreadable.store(false, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Subscribers whose sessions ended come back.
+    async fn reconnect(&mut self) {
+        let hub = self.gateway().hub.clone();
+        for reader in self.readers.iter_mut().filter(|reader| reader.is_cut_off()) {
+            self.faults.extend(reader.leave().await.err());
+            reader.resume(&hub, 0);
         }
     }
 
@@ -195,21 +207,18 @@ impl Play {
     }
 
     async fn kill(&mut self, down: Ms, fate: Fate, host_ahead: Option<Ms>) {
-        let mut connected = Vec::new();
-        for (at, reader) in self.readers.iter_mut().enumerate() {
-            if !reader.is_away() {
-                connected.push(at);
-            }
+        for reader in &mut self.readers {
             self.faults.extend(reader.leave().await.err());
         }
         self.stop().await;
         let now = self.stage.x.now();
         match (fate, self.plan.setup.files, self.snapshot) {
-            (Fate::Kept, true, _) | (Fate::LoseTail, true, None) => {}
+            // What was read at this very moment was not written yet.
+            (Fate::Kept, true, _) | (Fate::LoseTail, true, None) => self.losses.push(Loss { at: now, kept_to: now - 1 }),
             (Fate::LoseTail, true, Some(kept_to)) => {
                 remove_log(&self.log_dir());
                 copy_log(&self.stage.dir.join("snapshot"), &self.log_dir());
-                self.losses.push(Loss { at: now, kept_to });
+                self.losses.push(Loss { at: now, kept_to: kept_to - 1 });
             }
             (Fate::Lost, true, _) => {
                 std::fs::remove_dir_all(self.log_dir()).expect("it was there");
@@ -222,10 +231,7 @@ impl Play {
         pass(down.max(1)).await;
         self.pauses.push((now, self.stage.x.now()));
         self.start();
-        let hub = self.gateway().hub.clone();
-        for at in connected {
-            self.readers[at].resume(&hub, 0);
-        }
+        self.reconnect().await;
         pass(20).await;
     }
 
@@ -248,19 +254,11 @@ impl Play {
     async fn settle(&mut self) {
         self.stage.x.behave();
         self.subscribe(Want::default(), Start::Earliest);
+        self.readers.iter_mut().for_each(|reader| reader.is_gone = false);
         let began = self.stage.x.now();
         let mut quiet = 0;
         while quiet < 2 && self.stage.x.now() < began + SETTLED_WITHIN {
-            let hub = self.gateway().hub.clone();
-            for reader in self.readers.iter_mut().filter(|reader| reader.is_away() && reader.has_begun()) {
-                let is_refused = reader.look(|seen| {
-                    seen.sessions.last().is_some_and(|last| matches!(last.outcome, super::seen::Outcome::Refused(_)))
-                });
-                if !is_refused {
-                    self.faults.extend(reader.leave().await.err());
-                    reader.resume(&hub, 0);
-                }
-            }
+            self.reconnect().await;
             pass(45 * SECOND + 123).await;
             quiet = if self.open_gaps().is_empty() { quiet + 1 } else { 0 };
         }
@@ -295,6 +293,44 @@ impl Play {
             to,
             pauses: self.pauses,
             faults: self.faults,
+        }
+    }
+}
+
+impl Record {
+    /// Prints what happened, by seconds since the start.
+    pub(super) fn print(&self) {
+        let relative = |time: Ms| (time - self.from) as f64 / 1_000.0;
+        for (number, own) in self.connections.iter().enumerate() {
+            let window = own.window.map(|(from, to)| (relative(from), relative(to)));
+            let signs = own.signs.map(|(first, last)| (relative(first), relative(last)));
+            let arrivals = self.arrivals.iter().filter(|it| it.connection == number).count();
+            println!(
+                "connection {number} at {}: {window:?} asked {:?}, stream {}, signs {signs:?}, lag {}, {arrivals} posts, closed {:?}",
+                relative(own.opened), own.asked, own.is_stream, own.lag, own.closed.map(relative)
+            );
+        }
+        println!("losses {:?}", self.losses.iter().map(|it| (relative(it.at), it.kept_to - self.from)).collect::<Vec<_>>());
+        for seen in &self.subscriptions {
+            println!("subscription {} {:?}", seen.number, seen.want);
+            for session in &seen.sessions {
+                let missing = session.missing.map(|(from, to)| (relative(from), to.map(relative)));
+                println!(" session at {} {:?} {:?} {missing:?} {:?}", relative(session.at), session.from, session.outcome, session.open_gaps);
+                for frame in &session.frames {
+                    match &frame.content {
+                        Content::Posts { events, may_repeat, is_private } => {
+                            let ids: Vec<_> = events.iter().map(|it| (it.sequence, it.id)).collect();
+                            println!("  {} posts {ids:?} {may_repeat} {is_private}", relative(frame.at));
+                        }
+                        Content::Gap(gap) => println!(
+                            "  {} gap {} [{}, {:?}) {:?} {} {}",
+                            relative(frame.at), gap.id, relative(gap.from), gap.to.map(relative), gap.state, gap.evidence, gap.cause
+                        ),
+                        Content::Heartbeat { low_watermark } => println!("  {} low {}", relative(frame.at), relative(*low_watermark)),
+                        other => println!("  {} {other:?}", relative(frame.at)),
+                    }
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use prost::Message;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::seen::{self, Content, Event, Frame, Outcome, Session, Subscription};
-use super::truth::{Ms, Want};
+use super::truth::Want;
 use super::x::X;
 use crate::hub::filter::{Filter, Request};
 use crate::hub::start::{self, Policy, Refused, Start};
@@ -22,21 +22,25 @@ pub(super) struct Reader {
     x: Arc<X>,
     /// The session that is open.
     reading: Option<JoinHandle<()>>,
+    /// It went away by itself, and does not come back yet.
+    pub is_gone: bool,
     events_max: usize,
 }
 
 impl Reader {
     pub(super) fn new(number: usize, want: Want, x: Arc<X>) -> Self {
         let seen = Subscription { number, want, sessions: Vec::new() };
-        Self { seen: Arc::new(Mutex::new(seen)), x, reading: None, events_max: 1 + number * 3 }
+        Self { seen: Arc::new(Mutex::new(seen)), x, reading: None, is_gone: false, events_max: 1 + number * 3 }
     }
 
     pub(super) fn is_away(&self) -> bool {
         self.reading.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    pub(super) fn has_begun(&self) -> bool {
-        !self.seen.lock().sessions.is_empty()
+    /// True if its session ended, and it would go on.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let is_refused = |session: &Session| matches!(session.outcome, Outcome::Refused(_));
+        self.is_away() && !self.is_gone && self.seen.lock().sessions.last().is_some_and(|last| !is_refused(last))
     }
 
     pub(super) fn seen(&self) -> Subscription {

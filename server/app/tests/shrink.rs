@@ -53,6 +53,12 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     if plan.setup.files {
         add(&|plan| plan.setup.files = false);
     }
+    if plan.setup.session_age != 0 {
+        add(&|plan| plan.setup.session_age = 0);
+    }
+    if plan.setup.connections > 1 {
+        add(&|plan| plan.setup.connections = 1);
+    }
     if plan.setup.host_ahead != 0 {
         add(&|plan| plan.setup.host_ahead = 0);
     }

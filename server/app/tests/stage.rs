@@ -92,7 +92,8 @@ impl Stage {
         let setup = &self.setup;
         let bearer = self.dir.join("bearer");
         std::fs::write(&bearer, "bearer").expect("the directory is ours");
-        let account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+        let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+        account.connections = setup.connections;
         let mut settings =
             Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
@@ -101,12 +102,14 @@ impl Stage {
         settings.journal.disk_headroom_bytes_min = 0;
         settings.hub.ring_bytes_max = setup.ring_bytes;
         settings.hub.recovery_window = millis(setup.recovery_window);
+        settings.hub.session_age_max = millis(setup.session_age);
         settings.upstream.message_bytes_max = 4 << 10;
         settings
     }
 
     /// Starts it on a host whose clock is ahead of X's by so much.
     pub(super) fn start(&self, host_ahead: Ms) -> Gateway {
+        self.x.note_start();
         let now = UnixMillis(self.x.now() + host_ahead);
         let metrics = Registry::new(now);
         let shared = Shared {

@@ -1,6 +1,7 @@
 //! One feed: what its connections have delivered, and the gaps that a backfill may close.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,11 @@ impl Feed {
     /// A connection that is up and its backfill, by number.
     pub(super) fn backfill(&self, connection: usize) -> Option<&Backfill> {
         self.connection(connection)?.backfill.as_ref()
+    }
+
+    /// How much later than its creation a post comes by the fastest connection that is up.
+    pub(super) fn margin(&self, limits: &Limits) -> Option<Duration> {
+        self.up().map(|(_, own)| own.margin(limits)).min()
     }
 
     /// What is created from here on comes by a connection that is up; `None` if none is.

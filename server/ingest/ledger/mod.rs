@@ -155,7 +155,9 @@ impl Ledger {
 
     /// Something came, with posts created at these times.
     pub fn heard(&self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
-        self.book.lock().heard(feed, connection, received, created);
+        let mut book = self.book.lock();
+        book.heard(feed, connection, received, created);
+        self.hub.upstream().set_lag(book.lag());
     }
 
     /// While this connection brings backfill: posts created before this came by it.

@@ -1,6 +1,8 @@
 //! The start: puts together what the checkpoint kept and what the log tells, and opens the gap of the time in which the
 //! gateway was not running.
 
+use std::time::Duration;
+
 use super::book::Book;
 use super::feed::{Feed, FeedGap};
 use super::healing::Healing;
@@ -27,6 +29,12 @@ impl Book {
     /// True if any feed of the log has delivered anything.
     pub(super) fn has_begun(&self) -> bool {
         self.kept.feeds.iter().any(|feed| feed.began)
+    }
+
+    /// How much later than its creation a post of any feed comes.
+    pub(super) fn lag(&self) -> Duration {
+        let margins = self.kept.feeds.iter().filter_map(|feed| feed.margin(&self.limits));
+        margins.max().unwrap_or(self.limits.slack)
     }
 
     /// From where on the log is complete at its beginning; `None` before the first byte.
@@ -166,9 +174,12 @@ impl Book {
         } else if begun {
             self.announce_feed(feed);
         } else {
-            // The log is as new as before.
+            // The log is as new as before, but sessions of the process before may rely on what it was to have: all since
+            // its start, and the first backfill.
+            let backfill = Duration::from_secs(60 * u64::from(self.limits.config.first_backfill_minutes));
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
-                (gap.gap.window.from, gap.promised) = (now, now);
+                gap.promised = gap.promised.min(gap.gap.window.from.minus(backfill));
+                gap.gap.window.from = now;
             }
             own.settled_to = now;
         }

@@ -6,6 +6,7 @@ use super::book::Kept;
 use super::*;
 
 mod clock;
+mod promised;
 mod redundant;
 mod simulated;
 

@@ -9,6 +9,10 @@ use crate::app::tests::x::Arrival;
 
 /// How far the gateway's clock may be from X's, whatever X says.
 const UNCERTAINTY: Ms = 3 * SECOND;
+/// Time within which a message that cannot be taken is announced.
+const SKIPS_WITHIN: Ms = 1_500;
+/// Most faults of a kind that are told of a subscription.
+const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
 const UNDER_WAY: Ms = 90 * SECOND;
 
@@ -26,10 +30,8 @@ pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
         arrivals.entry(arrival.post).or_default().push(arrival);
     }
     let case = Case { record, seen, arrivals, gaps: last_gaps(seen) };
-    let mut faults = case.completeness();
-    faults.extend(case.content());
-    faults.extend(case.order());
-    faults
+    let kinds = [case.completeness(), case.content(), case.order()];
+    kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
 }
 
 impl Case<'_> {
@@ -46,7 +48,12 @@ impl Case<'_> {
     fn completeness(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut counts: HashMap<u64, usize> = HashMap::new();
+        let is_exact = self.seen.sessions.iter().all(|session| session.outcome != Outcome::TimeBounded)
+            && self.gaps.iter().all(|gap| !gap.is_private);
         for (event, may_repeat) in self.events() {
+            if may_repeat && is_exact {
+                faults.push(format!("I1: post {} is marked as a possible repeat after exact resumes", event.id));
+            }
             let count = counts.entry(event.id).or_default();
             if *count > 0 && !may_repeat {
                 faults.push(format!("I1: post {} came again, unmarked ({})", event.id, self.about(event.id)));
@@ -75,17 +82,24 @@ impl Case<'_> {
         if matches!(last.outcome, Outcome::Refused(_)) || post.created > self.record.to - UNDER_WAY {
             return false;
         }
+        let born = self.log_born(first.at);
+        // What recovery brought is not for all: it may be in the side log only.
+        let first_kept = self.arrived(at).find(|arrival| self.is_kept(arrival));
+        let logged = first_kept.filter(|arrival| self.is_logged(arrival)).map(|arrival| arrival.at);
         match first.from {
             From::Latest => {
                 let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
-                post.created >= first.at - 25 * SECOND && !before
+                let from = first.at - 25 * SECOND;
+                let owed = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
+                !before && (owed || (post.created >= from && logged.is_some()))
             }
-            From::Time(time) => post.created >= time + UNCERTAINTY && post.created >= self.log_born(first.at),
+            From::Time(time) => {
+                let from = time + UNCERTAINTY;
+                post.created >= from.max(born) || (post.created >= from && logged.is_some())
+            }
             From::Earliest => {
                 let held = first.at - self.record.plan.setup.retention + 5 * SECOND;
-                let born = self.log_born(first.at);
-                let logged = self.arrived(at).find(|arrival| self.is_logged(arrival));
-                post.created >= born.max(held) || logged.is_some_and(|arrival| arrival.at >= held)
+                post.created >= born.max(held) || logged.is_some_and(|at| at >= held)
             }
             From::Token => false,
         }
@@ -94,7 +108,7 @@ impl Case<'_> {
     /// When the log that a session began with got its first connection.
     fn log_born(&self, at: Ms) -> Ms {
         let lost = self.record.losses.iter().filter(|loss| loss.at <= at && loss.kept_to == Ms::MIN);
-        let since = lost.map(|loss| loss.at).max().unwrap_or(Ms::MIN);
+        let since = lost.map(|loss| loss.at + 1).max().unwrap_or(Ms::MIN);
         let live = |connection: &&crate::app::tests::x::Connection| {
             connection.window.is_none() && connection.signs.is_some() && connection.opened >= since
         };
@@ -103,8 +117,12 @@ impl Case<'_> {
 
     /// True if the account's log got this arrival, and has not lost it.
     fn is_logged(&self, arrival: &Arrival) -> bool {
-        let is_live = self.record.connections[arrival.connection].window.is_none();
-        is_live && !self.record.losses.iter().any(|loss| loss.at >= arrival.at && loss.kept_to < arrival.at)
+        self.record.connections[arrival.connection].window.is_none() && self.is_kept(arrival)
+    }
+
+    /// True if no log that got this arrival was lost since.
+    fn is_kept(&self, arrival: &Arrival) -> bool {
+        !self.record.losses.iter().any(|loss| loss.at >= arrival.at && loss.kept_to < arrival.at)
     }
 
     /// Why a post that is missing must not be, if so.
@@ -143,7 +161,9 @@ impl Case<'_> {
                 _ => false,
             })
         };
-        ruined.into_iter().any(|arrival| told(arrival.at))
+        // Skips are announced once a second: those of the last one are lost with the process.
+        let unannounced = |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
+        ruined.into_iter().any(|arrival| told(arrival.at) || unannounced(arrival.at))
     }
 
     fn about(&self, id: u64) -> String {

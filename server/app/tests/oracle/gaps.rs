@@ -13,7 +13,7 @@ const UNCERTAINTY: Ms = 3 * SECOND;
 const CLOSED_WITHIN: Ms = 11 * MINUTE;
 
 pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
-    let mut faults = Vec::new();
+    let (mut faults, mut has_lied) = (Vec::new(), false);
     let mut known: BTreeMap<String, Gap> = BTreeMap::new();
     let mut delivered: HashSet<u64> = HashSet::new();
     for session in &seen.sessions {
@@ -25,13 +25,15 @@ pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
             match &frame.content {
                 Content::Posts { events, .. } => delivered.extend(events.iter().map(|event| event.id)),
                 Content::Gap(gap) => {
-                    let lost = record.losses.iter().any(|loss| loss.at <= frame.at);
+                    let lost = record.losses.iter().any(|loss| loss.at <= frame.at && loss.kept_to < loss.at - 1);
                     faults.extend(transition(known.get(&gap.id), gap).filter(|_| !lost));
                     faults.extend(given_up(record, gap, frame.at));
                     known.insert(gap.id.clone(), gap.clone());
                 }
-                Content::Heartbeat { low_watermark } => {
+                Content::Heartbeat { low_watermark } if !has_lied => {
+                    let before = faults.len();
                     faults.extend(watermark(record, seen, *low_watermark, frame.at, &known, &delivered));
+                    has_lied = faults.len() > before;
                 }
                 _ => {}
             }
@@ -86,7 +88,8 @@ fn watermark(
 
 /// A gap of the log is no wider than what the wire explains.
 fn loose(record: &Record, gap: &Gap) -> Option<String> {
-    let to = gap.to?;
+    // With redundant connections an interval is covered by any of them.
+    let to = gap.to.filter(|_| record.plan.setup.connections == 1)?;
     let live: Vec<_> = record.connections.iter().filter(|it| it.window.is_none() && it.is_stream).collect();
     let signs: Vec<(Ms, Ms, Ms)> = live.iter().filter_map(|it| it.signs.map(|(first, last)| (first, last, it.lag))).collect();
     // Before the first connection nothing is known.
@@ -96,6 +99,13 @@ fn loose(record: &Record, gap: &Gap) -> Option<String> {
             None => Ms::MIN / 2,
             Some(before) => signs[before].1 - signs[before].2.max(ALLOWED_LATENESS),
         };
+        // A log that lost its tail lacks all since the newest record that is left.
+        let kept = record.losses.iter().filter(|loss| loss.kept_to > Ms::MIN && loss.kept_to < loss.at - 1);
+        let kept = kept.filter(|loss| loss.at <= *first && from < loss.at).map(|loss| {
+            let newest = record.arrivals.iter().rfind(|it| it.at <= loss.kept_to).map_or(record.from, |it| it.at);
+            newest.min(loss.kept_to) - ALLOWED_LATENESS.max(signs[at.saturating_sub(1)].2)
+        });
+        let from = kept.min().map_or(from, |kept| kept.min(from));
         outages.push((from, first + ALLOWED_LATENESS));
     }
     let tolerance = UNCERTAINTY + slack(record);

@@ -21,7 +21,7 @@ fn manners(record: &Record) -> Vec<String> {
                 && other.closed.is_none_or(|closed| closed > own.opened)
         };
         let open = record.connections[..at].iter().filter(same).count();
-        let allowed = if own.window.is_some() { 2 } else { 1 };
+        let allowed = if own.window.is_some() { 2 } else { usize::from(record.plan.setup.connections) };
         if open >= allowed {
             faults.push(format!("I11: connection {at} makes {} at once", open + 1));
         }

@@ -35,7 +35,9 @@ impl State {
         if let Some((text, is_sign)) = content.word {
             pieces.push(Piece { is_sign, ..Piece::line(due, &text) });
         }
-        (pieces, Some((due, script.end)))
+        // What is withheld is named at the end, or nothing betrays it.
+        let names = matches!(script.word, Word::CountedLess(_) | Word::WithErrors(_) | Word::Failed);
+        (pieces, Some((due, if names { End::Clean } else { script.end })))
     }
 
     fn content(&self, script: &Job, mut posts: Vec<usize>, window: (Ms, Ms)) -> Content {

@@ -19,15 +19,31 @@ impl State {
         if script.metadata {
             pieces.push(Piece::line(now, r#"{"type":"connection_metadata","datacenter":"atla","timestamp":1762557264155}"#));
         }
-        if let Some(minutes) = asked.filter(|_| script.backfill && !without_backfill) {
+        let is_given = script.backfill || !self.shows_without_backfill(now);
+        if let Some(minutes) = asked.filter(|_| is_given && !without_backfill) {
             let from = now - Ms::from(minutes) * MINUTE - script.backfill_more;
             self.backfill(script, from, now, &mut pieces);
         }
-        let until = self.posts.last().map_or(now, |last| last.available().max(now) + 10 * MINUTE);
+        let until = self.posts.last().map_or(now, |last| last.available().max(now) + 300 * MINUTE);
         let until = script.end.map_or(until, |(after, _)| now + after);
         pieces.extend((1..).map(|number| now + number * HEARTBEAT).take_while(|at| *at <= until).map(Piece::heartbeat));
         self.live_posts(script, now, until, &mut pieces);
         (pieces, script.end.map(|(after, end)| (now + after, end)))
+    }
+
+    /// True if a gateway notices that there is no backfill (fewer than `due_min` posts withheld betray nothing): posts came at a steady rate, and many were due since. Nothing
+    /// is owed of the time before the first connection.
+    fn shows_without_backfill(&self, now: Ms) -> bool {
+        const OUTAGE_MIN: Ms = 150 * SECOND;
+        const POSTS_MIN: usize = 20;
+        // The last connection in the list is the one that is answered now.
+        let before = self.connections.iter().enumerate().rev().skip(1).find(|(_, it)| it.window.is_none() && it.signs.is_some());
+        let Some((number, before)) = before else { return true };
+        let Some((first, last)) = before.signs else { return false };
+        let came = self.arrivals.iter().filter(|it| it.connection == number && self.posts[it.post].created >= first).count();
+        let due = self.posts.iter().filter(|it| last < it.created && it.created < now).count();
+        let is_steady = number >= self.first_of_process && last - first >= 3 * MINUTE && came >= POSTS_MIN;
+        is_steady && now - last >= OUTAGE_MIN && due >= POSTS_MIN
     }
 
     /// When a connection with this lag sends a post by itself.

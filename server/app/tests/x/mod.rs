@@ -41,6 +41,8 @@ pub(super) struct State {
     pub connections: Vec<Connection>,
     /// The last connection ended for a slow reader.
     without_backfill: bool,
+    /// Connections before this one were made by a gateway that does not run any more.
+    first_of_process: usize,
     /// Minutes that the last recovery left out without a word.
     held_back: BTreeSet<Ms>,
     copies: u32,
@@ -117,6 +119,7 @@ impl X {
             arrivals: Vec::new(),
             connections: Vec::new(),
             without_backfill: false,
+            first_of_process: 0,
             held_back: BTreeSet::new(),
             copies: 0,
         };
@@ -139,6 +142,14 @@ impl X {
         look(&self.state.lock())
     }
 
+    /// A gateway was started.
+    pub(super) fn note_start(&self) {
+        let mut state = self.state.lock();
+        state.first_of_process = state.connections.len();
+        // A gateway that was killed does not know how its last connection ended.
+        state.without_backfill = false;
+    }
+
     /// From now on it behaves.
     pub(super) fn behave(&self) {
         let mut state = self.state.lock();
@@ -146,7 +157,7 @@ impl X {
         state.jobs.clear();
     }
 
-    /// Ends the live connection at this time.
+    /// Ends the oldest live connection at this time.
     pub(super) fn end_live(&self, at: Ms, end: End) {
         let mut state = self.state.lock();
         let open = |connection: &&mut Connection| {
