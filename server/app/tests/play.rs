@@ -260,7 +260,8 @@ impl Play {
         while quiet < 2 && self.stage.x.now() < began + SETTLED_WITHIN {
             self.reconnect().await;
             pass(45 * SECOND + 123).await;
-            quiet = if self.open_gaps().is_empty() { quiet + 1 } else { 0 };
+            let is_done = self.open_gaps().is_empty() && self.stage.x.is_live();
+            quiet = if is_done { quiet + 1 } else { 0 };
         }
         let open = self.open_gaps();
         if !open.is_empty() {
@@ -310,7 +311,7 @@ impl Record {
                 relative(own.opened), own.asked, own.is_stream, own.lag, own.closed.map(relative)
             );
         }
-        println!("losses {:?}", self.losses.iter().map(|it| (relative(it.at), it.kept_to - self.from)).collect::<Vec<_>>());
+        println!("losses {:?}", self.losses.iter().map(|it| (relative(it.at), relative(it.kept_to.max(0)))).collect::<Vec<_>>());
         for seen in &self.subscriptions {
             println!("subscription {} {:?}", seen.number, seen.want);
             for session in &seen.sessions {

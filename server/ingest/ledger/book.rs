@@ -147,6 +147,7 @@ impl Book {
             }
             for gap in feed.gaps.iter_mut().filter(|gap| gap.gap.window.to.is_none()) {
                 gap.gap.window.from = gap.gap.window.from.minus(by);
+                gap.promised = gap.promised.minus(by);
             }
         }
     }
@@ -158,6 +159,7 @@ impl Book {
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.gap.window.from = gap.gap.window.from.plus(by);
+                gap.promised = gap.promised.plus(by);
                 feed.settled_to = gap.gap.window.from;
             }
         }

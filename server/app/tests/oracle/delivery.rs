@@ -35,11 +35,13 @@ pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
 }
 
 impl Case<'_> {
-    fn events(&self) -> impl Iterator<Item = (&Event, bool)> {
-        let frames = self.seen.sessions.iter().flat_map(|session| &session.frames);
-        frames.flat_map(|frame| match &frame.content {
+    /// What came, whether it was marked as a possible repeat, and out of which log.
+    fn events(&self) -> impl Iterator<Item = (&Event, bool, u128)> {
+        let frames =
+            self.seen.sessions.iter().flat_map(|session| session.frames.iter().map(move |frame| (frame, session.log)));
+        frames.flat_map(|(frame, log)| match &frame.content {
             Content::Posts { events, may_repeat, .. } => {
-                events.iter().map(|event| (event, *may_repeat)).collect::<Vec<_>>()
+                events.iter().map(|event| (event, *may_repeat, log)).collect::<Vec<_>>()
             }
             _ => Vec::new(),
         })
@@ -47,18 +49,21 @@ impl Case<'_> {
 
     fn completeness(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut counts: HashMap<u64, usize> = HashMap::new();
+        let mut counts: HashMap<u64, u128> = HashMap::new();
         let is_exact = self.seen.sessions.iter().all(|session| session.outcome != Outcome::TimeBounded)
             && self.gaps.iter().all(|gap| !gap.is_private);
-        for (event, may_repeat) in self.events() {
+        for (event, may_repeat, log) in self.events() {
             if may_repeat && is_exact {
                 faults.push(format!("I1: post {} is marked as a possible repeat after exact resumes", event.id));
             }
-            let count = counts.entry(event.id).or_default();
-            if *count > 0 && !may_repeat {
+            // A log that is lost takes the ids with it: what X sends again by itself later is not known any more.
+            let forgotten = |before: u128| before != log && self.is_sent_twice(event.id);
+            if let Some(before) = counts.insert(event.id, log)
+                && !may_repeat
+                && !forgotten(before)
+            {
                 faults.push(format!("I1: post {} came again, unmarked ({})", event.id, self.about(event.id)));
             }
-            *count += 1;
         }
         for (at, post) in self.record.posts.iter().enumerate() {
             if counts.contains_key(&post.id) || !self.seen.want.takes_always(post) || !self.is_due(at, post) {
@@ -69,6 +74,10 @@ impl Case<'_> {
             }
         }
         faults
+    }
+
+    fn is_sent_twice(&self, id: u64) -> bool {
+        self.record.posts.iter().any(|post| post.id == id && (post.again.is_some() || post.more.is_some()))
     }
 
     fn arrived(&self, at: usize) -> impl Iterator<Item = &&Arrival> {
@@ -187,7 +196,7 @@ impl Case<'_> {
         let places: HashMap<u64, usize> =
             self.record.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
         let mut faults = Vec::new();
-        for (event, _) in self.events() {
+        for (event, ..) in self.events() {
             let Some(&at) = places.get(&event.id) else {
                 faults.push(format!("post {} is not of X", event.id));
                 continue;

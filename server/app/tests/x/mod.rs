@@ -157,6 +157,12 @@ impl X {
         state.jobs.clear();
     }
 
+    /// True if a live connection is up that gives signs of life.
+    pub(super) fn is_live(&self) -> bool {
+        let is_up = |it: &Connection| it.window.is_none() && it.closed.is_none() && it.signs.is_some();
+        self.state.lock().connections.iter().any(is_up)
+    }
+
     /// Ends the oldest live connection at this time.
     pub(super) fn end_live(&self, at: Ms, end: End) {
         let mut state = self.state.lock();
