@@ -214,7 +214,9 @@ impl Play {
         let now = self.stage.x.now();
         match (fate, self.plan.setup.files, self.snapshot) {
             // What was read at this very moment was not written yet.
-            (Fate::Kept, true, _) | (Fate::LoseTail, true, None) => self.losses.push(Loss { at: now, kept_to: now - 1 }),
+            (Fate::Kept, true, _) | (Fate::LoseTail, true, None) => {
+                self.losses.push(Loss { at: now, kept_to: now - 1 })
+            }
             (Fate::LoseTail, true, Some(kept_to)) => {
                 remove_log(&self.log_dir());
                 copy_log(&self.stage.dir.join("snapshot"), &self.log_dir());
@@ -308,15 +310,28 @@ impl Record {
             let arrivals = self.arrivals.iter().filter(|it| it.connection == number).count();
             println!(
                 "connection {number} at {}: {window:?} asked {:?}, stream {}, signs {signs:?}, lag {}, {arrivals} posts, closed {:?}",
-                relative(own.opened), own.asked, own.is_stream, own.lag, own.closed.map(relative)
+                relative(own.opened),
+                own.asked,
+                own.is_stream,
+                own.lag,
+                own.closed.map(relative)
             );
         }
-        println!("losses {:?}", self.losses.iter().map(|it| (relative(it.at), relative(it.kept_to.max(0)))).collect::<Vec<_>>());
+        println!(
+            "losses {:?}",
+            self.losses.iter().map(|it| (relative(it.at), relative(it.kept_to.max(0)))).collect::<Vec<_>>()
+        );
         for seen in &self.subscriptions {
             println!("subscription {} {:?}", seen.number, seen.want);
             for session in &seen.sessions {
                 let missing = session.missing.map(|(from, to)| (relative(from), to.map(relative)));
-                println!(" session at {} {:?} {:?} {missing:?} {:?}", relative(session.at), session.from, session.outcome, session.open_gaps);
+                println!(
+                    " session at {} {:?} {:?} {missing:?} {:?}",
+                    relative(session.at),
+                    session.from,
+                    session.outcome,
+                    session.open_gaps
+                );
                 for frame in &session.frames {
                     match &frame.content {
                         Content::Posts { events, may_repeat, is_private } => {
@@ -325,9 +340,17 @@ impl Record {
                         }
                         Content::Gap(gap) => println!(
                             "  {} gap {} [{}, {:?}) {:?} {} {}",
-                            relative(frame.at), gap.id, relative(gap.from), gap.to.map(relative), gap.state, gap.evidence, gap.cause
+                            relative(frame.at),
+                            gap.id,
+                            relative(gap.from),
+                            gap.to.map(relative),
+                            gap.state,
+                            gap.evidence,
+                            gap.cause
                         ),
-                        Content::Heartbeat { low_watermark } => println!("  {} low {}", relative(frame.at), relative(*low_watermark)),
+                        Content::Heartbeat { low_watermark } => {
+                            println!("  {} low {}", relative(frame.at), relative(*low_watermark))
+                        }
                         other => println!("  {} {other:?}", relative(frame.at)),
                     }
                 }

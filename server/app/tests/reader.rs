@@ -102,7 +102,8 @@ impl Reader {
             }
         };
         self.seen.lock().sessions.push(session(outcome(resolved.outcome), hub.reader().epoch().0));
-        let info = SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
+        let info =
+            SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
         let pace = Pace {
             batch_events_max: self.events_max,
             batch_bytes_max: 64 << 10,
@@ -135,7 +136,11 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>
                 session.missing = start.missing.map(|window| (window.from.0, window.to.map(|to| to.0)));
                 session.open_gaps = start.open_gaps.iter().map(|own| gap(own, start.epoch.0)).collect();
             }
-            Ok(frame) => session.frames.push(Frame { at: x.now(), token: frame.token, content: content(frame.content, session.log) }),
+            Ok(frame) => session.frames.push(Frame {
+                at: x.now(),
+                token: frame.token,
+                content: content(frame.content, session.log),
+            }),
             Err(end) => {
                 let content = Content::End(ending(end.ending));
                 session.frames.push(Frame { at: x.now(), token: Some(end.token), content });

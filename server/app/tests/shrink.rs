@@ -45,7 +45,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         if !live.extras.is_empty() {
             add(&|plan| plan.lives[at].extras.clear());
         }
-        let plain = Live { answer: live.answer, end: live.end, backfill: live.backfill, date: live.date, lag: live.lag, ..Live::good() };
+        let plain = Live {
+            answer: live.answer,
+            end: live.end,
+            backfill: live.backfill,
+            date: live.date,
+            lag: live.lag,
+            ..Live::good()
+        };
         if format!("{plain:?}") != format!("{live:?}") {
             add(&|plan| plan.lives[at] = plain.clone());
         }

@@ -94,8 +94,7 @@ impl Stage {
         std::fs::write(&bearer, "bearer").expect("the directory is ours");
         let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
         account.connections = setup.connections;
-        let mut settings =
-            Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
+        let mut settings = Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
         settings.journal.retention_age_max = millis(setup.retention);
         settings.journal.segment_bytes_max = 16 << 10;

@@ -149,9 +149,7 @@ impl Want {
         };
         let named = self.any.iter().any(|pattern| has(pattern)) || rules(set).any(|rule| self.ids.contains(&rule.id));
         let open = self.any.is_empty() && self.ids.is_empty();
-        (open || named)
-            && self.all.iter().all(|pattern| has(pattern))
-            && !self.none.iter().any(|pattern| has(pattern))
+        (open || named) && self.all.iter().all(|pattern| has(pattern)) && !self.none.iter().any(|pattern| has(pattern))
     }
 
     /// True if it wants the post whatever arrives of it first.

@@ -174,11 +174,12 @@ impl Book {
         } else if begun {
             self.announce_feed(feed);
         } else {
-            // The log is as new as before, but sessions of the process before may rely on what it was to have: all since
-            // its start, and the first backfill.
+            // The log is as new as before, but sessions of the process before rely on what it was to have: all since its
+            // start, and the first backfill, less what their private gaps overlap with it.
             let backfill = Duration::from_secs(60 * u64::from(self.limits.config.first_backfill_minutes));
+            let relied_on = backfill.saturating_sub(self.limits.slack);
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
-                gap.promised = gap.promised.min(gap.gap.window.from.minus(backfill));
+                gap.promised = gap.promised.min(gap.gap.window.from.minus(relied_on));
                 gap.gap.window.from = now;
             }
             own.settled_to = now;

@@ -48,7 +48,9 @@ impl Sequencer {
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.room.push(room);
         if matches!(source, Source::Live { .. }) {
-            batch.heard = Some(LastByte { moment, time: received });
+            if arrivals.is_sign_of_life() {
+                batch.heard = Some(LastByte { moment, time: received });
+            }
             // So that a term is known to sessions as soon as its writer hears anything.
             self.begin_term(batch);
         }

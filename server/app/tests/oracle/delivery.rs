@@ -171,7 +171,8 @@ impl Case<'_> {
             })
         };
         // Skips are announced once a second: those of the last one are lost with the process.
-        let unannounced = |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
+        let unannounced =
+            |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
         ruined.into_iter().any(|arrival| told(arrival.at) || unannounced(arrival.at))
     }
 
@@ -214,7 +215,11 @@ impl Case<'_> {
                 faults.push(format!("I6: post {} under {told:?} is not wanted", event.id));
             }
             let mut tags: Vec<&str> = Vec::new();
-            told.iter().filter_map(|(_, tag)| *tag).for_each(|tag| if !tags.contains(&tag) { tags.push(tag) });
+            told.iter().filter_map(|(_, tag)| *tag).for_each(|tag| {
+                if !tags.contains(&tag) {
+                    tags.push(tag)
+                }
+            });
             if tags != event.tags {
                 faults.push(format!("post {} has tags {:?}", event.id, event.tags));
             }
@@ -243,7 +248,8 @@ impl Case<'_> {
                 }
                 last = event.sequence;
                 let Some(&at) = places.get(&event.id).filter(|_| event.origin == Origin::Live) else { continue };
-                let arrival = self.arrived(at).find(|it| self.record.posts[at].payload(it.rules, it.copy) == event.json);
+                let arrival =
+                    self.arrived(at).find(|it| self.record.posts[at].payload(it.rules, it.copy) == event.json);
                 let Some(arrival) = arrival else { continue };
                 let before = newest.entry(arrival.connection).or_insert(Ms::MIN);
                 if arrival.at < *before {

@@ -91,7 +91,8 @@ fn loose(record: &Record, gap: &Gap) -> Option<String> {
     // With redundant connections an interval is covered by any of them.
     let to = gap.to.filter(|_| record.plan.setup.connections == 1)?;
     let live: Vec<_> = record.connections.iter().filter(|it| it.window.is_none() && it.is_stream).collect();
-    let signs: Vec<(Ms, Ms, Ms)> = live.iter().filter_map(|it| it.signs.map(|(first, last)| (first, last, it.lag))).collect();
+    let signs: Vec<(Ms, Ms, Ms)> =
+        live.iter().filter_map(|it| it.signs.map(|(first, last)| (first, last, it.lag))).collect();
     // Before the first connection nothing is known.
     let mut outages: Vec<(Ms, Ms)> = Vec::new();
     for (at, (first, ..)) in signs.iter().enumerate() {
@@ -112,9 +113,8 @@ fn loose(record: &Record, gap: &Gap) -> Option<String> {
     let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= gap.from && gap.from <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
     // A gap that was not closed when its connection ended goes on over the next one.
-    let chained = |begins: usize, ends: usize| {
-        (begins..ends).all(|at| signs[at].1 - signs[at].0 < CLOSED_WITHIN + tolerance)
-    };
+    let chained =
+        |begins: usize, ends: usize| (begins..ends).all(|at| signs[at].1 - signs[at].0 < CLOSED_WITHIN + tolerance);
     if begins.zip(ends).is_some_and(|(begins, ends)| ends <= begins || chained(begins, ends)) {
         return None;
     }

@@ -55,7 +55,8 @@ impl State {
             }
             Word::WithErrors(every) => {
                 let left_out = |at: usize| (minute(at) / MINUTE) % Ms::from(every) == 0;
-                let minutes: BTreeSet<Ms> = posts.iter().map(|at| minute(*at)).filter(|m| (m / MINUTE) % Ms::from(every) == 0).collect();
+                let minutes: BTreeSet<Ms> =
+                    posts.iter().map(|at| minute(*at)).filter(|m| (m / MINUTE) % Ms::from(every) == 0).collect();
                 posts.retain(|at| !left_out(*at));
                 let minutes: Vec<Ms> = minutes.into_iter().collect();
                 Some((if minutes.is_empty() { words::completed(None) } else { words::with_errors(&minutes) }, true))
@@ -103,7 +104,8 @@ impl State {
     fn note_held_back(&mut self, all: &[usize], sent: &[usize], (from, to): (Ms, Ms)) {
         let sent: BTreeSet<usize> = sent.iter().copied().collect();
         self.held_back.retain(|minute| *minute < from - MINUTE || *minute >= to);
-        let minutes = all.iter().filter(|at| !sent.contains(at)).map(|at| self.posts[*at].created.div_euclid(MINUTE) * MINUTE);
+        let minutes =
+            all.iter().filter(|at| !sent.contains(at)).map(|at| self.posts[*at].created.div_euclid(MINUTE) * MINUTE);
         self.held_back.extend(minutes);
     }
 }

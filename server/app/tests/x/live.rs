@@ -17,7 +17,10 @@ impl State {
         let without_backfill = std::mem::take(&mut self.without_backfill);
         let mut pieces = Vec::new();
         if script.metadata {
-            pieces.push(Piece::line(now, r#"{"type":"connection_metadata","datacenter":"atla","timestamp":1762557264155}"#));
+            pieces.push(Piece::line(
+                now,
+                r#"{"type":"connection_metadata","datacenter":"atla","timestamp":1762557264155}"#,
+            ));
         }
         let is_given = script.backfill || !self.shows_without_backfill(now);
         if let Some(minutes) = asked.filter(|_| is_given && !without_backfill) {
@@ -37,10 +40,12 @@ impl State {
         const OUTAGE_MIN: Ms = 150 * SECOND;
         const POSTS_MIN: usize = 20;
         // The last connection in the list is the one that is answered now.
-        let before = self.connections.iter().enumerate().rev().skip(1).find(|(_, it)| it.window.is_none() && it.signs.is_some());
+        let before =
+            self.connections.iter().enumerate().rev().skip(1).find(|(_, it)| it.window.is_none() && it.signs.is_some());
         let Some((number, before)) = before else { return true };
         let Some((first, last)) = before.signs else { return false };
-        let came = self.arrivals.iter().filter(|it| it.connection == number && self.posts[it.post].created >= first).count();
+        let came =
+            self.arrivals.iter().filter(|it| it.connection == number && self.posts[it.post].created >= first).count();
         let due = self.posts.iter().filter(|it| last < it.created && it.created < now).count();
         let is_steady = number >= self.first_of_process && last - first >= 3 * MINUTE && came >= POSTS_MIN;
         is_steady && now - last >= OUTAGE_MIN && due >= POSTS_MIN
@@ -97,7 +102,8 @@ impl State {
         }
         sends.retain(|(due, _)| now <= *due && *due <= until);
         sends.sort_unstable();
-        let mut extras: VecDeque<(Ms, Extra)> = script.extras.iter().map(|(after, extra)| (now + after, *extra)).collect();
+        let mut extras: VecDeque<(Ms, Extra)> =
+            script.extras.iter().map(|(after, extra)| (now + after, *extra)).collect();
         for (due, at) in sends {
             let mut ruin = None;
             while let Some((when, extra)) = extras.pop_front_if(|(when, _)| *when <= due) {

@@ -32,11 +32,7 @@ enum Next {
 }
 
 /// The body of a response.
-pub(super) fn body(
-    x: Arc<X>,
-    number: usize,
-    mut pieces: Vec<Piece>,
-) -> BoxStream<'static, Result<Bytes, BodyError>> {
+pub(super) fn body(x: Arc<X>, number: usize, mut pieces: Vec<Piece>) -> BoxStream<'static, Result<Bytes, BodyError>> {
     pieces.sort_by_key(|piece| piece.due);
     let wire = Wire { x, number, pieces: pieces.into(), has_spoken: false, is_over: false };
     futures::stream::unfold(wire, |mut wire| async move {

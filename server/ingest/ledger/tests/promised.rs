@@ -16,7 +16,7 @@ fn restart_before_first_byte_keeps_promise() {
     world.pass(1);
     let backfill = Duration::from_secs(60 * u64::from(asked));
     let told: Spans = world.told.values().filter_map(|gap| Some(Span::new(gap.window.from, gap.window.to?))).collect();
-    let promised = Span::new(first.minus(Duration::from_secs(300)), world.now.minus(backfill).minus(UNCERTAIN));
+    let promised = Span::new(first.minus(FIRST_BACKFILL - SLACK), world.now.minus(backfill).minus(UNCERTAIN));
     assert!(told.covers(promised), "{promised:?} is not in {told:?}");
 }
 
