@@ -108,7 +108,12 @@ impl Case<'_> {
             }
             From::Earliest => {
                 let held = first.at - self.record.plan.setup.retention + 5 * SECOND;
-                post.created >= born.max(held) || logged.is_some_and(|at| at >= held)
+                // What lies before a new log is owed by that log only.
+                let lost = |at: Ms| {
+                    let mut losses = self.record.losses.iter();
+                    losses.any(|loss| loss.kept_to == Ms::MIN && (first.at..=at).contains(&loss.at))
+                };
+                post.created >= born.max(held) || logged.is_some_and(|at| at >= held && !lost(at))
             }
             From::Token => false,
         }

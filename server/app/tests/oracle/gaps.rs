@@ -18,6 +18,12 @@ pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
     let mut delivered: HashSet<u64> = HashSet::new();
     for session in &seen.sessions {
         known.retain(|_, gap| !session.supersedes(gap));
+        if let Some((from, to)) = session.missing {
+            // The first frame announces it, the gap itself follows.
+            let id = format!("missing at {}", session.at);
+            let (state, evidence, cause) = (State::Detected, String::new(), String::new());
+            known.insert(id.clone(), Gap { id, log: session.log, from, to, state, evidence, cause, is_private: true });
+        }
         for gap in &session.open_gaps {
             known.insert(gap.id.clone(), gap.clone());
         }

@@ -34,15 +34,14 @@ impl State {
         (pieces, script.end.map(|(after, end)| (now + after, end)))
     }
 
-    /// True if a gateway notices that there is no backfill (fewer than `due_min` posts withheld betray nothing): posts came at a steady rate, and many were due since. Nothing
-    /// is owed of the time before the first connection.
+    /// True if a gateway notices that there is no backfill (fewer than `due_min` posts withheld betray nothing): posts came at a steady rate, and many were due since.
     fn shows_without_backfill(&self, now: Ms) -> bool {
         const OUTAGE_MIN: Ms = 150 * SECOND;
         const POSTS_MIN: usize = 20;
         // The last connection in the list is the one that is answered now.
         let before =
             self.connections.iter().enumerate().rev().skip(1).find(|(_, it)| it.window.is_none() && it.signs.is_some());
-        let Some((number, before)) = before else { return true };
+        let Some((number, before)) = before else { return false };
         let Some((first, last)) = before.signs else { return false };
         let came =
             self.arrivals.iter().filter(|it| it.connection == number && self.posts[it.post].created >= first).count();
