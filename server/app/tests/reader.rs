@@ -11,9 +11,9 @@ use super::truth::Want;
 use super::x::X;
 use crate::hub::filter::{Filter, Request};
 use crate::hub::start::{self, Policy, Refused, Start};
-use crate::hub::subscription::{self as hub, Ending, Opening, Pace, Phase};
+use crate::hub::subscription::{self as hub, Opening, Pace, Phase};
 use crate::hub::{Hub, SessionInfo};
-use crate::model::{Gap, GapState, SkipReason, UnixMillis};
+use crate::model::{Gap, GapState, UnixMillis};
 use crate::proto::{self, EventBatch};
 
 /// A subscriber.
@@ -142,7 +142,7 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>
                 content: content(frame.content, session.log),
             }),
             Err(end) => {
-                let content = Content::End(ending(end.ending));
+                let content = Content::End;
                 session.frames.push(Frame { at: x.now(), token: Some(end.token), content });
                 return;
             }
@@ -172,17 +172,9 @@ fn content(content: hub::Content, log: u128) -> Content {
             }
         }
         hub::Content::Gap { gap: own, .. } => Content::Gap(gap(&own, log)),
-        hub::Content::Skipped { skip, .. } => Content::Skip {
-            reason: match skip.reason {
-                SkipReason::Malformed => "malformed",
-                SkipReason::Oversized => "oversized",
-                SkipReason::JournalCorrupt => "journal corrupt",
-                SkipReason::ForeignFormat => "foreign format",
-            },
-            count: skip.count,
-            from: skip.window.from.0,
-            to: skip.window.to.map(|to| to.0),
-        },
+        hub::Content::Skipped { skip, .. } => {
+            Content::Skip { from: skip.window.from.0, to: skip.window.to.map(|to| to.0) }
+        }
         hub::Content::Heartbeat(heartbeat) => Content::Heartbeat { low_watermark: heartbeat.low_watermark.0 },
         hub::Content::CaughtUp(_) => Content::CaughtUp,
         _ => Content::Other,
@@ -203,7 +195,6 @@ fn event(post: proto::Event, term: u64) -> Event {
         rules: post.rules.into_iter().map(|rule| (rule.id, rule.tag)).collect(),
         tags: post.tags,
         origin,
-        gap: post.gap_id,
     }
 }
 
@@ -244,16 +235,5 @@ fn refusal(refused: &Refused) -> &'static str {
         Refused::TooOld { .. } => "too old",
         Refused::InFuture { .. } => "in the future",
         Refused::ExactUnavailable(_) => "not exact",
-    }
-}
-
-fn ending(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Shutdown => "shutdown",
-        Ending::Rotated => "rotated",
-        Ending::Deadline => "deadline",
-        Ending::TooSlow => "too slow",
-        Ending::ReplayLimit => "replay limit",
-        Ending::JournalUnavailable => "journal unavailable",
     }
 }

@@ -66,11 +66,11 @@ pub(super) struct Frame {
 pub(super) enum Content {
     Posts { events: Vec<Event>, may_repeat: bool, is_private: bool },
     Gap(Gap),
-    Skip { reason: &'static str, count: u64, from: Ms, to: Option<Ms> },
+    Skip { from: Ms, to: Option<Ms> },
     Heartbeat { low_watermark: Ms },
     CaughtUp,
     Other,
-    End(&'static str),
+    End,
 }
 
 /// A delivered post.
@@ -84,7 +84,6 @@ pub(super) struct Event {
     pub rules: Vec<(u64, Option<String>)>,
     pub tags: Vec<String>,
     pub origin: Origin,
-    pub gap: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
