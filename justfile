@@ -44,6 +44,10 @@ bench *args:
 seeds n="500":
     SEEDS={{ n }} cargo test --release --test it seeds:: -- --nocapture
 
+# So many hostile histories on a virtual clock; HISTORY_SEED=7 cargo test hostile_histories plays one of them.
+histories n="50000":
+    HISTORIES={{ n }} cargo test --lib app::tests::hostile_histories -- --nocapture
+
 # The property tests with this many cases each, to look for new seeds.
 cases n="10000":
     PROPTEST_CASES={{ n }} cargo test --release

@@ -24,11 +24,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+mod host;
+
 use crate::model::UnixMillis;
+use host::{host_elapsed, system_now_us};
 
 /// Reads wall time, measures durations, waits. A clone shares the correction.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ struct Host {
     started: Duration,
     /// Wall time when the clock was made, in microseconds.
     started_us: i64,
+    /// Source of elapsed time.
+    elapsed: fn() -> Duration,
 }
 
 /// What the `Date` headers seen so far support.
@@ -127,7 +132,15 @@ impl Clock {
         let origin = origin.unwrap_or(UnixMillis(system_us / 1_000));
         let passed_us = (system_us - origin.0.saturating_mul(1_000)) as f64 * rate;
         let started_us = origin.0.saturating_mul(1_000).saturating_add(passed_us as i64);
-        Self::over(Host { rate, origin, started, started_us })
+        Self::over(Host { rate, origin, started, started_us, elapsed: host_elapsed })
+    }
+
+    /// A clock on the time of the tokio runtime that it is used in, which may be paused; the wall time is `now`.
+    #[cfg(test)]
+    pub(crate) fn of_runtime(now: UnixMillis) -> Self {
+        let elapsed = host::runtime_elapsed;
+        let started_us = now.0.saturating_mul(1_000);
+        Self::over(Host { rate: 1.0, origin: now, started: elapsed(), started_us, elapsed })
     }
 
     fn over(host: Host) -> Self {
@@ -220,7 +233,7 @@ impl Clock {
 
     /// Machine time: it counts while the host is suspended, and is never set.
     pub fn moment(&self) -> Moment {
-        let passed = host_elapsed().saturating_sub(self.0.host.started);
+        let passed = (self.0.host.elapsed)().saturating_sub(self.0.host.started);
         Moment(if self.0.host.rate == 1.0 { passed } else { passed.mul_f64(self.0.host.rate) })
     }
 
@@ -274,27 +287,6 @@ impl Evidence {
         self.confirmed = true;
         self.residual_ms = measured_ms.abs_diff(offset_ms);
     }
-}
-
-/// Elapsed time of the host, suspended or not.
-#[cfg(target_os = "linux")]
-fn host_elapsed() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// Elapsed time since the first call; elsewhere than on Linux it may stand still while the host is suspended.
-#[cfg(not(target_os = "linux"))]
-#[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
-fn host_elapsed() -> Duration {
-    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    FIRST.get_or_init(std::time::Instant::now).elapsed()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock is where time is read")]
-fn system_now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

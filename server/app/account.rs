@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rand::RngExt;
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -31,21 +30,31 @@ pub(super) struct Shared {
     pub metrics: Registry,
     pub keyring: Arc<hub::token::Keyring>,
     pub transport: Arc<dyn Transport>,
+    /// The disk of the logs.
+    pub disk: Arc<dyn journal::Disk>,
+    /// Source of identities and of jitter.
+    pub random: fn() -> u64,
+}
+
+impl Shared {
+    fn random_epoch(&self) -> Epoch {
+        Epoch(u128::from((self.random)()) << 64 | u128::from((self.random)()))
+    }
 }
 
 /// An account whose log is open, and that does nothing yet.
 pub(super) struct Opened {
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     index: Arc<dedup::Index>,
     gaps: Arc<AccountGaps>,
-    sessions: Vec<Session>,
-    recovery: Recovery,
-    sequencer: Sequencer,
-    chores: Chores,
+    pub(super) sessions: Vec<Session>,
+    pub(super) recovery: Recovery,
+    pub(super) sequencer: Sequencer,
+    pub(super) chores: Chores,
 }
 
 /// Housekeeping of an account.
-struct Chores {
+pub(super) struct Chores {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
     recovery: Arc<Desk>,
@@ -71,9 +80,9 @@ fn open_with(shared: &Shared, account: &config::Account) -> anyhow::Result<Opene
     let Shared { settings, clock, metrics, .. } = shared;
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
-    let identity = Identity { epoch: Epoch(rand::rng().random()), term: Term(rand::rng().random()) };
+    let identity = Identity { epoch: shared.random_epoch(), term: Term((shared.random)()) };
     let Journal { writer, reader, mut upkeep, torn_bytes, .. } =
-        journal::open(&settings.journal, &dir, identity, clock.now())?;
+        journal::open_with(&settings.journal, &dir, identity, clock.now(), &shared.disk)?;
     let ids_config = ids_config(settings);
     upkeep.keep_ages(ids_config.horizon);
     let files = metrics.account(name, journal::Metrics::register);
@@ -172,7 +181,7 @@ fn open_side(
         ids: &settings.ingest.dedup,
         bytes_max: settings.ingest.side_bytes_max,
         window: settings.hub.recovery_window,
-        identity: Identity { epoch: Epoch(rand::rng().random()), ..identity },
+        identity: Identity { epoch: shared.random_epoch(), ..identity },
         now: shared.clock.now(),
     })
 }
@@ -252,7 +261,7 @@ fn sessions(
             metrics: metrics.clone(),
         };
         let (hub, ledger, queue) = (hub.clone(), ledger.clone(), queue.clone());
-        let seed = rand::rng().random();
+        let seed = (shared.random)();
         Session::new(hub, upstream, Place { feed, connection }, ledger, queue, counters.clone(), seed)
     };
     connections(account).into_iter().enumerate().map(session).collect()
@@ -302,7 +311,7 @@ fn recovery(
         config: settings.ingest.recovery.clone(),
         ingest_metrics: counters.clone(),
         metrics: metrics.account(&account.name, recovery::Metrics::register),
-        seed: rand::rng().random(),
+        seed: (shared.random)(),
     })
 }
 
@@ -349,6 +358,11 @@ impl Chores {
         while pause().is_err() {
             self.step();
         }
+        self.finish();
+    }
+
+    /// After the last append: everything is on the disk then.
+    pub(super) fn finish(&mut self) {
         self.step();
         let sealed = self.ids.seal().map(drop).and(self.side.seal());
         if let Err(error) = sealed {
@@ -356,7 +370,7 @@ impl Chores {
         }
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let now = self.clock.moment();
         let journal = self.journal.step(now).map_err(|error| error.to_string());
         if let Ok(report) = &journal {

@@ -13,6 +13,8 @@
 mod account;
 mod drain;
 mod opening;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use self::opening::Runners;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::hub::token::Keyring;
+use crate::journal::SystemDisk;
 use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::Registry;
@@ -75,6 +78,8 @@ impl App {
             metrics: metrics.clone(),
             keyring,
             transport: Arc::new(client),
+            disk: Arc::new(SystemDisk),
+            random: || rand::rng().random(),
         };
         let shared = parts.clone();
         let attempts = tokio::task::spawn_blocking(move || opening::open_all(&parts)).await?;

@@ -19,6 +19,7 @@ use super::pages::{PAGE_BYTES, Page, Pages};
 use super::{Hub, Read, ReadError, entry};
 use crate::journal;
 use crate::model::{Body, Keys, Record, Sequence, Skip, SkipReason, Term, Window};
+use crate::task;
 
 /// Which of the two logs of an account a read is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +227,7 @@ impl Hub {
             let Ok(permit) = cold.turns.clone().try_acquire_owned() else { return };
             let Some(request) = cold.reads.lock().pop() else { continue };
             let turn = Turn { hub: self.clone(), log, permit: Some(permit) };
-            tokio::task::spawn_blocking(move || {
+            task::blocking(move || {
                 // What waits by now is done in the same turn: another thread would have to be woken for it.
                 let mut next = Some(request);
                 while let Some(request) = next {

@@ -1,10 +1,9 @@
 //! The one writer: numbers, appends, and only then publishes. On a thread of its own, for it waits for the disk.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::dedup::{self, Seen};
@@ -27,8 +26,6 @@ use batch::{Batch, Pending};
 pub struct Sequencer {
     writing: Writing,
     intakes: mpsc::Receiver<Intake>,
-    /// Its own, made on its thread: on another's, each wait would wake a thread of that to set a timer.
-    runtime: OnceCell<Runtime>,
     clock: Clock,
     config: Config,
     /// The journal could not be written when it was last tried.
@@ -63,19 +60,26 @@ impl Sequencer {
     pub fn new(writing: Writing, intakes: mpsc::Receiver<Intake>, clock: Clock, config: Config) -> Self {
         let offset_ms = clock.offset_ms();
         writing.hub.note_setback();
-        Self { writing, intakes, runtime: OnceCell::new(), clock, config, stalled: false, offset_ms }
+        Self { writing, intakes, clock, config, stalled: false, offset_ms }
     }
 
     /// Writes until the queue is closed and empty, or `giving_up` while the journal cannot be written. An error is damage
     /// to our own files: the process must not go on.
-    pub fn run(mut self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
+    pub fn run(self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
+        // Its own, made on its thread: on another's, each wait would wake a thread of that to set a timer.
+        let runtime = Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime without I/O asks nothing of the system").block_on(self.write_all(giving_up))
+    }
+
+    /// Does the same as a task. It blocks its thread while it waits for the disk.
+    pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
         let mut pending: Vec<Pending> = Vec::new();
         let mut open = true;
         // What the ledger found at the start: that the gateway was down.
-        self.write(vec![Intake::Ledger], &mut pending, giving_up)?;
+        self.write(vec![Intake::Ledger], &mut pending, giving_up).await?;
         while open {
             let next = self.intakes.recv();
-            let first = match waiting(&self.runtime).block_on(self.clock.timeout(SKIP_INTERVAL, next)) {
+            let first = match self.clock.timeout(SKIP_INTERVAL, next).await {
                 Ok(Some(intake)) => Some(intake),
                 Ok(None) => {
                     open = false;
@@ -84,7 +88,7 @@ impl Sequencer {
                 Err(crate::clock::Elapsed) => None,
             };
             let ready = first.map(|first| self.take_ready(first)).unwrap_or_default();
-            self.write(ready, &mut pending, giving_up)?;
+            self.write(ready, &mut pending, giving_up).await?;
         }
         Ok(())
     }
@@ -102,16 +106,16 @@ impl Sequencer {
         ready
     }
 
-    fn write(
+    async fn write(
         &mut self,
         intakes: Vec<Intake>,
         pending: &mut Vec<Pending>,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::Error> {
         self.follow_clock();
-        let mut batch = self.batch(intakes, pending, giving_up)?;
+        let mut batch = self.batch(intakes, pending, giving_up).await?;
         self.add_skips(&mut batch, pending);
-        self.append(&mut batch, giving_up);
+        self.append(&mut batch, giving_up).await;
         Ok(())
     }
 
@@ -171,7 +175,7 @@ impl Sequencer {
     }
 
     /// Appends and then publishes; as long as the journal cannot be written, keeps the batch and tries again.
-    fn append(&mut self, batch: &mut Batch, giving_up: &Shutdown) {
+    async fn append(&mut self, batch: &mut Batch, giving_up: &Shutdown) {
         let (hub, late) = (self.writing.hub.clone(), batch.late);
         if let Some((most, _)) = late {
             hub.lateness().rise(hub.next(), most, hub.config().slack);
@@ -182,7 +186,7 @@ impl Sequencer {
             if giving_up.is_cancelled() {
                 return self.give_up(batch, &error);
             }
-            self.pause(giving_up);
+            self.pause(giving_up).await;
         }
         batch.tally.count(&self.writing.metrics);
         if let Some((_, last)) = late {
@@ -223,9 +227,9 @@ impl Sequencer {
     }
 
     /// A stop does not wait for the next attempt to be due.
-    fn pause(&self, giving_up: &Shutdown) {
+    async fn pause(&self, giving_up: &Shutdown) {
         // Which of the two it was is looked at by those that try again.
-        let _ = waiting(&self.runtime).block_on(self.clock.timeout(self.config.append_retry, giving_up.cancelled()));
+        let _ = self.clock.timeout(self.config.append_retry, giving_up.cancelled()).await;
     }
 
     fn unavailable(&mut self, error: &dyn std::fmt::Display) {
@@ -243,12 +247,6 @@ impl Sequencer {
             hub.upstream().update(|status| status.journal_unavailable = false);
         }
     }
-}
-
-/// What a thread waits with.
-fn waiting(runtime: &OnceCell<Runtime>) -> &Runtime {
-    let make = || Builder::new_current_thread().enable_time().build();
-    runtime.get_or_init(|| make().expect("a runtime without I/O asks nothing of the system"))
 }
 
 #[cfg(test)]

@@ -268,9 +268,21 @@ pub struct Identity {
 
 /// Opens the log of the backend that `config` names; `dir` is read only by the embedded one.
 pub fn open(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    open_with(config, dir, identity, now, &disk)
+}
+
+/// Opens the log of the backend that `config` names, on a disk of the caller's choice.
+pub fn open_with(
+    config: &Config,
+    dir: &Path,
+    identity: Identity,
+    now: UnixMillis,
+    disk: &Arc<dyn Disk>,
+) -> Result<Journal, OpenError> {
     match config.backend {
         Backend::Memory => Ok(open_memory(config, identity)),
-        Backend::Embedded => open_embedded(config, dir, identity, now),
+        Backend::Embedded => open_on(config, dir, identity, now, disk.clone()),
     }
 }
 

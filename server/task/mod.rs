@@ -151,6 +151,37 @@ where
     tokio::spawn(future);
 }
 
+/// Runs `work`, which may block, off the threads of the runtime.
+pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
+    #[cfg(test)]
+    if inline::is_on() {
+        return inline::run(work);
+    }
+    tokio::task::spawn_blocking(work)
+}
+
+/// Blocking work on the caller's thread, for tests in which the order of all steps has to be the same each time.
+#[cfg(test)]
+pub(crate) mod inline {
+    use std::cell::Cell;
+
+    thread_local!(static ON: Cell<bool> = const { Cell::new(false) });
+
+    /// From now on work of this thread is done in place.
+    pub(crate) fn turn_on() {
+        ON.set(true);
+    }
+
+    pub(super) fn is_on() -> bool {
+        ON.get()
+    }
+
+    pub(super) fn run<T: Send + 'static>(work: impl FnOnce() -> T) -> tokio::task::JoinHandle<T> {
+        let done = work();
+        tokio::task::spawn(std::future::ready(done))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -90,6 +90,15 @@ pub struct Arrivals {
     pub bytes: u64,
 }
 
+impl Arrivals {
+    /// True if a whole message or a heartbeat came. Malformed input, and a message that does not end, say nothing of the
+    /// posts of their time: else a gap would be taken for closed by a 200 with a web page, or begin after what it lacks.
+    pub fn is_sign_of_life(&self) -> bool {
+        let is_whole = |message: &Message| !matches!(message, Message::Malformed { .. });
+        self.heartbeats > 0 || self.messages.iter().any(is_whole)
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {

@@ -120,7 +120,7 @@ const FENCES: &[Fence] = &[
             "Zoned::now",
         ],
         text: false,
-        places: &["clock.rs"],
+        places: &["clock"],
         instead: "take a Clock",
     },
     Fence {

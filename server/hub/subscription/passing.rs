@@ -219,11 +219,13 @@ impl Subscription {
             if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
         self.reached = self.reached.max(reached);
         // Few sessions have repeats to expect, and only they look further.
-        if self.repeats_until.is_some()
+        if at_tip
+            && self.repeats_until.is_some()
             && !self.private.as_ref().is_some_and(|private| private.has_open())
             && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_)))
         {
-            // Nothing comes again from before the low watermark, once no backfill or recovery is out for it.
+            // Nothing comes again from before the low watermark, once no backfill or recovery is out for it. Before the tip
+            // there may be the records of a backfill, received late.
             self.repeats_until = self.repeats_until.filter(|until| *until >= self.low_watermark());
         }
     }

@@ -105,7 +105,7 @@ impl Book {
     ) {
         let to = now.plus(self.limits.slack);
         self.kept.feeds[feed].origin = Some(back_to.map_or(Completeness::From(now), Completeness::Pending));
-        own.promised = own.gap.window.from.min(now);
+        own.promised = own.promised.min(own.gap.window.from).min(now);
         self.announce_promised(&own, now, back_to.unwrap_or(to));
         if let Some(from) = back_to {
             own.gap.window = Window { from, to: Some(to) };

@@ -1,6 +1,8 @@
 //! The start: puts together what the checkpoint kept and what the log tells, and opens the gap of the time in which the
 //! gateway was not running.
 
+use std::time::Duration;
+
 use super::book::Book;
 use super::feed::{Feed, FeedGap};
 use super::healing::Healing;
@@ -182,9 +184,13 @@ impl Book {
         } else if begun {
             self.announce_feed(feed);
         } else {
-            // The log is as new as before.
+            // The log is as new as before, but sessions of the process before rely on what it was to have: all since its
+            // start, and the first backfill, less what their private gaps overlap with it.
+            let backfill = Duration::from_secs(60 * u64::from(self.limits.config.first_backfill_minutes));
+            let relied_on = backfill.saturating_sub(self.limits.slack);
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
-                (gap.gap.window.from, gap.promised) = (now, now);
+                gap.promised = gap.promised.min(gap.gap.window.from.minus(relied_on));
+                gap.gap.window.from = now;
             }
             own.settled_to = now;
         }

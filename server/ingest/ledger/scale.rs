@@ -51,6 +51,7 @@ impl Book {
             }
             for gap in feed.gaps.iter_mut().filter(|gap| gap.gap.window.to.is_none()) {
                 gap.gap.window.from = gap.gap.window.from.minus(by);
+                gap.promised = gap.promised.minus(by);
             }
         }
         self.set_healing_back(by, latest);
@@ -63,6 +64,7 @@ impl Book {
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.gap.window.from = gap.gap.window.from.plus(by);
+                gap.promised = gap.promised.plus(by);
                 feed.settled_to = gap.gap.window.from;
             }
         }

@@ -7,11 +7,13 @@ use super::*;
 
 mod checkpoint;
 mod clock;
+mod promised;
 mod redundant;
 mod simulated;
 
 const SLACK: Duration = Duration::from_secs(30);
 const UNCERTAIN: Duration = Duration::from_secs(2);
+const FIRST_BACKFILL: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A book, the gaps as its changes tell them, and the time.
@@ -106,6 +108,10 @@ impl World {
         let json = serde_json::to_vec(&kept).expect("it is plain data");
         self.book = Book::new(limits(), serde_json::from_slice(&json).expect("what was written"));
         self.book.restore(start(self.told.values().cloned().collect(), self.now));
+        if self.last_byte.is_none() {
+            // Sessions rely on the first backfill of a log that has heard nothing yet.
+            self.start.from = UnixMillis(1_800_000_000_000).minus(FIRST_BACKFILL - SLACK);
+        }
         self.take_changes();
     }
 

@@ -69,13 +69,13 @@ impl Writing {
 
 impl Sequencer {
     /// Takes a post for the side log, under the rules of all arrivals. True if it was not there.
-    pub(super) fn take_private(
+    pub(super) async fn take_private(
         &mut self,
         post: Post,
         received: UnixMillis,
         giving_up: &Shutdown,
     ) -> Result<bool, dedup::Error> {
-        let known = self.patiently(giving_up, |writing| writing.seen.known(post.id))?;
+        let known = self.patiently(giving_up, |writing| writing.seen.known(post.id)).await?;
         let (beside, beside_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
         let union = beside_rules
             .as_ref()
@@ -84,7 +84,7 @@ impl Sequencer {
         let union = union.filter(|union| event_bytes(&post.json, union) <= EVENT_BYTES_MAX);
         let rules = union.unwrap_or(post.rules);
         let post = Post { rules, beside, beside_rules, previous: None, ..post };
-        self.patiently(giving_up, |writing| writing.side.take(post.clone(), received))
+        self.patiently(giving_up, |writing| writing.side.take(post.clone(), received)).await
     }
 
     /// Counts a post that is for the side log alone.

@@ -12,7 +12,7 @@ use crate::upstream::Message;
 use crate::upstream::message::Arrived;
 
 impl Sequencer {
-    pub(super) fn batch(
+    pub(super) async fn batch(
         &mut self,
         intakes: Vec<Intake>,
         pending: &mut Vec<Pending>,
@@ -21,7 +21,7 @@ impl Sequencer {
         let mut batch = Batch::default();
         for intake in intakes {
             match intake {
-                Intake::Arrivals(brought) => self.take(&mut batch, brought, pending, giving_up)?,
+                Intake::Arrivals(brought) => self.take(&mut batch, brought, pending, giving_up).await?,
                 Intake::Ledger => self.take_gaps(&mut batch),
                 Intake::Flush(done) => batch.flushes.push(done),
             }
@@ -36,7 +36,7 @@ impl Sequencer {
         }
     }
 
-    fn take(
+    async fn take(
         &mut self,
         batch: &mut Batch,
         brought: Brought,
@@ -50,13 +50,15 @@ impl Sequencer {
         batch.room.push(room);
         if let Source::Live { late, .. } = source {
             batch.late = Some((batch.late.map_or(late, |(most, _)| most.max(late)), late));
-            batch.heard = Some(LastByte { moment, time: received });
+            if arrivals.is_sign_of_life() {
+                batch.heard = Some(LastByte { moment, time: received });
+            }
             // So that a term is known to sessions as soon as its writer hears anything.
             self.begin_term(batch);
         }
         for message in arrivals.messages {
             let skipped = match message {
-                Message::Post(post) => match self.take_post(batch, post, &source, received, giving_up)? {
+                Message::Post(post) => match self.take_post(batch, post, &source, received, giving_up).await? {
                     None => continue,
                     Some(skipped) => skipped,
                 },
@@ -91,7 +93,7 @@ impl Sequencer {
     }
 
     /// Takes a post, unless what would be logged is too long to be delivered to anybody.
-    fn take_post(
+    async fn take_post(
         &mut self,
         batch: &mut Batch,
         arrived: Arrived,
@@ -101,7 +103,7 @@ impl Sequencer {
     ) -> Result<Option<SkipReason>, dedup::Error> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
         let Arrived { id, rules, json, .. } = arrived;
-        let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules))?;
+        let verdict = self.patiently(giving_up, |writing| writing.seen.judge(id, &rules)).await?;
         let logged_rules = match &verdict {
             Verdict::Delta { now, .. } => now,
             Verdict::New | Verdict::Duplicate => rules.as_slice(),
@@ -114,17 +116,17 @@ impl Sequencer {
         let post =
             Post { id, rules: rules.into(), origin, gap, beside: None, beside_rules: None, previous: None, json };
         let Source::Recovery(tally) = source else {
-            self.take_main(batch, post, verdict, source, received, giving_up)?;
+            self.take_main(batch, post, verdict, source, received, giving_up).await?;
             return Ok(None);
         };
-        let route = self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some()))?;
+        let route = self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some())).await?;
         let mut new = route.main;
         // The account's log first: it is appended first.
         if route.main || !route.side {
-            self.take_main(batch, post.clone(), verdict, source, received, giving_up)?;
+            self.take_main(batch, post.clone(), verdict, source, received, giving_up).await?;
         }
         if route.side {
-            let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up)?;
+            let is_new = self.take_private(Post { gap: None, ..post }, received, giving_up).await?;
             if !route.main {
                 Self::count_private(batch, is_new);
             }
@@ -135,7 +137,7 @@ impl Sequencer {
     }
 
     /// Takes a post for the account's log, unless that has it.
-    fn take_main(
+    async fn take_main(
         &mut self,
         batch: &mut Batch,
         post: Post,
@@ -166,9 +168,9 @@ impl Sequencer {
             self.writing.ledger.brought(gap);
         }
         let (beside, beside_rules) =
-            self.patiently(giving_up, |writing| writing.beside(id))?.map(|known| (known.sequence, known.rules)).unzip();
+            self.patiently(giving_up, |writing| writing.beside(id)).await?.map(|known| (known.sequence, known.rules)).unzip();
         let previous = match &prior {
-            Some(_) => self.patiently(giving_up, |writing| writing.seen.known(id))?.map(|known| known.sequence),
+            Some(_) => self.patiently(giving_up, |writing| writing.seen.known(id)).await?.map(|known| known.sequence),
             None => None,
         };
         let post = Post { rules: rules.clone(), beside, beside_rules, previous, ..post };
@@ -197,7 +199,7 @@ impl Sequencer {
     }
 
     /// Asks the ids. Where their files cannot keep up or be read, it waits for them as for the journal.
-    pub(super) fn patiently<T>(
+    pub(super) async fn patiently<T>(
         &mut self,
         giving_up: &Shutdown,
         mut ask: impl FnMut(&mut Writing) -> Result<T, dedup::Error>,
@@ -206,7 +208,8 @@ impl Sequencer {
             match ask(&mut self.writing) {
                 Err(error) if error.is_passing() && !giving_up.is_cancelled() => {
                     self.unavailable(&error);
-                    self.pause(giving_up);
+                    drop(error);
+                    self.pause(giving_up).await;
                 }
                 answer => {
                     self.available();

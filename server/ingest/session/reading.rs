@@ -76,13 +76,6 @@ async fn unavailable(status: &mut watch::Receiver<Status>) {
     let _ = status.wait_for(|status| status.journal_unavailable).await;
 }
 
-/// Rubbish, and a message that does not end, say nothing of the posts of their time: they count as silence does for the
-/// watchdog. Else a hole would be taken for closed by a 200 with a web page, or begin after what it lacks.
-fn is_sign_of_life(arrivals: &Arrivals) -> bool {
-    let whole = |message: &Message| !matches!(message, Message::Malformed { .. });
-    arrivals.heartbeats > 0 || arrivals.messages.iter().any(whole)
-}
-
 fn created_at(message: &Message) -> Option<UnixMillis> {
     match message {
         Message::Post(post) => post.id.created_at(),
@@ -218,7 +211,7 @@ impl Session {
     /// Puts what came into the queue, behind what it changes about gaps. False if nobody takes it.
     async fn hand_on(&self, mut arrivals: Arrivals, answer: Answer, reading: &mut Reading) -> bool {
         let Place { feed, connection } = self.place;
-        let alive = is_sign_of_life(&arrivals);
+        let alive = arrivals.is_sign_of_life();
         if alive && !std::mem::replace(&mut reading.begun, true) {
             if !std::mem::replace(&mut reading.announced, true) {
                 self.report_connected();

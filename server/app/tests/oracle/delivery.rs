@@ -1,0 +1,274 @@
+//! Each post that is due is delivered once, or excused; nothing else is delivered; order, payload, rules and tags are right.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::app::tests::play::{Record, last_gaps};
+use crate::app::tests::seen::{Content, Event, From, Gap, Origin, Outcome, Subscription};
+use crate::app::tests::truth::{Ms, Post, RuleSet, SECOND, rules};
+use crate::app::tests::x::Arrival;
+
+/// How far the gateway's clock may be from X's, whatever X says.
+const UNCERTAINTY: Ms = 3 * SECOND;
+/// Time within which a message that cannot be taken is announced.
+const SKIPS_WITHIN: Ms = 1_500;
+/// Most faults of a kind that are told of a subscription.
+const FAULTS_MAX: usize = 4;
+/// A post that is so young at the end may be on its way.
+const UNDER_WAY: Ms = 90 * SECOND;
+
+pub(super) struct Case<'a> {
+    record: &'a Record,
+    seen: &'a Subscription,
+    /// Arrivals of each post, by its place.
+    arrivals: HashMap<usize, Vec<&'a Arrival>>,
+    gaps: Vec<Gap>,
+}
+
+pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
+    let mut arrivals: HashMap<usize, Vec<&Arrival>> = HashMap::new();
+    for arrival in &record.arrivals {
+        arrivals.entry(arrival.post).or_default().push(arrival);
+    }
+    let case = Case { record, seen, arrivals, gaps: last_gaps(seen) };
+    let kinds = [case.completeness(), case.content(), case.order()];
+    kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
+}
+
+impl Case<'_> {
+    /// What came, whether it was marked as a possible repeat, and out of which log.
+    fn events(&self) -> impl Iterator<Item = (&Event, bool, u128)> {
+        let frames =
+            self.seen.sessions.iter().flat_map(|session| session.frames.iter().map(move |frame| (frame, session.log)));
+        frames.flat_map(|(frame, log)| match &frame.content {
+            Content::Posts { events, may_repeat, .. } => {
+                events.iter().map(|event| (event, *may_repeat, log)).collect::<Vec<_>>()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn completeness(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut counts: HashMap<u64, u128> = HashMap::new();
+        let is_exact = self.seen.sessions.iter().all(|session| session.outcome != Outcome::TimeBounded)
+            && self.gaps.iter().all(|gap| !gap.is_private);
+        for (event, may_repeat, log) in self.events() {
+            if may_repeat && is_exact {
+                faults.push(format!("I1: post {} is marked as a possible repeat after exact resumes", event.id));
+            }
+            // A log that is lost takes the ids with it: what X sends again by itself later is not known any more.
+            let forgotten = |before: u128| before != log && self.is_sent_twice(event.id);
+            if let Some(before) = counts.insert(event.id, log)
+                && !may_repeat
+                && !forgotten(before)
+            {
+                faults.push(format!("I1: post {} came again, unmarked ({})", event.id, self.about(event.id)));
+            }
+        }
+        for (at, post) in self.record.posts.iter().enumerate() {
+            if counts.contains_key(&post.id) || !self.seen.want.takes_always(post) || !self.is_due(at, post) {
+                continue;
+            }
+            if let Some(fault) = self.excuse(at, post) {
+                faults.push(format!("I2: post {} is missing: {fault} ({})", post.id, self.about(post.id)));
+            }
+        }
+        faults
+    }
+
+    fn is_sent_twice(&self, id: u64) -> bool {
+        self.record.posts.iter().any(|post| post.id == id && (post.again.is_some() || post.more.is_some()))
+    }
+
+    fn arrived(&self, at: usize) -> impl Iterator<Item = &&Arrival> {
+        self.arrivals.get(&at).into_iter().flatten().filter(|arrival| !arrival.is_ruined)
+    }
+
+    /// True if the subscription has a right to the post.
+    fn is_due(&self, at: usize, post: &Post) -> bool {
+        let Some(first) = self.seen.sessions.first() else { return false };
+        let Some(last) = self.seen.sessions.last() else { return false };
+        if matches!(last.outcome, Outcome::Refused(_)) || post.created > self.record.to - UNDER_WAY {
+            return false;
+        }
+        let born = self.log_born(first.at);
+        // What recovery brought is not for all: it may be in the side log only.
+        let first_kept = self.arrived(at).find(|arrival| self.is_kept(arrival));
+        let logged = first_kept.filter(|arrival| self.is_logged(arrival)).map(|arrival| arrival.at);
+        match first.from {
+            From::Latest => {
+                let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
+                let from = first.at - 25 * SECOND;
+                let owed = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
+                !before && (owed || (post.created >= from && logged.is_some()))
+            }
+            From::Time(time) => {
+                let from = time + UNCERTAINTY;
+                post.created >= from.max(born) || (post.created >= from && logged.is_some())
+            }
+            From::Earliest => {
+                let held = first.at - self.record.plan.setup.retention + 5 * SECOND;
+                // What lies before a new log is owed by that log only.
+                let lost = |at: Ms| {
+                    let mut losses = self.record.losses.iter();
+                    losses.any(|loss| loss.kept_to == Ms::MIN && (first.at..=at).contains(&loss.at))
+                };
+                post.created >= born.max(held) || logged.is_some_and(|at| at >= held && !lost(at))
+            }
+            From::Token => false,
+        }
+    }
+
+    /// When the log that a session began with got its first connection.
+    fn log_born(&self, at: Ms) -> Ms {
+        let lost = self.record.losses.iter().filter(|loss| loss.at <= at && loss.kept_to == Ms::MIN);
+        let since = lost.map(|loss| loss.at + 1).max().unwrap_or(Ms::MIN);
+        let live = |connection: &&crate::app::tests::x::Connection| {
+            connection.window.is_none() && connection.signs.is_some() && connection.opened >= since
+        };
+        self.record.connections.iter().find(live).map_or(Ms::MAX, |connection| connection.opened)
+    }
+
+    /// True if the account's log got this arrival, and has not lost it.
+    fn is_logged(&self, arrival: &Arrival) -> bool {
+        self.record.connections[arrival.connection].window.is_none() && self.is_kept(arrival)
+    }
+
+    /// True if no log that got this arrival was lost since.
+    fn is_kept(&self, arrival: &Arrival) -> bool {
+        !self.record.losses.iter().any(|loss| loss.at >= arrival.at && loss.kept_to < arrival.at)
+    }
+
+    /// Why a post that is missing must not be, if so.
+    fn excuse(&self, at: usize, post: &Post) -> Option<String> {
+        let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
+        if self.is_skipped(at) {
+            return None;
+        }
+        let open: Vec<&&Gap> = told.iter().filter(|gap| !gap.state.is_closed()).collect();
+        let read = self.arrived(at).any(|arrival| self.is_logged(arrival));
+        if open.iter().any(|gap| gap.is_private) || (!open.is_empty() && !read) {
+            return None;
+        }
+        Some(if read {
+            format!("the gateway read it, gaps {told:?}")
+        } else if told.is_empty() {
+            "no gap was announced".to_owned()
+        } else {
+            format!("announced as closed: {told:?}")
+        })
+    }
+
+    /// True if it came in a form that cannot be taken, and that was announced.
+    fn is_skipped(&self, at: usize) -> bool {
+        let ruined = self.arrivals.get(&at).into_iter().flatten().filter(|arrival| arrival.is_ruined);
+        let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
+        let told = |time: Ms| {
+            frames.iter().any(|frame| match &frame.content {
+                Content::Skip { from, to, .. } => {
+                    let to = to.unwrap_or(Ms::MAX);
+                    // The time of a stop is that of the last turn before it.
+                    let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
+                    let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
+                    *from <= time + UNCERTAINTY && earliest <= to
+                }
+                _ => false,
+            })
+        };
+        // Skips are announced once a second: those of the last one are lost with the process.
+        let unannounced =
+            |time: Ms| self.record.losses.iter().any(|loss| (time..time + SKIPS_WITHIN).contains(&loss.at));
+        ruined.into_iter().any(|arrival| told(arrival.at) || unannounced(arrival.at))
+    }
+
+    fn about(&self, id: u64) -> String {
+        let Some(at) = self.record.posts.iter().position(|post| post.id == id) else { return "not of X".into() };
+        let post = &self.record.posts[at];
+        let relative = |time: Ms| (time - self.record.from) as f64 / 1_000.0;
+        let came: Vec<String> = self
+            .arrivals
+            .get(&at)
+            .into_iter()
+            .flatten()
+            .map(|arrival| {
+                let ruined = if arrival.is_ruined { " ruined" } else { "" };
+                format!("{} on {}{ruined}", relative(arrival.at), arrival.connection)
+            })
+            .collect();
+        format!("created {}, late {}, came {came:?}", relative(post.created), post.late)
+    }
+
+    fn content(&self) -> Vec<String> {
+        let places: HashMap<u64, usize> =
+            self.record.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
+        let mut faults = Vec::new();
+        for (event, ..) in self.events() {
+            let Some(&at) = places.get(&event.id) else {
+                faults.push(format!("post {} is not of X", event.id));
+                continue;
+            };
+            let post = &self.record.posts[at];
+            let set = rule_set(event);
+            let told: Vec<(u64, Option<&str>)> = event.rules.iter().map(|(id, tag)| (*id, tag.as_deref())).collect();
+            let mut own: Vec<(u64, Option<&str>)> = rules(set).map(|rule| (rule.id, rule.tag)).collect();
+            let mut sorted = told.clone();
+            (sorted.sort_unstable(), own.sort_unstable());
+            if sorted != own || set & post.rules != post.rules || set & !post.rules_ever() != 0 {
+                faults.push(format!("post {} has rules {told:?}", event.id));
+            }
+            if !self.seen.want.takes(set) {
+                faults.push(format!("I6: post {} under {told:?} is not wanted", event.id));
+            }
+            let mut tags: Vec<&str> = Vec::new();
+            told.iter().filter_map(|(_, tag)| *tag).for_each(|tag| {
+                if !tags.contains(&tag) {
+                    tags.push(tag)
+                }
+            });
+            if tags != event.tags {
+                faults.push(format!("post {} has tags {:?}", event.id, event.tags));
+            }
+            if !self.arrived(at).any(|arrival| post.payload(arrival.rules, arrival.copy) == event.json) {
+                faults.push(format!("I0: post {} has a payload that never came", event.id));
+            }
+        }
+        faults
+    }
+
+    /// Sequences increase; live posts have the order of the wire.
+    fn order(&self) -> Vec<String> {
+        let places: HashMap<u64, usize> =
+            self.record.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
+        let mut faults = Vec::new();
+        for session in &self.seen.sessions {
+            let mut last = 0;
+            let mut newest: BTreeMap<usize, Ms> = BTreeMap::new();
+            let events = session.frames.iter().filter_map(|frame| match &frame.content {
+                Content::Posts { events, is_private: false, .. } => Some(events),
+                _ => None,
+            });
+            for event in events.flatten() {
+                if event.sequence <= last {
+                    faults.push(format!("I4: sequence {} after {last}", event.sequence));
+                }
+                last = event.sequence;
+                let Some(&at) = places.get(&event.id).filter(|_| event.origin == Origin::Live) else { continue };
+                let arrival =
+                    self.arrived(at).find(|it| self.record.posts[at].payload(it.rules, it.copy) == event.json);
+                let Some(arrival) = arrival else { continue };
+                let before = newest.entry(arrival.connection).or_insert(Ms::MIN);
+                if arrival.at < *before {
+                    faults.push(format!("I4: live post {} came before the one in front of it", event.id));
+                }
+                *before = arrival.at.max(*before);
+            }
+        }
+        faults
+    }
+}
+
+fn rule_set(event: &Event) -> RuleSet {
+    let all = rules(RuleSet::MAX);
+    let has = |id: u64| event.rules.iter().any(|(own, _)| *own == id);
+    all.enumerate().filter(|(_, rule)| has(rule.id)).map(|(at, _)| 1 << at).sum()
+}

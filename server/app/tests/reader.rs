@@ -1,0 +1,239 @@
+//! A subscriber of a history: it opens sessions on the hub, reads frames as they come, and writes down what it got.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::seen::{self, Content, Event, Frame, Outcome, Session, Subscription};
+use super::truth::Want;
+use super::x::X;
+use crate::hub::filter::{Filter, Request};
+use crate::hub::start::{self, Policy, Refused, Start};
+use crate::hub::subscription::{self as hub, Opening, Pace, Phase};
+use crate::hub::{Hub, SessionInfo};
+use crate::model::{Gap, GapState, UnixMillis};
+use crate::proto::{self, EventBatch};
+
+/// A subscriber.
+pub(super) struct Reader {
+    seen: Arc<Mutex<Subscription>>,
+    x: Arc<X>,
+    /// The session that is open.
+    reading: Option<JoinHandle<()>>,
+    /// It went away by itself, and does not come back yet.
+    pub is_gone: bool,
+    events_max: usize,
+}
+
+impl Reader {
+    pub(super) fn new(number: usize, want: Want, x: Arc<X>) -> Self {
+        let seen = Subscription { number, want, sessions: Vec::new() };
+        Self { seen: Arc::new(Mutex::new(seen)), x, reading: None, is_gone: false, events_max: 1 + number * 3 }
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.reading.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// True if its session ended, and it would go on.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let is_refused = |session: &Session| matches!(session.outcome, Outcome::Refused(_));
+        self.is_away() && !self.is_gone && self.seen.lock().sessions.last().is_some_and(|last| !is_refused(last))
+    }
+
+    pub(super) fn seen(&self) -> Subscription {
+        self.seen.lock().clone()
+    }
+
+    /// Looks at what it got so far.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Subscription) -> T) -> T {
+        look(&self.seen.lock())
+    }
+
+    /// Goes away. Returns what it panicked with.
+    pub(super) async fn leave(&mut self) -> Result<(), String> {
+        let Some(reading) = self.reading.take() else { return Ok(()) };
+        reading.abort();
+        match reading.await {
+            Err(error) if error.is_panic() => Err(super::stage::text(error.into_panic().as_ref())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens its first session.
+    pub(super) fn begin(&mut self, hub: &Arc<Hub>, from: seen::From, start: &Start) {
+        self.open(hub, from, start);
+    }
+
+    /// Comes back with the token of so many frames ago: what came later is not known to it.
+    pub(super) fn resume(&mut self, hub: &Arc<Hub>, back: usize) {
+        let mut seen = self.seen.lock();
+        let Some(last) = seen.sessions.last_mut() else { return };
+        let tokens: Vec<usize> =
+            last.frames.iter().enumerate().filter(|(_, frame)| frame.token.is_some()).map(|(at, _)| at).collect();
+        let kept = tokens.len().checked_sub(1 + back).map(|at| tokens[at]);
+        last.frames.truncate(kept.map_or(0, |at| at + 1));
+        let token = kept.and_then(|at| last.frames[at].token.clone()).unwrap_or_else(|| last.token.clone());
+        drop(seen);
+        self.open(hub, seen::From::Token, &Start::Token(token));
+    }
+
+    fn open(&mut self, hub: &Arc<Hub>, from: seen::From, start: &Start) {
+        let want = self.seen.lock().want.clone();
+        let filter = Filter::new(&request(&want)).expect("it is a filter");
+        let at = self.x.now();
+        let session = |outcome, log| Session {
+            at,
+            from: from.clone(),
+            outcome,
+            log,
+            missing: None,
+            open_gaps: Vec::new(),
+            token: String::new(),
+            frames: Vec::new(),
+        };
+        let resolved = match start::resolve(hub, start, Policy::Fail, false) {
+            Ok(resolved) => resolved,
+            Err(refused) => {
+                self.seen.lock().sessions.push(session(Outcome::Refused(refusal(&refused)), 0));
+                return;
+            }
+        };
+        self.seen.lock().sessions.push(session(outcome(resolved.outcome), hub.reader().epoch().0));
+        let info =
+            SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
+        let pace = Pace {
+            batch_events_max: self.events_max,
+            batch_bytes_max: 64 << 10,
+            batch_delay_max: std::time::Duration::ZERO,
+            heartbeat: std::time::Duration::from_secs(20),
+            deadline: None,
+        };
+        let opening = Opening {
+            guest: hub.registry().enter(info).expect("there is room"),
+            seat: hub.enter(filter).expect("there is room"),
+            pace,
+            resolved,
+            session_id: String::new(),
+            consumer: String::new(),
+            warnings: Vec::new(),
+        };
+        let subscription = hub::Subscription::open(hub.clone(), opening);
+        self.reading = Some(spawn_local(read(subscription, self.seen.clone(), self.x.clone())));
+    }
+}
+
+async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>>, x: Arc<X>) {
+    loop {
+        let next = subscription.next().await;
+        let mut seen = seen.lock();
+        let session = seen.sessions.last_mut().expect("it has begun");
+        match next {
+            Ok(hub::Frame { token, content: hub::Content::Start(start) }) => {
+                session.token = token.expect("the first frame has a token");
+                session.missing = start.missing.map(|window| (window.from.0, window.to.map(|to| to.0)));
+                session.open_gaps = start.open_gaps.iter().map(|own| gap(own, start.epoch.0)).collect();
+            }
+            Ok(frame) => session.frames.push(Frame {
+                at: x.now(),
+                token: frame.token,
+                content: content(frame.content, session.log),
+            }),
+            Err(end) => {
+                let content = Content::End;
+                session.frames.push(Frame { at: x.now(), token: Some(end.token), content });
+                return;
+            }
+        }
+    }
+}
+
+fn request(want: &Want) -> Request {
+    let texts = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect();
+    Request {
+        any_of: texts(&want.any),
+        all_of: texts(&want.all),
+        none_of: texts(&want.none),
+        rule_ids: want.ids.clone(),
+    }
+}
+
+fn content(content: hub::Content, log: u128) -> Content {
+    match content {
+        hub::Content::Batch(batch) => {
+            let bytes: Vec<u8> = batch.chunk.slices().iter().flatten().copied().collect();
+            let decoded = EventBatch::decode(&*bytes).expect("it is a batch");
+            Content::Posts {
+                events: decoded.events.into_iter().map(|post| event(post, batch.chunk.term.0)).collect(),
+                may_repeat: batch.chunk.possible_duplicate,
+                is_private: batch.chunk.phase == Phase::Recovery,
+            }
+        }
+        hub::Content::Gap { gap: own, .. } => Content::Gap(gap(&own, log)),
+        hub::Content::Skipped { skip, .. } => {
+            Content::Skip { from: skip.window.from.0, to: skip.window.to.map(|to| to.0) }
+        }
+        hub::Content::Heartbeat(heartbeat) => Content::Heartbeat { low_watermark: heartbeat.low_watermark.0 },
+        hub::Content::CaughtUp(_) => Content::CaughtUp,
+        _ => Content::Other,
+    }
+}
+
+fn event(post: proto::Event, term: u64) -> Event {
+    let origin = match post.origin() {
+        proto::Origin::Backfill => seen::Origin::Backfill,
+        proto::Origin::Recovery => seen::Origin::Recovery,
+        _ => seen::Origin::Live,
+    };
+    Event {
+        sequence: post.sequence,
+        term,
+        id: post.post_id,
+        json: post.json,
+        rules: post.rules.into_iter().map(|rule| (rule.id, rule.tag)).collect(),
+        tags: post.tags,
+        origin,
+    }
+}
+
+/// A gap of a log has a number; one of a subscription only has a name that is the same in all logs.
+fn gap(gap: &Gap, log: u128) -> seen::Gap {
+    let id = if gap.id.is_private() { gap.id.to_string() } else { format!("{} of {:04x}", gap.id, log >> 112) };
+    seen::Gap {
+        id,
+        log,
+        from: gap.window.from.0,
+        to: gap.window.to.map(|to| to.0),
+        state: match gap.state {
+            GapState::Detected => seen::State::Detected,
+            GapState::Recovering => seen::State::Recovering,
+            GapState::Backfilled => seen::State::Backfilled,
+            GapState::Recovered => seen::State::Recovered,
+            GapState::Unrecoverable => seen::State::Unrecoverable,
+        },
+        evidence: format!("{:?}", gap.evidence),
+        cause: format!("{:?}", gap.cause),
+        is_private: gap.id.is_private(),
+    }
+}
+
+fn outcome(outcome: start::Outcome) -> Outcome {
+    match outcome {
+        start::Outcome::Live => Outcome::Live,
+        start::Outcome::Exact => Outcome::Exact,
+        start::Outcome::TimeBounded => Outcome::TimeBounded,
+        start::Outcome::Clamped => Outcome::Clamped,
+    }
+}
+
+fn refusal(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Malformed => "malformed",
+        Refused::Foreign(_) => "foreign",
+        Refused::TooOld { .. } => "too old",
+        Refused::InFuture { .. } => "in the future",
+        Refused::ExactUnavailable(_) => "not exact",
+    }
+}

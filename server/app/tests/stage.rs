@@ -1,0 +1,185 @@
+//! The gateway of a history: one account, put together as in production, whose tasks all run on the paused runtime of the
+//! history. It can be killed between any two steps of its tasks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::plan::Setup;
+use super::truth::Ms;
+use super::x::{Link, X};
+use crate::app::account::{self, Chores, Shared};
+use crate::clock::Clock;
+use crate::config::{Account, Settings};
+use crate::hub::Hub;
+use crate::hub::token::Keyring;
+use crate::journal::{Backend, Disk, SystemDisk};
+use crate::model::{AccountName, UnixMillis};
+use crate::secret;
+use crate::task::Shutdown;
+use crate::telemetry::metrics::Registry;
+
+/// A gateway that runs.
+pub(super) struct Gateway {
+    pub hub: Arc<Hub>,
+    pub metrics: Registry,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+/// What outlives a gateway: its directory, its disk, and the upstream.
+pub(super) struct Stage {
+    pub setup: Setup,
+    pub x: Arc<X>,
+    pub dir: PathBuf,
+    pub disk: Arc<TestDisk>,
+}
+
+/// Times for which the disk cannot read.
+#[derive(Debug, Default)]
+pub(super) struct TestDisk {
+    pub is_unreadable: std::sync::atomic::AtomicBool,
+}
+
+impl Disk for TestDisk {
+    fn write_at(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        SystemDisk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, _: &std::fs::File) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&self, file: &std::fs::File, length: u64) -> std::io::Result<()> {
+        SystemDisk.truncate(file, length)
+    }
+
+    fn free_bytes(&self, _: &Path) -> std::io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
+    fn read_at(&self, file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        if self.is_unreadable.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(std::io::Error::from_raw_os_error(5));
+        }
+        SystemDisk.read_at(file, buffer, offset)
+    }
+}
+
+fn millis(duration: Ms) -> Duration {
+    Duration::from_millis(duration.unsigned_abs())
+}
+
+thread_local!(static RANDOM: std::cell::Cell<u64> = const { std::cell::Cell::new(1) });
+
+/// Sets the source of identities and jitter of this thread.
+pub(super) fn seed_random(seed: u64) {
+    RANDOM.set(seed);
+}
+
+/// SplitMix64.
+fn random() -> u64 {
+    let state = RANDOM.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    RANDOM.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+impl Stage {
+    fn settings(&self) -> Settings {
+        let setup = &self.setup;
+        let bearer = self.dir.join("bearer");
+        std::fs::write(&bearer, "bearer").expect("the directory is ours");
+        let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+        account.connections = setup.connections;
+        let mut settings = Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
+        settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
+        settings.journal.retention_age_max = millis(setup.retention);
+        settings.journal.segment_bytes_max = 16 << 10;
+        settings.journal.disk_headroom_bytes_min = 0;
+        settings.hub.ring_bytes_max = setup.ring_bytes;
+        settings.hub.recovery_window = millis(setup.recovery_window);
+        settings.hub.session_age_max = millis(setup.session_age);
+        settings.upstream.message_bytes_max = 4 << 10;
+        settings
+    }
+
+    /// Starts it on a host whose clock is ahead of X's by so much.
+    pub(super) fn start(&self, host_ahead: Ms) -> Gateway {
+        self.x.note_start();
+        let now = UnixMillis(self.x.now() + host_ahead);
+        let metrics = Registry::new(now);
+        let shared = Shared {
+            settings: self.settings(),
+            clock: Clock::of_runtime(now),
+            metrics: metrics.clone(),
+            keyring: Arc::new(Keyring::from_bytes(&[7; 32])),
+            transport: Arc::new(Link(self.x.clone())),
+            disk: self.disk.clone(),
+            random,
+        };
+        let opened = account::open(&shared, &shared.settings.accounts[0]).expect("the log opens");
+        let hub = opened.hub.clone();
+        let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
+        let mut tasks = Vec::new();
+        let sequencer = opened.sequencer;
+        tasks.push((
+            "sequencer",
+            spawn_local(async move {
+                sequencer.write_all(&giving_up).await.expect("the ids are readable");
+            }),
+        ));
+        tasks.push(("upkeep", spawn_local(maintain(opened.chores, millis(self.setup.upkeep_interval)))));
+        for session in opened.sessions {
+            tasks.push(("session", spawn_local(session.run(upstream.clone()))));
+        }
+        tasks.push(("recovery", spawn_local(opened.recovery.run(upstream))));
+        Gateway { hub, metrics, tasks }
+    }
+}
+
+async fn maintain(mut chores: Chores, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        chores.step();
+    }
+}
+
+impl Gateway {
+    /// Ends it at once: nothing of it runs any more, and its files are closed. Returns why it would have ended by itself.
+    pub(super) async fn kill(self) -> Result<(), String> {
+        let mut ended = Ok(());
+        for (name, task) in self.tasks {
+            if task.is_finished() {
+                ended = Err(format!("{name} ended by itself"));
+            }
+            task.abort();
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                ended = Err(format!("{name} panicked: {}", text(error.into_panic().as_ref())));
+            }
+        }
+        ended
+    }
+
+    /// The sum of a counter over its labels.
+    pub(super) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.encode();
+        let name = format!("powerstream_gateway_{name}_total");
+        let line = |line: &str| {
+            let rest = line.strip_prefix(&name)?;
+            let value = if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()? } else { return None };
+            value.parse::<f64>().ok()
+        };
+        text.lines().filter_map(line).sum::<f64>() as u64
+    }
+}
+
+/// What a panic says.
+pub(super) fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no text").to_owned()
+}

@@ -1,0 +1,252 @@
+//! A hostile upstream behind the transport seam: it holds the truth, and answers requests as a script says.
+//!
+//! Owns: what each response consists of (`live`, `job`), when each piece of it can be read (`wire`), texts (`words`), and
+//! the record of what the gateway asked for and read. It does not parse anything, and shares no type with what judges.
+//! Time is that of the runtime, which may be paused.
+
+mod job;
+mod live;
+mod wire;
+pub(super) mod words;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::plan::{Answer, Date, End, Job, Live};
+use super::truth::{Ms, Post, RuleSet, SECOND};
+use crate::model::UnixMillis;
+use crate::xapi::{Error, ErrorKind, Headers, Response, StreamRequest, Transport};
+
+/// The upstream.
+pub(super) struct X {
+    origin: (Instant, Ms),
+    state: Mutex<State>,
+}
+
+/// What it knows.
+pub(super) struct State {
+    pub posts: Vec<Post>,
+    lives: VecDeque<Live>,
+    jobs: VecDeque<Job>,
+    /// What the gateway read, in order.
+    pub arrivals: Vec<Arrival>,
+    pub connections: Vec<Connection>,
+    /// The last connection ended for a slow reader.
+    without_backfill: bool,
+    /// Connections before this one were made by a gateway that does not run any more.
+    first_of_process: usize,
+    /// Minutes that the last recovery left out without a word.
+    held_back: BTreeSet<Ms>,
+    copies: u32,
+}
+
+/// A post that the gateway read.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub post: usize,
+    pub at: Ms,
+    pub rules: RuleSet,
+    pub copy: u32,
+    pub connection: usize,
+    /// It cannot be taken as it came.
+    pub is_ruined: bool,
+}
+
+/// A request and its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    /// Minutes of backfill that were asked for.
+    pub asked: Option<u8>,
+    /// The window that was asked for; live if there is none.
+    pub window: Option<(Ms, Ms)>,
+    pub opened: Ms,
+    /// It was answered with a stream.
+    pub is_stream: bool,
+    /// When the gateway first and last read a whole message or a heartbeat.
+    pub signs: Option<(Ms, Ms)>,
+    /// How long after its creation the newest post was read.
+    pub lag: Ms,
+    newest: Ms,
+    /// When the gateway closed it, or saw its end.
+    pub closed: Option<Ms>,
+    ending: Option<(Ms, End)>,
+    wake: Arc<Notify>,
+}
+
+/// A part of a response.
+pub(super) struct Piece {
+    pub due: Ms,
+    pub bytes: Vec<u8>,
+    /// The post that it is, under which rules, which copy, and whether it is ruined.
+    pub post: Option<(usize, RuleSet, u32, bool)>,
+    /// It is a whole message or a heartbeat.
+    pub is_sign: bool,
+}
+
+impl Piece {
+    fn line(due: Ms, text: &str) -> Self {
+        Self { due, bytes: format!("{text}\r\n").into_bytes(), post: None, is_sign: true }
+    }
+
+    fn heartbeat(due: Ms) -> Self {
+        Self::line(due, "")
+    }
+
+    fn rubbish(due: Ms, text: &str) -> Self {
+        Self { is_sign: false, ..Self::line(due, text) }
+    }
+
+    fn whole(due: Ms, post: &Post, at: usize, rules: RuleSet, copy: u32) -> Self {
+        Self { post: Some((at, rules, copy, false)), ..Self::line(due, &post.payload(rules, copy)) }
+    }
+}
+
+impl X {
+    /// An upstream whose clock says `now`.
+    pub(super) fn new(now: Ms, posts: Vec<Post>, lives: &[Live], jobs: &[Job]) -> Self {
+        let state = State {
+            posts,
+            lives: lives.iter().cloned().collect(),
+            jobs: jobs.iter().cloned().collect(),
+            arrivals: Vec::new(),
+            connections: Vec::new(),
+            without_backfill: false,
+            first_of_process: 0,
+            held_back: BTreeSet::new(),
+            copies: 0,
+        };
+        Self { origin: (Instant::now(), now), state: Mutex::new(state) }
+    }
+
+    /// X's clock.
+    pub(super) fn now(&self) -> Ms {
+        let (instant, time) = self.origin;
+        time + Instant::now().duration_since(instant).as_millis() as Ms
+    }
+
+    async fn sleep_until(&self, time: Ms) {
+        let wait = u64::try_from(time - self.now()).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+
+    /// Reads what it knows.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    /// A gateway was started.
+    pub(super) fn note_start(&self) {
+        let mut state = self.state.lock();
+        state.first_of_process = state.connections.len();
+        // A gateway that was killed does not know how its last connection ended.
+        state.without_backfill = false;
+    }
+
+    /// From now on it behaves.
+    pub(super) fn behave(&self) {
+        let mut state = self.state.lock();
+        state.lives.clear();
+        state.jobs.clear();
+    }
+
+    /// True if a live connection is up that gives signs of life.
+    pub(super) fn is_live(&self) -> bool {
+        let is_up = |it: &Connection| it.window.is_none() && it.closed.is_none() && it.signs.is_some();
+        self.state.lock().connections.iter().any(is_up)
+    }
+
+    /// Ends the oldest live connection at this time.
+    pub(super) fn end_live(&self, at: Ms, end: End) {
+        let mut state = self.state.lock();
+        let open = |connection: &&mut Connection| {
+            connection.is_stream && connection.window.is_none() && connection.closed.is_none()
+        };
+        if let Some(connection) = state.connections.iter_mut().find(open) {
+            if connection.ending.is_none_or(|(before, _)| before > at) {
+                connection.ending = Some((at, end));
+            }
+            connection.wake.notify_one();
+        }
+    }
+
+    fn answer(self: &Arc<Self>, request: &StreamRequest) -> Result<Response, (Error, bool)> {
+        let now = self.now();
+        let window = request.window.map(|window| (window.from.0, window.to.0));
+        let asked = request.backfill_minutes.map(|minutes| minutes.get());
+        let mut state = self.state.lock();
+        let (live, job) = match window {
+            None => (Some(state.lives.pop_front().unwrap_or_else(Live::good)), None),
+            Some(_) => (None, Some(state.jobs.pop_front().unwrap_or_else(Job::good))),
+        };
+        let answer = live.as_ref().map(|live| live.answer).or(job.as_ref().map(|job| job.answer)).expect("one of them");
+        let date = live.as_ref().map_or(Date::Right, |live| live.date);
+        let number = state.connections.len();
+        let is_stream = answer == Answer::Stream;
+        state.connections.push(Connection {
+            asked,
+            window,
+            opened: now,
+            is_stream,
+            signs: None,
+            lag: 0,
+            newest: 0,
+            closed: (!is_stream).then_some(now),
+            ending: None,
+            wake: Arc::default(),
+        });
+        let (status, body) = match answer {
+            Answer::Unreachable => return Err((refused_connection(), false)),
+            Answer::Silent => return Err((refused_connection(), true)),
+            Answer::Refuse(status, document) => (status, short(words::refusal(status, document))),
+            Answer::Page => (200, short(words::PAGE.to_owned())),
+            Answer::Stream => {
+                let (pieces, ending) = match (&live, &job) {
+                    (Some(live), _) => state.live(live, asked, now),
+                    (_, Some(job)) => state.job(job, window.expect("it is for a window"), now),
+                    _ => unreachable!("one of them"),
+                };
+                state.connections[number].ending = ending;
+                (200, wire::body(self.clone(), number, pieces))
+            }
+        };
+        let date = match date {
+            Date::Right => Some(now),
+            Date::Absent => None,
+            Date::Ahead(by) => Some(now + by),
+        };
+        let date = date.map(|date| UnixMillis(date.div_euclid(SECOND) * SECOND));
+        Ok(Response { status, headers: Headers { date, ..Headers::default() }, body })
+    }
+}
+
+fn refused_connection() -> Error {
+    Error { kind: ErrorKind::Connect, detail: "connection refused".into() }
+}
+
+fn short(text: String) -> BoxStream<'static, Result<bytes::Bytes, crate::xapi::BodyError>> {
+    futures::stream::iter([Ok(bytes::Bytes::from(text))]).boxed()
+}
+
+/// The upstream as the gateway has it.
+pub(super) struct Link(pub Arc<X>);
+
+impl Transport for Link {
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        async move {
+            match self.0.answer(request) {
+                Ok(response) => Ok(response),
+                Err((_, true)) => std::future::pending().await,
+                Err((error, false)) => Err(error),
+            }
+        }
+        .boxed()
+    }
+}
