@@ -1,7 +1,6 @@
 //! One feed: what its connections have delivered, and the gaps that a backfill may close.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 

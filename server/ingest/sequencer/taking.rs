@@ -119,7 +119,8 @@ impl Sequencer {
             self.take_main(batch, post, verdict, source, received, giving_up).await?;
             return Ok(None);
         };
-        let route = self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some())).await?;
+        let route =
+            self.patiently(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some())).await?;
         let mut new = route.main;
         // The account's log first: it is appended first.
         if route.main || !route.side {
@@ -167,8 +168,11 @@ impl Sequencer {
         if let Some(gap) = post.gap {
             self.writing.ledger.brought(gap);
         }
-        let (beside, beside_rules) =
-            self.patiently(giving_up, |writing| writing.beside(id)).await?.map(|known| (known.sequence, known.rules)).unzip();
+        let (beside, beside_rules) = self
+            .patiently(giving_up, |writing| writing.beside(id))
+            .await?
+            .map(|known| (known.sequence, known.rules))
+            .unzip();
         let previous = match &prior {
             Some(_) => self.patiently(giving_up, |writing| writing.seen.known(id)).await?.map(|known| known.sequence),
             None => None,

@@ -1,4 +1,4 @@
-//! What sessions rely on: what a new log was to have, and how late posts may come.
+//! What sessions rely on: what a new log was to have.
 
 use super::*;
 
@@ -18,16 +18,4 @@ fn restart_before_first_byte_keeps_promise() {
     let told: Spans = world.told.values().filter_map(|gap| Some(Span::new(gap.window.from, gap.window.to?))).collect();
     let promised = Span::new(first.minus(FIRST_BACKFILL - SLACK), world.now.minus(backfill).minus(UNCERTAIN));
     assert!(told.covers(promised), "{promised:?} is not in {told:?}");
-}
-
-/// The newest post shows how late posts come: nothing younger than that is known to be complete.
-#[test]
-fn lag_follows_newest_post() {
-    let mut world = World::new();
-    world.connect();
-    assert_eq!(world.book.lag(), SLACK, "nothing is known of it");
-    world.hear(&[90]);
-    assert_eq!(world.book.lag(), Duration::from_secs(90));
-    world.hear(&[400, 12]);
-    assert_eq!(world.book.lag(), SLACK, "the oldest of a backfill is not late");
 }
