@@ -27,7 +27,7 @@ const ROUNDS_MAX: usize = 31;
 const ROUNDS_UNJUDGED: usize = 3;
 const POST_BYTES: usize = 16 << 10;
 /// More than the buffers of a connection and the ring hold, so that a stalled one has fallen behind.
-const FILLING: usize = 400;
+const FILLING: usize = 1_000;
 const RING_BYTES: usize = 2 << 20;
 /// The contract's +20 %, and the resolution of what is measured here: the wake-ups of a thread that waits.
 const FACTOR_MAX: f64 = 1.2;
