@@ -46,7 +46,7 @@ seeds n="500":
 
 # So many hostile histories on a virtual clock; HISTORY_SEED=7 just histories plays one of them.
 histories n="50000":
-    HISTORIES={{ n }} cargo test --lib app::tests::hostile_histories -- --ignored --nocapture
+    HISTORIES={{ n }} cargo test --lib app::tests::hostile_histories -- --nocapture
 
 # The property tests with this many cases each, to look for new seeds.
 cases n="10000":

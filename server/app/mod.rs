@@ -11,6 +11,7 @@
 //! - The failure of a part that cannot be done without stops the process with that reason.
 
 mod account;
+mod chores;
 mod drain;
 mod opening;
 #[cfg(test)]

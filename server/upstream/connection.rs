@@ -12,7 +12,7 @@ use super::evidence::EndEvidence;
 use super::framing::{DEPTH_MAX, Framed, Framer};
 use super::message::{Control, Foreign, Message};
 use super::metrics::{Cause, Outcome};
-use super::{Config, Metrics, Watchdog};
+use super::{Arrivals, Config, Metrics, Watchdog};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::model::UnixMillis;
 use crate::secret::Secret;
@@ -75,28 +75,6 @@ pub enum Event {
     Arrivals(Arrivals),
     /// It has ended, and every further call says so again.
     End(End),
-}
-
-/// All that was ready, up to `batch_bytes_max`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrivals {
-    /// When the first of it came.
-    pub received: UnixMillis,
-    /// Messages in the order of the wire; also those that could not be taken.
-    pub messages: Vec<Message>,
-    /// Heartbeats.
-    pub heartbeats: u32,
-    /// Bytes that came, also of messages that are not complete yet.
-    pub bytes: u64,
-}
-
-impl Arrivals {
-    /// True if a whole message or a heartbeat came. Malformed input, and a message that does not end, say nothing of the
-    /// posts of their time: else a gap would be taken for closed by a 200 with a web page, or begin after what it lacks.
-    pub fn is_sign_of_life(&self) -> bool {
-        let is_whole = |message: &Message| !matches!(message, Message::Malformed { .. });
-        self.heartbeats > 0 || self.messages.iter().any(is_whole)
-    }
 }
 
 /// How a connection ended.
@@ -272,9 +250,11 @@ impl Connection {
                 () = &mut self.alarm => {}
             }
             now = self.clock.moment();
-            let patience = self.watchdog.patience(now).ok_or(Elapsed)?;
-            let clock = self.clock.clone();
-            self.alarm = async move { clock.sleep(patience).await }.boxed();
+            let patience = self.watchdog.patience(now);
+            // Set anew in any case: a connection that is found alive after all waits again.
+            let (clock, wait) = (self.clock.clone(), patience.unwrap_or(self.config.stale_after));
+            self.alarm = async move { clock.sleep(wait).await }.boxed();
+            patience.ok_or(Elapsed)?;
         }
     }
 

@@ -20,6 +20,7 @@
 //! Tests: `framing/tests` (10^5 random chunkings, gzip cut at random borders), `message/tests` (a table over
 //! `tests/data/control_messages.jsonl`), `disconnect/tests` (tables of the four rules), `connection/tests`.
 
+mod arrivals;
 mod config;
 mod connection;
 mod disconnect;
@@ -29,8 +30,9 @@ pub mod message;
 mod metrics;
 mod watchdog;
 
+pub use arrivals::Arrivals;
 pub use config::Config;
-pub use connection::{Arrivals, Connection, ConnectionInfo, End, Event, connect};
+pub use connection::{Connection, ConnectionInfo, End, Event, connect};
 pub use disconnect::{Attempts, EndCause, NextStep};
 pub use message::Message;
 pub use metrics::{Cause, Metrics, Outcome};

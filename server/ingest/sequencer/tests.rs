@@ -11,12 +11,10 @@ use crate::hub;
 use crate::hub::fixtures::{EPOCH, TERM, hub_over};
 use crate::ingest::{JobTally, Queue, Source, ledger, queue, side};
 use crate::journal::{self, Backend, Item, Reader};
-use crate::model::Keys;
-use crate::model::{PostId, SkipReason, Span};
+use crate::model::{Keys, PostId, SkipReason, Span};
 use crate::task::{OnExit, Tasks};
-use crate::upstream::Arrivals;
-use crate::upstream::Message;
 use crate::upstream::message::Foreign;
+use crate::upstream::{Arrivals, Message};
 
 /// A sequencer over a log in memory, and what feeds it.
 struct World {
@@ -46,8 +44,8 @@ impl Writer for Failing {
 
 impl World {
     fn new(refusals: u32) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
+        let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = builder.expect("a runtime");
         let clock = Clock::with_rate(1_000.0, None);
         let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
         let (hub, writer, side_log) = hub_over(&settings, &settings, hub::Config::default(), clock.clone());
@@ -55,8 +53,7 @@ impl World {
         let config = Config::default();
         let counters = dedup::Metrics::register(&mut Registry::default());
         let ids = dedup::open(None, &config.dedup, EPOCH, clock.now(), counters).expect("in memory");
-        let metrics = Metrics::default();
-        let (queue, intakes) = queue(config.queue_bytes_max);
+        let (metrics, (queue, intakes)) = (Metrics::default(), queue(config.queue_bytes_max));
         let writing = Writing {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),

@@ -134,7 +134,8 @@ async fn posts_in_socket_are_read_before_silence_counts() {
         sender
     });
     assert_eq!(arrivals(&mut connection).await.messages.len(), 3);
-    drop(late.await);
+    let _open = late.await.expect("it sends");
+    assert_eq!(end(&mut connection).await.cause, EndCause::Stale, "it waits again, and is then silent");
 }
 
 #[tokio::test]

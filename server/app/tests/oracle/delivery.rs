@@ -212,7 +212,8 @@ impl Case<'_> {
             let told: Vec<(u64, Option<&str>)> = event.rules.iter().map(|(id, tag)| (*id, tag.as_deref())).collect();
             let mut own: Vec<(u64, Option<&str>)> = rules(set).map(|rule| (rule.id, rule.tag)).collect();
             let mut sorted = told.clone();
-            (sorted.sort_unstable(), own.sort_unstable());
+            sorted.sort_unstable();
+            own.sort_unstable();
             if sorted != own || set & post.rules != post.rules || set & !post.rules_ever() != 0 {
                 faults.push(format!("post {} has rules {told:?}", event.id));
             }

@@ -7,6 +7,9 @@ use crate::app::tests::play::Record;
 use crate::app::tests::seen::{Content, From, Gap, State, Subscription};
 use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
 
+/// How a fault begins that is about a gap wider than what was missing.
+pub(super) const WIDE: &str = "I2b:";
+
 /// How far the gateway's clock may be from X's.
 const UNCERTAINTY: Ms = 3 * SECOND;
 /// A connection that is up for longer has closed its gaps, or left them to recovery.
@@ -126,7 +129,7 @@ fn loose(record: &Record, gap: &Gap) -> Option<String> {
     }
     let relative = |time: Ms| (time.max(record.from - MINUTE) - record.from) as f64 / 1_000.0;
     let outages: Vec<_> = outages.iter().map(|(from, to)| (relative(*from), relative(*to))).collect();
-    Some(format!("I2b: gap [{}, {}] {gap:?} is not of {outages:?}", relative(gap.from), relative(to)))
+    Some(format!("{WIDE} gap [{}, {}] {gap:?} is not of {outages:?}", relative(gap.from), relative(to)))
 }
 
 /// The clock of the host, and stops of the process, widen a gap.

@@ -1,3 +1,4 @@
+mod clock;
 mod counterparts;
 mod late;
 
@@ -19,8 +20,6 @@ use crate::hub::{Config, SessionInfo};
 use crate::journal::{self, Backend, Writer};
 use crate::model::{Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Spans, Term};
 use crate::proto;
-
-mod clock;
 
 const SLACK: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3_600);
