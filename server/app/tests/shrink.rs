@@ -39,7 +39,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         add(&|plan| drop(plan.lives.remove(at)));
     }
     for at in (0..plan.jobs.len()).rev() {
-        add(&|plan| drop(plan.jobs.remove(at)));
+        add(&|plan| {
+            plan.jobs.remove(at);
+        });
     }
     for (at, live) in plan.lives.iter().enumerate() {
         if !live.extras.is_empty() {
