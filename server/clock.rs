@@ -23,7 +23,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ struct Inner {
     host: Host,
     /// How far upstream time is ahead of the host's, in milliseconds, as far as it is known.
     offset_ms: AtomicI64,
+    /// What was measured and not corrected, in milliseconds: beside the evidence, for it is read with every frame.
+    uncorrected_ms: AtomicU64,
     evidence: Mutex<Evidence>,
 }
 
@@ -144,7 +146,12 @@ impl Clock {
     }
 
     fn over(host: Host) -> Self {
-        Self(Arc::new(Inner { host, offset_ms: AtomicI64::new(0), evidence: Mutex::default() }))
+        Self(Arc::new(Inner {
+            host,
+            offset_ms: AtomicI64::new(0),
+            uncorrected_ms: AtomicU64::new(0),
+            evidence: Mutex::default(),
+        }))
     }
 
     /// A clock of the same host and rate with a correction of its own: one for each account.
@@ -177,6 +184,12 @@ impl Clock {
         let tolerance = (GRAIN + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
         let bound = (correction_max.as_millis() as u64).max(tolerance);
         let mut evidence = self.0.evidence.lock();
+        let correction = self.correct(&mut evidence, measured, tolerance, bound);
+        self.0.uncorrected_ms.store(evidence.uncorrected_ms(self.offset_ms()), Ordering::Relaxed);
+        correction
+    }
+
+    fn correct(&self, evidence: &mut Evidence, measured: i64, tolerance: u64, bound: u64) -> Correction {
         let offset = self.offset_ms();
         if measured.abs_diff(offset) <= tolerance {
             evidence.accept(offset, measured);
@@ -211,12 +224,7 @@ impl Clock {
     /// How far upstream time may be from this clock: the grain of `Date`, the transit, and the difference that was
     /// measured and not corrected, of which a minute at most counts.
     pub fn uncertainty(&self) -> Duration {
-        const UNCORRECTED_MS_MAX: u64 = 60_000;
-        let evidence = self.0.evidence.lock();
-        let offset = self.offset_ms();
-        let candidate = evidence.candidate_ms.map_or(0, |candidate| candidate.abs_diff(offset));
-        let uncorrected = evidence.residual_ms.max(candidate).min(UNCORRECTED_MS_MAX);
-        GRAIN + TRANSIT + Duration::from_millis(uncorrected)
+        GRAIN + TRANSIT + Duration::from_millis(self.0.uncorrected_ms.load(Ordering::Relaxed))
     }
 
     /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
@@ -229,6 +237,7 @@ impl Clock {
         let mut evidence = self.0.evidence.lock();
         *evidence = Evidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..Evidence::default() };
         self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
+        self.0.uncorrected_ms.store(0, Ordering::Relaxed);
     }
 
     /// Machine time: it counts while the host is suspended, and is never set.
@@ -286,6 +295,13 @@ impl Evidence {
         self.candidate_ms = None;
         self.confirmed = true;
         self.residual_ms = measured_ms.abs_diff(offset_ms);
+    }
+
+    /// How far what was measured is from the correction in use, as far as it counts.
+    fn uncorrected_ms(&self, offset_ms: i64) -> u64 {
+        const UNCORRECTED_MS_MAX: u64 = 60_000;
+        let candidate = self.candidate_ms.map_or(0, |candidate| candidate.abs_diff(offset_ms));
+        self.residual_ms.max(candidate).min(UNCORRECTED_MS_MAX)
     }
 }
 

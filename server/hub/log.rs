@@ -23,6 +23,9 @@ use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
 
+/// In place of a time, before the first record.
+const NO_RECORD: i64 = i64::MIN;
+
 /// The log of one account, as sessions see it.
 pub struct Hub {
     account: AccountName,
@@ -107,7 +110,7 @@ impl Hub {
             parked: Arc::new(Parked::new(extent.next)),
             audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max, parts.config.filter_bytes_max)),
             next: AtomicU64::new(extent.next),
-            tip_received: AtomicI64::new(extent.newest_received.map_or(0, |time| time.0)),
+            tip_received: AtomicI64::new(extent.newest_received.map_or(NO_RECORD, |time| time.0)),
             cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
             side_cold: Cold::new(parts.config.replays_reading_max, parts.config.private_holes.page_cache_bytes_max),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
@@ -218,9 +221,9 @@ impl Hub {
         self.next.load(Ordering::Acquire)
     }
 
-    /// When the newest record was received.
-    pub fn tip_received(&self) -> UnixMillis {
-        UnixMillis(self.tip_received.load(Ordering::Relaxed))
+    /// When the newest record was received; `None` before the first one.
+    pub fn tip_received(&self) -> Option<UnixMillis> {
+        Some(self.tip_received.load(Ordering::Relaxed)).filter(|time| *time != NO_RECORD).map(UnixMillis)
     }
 
     /// Corrections of upstream time over the log.
@@ -231,16 +234,18 @@ impl Hub {
     /// The clock was corrected: records from the next one on have stamps of another scale. Only the sequencer calls this,
     /// before it makes records.
     pub fn note_correction(&self, by_ms: i64) {
-        if self.times.note(&*self.reader, self.next(), Some(by_ms)) {
-            self.tip_received.fetch_add(by_ms, Ordering::Relaxed);
+        if self.times.note(&*self.reader, self.next(), Some(by_ms))
+            && let Some(tip) = self.tip_received()
+        {
+            self.tip_received.store(tip.shifted(by_ms).0, Ordering::Relaxed);
         }
     }
 
     /// The newest record was stamped by a clock that was ahead of this one, and it is not known by how much: stamps may go
     /// back. Only the sequencer calls this, at start.
     pub fn note_setback(&self) {
-        let (tip, now) = (self.tip_received(), self.clock.now());
-        let ahead = tip > now.plus(self.clock.uncertainty());
+        let now = self.clock.now();
+        let ahead = self.tip_received().is_some_and(|tip| tip > now.plus(self.clock.uncertainty()));
         if ahead && self.times.note(&*self.reader, self.next(), None) {
             self.tip_received.store(now.0, Ordering::Relaxed);
         }
@@ -295,10 +300,11 @@ impl Hub {
 
     /// Returns the time before which everything that was created is in the log before `cursor`, or in a gap that is open
     /// there; the record before the cursor was received at `received`. A record from a clock that was ahead says nothing of
-    /// the future.
+    /// the future, and the two clocks are compared only so exactly.
     pub fn low_watermark(&self, cursor: Sequence, received: UnixMillis) -> UnixMillis {
         let late = self.lateness.at(cursor).max(self.config.slack);
-        self.gaps.low_watermark(cursor, received.min(self.clock.now()).minus(late))
+        let reached = received.min(self.clock.now()).minus(late).minus(self.clock.uncertainty());
+        self.gaps.low_watermark(cursor, reached.min(self.side.pending_from()))
     }
 
     /// How late the upstream was over the log.

@@ -140,8 +140,7 @@ impl Sequencer {
         }
         let terms = self.writing.hub.reader().terms();
         if terms.last().is_none_or(|start| start.term != self.writing.term) {
-            let tip = self.writing.hub.tip_received();
-            let received = if tip == UnixMillis::default() { self.stamp(self.clock.moment()) } else { tip };
+            let received = self.writing.hub.tip_received().unwrap_or_else(|| self.stamp(self.clock.moment()));
             batch.records.push(self.record(batch, received, Body::Term));
         }
     }
@@ -152,12 +151,17 @@ impl Sequencer {
     }
 
     fn record(&self, batch: &Batch, received: UnixMillis, body: Body) -> Record {
-        let (next, tip): (Sequence, UnixMillis) = match batch.records.last() {
-            Some(last) => (last.sequence + 1, last.received),
+        let (next, tip): (Sequence, Option<UnixMillis>) = match batch.records.last() {
+            Some(last) => (last.sequence + 1, Some(last.received)),
             None => (self.writing.hub.next(), self.writing.hub.tip_received()),
         };
         // A step of the wall clock must not turn the order of the log.
-        Record { sequence: next, term: self.writing.term, received: received.max(tip), body }
+        Record {
+            sequence: next,
+            term: self.writing.term,
+            received: tip.map_or(received, |tip| received.max(tip)),
+            body,
+        }
     }
 
     /// Adds what is due of the messages that could not be taken.

@@ -24,7 +24,7 @@ mod shares;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -91,6 +91,8 @@ pub struct Side {
     state: Mutex<State>,
     /// No interval is known: most accounts, most of the time.
     idle: AtomicBool,
+    /// Start of what the first backfill is to bring while that is pending, else the largest time: read with every frame.
+    pending_from: AtomicI64,
     next: AtomicU64,
     changes: watch::Sender<u64>,
     demands: watch::Sender<u64>,
@@ -127,7 +129,8 @@ impl Side {
         let next = AtomicU64::new(reader.extent().next);
         let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
         let (state, idle) = (Mutex::new(State::new(Shares::default(), None)), AtomicBool::new(true));
-        let own = Self { reader, clock, config, window, state, idle, next, changes, demands };
+        let pending_from = AtomicI64::new(i64::MAX);
+        let own = Self { reader, clock, config, window, state, idle, pending_from, next, changes, demands };
         own.begin(Shares::default(), None, None);
         own
     }
@@ -141,6 +144,7 @@ impl Side {
         let mut state = self.state.lock();
         self.idle.store(shares.len() == 0, Ordering::Release);
         *state = State::new(shares, completeness);
+        self.note_pending(completeness);
     }
 
     /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its lineage reads the
@@ -217,6 +221,7 @@ impl Side {
             return;
         }
         state.completeness = Some(completeness);
+        self.note_pending(state.completeness);
         if let Completeness::From(from) = completeness {
             // It was asked for while nobody knew how far the backfill would reach.
             let backfilled = Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
@@ -230,6 +235,19 @@ impl Side {
     /// From where on the account's log is complete at its beginning, as far as it is told.
     pub fn complete_from(&self) -> Option<Completeness> {
         self.state.lock().completeness
+    }
+
+    fn note_pending(&self, completeness: Option<Completeness>) {
+        let from = match completeness {
+            Some(Completeness::Pending(from)) => from.0,
+            Some(Completeness::From(_)) | None => i64::MAX,
+        };
+        self.pending_from.store(from, Ordering::Release);
+    }
+
+    /// Before this nothing is lacking that the first backfill of the log is to bring.
+    pub fn pending_from(&self) -> UnixMillis {
+        UnixMillis(self.pending_from.load(Ordering::Acquire))
     }
 
     /// True if a post created at this time is for the side log: somebody lacks it, or lacked it.

@@ -213,7 +213,8 @@ impl Subscription {
 
     fn reach(&mut self) {
         // Read before the tip's sequence, or a record that comes in between would be promised.
-        let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
+        let (tip, heard) =
+            (self.hub.tip_received().unwrap_or_default(), self.hub.upstream().last_byte().map(|last| last.time));
         let at_tip = self.cursor >= self.hub.next();
         let reached =
             if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
@@ -237,7 +238,9 @@ impl Subscription {
     pub(super) fn lag(&self) -> Lag {
         let records = self.hub.next().saturating_sub(self.cursor);
         match self.passed_at {
-            Some(passed) if records > 0 => Lag { records, time: self.hub.tip_received().since(passed) },
+            Some(passed) if records > 0 => {
+                Lag { records, time: self.hub.tip_received().unwrap_or(passed).since(passed) }
+            }
             _ => Lag { records, ..Lag::default() },
         }
     }

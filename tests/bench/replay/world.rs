@@ -69,7 +69,7 @@ impl World {
 
     /// A token just before this record.
     pub fn token(&self, from: Sequence) -> String {
-        self.hub.token_before(from, self.hub.tip_received())
+        self.hub.token_before(from, self.hub.tip_received().unwrap_or_default())
     }
 }
 

@@ -65,7 +65,7 @@ impl World {
     fn record(&self, id: PostId, origin: Origin, beside: Option<Sequence>, next: Sequence) -> Record {
         let record = post_record(next, &["a"]);
         let Body::Post(post) = record.body else { panic!("it is a post") };
-        let received = self.hub.clock().now().max(self.hub.tip_received());
+        let received = self.hub.clock().now().max(self.hub.tip_received().unwrap_or_default());
         Record { received, body: Body::Post(Post { id, origin, beside, ..post }), ..record }
     }
 

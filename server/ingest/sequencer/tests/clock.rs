@@ -2,6 +2,32 @@
 
 use super::*;
 
+/// X's first answer corrects the clock of a new log: its records have the time of X, not one from before all logs, by which
+/// every start by time would lack nothing.
+#[test]
+fn records_of_new_log_have_corrected_time() {
+    for ahead_ms in [2_265, -2_265, 7_200_000, -7_200_000] {
+        let mut world = World::new(0);
+        let (sequencer, giving_up) = (world.sequencer.take().expect("run once"), world.giving_up.clone());
+        let clock = world.hub.clock().clone();
+        for _ in 0..2 {
+            let answered = clock.moment();
+            clock.observe(clock.at(answered).shifted(-ahead_ms - clock.offset_ms()), answered, Duration::ZERO);
+        }
+        let before = clock.now();
+        let tasks = Tasks::new();
+        tasks.thread("sequencer", OnExit::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+        world.put(before.0, vec![post(1, &["a"])]);
+        assert!(world.runtime.block_on(world.queue.flush()));
+        let earliest = world.reader.extent().earliest_received.expect("a record");
+        let translated = world.hub.times().translated(1, earliest);
+        assert!(translated >= before && translated <= clock.now(), "{ahead_ms} ms ahead: {translated} for {before}");
+        let World { runtime, queue, .. } = world;
+        drop(queue);
+        assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
+    }
+}
+
 /// The clock is corrected between two posts (rule 3.2): a start by time finds the second one, and not what was stamped ahead.
 #[test]
 fn start_by_time_is_exact_after_correction() {
