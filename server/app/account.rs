@@ -15,7 +15,7 @@ use crate::ingest::recovery::{self, AccountGaps, Recovery};
 use crate::ingest::side::{self, SideError, SideLog};
 use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal};
-use crate::model::{Epoch, Sequence, Term, UnixMillis};
+use crate::model::{Epoch, Sequence, Term};
 use crate::status;
 use crate::task::{OnExit, Shutdown};
 use crate::telemetry::metrics::{Part, Registry};
@@ -210,10 +210,10 @@ fn open_ledger(
     account: &config::Account,
     dir: &Path,
     hub: &Arc<Hub>,
-    restore: impl FnOnce() -> Result<Option<UnixMillis>, ingest::RestoreError>,
+    restore: impl FnOnce() -> Result<ingest::Received, ingest::RestoreError>,
 ) -> Result<Arc<Ledger>, ingest::RestoreError> {
     let settings = &shared.settings;
-    let newest = restore()?;
+    let received = restore()?;
     let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
     let setup = ledger::Setup {
         hub: hub.clone(),
@@ -224,7 +224,7 @@ fn open_ledger(
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
     };
-    Ok(Arc::new(Ledger::open(setup, logged, newest)))
+    Ok(Arc::new(Ledger::open(setup, logged, received)))
 }
 
 /// One for each connection that the account keeps.

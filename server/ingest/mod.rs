@@ -29,6 +29,6 @@ pub mod side;
 pub use config::Config;
 pub use metrics::{ConnectionLabel, ForeignLabel, Metrics};
 pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
-pub use restore::{RestoreError, restore, restore_gaps, ring_start};
+pub use restore::{Received, RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{Sequencer, Writing};
 pub use session::{Place, Session, Upstream};

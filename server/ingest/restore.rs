@@ -50,20 +50,30 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
     Ok(gaps.into_values().collect())
 }
 
-/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on. Gives
-/// when the newest live post was received; when the oldest record was, if none is near the end.
+/// When what a log has was received, as far as its end shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Received {
+    /// The newest live post; the oldest record, if there are posts and none of them is a live one near the end. `None` for a
+    /// log without posts: notices do not show that X ever delivered anything.
+    pub post: Option<UnixMillis>,
+    /// The oldest record.
+    pub oldest: Option<UnixMillis>,
+}
+
+/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on.
 pub fn restore(
     reader: &Arc<dyn Reader>,
     seen: &mut Seen,
     upkeep: &mut Upkeep,
     hub: &Hub,
     ring_start: Sequence,
-) -> Result<Option<UnixMillis>, RestoreError> {
+) -> Result<Received, RestoreError> {
     let extent = reader.extent();
     let mut newest_live = None;
     // Files of ids are synced at once and the journal a second later: after a power cut they may know of lost records.
     upkeep.forget_after(extent.next - 1)?;
     let covered = seen.covered();
+    let mut has_posts = covered > 0;
     let mut cursor = (covered + 1).min(ring_start).max(extent.earliest);
     while cursor < extent.next {
         let chunk = reader.read(cursor, &Keys::Always, CHUNK_BYTES)?;
@@ -72,8 +82,9 @@ pub fn restore(
             match item {
                 Item::Record(record) => {
                     note(seen, &record, covered);
-                    if record.body.post().is_some_and(|post| post.origin == Origin::Live) {
-                        newest_live = Some(record.received);
+                    if let Some(post) = record.body.post() {
+                        has_posts = true;
+                        newest_live = Some(record.received).filter(|_| post.origin == Origin::Live).or(newest_live);
                     }
                     if record.sequence >= ring_start {
                         hot.push(record);
@@ -93,7 +104,8 @@ pub fn restore(
         }
         cursor = chunk.next;
     }
-    Ok(newest_live.or(extent.earliest_received))
+    let oldest = extent.earliest_received;
+    Ok(Received { post: newest_live.or(oldest.filter(|_| has_posts)), oldest })
 }
 
 fn note(seen: &mut Seen, record: &Record, covered: Sequence) {

@@ -245,6 +245,11 @@ impl Side {
         self.pending_from.store(from, Ordering::Release);
     }
 
+    /// Sessions rely on a log that has not begun from here on: low watermarks wait there.
+    pub fn hold_from(&self, promised: UnixMillis) {
+        self.pending_from.fetch_min(promised.0, Ordering::AcqRel);
+    }
+
     /// Before this nothing is lacking that the first backfill of the log is to bring.
     pub fn pending_from(&self) -> UnixMillis {
         UnixMillis(self.pending_from.load(Ordering::Acquire))

@@ -16,5 +16,5 @@ pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<Ledger> {
         file: None,
         metrics: Metrics::default(),
     };
-    Arc::new(Ledger::open(setup, Vec::new(), None))
+    Arc::new(Ledger::open(setup, Vec::new(), crate::ingest::Received::default()))
 }

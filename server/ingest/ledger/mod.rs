@@ -60,6 +60,7 @@ pub use metrics::Metrics;
 use restore::Start;
 
 use super::recovery::{Demand, Stamp};
+use super::restore::Received;
 use crate::hub::Hub;
 use crate::hub::side::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, UnixMillis, Window};
@@ -94,9 +95,8 @@ pub struct Setup {
 }
 
 impl Ledger {
-    /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand; `newest` is when its newest
-    /// post was received, for a log without a file.
-    pub fn open(setup: Setup, logged: Vec<Gap>, newest: Option<UnixMillis>) -> Self {
+    /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand.
+    pub fn open(setup: Setup, logged: Vec<Gap>, received: Received) -> Self {
         let Setup { hub, config, recovery_window, feeds, file, metrics } = setup;
         let (first, held_up_min) = (config.first_backfill_minutes, config.held_up_min);
         let limits = Limits { config, slack: hub.config().slack, recovery_window };
@@ -111,12 +111,16 @@ impl Ledger {
         let lost_after = lost_after(&kept, &hub, now.minus(recovery_window));
         let mut book = Book::new(limits, kept);
         let open: Vec<Gap> = logged.iter().filter(|gap| !gap.state.is_final()).cloned().collect();
-        book.restore(Start { logged, newest, lost_after, feeds: &feeds, now });
-        let begins = hub.reader().extent().earliest_received.map(Completeness::From);
+        book.restore(Start { logged, received, lost_after, feeds: &feeds, now });
+        // Before the first sign of life, records are notices only: the log has begun nowhere yet.
+        let begins = received.oldest.filter(|_| book.has_begun()).map(Completeness::From);
         let origin = book.origin().or(begins);
         // A new log: its first connection will ask for backfill.
         let expected = now.minus(Duration::from_secs(60 * u64::from(first)));
         hub.side().set_complete_from(origin.unwrap_or(Completeness::Pending(expected)));
+        if let Some(promised) = book.promised_from() {
+            hub.side().hold_from(promised);
+        }
         let logged = open.into_iter().map(|gap| (gap.id, gap.window)).collect();
         Self {
             hub,

@@ -8,6 +8,7 @@ use super::feed::{Feed, FeedGap};
 use super::healing::Healing;
 use super::inherit::later;
 use crate::hub::side::Completeness;
+use crate::ingest::restore::Received;
 use crate::model::{Gap, GapCause, GapId, GapState, Span, UnixMillis, Window};
 
 /// What a book is restored with.
@@ -15,8 +16,8 @@ use crate::model::{Gap, GapCause, GapId, GapState, Span, UnixMillis, Window};
 pub(super) struct Start<'a> {
     /// The gaps of the log as it has them.
     pub(super) logged: Vec<Gap>,
-    /// When the newest post of the log was received, for a log without a checkpoint.
-    pub(super) newest: Option<UnixMillis>,
+    /// When what the log has was received, for a log whose checkpoint knows of nothing.
+    pub(super) received: Received,
     /// When the newest record was received that the log still has, if it has lost some since the checkpoint.
     pub(super) lost_after: Option<UnixMillis>,
     /// The names of the feeds.
@@ -31,6 +32,12 @@ impl Book {
         self.kept.feeds.iter().any(|feed| feed.began)
     }
 
+    /// From where on sessions rely on a log that has not begun; `None` once it has.
+    pub(super) fn promised_from(&self) -> Option<UnixMillis> {
+        let waiting = self.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|gap| !gap.announced);
+        waiting.map(|gap| gap.promised).min().filter(|_| !self.has_begun())
+    }
+
     /// From where on the log is complete at its beginning; `None` before the first byte.
     pub(super) fn origin(&self) -> Option<Completeness> {
         self.kept.feeds.iter().fold(None, |origin, feed| later(origin, feed.origin))
@@ -38,11 +45,13 @@ impl Book {
 
     /// Restores the gaps and feeds.
     pub(super) fn restore(&mut self, start: Start<'_>) {
-        let Start { logged, newest, lost_after, feeds: names, now } = start;
+        let Start { logged, received, lost_after, feeds: names, now } = start;
         let limits = self.limits.clone();
         self.time = now;
         let mut former = std::mem::take(&mut self.kept.feeds);
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
+        // With a checkpoint, only a post shows that the log has begun.
+        let newest = received.post.or(received.oldest.filter(|_| former.is_empty()));
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
             if former.is_empty() {
                 // A log without a checkpoint.

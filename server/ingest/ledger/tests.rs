@@ -140,7 +140,7 @@ fn answer(at: UnixMillis, backfill: Option<BackfillMinutes>) -> Answer {
 
 fn start(logged: Vec<Gap>, now: UnixMillis) -> Start<'static> {
     static FEEDS: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| [ALL_FEEDS.to_owned()]);
-    Start { logged, newest: None, lost_after: None, feeds: &*FEEDS, now }
+    Start { logged, received: Received::default(), lost_after: None, feeds: &*FEEDS, now }
 }
 
 fn limits() -> Limits {

@@ -29,7 +29,8 @@ fn open(hub: &Arc<Hub>, file: &Path) -> Ledger {
         file: Some(file.to_owned()),
         metrics: Metrics::default(),
     };
-    Ledger::open(setup, Vec::new(), hub.reader().extent().newest_received)
+    let post = hub.reader().extent().newest_received;
+    Ledger::open(setup, Vec::new(), Received { post, oldest: post })
 }
 
 /// The same log is found at the next start, or one that lacks the last records: those were exposed, and are missing.

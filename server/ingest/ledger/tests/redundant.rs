@@ -17,7 +17,7 @@ fn book(kept: Kept, feeds: &[&str], logged: Vec<Gap>, second: i64, lost_after: O
     let json = serde_json::to_vec(&kept).expect("it is plain data");
     let mut book = Book::new(limits(), serde_json::from_slice(&json).expect("what was written"));
     let lost_after = lost_after.map(at);
-    book.restore(Start { logged, newest: None, lost_after, feeds: &names(feeds), now: at(second) });
+    book.restore(Start { logged, received: Received::default(), lost_after, feeds: &names(feeds), now: at(second) });
     book
 }
 

@@ -141,7 +141,13 @@ impl World {
             // The log is as new as before.
             self.posts.iter_mut().for_each(|post| post.due = false);
         }
-        self.book.restore(Start { logged, newest, lost_after, feeds: &self.feeds, now: at(self.now) });
+        self.book.restore(Start {
+            logged,
+            received: Received { post: newest, oldest: newest },
+            lost_after,
+            feeds: &self.feeds,
+            now: at(self.now),
+        });
         self.take_changes();
         self.kept = self.book.kept.clone();
         let line = |number: usize| Line {
