@@ -155,5 +155,5 @@ fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry
         file: None,
         metrics: ledger::Metrics::register(registry),
     };
-    Ledger::open(setup, Vec::new(), None)
+    Ledger::open(setup, Vec::new(), ingest::Received::default())
 }
