@@ -78,6 +78,8 @@ pub struct Stretch {
     pub chunk: Option<Arc<Chunk>>,
     /// When the last record looked at was received.
     pub received: Option<UnixMillis>,
+    /// When the last record looked at was received that the live stream brought.
+    pub streamed_at: Option<UnixMillis>,
     /// When the oldest of its posts that did not come live was created.
     pub oldest_brought: Option<UnixMillis>,
     /// It passes a post that the side log has as well, or a DELTA of a post that matched before: lineages that had private
@@ -189,9 +191,9 @@ impl Seat {
                 break;
             }
         }
-        let Gathering { entries, received, oldest_brought, is_doubtful, term, .. } = gathering;
+        let Gathering { entries, received, streamed_at, oldest_brought, is_doubtful, term, .. } = gathering;
         let chunk = term.map(|term| Arc::new(Chunk::new(entries, asked.phase, (term, false), self.readers())));
-        (next > asked.from).then_some(Stretch { next, chunk, received, oldest_brought, is_doubtful })
+        (next > asked.from).then_some(Stretch { next, chunk, received, streamed_at, oldest_brought, is_doubtful })
     }
 }
 
@@ -221,6 +223,7 @@ struct Gathering {
     bytes: usize,
     term: Option<Term>,
     received: Option<UnixMillis>,
+    streamed_at: Option<UnixMillis>,
     oldest_brought: Option<UnixMillis>,
     is_doubtful: bool,
 }
@@ -242,6 +245,7 @@ impl Gathering {
             Kind::Term => {}
         }
         self.received = Some(entry.received);
+        self.streamed_at = entry.streamed_at().or(self.streamed_at);
         true
     }
 

@@ -177,6 +177,12 @@ impl Entry {
         Self { term: Term(0), ..Self::new(record, wire) }
     }
 
+    /// When it was received, if the live stream brought it: notices and what recovery brought do not show how far upstream
+    /// has delivered.
+    pub fn streamed_at(&self) -> Option<UnixMillis> {
+        self.event().filter(|event| event.origin != Origin::Recovery).map(|_| self.received)
+    }
+
     /// The post, if it is one.
     pub fn event(&self) -> Option<&Event> {
         match &self.kind {

@@ -68,6 +68,12 @@ impl Gaps {
         self.told.read().iter().filter(|own| own.is_open_at(cursor)).map(as_it_was).collect()
     }
 
+    /// The gaps whose last record is one of [`from`, `to`).
+    pub fn changed_in(&self, from: Sequence, to: Sequence) -> Vec<Gap> {
+        let told = self.told.read();
+        told.iter().filter(|own| (from..to).contains(&own.changed)).map(|own| own.gap.clone()).collect()
+    }
+
     /// The low watermark of a cursor that has reached this time: no later than the start of a gap that is open there.
     pub fn low_watermark(&self, cursor: Sequence, reached: UnixMillis) -> UnixMillis {
         if cursor > self.open_until.load(Ordering::Acquire) {

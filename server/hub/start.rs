@@ -244,7 +244,7 @@ impl<'a> Resolver<'a> {
 
     /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
     fn by_time(&self, token: Token) -> Result<Resolved, Refused> {
-        let (from, slack) = (token.low_watermark, self.hub.config().slack);
+        let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
         let lacking = self.lacking(from);
         if lacking.is_some() && self.private && !self.can_bring(from) {
             return self.clamped(token);
@@ -274,7 +274,7 @@ impl<'a> Resolver<'a> {
 
     /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the lineage.
     fn trimmed(&self, token: Token) -> Result<Resolved, Refused> {
-        let from = token.low_watermark;
+        let from = self.lacks_from(&token);
         if !self.can_bring(from) {
             return self.clamped(token);
         }
@@ -289,6 +289,13 @@ impl<'a> Resolver<'a> {
         held.skip(token.position.sequence + 1, self.extent.earliest, span);
         let hole = Hole::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
         Ok(self.with_hole(hole, held, resumed))
+    }
+
+    /// From when on a lineage may lack something. What was created before it began is not its own, though a backfill of that
+    /// time may have held its low watermark back.
+    fn lacks_from(&self, token: &Token) -> UnixMillis {
+        let begins = token.lineage_start.minus(self.hub.config().slack + self.hub.clock().uncertainty());
+        token.low_watermark.max(begins)
     }
 
     /// From the log's oldest record on, with this hole before it, and those that the lineage has already.
@@ -328,7 +335,7 @@ impl<'a> Resolver<'a> {
 
     /// As the policy says, with what the lineage lacks already.
     fn clamped(&self, token: Token) -> Result<Resolved, Refused> {
-        let clamped = self.too_old(token.low_watermark)?;
+        let clamped = self.too_old(self.lacks_from(&token))?;
         let mut held = token.private.unwrap_or_default();
         let place = self.place(&token.position);
         let lineage_start = match place {

@@ -13,8 +13,6 @@ use super::seen::{Content, From, Gap, Subscription};
 use super::stage::{Gateway, Stage, TestDisk, seed_random};
 use super::truth::{self, MINUTE, Ms, Post, SECOND, Want};
 use super::x::{Arrival, Connection, X};
-use crate::hub::start;
-use crate::model::UnixMillis;
 use crate::task;
 
 /// What happened, for the oracle.
@@ -185,15 +183,12 @@ impl Play {
     fn subscribe(&mut self, want: Want, start: Start) {
         let hub = self.gateway().hub.clone();
         let mut reader = Reader::new(self.readers.len(), want, self.stage.x.clone());
-        let (from, start) = match start {
-            Start::Latest => (From::Latest, start::Start::Latest),
-            Start::Earliest => (From::Earliest, start::Start::Earliest),
-            Start::Back(time) => {
-                let time = self.stage.x.now() - time;
-                (From::Time(time), start::Start::Time(UnixMillis(time)))
-            }
+        let from = match start {
+            Start::Latest => From::Latest,
+            Start::Earliest => From::Earliest,
+            Start::Back(time) => From::Time(self.stage.x.now() - time),
         };
-        reader.begin(&hub, from, &start);
+        reader.begin(&hub, from);
         self.readers.push(reader);
     }
 

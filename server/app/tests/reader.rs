@@ -63,14 +63,24 @@ impl Reader {
     }
 
     /// Opens its first session.
-    pub(super) fn begin(&mut self, hub: &Arc<Hub>, from: seen::From, start: &Start) {
-        self.open(hub, from, start);
+    pub(super) fn begin(&mut self, hub: &Arc<Hub>, from: seen::From) {
+        self.open(hub, from.clone(), &begins(&from));
     }
 
     /// Comes back with the token of so many frames ago: what came later is not known to it.
     pub(super) fn resume(&mut self, hub: &Arc<Hub>, back: usize) {
         let mut seen = self.seen.lock();
+        // A session that ended before its first frame left nothing to its client, who has the token of the one before.
+        while seen.sessions.len() > 1 && seen.sessions.last().is_some_and(Session::is_unheard) {
+            seen.sessions.pop();
+        }
         let Some(last) = seen.sessions.last_mut() else { return };
+        if last.is_unheard() {
+            let from = last.from.clone();
+            seen.sessions.clear();
+            drop(seen);
+            return self.open(hub, from.clone(), &begins(&from));
+        }
         let tokens: Vec<usize> =
             last.frames.iter().enumerate().filter(|(_, frame)| frame.token.is_some()).map(|(at, _)| at).collect();
         let kept = tokens.len().checked_sub(1 + back).map(|at| tokens[at]);
@@ -147,6 +157,16 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>
                 return;
             }
         }
+    }
+}
+
+/// How a lineage begins.
+fn begins(from: &seen::From) -> Start {
+    match from {
+        seen::From::Latest => Start::Latest,
+        seen::From::Earliest => Start::Earliest,
+        seen::From::Time(time) => Start::Time(UnixMillis(*time)),
+        seen::From::Token => Start::Token(String::new()),
     }
 }
 

@@ -26,6 +26,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// True if it ended before its first frame was read.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.token.is_empty() && !matches!(self.outcome, Outcome::Refused(_))
+    }
+
     /// True if the session knows of a gap's end by what it begins with: a gap of another log, or one whose end was trimmed,
     /// is part of a gap of the subscription itself.
     pub(super) fn supersedes(&self, gap: &Gap) -> bool {

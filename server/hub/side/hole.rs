@@ -116,6 +116,12 @@ impl Holes {
         }
     }
 
+    /// Posts of `span` created up to `until` may have been delivered before.
+    pub fn note_repeats(&mut self, span: Span, until: UnixMillis) {
+        let overlapping = self.holes.iter_mut().filter(|hole| hole.overlaps(span));
+        overlapping.for_each(|hole| hole.repeats_until = hole.repeats_until.max(until));
+    }
+
     /// Ends a gap.
     pub fn close(&mut self, span: Span) {
         self.holes.iter_mut().filter(|hole| hole.span == span).for_each(|hole| hole.is_closed = true);

@@ -36,7 +36,7 @@ pub use hole::{Hole, Holes};
 pub use selection::{Candidate, Coverage, Delivery};
 pub use shares::Fate;
 use shares::{Change, Shares};
-use state::{FIRST_STAMP, State};
+use state::{FIRST_STAMP, State, joined};
 
 use crate::clock::Clock;
 use crate::journal::{Chunk, ReadError, Reader};
@@ -381,20 +381,6 @@ impl Side {
     fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
-}
-
-/// In order, with what is alike and touches in one piece.
-fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {
-    parts.retain(|(span, ..)| !span.is_empty());
-    parts.sort_by_key(|(span, ..)| span.from);
-    parts.dedup_by(|next, own| {
-        let alike = own.0.to == next.0.from && (own.1, own.2) == (next.1, next.2);
-        if alike {
-            own.0.to = next.0.to;
-        }
-        alike
-    });
-    parts
 }
 
 #[cfg(test)]

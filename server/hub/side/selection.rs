@@ -24,7 +24,7 @@
 
 use super::{Hole, Holes};
 use crate::hub::entry::Event;
-use crate::model::{Rule, Sequence, UnixMillis};
+use crate::model::{GapCause, Rule, Sequence, UnixMillis};
 
 /// The records of the account's log that a lineage reads or has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,8 +111,9 @@ impl Holes {
         let Some(hole) = hole.filter(|_| delivery != Delivery::Skip) else { return delivery };
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
         match event.beside.filter(|_| beside_matches) {
-            // The lineage may have it from a record that was trimmed since.
-            Some(_) if hole.is_restarted => Delivery::PossibleDuplicate,
+            // The lineage may have it from a record that was trimmed since, or will have it from one of the side log that
+            // is not left out for this one.
+            _ if hole.is_restarted => Delivery::PossibleDuplicate,
             Some(beside) if hole.sees(beside) => Delivery::Skip,
             // The side log has the post again since the gap ended; the lineage may have an earlier record of it.
             Some(beside) if hole.since <= beside => Delivery::PossibleDuplicate,
@@ -134,6 +135,9 @@ impl Holes {
         match hole {
             _ if self.coverage.is_unknown(previous) => Delivery::PossibleDuplicate,
             Some(hole) if previous >= hole.born => Delivery::PossibleDuplicate,
+            Some(hole) if hole.may_follow_delivered(event.prior.as_deref(), event.created) => {
+                Delivery::PossibleDuplicate
+            }
             Some(hole) => hole.near_to(event.created, Delivery::Once),
             // That may have been a DELTA of a record that the lineage has.
             None if self.coverage.lacks(previous) => Delivery::PossibleDuplicate,
@@ -163,7 +167,14 @@ impl Holes {
             Some(main) if self.coverage.is_unknown(main) => Delivery::PossibleDuplicate,
             // It was left to a record that was not reached, or that was a DELTA of one that was.
             Some(main) if main >= hole.born => Delivery::PossibleDuplicate,
+            Some(_) if hole.may_follow_delivered(event.beside_rules.as_deref(), event.created) => {
+                Delivery::PossibleDuplicate
+            }
             _ if *sequence < hole.passed_until => Delivery::Skip,
+            // Brought for another lineage, it may have reached the account's log later, and before the damage.
+            None if hole.cause == GapCause::JournalCorrupt && hole.is_near(event.created) => {
+                Delivery::PossibleDuplicate
+            }
             _ => Delivery::Once,
         };
         hole.near_to(event.created, delivery)
@@ -176,10 +187,22 @@ impl Hole {
         self.since <= side && (!self.is_closed || side < self.offset)
     }
 
-    /// Posts created up to a time may have been delivered before the gap was there.
+    /// Posts created up to a time may have been delivered before the gap was there; before damage only those of which the
+    /// damaged record is a DELTA.
     fn near_to(&self, created: Option<UnixMillis>, delivery: Delivery) -> Delivery {
-        let repeats = self.is_restarted || created.is_none_or(|created| created <= self.repeats_until);
+        let repeats = self.is_restarted || self.cause != GapCause::JournalCorrupt && self.is_near(created);
         if delivery == Delivery::Once && repeats { Delivery::PossibleDuplicate } else { delivery }
+    }
+
+    fn is_near(&self, created: Option<UnixMillis>) -> bool {
+        created.is_none_or(|created| created <= self.repeats_until)
+    }
+
+    /// True if a record that was not read for damage, of a post under these rules then, may have been a DELTA of one that the
+    /// lineage has. A post that only one rule has matched has none.
+    fn may_follow_delivered(&self, rules: Option<&[Rule]>, created: Option<UnixMillis>) -> bool {
+        let is_first = rules.is_some_and(|rules| rules.len() == 1);
+        self.cause == GapCause::JournalCorrupt && !is_first && self.is_near(created)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Completeness;
 use super::shares::{Change, Shares};
-use crate::model::{Span, UnixMillis};
+use crate::model::{GapEvidence, GapState, Span, UnixMillis};
 
 /// Stamp of demands that were made before the process began.
 pub(super) const FIRST_STAMP: u64 = 1;
@@ -51,4 +51,18 @@ impl State {
             _ => span.to,
         }
     }
+}
+
+/// In order, with what is alike and touches in one piece.
+pub(super) fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {
+    parts.retain(|(span, ..)| !span.is_empty());
+    parts.sort_by_key(|(span, ..)| span.from);
+    parts.dedup_by(|next, own| {
+        let alike = own.0.to == next.0.from && (own.1, own.2) == (next.1, next.2);
+        if alike {
+            own.0.to = next.0.to;
+        }
+        alike
+    });
+    parts
 }

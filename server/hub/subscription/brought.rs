@@ -68,7 +68,7 @@ impl Subscription {
                 Kind::Event(event) => {
                     let matches = |rules: &[Rule]| self.seat.filter().matches(rules);
                     let delivery = private.select_side(entry.sequence, event, matches);
-                    let repeated = delivery == Delivery::PossibleDuplicate;
+                    let repeated = delivery == Delivery::PossibleDuplicate || self.may_come_again(event);
                     if delivery == Delivery::Skip {
                         self.pass_side_to(private, next);
                     } else if batch.take(&entry, event, repeated, &self.pace) {

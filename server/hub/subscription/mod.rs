@@ -77,6 +77,8 @@ pub struct Subscription {
     cursor: Sequence,
     /// When the last passed record was received.
     passed_at: Option<UnixMillis>,
+    /// When the last passed record was received that the live stream brought.
+    streamed_at: Option<UnixMillis>,
     /// The upstream time up to which everything received has been passed.
     reached: UnixMillis,
     lineage_start: UnixMillis,
@@ -170,6 +172,7 @@ impl Subscription {
             rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
             cursor: resolved.cursor,
             passed_at: None,
+            streamed_at: None,
             reached: resolved.reached,
             lineage_start: resolved.lineage_start,
             lineage_from: resolved.lineage_from,

@@ -131,7 +131,9 @@ impl Subscription {
         let damaged = (entry.sequence, entry.sequence + skip.count);
         let (hub, lineage_start) = (&self.hub, self.lineage_start);
         let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
-        private.add_damage(hub, damaged, Span::new(from, to));
+        // What the session has passed may have been received up to here.
+        let passed = self.passed_at.unwrap_or_default().max(self.reached).max(skip.window.from);
+        private.add_damage(hub, damaged, Span::new(from, to), passed.plus(self.hub.clock().uncertainty()));
     }
 
     /// What was brought back of the time before this is of no gap of the lineage.
@@ -145,11 +147,15 @@ impl Subscription {
         self.lineage_began.map_or(self.lineage_start, |began| self.lineage_start.min(self.hub.clock().at(began)))
     }
 
-    /// True if the lineage may have had this post before a resume by time.
+    /// True if the lineage may have had this post of the account's log before a resume by time.
     fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
-        let Some(until) = self.repeats_until else { return false };
-        let came_again = event.origin != Origin::Live && event.created.is_none_or(|created| created <= until);
-        entry.received <= until || came_again
+        let came_again = event.origin != Origin::Live && self.may_come_again(event);
+        self.repeats_until.is_some_and(|until| entry.received <= until) || came_again
+    }
+
+    /// The same, of a post that upstream sent again.
+    pub(super) fn may_come_again(&self, event: &Event) -> bool {
+        self.repeats_until.is_some_and(|until| event.created.is_none_or(|created| created <= until))
     }
 
     fn pass(&mut self, entry: &Entry, how: Passed) {
@@ -173,6 +179,7 @@ impl Subscription {
         };
         self.cursor = next;
         self.passed_at = Some(entry.received);
+        self.streamed_at = entry.streamed_at().or(self.streamed_at);
     }
 
     /// Passes records that are known not to match.
@@ -213,11 +220,9 @@ impl Subscription {
 
     fn reach(&mut self) {
         // Read before the tip's sequence, or a record that comes in between would be promised.
-        let (tip, heard) =
-            (self.hub.tip_received().unwrap_or_default(), self.hub.upstream().last_byte().map(|last| last.time));
+        let heard = self.hub.upstream().last_byte().map(|last| last.time);
         let at_tip = self.cursor >= self.hub.next();
-        let reached =
-            if at_tip { heard.map_or(tip, |heard| heard.max(tip)) } else { self.passed_at.unwrap_or_default() };
+        let reached = heard.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
         self.reached = self.reached.max(reached);
         // Few sessions have repeats to expect, and only they look further.
         if at_tip

@@ -27,8 +27,8 @@ pub(super) struct Private {
     takes_all: bool,
     /// What is known of each open gap.
     watched: Vec<Watched>,
-    /// Notices of gaps that ended when they were found.
-    lost: VecDeque<Gap>,
+    /// Gaps to tell of at once: that ended when they were found, and those whose last record was damaged.
+    told_at_once: VecDeque<Gap>,
     /// Records of the account's log were left out for records of the side log before this one.
     trusted: Sequence,
     /// Entries read and not passed yet.
@@ -68,7 +68,7 @@ impl Private {
             holes,
             takes_all: lineage_start <= BEGINNING,
             watched: Vec::new(),
-            lost: VecDeque::new(),
+            told_at_once: VecDeque::new(),
             trusted: 0,
             stretch: VecDeque::new(),
             stretch_next: 0,
@@ -109,12 +109,15 @@ impl Private {
 
     /// True if nothing has to be remembered.
     pub(super) fn is_empty(&self) -> bool {
-        self.lost.is_empty() && !self.takes_all && self.holes.holes.is_empty() && self.holes.coverage.passed.is_empty()
+        self.told_at_once.is_empty()
+            && !self.takes_all
+            && self.holes.holes.is_empty()
+            && self.holes.coverage.passed.is_empty()
     }
 
     /// True if a gap has not ended: the session reads both logs.
     pub(super) fn has_open(&self) -> bool {
-        !self.watched.is_empty() || !self.lost.is_empty()
+        !self.watched.is_empty() || !self.told_at_once.is_empty()
     }
 
     /// The next record of the side log to read.
@@ -154,15 +157,23 @@ impl Private {
     }
 
     /// The records [`first`, `next`) of the account's log are damaged; `span` is their upstream time. What X keeps of it is
-    /// recovered for this lineage.
-    pub(super) fn add_damage(&mut self, hub: &Hub, (first, next): (Sequence, Sequence), span: Span) {
-        let hole = Hole::new(span, GapCause::JournalCorrupt, UnixMillis(i64::MIN), next);
+    /// recovered for this lineage. Posts created up to `repeats_until` may have records before those.
+    pub(super) fn add_damage(
+        &mut self,
+        hub: &Hub,
+        (first, next): (Sequence, Sequence),
+        span: Span,
+        repeats_until: UnixMillis,
+    ) {
+        let hole = Hole::new(span, GapCause::JournalCorrupt, repeats_until, next);
         self.holes.skip(first, next, span);
+        self.holes.note_repeats(span, repeats_until);
+        self.told_at_once.extend(hub.gaps().changed_in(first, next));
         if hub.side().config().enabled {
             self.holes.add(hole);
             self.holes.demand_new(hub.side());
         } else {
-            self.lost.push_back(Gap {
+            self.told_at_once.push_back(Gap {
                 id: hole.id(),
                 window: Window { from: span.from, to: Some(span.to) },
                 cause: hole.cause,
@@ -201,7 +212,7 @@ impl Private {
 
     /// The next change of a gap to report; `cursor` is the next record of the account's log that the session reads.
     pub(super) fn notice(&mut self, cursor: Sequence) -> Option<Gap> {
-        if let Some(gap) = self.lost.pop_front() {
+        if let Some(gap) = self.told_at_once.pop_front() {
             return Some(gap);
         }
         let at = self.cursor();

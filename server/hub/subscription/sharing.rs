@@ -41,5 +41,6 @@ impl Subscription {
         self.cursor = stretch.next;
         self.stretch_next = self.stretch_next.max(stretch.next);
         self.passed_at = stretch.received.or(self.passed_at);
+        self.streamed_at = stretch.streamed_at.or(self.streamed_at);
     }
 }

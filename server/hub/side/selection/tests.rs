@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Records before `to` are not there any more for the lineage: what is not delivered of them lies in a gap.
-    fn lose(&mut self, to: Sequence) {
+    fn lose(&mut self, to: Sequence, cause: GapCause) {
         let lacking = (0..self.posts.len())
             .filter(|post| self.got.get(post).is_none_or(|counts| *counts == (0, 0)) && matches(&self.posts[*post].1));
         let from = lacking.map(|post| self.created(post)).min().unwrap_or(time(SECONDS - 1));
@@ -201,7 +201,10 @@ impl World {
         let delivered = self.got.iter().filter(|(_, counts)| **counts != (0, 0)).map(|(post, _)| self.created(*post));
         let repeats_until = delivered.max().unwrap_or(UnixMillis(i64::MIN));
         self.repeats_until = self.repeats_until.max(repeats_until);
-        self.holes.add(Hole::new(span, GapCause::Trimmed, repeats_until, to));
+        if cause == GapCause::JournalCorrupt {
+            self.holes.note_repeats(span, repeats_until);
+        }
+        self.holes.add(Hole::new(span, cause, repeats_until, to));
         self.has_gap = true;
         self.losses += 1;
         self.demand();
@@ -223,7 +226,7 @@ impl World {
 
     fn read_main(&mut self) {
         if self.cursor < self.main.earliest {
-            return self.lose(self.main.earliest);
+            return self.lose(self.main.earliest, GapCause::Trimmed);
         }
         let Some(Written { post, sequence, entry }) = self.main.at(self.cursor).cloned() else { return };
         let event = entry.event().expect("a post");

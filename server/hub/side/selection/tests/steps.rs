@@ -83,7 +83,7 @@ impl World {
             Step::Damage(count) => {
                 let to = (self.cursor + count).min(self.main.next());
                 if self.cursor >= self.main.earliest && to > self.cursor {
-                    self.lose(to);
+                    self.lose(to, GapCause::JournalCorrupt);
                 }
             }
             Step::ReadMain(count) => (0..*count).for_each(|_| self.read_main()),
