@@ -257,7 +257,9 @@ impl Play {
         while quiet < 2 && self.stage.x.now() < began + SETTLED_WITHIN {
             self.reconnect().await;
             pass(45 * SECOND + 123).await;
-            let is_done = self.open_gaps().is_empty() && self.stage.x.is_live();
+            // Whose session ended in this time did not hear the rest of it.
+            let is_heard = !self.readers.iter().any(Reader::is_cut_off);
+            let is_done = is_heard && self.open_gaps().is_empty() && self.stage.x.is_live();
             quiet = if is_done { quiet + 1 } else { 0 };
         }
         let open = self.open_gaps();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::app::tests::play::{Record, last_gaps};
 use crate::app::tests::seen::{Content, Event, From, Gap, Origin, Outcome, Subscription};
-use crate::app::tests::truth::{Ms, Post, RuleSet, SECOND, rules};
+use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, rules};
 use crate::app::tests::x::Arrival;
 
 /// How far the gateway's clock may be from X's, whatever X says.
@@ -126,7 +126,21 @@ impl Case<'_> {
         let live = |connection: &&crate::app::tests::x::Connection| {
             connection.window.is_none() && connection.signs.is_some() && connection.opened >= since
         };
-        self.record.connections.iter().find(live).map_or(Ms::MAX, |connection| connection.opened)
+        // A host whose clock is off knows when it began as exactly as its clock.
+        let is_exact = self.record.plan.hosts_are_exact();
+        let grain = if is_exact { 0 } else { UNCERTAINTY };
+        self.record.connections.iter().find(live).map_or(Ms::MAX, |connection| connection.opened + grain)
+    }
+
+    /// True for a post that came later than connections are allowed to be, and than this one was, and was created before what
+    /// the subscription lacks of a log that was trimmed meanwhile.
+    fn is_late_and_trimmed(&self, at: usize, post: &Post) -> bool {
+        let is_late = |arrival: &Arrival| {
+            let lag = self.record.connections[arrival.connection].lag;
+            arrival.at - post.created > ALLOWED_LATENESS.max(lag)
+        };
+        let trimmed = |gap: &Gap| gap.is_private && gap.cause == "Trimmed" && post.created < gap.from;
+        self.gaps.iter().any(trimmed) && self.arrived(at).all(|arrival| is_late(arrival))
     }
 
     /// True if the account's log got this arrival, and has not lost it.
@@ -142,7 +156,7 @@ impl Case<'_> {
     /// Why a post that is missing must not be, if so.
     fn excuse(&self, at: usize, post: &Post) -> Option<String> {
         let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
-        if self.is_skipped(at) {
+        if self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
             return None;
         }
         let open: Vec<&&Gap> = told.iter().filter(|gap| !gap.state.is_closed()).collect();
