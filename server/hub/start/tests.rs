@@ -92,6 +92,18 @@ fn what_the_log_lacks_is_a_private_hole_as_long_as_x_has_it() {
     }
 }
 
+/// A backfill that was pending when the token was made held its low watermark back, to before the lineage began.
+#[test]
+fn nothing_from_before_a_lineage_began_is_lacked() {
+    for ours in [true, false] {
+        let world = World::new(ours, true);
+        let token = Token { lineage_start: world.ago(12), ..world.token(ours, 20) };
+        let resolved = world.resolve(&token, Policy::Fail, false).expect("taken");
+        let from = world.ago(12).minus(SLACK + world.hub.clock().uncertainty());
+        assert_eq!(spans(&resolved).first().map(|(span, _)| span.from), Some(from));
+    }
+}
+
 #[test]
 fn who_demands_an_exact_start_asks_for_nothing() {
     let world = World::new(true, true);

@@ -1,3 +1,5 @@
+mod watermark;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::model::{
     AccountName, Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Span, Term, rules_union,
 };
 
-use steps::any_step;
+use steps::{Step, any_step};
 
 /// Times are seconds after this.
 const BASE: i64 = 1_704_067_200_000;
@@ -295,6 +295,42 @@ impl World {
         };
         self.holes = keys.open(&keys.seal(&token)).expect("ours").private.expect("it is there");
     }
+}
+
+/// What the side log had before the damage may have reached the lineage by the account's log since, unless it was created
+/// later than all that the lineage has.
+#[test]
+fn what_was_brought_for_another_before_damage_is_marked() {
+    let mut world = World::new(false);
+    for second in [5, 15] {
+        world.step(&Step::Create(second));
+    }
+    world.wanted = vec![Some(1); SECONDS as usize];
+    for post in 0..2 {
+        world.bring(post, "a");
+    }
+    world.holes.add(Hole::new(Span::new(time(0), time(SECONDS)), GapCause::JournalCorrupt, time(10), 1));
+    world.demand();
+    for _ in 0..2 {
+        world.read_side();
+    }
+    assert_eq!(world.got, BTreeMap::from([(0, (0, 1)), (1, (1, 0))]));
+}
+
+/// A gap that was started over marks all that it delivers, out of either log: which of them comes first is not known.
+#[test]
+fn both_logs_mark_what_restarted_gap_brings() {
+    let mut world = World::new(false);
+    world.step(&Step::Create(5));
+    let hole = Hole::new(Span::new(time(0), time(SECONDS)), GapCause::LogLost, UnixMillis(i64::MIN), 1);
+    world.holes.add(Hole { is_restarted: true, ..hole });
+    (world.has_gap, world.holes.coverage) = (true, Coverage::from(1));
+    world.demand();
+    world.arrive(0, "a");
+    world.bring(0, "a");
+    world.read_side();
+    world.read_main();
+    assert_eq!(world.got, BTreeMap::from([(0, (0, 2))]));
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 mod clock;
 mod counterparts;
+mod damage;
 mod late;
 
 use std::collections::BTreeMap;
@@ -394,7 +395,6 @@ fn a_session_without_holes_has_no_room_for_them() {
     run(async {
         let world = World::new(0, 0);
         world.log(world.id(7_200, 0), Origin::Live, None);
-        let session = world.subscribe(&world.hub.token_before(2, world.time(7_200)));
-        assert!(session.private.is_none());
+        assert!(world.subscribe(&world.hub.token_before(2, world.time(7_200))).private.is_none());
     });
 }
