@@ -119,6 +119,9 @@ fn gap_cause(cause: GapCause) -> proto::GapCause {
         GapCause::JournalCorrupt => proto::GapCause::JournalCorrupt,
         GapCause::Trimmed => proto::GapCause::Trimmed,
         GapCause::LogLost => proto::GapCause::LogLost,
+        GapCause::TooManyConnections => proto::GapCause::TooManyConnections,
+        GapCause::UsageCapped => proto::GapCause::UsageCap,
+        GapCause::InvalidRules => proto::GapCause::InvalidRules,
     }
 }
 

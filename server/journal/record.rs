@@ -33,7 +33,7 @@ const PREVIOUS_FOLLOWS: u8 = 0x10;
 
 // The place in these lists is the number on disk: they only ever grow at the end.
 const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
-const CAUSES: [GapCause; 8] = [
+const CAUSES: [GapCause; 11] = [
     GapCause::Disconnected,
     GapCause::Stale,
     GapCause::SlowReader,
@@ -42,6 +42,9 @@ const CAUSES: [GapCause; 8] = [
     GapCause::JournalCorrupt,
     GapCause::Trimmed,
     GapCause::LogLost,
+    GapCause::TooManyConnections,
+    GapCause::UsageCapped,
+    GapCause::InvalidRules,
 ];
 const STATES: [GapState; 5] =
     [GapState::Detected, GapState::Recovering, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];

@@ -118,6 +118,12 @@ pub enum GapCause {
     Trimmed,
     /// The log that the position belongs to is lost.
     LogLost,
+    /// X ended the connection because there were too many.
+    TooManyConnections,
+    /// X ended the connection because the usage cap was reached.
+    UsageCapped,
+    /// X ended the connection because it does not accept the rules.
+    InvalidRules,
 }
 
 /// How far the closing of a gap has come.

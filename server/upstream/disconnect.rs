@@ -22,6 +22,8 @@ pub enum EndCause {
     SlowReader,
     /// X said that it had to end the connection, and then it ended.
     Operational,
+    /// X said that it does not accept the rules of the stream, and then it ended.
+    InvalidRules,
     /// X said that it forces the connection to end, and then it ended.
     ForcedDisconnect,
     /// X said in the stream that there are too many connections, and then it ended.
@@ -47,6 +49,7 @@ impl EndCause {
             Self::Stale => "stale",
             Self::SlowReader => "slow_reader",
             Self::Operational => "operational",
+            Self::InvalidRules => "invalid_rules",
             Self::ForcedDisconnect => "forced_disconnect",
             Self::TooManyConnections => "too_many_connections",
             Self::UsageCapped => "usage_capped",
@@ -64,6 +67,7 @@ impl EndCause {
             Fault::TooManyConnections => Self::TooManyConnections,
             Fault::ForcedDisconnect => Self::ForcedDisconnect,
             Fault::Operational => Self::Operational,
+            Fault::InvalidRules => Self::InvalidRules,
             Fault::UsageCapped => Self::UsageCapped,
             Fault::Other => return None,
         })
@@ -78,6 +82,7 @@ impl fmt::Display for EndCause {
             Self::Stale => f.write_str("nothing came for too long, not even a heartbeat"),
             Self::SlowReader => f.write_str("X says that the gateway reads too slowly"),
             Self::Operational => f.write_str("X ended the stream for operational reasons"),
+            Self::InvalidRules => f.write_str("X does not accept the rules of the stream"),
             Self::ForcedDisconnect => f.write_str("X forced the stream to end"),
             Self::TooManyConnections => f.write_str("X says that there are too many connections to this stream"),
             Self::UsageCapped => f.write_str("X says that the usage cap is reached"),
@@ -145,6 +150,7 @@ impl Attempts {
             | EndCause::Stale
             | EndCause::SlowReader
             | EndCause::Operational
+            | EndCause::InvalidRules
             | EndCause::ForcedDisconnect
                 if healthy =>
             {

@@ -2,11 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::disconnect::EndCause;
-use super::message::{Control, Fault, Message};
+use super::message::{Control, Fault, Message, NEARLY_FULL_PERCENT};
 use crate::clock::Moment;
-
-/// From this fullness of its buffer on, in per cent, X is about to disconnect a slow reader.
-const NEARLY_FULL_PERCENT: u8 = 90;
 
 /// What X said on a connection that explains its end.
 ///
@@ -16,8 +13,8 @@ const NEARLY_FULL_PERCENT: u8 = 90;
 pub(super) struct EndEvidence {
     /// When each fault was last told, and in which words.
     faults: BTreeMap<Fault, (Moment, String)>,
-    /// When X last said that its buffer is nearly full.
-    nearly_full_at: Option<Moment>,
+    /// When X last said that its buffer is nearly full, and in which words.
+    nearly_full: Option<(Moment, String)>,
 }
 
 impl EndEvidence {
@@ -27,8 +24,8 @@ impl EndEvidence {
             Message::Control(Control::Fault { fault, detail }) => {
                 self.faults.insert(*fault, (now, detail.clone()));
             }
-            Message::Control(Control::Warning { percent_full: Some(NEARLY_FULL_PERCENT..), .. }) => {
-                self.nearly_full_at = Some(now);
+            Message::Control(Control::Warning { percent_full: Some(percent @ NEARLY_FULL_PERCENT..), detail }) => {
+                self.nearly_full = Some((now, format!("{detail} ({percent} % full)")));
             }
             _ => {}
         }
@@ -39,15 +36,20 @@ impl EndEvidence {
     pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<EndCause> {
         let recent = |at: Moment| now.since(at) <= valid_for;
         let told = self.faults.iter().filter(|(fault, (at, _))| **fault == Fault::FullBuffer || recent(*at));
-        let nearly_full = self.nearly_full_at.is_some_and(recent).then_some(Fault::FullBuffer);
+        let nearly_full = self.nearly_full.as_ref().filter(|(at, _)| recent(*at)).map(|_| Fault::FullBuffer);
         told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(EndCause::of_fault)
     }
 
     /// Returns X's words for that cause, or for a fault of no known kind; empty if X told none.
     pub(super) fn words(&self, now: Moment, valid_for: Duration) -> &str {
         let recent = |fault: &Fault, at: Moment| *fault == Fault::FullBuffer || now.since(at) <= valid_for;
-        let told = self.faults.iter().rev().filter(|(fault, (at, _))| recent(fault, *at));
-        told.map(|(_, (_, words))| words.as_str()).find(|words| !words.is_empty()).unwrap_or_default()
+        let told = self.faults.iter().filter(|(fault, (at, _))| recent(fault, *at));
+        let nearly_full = self.nearly_full.iter().filter(|(at, _)| now.since(*at) <= valid_for);
+        // The buffer stands before the fault of the same weight: X's word for it is the better one.
+        let weighed = nearly_full.map(|(_, words)| (Fault::FullBuffer, words));
+        let weighed = weighed.chain(told.map(|(fault, (_, words))| (*fault, words)));
+        let heaviest = weighed.filter(|(_, words)| !words.is_empty()).max_by_key(|(fault, _)| *fault);
+        heaviest.map(|(_, words)| words.as_str()).unwrap_or_default()
     }
 }
 
@@ -104,5 +106,30 @@ mod tests {
         check(&[(10, OPERATIONAL), (999, OTHER)], None);
         check(&[(990, SLOW), (991, CAPPED), (992, OPERATIONAL)], Some(EndCause::UsageCapped));
         check(&[(990, SLOW), (10, CAPPED)], Some(EndCause::SlowReader));
+    }
+
+    /// What X says becomes a cause of its own, and its words are kept.
+    #[test]
+    fn rejected_rules_and_full_buffer_keep_their_words() {
+        let check = |told: &[&str], expected: Option<EndCause>, words: &str| {
+            let mut evidence = EndEvidence::default();
+            for text in told {
+                evidence.note(&Message::classify(Bytes::copy_from_slice(text.as_bytes())), at(990));
+            }
+            assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
+            assert_eq!(evidence.words(at(1_000), VALID_FOR), words, "{told:?}");
+        };
+        for invalid in [
+            r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"InvalidRules","detail":"rule 3"}]}"#,
+            r#"{"errors":[{"title":"InvalidRules","detail":"rule 3"}]}"#,
+            r#"{"title":"Invalid Rule","detail":"rule 3","type":"about:blank"}"#,
+            r#"{"title":"Bad","detail":"rule 3","type":"https://api.x.com/2/problems/invalid-rules"}"#,
+        ] {
+            check(&[invalid], Some(EndCause::InvalidRules), "rule 3");
+            check(&[invalid, SLOW], Some(EndCause::SlowReader), "slow");
+        }
+        check(&[FULL], Some(EndCause::SlowReader), "behind (95 % full)");
+        check(&[FULL, SLOW], Some(EndCause::SlowReader), "slow");
+        check(&[OTHER, FULL], Some(EndCause::SlowReader), "behind (95 % full)");
     }
 }

@@ -78,6 +78,9 @@ fn cause(cause: GapCause) -> &'static str {
         GapCause::JournalCorrupt => "journal_corrupt",
         GapCause::Trimmed => "trimmed",
         GapCause::LogLost => "log_lost",
+        GapCause::TooManyConnections => "too_many_connections",
+        GapCause::UsageCapped => "usage_capped",
+        GapCause::InvalidRules => "invalid_rules",
     }
 }
 

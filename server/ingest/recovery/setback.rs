@@ -27,6 +27,7 @@ pub(super) fn setback(cause: &EndCause) -> Setback {
         | EndCause::Stale
         | EndCause::SlowReader
         | EndCause::Operational
+        | EndCause::InvalidRules
         | EndCause::ForcedDisconnect
         | EndCause::Stopped => Setback::Cut,
         EndCause::TooManyConnections => Setback::Held { counts: false },

@@ -272,6 +272,9 @@ impl Session {
             EndCause::SlowReader => GapCause::SlowReader,
             EndCause::Cut(_) | EndCause::CleanEof | EndCause::Stale if held_up => GapCause::SlowReader,
             EndCause::Stale => GapCause::Stale,
+            EndCause::TooManyConnections => GapCause::TooManyConnections,
+            EndCause::UsageCapped => GapCause::UsageCapped,
+            EndCause::InvalidRules => GapCause::InvalidRules,
             _ => GapCause::Disconnected,
         }
     }

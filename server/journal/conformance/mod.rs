@@ -303,7 +303,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
     });
     let time = || any::<i64>().prop_map(UnixMillis);
     let window = || (time(), proptest::option::of(time())).prop_map(|(from, to)| Window { from, to });
-    let causes = [GapCause::Disconnected, GapCause::SlowReader, GapCause::JournalUnavailable, GapCause::LogLost];
+    let causes = [GapCause::Disconnected, GapCause::SlowReader, GapCause::JournalUnavailable, GapCause::InvalidRules];
     let states = [GapState::Detected, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
     let evidences = [GapEvidence::None, GapEvidence::BackfillQuiet, GapEvidence::Refused, GapEvidence::Unproven];
     let reasons = [SkipReason::Malformed, SkipReason::ForeignFormat, SkipReason::JournalCorrupt];

@@ -56,6 +56,7 @@ fn an_established_connection_that_drops_is_made_again_at_once() {
         EndCause::Stale,
         EndCause::SlowReader,
         EndCause::Operational,
+        EndCause::InvalidRules,
         EndCause::ForcedDisconnect,
     ] {
         assert_eq!(Table::new().next(&cause, HEALTHY), NextStep::Now, "{cause:?}");

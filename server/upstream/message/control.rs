@@ -13,6 +13,9 @@ const MINUTES_MAX: usize = 24 * 60;
 /// Most elements of a list of errors that are looked at.
 const ERRORS_MAX: usize = 100;
 
+/// From this fullness of its buffer on, in per cent, X is about to disconnect a slow reader.
+pub const NEARLY_FULL_PERCENT: u8 = 90;
+
 /// Something that X says about the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -55,7 +58,10 @@ impl Control {
         match self {
             Self::ConnectionMetadata { .. } => "connection_metadata",
             Self::Info { .. } => "info",
-            Self::Warning { .. } => "warning",
+            // Of its own, so that it is logged although milder warnings came before.
+            Self::Warning { percent_full: Some(NEARLY_FULL_PERCENT..), .. } => "buffer_nearly_full",
+            Self::Warning { percent_full: Some(_), .. } => "buffer_filling",
+            Self::Warning { percent_full: None, .. } => "warning",
             Self::Fault { fault, .. } => fault.name(),
             Self::Limit { .. } => "limit",
         }
@@ -78,6 +84,7 @@ impl Fault {
         match self {
             Self::Other => "error",
             Self::Operational => "operational",
+            Self::InvalidRules => "invalid_rules",
             Self::ForcedDisconnect => "forced_disconnect",
             Self::TooManyConnections => "too_many_connections",
             Self::FullBuffer => "slow_reader",
@@ -114,6 +121,8 @@ pub enum Fault {
     Other,
     /// X needs to restart something.
     Operational,
+    /// X does not accept the rules of the stream.
+    InvalidRules,
     /// X, or a person through X, ends this connection.
     ForcedDisconnect,
     /// Another connection takes the slot.
@@ -235,6 +244,9 @@ fn fault_of_problem(problem: &Value) -> Fault {
         return Fault::UsageCapped;
     }
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    if INVALID_RULES_KEYS.iter().any(|key| problem[*key].as_str().is_some_and(is_invalid_rules)) {
+        return Fault::InvalidRules;
+    }
     let by_words = fault_in_words(&words(problem));
     match (text("disconnect_type"), text("connection_issue"), text("type").rsplit('/').next().unwrap_or_default()) {
         ("SlowReader", ..) => Fault::FullBuffer,
@@ -251,6 +263,16 @@ fn fault_of_problem(problem: &Value) -> Fault {
         | (_, _, "operational-disconnect") => Fault::Operational.max(by_words),
         _ => by_words,
     }
+}
+
+/// Where X names the problem of a rule set.
+const INVALID_RULES_KEYS: [&str; 4] = ["disconnect_type", "title", "reason", "type"];
+
+/// X writes names in words, in camel case and with hyphens.
+fn is_invalid_rules(text: &str) -> bool {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
+    let squeezed: String = letters.collect();
+    ["invalidrule", "rulesinvalid", "ruleinvalid"].iter().any(|name| squeezed.contains(name))
 }
 
 /// v1.1's codes (streaming message types; hbc, Constants).

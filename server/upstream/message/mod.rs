@@ -12,7 +12,7 @@ mod post;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub use control::{Control, Fault, Info};
+pub use control::{Control, Fault, Info, NEARLY_FULL_PERCENT};
 pub use foreign::Foreign;
 
 use crate::model::{PostId, Rule, UnixMillis};

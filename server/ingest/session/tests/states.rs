@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::hub::upstream::Status;
+use crate::model::{Gap, GapCause};
 
 const BEARER: &str = "AAAA/bearer+x";
 
@@ -32,6 +33,11 @@ async fn statuses(status: u16, body: &'static str, requests: usize) -> Vec<Statu
 
 /// Runs a session until `over`, which gets the last status and the number of requests; every status on the way.
 async fn run(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> Vec<Status> {
+    run_with_gaps(scripted, over).await.0
+}
+
+/// The same, with the gaps that are open then.
+async fn run_with_gaps(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> (Vec<Status>, Vec<Gap>) {
     let (hub, _writer) = new_hub(hub::Config::default(), Clock::with_rate(10_000.0, None));
     let dir = tempfile::tempdir().expect("a directory");
     let bearer = dir.path().join("bearer");
@@ -50,7 +56,7 @@ async fn run(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> Vec<S
     let place = Place { feed: 0, connection: 0 };
     let ledger = ledger::fixtures::in_memory(&hub);
     let mut watch = hub.upstream().watch();
-    let session = Session::new(hub.clone(), upstream, place, ledger, queue, Metrics::default(), 1);
+    let session = Session::new(hub.clone(), upstream, place, ledger.clone(), queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
     let running = tokio::spawn(session.run(shutdown.clone()));
     let mut seen = Vec::new();
@@ -64,7 +70,7 @@ async fn run(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> Vec<S
     shutdown.cancel();
     running.await.expect("it ends");
     taking.abort();
-    seen
+    (seen, ledger.open_gaps())
 }
 
 /// A 200 and then a web page, for ten minutes: health was SERVING in 41 % of samples.
@@ -97,6 +103,24 @@ async fn words_of_upstream_are_shown_without_bearer() {
     let errors: Vec<_> = seen.iter().map(|status| status.last_error.as_str()).filter(|text| !text.is_empty()).collect();
     assert!(errors.iter().any(|text| text.contains("rule 3 of [secret] ([secret]) is not valid")), "{errors:?}");
     assert!(errors.iter().all(|text| !text.contains("bearer")), "{errors:?}");
+}
+
+/// What X says before it ends the stream is the cause of the gap, not only a word in the log.
+#[tokio::test]
+async fn ends_that_upstream_explains_have_gap_causes_of_their_own() {
+    for (body, cause, said) in [
+        (r#"{"errors":[{"disconnect_type":"InvalidRules","detail":"rule 3"}]}"#, GapCause::InvalidRules, "rules"),
+        (r#"{"errors":[{"connection_issue":"TooManyConnections"}]}"#, GapCause::TooManyConnections, "too many"),
+        (r#"{"title":"UsageCapExceeded","status":429}"#, GapCause::UsageCapped, "usage cap"),
+        (r#"{"warning":{"message":"behind","percent_full":97}}"#, GapCause::SlowReader, "97 % full"),
+        (r#"{"errors":[{"disconnect_type":"OperationalDisconnect"}]}"#, GapCause::Disconnected, "operational"),
+    ] {
+        let scripted = Scripted { status: 200, body, stays: false, requests: AtomicUsize::new(0) };
+        let (statuses, gaps) = run_with_gaps(scripted, |status, _| !status.last_error.is_empty()).await;
+        let error = &statuses.last().expect("there is one").last_error;
+        assert!(error.contains(said), "{body}: {error}");
+        assert_eq!(gaps.first().map(|gap| gap.cause), Some(cause), "{body}: {gaps:?}");
+    }
 }
 
 /// Posts that X withholds are in no gap: subscribers are told.

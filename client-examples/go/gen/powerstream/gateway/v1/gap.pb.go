@@ -46,31 +46,43 @@ const (
 	GapCause_GAP_CAUSE_TRIMMED GapCause = 7
 	// The log that the position belongs to is lost.
 	GapCause_GAP_CAUSE_LOG_LOST GapCause = 8
+	// X ended the connection because there were too many of the account.
+	GapCause_GAP_CAUSE_TOO_MANY_CONNECTIONS GapCause = 9
+	// X ended the connection because the usage cap was reached.
+	GapCause_GAP_CAUSE_USAGE_CAP GapCause = 10
+	// X ended the connection because it does not accept the rules of the stream.
+	GapCause_GAP_CAUSE_INVALID_RULES GapCause = 11
 )
 
 // Enum value maps for GapCause.
 var (
 	GapCause_name = map[int32]string{
-		0: "GAP_CAUSE_UNSPECIFIED",
-		1: "GAP_CAUSE_DISCONNECTED",
-		2: "GAP_CAUSE_STALE",
-		3: "GAP_CAUSE_SLOW_READER",
-		4: "GAP_CAUSE_GATEWAY_DOWN",
-		5: "GAP_CAUSE_JOURNAL_UNAVAILABLE",
-		6: "GAP_CAUSE_JOURNAL_CORRUPT",
-		7: "GAP_CAUSE_TRIMMED",
-		8: "GAP_CAUSE_LOG_LOST",
+		0:  "GAP_CAUSE_UNSPECIFIED",
+		1:  "GAP_CAUSE_DISCONNECTED",
+		2:  "GAP_CAUSE_STALE",
+		3:  "GAP_CAUSE_SLOW_READER",
+		4:  "GAP_CAUSE_GATEWAY_DOWN",
+		5:  "GAP_CAUSE_JOURNAL_UNAVAILABLE",
+		6:  "GAP_CAUSE_JOURNAL_CORRUPT",
+		7:  "GAP_CAUSE_TRIMMED",
+		8:  "GAP_CAUSE_LOG_LOST",
+		9:  "GAP_CAUSE_TOO_MANY_CONNECTIONS",
+		10: "GAP_CAUSE_USAGE_CAP",
+		11: "GAP_CAUSE_INVALID_RULES",
 	}
 	GapCause_value = map[string]int32{
-		"GAP_CAUSE_UNSPECIFIED":         0,
-		"GAP_CAUSE_DISCONNECTED":        1,
-		"GAP_CAUSE_STALE":               2,
-		"GAP_CAUSE_SLOW_READER":         3,
-		"GAP_CAUSE_GATEWAY_DOWN":        4,
-		"GAP_CAUSE_JOURNAL_UNAVAILABLE": 5,
-		"GAP_CAUSE_JOURNAL_CORRUPT":     6,
-		"GAP_CAUSE_TRIMMED":             7,
-		"GAP_CAUSE_LOG_LOST":            8,
+		"GAP_CAUSE_UNSPECIFIED":          0,
+		"GAP_CAUSE_DISCONNECTED":         1,
+		"GAP_CAUSE_STALE":                2,
+		"GAP_CAUSE_SLOW_READER":          3,
+		"GAP_CAUSE_GATEWAY_DOWN":         4,
+		"GAP_CAUSE_JOURNAL_UNAVAILABLE":  5,
+		"GAP_CAUSE_JOURNAL_CORRUPT":      6,
+		"GAP_CAUSE_TRIMMED":              7,
+		"GAP_CAUSE_LOG_LOST":             8,
+		"GAP_CAUSE_TOO_MANY_CONNECTIONS": 9,
+		"GAP_CAUSE_USAGE_CAP":            10,
+		"GAP_CAUSE_INVALID_RULES":        11,
 	}
 )
 
@@ -375,7 +387,7 @@ const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\bevidence\x18\x06 \x01(\x0e2#.powerstream.gateway.v1.GapEvidenceR\bevidence\x126\n" +
 	"\bprogress\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bprogress\x12'\n" +
 	"\x0frecovered_count\x18\b \x01(\x04R\x0erecoveredCount\x12\x18\n" +
-	"\aprivate\x18\t \x01(\bR\aprivate*\xfe\x01\n" +
+	"\aprivate\x18\t \x01(\bR\aprivate*\xd8\x02\n" +
 	"\bGapCause\x12\x19\n" +
 	"\x15GAP_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16GAP_CAUSE_DISCONNECTED\x10\x01\x12\x13\n" +
@@ -385,7 +397,11 @@ const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\x1dGAP_CAUSE_JOURNAL_UNAVAILABLE\x10\x05\x12\x1d\n" +
 	"\x19GAP_CAUSE_JOURNAL_CORRUPT\x10\x06\x12\x15\n" +
 	"\x11GAP_CAUSE_TRIMMED\x10\a\x12\x16\n" +
-	"\x12GAP_CAUSE_LOG_LOST\x10\b*\xa7\x01\n" +
+	"\x12GAP_CAUSE_LOG_LOST\x10\b\x12\"\n" +
+	"\x1eGAP_CAUSE_TOO_MANY_CONNECTIONS\x10\t\x12\x17\n" +
+	"\x13GAP_CAUSE_USAGE_CAP\x10\n" +
+	"\x12\x1b\n" +
+	"\x17GAP_CAUSE_INVALID_RULES\x10\v*\xa7\x01\n" +
 	"\bGapState\x12\x19\n" +
 	"\x15GAP_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12GAP_STATE_DETECTED\x10\x01\x12\x18\n" +
