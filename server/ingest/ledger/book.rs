@@ -86,6 +86,18 @@ pub struct Answer {
     pub uncertainty: Duration,
 }
 
+/// By what a post came that closes a part of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Healer {
+    /// The backfill of this connection, by its number among all of the account.
+    Backfill {
+        /// The number.
+        connection: usize,
+    },
+    /// A recovery job, which brings the posts of all feeds.
+    Recovery,
+}
+
 impl Kept {
     /// Leaves out what connections delivered after the last append, which was of something that came at `appended`.
     pub(super) fn keep_appended(&mut self, appended: Option<UnixMillis>) {

@@ -52,7 +52,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use book::Answer;
+pub use book::{Answer, Healer};
 use book::{Book, Kept, Limits};
 pub use config::Config;
 pub use feed::ALL_FEEDS;
@@ -227,9 +227,13 @@ impl Ledger {
     }
 
     /// The gap that a post created at this time closes a part of: of those that are open as far as they are logged, or
-    /// sessions would get a post of a gap that they have not been told of.
-    pub fn gap_at(&self, created: UnixMillis) -> Option<GapId> {
-        self.logged.lock().iter().find(|(_, window)| window.contains(created)).map(|(id, _)| *id)
+    /// sessions would get a post of a gap that they have not been told of. Gaps of several feeds may overlap: what the
+    /// backfill of a connection brings counts for a gap of its feed, and what recovery brings for one left to recovery.
+    pub fn gap_at(&self, created: UnixMillis, by: Healer) -> Option<GapId> {
+        let logged = self.logged.lock();
+        let mut touched = logged.iter().filter(|(_, window)| window.contains(created)).map(|(id, _)| *id).peekable();
+        let first = *touched.peek()?;
+        Some(self.book.lock().healed_by(by, touched).unwrap_or(first))
     }
 
     /// A post of this gap was new.

@@ -1,6 +1,6 @@
 //! What recovery is to bring: gaps with an end, and what becomes of their parts.
 
-use super::book::Book;
+use super::book::{Book, Healer};
 use super::healing::{Healing, Piece};
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, Window};
 
@@ -23,6 +23,18 @@ impl Book {
         let before = touched.map(|healing| healing.rate).reduce(f64::max).filter(|rate| *rate > 0.0);
         let rate = before.unwrap_or_else(|| self.rate());
         rate * span.to.since(span.from).as_secs_f64() < f64::from(self.limits.config.due_min)
+    }
+
+    /// The first of these gaps that is closed in this way.
+    pub(super) fn healed_by(&self, by: Healer, mut of: impl Iterator<Item = GapId>) -> Option<GapId> {
+        let waiting = |connection| {
+            let feeds = self.kept.feeds.iter().filter(move |feed| feed.connections.contains_key(&connection));
+            feeds.flat_map(|feed| &feed.gaps).map(|own| own.gap.id)
+        };
+        match by {
+            Healer::Backfill { connection } => of.find(|id| waiting(connection).any(|own| own == *id)),
+            Healer::Recovery => of.find(|id| self.kept.healing.contains_key(id)),
+        }
     }
 
     pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) {

@@ -5,6 +5,7 @@ use super::{Intake, Sequencer, Writing};
 use crate::hub::entry::{EVENT_BYTES_MAX, event_bytes};
 use crate::hub::upstream::LastByte;
 use crate::ingest::dedup::{self, Verdict};
+use crate::ingest::ledger::Healer;
 use crate::ingest::queue::{Brought, Source};
 use crate::model::{Body, GapId, Origin, Post, PostId, SkipReason, UnixMillis};
 use crate::task::Shutdown;
@@ -192,13 +193,15 @@ impl Sequencer {
     /// How a post came, and the gap that it closes a part of.
     fn origin(&self, id: PostId, source: &Source) -> (Origin, Option<GapId>) {
         let created = id.created_at();
-        let gap = || created.and_then(|created| self.writing.ledger.gap_at(created));
+        let gap = |by| created.and_then(|created| self.writing.ledger.gap_at(created, by));
         match source {
-            Source::Live { backfill_before: Some(before), .. } if created.is_some_and(|created| created < *before) => {
-                (Origin::Backfill, gap())
+            Source::Live { connection, backfill_before: Some(before), .. }
+                if created.is_some_and(|created| created < *before) =>
+            {
+                (Origin::Backfill, gap(Healer::Backfill { connection: *connection }))
             }
             Source::Live { .. } => (Origin::Live, None),
-            Source::Recovery(_) => (Origin::Recovery, gap()),
+            Source::Recovery(_) => (Origin::Recovery, gap(Healer::Recovery)),
         }
     }
 

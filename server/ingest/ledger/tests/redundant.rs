@@ -325,3 +325,31 @@ fn checkpoint_of_version_1_is_read() {
     file::write(&path, &new.kept).expect("written");
     assert!(file::read(&path, &account, &limits()).is_some_and(|kept| kept.feeds.len() == 2));
 }
+
+/// Two datacenters are cut at once: what the backfill of each brings, and what recovery brings, counts for its own gap.
+#[test]
+fn overlapping_gaps_of_feeds_count_their_own_posts() {
+    let mut book = book(Kept::default(), &["east", "west"], Vec::new(), 0, None);
+    for feed in [0, 1] {
+        connect(&mut book, feed, feed, 0);
+        flow(&mut book, feed, feed, 1..101, 0);
+    }
+    for feed in [0, 1] {
+        book.cut(feed, feed, GapCause::Disconnected);
+    }
+    for feed in [0, 1] {
+        connect(&mut book, feed, feed, 130);
+    }
+    let waiting =
+        |book: &Book, feed: usize| book.kept.feeds[feed].gaps.iter().map(|own| own.gap.id).collect::<Vec<_>>();
+    let ([east], [west]) = (&waiting(&book, 0)[..], &waiting(&book, 1)[..]) else { panic!("one each: {book:?}") };
+    let backfill = |connection| Healer::Backfill { connection };
+    let found = |book: &Book, by| book.healed_by(by, [*east, *west].into_iter());
+    assert_eq!([found(&book, backfill(0)), found(&book, backfill(1))], [Some(*east), Some(*west)]);
+    assert_eq!(found(&book, Healer::Recovery), None, "none is left to recovery");
+    // X gives no backfill to a slow reader: its gap is left to recovery.
+    book.cut(1, 1, GapCause::SlowReader);
+    connect(&mut book, 1, 1, 135);
+    assert_eq!(found(&book, Healer::Recovery), Some(*west));
+    assert_eq!(found(&book, backfill(0)), Some(*east));
+}
