@@ -99,6 +99,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     // X allows 2.
     ("ingest.recovery.jobs_max", Whole(1, 100)),
     ("ingest.recovery.manual_jobs_per_hour_max", Whole(0, 100_000)),
+    ("ingest.recovery.manual_jobs_per_hour_per_caller_max", Whole(0, 100_000)),
     ("ingest.recovery.overlap_max", Time(0, 10 * M)),
     ("ingest.recovery.refusal_backoff_max", Time(S, D)),
     ("ingest.recovery.retention", Time(0, Y)),

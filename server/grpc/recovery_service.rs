@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::paging::Page;
 use super::{Config, convert, status};
 use crate::ingest::recovery::{JobId, Listed};
-use crate::model::{GapId, GapState, Span, UnixMillis};
+use crate::model::{Caller, GapId, GapState, Span, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
 use crate::proto::{
     self, CancelRecoveryJobRequest, CancelRecoveryJobResponse, CreateRecoveryJobRequest, CreateRecoveryJobResponse,
@@ -119,12 +119,13 @@ impl RecoveryService for Recoveries {
         &self,
         request: Request<CreateRecoveryJobRequest>,
     ) -> Result<Response<CreateRecoveryJobResponse>, Status> {
+        let caller = Caller::of_peer(request.remote_addr().map(|peer| peer.ip()));
         let request = request.into_inner();
         let account = self.account(&request.account)?;
         let asked = interval(request.from.as_ref(), request.to.as_ref())?;
-        let listed = account.recovery.create(asked).map_err(status::job_refused)?;
+        let listed = account.recovery.create(asked, caller).map_err(status::job_refused)?;
         let created = &listed.job;
-        tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, "a recovery job by hand");
+        tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "a recovery job by hand");
         let job = Some(job(&listed, &recovered_gaps(&account)));
         Ok(Response::new(CreateRecoveryJobResponse { job }))
     }

@@ -186,14 +186,10 @@ pub fn job_refused(error: CreateError) -> Status {
         )
         .status(),
         CreateError::Empty => start_invalid("to", "must be after from"),
-        CreateError::Budget { retry_after, .. } => Ended::new(
-            Code::ResourceExhausted,
-            "RECOVERY_LIMIT",
-            format!("{error}: try again later, or ask for more at once"),
-        )
-        .quota("ingest.recovery.manual_jobs_per_hour_max", &error.to_string())
-        .retry_after(retry_after)
-        .status(),
+        CreateError::Budget(exceeded) => Ended::new(Code::ResourceExhausted, "RECOVERY_LIMIT", error.to_string())
+            .quota(exceeded.scope.setting(), &error.to_string())
+            .retry_after(exceeded.retry_after)
+            .status(),
         CreateError::InFuture { now } => in_future("the interval ends in the future", now),
         CreateError::TooOld { oldest, missing } => {
             let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
@@ -346,6 +342,7 @@ pub fn internal(session_id: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::recovery::{BudgetExceeded, BudgetScope};
 
     fn check(status: &Status, code: Code, reason: &str) {
         assert_eq!(status.code(), code);
@@ -385,7 +382,8 @@ mod tests {
         check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
         check(&job_refused(CreateError::Disabled), Code::FailedPrecondition, "RECOVERY_NOT_ENTITLED");
         check(&job_refused(CreateError::Empty), Code::InvalidArgument, "START_INVALID");
-        let budget = job_refused(CreateError::Budget { max: 60, retry_after: Duration::from_secs(90) });
+        let (scope, retry_after) = (BudgetScope::Caller, Duration::from_secs(90));
+        let budget = job_refused(CreateError::Budget(BudgetExceeded { scope, max: 60, retry_after }));
         check(&budget, Code::ResourceExhausted, "RECOVERY_LIMIT");
         assert!(budget.get_details_retry_info().is_some(), "it says when");
         let unknown = job_unknown(&"j".repeat(99));

@@ -10,6 +10,7 @@
 //! at the end of each file hold what the types promise by themselves; the rest is held by those who use them.
 
 mod account;
+mod caller;
 mod key;
 mod position;
 mod post;
@@ -18,6 +19,7 @@ mod span;
 mod time;
 
 pub use account::{AccountName, AccountNameError};
+pub use caller::Caller;
 pub use key::{Key, KeySet, Keys};
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
 pub use post::{Origin, Post, PostId, Rule, rules_union, tags};

@@ -12,7 +12,7 @@ use powerstream_gateway::proto::{
 };
 use powerstream_gateway::simulator::{CutKind, Refusal};
 use prost_types::Timestamp;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -235,6 +235,41 @@ async fn jobs_are_listed_in_pages_and_ended_by_hand() {
     let (ended, _) = jobs(&mut client, ListRecoveryJobsRequest { states, ..Default::default() }).await;
     assert_eq!(ended.iter().map(|job| job.job_id.as_str()).collect::<Vec<_>>(), ["j3"]);
     assert!(ended[0].end_time.is_some());
+}
+
+/// Anybody could create 2,000 jobs, and 1,717 requests reached X within seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caller_beyond_budget_is_told_when_to_retry() {
+    let tune = |settings: &mut Settings| settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 3;
+    let mut world = World::tuned(|_| (), tune).await;
+    world.x.refuse_until_cleared(Refusal::too_many_connections());
+    let now = Clock::system().now();
+    let nth = |n: i64| (at(now, -n * 1_000 - 300), at(now, -n * 1_000));
+    let mut first = client(&world).await;
+    let mut refused = 0;
+    for n in 1..=50 {
+        if let Err(status) = create(&mut first, nth(n).0, nth(n).1).await {
+            check(&status, Code::ResourceExhausted, "RECOVERY_LIMIT");
+            let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says when");
+            assert!(wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_600), "{wait:?}");
+            let quota = status.get_details_quota_failure().expect("it names the limit").violations;
+            assert_eq!(quota[0].subject, "ingest.recovery.manual_jobs_per_hour_per_caller_max");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 47);
+    let merged = create(&mut first, at(now, -1_200), at(now, -1_100)).await.expect("a part of the first job");
+    assert_eq!(merged.job_id, "j1");
+    let other = Endpoint::from_shared(format!("http://{}", world.app().grpc_address())).expect("a URL");
+    let other = other.local_address(Some([127, 0, 0, 2].into()));
+    let mut other = Client::new(in_time("a connection", other.connect()).await.expect("it listens"));
+    assert_eq!(create(&mut other, nth(10).0, nth(10).1).await.expect("it has its own budget").job_id, "j4");
+    assert!(world.x.counters().recovery_posts == 0 && world.metric("recovery_connects_total") <= 4.0);
+    world.stop_gateway().await;
+    world.start_gateway().await;
+    let mut again = client(&world).await;
+    let refused = create(&mut again, nth(9).0, nth(9).1).await.expect_err("a restart renews nothing");
+    check(&refused, Code::ResourceExhausted, "RECOVERY_LIMIT");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,6 +47,9 @@ pub struct Config {
     /// Manual jobs created in an hour: each makes requests that cost money. A further one is refused with RECOVERY_LIMIT,
     /// unless a job exists that has to recover all of its interval, or one waits that touches it.
     pub manual_jobs_per_hour_max: usize,
+    /// The same for each caller, which is the address of its peer (the /64 network for IPv6); 0 = no bound of its own, for
+    /// gateways behind a proxy.
+    pub manual_jobs_per_hour_per_caller_max: usize,
     /// Jobs that have ended and are still listed; the oldest go first.
     pub jobs_kept_max: usize,
     /// How long a job is listed after it has ended.
@@ -70,6 +73,8 @@ impl Default for Config {
             overlap_max: Duration::from_secs(60),
             // One a minute; an outage of a day needs 12.
             manual_jobs_per_hour_max: 60,
+            // An outage of a day, and as much again; three callers exhaust the account's.
+            manual_jobs_per_hour_per_caller_max: 20,
             jobs_kept_max: 1_000,
             retention: Duration::from_secs(24 * 3600),
         }

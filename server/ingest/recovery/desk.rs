@@ -6,12 +6,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::file;
-use super::jobs::{Now, Order, Told};
+use super::jobs::{BudgetExceeded, Now, Order, Told};
 use super::planner::Limits;
 use super::verdict::Verdict;
 use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics, Stamp};
 use crate::clock::{Clock, Moment};
-use crate::model::{AccountName, Span, Spans, UnixMillis};
+use crate::model::{AccountName, Caller, Span, Spans, UnixMillis};
 
 /// Where the scheduler and those who ask for jobs by hand meet: the book of jobs, and what is told of its changes.
 pub struct Desk {
@@ -74,13 +74,8 @@ pub enum CreateError {
         missing: Duration,
     },
     /// As many manual jobs as allowed were created within the last hour.
-    #[error("recovery limit reached: {max} manual jobs in an hour (ingest.recovery.manual_jobs_per_hour_max)")]
-    Budget {
-        /// Jobs allowed.
-        max: usize,
-        /// When a further one may be created.
-        retry_after: Duration,
-    },
+    #[error("recovery limit reached: {0}; retry later, or ask for a longer interval")]
+    Budget(BudgetExceeded),
     /// It has not ended yet.
     #[error("the interval ends in the future: it is {now} now")]
     InFuture {
@@ -136,8 +131,8 @@ impl Desk {
     }
 
     /// Makes a job by hand. If one exists that still has to bring all of the interval, it is that one; if one by hand
-    /// waits that touches it, that one becomes longer.
-    pub fn create(&self, span: Span) -> Result<Listed, CreateError> {
+    /// waits that touches it, that one becomes longer. A new job is charged to the account and to this caller.
+    pub fn create(&self, span: Span, caller: Caller) -> Result<Listed, CreateError> {
         let now = self.parts.clock.now();
         let oldest = self.limits().horizon(now);
         if !self.parts.config.enabled {
@@ -152,12 +147,9 @@ impl Desk {
         if span.from < oldest {
             return Err(CreateError::TooOld { oldest, missing: span.to.min(oldest).since(span.from) });
         }
-        let max = self.parts.config.manual_jobs_per_hour_max;
-        let created = self.change(|jobs, now| match jobs.manual_budget_from(span, max, now.time) {
-            Some(from) => Err(CreateError::Budget { max, retry_after: from.since(now.time) }),
-            None => Ok(jobs.create(span, now.time)),
-        });
-        let id = created?;
+        let config = &self.parts.config;
+        let created = self.change(|jobs, now| jobs.create_charged(span, caller, config, now.time));
+        let id = created.map_err(CreateError::Budget)?;
         self.orders.send_modify(|orders| *orders += 1);
         Ok(self.find(id).expect("it was made, or found, just now"))
     }

@@ -10,10 +10,13 @@ use crate::clock::Moment;
 use crate::model::{GapEvidence, Span, Spans, UnixMillis};
 use crate::task::Shutdown;
 
+mod budget;
 mod manual;
 mod requests;
 mod retries;
 
+use budget::Budget;
+pub use budget::{BudgetExceeded, BudgetScope};
 pub(super) use requests::Order;
 use requests::Running;
 
@@ -28,6 +31,7 @@ pub struct Jobs {
     /// What is not asked for again by itself: a person ended the job.
     declined: Spans,
     young: Young,
+    budget: Budget,
     told: Vec<Told>,
     ended: Vec<JobId>,
 }
@@ -40,6 +44,8 @@ pub struct JobsState {
     declined: Spans,
     #[serde(default)]
     young: Young,
+    #[serde(default)]
+    budget: Budget,
 }
 
 /// Something that the demand is to be told.
@@ -75,13 +81,15 @@ impl Jobs {
             (job.id, job)
         };
         let jobs = state.jobs.into_iter().map(put_back).collect();
-        Self { last: state.last, jobs, declined: state.declined, young: state.young, ..Self::default() }
+        let JobsState { last, declined, young, budget, .. } = state;
+        Self { last, jobs, declined, young, budget, ..Self::default() }
     }
 
     /// What outlives the process.
     pub fn snapshot(&self) -> JobsState {
         let jobs = self.jobs.values().cloned().collect();
-        JobsState { last: self.last, jobs, declined: self.declined.clone(), young: self.young }
+        let (declined, budget) = (self.declined.clone(), self.budget.clone());
+        JobsState { last: self.last, jobs, declined, young: self.young, budget }
     }
 
     /// All jobs, the newest first.

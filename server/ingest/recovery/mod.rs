@@ -22,6 +22,8 @@
 //!   nothing that it holds back is proven, unless it claims to be complete or too little to be noticed: `tests::histories`.
 //! - A private gap is proven only by requests made after it was demanded: `jobs::tests`, `hub::side::tests`.
 //! - Attempts that bring nothing new are bounded, whatever they prove meanwhile: `pace::tests`, `tests::answers`.
+//! - Manual jobs are charged to the caller and to the account, also over a restart: `jobs::budget`,
+//!   `jobs::tests::manual_jobs_have_persisted_budget`.
 //! - A plan outlives the process: `jobs::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
 //! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
 
@@ -50,7 +52,7 @@ pub use config::Config;
 pub use desk::{CreateError, Desk, Listed};
 pub use gap_list::AccountGaps;
 pub use job::{Job, JobId, JobState, LastAttempt};
-pub use jobs::{Jobs, JobsState};
+pub use jobs::{BudgetExceeded, BudgetScope, Jobs, JobsState};
 pub use metrics::Metrics;
 pub use scheduler::{Parts, Recovery};
 pub use stamp::Stamp;

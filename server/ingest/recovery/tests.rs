@@ -12,7 +12,7 @@ use world::{Answer, COMPLETED, Heard, Then, World, minutes, posts, start};
 use super::planner::{MINUTE, minute_of};
 use super::*;
 use crate::clock::Clock;
-use crate::model::UnixMillis;
+use crate::model::{Caller, UnixMillis};
 
 /// So fast that the waits of X take milliseconds.
 fn fast() -> Clock {
@@ -219,7 +219,7 @@ async fn a_job_ended_by_hand_frees_its_slot_and_is_not_made_again() {
     world.wanted.miss(minutes(start, 100, 110));
     world.heard(2).await;
     assert_eq!(world.x.windows()[1..], [minutes(start, 100, 110)]);
-    let by_hand = world.desk.create(minutes(start, 6, 30)).expect("it can be asked for");
+    let by_hand = world.desk.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("it can be asked for");
     assert!(by_hand.job.manual);
     let heard = world.heard(3).await;
     assert_eq!(heard[2], Heard::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
@@ -233,12 +233,13 @@ async fn a_job_by_hand_is_asked_for_in_windows() {
     let start = start(&clock);
     let world = World::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
     let span = Span::new(UnixMillis(start.0 + 30_001), start.plus(MINUTE * 250));
-    world.desk.create(span).expect("it can be asked for");
+    world.desk.create(span, Caller::of_peer(None)).expect("it can be asked for");
     world.heard(3).await;
     assert_eq!(world.x.windows(), [(0, 120), (119, 239), (238, 250)].map(|(from, to)| minutes(start, from, to)));
     assert_eq!(job(&world).state, JobState::Succeeded);
     let now = world.clock.now();
-    let refused = |from: UnixMillis, to| world.desk.create(Span::new(from, to)).expect_err("refused");
+    let refused =
+        |from: UnixMillis, to| world.desk.create(Span::new(from, to), Caller::of_peer(None)).expect_err("refused");
     assert_eq!(refused(now, now), CreateError::Empty);
     assert!(matches!(refused(now, now.plus(MINUTE * 999)), CreateError::InFuture { .. }));
     assert!(matches!(refused(now.minus(MINUTE * 1_441), now), CreateError::TooOld { .. }));

@@ -1,11 +1,7 @@
 //! Jobs made and ended by hand.
 
-use std::time::Duration;
-
 use super::*;
-
-/// The period of the budget of manual jobs.
-const BUDGET_PERIOD: Duration = Duration::from_secs(3_600);
+use crate::model::Caller;
 
 impl Jobs {
     /// A job by hand, in whole minutes. One that still has to bring all of it is given back instead; one by hand that
@@ -30,21 +26,26 @@ impl Jobs {
         }
     }
 
-    /// Returns when a further manual job may be created: at once (`None`) if fewer than `max` were created within the last
-    /// hour, or no new job would be. The list of jobs is the record, so that a restart does not renew the budget.
-    pub(in super::super) fn manual_budget_from(&self, span: Span, max: usize, now: UnixMillis) -> Option<UnixMillis> {
-        let window = outward(span);
+    /// The same within the budgets of this caller and of the account. Only a new job is charged: identical and covered
+    /// intervals cost no request, and one that becomes longer was charged when it was made.
+    pub(in super::super) fn create_charged(
+        &mut self,
+        span: Span,
+        caller: Caller,
+        config: &Config,
+        now: UnixMillis,
+    ) -> Result<JobId, BudgetExceeded> {
+        if self.needs_job(outward(span)) {
+            self.budget.charge(caller, config, now)?;
+        }
+        Ok(self.create(span, now))
+    }
+
+    /// True if no job exists that has to bring all of this window, and none by hand waits that touches it.
+    fn needs_job(&self, window: Span) -> bool {
         let touches = |job: &Job| job.window.from <= window.to && window.from <= job.window.to;
         let joins = |job: &Job| job.state == JobState::Waiting && job.manual && touches(job);
-        if self.active().any(|job| job.rest.covers(window)) || self.jobs.values().any(joins) {
-            return None;
-        }
-        let hour_ago = now.minus(BUDGET_PERIOD);
-        let recent = self.jobs.values().filter(|job| job.manual && job.created > hour_ago);
-        let mut created: Vec<_> = recent.map(|job| job.created).collect();
-        created.sort_unstable();
-        let first_counted = created.len().checked_sub(max)?;
-        Some(created.get(first_counted).map_or(now, |created| *created).plus(BUDGET_PERIOD))
+        !self.active().any(|job| job.rest.covers(window) || joins(job))
     }
 
     /// Ends a job by hand; what it has not brought is not asked for again by itself. False if there is no such job.

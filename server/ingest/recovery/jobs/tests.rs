@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::verdict::{Flaw, Verdict};
 use super::*;
+use crate::model::Caller;
 
 const NOW: UnixMillis = UnixMillis(1_750_000_027_000);
 
@@ -379,17 +380,16 @@ proptest! {
 /// Anybody could create 2,000 jobs, of which 1,717 requests reached X within seconds.
 #[test]
 fn manual_jobs_have_persisted_budget() {
-    let mut jobs = Jobs::default();
-    let minute = |n: u32| ago(10 * n + 5, 10 * n);
-    for n in 1..=3 {
-        assert_eq!(jobs.manual_budget_from(minute(n), 3, NOW), None);
-        jobs.create(minute(n), NOW);
-    }
-    let hour = Duration::from_secs(3_600);
-    assert_eq!(jobs.manual_budget_from(minute(4), 3, NOW), Some(NOW.plus(hour)));
-    assert_eq!(jobs.manual_budget_from(minute(3), 3, NOW), None, "no new job would be made");
+    let (mut jobs, caller) = (Jobs::default(), Caller::of_peer(None));
+    let config = Config { manual_jobs_per_hour_per_caller_max: 3, ..Config::default() };
+    let span = |n: u32| ago(10 * n + 5, 10 * n);
+    let create = |jobs: &mut Jobs, n| jobs.create_charged(span(n), caller, &config, NOW).map_err(|e| e.retry_after);
+    assert_eq!([1, 2, 3].map(|n| create(&mut jobs, n)), [1, 2, 3].map(|n| Ok(JobId(n))));
+    assert_eq!(create(&mut jobs, 4), Err(Duration::from_secs(3_600)));
+    assert_eq!(create(&mut jobs, 3), Ok(JobId(3)), "no new job is made");
     jobs.cancel(JobId(1), NOW);
-    let again = Jobs::restore(jobs.snapshot(), Stamp::default());
-    assert_eq!(again.manual_budget_from(minute(4), 3, NOW), Some(NOW.plus(hour)), "a restart does not renew it");
-    assert_eq!(again.manual_budget_from(minute(4), 3, NOW.plus(hour)), None);
+    let mut again = Jobs::restore(jobs.snapshot(), Stamp::default());
+    assert_eq!(create(&mut again, 4), Err(Duration::from_secs(3_600)), "a restart does not renew it");
+    let other = Caller::of_peer(Some([192, 0, 2, 1].into()));
+    assert_eq!(again.create_charged(span(4), other, &config, NOW), Ok(JobId(4)), "others have their own");
 }
