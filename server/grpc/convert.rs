@@ -161,12 +161,15 @@ pub fn recovery_job_state(state: JobState) -> proto::RecoveryJobState {
     }
 }
 
+/// Maximum number of gap ids of a job.
+const JOB_GAPS_MAX: usize = 1_000;
+
 /// A recovery job, and the gaps that it closes a part of.
 pub fn recovery_job(listed: &Listed, gaps: impl Iterator<Item = GapId>) -> proto::RecoveryJob {
     let Listed { job, retry_after } = listed;
     proto::RecoveryJob {
         job_id: job.id.to_string(),
-        gap_ids: gaps.map(|id| id.to_string()).collect(),
+        gap_ids: gaps.take(JOB_GAPS_MAX).map(|id| id.to_string()).collect(),
         from: Some(timestamp(job.window.from)),
         to: Some(timestamp(job.window.to)),
         state: recovery_job_state(job.state).into(),
@@ -188,6 +191,14 @@ pub fn blocked_reason(refused: bool) -> String {
     if refused { "RECOVERY_NOT_ENTITLED".to_owned() } else { String::new() }
 }
 
+/// Bytes of an account's last error: a page has that of every account.
+pub const ERROR_BYTES_MAX: usize = 1_024;
+
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
+    text
+}
+
 /// What one account's log holds.
 pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
     let tag = |tag: TagInfo| proto::TagInfo {
@@ -203,7 +214,7 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
         newest: info.newest.as_ref().map(place),
         upstream_state: upstream_state(info.upstream).into(),
         upstream_age: info.upstream_age.map(duration),
-        upstream_last_error: info.upstream_last_error,
+        upstream_last_error: bounded(info.upstream_last_error),
         low_watermark: info.low_watermark.map(timestamp),
         tags: info.tags.into_iter().map(tag).collect(),
         sessions: u32::try_from(info.sessions).unwrap_or(u32::MAX),

@@ -24,6 +24,8 @@ mod health;
 mod intake;
 mod listener;
 mod message;
+#[cfg(test)]
+mod message_bounds;
 mod paging;
 mod places;
 mod recovery_service;

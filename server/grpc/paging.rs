@@ -1,7 +1,8 @@
-//! Pages of a list that is ordered by id, the newest first.
+//! Pages of a list that is ordered by id, the newest first, each within the bytes that every client takes.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use prost::Message;
 use tonic::Status;
 
 use super::status;
@@ -10,6 +11,8 @@ use super::status;
 const SIZE_MAX: u32 = 1_000;
 /// Entries of a page of which no size is said.
 const SIZE_DEFAULT: u32 = 100;
+/// Bytes of entries at which a page ends: a message has at most 2 MiB, and an entry is far smaller than the rest.
+const BYTES_MAX: usize = 1_000_000;
 
 /// Which page of a list is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,16 +41,24 @@ impl Page {
         Ok(Self { list, size: size as usize, before })
     }
 
-    /// The entries of this page, and the token of the next; empty if there is none.
-    pub fn cut<T>(&self, newest_first: impl Iterator<Item = T>, id: impl Fn(&T) -> u64) -> (Vec<T>, String) {
-        let mut entries: Vec<T> = newest_first
-            .filter(|entry| self.before.is_none_or(|before| id(entry) < before))
-            .take(self.size + 1)
-            .collect();
-        let more = entries.len() > self.size;
-        entries.truncate(self.size);
-        let token = entries.last().filter(|_| more).map(|last| token(self.list, id(last)));
-        (entries, token.unwrap_or_default())
+    /// The entries of this page as they are sent, and the token of the next; empty if there is none.
+    pub fn cut<T, M: Message>(
+        &self,
+        newest_first: impl Iterator<Item = T>,
+        id: impl Fn(&T) -> u64,
+        convert: impl Fn(&T) -> M,
+    ) -> (Vec<M>, String) {
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+        for entry in newest_first.filter(|entry| self.before.is_none_or(|before| id(entry) < before)) {
+            if page.len() == self.size || bytes >= BYTES_MAX {
+                return (page, last.map(|last| token(self.list, last)).unwrap_or_default());
+            }
+            let message = convert(&entry);
+            bytes += message.encoded_len();
+            page.push(message);
+            last = Some(id(&entry));
+        }
+        (page, String::new())
     }
 }
 
@@ -73,7 +84,7 @@ mod tests {
             let (mut got, mut token) = (Vec::new(), String::new());
             loop {
                 let page = Page::read("gaps", size, &token).expect("its own token");
-                let (entries, next) = page.cut(newest_first.iter().copied(), |entry| *entry);
+                let (entries, next) = page.cut(newest_first.iter().copied(), |entry| *entry, |entry| *entry);
                 assert!(entries.len() <= size as usize && !entries.is_empty());
                 got.extend(entries);
                 token = next;
@@ -83,8 +94,34 @@ mod tests {
             }
             assert_eq!(got, newest_first, "{size}");
         }
-        let (entries, next) = Page::read("gaps", 0, "").expect("the first").cut(newest_first.into_iter(), |id| *id);
+        let (entries, next) =
+            Page::read("gaps", 0, "").expect("the first").cut(newest_first.into_iter(), |id| *id, |id| *id);
         assert_eq!((entries.len(), next.is_empty()), (100, false));
+    }
+
+    /// 1,000 jobs with 1,000 gaps each.
+    #[test]
+    fn page_of_long_entries_ends_at_its_bytes() {
+        let entry = |n: &u64| crate::proto::RecoveryJob {
+            job_id: n.to_string(),
+            gap_ids: (0..1_000).map(|id| format!("g{id:020}")).collect(),
+            last_error: "x".repeat(4_000),
+            ..Default::default()
+        };
+        let (mut got, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = Page::read("jobs", 1_000, &token).expect("its own token");
+            let (entries, next) = page.cut((0..1_000_u64).rev(), |n| *n, entry);
+            let bytes: usize = entries.iter().map(Message::encoded_len).sum();
+            assert!((1..1_100_000).contains(&bytes), "{bytes}");
+            got.extend(entries.into_iter().map(|job| job.job_id));
+            (token, pages) = (next, pages + 1);
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(got, (0..1_000).rev().map(|n| n.to_string()).collect::<Vec<_>>());
+        assert!(pages > 20, "{pages}");
     }
 
     #[test]

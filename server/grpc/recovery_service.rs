@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::blocking::Blocking;
 use super::paging::Page;
 use super::{Config, convert, status};
 use crate::ingest::recovery::{JobId, Listed};
@@ -22,6 +23,8 @@ const COVERAGE_RETRY: Duration = Duration::from_secs(1);
 /// RecoveryService over the gateway's accounts.
 pub struct Recoveries {
     gateway: Arc<Gateway>,
+    /// Lists take time with their length: they are made beside the threads that serve sessions.
+    blocking: Blocking,
     /// Rights to read the journal for GetCoverage.
     coverage_reads: Arc<Semaphore>,
     coverage_read_bytes_max: u64,
@@ -29,9 +32,9 @@ pub struct Recoveries {
 
 impl Recoveries {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Self {
+    pub fn new(gateway: Arc<Gateway>, config: &Config, blocking: Blocking) -> Self {
         let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
-        Self { gateway, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
+        Self { gateway, blocking, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
     }
 
     fn account(&self, name: &str) -> Result<Account, Status> {
@@ -51,13 +54,15 @@ impl RecoveryService for Recoveries {
             return Err(status::start_invalid("to", "must be after from"));
         }
         let states = states(&request.states, |state: proto::GapState| state == proto::GapState::Unspecified)?;
-        let asked = |gap: &crate::model::Gap| {
+        let asked = move |gap: &crate::model::Gap| {
             let within = gap.window.to.is_none_or(|end| end > from) && gap.window.from < to;
             within && (states.is_empty() || states.contains(&convert::gap_state(gap.state)))
         };
-        let found = account.gaps.gaps().into_iter().rev().filter(asked);
-        let (gaps, next_page_token) = page.cut(found, |gap| gap.id.0);
-        let gaps = gaps.iter().map(|gap| convert::gap(gap, false)).collect();
+        let list = move || {
+            let found = account.gaps.gaps().into_iter().rev().filter(asked);
+            page.cut(found, |gap| gap.id.0, |gap| convert::gap(gap, false))
+        };
+        let (gaps, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListGapsResponse { gaps, next_page_token }))
     }
 
@@ -71,11 +76,13 @@ impl RecoveryService for Recoveries {
         let none = |state: proto::RecoveryJobState| state == proto::RecoveryJobState::Unspecified;
         let states = states(&request.states, none)?;
         let asked =
-            |listed: &Listed| states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state));
-        let found = account.recovery.list().into_iter().filter(asked);
-        let (jobs, next_page_token) = page.cut(found, |listed| listed.job.id.0);
-        let gaps = recovered_gaps(&account);
-        let jobs = jobs.iter().map(|listed| job(listed, &gaps)).collect();
+            move |listed: &Listed| states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state));
+        let list = move || {
+            let gaps = recovered_gaps(&account);
+            let found = account.recovery.list().into_iter().filter(asked);
+            page.cut(found, |listed| listed.job.id.0, |listed| job(listed, &gaps))
+        };
+        let (jobs, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListRecoveryJobsResponse { jobs, next_page_token }))
     }
 
@@ -126,7 +133,7 @@ impl RecoveryService for Recoveries {
         let listed = account.recovery.create(asked, caller).map_err(status::job_refused)?;
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "a recovery job by hand");
-        let job = Some(job(&listed, &recovered_gaps(&account)));
+        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
         Ok(Response::new(CreateRecoveryJobResponse { job }))
     }
 
@@ -138,7 +145,7 @@ impl RecoveryService for Recoveries {
         let account = self.account(&request.account)?;
         let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
-        let job = Some(job(&listed, &recovered_gaps(&account)));
+        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
         Ok(Response::new(CancelRecoveryJobResponse { job }))
     }
 }

@@ -50,12 +50,12 @@ impl Server {
         let Self { config, gateway, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
-        let streams =
-            StreamServiceServer::new(Streams::new(gateway.clone(), compression, Blocking::new(config.lookups_max)))
-                .max_decoding_message_size(bytes_max)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), &config))
+        let blocking = Blocking::new(config.lookups_max);
+        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression, blocking.clone()))
+            .max_decoding_message_size(bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), &config, blocking))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

@@ -120,9 +120,13 @@ impl StreamService for Streams {
         };
         let mut failed = self.gateway.failed();
         failed.retain(|(name, _)| ["", name.as_str()].contains(&request.account.as_str()));
-        let streams = accounts.iter().map(|account| convert::stream_info(account.stream_info()));
-        let failed = failed.iter().map(|(name, _)| convert::unopened_stream_info(name));
-        let (streams, next_page_token) = page.cut(streams.chain(failed));
+        // Up to 10,000 tags of each account are put in order.
+        let list = move || {
+            let streams = accounts.iter().map(|account| convert::stream_info(account.stream_info()));
+            let failed = failed.iter().map(|(name, _)| convert::unopened_stream_info(name));
+            page.cut(streams.chain(failed))
+        };
+        let (streams, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(GetStreamInfoResponse { streams, next_page_token }))
     }
 

@@ -10,7 +10,7 @@ use crate::proto::StreamInfo;
 
 /// Most tags of a page, and how many it has if nothing is said.
 const TAGS_MAX: u32 = 10_000;
-/// Bytes of tags at which a page ends: with an account's own fields far below the 4 MiB that clients take by default.
+/// Bytes of tags, and on the first page of the accounts' own fields, at which a page ends: far below the 2 MiB of a message.
 const BYTES_MAX: usize = 1_000_000;
 
 /// Which page is asked for.
@@ -40,7 +40,14 @@ impl TagPage {
         let (mut tags, mut bytes, mut cut_after) = (0, 0, None);
         let mut page: Vec<StreamInfo> = Vec::new();
         let mut last = self.after.clone().unwrap_or_default();
-        for mut stream in self.left(streams) {
+        let left = self.left(streams);
+        if self.after.is_none() {
+            let own = |stream: &StreamInfo| {
+                stream.encoded_len() - stream.tags.iter().map(Message::encoded_len).sum::<usize>()
+            };
+            bytes = left.iter().map(own).sum();
+        }
+        for mut stream in left {
             let mut fits = 0;
             for tag in &stream.tags {
                 bytes += tag.encoded_len();
@@ -120,6 +127,23 @@ mod tests {
             streams().into_iter().flat_map(|own| own.tags.into_iter().map(move |tag| (own.account.clone(), tag.tag)));
         assert_eq!(got, all.collect::<Vec<_>>(), "each tag once");
         assert!(pages > 4, "{pages}");
+    }
+
+    /// As many accounts as there may be, each with the longest error.
+    #[test]
+    fn first_page_of_many_accounts_stays_within_message() {
+        let stream = |n| StreamInfo {
+            upstream_last_error: "x".repeat(crate::grpc::convert::ERROR_BYTES_MAX),
+            epoch: "e".repeat(32),
+            ..stream(&format!("{n:063}"), 20, 1_000)
+        };
+        let streams = || (0..1_000).map(stream);
+        let (first, token) = TagPage::read(0, "").expect("the first").cut(streams());
+        assert_eq!(first.len(), 1_000);
+        let response = GetStreamInfoResponse { streams: first, next_page_token: token.clone() };
+        assert!(response.encoded_len() <= 3 << 19 && !token.is_empty(), "{}", response.encoded_len());
+        let (second, _) = TagPage::read(0, &token).expect("its own token").cut(streams());
+        assert!(second.iter().map(|stream| stream.tags.len()).sum::<usize>() > 500);
     }
 
     #[test]

@@ -52,11 +52,12 @@ impl Gaps {
         self.open_until.store(open_until, Ordering::Release);
     }
 
-    /// The gaps that are open for a cursor that reads `cursor` next. What has become of them since is told by the records
-    /// from there on.
-    pub fn open_at(&self, cursor: Sequence) -> Vec<Gap> {
+    /// The gaps that are open for a cursor that reads `cursor` next, at most `max` of those that were opened after the record
+    /// `after`; and which record opened the last of them, if there are more. What has become of them since is told by the
+    /// records from `cursor` on.
+    pub fn open_at(&self, cursor: Sequence, after: Sequence, max: usize) -> (Vec<Gap>, Option<Sequence>) {
         if cursor > self.open_until.load(Ordering::Acquire) {
-            return Vec::new();
+            return (Vec::new(), None);
         }
         let as_it_was = |own: &Told| {
             if own.changed < cursor {
@@ -65,7 +66,17 @@ impl Gaps {
             let (state, evidence) = (GapState::Detected, GapEvidence::None);
             Gap { state, evidence, progress: None, recovered: 0, ..own.gap.clone() }
         };
-        self.told.read().iter().filter(|own| own.is_open_at(cursor)).map(as_it_was).collect()
+        let told = self.told.read();
+        // In the order of the records that opened them.
+        let begin = told.partition_point(|own| own.opened <= after);
+        let mut open = told[begin..].iter().filter(|own| own.is_open_at(cursor)).peekable();
+        let (mut gaps, mut last) = (Vec::new(), None);
+        while gaps.len() < max
+            && let Some(own) = open.next()
+        {
+            (last, _) = (Some(own.opened), gaps.push(as_it_was(own)));
+        }
+        (gaps, last.filter(|_| open.peek().is_some()))
     }
 
     /// The gaps whose last record is one of [`from`, `to`).
@@ -121,10 +132,10 @@ mod tests {
         let at = |cursor| gaps.low_watermark(cursor, UnixMillis(1_000)).0;
         assert_eq!([at(5), at(6), at(10), at(20), at(21)], [1_000, 100, 100, 100, 300]);
         assert_eq!(gaps.low_watermark(6, UnixMillis(50)).0, 50);
-        let open: Vec<_> = gaps.open_at(12).iter().map(|gap| (gap.id.0, gap.state)).collect();
+        let open: Vec<_> = gaps.open_at(12, 0, 9).0.iter().map(|gap| (gap.id.0, gap.state)).collect();
         assert_eq!(open, [(1, GapState::Detected), (2, GapState::Recovering)]);
         gaps.note(25, &gap(2, 300, GapState::Recovering));
-        let state = |cursor| gaps.open_at(cursor).pop().map(|gap| gap.state);
+        let state = |cursor| gaps.open_at(cursor, 0, 9).0.pop().map(|gap| gap.state);
         assert_eq!(
             (state(25), state(26)),
             (Some(GapState::Detected), Some(GapState::Recovering)),
@@ -132,7 +143,7 @@ mod tests {
         );
         gaps.note(30, &gap(2, 300, GapState::Recovered));
         assert_eq!(at(31), 1_000);
-        assert!(gaps.open_at(31).is_empty());
+        assert!(gaps.open_at(31, 0, 9).0.is_empty());
     }
 
     #[test]

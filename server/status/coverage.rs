@@ -14,7 +14,9 @@ use crate::model::{
 };
 
 /// Maximum number of skipped ranges in an answer.
-const SKIPS_MAX: usize = 1_000;
+pub const SKIPS_MAX: usize = 1_000;
+/// Maximum number of missing parts in an answer.
+pub const MISSING_MAX: usize = 1_000;
 
 /// A part of an interval that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +52,13 @@ impl Why {
 /// What an account's log lacks of an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Parts that are missing, in order.
+    /// Parts that are missing, in order; at most [`MISSING_MAX`].
     pub missing: Vec<Missing>,
     /// What may belong to the interval and was skipped or is damaged, by sequence; at most [`SKIPS_MAX`] entries.
     pub skips: Vec<(Sequence, Skip)>,
     /// Messages and records that were skipped or are damaged, those beyond the bound included.
     pub skipped_count: u64,
-    /// True if `skips` is not all.
+    /// True if `skips` or `missing` is not all.
     pub truncated: bool,
 }
 
@@ -80,6 +82,8 @@ impl Account {
         coverage.skips.sort_by_key(|(sequence, _)| *sequence);
         // Last: what was trimmed meanwhile is missing.
         coverage.missing = self.missing(asked);
+        coverage.truncated |= coverage.missing.len() > MISSING_MAX;
+        coverage.missing.truncate(MISSING_MAX);
         Ok(coverage)
     }
 

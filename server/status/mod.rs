@@ -26,7 +26,7 @@ use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
 
 mod coverage;
 
-pub use coverage::{Coverage, Missing, Why};
+pub use coverage::{Coverage, MISSING_MAX, Missing, SKIPS_MAX, Why};
 
 /// The gateway as its faces see it.
 pub struct Gateway {

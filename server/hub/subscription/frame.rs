@@ -35,7 +35,7 @@ pub enum Content {
     },
     /// A gap began, changed or ended.
     Gap {
-        /// Record that says so.
+        /// Record that says so; 0 for a gap that was open where the session begins.
         sequence: Sequence,
         /// The gap as it is now.
         gap: Gap,

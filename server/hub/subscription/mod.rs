@@ -9,6 +9,7 @@
 
 mod brought;
 mod frame;
+mod open_gaps;
 mod passing;
 mod private;
 mod reading;
@@ -26,6 +27,7 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place, SessionStart, Warning};
+pub use open_gaps::START_GAPS_MAX;
 
 use super::audience::Seat;
 use super::entry::Entry;
@@ -39,6 +41,7 @@ use super::{Hub, Read, ReadError};
 use crate::backoff::jitter;
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
+use open_gaps::OpenGaps;
 use private::Private;
 
 /// How a session wants its frames.
@@ -71,6 +74,8 @@ pub struct Subscription {
     seat: Seat,
     pace: Pace,
     start: Option<Box<SessionStart>>,
+    /// Gaps that did not fit into the start.
+    more_gaps: Option<Box<OpenGaps>>,
     counters: SessionCounters,
 
     /// The next record to pass.
@@ -148,6 +153,7 @@ impl Subscription {
     pub fn open(hub: Arc<Hub>, opening: Opening) -> Self {
         let Opening { guest, seat, pace, resolved, session_id, consumer, warnings } = opening;
         let now = hub.clock().moment();
+        let (open_gaps, more_gaps) = OpenGaps::begin(hub.gaps(), resolved.cursor);
         let start = SessionStart {
             session_id,
             account: hub.account().clone(),
@@ -156,7 +162,7 @@ impl Subscription {
             outcome: resolved.outcome,
             place: Place { position: hub.position(resolved.cursor - 1), time: None },
             missing: resolved.missing,
-            open_gaps: hub.gaps().open_at(resolved.cursor),
+            open_gaps,
             warnings,
         };
         let age_max = hub.config().session_age_max;
@@ -186,6 +192,7 @@ impl Subscription {
             reading: None,
             replay: None,
             start: Some(Box::new(start)),
+            more_gaps,
             ended: None,
             _guest: guest,
             status,
@@ -207,6 +214,10 @@ impl Subscription {
         loop {
             if let Some(frame) = self.due()? {
                 return Ok(frame);
+            }
+            if let Some(gap) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
+                // No record from the cursor on says so.
+                return Ok(Frame { token: None, content: Content::Gap { sequence: 0, gap } });
             }
             if let Some(frame) = self.private_turn()? {
                 return Ok(frame);

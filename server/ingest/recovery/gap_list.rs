@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::GapList;
 use crate::hub::Hub;
 use crate::hub::side::Completeness;
 use crate::ingest::ledger::Ledger;
-use crate::model::{Gap, UnixMillis};
+use crate::model::{Gap, GapId, UnixMillis};
 
 /// The gaps of an account: those that its log tells of, and the open ones as the ledger knows them now.
 pub struct AccountGaps {
@@ -23,16 +25,16 @@ impl GapList for AccountGaps {
     fn gaps(&self) -> Vec<Gap> {
         // The ledger first: what it closes meanwhile is at worst told as open still.
         let open = self.ledger.open_gaps();
-        let mut gaps = self.hub.gaps().list();
-        for gap in open {
-            match gaps.iter_mut().find(|own| own.id == gap.id) {
-                Some(own) if own.state.is_final() => {}
-                Some(own) => *own = gap,
-                None => gaps.push(gap),
+        let told = self.hub.gaps().list();
+        let mut gaps: BTreeMap<GapId, Gap> = open.into_iter().map(|gap| (gap.id, gap)).collect();
+        for gap in told {
+            match gaps.entry(gap.id) {
+                Entry::Occupied(mut open) if gap.state.is_final() => drop(open.insert(gap)),
+                Entry::Occupied(_) => {}
+                Entry::Vacant(none) => drop(none.insert(gap)),
             }
         }
-        gaps.sort_by_key(|gap| gap.id);
-        gaps
+        gaps.into_values().collect()
     }
 
     fn complete_from(&self) -> Option<UnixMillis> {

@@ -1184,7 +1184,8 @@ type SessionStart struct {
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
 	// What is missing between the start asked for and the real one; absent when nothing is known to be.
 	Missing *TimeInterval `protobuf:"bytes,8,opt,name=missing,proto3" json:"missing,omitempty"`
-	// Gaps of the log that are open now.
+	// Gaps of the log that are open now, at most 1,000: further ones follow as GapNotice frames with sequence 0, before any
+	// record.
 	OpenGaps []*Gap `protobuf:"bytes,9,rep,name=open_gaps,json=openGaps,proto3" json:"open_gaps,omitempty"`
 	// Advice on the request, for people.
 	Warnings      []*Warning `protobuf:"bytes,10,rep,name=warnings,proto3" json:"warnings,omitempty"`
@@ -1644,7 +1645,7 @@ func (x *FellBehind) GetLag() *durationpb.Duration {
 // A change of a gap's state.
 type GapNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the record that says so.
+	// Sequence of the record that says so; 0 for a gap that was open when the session began and is not in SessionStart.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// The gap as it is now.
 	Gap           *Gap `protobuf:"bytes,2,opt,name=gap,proto3" json:"gap,omitempty"`

@@ -1,0 +1,71 @@
+//! The longest messages of each kind: none exceeds 2 MiB, whatever X sends and however many gaps there are.
+
+use prost::Message;
+
+use super::convert;
+use crate::hub::start::Outcome;
+use crate::hub::subscription::{Content, Place, START_GAPS_MAX, SessionStart, Warning};
+use crate::hub::upstream::{News, NewsKind};
+use crate::model::{
+    AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Skip, SkipReason, Term, UnixMillis,
+    Window,
+};
+use crate::proto::{GapNotice, GetCoverageResponse, SubscribeResponse};
+use crate::status::{Missing, Why};
+
+const MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// The last moment that a message can tell.
+const LATE: UnixMillis = UnixMillis(253_402_300_799_999);
+
+fn gap() -> Gap {
+    Gap {
+        id: GapId(u64::MAX >> 1),
+        window: Window { from: LATE, to: Some(LATE) },
+        cause: GapCause::InvalidRules,
+        state: GapState::Unrecoverable,
+        evidence: GapEvidence::Unproven,
+        progress: Some(LATE),
+        recovered: u64::MAX,
+    }
+}
+
+fn check(what: &str, content: Content) {
+    let frame = SubscribeResponse { resume_token: "t".repeat(1_024), frame: Some(convert::frame(content)) };
+    assert!(frame.encoded_len() <= MESSAGE_BYTES_MAX, "{what}: {}", frame.encoded_len());
+}
+
+#[test]
+fn longest_frames_fit_message() {
+    let position = Position { epoch: Epoch(u128::MAX), term: Term(u64::MAX), sequence: u64::MAX };
+    // An unknown tag and the one that is near it, of 255 characters that are escaped with ten each.
+    let warning = || Warning { code: "UNKNOWN_TAG", message: "x".repeat(2 * 255 * 10 + 100) };
+    let start = SessionStart {
+        session_id: "s".repeat(16),
+        account: AccountName::new("a").expect("a name"),
+        epoch: position.epoch,
+        heartbeat: std::time::Duration::from_secs(60),
+        outcome: Outcome::TimeBounded,
+        place: Place { position, time: Some(LATE) },
+        missing: Some(gap().window),
+        open_gaps: vec![gap(); START_GAPS_MAX],
+        warnings: (0..20).map(|_| warning()).collect(),
+    };
+    check("SessionStart", Content::Start(Box::new(start)));
+    // What X says is cut to 300 characters where it is read, of a problem its title and its detail.
+    let words = "\u{10ffff}".repeat(2 * 300);
+    check("StreamNotice", Content::News(News { kind: NewsKind::Limited, message: words }));
+    check("GapNotice", Content::Gap { sequence: u64::MAX, gap: gap() });
+    assert!(GapNotice { sequence: u64::MAX, gap: Some(convert::gap(&gap(), true)) }.encoded_len() < 200);
+}
+
+#[test]
+fn longest_coverage_fits_message() {
+    let skip = Skip { reason: SkipReason::ForeignFormat, count: u64::MAX, window: gap().window };
+    let missing = || Missing { span: crate::model::Span::new(LATE, LATE), why: Why::Gap(Box::new(gap())) };
+    let answer = GetCoverageResponse {
+        missing: (0..crate::status::MISSING_MAX).map(|_| convert::missing(missing())).collect(),
+        skipped: (0..crate::status::SKIPS_MAX).map(|_| convert::skipped(u64::MAX, &skip)).collect(),
+        ..GetCoverageResponse::default()
+    };
+    assert!(answer.encoded_len() <= MESSAGE_BYTES_MAX / 4, "{}", answer.encoded_len());
+}
