@@ -30,6 +30,7 @@ mod refusals;
 mod resume;
 mod rubbish;
 mod seeds;
+mod serving;
 mod silence;
 mod stalled;
 mod starts;

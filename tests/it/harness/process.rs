@@ -32,6 +32,11 @@ impl Gateway {
 
     /// Starts it.
     pub fn spawn(settings: &Settings, dir: &Path) -> Self {
+        Self::spawn_with(settings, dir, &[])
+    }
+
+    /// Starts it with these flags besides its configuration.
+    pub fn spawn_with(settings: &Settings, dir: &Path, flags: &[&str]) -> Self {
         let mut settings = settings.clone();
         settings.telemetry.log_format = LogFormat::Json;
         let (config, log) = (dir.join("gateway.yaml"), dir.join("gateway.log"));
@@ -39,6 +44,7 @@ impl Gateway {
         let child = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"))
             .args(["serve", "--config"])
             .arg(&config)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("the directory is ours"))
