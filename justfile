@@ -1,4 +1,7 @@
-# Every recipe works with cargo alone; `just` is a convenience.
+# Every recipe works with cargo alone, but for `landed`; `just` is a convenience.
+
+# As `.ci/run` has fetched it.
+buf := env("BUF", env("HOME") / ".cache/powerstream-gateway-ci/buf-1.75.0/node_modules/.bin/buf")
 
 # What CI does.
 default:
@@ -14,7 +17,7 @@ test:
 
 # The house rules alone: floors, fences, sizes.
 tidy:
-    cargo test --test it tidy
+    cargo test --locked --test it tidy
 
 # A stand-in for X, a gateway and two subscribers on loopback.
 demo *args="--seconds 20":
@@ -35,6 +38,11 @@ mutants *names:
 # What stalled subscribers cost the others, judged by the contract's +20 %. On a quiet machine.
 independence:
     LATENCY_JUDGED=1 cargo test --test it independence:: -- --nocapture
+
+# Takes proto/ as it is for the interface that was landed, which `.ci/run` compares changes with. Refuses one that breaks it.
+landed:
+    {{ buf }} breaking --against proto/landed.binpb
+    {{ buf }} build --exclude-source-info -o proto/landed.binpb
 
 # Benchmarks.
 bench *args:
