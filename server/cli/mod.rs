@@ -100,4 +100,16 @@ mod tests {
     fn the_flags_of_every_command_fit_together() {
         Line::command().debug_assert();
     }
+
+    /// A rate of 0 was a panic.
+    #[test]
+    fn clock_rate_out_of_range_is_refused() {
+        for (rate, is_good) in
+            [("0", false), ("-1", false), ("inf", false), ("nan", false), ("1e9", false), ("300", true)]
+        {
+            let rate = format!("--clock-rate={rate}");
+            let parsed = Line::try_parse_from(["powerstream-gateway", "simulate", &rate]);
+            assert_eq!(parsed.is_ok(), is_good, "{rate}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
 use crate::secret::{self, Secret};
 use crate::task::Signals;
-use crate::telemetry;
+use crate::{telemetry, xapi};
 
 /// Where the configuration comes from.
 #[derive(Debug, clap::Args)]
@@ -82,6 +82,10 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         say(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
+    if let Some(fault) = client_fault(&settings) {
+        say(format_args!("{fault}"));
+        return Ok(Exit::Usage);
+    }
     for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)) {
         say(format_args!("warning: {warning}"));
     }
@@ -110,6 +114,12 @@ fn shared_bearer(settings: &Settings) -> Option<String> {
         earlier.push((n, account, bearer));
     }
     None
+}
+
+/// The fault of settings with which `serve` would not start: a CA file that cannot be read.
+fn client_fault(settings: &Settings) -> Option<String> {
+    let client = xapi::Client::new(&settings.upstream.client_options(), &settings.clock.clock());
+    client.err().map(|error| format!("upstream: {error}"))
 }
 
 /// The secret files that others than their owner may read or change.
@@ -184,4 +194,22 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
     // It blocks while it exports, and the export itself runs on the runtime.
     tokio::task::spawn_blocking(move || guard.shutdown()).await.context("exporting spans panicked")?;
     stopped.map(|()| Exit::Done).map_err(anyhow::Error::msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `serve` needs, `check` tries.
+    #[test]
+    fn unreadable_ca_file_is_fault() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ca.pem");
+        let mut settings = Settings::default();
+        assert_eq!(client_fault(&settings), None);
+        settings.upstream.ca_file = Some(path.clone());
+        assert!(client_fault(&settings).is_some_and(|fault| fault.contains("ca.pem")), "it is not there");
+        std::fs::write(&path, "no certificate").expect("the directory is ours");
+        assert!(client_fault(&settings).is_some(), "no certificate is in it");
+    }
 }

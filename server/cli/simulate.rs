@@ -45,11 +45,17 @@ pub struct Args {
     #[arg(long, requires = "script")]
     exit_after_script: bool,
     /// How many times as fast as real time the clock runs; the gateway's clock.rate must be the same.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = clock_rate)]
     clock_rate: f64,
     /// When this clock and the real one agree, in milliseconds since 1970; the gateway's clock.origin_ms.
     #[arg(long, value_name = "MS")]
     clock_origin_ms: Option<i64>,
+}
+
+/// The range of the gateway's clock.rate.
+fn clock_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=10_000.0).contains(rate));
+    rate.ok_or_else(|| "give a number from 0.001 to 10000".to_owned())
 }
 
 fn rule(text: &str) -> Result<simulator::InitialRule, String> {
