@@ -41,15 +41,27 @@ pub async fn message(frame: Frame, encoding: Option<Encoding>) -> Message {
     match (content, encoding) {
         (Content::Batch(batch), None) => plain_batch(&batch, &token),
         (Content::Batch(batch), Some(encoding)) => compressed_batch(&batch, &token, encoding).await,
-        (other, _) => whole(&proto::SubscribeResponse { resume_token: token, frame: Some(convert::frame(other)) }),
+        (Content::OpenGaps(gaps), _) => {
+            let one = |gap| convert::frame(Content::Gap { sequence: 0, gap });
+            let one = |gap| proto::SubscribeResponse { resume_token: String::new(), frame: Some(one(gap)) };
+            whole(gaps.into_iter().map(one))
+        }
+        (other, _) => {
+            let response = proto::SubscribeResponse { resume_token: token, frame: Some(convert::frame(other)) };
+            whole(std::iter::once(response))
+        }
     }
 }
 
-fn whole(response: &proto::SubscribeResponse) -> Message {
-    let length = response.encoded_len();
-    let mut out = BytesMut::with_capacity(PREFIX_BYTES + length);
-    put_prefix(false, length, &mut out);
-    response.encode_raw(&mut out);
+/// Responses behind one another.
+fn whole(responses: impl Iterator<Item = proto::SubscribeResponse>) -> Message {
+    let mut out = BytesMut::new();
+    for response in responses {
+        let length = response.encoded_len();
+        out.reserve(PREFIX_BYTES + length);
+        put_prefix(false, length, &mut out);
+        response.encode_raw(&mut out);
+    }
     out.freeze().into()
 }
 

@@ -17,6 +17,7 @@ pub fn frame(content: Content) -> Wire {
     match content {
         Content::Start(start) => Wire::SessionStart(session_start(*start)),
         Content::Batch(_) => unreachable!("batches are encoded by the codec, from bytes"),
+        Content::OpenGaps(_) => unreachable!("each is a frame of its own"),
         Content::Heartbeat(beat) => Wire::Heartbeat(heartbeat(&beat)),
         Content::CaughtUp(at) => Wire::CaughtUp(proto::CaughtUp { position: Some(place(&at)) }),
         Content::FellBehind { place: at, lag: Lag { records, time } } => Wire::FellBehind(proto::FellBehind {

@@ -35,11 +35,14 @@ pub enum Content {
     },
     /// A gap began, changed or ended.
     Gap {
-        /// Record that says so; 0 for a gap that was open where the session begins.
+        /// Record that says so; 0 for a private gap.
         sequence: Sequence,
         /// The gap as it is now.
         gap: Gap,
     },
+    /// Gaps that were open where the session begins and are not in its start: a message for each, together in one piece,
+    /// for HTTP/2 libraries close a connection on which many small pieces wait to be read.
+    OpenGaps(Vec<Gap>),
     /// Something could not be taken or given.
     Skipped {
         /// Record that says so.

@@ -215,9 +215,8 @@ impl Subscription {
             if let Some(frame) = self.due()? {
                 return Ok(frame);
             }
-            if let Some(gap) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
-                // No record from the cursor on says so.
-                return Ok(Frame { token: None, content: Content::Gap { sequence: 0, gap } });
+            if let Some(gaps) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
+                return Ok(Frame { token: None, content: Content::OpenGaps(gaps) });
             }
             if let Some(frame) = self.private_turn()? {
                 return Ok(frame);

@@ -1,14 +1,12 @@
-use std::collections::VecDeque;
-
 use super::super::gaps::Gaps;
 use crate::model::{Gap, Sequence};
 
 /// Gaps in a `SessionStart`: at about 100 bytes each, far below the 2 MiB of a message.
 pub const START_GAPS_MAX: usize = 1_000;
-/// Gaps that a session takes at a time of those that did not fit into its `SessionStart`.
+/// Gaps of a frame of those that did not fit into a `SessionStart`.
 const PAGE_GAPS: usize = 100;
 
-/// The gaps that are open where a session begins and do not fit into its `SessionStart`. They follow it one by one, before
+/// The gaps that are open where a session begins and do not fit into its `SessionStart`. They follow it page by page, before
 /// any record, so that no message grows with their number and no session holds them all.
 #[derive(Debug)]
 pub(super) struct OpenGaps {
@@ -16,24 +14,21 @@ pub(super) struct OpenGaps {
     cursor: Sequence,
     /// Those opened by this record and before are told; `None` if there are no more.
     after: Option<Sequence>,
-    page: VecDeque<Gap>,
 }
 
 impl OpenGaps {
     /// Returns the gaps for the `SessionStart` of a session that begins at this cursor, and those that follow.
     pub(super) fn begin(gaps: &Gaps, cursor: Sequence) -> (Vec<Gap>, Option<Box<Self>>) {
         let (first, after) = gaps.open_at(cursor, 0, START_GAPS_MAX);
-        let rest = after.map(|after| Box::new(Self { cursor, after: Some(after), page: VecDeque::new() }));
+        let rest = after.map(|after| Box::new(Self { cursor, after: Some(after) }));
         (first, rest)
     }
 
-    /// Returns the next one; `None` if all are told.
-    pub(super) fn next(&mut self, gaps: &Gaps) -> Option<Gap> {
-        if self.page.is_empty() {
-            let (page, after) = gaps.open_at(self.cursor, self.after?, PAGE_GAPS);
-            (self.page, self.after) = (page.into(), after);
-        }
-        self.page.pop_front()
+    /// Returns the next ones; `None` if all are told.
+    pub(super) fn next(&mut self, gaps: &Gaps) -> Option<Vec<Gap>> {
+        let (page, after) = gaps.open_at(self.cursor, self.after?, PAGE_GAPS);
+        self.after = after;
+        Some(page).filter(|page| !page.is_empty())
     }
 }
 
@@ -64,9 +59,9 @@ mod tests {
             }
             let mut told: Vec<_> = first.iter().map(|gap| gap.id.0).collect();
             if let Some(mut rest) = rest {
-                while let Some(gap) = rest.next(&gaps) {
-                    assert_eq!(gap.state, GapState::Detected);
-                    told.push(gap.id.0);
+                while let Some(page) = rest.next(&gaps) {
+                    assert!(page.len() <= PAGE_GAPS && page.iter().all(|gap| gap.state == GapState::Detected));
+                    told.extend(page.iter().map(|gap| gap.id.0));
                 }
                 assert!(rest.next(&gaps).is_none());
             }
