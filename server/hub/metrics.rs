@@ -15,6 +15,8 @@ pub struct Metrics {
     pub sessions: Gauge<i64, AtomicI64>,
     /// Sessions that were woken.
     pub wakes: Counter,
+    /// Records that a session found because a timer ended its wait, although they were published before.
+    pub found_by_timer: Counter,
     /// Reads of the journal.
     pub cold_reads: Counter,
     /// Reads of sessions behind the ring that were answered from what is kept of the journal in memory.
@@ -51,6 +53,8 @@ impl Metrics {
         let own = Self::default();
         registry.register("sessions", "Subscribe streams open now", own.sessions.clone());
         registry.register("session_wakes", "Sessions woken by a batch that may be for them", own.wakes.clone());
+        let found = "Records that a session found by a timer: no wake-up came for them, which is a defect";
+        registry.register("records_found_by_timer", found, own.found_by_timer.clone());
         registry.register("cold_reads", "Reads of the journal for sessions behind the ring", own.cold_reads.clone());
         let shared = "Reads for sessions behind the ring that were answered from memory";
         registry.register("cold_reads_shared", shared, own.cold_reads_shared.clone());

@@ -115,6 +115,7 @@ impl Session {
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             let outcome = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 outcome = self.attempt() => outcome,
             };
@@ -138,6 +139,7 @@ impl Session {
                 }
             };
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 () = wait => {}
             }

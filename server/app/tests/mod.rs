@@ -13,7 +13,7 @@
 //!
 //! `HISTORIES` sets how many are played, `HISTORY_SEED` plays one of them, `HISTORY_FROM` begins at another seed,
 //! `HISTORY_STORIES` sets how many failures are shortened, `HISTORY_WITH` turns switches of the generator on, and
-//! `HISTORY_TRACE` prints what happened (`log`: and what the gateway logs). `HISTORY_TIGHT=1` judges the width of gaps, too.
+//! `HISTORY_TRACE` prints what happened (`log`: and what the gateway logs). `HISTORY_FAILURES` ends a run earlier.
 //! `docs/testing.md` lists what the histories leave out.
 
 #![allow(
@@ -27,12 +27,14 @@ mod oracle;
 mod plan;
 mod play;
 mod reader;
+mod record;
 mod seen;
 mod shrink;
 mod stage;
 mod truth;
 mod x;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,7 +47,7 @@ use plan::Plan;
 /// Histories of an ordinary run.
 const HISTORIES: u64 = 2_000;
 /// A run ends after so many failures.
-const FAILURES_MAX: usize = 60;
+const FAILURES_MAX: u64 = 60;
 const FAULT_CHARS_MAX: usize = 260;
 
 /// Everything that is wrong with a history; a panic is a fault.
@@ -85,24 +87,38 @@ fn story(seed: u64, found: &[String]) -> String {
 #[derive(Default)]
 struct Report {
     stories: Vec<String>,
-    /// The first fault of each history that fails, with its seed.
-    failures: Vec<(u64, String)>,
+    /// The histories that fail.
+    failures: Vec<Failure>,
+}
+
+/// A history that fails.
+struct Failure {
+    seed: u64,
+    /// The checks that found something.
+    checks: BTreeSet<String>,
+    /// The first fault.
+    fault: String,
 }
 
 /// Plays histories on two threads. The first `stories_max` that fail are told.
 fn play_all(seeds: std::ops::Range<u64>, stories_max: usize) -> Report {
     let (next, report) = (AtomicU64::new(seeds.start), Mutex::new(Report::default()));
     let told = Mutex::new(Vec::new());
+    let failures_max = setting("HISTORY_FAILURES").unwrap_or(FAILURES_MAX) as usize;
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || report.lock().failures.len() >= FAILURES_MAX {
+            if seed >= seeds.end || report.lock().failures.len() >= failures_max {
                 return;
             }
             let found = faults(&generate::plan(seed));
             let Some(first) = found.first() else { continue };
             let mut report = report.lock();
-            report.failures.push((seed, first.chars().take(FAULT_CHARS_MAX).collect()));
+            report.failures.push(Failure {
+                seed,
+                checks: found.iter().map(|fault| oracle::check(fault).to_owned()).collect(),
+                fault: first.chars().take(FAULT_CHARS_MAX).collect(),
+            });
             if report.failures.len() <= stories_max {
                 drop(report);
                 let story = story(seed, &found);
@@ -141,8 +157,9 @@ fn hostile_histories_keep_the_contract() {
     let Report { stories, failures } = play_all(from..from + count, stories_max);
     let took: Duration = clock.moment().since(began);
     println!("{count} histories from seed {from} in {took:?}");
-    for (seed, fault) in &failures {
-        println!("seed {seed}: {fault}");
+    for Failure { seed, checks, fault } in &failures {
+        let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+        println!("seed {seed} ({}): {fault}", checks.join(" "));
     }
     assert!(failures.is_empty(), "{} histories fail:\n{}", failures.len(), stories.join("\n"));
 }

@@ -1,27 +1,37 @@
 //! Judges a history: what X held and what the gateway read against what each subscription got. It knows the contract and
 //! the truth, and nothing of the product.
+//!
+//! Each fault begins with the check that found it: an invariant of the contract (`I2:`), or `labels:`, `watermark:`,
+//! `accounting:`, `wakes:`.
 
+mod announced;
 mod delivery;
 mod gaps;
+mod tight;
 mod wire;
 
-use super::play::Record;
+use super::record::Record;
 
 /// Everything that is wrong with a history.
-///
-/// The width of gaps is judged with `HISTORY_TIGHT=1` only: the rule for connections that are silent although posts are due
-/// (contract, 6.2) is not known here yet.
 pub(super) fn judge(record: &Record) -> Vec<String> {
-    let tight = std::env::var("HISTORY_TIGHT").is_ok_and(|text| text == "1");
     let mut faults = record.faults.clone();
     for subscription in &record.subscriptions {
-        let own = delivery::judge(record, subscription);
+        let mut own = delivery::judge(record, subscription);
+        own.extend(gaps::judge(record, subscription));
+        own.extend(announced::judge(record, subscription));
         faults.extend(own.into_iter().map(|fault| format!("subscription {}: {fault}", subscription.number)));
-        let is_wide = |fault: &String| fault.starts_with(gaps::WIDE);
-        let own = gaps::judge(record, subscription).into_iter().filter(|fault| tight || !is_wide(fault));
-        faults.extend(own.map(|fault| format!("subscription {}: {fault}", subscription.number)));
     }
+    faults.extend(announced::compare(record));
     faults.extend(wire::judge(record));
     faults.truncate(40);
     faults
+}
+
+/// The check that found a fault.
+pub(super) fn check(fault: &str) -> &str {
+    let own = match fault.strip_prefix("subscription ") {
+        Some(rest) => rest.split_once(": ").map_or(rest, |(_, own)| own),
+        None => fault,
+    };
+    own.split_once(':').map_or("other", |(check, _)| check)
 }

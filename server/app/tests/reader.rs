@@ -13,7 +13,7 @@ use crate::hub::filter::{Filter, Request};
 use crate::hub::start::{self, Policy, Refused, Start};
 use crate::hub::subscription::{self as hub, Opening, Pace, Phase};
 use crate::hub::{Hub, SessionInfo};
-use crate::model::{Gap, GapState, UnixMillis};
+use crate::model::{Gap, GapState, SkipReason, UnixMillis};
 use crate::proto::{self, EventBatch};
 
 /// A subscriber.
@@ -192,9 +192,19 @@ fn content(content: hub::Content, log: u128) -> Content {
             }
         }
         hub::Content::Gap { gap: own, .. } => Content::Gap(gap(&own, log)),
-        hub::Content::Skipped { skip, .. } => {
-            Content::Skip { from: skip.window.from.0, to: skip.window.to.map(|to| to.0) }
-        }
+        hub::Content::Skipped { skip, sequence } => Content::Skip(seen::Skip {
+            sequence,
+            from: skip.window.from.0,
+            to: skip.window.to.map(|to| to.0),
+            count: skip.count,
+            reason: match skip.reason {
+                SkipReason::Malformed => seen::Reason::Malformed,
+                SkipReason::Oversized => seen::Reason::Oversized,
+                SkipReason::ForeignFormat => seen::Reason::Foreign,
+                SkipReason::JournalCorrupt => seen::Reason::Damaged,
+            },
+        }),
+        hub::Content::Draining { .. } => Content::Draining,
         hub::Content::Heartbeat(heartbeat) => Content::Heartbeat { low_watermark: heartbeat.low_watermark.0 },
         hub::Content::CaughtUp(_) => Content::CaughtUp,
         _ => Content::Other,

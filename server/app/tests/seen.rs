@@ -69,13 +69,42 @@ pub(super) struct Frame {
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    Posts { events: Vec<Event>, may_repeat: bool, is_private: bool },
+    Posts {
+        events: Vec<Event>,
+        may_repeat: bool,
+        is_private: bool,
+    },
     Gap(Gap),
-    Skip { from: Ms, to: Option<Ms> },
-    Heartbeat { low_watermark: Ms },
+    Skip(Skip),
+    Heartbeat {
+        low_watermark: Ms,
+    },
     CaughtUp,
+    /// The session is about to end.
+    Draining,
     Other,
     End,
+}
+
+/// Messages that could not be taken.
+#[derive(Clone, Debug)]
+pub(super) struct Skip {
+    /// The record that says so; 0 in a side log.
+    pub sequence: u64,
+    pub from: Ms,
+    pub to: Option<Ms>,
+    pub count: u64,
+    pub reason: Reason,
+}
+
+/// Why a message could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Malformed,
+    Oversized,
+    Foreign,
+    /// Records of the log that are damaged.
+    Damaged,
 }
 
 /// A delivered post.

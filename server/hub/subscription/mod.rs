@@ -314,7 +314,11 @@ impl Subscription {
     async fn wait_for_records(&mut self) {
         let Some(waiting) = self.ticket.park(self.cursor, || self.hub.next()) else { return };
         let woken = self.wait(None).await;
-        if let Some(sequence) = self.ticket.unpark(waiting) {
+        let passable = self.ticket.unpark(waiting);
+        if woken == Woken::Else && self.has_missed_wake() {
+            // The index did not know of them: they are read one by one.
+            self.hub.metrics().found_by_timer.inc();
+        } else if let Some(sequence) = passable {
             self.skip_to(sequence);
         }
         if woken == Woken::Records && !self.pace.batch_delay_max.is_zero() {
@@ -323,10 +327,26 @@ impl Subscription {
         }
     }
 
+    /// True if the log has had a record for the session for so long that a wake-up must have come.
+    fn has_missed_wake(&self) -> bool {
+        const WOKEN_WITHIN: Duration = Duration::from_secs(1);
+        let few = Limits { entries: 8, bytes: usize::MAX };
+        let read = self.hub.read_hot(self.cursor, self.seat.filter().keys(), few);
+        let now = self.hub.clock().now();
+        read.is_some_and(|read| {
+            read.entries.iter().any(|entry| {
+                let is_for_it = entry.event().is_none_or(|event| self.seat.filter().matches(&event.rules));
+                is_for_it && now.since(entry.received) >= WOKEN_WITHIN
+            })
+        })
+    }
+
     /// Waits for records, or for whatever else is due, or until `limit`.
     async fn wait(&mut self, limit: Option<Moment>) -> Woken {
         self.set_alarm(limit);
         tokio::select! {
+            // A wake-up counts as one although a timer ends at the same time.
+            biased;
             () = self.ticket.wait() => Woken::Records,
             () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => Woken::Else,
             () = private_news(self.private.as_deref_mut()) => Woken::Else,
@@ -376,6 +396,7 @@ async fn something_due(
         *alarm = None;
     };
     tokio::select! {
+        biased;
         () = rings => {}
         _ = status.changed() => {
             // Left marked as changed, for `due` to find.

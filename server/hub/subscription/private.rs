@@ -285,6 +285,7 @@ impl Private {
         }
         let Self { reading, goes_on, changes, .. } = self;
         tokio::select! {
+            biased;
             () = tokio::task::yield_now(), if *goes_on => {}
             _ = changes.changed() => changes.mark_changed(),
             read = async { reading.as_mut().expect("asked only if there is one").await }, if reading.is_some() => {

@@ -66,6 +66,7 @@ pub(super) enum Outcome {
 pub(super) async fn attempt(bench: Arc<Bench>, order: Order) -> Report {
     let mut reading = Reading::new(&bench, &order);
     let connected = tokio::select! {
+        biased;
         connected = bench.connect(order.request) => Some(connected),
         () = bench.interrupted(&order.stop) => None,
     };
@@ -100,6 +101,7 @@ impl Bench {
     async fn interrupted(&self, stop: &Shutdown) {
         let mut status = self.hub.upstream().watch();
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             // The hub, and with it the sender, lives as long as this.
             _ = status.wait_for(|status| status.journal_unavailable) => {}
@@ -125,8 +127,9 @@ impl<'a> Reading<'a> {
         let Bench { queue, clock, metrics, .. } = self.bench;
         loop {
             let event = tokio::select! {
-                event = connection.next() => event,
+                biased;
                 () = self.bench.interrupted(&self.order.stop) => return Outcome::PutBack,
+                event = connection.next() => event,
             };
             let (moved, end) = match event {
                 Event::Arrivals(arrivals) => {
@@ -182,6 +185,7 @@ impl<'a> Reading<'a> {
     /// Waits until all that came is appended, and only then notes how far the job has come.
     async fn flush(&mut self) -> Result<(), Outcome> {
         let flushed = tokio::select! {
+            biased;
             flushed = self.bench.queue.flush() => flushed,
             () = self.bench.interrupted(&self.order.stop) => return Err(Outcome::PutBack),
         };

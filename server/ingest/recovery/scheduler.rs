@@ -100,6 +100,7 @@ impl Recovery {
             std::future::pending::<()>().await;
         };
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = work => {}
         }
@@ -141,6 +142,7 @@ impl Recovery {
             }
             let wait = bench.desk.wait(&missing).unwrap_or(MINUTE).clamp(WAIT_MIN, MINUTE);
             tokio::select! {
+                biased;
                 Some(report) = self.running.next() => {
                     if !self.take(&report) {
                         return;

@@ -147,10 +147,12 @@ impl Session {
                 }
             } else {
                 tokio::select! {
+                    biased;
                     // X would cut a connection that is not read, and there would be no backfill then.
                     () = unavailable(&mut status) => Wait::Unavailable,
-                    event = connection.next() => Wait::Event(event),
+                    // Also when there is always something to read.
                     () = &mut due => Wait::Pulse,
+                    event = connection.next() => Wait::Event(event),
                 }
             };
             let stopped = self.take_turn(PULSE, reading);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::app::tests::play::{Record, last_gaps};
-use crate::app::tests::seen::{Content, Event, From, Gap, Origin, Outcome, Subscription};
+use crate::app::tests::record::{Record, last_gaps};
+use crate::app::tests::seen::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason, Subscription};
 use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, rules};
 use crate::app::tests::x::Arrival;
 
@@ -15,6 +15,32 @@ const SKIPS_WITHIN: Ms = 1_500;
 const FAULTS_MAX: usize = 4;
 /// A post that is so young at the end may be on its way.
 const UNDER_WAY: Ms = 90 * SECOND;
+
+/// How a post is missing that must not be; with the gaps of its time.
+enum Missing {
+    Read(String),
+    Unannounced,
+    Closed(String),
+}
+
+impl Missing {
+    fn check(&self) -> &'static str {
+        match self {
+            Self::Read(_) | Self::Unannounced => "I2",
+            Self::Closed(_) => "I2c",
+        }
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(gaps) => write!(f, "the gateway read it, gaps {gaps}"),
+            Self::Unannounced => write!(f, "no gap was announced"),
+            Self::Closed(gaps) => write!(f, "announced as closed: {gaps}"),
+        }
+    }
+}
 
 pub(super) struct Case<'a> {
     record: &'a Record,
@@ -50,8 +76,7 @@ impl Case<'_> {
     fn completeness(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut counts: HashMap<u64, u128> = HashMap::new();
-        let is_exact = self.seen.sessions.iter().all(|session| session.outcome != Outcome::TimeBounded)
-            && self.gaps.iter().all(|gap| !gap.is_private);
+        let is_exact = self.is_exact();
         for (event, may_repeat, log) in self.events() {
             if may_repeat && is_exact {
                 faults.push(format!("I1: post {} is marked as a possible repeat after exact resumes", event.id));
@@ -66,14 +91,41 @@ impl Case<'_> {
             }
         }
         for (at, post) in self.record.posts.iter().enumerate() {
-            if counts.contains_key(&post.id) || !self.seen.want.takes_always(post) || !self.is_due(at, post) {
+            let is_wanted = self.seen.want.takes_always(post) || self.is_wanted_later(at, post);
+            if counts.contains_key(&post.id) || !is_wanted || !self.is_due(at, post) {
                 continue;
             }
             if let Some(fault) = self.excuse(at, post) {
-                faults.push(format!("I2: post {} is missing: {fault} ({})", post.id, self.about(post.id)));
+                faults.push(format!(
+                    "{}: post {} is missing: {fault} ({})",
+                    fault.check(),
+                    post.id,
+                    self.about(post.id)
+                ));
             }
         }
         faults
+    }
+
+    /// True if no session began by time, and the subscription has no gap of its own.
+    fn is_exact(&self) -> bool {
+        self.seen.sessions.iter().all(|session| session.outcome != Outcome::TimeBounded)
+            && self.gaps.iter().all(|gap| !gap.is_private)
+    }
+
+    /// True if the log got the post under rules that the filter takes after the subscription began (the delta rule).
+    fn is_wanted_later(&self, at: usize, post: &Post) -> bool {
+        let began = self.seen.sessions.first().map_or(Ms::MAX, |first| first.at);
+        let until = self.record.to - UNDER_WAY;
+        // Of records that are damaged only the number is announced, and a start by time moves the start of a lineage.
+        let is_damage = |frame: &Frame| matches!(&frame.content, Content::Skip(skip) if skip.reason == Reason::Damaged);
+        if !self.is_exact() || self.seen.sessions.iter().flat_map(|session| &session.frames).any(is_damage) {
+            return false;
+        }
+        let is_taken = |it: &&Arrival| {
+            began + SECOND < it.at && it.at < until && self.is_logged(it) && self.seen.want.takes(it.rules)
+        };
+        post.more.is_some() && self.arrived(at).any(|it| is_taken(it))
     }
 
     fn is_sent_twice(&self, id: u64) -> bool {
@@ -154,7 +206,7 @@ impl Case<'_> {
     }
 
     /// Why a post that is missing must not be, if so.
-    fn excuse(&self, at: usize, post: &Post) -> Option<String> {
+    fn excuse(&self, at: usize, post: &Post) -> Option<Missing> {
         let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
         if self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
             return None;
@@ -165,11 +217,11 @@ impl Case<'_> {
             return None;
         }
         Some(if read {
-            format!("the gateway read it, gaps {told:?}")
+            Missing::Read(format!("{told:?}"))
         } else if told.is_empty() {
-            "no gap was announced".to_owned()
+            Missing::Unannounced
         } else {
-            format!("announced as closed: {told:?}")
+            Missing::Closed(format!("{told:?}"))
         })
     }
 
@@ -179,12 +231,12 @@ impl Case<'_> {
         let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
         let told = |time: Ms| {
             frames.iter().any(|frame| match &frame.content {
-                Content::Skip { from, to, .. } => {
-                    let to = to.unwrap_or(Ms::MAX);
+                Content::Skip(skip) => {
+                    let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
-                    *from <= time + UNCERTAINTY && earliest <= to
+                    skip.from <= time + UNCERTAINTY && earliest <= to
                 }
                 _ => false,
             })
@@ -216,9 +268,18 @@ impl Case<'_> {
         let places: HashMap<u64, usize> =
             self.record.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
         let mut faults = Vec::new();
+        // A subscription that begins at the tip and has no gap of its own is not flooded by gaps of the log. A resume may
+        // take the log before its start for the start.
+        let first = self
+            .seen
+            .sessions
+            .first()
+            .filter(|first| self.seen.sessions.len() == 1 && self.is_exact() && first.from == From::Latest);
+        let first = first.filter(|first| self.log_born(first.at) < first.at - SECOND);
+        let before_start = first.map(|first| first.at - ALLOWED_LATENESS - UNCERTAINTY);
         for (event, ..) in self.events() {
             let Some(&at) = places.get(&event.id) else {
-                faults.push(format!("post {} is not of X", event.id));
+                faults.push(format!("labels: post {} is not of X", event.id));
                 continue;
             };
             let post = &self.record.posts[at];
@@ -229,7 +290,10 @@ impl Case<'_> {
             sorted.sort_unstable();
             own.sort_unstable();
             if sorted != own || set & post.rules != post.rules || set & !post.rules_ever() != 0 {
-                faults.push(format!("post {} has rules {told:?}", event.id));
+                faults.push(format!("labels: post {} has rules {told:?}", event.id));
+            }
+            if before_start.is_some_and(|start| post.created < start) && event.origin != Origin::Live {
+                faults.push(format!("I6: post {} is from before the subscription began", event.id));
             }
             if !self.seen.want.takes(set) {
                 faults.push(format!("I6: post {} under {told:?} is not wanted", event.id));
@@ -241,13 +305,35 @@ impl Case<'_> {
                 }
             });
             if tags != event.tags {
-                faults.push(format!("post {} has tags {:?}", event.id, event.tags));
+                faults.push(format!("labels: post {} has tags {:?}", event.id, event.tags));
             }
-            if !self.arrived(at).any(|arrival| post.payload(arrival.rules, arrival.copy) == event.json) {
-                faults.push(format!("I0: post {} has a payload that never came", event.id));
+            match self.arrived(at).find(|arrival| post.payload(arrival.rules, arrival.copy) == event.json) {
+                None => faults.push(format!("I0: post {} has a payload that never came", event.id)),
+                Some(arrival) => {
+                    if arrival.rules & !set != 0 {
+                        faults.push(format!("labels: post {} lacks rules of its arrival: {told:?}", event.id));
+                    }
+                    if !self.is_origin(arrival, post, event.origin) {
+                        faults.push(format!("labels: post {} has origin {:?}", event.id, event.origin));
+                    }
+                }
             }
         }
         faults
+    }
+
+    /// True if a post that came so can be said to be of this origin.
+    fn is_origin(&self, arrival: &Arrival, post: &Post, origin: Origin) -> bool {
+        /// While a backfill comes at once, it has not ended.
+        const BACKFILL_MIN: Ms = 25 * SECOND;
+        let own = &self.record.connections[arrival.connection];
+        let first = own.signs.map_or(own.opened, |(first, _)| first);
+        let older = |by: Ms| own.asked.is_some() && post.created < first + by;
+        match origin {
+            Origin::Recovery => own.window.is_some(),
+            Origin::Backfill => own.window.is_none() && older(UNCERTAINTY),
+            Origin::Live => own.window.is_none() && !(older(-UNCERTAINTY) && arrival.at < first + BACKFILL_MIN),
+        }
     }
 
     /// Sequences increase; live posts have the order of the wire.

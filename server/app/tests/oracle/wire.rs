@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::app::tests::play::Record;
+use crate::app::tests::record::Record;
 use crate::app::tests::seen::Content;
 
 pub(super) fn judge(record: &Record) -> Vec<String> {

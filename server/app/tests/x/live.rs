@@ -145,5 +145,10 @@ fn ruined(due: Ms, post: &Post, at: usize, copy: u32, extra: Extra) -> Piece {
         }
         _ => text[..text.find("of a post").unwrap_or(text.len() / 2)].to_owned(),
     };
-    Piece { post: Some((at, rules, copy, true)), is_sign: extra != Extra::CutPost, ..Piece::line(due, &text) }
+    Piece {
+        post: Some((at, rules, copy, true)),
+        ruin: Some(extra),
+        is_sign: extra != Extra::CutPost,
+        ..Piece::line(due, &text)
+    }
 }

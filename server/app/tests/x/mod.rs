@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::plan::{Answer, Date, End, Job, Live};
+use super::plan::{Answer, Date, End, Extra, Job, Live};
 use super::truth::{Ms, Post, RuleSet, SECOND};
 use crate::model::UnixMillis;
 use crate::xapi::{Error, ErrorKind, Headers, Response, StreamRequest, Transport};
@@ -58,6 +58,8 @@ pub(super) struct Arrival {
     pub connection: usize,
     /// It cannot be taken as it came.
     pub is_ruined: bool,
+    /// It can be seen to be a post in another format, or too long, and is counted as such.
+    pub ruin: Option<Extra>,
 }
 
 /// A request and its answer.
@@ -74,7 +76,8 @@ pub(super) struct Connection {
     pub signs: Option<(Ms, Ms)>,
     /// How long after its creation the newest post was read.
     pub lag: Ms,
-    newest: Ms,
+    /// When the newest post was created; 0 before the first.
+    pub newest: Ms,
     /// When the gateway closed it, or saw its end.
     pub closed: Option<Ms>,
     ending: Option<(Ms, End)>,
@@ -87,13 +90,15 @@ pub(super) struct Piece {
     pub bytes: Vec<u8>,
     /// The post that it is, under which rules, which copy, and whether it is ruined.
     pub post: Option<(usize, RuleSet, u32, bool)>,
+    /// How it is ruined.
+    pub ruin: Option<Extra>,
     /// It is a whole message or a heartbeat.
     pub is_sign: bool,
 }
 
 impl Piece {
     fn line(due: Ms, text: &str) -> Self {
-        Self { due, bytes: format!("{text}\r\n").into_bytes(), post: None, is_sign: true }
+        Self { due, bytes: format!("{text}\r\n").into_bytes(), post: None, ruin: None, is_sign: true }
     }
 
     fn heartbeat(due: Ms) -> Self {

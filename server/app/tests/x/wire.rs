@@ -151,7 +151,7 @@ impl State {
             self.sign(number, now);
         }
         let Some((post, rules, copy, is_ruined)) = piece.post else { return };
-        self.arrivals.push(Arrival { post, at: now, rules, copy, connection: number, is_ruined });
+        self.arrivals.push(Arrival { post, at: now, rules, copy, connection: number, is_ruined, ruin: piece.ruin });
         let created = self.posts[post].created;
         let connection = &mut self.connections[number];
         if !is_ruined && created >= connection.newest {

@@ -1,0 +1,205 @@
+//! What sessions are told, and when: where they resume, gaps before the posts behind them, the same gaps in all of them,
+//! tokens often enough, and no message counted twice.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::app::tests::plan::Extra;
+use crate::app::tests::record::Record;
+use crate::app::tests::seen::{Content, Event, From, Gap, Outcome, Reason, Session, Subscription};
+use crate::app::tests::truth::{Ms, SECOND};
+use crate::app::tests::x::Arrival;
+
+/// A token is never older than two heartbeats (I5).
+const TOKEN_AGE_MAX: Ms = 2 * 20 * SECOND;
+/// Within so long a session at the tip has read what was appended.
+const TOLD_WITHIN: Ms = 30 * SECOND;
+/// What was read so shortly before a kill need not be in the log.
+const APPENDED_WITHIN: Ms = 2 * SECOND;
+
+/// What is wrong with one subscription.
+pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
+    let sources = sources(record);
+    let mut faults = resumes(record, seen, &sources);
+    for session in &seen.sessions {
+        faults.extend(unannounced(record, session, &sources));
+        faults.extend(untold_end(record, session));
+        faults.extend(stale_token(record, session));
+    }
+    faults.extend(skips(record, seen));
+    faults
+}
+
+/// Arrivals by payload, which says of which copy of which post it is.
+fn sources(record: &Record) -> HashMap<String, &Arrival> {
+    let whole = record.arrivals.iter().filter(|arrival| !arrival.is_ruined);
+    whole.map(|it| (record.posts[it.post].payload(it.rules, it.copy), it)).collect()
+}
+
+fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
+    session.frames.iter().flat_map(|frame| match &frame.content {
+        Content::Posts { events, is_private: false, .. } => events.iter().map(|event| (frame.at, event)).collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// A session goes on exactly only where the log has all that the token covers, and is told the gaps that are open there.
+fn resumes(record: &Record, seen: &Subscription, sources: &HashMap<String, &Arrival>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut known: BTreeMap<&str, &Gap> = BTreeMap::new();
+    for (at, own) in seen.sessions.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| &seen.sessions[before]).filter(|_| own.from == From::Token);
+        if let Some(before) = before.filter(|_| own.outcome == Outcome::Exact && !own.token.is_empty()) {
+            let newest = main_events(before).filter_map(|(_, event)| sources.get(&event.json)).map(|it| it.at).max();
+            let until = before.frames.last().map_or(before.at, |frame| frame.at);
+            let is_lost = record.losses.iter().any(|loss| {
+                let ended = until <= loss.at && loss.at < own.at;
+                ended && newest.is_some_and(|newest| newest < loss.at && newest > loss.kept_to + APPENDED_WITHIN)
+            });
+            if before.log != own.log || is_lost {
+                faults.push(format!("I3: session {at} goes on exactly, and the log lost what its token covers"));
+            }
+            let open = known.values().filter(|gap| !gap.state.is_final() && !gap.is_private && gap.log == own.log);
+            let unknown = open.filter(|gap| own.open_gaps.iter().all(|own| own.id != gap.id));
+            faults.extend(
+                unknown.map(|gap| format!("I2: session {at} is not told of {gap:?} that is open at its token")),
+            );
+        }
+        known.extend(own.open_gaps.iter().map(|gap| (&*gap.id, gap)));
+        for frame in &own.frames {
+            match &frame.content {
+                Content::Gap(gap) => drop(known.insert(&gap.id, gap)),
+                Content::Draining if frame.token.is_none() => {
+                    faults.push(format!("I5: session {at} is sent away without a token"));
+                }
+                _ => {}
+            }
+        }
+    }
+    faults
+}
+
+/// A gap is announced before the first post of the connection behind it.
+fn unannounced(record: &Record, session: &Session, sources: &HashMap<String, &Arrival>) -> Option<String> {
+    if record.plan.setup.connections > 1 {
+        return None;
+    }
+    let mut known: Vec<&Gap> = session.open_gaps.iter().collect();
+    for frame in &session.frames {
+        let events = match &frame.content {
+            Content::Gap(gap) => {
+                known.push(gap);
+                continue;
+            }
+            Content::Posts { events, is_private: false, .. } => events,
+            _ => continue,
+        };
+        for arrival in events.iter().filter_map(|event| sources.get(&event.json)) {
+            let own = &record.connections[arrival.connection];
+            let carried =
+                record.connections[..arrival.connection].iter().filter(|it| it.window.is_none() && it.is_stream);
+            let before = carried.filter_map(|it| it.signs).next_back();
+            let (Some((first, _)), Some((_, last)), None) = (own.signs, before, own.window) else { continue };
+            let is_told = known.iter().any(|gap| gap.contains(first));
+            // The session was there when the connection before it ended.
+            if session.at + SECOND < last && session.at <= arrival.at && !is_told {
+                let connection = arrival.connection;
+                return Some(format!("I2: a post of connection {connection} came before the gap in front of it"));
+            }
+        }
+    }
+    None
+}
+
+/// The end of a connection is announced when it is seen.
+fn untold_end(record: &Record, session: &Session) -> Option<String> {
+    /// Within so long.
+    const TOLD_AT_ONCE: Ms = 3 * SECOND;
+    if record.plan.setup.connections > 1 {
+        return None;
+    }
+    let caught_up = session.frames.iter().find(|frame| matches!(frame.content, Content::CaughtUp))?.at;
+    let last = session.frames.last()?.at;
+    let carried = record.connections.iter().enumerate().filter(|(_, it)| it.window.is_none() && it.is_stream);
+    for (number, own) in carried {
+        let (Some((_, sign)), Some(closed)) = (own.signs, own.closed) else { continue };
+        let paused = record.pauses.iter().any(|(from, to)| *from - SECOND <= closed && closed <= to + SECOND);
+        if paused || closed <= caught_up + SECOND || last <= closed + TOLD_AT_ONCE {
+            continue;
+        }
+        let gaps = session.frames.iter().filter(|frame| frame.at <= closed + TOLD_AT_ONCE);
+        let gaps = gaps.filter_map(|frame| if let Content::Gap(gap) = &frame.content { Some(gap) } else { None });
+        if !gaps.chain(&session.open_gaps).any(|gap| gap.contains(sign)) {
+            let seconds = (closed - record.from) / SECOND;
+            return Some(format!("I2: connection {number} ended at {seconds} s, and no gap was announced at once"));
+        }
+    }
+    None
+}
+
+/// Frames with tokens come often enough.
+fn stale_token(record: &Record, session: &Session) -> Option<String> {
+    let times = session.frames.iter().filter(|frame| frame.token.is_some()).map(|frame| frame.at);
+    let mut before = session.at;
+    for at in times {
+        let paused = record.pauses.iter().filter(|(from, to)| *from <= at && *to >= before).map(|(from, to)| to - from);
+        if at - before > TOKEN_AGE_MAX + SECOND + paused.sum::<Ms>() {
+            return Some(format!("I5: no token came for {} s", (at - before) / SECOND));
+        }
+        before = at;
+    }
+    None
+}
+
+/// No more messages are announced as too long than came.
+fn skips(record: &Record, seen: &Subscription) -> Option<String> {
+    let came = record.arrivals.iter().filter(|it| it.ruin == Some(Extra::LongPost)).count() as u64;
+    let mut told: HashMap<(u128, u64), u64> = HashMap::new();
+    for session in &seen.sessions {
+        for frame in &session.frames {
+            if let Content::Skip(skip) = &frame.content
+                && skip.reason == Reason::Oversized
+            {
+                told.insert((session.log, skip.sequence), skip.count);
+            }
+        }
+    }
+    let told: u64 = told.values().sum();
+    (told > came).then(|| format!("I2: {told} messages are announced as too long, {came} came"))
+}
+
+/// What one session is told of the log's gaps, every other one that reads at the same time is told.
+pub(super) fn compare(record: &Record) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (number, one) in record.subscriptions.iter().enumerate() {
+        for (other, another) in record.subscriptions.iter().enumerate().filter(|(other, _)| *other != number) {
+            let sessions =
+                one.sessions.iter().flat_map(|one| another.sessions.iter().map(move |another| (one, another)));
+            let untold = sessions.filter(|(one, another)| one.log == another.log).find_map(|(one, another)| {
+                let told = one.frames.iter().filter_map(|frame| match &frame.content {
+                    Content::Gap(gap)
+                        if !gap.is_private && [one, another].iter().all(|own| is_at_tip(own, frame.at)) =>
+                    {
+                        Some(gap)
+                    }
+                    _ => None,
+                });
+                told.into_iter().find(|gap| !knows(another, gap))
+            });
+            if let Some(gap) = untold {
+                faults.push(format!("I2: subscription {number} is told of {gap:?}, and subscription {other} is not"));
+            }
+        }
+    }
+    faults
+}
+
+/// True if a session had caught up before this time, and went on for long enough after it.
+fn is_at_tip(session: &Session, time: Ms) -> bool {
+    let caught_up = session.frames.iter().find(|frame| matches!(frame.content, Content::CaughtUp));
+    let last = session.frames.last();
+    caught_up.is_some_and(|frame| frame.at < time) && last.is_some_and(|frame| frame.at > time + TOLD_WITHIN)
+}
+
+fn knows(session: &Session, gap: &Gap) -> bool {
+    session.frames.iter().any(|frame| matches!(&frame.content, Content::Gap(own) if own == gap))
+}

@@ -1,0 +1,93 @@
+//! Gaps of the log are no wider than what the wire explains (I2b; contract, 6.2).
+
+use crate::app::tests::record::Record;
+use crate::app::tests::seen::Gap;
+use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
+use crate::app::tests::x::Connection;
+
+/// How far the gateway's clock may be from X's.
+const UNCERTAINTY: Ms = 3 * SECOND;
+/// A connection that is up for longer has closed its gaps, or left them to recovery.
+const CLOSED_WITHIN: Ms = 11 * MINUTE;
+/// Lag that widens a gap, at most.
+const LAG_MAX: Ms = 10 * MINUTE;
+/// A connection on which so many posts were due is late, or none of them was sent.
+const DUE_MIN: f64 = 3.0;
+/// The gateway may take a rate of a short time for so much higher than it is.
+const RATE_ERROR: f64 = 3.0;
+
+/// A live connection, as the wire shows it.
+struct Carried {
+    first: Ms,
+    last: Ms,
+    /// How much older than its last sign of life the first post can be that it did not deliver.
+    margin: Ms,
+}
+
+/// A fault if a gap of the log is wider than what the wire explains.
+pub(super) fn judge(record: &Record, gap: &Gap) -> Option<String> {
+    // With redundant connections an interval is covered by any of them.
+    let to = gap.to.filter(|_| record.plan.setup.connections == 1)?;
+    let carried = carried(record);
+    let outages = outages(record, &carried);
+    let tolerance = UNCERTAINTY + slack(record);
+    // A stop counts twice at the start of a gap: in the time of the last byte, and in the lag of what was read after it.
+    let early = tolerance + slack(record);
+    let begins = outages.iter().rposition(|(from, until)| *from - early <= gap.from && gap.from <= *until);
+    let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
+    // A gap that was not closed when its connection ended goes on over the next one.
+    let chained = |begins: usize, ends: usize| {
+        carried[begins..ends].iter().all(|own| own.last - own.first < CLOSED_WITHIN + tolerance)
+    };
+    if begins.zip(ends).is_some_and(|(begins, ends)| ends <= begins || chained(begins, ends)) {
+        return None;
+    }
+    let relative = |time: Ms| (time.max(record.from - MINUTE) - record.from) as f64 / 1_000.0;
+    let outages: Vec<_> = outages.iter().map(|(from, to)| (relative(*from), relative(*to))).collect();
+    Some(format!("I2b: gap [{}, {}] {gap:?} is not of {outages:?}", relative(gap.from), relative(to)))
+}
+
+/// The live connections that gave signs of life, in order.
+fn carried(record: &Record) -> Vec<Carried> {
+    let per_ms = f64::from(record.plan.setup.traffic.per_hour) / 3_600_000.0;
+    let mut inherited = 0;
+    let mut carried = Vec::new();
+    for own in record.connections.iter().filter(|it| it.window.is_none() && it.is_stream) {
+        let Some((first, last)) = own.signs else { continue };
+        // Before its first post, a connection is taken for as late as the one before.
+        inherited = if own.newest > 0 { own.lag } else { inherited };
+        let margin = inherited.max(silence(own, (first, last), per_ms)).clamp(ALLOWED_LATENESS, LAG_MAX);
+        carried.push(Carried { first, last, margin });
+    }
+    carried
+}
+
+/// How long no post came although posts were due: heartbeats do not tell a quiet connection from a late one.
+fn silence(own: &Connection, (first, last): (Ms, Ms), per_ms: f64) -> Ms {
+    let since = if own.newest > 0 { own.newest } else { first };
+    let is_plausible = RATE_ERROR * per_ms * ((last - since) as f64) < DUE_MIN;
+    if is_plausible { 0 } else { last - since }
+}
+
+/// The times that connections left out, each from the end of one to the start of the next.
+fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
+    let outage = |at: usize| {
+        let first = carried[at].first;
+        // Before the first connection nothing is known.
+        let from = at.checked_sub(1).map_or(Ms::MIN / 2, |before| carried[before].last - carried[before].margin);
+        // A log that lost its tail lacks all since the newest record that is left, and how late that was is not known.
+        let kept = record.losses.iter().filter(|loss| loss.kept_to > Ms::MIN && loss.kept_to < loss.at - 1);
+        let kept = kept.filter(|loss| loss.at <= first && from < loss.at).map(|loss| {
+            let newest = record.arrivals.iter().rfind(|it| it.at <= loss.kept_to).map_or(record.from, |it| it.at);
+            newest.min(loss.kept_to) - LAG_MAX
+        });
+        (kept.min().map_or(from, |kept| kept.min(from)), first + ALLOWED_LATENESS)
+    };
+    (0..carried.len()).map(outage).collect()
+}
+
+/// The clock of the host, and stops of the process, widen a gap.
+fn slack(record: &Record) -> Ms {
+    let longest = record.pauses.iter().map(|(from, to)| to - from).max().unwrap_or(0);
+    longest + record.plan.setup.upkeep_interval
+}

@@ -1,0 +1,108 @@
+//! What happened in a history, for the oracle and for people.
+
+use super::plan::Plan;
+use super::seen::{Content, Gap, Subscription};
+use super::truth::{Ms, Post};
+use super::x::{Arrival, Connection};
+
+/// What happened, for the oracle.
+pub(super) struct Record {
+    pub plan: Plan,
+    pub posts: Vec<Post>,
+    pub arrivals: Vec<Arrival>,
+    pub connections: Vec<Connection>,
+    pub subscriptions: Vec<Subscription>,
+    pub losses: Vec<Loss>,
+    /// When the history began, and when it was over.
+    pub from: Ms,
+    pub to: Ms,
+    /// Times for which the gateway did not run, or was stopped.
+    pub pauses: Vec<(Ms, Ms)>,
+    /// What was seen to be wrong while it was played.
+    pub faults: Vec<String>,
+}
+
+/// The log lost what was appended after `kept_to`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss {
+    pub at: Ms,
+    pub kept_to: Ms,
+}
+
+impl Record {
+    /// Prints what happened, by seconds since the start.
+    pub(super) fn print(&self) {
+        let relative = |time: Ms| (time - self.from) as f64 / 1_000.0;
+        for (number, own) in self.connections.iter().enumerate() {
+            let window = own.window.map(|(from, to)| (relative(from), relative(to)));
+            let signs = own.signs.map(|(first, last)| (relative(first), relative(last)));
+            let arrivals = self.arrivals.iter().filter(|it| it.connection == number).count();
+            println!(
+                "connection {number} at {}: {window:?} asked {:?}, stream {}, signs {signs:?}, lag {}, {arrivals} posts, closed {:?}",
+                relative(own.opened),
+                own.asked,
+                own.is_stream,
+                own.lag,
+                own.closed.map(relative)
+            );
+        }
+        println!(
+            "losses {:?}",
+            self.losses.iter().map(|it| (relative(it.at), relative(it.kept_to.max(0)))).collect::<Vec<_>>()
+        );
+        for seen in &self.subscriptions {
+            println!("subscription {} {:?}", seen.number, seen.want);
+            for session in &seen.sessions {
+                let missing = session.missing.map(|(from, to)| (relative(from), to.map(relative)));
+                println!(
+                    " session at {} {:?} {:?} {missing:?} {:?}",
+                    relative(session.at),
+                    session.from,
+                    session.outcome,
+                    session.open_gaps
+                );
+                for frame in &session.frames {
+                    match &frame.content {
+                        Content::Posts { events, may_repeat, is_private } => {
+                            let ids: Vec<_> = events.iter().map(|it| (it.sequence, it.id)).collect();
+                            println!("  {} posts {ids:?} {may_repeat} {is_private}", relative(frame.at));
+                        }
+                        Content::Gap(gap) => println!(
+                            "  {} gap {} [{}, {:?}) {:?} {} {}",
+                            relative(frame.at),
+                            gap.id,
+                            relative(gap.from),
+                            gap.to.map(relative),
+                            gap.state,
+                            gap.evidence,
+                            gap.cause
+                        ),
+                        Content::Heartbeat { low_watermark } => {
+                            println!("  {} low {}", relative(frame.at), relative(*low_watermark))
+                        }
+                        other => println!("  {} {other:?}", relative(frame.at)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The gaps of a subscription as it was last told of each.
+pub(super) fn last_gaps(seen: &Subscription) -> Vec<Gap> {
+    let mut last: Vec<Gap> = Vec::new();
+    let take = |last: &mut Vec<Gap>, gap: &Gap| match last.iter_mut().find(|own| own.id == gap.id) {
+        Some(own) => *own = gap.clone(),
+        None => last.push(gap.clone()),
+    };
+    for session in &seen.sessions {
+        last.retain(|gap| !session.supersedes(gap));
+        session.open_gaps.iter().for_each(|gap| take(&mut last, gap));
+        for frame in &session.frames {
+            if let Content::Gap(gap) = &frame.content {
+                take(&mut last, gap);
+            }
+        }
+    }
+    last
+}
