@@ -1,7 +1,6 @@
 mod wakes;
 mod watermark;
 
-
 use std::sync::Arc;
 use std::time::Duration;
 
