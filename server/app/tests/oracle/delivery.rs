@@ -125,7 +125,7 @@ impl Case<'_> {
         let is_taken = |it: &&Arrival| {
             began + SECOND < it.at && it.at < until && self.is_logged(it) && self.seen.want.takes(it.rules)
         };
-        post.more.is_some() && self.arrived(at).any(|it| is_taken(it))
+        post.more.is_some() && self.arrived(at).any(is_taken)
     }
 
     fn is_sent_twice(&self, id: u64) -> bool {
