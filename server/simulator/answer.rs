@@ -100,6 +100,8 @@ fn stream_answer(
     } else if kind == Kind::Live {
         admitted(world, asked.backfill_minutes, since);
     }
+    let window = asked.recovery.map(|window| (window.from.0, window.to.0));
+    world.writes.opened(seat.link.number, world.now().0, window, asked.backfill_minutes > 0);
     let body = match asked.recovery {
         Some(window) => {
             world.count(|counters| counters.recovery_jobs += 1);

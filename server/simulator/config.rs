@@ -99,6 +99,8 @@ pub struct Config {
     pub history_entries_max: usize,
     /// Bytes of payload kept for the same.
     pub history_bytes_max: usize,
+    /// Posts written to connections that are remembered for assertions; the oldest go first. 0 = none.
+    pub write_log_entries_max: usize,
     /// Requests remembered for assertions; the oldest go first.
     pub requests_max: usize,
 }
@@ -283,6 +285,7 @@ impl Default for Config {
             disorder: Duration::ZERO,
             history_entries_max: 1_000_000,
             history_bytes_max: 1 << 30,
+            write_log_entries_max: 0,
             requests_max: 10_000,
         }
     }

@@ -14,6 +14,8 @@
 //! Time may be long: `Handle::publish_at` and `history` fill the past without anybody waiting, and windows go by an index
 //! of time, so that backfill and recovery bring what X had while nobody was connected.
 //!
+//! `Handle::writes` has each post that was written to a connection, as often as it was, for tests that judge by the wire.
+//!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
 //!   (`tests::wire`: `what_a_client_reads_is_the_truth`), a post that was cut included
@@ -38,6 +40,7 @@ mod stream;
 mod truth;
 mod wire;
 mod world;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -52,3 +55,4 @@ pub use publish::PublishError;
 pub use rules::{RuleError, StoredRule};
 pub use script::{Action, Script, ScriptError, Step};
 pub use truth::Truth;
+pub use writes::{ConnectionRecord, PostWrite, WrittenRule};

@@ -13,6 +13,7 @@ use super::faults::Faults;
 use super::post::Snowflakes;
 use super::rules::Rules;
 use super::stream::{Limits, Log, Seats};
+use super::writes::WriteLog;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::task::Tasks;
@@ -24,6 +25,7 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
     pub(super) log: Log,
+    pub(super) writes: WriteLog,
     pub(super) rules: Rules,
     pub(super) seats: Arc<Seats>,
     pub(super) faults: Faults,
@@ -49,6 +51,7 @@ impl World {
         Self {
             addr,
             log: Log::new(config.framing, config.posts.is_some(), config.history_entries_max, config.history_bytes_max),
+            writes: WriteLog::new(config.write_log_entries_max),
             rules: Rules::new(config.rules_requests_max),
             seats: Arc::new(Seats::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),

@@ -4,8 +4,19 @@ use super::Handle;
 use crate::model::{PostId, Rule, Span, UnixMillis};
 use crate::simulator::publish::PublishError;
 use crate::simulator::truth::Truth;
+use crate::simulator::writes::{ConnectionRecord, PostWrite};
 
 impl Handle {
+    /// The posts that were written to connections, in the order of each connection (`Config::write_log_entries_max`).
+    pub fn writes(&self) -> Vec<PostWrite> {
+        self.world.writes.writes()
+    }
+
+    /// The connections that were answered with a stream, by number.
+    pub fn connection_records(&self) -> Vec<ConnectionRecord> {
+        self.world.writes.connections()
+    }
+
     /// Puts these bytes, as they are, into all live connections: a control message with its line end, or rubbish.
     pub fn inject(&self, raw: impl Into<Bytes>) {
         self.world.log.inject(raw.into(), self.world.now());

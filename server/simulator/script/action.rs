@@ -9,7 +9,7 @@ use crate::simulator::faults::{CutKind, DateHeader, Flow, Hollow, JobFault, Refu
 use crate::simulator::handle::Handle;
 
 /// Settings that are read once, at the start, so that no action can change them.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "rate",
     "seed",
     "framing",
@@ -20,6 +20,7 @@ const FIXED: [&str; 10] = [
     "rules_requests_max",
     "history_entries_max",
     "history_bytes_max",
+    "write_log_entries_max",
 ];
 
 /// Something that is done to the streams, in words of a script or of `POST /simulator/do`.

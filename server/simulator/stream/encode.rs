@@ -39,6 +39,11 @@ impl Encoder {
         self.chunks.is_empty()
     }
 
+    /// True if all that was encoded has been taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.chunks.is_empty() && self.rest.is_empty()
+    }
+
     pub(super) fn entry(&mut self, entry: &Entry) {
         match &entry.content {
             Content::Post(truth) => self.post(&truth.json, entry.framing),

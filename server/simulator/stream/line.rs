@@ -29,6 +29,8 @@ pub(super) struct Line {
     flow: watch::Receiver<Flow>,
     /// What it carries instead of posts, since when it does, and when the next of it is due.
     foul: Option<(Flow, Moment)>,
+    /// Places in the write log of posts that are not handed over yet.
+    unflushed: Vec<u64>,
     /// The stream ends inside a message, and nothing may follow.
     dying: bool,
 }
@@ -54,6 +56,7 @@ impl Line {
             jitter: StdRng::seed_from_u64(seed),
             flow,
             foul: None,
+            unflushed: Vec::new(),
             dying: false,
             world,
             seat,
@@ -67,6 +70,9 @@ impl Line {
         loop {
             if let Some(chunk) = self.encoder.pop() {
                 return Turn::Chunk(chunk);
+            }
+            if !self.unflushed.is_empty() && self.encoder.is_drained() {
+                self.world.writes.flushed(self.unflushed.drain(..));
             }
             if self.dying {
                 self.seat.link.die_after_flush();
@@ -173,6 +179,7 @@ impl Line {
             self.world.count(|counters| counters.heartbeats_skipped += 1);
         } else {
             self.encoder.message(&[b"\r\n"]);
+            self.world.writes.sign(self.seat.link.number, self.world.now().0);
             self.world.count(|counters| counters.heartbeats += 1);
         }
         let late = self.schedule_heartbeat();
@@ -187,14 +194,17 @@ impl Line {
     }
 
     /// Cuts the stream in this post if a cut waited for one; true if so.
-    pub(super) fn is_cut_in(&mut self, json: &[u8], entry: &Entry) -> bool {
+    pub(super) fn is_cut_in(&mut self, json: &Bytes, entry: &Entry) -> bool {
         let Some(kind) = self.seat.link.take_armed() else { return false };
         self.cut_in(json, entry, kind);
         true
     }
 
     /// Cuts the stream in this post.
-    pub(super) fn cut_in(&mut self, json: &[u8], entry: &Entry, kind: CutKind) {
+    pub(super) fn cut_in(&mut self, json: &Bytes, entry: &Entry, kind: CutKind) {
+        if !matches!(kind, CutKind::CleanEnd | CutKind::Reset) {
+            self.note(entry, json, false, false);
+        }
         match kind {
             CutKind::CleanEnd => self.finish(None),
             CutKind::Reset => {
@@ -211,6 +221,19 @@ impl Line {
         self.world.count(|counters| kind.count(counters, 1));
     }
 
+    /// Sends a post.
+    pub(super) fn post(&mut self, entry: &Entry, json: &Bytes, is_backfill: bool) {
+        self.encoder.post(json, entry.framing);
+        self.note(entry, json, is_backfill, true);
+    }
+
+    fn note(&mut self, entry: &Entry, json: &Bytes, is_backfill: bool, is_whole: bool) {
+        let Some(post) = entry.post() else { return };
+        let (number, now) = (self.seat.link.number, self.world.now().0);
+        let place = self.world.writes.post(number, now, (post, json), (is_backfill, is_whole));
+        self.unflushed.extend((place > 0).then_some(place));
+    }
+
     /// Half of what is next, or of a message that never was, is the last that comes.
     pub(super) fn die_in(&mut self, next: Option<&[u8]>) {
         self.encoder.half(next.unwrap_or(NOTHING));
@@ -221,9 +244,16 @@ impl Line {
     pub(super) fn finish(&mut self, message: Option<&[u8]>) {
         if let Some(message) = message {
             self.encoder.message(&[message, b"\r\n"]);
+            self.world.writes.sign(self.seat.link.number, self.world.now().0);
         }
         self.encoder.finish();
         self.seat.ended = true;
         self.seat.link.finished();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.world.writes.closed(self.seat.link.number, self.world.now().0);
     }
 }

@@ -61,6 +61,7 @@ impl Live {
             let timestamp = world.now().0;
             let message = format!(r#"{{"type":"connection_metadata","datacenter":"{name}","timestamp":{timestamp}}}"#);
             self.line.encoder.message(&[message.as_bytes(), b"\r\n"]);
+            world.writes.sign(self.line.seat.link.number, timestamp);
         }
     }
 
@@ -141,10 +142,10 @@ impl Live {
         if line.is_cut_in(&json, entry) {
             return;
         }
-        line.encoder.post(&json, entry.framing);
+        line.post(entry, &json, true);
         let again = is_doubled(post.ordinal, line.world.config().backfill_doubled_percent);
         if again {
-            line.encoder.post(&json, entry.framing);
+            line.post(entry, &json, true);
         }
         line.world.count(|counters| {
             counters.backfill_posts += 1 + u64::from(again);
@@ -162,7 +163,7 @@ impl Live {
         if !line.seat.link.wants(post.datacenter) || line.is_cut_in(&post.json, entry) {
             return;
         }
-        line.encoder.entry(entry);
+        line.post(entry, &post.json, false);
         let (interleaved, is_late) = (!self.backfill.is_empty(), !line.seat.link.lag().is_zero());
         line.world.count(|counters| {
             counters.live_posts += 1;

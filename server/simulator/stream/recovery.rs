@@ -149,7 +149,7 @@ impl Recovery {
         if self.line.is_cut_in(&json, entry) {
             return;
         }
-        self.line.encoder.post(&json, entry.framing);
+        self.line.post(entry, &json, false);
         self.sent += 1;
         self.line.world.count(|counters| counters.recovery_posts += 1);
     }
