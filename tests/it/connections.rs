@@ -41,9 +41,9 @@ async fn settle(world: &World, session: &mut Subscriber, past: u64) -> Lineage {
     world.x.pause();
     let due = world.x.truth_since(past).len();
     session.until("all came, and gaps are over", |own| own.got.len() >= due && Gaps::of(own).are_over()).await;
-    let mut lineage = Lineage::new(filters::all());
+    let mut lineage = Lineage::new(&world.x, filters::all());
     lineage.follow(session);
-    lineage.gaps.check("the one that takes all", &lineage.got);
+    lineage.assert_whole("the one that takes all", 2);
     assert_eq!(world.x.connections().live_max_ever, 2);
     lineage
 }
@@ -73,7 +73,7 @@ async fn of_two_full_copies_one_is_enough_and_a_gap_is_when_both_are_down() {
     pass(x, Duration::from_secs(35)).await;
     let lineage = settle(&world, &mut session, past).await;
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
-    lineage.assert_whole_in_any_order("the one that takes all", &x.truth_since(past));
+    lineage.assert_whole("the one that takes all", 2);
     let metrics = world.app().metrics();
     let first: Vec<_> =
         metrics.lines().filter(|line| line.starts_with("powerstream_gateway_posts_first_total")).collect();
@@ -106,7 +106,7 @@ async fn of_one_connection_for_each_datacenter_each_has_its_own_holes() {
     pass(x, Duration::from_secs(35)).await;
     let lineage = settle(&world, &mut session, past).await;
     let truth = x.truth_since(past);
-    lineage.assert_whole_in_any_order("the one that takes all", &truth);
+    lineage.assert_whole("the one that takes all", 2);
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
     let hole = span(lineage.gaps.last()[0]);
     assert!(hole.from <= cut.minus(SLACK / 2) && hole.to >= back.plus(SLACK), "{hole:?} for {cut} to {back}");

@@ -49,7 +49,8 @@ impl Lists {
         });
         give_a_past(&world.x);
         let past = world.x.truth_len();
-        Self { world, lists: Vec::new(), watched: Watched::new(Lineage::new(filters::all())), session: None, past }
+        let watched = Watched::new(Lineage::new(&world.x, filters::all()));
+        Self { world, lists: Vec::new(), watched, session: None, past }
     }
 
     /// Starts the gateway with this list; none is the connection for all posts. So many connections come up.
@@ -101,11 +102,13 @@ impl Lists {
 
     /// Posts that some feed of the list of their time carries.
     fn due(&self) -> Vec<Truth> {
-        let carried = |post: &Truth| {
-            let list = self.lists.iter().rev().find(|(since, _)| *since <= post.created);
-            list.is_some_and(|(_, list)| list.is_empty() || list.contains(&NAMES[post.datacenter]))
-        };
-        self.world.x.truth_since(self.past).into_iter().filter(carried).collect()
+        self.world.x.truth_since(self.past).into_iter().filter(|post| self.is_carried(post)).collect()
+    }
+
+    /// True if some feed of the list of its time carries it.
+    fn is_carried(&self, post: &Truth) -> bool {
+        let list = self.lists.iter().rev().find(|(since, _)| *since <= post.created);
+        list.is_some_and(|(_, list)| list.is_empty() || list.contains(&NAMES[post.datacenter]))
     }
 
     /// Posts of a datacenter that came, and were made between these times; and those of them that did not come live.
@@ -134,7 +137,7 @@ impl Lists {
         // What did not come is the judge's to name.
         let _ = Clock::system().timeout(Duration::from_secs(20), session.read_until(settled)).await;
         self.watched.follow(&session);
-        self.watched.judge(who, &due, &self.world.x.truth_since(self.past));
+        self.watched.judge(who, &self.world.x, |post| self.is_carried(post));
         eprintln!("{who}: {} posts, {:#?}", due.len(), self.watched.lineage.gaps.stories());
         assert!(self.watched.lineage.gaps.are_over(), "{who}: {:#?}", self.watched.lineage.gaps.stories());
     }

@@ -1,20 +1,18 @@
 //! The gateway is killed or stopped again and again while it delivers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::REASON_TRAILER;
-use powerstream_gateway::proto::{Event, StartOutcome};
+use powerstream_gateway::proto::StartOutcome;
 use powerstream_gateway::simulator::{CutKind, Handle, Hollow, Refusal, Scope, Times};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::lineage::Place;
-use crate::harness::oracle::{Allowed, Order, assert_allowed, expected};
 use crate::harness::process::Gateway;
-use crate::harness::{Lineage, Subscriber, World, eventually, filters};
+use crate::harness::{Lineage, Subscriber, World, eventually, filters, probe, record};
 
 /// How often it is killed, if `KILLS` does not say otherwise.
 const KILLS: usize = 50;
@@ -82,8 +80,9 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     };
     let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
-    let mut lineages: Vec<_> =
-        [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])].map(Lineage::new).into();
+    let mut lineages: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
+        .map(|filter| Lineage::new(&world.x, filter))
+        .into();
     let mut told = 0;
     for _ in 0..times {
         let gateway = Gateway::start(&world.settings, world.dir()).await;
@@ -124,8 +123,14 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     for lineage in lineages {
         caught_up.push(lineage.read(gateway.client().await, at_rest).await);
     }
-    let whole = Lineage::new(filters::all()).read(gateway.client().await, at_rest).await;
-    judge(&world, &whole, &caught_up, times);
+    let whole = Lineage::new(&world.x, filters::all()).read(gateway.client().await, at_rest).await;
+    let mut metrics = String::new();
+    eventually("all that came in is accounted for", async || {
+        metrics = probe::get(gateway.admin(), "/metrics").await.1;
+        record::are_balanced(&record::tallies(&metrics))
+    })
+    .await;
+    judge(&world, (&whole, &caught_up), (times, by), &metrics);
 }
 
 async fn end(mut gateway: Gateway, by: By) {
@@ -142,25 +147,18 @@ fn at_rest(session: &Subscriber) -> bool {
     beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
 }
 
-fn judge(world: &World, whole: &Lineage, lineages: &[Lineage], ends: usize) {
-    let truth = world.x.truth();
-    let held: HashSet<u64> = whole.got.iter().map(|event| event.post_id).collect();
-    assert_eq!(held.len(), whole.got.len(), "no post stands at two places");
-    whole.gaps.check("the whole log", &whole.got);
-    let in_time = Allowed { order: Order::OfLive, ..Allowed::default() };
-    assert_allowed("the whole log", &truth, &whole.got, &in_time);
-
-    let places: HashMap<Place, &Event> = whole.places().collect();
+fn judge(world: &World, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (usize, By), metrics: &str) {
+    let terms = oracle::Terms { is_killed: by == By::Kill, is_settled: false, ..oracle::Terms::new() };
+    let all = [whole].into_iter().chain(lineages).enumerate();
+    let subscriptions = all.map(|(number, lineage)| lineage.record(number)).collect();
+    let mut history = record::history(&world.x, subscriptions, terms, |_| true);
+    history.tallies = record::tallies(metrics);
+    record::assert_sound("all over all ends, and one that reads the whole log", &history);
     for lineage in lineages {
         assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
-        for (place, event) in lineage.places() {
-            assert_eq!(places.get(&place), Some(&event), "{place:?} shows another record");
-        }
-        lineage.gaps.check("a consumer over all kills", &lineage.got);
-        assert_allowed("a consumer over all kills", &expected(&truth, &lineage.filter), &lineage.got, &in_time);
     }
     let terms: HashSet<_> = whole.terms.iter().collect();
     assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());
-    assert_eq!(world.x.connections().live_max_ever, 1);
-    assert!(truth.len() > 20 * ends, "{} posts", truth.len());
+    let posts = world.x.truth_len();
+    assert!(posts > 20 * ends as u64, "{posts} posts");
 }

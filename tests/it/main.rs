@@ -19,6 +19,7 @@ mod killed;
 mod live;
 mod lookups;
 mod main_job;
+mod oracle_faults;
 mod outage;
 mod private;
 mod private_crowd;

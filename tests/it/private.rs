@@ -190,7 +190,7 @@ async fn what_one_lacks_is_filtered_for_it_and_shown_to_nobody_else() {
     let new = lost.own.world.x.truth_since(before);
     assert!(new.len() >= 5, "live posts flowed");
     others.whole(&new).await;
-    others.assert_whole("one that lacks nothing", &new);
+    others.assert_whole("one that lacks nothing", &lost.own.world.x, &lost.own.losses, &new);
     assert_eq!((others.recovered(), others.own_gaps.len()), (0, 0), "nothing of it is shown to others");
     let side = lost.own.world.metric("side_appended_total");
     assert!(side > 2.0 * lost.consumer.recovered() as f64, "the filter left out much of {side} posts");

@@ -9,7 +9,7 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::{Span, UnixMillis};
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{GapCause, StartOutcome, SubscribeRequest};
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::{Handle, Truth};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -103,9 +103,14 @@ fn peak_mib(gateway: &Gateway) -> f64 {
 
 /// Begins, waits until all others have begun, reads until all posts from its position on have come and its gap has ended,
 /// and judges them. Returns how many of them came out of the side log.
-async fn read(mut client: Client, from: UnixMillis, truth: Arc<[Truth]>, all_open: Arc<Barrier>) -> usize {
+async fn read(
+    mut client: Client,
+    from: UnixMillis,
+    (x, truth): (Handle, Arc<[Truth]>),
+    all_open: Arc<Barrier>,
+) -> usize {
     let due = truth.iter().filter(|post| post.created >= from).count();
-    let session = Subscriber::open(&mut client, request(from)).await.expect("the session begins");
+    let session = Subscriber::watching(Some(&x), &mut client, request(from)).await.expect("the session begins");
     all_open.wait().await;
     assert_eq!(session.start.outcome(), StartOutcome::TimeBounded);
     let mut consumer = Consumer::of(session);
@@ -117,7 +122,7 @@ async fn read(mut client: Client, from: UnixMillis, truth: Arc<[Truth]>, all_ope
     let got: HashSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
     let is_near = |post: &Truth| post.created >= from.minus(SLACK) && got.contains(&post.post_id.0);
     let whole: Vec<_> = truth.iter().filter(|post| post.created >= from || is_near(post)).cloned().collect();
-    consumer.assert_whole("one of many", &whole);
+    consumer.assert_whole("one of many", &x, &[], &whole);
     assert!(consumer.own_gaps.iter().all(|gap| gap.cause() == GapCause::LogLost), "{:?}", consumer.own_gaps);
     assert_eq!(consumer.got.len(), whole.len(), "none comes twice");
     consumer.recovered()
@@ -142,7 +147,12 @@ async fn serve(order: Order) {
     for number in 0..count {
         let from = order.position(number, count, passed);
         due_in_all += truth.iter().filter(|post| post.created >= from).count();
-        reading.spawn(read(clients[number / STREAMS].clone(), from, truth.clone(), all_open.clone()));
+        reading.spawn(read(
+            clients[number / STREAMS].clone(),
+            from,
+            (world.x.clone(), truth.clone()),
+            all_open.clone(),
+        ));
     }
     let mut recovered = 0;
     while let Some(served) = reading.join_next().await {

@@ -52,8 +52,8 @@ async fn two_that_lack_the_same_time_share_its_jobs() {
     own.world.post_mix(20);
     let (all, since) = (own.world.x.truth(), own.world.x.truth_since(between));
     tokio::join!(early.whole(&all), late.whole(&since));
-    early.assert_whole("the one that left early", &all);
-    late.assert_whole("the one that left late", &since);
+    early.assert_whole("the one that left early", &own.world.x, &own.losses, &all);
+    late.assert_whole("the one that left late", &own.world.x, &own.losses, &since);
     let [longer, shorter] = [&early, &late].map(|own| own.lacked.first().expect("it lacked something"));
     assert!(longer.from < shorter.from && shorter.from < longer.to, "they overlap: {longer:?} {shorter:?}");
     assert!(late.recovered() > 200 && early.recovered() > late.recovered() + 100, "both read the side log");
@@ -112,7 +112,7 @@ async fn a_token_that_was_trimmed_gets_what_the_log_no_longer_has() {
     own.world.post_mix(20);
     let truth = own.world.x.truth();
     away.whole(&truth).await;
-    away.assert_whole("the one whose token was trimmed", &truth);
+    away.assert_whole("the one whose token was trimmed", &own.world.x, &own.losses, &truth);
     assert!(away.recovered() >= 20, "{} posts were gone from the log", away.recovered());
     let ended: Vec<_> = away.ended().iter().map(|gap| (gap.state(), gap.cause())).collect();
     assert_eq!(ended, [(GapState::Recovered, GapCause::Trimmed)]);
@@ -134,7 +134,7 @@ async fn a_start_before_the_log_gets_what_was_sent_before_it() {
     own.world.post_mix(20);
     let truth = own.world.x.truth();
     consumer.whole(&truth).await;
-    consumer.assert_whole("the one that began before the log", &truth);
+    consumer.assert_whole("the one that began before the log", &own.world.x, &own.losses, &truth);
     assert_eq!(consumer.got.len() as u64, made + 20);
     assert!(consumer.doubtful.is_empty(), "it had nothing before: {:?}", consumer.doubtful);
     assert!(consumer.recovered() > 300, "backfill does not reach as far");
@@ -162,6 +162,7 @@ async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
     own.world.stop_gateway().await;
     let (data, copied) = (own.world.settings.data_dir.clone(), own.world.dir().join("copy"));
     copy(&data, &copied);
+    let kept_to = own.world.x.now().0;
     own.start().await;
     let mut tail = own.consumer(&filters::all(), earliest(&filters::all())).await;
     own.world.post_mix(30);
@@ -169,6 +170,7 @@ async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
     tail.leave();
     let lost_from = own.world.x.now();
     own.world.stop_gateway().await;
+    own.losses.push(oracle::Loss { at: own.world.x.now().0, kept_to });
     std::fs::remove_dir_all(&data).expect("it was there");
     std::fs::rename(&copied, &data).expect("the directory is ours");
     let passed = own.pass_at_once(1_800);
@@ -193,7 +195,7 @@ async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
     for (who, consumer) in [("of the lost tail", &mut tail), ("of the copy", &mut old), ("anew", &mut anew)] {
         consumer.whole(&truth).await;
         consumer.until("the lost time is told as brought back", healed).await;
-        consumer.assert_whole(who, &truth);
+        consumer.assert_whole(who, &own.world.x, &own.losses, &truth);
     }
     assert!(old.doubtful.is_empty() && anew.doubtful.is_empty(), "only the lost tail is in doubt");
     let shown = agree(&[&tail, &old, &anew]);

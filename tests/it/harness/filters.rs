@@ -1,7 +1,9 @@
-//! Filters, and which posts they take: written after the words of the API, not after the gateway.
+//! Filters, and which posts they take: the oracle reads them after the words of the API, not after the gateway.
 
 use powerstream_gateway::model::Rule;
 use powerstream_gateway::proto::TagFilter;
+
+use super::record;
 
 /// Everything.
 pub fn all() -> TagFilter {
@@ -30,16 +32,7 @@ pub fn rules(ids: &[u64]) -> TagFilter {
 
 /// True if a post under these rules is for a session with this filter.
 pub fn takes(filter: &TagFilter, rules: &[Rule]) -> bool {
-    let tags: Vec<&str> = rules.iter().filter_map(|rule| rule.tag.as_deref()).collect();
-    let has = |term: &String| match term.strip_suffix('*') {
-        Some(beginning) => tags.iter().any(|tag| tag.starts_with(beginning)),
-        None => tags.contains(&term.as_str()),
-    };
-    let by_rule = |id: &u64| rules.iter().any(|rule| rule.id == Some(*id));
-    let unasked = filter.any_of.is_empty() && filter.rule_ids.is_empty();
-    (unasked || filter.any_of.iter().any(has) || filter.rule_ids.iter().any(by_rule))
-        && filter.all_of.iter().all(has)
-        && !filter.none_of.iter().any(has)
+    record::filter(filter).takes(&record::rules(rules))
 }
 
 #[test]

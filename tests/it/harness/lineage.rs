@@ -3,16 +3,12 @@
 use std::collections::HashSet;
 
 use powerstream_gateway::proto::{Event, StartOutcome, TagFilter};
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::Handle;
 use tonic::Status;
 
 use super::gaps::Gaps;
-use super::oracle::{Allowed, Order, assert_allowed, expected};
 use super::world::Client;
-use super::{Subscriber, after, earliest};
-
-/// Where a post was shown: epoch, term, sequence.
-pub type Place = (String, u64, u64);
+use super::{Subscriber, after, earliest, record};
 
 /// One consumer over all its sessions.
 #[derive(Clone)]
@@ -33,11 +29,14 @@ pub struct Lineage {
     pub outcomes: Vec<StartOutcome>,
     /// How its last session ended, if it did and there was one.
     pub end: Option<Status>,
+    /// All its sessions, for the oracle.
+    pub sessions: Vec<oracle::Session>,
+    x: Handle,
 }
 
 impl Lineage {
-    /// It has not begun.
-    pub fn new(filter: TagFilter) -> Self {
+    /// It has not begun; the times of what it gets are those of this upstream.
+    pub fn new(x: &Handle, filter: TagFilter) -> Self {
         Self {
             filter,
             token: None,
@@ -47,6 +46,8 @@ impl Lineage {
             gaps: Gaps::default(),
             outcomes: Vec::new(),
             end: None,
+            sessions: Vec::new(),
+            x: x.clone(),
         }
     }
 
@@ -57,7 +58,7 @@ impl Lineage {
             Some(token) => after(token, &self.filter),
             None => earliest(&self.filter),
         };
-        let Ok(mut session) = Subscriber::open(&mut client, request).await else { return self };
+        let Ok(mut session) = Subscriber::watching(Some(&self.x), &mut client, request).await else { return self };
         while !done(&session) && session.read().await {}
         self.follow(&session);
         self
@@ -73,6 +74,7 @@ impl Lineage {
         self.outcomes.push(session.start.outcome());
         self.got.extend_from_slice(&session.got);
         self.end.clone_from(&session.end);
+        self.sessions.push(session.record.clone());
     }
 
     /// The same with one session more.
@@ -82,27 +84,19 @@ impl Lineage {
         own
     }
 
-    /// Where each post was shown.
-    pub fn places(&self) -> impl Iterator<Item = (Place, &Event)> {
-        let place = |((epoch, term), event): (&(String, u64), &Event)| (epoch.clone(), *term, event.sequence);
-        self.terms.iter().zip(&self.got).map(move |both| (place(both), both.1))
+    /// All of it, in the words of the oracle.
+    pub fn record(&self, number: usize) -> oracle::Subscription {
+        oracle::Subscription { number, filter: record::filter(&self.filter), sessions: self.sessions.clone() }
     }
 
-    /// Every post of the truth that matches, exactly once, but for what gaps and marks of possible repeats excuse; live
-    /// ones in the order they were sent.
-    pub fn assert_whole(&self, who: &str, truth: &[Truth]) {
-        self.assert_whole_in(Order::OfLive, who, truth);
+    /// What happened up to now, seen by this consumer.
+    pub fn history(&self, terms: oracle::Terms) -> oracle::History {
+        record::history(&self.x, vec![self.record(0)], terms, |_| true)
     }
 
-    /// The same where several connections bring what is live.
-    pub fn assert_whole_in_any_order(&self, who: &str, truth: &[Truth]) {
-        self.assert_whole_in(Order::Any, who, truth);
-    }
-
-    fn assert_whole_in(&self, order: Order, who: &str, truth: &[Truth]) {
-        self.gaps.check(who, &self.got);
-        let allowed = Allowed { order, missing: self.gaps.excused(), repeated: self.doubtful.clone() };
-        let who = format!("{who}, which was told {:#?}", self.gaps.stories());
-        assert_allowed(&who, &expected(truth, &self.filter), &self.got, &allowed);
+    /// Nothing that it got, or did not get, is against the contract; so many live connections are allowed.
+    pub fn assert_whole(&self, who: &str, live_max: usize) {
+        let terms = oracle::Terms { live_max, ..oracle::Terms::new() };
+        record::assert_sound(&format!("{who}, which was told {:#?}", self.gaps.stories()), &self.history(terms));
     }
 }

@@ -70,7 +70,7 @@ impl Lost {
     pub async fn judge(&mut self) {
         let truth = self.truth();
         self.consumer.whole(&truth).await;
-        self.consumer.assert_whole("the one that was away", &truth);
+        self.consumer.assert_whole("the one that was away", &self.own.world.x, &self.own.losses, &truth);
         self.own.judge().await;
     }
 

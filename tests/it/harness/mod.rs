@@ -17,6 +17,7 @@ pub mod posts;
 pub mod probe;
 pub mod process;
 pub mod proxy;
+pub mod record;
 pub mod subscriber;
 pub mod watermarks;
 pub mod world;

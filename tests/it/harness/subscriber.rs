@@ -6,10 +6,11 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
     Earliest, Event, EventBatch, Heartbeat, Latest, Phase, SessionStart, SubscribeRequest, SubscribeResponse, TagFilter,
 };
+use powerstream_gateway::simulator::Handle;
 use tonic::{Status, Streaming};
 
 use super::world::Client;
-use super::{filters, in_time};
+use super::{filters, in_time, record};
 
 /// Longest token without private holes, and with them (contract, 1).
 const TOKEN_CHARS_MAX: usize = 200;
@@ -33,7 +34,10 @@ pub struct Subscriber {
     pub notices: Vec<(usize, Frame)>,
     /// How it ended, if it did.
     pub end: Option<Status>,
+    /// The same in the words of the oracle, by the clock of its upstream, if it was given one.
+    pub record: oracle::Session,
     filter: TagFilter,
+    x: Option<Handle>,
     stream: Streaming<SubscribeResponse>,
     sequence: u64,
     caught_up: bool,
@@ -67,12 +71,21 @@ pub fn asking(filter: &TagFilter, start: Start) -> SubscribeRequest {
 impl Subscriber {
     /// Begins a session; it must begin with `SessionStart`.
     pub async fn open(client: &mut Client, request: SubscribeRequest) -> Result<Self, Status> {
+        Self::watching(None, client, request).await
+    }
+
+    /// The same, with the times of what it gets by the clock of this upstream.
+    pub async fn watching(x: Option<&Handle>, client: &mut Client, request: SubscribeRequest) -> Result<Self, Status> {
+        let x = x.cloned();
+        let now = || x.as_ref().map_or(0, |x| x.now().0);
+        let asked = record::asked(request.start.as_ref(), now());
         let filter = request.filter.clone().unwrap_or_default();
         let mut stream = in_time("an answer", client.subscribe(request)).await?.into_inner();
         let first = in_time("the first frame", stream.message()).await?.expect("a stream has a first frame");
         let Some(Frame::SessionStart(start)) = first.frame else { panic!("the first frame is {first:?}") };
         let mut opened = Self {
             sequence: start.position.as_ref().expect("it says where it starts").sequence,
+            record: record::session(now(), asked, &start),
             start,
             got: Vec::new(),
             terms: Vec::new(),
@@ -82,6 +95,7 @@ impl Subscriber {
             notices: Vec::new(),
             end: None,
             filter,
+            x,
             stream,
             caught_up: false,
         };
@@ -99,7 +113,10 @@ impl Subscriber {
         match in_time("the next frame", self.stream.message()).await {
             Ok(Some(response)) => self.take(response),
             Ok(None) => panic!("a session never ends without a status"),
-            Err(status) => self.end = Some(status),
+            Err(status) => {
+                self.record.end = Some(record::end(&status));
+                self.end = Some(status);
+            }
         }
         self.end.is_none()
     }
@@ -148,6 +165,8 @@ impl Subscriber {
             _ => assert!(!resume_token.is_empty(), "a token is due: {frame:?}"),
         }
         let before = self.got.len();
+        let now = self.x.as_ref().map_or(0, |x| x.now().0);
+        self.record.frames.push(record::frame(now, &frame, &self.start.epoch));
         match frame {
             Frame::SessionStart(_) => panic!("a second first frame"),
             Frame::EventBatch(batch) => self.take_batch(batch),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::{Subscriber, eventually, in_time, posts};
+use super::{Subscriber, eventually, in_time, posts, record};
 
 /// What the simulator takes, and the gateway must never show.
 pub const BEARER: &str = "AAAAbearerThatNobodyMaySee";
@@ -52,7 +52,12 @@ impl Upstreams {
 
     /// Starts one on a free port.
     pub fn start(&self, tune: impl FnOnce(&mut Upstream)) -> Handle {
-        let mut config = Upstream { rate: 0.0, bearer: Some(BEARER.into()), ..Upstream::default() };
+        let mut config = Upstream {
+            rate: 0.0,
+            bearer: Some(BEARER.into()),
+            write_log_entries_max: record::WRITES_MAX,
+            ..Upstream::default()
+        };
         tune(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Simulator::start(config, listener, self.clock.clone(), &self.tasks).expect("the simulator starts")
@@ -202,7 +207,7 @@ impl World {
 
     /// A session.
     pub async fn subscribe(&self, request: SubscribeRequest) -> Subscriber {
-        Subscriber::open(&mut self.client().await, request).await.expect("the session begins")
+        Subscriber::watching(Some(&self.x), &mut self.client().await, request).await.expect("the session begins")
     }
 
     /// A session that nobody looks at, or why there is none.
@@ -234,6 +239,12 @@ impl World {
     pub async fn all_logged_since(&self, before: usize) {
         let sent = self.x.truth_len() as f64 - before as f64;
         eventually("all is in the log", async || self.metric("posts_appended_total") >= sent).await;
+    }
+
+    /// Waits until a metric has this value: what a subscriber has seen may be counted a moment later.
+    pub async fn counts(&self, name: &str, value: f64) {
+        let what = format!("{name} is {value}");
+        eventually(&what, async || self.metric(name) == value).await;
     }
 
     /// Sum of a metric's samples.

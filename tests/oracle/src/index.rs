@@ -1,0 +1,101 @@
+//! A history, indexed by posts and payloads.
+
+use std::collections::HashMap;
+
+use crate::history::{Connection, History, Ms, Post, Rule, Write};
+use crate::seen::{Event, Origin};
+
+pub(crate) struct Index<'a> {
+    pub(crate) history: &'a History,
+    posts: HashMap<u64, usize>,
+    /// Places of the writes of each post, in the order of the history.
+    writes: Vec<Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn new(history: &'a History) -> Self {
+        let posts = history.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
+        let mut writes = vec![Vec::new(); history.posts.len()];
+        for (at, write) in history.writes.iter().enumerate() {
+            writes[write.post].push(at);
+        }
+        Self { history, posts, writes }
+    }
+
+    /// The place of a post.
+    pub(crate) fn place(&self, id: u64) -> Option<usize> {
+        self.posts.get(&id).copied()
+    }
+
+    pub(crate) fn post(&self, id: u64) -> Option<&'a Post> {
+        self.place(id).map(|at| &self.history.posts[at])
+    }
+
+    /// All writes of a post, with their places.
+    pub(crate) fn all_writes(&self, post: usize) -> impl Iterator<Item = (usize, &'a Write)> + '_ {
+        self.writes[post].iter().map(|at| (*at, &self.history.writes[*at]))
+    }
+
+    /// Those of them that can be taken.
+    pub(crate) fn writes(&self, post: usize) -> impl Iterator<Item = (usize, &'a Write)> + '_ {
+        self.all_writes(post).filter(|(_, write)| !write.is_ruined)
+    }
+
+    pub(crate) fn connection(&self, write: &Write) -> &'a Connection {
+        &self.history.connections[write.connection]
+    }
+
+    /// The writes that an event may come from, by its payload.
+    pub(crate) fn by_payload(&self, event: &Event) -> Vec<usize> {
+        let Some(post) = self.place(event.id) else { return Vec::new() };
+        self.writes(post).filter(|(_, write)| *write.payload == *event.json).map(|(at, _)| at).collect()
+    }
+
+    /// The writes that an event may come from, by its payload and origin.
+    pub(crate) fn sources(&self, event: &Event) -> Vec<usize> {
+        let is_recovery = event.origin == Origin::Recovery;
+        let mut found = self.by_payload(event);
+        found.retain(|at| self.connection(&self.history.writes[*at]).window.is_some() == is_recovery);
+        found
+    }
+
+    /// True if no log that got this write was lost since.
+    pub(crate) fn is_kept(&self, write: &Write) -> bool {
+        !self.history.losses.iter().any(|loss| loss.at >= write.at && loss.kept_to < write.at)
+    }
+
+    /// True if it is certain that the account's log got this write and still has it.
+    pub(crate) fn is_logged(&self, write: &Write) -> bool {
+        write.is_read && self.connection(write).window.is_none() && self.is_kept(write)
+    }
+
+    /// A time as seconds since the history began.
+    pub(crate) fn relative(&self, time: Ms) -> f64 {
+        (time.max(self.history.from - 86_400_000) - self.history.from) as f64 / 1_000.0
+    }
+
+    /// When a post was created and written, for people.
+    pub(crate) fn about(&self, id: u64) -> String {
+        let Some(at) = self.place(id) else { return "not of upstream".into() };
+        let told = |(_, write): (usize, &Write)| {
+            let kind = match (write.is_ruined, write.is_read) {
+                (true, _) => " ruined",
+                (false, true) => "",
+                (false, false) => " perhaps",
+            };
+            format!("{} on {}{kind}", self.relative(write.at), write.connection)
+        };
+        let written: Vec<String> = self.all_writes(at).map(told).collect();
+        format!("created {}, written {written:?}", self.relative(self.history.posts[at].created))
+    }
+}
+
+/// True if all of `some` are in `all`.
+pub(crate) fn is_subset(some: &[Rule], all: &[Rule]) -> bool {
+    some.iter().all(|rule| all.contains(rule))
+}
+
+/// The rules that an event is delivered with.
+pub(crate) fn rules_of(event: &Event) -> Vec<Rule> {
+    event.rules.iter().map(|(id, tag)| Rule { id: *id, tag: tag.as_deref().map(Into::into) }).collect()
+}

@@ -1,0 +1,255 @@
+//! What subscribers got.
+
+use crate::filter::Filter;
+use crate::history::Ms;
+
+/// All sessions of one subscriber that are linked by resume tokens.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Its number.
+    pub number: usize,
+    /// What it asks for.
+    pub filter: Filter,
+    /// Its sessions, in order.
+    pub sessions: Vec<Session>,
+}
+
+/// One session: the frames up to the one whose token the next session began with.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// When its first frame was read, by upstream's clock.
+    pub at: Ms,
+    /// Where it asked to begin.
+    pub from: From,
+    /// How it began.
+    pub outcome: Outcome,
+    /// Identity of the log.
+    pub log: String,
+    /// Sequence of the last record before it, if that is known.
+    pub position: Option<u64>,
+    /// The interval that its first frame calls missing.
+    pub missing: Option<(Ms, Option<Ms>)>,
+    /// The gaps that its first frame calls open.
+    pub open_gaps: Vec<Gap>,
+    /// The frames after the first.
+    pub frames: Vec<Frame>,
+    /// How it ended, if the gateway ended it.
+    pub end: Option<End>,
+}
+
+/// How the gateway ended a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The name of its code, as in `docs/contract.md`.
+    pub code: String,
+    /// Its reason, if it has one.
+    pub reason: Option<String>,
+    /// It came with the last token.
+    pub has_token: bool,
+}
+
+/// Where a session asked to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the tip.
+    Latest,
+    /// At the oldest record.
+    Earliest,
+    /// At this time.
+    Time(Ms),
+    /// After the session before.
+    Token,
+}
+
+/// How a session began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At the tip.
+    Live,
+    /// Exactly where it asked.
+    Exact,
+    /// By time.
+    TimeBounded,
+    /// Later than it asked, as it allowed.
+    Clamped,
+    /// It was not opened.
+    Refused,
+}
+
+/// A frame.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// When it was read, by upstream's clock.
+    pub at: Ms,
+    /// What it brings.
+    pub content: Content,
+}
+
+/// What a frame brings.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A batch.
+    Posts {
+        /// Its posts.
+        events: Vec<Event>,
+        /// It is marked: some may have come before.
+        may_repeat: bool,
+        /// They are out of the side log.
+        is_private: bool,
+    },
+    /// A change of a gap.
+    Gap(Gap),
+    /// Messages that could not be taken.
+    Skip {
+        /// When the first of them came.
+        from: Ms,
+        /// When the last of them came.
+        to: Option<Ms>,
+    },
+    /// A sign of life.
+    Heartbeat {
+        /// Everything created before this was delivered or announced.
+        low_watermark: Ms,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// A delivered post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its record; 0 out of the side log.
+    pub sequence: u64,
+    /// The term of its record.
+    pub term: u64,
+    /// The id of the post.
+    pub id: u64,
+    /// The payload.
+    pub json: String,
+    /// Ids of its rules, 0 where there is none, and their tags.
+    pub rules: Vec<(u64, Option<String>)>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// How it is said to have come.
+    pub origin: Origin,
+    /// The gap that it is said to close a part of.
+    pub gap: Option<String>,
+    /// It is said to be a delta, where that is known.
+    pub is_delta: Option<bool>,
+}
+
+/// How a post came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On a live connection.
+    Live,
+    /// On a live connection, as backfill.
+    Backfill,
+    /// In answer to a recovery request.
+    Recovery,
+}
+
+/// A gap as it was announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Its identity: the same in all announcements of it, and of no other gap.
+    pub id: String,
+    /// The log that it is announced in.
+    pub log: String,
+    /// Its begin.
+    pub from: Ms,
+    /// Its end; open without one.
+    pub to: Option<Ms>,
+    /// Its state.
+    pub state: State,
+    /// Why it is considered closed, in words of the API.
+    pub evidence: String,
+    /// Why it is there, in words of the API.
+    pub cause: String,
+    /// It is of this subscription only.
+    pub is_private: bool,
+}
+
+/// The state of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It was found.
+    Detected,
+    /// It is being recovered.
+    Recovering,
+    /// Backfill closed it.
+    Backfilled,
+    /// Recovery closed it.
+    Recovered,
+    /// It was given up.
+    Unrecoverable,
+}
+
+impl State {
+    /// True if nothing comes after it.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Detected | Self::Recovering)
+    }
+
+    /// True if it claims that nothing is missing.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Backfilled | Self::Recovered)
+    }
+}
+
+impl Gap {
+    /// True if a post created then may be missing.
+    pub fn contains(&self, time: Ms) -> bool {
+        self.from <= time && self.to.is_none_or(|to| time < to)
+    }
+}
+
+impl Session {
+    /// True if the session knows of a gap's end by what it begins with: a gap of another log, or one whose end was trimmed,
+    /// is part of a gap of the subscription itself.
+    pub fn supersedes(&self, gap: &Gap) -> bool {
+        let is_other = gap.log != self.log;
+        let is_over = self.outcome == Outcome::TimeBounded && !gap.state.is_final();
+        !gap.is_private && (is_other || (is_over && self.open_gaps.iter().all(|open| open.id != gap.id)))
+    }
+
+    /// True if it began exactly where it was asked to.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.outcome, Outcome::Live | Outcome::Exact)
+    }
+}
+
+impl Subscription {
+    /// Every gap as it was announced last.
+    pub fn last_gaps(&self) -> Vec<Gap> {
+        let mut last: Vec<Gap> = Vec::new();
+        let take = |last: &mut Vec<Gap>, gap: &Gap| match last.iter_mut().find(|own| own.id == gap.id) {
+            Some(own) => *own = gap.clone(),
+            None => last.push(gap.clone()),
+        };
+        for session in &self.sessions {
+            last.retain(|gap| !session.supersedes(gap));
+            session.open_gaps.iter().for_each(|gap| take(&mut last, gap));
+            for frame in &session.frames {
+                if let Content::Gap(gap) = &frame.content {
+                    take(&mut last, gap);
+                }
+            }
+        }
+        last
+    }
+
+    /// Every batch with the place of its session: events, whether it is marked, whether it is private.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (usize, &[Event], bool, bool)> {
+        let frames = self.sessions.iter().enumerate().flat_map(|(at, own)| own.frames.iter().map(move |it| (at, it)));
+        frames.filter_map(|(at, frame)| match &frame.content {
+            Content::Posts { events, may_repeat, is_private } => Some((at, &events[..], *may_repeat, *is_private)),
+            _ => None,
+        })
+    }
+
+    /// True if every session began exactly where it was asked to, and it lacks nothing of its own.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.sessions.iter().all(Session::is_exact) && self.last_gaps().iter().all(|gap| !gap.is_private)
+    }
+}
