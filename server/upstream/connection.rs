@@ -23,6 +23,8 @@ const TOLD_SLACK: Duration = Duration::from_secs(5);
 
 /// How long a connection that seems silent is read: what is in the socket is handed over within this time.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
+/// The same for all of it: a peer that dribbles has a byte for each pause.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that X answered with 200. Dropping it closes the socket.
 pub struct Connection {
@@ -212,8 +214,13 @@ impl Connection {
     /// timer is over before the socket was looked at: what came before then is read first, up to a batch.
     async fn expire(&mut self, batch: Batch) -> Batch {
         self.gathered = Some(batch);
-        let mut is_full = false;
-        while self.ended.is_none() && !is_full && self.watchdog.patience(self.clock.moment()).is_none() {
+        let (mut is_full, began) = (false, self.clock.moment());
+        let is_over = |clock: &Clock| clock.moment().since(began) >= DRAIN_MAX;
+        while self.ended.is_none()
+            && !is_full
+            && !is_over(&self.clock)
+            && self.watchdog.patience(self.clock.moment()).is_none()
+        {
             let Ok(piece) = self.clock.timeout(DRAIN_PAUSE, self.body.next()).await else { break };
             let mut batch = self.gathered.take().expect("put there before");
             self.accept(piece, &mut batch);

@@ -10,7 +10,6 @@ use crate::task::{OnExit, Tasks};
 use crate::xapi::{BodyErrorKind, Headers, Kind};
 
 type Piece = Result<Bytes, BodyError>;
-
 /// More than any test here sends before it reads.
 const PIECES_MAX: usize = 1_024;
 
@@ -163,11 +162,12 @@ async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
 
 #[tokio::test]
 async fn a_connection_that_floods_with_garbage_is_stale_too() {
-    let body = stream::repeat_with(|| Ok(Bytes::from_static(b"garbage\r\n"))).boxed();
-    let response = Response { status: 200, headers: Headers::default(), body };
-    let (connection, _) = attempt(Some(Ok(response)), &fast()).await;
-    let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
-    assert_eq!(end(&mut connection).await.cause, EndCause::Stale);
+    for piece in [b"garbage\r\n".as_slice(), b"x"] {
+        let pieces = stream::repeat_with(|| Ok(Bytes::from_static(piece)));
+        let response = Response { status: 200, headers: Headers::default(), body: pieces.boxed() };
+        let connection = &mut attempt(Some(Ok(response)), &fast()).await.0.expect("one");
+        assert_eq!(end(connection).await.cause, EndCause::Stale);
+    }
 }
 
 /// As the HTTP client does: a piece at a time, the next when it gets a turn after that was taken.
