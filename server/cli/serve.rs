@@ -165,7 +165,7 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
-    if let Some(fault) = shared_bearer(&settings) {
+    if let Some(fault) = shared_bearer(&settings).or_else(|| client_fault(&settings)) {
         say(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }

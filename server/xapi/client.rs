@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -13,10 +13,12 @@ use thiserror::Error as ThisError;
 use url::{Host, Url};
 
 use super::coding::{Coding, decoded};
+use super::redact::redacted;
 use super::transport::printable;
 use super::{BodyError, BodyErrorKind, Error, ErrorKind, Headers, Response, StreamRequest, Transport};
 use crate::clock::Clock;
 use crate::secret::Secret;
+use crate::state_file;
 
 /// Sent with every request; X wants the version in it (F-HD).
 const USER_AGENT: &str = concat!("powerstream-gateway/", env!("CARGO_PKG_VERSION"));
@@ -153,9 +155,13 @@ fn proxy(url: &Url) -> Result<Proxy, ClientError> {
     Proxy::https(url.clone()).map_err(|_| ClientError::Proxy)
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, ClientError> {
-    let refuse = |detail: String| ClientError::CaFile { path: path.clone(), detail };
-    let pem = std::fs::read(path).map_err(|error| refuse(error.kind().to_string()))?;
+fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let refuse = |detail: String| ClientError::CaFile { path: path.to_owned(), detail };
+    // A FIFO would hold up the start, and a device would fill the memory.
+    let pem = state_file::read(path).map_err(|error| match error.raw_os_error() {
+        Some(_) => refuse(error.kind().to_string()),
+        None => refuse(error.to_string()),
+    })?;
     let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error, None)))?;
     if found.is_empty() {
         return Err(refuse("there is no certificate in it".to_owned()));
@@ -213,7 +219,7 @@ fn chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
         next = source.source();
     }
     match bearer {
-        Some(bearer) => printable(&said.replace(bearer.expose(), "[secret]")),
+        Some(bearer) => printable(&redacted(&said, bearer.expose())),
         None => printable(&said),
     }
 }

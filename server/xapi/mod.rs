@@ -19,11 +19,13 @@ mod client;
 mod coding;
 mod headers;
 mod problem;
+mod redact;
 mod request;
 mod transport;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use headers::{Headers, RateLimit};
-pub use problem::{Kind, Problem, is_usage_cap, redacted, refusal};
+pub use problem::{Kind, Problem, is_usage_cap, refusal};
+pub use redact::redacted;
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
 pub use transport::{BodyError, BodyErrorKind, Error, ErrorKind, Response, Transport};

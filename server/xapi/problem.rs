@@ -3,6 +3,7 @@ use std::fmt;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::redact::redacted;
 use super::transport::printable;
 use super::{Headers, Response, StreamRequest};
 use crate::model::UnixMillis;
@@ -138,45 +139,14 @@ impl Problem {
     }
 
     /// The same, without a secret that the body may echo. It is looked for in what the body says, for JSON has several
-    /// spellings of a text, and as it is without percent-encoding.
+    /// spellings of a text.
     fn without(secret: &str, status: u16, headers: Headers, body: &str) -> Self {
-        let said = Said::read(body);
+        let mut said = Said::read(body);
+        said.period = said.period.map(|period| redacted(&period, secret));
         let kind = kind(status, &headers, &said);
         let safe = |text: &str| printable(&redacted(text, secret));
         Self { status, kind, title: safe(&said.title), detail: safe(&said.detail), headers }
     }
-}
-
-/// A text that X sent, without a secret that it may echo, percent-encoded or not. JSON's spellings are read before.
-pub fn redacted(text: &str, secret: &str) -> String {
-    let secrets = [secret.to_owned(), percent_decoded(secret), percent_encoded(secret)];
-    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
-    secrets.fold(text.to_owned(), |text, secret| text.replace(&**secret, "[secret]"))
-}
-
-/// A text in which all but letters and digits is percent-encoded, in upper case.
-fn percent_encoded(text: &str) -> String {
-    let encoded = |byte: u8| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encoded).collect()
-}
-
-/// A text without percent-encoding.
-fn percent_decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                decoded.extend_from_slice(&part.as_bytes()[2..]);
-            }
-            None => decoded.extend([b"%", part.as_bytes()].concat()),
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// What a body says, whatever its form.

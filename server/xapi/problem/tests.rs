@@ -104,5 +104,4 @@ async fn echoed_bearer_in_any_spelling_is_removed() {
         let problem = refusal(Response { status: 401, headers: Headers::default(), body }, &request).await;
         assert_eq!((&*problem.title, &*problem.detail), ("for [secret]", "no such token [secret]"), "{spelling}");
     }
-    assert_eq!(percent_decoded("a%2Bb%zz%4%"), "a+b%zz%4%");
 }
