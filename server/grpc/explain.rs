@@ -1,7 +1,7 @@
 //! Requests that never reach a service: what tonic ends by itself gets the code and reason of the contract (section 8).
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -12,8 +12,15 @@ const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 /// What tonic says with UNIMPLEMENTED when it knows the method but not how the request is compressed.
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// The answer to a request that is no gRPC, if it is none: 415, as the protocol asks for.
+/// The answer to a request that is no gRPC, if it is none: 415 for another content type, as the protocol asks for, and 405
+/// for another method than POST.
 pub fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
+    if request.method() != Method::POST {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return Some(response);
+    }
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if GRPC.contains(&essence.as_str()) {
@@ -69,11 +76,20 @@ mod tests {
             ("application/json", false),
             ("", false),
         ] {
-            let request = Request::builder().header(CONTENT_TYPE, content_type).body(()).expect("a request");
+            let request = Request::post("/").header(CONTENT_TYPE, content_type).body(()).expect("a request");
             let refused = refuse(&request).map(|response| response.status().as_u16());
             assert_eq!(refused, (!good).then_some(415), "{content_type}");
         }
-        assert!(refuse(&Request::new(())).is_some());
+        assert!(refuse(&Request::post("/").body(()).expect("a request")).is_some());
+    }
+
+    #[test]
+    fn request_of_other_method_is_refused() {
+        for (method, status) in [("GET", Some(405)), ("PUT", Some(405)), ("CONNECT", Some(405)), ("POST", None)] {
+            let request = Request::builder().method(method).uri("x:1").header(CONTENT_TYPE, "application/grpc");
+            let refused = refuse(&request.body(()).expect("a request"));
+            assert_eq!(refused.map(|response| response.status().as_u16()), status, "{method}");
+        }
     }
 
     #[test]

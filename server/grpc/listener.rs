@@ -50,6 +50,7 @@ impl Incoming {
     pub async fn next(&self) -> Connection {
         /// Accept fails when the process has no file left: a pause, and connections may have closed.
         const PAUSE: Duration = Duration::from_millis(50);
+        let mut is_failing = false;
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
@@ -57,7 +58,10 @@ impl Incoming {
                     None => tracing::warn!(%peer, "closing connection: all places are in use (listen.connections_max)"),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    // Once, until a connection is accepted again: a peer decides how long it lasts.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
                     self.clock.sleep(PAUSE).await;
                 }
             }
