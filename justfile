@@ -44,6 +44,10 @@ landed:
     {{ buf }} breaking --against proto/landed.binpb
     {{ buf }} build --exclude-source-info -o proto/landed.binpb
 
+# The attack suite at full size, one test after the other, with the memory that each load takes.
+attacks *filter="hostile::":
+    HOSTILE=full cargo test --test it {{ filter }} -- --nocapture --test-threads=1
+
 # Benchmarks.
 bench *args:
     cargo bench {{ args }}

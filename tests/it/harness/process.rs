@@ -30,6 +30,21 @@ impl Gateway {
         gateway
     }
 
+    /// The same; what it printed, if it ended before.
+    pub async fn try_start(settings: &Settings, dir: &Path) -> Result<Self, String> {
+        let mut gateway = Self::spawn(settings, dir);
+        let mut status = None;
+        eventually("the gateway listens, or ends", async || {
+            status = gateway.child.try_wait().expect("it is our child");
+            status.is_some() || gateway.listens()
+        })
+        .await;
+        match status {
+            None => Ok(gateway),
+            Some(status) => Err(format!("it ended with {status}: {}", gateway.log())),
+        }
+    }
+
     /// Starts it.
     pub fn spawn(settings: &Settings, dir: &Path) -> Self {
         Self::spawn_with(settings, dir, &[])

@@ -4,43 +4,32 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::proto::SubscribeRequest;
-use prost::Message;
+use powerstream_gateway::grpc::REASON_TRAILER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Status;
+use tonic_types::StatusExt;
 
+use super::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADER_TABLE_SIZE, HEADERS, PING, PREFACE, RST_STREAM,
+    SETTINGS, frame, settings, window,
+};
+use super::hpack;
 use crate::harness::in_time;
 
-/// Types of frames (RFC 9113, 6).
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-
-/// Flags of frames.
-pub const END_STREAM: u8 = 1;
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-
-/// Settings of a connection (RFC 9113, 6.5.2).
-pub const INITIAL_WINDOW_SIZE: u16 = 4;
-
-/// Methods that cases call.
-pub const SUBSCRIBE: &str = "/powerstream.gateway.v1.StreamService/Subscribe";
-pub const GET_STREAM_INFO: &str = "/powerstream.gateway.v1.StreamService/GetStreamInfo";
-pub const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+/// What a PING carries that asks whether all before it was read.
+pub const MARK: [u8; 8] = *b"attacked";
 
 /// What came on one stream.
 #[derive(Debug, Default)]
 pub struct Stream {
     /// Payloads of DATA frames.
     pub data: Vec<u8>,
-    /// HEADERS frames.
-    pub headers: usize,
+    /// Blocks of header fields: the first, and the trailers.
+    pub headers: Vec<Vec<(String, String)>>,
+    block: Vec<u8>,
     /// The last frame had END_STREAM.
     pub ended: bool,
     /// The code of a RST_STREAM frame.
@@ -56,6 +45,10 @@ pub struct Raw {
     pub streams: HashMap<u32, Stream>,
     /// The code and text of a GOAWAY frame.
     pub goaway: Option<(u32, String)>,
+    /// The gateway's settings came, and were acknowledged.
+    pub settled: bool,
+    /// A PING with the mark was answered.
+    pub marked: bool,
     /// The gateway closed the connection.
     pub closed: bool,
     /// How it was closed.
@@ -64,70 +57,23 @@ pub struct Raw {
     pub open_windows: bool,
 }
 
-/// One frame.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, high, middle, low] = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&[high, middle, low, kind, flags], &stream.to_be_bytes()[..], payload].concat()
-}
-
-/// HPACK: a literal without indexing, not Huffman-coded.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let length = |text: &str| u8::try_from(text.len()).expect("shorter than 127");
-    [&[0, length(name)], name.as_bytes(), &[length(value)], value.as_bytes()].concat()
-}
-
-/// A gRPC message with its prefix.
-pub fn message(bytes: &[u8]) -> Vec<u8> {
-    [&[0], &u32::try_from(bytes.len()).expect("short").to_be_bytes()[..], bytes].concat()
-}
-
-/// The header fields of a call.
-pub fn fields(path: &str, content_type: &str) -> Vec<u8> {
-    [
-        literal(":method", "POST"),
-        literal(":scheme", "http"),
-        literal(":authority", "gateway"),
-        literal(":path", path),
-        literal("content-type", content_type),
-        literal("te", "trailers"),
-    ]
-    .concat()
-}
-
-/// The frames of a call with one message.
-pub fn call(stream: u32, path: &str, request: &[u8]) -> Vec<u8> {
-    let message = message(request);
-    let pieces: Vec<&[u8]> = message.chunks(16 << 10).collect();
-    let mut bytes = frame(HEADERS, END_HEADERS, stream, &fields(path, "application/grpc"));
-    for (n, piece) in pieces.iter().enumerate() {
-        let flags = if n + 1 == pieces.len() { END_STREAM } else { 0 };
-        bytes.extend(frame(DATA, flags, stream, piece));
-    }
-    bytes
-}
-
-/// The frames of a subscription.
-pub fn subscribe(stream: u32, request: &SubscribeRequest) -> Vec<u8> {
-    call(stream, SUBSCRIBE, &request.encode_to_vec())
-}
-
-/// Cancels a stream.
-pub fn cancel(stream: u32) -> Vec<u8> {
-    const CANCEL: u32 = 8;
-    frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
-}
-
 impl Raw {
     /// Connects, with these settings.
-    pub async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let mut socket = in_time("a connection", TcpStream::connect(address)).await.expect("it listens");
-        let pairs = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
-        let payload: Vec<u8> = pairs.collect();
+    pub async fn connect(address: SocketAddr, pairs: &[(u16, u32)]) -> Self {
+        let pairs = [pairs, &[(HEADER_TABLE_SIZE, 0)]].concat();
+        let mut raw = Self::bare(address).await;
         // Before anything is answered, for the gateway's settings may be there already.
-        let first = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &payload)].concat();
-        socket.write_all(&first).await.expect("there is room for so little");
+        let first = [PREFACE, &settings(&pairs)].concat();
+        raw.socket.write_all(&first).await.expect("there is room for so little");
+        raw
+    }
+
+    /// Connects, and sends nothing.
+    pub async fn bare(address: SocketAddr) -> Self {
+        let socket = in_time("a connection", TcpStream::connect(address)).await.expect("it listens");
         let (streams, rest) = (HashMap::new(), Vec::new());
-        Self { socket, rest, streams, goaway: None, closed: false, why: String::new(), open_windows: true }
+        let (goaway, why) = (None, String::new());
+        Self { socket, rest, streams, goaway, settled: false, marked: false, closed: false, why, open_windows: true }
     }
 
     /// Sends bytes, and takes what comes meanwhile.
@@ -147,7 +93,8 @@ impl Raw {
                     match self.socket.try_write(piece) {
                         Ok(count) => left = &left[count..],
                         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(error) => self.close(&format!("write: {error}")),
+                        // What it sent before it closed can still be read.
+                        Err(_) => drop(self.until("the end", |_| false).await),
                     }
                 }
             }
@@ -224,26 +171,124 @@ impl Raw {
                 let own = self.streams.entry(stream).or_default();
                 own.ended |= flags & END_STREAM != 0;
                 if kind == HEADERS {
-                    own.headers += 1;
+                    own.take_block(payload, flags & END_HEADERS != 0);
                     return;
                 }
                 own.data.extend_from_slice(payload);
                 if self.open_windows && !payload.is_empty() {
-                    let more = u32::try_from(payload.len()).expect("short").to_be_bytes();
-                    answers.extend(frame(WINDOW_UPDATE, 0, 0, &more));
-                    answers.extend(frame(WINDOW_UPDATE, 0, stream, &more));
+                    let more = u32::try_from(payload.len()).expect("short");
+                    answers.extend([window(0, more), window(stream, more)].concat());
                 }
             }
+            CONTINUATION => {
+                self.streams.entry(stream).or_default().take_block(payload, flags & END_HEADERS != 0);
+            }
             RST_STREAM => self.streams.entry(stream).or_default().reset = Some(number(0)),
-            SETTINGS if flags & ACK == 0 => answers.extend(frame(SETTINGS, ACK, 0, &[])),
-            PING if flags & ACK == 0 => answers.extend(frame(PING, ACK, 0, payload)),
+            SETTINGS if flags & ACK == 0 => {
+                self.settled = true;
+                answers.extend(frame(SETTINGS, ACK, 0, &[]));
+            }
+            PING if flags & ACK != 0 => self.marked |= payload == MARK,
+            PING => answers.extend(frame(PING, ACK, 0, payload)),
             GOAWAY => self.goaway = Some((number(4), String::from_utf8_lossy(&payload[8..]).into_owned())),
             _ => {}
         }
+    }
+
+    /// What the gateway made of it, in one line: how it ended the connection or this stream, or that both are open though
+    /// all that was sent is read.
+    pub fn outcome(&self, stream: u32) -> String {
+        let ended = self.streams.get(&stream).and_then(Stream::outcome);
+        match (&self.goaway, self.closed, self.marked) {
+            (Some((code, _)), ..) => format!("GOAWAY {}", code_name(*code)),
+            (None, true, _) => "closed".into(),
+            (None, false, true) => ended.unwrap_or_else(|| "open".into()),
+            (None, false, false) => "nothing".into(),
+        }
+    }
+
+    /// Whether a stream has ended, in whatever way.
+    pub fn is_over(&self, stream: u32) -> bool {
+        self.streams.get(&stream).is_some_and(|own| own.ended || own.reset.is_some())
+    }
+
+    /// How a stream ended, in one line; empty if it did not.
+    pub fn stream_outcome(&self, stream: u32) -> String {
+        self.streams.get(&stream).and_then(Stream::outcome).unwrap_or_default()
+    }
+
+    /// Reads until the outcome is this one, or the connection ends, or for this long; with what it is then.
+    pub async fn outcome_within(&mut self, time: Duration, stream: u32, expected: &str) -> String {
+        let reached = self.until("the outcome", |raw| raw.outcome(stream) == expected);
+        let _ = Clock::system().timeout(time, reached).await;
+        self.outcome(stream)
     }
 
     /// Bytes of messages that came on a stream.
     pub fn received(&self, stream: u32) -> usize {
         self.streams.get(&stream).map_or(0, |own| own.data.len())
     }
+}
+
+impl Stream {
+    fn take_block(&mut self, piece: &[u8], whole: bool) {
+        self.block.extend_from_slice(piece);
+        if whole {
+            let block = std::mem::take(&mut self.block);
+            self.headers.push(hpack::decode(&block).expect("a header block without a dynamic table"));
+        }
+    }
+
+    /// The status of a call, as the gateway gave it in one of its header blocks.
+    pub fn status(&self) -> Option<Status> {
+        let last = self.headers.last()?;
+        let field = |(name, value): &(String, String)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+        };
+        let map: HeaderMap = last.iter().filter(|(name, _)| !name.starts_with(':')).filter_map(field).collect();
+        Status::from_header_map(&map)
+    }
+
+    /// How it ended, in one line; `None` if it did not.
+    fn outcome(&self) -> Option<String> {
+        let ended = self.ended && !self.headers.is_empty();
+        if !ended {
+            return self.reset.map(|code| format!("RST {}", code_name(code)));
+        }
+        let http = self.headers[0].iter().find(|(name, _)| name == ":status").map(|(_, value)| value.as_str());
+        if http != Some("200") {
+            return Some(format!("HTTP {}", http.unwrap_or("without a status")));
+        }
+        let Some(status) = self.status() else { return Some("no status".into()) };
+        let code = status.code();
+        if code == tonic::Code::Ok {
+            return Some("OK".into());
+        }
+        // The reason stands in the details and in a trailer: both, or it does not count.
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let trailer = status.metadata().get(REASON_TRAILER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agree = if reason == trailer { String::new() } else { format!(" / {trailer}") };
+        Some(format!("{code:?} {reason}{agree}").trim_end().to_owned())
+    }
+}
+
+/// The name of an error code (RFC 9113, 7).
+fn code_name(code: u32) -> String {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    NAMES.get(code as usize).map_or_else(|| code.to_string(), ToString::to_string)
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Neighbour;
-use super::h2::{Raw, subscribe};
+use super::frames::subscribe;
+use super::h2::Raw;
 use crate::harness::{World, filters, latest};
 
 /// They took all places for ever: nobody else could connect.

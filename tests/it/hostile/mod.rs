@@ -1,21 +1,41 @@
 //! Attacks on the gateway, by class. Each case asserts what the attacker gets, and that a healthy subscriber beside it
 //! gets every post.
 
+mod admin;
 mod cancelled;
+mod command;
+mod config;
+mod disk;
 mod files;
+mod frames;
+mod grpc;
 mod h2;
+mod hpack;
+mod http2;
 mod idle;
+mod load;
+mod operator;
 mod process;
+mod secrets;
+mod stage;
 mod unread;
+mod upstream;
+mod wire;
 
+use powerstream_gateway::proto::Event;
 use powerstream_gateway::simulator::Truth;
 
 use crate::harness::oracle::assert_exact;
-use crate::harness::{Subscriber, World, filters, latest};
+use crate::harness::{Subscriber, World, filters, latest, record};
 
 /// How much of an attack is carried out: `HOSTILE=full` takes minutes.
 fn scaled(few: u32, full: u32) -> u32 {
     if std::env::var("HOSTILE").is_ok_and(|scale| scale == "full") { full } else { few }
+}
+
+/// Everything that is wrong with what a subscriber got of these posts.
+fn compare(sent: &[Truth], got: &[Event]) -> Vec<String> {
+    oracle::judge(&record::plain(sent, got)).iter().map(ToString::to_string).collect()
 }
 
 /// A subscriber with a connection of its own, beside the attacker.

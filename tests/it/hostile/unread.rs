@@ -6,9 +6,10 @@ use powerstream_gateway::config::Settings;
 use powerstream_gateway::proto::GetStreamInfoRequest;
 
 use super::Neighbour;
-use super::h2::{
-    DATA, END_HEADERS, GET_STREAM_INFO, HEADERS, INITIAL_WINDOW_SIZE, REFLECTION, Raw, call, fields, frame, message,
+use super::frames::{
+    DATA, END_HEADERS, GET_STREAM_INFO, HEADERS, INITIAL_WINDOW_SIZE, REFLECTION, call, fields, frame, message,
 };
+use super::h2::Raw;
 use crate::harness::{World, in_time};
 
 /// Calls of each attack.
@@ -25,10 +26,6 @@ fn tune(settings: &mut Settings) {
     settings.listen.connection_response_bytes_max = 1 << 20;
     settings.listen.response_bytes_max = 4 << 20;
     settings.listen.send_timeout = Duration::from_secs(1);
-}
-
-fn is_over(raw: &Raw, stream: u32) -> bool {
-    raw.streams.get(&stream).is_some_and(|own| own.ended || own.reset.is_some())
 }
 
 /// One that reads has its answer.
@@ -54,13 +51,13 @@ async fn unread_calls_end_within_budget() {
             attackers.push(raw);
         }
         for raw in &mut attackers {
-            let refused = |raw: &Raw| streams().filter(|stream| is_over(raw, *stream)).count() >= CALLS as usize - 4;
+            let refused = |raw: &Raw| streams().filter(|stream| raw.is_over(*stream)).count() >= CALLS as usize - 4;
             assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
         }
         answered(&world).await;
         neighbour.gets_all(&mut world, 20).await;
         for raw in &mut attackers {
-            let over = |raw: &Raw| streams().all(|stream| is_over(raw, stream));
+            let over = |raw: &Raw| streams().all(|stream| raw.is_over(stream));
             assert!(raw.until("the others end after send_timeout", over).await, "{:?}", raw.why);
             assert_eq!(raw.goaway, None, "only the streams end");
         }
@@ -84,7 +81,7 @@ async fn reflection_streams_beyond_budget_are_refused() {
         [head, frame(DATA, 0, stream, &message(&request)), frame(DATA, 0, stream, &message(&request))].concat()
     };
     raw.send(&streams().flat_map(asking).collect::<Vec<u8>>()).await;
-    let refused = |raw: &Raw| streams().filter(|stream| is_over(raw, *stream)).count() >= CALLS as usize - 4;
+    let refused = |raw: &Raw| streams().filter(|stream| raw.is_over(*stream)).count() >= CALLS as usize - 4;
     assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
     answered(&world).await;
     neighbour.gets_all(&mut world, 20).await;
