@@ -297,7 +297,9 @@ async fn subscriber(filter: TagFilter, address: String, seed: u64, over: Arc<Ato
                 };
             }
             due.retain(|id| !not_due.contains(id));
-            before.got.iter().chain(&own.got).for_each(|event| drop(due.remove(&event.post_id)));
+            for event in before.got.iter().chain(&own.got) {
+                due.remove(&event.post_id);
+            }
             due.is_empty() && before.gaps.with(own).are_over()
         };
         let mut done = false;

@@ -108,6 +108,13 @@ impl Gaps {
         self.last().iter().all(|gap| is_final(gap.state()))
     }
 
+    /// The same without the gaps that were over by then: on a busy machine a log may begin with one.
+    pub fn since(&self, time: UnixMillis) -> Self {
+        let over: Vec<String> =
+            self.last().into_iter().filter(|gap| span(gap).to <= time).map(|gap| gap.gap_id.clone()).collect();
+        Self { told: self.told.iter().filter(|(_, _, gap)| !over.contains(&gap.gap_id)).cloned().collect() }
+    }
+
     /// The same with one session more.
     pub fn with(&self, session: &Subscriber) -> Self {
         let mut own = self.clone();
