@@ -36,6 +36,8 @@ pub struct Resolved {
     pub lineage_began: Option<Moment>,
     /// The upstream time at the position: what was received before was delivered to the lineage already.
     pub reached: UnixMillis,
+    /// The same, of what the live stream brought: the low watermark follows it.
+    pub streamed: UnixMillis,
     /// Set where the start is, or was, by time: up to this time posts may be repeated.
     pub repeats_until: Option<UnixMillis>,
     /// What is brought for this lineage alone.
@@ -138,6 +140,7 @@ impl<'a> Resolver<'a> {
             lineage_from: None,
             lineage_began: None,
             reached: self.now,
+            streamed: self.now,
             repeats_until: None,
             private: None,
             filter: None,
@@ -153,7 +156,8 @@ impl<'a> Resolver<'a> {
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
         let reached = self.extent.earliest_received.unwrap_or(self.now);
         let private = trimmed_before(self.extent.earliest);
-        Resolved { cursor: self.extent.earliest, reached, private, ..self.at_tip(outcome, BEGINNING) }
+        let streamed = reached;
+        Resolved { cursor: self.extent.earliest, reached, streamed, private, ..self.at_tip(outcome, BEGINNING) }
     }
 
     fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
@@ -164,17 +168,17 @@ impl<'a> Resolver<'a> {
         }
         let at_tip = self.at_tip(Outcome::Exact, time);
         if self.is_at_start(time) {
-            return Ok(Resolved { cursor: self.extent.earliest, reached: time, ..at_tip });
+            return Ok(Resolved { cursor: self.extent.earliest, reached: time, streamed: time, ..at_tip });
         }
         let Some(span) = self.lacking(time) else {
-            return Ok(Resolved { cursor: self.seek(time), reached: time, ..at_tip });
+            return Ok(Resolved { cursor: self.seek(time), reached: time, streamed: time, ..at_tip });
         };
         if !self.can_bring(time) {
             return self.too_old(time);
         }
         let hole = Hole::new(span, self.cause(), span.from, self.extent.earliest);
         let held = Holes { coverage: Coverage::from(self.extent.earliest), ..Holes::default() };
-        Ok(Resolved { reached: time, ..self.with_hole(hole, held, at_tip) })
+        Ok(Resolved { reached: time, streamed: time, ..self.with_hole(hole, held, at_tip) })
     }
 
     /// True for a time at which the log had begun, but had not all of it yet: X may send posts late. There is no earlier
@@ -198,6 +202,7 @@ impl<'a> Resolver<'a> {
             Place::Here => Resolved {
                 cursor: token.position.sequence + 1,
                 reached: token.reached,
+                streamed: self.streamed(&token),
                 repeats_until: token.repeats_until,
                 private: token.private,
                 ..self.at_tip(Outcome::Exact, token.lineage_start)
@@ -212,8 +217,11 @@ impl<'a> Resolver<'a> {
     fn with_start_of_log(&self, mut token: Token, place: &Place) -> Token {
         token.lineage_start = token.lineage_start.min(self.now);
         token.lineage_from = token.lineage_from.filter(|_| matches!(place, Place::Here));
-        if let Some(from) = token.lineage_from
-            && self.received_at(from).is_some_and(|received| received < token.lineage_start)
+        // The record of a new writer has the time of the one in front of it.
+        let is_term = |at: &Sequence| self.hub.reader().terms().iter().any(|term| term.first == *at);
+        let appended = token.lineage_from.and_then(|from| (from..self.extent.next).find(|at| !is_term(at)));
+        if let (Some(from), Some(appended)) = (token.lineage_from, appended)
+            && self.received_at(appended).is_some_and(|received| received < token.lineage_start)
         {
             // Told by a clock that was ahead. The record in front of it was received before the lineage began.
             let before = from.checked_sub(1).filter(|before| *before >= self.extent.earliest);
@@ -257,6 +265,7 @@ impl<'a> Resolver<'a> {
         let resumed = Resolved {
             cursor: self.seek(from),
             reached: from.plus(slack),
+            streamed: from.plus(slack),
             repeats_until: Some(token.repeats_until.map_or(repeats_until, |until| until.max(repeats_until))),
             ..at_tip
         };
@@ -281,6 +290,7 @@ impl<'a> Resolver<'a> {
         let span = Span::new(from, self.begins().plus(self.hub.config().slack));
         let resumed = Resolved {
             reached: token.reached,
+            streamed: self.streamed(&token),
             repeats_until: token.repeats_until,
             ..self.at_tip(Outcome::TimeBounded, token.lineage_start)
         };
@@ -296,6 +306,11 @@ impl<'a> Resolver<'a> {
     fn lacks_from(&self, token: &Token) -> UnixMillis {
         let begins = token.lineage_start.minus(self.hub.config().slack + self.hub.clock().uncertainty());
         token.low_watermark.max(begins)
+    }
+
+    /// How far the live stream had come when the token was made, as its low watermark tells.
+    fn streamed(&self, token: &Token) -> UnixMillis {
+        token.low_watermark.plus(self.hub.config().slack + self.hub.clock().uncertainty()).min(token.reached)
     }
 
     /// From the log's oldest record on, with this hole before it, and those that the lineage has already.

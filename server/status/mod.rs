@@ -190,7 +190,7 @@ impl Account {
         let place = |sequence, time| Place { position: hub.position(sequence), time };
         let status = hub.upstream().status();
         let last_byte = hub.upstream().last_byte();
-        let reached = last_byte.map(|last| last.time).max(extent.newest_received);
+        let reached = last_byte.map(|last| last.time).or(extent.newest_received);
         StreamInfo {
             account: hub.account().clone(),
             epoch: hub.reader().epoch(),

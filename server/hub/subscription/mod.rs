@@ -86,6 +86,8 @@ pub struct Subscription {
     streamed_at: Option<UnixMillis>,
     /// The upstream time up to which everything received has been passed.
     reached: UnixMillis,
+    /// The same, of what the live stream brought.
+    streamed: UnixMillis,
     lineage_start: UnixMillis,
     lineage_from: Option<Sequence>,
     /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
@@ -180,6 +182,7 @@ impl Subscription {
             passed_at: None,
             streamed_at: None,
             reached: resolved.reached,
+            streamed: resolved.streamed,
             lineage_start: resolved.lineage_start,
             lineage_from: resolved.lineage_from,
             lineage_began: resolved.lineage_began,

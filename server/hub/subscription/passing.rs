@@ -215,14 +215,16 @@ impl Subscription {
 
     /// No later than the start of a gap that is open where the cursor stands.
     pub(super) fn low_watermark(&self) -> UnixMillis {
-        self.hub.low_watermark(self.cursor, self.reached)
+        self.hub.low_watermark(self.cursor, self.streamed)
     }
 
     fn reach(&mut self) {
         // Read before the tip's sequence, or a record that comes in between would be promised.
-        let heard = self.hub.upstream().last_byte().map(|last| last.time);
+        let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
         let at_tip = self.cursor >= self.hub.next();
-        let reached = heard.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
+        let streamed = heard.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
+        let reached = tip.filter(|_| at_tip).max(self.passed_at).unwrap_or_default().max(streamed);
+        self.streamed = self.streamed.max(streamed);
         self.reached = self.reached.max(reached);
         // Few sessions have repeats to expect, and only they look further.
         if at_tip
