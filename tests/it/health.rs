@@ -1,5 +1,6 @@
 //! What probes and clients without a proto file see, and what nobody may see.
 
+use futures::FutureExt;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::simulator::Refusal;
@@ -54,6 +55,23 @@ async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_acco
     world.connected().await;
     eventually("the account serves", async || serving(&mut health, "main").await).await;
     assert_eq!(get(admin, "/nothing").await.0, 404);
+}
+
+/// Load balancers ask for the services' own names, and watch one that a later version knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_are_known_and_unknown_watch_stays() {
+    let world = World::new().await;
+    let mut health = HealthClient::new(channel(world.app().grpc_address()).await);
+    for name in ["StreamService", "RecoveryService"] {
+        assert!(serving(&mut health, &format!("powerstream.gateway.v1.{name}")).await, "{name}");
+    }
+    assert!(serving(&mut health, "grpc.health.v1.Health").await);
+    let unknown = HealthCheckRequest { service: "nobody".into() };
+    let mut watch = health.watch(unknown).await.expect("it is answered").into_inner();
+    let first = in_time("a status", watch.message()).await.expect("no error").expect("one");
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+    assert!(serving(&mut health, "").await);
+    assert!(watch.message().now_or_never().is_none(), "it stays open, and says so once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
