@@ -24,6 +24,7 @@
 
 mod generate;
 mod oracle;
+mod plain;
 mod plan;
 mod play;
 mod reader;

@@ -2,7 +2,7 @@
 //! the truth, and nothing of the product.
 //!
 //! Each fault begins with the check that found it: an invariant of the contract (`I2:`), or `labels:`, `watermark:`,
-//! `accounting:`, `wakes:`.
+//! `accounting:`, `wakes:`, or `oracle:`, the oracle of `tests/it`, which judges every history as well.
 
 mod announced;
 mod delivery;
@@ -23,6 +23,8 @@ pub(super) fn judge(record: &Record) -> Vec<String> {
     }
     faults.extend(announced::compare(record));
     faults.extend(wire::judge(record));
+    let history = super::plain::history(record);
+    faults.extend(::oracle::judge(&history).iter().map(|fault| format!("oracle: {fault}")));
     faults.truncate(40);
     faults
 }

@@ -99,6 +99,7 @@ impl Reader {
             from: from.clone(),
             outcome,
             log,
+            position: None,
             missing: None,
             open_gaps: Vec::new(),
             token: String::new(),
@@ -143,6 +144,7 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>
         match next {
             Ok(hub::Frame { token, content: hub::Content::Start(start) }) => {
                 session.token = token.expect("the first frame has a token");
+                session.position = Some(start.place.position.sequence);
                 session.missing = start.missing.map(|window| (window.from.0, window.to.map(|to| to.0)));
                 session.open_gaps = start.open_gaps.iter().map(|own| gap(own, start.epoch.0)).collect();
             }
@@ -186,7 +188,7 @@ fn content(content: hub::Content, log: u128) -> Content {
             let bytes: Vec<u8> = batch.chunk.slices().iter().flatten().copied().collect();
             let decoded = EventBatch::decode(&*bytes).expect("it is a batch");
             Content::Posts {
-                events: decoded.events.into_iter().map(|post| event(post, batch.chunk.term.0)).collect(),
+                events: decoded.events.into_iter().map(|post| event(post, batch.chunk.term.0, log)).collect(),
                 may_repeat: batch.chunk.possible_duplicate,
                 is_private: batch.chunk.phase == Phase::Recovery,
             }
@@ -211,7 +213,7 @@ fn content(content: hub::Content, log: u128) -> Content {
     }
 }
 
-fn event(post: proto::Event, term: u64) -> Event {
+fn event(post: proto::Event, term: u64, log: u128) -> Event {
     let origin = match post.origin() {
         proto::Origin::Backfill => seen::Origin::Backfill,
         proto::Origin::Recovery => seen::Origin::Recovery,
@@ -225,12 +227,18 @@ fn event(post: proto::Event, term: u64) -> Event {
         rules: post.rules.into_iter().map(|rule| (rule.id, rule.tag)).collect(),
         tags: post.tags,
         origin,
+        gap: (!post.gap_id.is_empty()).then(|| gap_name(&post.gap_id, log)),
+        is_delta: post.delta,
     }
+}
+
+fn gap_name(id: &str, log: u128) -> String {
+    format!("{id} of {:04x}", log >> 112)
 }
 
 /// A gap of a log has a number; one of a subscription only has a name that is the same in all logs.
 fn gap(gap: &Gap, log: u128) -> seen::Gap {
-    let id = if gap.id.is_private() { gap.id.to_string() } else { format!("{} of {:04x}", gap.id, log >> 112) };
+    let id = if gap.id.is_private() { gap.id.to_string() } else { gap_name(&gap.id.to_string(), log) };
     seen::Gap {
         id,
         log,

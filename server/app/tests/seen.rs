@@ -19,6 +19,8 @@ pub(super) struct Session {
     pub outcome: Outcome,
     /// Identity of the log.
     pub log: u128,
+    /// Sequence of the record before it.
+    pub position: Option<u64>,
     pub missing: Option<(Ms, Option<Ms>)>,
     pub open_gaps: Vec<Gap>,
     pub token: String,
@@ -118,6 +120,9 @@ pub(super) struct Event {
     pub rules: Vec<(u64, Option<String>)>,
     pub tags: Vec<String>,
     pub origin: Origin,
+    /// The gap of the log that it closes a part of.
+    pub gap: Option<String>,
+    pub is_delta: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
