@@ -11,6 +11,7 @@ use powerstream_gateway::simulator::{CutKind, Handle, Hollow, Refusal, Scope, Ti
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::harness::oracle::expected;
 use crate::harness::process::Gateway;
 use crate::harness::{Lineage, Subscriber, World, eventually, filters, probe, record};
 
@@ -154,6 +155,13 @@ fn judge(world: &World, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (
     let mut history = record::history(&world.x, subscriptions, terms, |_| true);
     history.tallies = record::tallies(metrics);
     record::assert_sound("all over all ends, and one that reads the whole log", &history);
+    let truth = world.x.truth();
+    for lineage in [whole].into_iter().chain(lineages) {
+        let got: HashSet<u64> = lineage.got.iter().map(|event| event.post_id).collect();
+        let due = expected(&truth, &lineage.filter);
+        let missing: Vec<u64> = due.iter().map(|post| post.post_id.0).filter(|id| !got.contains(id)).collect();
+        assert!(missing.is_empty(), "X sends all of it in time, so no gap excuses {missing:?}");
+    }
     for lineage in lineages {
         assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
     }

@@ -15,7 +15,7 @@ use powerstream_gateway::simulator::{
 };
 
 use super::eventually::eventually;
-use super::gaps::{Gaps, Outage};
+use super::gaps::{Gaps, Outage, SLACK};
 use super::lineage::Lineage;
 use super::world::patient;
 use super::{Subscriber, World, after, filters, latest, record};
@@ -143,7 +143,8 @@ impl Drill {
             healthy: UnixMillis(0),
         };
         drill.pass(HEALTHY).await;
-        let healthy = drill.world.x.now();
+        // A gap of the drill itself begins the slack before its first cut.
+        let healthy = drill.world.x.now().minus(SLACK);
         Self { healthy, ..drill }
     }
 
