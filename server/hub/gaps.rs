@@ -37,11 +37,20 @@ impl Gaps {
 
     /// Takes note of a GAP record; in order.
     pub fn note(&self, sequence: Sequence, gap: &Gap) {
+        self.note_opened(sequence, gap, sequence);
+    }
+
+    /// Takes note of a GAP record; in order. If it is the first that is known of its gap, that was opened by `opened`, which
+    /// may be trimmed.
+    pub fn note_opened(&self, sequence: Sequence, gap: &Gap, opened: Sequence) {
         let mut told = self.told.write();
         let closed = gap.state.is_final().then_some(sequence);
         match told.iter_mut().find(|own| own.gap.id == gap.id) {
             Some(own) => (own.gap, own.changed, own.closed) = (gap.clone(), sequence, closed),
-            None => told.push(Told { gap: gap.clone(), opened: sequence, changed: sequence, closed }),
+            None => {
+                let at = told.partition_point(|own| own.opened <= opened);
+                told.insert(at, Told { gap: gap.clone(), opened, changed: sequence, closed });
+            }
         }
         if told.len() > self.kept_max
             && let Some(oldest) = told.iter().position(|own| own.closed.is_some())

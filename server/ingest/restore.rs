@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::dedup::{self, Seen, Upkeep};
 use crate::hub::Hub;
 use crate::journal::{Item, ReadError, Reader};
-use crate::model::{Body, Gap, Keys, Origin, Record, Sequence, UnixMillis};
+use crate::model::{Body, Gap, GapState, Keys, Origin, Record, Sequence, UnixMillis};
 
 /// A log that cannot be taken up again.
 #[derive(Debug, Error)]
@@ -34,14 +34,18 @@ pub fn ring_start(reader: &dyn Reader, ring_bytes_max: usize) -> Sequence {
 /// Finds the gaps that a log tells of: as they stand, and for sessions where each was open.
 pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreError> {
     let extent = reader.extent();
-    let (mut gaps, mut cursor) = (BTreeMap::new(), extent.earliest);
+    let (mut gaps, mut cursor, mut trimmed) = (BTreeMap::new(), extent.earliest, 0);
     // No post has a key of none: only blocks with notices are read.
     let keys = Keys::AnyOf([].into());
     while cursor < extent.next {
         let chunk = reader.read(cursor, &keys, CHUNK_BYTES)?;
         for item in chunk.items {
             if let Item::Record(Record { sequence, body: Body::Gap(gap), .. }) = item {
-                hub.gaps().note(sequence, &gap);
+                // The log has lost the record that opened it, at its beginning.
+                let is_trimmed = !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
+                trimmed += u64::from(is_trimmed);
+                let opened = if is_trimmed { trimmed.min(extent.earliest - 1) } else { sequence };
+                hub.gaps().note_opened(sequence, &gap, opened);
                 gaps.insert(gap.id, gap);
             }
         }
@@ -115,3 +119,6 @@ fn note(seen: &mut Seen, record: &Record, covered: Sequence) {
         seen.note(post.id, &post.rules, record.sequence, record.received);
     }
 }
+
+#[cfg(test)]
+mod tests;
