@@ -1,0 +1,72 @@
+//! How a session waits: for records that may be for it, and for the next control frame.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::super::ring::Limits;
+use super::{Subscription, private_news, something_due};
+use crate::clock::Moment;
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// Records that may be for the session.
+    Records,
+    /// Something that is due.
+    Else,
+}
+
+impl Subscription {
+    pub(super) async fn wait_for_records(&mut self) {
+        let Some(waiting) = self.ticket.park(self.cursor, || self.hub.next()) else { return };
+        let woken = self.wait(None).await;
+        let passable = self.ticket.unpark(waiting);
+        if woken == Woken::Else && self.has_missed_wake() {
+            // The index did not know of them: they are read one by one.
+            self.hub.metrics().found_by_timer.inc();
+        } else if let Some(sequence) = passable {
+            self.skip_to(sequence);
+        }
+        if woken == Woken::Records && !self.pace.batch_delay_max.is_zero() {
+            let full_at = self.hub.clock().moment().plus(self.pace.batch_delay_max);
+            while self.wait(Some(full_at)).await == Woken::Records {}
+        }
+    }
+
+    /// True if the log has had a record for the session for so long that a wake-up must have come.
+    pub(super) fn has_missed_wake(&self) -> bool {
+        const WOKEN_WITHIN: Duration = Duration::from_secs(1);
+        let few = Limits { entries: 8, bytes: usize::MAX };
+        let read = self.hub.read_hot(self.cursor, self.seat.filter().keys(), few);
+        let now = self.hub.clock().now();
+        read.is_some_and(|read| {
+            read.entries.iter().any(|entry| {
+                let is_for_it = entry.event().is_none_or(|event| self.seat.filter().matches(&event.rules));
+                is_for_it && now.since(entry.received) >= WOKEN_WITHIN
+            })
+        })
+    }
+
+    /// Waits for records, or for whatever else is due, or until `limit`.
+    async fn wait(&mut self, limit: Option<Moment>) -> Woken {
+        self.set_alarm(limit);
+        tokio::select! {
+            // A wake-up counts as one although a timer ends at the same time.
+            biased;
+            () = self.ticket.wait() => Woken::Records,
+            () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => Woken::Else,
+            () = private_news(self.private.as_deref_mut()) => Woken::Else,
+        }
+    }
+
+    /// Sets the timer for the next control frame, or for `limit` if that is earlier.
+    pub(super) fn set_alarm(&mut self, limit: Option<Moment>) {
+        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
+        let until = until.expect("the heartbeat is always set");
+        if self.alarm.as_ref().is_none_or(|alarm| alarm.0 != until) {
+            let clock = self.hub.clock().clone();
+            self.alarm = Some((until, async move { clock.sleep_until(until).await }.boxed()));
+        }
+    }
+}
