@@ -99,7 +99,9 @@ mod tests {
             prop_assume!(plain.iter().all(|byte| byte.is_ascii() && *byte != b'%'));
             let spelling: String = plain.iter().copied().zip(&times).map(spell).collect();
             let kept = redacted(&format!("{before}{spelling}"), &secret);
-            prop_assert!(!kept.contains(&spelling) && kept.contains("[secret]"), "{}", kept);
+            // The mark may hold a short secret.
+            let rest = kept.replace("[secret]", "\0");
+            prop_assert!(!rest.contains(&spelling) && rest.contains('\0'), "{}", kept);
         }
     }
 }

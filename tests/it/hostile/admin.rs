@@ -16,7 +16,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 8;
 /// The longest time until a case has its outcome, and until `/livez` is answered beside it.
-const OUTCOME_MAX: Duration = Duration::from_secs(10);
+const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 fn tune(world: &mut World) {
     let admin = &mut world.settings.admin;

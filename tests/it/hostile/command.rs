@@ -8,7 +8,7 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 
 /// The longest that a command may take that should end by itself.
-const ENDED_MAX: Duration = Duration::from_secs(20);
+const ENDED_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -22,7 +22,7 @@ const POSTS: usize = 40;
 /// What a symlink names.
 const PRECIOUS: &[u8] = b"precious, and of nobody's business but its owner's\n";
 /// The longest time of a start, and until posts come.
-const OUTCOME_MAX: Duration = Duration::from_secs(20);
+const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 /// A data directory, and a file outside of it.
 struct Place {

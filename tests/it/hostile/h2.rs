@@ -55,6 +55,8 @@ pub struct Raw {
     pub why: String,
     /// Whether windows are opened for what came.
     pub open_windows: bool,
+    /// Frames to answer with, kept while something is sent: in the middle of a frame they would be part of it.
+    answers: Option<Vec<u8>>,
 }
 
 impl Raw {
@@ -73,12 +75,24 @@ impl Raw {
         let socket = in_time("a connection", TcpStream::connect(address)).await.expect("it listens");
         let (streams, rest) = (HashMap::new(), Vec::new());
         let (goaway, why) = (None, String::new());
-        Self { socket, rest, streams, goaway, settled: false, marked: false, closed: false, why, open_windows: true }
+        Self {
+            socket,
+            rest,
+            streams,
+            goaway,
+            settled: false,
+            marked: false,
+            closed: false,
+            why,
+            open_windows: true,
+            answers: None,
+        }
     }
 
     /// Sends bytes, and takes what comes meanwhile.
     pub async fn send(&mut self, bytes: &[u8]) {
         let mut left = bytes;
+        self.answers = Some(Vec::new());
         while !left.is_empty() && !self.closed {
             let piece = &left[..left.len().min(32 << 10)];
             let mut read = vec![0; 64 << 10];
@@ -99,6 +113,8 @@ impl Raw {
                 }
             }
         }
+        let answers = self.answers.take().unwrap_or_default();
+        self.answer(&answers).await;
     }
 
     async fn read_ready(&mut self, buffer: &mut [u8]) {
@@ -159,7 +175,14 @@ impl Raw {
             let stream = u32::from_be_bytes([whole[5], whole[6], whole[7], whole[8]]);
             self.take_frame(whole[3], whole[4], stream, &whole[9..], &mut answers);
         }
-        if let Err(error) = self.socket.write_all(&answers).await {
+        match &mut self.answers {
+            Some(kept) => kept.extend(answers),
+            None => self.answer(&answers).await,
+        }
+    }
+
+    async fn answer(&mut self, frames: &[u8]) {
+        if let Err(error) = self.socket.write_all(frames).await {
             self.close(&format!("write: {error}"));
         }
     }

@@ -24,7 +24,7 @@ const KEYED: &str = "keyed";
 /// A bearer that X does not take.
 const WRONG: &str = "AAAAwrongOneThatNobodyMaySee";
 const BACKOFF: Duration = Duration::from_millis(100);
-const OUTCOME_MAX: Duration = Duration::from_secs(15);
+const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 fn put(path: &Path, bytes: impl AsRef<[u8]>) {
     std::fs::write(path, bytes).expect("the directory is ours");

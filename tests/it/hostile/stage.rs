@@ -17,8 +17,8 @@ use crate::harness::process::Gateway;
 use crate::harness::{Subscriber, World, filters, latest, posts};
 
 /// The longest time of an attack, and of a post's way to the subscriber.
-const ATTACK_MAX: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1_200));
-const DELIVERY_MAX: Duration = Duration::from_secs(20);
+const ATTACK_MAX: (Duration, Duration) = (Duration::from_secs(180), Duration::from_secs(1_200));
+const DELIVERY_MAX: Duration = Duration::from_secs(60);
 /// Posts beside an attack, at the least.
 const POSTS_MIN: usize = 2;
 /// Between two posts: an attack has the machine for itself most of the time.

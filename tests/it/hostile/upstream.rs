@@ -27,7 +27,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_millis(100);
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// The longest time until a case has its outcome.
-const OUTCOME_MAX: Duration = Duration::from_secs(15);
+const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 /// An answer of the upstream, and what comes of it.
 pub struct Case {

@@ -33,7 +33,7 @@ fn wakeup_model_mirrors_order_of_hub() {
     check("server/hub/log.rs", "publish", &["self.ring.push(", "self.next.store(next, Ordering::Release)", ".offer("]);
     check("tests/wakeup-model/src/hub.rs", "publish", &["self.next.store(", ".offer("]);
     let waits = [".park(", "self.wait(None)", ".unpark(", "self.skip_to("];
-    check("server/hub/subscription/mod.rs", "wait_for_records", &waits);
+    check("server/hub/subscription/waiting.rs", "wait_for_records", &waits);
     check("tests/wakeup-model/src/hub.rs", "wait", &[".park(", "*cursor, || hub.next()", ".unpark(", "*cursor = to"]);
     check("server/hub/log.rs", "next", &["self.next.load(Ordering::Acquire)"]);
 }
