@@ -11,7 +11,7 @@
 //!   uses, no others.
 //! - Reduced: [`entry`] and [`model`] have what the index reads; the compiler reports anything else.
 //! - Mirrored: the order of steps in `Hub::publish` (`server/hub/log.rs`) and in `wait_for_records`
-//!   (`server/hub/subscription/mod.rs`). `tests/it/tidy/wakeup.rs` compares it with the sources.
+//!   (`server/hub/subscription/waiting.rs`). `tests/it/tidy/wakeup.rs` compares it with the sources.
 
 pub mod entry;
 pub mod loom;
