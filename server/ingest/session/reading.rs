@@ -132,6 +132,7 @@ impl Session {
     async fn read(&self, mut connection: upstream::Connection, answer: Answer, reading: &mut Reading) -> Outcome {
         let mut status = self.hub.upstream().watch();
         let mut due = std::pin::pin!(self.due());
+        let mut reads_first = false;
         loop {
             self.take_turn(Duration::ZERO, reading);
             // What comes by backfill changes what is due; else one timer serves for a pulse of posts.
@@ -146,13 +147,23 @@ impl Session {
                     () = self.clock.sleep(CATCH_UP) => Wait::CaughtUp,
                 }
             } else {
-                tokio::select! {
-                    biased;
-                    // X would cut a connection that is not read, and there would be no backfill then.
-                    () = unavailable(&mut status) => Wait::Unavailable,
-                    // Also when there is always something to read.
-                    () = &mut due => Wait::Pulse,
-                    event = connection.next() => Wait::Event(event),
+                // Neither may keep the other waiting: a peer may flood, and a pulse may be due at once, again and again.
+                reads_first = !reads_first;
+                if reads_first {
+                    tokio::select! {
+                        biased;
+                        // X would cut a connection that is not read, and there would be no backfill then.
+                        () = unavailable(&mut status) => Wait::Unavailable,
+                        event = connection.next() => Wait::Event(event),
+                        () = &mut due => Wait::Pulse,
+                    }
+                } else {
+                    tokio::select! {
+                        biased;
+                        () = unavailable(&mut status) => Wait::Unavailable,
+                        () = &mut due => Wait::Pulse,
+                        event = connection.next() => Wait::Event(event),
+                    }
                 }
             };
             let stopped = self.take_turn(PULSE, reading);

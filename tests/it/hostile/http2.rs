@@ -33,7 +33,6 @@ fn beginnings() -> Vec<Case> {
     let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], [7; 508].as_slice()].concat();
     let mut wrong = PREFACE.to_vec();
     wrong[23] = b'!';
-    let ping = frame(PING, 0, 0, &MARK);
     let http1 = "GET / HTTP/1.1\r\nhost: gateway\r\n";
     vec![
         case("nothing at all", [], "closed"),
@@ -45,8 +44,6 @@ fn beginnings() -> Vec<Case> {
         case("TLS ClientHello", hello, "closed"),
         case("zeros", [0; 4_096], "closed"),
         case("a preface twice", [PREFACE, &settings(&[]), PREFACE].concat(), "closed"),
-        case("a PING in place of SETTINGS", [PREFACE, &ping].concat(), "closed"),
-        case("HEADERS in place of SETTINGS", [PREFACE, &frame(1, 5, 1, &[0x83, 0x86, 0x84])].concat(), "closed"),
     ]
 }
 

@@ -7,7 +7,7 @@ use super::h2::{MARK, Raw};
 use super::stage::Stage;
 
 /// The longest time until a case has its outcome.
-const OUTCOME_MAX: Duration = Duration::from_secs(60);
+const OUTCOME_MAX: Duration = Duration::from_secs(45);
 
 /// Bytes of a connection, and what the gateway makes of them: see [`Raw::outcome`].
 pub struct Case {
