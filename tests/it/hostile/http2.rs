@@ -43,7 +43,6 @@ fn beginnings() -> Vec<Case> {
         case("HTTP/1 upgrade", format!("{http1}connection: upgrade\r\nupgrade: h2c\r\n\r\n"), "closed"),
         case("TLS ClientHello", hello, "closed"),
         case("zeros", [0; 4_096], "closed"),
-        case("a preface twice", [PREFACE, &settings(&[]), PREFACE].concat(), "closed"),
     ]
 }
 
