@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::book::Book;
+use super::book::{Book, Limits};
 use super::feed::{Feed, FeedGap};
 use super::healing::Healing;
 use super::inherit::later;
 use crate::hub::side::Completeness;
 use crate::ingest::restore::Received;
-use crate::model::{Gap, GapCause, GapId, GapState, Span, UnixMillis, Window};
+use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
 
 /// What a book is restored with.
 #[derive(Clone, Debug)]
@@ -24,6 +24,15 @@ pub(super) struct Start<'a> {
     pub(super) feeds: &'a [String],
     /// The time.
     pub(super) now: UnixMillis,
+}
+
+impl FeedGap {
+    /// From where on sessions of the process rely on a log that has not begun: all since its start, and the first backfill,
+    /// less what their private gaps overlap with it.
+    fn relied_on(&self, limits: &Limits) -> UnixMillis {
+        let backfill = Duration::from_secs(60 * u64::from(limits.config.first_backfill_minutes));
+        self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.slack)))
+    }
 }
 
 impl Book {
@@ -52,16 +61,23 @@ impl Book {
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         // With a checkpoint, only a post shows that the log has begun.
         let newest = received.post.or(received.oldest.filter(|_| former.is_empty()));
+        let mut lacking = Spans::default();
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
             if former.is_empty() {
                 // A log without a checkpoint.
                 former.push(Feed::new("", newest.min(now).minus(limits.slack)));
             }
-            // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known.
+            // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known, and
+            // sessions rely on it. What lies behind it is a gap of the feed in any case.
             for feed in &mut former {
                 feed.began = true;
-                feed.gaps.retain(|own| own.announced);
+                let promised = feed.gaps.extract_if(.., |own| !own.announced).map(|own| own.relied_on(&limits));
+                let spans =
+                    promised.filter(|from| *from < feed.settled_to).map(|from| Span::new(from, feed.settled_to));
+                spans.for_each(|span| lacking.insert(span));
             }
+            let told = logged.iter().filter_map(|gap| Some(Span::new(gap.window.from, gap.window.to?)));
+            told.for_each(|span| lacking.remove(span));
         }
         if let Some(time) = lost_after {
             // How late connections were then is not known any more.
@@ -74,6 +90,10 @@ impl Book {
         // Before a feed has begun, no gap is announced.
         let begun = former.iter().any(|feed| feed.began) || !logged.is_empty();
         let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
+        for span in lacking.iter() {
+            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
+            self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+        }
         self.inherit(former, names, now);
         unknown.into_iter().for_each(|gap| self.adopt(gap));
         let cause = if lost_after.is_some() { GapCause::JournalCorrupt } else { GapCause::GatewayDown };
@@ -172,6 +192,7 @@ impl Book {
     }
 
     fn restore_feed(&mut self, feed: usize, cause: GapCause, begun: bool, now: UnixMillis) {
+        let has_begun = self.has_begun();
         let own = &mut self.kept.feeds[feed];
         if own.began {
             // The first backfill of the log was cut off.
@@ -191,14 +212,15 @@ impl Book {
                 self.announce_at = Some(now.plus(super::book::START_GRACE));
             }
         } else if begun {
+            // The log tells of gaps, and no feed is known to have delivered anything.
+            for gap in own.gaps.iter_mut().filter(|gap| !gap.announced && !has_begun) {
+                gap.gap.window.from = gap.relied_on(&self.limits);
+            }
             self.announce_feed(feed);
         } else {
-            // The log is as new as before, but sessions of the process before rely on what it was to have: all since its
-            // start, and the first backfill, less what their private gaps overlap with it.
-            let backfill = Duration::from_secs(60 * u64::from(self.limits.config.first_backfill_minutes));
-            let relied_on = backfill.saturating_sub(self.limits.slack);
+            // The log is as new as before, but sessions of the process before rely on what it was to have.
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
-                gap.promised = gap.promised.min(gap.gap.window.from.minus(relied_on));
+                gap.promised = gap.relied_on(&self.limits);
                 gap.gap.window.from = now;
             }
             own.settled_to = now;

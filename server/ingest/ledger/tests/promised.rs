@@ -36,3 +36,32 @@ fn notices_do_not_begin_log() {
         assert_eq!(world.book.promised_from(), Some(relied_on).filter(|_| !begins), "low watermarks wait there");
     }
 }
+
+/// The first posts are in the log, and the process was gone before its checkpoint knew that the log had begun: what the
+/// first backfill was to bring is announced, but for what the log tells of already. Posts of a backfill do not tell when
+/// they came; then the oldest record is all that is known.
+#[test]
+fn first_backfill_that_checkpoint_does_not_know_is_announced() {
+    let minus = |seconds| move |first: UnixMillis| first.minus(Duration::from_secs(seconds));
+    let (known_to, relied_on) = (minus(100), minus((FIRST_BACKFILL - SLACK).as_secs()));
+    for post in [Some(470), Some(-400), None] {
+        let mut world = World::new();
+        let (first, kept) = (world.now, world.book.kept.clone());
+        let known = Window { from: first.minus(FIRST_BACKFILL), to: Some(known_to(first)) };
+        let logged = Gap { state: GapState::Recovering, ..Book::gap(GapId(1), known, GapCause::Disconnected) };
+        world.now = first.plus(Duration::from_secs(2_000));
+        world.book = Book::new(limits(), kept);
+        let at = |seconds: i64| UnixMillis(first.0 + seconds * 1_000);
+        let received = Received { post: post.map(at), oldest: Some(at(post.unwrap_or(0))) };
+        world.book.restore(Start { received, ..start(vec![logged], world.now) });
+        world.take_changes();
+        let span = |gap: &Gap| Span::new(gap.window.from, gap.window.to.unwrap_or(world.now));
+        let mut told: Vec<Span> = world.told.values().filter(|gap| gap.id != GapId(1)).map(span).collect();
+        told.sort_by_key(|span| span.from);
+        match post {
+            Some(_) => assert_eq!(told, [Span::new(known_to(first), first), Span::new(first, world.now)]),
+            // Only gaps are in the log.
+            None => assert_eq!(told, [Span::new(relied_on(first), world.now)]),
+        }
+    }
+}
