@@ -27,8 +27,8 @@ pub(super) struct Private {
     takes_all: bool,
     /// What is known of each open gap.
     watched: Vec<Watched>,
-    /// Gaps to tell of at once: that ended when they were found, and those whose last record was damaged.
-    told_at_once: VecDeque<Gap>,
+    /// Gaps to report at once: that ended when they were found, and those whose last record was damaged.
+    pending_notices: VecDeque<Gap>,
     /// Records of the account's log were left out for records of the side log before this one.
     trusted: Sequence,
     /// Entries read and not passed yet.
@@ -68,7 +68,7 @@ impl Private {
             holes,
             takes_all: lineage_start <= BEGINNING,
             watched: Vec::new(),
-            told_at_once: VecDeque::new(),
+            pending_notices: VecDeque::new(),
             trusted: 0,
             stretch: VecDeque::new(),
             stretch_next: 0,
@@ -109,7 +109,7 @@ impl Private {
 
     /// True if nothing has to be remembered.
     pub(super) fn is_empty(&self) -> bool {
-        self.told_at_once.is_empty()
+        self.pending_notices.is_empty()
             && !self.takes_all
             && self.holes.holes.is_empty()
             && self.holes.coverage.passed.is_empty()
@@ -117,7 +117,7 @@ impl Private {
 
     /// True if a gap has not ended: the session reads both logs.
     pub(super) fn has_open(&self) -> bool {
-        !self.watched.is_empty() || !self.told_at_once.is_empty()
+        !self.watched.is_empty() || !self.pending_notices.is_empty()
     }
 
     /// The next record of the side log to read.
@@ -168,12 +168,12 @@ impl Private {
         let hole = Hole::new(span, GapCause::JournalCorrupt, repeats_until, next);
         self.holes.skip(first, next, span);
         self.holes.note_repeats(span, repeats_until);
-        self.told_at_once.extend(hub.gaps().changed_in(first, next));
+        self.pending_notices.extend(hub.gaps().changed_in(first, next));
         if hub.side().config().enabled {
             self.holes.add(hole);
             self.holes.demand_new(hub.side());
         } else {
-            self.told_at_once.push_back(Gap {
+            self.pending_notices.push_back(Gap {
                 id: hole.id(),
                 window: Window { from: span.from, to: Some(span.to) },
                 cause: hole.cause,
@@ -212,7 +212,7 @@ impl Private {
 
     /// The next change of a gap to report; `cursor` is the next record of the account's log that the session reads.
     pub(super) fn notice(&mut self, cursor: Sequence) -> Option<Gap> {
-        if let Some(gap) = self.told_at_once.pop_front() {
+        if let Some(gap) = self.pending_notices.pop_front() {
             return Some(gap);
         }
         let at = self.cursor();

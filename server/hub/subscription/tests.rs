@@ -65,13 +65,7 @@ impl World {
         let opening = Opening {
             guest: self.hub.registry().enter(info).expect("room"),
             seat: self.hub.enter(filter).expect("within"),
-            pace: Pace {
-                batch_events_max: 3,
-                batch_bytes_max: 4_096,
-                batch_delay_max: Duration::ZERO,
-                heartbeat: HEARTBEAT,
-                deadline: None,
-            },
+            pace: pace(HEARTBEAT),
             resolved,
             session_id: "s".into(),
             consumer: "c".into(),
@@ -85,6 +79,12 @@ impl World {
     fn is_of_another_log(&self, token: &str) -> bool {
         self.hub.keyring().open(token).expect("ours").position.epoch != self.hub.reader().epoch()
     }
+}
+
+/// Small batches, at once.
+fn pace(heartbeat: Duration) -> Pace {
+    let (batch_events_max, batch_bytes_max, batch_delay_max) = (3, 4_096, Duration::ZERO);
+    Pace { batch_events_max, batch_bytes_max, batch_delay_max, heartbeat, deadline: None }
 }
 
 fn sequences(frame: &Frame) -> Vec<u64> {

@@ -16,13 +16,7 @@ fn session(hub: &Arc<Hub>, number: u64) -> Subscription {
     let opening = Opening {
         guest: hub.registry().enter(info).expect("room"),
         seat: hub.enter(filter).expect("within"),
-        pace: Pace {
-            batch_events_max: 3,
-            batch_bytes_max: 4_096,
-            batch_delay_max: Duration::ZERO,
-            heartbeat: HEARTBEAT,
-            deadline: None,
-        },
+        pace: pace(HEARTBEAT),
         resolved: start::resolve(hub, &Start::Latest, Policy::Fail, true).expect("the tip"),
         session_id: String::new(),
         consumer: "c".into(),
