@@ -15,24 +15,25 @@ pub struct Account {
     #[serde(with = "name")]
     #[schemars(with = "String")]
     pub name: AccountName,
-    /// Where its bearer token is kept, read again before each attempt to connect: `file: PATH` or `env: VARIABLE`.
+    /// Source of the bearer token, read again before each connection attempt: `file: PATH` or `env: VARIABLE`.
     #[serde(with = "bearer")]
     #[schemars(with = "Bearer")]
     pub bearer: secret::Source,
     /// Base URL of the API.
     #[serde(default = "x_api")]
     pub url: Url,
-    /// Whether only posts of the datacenter that answers are asked for (X's `localDcOnly`).
+    /// Whether only posts of the answering datacenter are requested (X's `localDcOnly`).
     #[serde(default)]
     pub local_dc_only: bool,
-    /// Connections that are full copies of one another (X has to allow as many): a gap only when all of them are down.
+    /// Number of redundant connections, each a full copy of the stream (X has to allow as many). A gap exists only
+    /// while all are down.
     #[serde(default = "one")]
     pub connections: u8,
-    /// One connection for posts made in that datacenter (X's `localDcOnly`) to each of these, in place of `connections`:
-    /// together they are the stream, and each has gaps of its own.
+    /// One connection per datacenter (X's `localDcOnly`) in place of `connections`. Together they form the stream;
+    /// each has gaps of its own.
     #[serde(default)]
     pub datacenters: Vec<Datacenter>,
-    /// Tags that are known before any post has carried them, so that a subscriber is not warned of them.
+    /// Known tags: a subscription to one of them is not warned of an unknown tag.
     #[serde(default)]
     pub tags: Vec<String>,
 }

@@ -18,7 +18,8 @@
 //! - Every number and duration has a range (`ranges`: `number_without_range_is_found`).
 //! - Reading takes a bounded time, whatever the file holds (`expansion`, `many_faults_are_found_in_time`).
 //! - What is rendered loads as the same settings (`what_is_rendered_means_the_same`).
-//! - `docs/config.example.yaml` has every key with its default (`the_example_has_every_key_and_its_default`).
+//! - `docs/config.example.yaml` has every key with its default (`the_example_has_every_key_and_its_default`), and
+//!   `docs/configuration.md` also its range (`reference_page_lists_every_setting`).
 
 mod account;
 mod expansion;
@@ -26,6 +27,8 @@ mod fault;
 mod layers;
 mod meaning;
 mod ranges;
+#[cfg(test)]
+mod reference;
 mod render;
 mod shape;
 
@@ -49,36 +52,36 @@ pub use shape::schema;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where logs and keys are kept: one directory per account below it.
+    /// Directory of logs and keys, with a subdirectory per account.
     pub data_dir: PathBuf,
-    /// The gRPC port.
+    /// gRPC port.
     pub listen: grpc::Config,
-    /// The admin port: liveness, readiness, metrics.
+    /// Admin port: liveness, readiness, metrics.
     pub admin: http::Config,
-    /// The connection to X.
+    /// Upstream connection.
     pub upstream: upstream::Config,
-    /// The way into the log.
+    /// Ingest path.
     pub ingest: ingest::Config,
-    /// The log of each account.
+    /// Log of each account.
     pub journal: journal::Config,
-    /// The way out: sessions and their limits.
+    /// Sessions and their limits.
     pub hub: hub::Config,
     /// Logs and spans.
     pub telemetry: telemetry::Config,
-    /// How long the stop may take in all, from the signal to the exit.
+    /// Maximum duration of the shutdown, from the signal to the exit.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_deadline: Duration,
-    /// How often an account whose log cannot be opened is tried again, while the others are served.
+    /// Interval at which an account whose log cannot be opened is retried, while the others are served.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub account_retry_interval: Duration,
-    /// The clock, for tests and drills against a simulator.
+    /// Clock, for tests and drills with the simulator.
     pub clock: Rate,
-    /// Files with the keys of resume tokens: the first signs, all verify. Without any, a key is made once in
+    /// Files with keys of resume tokens: the first one signs, all verify. Absent: a key is created once in
     /// `data_dir`/keys.
     pub token_key_files: Vec<PathBuf>,
-    /// The accounts: one upstream connection and one log for each.
+    /// Accounts, each with one upstream connection and one log.
     pub accounts: Vec<Account>,
 }
 

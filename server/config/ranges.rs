@@ -201,7 +201,7 @@ pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<Fault> {
     faults
 }
 
-fn shown(millis: u64) -> String {
+pub(super) fn shown(millis: u64) -> String {
     humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 

@@ -25,7 +25,7 @@ pub(super) fn settings(settings: &Settings) -> String {
 pub fn example() -> String {
     let schema = shape::schema();
     let mut text = HEAD.to_owned();
-    block(&tree(&example_settings()), 0, Some(Described { root: &schema, node: &schema }), &mut text);
+    block(&example_tree(), 0, Some(Described { root: &schema, node: &schema }), &mut text);
     text
 }
 
@@ -33,6 +33,11 @@ fn example_settings() -> Settings {
     let name = AccountName::new("main").expect("a constant that is a name");
     let bearer = Source::File(PathBuf::from("/run/secrets/x-bearer"));
     Settings { accounts: vec![Account::new(name, bearer)], ..Settings::default() }
+}
+
+/// The settings of [`example`] as a tree.
+pub(super) fn example_tree() -> Value {
+    tree(&example_settings())
 }
 
 fn tree(settings: &Settings) -> Value {

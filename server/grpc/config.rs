@@ -8,63 +8,64 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on. Anything but loopback needs `allow_unauthenticated`.
+    /// Address of the gRPC port. A non-loopback address requires `allow_unauthenticated`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
-    /// Let everybody who reaches the address read everything. Without it only loopback addresses are allowed.
+    /// Allows a non-loopback address, although every client that reaches it can read everything.
     pub allow_unauthenticated: bool,
-    /// Connections at once. For one more, the one that is idle for longest is closed; it is refused if all have streams.
+    /// Maximum connections. A further connection replaces the longest idle one, or is refused if all have streams.
     pub connections_max: usize,
-    /// Connections of one peer address at once; 0 = no bound, for gateways behind a proxy. Beyond it a peer's own idle
-    /// connections make way.
+    /// Maximum connections of one peer address. Beyond it, the peer's own idle connections are closed. 0: no limit,
+    /// for gateways behind a proxy.
     pub connections_per_peer_max: usize,
     /// How long a connection without streams is kept.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub idle_timeout: Duration,
-    /// Streams of one connection at once.
+    /// Maximum concurrent streams of a connection.
     pub streams_per_connection_max: u32,
-    /// Streams that a connection may open per second, after a burst of as many or of `streams_per_connection_max`. A
-    /// connection that opens more is read more slowly; nothing on it ends.
+    /// Maximum streams that a connection may open per second, after a burst of as many or of
+    /// `streams_per_connection_max`. A connection that opens more is read more slowly; none of its streams ends.
     pub streams_per_second_max: u32,
-    /// How long a new connection may take to send the HTTP/2 preface.
+    /// Maximum time until a new connection sends the HTTP/2 preface.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub first_bytes_timeout: Duration,
-    /// How often a connection is pinged. With `ping_timeout` it bounds how long a vanished client is kept.
+    /// Interval of PING frames. With `ping_timeout` it bounds how long a vanished client is kept.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub ping_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// Maximum time until a PING is answered.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub ping_timeout: Duration,
-    /// How long a unary call may take.
+    /// Maximum duration of a unary call.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub unary_timeout: Duration,
-    /// Requests that search the log for where to start, at once; the others wait their turn, within `unary_timeout`.
+    /// Maximum concurrent requests that search the log for a start position. Further ones wait, within
+    /// `unary_timeout`.
     pub lookups_max: usize,
-    /// Bytes of a request message.
+    /// Maximum bytes of a request message.
     pub request_bytes_max: usize,
-    /// Bytes of the headers of a request.
+    /// Maximum bytes of request headers.
     pub header_bytes_max: u32,
-    /// How long a response may make no progress before its stream is reset; sessions are kept.
+    /// How long a response may make no progress before its stream is reset. Sessions are exempt.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub send_timeout: Duration,
-    /// Bytes of responses of all methods but Subscribe that were made and not sent yet, in the process. Beyond it, what has
-    /// made no progress for longest makes way.
+    /// Maximum unsent bytes of responses of all methods but Subscribe, in the process. Beyond it, the responses
+    /// without progress for longest are ended.
     pub response_bytes_max: usize,
-    /// The same for one connection. Beyond it, calls end with RESPONSE_LIMIT.
+    /// The same for one connection. Beyond it, calls fail with RESPONSE_LIMIT.
     pub connection_response_bytes_max: usize,
-    /// Bytes of a stream that wait for the socket, and one message more.
+    /// Maximum bytes of a stream that wait for the socket, plus one message.
     pub send_buffer_bytes_max: usize,
-    /// When the batches of a subscription are compressed.
+    /// When batches of a subscription are compressed.
     pub compression: Compression,
-    /// Bytes of the journal that one GetCoverage verifies, and again as many that it reads to find skipped messages.
+    /// Bytes of the journal that one GetCoverage verifies, and as many that it reads to find skipped messages.
     pub coverage_read_bytes_max: u64,
-    /// GetCoverage calls that read the journal at once; the others wait.
+    /// Maximum concurrent GetCoverage calls that read the journal. Further calls wait.
     pub coverage_reads_max: usize,
 }
 

@@ -36,26 +36,26 @@ use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where it listens. Port 0 takes any free port.
+    /// Address of the admin port. Port 0 selects any free port.
     pub address: SocketAddr,
-    /// How long a client may take to send the header of its request.
+    /// Maximum time until a client has sent the header of its request.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub header_timeout: Duration,
-    /// How long a connection may take in all, from accepting it to the last byte of the answer.
+    /// Maximum duration of a connection, from accept to the last byte of the response.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub exchange_timeout: Duration,
-    /// Connections at a time whose request is not answered yet; for a further one the oldest is closed.
+    /// Maximum connections whose request is not answered yet. A further connection replaces the oldest.
     #[schemars(range(min = 1, max = 10_000))]
     pub connections_max: usize,
-    /// Requests of `/metrics` at a time, apart from those; for a further one the oldest is closed.
+    /// Maximum concurrent requests of `/metrics`, counted separately. A further request replaces the oldest.
     #[schemars(range(min = 1, max = 1_000))]
     pub scrapes_max: usize,
-    /// Bytes of the header of a request, the request line included.
+    /// Maximum bytes of a request header, including the request line.
     #[schemars(range(min = 8_192, max = 1_048_576))]
     pub header_bytes_max: usize,
-    /// How long answers under way may take once the process stops.
+    /// Maximum time at shutdown for responses in progress.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_timeout: Duration,

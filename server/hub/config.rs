@@ -9,44 +9,44 @@ use super::side;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Bytes of the hot tail that is kept in memory, in wire form.
+    /// Bytes of the ring buffer: the newest records in memory, in encoded form.
     pub ring_bytes_max: usize,
-    /// Bytes of batches that are kept for sessions with the same filter, beside the hot tail.
+    /// Bytes of encoded batches that sessions with equal filters share, in addition to the ring buffer.
     pub shared_bytes_max: usize,
-    /// Sessions of one account; one more is refused with SESSION_LIMIT.
+    /// Maximum open sessions of an account. Further sessions are rejected with SESSION_LIMIT.
     pub sessions_max: usize,
-    /// Bytes of the filters of all sessions; filters that are equal are kept once. Beyond it a session with a further filter
-    /// is refused with FILTER_LIMIT.
+    /// Bytes of the filters of all sessions; equal filters are stored once. Further filters are rejected with
+    /// FILTER_LIMIT.
     pub filter_bytes_max: usize,
-    /// Sessions that read the journal at once, and the same number the side log; the others wait inside their session, with
+    /// Concurrent journal reads of sessions, and as many reads of the side log. Other sessions wait and send
     /// heartbeats.
     pub replays_reading_max: usize,
-    /// Sessions that read the journal or wait to; one more is refused with REPLAY_LIMIT.
+    /// Maximum sessions that read the journal or wait for it. Further sessions are rejected with REPLAY_LIMIT.
     pub replays_max: usize,
-    /// Bytes of the journal that a session takes at once, and keeps until they are sent.
+    /// Bytes of the journal that a session takes at once and holds until they are sent.
     pub replay_chunk_bytes_max: usize,
-    /// Bytes of the journal that are kept in memory for the sessions that replay the same, and to read ahead for the few;
-    /// 0 = none: each session reads for itself.
+    /// Bytes of the page cache: journal pages shared by sessions that replay the same range, and prefetched pages. 0
+    /// disables the cache.
     pub replay_cache_bytes_max: usize,
-    /// Age at which a session is ended with SESSION_ROTATED, up to a tenth more for each by chance; 0s = never.
+    /// Age at which a session is ended with SESSION_ROTATED, extended by a random share of up to 10 %. 0s: never.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub session_age_max: Duration,
-    /// Allowance for what X sends late: watermarks stay this far behind (the contract's slack L).
+    /// Allowed lateness of upstream delivery (L in the contract): watermarks stay this far behind.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub slack: Duration,
-    /// How far back X can be asked: a position older than this is too old even to resume by time (F-RR: 24 h).
+    /// Recovery window of X. A position older than this cannot be resumed (F-RR: 24 h).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub recovery_window: Duration,
-    /// Gaps that are remembered after their end.
+    /// Maximum closed gaps kept in memory.
     pub gaps_kept_max: usize,
-    /// What only some consumers lack.
+    /// Private gaps: ranges that only some subscriptions lack.
     pub private_holes: side::Config,
-    /// Tags whose rates are kept.
+    /// Maximum tags whose rates are tracked.
     pub tags_tracked_max: usize,
-    /// Names of consumers that get a metric label of their own; further ones count as `other`.
+    /// Maximum consumer names with a metric label of their own. Further names are labelled `other`.
     pub consumers_labelled_max: usize,
 }
 

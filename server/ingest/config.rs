@@ -9,22 +9,22 @@ use super::{dedup, ledger, recovery};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Bytes that may be read from upstream and not appended yet; beyond it reading waits.
+    /// Maximum bytes received from upstream and not yet appended. Beyond it, reading waits.
     pub queue_bytes_max: usize,
-    /// Bytes of messages that are appended in one go, if that many are ready.
+    /// Maximum bytes of messages in one append.
     pub append_bytes_max: usize,
-    /// How long to wait before a failed append is tried again.
+    /// Delay before a failed append is retried.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub append_retry: Duration,
-    /// Bytes that the side log may take: posts that only some consumers lack. The oldest go first; what is gone before
-    /// it was read is fetched from X again.
+    /// Maximum bytes of the side log: recovered posts for private gaps. The oldest are removed first; ranges removed
+    /// before they were read are recovered again.
     pub side_bytes_max: u64,
-    /// Which posts were seen before.
+    /// Deduplication of posts.
     pub dedup: dedup::Config,
-    /// When something is missing, and what backfill is asked for.
+    /// Detection of gaps, and backfill.
     pub gaps: ledger::Config,
-    /// Asking X again for what is missing.
+    /// Recovery jobs.
     pub recovery: recovery::Config,
 }
 

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where records are kept: `embedded` = files below `data_dir`; `memory` = nowhere, lost with the process.
+    /// Storage of records: `embedded` = files below `data_dir`; `memory` = lost with the process.
     pub backend: Backend,
-    /// What an append survives before its records are shown to anybody.
+    /// Durability of an append before its records are published.
     pub durability: Durability,
-    /// How long records are kept.
+    /// How long records are retained.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub retention_age_max: Duration,
-    /// How many bytes a log may take, ids of posts not counted; the oldest records go first. 0 = no bound but the disk's.
+    /// Maximum bytes of a log, without post ids. The oldest records are removed first. 0: limited by the disk only.
     pub retention_bytes_max: u64,
-    /// Free bytes that are left on the disk: before less is free, the oldest records go.
+    /// Free bytes to keep on the disk. The oldest records are removed first.
     pub disk_headroom_bytes_min: u64,
-    /// Bytes of a segment file: retention goes by whole segments.
+    /// Bytes of a segment file. Retention removes whole segments.
     pub segment_bytes_max: u64,
 }
 

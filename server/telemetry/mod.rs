@@ -39,25 +39,25 @@ pub const SERVICE_NAME: &str = "powerstream-gateway";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Form of the log lines on stderr: `text` for people, `json` for collectors.
+    /// Format of log lines on stderr: `text` for people, `json` for collectors.
     pub log_format: LogFormat,
-    /// Which log lines are written: a level, and exceptions by module, as in `info,powerstream_gateway=debug`.
+    /// Log level, with exceptions by module, as in `info,powerstream_gateway=debug`.
     pub log_filter: String,
-    /// Where spans go: the OTLP/gRPC address of a collector, as in `http://127.0.0.1:4317`. Without it none are exported.
+    /// OTLP/gRPC address of a collector, as in `http://127.0.0.1:4317`. Absent: no spans are exported.
     pub otlp_endpoint: Option<Url>,
-    /// Spans that wait for export; further ones are dropped.
+    /// Maximum spans that wait for export. Further spans are dropped.
     pub otlp_queue_spans_max: usize,
-    /// Spans of one export.
+    /// Maximum spans per export.
     pub otlp_batch_spans_max: usize,
-    /// How long a span waits for others before it is exported.
+    /// Maximum delay of a span before it is exported.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub otlp_delay: Duration,
-    /// How long an export may take, connecting included.
+    /// Maximum duration of an export, including connect.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub otlp_timeout: Duration,
-    /// How long the stop waits for the last spans to be exported.
+    /// Maximum time at shutdown for the export of the last spans.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub otlp_flush_timeout: Duration,

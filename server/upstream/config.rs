@@ -12,68 +12,68 @@ use crate::xapi::ClientOptions;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A connection on which neither a whole message nor a heartbeat came for this long is taken for dead. X sends a
-    /// heartbeat every 20 s.
+    /// Silence after which a connection is considered dead: neither a whole message nor a heartbeat arrived. X sends
+    /// a heartbeat every 20 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stale_after: Duration,
-    /// Longest time to a connection, TLS included.
+    /// Maximum duration of a connect, including TLS.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// Longest time from the request to the response headers, and then to the end of an error's body.
+    /// Maximum time from the request to the response headers, and from there to the end of an error body.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub response_timeout: Duration,
-    /// Longest message, in bytes. Longer ones are skipped and counted.
+    /// Maximum bytes of a message. Longer messages are skipped and counted.
     pub message_bytes_max: usize,
-    /// Most rules of one post (X allows 1,000 rules). A post with more, or with a tag of more than 1,020 bytes, is skipped
-    /// and counted as oversized.
+    /// Maximum rules of a post (X allows 1,000 rules). A post with more rules, or with a tag of more than 1,020
+    /// bytes, is skipped and counted as oversized.
     pub post_rules_max: usize,
-    /// Bytes of messages that are handed on at a time, if that many are ready.
+    /// Maximum bytes of messages that the reader passes on at once.
     pub batch_bytes_max: usize,
-    /// First wait after a network failure, and what it grows by.
+    /// First backoff after a network failure, and its increment.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub network_backoff_step: Duration,
-    /// Longest wait after network failures.
+    /// Maximum backoff after network failures.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub network_backoff_max: Duration,
-    /// First wait after an HTTP error; doubled with each.
+    /// First backoff after an HTTP error; doubled with each.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub http_backoff_step: Duration,
-    /// Longest wait after HTTP errors.
+    /// Maximum backoff after HTTP errors.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub http_backoff_max: Duration,
-    /// First wait after a 429 for too many requests or connections; doubled with each.
+    /// First backoff after a 429 for too many requests or connections; doubled with each.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub rate_limit_backoff_step: Duration,
-    /// Longest wait after such a 429.
+    /// Maximum backoff after such a 429.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub rate_limit_backoff_max: Duration,
-    /// Wait after X said that the usage cap is reached.
+    /// Delay after X reported that the usage cap is reached.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub usage_cap_retry: Duration,
-    /// A connection that gave signs of life for this long is healthy: the next wait begins at its first step again.
+    /// Age at which a connection with signs of life is healthy. The next backoff then starts at its first step.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub healthy_after: Duration,
-    /// Largest correction of the account's clock that one `Date` header makes. A larger difference is applied when the
-    /// next answer, of another connection attempt, confirms it.
+    /// Maximum correction of the account's clock by one `Date` header. A larger difference is applied when the next
+    /// response, of another connection attempt, confirms it.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub clock_correction_max: Duration,
-    /// Waits are longer by a random share of up to this many per cent, so that many gateways do not come at once.
+    /// Maximum random extension of a backoff, in percent.
     pub jitter_percent_max: u8,
-    /// Proxy for https, used as a tunnel; without user name and password. Proxies of the environment are never used.
+    /// HTTPS proxy (CONNECT), without user name and password. Proxies of the environment are ignored.
     pub proxy: Option<Url>,
-    /// Certificates of authorities to trust beside the system's, in PEM.
+    /// PEM file with certificate authorities to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -46,17 +46,17 @@ use crate::model::{GapEvidence, GapState, Keys, Sequence, Span, Spans, UnixMilli
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether X is asked for what only some consumers lack: a position that the log no longer holds, or of a lost log.
-    /// If not, such a position is refused with POSITION_TOO_OLD unless the request names a policy.
+    /// Whether the gateway recovers ranges that only some subscriptions lack: positions that the log no longer
+    /// retains, or of a lost log. If false, such positions are rejected with POSITION_TOO_OLD unless the request has
+    /// a resume policy.
     pub enabled: bool,
-    /// How much less than `recovery_window` X is asked for: an older part would leave the window before the request is there.
+    /// Margin subtracted from `recovery_window`: an older range would leave the window before it is requested.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub recovery_margin: Duration,
-    /// Intervals asked for or kept; beyond it the nearest become one.
+    /// Maximum intervals that are requested or kept. Beyond it, the nearest are merged.
     pub intervals_max: usize,
-    /// Bytes of the side log that are kept in memory for the sessions that read the same; 0 = none: each session reads for
-    /// itself.
+    /// Bytes of the page cache of the side log. 0 disables the cache.
     pub page_cache_bytes_max: usize,
 }
 

@@ -60,26 +60,28 @@ use store::{Found, Store};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How long a post is known after it was logged, by machine time; at least 24 h and the journal's retention.
+    /// Deduplication window: how long a post id is remembered, in machine time. At least 24 h and
+    /// `journal.retention_age_max`.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub horizon: Duration,
-    /// Age of the oldest id in memory at which the ids in memory are written to a file.
+    /// Age of the oldest id in memory at which the ids are flushed to a file.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub hot_age_max: Duration,
-    /// Number of ids in memory at which they are written to a file.
+    /// Ids in memory at which they are flushed to a file.
     pub hot_ids_max: u64,
-    /// Bytes of rule sets in memory at which the ids are written to a file.
+    /// Bytes of rule sets in memory at which the ids are flushed to a file.
     pub hot_rules_bytes_max: u64,
-    /// Ids in memory that are in no file yet, when files cannot be written: beyond it nothing can be judged.
+    /// Maximum ids in memory while id files cannot be written. Beyond it, ingest stops.
     pub unsealed_ids_max: u64,
-    /// Ids of one file, beyond which files are not merged.
+    /// Maximum ids of a merged id file.
     pub file_ids_max: u64,
-    /// Bytes of sealed ids without a directory (journal backend `memory`): the oldest go first, whatever the horizon.
+    /// Bytes of flushed ids without a directory (journal backend `memory`). The oldest are removed first, regardless
+    /// of the horizon.
     pub memory_bytes_max: u64,
-    /// Damaged blocks of one file, of 512 ids each, that are written again from the journal while the gateway runs; with
-    /// more, the file is set aside, and the next start notes its records again.
+    /// Maximum corrupt blocks of a file (512 ids each) that are rebuilt from the journal at run time. Beyond it, the
+    /// file is set aside and rebuilt at the next start.
     pub rebuilt_blocks_max: usize,
 }
 

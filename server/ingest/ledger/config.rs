@@ -7,27 +7,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Minutes of backfill that are asked for at most (X: 1 to 5); 0 = never ask, for contracts without backfill.
+    /// Maximum minutes of backfill to request (X: 1 to 5). 0: never, for contracts without backfill.
     pub backfill_minutes_max: u8,
-    /// Minutes of backfill that the first connect of a new log asks for; 0 = none.
+    /// Minutes of backfill that the first connection of a new log requests. 0: none.
     pub first_backfill_minutes: u8,
-    /// How long backfill is not asked for after X refused a request with it and took the same without.
+    /// How long no backfill is requested after X refused a request with backfill and accepted the same request
+    /// without.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backfill_refused_for: Duration,
-    /// How long a backfill may go on: after it the gap is left to recovery.
+    /// Maximum duration of a backfill. After it, the gap is left to recovery.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub backfill_duration_max: Duration,
-    /// Backfill or recovery that delivers nothing of an interval is not trusted if at least this many posts were due in it
-    /// at the rate before. At 3 an interval is empty by chance in 5 % of cases (Poisson).
+    /// Backfill or recovery that returns no post of an interval is not trusted if at least this many posts were
+    /// expected in it at the previous rate. At 3, an interval is empty by chance in 5 % of cases (Poisson).
     pub due_min: u32,
-    /// Lag of a connection that widens a gap, at most: of its newest post, or since that one if posts were due.
+    /// Maximum lag of a connection that widens a gap: lag of its newest post, or time since that post if posts were
+    /// expected.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub lag_max: Duration,
-    /// A connection that is cut after its reader was held up for this long is taken for cut as a slow reader: there is no
-    /// backfill then, and X need not say so (PowerTrack guide).
+    /// Stall of the reader after which a disconnect is treated as a slow-reader disconnect. X then sends no backfill
+    /// and may not report the reason (PowerTrack guide).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub held_up_min: Duration,

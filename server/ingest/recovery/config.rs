@@ -9,50 +9,53 @@ use super::planner::Limits;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether X is asked for what is missing. Without it, what backfill does not reach is told as lost at once.
+    /// Whether recovery jobs are created. If false, ranges that backfill does not cover are unrecoverable at once.
     pub enabled: bool,
-    /// Requests at once, beside the live connection (2: F-RR).
+    /// Maximum concurrent requests, in addition to the live connection (2: F-RR).
     pub jobs_max: usize,
-    /// Longest window of a request (2 h: PT, "break long windows into pieces").
+    /// Maximum window of a request (2 h: PT, "break long windows into pieces").
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub window_max: Duration,
-    /// How much of `hub.recovery_window` is left alone at its far end: what would leave it before it is asked for.
+    /// Margin at the far end of `hub.recovery_window` that is not requested, because it would leave the window before
+    /// the request.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub clip: Duration,
-    /// How long ago a window must have ended before it is asked for, should X refuse young ones (old Replay: 30 min).
+    /// Minimum age of the end of a window before it is requested, for the case that X refuses recent windows (old
+    /// Replay: 30 min).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub freshness: Duration,
-    /// Longest wait after refusals (400, 403); doubled with each, from `upstream.http_backoff_step`. A refused window is
-    /// asked for again until it leaves `hub.recovery_window`.
+    /// Maximum backoff after refusals (400, 403); doubled with each, from `upstream.http_backoff_step`. A refused
+    /// window is requested until it leaves `hub.recovery_window`.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub refusal_backoff_max: Duration,
-    /// Oldest age of a window's end at which a refusal may be due to that age. X is asked for other windows only when they
-    /// are older than the refused one was.
+    /// Maximum age of a window's end at which a refusal may be caused by that age. Other windows are then requested
+    /// only when they are older than the refused one was.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub young_refusal_age_max: Duration,
-    /// Attempts of a job in an hour that bring nothing new. Half of them may follow each other at the backoff alone, the
-    /// others are spread evenly. 2 at the least.
+    /// Maximum attempts of a job per hour that return no new posts. Half of them may follow each other at the
+    /// backoff; the others are spread evenly.
     pub vain_attempts_per_hour_max: u32,
-    /// How often a window is asked for again because X counts more posts than arrived, before it is taken as it is.
+    /// Maximum repeated requests of a window because X counts more posts than arrived. After them, the result is
+    /// accepted.
     pub count_repeats_max: u32,
-    /// How far requests overlap with what is next to them: the uncertainty of the clock, up to this.
+    /// Maximum overlap of adjacent requests. The overlap is the uncertainty of the clock.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub overlap_max: Duration,
-    /// Manual jobs created in an hour: each makes requests that cost money. A further one is refused with RECOVERY_LIMIT,
-    /// unless a job exists that has to recover all of its interval, or one waits that touches it.
+    /// Maximum manual jobs per hour and account; each sends requests that are billed. Further jobs are rejected with
+    /// RECOVERY_LIMIT, unless an existing job covers the interval or a waiting one touches it.
     pub manual_jobs_per_hour_max: usize,
-    /// The same for each caller, which is the address of its peer (the /64 network for IPv6); 0 = no bound of its own, for
-    /// gateways behind a proxy.
+    /// The same per caller, identified by its peer address (the /64 network for IPv6). 0: no limit, for gateways
+    /// behind a proxy.
     pub manual_jobs_per_hour_per_caller_max: usize,
-    /// Jobs that have ended and are still listed; the oldest go first.
+    /// Maximum ended jobs that are listed. The oldest are removed first.
     pub jobs_kept_max: usize,
-    /// How long a job is listed after it has ended.
+    /// How long ended jobs are listed.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub retention: Duration,

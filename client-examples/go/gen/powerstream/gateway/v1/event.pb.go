@@ -23,17 +23,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How a post reached the gateway.
+// Source of a post.
 type Origin int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	Origin_ORIGIN_UNSPECIFIED Origin = 0
-	// By the live stream.
+	// Live stream.
 	Origin_ORIGIN_LIVE Origin = 1
-	// By backfill: older posts on a live connection that was made anew, at most five minutes back.
+	// Backfill: earlier posts that X sends again on a reconnect, at most 5 minutes back.
 	Origin_ORIGIN_BACKFILL Origin = 2
-	// By a recovery job: at most 24 hours back.
+	// Recovery job, at most 24 hours back.
 	Origin_ORIGIN_RECOVERY Origin = 3
 )
 
@@ -80,31 +80,32 @@ func (Origin) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_event_proto_rawDescGZIP(), []int{0}
 }
 
-// One post, as X sent it, with what the gateway knows of it. Nothing here depends on the subscriber.
+// A post or delta as delivered to subscribers. All fields are the same for every subscriber.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the record in the account's log: strictly increasing within a session. 0 for posts read back for this
-	// lineage alone, which are not in the log.
+	// Sequence of the record in the account's log; strictly increasing within a session. 0 for posts of a private gap, which
+	// are not in the log.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// Id of the post: its identity. A string in JSON, as for every 64-bit number.
+	// Id of the post; the identity of the event. Encoded as a string in JSON, like every 64-bit integer.
 	PostId uint64 `protobuf:"varint,2,opt,name=post_id,json=postId,proto3" json:"post_id,omitempty"`
-	// Tags of the rules that matched, each once, in the order X named them; after a delta the earlier ones come first.
-	// A rule without a tag adds nothing here.
+	// Distinct tags of the matching rules, in the order in which X listed them; in a delta the tags of earlier arrivals come
+	// first. Rules without a tag are not represented.
 	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
-	// The rules that matched.
+	// Matching rules.
 	Rules []*MatchedRule `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
-	// When the post was created, in milliseconds since the Unix epoch, from its id. 0 when the id carries no time (posts
+	// Creation time of the post in milliseconds since the Unix epoch, derived from its id. 0 if the id contains no time (posts
 	// from before November 2010).
 	EventTimeMs int64 `protobuf:"varint,5,opt,name=event_time_ms,json=eventTimeMs,proto3" json:"event_time_ms,omitempty"`
-	// When the gateway received the post, in milliseconds since the Unix epoch.
+	// Time at which the gateway received the post, in milliseconds since the Unix epoch.
 	ReceivedTimeMs int64 `protobuf:"varint,6,opt,name=received_time_ms,json=receivedTimeMs,proto3" json:"received_time_ms,omitempty"`
-	// How the post came: by the live stream, by backfill, or by a recovery job.
+	// Source of the post: live stream, backfill, or recovery job.
 	Origin Origin `protobuf:"varint,7,opt,name=origin,proto3,enum=powerstream.gateway.v1.Origin" json:"origin,omitempty"`
-	// The gap that the post closes a part of; empty for a live post.
+	// Id of the gap that the post belongs to. Empty for a live post.
 	GapId string `protobuf:"bytes,8,opt,name=gap_id,json=gapId,proto3" json:"gap_id,omitempty"`
-	// True if this post was logged before under other rules, and this record carries the rules of both arrivals.
+	// True if the post was logged before and this record was added because it matched more rules. `tags` and `rules` then
+	// contain those of all arrivals.
 	Delta bool `protobuf:"varint,9,opt,name=delta,proto3" json:"delta,omitempty"`
-	// The payload, byte for byte as X sent it.
+	// Payload, byte for byte as X sent it.
 	Json          string `protobuf:"bytes,15,opt,name=json,proto3" json:"json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -210,12 +211,12 @@ func (x *Event) GetJson() string {
 	return ""
 }
 
-// A rule of X that matched a post.
+// A rule of the account that matched a post.
 type MatchedRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id that X gave to the rule; 0 when X sent none.
+	// Id of the rule. 0 if X sent none.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Tag of the rule; absent when the rule has none.
+	// Tag of the rule. Absent if the rule has none.
 	Tag           *string `protobuf:"bytes,2,opt,name=tag,proto3,oneof" json:"tag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -24,33 +24,33 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Why there is a gap.
+// Cause of a gap.
 type GapCause int32
 
 const (
-	// Not said.
+	// Default value. Sent only in `GetCoverageResponse.missing`, for an interval whose posts may still arrive.
 	GapCause_GAP_CAUSE_UNSPECIFIED GapCause = 0
-	// X ended the connection, or the network cut it.
+	// X or the network closed the connection.
 	GapCause_GAP_CAUSE_DISCONNECTED GapCause = 1
-	// Nothing came for longer than the heartbeat allows.
+	// No data arrived for longer than `upstream.stale_after`.
 	GapCause_GAP_CAUSE_STALE GapCause = 2
-	// X closed the connection because the gateway read too slowly.
+	// X disconnected the gateway as a slow reader.
 	GapCause_GAP_CAUSE_SLOW_READER GapCause = 3
 	// The gateway was not running.
 	GapCause_GAP_CAUSE_GATEWAY_DOWN GapCause = 4
-	// The journal could not be written: the disk is full or failed.
+	// The journal could not be written: disk full or failed.
 	GapCause_GAP_CAUSE_JOURNAL_UNAVAILABLE GapCause = 5
-	// A part of the journal is damaged.
+	// Part of the journal is corrupt.
 	GapCause_GAP_CAUSE_JOURNAL_CORRUPT GapCause = 6
-	// The position is older than what the journal keeps.
+	// The position is older than the oldest retained record.
 	GapCause_GAP_CAUSE_TRIMMED GapCause = 7
-	// The log that the position belongs to is lost.
+	// The log of the position no longer exists.
 	GapCause_GAP_CAUSE_LOG_LOST GapCause = 8
-	// X ended the connection because there were too many of the account.
+	// X closed the connection because the account had too many connections.
 	GapCause_GAP_CAUSE_TOO_MANY_CONNECTIONS GapCause = 9
-	// X ended the connection because the usage cap was reached.
+	// X closed the connection because the usage cap was reached.
 	GapCause_GAP_CAUSE_USAGE_CAP GapCause = 10
-	// X ended the connection because it does not accept the rules of the stream.
+	// X closed the connection because it rejected the rules of the stream.
 	GapCause_GAP_CAUSE_INVALID_RULES GapCause = 11
 )
 
@@ -113,21 +113,21 @@ func (GapCause) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_gap_proto_rawDescGZIP(), []int{0}
 }
 
-// How far the closing of a gap has come.
+// State of a gap.
 type GapState int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	GapState_GAP_STATE_UNSPECIFIED GapState = 0
-	// Seen; nothing brought back yet.
+	// Not recovered yet.
 	GapState_GAP_STATE_DETECTED GapState = 1
-	// A recovery job is running or waits for its turn.
+	// A recovery job is running or waiting.
 	GapState_GAP_STATE_RECOVERING GapState = 2
-	// Closed by backfill on the connection that followed.
+	// Final. Closed by backfill on the next connection.
 	GapState_GAP_STATE_BACKFILLED GapState = 3
-	// Closed by a recovery job: every missing post of the interval has been delivered.
+	// Final. Closed by a recovery job: every missing post of the interval has been delivered.
 	GapState_GAP_STATE_RECOVERED GapState = 4
-	// Posts of this interval cannot be brought back any more.
+	// Final. Some posts of this interval could not be recovered.
 	GapState_GAP_STATE_UNRECOVERABLE GapState = 5
 )
 
@@ -178,25 +178,25 @@ func (GapState) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_gap_proto_rawDescGZIP(), []int{1}
 }
 
-// What the state of a gap rests on.
+// Evidence for the state of a gap.
 type GapEvidence int32
 
 const (
-	// Nothing yet.
+	// No evidence yet.
 	GapEvidence_GAP_EVIDENCE_UNSPECIFIED GapEvidence = 0
-	// X said that the job is complete.
+	// X sent a completion message for the recovery request.
 	GapEvidence_GAP_EVIDENCE_COMPLETION_MESSAGE GapEvidence = 1
-	// The job ended cleanly, without a message, and a second request brought nothing new.
+	// The response ended cleanly without a completion message, and a second request returned no new posts.
 	GapEvidence_GAP_EVIDENCE_CLEAN_EOF GapEvidence = 2
-	// No post of the interval arrived any more on a backfill connection that is still up.
+	// No more posts of the interval arrived on a backfill connection that is still up.
 	GapEvidence_GAP_EVIDENCE_BACKFILL_QUIET GapEvidence = 3
-	// The interval left the window that X recovers.
+	// The interval left the recovery window.
 	GapEvidence_GAP_EVIDENCE_WINDOW_PASSED GapEvidence = 4
-	// X refused the request.
+	// X refused the requests.
 	GapEvidence_GAP_EVIDENCE_REFUSED GapEvidence = 5
-	// Fewer posts were due in the interval than `due_min`: nothing arrived, and nothing contradicts that.
+	// No post arrived, and fewer than `ingest.gaps.due_min` posts were expected in the interval.
 	GapEvidence_GAP_EVIDENCE_NOTHING_DUE GapEvidence = 6
-	// X reported the job as complete with a count that repeatedly differed from the number of posts that arrived.
+	// X sent completion messages whose count repeatedly differed from the number of posts that arrived.
 	GapEvidence_GAP_EVIDENCE_COUNT_MISMATCH GapEvidence = 7
 	// Requests were answered, but no answer proved that the interval is complete.
 	GapEvidence_GAP_EVIDENCE_UNPROVEN GapEvidence = 8
@@ -260,21 +260,21 @@ type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the gap, unique within the account.
 	GapId string `protobuf:"bytes,1,opt,name=gap_id,json=gapId,proto3" json:"gap_id,omitempty"`
-	// Start of the interval, included.
+	// Start of the interval, inclusive.
 	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	// End of the interval, excluded; absent while the gap is still open.
+	// End of the interval, exclusive. Absent while the outage lasts.
 	To *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
-	// Why there is a gap.
+	// Cause of the gap.
 	Cause GapCause `protobuf:"varint,4,opt,name=cause,proto3,enum=powerstream.gateway.v1.GapCause" json:"cause,omitempty"`
-	// How far its closing has come.
+	// State of the gap.
 	State GapState `protobuf:"varint,5,opt,name=state,proto3,enum=powerstream.gateway.v1.GapState" json:"state,omitempty"`
-	// What the state rests on.
+	// Evidence for the state.
 	Evidence GapEvidence `protobuf:"varint,6,opt,name=evidence,proto3,enum=powerstream.gateway.v1.GapEvidence" json:"evidence,omitempty"`
-	// Up to where the interval is known to be complete; absent before anything is.
+	// Time up to which the interval is known to be complete. Absent if nothing is proven yet.
 	Progress *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=progress,proto3" json:"progress,omitempty"`
-	// Posts brought back so far that the log lacked.
+	// Number of posts recovered so far that the log did not contain.
 	RecoveredCount uint64 `protobuf:"varint,8,opt,name=recovered_count,json=recoveredCount,proto3" json:"recovered_count,omitempty"`
-	// True if only this lineage lacks the interval: it was away for longer than the log keeps, or the log was lost.
+	// True for a private gap: only this subscription lacks the interval, because its position was trimmed or its log was lost.
 	Private       bool `protobuf:"varint,9,opt,name=private,proto3" json:"private,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,17 +25,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What to do with a position that is older than anything the gateway can give.
+// Behavior for a position that is older than the log and the recovery window.
 type ResumePolicy int32
 
 const (
 	// The same as FAIL.
 	ResumePolicy_RESUME_POLICY_UNSPECIFIED ResumePolicy = 0
-	// End with OUT_OF_RANGE POSITION_TOO_OLD.
+	// Fails with OUT_OF_RANGE POSITION_TOO_OLD.
 	ResumePolicy_RESUME_POLICY_FAIL ResumePolicy = 1
-	// Start at the oldest record, and tell what is missing.
+	// Starts at the oldest record; SessionStart.missing reports the omitted interval.
 	ResumePolicy_RESUME_POLICY_EARLIEST ResumePolicy = 2
-	// Start at the tip, and tell what is missing.
+	// Starts at the tip; SessionStart.missing reports the omitted interval.
 	ResumePolicy_RESUME_POLICY_LATEST ResumePolicy = 3
 )
 
@@ -82,19 +82,19 @@ func (ResumePolicy) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{0}
 }
 
-// How the start of a session was met.
+// Outcome of the start of a session.
 type StartOutcome int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	StartOutcome_START_OUTCOME_UNSPECIFIED StartOutcome = 0
-	// At the tip, as asked.
+	// At the tip, as requested.
 	StartOutcome_START_OUTCOME_LIVE StartOutcome = 1
-	// At the position asked for: nothing missing, nothing repeated.
+	// At the requested position: no event missing, none repeated.
 	StartOutcome_START_OUTCOME_EXACT StartOutcome = 2
-	// By time, for the log of the token is not this one: repeats come in batches marked possible_duplicate.
+	// By time, because the position is not in this log. Batches with possible repeats have possible_duplicate set.
 	StartOutcome_START_OUTCOME_TIME_BOUNDED StartOutcome = 3
-	// A policy dropped a part: see `missing`.
+	// The resume policy omitted an interval: see `missing`.
 	StartOutcome_START_OUTCOME_CLAMPED StartOutcome = 4
 )
 
@@ -143,17 +143,17 @@ func (StartOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{1}
 }
 
-// Where a session stands.
+// Delivery phase of a session.
 type Phase int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	Phase_PHASE_UNSPECIFIED Phase = 0
 	// Behind the tip, catching up.
 	Phase_PHASE_REPLAY Phase = 1
 	// At the tip.
 	Phase_PHASE_LIVE Phase = 2
-	// Posts brought back for this lineage alone.
+	// Events of a private gap.
 	Phase_PHASE_RECOVERY Phase = 3
 )
 
@@ -204,16 +204,16 @@ func (Phase) EnumDescriptor() ([]byte, []int) {
 type UpstreamState int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	UpstreamState_UPSTREAM_STATE_UNSPECIFIED UpstreamState = 0
-	// Asking, or waiting for the answer.
+	// Connecting, or waiting for the response.
 	UpstreamState_UPSTREAM_STATE_CONNECTING UpstreamState = 1
-	// Up: upstream answered, and messages or heartbeats came within the limit. After an answer that was followed by neither,
-	// the next answer alone is not up.
+	// Up: messages or heartbeats arrive within `upstream.stale_after`. After a response that was followed by neither, the next
+	// response alone does not count as up.
 	UpstreamState_UPSTREAM_STATE_CONNECTED UpstreamState = 2
-	// Down, waiting before the next attempt.
+	// Down, waiting for the next attempt.
 	UpstreamState_UPSTREAM_STATE_BACKING_OFF UpstreamState = 3
-	// Down until an operator acts or a period ends: bad credentials, usage cap. It is tried again at long intervals meanwhile.
+	// Down until an operator acts or a billing period ends: bad credentials, usage cap. Retried at long intervals.
 	UpstreamState_UPSTREAM_STATE_STOPPED UpstreamState = 4
 )
 
@@ -262,19 +262,20 @@ func (UpstreamState) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{3}
 }
 
-// Why something was skipped.
+// Reason for skipping messages or records.
 type SkipReason int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	SkipReason_SKIP_REASON_UNSPECIFIED SkipReason = 0
 	// Not valid JSON, invalid UTF-8, nested too deeply, or a post without an id.
 	SkipReason_SKIP_REASON_MALFORMED SkipReason = 1
-	// Longer than the limit for a message.
+	// Message longer than the limit.
 	SkipReason_SKIP_REASON_OVERSIZED SkipReason = 2
-	// This part of the journal is damaged.
+	// Corrupt part of the journal.
 	SkipReason_SKIP_REASON_JOURNAL_CORRUPT SkipReason = 3
-	// A post in another format (Activity Streams, the v2 shape) or a compliance message: see the log for what to change.
+	// Post in another format (Activity Streams, the v2 shape), or compliance message. The gateway's log names the setting to
+	// change at X.
 	SkipReason_SKIP_REASON_FOREIGN_FORMAT SkipReason = 4
 )
 
@@ -323,24 +324,24 @@ func (SkipReason) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{4}
 }
 
-// What a StreamNotice says.
+// Kind of a StreamNotice.
 type StreamNoticeKind int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UNSPECIFIED StreamNoticeKind = 0
 	// The upstream connection is up.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_CONNECTED StreamNoticeKind = 1
-	// The upstream connection is down and will be made anew.
+	// The upstream connection is down; the gateway reconnects.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING StreamNoticeKind = 2
-	// X refuses the credentials.
+	// X rejects the credentials.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED StreamNoticeKind = 3
-	// The usage cap is reached: X sends nothing until the period ends.
+	// The usage cap is reached: X sends no posts until the billing period ends.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP StreamNoticeKind = 4
 	// The set of rules changed.
 	StreamNoticeKind_STREAM_NOTICE_KIND_RULES_CHANGED StreamNoticeKind = 5
-	// Upstream withheld posts that matched the rules (its `limit` message); the message has their number, if upstream named
-	// one. They are in no gap: upstream does not deliver them later.
+	// X withheld matching posts (its `limit` message); `message` contains their number if X sent one. They belong to no gap,
+	// because X does not deliver them later.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_LIMITED StreamNoticeKind = 6
 )
 
@@ -393,15 +394,15 @@ func (StreamNoticeKind) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{5}
 }
 
-// Why a session is ended.
+// Reason for ending a session.
 type DrainReason int32
 
 const (
-	// Not said.
+	// Default value. Not sent by the server.
 	DrainReason_DRAIN_REASON_UNSPECIFIED DrainReason = 0
-	// The gateway stops.
+	// The gateway shuts down.
 	DrainReason_DRAIN_REASON_SHUTDOWN DrainReason = 1
-	// The session reached its greatest age.
+	// The session reached `hub.session_age_max`.
 	DrainReason_DRAIN_REASON_SESSION_ROTATED DrainReason = 2
 	// An operator ended the session.
 	DrainReason_DRAIN_REASON_TERMINATED DrainReason = 3
@@ -450,16 +451,16 @@ func (DrainReason) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
 }
 
-// What to subscribe to, and from where.
+// Filter, start position and delivery options of a session.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account to read; may be left out when the gateway has one.
+	// Account to read. Optional if the gateway has one account.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Name of the consumer, for logs and metrics: at most 128 bytes.
+	// Name of the consumer for logs and metrics, at most 128 bytes.
 	Consumer string `protobuf:"bytes,2,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	// Which posts; absent or empty = everything the caller may read.
+	// Filter. Absent or empty: every event that the caller may read.
 	Filter *TagFilter `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Where to start; absent = `latest`.
+	// Start position. Absent: `latest`.
 	//
 	// Types that are valid to be assigned to Start:
 	//
@@ -469,17 +470,17 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_Earliest
 	//	*SubscribeRequest_Latest
 	Start isSubscribeRequest_Start `protobuf_oneof:"start"`
-	// What to do where POSITION_TOO_OLD would follow.
+	// Behavior if the position is too old. Absent: POSITION_TOO_OLD.
 	ResumePolicy ResumePolicy `protobuf:"varint,9,opt,name=resume_policy,json=resumePolicy,proto3,enum=powerstream.gateway.v1.ResumePolicy" json:"resume_policy,omitempty"`
-	// Refuse with EXACT_UNAVAILABLE instead of any start whose outcome is not EXACT or LIVE.
+	// If true, a start whose outcome would not be EXACT or LIVE fails with EXACT_UNAVAILABLE.
 	RequireExact bool `protobuf:"varint,10,opt,name=require_exact,json=requireExact,proto3" json:"require_exact,omitempty"`
-	// At most this many events in a batch: 1 to 10,000; 0 = 1,000.
+	// Maximum events per batch: 1 to 10,000. 0: 1,000.
 	MaxBatchEvents uint32 `protobuf:"varint,11,opt,name=max_batch_events,json=maxBatchEvents,proto3" json:"max_batch_events,omitempty"`
-	// At most about this many bytes of events in a batch: 1,024 to 1,048,576; 0 = 65,536. One larger event goes alone.
+	// Approximate maximum bytes of events per batch: 1,024 to 1,048,576. 0: 65,536. A larger event is sent alone.
 	MaxBatchBytes uint32 `protobuf:"varint,12,opt,name=max_batch_bytes,json=maxBatchBytes,proto3" json:"max_batch_bytes,omitempty"`
-	// How long a batch may wait to fill: 0 to 10 s; absent = 0, what is ready goes at once.
+	// Maximum time that a batch waits to fill: 0 to 10 s. Absent: 0, batches are sent immediately.
 	MaxBatchDelay *durationpb.Duration `protobuf:"bytes,13,opt,name=max_batch_delay,json=maxBatchDelay,proto3" json:"max_batch_delay,omitempty"`
-	// How often to hear from the gateway at the least: 1 to 60 s; absent = 10 s. SessionStart tells what was granted.
+	// Maximum interval between frames: 1 to 60 s. Absent: 10 s. SessionStart returns the effective interval.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,14,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -635,27 +636,27 @@ type isSubscribeRequest_Start interface {
 }
 
 type SubscribeRequest_ResumeToken struct {
-	// Go on strictly after the position of this token.
+	// Strictly after the position of this token.
 	ResumeToken string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3,oneof"`
 }
 
 type SubscribeRequest_StartTime struct {
-	// From the first record received at or after this time.
+	// First record received at or after this time.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3,oneof"`
 }
 
 type SubscribeRequest_Lookback struct {
-	// From this long before now.
+	// First record received at or after now minus this duration.
 	Lookback *durationpb.Duration `protobuf:"bytes,6,opt,name=lookback,proto3,oneof"`
 }
 
 type SubscribeRequest_Earliest struct {
-	// From the oldest record that the log holds.
+	// Oldest record of the log.
 	Earliest *Earliest `protobuf:"bytes,7,opt,name=earliest,proto3,oneof"`
 }
 
 type SubscribeRequest_Latest struct {
-	// Only what arrives from now on.
+	// Tip of the log: only new records.
 	Latest *Latest `protobuf:"bytes,8,opt,name=latest,proto3,oneof"`
 }
 
@@ -669,7 +670,7 @@ func (*SubscribeRequest_Earliest) isSubscribeRequest_Start() {}
 
 func (*SubscribeRequest_Latest) isSubscribeRequest_Start() {}
 
-// Start at the oldest record that the log holds.
+// Starts at the oldest record of the log.
 type Earliest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -706,7 +707,7 @@ func (*Earliest) Descriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{1}
 }
 
-// Start at the tip.
+// Starts at the tip of the log.
 type Latest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -743,22 +744,22 @@ func (*Latest) Descriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{2}
 }
 
-// Which posts a session gets.
+// Selects the events of a session.
 //
-// A post matches if (any_of and rule_ids are both empty, or one of its tags is in any_of, or one of its rules in
-// rule_ids), and every all_of term has a tag, and no none_of term has one. A term is a tag, or a prefix that ends in
-// `*`; `*` alone is any tag. A tag that itself ends in `*` is written with `\*` at its end (and backslashes directly before
-// that are doubled). A post whose rule has an empty tag has no tag by it. At most 1,000 terms and rule ids together, each
-// of at most 255 characters (1,020 bytes) without its `*`, and 256 KiB in all.
+// An event matches if all of these hold: any_of and rule_ids are both empty, or a tag matches any_of, or a rule is in
+// rule_ids; every all_of pattern matches a tag; no none_of pattern matches a tag. A pattern is a tag, or a prefix followed by
+// `*`; `*` alone matches any tag. A literal `*` at the end of a tag is written `\*` (backslashes directly before it are
+// doubled). A rule with an empty tag contributes no tag. Limits: 1,000 patterns and rule ids together, 255 characters
+// (1,020 bytes) per pattern without its `*`, 256 KiB in total.
 type TagFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The post has a tag of one of these.
+	// At least one of these patterns matches a tag.
 	AnyOf []string `protobuf:"bytes,1,rep,name=any_of,json=anyOf,proto3" json:"any_of,omitempty"`
-	// The post has a tag for each of these.
+	// Each of these patterns matches a tag.
 	AllOf []string `protobuf:"bytes,2,rep,name=all_of,json=allOf,proto3" json:"all_of,omitempty"`
-	// The post has no tag of any of these.
+	// None of these patterns matches a tag.
 	NoneOf []string `protobuf:"bytes,3,rep,name=none_of,json=noneOf,proto3" json:"none_of,omitempty"`
-	// The post was matched by one of these rules of X: an alternative to any_of.
+	// One of these rules matched: an alternative to any_of.
 	RuleIds       []uint64 `protobuf:"varint,4,rep,packed,name=rule_ids,json=ruleIds,proto3" json:"rule_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -825,9 +826,10 @@ func (x *TagFilter) GetRuleIds() []uint64 {
 // One frame of a session.
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Store it whenever it is set, after handling the frame; it covers that frame's own events.
+	// Resume token that covers everything up to and including this frame. Store it, whenever it is set, after handling the
+	// frame.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// What the frame says.
+	// Content of the frame.
 	//
 	// Types that are valid to be assigned to Frame:
 	//
@@ -975,42 +977,42 @@ type isSubscribeResponse_Frame interface {
 }
 
 type SubscribeResponse_SessionStart struct {
-	// How the session begins: always the first frame.
+	// Start of the session; always the first frame.
 	SessionStart *SessionStart `protobuf:"bytes,2,opt,name=session_start,json=sessionStart,proto3,oneof"`
 }
 
 type SubscribeResponse_EventBatch struct {
-	// Posts.
+	// Events.
 	EventBatch *EventBatch `protobuf:"bytes,3,opt,name=event_batch,json=eventBatch,proto3,oneof"`
 }
 
 type SubscribeResponse_Heartbeat struct {
-	// Sign of life, in every phase.
+	// Periodic frame, in every phase.
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
 type SubscribeResponse_CaughtUp struct {
-	// The session stands at the tip for the first time, or again after FellBehind.
+	// The session reached the tip for the first time, or again after FellBehind.
 	CaughtUp *CaughtUp `protobuf:"bytes,5,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
 type SubscribeResponse_FellBehind struct {
-	// The session left the hot tail and now reads the journal: nothing is lost, it is late.
+	// The session left the ring buffer and now reads the journal. No event is lost.
 	FellBehind *FellBehind `protobuf:"bytes,6,opt,name=fell_behind,json=fellBehind,proto3,oneof"`
 }
 
 type SubscribeResponse_GapNotice struct {
-	// A gap began, changed or ended.
+	// A gap opened, changed or closed.
 	GapNotice *GapNotice `protobuf:"bytes,7,opt,name=gap_notice,json=gapNotice,proto3,oneof"`
 }
 
 type SubscribeResponse_Skipped struct {
-	// Messages or records that could not be taken or given.
+	// Messages or records that could not be logged or delivered.
 	Skipped *Skipped `protobuf:"bytes,8,opt,name=skipped,proto3,oneof"`
 }
 
 type SubscribeResponse_StreamNotice struct {
-	// Something to know about the upstream.
+	// Change of the upstream state.
 	StreamNotice *StreamNotice `protobuf:"bytes,9,opt,name=stream_notice,json=streamNotice,proto3,oneof"`
 }
 
@@ -1037,16 +1039,16 @@ func (*SubscribeResponse_StreamNotice) isSubscribeResponse_Frame() {}
 
 func (*SubscribeResponse_Draining) isSubscribeResponse_Frame() {}
 
-// A place in an account's log.
+// Position in an account's log.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identity of the log: 32 hexadecimal digits.
+	// Epoch of the log: 32 hexadecimal digits.
 	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Identity of the writer's incarnation.
+	// Term of the writer.
 	Term uint64 `protobuf:"fixed64,2,opt,name=term,proto3" json:"term,omitempty"`
-	// Number of the record; 0 = before the first.
+	// Sequence of the record. 0: before the first record.
 	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// When that record was received; absent at 0.
+	// Time at which that record was received. Absent for sequence 0.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1113,9 +1115,9 @@ func (x *Position) GetTime() *timestamppb.Timestamp {
 // An interval of time, [from, to).
 type TimeInterval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Start, included; absent = unknown.
+	// Start, inclusive. Absent: unknown.
 	From *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// End, excluded; absent = still open.
+	// End, exclusive. Absent: still open.
 	To            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1165,29 +1167,28 @@ func (x *TimeInterval) GetTo() *timestamppb.Timestamp {
 	return nil
 }
 
-// How a session begins.
+// First frame of a session.
 type SessionStart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the session, for logs and support.
+	// Id of the session, as in the gateway's logs.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Version of the gateway.
 	ServerVersion string `protobuf:"bytes,2,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
-	// Account that is read.
+	// Account of the session.
 	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
-	// Identity of the log: 32 hexadecimal digits.
+	// Epoch of the log: 32 hexadecimal digits.
 	Epoch string `protobuf:"bytes,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// How often the session hears from the gateway at the least.
+	// Effective heartbeat interval.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// How the start asked for was met.
+	// Outcome of the requested start.
 	Outcome StartOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=powerstream.gateway.v1.StartOutcome" json:"outcome,omitempty"`
-	// Where the session really starts: strictly after this position.
+	// Actual start: strictly after this position.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
-	// What is missing between the start asked for and the real one; absent when nothing is known to be.
+	// Interval between the requested and the actual start that is not delivered. Absent if nothing is known to be missing.
 	Missing *TimeInterval `protobuf:"bytes,8,opt,name=missing,proto3" json:"missing,omitempty"`
-	// Gaps of the log that are open now, at most 1,000: further ones follow as GapNotice frames with sequence 0, before any
-	// record.
+	// Open gaps of the log, at most 1,000. Further ones follow as GapNotice frames with sequence 0, before any record.
 	OpenGaps []*Gap `protobuf:"bytes,9,rep,name=open_gaps,json=openGaps,proto3" json:"open_gaps,omitempty"`
-	// Advice on the request, for people.
+	// Warnings about the request.
 	Warnings      []*Warning `protobuf:"bytes,10,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1293,13 +1294,13 @@ func (x *SessionStart) GetWarnings() []*Warning {
 	return nil
 }
 
-// Advice on a request.
+// Warning about a request.
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is about, for programs: UNKNOWN_TAG, FILTER_CHANGED, UPSTREAM_DOWN, HEARTBEAT_CLAMPED, BATCH_CLAMPED,
+	// Code: UNKNOWN_TAG, FILTER_CHANGED, UPSTREAM_DOWN, HEARTBEAT_CLAMPED, BATCH_CLAMPED,
 	// CONSUMER_CUT.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	// What it is about, for people.
+	// Description for people.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1349,19 +1350,19 @@ func (x *Warning) GetMessage() string {
 	return ""
 }
 
-// Posts of the log, in its order.
+// Events in log order.
 type EventBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The posts.
+	// Events.
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Where the session stands.
+	// Delivery phase of the session.
 	Phase Phase `protobuf:"varint,2,opt,name=phase,proto3,enum=powerstream.gateway.v1.Phase" json:"phase,omitempty"`
-	// Events delivered in this session up to and in this batch: a client that adds up `events` must come to the same.
-	// Of fixed width, so that the size of a batch does not depend on it.
+	// Events delivered in this session up to and including this batch. Clients can verify it against their own count. Fixed
+	// width, so that the size of a batch does not depend on it.
 	DeliveredTotal uint64 `protobuf:"fixed64,3,opt,name=delivered_total,json=deliveredTotal,proto3" json:"delivered_total,omitempty"`
-	// The writer's incarnation that all the events belong to: with the epoch and the sequence it is an event's place.
+	// Term of all events of the batch. (epoch, term, sequence) is the position of an event.
 	Term uint64 `protobuf:"fixed64,4,opt,name=term,proto3" json:"term,omitempty"`
-	// True if events of this batch may have been delivered on this lineage before.
+	// True if events of this batch may have been delivered to this subscription before.
 	PossibleDuplicate bool `protobuf:"varint,5,opt,name=possible_duplicate,json=possibleDuplicate,proto3" json:"possible_duplicate,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1432,20 +1433,20 @@ func (x *EventBatch) GetPossibleDuplicate() bool {
 	return false
 }
 
-// Sign of life.
+// Sent at least every heartbeat interval, in every phase. Advances `resume_token` when no event matches.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The gateway's time.
+	// Upstream time of the account.
 	ServerTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
-	// Everything created before this time has been delivered, or told as a gap.
+	// Every matching event created before this time was delivered or lies in an announced gap.
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
-	// Records of the log that the session has not passed yet.
+	// Records between the session's cursor and the tip.
 	LagEvents uint64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
-	// How far behind the tip the session is in time.
+	// Time between the session's cursor and the tip.
 	Lag *durationpb.Duration `protobuf:"bytes,4,opt,name=lag,proto3" json:"lag,omitempty"`
 	// State of the upstream connection.
 	UpstreamState UpstreamState `protobuf:"varint,5,opt,name=upstream_state,json=upstreamState,proto3,enum=powerstream.gateway.v1.UpstreamState" json:"upstream_state,omitempty"`
-	// How long ago the last byte came from upstream; absent before the first.
+	// Time since the last byte from upstream. Absent before the first.
 	UpstreamAge *durationpb.Duration `protobuf:"bytes,6,opt,name=upstream_age,json=upstreamAge,proto3" json:"upstream_age,omitempty"`
 	// Events delivered in this session.
 	DeliveredTotal uint64 `protobuf:"varint,7,opt,name=delivered_total,json=deliveredTotal,proto3" json:"delivered_total,omitempty"`
@@ -1532,10 +1533,10 @@ func (x *Heartbeat) GetDeliveredTotal() uint64 {
 	return 0
 }
 
-// The session stands at the tip.
+// The session reached the tip.
 type CaughtUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it stands.
+	// Position of the session.
 	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1578,14 +1579,14 @@ func (x *CaughtUp) GetPosition() *Position {
 	return nil
 }
 
-// The session left the hot tail of the log.
+// The session left the ring buffer and reads the journal.
 type FellBehind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it stands.
+	// Position of the session.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// Records that it has not passed yet.
+	// Records between the session's cursor and the tip.
 	LagEvents uint64 `protobuf:"varint,2,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
-	// How far behind the tip it is in time.
+	// Time between the session's cursor and the tip.
 	Lag           *durationpb.Duration `protobuf:"bytes,3,opt,name=lag,proto3" json:"lag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1645,9 +1646,9 @@ func (x *FellBehind) GetLag() *durationpb.Duration {
 // A change of a gap's state.
 type GapNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the record that says so; 0 for a gap that was open when the session began and is not in SessionStart.
+	// Sequence of the GAP record. 0 for a gap that was open at the start of the session and is not in SessionStart.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// The gap as it is now.
+	// Gap with its new state.
 	Gap           *Gap `protobuf:"bytes,2,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1697,16 +1698,16 @@ func (x *GapNotice) GetGap() *Gap {
 	return nil
 }
 
-// Something that could not be taken from upstream, or given from the journal.
+// Messages that could not be logged, or records that could not be read.
 type Skipped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the record that says so; of the first record of the range for JOURNAL_CORRUPT.
+	// Sequence of the SKIP record; for JOURNAL_CORRUPT, of the first record of the range.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// How many messages or records.
+	// Number of messages or records.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// When they came, or would have come.
+	// Interval of their arrival.
 	Interval *TimeInterval `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
-	// Why.
+	// Reason.
 	Reason        SkipReason `protobuf:"varint,4,opt,name=reason,proto3,enum=powerstream.gateway.v1.SkipReason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1770,14 +1771,14 @@ func (x *Skipped) GetReason() SkipReason {
 	return SkipReason_SKIP_REASON_UNSPECIFIED
 }
 
-// Something to know about the upstream.
+// Change of the upstream state.
 type StreamNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// Kind of the change.
 	Kind StreamNoticeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=powerstream.gateway.v1.StreamNoticeKind" json:"kind,omitempty"`
-	// The same for people.
+	// Description for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// Where in the log it happened, for a change of the rules.
+	// Position of a change of the rules.
 	Position      *Position `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1837,11 +1838,11 @@ func (x *StreamNotice) GetPosition() *Position {
 // The gateway is about to end this session.
 type Draining struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why.
+	// Reason.
 	Reason DrainReason `protobuf:"varint,1,opt,name=reason,proto3,enum=powerstream.gateway.v1.DrainReason" json:"reason,omitempty"`
-	// When the stream ends at the latest.
+	// Latest end of the stream.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// When to come back: drawn for this client, so that not all come at once.
+	// Delay before reconnecting; jittered per client.
 	ReconnectAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=reconnect_after,json=reconnectAfter,proto3" json:"reconnect_after,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1898,14 +1899,14 @@ func (x *Draining) GetReconnectAfter() *durationpb.Duration {
 	return nil
 }
 
-// Which accounts to tell about.
+// Account and page of the request.
 type GetStreamInfoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account; empty = all that the caller may read.
+	// Account. Empty: all that the caller may read.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// At most this many tags on a page: 1 to 10,000; 0 = 10,000. A page ends earlier at about 1 MiB of tags.
+	// Maximum tags per page: 1 to 10,000. 0: 10,000. A page ends earlier at about 1 MiB of tags.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before; empty = the first.
+	// `next_page_token` of the previous page. Empty: first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1962,12 +1963,12 @@ func (x *GetStreamInfoRequest) GetPageToken() string {
 	return ""
 }
 
-// What the accounts' logs hold.
+// Information about accounts.
 type GetStreamInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each account on the first page; on the others one for each account that has tags there.
+	// On the first page one entry per account; on later pages one per account with tags on that page.
 	Streams []*StreamInfo `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
-	// The next page of tags; empty on the last one.
+	// Token of the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2017,28 +2018,28 @@ func (x *GetStreamInfoResponse) GetNextPageToken() string {
 	return ""
 }
 
-// What one account's log holds, and how its upstream is.
+// Log and upstream state of an account.
 type StreamInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account.
+	// Name of the account.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Identity of the log: 32 hexadecimal digits.
+	// Epoch of the log: 32 hexadecimal digits.
 	Epoch string `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Oldest record held; absent while the log is empty.
+	// Oldest retained record. Absent while the log is empty.
 	Earliest *Position `protobuf:"bytes,3,opt,name=earliest,proto3" json:"earliest,omitempty"`
 	// Newest record.
 	Newest *Position `protobuf:"bytes,4,opt,name=newest,proto3" json:"newest,omitempty"`
 	// State of the upstream connection.
 	UpstreamState UpstreamState `protobuf:"varint,5,opt,name=upstream_state,json=upstreamState,proto3,enum=powerstream.gateway.v1.UpstreamState" json:"upstream_state,omitempty"`
-	// How long ago the last byte came from upstream, heartbeats included; absent before the first.
+	// Time since the last byte from upstream, heartbeats included. Absent before the first.
 	UpstreamAge *durationpb.Duration `protobuf:"bytes,6,opt,name=upstream_age,json=upstreamAge,proto3" json:"upstream_age,omitempty"`
-	// What the upstream connection last ended with; empty if it never ended.
+	// Error that ended the last upstream connection. Empty if none ended.
 	UpstreamLastError string `protobuf:"bytes,7,opt,name=upstream_last_error,json=upstreamLastError,proto3" json:"upstream_last_error,omitempty"`
-	// Everything created before this time is in the log, or told as a gap.
+	// Every event created before this time is in the log or lies in an announced gap.
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
-	// Tags seen or configured, by name; those of this page.
+	// Observed and configured tags of this page, by name.
 	Tags []*TagInfo `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Sessions open now.
+	// Open sessions.
 	Sessions uint32 `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery goes on.
 	RecoveryBlockedReason string `protobuf:"bytes,11,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
@@ -2153,16 +2154,16 @@ func (x *StreamInfo) GetRecoveryBlockedReason() string {
 	return ""
 }
 
-// A tag that rules of an account carry.
+// A tag of the account's rules.
 type TagInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tag.
+	// Tag.
 	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
-	// Posts with it since the gateway started.
+	// Posts with this tag since the gateway started.
 	Posts uint64 `protobuf:"varint,2,opt,name=posts,proto3" json:"posts,omitempty"`
-	// Posts a second with it over the last minute.
+	// Posts per second with this tag over the last minute.
 	PostsPerSecond float64 `protobuf:"fixed64,3,opt,name=posts_per_second,json=postsPerSecond,proto3" json:"posts_per_second,omitempty"`
-	// True if the configuration names it.
+	// True if the tag is listed in the configuration.
 	Configured    bool `protobuf:"varint,4,opt,name=configured,proto3" json:"configured,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2226,12 +2227,12 @@ func (x *TagInfo) GetConfigured() bool {
 	return false
 }
 
-// What to find.
+// Target of the lookup.
 type ResolvePositionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account; may be left out when the gateway has one.
+	// Account. Optional if the gateway has one account.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// What to find.
+	// Target of the lookup.
 	//
 	// Types that are valid to be assigned to Target:
 	//
@@ -2309,12 +2310,12 @@ type isResolvePositionRequest_Target interface {
 }
 
 type ResolvePositionRequest_Time struct {
-	// The first record received at or after this time.
+	// First record received at or after this time.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3,oneof"`
 }
 
 type ResolvePositionRequest_PostId struct {
-	// The newest record of this post: its delta, if it came again under further rules.
+	// Newest record of this post: its latest delta if it has one.
 	PostId uint64 `protobuf:"varint,3,opt,name=post_id,json=postId,proto3,oneof"`
 }
 
@@ -2322,12 +2323,12 @@ func (*ResolvePositionRequest_Time) isResolvePositionRequest_Target() {}
 
 func (*ResolvePositionRequest_PostId) isResolvePositionRequest_Target() {}
 
-// Where it is.
+// Result of the lookup.
 type ResolvePositionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Token that stands just before the record: a Subscribe with it starts with that record.
+	// Token for the position just before the record: a Subscribe with it starts with that record.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// The position of the token.
+	// Position of the token.
 	Position      *Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

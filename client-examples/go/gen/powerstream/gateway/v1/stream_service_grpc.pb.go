@@ -30,22 +30,22 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Reading an account's log: live, from any position that it still holds, and on from where a consumer stopped.
+// Reads an account's log: live, from any retained position, or from a resume token.
 type StreamServiceClient interface {
-	// Opens a session: the posts that match the filter, from the start asked for and then live, until one side ends it.
+	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
-	// The first frame is always SessionStart. Store `resume_token` whenever it is set, after handling the frame.
+	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
 	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
 	// UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Tells what an account's log holds and how its upstream connection is.
+	// Returns retained range, tags and upstream state of one or all accounts.
 	//
 	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
 	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
 	GetStreamInfo(ctx context.Context, in *GetStreamInfoRequest, opts ...grpc.CallOption) (*GetStreamInfoResponse, error)
-	// Turns a time or a post id into a resume token that stands just before that record.
+	// Returns a resume token for the position just before the record of a time or post id.
 	//
 	// Errors: NOT_FOUND POST_UNKNOWN; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
 	// PERMISSION_DENIED ACCESS_DENIED.
@@ -103,22 +103,22 @@ func (c *streamServiceClient) ResolvePosition(ctx context.Context, in *ResolvePo
 // All implementations must embed UnimplementedStreamServiceServer
 // for forward compatibility.
 //
-// Reading an account's log: live, from any position that it still holds, and on from where a consumer stopped.
+// Reads an account's log: live, from any retained position, or from a resume token.
 type StreamServiceServer interface {
-	// Opens a session: the posts that match the filter, from the start asked for and then live, until one side ends it.
+	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
-	// The first frame is always SessionStart. Store `resume_token` whenever it is set, after handling the frame.
+	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
 	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED STREAM_DEADLINE;
 	// UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Tells what an account's log holds and how its upstream connection is.
+	// Returns retained range, tags and upstream state of one or all accounts.
 	//
 	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
 	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
 	GetStreamInfo(context.Context, *GetStreamInfoRequest) (*GetStreamInfoResponse, error)
-	// Turns a time or a post id into a resume token that stands just before that record.
+	// Returns a resume token for the position just before the record of a time or post id.
 	//
 	// Errors: NOT_FOUND POST_UNKNOWN; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
 	// PERMISSION_DENIED ACCESS_DENIED.
