@@ -154,6 +154,9 @@ pub fn refused(refused: Refused) -> Status {
                 .with("missing_seconds", missing.as_secs())
         }
         Refused::InFuture { head_time } => return in_future("the start lies in the future", head_time),
+        Refused::ClockUnknown => {
+            return not_ready("the log of this token is lost, and X has not answered yet: resume later", RETRY_AFTER_SLOW);
+        }
         Refused::ExactUnavailable(outcome) => {
             let why = match outcome {
                 Outcome::TimeBounded => "the token is of another log, or of a lost tail of this one",

@@ -18,6 +18,7 @@ use super::{Compression, batch, convert, status};
 use crate::hub::filter::Filter;
 use crate::hub::start::{self, Refused, Resolved};
 use crate::hub::subscription::{Opening, Pace, Place, Subscription, Warning};
+use crate::hub::upstream::State;
 use crate::hub::{Guest, Hub, SessionInfo};
 use crate::model::{PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
@@ -186,14 +187,22 @@ async fn resolve(
     ask: &Ask,
     filter: Arc<Filter>,
 ) -> Result<(Resolved, Vec<Warning>), Status> {
-    let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
-    let hub = hub.clone();
-    let resolved = blocking.run(move || {
-        let resolved = start::resolve(&hub, &start, policy, require_exact)?;
-        let advice = advice(&hub, &filter, &resolved);
-        Ok((resolved, advice))
-    });
-    resolved.await?.map_err(|refused| {
+    let resolve = || {
+        let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
+        let (hub, filter) = (hub.clone(), filter.clone());
+        blocking.run(move || {
+            let resolved = start::resolve(&hub, &start, policy, require_exact)?;
+            let advice = advice(&hub, &filter, &resolved);
+            Ok((resolved, advice))
+        })
+    };
+    let mut resolved = resolve().await?;
+    if matches!(resolved, Err(Refused::ClockUnknown)) {
+        // The first attempt to connect ends within its time-out. The hub, and with it the sender, lives as long as this.
+        let _ = hub.upstream().watch().wait_for(|status| status.state != State::Connecting).await;
+        resolved = resolve().await?;
+    }
+    resolved.map_err(|refused| {
         tracing::info!(?refused, "a start was refused");
         status::refused(refused)
     })

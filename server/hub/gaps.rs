@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, UnixMillis};
+use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, UnixMillis, Window};
 
 /// The gaps that the log tells of, as they stand, and the records between which each was open.
 pub struct Gaps {
@@ -20,12 +20,45 @@ struct Told {
     /// The last record of it.
     changed: Sequence,
     closed: Option<Sequence>,
+    /// What the records before the last one announced, oldest first, each with its sequence.
+    earlier: Vec<(Sequence, Gap)>,
 }
+
+/// Earlier records of a gap that are kept; of more, the oldest are merged.
+const EARLIER_MAX: usize = 8;
 
 impl Told {
     /// True if the gap is open for a cursor that reads this record next.
     fn is_open_at(&self, cursor: Sequence) -> bool {
         self.opened < cursor && self.closed.is_none_or(|closed| cursor <= closed)
+    }
+
+    /// Replaces the gap by what a further record announces.
+    fn change(&mut self, sequence: Sequence, gap: &Gap) {
+        let before = std::mem::replace(&mut self.gap, gap.clone());
+        self.earlier.push((self.changed, before));
+        if self.earlier.len() > EARLIER_MAX {
+            let second = self.earlier.remove(1).1.window;
+            let window = &mut self.earlier[0].1.window;
+            *window =
+                Window { from: window.from.min(second.from), to: window.to.zip(second.to).map(|(a, b)| a.max(b)) };
+        }
+        self.changed = sequence;
+        self.closed = gap.state.is_final().then_some(sequence);
+    }
+
+    /// Returns the gap as the records before `cursor` announced it.
+    fn as_of(&self, cursor: Sequence) -> Gap {
+        if self.changed < cursor {
+            return self.gap.clone();
+        }
+        if let Some((_, gap)) = self.earlier.iter().rfind(|(sequence, _)| *sequence < cursor) {
+            return gap.clone();
+        }
+        // The records that announced it until then are trimmed.
+        let first = self.earlier.first().map_or(&self.gap, |(_, gap)| gap);
+        let (state, evidence) = (GapState::Detected, GapEvidence::None);
+        Gap { state, evidence, progress: None, recovered: 0, ..first.clone() }
     }
 }
 
@@ -46,10 +79,10 @@ impl Gaps {
         let mut told = self.told.write();
         let closed = gap.state.is_final().then_some(sequence);
         match told.iter_mut().find(|own| own.gap.id == gap.id) {
-            Some(own) => (own.gap, own.changed, own.closed) = (gap.clone(), sequence, closed),
+            Some(own) => own.change(sequence, gap),
             None => {
                 let at = told.partition_point(|own| own.opened <= opened);
-                told.insert(at, Told { gap: gap.clone(), opened, changed: sequence, closed });
+                told.insert(at, Told { gap: gap.clone(), opened, changed: sequence, closed, earlier: Vec::new() });
             }
         }
         if told.len() > self.kept_max
@@ -62,19 +95,12 @@ impl Gaps {
     }
 
     /// The gaps that are open for a cursor that reads `cursor` next, at most `max` of those that were opened after the record
-    /// `after`; and which record opened the last of them, if there are more. What has become of them since is told by the
-    /// records from `cursor` on.
+    /// `after`; and which record opened the last of them, if there are more. Bounds and states are those of the records
+    /// before `cursor`: a gap that is divided there is whole, for its other parts are not open yet.
     pub fn open_at(&self, cursor: Sequence, after: Sequence, max: usize) -> (Vec<Gap>, Option<Sequence>) {
         if cursor > self.open_until.load(Ordering::Acquire) {
             return (Vec::new(), None);
         }
-        let as_it_was = |own: &Told| {
-            if own.changed < cursor {
-                return own.gap.clone();
-            }
-            let (state, evidence) = (GapState::Detected, GapEvidence::None);
-            Gap { state, evidence, progress: None, recovered: 0, ..own.gap.clone() }
-        };
         let told = self.told.read();
         // In the order of the records that opened them.
         let begin = told.partition_point(|own| own.opened <= after);
@@ -83,7 +109,7 @@ impl Gaps {
         while gaps.len() < max
             && let Some(own) = open.next()
         {
-            (last, _) = (Some(own.opened), gaps.push(as_it_was(own)));
+            (last, _) = (Some(own.opened), gaps.push(own.as_of(cursor)));
         }
         (gaps, last.filter(|_| open.peek().is_some()))
     }
@@ -118,7 +144,7 @@ impl Gaps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GapCause, Window};
+    use crate::model::GapCause;
 
     fn gap(id: u64, from: i64, state: GapState) -> Gap {
         Gap {
@@ -147,12 +173,37 @@ mod tests {
         let state = |cursor| gaps.open_at(cursor, 0, 9).0.pop().map(|gap| gap.state);
         assert_eq!(
             (state(25), state(26)),
-            (Some(GapState::Detected), Some(GapState::Recovering)),
-            "no state runs ahead"
+            (Some(GapState::Recovering), Some(GapState::Recovering)),
+            "as the record before announced it"
         );
         gaps.note(30, &gap(2, 300, GapState::Recovered));
         assert_eq!(at(31), 1_000);
         assert!(gaps.open_at(31, 0, 9).0.is_empty());
+    }
+
+    /// A session that begins between two records of a gap is told the bounds of the first of them: the rest of a gap that is
+    /// divided later is not open yet.
+    #[test]
+    fn gap_has_the_bounds_of_its_cursor() {
+        let record = |to: Option<i64>, state| Gap {
+            window: Window { from: UnixMillis(100), to: to.map(UnixMillis) },
+            ..gap(1, 0, state)
+        };
+        let gaps = Gaps::new(10);
+        let at = |cursor| gaps.open_at(cursor, 0, 9).0.pop().map(|gap| (gap.window.to.map(|to| to.0), gap.state));
+        gaps.note(5, &record(None, GapState::Detected));
+        gaps.note(7, &record(Some(900), GapState::Detected));
+        gaps.note(9, &record(Some(200), GapState::Recovering));
+        gaps.note(12, &record(Some(200), GapState::Recovered));
+        let told: Vec<_> = (5..=13).map(at).collect();
+        let (open, whole) = (Some((None, GapState::Detected)), Some((Some(900), GapState::Detected)));
+        let part = Some((Some(200), GapState::Recovering));
+        assert_eq!(told, [None, open, open, whole, whole, part, part, part, None]);
+        for number in 0..100 {
+            gaps.note(20 + number, &record(Some(1_000 - number as i64), GapState::Recovering));
+        }
+        assert_eq!(at(119), Some((Some(902), GapState::Recovering)));
+        assert_eq!(at(40), Some((None, GapState::Detected)), "more than are kept: no narrower than any of them");
     }
 
     #[test]

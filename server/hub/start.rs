@@ -32,8 +32,8 @@ pub struct Resolved {
     pub lineage_start: UnixMillis,
     /// The first record that was appended after the lineage began, if it began at the tip.
     pub lineage_from: Option<Sequence>,
-    /// When the lineage began, if it begins now at the tip: its start follows the corrections of the clock.
-    pub lineage_began: Option<Moment>,
+    /// The lineage began no later than at this moment: its start follows the corrections of the clock.
+    pub lineage_began: Moment,
     /// The upstream time at the position: what was received before was delivered to the lineage already.
     pub reached: UnixMillis,
     /// The same, of what the live stream brought: the low watermark follows it.
@@ -69,6 +69,9 @@ pub enum Refused {
     },
     /// An exact resume was demanded, and is not possible.
     ExactUnavailable(Outcome),
+    /// The log of the token is lost, and upstream has answered neither this process nor confirmed its clock: when the new
+    /// log begins, and with it what is missing, is not known yet.
+    ClockUnknown,
 }
 
 impl From<Malformed> for Refused {
@@ -138,7 +141,7 @@ impl<'a> Resolver<'a> {
             missing: None,
             lineage_start,
             lineage_from: None,
-            lineage_began: None,
+            lineage_began: self.moment,
             reached: self.now,
             streamed: self.now,
             repeats_until: None,
@@ -149,8 +152,7 @@ impl<'a> Resolver<'a> {
 
     /// A lineage that begins here: at a position of the log, whatever the clock says.
     fn begun_at_tip(&self, outcome: Outcome) -> Resolved {
-        let (lineage_from, lineage_began) = (Some(self.extent.next), Some(self.moment));
-        Resolved { lineage_from, lineage_began, ..self.at_tip(outcome, self.now) }
+        Resolved { lineage_from: Some(self.extent.next), ..self.at_tip(outcome, self.now) }
     }
 
     fn at_earliest(&self, outcome: Outcome) -> Resolved {
@@ -252,6 +254,11 @@ impl<'a> Resolver<'a> {
 
     /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
     fn by_time(&self, token: Token) -> Result<Resolved, Refused> {
+        let has_begun = matches!(self.hub.side().complete_from(), Some(Completeness::From(_)));
+        let is_known = self.hub.clock().is_confirmed() || self.hub.upstream().last_byte().is_some();
+        if !has_begun && !is_known {
+            return Err(Refused::ClockUnknown);
+        }
         let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
         let lacking = self.lacking(from);
         if lacking.is_some() && self.private && !self.can_bring(from) {

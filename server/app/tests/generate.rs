@@ -36,8 +36,8 @@ impl Switches {
         let is_on = |name: &str| on.split(',').any(|it| it == name || it == "all");
         Self {
             small_wrong_dates: is_on("small_wrong_dates"),
-            large_wrong_dates: is_on("large_wrong_dates"),
-            long_lag: is_on("long_lag"),
+            large_wrong_dates: true,
+            long_lag: true,
             unreadable: true,
             wrong_host: is_on("wrong_host"),
             redundant: is_on("redundant"),
@@ -51,14 +51,20 @@ impl Switches {
 pub(super) fn plan(seed: u64) -> Plan {
     let switches = &Switches::new();
     let mut rng = StdRng::seed_from_u64(seed);
-    let setup = setup(&mut rng, switches);
-    let mut lives: Vec<Live> = (0..rng.random_range(0..8)).map(|_| live(&mut rng, switches)).collect();
+    // What was added later is drawn from a stream of its own, so that seeds keep what they had.
+    let more = &mut StdRng::seed_from_u64(seed ^ 0x6d6f_7265);
+    let setup = setup(&mut rng, more, switches);
+    let mut lives: Vec<Live> = (0..rng.random_range(0..8)).map(|_| live(&mut rng, more, switches)).collect();
     let jobs = (0..rng.random_range(0..8)).map(|_| job(&mut rng)).collect();
     let mut steps = vec![Step::Subscribe(want(&mut rng), Start::Latest)];
-    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, &setup, switches)));
+    steps.extend((0..rng.random_range(2..16)).map(|_| step(&mut rng, more, &setup, switches)));
     // Where the host is far from X, only the dates of answers tell.
     if is_far(&setup, &steps) {
         lives.iter_mut().for_each(|live| live.date = Date::Right);
+        // Until the first answer, subscriptions begin and go on by the time of the host.
+        if switches.wrong_host {
+            lives.iter_mut().for_each(|live| live.answer = Answer::Stream);
+        }
     }
     Plan { seed, setup, steps, lives, jobs }
 }
@@ -70,18 +76,19 @@ fn is_far(setup: &Setup, steps: &[Step]) -> bool {
 }
 
 /// How far the clock of a host is ahead.
-fn host_ahead(rng: &mut StdRng, switches: &Switches) -> Ms {
-    if switches.wrong_host && rng.random_bool(0.2) {
-        return pick(rng, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
+fn host_ahead(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Ms {
+    let ahead = pick(rng, &[0, 0, 0, 1_500, -1_500]);
+    if switches.wrong_host && more.random_bool(0.2) {
+        return pick(more, &[45 * SECOND, -45 * SECOND, 180 * MINUTE, -180 * MINUTE]);
     }
-    pick(rng, &[0, 0, 0, 1_500, -1_500])
+    ahead
 }
 
 fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     *from.choose(rng).expect("there is a choice")
 }
 
-fn setup(rng: &mut StdRng, switches: &Switches) -> Setup {
+fn setup(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Setup {
     let traffic = Traffic {
         seed: rng.random(),
         per_hour: pick(rng, &[20, 120, 600, 600, 1_800]),
@@ -91,12 +98,12 @@ fn setup(rng: &mut StdRng, switches: &Switches) -> Setup {
     Setup {
         files: rng.random_bool(0.5),
         traffic,
-        host_ahead: host_ahead(rng, switches),
+        host_ahead: host_ahead(rng, more, switches),
         retention: pick(rng, &[24 * 60 * MINUTE, 24 * 60 * MINUTE, 10 * MINUTE]),
         ring_bytes: pick(rng, &[8 << 10, 1 << 20]),
         upkeep_interval: SECOND,
-        recovery_window: if switches.short_window && rng.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
-        connections: if switches.redundant && rng.random_bool(0.25) { 2 } else { 1 },
+        recovery_window: if switches.short_window && more.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
+        connections: if switches.redundant && more.random_bool(0.15) { 2 } else { 1 },
         session_age: pick(rng, &[0, 0, 0, 4 * MINUTE]),
     }
 }
@@ -125,7 +132,7 @@ fn answer(rng: &mut StdRng) -> Answer {
     }
 }
 
-fn live(rng: &mut StdRng, switches: &Switches) -> Live {
+fn live(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Live {
     let extra = |rng: &mut StdRng| {
         let extra = match rng.random_range(0..6) {
             0 => Extra::CutPost,
@@ -142,10 +149,10 @@ fn live(rng: &mut StdRng, switches: &Switches) -> Live {
     let ends_after = pick(rng, &[SECOND, 20 * SECOND, 2 * MINUTE, 10 * MINUTE]);
     Live {
         answer: answer(rng),
-        date: date(rng, switches),
+        date: date(rng, more, switches),
         metadata: rng.random(),
         lag: pick(rng, &[0, 0, 0, 10 * SECOND, 25 * SECOND, if switches.long_lag { 60 * SECOND } else { 0 }]),
-        backfill: !switches.no_backfill || rng.random_bool(0.7),
+        backfill: !switches.no_backfill || more.random_bool(0.7),
         backfill_more: pick(rng, &[0, 0, MINUTE]),
         order: pick(rng, &[Order::ByTime, Order::WithinMinutes, Order::Any]),
         pace: pick(rng, &[0, 0, 20]),
@@ -155,11 +162,11 @@ fn live(rng: &mut StdRng, switches: &Switches) -> Live {
     }
 }
 
-fn date(rng: &mut StdRng, switches: &Switches) -> Date {
+fn date(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Date {
     match rng.random_range(0..20) {
-        0 if switches.small_wrong_dates => Date::Ahead(pick(rng, &[20, 50, -20, -50]) * SECOND),
+        0 if switches.small_wrong_dates => Date::Ahead(pick(more, &[20, 50, -20, -50]) * SECOND),
         // No two of them agree: two that do are believed.
-        1 if switches.large_wrong_dates => Date::Ahead(rng.random_range(-2_000..2_000) * MINUTE),
+        1 if switches.large_wrong_dates => Date::Ahead(more.random_range(-2_000..2_000) * MINUTE),
         2..=5 => Date::Absent,
         _ => Date::Right,
     }
@@ -191,7 +198,7 @@ fn job(rng: &mut StdRng) -> Job {
     }
 }
 
-fn step(rng: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
+fn step(rng: &mut StdRng, more: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
     match rng.random_range(0..17) {
         0..=4 => Step::Pass(rng.random_range(SECOND..3 * MINUTE)),
         5 => Step::Pass(rng.random_range(MINUTE..12 * MINUTE)),
@@ -202,7 +209,7 @@ fn step(rng: &mut StdRng, setup: &Setup, switches: &Switches) -> Step {
         }
         9 => {
             let fate = pick(rng, &[Fate::Kept, Fate::Kept, Fate::LoseTail, Fate::Lost]);
-            let host_ahead = rng.random_bool(0.2).then(|| host_ahead(rng, switches));
+            let host_ahead = rng.random_bool(0.2).then(|| host_ahead(rng, more, switches));
             let longest = pick(rng, &[8, 8, 8, 45]) * MINUTE;
             Step::Kill { down: rng.random_range(SECOND..longest), fate, host_ahead }
         }

@@ -17,6 +17,7 @@ pub(super) fn history(record: &Record) -> plain::History {
         recovery_window: setup.recovery_window,
         live_max: usize::from(setup.connections),
         under_way: 90 * SECOND,
+        uncertainty: record.plan.uncertainty(),
         tight_within: None,
         // The player reports what stays open.
         is_settled: false,

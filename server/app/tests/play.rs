@@ -256,7 +256,8 @@ impl Play {
 
     fn open_gaps(&self) -> Vec<(usize, Gap)> {
         let of = |reader: &Reader| reader.look(|seen| (seen.number, last_gaps(seen)));
-        let all = self.readers.iter().map(of).flat_map(|(number, gaps)| gaps.into_iter().map(move |gap| (number, gap)));
+        let told = self.readers.iter().filter(|reader| !reader.is_refused());
+        let all = told.map(of).flat_map(|(number, gaps)| gaps.into_iter().map(move |gap| (number, gap)));
         all.filter(|(_, gap)| !gap.state.is_final()).collect()
     }
 

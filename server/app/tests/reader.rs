@@ -39,8 +39,13 @@ impl Reader {
 
     /// True if its session ended, and it would go on.
     pub(super) fn is_cut_off(&self) -> bool {
+        self.is_away() && !self.is_gone && !self.seen.lock().sessions.is_empty() && !self.is_refused()
+    }
+
+    /// True if its last session was refused: it is not told any more what becomes of anything.
+    pub(super) fn is_refused(&self) -> bool {
         let is_refused = |session: &Session| matches!(session.outcome, Outcome::Refused(_));
-        self.is_away() && !self.is_gone && self.seen.lock().sessions.last().is_some_and(|last| !is_refused(last))
+        self.seen.lock().sessions.last().is_some_and(is_refused)
     }
 
     pub(super) fn seen(&self) -> Subscription {
@@ -107,6 +112,8 @@ impl Reader {
         };
         let resolved = match start::resolve(hub, start, Policy::Fail, false) {
             Ok(resolved) => resolved,
+            // It comes back.
+            Err(Refused::ClockUnknown) => return,
             Err(refused) => {
                 self.seen.lock().sessions.push(session(Outcome::Refused(refusal(&refused)), 0));
                 return;
@@ -273,5 +280,6 @@ fn refusal(refused: &Refused) -> &'static str {
         Refused::TooOld { .. } => "too old",
         Refused::InFuture { .. } => "in the future",
         Refused::ExactUnavailable(_) => "not exact",
+        Refused::ClockUnknown => "not ready",
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::hub::Config;
-use crate::hub::fixtures::{TERM, hub_over, post_record};
+use crate::hub::fixtures::{TERM, confirm, hub_over, post_record};
 use crate::journal::{self, Backend};
 use crate::model::{Epoch, Record, Spans, Term};
 
@@ -17,6 +17,13 @@ struct World {
 impl World {
     /// `trimmed`: the log had records before.
     fn new(trimmed: bool, enabled: bool) -> Self {
+        let world = Self::unconfirmed(trimmed, enabled);
+        confirm(world.hub.clock());
+        world
+    }
+
+    /// The same, before X has answered.
+    fn unconfirmed(trimmed: bool, enabled: bool) -> Self {
         let retention_bytes_max = if trimmed { 600 } else { 0 };
         let settings = journal::Config { backend: Backend::Memory, retention_bytes_max, ..journal::Config::default() };
         let mut config = Config::default();
@@ -221,7 +228,7 @@ fn start_within_uncertainty_of_now_is_tip() {
 fn lineage_start_of_fast_clock_is_set_by_log() {
     let world = World::new(false, true);
     let started = resolve(&world.hub, &Start::Latest, Policy::Fail, false).expect("taken");
-    assert_eq!((started.lineage_from, started.lineage_began.is_some()), (Some(5), true));
+    assert_eq!(started.lineage_from, Some(5));
     let token = |lineage_start, lineage_from| Token {
         lineage_start,
         lineage_from,
@@ -240,4 +247,27 @@ fn lineage_start_of_fast_clock_is_set_by_log() {
     assert_eq!(start(token(ahead, Some(1))).0, UnixMillis(i64::MIN), "from the beginning of the log");
     assert!(start(token(ahead, Some(5))).0 <= world.hub.clock().now(), "nothing was appended since");
     assert_eq!(start(token(world.ago(12), None)), (world.ago(12), None), "a token without a position");
+}
+
+/// The log of the token is lost, and upstream has confirmed no time: a private gap that ends now may leave out what X sent
+/// since the token, if the host's clock is behind, or wait for hours, if it is ahead.
+#[test]
+fn token_of_lost_log_waits_for_first_answer() {
+    let world = World::unconfirmed(false, true);
+    let token = world.token(false, 15);
+    for behind in [0, 45_000, 180 * 60_000] {
+        world.hub.clock().set_offset_ms(-behind);
+        assert_eq!(world.resolve(&token, Policy::Latest, false), Err(Refused::ClockUnknown));
+    }
+    let ours = Token { position: world.hub.position(2), ..token.clone() };
+    assert_eq!(world.resolve(&ours, Policy::Fail, true).expect("exact").cursor, 3, "the log has what comes after it");
+    let clock = world.hub.clock();
+    world.hub.upstream().heard(crate::hub::upstream::LastByte { moment: clock.moment(), time: clock.now() });
+    assert!(world.resolve(&token, Policy::Fail, false).is_ok(), "X is heard, and names no other time");
+    let world = World::unconfirmed(false, true);
+    confirm(world.hub.clock());
+    assert_eq!(world.resolve(&token, Policy::Fail, false).expect("by time").outcome, Outcome::TimeBounded);
+    let world = World::unconfirmed(false, true);
+    world.hub.side().set_complete_from(Completeness::From(world.ago(10)));
+    assert!(world.resolve(&token, Policy::Fail, false).is_ok(), "a log that lost its tail has begun");
 }

@@ -91,7 +91,7 @@ pub struct Subscription {
     lineage_start: UnixMillis,
     lineage_from: Option<Sequence>,
     /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
-    lineage_began: Option<Moment>,
+    lineage_began: Moment,
     repeats_until: Option<UnixMillis>,
     /// What only this lineage lacks; most lack nothing.
     private: Option<Box<Private>>,

@@ -1,6 +1,7 @@
 //! How the cursor passes records: what is for the session, in what frame, and what the token says after it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::chunk::Chunk;
 use super::super::entry::{Entry, Event, Kind};
@@ -9,6 +10,9 @@ use super::super::token::Token;
 use super::private::Private;
 use super::{Batch, Content, Frame, Lag, Pace, Phase, Place, Subscription};
 use crate::model::{Origin, Sequence, Skip, SkipReason, Span, Term, UnixMillis};
+
+/// X sends backfill of the last five minutes, which it may round.
+const BACKFILL_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How a record is passed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,13 +131,22 @@ impl Subscription {
         let slack = self.hub.config().slack;
         let to = skip.window.to.unwrap_or(entry.received).plus(slack);
         // Within a gap that was open then, its posts are from before.
-        let from = self.hub.low_watermark(entry.sequence, skip.window.from).max(self.begins());
+        let low = self.hub.low_watermark(entry.sequence, skip.window.from);
+        let from = low.min(self.backfilled_from(skip.window.from)).max(self.begins());
         let damaged = (entry.sequence, entry.sequence + skip.count);
         let (hub, lineage_start) = (&self.hub, self.lineage_start);
         let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
         // What the session has passed may have been received up to here.
         let passed = self.passed_at.unwrap_or_default().max(self.reached).max(skip.window.from);
         private.add_damage(hub, damaged, Span::new(from, to), passed.plus(self.hub.clock().uncertainty()));
+    }
+
+    /// How far before its arrival a post may have been created that a backfill brought and that lies in no gap: near the
+    /// beginning of a log, what is from before it.
+    fn backfilled_from(&self, received: UnixMillis) -> UnixMillis {
+        let oldest = received.minus(BACKFILL_MAX);
+        let is_near = |from: Completeness| matches!(from, Completeness::From(from) if oldest < from);
+        if self.hub.side().complete_from().is_some_and(is_near) { oldest } else { received }
     }
 
     /// What was brought back of the time before this is of no gap of the lineage.
@@ -144,7 +157,7 @@ impl Subscription {
     /// The upstream time at which the lineage began, as far as it is known now.
     fn lineage_start(&self) -> UnixMillis {
         // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this lineage.
-        self.lineage_began.map_or(self.lineage_start, |began| self.lineage_start.min(self.hub.clock().at(began)))
+        self.lineage_start.min(self.hub.clock().at(self.lineage_began))
     }
 
     /// True if the lineage may have had this post of the account's log before a resume by time.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::backfill::Patience;
+use super::connection::Heard;
 use super::feed::Feed;
 use super::healing::Healing;
 use super::scale::Scale;
@@ -160,9 +161,10 @@ impl Book {
     }
 
     /// Something came, with posts created at these times.
-    pub(super) fn heard(&mut self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
-        self.time = self.time.max(received);
-        self.kept.feeds[feed].heard(connection, received, created);
+    pub(super) fn heard(&mut self, feed: usize, connection: usize, heard: impl Into<Heard>, created: &[UnixMillis]) {
+        let heard = heard.into();
+        self.time = self.time.max(heard.stamp);
+        self.kept.feeds[feed].heard(connection, heard, created);
     }
 
     /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.

@@ -65,7 +65,7 @@ impl Book {
         let back_to = back_to.filter(|_| own.trusted);
         let brought = back_to.map_or(whole.to, |from| from.clamp(whole.from, whole.to));
         let kept = now.minus(self.limits.recovery_window).clamp(whole.from, brought);
-        let (origin, mut ids) = (own.gap.clone(), Some(own.gap.id));
+        let (origin, mut ids, first) = (own.gap.clone(), Some(own.gap.id), self.changes.len());
         let lost = Span::new(whole.from, kept);
         if !lost.is_empty() {
             self.kept.scale.lose(lost);
@@ -84,6 +84,7 @@ impl Book {
             own.backfill = self.gap_backfill(feed, connection, backfilled);
             self.kept.feeds[feed].gaps.push(own);
         }
+        self.log_whole_last(first);
     }
 
     pub(super) fn gap_backfill(&self, feed: usize, connection: usize, span: Span) -> Option<GapBackfill> {

@@ -33,9 +33,9 @@ pub(super) struct Connection {
     pub(super) backfill: Option<Backfill>,
     /// `complete_from` before the backfill was believed, and when it was.
     before_backfill: Option<(UnixMillis, UnixMillis)>,
-    /// Its reader was stopped for this long: what is read until then may be stamped so much too early.
-    #[serde(skip)]
-    stopped: Option<(Duration, UnixMillis)>,
+    /// The last byte and the newest post came after a stop of the reader: both were sent at an unknown time within it.
+    #[serde(default)]
+    behind: bool,
     /// X ended it as a slow reader, and there has been no first byte since: X has no backfill for it.
     pub(super) slow: bool,
 }
@@ -48,11 +48,23 @@ pub(super) struct Newest {
     pub(super) lag: Duration,
 }
 
+/// When something came.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// It was not sent before this: after a stop of the reader, the turn before it.
+    pub stamp: UnixMillis,
+    /// When it was read.
+    pub read: UnixMillis,
+}
+
+impl From<UnixMillis> for Heard {
+    fn from(time: UnixMillis) -> Self {
+        Self { stamp: time, read: time }
+    }
+}
+
 /// A post that claims to be from later than this after now is not believed to be the newest.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
-/// The turn that what is read after a stop is stamped with is later than the last byte by at most about this: by then a
-/// connection is stale.
-const STAMPED_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Connection {
     /// A connection whose first byte came now; `newest` is what is known of its lag.
@@ -68,14 +80,17 @@ impl Connection {
             rate,
             backfill: None,
             before_backfill: None,
-            stopped: None,
+            behind: false,
             slow: false,
         }
     }
 
     /// How much older than its arrival a post of this connection can be: the slack, or the lag if that is more.
     pub(super) fn margin(&self, limits: &Limits) -> Duration {
-        let lag = self.newest.map_or(Duration::ZERO, |newest| newest.lag);
+        self.margin_of(self.newest.map_or(Duration::ZERO, |newest| newest.lag), limits)
+    }
+
+    fn margin_of(&self, lag: Duration, limits: &Limits) -> Duration {
         lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.slack)
     }
 
@@ -91,7 +106,11 @@ impl Connection {
 
     /// Everything created before this, and after `complete_from`, has come.
     pub(super) fn reach(&self, limits: &Limits) -> UnixMillis {
-        self.last_byte.minus(self.margin(limits))
+        let behind = self.newest.filter(|_| self.behind);
+        // The stop is in the time of the last byte already: it must not count again in the lag of what came with it.
+        let margin = behind
+            .map_or_else(|| self.margin(limits), |newest| self.margin_of(self.last_byte.since(newest.created), limits));
+        self.last_byte.minus(margin)
     }
 
     /// What it has delivered of the time that is taken for settled: the connection that began last, and so settled what is
@@ -107,26 +126,23 @@ impl Connection {
     }
 
     /// Something came; `created` are the times of the posts in it.
-    pub(super) fn heard(&mut self, received: UnixMillis, created: &[UnixMillis]) {
+    pub(super) fn heard(&mut self, heard: Heard, created: &[UnixMillis]) {
+        let Heard { stamp: received, read } = heard;
         self.last_byte = received;
         if let Some(backfill) = &mut self.backfill {
             created.iter().for_each(|created| backfill.heard(*created, received));
         }
         let newest = created.iter().copied().filter(|created| *created <= received.plus(AHEAD_MAX)).max();
-        if let Some(created) = newest
-            && self.newest.is_none_or(|newest| newest.created <= created || !self.delivers)
-        {
-            self.delivers = true;
-            let early =
-                self.stopped.filter(|(_, until)| received < *until).map_or(Duration::ZERO, |(stopped, _)| stopped);
-            self.newest = Some(Newest { created, lag: received.plus(early).since(created) });
+        let newest = newest.filter(|created| self.newest.is_none_or(|own| own.created <= *created || !self.delivers));
+        if let Some(created) = newest {
+            // After a stop, it was sent up to when it was read.
+            (self.delivers, self.newest) = (true, Some(Newest { created, lag: read.since(created) }));
         }
+        self.behind = received < read && (newest.is_some() || self.behind);
     }
 
-    /// Its reader was stopped for this long. The stamps of what it reads next are too early by up to that, and so would be
-    /// its lag, by which the start of a gap is reckoned.
+    /// Its reader was stopped for this long.
     pub(super) fn stop(&mut self, stopped: Duration) {
-        self.stopped = Some((stopped, self.last_byte.plus(stopped).plus(STAMPED_AGE_MAX)));
         if let Some(backfill) = &mut self.backfill {
             backfill.pause(stopped);
         }
@@ -142,7 +158,8 @@ impl Connection {
     pub(super) fn as_appended(&self, appended: UnixMillis) -> Self {
         // Before the first byte nothing came: what is missing until then is a gap already.
         let last_byte = self.last_byte.min(appended.max(self.first_byte));
-        let mut own = Self { last_byte, ..self.clone() };
+        let behind = self.behind && last_byte == self.last_byte;
+        let mut own = Self { last_byte, behind, ..self.clone() };
         if let Some((complete_from, at)) = own.before_backfill
             && at > appended
         {

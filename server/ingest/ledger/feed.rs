@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backfill::Backfill;
 use super::book::Limits;
-use super::connection::{AHEAD_MAX, Connection, Newest};
+use super::connection::{AHEAD_MAX, Connection, Heard, Newest};
 use super::rate::Rate;
 use crate::hub::side::Completeness;
 use crate::model::{Gap, GapId, Span, Spans, UnixMillis};
@@ -194,9 +194,10 @@ impl Feed {
     }
 
     /// Something came on this connection; `created` are the times of the posts in it.
-    pub(super) fn heard(&mut self, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
+    pub(super) fn heard(&mut self, connection: usize, heard: Heard, created: &[UnixMillis]) {
+        let received = heard.stamp;
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
-        own.heard(received, created);
+        own.heard(heard, created);
         let live_from = own.backfill.as_ref().map_or(UnixMillis(i64::MIN), |backfill| backfill.began);
         // Redundant connections deliver the same posts: each counts once, in the order of creation.
         let newest = self.newest.unwrap_or(UnixMillis(i64::MIN)).max(live_from);

@@ -55,6 +55,7 @@ use tokio::sync::watch;
 pub use book::{Answer, Healer};
 use book::{Book, Kept, Limits};
 pub use config::Config;
+pub use connection::Heard;
 pub use feed::ALL_FEEDS;
 pub use metrics::Metrics;
 use restore::Start;
@@ -162,8 +163,8 @@ impl Ledger {
     }
 
     /// Something came, with posts created at these times.
-    pub fn heard(&self, feed: usize, connection: usize, received: UnixMillis, created: &[UnixMillis]) {
-        self.book.lock().heard(feed, connection, received, created);
+    pub fn heard(&self, feed: usize, connection: usize, heard: impl Into<Heard>, created: &[UnixMillis]) {
+        self.book.lock().heard(feed, connection, heard, created);
     }
 
     /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
@@ -309,14 +310,14 @@ fn of_this_log(kept: Kept, hub: &Hub) -> Kept {
     Kept { side, clock_offset_ms, ..Kept::default() }
 }
 
-/// Returns when the newest record was received that the log still has, if it has lost records since the checkpoint; no
-/// earlier than `oldest`.
+/// Returns when the newest record was received that the log still has, if it has lost records since the checkpoint: also if
+/// that was longer ago than X can be asked for. `oldest` if the log has none left.
 fn lost_after(kept: &Kept, hub: &Hub, oldest: UnixMillis) -> Option<UnixMillis> {
     let extent = hub.reader().extent();
     if kept.journal_next <= extent.next {
         return None;
     }
-    let newest = extent.newest_received.unwrap_or(oldest).max(oldest);
+    let newest = extent.newest_received.unwrap_or(oldest);
     let (account, lost) = (hub.account(), kept.journal_next - extent.next);
     tracing::error!(%account, lost, next = extent.next, %newest, "journal has lost records that sessions may have received");
     Some(newest)

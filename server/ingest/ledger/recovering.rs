@@ -60,7 +60,7 @@ impl Book {
         for id in hit {
             let healing = self.kept.healing.remove(&id).expect("just seen");
             let lost = healing.missing.within(span);
-            let mut ids = Some(id);
+            let (mut ids, first) = (Some(id), self.changes.len());
             for Piece { span, lost: is_lost } in healing.torn(&lost) {
                 let missing = healing.missing.within(span);
                 let state = match (is_lost, missing.is_empty()) {
@@ -79,8 +79,17 @@ impl Book {
                     }
                 }
             }
+            self.log_whole_last(first);
         }
         self.demands += 1;
+    }
+
+    /// Of the changes from this place on, which divide a gap, logs the one of the gap itself last: until the other parts are
+    /// announced, it is whole, so that no position between these records lets the low watermark pass any of them.
+    pub(super) fn log_whole_last(&mut self, first: usize) {
+        if let Some(parts) = self.changes.get_mut(first..).filter(|parts| parts.len() > 1) {
+            parts.rotate_left(1);
+        }
     }
 
     /// A part of a gap as a gap: the first keeps the id, so that those who were told of it see it change.

@@ -5,6 +5,13 @@ use proptest::prelude::*;
 use super::book::Kept;
 use super::*;
 
+/// What is in both.
+fn common(one: &Spans, other: &Spans) -> Spans {
+    let mut common = Spans::default();
+    other.iter().for_each(|span| common.insert_all(&one.within(span)));
+    common
+}
+
 mod checkpoint;
 mod clock;
 mod promised;
@@ -37,6 +44,13 @@ struct World {
     start: Span,
 }
 
+/// What gaps tell to be missing.
+fn told_missing(told: &BTreeMap<GapId, Gap>) -> Spans {
+    let is_missing = |gap: &&Gap| !matches!(gap.state, GapState::Recovered | GapState::Backfilled);
+    let span = |gap: &Gap| Span::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX)));
+    told.values().filter(is_missing).map(span).collect()
+}
+
 impl World {
     fn new() -> Self {
         let mut book = Book::new(limits(), Kept::default());
@@ -48,7 +62,12 @@ impl World {
     }
 
     fn take_changes(&mut self) {
-        for gap in std::mem::take(&mut self.book.changes) {
+        let (before, changes) = (told_missing(&self.told), std::mem::take(&mut self.book.changes));
+        let mut after = self.told.clone();
+        after.extend(changes.iter().map(|gap| (gap.id, gap.clone())));
+        let kept = common(&before, &told_missing(&after));
+        for gap in changes {
+            assert!(kept.iter().all(|span| told_missing(&self.told).covers(span)), "{gap:?} leaves a time out");
             let earlier = self.told.insert(gap.id, gap.clone());
             assert!(earlier.is_none_or(|earlier| !earlier.state.is_final()), "{gap:?} had ended");
         }

@@ -11,7 +11,7 @@ use super::{Outcome, Place, Session};
 use crate::clock::Moment;
 use crate::hub::upstream::{NewsKind, State, Status};
 use crate::ingest::Metrics;
-use crate::ingest::ledger::Answer;
+use crate::ingest::ledger::{Answer, Heard};
 use crate::ingest::queue::Source;
 use crate::model::{GapCause, UnixMillis};
 use crate::upstream::message::Control;
@@ -240,12 +240,13 @@ impl Session {
         });
         controls.for_each(|control| self.show(control, reading));
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
-        arrivals.received = reading.turns.stamp(arrivals.received, created.iter().max().copied());
+        let read = arrivals.received;
+        arrivals.received = reading.turns.stamp(read, created.iter().max().copied());
         // Of redundant connections each that asked brings a backfill.
         let asked = answer.backfill.map(|_| answer.at);
         let backfill_before = self.ledger.backfill_before(feed, connection).or(asked);
         if alive {
-            self.ledger.heard(feed, connection, arrivals.received, &created);
+            self.ledger.heard(feed, connection, Heard { stamp: arrivals.received, read }, &created);
         }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         let late = self.ledger.late(arrivals.received);

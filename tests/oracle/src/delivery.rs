@@ -78,7 +78,7 @@ impl Case<'_> {
         if !is_wanted {
             return self.lacks_delta(at, post);
         }
-        if !self.is_due(at, post) || self.is_skipped(at) {
+        if !self.is_due(at, post) || self.is_skipped(at) || self.is_late_and_trimmed(at, post) {
             return None;
         }
         let told: Vec<&Gap> = self.gaps.iter().filter(|gap| gap.contains(post.created)).collect();
@@ -166,6 +166,15 @@ impl Case<'_> {
             }
             From::Token => false,
         }
+    }
+
+    /// True for a post that came later than connections are allowed to be, and than this one was, and was created before what
+    /// the subscription lacks of a log that was trimmed meanwhile: that is not promised.
+    fn is_late_and_trimmed(&self, at: usize, post: &Post) -> bool {
+        let lateness = self.index.history.terms.lateness;
+        let is_late = |write: &Write| write.at - post.created > lateness.max(self.index.connection(write).lag);
+        let trimmed = |gap: &Gap| gap.is_private && gap.cause == "Trimmed" && post.created < gap.from;
+        self.gaps.iter().any(trimmed) && self.index.writes(at).all(|(_, write)| is_late(write))
     }
 
     /// When the log that a session began with got its first connection.

@@ -7,8 +7,6 @@ use crate::app::tests::seen::{Content, Event, Frame, From, Gap, Origin, Outcome,
 use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, rules};
 use crate::app::tests::x::Arrival;
 
-/// How far the gateway's clock may be from X's, whatever X says.
-const UNCERTAINTY: Ms = 3 * SECOND;
 /// Time within which a message that cannot be taken is announced.
 const SKIPS_WITHIN: Ms = 1_500;
 /// Most faults of a kind that are told of a subscription.
@@ -151,11 +149,11 @@ impl Case<'_> {
             From::Latest => {
                 let before = self.arrivals.get(&at).into_iter().flatten().any(|arrival| arrival.at < first.at + SECOND);
                 let from = first.at - 25 * SECOND;
-                let owed = post.created >= first.at + UNCERTAINTY || post.created >= from.max(born);
+                let owed = post.created >= first.at + self.record.plan.uncertainty() || post.created >= from.max(born);
                 !before && (owed || (post.created >= from && logged.is_some()))
             }
             From::Time(time) => {
-                let from = time + UNCERTAINTY;
+                let from = time + self.record.plan.uncertainty();
                 post.created >= from.max(born) || (post.created >= from && logged.is_some())
             }
             From::Earliest => {
@@ -180,7 +178,7 @@ impl Case<'_> {
         };
         // A host whose clock is off knows when it began as exactly as its clock.
         let is_exact = self.record.plan.hosts_are_exact();
-        let grain = if is_exact { 0 } else { UNCERTAINTY };
+        let grain = if is_exact { 0 } else { self.record.plan.uncertainty() };
         self.record.connections.iter().find(live).map_or(Ms::MAX, |connection| connection.opened + grain)
     }
 
@@ -235,8 +233,8 @@ impl Case<'_> {
                     let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = self.record.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
-                    let earliest = paused.map_or(time, |(from, _)| *from) - UNCERTAINTY;
-                    skip.from <= time + UNCERTAINTY && earliest <= to
+                    let earliest = paused.map_or(time, |(from, _)| *from) - self.record.plan.uncertainty();
+                    skip.from <= time + self.record.plan.uncertainty() && earliest <= to
                 }
                 _ => false,
             })
@@ -276,7 +274,7 @@ impl Case<'_> {
             .first()
             .filter(|first| self.seen.sessions.len() == 1 && self.is_exact() && first.from == From::Latest);
         let first = first.filter(|first| self.log_born(first.at) < first.at - SECOND);
-        let before_start = first.map(|first| first.at - ALLOWED_LATENESS - UNCERTAINTY);
+        let before_start = first.map(|first| first.at - ALLOWED_LATENESS - self.record.plan.uncertainty());
         for (event, ..) in self.events() {
             let Some(&at) = places.get(&event.id) else {
                 faults.push(format!("labels: post {} is not of X", event.id));
@@ -328,11 +326,12 @@ impl Case<'_> {
         const BACKFILL_MIN: Ms = 25 * SECOND;
         let own = &self.record.connections[arrival.connection];
         let first = own.signs.map_or(own.opened, |(first, _)| first);
+        let uncertainty = self.record.plan.uncertainty();
         let older = |by: Ms| own.asked.is_some() && post.created < first + by;
         match origin {
             Origin::Recovery => own.window.is_some(),
-            Origin::Backfill => own.window.is_none() && older(UNCERTAINTY),
-            Origin::Live => own.window.is_none() && !(older(-UNCERTAINTY) && arrival.at < first + BACKFILL_MIN),
+            Origin::Backfill => own.window.is_none() && older(uncertainty),
+            Origin::Live => own.window.is_none() && !(older(-uncertainty) && arrival.at < first + BACKFILL_MIN),
         }
     }
 

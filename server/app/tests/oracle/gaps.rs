@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::app::tests::record::Record;
 use crate::app::tests::seen::{Content, From, Gap, State, Subscription};
-use crate::app::tests::truth::{MINUTE, Ms, SECOND};
+use crate::app::tests::truth::{MINUTE, Ms};
 
 use super::tight;
-
-/// How far the gateway's clock may be from X's.
-const UNCERTAINTY: Ms = 3 * SECOND;
 
 pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
     let (mut faults, mut has_lied) = (Vec::new(), false);
@@ -44,7 +41,8 @@ pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
             }
         }
     }
-    faults.extend(known.values().filter(|gap| !gap.is_private).filter_map(|gap| tight::judge(record, gap)));
+    let all: Vec<&Gap> = known.values().filter(|gap| !gap.is_private).collect();
+    faults.extend(all.iter().filter_map(|gap| tight::judge(record, gap, &all)));
     faults
 }
 
@@ -76,7 +74,7 @@ fn watermark(
         From::Time(time) => time.max(record.connections.first()?.opened),
         From::Token => return None,
     };
-    let due = |created: Ms| from + UNCERTAINTY <= created && created < low - UNCERTAINTY;
+    let due = |created: Ms| from + record.plan.uncertainty() <= created && created < low - record.plan.uncertainty();
     let missing = record.posts.iter().enumerate().find(|(place, post)| {
         let ruined = || record.arrivals.iter().any(|arrival| arrival.post == *place && arrival.is_ruined);
         due(post.created)

@@ -5,8 +5,6 @@ use crate::app::tests::seen::Gap;
 use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
 use crate::app::tests::x::Connection;
 
-/// How far the gateway's clock may be from X's.
-const UNCERTAINTY: Ms = 3 * SECOND;
 /// A connection that is up for longer has closed its gaps, or left them to recovery.
 const CLOSED_WITHIN: Ms = 11 * MINUTE;
 /// Lag that widens a gap, at most.
@@ -15,6 +13,8 @@ const LAG_MAX: Ms = 10 * MINUTE;
 const DUE_MIN: f64 = 3.0;
 /// The gateway may take a rate of a short time for so much higher than it is.
 const RATE_ERROR: f64 = 3.0;
+/// A rate of a shorter time is not known.
+const RATE_TIME_MIN: Ms = 30 * SECOND;
 
 /// A live connection, as the wire shows it.
 struct Carried {
@@ -24,16 +24,19 @@ struct Carried {
     margin: Ms,
 }
 
-/// A fault if a gap of the log is wider than what the wire explains.
-pub(super) fn judge(record: &Record, gap: &Gap) -> Option<String> {
+/// A fault if a gap of the log is wider than what the wire explains. The parts of a gap that was divided are judged as one:
+/// `all` are those of the log.
+pub(super) fn judge(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> {
     // With redundant connections an interval is covered by any of them.
     let to = gap.to.filter(|_| record.plan.setup.connections == 1)?;
+    let mut begin = gap.from;
+    while let Some(part) = all.iter().find(|own| own.log == gap.log && own.to == Some(begin) && own.from < begin) {
+        begin = part.from;
+    }
     let carried = carried(record);
     let outages = outages(record, &carried);
-    let tolerance = UNCERTAINTY + slack(record);
-    // A stop counts twice at the start of a gap: in the time of the last byte, and in the lag of what was read after it.
-    let early = tolerance + slack(record);
-    let begins = outages.iter().rposition(|(from, until)| *from - early <= gap.from && gap.from <= *until);
+    let tolerance = record.plan.uncertainty() + slack(record);
+    let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= begin && begin <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
     // A gap that was not closed when its connection ended goes on over the next one.
     let chained = |begins: usize, ends: usize| {
@@ -50,22 +53,31 @@ pub(super) fn judge(record: &Record, gap: &Gap) -> Option<String> {
 /// The live connections that gave signs of life, in order.
 fn carried(record: &Record) -> Vec<Carried> {
     let per_ms = f64::from(record.plan.setup.traffic.per_hour) / 3_600_000.0;
-    let mut inherited = 0;
+    let (mut inherited, mut rate) = (0, RATE_ERROR * per_ms);
     let mut carried = Vec::new();
-    for own in record.connections.iter().filter(|it| it.window.is_none() && it.is_stream) {
+    for (number, own) in record.connections.iter().enumerate().filter(|(_, it)| it.window.is_none() && it.is_stream) {
         let Some((first, last)) = own.signs else { continue };
+        rate = rate.max(measured(record, number, first));
         // Before its first post, a connection is taken for as late as the one before.
         inherited = if own.newest > 0 { own.lag } else { inherited };
-        let margin = inherited.max(silence(own, (first, last), per_ms)).clamp(ALLOWED_LATENESS, LAG_MAX);
+        let margin = inherited.max(silence(own, (first, last), rate)).clamp(ALLOWED_LATENESS, LAG_MAX);
         carried.push(Carried { first, last, margin });
     }
     carried
 }
 
+/// The highest rate at which live posts came on a connection since it began, by milliseconds.
+fn measured(record: &Record, number: usize, first: Ms) -> f64 {
+    let is_live = |post: usize| record.posts[post].created >= first;
+    let came = record.arrivals.iter().filter(|it| it.connection == number && !it.is_ruined && is_live(it.post));
+    let rate = |(count, at): (u32, Ms)| f64::from(count) / (at - first).max(RATE_TIME_MIN) as f64;
+    (1..).zip(came.map(|it| it.at)).map(rate).fold(0.0, f64::max)
+}
+
 /// How long no post came although posts were due: heartbeats do not tell a quiet connection from a late one.
-fn silence(own: &Connection, (first, last): (Ms, Ms), per_ms: f64) -> Ms {
+fn silence(own: &Connection, (first, last): (Ms, Ms), rate: f64) -> Ms {
     let since = if own.newest > 0 { own.newest } else { first };
-    let is_plausible = RATE_ERROR * per_ms * ((last - since) as f64) < DUE_MIN;
+    let is_plausible = rate * ((last - since) as f64) < DUE_MIN;
     if is_plausible { 0 } else { last - since }
 }
 

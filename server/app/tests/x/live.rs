@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 
 use super::{Piece, State, words};
 use crate::app::tests::plan::{End, Extra, Live, Order};
-use crate::app::tests::truth::{MINUTE, Ms, Post, RuleSet, SECOND};
+use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, Post, RuleSet, SECOND};
 
 const HEARTBEAT: Ms = 20 * SECOND;
 
@@ -97,7 +97,10 @@ impl State {
         let mut sends: Vec<(Ms, usize)> = Vec::new();
         for (at, post) in self.posts.iter().enumerate() {
             let again = post.again.or(post.more.map(|(when, _)| when));
-            sends.extend([Some(Self::sent(post, script.lag)), again].into_iter().flatten().map(|due| (due, at)));
+            let first = Self::sent(post, script.lag);
+            // Before the first time it would hide how late the connection is.
+            let again = again.filter(|due| script.lag <= ALLOWED_LATENESS || *due >= first);
+            sends.extend([Some(first), again].into_iter().flatten().map(|due| (due, at)));
         }
         sends.retain(|(due, _)| now <= *due && *due <= until);
         sends.sort_unstable();

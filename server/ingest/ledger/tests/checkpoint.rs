@@ -51,3 +51,29 @@ fn shorter_journal_is_found_at_open() {
         assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
     }
 }
+
+/// The log is replaced by a copy that is older than X can be asked for: all since then is announced, and divided into what
+/// is lost and what is recovered.
+#[test]
+fn journal_older_than_window_leaves_nothing_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let ledger = open(&log(5, &clock), &file);
+    let now = clock.now();
+    ledger.first_byte(0, 0, answer(now, None), now);
+    ledger.heard(0, 0, now, &[now]);
+    ledger.save().expect("written");
+    let copied = now.minus(3 * DAY);
+    let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
+    let records = vec![Record { received: copied, ..post_record(1, &["a"]) }];
+    writer.append(&records).expect("memory takes it");
+    hub.publish(records);
+    let ledger = open(&hub, &file);
+    ledger.first_byte(0, 0, answer(now, None), now);
+    let mut told = BTreeMap::new();
+    told.extend(ledger.take_changes().into_iter().map(|gap| (gap.id, gap)));
+    let missing = told_missing(&told);
+    assert!(missing.covers(Span::new(copied, now)), "{told:?}");
+    let lost = told.values().find(|gap| gap.state == GapState::Unrecoverable).expect("X has no more of it");
+    assert_eq!(lost.evidence, GapEvidence::WindowPassed);
+}

@@ -258,7 +258,7 @@ impl World {
             let created = if silent { Vec::new() } else { self.send(line, if ends { half } else { self.now }) };
             let stamp = created.iter().max().map_or(turn, |newest| turn.max(*newest));
             if !silent {
-                self.book.heard(feed, number, stamp, &created);
+                self.book.heard(feed, number, Heard { stamp, read: at(self.now) }, &created);
             }
             if ends {
                 self.cut(line, GapCause::Disconnected);

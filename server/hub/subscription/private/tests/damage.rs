@@ -1,6 +1,7 @@
 //! What a session misses of a log of which a part is damaged, beside posts.
 
 use super::*;
+use crate::hub::side::Completeness;
 use crate::model::{GapId, Skip, SkipReason};
 
 /// The record that ends a gap is damaged: the session is told of the end all the same.
@@ -42,4 +43,31 @@ fn gap_that_ended_in_damage_is_told() {
         }
         assert_eq!(told, [GapState::Detected, GapState::Backfilled]);
     });
+}
+
+/// A backfill brings posts from before the beginning of a log, which lie in no gap. Damaged records that may hold such posts
+/// are missing from as far back; later ones only from when they were received.
+#[test]
+fn damage_near_start_of_log_reaches_back() {
+    for (complete_from, reaches_back) in [(7_200, true), (7_200 - 300, true), (7_200 - 500, false)] {
+        run(async {
+            let world = World::new(0, 0);
+            world.hub.side().set_complete_from(Completeness::From(world.time(complete_from)));
+            let mut session = world.subscribe_at(&Start::Earliest);
+            let received = world.time(7_200);
+            let window = Window { from: received, to: Some(received) };
+            let body = Body::Skip(Skip { reason: SkipReason::JournalCorrupt, count: 1, window });
+            let record = Record { received, body, ..post_record(world.hub.next(), &[]) };
+            world.main.lock().append(std::slice::from_ref(&record)).expect("memory takes it");
+            world.hub.publish(vec![record]);
+            let gap = loop {
+                let frame = session.next().await.expect("it goes on");
+                if let Content::Gap { gap, .. } = frame.content {
+                    break gap;
+                }
+            };
+            assert_eq!(gap.cause, GapCause::JournalCorrupt);
+            assert_eq!(gap.window.from <= world.time(7_200 - 300), reaches_back, "{complete_from}: {gap:?}");
+        });
+    }
 }
