@@ -273,5 +273,6 @@ fn refusal(refused: &Refused) -> &'static str {
         Refused::TooOld { .. } => "too old",
         Refused::InFuture { .. } => "in the future",
         Refused::ExactUnavailable(_) => "not exact",
+        Refused::RecoveryLimit(_) => "over its budget",
     }
 }
