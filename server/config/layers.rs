@@ -50,6 +50,7 @@ pub(super) fn read(
         Some(path) => file(path).map_err(|text| Faults::one(Fault::new(path.display().to_string(), text)))?,
         None => Value::Object(Map::new()),
     };
+    drop_defaults(schema, schema, &mut tree);
     let mut origins: Vec<Setting> = environment.filter_map(variable).collect();
     // The order of an environment is arbitrary; faults and their order must not be.
     origins.sort_by(|a, b| a.path.cmp(&b.path));
@@ -100,6 +101,27 @@ fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String
         place = section.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
     }
     Ok(())
+}
+
+/// Removes keys without a value, which stand for their defaults: what is left of a section when all of it is a comment. A
+/// key that the schema does not know stays, for it is a fault whatever its value.
+fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
+    match tree {
+        Value::Object(section) => {
+            let node = shape::resolve(schema, node);
+            section.retain(|key, value| !value.is_null() || shape::property(schema, node, key).is_none());
+            for (key, value) in section {
+                if let Some(node) = shape::property(schema, node, key) {
+                    drop_defaults(schema, node, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let node = node.get("items").map(|items| shape::resolve(schema, items));
+            items.iter_mut().for_each(|item| drop_defaults(schema, node.unwrap_or(&Value::Null), item));
+        }
+        _ => {}
+    }
 }
 
 /// Reads text as what the schema wants there.
@@ -162,9 +184,9 @@ pub(super) fn parse(text: &str, format: FileFormat) -> Result<Value, String> {
 }
 
 fn object(table: impl Iterator<Item = (String, config::Value)>) -> Value {
+    // In order, for that of a file's keys is lost already.
     let table: BTreeMap<_, _> = table.map(|(key, value)| (key, json(value))).collect();
-    // A key without a value stands for its default: what is left of a section when all of it is a comment.
-    Value::Object(table.into_iter().filter(|(_, value)| !value.is_null()).collect())
+    Value::Object(table.into_iter().collect())
 }
 
 fn json(value: config::Value) -> Value {

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -24,6 +25,7 @@ pub(super) fn faults(settings: &Settings) -> Vec<Fault> {
     upstream(settings, &mut found);
     journal(settings, &mut found);
     recovery(settings, &mut found);
+    sessions(settings, &mut found);
     telemetry(settings, &mut found);
     process(settings, &mut found);
     accounts(settings, &mut found);
@@ -92,6 +94,12 @@ fn recovery(settings: &Settings, found: &mut Found) {
         let text = format!("this must be at most half of hub.recovery_window ({})", humantime::format_duration(half));
         found.check(value <= half, path, text);
     }
+}
+
+fn sessions(settings: &Settings, found: &mut Found) {
+    let age = settings.hub.session_age_max;
+    let text = "this must be 0s, or at least 1s: a session has to deliver something before it is ended";
+    found.check(age.is_zero() || age >= Duration::from_secs(1), "hub.session_age_max", text);
 }
 
 fn telemetry(settings: &Settings, found: &mut Found) {

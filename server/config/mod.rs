@@ -45,6 +45,8 @@ use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 pub use account::{Account, Datacenter};
 pub use fault::{Fault, Faults};
 pub use layers::{ENVIRONMENT_PREFIX, environment};
+#[cfg(test)]
+pub(crate) use ranges::edges;
 pub use render::example;
 pub use shape::schema;
 

@@ -56,6 +56,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     // One filter of the longest.
     ("hub.filter_bytes_max", Whole(MIB, 64 * GIB)),
     ("hub.gaps_kept_max", Whole(1, 1_000_000)),
+    ("hub.private_holes.demands_per_hour_per_caller_max", Whole(0, 100_000)),
     ("hub.private_holes.intervals_max", Whole(1, 1_000_000)),
     ("hub.private_holes.page_cache_bytes_max", Whole(0, 64 * GIB)),
     ("hub.private_holes.recovery_margin", Time(0, H)),
@@ -102,6 +103,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("ingest.recovery.manual_jobs_per_hour_per_caller_max", Whole(0, 100_000)),
     ("ingest.recovery.overlap_max", Time(0, 10 * M)),
     ("ingest.recovery.refusal_backoff_max", Time(S, D)),
+    ("ingest.recovery.requests_per_minute_max", Whole(1, 60)),
     ("ingest.recovery.retention", Time(0, Y)),
     ("ingest.recovery.vain_attempts_per_hour_max", Whole(2, 1_000)),
     ("ingest.recovery.window_max", Time(M, D)),
@@ -148,7 +150,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("upstream.message_bytes_max", Whole(32 * KIB, 16 * MIB)),
     ("upstream.network_backoff_max", Time(50 * MS, D)),
     ("upstream.network_backoff_step", Time(50 * MS, D)),
-    ("upstream.post_rules_max", Whole(1, 100_000)),
+    // A post may match all rules that X allows: with less, ordinary posts are skipped.
+    ("upstream.post_rules_max", Whole(1_000, 100_000)),
     ("upstream.rate_limit_backoff_max", Time(100 * MS, D)),
     ("upstream.rate_limit_backoff_step", Time(100 * MS, D)),
     ("upstream.response_timeout", Time(100 * MS, D)),
@@ -157,8 +160,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
 ];
 
 /// Least waits with X itself, in milliseconds: what X publishes (F-HD, "Handling disconnections"), a stale time above its
-/// 20 s between heartbeats, which come up to 21.5 s apart, and health that is more than one of them.
+/// 20 s between heartbeats, which come up to 21.5 s apart, health that is more than one of them, and time for its answers.
 pub(super) const PUBLISHED: &[(&str, u64)] = &[
+    ("upstream.connect_timeout", S),
     ("upstream.healthy_after", 20 * S),
     ("upstream.http_backoff_max", 320 * S),
     ("upstream.http_backoff_step", 5 * S),
@@ -166,6 +170,7 @@ pub(super) const PUBLISHED: &[(&str, u64)] = &[
     ("upstream.network_backoff_step", 250 * MS),
     ("upstream.rate_limit_backoff_max", 60 * S),
     ("upstream.rate_limit_backoff_step", 60 * S),
+    ("upstream.response_timeout", S),
     ("upstream.stale_after", 22 * S),
     ("upstream.usage_cap_retry", 60 * S),
 ];
@@ -193,7 +198,7 @@ pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<Fault> {
         let least = Duration::from_millis(published.filter(|_| remote).unwrap_or(min));
         let most = Duration::from_millis(max);
         if !(least..=most).contains(&value) {
-            let why = if value < least && remote && published.is_some() { "; X asks for as much" } else { "" };
+            let why = if value < least && remote && published.is_some() { "; X needs as much" } else { "" };
             let [least, most, value] = [least, most, value].map(humantime::format_duration);
             faults.push(Fault::new(*path, format!("this must be between {least} and {most}, not {value}{why}")));
         }
@@ -209,6 +214,29 @@ pub(super) fn shown(millis: u64) -> String {
 fn time_at(tree: &Value, path: &str) -> Option<Duration> {
     let value = path.split('.').try_fold(tree, |node, key| node.get(key))?;
     humantime::parse_duration(value.as_str()?).ok()
+}
+
+/// Each key with the values at which the gateway has to work or `load` has to refuse it: 0, 1, and its bounds.
+#[cfg(test)]
+pub(crate) fn edges() -> Vec<(&'static str, String)> {
+    let values = |range: Range| -> Vec<String> {
+        match range {
+            Whole(min, max) => [0, 1, min, max].map(|value| value.to_string()).into(),
+            Real(min, max) => [0.0, 1.0, min, max].map(|value| format!("{value:?}")).into(),
+            Time(min, max) => [0, S, min, max].map(|value| format!("{value}ms")).into(),
+        }
+    };
+    let mut edges = Vec::new();
+    for (path, range) in RANGES {
+        let mut values = values(*range);
+        // X itself asks for more than a simulator does.
+        let published = PUBLISHED.iter().filter(|(key, _)| key == path).map(|(_, least)| format!("{least}ms"));
+        values.extend(published);
+        values.sort_unstable();
+        values.dedup();
+        edges.extend(values.into_iter().map(|value| (*path, value)));
+    }
+    edges
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn each_fault_is_told_with_its_path() {
         (top("telemetry: { otlp_endpoint: 'collector' }"), "telemetry.otlp_endpoint", "a URL"),
         (top("telemetry: { otlp_batch_spans_max: 0 }"), "telemetry.otlp_batch_spans_max", "at least 1"),
         (top("upstream: { batch_bytes_max: 0 }"), "upstream.batch_bytes_max", "at least 1024"),
-        (top("upstream: { healthy_after: 0s }"), "upstream.healthy_after", "X asks for as much"),
+        (top("upstream: { healthy_after: 0s }"), "upstream.healthy_after", "X needs as much"),
         (top("upstream: { stale_after: 5s }"), "upstream.stale_after", "between 22s and 1day"),
         (top("upstream: { http_backoff_step: 1s }"), "upstream.http_backoff_step", "between 5s and"),
         (top("upstream: { jitter_percent_max: 255 }"), "upstream.jitter_percent_max", "at most 100"),
@@ -91,6 +91,9 @@ fn each_fault_is_told_with_its_path() {
             "at least upstream.http_backoff_step",
         ),
         (top("upstream: { proxy: 'http://me:it@proxy:3128' }"), "upstream.proxy", "no password"),
+        (top("hub: { session_age_max: 1ms }"), "hub.session_age_max", "0s, or at least 1s"),
+        (top("upstream: { response_timeout: 200ms }"), "upstream.response_timeout", "X needs as much"),
+        (top("upstream: { post_rules_max: 10 }"), "upstream.post_rules_max", "at least 1000"),
         (top("hub: { slack: 0s }"), "hub.slack", "between 1s and"),
         (top("ingest: { dedup: { horizon: 1s } }"), "ingest.dedup.horizon", "between 1day and"),
         (top("ingest: { gaps: { backfill_minutes_max: 9 } }"), "ingest.gaps.backfill_minutes_max", "at most 5"),
@@ -350,6 +353,26 @@ fn every_key_is_explained_in_the_schema() {
     for (name, node) in schema["$defs"].as_object().expect("definitions") {
         explained(node, name);
     }
+}
+
+#[test]
+fn unknown_key_is_fault_whatever_its_value() {
+    for value in ["null", "~", "", "5", "1.5", "true", "x", "[]", "[null]", "{}", "{ a: null }", "{ a: [~] }"] {
+        for (text, path) in [
+            (format!("{MINIMAL}unknown: {value}\n"), "unknown"),
+            (format!("{MINIMAL}journal: {{ unknown: {value} }}\n"), "journal.unknown"),
+            (format!("{MINIMAL}hub: {{ private_holes: {{ unknown: {value} }} }}\n"), "hub.private_holes.unknown"),
+            (format!("{MINIMAL}    unknown: {value}\n"), "accounts[0].unknown"),
+            (
+                format!("accounts: [{{ name: a, bearer: {{ env: X, unknown: {value} }} }}]"),
+                "accounts[0].bearer.unknown",
+            ),
+        ] {
+            check(yaml(&text), &[(path, "no such key")]);
+        }
+    }
+    let known = yaml(&format!("{MINIMAL}journal: {{ durability: ~ }}\nhub:\n  private_holes:\n"));
+    assert_eq!(known, yaml(MINIMAL), "a known key without a value stands for its default");
 }
 
 #[test]

@@ -13,9 +13,12 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::hub::filter::Fault;
 use crate::hub::start::{Outcome, Refused};
 use crate::hub::subscription::{End, Ending};
-use crate::ingest::recovery::CreateError;
 use crate::model::{AccountName, PostId, UnixMillis};
 use crate::status::{Gateway, NoAccount};
+
+mod recovery;
+
+pub use recovery::{job_refused, job_unknown, recovery_limit};
 
 /// When to try a call again that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
@@ -168,6 +171,7 @@ pub fn refused(refused: Refused) -> Status {
                 format!("an exact resume is not possible: {why}. Drop require_exact, or start by time"),
             )
         }
+        Refused::RecoveryLimit(exceeded) => return recovery_limit(&exceeded),
     }
     .status()
 }
@@ -177,42 +181,6 @@ pub fn in_future(what: &str, head_time: UnixMillis) -> Status {
     Ended::new(Code::OutOfRange, "POSITION_IN_FUTURE", format!("{what}: it is {head_time} here"))
         .with("head_time", head_time)
         .status()
-}
-
-/// A recovery job that cannot be made.
-pub fn job_refused(error: CreateError) -> Status {
-    match error {
-        CreateError::Disabled => Ended::new(
-            Code::FailedPrecondition,
-            "RECOVERY_NOT_ENTITLED",
-            format!("{error}: switch it on if X grants recovery to this account"),
-        )
-        .status(),
-        CreateError::Empty => start_invalid("to", "must be after from"),
-        CreateError::Budget(exceeded) => Ended::new(Code::ResourceExhausted, "RECOVERY_LIMIT", error.to_string())
-            .quota(exceeded.scope.setting(), &error.to_string())
-            .retry_after(exceeded.retry_after)
-            .status(),
-        CreateError::InFuture { now } => in_future("the interval ends in the future", now),
-        CreateError::TooOld { oldest, missing } => {
-            let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
-            Ended::new(Code::OutOfRange, "POSITION_TOO_OLD", message)
-                .with("oldest_time", oldest)
-                .with("missing_seconds", missing.as_secs())
-                .status()
-        }
-    }
-}
-
-/// A recovery job that does not exist.
-pub fn job_unknown(id: &str) -> Status {
-    /// Longer ids are none of ours; an error need not repeat them.
-    const SHOWN_CHARS_MAX: usize = 32;
-    let shown: String = id.chars().take(SHOWN_CHARS_MAX).collect();
-    let message = format!("there is no recovery job {shown:?}: it may have ended long ago");
-    let mut ended = Ended::new(Code::NotFound, "JOB_UNKNOWN", message);
-    ended.details.set_resource_info("recovery_job", shown, "", "not known");
-    ended.status()
 }
 
 /// The end of a session.
@@ -345,7 +313,8 @@ pub fn internal(session_id: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::recovery::{BudgetExceeded, BudgetScope};
+    use crate::ingest::recovery::CreateError;
+    use crate::model::{BudgetExceeded, BudgetScope, Limit};
 
     fn check(status: &Status, code: Code, reason: &str) {
         assert_eq!(status.code(), code);
@@ -386,9 +355,12 @@ mod tests {
         check(&job_refused(CreateError::Disabled), Code::FailedPrecondition, "RECOVERY_NOT_ENTITLED");
         check(&job_refused(CreateError::Empty), Code::InvalidArgument, "START_INVALID");
         let (scope, retry_after) = (BudgetScope::Caller, Duration::from_secs(90));
-        let budget = job_refused(CreateError::Budget(BudgetExceeded { scope, max: 60, retry_after }));
-        check(&budget, Code::ResourceExhausted, "RECOVERY_LIMIT");
-        assert!(budget.get_details_retry_info().is_some(), "it says when");
+        let limit = Limit { max: 60, setting: "a.setting" };
+        let exceeded = BudgetExceeded { scope, limit, counted: "jobs", retry_after };
+        for status in [job_refused(CreateError::Budget(exceeded)), refused(Refused::RecoveryLimit(exceeded))] {
+            check(&status, Code::ResourceExhausted, "RECOVERY_LIMIT");
+            assert!(status.get_details_retry_info().is_some(), "it says when");
+        }
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_UNKNOWN");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);

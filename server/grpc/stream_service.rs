@@ -20,7 +20,7 @@ use crate::hub::start::{self, Refused, Resolved};
 use crate::hub::subscription::{Opening, Pace, Place, Subscription, Warning};
 use crate::hub::upstream::State;
 use crate::hub::{Guest, Hub, SessionInfo};
-use crate::model::{PostId, Sequence};
+use crate::model::{Caller, PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
 use crate::proto::{
     GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
@@ -69,6 +69,7 @@ impl StreamService for Streams {
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let peer = request.remote_addr().map(|peer| peer.to_string()).unwrap_or_default();
+        let caller = Caller::of_peer(request.remote_addr().map(|peer| peer.ip()));
         let hub = self.account(&request.get_ref().account)?.hub.clone();
         let filter =
             Filter::new(&filter(request.get_ref().filter.as_ref())).map_err(|fault| status::filter_invalid(&fault))?;
@@ -80,7 +81,7 @@ impl StreamService for Streams {
         );
         let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, spread()))?;
         let (resolved, advice) =
-            resolve(&self.blocking, &hub, &ask, seat.filter().clone()).instrument(span.clone()).await?;
+            resolve(&self.blocking, &hub, &ask, (seat.filter().clone(), caller)).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
         });
@@ -185,13 +186,13 @@ async fn resolve(
     blocking: &Blocking,
     hub: &Arc<Hub>,
     ask: &Ask,
-    filter: Arc<Filter>,
+    (filter, caller): (Arc<Filter>, Caller),
 ) -> Result<(Resolved, Vec<Warning>), Status> {
     let resolve = || {
         let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
-        let (hub, filter) = (hub.clone(), filter.clone());
+        let (hub, filter, caller) = (hub.clone(), filter.clone(), caller);
         blocking.run(move || {
-            let resolved = start::resolve(&hub, &start, policy, require_exact)?;
+            let resolved = start::resolve_for(Some(caller), &hub, &start, policy, require_exact)?;
             let advice = advice(&hub, &filter, &resolved);
             Ok((resolved, advice))
         })

@@ -1,18 +1,17 @@
 //! Where a session begins: what was asked for against what the log holds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Hub;
 use super::side::{Completeness, Coverage, Hole, Holes};
-use super::token::{Malformed, Token};
+use super::token::Token;
 use crate::clock::Moment;
 use crate::journal::Extent;
-use crate::model::{GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
+use crate::model::{Caller, GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
 
 mod words;
 
-pub use words::{BEGINNING, Outcome, Policy, Start};
+pub use words::{BEGINNING, Outcome, Policy, Refused, Start};
 
 /// What a lineage carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
 pub(super) fn trimmed_before(earliest: Sequence) -> Option<Holes> {
@@ -46,43 +45,20 @@ pub struct Resolved {
     pub filter: Option<u64>,
 }
 
-/// A start that cannot be met.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The token is no token of ours.
-    Malformed,
-    /// The token is of this other account.
-    Foreign(String),
-    /// The position is older than anything the log can give.
-    TooOld {
-        /// Where the oldest record is: a token just before it.
-        oldest_token: String,
-        /// When the oldest record was received.
-        oldest_time: Option<UnixMillis>,
-        /// How much is missing.
-        missing: Duration,
-    },
-    /// The start lies in the future.
-    InFuture {
-        /// The time here.
-        head_time: UnixMillis,
-    },
-    /// An exact resume was demanded, and is not possible.
-    ExactUnavailable(Outcome),
-    /// The log of the token is lost, and upstream has answered neither this process nor confirmed its clock: when the new
-    /// log begins, and with it what is missing, is not known yet.
-    ClockUnknown,
-}
-
-impl From<Malformed> for Refused {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
-    }
-}
-
-/// Finds where a session starts, and asks for what only its lineage lacks. May read the journal's index: belongs on a
-/// blocking thread.
+/// As [`resolve_for`], without a budget.
 pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
+    resolve_for(None, hub, start, policy, require_exact)
+}
+
+/// Finds where a session starts, and asks for what only its lineage lacks, within the budget of the caller. May read the
+/// journal's index: belongs on a blocking thread.
+pub fn resolve_for(
+    caller: Option<Caller>,
+    hub: &Hub,
+    start: &Start,
+    policy: Policy,
+    require_exact: bool,
+) -> Result<Resolved, Refused> {
     let private = hub.side().config().enabled;
     let resolver = Resolver::new(hub, policy, private);
     let mut resolved = resolver.resolve(start)?;
@@ -94,6 +70,7 @@ pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) ->
         return Err(Refused::ExactUnavailable(resolved.outcome));
     }
     if let Some(holes) = &mut resolved.private {
+        caller.map_or(Ok(()), |caller| hub.side().charge(holes, caller))?;
         holes.demand(hub.side(), resolved.cursor);
     }
     Ok(resolved)

@@ -10,6 +10,7 @@
 //! at the end of each file hold what the types promise by themselves; the rest is held by those who use them.
 
 mod account;
+mod budget;
 mod caller;
 mod key;
 mod position;
@@ -19,6 +20,7 @@ mod span;
 mod time;
 
 pub use account::{AccountName, AccountNameError};
+pub use budget::{Budget, BudgetExceeded, BudgetLimits, BudgetScope, Limit};
 pub use caller::Caller;
 pub use key::{Key, KeySet, Keys};
 pub use position::{Epoch, Position, Sequence, Term, TermStart};

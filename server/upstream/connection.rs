@@ -145,6 +145,7 @@ impl Connection {
         let answered = clock.moment();
         let now = clock.at(answered);
         let headers = response.headers;
+        let safe = |text: String| xapi::shown(&text, bearer.expose());
         Self {
             body: response.body,
             framer: Framer::new(config.message_bytes_max, DEPTH_MAX),
@@ -156,13 +157,13 @@ impl Connection {
             gathered: None,
             unread_since: None,
             info: ConnectionInfo {
-                datacenter: headers.datacenter,
+                datacenter: headers.datacenter.map(safe),
                 local_dc_only: headers.local_dc_only,
                 skew_ms: headers.date.map(|date| date.0.saturating_sub(now.0)),
                 date: headers.date,
                 answered,
                 connected_at: now,
-                transaction_id: headers.transaction_id,
+                transaction_id: headers.transaction_id.map(safe),
             },
             last_received: now,
             config: Config { batch_bytes_max: config.batch_bytes_max.max(1), ..config.clone() },
@@ -274,7 +275,10 @@ impl Connection {
                 self.framer.push(piece);
                 self.take(batch);
             }
-            Some(Err(error)) => self.finish(EndCause::Cut(error), batch),
+            Some(Err(error)) => {
+                let detail = xapi::shown(&error.detail, self.bearer.expose());
+                self.finish(EndCause::Cut(BodyError { detail, ..error }), batch);
+            }
             None => self.finish(EndCause::CleanEof, batch),
         }
     }
@@ -313,7 +317,7 @@ impl Connection {
     /// Remembers what a message says about the connection.
     fn note(&mut self, message: &mut Message) {
         if let Message::Control(control) = message {
-            control.redact(|words| xapi::redacted(words, self.bearer.expose()));
+            control.replace_words(|words| xapi::shown(words, self.bearer.expose()));
         }
         match message {
             Message::Control(Control::ConnectionMetadata { datacenter: Some(datacenter) }) => {

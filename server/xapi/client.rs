@@ -13,8 +13,7 @@ use thiserror::Error as ThisError;
 use url::{Host, Url};
 
 use super::coding::{Coding, decoded};
-use super::redact::redacted;
-use super::transport::printable;
+use super::redact::shown;
 use super::{BodyError, BodyErrorKind, Error, ErrorKind, Headers, Response, StreamRequest, Transport};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -218,10 +217,7 @@ fn chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
         }
         next = source.source();
     }
-    match bearer {
-        Some(bearer) => printable(&redacted(&said, bearer.expose())),
-        None => printable(&said),
-    }
+    shown(&said, bearer.map(Secret::expose).unwrap_or_default())
 }
 
 #[cfg(test)]

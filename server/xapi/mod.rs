@@ -26,6 +26,6 @@ mod transport;
 pub use client::{Client, ClientError, ClientOptions};
 pub use headers::{Headers, RateLimit};
 pub use problem::{Kind, Problem, is_usage_cap, refusal};
-pub use redact::redacted;
+pub use redact::shown;
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
 pub use transport::{BodyError, BodyErrorKind, Error, ErrorKind, Response, Transport};

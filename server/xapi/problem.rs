@@ -3,7 +3,7 @@ use std::fmt;
 use futures::StreamExt;
 use serde_json::Value;
 
-use super::redact::redacted;
+use super::redact::{redacted, shown};
 use super::transport::printable;
 use super::{Headers, Response, StreamRequest};
 use crate::model::UnixMillis;
@@ -144,8 +144,8 @@ impl Problem {
         let mut said = Said::read(body);
         said.period = said.period.map(|period| redacted(&period, secret));
         let kind = kind(status, &headers, &said);
-        let safe = |text: &str| printable(&redacted(text, secret));
-        Self { status, kind, title: safe(&said.title), detail: safe(&said.detail), headers }
+        let (title, detail) = (shown(&said.title, secret), shown(&said.detail, secret));
+        Self { status, kind, title, detail, headers }
     }
 }
 

@@ -1,11 +1,20 @@
-//! Removes a secret from texts that upstream sends, which may echo it.
+//! Texts that upstream sends: it may echo the secret, and what it sends is shown to people.
+
+use super::transport::printable;
 
 /// What stands in its place.
 const MARK: &[u8] = b"[secret]";
 
+/// Returns a text of upstream fit to be shown on any surface (logs, gRPC, metrics, admin port): without the secret, on one
+/// line, without characters that drive a terminal or change the order in which text is read, and bounded. Every such text
+/// passes here before it is kept; a text is bounded after the secret is removed, so that no part of one is left at its end.
+pub fn shown(text: &str, secret: &str) -> String {
+    printable(&redacted(text, secret))
+}
+
 /// Returns the text without the secret, in whatever mixture of plain and percent-encoded characters it is spelled, once or
 /// several times encoded. The escapes of JSON have to be decoded before.
-pub fn redacted(text: &str, secret: &str) -> String {
+pub(super) fn redacted(text: &str, secret: &str) -> String {
     let (text, plain) = (text.as_bytes(), percent_decoded(secret.as_bytes()));
     let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
     while at < text.len() {
@@ -66,6 +75,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn text_is_bounded_after_secret_is_removed() {
+        let secret = "AAAAbearer".repeat(12);
+        for before in 0..320 {
+            let text = format!("{}{secret}", "x".repeat(before));
+            assert!(!shown(&text, &secret).contains("AAAA"), "{before} characters before it");
+        }
+        assert_eq!(shown("a\u{202e}\u{9b}b\n", ""), "a\\u{202e} b");
+    }
 
     #[test]
     fn secret_is_removed_in_every_spelling() {

@@ -4,6 +4,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 
 use super::{Headers, StreamRequest};
+use crate::escape;
 
 /// Opens streams. Production talks HTTP to X; tests talk to what they like.
 pub trait Transport: Send + Sync {
@@ -97,7 +98,7 @@ pub enum BodyErrorKind {
 /// Longest text of foreign origin in an error, in characters: enough to understand it, too little to fill a log.
 pub(super) const DETAIL_CHARS_MAX: usize = 300;
 
-/// Makes foreign text fit for a log line: one line, no control characters, bounded.
+/// Makes foreign text fit to be shown: one line without control characters, others that are not safe escaped, bounded.
 pub(super) fn printable(text: &str) -> String {
     let mut line = String::new();
     let mut chars = 0;
@@ -111,8 +112,9 @@ pub(super) fn printable(text: &str) -> String {
                 line.push('…');
                 return line;
             }
-            line.push(c);
-            chars += 1;
+            let before = line.len();
+            line.push_str(&escape::line(c.encode_utf8(&mut [0; 4])));
+            chars += line[before..].chars().count();
         }
     }
     line
@@ -127,5 +129,7 @@ mod tests {
         assert_eq!(printable(" a\u{1b}[31m\r\n b\t\u{0}c "), "a [31m b c");
         assert_eq!(printable(&"é".repeat(9_999)).chars().count(), DETAIL_CHARS_MAX + 1);
         assert_eq!(printable(""), "");
+        assert_eq!(printable("a\u{202e}b\u{9b}c\u{2066}"), "a\\u{202e}b c\\u{2066}");
+        assert!(printable(&"\u{202e}".repeat(9_999)).len() < DETAIL_CHARS_MAX + 16);
     }
 }

@@ -7,6 +7,7 @@ use powerstream_gateway::proto::{Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{CutKind, Flow, Handle, Refusal, Scope, Times};
 
 use crate::harness::drill::give_a_past;
+use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::watermarks::Watched;
 use crate::harness::world::patient;
@@ -62,7 +63,7 @@ async fn judge(who: &str, world: &World, mut session: Subscriber, past: u64) -> 
     let due = x.truth_since(past);
     let settled = |own: &Subscriber| own.got.len() >= due.len() && Gaps::of(own).are_over();
     // What did not come is the judge's to name.
-    let _ = Clock::system().timeout(Duration::from_secs(20), session.read_until(settled)).await;
+    let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
     let beats = session.heartbeats.len();
     session.until("a heartbeat after it", |own| own.heartbeats.len() > beats).await;
     let mut watched = Watched::new(Lineage::new(x, filters::all()));

@@ -9,6 +9,7 @@ use powerstream_gateway::proto::{Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times, Truth};
 
 use crate::harness::drill::give_a_past;
+use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::watermarks::Watched;
 use crate::harness::world::patient;
@@ -135,7 +136,7 @@ impl Lists {
             before.with(own).are_over() && due.iter().all(came)
         };
         // What did not come is the judge's to name.
-        let _ = Clock::system().timeout(Duration::from_secs(20), session.read_until(settled)).await;
+        let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
         self.watched.follow(&session);
         self.watched.judge(who, &self.world.x, |post| self.is_carried(post));
         eprintln!("{who}: {} posts, {:#?}", due.len(), self.watched.lineage.gaps.stories());

@@ -32,6 +32,7 @@ mod resume;
 mod rubbish;
 mod seeds;
 mod serving;
+mod settings;
 mod silence;
 mod stalled;
 mod starts;

@@ -30,6 +30,7 @@ mod play;
 mod reader;
 mod record;
 mod seen;
+mod settings;
 mod shrink;
 mod stage;
 mod truth;

@@ -281,5 +281,6 @@ fn refusal(refused: &Refused) -> &'static str {
         Refused::InFuture { .. } => "in the future",
         Refused::ExactUnavailable(_) => "not exact",
         Refused::ClockUnknown => "not ready",
+        Refused::RecoveryLimit(_) => "over its budget",
     }
 }

@@ -109,11 +109,16 @@ impl Stage {
 
     /// Starts it on a host whose clock is ahead of X's by so much.
     pub(super) fn start(&self, host_ahead: Ms) -> Gateway {
+        self.start_with(self.settings(), host_ahead)
+    }
+
+    /// Starts it with these settings, of which the first account is opened.
+    pub(super) fn start_with(&self, settings: Settings, host_ahead: Ms) -> Gateway {
         self.x.note_start();
         let now = UnixMillis(self.x.now() + host_ahead);
         let metrics = Registry::new(now);
         let shared = Shared {
-            settings: self.settings(),
+            settings,
             clock: Clock::of_runtime(now),
             metrics: metrics.clone(),
             keyring: Arc::new(Keyring::from_bytes(&[7; 32])),

@@ -18,6 +18,7 @@
 //!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
 //!   (`selection::tests`, `subscription::private::tests`).
 
+mod budget;
 mod hole;
 mod selection;
 mod shares;
@@ -40,7 +41,7 @@ use state::{FIRST_STAMP, State, joined};
 
 use crate::clock::Clock;
 use crate::journal::{Chunk, ReadError, Reader};
-use crate::model::{GapEvidence, GapState, Keys, Sequence, Span, Spans, UnixMillis};
+use crate::model::{Budget, GapEvidence, GapState, Keys, Sequence, Span, Spans, UnixMillis};
 
 /// Settings of private holes, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +57,10 @@ pub struct Config {
     pub recovery_margin: Duration,
     /// Maximum intervals that are requested or kept. Beyond it, the nearest are merged.
     pub intervals_max: usize,
+    /// Maximum demands of one caller per hour for which X has to be asked. Further starts that need one are rejected with
+    /// RECOVERY_LIMIT; ranges that are requested or kept already are free. The caller is the peer address (the /64 network
+    /// for IPv6). 0: no limit, for gateways behind a proxy.
+    pub demands_per_hour_per_caller_max: usize,
     /// Bytes of the page cache of the side log. 0 disables the cache.
     pub page_cache_bytes_max: usize,
 }
@@ -67,6 +72,8 @@ impl Default for Config {
             enabled: true,
             recovery_margin: Duration::from_secs(60),
             intervals_max: 1_000,
+            // Of a fleet behind one address that comes back at once, few lack more than those before them.
+            demands_per_hour_per_caller_max: 60,
             page_cache_bytes_max: 8 << 20,
         }
     }
@@ -89,6 +96,8 @@ pub struct Side {
     config: Config,
     window: Duration,
     state: Mutex<State>,
+    /// Of the callers that made demands.
+    budget: Mutex<Budget>,
     /// No interval is known: most accounts, most of the time.
     idle: AtomicBool,
     /// Start of what the first backfill is to bring while that is pending, else the largest time: read with every frame.
@@ -106,6 +115,7 @@ pub struct Snapshot {
     next: Sequence,
     shares: Shares,
     completeness: Option<Completeness>,
+    budget: Budget,
 }
 
 /// What has become of a hole.
@@ -130,7 +140,8 @@ impl Side {
         let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
         let (state, idle) = (Mutex::new(State::new(Shares::default(), None)), AtomicBool::new(true));
         let pending_from = AtomicI64::new(i64::MAX);
-        let own = Self { reader, clock, config, window, state, idle, pending_from, next, changes, demands };
+        let budget = Mutex::default();
+        let own = Self { reader, clock, config, window, state, budget, idle, pending_from, next, changes, demands };
         own.begin(Shares::default(), None, None);
         own
     }
@@ -367,12 +378,13 @@ impl Side {
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.lock();
         let (shares, completeness) = (state.shares.clone(), state.completeness);
-        Snapshot { tag: self.tag(), next: self.next(), shares, completeness }
+        Snapshot { tag: self.tag(), next: self.next(), shares, completeness, budget: self.budget.lock().clone() }
     }
 
     /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
     pub fn restore(&self, kept: Snapshot) {
-        let Snapshot { tag, next, shares, completeness } = kept;
+        let Snapshot { tag, next, shares, completeness, budget } = kept;
+        *self.budget.lock() = budget;
         let is_whole = tag == self.tag() && next <= self.next();
         self.begin(shares, completeness, is_whole.then_some(next));
         self.changed();

@@ -143,6 +143,23 @@ impl Shares {
         change
     }
 
+    /// True if a demand for this interval asks X for anything: a part was not asked for before, or records of it are gone.
+    pub fn asks(&self, span: Span, earliest: Sequence) -> bool {
+        let (mut reached, mut asks) = (span.from, false);
+        tree::within(&self.root, span, &mut |visit| {
+            let (own, since, is_dense) = match visit {
+                Visit::Whole(sum) => (sum.span, sum.since_min, sum.is_dense),
+                Visit::Share(share) => (share.span, share.since, true),
+            };
+            if is_dense {
+                asks |= own.from > reached || since < earliest;
+                reached = reached.max(own.to);
+            }
+            is_dense
+        });
+        !span.is_empty() && (asks || reached < span.to)
+    }
+
     /// Asks no longer for what is open of an interval. `next` is that of the side log: records before it may be of that.
     pub fn withdraw(&mut self, span: Span, next: Sequence) {
         let (before, inside, after) = self.cut(span);

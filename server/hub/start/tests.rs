@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::clock::Clock;
 use crate::hub::Config;
@@ -270,4 +272,30 @@ fn token_of_lost_log_waits_for_first_answer() {
     let world = World::unconfirmed(false, true);
     world.hub.side().set_complete_from(Completeness::From(world.ago(10)));
     assert!(world.resolve(&token, Policy::Fail, false).is_ok(), "a log that lost its tail has begun");
+}
+
+/// Each start from before the log had X asked for what nobody had asked for yet, as often as anybody liked.
+#[test]
+fn caller_beyond_its_demands_is_refused() {
+    let world = World::new(false, true);
+    let caller = |n: u8| Some(Caller::of_peer(Some([192, 0, 2, n].into())));
+    let start = |caller, minutes| {
+        let token = Start::Token(world.hub.seal(&world.token(false, minutes)));
+        resolve_for(caller, &world.hub, &token, Policy::Fail, false)
+    };
+    let max = u32::try_from(world.hub.config().private_holes.demands_per_hour_per_caller_max).expect("few");
+    for minutes in 11..11 + max {
+        start(caller(1), minutes).expect("within the budget");
+        start(caller(1), minutes).expect("asked for already");
+    }
+    let Err(Refused::RecoveryLimit(exceeded)) = start(caller(1), 11 + max) else { panic!("one too many") };
+    assert!(exceeded.retry_after > MINUTE * 58 && exceeded.retry_after <= MINUTE * 60, "{exceeded:?}");
+    start(caller(1), 10 + max).expect("a part of what was asked for");
+    resolve_for(caller(1), &world.hub, &Start::Latest, Policy::Fail, false).expect("it needs nothing of X");
+    start(caller(2), 11 + max).expect("others have their own");
+    start(caller(1), 11 + max).expect("another caller asked for it");
+    world.hub.side().restore(world.hub.side().snapshot());
+    start(caller(1), 12 + max).expect_err("a restart does not renew it");
+    let asked = Span::new(world.ago(11 + max).minus(SLACK), world.ago(12));
+    assert!(world.hub.side().missing().covers(asked), "nothing is left out");
 }

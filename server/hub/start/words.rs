@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::UnixMillis;
+use crate::hub::token::Malformed;
+use crate::model::{BudgetExceeded, UnixMillis};
 
 /// Where a session asks to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,4 +46,46 @@ pub enum Outcome {
     TimeBounded,
     /// A policy dropped a part.
     Clamped,
+}
+
+/// A start that cannot be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The token is no token of ours.
+    Malformed,
+    /// The token is of this other account.
+    Foreign(String),
+    /// The position is older than anything the log can give.
+    TooOld {
+        /// Where the oldest record is: a token just before it.
+        oldest_token: String,
+        /// When the oldest record was received.
+        oldest_time: Option<UnixMillis>,
+        /// How much is missing.
+        missing: Duration,
+    },
+    /// The start lies in the future.
+    InFuture {
+        /// The time here.
+        head_time: UnixMillis,
+    },
+    /// An exact resume was demanded, and is not possible.
+    ExactUnavailable(Outcome),
+    /// X would have to be asked for more than the caller may demand.
+    RecoveryLimit(BudgetExceeded),
+    /// The log of the token is lost, and upstream has answered neither this process nor confirmed its clock: when the new
+    /// log begins, and with it what is missing, is not known yet.
+    ClockUnknown,
+}
+
+impl From<BudgetExceeded> for Refused {
+    fn from(exceeded: BudgetExceeded) -> Self {
+        Self::RecoveryLimit(exceeded)
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::planner::Limits;
+use crate::model::{BudgetLimits, Limit};
 
 /// Settings of recovery, for each account. How far back X can be asked is `hub.recovery_window`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +14,9 @@ pub struct Config {
     pub enabled: bool,
     /// Maximum concurrent requests, in addition to the live connection (2: F-RR).
     pub jobs_max: usize,
+    /// Maximum requests in any minute, of all jobs together. Further ones wait and are merged with those that they touch. A
+    /// missing day takes 12.
+    pub requests_per_minute_max: usize,
     /// Maximum window of a request (2 h: PT, "break long windows into pieces").
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -66,6 +70,8 @@ impl Default for Config {
         Self {
             enabled: true,
             jobs_max: 2,
+            // Far more than a day needs with its retries, and less than X's published backoff allows a live connection.
+            requests_per_minute_max: 20,
             window_max: Duration::from_secs(2 * 3600),
             clip: Duration::from_secs(60),
             freshness: Duration::ZERO,
@@ -85,6 +91,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Limits of the budget of manual jobs.
+    pub(super) fn manual_limits(&self) -> BudgetLimits {
+        let account = Limit { max: self.manual_jobs_per_hour_max, setting: "ingest.recovery.manual_jobs_per_hour_max" };
+        let (max, setting) =
+            (self.manual_jobs_per_hour_per_caller_max, "ingest.recovery.manual_jobs_per_hour_per_caller_max");
+        let caller = (max > 0).then_some(Limit { max, setting });
+        BudgetLimits { counted: "manual jobs", account: Some(account), caller }
+    }
+
     /// What the planner keeps to, where X can be asked as far back as `recovery_window`, times are as uncertain as this, and
     /// posts of so much of a gap may have come live.
     pub(super) fn limits(&self, recovery_window: Duration, uncertainty: Duration, slack: Duration) -> Limits {

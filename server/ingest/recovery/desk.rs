@@ -6,12 +6,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::file;
-use super::jobs::{BudgetExceeded, Now, Order, Told};
+use super::jobs::{Now, Order, Told};
 use super::planner::Limits;
 use super::verdict::Verdict;
 use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics, Stamp};
 use crate::clock::{Clock, Moment};
-use crate::model::{AccountName, Caller, Span, Spans, UnixMillis};
+use crate::model::{AccountName, BudgetExceeded, Caller, Span, Spans, UnixMillis};
 
 /// Where the scheduler and those who ask for jobs by hand meet: the book of jobs, and what is told of its changes.
 pub struct Desk {

@@ -7,16 +7,13 @@ use super::planner::{self, Limits, MINUTE, minute_of, outward};
 use super::young::Young;
 use super::{Config, Job, JobId, JobState, LastAttempt, Stamp};
 use crate::clock::Moment;
-use crate::model::{GapEvidence, Span, Spans, UnixMillis};
+use crate::model::{Budget, BudgetExceeded, GapEvidence, Span, Spans, UnixMillis};
 use crate::task::Shutdown;
 
-mod budget;
 mod manual;
 mod requests;
 mod retries;
 
-use budget::Budget;
-pub use budget::{BudgetExceeded, BudgetScope};
 pub(super) use requests::Order;
 use requests::Running;
 

@@ -52,7 +52,7 @@ pub use config::Config;
 pub use desk::{CreateError, Desk, Listed};
 pub use gap_list::AccountGaps;
 pub use job::{Job, JobId, JobState, LastAttempt};
-pub use jobs::{BudgetExceeded, BudgetScope, Jobs, JobsState};
+pub use jobs::{Jobs, JobsState};
 pub use metrics::Metrics;
 pub use scheduler::{Parts, Recovery};
 pub use stamp::Stamp;

@@ -1,8 +1,43 @@
-//! How often a job may ask X in vain: pure.
+//! How often X may be asked: by a job in vain, and by all jobs together. Pure.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::model::UnixMillis;
+
+/// Limit of the requests of all jobs in any minute, whatever they are for. Further ones wait; demands that touch are joined
+/// meanwhile, so that waiting makes requests longer and fewer.
+#[derive(Debug)]
+pub(super) struct RequestRate {
+    per_minute_max: usize,
+    /// When the latest requests were made, at most `per_minute_max`.
+    made: VecDeque<Moment>,
+}
+
+impl RequestRate {
+    /// At most so many requests in any minute, at least one.
+    pub(super) fn new(per_minute_max: usize) -> Self {
+        Self { per_minute_max: per_minute_max.max(1), made: VecDeque::new() }
+    }
+
+    /// Returns how long to wait before the next request; zero if it may be made now.
+    pub(super) fn wait(&self, now: Moment) -> Duration {
+        let decisive = self.made.len().checked_sub(self.per_minute_max).and_then(|at| self.made.get(at));
+        decisive.map(|made| made.plus(PERIOD).since(now)).unwrap_or_default()
+    }
+
+    /// Records a request.
+    pub(super) fn record(&mut self, now: Moment) {
+        self.made.push_back(now);
+        if self.made.len() > self.per_minute_max {
+            self.made.pop_front();
+        }
+    }
+}
+
+/// A minute, and what a timer may be early.
+const PERIOD: Duration = Duration::from_millis(60_010);
 
 /// Bound of attempts that bring nothing new. Half of an hour's attempts may follow each other at the backoff alone; then
 /// they are spread evenly, so that no hour has more than the bound and none has to be waited out.
@@ -77,6 +112,22 @@ mod tests {
                 let within = attempts.iter().filter(|at| **at >= *from && at.since(*from) < HOUR).count();
                 prop_assert!(within <= per_hour as usize, "{within} of {per_hour}");
             }
+        }
+    }
+
+    #[test]
+    fn no_minute_exceeds_request_rate() {
+        for per_minute_max in [1, 2, 20] {
+            let (mut rate, mut now, mut made) = (RequestRate::new(per_minute_max), Moment::default(), Vec::new());
+            for n in 0..200_u64 {
+                now = now.plus(rate.wait(now)).plus(Duration::from_millis(n * 37 % 900));
+                assert!(rate.wait(now).is_zero(), "the wait is enough");
+                rate.record(now);
+                made.push(now);
+            }
+            let within = |from: &Moment| made.iter().filter(|at| **at >= *from && at.since(*from) < PERIOD).count();
+            assert!(made.iter().map(within).max() <= Some(per_minute_max));
+            assert!(rate.made.len() <= per_minute_max);
         }
     }
 

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use super::attempt::{Bench, Outcome, Report, attempt};
 use super::desk::{Desk, DeskParts};
 use super::jobs::Told;
-use super::pace::Pace;
+use super::pace::{Pace, RequestRate};
 use super::planner::MINUTE;
 use super::setback::{Setback, setback};
 use super::verdict::{Ended, Flaw, LEFT_OUT, Verdict, verdict};
@@ -32,6 +32,7 @@ pub struct Recovery {
     attempts: HashMap<JobId, Attempts>,
     /// Failures that concern all jobs.
     manners: Attempts,
+    rate: RequestRate,
     rng: StdRng,
 }
 
@@ -77,12 +78,14 @@ impl Recovery {
         };
         let desk = Arc::new(Desk::open(desk));
         let manners = Attempts::new(&upstream.config);
+        let rate = RequestRate::new(desk.config().requests_per_minute_max);
         let bench = Bench { hub, upstream, queue, clock, metrics: ingest_metrics, desk, demand };
         Self {
             bench: Arc::new(bench),
             running: FuturesUnordered::new(),
             attempts: HashMap::new(),
             manners,
+            rate,
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -128,7 +131,8 @@ impl Recovery {
             self.attempts.retain(|id, _| bench.desk.is_active(*id));
             // In this order: what is demanded in between is missing, and not answered by a request of that stamp. Demands are
             // told apart by the requests between them: while none can be made, no stamp is taken.
-            let has_slot = self.running.len() < bench.desk.config().jobs_max;
+            let rate_wait = self.rate.wait(bench.clock.moment());
+            let has_slot = self.running.len() < bench.desk.config().jobs_max && rate_wait.is_zero();
             let stamp = has_slot.then(|| bench.demand.stamp());
             let missing = bench.demand.missing();
             if !bench.desk.config().enabled && !missing.is_empty() {
@@ -140,7 +144,9 @@ impl Recovery {
             if let Some(stamp) = stamp.filter(|_| writable && bench.desk.config().enabled) {
                 self.begin(&missing, stamp);
             }
-            let wait = bench.desk.wait(&missing).unwrap_or(MINUTE).clamp(WAIT_MIN, MINUTE);
+            let rate_wait = Some(self.rate.wait(bench.clock.moment())).filter(|wait| !wait.is_zero());
+            let wait = bench.desk.wait(&missing).into_iter().chain(rate_wait).min();
+            let wait = wait.unwrap_or(MINUTE).clamp(WAIT_MIN, MINUTE);
             tokio::select! {
                 biased;
                 Some(report) = self.running.next() => {
@@ -158,10 +164,12 @@ impl Recovery {
         }
     }
 
-    /// Fills the free slots. A slot is free when the request that had it is over and its socket closed.
+    /// Fills the free slots, within the rate of requests. A slot is free when the request that had it is over and its
+    /// socket closed.
     fn begin(&mut self, missing: &Spans, stamp: Stamp) {
         let bench = &self.bench;
         while self.running.len() < bench.desk.config().jobs_max
+            && self.rate.wait(bench.clock.moment()).is_zero()
             && let Some(order) = bench.desk.begin(missing, stamp)
         {
             let (from, to) = (order.request.from, order.request.to);
@@ -169,6 +177,7 @@ impl Recovery {
                 account = %bench.hub.account(), job = %order.id, %from, %to, confirming = order.confirms.is_some(),
                 "a recovery request begins",
             );
+            self.rate.record(bench.clock.moment());
             self.running.push(Box::pin(attempt(bench.clone(), order)));
         }
     }

@@ -155,7 +155,7 @@ async fn a_429_holds_all_jobs_and_is_no_attempt() {
     let asked = world.asked(6).await;
     let wait = |from: usize, to: usize| asked[to].at.since(asked[from].at);
     // Two were under way when the first refusal came; then one at a time, until X takes one.
-    assert!(wait(0, 1) < Duration::from_secs(30), "{asked:?}");
+    assert_ne!(asked[0].window, asked[1].window, "the second did not wait");
     assert!(wait(1, 2) >= Duration::from_secs(59), "{asked:?}");
     assert!(wait(2, 3) >= Duration::from_secs(119), "{asked:?}");
     assert_eq!((asked.len(), asked[2].window, asked[3].window), (6, asked[0].window, asked[0].window));
@@ -243,4 +243,21 @@ async fn a_job_by_hand_is_asked_for_in_windows() {
     assert_eq!(refused(now, now), CreateError::Empty);
     assert!(matches!(refused(now, now.plus(MINUTE * 999)), CreateError::InFuture { .. }));
     assert!(matches!(refused(now.minus(MINUTE * 1_441), now), CreateError::TooOld { .. }));
+}
+
+/// Demands one after the other had X asked as fast as it answered.
+#[tokio::test]
+async fn requests_keep_to_their_rate() {
+    let clock = fast();
+    let start = start(&clock);
+    let world = World::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
+    let began = world.clock.moment();
+    (0..60).for_each(|n| world.wanted.miss(minutes(start, n * 6, n * 6 + 1)));
+    let heard = world.heard(60).await;
+    assert!(heard.iter().all(|heard| matches!(heard, Heard::Proven(..))), "{heard:?}");
+    let asked = world.asked(60).await;
+    for (n, asked) in (0_u32..).zip(asked) {
+        let minutes = n / u32::try_from(Config::default().requests_per_minute_max).expect("few");
+        assert!(asked.at.since(began) >= MINUTE * minutes, "request {n} after {:?}", asked.at.since(began));
+    }
 }

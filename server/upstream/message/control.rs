@@ -4,8 +4,9 @@ use super::time;
 use crate::model::UnixMillis;
 use crate::xapi::is_usage_cap;
 
-/// Longest text of X that is kept, in characters: it goes into log lines.
-const DETAIL_CHARS_MAX: usize = 300;
+/// Longest text of X that is looked at, in characters. It is bounded once more when it is made fit to be shown, so much
+/// further that nothing of a bearer at this end is left.
+const WORDS_CHARS_MAX: usize = 64 << 10;
 
 /// Most entries of a list of minutes: the minutes of the 24 h that X recovers.
 const MINUTES_MAX: usize = 24 * 60;
@@ -67,12 +68,12 @@ impl Control {
         }
     }
 
-    /// Changes all words of X in it.
-    pub(in crate::upstream) fn redact(&mut self, redacted: impl Fn(&str) -> String) {
+    /// Replaces all words of X in it.
+    pub(in crate::upstream) fn replace_words(&mut self, replaced: impl Fn(&str) -> String) {
         match self {
             Self::ConnectionMetadata { datacenter: Some(words) }
             | Self::Warning { detail: words, .. }
-            | Self::Fault { detail: words, .. } => *words = redacted(words),
+            | Self::Fault { detail: words, .. } => *words = replaced(words),
             Self::ConnectionMetadata { datacenter: None } | Self::Info { .. } | Self::Limit { .. } => {}
         }
     }
@@ -313,8 +314,7 @@ fn words(value: &Value) -> String {
 }
 
 fn bounded(text: &str) -> String {
-    let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(DETAIL_CHARS_MAX).collect()
+    text.chars().take(WORDS_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The way in: from the bytes of a stream to the journal and the hub, on one core.
 //!
 //! `cargo bench --bench ingest [-- POSTS] [ROWS]` prints a table, of the rows that have these words; nothing is judged
-//! here. Each row is the median of its rounds by processor time. The whole is the gateway's own session, queue, sequencer,
+//! here. `RULES_PER_POST` sets how many rules each post matches. Each row is the median of its rounds by processor time. The whole is the gateway's own session, queue, sequencer,
 //! ids, journal (`os`) and hub, put together as `app` does it, without upkeep and subscribers; only X is left out, and but
 //! for one row HTTP. The thread that sends over HTTP runs on another core and is not counted.
 #![allow(clippy::print_stdout)]

@@ -11,6 +11,20 @@ use crate::posts::{Numbers, json};
 /// Posts of 200 rules, as the other benchmarks have them.
 const RULES: u64 = 200;
 
+/// Rules that a post matches: `RULES_PER_POST`, one without it. More have tags of 250 bytes, as subscribers may use.
+fn rules_per_post() -> u64 {
+    std::env::var("RULES_PER_POST").map_or(1, |count| count.parse().expect("a number"))
+}
+
+fn rules_of(rule: u64, count: u64) -> String {
+    let one = |rule: u64| {
+        let id = 1_600_000_000_000_000_000 + rule;
+        let tag = if count == 1 { format!("topic-{rule}") } else { format!("topic-{rule:0244}") };
+        format!(r#"{{"tag":"{tag}","id":{id},"id_str":"{id}"}}"#)
+    };
+    (rule..rule + count).map(one).collect::<Vec<_>>().join(",")
+}
+
 /// One post per line.
 pub struct Wire {
     pub bytes: Bytes,
@@ -27,9 +41,8 @@ impl Wire {
             // 128 in a millisecond.
             let post = json(&mut numbers, first + (n << 15));
             let rule = numbers.below(RULES);
-            let id = 1_600_000_000_000_000_000 + rule;
             bytes.extend_from_slice(&post.as_bytes()[..post.len() - 1]);
-            let rules = format!(r#","matching_rules":[{{"tag":"topic-{rule}","id":{id},"id_str":"{id}"}}]}}"#);
+            let rules = format!(r#","matching_rules":[{}]}}"#, rules_of(rule, rules_per_post()));
             bytes.extend_from_slice(rules.as_bytes());
             bytes.extend_from_slice(b"\r\n");
             ends.push(bytes.len());

@@ -15,6 +15,7 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{Event, Gap, GapState, StartOutcome, SubscribeRequest, TagFilter, TimeInterval};
 use powerstream_gateway::simulator::{Config as Upstream, Handle, RequestLine, Truth};
 
+use super::eventually::DEADLINE;
 use super::oracle::expected;
 use super::{Subscriber, World, after, eventually, in_time, record};
 
@@ -317,7 +318,7 @@ impl Consumer {
             }
         };
         // What did not come is the judge's to name.
-        let _ = Clock::system().timeout(Duration::from_secs(30), reading).await;
+        let _ = Clock::system().timeout(DEADLINE, reading).await;
     }
 
     /// True if all that it lacked has an end.

@@ -73,7 +73,7 @@ fn values() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("minus one session", with("hub: { sessions_max: -1 }"), "hub.sessions_max"),
         ("half a job", with("ingest: { recovery: { jobs_max: 1.5 } }"), "ingest.recovery.jobs_max"),
         ("a batch of no byte", with("upstream: { batch_bytes_max: 0 }"), "at least 1024"),
-        ("healthy at once", with("upstream: { healthy_after: 0s }"), "X asks for as much"),
+        ("healthy at once", with("upstream: { healthy_after: 0s }"), "X needs as much"),
         ("no backoff", with("upstream: { http_backoff_step: 0s }"), "upstream.http_backoff_step"),
         ("a duration without a unit", with("drain_deadline: 5"), "drain_deadline"),
         ("a negative duration", with("drain_deadline: -5s"), "drain_deadline"),

@@ -82,9 +82,20 @@ async fn subscribers_that_never_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_nobody_reads() {
+    unread_calls("calls that nobody reads", scaled(2, 20)).await;
+}
+
+/// They took 1.2 GiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_one_connection_that_nobody_reads() {
+    unread_calls("300 calls of one connection that nobody reads", 1).await;
+}
+
+/// 300 calls on each of so many connections with a window of 0.
+async fn unread_calls(name: &'static str, connections: u32) {
     let tags = (0..1_000).map(|n| format!("{n:0505}")).collect();
     let mut stage = Stage::open(|world| world.settings.accounts[0].tags = tags).await;
-    let mut attackers = connect(&stage, scaled(2, 20), 0).await;
+    let mut attackers = connect(&stage, connections, 0).await;
     let calling = async {
         for raw in &mut attackers {
             raw.send(&(0..300).flat_map(|n| call(stream(n), GET_STREAM_INFO, &[])).collect::<Vec<u8>>()).await;
@@ -96,7 +107,7 @@ async fn calls_that_nobody_reads() {
         Ok(())
     };
     stage.play("calling", calling).await;
-    judge(stage, "calls that nobody reads", 0, 0).await;
+    judge(stage, name, 0, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,15 +132,27 @@ async fn reflection_streams_that_stay_open() {
     judge(stage, "reflection streams that stay open", 0, 0).await;
 }
 
+/// Each took 548 KiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_with_the_largest_filters() {
+    largest_filters("sessions with the largest filters", |n| n).await;
+}
+
+/// Equal filters are kept once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_with_equal_largest_filters() {
+    largest_filters("sessions with equal largest filters", |_| 0).await;
+}
+
+/// Sessions whose filters have these numbers.
+async fn largest_filters(name: &'static str, number: impl Fn(u32) -> u32) {
     let mut stage = Stage::open(|_| ()).await;
     let (connections, each) = (scaled(2, 100), scaled(20, 100));
     let filter = |n: u32| {
         let terms = (0..TERMS).map(|term| format!("{n}-{term}-{:0width$}", 0, width = TERM_BYTES - 20));
         TagFilter { any_of: terms.collect(), ..TagFilter::default() }
     };
-    let request = |n: u32| SubscribeRequest { account: "main".into(), ..latest(&filter(n)) };
+    let request = |n: u32| SubscribeRequest { account: "main".into(), ..latest(&filter(number(n))) };
     let (grpc, mut held, mut begun) = (stage.grpc(), Vec::new(), 0);
     let asking = async {
         for at in 0..connections {
@@ -153,6 +176,7 @@ async fn sessions_with_the_largest_filters() {
         if begun == 0 { Err("no session began".into()) } else { Ok(()) }
     };
     stage.play("asking", asking).await;
-    eprintln!("{begun} of {} sessions began", connections * each);
-    judge(stage, "sessions with the largest filters", connections * each, 0).await;
+    let bytes = stage.memory().0.saturating_sub(stage.resident_before) / begun.max(1) as u64;
+    eprintln!("{name}: {begun} of {} began, {bytes} bytes each", connections * each);
+    judge(stage, name, connections * each, 0).await;
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
+use powerstream_gateway::escape::is_unsafe;
 use powerstream_gateway::proto::{GetStreamInfoRequest, SubscribeRequest};
 
 use self::raw::{Answer, Raw};
@@ -130,6 +131,9 @@ async fn judge(raw: &mut Raw, session: &mut Subscriber, grpc: SocketAddr, case: 
         return Err("the gateway did not ask again".into());
     }
     let said = last_error(grpc).await;
+    if said.contains(is_unsafe) {
+        return Err(format!("not escaped: {said:?}"));
+    }
     if said.contains(error) { Ok(()) } else { Err(format!("{said:?} does not name {error:?}")) }
 }
 
@@ -145,7 +149,7 @@ async fn upstream_attacks_cost_only_their_account() {
     let target = elsewhere.local_addr().expect("it is bound");
     let tables =
         [answers::heads(&mut ids), answers::refusals(target), bodies::codings(&mut ids), bodies::values(&mut ids)];
-    for case in tables.into_iter().flatten().chain(bodies::ends(&mut ids)) {
+    for case in tables.into_iter().flatten().chain(answers::texts()).chain(bodies::ends(&mut ids)) {
         let name = case.name;
         stage.play(name, judge(&mut raw, &mut session, grpc, case)).await;
     }
@@ -154,7 +158,13 @@ async fn upstream_attacks_cost_only_their_account() {
     stage.play("all redirects", async { followed }).await;
     let metrics = get(stage.admin(), "/metrics").await.1;
     let shown = [stage.gateway.log(), format!("{:?}", session.notices), metrics];
-    for secret in [SECRET, BEARER, "evil/token", "NobodyMaySee"] {
+    for text in &shown {
+        let line = text.lines().find(|line| line.contains(is_unsafe));
+        let escaped = line.map_or(Ok(()), |line| Err(format!("not escaped: {line:?}")));
+        stage.play("all marks of direction", async { escaped }).await;
+    }
+    // The first characters of the bearer as well, for a text may be cut in its middle.
+    for secret in [SECRET, BEARER, "evil/token", "NobodyMaySee", "AAAAevil"] {
         let at = shown.iter().find_map(|text| Some(&text[text.find(secret)?.saturating_sub(200)..][..300]));
         let kept = at.map_or(Ok(()), |text| Err(format!("{secret} is shown: {text}")));
         stage.play("all echoes", async { kept }).await;

@@ -162,6 +162,13 @@ impl X {
         state.jobs.clear();
     }
 
+    /// From now on it does this, and behaves afterwards.
+    pub(super) fn misbehave(&self, lives: Vec<Live>, jobs: Vec<Job>) {
+        let mut state = self.state.lock();
+        state.lives = lives.into();
+        state.jobs = jobs.into();
+    }
+
     /// True if a live connection is up that gives signs of life.
     pub(super) fn is_live(&self) -> bool {
         let is_up = |it: &Connection| it.window.is_none() && it.closed.is_none() && it.signs.is_some();

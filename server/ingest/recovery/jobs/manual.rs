@@ -36,7 +36,7 @@ impl Jobs {
         now: UnixMillis,
     ) -> Result<JobId, BudgetExceeded> {
         if self.needs_job(outward(span)) {
-            self.budget.charge(caller, config, now)?;
+            self.budget.charge(caller, &config.manual_limits(), now)?;
         }
         Ok(self.create(span, now))
     }

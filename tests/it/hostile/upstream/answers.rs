@@ -115,7 +115,6 @@ pub fn refusals(elsewhere: SocketAddr) -> Vec<Case> {
         Case::fails("503 without an end", Answer::new(unending, End::Hold), "503"),
         Case::fails("503 with a body that does not come", "HTTP/1.1 503 X\r\ncontent-length: 9\r\n\r\n", "503"),
         Case::fails("503 with deep JSON", refusal("503 X", "", &"[".repeat(60_000)), "503"),
-        Case::fails("503 with escape sequences", refusal("503 X", "", "{\"detail\":\"\\u001b[2J\\u202e\"}"), "503"),
         Case::fails(
             "400 with keys of other types",
             refusal("400 X", "", "{\"title\":[1],\"detail\":{\"a\":2},\"errors\":7}"),
@@ -135,6 +134,28 @@ pub fn refusals(elsewhere: SocketAddr) -> Vec<Case> {
             "500 that echoes it in a web page",
             refusal("500 X", "", &format!("<title>{SECRET}</title>")),
             "[secret]",
+        ),
+    ]
+}
+
+/// Refusals whose texts drive a terminal, change the direction of text, or end within the bearer where they are cut.
+pub fn texts() -> Vec<Case> {
+    vec![
+        Case::fails(
+            "503 with escape sequences",
+            refusal("503 X", "", "{\"title\":\"\u{2066}\",\"detail\":\"\\u001b[2J\\u009b\\u202e\"}"),
+            "\\u{202e}",
+        ),
+        Case::fails(
+            "503 with marks of direction",
+            refusal("503 X", "x-transaction-id: \u{202e}\r\n", "\u{200f}x\u{61c}"),
+            "\\u{61c}",
+        ),
+        Case::fails("503 with such a title", refusal("503 X", "", "<title>a\u{202e}b</title>"), "\\u{202e}"),
+        Case::fails(
+            "503 with a bearer at the bound",
+            refusal("503 X", "", &format!("{}{SECRET}", "x".repeat(280))),
+            "xxx",
         ),
     ]
 }

@@ -58,6 +58,11 @@ pub fn codings(ids: &mut Ids) -> Vec<Case> {
         Case::fails("gzip with wrong bytes in it", stream(GZIP, [&zipped[..12], &[0xff; 40]].concat()), STALE),
         Case::fails("a coding that was not asked for", stream("content-encoding: br\r\n", "x"), UNDECODABLE),
         Case::fails(
+            "a coding that echoes the bearer",
+            stream(&format!("content-encoding: {SECRET}\r\n"), "x"),
+            UNDECODABLE,
+        ),
+        Case::fails(
             "gzip in gzip, as it says",
             stream("content-encoding: gzip, gzip\r\n", gzip(&[&zipped])),
             UNDECODABLE,
@@ -137,6 +142,8 @@ pub fn values(ids: &mut Ids) -> Vec<Case> {
         x.comes("an error object without sense", "{\"error\":{\"message\":7,\"sent\":[]}}"),
         x.comes("100 KB of a warning", format!("{{\"warn\":{{\"message\":\"{}\"}}}}", "w".repeat(100 << 10))),
         x.comes("a warning that echoes the bearer", format!("{{\"warn\":{{\"message\":\"{SECRET}\"}}}}")),
+        x.comes("a warning with marks of direction", "{\"warn\":{\"message\":\"\\u202e\\u009b\\u2066\"}}"),
+        x.comes("metadata with marks of direction", "{\"type\":\"connection_metadata\",\"datacenter\":\"\\u202e\"}"),
         x.comes(
             "an info that echoes it in escapes",
             format!("{{\"info\":{{\"message\":\"\\u{:04x}{}\"}}}}", 0x41, &SECRET[1..]),
@@ -145,6 +152,12 @@ pub fn values(ids: &mut Ids) -> Vec<Case> {
         x.comes("compliance messages", "{\"delete\":{\"status\":{\"id_str\":\"1\"}}}".repeat(100)),
         x.comes("a value that does not end", "{\"id_str\":\"9\",\"text\":\"a"),
     ]
+}
+
+/// An error with this detail, and the end of the stream.
+fn last_words(name: &'static str, detail: &str, error: &'static str) -> Case {
+    let text = format!("{PLAIN}{{\"errors\":[{{\"title\":\"operational-disconnect\",\"detail\":\"{detail}\"}}]}}\r\n");
+    Case::fails(name, Answer::new([Piece::Bytes(text.into())], End::Close), error)
 }
 
 /// Odd posts that are posts, and ends.
@@ -200,18 +213,9 @@ pub fn ends(ids: &mut Ids) -> Vec<Case> {
             Answer::new([Piece::Bytes(PLAIN.into()), Piece::Endless(b"rubbish\r\n".repeat(1_000))], End::Hold),
             STALE,
         ),
-        Case::fails(
-            "an error, and the end",
-            Answer::new(
-                [Piece::Bytes(
-                    [PLAIN, "{\"errors\":[{\"title\":\"operational-disconnect\",\"detail\":\"go away\"}]}\r\n"]
-                        .concat()
-                        .into(),
-                )],
-                End::Close,
-            ),
-            "go away",
-        ),
+        last_words("an error, and the end", "go away", "go away"),
+        last_words("an error with marks of direction", "go\\u202e\\u009b away", "go\\u{202e} away"),
+        last_words("an error with the bearer at its bound", &format!("{}{SECRET}", "x".repeat(280)), "xxx"),
     ]);
     cases
 }

@@ -3,15 +3,33 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Config;
-use crate::model::{Caller, UnixMillis};
+use super::{Caller, UnixMillis};
 
-/// Manual jobs created within the last hour, and by which callers: the record of a budget for requests that cost money.
-/// It is a part of the book of jobs, so that a restart does not renew it. Its length is bounded by the account's limit: a
-/// job that exceeds that is not created.
+/// What was charged within the last hour, and to which callers: the record of a budget for requests to X that cost money. It
+/// is kept over restarts by its owner, so that a restart does not renew it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(in super::super) struct Budget(Vec<Charge>);
+pub struct Budget(Vec<Charge>);
+
+/// Limits of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetLimits {
+    /// What is charged, in the plural.
+    pub counted: &'static str,
+    /// Of all callers together.
+    pub account: Option<Limit>,
+    /// Of each caller.
+    pub caller: Option<Limit>,
+}
+
+/// How much may be charged in an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// So many.
+    pub max: usize,
+    /// The setting that says so.
+    pub setting: &'static str,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Charge {
@@ -28,29 +46,24 @@ pub enum BudgetScope {
     Caller,
 }
 
-/// A manual job that would exceed a budget.
+/// A charge that would exceed a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetExceeded {
     /// Whose budget; the one that is renewed last, if both are exhausted.
     pub scope: BudgetScope,
-    /// Jobs allowed in an hour.
-    pub max: usize,
-    /// How long until a further one may be created.
+    /// Its limit.
+    pub limit: Limit,
+    /// What is charged, in the plural.
+    pub counted: &'static str,
+    /// How long until one more may be charged.
     pub retry_after: Duration,
 }
 
 /// The period of the budget.
 const PERIOD: Duration = Duration::from_secs(3_600);
 
-impl BudgetScope {
-    /// The setting of its limit.
-    pub fn setting(self) -> &'static str {
-        match self {
-            Self::Account => "ingest.recovery.manual_jobs_per_hour_max",
-            Self::Caller => "ingest.recovery.manual_jobs_per_hour_per_caller_max",
-        }
-    }
-}
+/// Most charges that are remembered where only callers have a limit; beyond it the oldest are forgotten.
+const CHARGES_MAX: usize = 10_000;
 
 impl fmt::Display for BudgetExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,25 +71,26 @@ impl fmt::Display for BudgetExceeded {
             BudgetScope::Account => "of the account",
             BudgetScope::Caller => "of one caller",
         };
-        write!(f, "{} manual jobs {of} in an hour ({})", self.max, self.scope.setting())
+        let Limit { max, setting } = self.limit;
+        write!(f, "{max} {} {of} in an hour ({setting})", self.counted)
     }
 }
 
 impl Budget {
-    /// Charges a job to this caller and to the account, unless either has as many within the last hour as it may.
-    pub(super) fn charge(&mut self, caller: Caller, config: &Config, now: UnixMillis) -> Result<(), BudgetExceeded> {
+    /// Charges one to this caller and to the account, unless either has as many within the last hour as it may.
+    pub fn charge(&mut self, caller: Caller, limits: &BudgetLimits, now: UnixMillis) -> Result<(), BudgetExceeded> {
         self.0.retain(|charge| now.since(charge.time) < PERIOD);
         // A clock that was ahead leaves no debt of more than the period.
         self.0.iter_mut().for_each(|charge| charge.time = charge.time.min(now));
-        let account = Some(config.manual_jobs_per_hour_max);
-        // 0 is no bound of its own.
-        let own = Some(config.manual_jobs_per_hour_per_caller_max).filter(|max| *max > 0);
         let exceeded = [
-            self.exceeded(BudgetScope::Account, account, |_| true, now),
-            self.exceeded(BudgetScope::Caller, own, |charge| charge.caller == caller, now),
+            self.exceeded(BudgetScope::Account, limits, limits.account, |_| true, now),
+            self.exceeded(BudgetScope::Caller, limits, limits.caller, |charge| charge.caller == caller, now),
         ];
         if let Some(exceeded) = exceeded.into_iter().flatten().max_by_key(|exceeded| exceeded.retry_after) {
             return Err(exceeded);
+        }
+        if self.0.len() >= CHARGES_MAX.max(limits.account.map_or(0, |limit| limit.max)) {
+            self.0.remove(0);
         }
         self.0.push(Charge { time: now, caller });
         Ok(())
@@ -85,17 +99,18 @@ impl Budget {
     fn exceeded(
         &self,
         scope: BudgetScope,
-        max: Option<usize>,
+        limits: &BudgetLimits,
+        limit: Option<Limit>,
         counts: impl Fn(&Charge) -> bool,
         now: UnixMillis,
     ) -> Option<BudgetExceeded> {
-        let max = max?;
+        let limit = limit?;
         let mut counted: Vec<_> = self.0.iter().filter(|charge| counts(charge)).map(|charge| charge.time).collect();
         counted.sort_unstable();
         // When this one is over, one less than allowed is left.
-        let decisive = counted.len().checked_sub(max)?;
+        let decisive = counted.len().checked_sub(limit.max)?;
         let over = counted.get(decisive).map_or(now, |time| *time).plus(PERIOD);
-        Some(BudgetExceeded { scope, max, retry_after: over.since(now) })
+        Some(BudgetExceeded { scope, limit, counted: limits.counted, retry_after: over.since(now) })
     }
 }
 
@@ -111,15 +126,18 @@ mod tests {
         Caller::of_peer(Some([192, 0, 2, n].into()))
     }
 
-    fn config(account: usize, own: usize) -> Config {
-        Config { manual_jobs_per_hour_max: account, manual_jobs_per_hour_per_caller_max: own, ..Config::default() }
+    /// 0 is no limit of each caller.
+    fn bounds(account: usize, own: usize) -> BudgetLimits {
+        let limit = |max| Limit { max, setting: "a.setting" };
+        let caller = Some(own).filter(|max| *max > 0).map(limit);
+        BudgetLimits { counted: "manual jobs", account: Some(limit(account)), caller }
     }
 
     #[test]
     fn caller_exhausts_own_budget_before_account() {
-        let (mut budget, config) = (Budget::default(), config(5, 2));
+        let (mut budget, limits) = (Budget::default(), bounds(5, 2));
         let mut charge = |n, after| {
-            let charged = budget.charge(caller(n), &config, NOW.plus(Duration::from_secs(after)));
+            let charged = budget.charge(caller(n), &limits, NOW.plus(Duration::from_secs(after)));
             charged.map_err(|exceeded| (exceeded.scope, exceeded.retry_after.as_secs()))
         };
         assert_eq!([charge(1, 0), charge(1, 10)], [Ok(()); 2]);
@@ -132,20 +150,23 @@ mod tests {
 
     #[test]
     fn account_without_bound_per_caller_has_its_own() {
-        let (mut budget, config) = (Budget::default(), config(3, 0));
-        let charged: Vec<_> = (0..5).map(|_| budget.charge(caller(1), &config, NOW).is_ok()).collect();
+        let (mut budget, limits) = (Budget::default(), bounds(3, 0));
+        let charged: Vec<_> = (0..5).map(|_| budget.charge(caller(1), &limits, NOW).is_ok()).collect();
         assert_eq!(charged, [true, true, true, false, false]);
-        let none = Config { manual_jobs_per_hour_max: 0, ..config };
+        let none = bounds(0, 0);
         assert!(Budget::default().charge(caller(1), &none, NOW).is_err(), "0 of the account is none at all");
+        let unbounded = BudgetLimits { account: None, ..none };
+        (0..CHARGES_MAX + 9).for_each(|_| budget.charge(caller(1), &unbounded, NOW).expect("no limit"));
+        assert_eq!(budget.0.len(), CHARGES_MAX, "what is remembered is bounded");
     }
 
     #[test]
     fn clock_that_was_ahead_leaves_debt_of_an_hour_at_most() {
-        let (mut budget, config) = (Budget::default(), config(1, 0));
-        budget.charge(caller(1), &config, NOW.plus(PERIOD * 48)).expect("the first");
-        let exceeded = budget.charge(caller(1), &config, NOW).expect_err("one an hour");
+        let (mut budget, limits) = (Budget::default(), bounds(1, 0));
+        budget.charge(caller(1), &limits, NOW.plus(PERIOD * 48)).expect("the first");
+        let exceeded = budget.charge(caller(1), &limits, NOW).expect_err("one an hour");
         assert_eq!(exceeded.retry_after, PERIOD);
-        budget.charge(caller(1), &config, NOW.plus(PERIOD)).expect("an hour later");
+        budget.charge(caller(1), &limits, NOW.plus(PERIOD)).expect("an hour later");
     }
 
     proptest! {
@@ -157,15 +178,15 @@ mod tests {
             own in 1_usize..6,
             requests in prop::collection::vec((0_u8..5, 0_u64..2_000), 1..200),
         ) {
-            let (config, mut budget, mut now) = (config(account, own), Budget::default(), NOW);
+            let (limits, mut budget, mut now) = (bounds(account, own), Budget::default(), NOW);
             let mut charged: Vec<(UnixMillis, u8)> = Vec::new();
             for (n, rest) in requests {
                 now = now.plus(Duration::from_secs(rest));
-                match budget.charge(caller(n), &config, now) {
+                match budget.charge(caller(n), &limits, now) {
                     Ok(()) => charged.push((now, n)),
                     Err(exceeded) => {
                         let mut later = budget.clone();
-                        prop_assert!(later.charge(caller(n), &config, now.plus(exceeded.retry_after)).is_ok());
+                        prop_assert!(later.charge(caller(n), &limits, now.plus(exceeded.retry_after)).is_ok());
                     }
                 }
                 prop_assert!(budget.0.len() <= account);
