@@ -236,6 +236,11 @@ impl<'a> Resolver<'a> {
         if !has_begun && !is_known {
             return Err(Refused::ClockUnknown);
         }
+        // A time that has not come is of a clock that was ahead: how far the lineage had come is not known.
+        let is_ahead = token.reached > self.now.plus(self.hub.clock().uncertainty());
+        if is_ahead && token.position.epoch != self.hub.reader().epoch() {
+            return self.clamped(token);
+        }
         let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
         let lacking = self.lacking(from);
         if lacking.is_some() && self.private && !self.can_bring(from) {

@@ -299,3 +299,18 @@ fn caller_beyond_its_demands_is_refused() {
     let asked = Span::new(world.ago(11 + max).minus(SLACK), world.ago(12));
     assert!(world.hub.side().missing().covers(asked), "nothing is left out");
 }
+
+/// A token of a lost log whose time has not come, by the clock that X confirmed, was made by a clock that was ahead: from when
+/// on the lineage lacks posts is not known.
+#[test]
+fn token_of_lost_log_from_future_is_too_old() {
+    let world = World::new(false, true);
+    for (ahead, is_refused) in [(Duration::ZERO, false), (MINUTE, true), (MINUTE * 180, true)] {
+        let reached = world.now.plus(ahead);
+        let token = Token { reached, low_watermark: reached.minus(SLACK), ..world.token(false, 5) };
+        let refused = matches!(world.resolve(&token, Policy::Fail, false), Err(Refused::TooOld { .. }));
+        assert_eq!(refused, is_refused, "{ahead:?}");
+        let ours = Token { position: world.hub.position(2), ..token };
+        assert_eq!(world.resolve(&ours, Policy::Fail, true).expect("exact").cursor, 3);
+    }
+}

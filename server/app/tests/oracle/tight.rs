@@ -1,7 +1,8 @@
 //! Gaps of the log are no wider than what the wire explains (I2b; contract, 6.2).
 
+use ::oracle::Gap;
+
 use crate::app::tests::record::Record;
-use crate::app::tests::seen::Gap;
 use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
 use crate::app::tests::x::Connection;
 
