@@ -35,7 +35,7 @@ impl Switches {
         let on = std::env::var("HISTORY_WITH").unwrap_or_default();
         let is_on = |name: &str| on.split(',').any(|it| it == name || it == "all");
         Self {
-            small_wrong_dates: true,
+            small_wrong_dates: is_on("small_wrong_dates"),
             large_wrong_dates: true,
             long_lag: true,
             unreadable: true,

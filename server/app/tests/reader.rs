@@ -11,7 +11,7 @@ use super::record::Seen;
 use super::truth::Want;
 use super::x::X;
 use crate::hub::filter::{Filter, Request};
-use crate::hub::start::{self, Policy, Refused, Start};
+use crate::hub::start::{self, Policy, Start};
 use crate::hub::subscription::{self as hub, Opening, Pace, Phase};
 use crate::hub::{Hub, SessionInfo};
 use crate::model::{Gap, GapState, SkipReason, UnixMillis};
@@ -112,10 +112,12 @@ impl Reader {
             frames: Vec::new(),
             end: None,
         };
+        // It comes back.
+        if start::awaits_answer(hub, start) {
+            return;
+        }
         let resolved = match start::resolve(hub, start, Policy::Fail, false) {
             Ok(resolved) => resolved,
-            // It comes back.
-            Err(Refused::ClockUnknown) => return,
             Err(_) => {
                 self.seen.lock().sessions.push(session(Outcome::Refused, String::new()));
                 return;
