@@ -158,7 +158,7 @@ pub fn refused(refused: Refused) -> Status {
         }
         Refused::InFuture { head_time } => return in_future("the start lies in the future", head_time),
         Refused::ClockUnknown => {
-            return not_ready("the log of this token is lost, and X has not answered yet: resume later", RETRY_AFTER_SLOW);
+            return not_ready("the log of this token is lost, and X has not confirmed that its time has come: resume later", RETRY_AFTER_SLOW);
         }
         Refused::ExactUnavailable(outcome) => {
             let why = match outcome {

@@ -188,22 +188,18 @@ async fn resolve(
     ask: &Ask,
     (filter, caller): (Arc<Filter>, Caller),
 ) -> Result<(Resolved, Vec<Warning>), Status> {
-    let resolve = || {
-        let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
-        let (hub, filter, caller) = (hub.clone(), filter.clone(), caller);
-        blocking.run(move || {
-            let resolved = start::resolve_for(Some(caller), &hub, &start, policy, require_exact)?;
-            let advice = advice(&hub, &filter, &resolved);
-            Ok((resolved, advice))
-        })
-    };
-    let mut resolved = resolve().await?;
-    if matches!(resolved, Err(Refused::ClockUnknown)) {
+    let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
+    if start::awaits_answer(hub, &start) {
         // The first attempt to connect ends within its time-out. The hub, and with it the sender, lives as long as this.
         let _ = hub.upstream().watch().wait_for(|status| status.state != State::Connecting).await;
-        resolved = resolve().await?;
     }
-    resolved.map_err(|refused| {
+    let hub = hub.clone();
+    let resolved = blocking.run(move || {
+        let resolved = start::resolve_for(Some(caller), &hub, &start, policy, require_exact)?;
+        let advice = advice(&hub, &filter, &resolved);
+        Ok((resolved, advice))
+    });
+    resolved.await?.map_err(|refused| {
         tracing::info!(?refused, "a start was refused");
         status::refused(refused)
     })

@@ -70,9 +70,10 @@ fn hub_through(
     (Arc::new(Hub::new(parts, 1)), journal.writer, side.writer)
 }
 
-/// X answers, and agrees with this clock.
-pub fn confirm(clock: &Clock) {
+/// A clock that an answer of X agreed with.
+pub fn confirmed(clock: Clock) -> Clock {
     clock.observe(clock.now(), clock.moment(), std::time::Duration::from_secs(60));
+    clock
 }
 
 /// A live post with these tags; its rules are numbered from 1.

@@ -45,6 +45,15 @@ pub struct Resolved {
     pub filter: Option<u64>,
 }
 
+/// Returns true if the start depends on the clock of the host until upstream answers: a token of a lost log. Behind a clock
+/// that is late its private gap ends too early, and behind one that is ahead it stays open.
+pub fn awaits_answer(hub: &Hub, start: &Start) -> bool {
+    let resolver = Resolver::new(hub, Policy::Fail, false);
+    let Start::Token(text) = start else { return false };
+    let is_lost = |token: Token| matches!(resolver.place(&token.position), Place::Elsewhere);
+    resolver.is_unanswered() && hub.keyring().open(text).is_ok_and(is_lost)
+}
+
 /// As [`resolve_for`], without a budget.
 pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
     resolve_for(None, hub, start, policy, require_exact)
@@ -231,10 +240,13 @@ impl<'a> Resolver<'a> {
 
     /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
     fn by_time(&self, token: Token) -> Result<Resolved, Refused> {
-        let has_begun = matches!(self.hub.side().complete_from(), Some(Completeness::From(_)));
-        let is_known = self.hub.clock().is_confirmed() || self.hub.upstream().last_byte().is_some();
-        if !has_begun && !is_known {
+        let is_ahead = token.reached > self.now.plus(self.hub.clock().uncertainty());
+        if is_ahead && self.is_unanswered() {
             return Err(Refused::ClockUnknown);
+        }
+        // A time that has not come is of a clock that was ahead: how far the lineage had come is not known.
+        if is_ahead && token.position.epoch != self.hub.reader().epoch() {
+            return self.clamped(token);
         }
         let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
         let lacking = self.lacking(from);
@@ -263,6 +275,12 @@ impl<'a> Resolver<'a> {
             Some(span) => Resolved { missing: Some(Window { from, to: Some(span.to.minus(slack)) }), ..resumed },
             None => Resolved { private: held.or_none(), ..resumed },
         })
+    }
+
+    /// True for a log that has not begun, while upstream has neither answered this process nor confirmed its clock.
+    fn is_unanswered(&self) -> bool {
+        let has_begun = matches!(self.hub.side().complete_from(), Some(Completeness::From(_)));
+        !has_begun && !self.hub.clock().is_confirmed() && self.hub.upstream().last_byte().is_none()
     }
 
     /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the lineage.

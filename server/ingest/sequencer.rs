@@ -133,20 +133,21 @@ impl Sequencer {
         self.clock.at(moment).shifted(self.offset_ms.saturating_sub(self.clock.offset_ms()))
     }
 
-    /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since.
-    fn begin_term(&self, batch: &mut Batch) {
+    /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since. In a new
+    /// log it is that of what it is written for, which may have been sent before a stop of the reader.
+    fn begin_term(&self, batch: &mut Batch, received: UnixMillis) {
         if !batch.records.is_empty() {
             return;
         }
         let terms = self.writing.hub.reader().terms();
         if terms.last().is_none_or(|start| start.term != self.writing.term) {
-            let received = self.writing.hub.tip_received().unwrap_or_else(|| self.stamp(self.clock.moment()));
+            let received = self.writing.hub.tip_received().unwrap_or(received);
             batch.records.push(self.record(batch, received, Body::Term));
         }
     }
 
     fn push(&self, batch: &mut Batch, received: UnixMillis, body: Body) {
-        self.begin_term(batch);
+        self.begin_term(batch, received);
         batch.records.push(self.record(batch, received, body));
     }
 

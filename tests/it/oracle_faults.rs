@@ -65,7 +65,7 @@ fn gap(state: State) -> Gap {
 }
 
 fn frame(at: Ms, content: Content) -> Frame {
-    Frame { at, content }
+    Frame { at, token: None, content }
 }
 
 fn batch(number: u64) -> Frame {
@@ -89,6 +89,7 @@ fn subscription(number: usize) -> Subscription {
         log: LOG.into(),
         position: Some(position),
         missing: None,
+        token: String::new(),
         open_gaps: Vec::new(),
         frames,
         end: None,

@@ -3,13 +3,13 @@
 //! A history is a plan made from a seed (`generate`, `plan`): what X does on each connection, and what happens to the
 //! gateway and to its subscribers. It is played (`play`) against the account as production puts it together (`stage`), with
 //! an upstream behind the transport seam (`x`) and subscribers on the hub (`reader`). What X held (`truth`) and what each
-//! subscription got (`seen`) are then judged by the contract alone (`oracle`). A history that fails is made shorter
+//! subscription got (`record`) are then judged by the contract alone (`oracle`, and the crate of this name). A history that fails is made shorter
 //! (`shrink`) and printed as a list of steps.
 //!
 //! Owns: the generator, the upstream, the oracle of histories. Does not own: sockets, gRPC and HTTP, which `tests/it`
 //! examines.
 //!
-//! Invariants: `truth`, `plan`, `seen`, `generate` and `oracle` share no type with the product; one seed is one history.
+//! Invariants: `truth`, `plan`, `generate`, `oracle` and the crate `oracle` share no type with the product; one seed is one history.
 //!
 //! `HISTORIES` sets how many are played, `HISTORY_SEED` plays one of them, `HISTORY_FROM` begins at another seed,
 //! `HISTORY_STORIES` sets how many failures are shortened, `HISTORY_WITH` turns switches of the generator on, and
@@ -29,7 +29,6 @@ mod plan;
 mod play;
 mod reader;
 mod record;
-mod seen;
 mod settings;
 mod shrink;
 mod stage;

@@ -1,35 +1,42 @@
 //! Judges a history: what X held and what the gateway read against what each subscription got. It knows the contract and
 //! the truth, and nothing of the product.
 //!
-//! Each fault begins with the check that found it: an invariant of the contract (`I2:`), or `labels:`, `watermark:`,
-//! `accounting:`, `wakes:`, or `oracle:`, the oracle of `tests/it`, which judges every history as well.
+//! The crate `oracle`, which the scenarios of `tests/it` use as well, judges every history; this adds what only a history
+//! on the virtual clock shows. Each fault begins with the check that found it: an invariant of the contract (`I2:`), or
+//! `labels:`, `watermark:`, `accounting:`, `wakes:`.
 
 mod announced;
 mod delivery;
-mod gaps;
 mod tight;
-mod wire;
+
+use ::oracle::{Fault, Gap, Kind};
 
 use super::record::Record;
 
 /// Everything that is wrong with a history.
 pub(super) fn judge(record: &Record) -> Vec<String> {
     let mut faults = record.faults.clone();
-    for subscription in &record.subscriptions {
-        let mut own = delivery::judge(record, subscription);
-        own.extend(gaps::judge(record, subscription));
-        own.extend(announced::judge(record, subscription));
-        faults.extend(own.into_iter().map(|fault| format!("subscription {}: {fault}", subscription.number)));
+    for seen in &record.subscriptions {
+        let mut own = delivery::judge(record, seen);
+        own.extend(announced::judge(record, seen));
+        let gaps = seen.last_gaps();
+        let gaps: Vec<&Gap> = gaps.iter().filter(|gap| !gap.is_private).collect();
+        own.extend(gaps.iter().filter_map(|gap| tight::judge(record, gap, &gaps)));
+        faults.extend(own.into_iter().map(|fault| of(Some(seen.number), fault)));
     }
     faults.extend(announced::compare(record));
-    faults.extend(wire::judge(record));
-    // Origins near a reconnect and marks after damage are bounded above, by what the plain data of a history leave out.
-    let is_judged_above =
-        |fault: &::oracle::Fault| matches!(fault.kind, ::oracle::Kind::Origin | ::oracle::Kind::Marked);
+    // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
+    let is_judged_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
     let plain = ::oracle::judge(&super::plain::history(record));
-    faults.extend(plain.iter().filter(|fault| !is_judged_above(fault)).map(|fault| format!("oracle: {fault}")));
+    let text = |fault: &Fault| of(fault.subscription, format!("{}: {}", fault.kind.check(), fault.text));
+    faults.extend(plain.iter().filter(|fault| !is_judged_here(fault)).map(text));
     faults.truncate(40);
     faults
+}
+
+/// A fault, and the subscription that it was found at.
+fn of(subscription: Option<usize>, fault: String) -> String {
+    subscription.map_or(fault.clone(), |number| format!("subscription {number}: {fault}"))
 }
 
 /// The check that found a fault.

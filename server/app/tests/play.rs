@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ::oracle::{From, Gap};
 use tokio::task::LocalSet;
 
 use super::plan::{Fate, Plan, Start, Step};
 use super::reader::Reader;
-use super::record::{Loss, Record, last_gaps};
-use super::seen::{From, Gap};
+use super::record::{Loss, Record};
 use super::stage::{Gateway, Stage, TestDisk, seed_random};
 use super::truth::{self, MINUTE, Ms, SECOND, Want};
 use super::x::X;
@@ -255,7 +255,7 @@ impl Play {
     }
 
     fn open_gaps(&self) -> Vec<(usize, Gap)> {
-        let of = |reader: &Reader| reader.look(|seen| (seen.number, last_gaps(seen)));
+        let of = |reader: &Reader| reader.look(|seen| (seen.number, seen.last_gaps()));
         let told = self.readers.iter().filter(|reader| !reader.is_refused());
         let all = told.map(of).flat_map(|(number, gaps)| gaps.into_iter().map(move |gap| (number, gap)));
         all.filter(|(_, gap)| !gap.state.is_final()).collect()

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use ::oracle::{self as seen, Content, Event, Frame, Outcome, Session, Subscription};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::seen::{self, Content, Event, Frame, Outcome, Session, Subscription};
+use super::record::Seen;
 use super::truth::Want;
 use super::x::X;
 use crate::hub::filter::{Filter, Request};
-use crate::hub::start::{self, Policy, Refused, Start};
+use crate::hub::start::{self, Policy, Start};
 use crate::hub::subscription::{self as hub, Opening, Pace, Phase};
 use crate::hub::{Hub, SessionInfo};
 use crate::model::{Gap, GapState, SkipReason, UnixMillis};
@@ -18,7 +19,7 @@ use crate::proto::{self, EventBatch};
 
 /// A subscriber.
 pub(super) struct Reader {
-    seen: Arc<Mutex<Subscription>>,
+    seen: Arc<Mutex<Seen>>,
     x: Arc<X>,
     /// The session that is open.
     reading: Option<JoinHandle<()>>,
@@ -29,7 +30,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(number: usize, want: Want, x: Arc<X>) -> Self {
-        let seen = Subscription { number, want, sessions: Vec::new() };
+        let got = Subscription { number, filter: filter(&want), sessions: Vec::new() };
+        let seen = Seen { want, got };
         Self { seen: Arc::new(Mutex::new(seen)), x, reading: None, is_gone: false, events_max: 1 + number * 3 }
     }
 
@@ -44,16 +46,15 @@ impl Reader {
 
     /// True if its last session was refused: it is not told any more what becomes of anything.
     pub(super) fn is_refused(&self) -> bool {
-        let is_refused = |session: &Session| matches!(session.outcome, Outcome::Refused(_));
-        self.seen.lock().sessions.last().is_some_and(is_refused)
+        self.seen.lock().sessions.last().is_some_and(|last| last.outcome == Outcome::Refused)
     }
 
-    pub(super) fn seen(&self) -> Subscription {
+    pub(super) fn seen(&self) -> Seen {
         self.seen.lock().clone()
     }
 
     /// Looks at what it got so far.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Subscription) -> T) -> T {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.seen.lock())
     }
 
@@ -76,11 +77,11 @@ impl Reader {
     pub(super) fn resume(&mut self, hub: &Arc<Hub>, back: usize) {
         let mut seen = self.seen.lock();
         // A session that ended before its first frame left nothing to its client, who has the token of the one before.
-        while seen.sessions.len() > 1 && seen.sessions.last().is_some_and(Session::is_unheard) {
+        while seen.sessions.len() > 1 && seen.sessions.last().is_some_and(is_unheard) {
             seen.sessions.pop();
         }
         let Some(last) = seen.sessions.last_mut() else { return };
-        if last.is_unheard() {
+        if is_unheard(last) {
             let from = last.from.clone();
             seen.sessions.clear();
             drop(seen);
@@ -109,17 +110,21 @@ impl Reader {
             open_gaps: Vec::new(),
             token: String::new(),
             frames: Vec::new(),
+            end: None,
         };
+        // It comes back.
+        if start::awaits_answer(hub, start) {
+            return;
+        }
         let resolved = match start::resolve(hub, start, Policy::Fail, false) {
             Ok(resolved) => resolved,
-            // It comes back.
-            Err(Refused::ClockUnknown) => return,
-            Err(refused) => {
-                self.seen.lock().sessions.push(session(Outcome::Refused(refusal(&refused)), 0));
+            Err(_) => {
+                self.seen.lock().sessions.push(session(Outcome::Refused, String::new()));
                 return;
             }
         };
-        self.seen.lock().sessions.push(session(outcome(resolved.outcome), hub.reader().epoch().0));
+        let epoch = hub.reader().epoch().0;
+        self.seen.lock().sessions.push(session(outcome(resolved.outcome), log_name(epoch)));
         let info =
             SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
         let pace = Pace {
@@ -139,11 +144,11 @@ impl Reader {
             warnings: Vec::new(),
         };
         let subscription = hub::Subscription::open(hub.clone(), opening);
-        self.reading = Some(spawn_local(read(subscription, self.seen.clone(), self.x.clone())));
+        self.reading = Some(spawn_local(read(subscription, self.seen.clone(), self.x.clone(), epoch)));
     }
 }
 
-async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>>, x: Arc<X>) {
+async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Seen>>, x: Arc<X>, log: u128) {
     loop {
         let next = subscription.next().await;
         let mut seen = seen.lock();
@@ -155,11 +160,9 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Subscription>
                 session.missing = start.missing.map(|window| (window.from.0, window.to.map(|to| to.0)));
                 session.open_gaps = start.open_gaps.iter().map(|own| gap(own, start.epoch.0)).collect();
             }
-            Ok(frame) => session.frames.push(Frame {
-                at: x.now(),
-                token: frame.token,
-                content: content(frame.content, session.log),
-            }),
+            Ok(frame) => {
+                session.frames.push(Frame { at: x.now(), token: frame.token, content: content(frame.content, log) })
+            }
             Err(end) => {
                 let content = Content::End;
                 session.frames.push(Frame { at: x.now(), token: Some(end.token), content });
@@ -177,6 +180,21 @@ fn begins(from: &seen::From) -> Start {
         seen::From::Time(time) => Start::Time(UnixMillis(*time)),
         seen::From::Token => Start::Token(String::new()),
     }
+}
+
+/// True if a session ended before its first frame was read.
+fn is_unheard(session: &Session) -> bool {
+    session.token.is_empty() && session.outcome != Outcome::Refused
+}
+
+/// A filter in the words of the oracle.
+fn filter(want: &Want) -> seen::Filter {
+    let Request { any_of, all_of, none_of, rule_ids } = request(want);
+    seen::Filter { any: any_of, all: all_of, none: none_of, rules: rule_ids }
+}
+
+fn log_name(log: u128) -> String {
+    format!("{log:032x}")
 }
 
 fn request(want: &Want) -> Request {
@@ -235,7 +253,7 @@ fn event(post: proto::Event, term: u64, log: u128) -> Event {
         tags: post.tags,
         origin,
         gap: (!post.gap_id.is_empty()).then(|| gap_name(&post.gap_id, log)),
-        is_delta: post.delta,
+        is_delta: Some(post.delta),
     }
 }
 
@@ -248,7 +266,7 @@ fn gap(gap: &Gap, log: u128) -> seen::Gap {
     let id = if gap.id.is_private() { gap.id.to_string() } else { gap_name(&gap.id.to_string(), log) };
     seen::Gap {
         id,
-        log,
+        log: log_name(log),
         from: gap.window.from.0,
         to: gap.window.to.map(|to| to.0),
         state: match gap.state {
@@ -270,17 +288,5 @@ fn outcome(outcome: start::Outcome) -> Outcome {
         start::Outcome::Exact => Outcome::Exact,
         start::Outcome::TimeBounded => Outcome::TimeBounded,
         start::Outcome::Clamped => Outcome::Clamped,
-    }
-}
-
-fn refusal(refused: &Refused) -> &'static str {
-    match refused {
-        Refused::Malformed => "malformed",
-        Refused::Foreign(_) => "foreign",
-        Refused::TooOld { .. } => "too old",
-        Refused::InFuture { .. } => "in the future",
-        Refused::ExactUnavailable(_) => "not exact",
-        Refused::ClockUnknown => "not ready",
-        Refused::RecoveryLimit(_) => "over its budget",
     }
 }

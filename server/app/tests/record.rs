@@ -1,9 +1,33 @@
 //! What happened in a history, for the oracle and for people.
 
+use std::ops::{Deref, DerefMut};
+
+use ::oracle::{Content, Subscription};
+
 use super::plan::Plan;
-use super::seen::{Content, Gap, Subscription};
-use super::truth::{Ms, Post};
+use super::truth::{Ms, Post, Want};
 use super::x::{Arrival, Connection};
+
+/// What a subscriber wanted, and what it got.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub want: Want,
+    pub got: Subscription,
+}
+
+impl Deref for Seen {
+    type Target = Subscription;
+
+    fn deref(&self) -> &Subscription {
+        &self.got
+    }
+}
+
+impl DerefMut for Seen {
+    fn deref_mut(&mut self) -> &mut Subscription {
+        &mut self.got
+    }
+}
 
 /// What happened, for the oracle.
 pub(super) struct Record {
@@ -11,7 +35,7 @@ pub(super) struct Record {
     pub posts: Vec<Post>,
     pub arrivals: Vec<Arrival>,
     pub connections: Vec<Connection>,
-    pub subscriptions: Vec<Subscription>,
+    pub subscriptions: Vec<Seen>,
     pub losses: Vec<Loss>,
     /// When the history began, and when it was over.
     pub from: Ms,
@@ -86,23 +110,4 @@ impl Record {
             }
         }
     }
-}
-
-/// The gaps of a subscription as it was last told of each.
-pub(super) fn last_gaps(seen: &Subscription) -> Vec<Gap> {
-    let mut last: Vec<Gap> = Vec::new();
-    let take = |last: &mut Vec<Gap>, gap: &Gap| match last.iter_mut().find(|own| own.id == gap.id) {
-        Some(own) => *own = gap.clone(),
-        None => last.push(gap.clone()),
-    };
-    for session in &seen.sessions {
-        last.retain(|gap| !session.supersedes(gap));
-        session.open_gaps.iter().for_each(|gap| take(&mut last, gap));
-        for frame in &session.frames {
-            if let Content::Gap(gap) = &frame.content {
-                take(&mut last, gap);
-            }
-        }
-    }
-    last
 }

@@ -4,6 +4,7 @@
 //! The keys are those of the table of ranges (`config::edges`), so that a new key is covered by itself. The settings are
 //! those of an account of X itself, as `load` takes them from a file; the upstream of the histories stands in for X.
 
+use ::oracle::{Content, From};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::plan::{Answer, End, Job, Live, Setup, Word};
 use super::reader::Reader;
-use super::seen::{Content, From};
+
 use super::stage::{Stage, TestDisk, seed_random};
 use super::truth::{self, MINUTE, Ms, SECOND, Traffic, Want};
 use super::x::X;
@@ -157,7 +158,7 @@ fn play(dir: PathBuf, settings: Settings, in_turns: bool) -> Result<(usize, usiz
                 reader.resume(&gateway.hub, 0);
             }
         }
-        let delivered = |seen: &super::seen::Subscription| -> Vec<u64> {
+        let delivered = |seen: &super::record::Seen| -> Vec<u64> {
             let frames = seen.sessions.iter().flat_map(|session| &session.frames);
             let events = frames.filter_map(|frame| match &frame.content {
                 Content::Posts { events, .. } => Some(events.iter().map(|event| event.id)),

@@ -73,8 +73,8 @@ pub enum Refused {
     ExactUnavailable(Outcome),
     /// X would have to be asked for more than the caller may demand.
     RecoveryLimit(BudgetExceeded),
-    /// The log of the token is lost, and upstream has answered neither this process nor confirmed its clock: when the new
-    /// log begins, and with it what is missing, is not known yet.
+    /// The log of the token is lost, and its time has not come by a clock that upstream has not confirmed yet: when the new
+    /// log begins, and with it what is missing, is not known.
     ClockUnknown,
 }
 

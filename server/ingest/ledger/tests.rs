@@ -278,43 +278,6 @@ fn what_is_proven_closes_a_gap_and_what_is_lost_becomes_one_of_its_own() {
     assert!(world.book.missing().is_empty());
 }
 
-#[test]
-fn a_cut_within_the_first_minutes_of_a_log_is_told_like_any_other() {
-    let mut world = World::new();
-    world.connect();
-    world.pass(10);
-    let kept = world.book.kept.clone();
-    world.pass(300);
-    world.restart(kept);
-    assert_eq!(world.told.len(), 1, "the first backfill was not told, the time in which it was down is");
-    let gap = world.told.values().next().expect("one");
-    assert_eq!((gap.cause, gap.window.to), (GapCause::GatewayDown, None));
-}
-
-#[test]
-fn what_a_new_log_misses_before_its_first_byte_is_told_as_far_as_backfill_does_not_reach() {
-    use GapState::Recovering;
-    let mut world = World::new();
-    world.pass(200);
-    assert_eq!(world.connect(), Some(5));
-    assert_eq!(world.gaps(), [], "the backfill reaches back to the start");
-    let mut world = World::new();
-    world.pass(1_000);
-    world.connect();
-    assert_eq!(world.gaps(), [(0, 702, Recovering)]);
-    let mut world = World::new();
-    world.book.backfill_refused(world.now);
-    world.pass(100);
-    assert_eq!(world.connect(), None);
-    assert_eq!(world.gaps(), [(0, 130, Recovering)]);
-    let mut world = World::new();
-    world.pass(100);
-    world.connect();
-    world.pass(10);
-    world.cut(GapCause::SlowReader);
-    assert_eq!(world.gaps(), [(0, 130, Recovering), (70, -1, GapState::Detected)], "its backfill was cut off");
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Connect,

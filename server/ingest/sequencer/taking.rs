@@ -55,7 +55,7 @@ impl Sequencer {
                 batch.heard = Some(LastByte { moment, time: received });
             }
             // So that a term is known to sessions as soon as its writer hears anything.
-            self.begin_term(batch);
+            self.begin_term(batch, received);
         }
         for message in arrivals.messages {
             let skipped = match message {

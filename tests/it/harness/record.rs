@@ -61,6 +61,7 @@ pub fn session(at: Ms, from: oracle::From, start: &SessionStart) -> oracle::Sess
         log: start.epoch.clone(),
         position: start.position.as_ref().map(|position| position.sequence),
         missing,
+        token: String::new(),
         open_gaps: start.open_gaps.iter().map(|own| gap(own, &start.epoch)).collect(),
         frames: Vec::new(),
         end: None,
@@ -75,7 +76,18 @@ pub fn frame(at: Ms, frame: &ProtoFrame, log: &str) -> Frame {
         ProtoFrame::Skipped(skipped) => {
             let interval = skipped.interval.as_ref();
             let from = interval.and_then(|own| own.from.as_ref()).map_or(Ms::MIN, millis);
-            Content::Skip { from, to: interval.and_then(|own| own.to.as_ref()).map(millis) }
+            Content::Skip(oracle::Skip {
+                sequence: skipped.sequence,
+                from,
+                to: interval.and_then(|own| own.to.as_ref()).map(millis),
+                count: skipped.count,
+                reason: match skipped.reason() {
+                    proto::SkipReason::Oversized => oracle::Reason::Oversized,
+                    proto::SkipReason::JournalCorrupt => oracle::Reason::Damaged,
+                    proto::SkipReason::ForeignFormat => oracle::Reason::Foreign,
+                    proto::SkipReason::Malformed | proto::SkipReason::Unspecified => oracle::Reason::Malformed,
+                },
+            })
         }
         ProtoFrame::Heartbeat(beat) => beat
             .low_watermark
@@ -83,7 +95,7 @@ pub fn frame(at: Ms, frame: &ProtoFrame, log: &str) -> Frame {
             .map_or(Content::Other, |mark| Content::Heartbeat { low_watermark: millis(mark) }),
         _ => Content::Other,
     };
-    Frame { at, content }
+    Frame { at, token: None, content }
 }
 
 /// How the gateway, or the connection to it, ended a session.
@@ -263,8 +275,9 @@ pub fn plain(expected: &[Truth], got: &[proto::Event]) -> History {
             log: "log".into(),
             position: Some(0),
             missing: None,
+            token: String::new(),
             open_gaps: Vec::new(),
-            frames: vec![Frame { at: last, content: batch }],
+            frames: vec![Frame { at: last, token: None, content: batch }],
             end: None,
         }],
     };

@@ -193,12 +193,12 @@ impl Case<'_> {
         let frames: Vec<_> = self.seen.sessions.iter().flat_map(|session| &session.frames).collect();
         let is_told = |time: Ms| {
             frames.iter().any(|frame| match &frame.content {
-                Content::Skip { from, to } => {
-                    let to = to.unwrap_or(Ms::MAX);
+                Content::Skip(skip) => {
+                    let to = skip.to.unwrap_or(Ms::MAX);
                     // The time of a stop is that of the last turn before it.
                     let paused = history.pauses.iter().find(|(_, until)| (*until..until + SECOND).contains(&time));
                     let earliest = paused.map_or(time, |(from, _)| *from) - uncertainty;
-                    *from <= time + uncertainty && earliest <= to
+                    skip.from <= time + uncertainty && earliest <= to
                 }
                 _ => false,
             })

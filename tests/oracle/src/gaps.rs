@@ -65,7 +65,7 @@ impl Known<'_> {
                     self.watermark(*low_watermark, frame.at);
                 }
             }
-            Content::Skip { .. } | Content::Other => {}
+            _ => {}
         }
     }
 

@@ -27,7 +27,7 @@ mod tight;
 
 pub use filter::Filter;
 pub use history::{Connection, History, Loss, Ms, Post, Rule, Tally, Terms, Write};
-pub use seen::{Content, End, Event, Frame, From, Gap, Origin, Outcome, Session, State, Subscription};
+pub use seen::{Content, End, Event, Frame, From, Gap, Origin, Outcome, Reason, Session, Skip, State, Subscription};
 
 use index::Index;
 
@@ -87,6 +87,30 @@ pub enum Kind {
     Manners,
     /// A start that is not what it should be: a resume that is silently live.
     Start,
+}
+
+impl Kind {
+    /// The name of the check: the invariant of the contract, or a word for what it has no number for.
+    pub fn check(self) -> &'static str {
+        match self {
+            Self::Missing | Self::MissingReceived | Self::Unannounced => "I2",
+            Self::TokenAhead => "I5",
+            Self::ClosedTooEarly | Self::GapState => "I2c",
+            Self::Repeated | Self::Marked => "I1",
+            Self::OutOfOrder => "I4",
+            Self::Unwanted => "I6",
+            Self::Damaged => "I0",
+            Self::Foreign | Self::Mislabelled | Self::Origin => "labels",
+            Self::Wide => "I2b",
+            Self::GivenUp | Self::Open => "I12",
+            Self::Watermark => "watermark",
+            Self::Position => "I7",
+            Self::End => "I13",
+            Self::Accounting => "accounting",
+            Self::Manners => "I11",
+            Self::Start => "I3",
+        }
+    }
 }
 
 /// A violation of the contract.

@@ -31,6 +31,8 @@ pub struct Session {
     pub missing: Option<(Ms, Option<Ms>)>,
     /// The gaps that its first frame calls open.
     pub open_gaps: Vec<Gap>,
+    /// The token of its first frame; empty without one, or if tokens are not recorded.
+    pub token: String,
     /// The frames after the first.
     pub frames: Vec<Frame>,
     /// How it ended, if the gateway ended it.
@@ -81,6 +83,8 @@ pub enum Outcome {
 pub struct Frame {
     /// When it was read, by upstream's clock.
     pub at: Ms,
+    /// Its token, if it has one and tokens are recorded.
+    pub token: Option<String>,
     /// What it brings.
     pub content: Content,
 }
@@ -100,19 +104,48 @@ pub enum Content {
     /// A change of a gap.
     Gap(Gap),
     /// Messages that could not be taken.
-    Skip {
-        /// When the first of them came.
-        from: Ms,
-        /// When the last of them came.
-        to: Option<Ms>,
-    },
+    Skip(Skip),
     /// A sign of life.
     Heartbeat {
         /// Everything created before this was delivered or announced.
         low_watermark: Ms,
     },
+    /// All that was in the log is delivered.
+    CaughtUp,
+    /// The session is about to end.
+    Draining,
+    /// The end of the session, with its last token.
+    End,
     /// Anything else.
     Other,
+}
+
+/// Messages that could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The record that announces it; 0 in a side log.
+    pub sequence: u64,
+    /// When the first of them came.
+    pub from: Ms,
+    /// When the last of them came.
+    pub to: Option<Ms>,
+    /// How many they are.
+    pub count: u64,
+    /// Why they could not be taken.
+    pub reason: Reason,
+}
+
+/// Why a message could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is no message.
+    Malformed,
+    /// It is too long.
+    Oversized,
+    /// It is in another format.
+    Foreign,
+    /// Records of the log are damaged.
+    Damaged,
 }
 
 /// A delivered post.

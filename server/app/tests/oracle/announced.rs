@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ::oracle::{Content, Event, From, Gap, Outcome, Reason, Session};
+
 use crate::app::tests::plan::Extra;
-use crate::app::tests::record::Record;
-use crate::app::tests::seen::{Content, Event, From, Gap, Outcome, Reason, Session, Subscription};
+use crate::app::tests::record::{Record, Seen};
 use crate::app::tests::truth::{Ms, SECOND};
 use crate::app::tests::x::Arrival;
 
@@ -17,7 +18,7 @@ const TOLD_WITHIN: Ms = 30 * SECOND;
 const APPENDED_WITHIN: Ms = 2 * SECOND;
 
 /// What is wrong with one subscription.
-pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
+pub(super) fn judge(record: &Record, seen: &Seen) -> Vec<String> {
     let sources = sources(record);
     let mut faults = resumes(record, seen, &sources);
     for session in &seen.sessions {
@@ -43,7 +44,7 @@ fn main_events(session: &Session) -> impl Iterator<Item = (Ms, &Event)> {
 }
 
 /// A session goes on exactly only where the log has all that the token covers, and is told the gaps that are open there.
-fn resumes(record: &Record, seen: &Subscription, sources: &HashMap<String, &Arrival>) -> Vec<String> {
+fn resumes(record: &Record, seen: &Seen, sources: &HashMap<String, &Arrival>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut known: BTreeMap<&str, &Gap> = BTreeMap::new();
     for (at, own) in seen.sessions.iter().enumerate() {
@@ -151,15 +152,15 @@ fn stale_token(record: &Record, session: &Session) -> Option<String> {
 }
 
 /// No more messages are announced as too long than came.
-fn skips(record: &Record, seen: &Subscription) -> Option<String> {
+fn skips(record: &Record, seen: &Seen) -> Option<String> {
     let came = record.arrivals.iter().filter(|it| it.ruin == Some(Extra::LongPost)).count() as u64;
-    let mut told: HashMap<(u128, u64), u64> = HashMap::new();
+    let mut told: HashMap<(&str, u64), u64> = HashMap::new();
     for session in &seen.sessions {
         for frame in &session.frames {
             if let Content::Skip(skip) = &frame.content
                 && skip.reason == Reason::Oversized
             {
-                told.insert((session.log, skip.sequence), skip.count);
+                told.insert((&session.log, skip.sequence), skip.count);
             }
         }
     }

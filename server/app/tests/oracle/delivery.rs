@@ -1,9 +1,10 @@
-//! Each post that is due is delivered once, or excused; nothing else is delivered; order, payload, rules and tags are right.
+//! Each post that is due is delivered once, or excused; nothing else is delivered; payload, rules and tags are right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use crate::app::tests::record::{Record, last_gaps};
-use crate::app::tests::seen::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason, Subscription};
+use ::oracle::{Content, Event, Frame, From, Gap, Origin, Outcome, Reason};
+
+use crate::app::tests::record::{Record, Seen};
 use crate::app::tests::truth::{ALLOWED_LATENESS, Ms, Post, RuleSet, SECOND, rules};
 use crate::app::tests::x::Arrival;
 
@@ -42,27 +43,30 @@ impl std::fmt::Display for Missing {
 
 pub(super) struct Case<'a> {
     record: &'a Record,
-    seen: &'a Subscription,
+    seen: &'a Seen,
     /// Arrivals of each post, by its place.
     arrivals: HashMap<usize, Vec<&'a Arrival>>,
     gaps: Vec<Gap>,
 }
 
-pub(super) fn judge(record: &Record, seen: &Subscription) -> Vec<String> {
+pub(super) fn judge(record: &Record, seen: &Seen) -> Vec<String> {
     let mut arrivals: HashMap<usize, Vec<&Arrival>> = HashMap::new();
     for arrival in &record.arrivals {
         arrivals.entry(arrival.post).or_default().push(arrival);
     }
-    let case = Case { record, seen, arrivals, gaps: last_gaps(seen) };
-    let kinds = [case.completeness(), case.content(), case.order()];
+    let case = Case { record, seen, arrivals, gaps: seen.last_gaps() };
+    let kinds = [case.completeness(), case.content()];
     kinds.into_iter().flat_map(|faults| faults.into_iter().take(FAULTS_MAX)).collect()
 }
 
 impl Case<'_> {
     /// What came, whether it was marked as a possible repeat, and out of which log.
-    fn events(&self) -> impl Iterator<Item = (&Event, bool, u128)> {
-        let frames =
-            self.seen.sessions.iter().flat_map(|session| session.frames.iter().map(move |frame| (frame, session.log)));
+    fn events(&self) -> impl Iterator<Item = (&Event, bool, &str)> {
+        let frames = self
+            .seen
+            .sessions
+            .iter()
+            .flat_map(|session| session.frames.iter().map(move |frame| (frame, session.log.as_str())));
         frames.flat_map(|(frame, log)| match &frame.content {
             Content::Posts { events, may_repeat, .. } => {
                 events.iter().map(|event| (event, *may_repeat, log)).collect::<Vec<_>>()
@@ -73,14 +77,14 @@ impl Case<'_> {
 
     fn completeness(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut counts: HashMap<u64, u128> = HashMap::new();
+        let mut counts: HashMap<u64, &str> = HashMap::new();
         let is_exact = self.is_exact();
         for (event, may_repeat, log) in self.events() {
             if may_repeat && is_exact {
                 faults.push(format!("I1: post {} is marked as a possible repeat after exact resumes", event.id));
             }
             // A log that is lost takes the ids with it: what X sends again by itself later is not known any more.
-            let forgotten = |before: u128| before != log && self.is_sent_twice(event.id);
+            let forgotten = |before: &str| before != log && self.is_sent_twice(event.id);
             if let Some(before) = counts.insert(event.id, log)
                 && !may_repeat
                 && !forgotten(before)
@@ -138,7 +142,7 @@ impl Case<'_> {
     fn is_due(&self, at: usize, post: &Post) -> bool {
         let Some(first) = self.seen.sessions.first() else { return false };
         let Some(last) = self.seen.sessions.last() else { return false };
-        if matches!(last.outcome, Outcome::Refused(_)) || post.created > self.record.to - UNDER_WAY {
+        if matches!(last.outcome, Outcome::Refused) || post.created > self.record.to - UNDER_WAY {
             return false;
         }
         let born = self.log_born(first.at);
@@ -333,37 +337,6 @@ impl Case<'_> {
             Origin::Backfill => own.window.is_none() && older(uncertainty),
             Origin::Live => own.window.is_none() && !(older(-uncertainty) && arrival.at < first + BACKFILL_MIN),
         }
-    }
-
-    /// Sequences increase; live posts have the order of the wire.
-    fn order(&self) -> Vec<String> {
-        let places: HashMap<u64, usize> =
-            self.record.posts.iter().enumerate().map(|(at, post)| (post.id, at)).collect();
-        let mut faults = Vec::new();
-        for session in &self.seen.sessions {
-            let mut last = 0;
-            let mut newest: BTreeMap<usize, Ms> = BTreeMap::new();
-            let events = session.frames.iter().filter_map(|frame| match &frame.content {
-                Content::Posts { events, is_private: false, .. } => Some(events),
-                _ => None,
-            });
-            for event in events.flatten() {
-                if event.sequence <= last {
-                    faults.push(format!("I4: sequence {} after {last}", event.sequence));
-                }
-                last = event.sequence;
-                let Some(&at) = places.get(&event.id).filter(|_| event.origin == Origin::Live) else { continue };
-                let arrival =
-                    self.arrived(at).find(|it| self.record.posts[at].payload(it.rules, it.copy) == event.json);
-                let Some(arrival) = arrival else { continue };
-                let before = newest.entry(arrival.connection).or_insert(Ms::MIN);
-                if arrival.at < *before {
-                    faults.push(format!("I4: live post {} came before the one in front of it", event.id));
-                }
-                *before = arrival.at.max(*before);
-            }
-        }
-        faults
     }
 }
 

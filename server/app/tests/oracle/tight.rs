@@ -1,7 +1,8 @@
 //! Gaps of the log are no wider than what the wire explains (I2b; contract, 6.2).
 
+use ::oracle::Gap;
+
 use crate::app::tests::record::Record;
-use crate::app::tests::seen::Gap;
 use crate::app::tests::truth::{ALLOWED_LATENESS, MINUTE, Ms, SECOND};
 use crate::app::tests::x::Connection;
 
@@ -61,7 +62,8 @@ fn carried(record: &Record) -> Vec<Carried> {
         // Before its first post, a connection is taken for as late as the one before.
         inherited = if own.newest > 0 { own.lag } else { inherited };
         let margin = inherited.max(silence(own, (first, last), rate)).clamp(ALLOWED_LATENESS, LAG_MAX);
-        carried.push(Carried { first, last, margin });
+        let begins = checkpoint(record, number, rate).map_or(last - margin, |begins| begins.min(last - margin));
+        carried.push(Carried { first, last, margin: (last - begins).max(margin) });
     }
     carried
 }
@@ -72,6 +74,19 @@ fn measured(record: &Record, number: usize, first: Ms) -> f64 {
     let came = record.arrivals.iter().filter(|it| it.connection == number && !it.is_ruined && is_live(it.post));
     let rate = |(count, at): (u32, Ms)| f64::from(count) / (at - first).max(RATE_TIME_MIN) as f64;
     (1..).zip(came.map(|it| it.at)).map(rate).fold(0.0, f64::max)
+}
+
+/// Where the gap after a killed process begins by a checkpoint from before the last stop of its reader, at the earliest: the
+/// posts that came since are not in it.
+fn checkpoint(record: &Record, number: usize, rate: f64) -> Option<Ms> {
+    let closed = record.connections[number].closed?;
+    record.losses.iter().find(|loss| loss.at == closed)?;
+    let interval = record.plan.setup.upkeep_interval + SECOND;
+    let (stopped, _) = record.pauses.iter().rfind(|(from, to)| *from < closed && closed <= *to + interval)?;
+    let came = record.arrivals.iter().filter(|it| it.connection == number && !it.is_ruined && it.at <= *stopped);
+    let newest = came.map(|it| record.posts[it.post].created).max()?;
+    let is_silent = rate * ((stopped - newest) as f64) >= DUE_MIN;
+    is_silent.then_some(newest.max(stopped - LAG_MAX))
 }
 
 /// How long no post came although posts were due: heartbeats do not tell a quiet connection from a late one.

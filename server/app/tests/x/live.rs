@@ -23,14 +23,15 @@ impl State {
             ));
         }
         let is_given = script.backfill || !self.shows_without_backfill(now);
-        if let Some(minutes) = asked.filter(|_| is_given && !without_backfill) {
+        let given = asked.filter(|_| is_given && !without_backfill);
+        if let Some(minutes) = given {
             let from = now - Ms::from(minutes) * MINUTE - script.backfill_more;
             self.backfill(script, from, now, &mut pieces);
         }
         let until = self.posts.last().map_or(now, |last| last.available().max(now) + 300 * MINUTE);
         let until = script.end.map_or(until, |(after, _)| now + after);
         pieces.extend((1..).map(|number| now + number * HEARTBEAT).take_while(|at| *at <= until).map(Piece::heartbeat));
-        self.live_posts(script, now, until, &mut pieces);
+        self.live_posts(script, (now, until), asked.is_some() && given.is_none(), &mut pieces);
         (pieces, script.end.map(|(after, end)| (now + after, end)))
     }
 
@@ -93,13 +94,15 @@ impl State {
         }
     }
 
-    fn live_posts(&mut self, script: &Live, now: Ms, until: Ms, pieces: &mut Vec<Piece>) {
+    fn live_posts(&mut self, script: &Live, (now, until): (Ms, Ms), is_withheld: bool, pieces: &mut Vec<Piece>) {
         let mut sends: Vec<(Ms, usize)> = Vec::new();
         for (at, post) in self.posts.iter().enumerate() {
             let again = post.again.or(post.more.map(|(when, _)| when));
             let first = Self::sent(post, script.lag);
             // Before the first time it would hide how late the connection is.
             let again = again.filter(|due| script.lag <= ALLOWED_LATENESS || *due >= first);
+            // A post of the backfill that is withheld would look like a part of it.
+            let again = again.filter(|_| !is_withheld || post.created >= now);
             sends.extend([Some(first), again].into_iter().flatten().map(|due| (due, at)));
         }
         sends.retain(|(due, _)| now <= *due && *due <= until);

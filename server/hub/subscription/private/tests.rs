@@ -13,7 +13,7 @@ use prost::Message;
 use super::*;
 use crate::clock::Clock;
 use crate::hub::filter::{Filter, Request};
-use crate::hub::fixtures::{confirm, hub_over, post_record};
+use crate::hub::fixtures::{confirmed, hub_over, post_record};
 use crate::hub::start::{self, Outcome, Policy, Resolved, Start};
 use crate::hub::subscription::{Content, Frame, Opening, Pace, Phase, Subscription};
 use crate::hub::token::Token;
@@ -38,8 +38,7 @@ type Got = BTreeMap<u64, (usize, usize)>;
 
 impl World {
     fn new(main_bytes_max: u64, side_bytes_max: u64) -> Self {
-        let clock = Clock::with_rate(1_000.0, None);
-        confirm(&clock);
+        let clock = confirmed(Clock::with_rate(1_000.0, None));
         let begun = clock.now().minus(2 * HOUR);
         let settings = |retention_bytes_max| journal::Config {
             backend: Backend::Memory,

@@ -353,3 +353,20 @@ fn overlapping_gaps_of_feeds_count_their_own_posts() {
     assert_eq!(found(&book, Healer::Recovery), Some(*west));
     assert_eq!(found(&book, backfill(0)), Some(*east));
 }
+
+/// 6.2: what was read after a stop was sent at an unknown time within it. The stop is in its stamp, or in its lag, not in both.
+#[test]
+fn stop_widens_gap_once() {
+    let cut_after = |heartbeat: Option<i64>| {
+        let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
+        connect(&mut book, 0, 0, 0);
+        flow(&mut book, 0, 0, 1..401, 0);
+        book.stopped(0, 0, Duration::from_secs(200));
+        book.heard(0, 0, Heard { stamp: at(420), read: at(600) }, &[at(420)]);
+        heartbeat.iter().for_each(|second| book.heard(0, 0, at(*second), &[]));
+        book.cut(0, 0, GapCause::Disconnected);
+        gaps(&book.changes)
+    };
+    assert_eq!(cut_after(None), [(390, -1, GapState::Detected)], "the slack before the stamp");
+    assert_eq!(cut_after(Some(601)), [(420, -1, GapState::Detected)], "it is as late as when it was read");
+}

@@ -58,3 +58,21 @@ fn start_by_time_is_exact_after_correction() {
         assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
     }
 }
+
+/// What a new log gets first was read after a stop of the reader: no record of it is stamped later than what it brings, or the
+/// low watermark would pass what is still in the socket.
+#[test]
+fn first_records_after_stop_have_time_of_turn() {
+    let mut world = World::new(0);
+    let (sequencer, giving_up) = (world.sequencer.take().expect("run once"), world.giving_up.clone());
+    let turn = world.hub.clock().now().minus(Duration::from_secs(3_600));
+    let tasks = Tasks::new();
+    tasks.thread("sequencer", OnExit::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+    world.put(turn.0, vec![post(1, &["a"])]);
+    assert!(world.runtime.block_on(world.queue.flush()));
+    let extent = world.reader.extent();
+    assert_eq!((extent.earliest_received, extent.newest_received), (Some(turn), Some(turn)));
+    let World { runtime, queue, .. } = world;
+    drop(queue);
+    assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
+}
