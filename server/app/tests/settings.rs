@@ -260,7 +260,7 @@ fn number_at_bound_is_refused_or_delivers() {
             let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let Some((path, value)) = edges.get(at) else { return };
             // Each value in one of the two ways, and in both if all is played.
-            let modes = if is_full { vec![false, true] } else { vec![at % 2 == 0] };
+            let modes = if is_full { vec![false, true] } else { vec![at.is_multiple_of(2)] };
             let judged = std::panic::catch_unwind(|| judge(path, value, &modes));
             let judged = judged.unwrap_or_else(|panic| Err(format!("panic: {}", super::stage::text(panic.as_ref()))));
             outcomes.lock().insert((*path, value.clone()), judged);
