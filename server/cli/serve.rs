@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::config::{self, Account, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
+use crate::journal::{self, Backend, SystemDisk};
 use crate::secret::{self, Secret};
 use crate::task::Signals;
 use crate::{telemetry, xapi};
@@ -82,7 +83,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         say(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
-    if let Some(fault) = client_fault(&settings) {
+    if let Some(fault) = client_fault(&settings).or_else(|| disk_fault(&settings)) {
         say(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
@@ -120,6 +121,15 @@ fn shared_bearer(settings: &Settings) -> Option<String> {
 fn client_fault(settings: &Settings) -> Option<String> {
     let client = xapi::Client::new(&settings.upstream.client_options(), &settings.clock.clock());
     client.err().map(|error| format!("upstream: {error}"))
+}
+
+/// The fault of a headroom that is larger than the disk of the logs.
+fn disk_fault(settings: &Settings) -> Option<String> {
+    let journal = &settings.journal;
+    let dir =
+        settings.data_dir.ancestors().find(|dir| dir.is_dir()).filter(|_| journal.backend == Backend::Embedded)?;
+    let checked = journal::check_headroom(journal.disk_headroom_bytes_min, dir, &SystemDisk);
+    checked.err().map(|error| format!("journal.disk_headroom_bytes_min: {error}"))
 }
 
 /// The secret files that others than their owner may read or change.
@@ -211,5 +221,18 @@ mod tests {
         assert!(client_fault(&settings).is_some_and(|fault| fault.contains("ca.pem")), "it is not there");
         std::fs::write(&path, "no certificate").expect("the directory is ours");
         assert!(client_fault(&settings).is_some(), "no certificate is in it");
+    }
+
+    /// It left nothing for the journal: connected, and no post was ever taken.
+    #[test]
+    fn headroom_beyond_disk_is_fault() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut settings = Settings { data_dir: dir.path().join("data"), ..Settings::default() };
+        assert_eq!(disk_fault(&settings), None);
+        settings.journal.disk_headroom_bytes_min = u64::MAX;
+        let fault = disk_fault(&settings).expect("no disk is as large");
+        assert!(fault.starts_with("journal.disk_headroom_bytes_min: "), "{fault}");
+        settings.journal.backend = Backend::Memory;
+        assert_eq!(disk_fault(&settings), None, "nothing is written");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::AppendError;
+use super::{AppendError, OpenError};
 
 /// What the log asks of the disk and may be refused: the seam through which a test makes a disk full or broken.
 pub trait Disk: Debug + Send + Sync {
@@ -21,6 +21,11 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Bytes that are free for us on the disk of `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Bytes of the disk of `dir` in all, as far as it has an end.
+    fn capacity_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 
     /// Fills `buffer` with the bytes at `offset`.
     fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -53,6 +58,21 @@ impl Disk for SystemDisk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn capacity_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Finds a headroom that the disk of `dir` cannot have, however empty it is: no record could ever be appended.
+pub fn check_headroom(headroom_bytes: u64, dir: &Path, disk: &dyn Disk) -> Result<(), OpenError> {
+    match disk.capacity_bytes(dir) {
+        Ok(disk_bytes) if headroom_bytes >= disk_bytes => {
+            Err(OpenError::HeadroomExceedsDisk { path: dir.to_owned(), headroom_bytes, disk_bytes })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -39,6 +39,18 @@ pub enum OpenError {
         /// Directory looked into.
         path: PathBuf,
     },
+    /// The setting leaves nothing of the disk to the log.
+    #[error(
+        "{path} is on a disk of {disk_bytes} bytes; lower journal.disk_headroom_bytes_min ({headroom_bytes}), which leaves nothing for the journal"
+    )]
+    HeadroomExceedsDisk {
+        /// Directory of the log.
+        path: PathBuf,
+        /// Bytes that are to be left free.
+        headroom_bytes: u64,
+        /// Bytes of the disk.
+        disk_bytes: u64,
+    },
     /// The system said no.
     #[error("cannot open the journal {path}")]
     Io {

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{Backend, Config, Durability};
-pub use disk::{Disk, SystemDisk};
+pub use disk::{Disk, SystemDisk, check_headroom};
 pub use error::{AppendError, OpenError, ReadError};
 pub use metrics::Metrics;
 pub use verify::{Kinds, SegmentReport, Verification, verify};

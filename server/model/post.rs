@@ -166,9 +166,12 @@ mod tests {
             };
             (0..5).map(|_| measured()).min().expect("five")
         };
-        let (few, many) = (time(1_000), time(32_000));
-        // Quadratic time would be 1,024 times as long.
-        assert!(many < few * 200, "1,000 rules: {few:?}; 32,000 rules: {many:?}");
+        // Quadratic time would be 1,024 times as long, always; a machine that is busy with something else is so now and then.
+        let is_linear = || {
+            let (few, many) = (time(1_000), time(32_000));
+            many < few * 200
+        };
+        assert!((0..100).any(|_| is_linear()));
     }
 
     #[test]

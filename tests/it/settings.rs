@@ -3,6 +3,7 @@
 //! The keys come from the schema, so that a new key is covered by itself. What values are refused, and how often X is asked
 //! with the others, is examined on a virtual clock (`server/app/tests/settings.rs`), which has neither ports nor clients.
 //! Keys of `upstream`, `ingest` and `clock` are examined there; `SETTINGS=full` plays them here too, and 0 and 1 of all keys.
+//! Not played is a `clock.rate` beyond 1: all time-outs of the real connections would run out as fast (`world::patient`).
 
 use std::path::Path;
 
@@ -53,6 +54,7 @@ fn cases() -> Vec<(String, String)> {
         let values = near.into_iter().filter(|_| full).map(str::to_owned).chain([min, max]);
         cases.extend(values.map(|value| (path.clone(), value)));
     }
+    cases.retain(|(path, value)| path != "clock.rate" || value.parse::<f64>().is_ok_and(|rate| rate <= 1.0));
     cases
 }
 
@@ -84,7 +86,14 @@ async fn play((path, value): (String, String)) -> Result<bool, String> {
     let mut world = World::without_gateway(Clock::system(), |_| (), |_| ());
     let Some(settings) = load(&world.x, world.dir(), &path, &value)? else { return Ok(false) };
     world.settings = settings;
-    world.start_gateway().await;
+    if let Err(error) = world.try_start_gateway().await {
+        // What depends on the host is found when it starts, and by `check`.
+        return if format!("{error:#}").contains(&path) {
+            Ok(false)
+        } else {
+            Err(format!("{path}={value}: {error:#}"))
+        };
+    }
     let delivery = async {
         eventually("the upstream connection is up", async || world.x.connections().live > 0).await;
         let sent = world.post_mix(POSTS);

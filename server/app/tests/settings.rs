@@ -19,6 +19,7 @@ use super::stage::{Stage, TestDisk, seed_random};
 use super::truth::{self, MINUTE, Ms, SECOND, Traffic, Want};
 use super::x::X;
 use crate::config::{self, Settings};
+use crate::journal::Backend;
 use crate::task;
 
 /// Most requests for a live stream in any 60 s, for each connection. X publishes waits of 250 ms, 500 ms, 750 ms, … after
@@ -120,8 +121,8 @@ async fn pass(time: Ms) {
     tokio::time::sleep(Duration::from_millis(time.unsigned_abs())).await;
 }
 
-/// Plays one value. Returns what is wrong.
-fn play(dir: PathBuf, settings: Settings, in_turns: bool) -> Result<(usize, usize), String> {
+/// Plays one value. Returns the most requests of a minute, `None` if the account is not opened with it, or what is wrong.
+fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<Option<(usize, usize)>, String> {
     task::inline::turn_on();
     seed_random(7);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -147,7 +148,12 @@ fn play(dir: PathBuf, settings: Settings, in_turns: bool) -> Result<(usize, usiz
         let recovery_max = settings.ingest.recovery.requests_per_minute_max;
         let live_max = LIVE_REQUESTS_PER_MINUTE_MAX * usize::from(setup.connections);
         let stage = Stage { setup, x: x.clone(), dir, disk };
-        let gateway = stage.start_with(settings, 0);
+        let gateway = match stage.start_with(settings, 0) {
+            Ok(gateway) => gateway,
+            // What depends on the host is found here, and by `check`.
+            Err(error) if format!("{error:#}").contains(path) => return Ok(None),
+            Err(error) => return Err(format!("{error:#}")),
+        };
         let mut reader = Reader::new(0, Want::default(), x.clone());
         reader.begin(&gateway.hub, From::Latest);
         for _ in 0..DELIVERED_WITHIN / SECOND {
@@ -184,15 +190,15 @@ fn play(dir: PathBuf, settings: Settings, in_turns: bool) -> Result<(usize, usiz
                 "{live} live (max {live_max}), {recovery} recovery requests (max {recovery_max}) a minute"
             ));
         }
-        Ok((live, recovery))
+        Ok(Some((live, recovery)))
     })
 }
 
 /// One value: what comes of it, or what is wrong.
-fn judge(path: &str, value: &str) -> Result<(Verdict, (usize, usize)), String> {
+fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, usize)), String> {
     let base = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
     let mut most = (0, 0);
-    for in_turns in [false, true] {
+    for in_turns in modes {
         let dir = tempfile::tempdir_in(&base).map_err(|error| error.to_string())?;
         match load(dir.path(), path, value) {
             Err(faults) => {
@@ -205,8 +211,14 @@ fn judge(path: &str, value: &str) -> Result<(Verdict, (usize, usize)), String> {
                     false => Err(format!("the fault does not name it: {faults}")),
                 };
             }
-            Ok(settings) => {
-                let (live, recovery) = play(dir.path().to_owned(), settings, in_turns)?;
+            Ok(mut settings) => {
+                // Of the others no key has to do with files, which take most of the time.
+                if !["journal.", "ingest.", "hub."].iter().any(|section| path.starts_with(section)) {
+                    settings.journal.backend = Backend::Memory;
+                }
+                let Some((live, recovery)) = play(dir.path().to_owned(), path, settings, *in_turns)? else {
+                    return Ok((Verdict::Refused, most));
+                };
                 most = (most.0.max(live), most.1.max(recovery));
             }
         }
@@ -221,7 +233,7 @@ fn swallowed_posts_and_storms_are_found() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut settings = load(dir.path(), "hub.slack", "30s").expect("the default");
         change(&mut settings);
-        play(dir.path().to_owned(), settings, false).expect_err("found")
+        play(dir.path().to_owned(), "", settings, false).expect_err("found")
     };
     let lost = fault(|settings| settings.upstream.message_bytes_max = 16);
     assert!(lost.contains("not delivered"), "{lost}");
@@ -239,13 +251,18 @@ fn swallowed_posts_and_storms_are_found() {
 #[test]
 fn number_at_bound_is_refused_or_delivers() {
     let only = std::env::var("SETTING").ok();
+    let is_full = only.is_some() || std::env::var("SETTINGS").is_ok_and(|scale| scale == "full");
     let edges: Vec<_> =
         config::edges().into_iter().filter(|(path, _)| only.as_deref().is_none_or(|only| *path == only)).collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let outcomes = parking_lot::Mutex::new(BTreeMap::new());
     let work = || {
-        while let Some((path, value)) = edges.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            let judged = std::panic::catch_unwind(|| judge(path, value));
+        loop {
+            let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some((path, value)) = edges.get(at) else { return };
+            // Each value in one of the two ways, and in both if all is played.
+            let modes = if is_full { vec![false, true] } else { vec![at.is_multiple_of(2)] };
+            let judged = std::panic::catch_unwind(|| judge(path, value, &modes));
             let judged = judged.unwrap_or_else(|panic| Err(format!("panic: {}", super::stage::text(panic.as_ref()))));
             outcomes.lock().insert((*path, value.clone()), judged);
         }

@@ -109,11 +109,11 @@ impl Stage {
 
     /// Starts it on a host whose clock is ahead of X's by so much.
     pub(super) fn start(&self, host_ahead: Ms) -> Gateway {
-        self.start_with(self.settings(), host_ahead)
+        self.start_with(self.settings(), host_ahead).expect("the log opens")
     }
 
     /// Starts it with these settings, of which the first account is opened.
-    pub(super) fn start_with(&self, settings: Settings, host_ahead: Ms) -> Gateway {
+    pub(super) fn start_with(&self, settings: Settings, host_ahead: Ms) -> anyhow::Result<Gateway> {
         self.x.note_start();
         let now = UnixMillis(self.x.now() + host_ahead);
         let metrics = Registry::new(now);
@@ -126,7 +126,7 @@ impl Stage {
             disk: self.disk.clone(),
             random,
         };
-        let opened = account::open(&shared, &shared.settings.accounts[0]).expect("the log opens");
+        let opened = account::open(&shared, &shared.settings.accounts[0])?;
         let hub = opened.hub.clone();
         let (upstream, giving_up) = (Shutdown::new(), Shutdown::new());
         let mut tasks = Vec::new();
@@ -142,7 +142,7 @@ impl Stage {
             tasks.push(("session", spawn_local(session.run(upstream.clone()))));
         }
         tasks.push(("recovery", spawn_local(opened.recovery.run(upstream))));
-        Gateway { hub, metrics, tasks }
+        Ok(Gateway { hub, metrics, tasks })
     }
 }
 

@@ -45,7 +45,7 @@ use self::damage::KnownDamage;
 use self::identity::LogIdentity;
 use self::opening::Opened;
 use self::shared::Shared;
-use super::disk::Disk;
+use super::disk::{Disk, check_headroom};
 use super::{Config, Identity, Journal, OpenError};
 use crate::model::UnixMillis;
 
@@ -58,6 +58,7 @@ pub(super) fn open(
 ) -> Result<Journal, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
     files::make_dir(dir).map_err(io)?;
+    check_headroom(config.disk_headroom_bytes_min, dir, &*disk)?;
     let lock = lock(dir)?;
     let mut known = LogIdentity::read_or_make(&*disk, dir, identity, now)?;
     let opened = Opened::read(dir, &known, &*disk, now).map_err(io)?;

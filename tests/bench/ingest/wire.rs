@@ -11,7 +11,7 @@ use crate::posts::{Numbers, json};
 /// Posts of 200 rules, as the other benchmarks have them.
 const RULES: u64 = 200;
 
-/// Rules that a post matches: `RULES_PER_POST`, one without it. More have tags of 250 bytes, as subscribers may use.
+/// Rules that a post matches: `RULES_PER_POST`, one without it.
 fn rules_per_post() -> u64 {
     std::env::var("RULES_PER_POST").map_or(1, |count| count.parse().expect("a number"))
 }
@@ -19,8 +19,7 @@ fn rules_per_post() -> u64 {
 fn rules_of(rule: u64, count: u64) -> String {
     let one = |rule: u64| {
         let id = 1_600_000_000_000_000_000 + rule;
-        let tag = if count == 1 { format!("topic-{rule}") } else { format!("topic-{rule:0244}") };
-        format!(r#"{{"tag":"{tag}","id":{id},"id_str":"{id}"}}"#)
+        format!(r#"{{"tag":"topic-{rule}","id":{id},"id_str":"{id}"}}"#)
     };
     (rule..rule + count).map(one).collect::<Vec<_>>().join(",")
 }

@@ -156,6 +156,12 @@ impl World {
         self.app = Some(App::start(self.settings.clone()).await.expect("the gateway starts"));
     }
 
+    /// The same, for settings with which it may refuse to start.
+    pub async fn try_start_gateway(&mut self) -> anyhow::Result<()> {
+        self.app = Some(App::start(self.settings.clone()).await?);
+        Ok(())
+    }
+
     /// Stops the gateway in order.
     pub async fn stop_gateway(&mut self) {
         let app = self.app.take().expect("it runs");
