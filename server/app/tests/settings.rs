@@ -121,6 +121,16 @@ async fn pass(time: Ms) {
     tokio::time::sleep(Duration::from_millis(time.unsigned_abs())).await;
 }
 
+/// Returns the ids of all posts that a subscription got.
+fn delivered(seen: &super::record::Seen) -> Vec<u64> {
+    let frames = seen.sessions.iter().flat_map(|session| &session.frames);
+    let events = frames.filter_map(|frame| match &frame.content {
+        Content::Posts { events, .. } => Some(events.iter().map(|event| event.id)),
+        _ => None,
+    });
+    events.flatten().collect()
+}
+
 /// Plays one value. Returns the most requests of a minute, `None` if the account is not opened with it, or what is wrong.
 fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<Option<(usize, usize)>, String> {
     task::inline::turn_on();
@@ -164,14 +174,6 @@ fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<
                 reader.resume(&gateway.hub, 0);
             }
         }
-        let delivered = |seen: &super::record::Seen| -> Vec<u64> {
-            let frames = seen.sessions.iter().flat_map(|session| &session.frames);
-            let events = frames.filter_map(|frame| match &frame.content {
-                Content::Posts { events, .. } => Some(events.iter().map(|event| event.id)),
-                _ => None,
-            });
-            events.flatten().collect()
-        };
         let got = reader.look(delivered);
         let missing = due.iter().filter(|id| !got.contains(id)).count();
         x.misbehave(hostile_lives(in_turns), hostile_jobs(in_turns));

@@ -16,7 +16,6 @@ mod stream_error;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -45,8 +44,6 @@ pub(super) struct Faults {
     orders: Mutex<VecDeque<Order>>,
     jobs: Mutex<VecDeque<(u32, JobFault)>>,
     heartbeats_to_skip: AtomicU32,
-    /// How late the next live connections are.
-    lags: Mutex<VecDeque<Duration>>,
     date: Mutex<DateHeader>,
     skew_ms: AtomicI64,
 }
@@ -118,15 +115,6 @@ impl Faults {
         Some(fault.clone())
     }
 
-    pub(super) fn lag_next(&self, lag: Duration) {
-        self.lags.lock().push_back(lag);
-    }
-
-    /// How late the live connection is that begins.
-    pub(super) fn take_lag(&self) -> Duration {
-        self.lags.lock().pop_front().unwrap_or_default()
-    }
-
     pub(super) fn skip_heartbeats(&self, count: u32) {
         self.heartbeats_to_skip.fetch_add(count, Ordering::Relaxed);
     }
@@ -157,6 +145,8 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn statuses(faults: &Faults, recovery: bool, datacenter: Option<&str>, times: usize) -> Vec<u16> {

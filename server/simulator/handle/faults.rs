@@ -68,7 +68,7 @@ impl Handle {
 
     /// The next live connection brings posts so much later than they are made, after those that were asked for before.
     pub fn lag_next(&self, lag: Duration) {
-        self.world.faults.lag_next(lag);
+        self.world.seats.lag_next(lag);
     }
 
     /// These live connections bring posts so much later than they are made; tells how many are open.

@@ -35,7 +35,6 @@ impl Live {
     /// `since`: from when on history is wanted.
     pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, since: Option<UnixMillis>) -> Self {
         let (cursor, offset, mut backfill) = world.log.join(since);
-        seat.link.set_lag(world.faults.take_lag());
         seat.link.took(offset);
         if world.config().backfill == Backfill::NewestFirst {
             backfill.make_contiguous().reverse();

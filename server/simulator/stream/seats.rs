@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(in crate::simulator) struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     links: Vec<Arc<Link>>,
+    /// Lags of the next live connections.
+    lags: VecDeque<Duration>,
     /// Until when slots stay taken that were left uncleanly.
     held: Vec<(Kind, Moment)>,
     next: u64,
@@ -69,6 +72,11 @@ impl Seats {
     /// How long slots stay taken from now on after an unclean end.
     pub(in crate::simulator) fn hold_for(&self, duration: Duration) {
         *self.held_for.lock() = duration;
+    }
+
+    /// Delays the posts of the next live connection; several calls are for as many connections, in order.
+    pub(in crate::simulator) fn lag_next(&self, lag: Duration) {
+        self.state.lock().lags.push_back(lag);
     }
 
     /// A slot, if there is one, or if there need not be.
@@ -93,7 +101,11 @@ impl Seats {
         state.next += 1;
         state.links.push(link.clone());
         match kind {
-            Kind::Live => state.live_ever = state.live_ever.max(open),
+            Kind::Live => {
+                // Together with its number: of connections that begin at once, the first one has the first lag.
+                link.set_lag(state.lags.pop_front().unwrap_or_default());
+                state.live_ever = state.live_ever.max(open);
+            }
             Kind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
         Some(Seat { seats: self.clone(), link, ended: false })

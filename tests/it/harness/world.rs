@@ -153,7 +153,18 @@ impl World {
     /// Starts the gateway again, over what it left.
     pub async fn start_gateway(&mut self) {
         assert!(self.app.is_none(), "it runs");
-        self.app = Some(App::start(self.settings.clone()).await.expect("the gateway starts"));
+        let settings = &self.settings;
+        let app = &mut self.app;
+        // A stream of the gateway before may still be ending, and holds the lock of the journal until then.
+        eventually("the gateway starts", async || match App::start(settings.clone()).await {
+            Ok(started) => {
+                *app = Some(started);
+                true
+            }
+            Err(error) if format!("{error:#}").contains("is in use by another process") => false,
+            Err(error) => panic!("the gateway starts: {error:?}"),
+        })
+        .await;
     }
 
     /// The same, for settings with which it may refuse to start.
