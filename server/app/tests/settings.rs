@@ -56,6 +56,16 @@ fn load(dir: &Path, path: &str, value: &str) -> Result<Settings, config::Faults>
     config::load(Some(&file), &overrides, std::iter::empty())
 }
 
+/// Answers without a stream, by the time until the request is tried again.
+const REFUSALS: [Answer; 6] = [
+    Answer::Page,
+    Answer::Refuse(503, true),
+    Answer::Refuse(401, true),
+    Answer::Refuse(403, true),
+    Answer::Refuse(400, false),
+    Answer::Refuse(429, true),
+];
+
 /// Live connections of an X that fails in every way: `in_turns`, or one way after the other, the ones first that are tried
 /// again soonest.
 fn hostile_lives(in_turns: bool) -> Vec<Live> {
@@ -70,12 +80,8 @@ fn hostile_lives(in_turns: bool) -> Vec<Live> {
         ends(SECOND, End::Half),
         ends(2 * SECOND, End::SlowReader),
         ends(2 * SECOND, End::Operational),
-        of(Answer::Page),
-        of(Answer::Refuse(503, true)),
-        of(Answer::Refuse(401, true)),
-        of(Answer::Refuse(400, false)),
-        of(Answer::Refuse(429, true)),
     ];
+    let kinds: Vec<_> = kinds.into_iter().chain(REFUSALS.map(of)).collect();
     repeated(&kinds, 30, in_turns)
 }
 
@@ -90,12 +96,8 @@ fn hostile_jobs(in_turns: bool) -> Vec<Job> {
         empty(Word::Failed, End::Clean),
         empty(Word::Garbage, End::Clean),
         of(Answer::Unreachable),
-        of(Answer::Page),
-        of(Answer::Refuse(503, true)),
-        of(Answer::Refuse(400, true)),
-        of(Answer::Refuse(403, true)),
-        of(Answer::Refuse(429, true)),
     ];
+    let kinds: Vec<_> = kinds.into_iter().chain(REFUSALS.map(of)).collect();
     repeated(&kinds, 200, in_turns)
 }
 

@@ -119,7 +119,9 @@ async fn ends_that_upstream_explains_have_gap_causes_of_their_own() {
         let (statuses, gaps) = run_with_gaps(scripted, |status, _| !status.last_error.is_empty()).await;
         let error = &statuses.last().expect("there is one").last_error;
         assert!(error.contains(said), "{body}: {error}");
-        assert_eq!(gaps.first().map(|gap| gap.cause), Some(cause), "{body}: {gaps:?}");
+        // Three milliseconds of a busy machine are half a minute here: the late start of the log is a gap, too, with an end.
+        let open = gaps.iter().find(|gap| gap.window.to.is_none());
+        assert_eq!(open.map(|gap| gap.cause), Some(cause), "{body}: {gaps:?}");
     }
 }
 
