@@ -17,7 +17,7 @@ test:
 
 # The house rules alone: floors, fences, sizes.
 tidy:
-    cargo test --locked --test it tidy
+    cargo test --locked --test it architecture
 
 # A stand-in for X, a gateway and two subscribers on loopback.
 demo *args="--seconds 20":

@@ -2,14 +2,14 @@
 //! with its own tag filter and resume token.
 //!
 //! Rooms in reading order, by floor; a file imports only from floors below its own, or from its own room
-//! (`tests/it/tidy.rs` holds this).
+//! (`tests/it/architecture` holds this).
 
 pub mod model;
 pub mod proto;
 pub mod state_file;
 
 pub mod backoff;
-pub mod buffers;
+pub mod buffer_pool;
 pub mod clock;
 pub mod escape;
 pub mod secret;
@@ -22,9 +22,9 @@ pub mod journal;
 pub mod simulator;
 pub mod upstream;
 
+pub mod gateway;
 pub mod hub;
 pub mod ingest;
-pub mod status;
 
 pub mod grpc;
 pub mod http;

@@ -5,18 +5,18 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::chores::Chores;
+use super::maintenance::Chores;
 use super::opening::Runners;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
+use crate::gateway;
 use crate::hub::{self, Hub};
-use crate::ingest::ledger::{self, Ledger};
+use crate::ingest::gap_tracker::{self, Ledger};
 use crate::ingest::recovery::{self, AccountGaps, Recovery};
-use crate::ingest::side::{self, SideError, SideLog};
+use crate::ingest::side_log_writer::{self, SideError, SideLog};
 use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
 use crate::journal::{self, Backend, Identity, Journal};
 use crate::model::{Epoch, Sequence, Term};
-use crate::status;
 use crate::task::{OnExit, Shutdown};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
@@ -159,7 +159,7 @@ fn open_side(
     identity: Identity,
 ) -> Result<SideLog, SideError> {
     let settings = &shared.settings;
-    side::open(&side::Setup {
+    side_log_writer::open(&side_log_writer::Setup {
         account: &account.name,
         main,
         dir,
@@ -215,14 +215,14 @@ fn open_ledger(
     let settings = &shared.settings;
     let received = restore()?;
     let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
-    let setup = ledger::Setup {
+    let setup = gap_tracker::Setup {
         hub: hub.clone(),
         config: settings.ingest.gaps.clone(),
         // What recovery would leave alone at the far end is lost like what is beyond it.
         recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
         feeds: feeds(account),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
-        metrics: shared.metrics.account(&account.name, ledger::Metrics::register),
+        metrics: shared.metrics.account(&account.name, gap_tracker::Metrics::register),
     };
     Ok(Arc::new(Ledger::open(setup, logged, received)))
 }
@@ -256,7 +256,7 @@ fn sessions(
 /// The names of the feeds: a feed is known by its datacenter, wherever that is in the list.
 fn feeds(account: &config::Account) -> Vec<String> {
     if account.datacenters.is_empty() {
-        return vec![ledger::ALL_FEEDS.to_owned()];
+        return vec![gap_tracker::ALL_FEEDS.to_owned()];
     }
     account.datacenters.iter().map(|datacenter| datacenter.name.clone()).collect()
 }
@@ -303,8 +303,8 @@ fn recovery(
 
 impl Opened {
     /// The account as the faces see it.
-    pub(super) fn face(&self) -> status::Account {
-        status::Account {
+    pub(super) fn face(&self) -> gateway::Account {
+        gateway::Account {
             hub: self.hub.clone(),
             index: self.index.clone(),
             gaps: self.gaps.clone(),

@@ -1,6 +1,6 @@
 //! The gateway put together: the only place that knows every room.
 //!
-//! Owns: opening the accounts, wiring parts to one another, binding the ports, and (`drain`) the order of stopping.
+//! Owns: opening the accounts, wiring parts to one another, binding the ports, and (`shutdown`) the order of stopping.
 //! Does not own: any behaviour of its own; whoever looks for a rule finds it in a room below.
 //!
 //! Invariants and the tests that hold them (`tests/it`):
@@ -11,9 +11,9 @@
 //! - The failure of a part that cannot be done without stops the process with that reason.
 
 mod account;
-mod chores;
-mod drain;
+mod maintenance;
 mod opening;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +27,9 @@ use tokio::net::TcpListener;
 use self::opening::Runners;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::gateway::Gateway;
 use crate::hub::token::Keyring;
 use crate::journal::SystemDisk;
-use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::xapi;

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::account::{self, Opened, Shared};
 use crate::config::{self, Settings};
-use crate::status::Gateway;
+use crate::gateway::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 
 /// What an open account runs with.

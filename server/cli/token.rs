@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, print, say};
-use crate::hub::side::Hole;
+use crate::hub::side_log::Hole;
 use crate::hub::token::{Keyring, Token};
 
 /// Flags of `token`.

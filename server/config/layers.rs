@@ -5,8 +5,8 @@ use std::path::Path;
 use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
-use super::fault::{self, Fault, Faults};
-use super::{expansion, shape};
+use super::error::{self, Fault, Faults};
+use super::{expansion, schema};
 
 /// What the environment variables of the configuration are called first. Two underscores, so that variables that an
 /// orchestrator sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not taken for settings.
@@ -63,7 +63,7 @@ pub(super) fn read(
     let mut faults = Vec::new();
     for setting in &origins {
         if let Err(text) = put(schema, &mut tree, setting) {
-            faults.push(Fault::new(fault::shown_path(&setting.path), text));
+            faults.push(Fault::new(error::shown_path(&setting.path), text));
         }
     }
     Ok(Said { tree, origins, faults })
@@ -71,7 +71,7 @@ pub(super) fn read(
 
 fn variable((name, text): (String, String)) -> Option<Setting> {
     let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
-    let name = match fault::shown_path(&path) == path {
+    let name = match error::shown_path(&path) == path {
         true => format!("the environment variable {name}"),
         false => format!("an environment variable {ENVIRONMENT_PREFIX}…"),
     };
@@ -87,8 +87,8 @@ fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String
             // The file has something else here, which is a fault of its own.
             return Ok(());
         };
-        node = node.and_then(|node| shape::property(schema, node, key));
-        let is_list = node.is_some_and(|node| shape::has_type(node, "array"));
+        node = node.and_then(|node| schema::property(schema, node, key));
+        let is_list = node.is_some_and(|node| schema::has_type(node, "array"));
         let is_last = n + 1 == keys.len();
         if is_list && !(is_last && setting.may_be_list) {
             return Err("this is a list, and lists are set in the file only".to_owned());
@@ -108,16 +108,16 @@ fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String
 fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
     match tree {
         Value::Object(section) => {
-            let node = shape::resolve(schema, node);
-            section.retain(|key, value| !value.is_null() || shape::property(schema, node, key).is_none());
+            let node = schema::resolve(schema, node);
+            section.retain(|key, value| !value.is_null() || schema::property(schema, node, key).is_none());
             for (key, value) in section {
-                if let Some(node) = shape::property(schema, node, key) {
+                if let Some(node) = schema::property(schema, node, key) {
                     drop_defaults(schema, node, value);
                 }
             }
         }
         Value::Array(items) => {
-            let node = node.get("items").map(|items| shape::resolve(schema, items));
+            let node = node.get("items").map(|items| schema::resolve(schema, items));
             items.iter_mut().for_each(|item| drop_defaults(schema, node.unwrap_or(&Value::Null), item));
         }
         _ => {}
@@ -126,7 +126,7 @@ fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
 
 /// Reads text as what the schema wants there.
 fn typed(node: &Value, text: &str) -> Result<Value, String> {
-    let is = |name| shape::has_type(node, name);
+    let is = |name| schema::has_type(node, name);
     if text.is_empty() && is("null") {
         return Ok(Value::Null);
     }
@@ -178,7 +178,7 @@ pub(super) fn parse(text: &str, format: FileFormat) -> Result<Value, String> {
     let table = File::from_str(text, format).collect().map_err(|error| {
         let error = error.to_string();
         let told: Vec<_> = error.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
-        format!("the file cannot be read: {}", fault::without_quotes(&told.join("; ")))
+        format!("the file cannot be read: {}", error::without_quotes(&told.join("; ")))
     })?;
     Ok(object(table.into_iter()))
 }

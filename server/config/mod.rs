@@ -5,7 +5,7 @@
 //! and the source of its bearer.
 //!
 //! Owns: reading the layers (`layers`, `expansion`), the ranges of numbers (`ranges`), the JSON Schema of the whole and the faults against it
-//! (`shape`), what the values must mean together (`meaning`), and printing it
+//! (`schema`), what the values must mean together (`validate`), and printing it
 //! (`render`). Does not own: the sections, which are the `Config` structs of the rooms that use them;
 //! secrets, of which only the source is known here (I17); acting on any of it.
 //!
@@ -22,15 +22,15 @@
 //!   `docs/configuration.md` also its range (`reference_page_lists_every_setting`).
 
 mod account;
+mod error;
 mod expansion;
-mod fault;
 mod layers;
-mod meaning;
 mod ranges;
 #[cfg(test)]
 mod reference;
 mod render;
-mod shape;
+mod schema;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,12 +43,12 @@ use crate::model::UnixMillis;
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
 pub use account::{Account, Datacenter};
-pub use fault::{Fault, Faults};
+pub use error::{Fault, Faults};
 pub use layers::{ENVIRONMENT_PREFIX, environment};
 #[cfg(test)]
 pub(crate) use ranges::edges;
 pub use render::example;
-pub use shape::schema;
+pub use schema::schema;
 
 /// Settings of powerstream-gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -135,7 +135,7 @@ impl Rate {
 impl Settings {
     /// Checks what the values mean together; [`load`] has done so.
     pub fn validate(&self) -> Result<(), Faults> {
-        Faults::none_or(meaning::faults(self))
+        Faults::none_or(validate::faults(self))
     }
 
     /// The settings as YAML, with every default filled in. Of secrets only the source is known, and shown.
@@ -153,13 +153,13 @@ pub fn load(
 ) -> Result<Settings, Faults> {
     let schema = schema();
     let mut said = layers::read(&schema, path, overrides, environment)?;
-    said.faults.extend(shape::faults(&schema, &said.tree));
-    if said.faults.len() > fault::FAULTS_MAX {
+    said.faults.extend(schema::faults(&schema, &said.tree));
+    if said.faults.len() > error::FAULTS_MAX {
         // Each further value would be compared with each of them.
         Faults::none_or(std::mem::take(&mut said.faults))?;
     }
-    let settings = shape::settings(&schema, &said.tree, &mut said.faults)?;
-    for fault in meaning::faults(&settings) {
+    let settings = schema::settings(&schema, &said.tree, &mut said.faults)?;
+    for fault in validate::faults(&settings) {
         if !said.faults.iter().any(|known| known.covers(&fault)) {
             said.faults.push(fault);
         }

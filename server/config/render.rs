@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{Account, Settings, shape};
+use super::{Account, Settings, schema};
 use crate::model::AccountName;
 use crate::secret::Source;
 
@@ -23,7 +23,7 @@ pub(super) fn settings(settings: &Settings) -> String {
 
 /// An example of the configuration: one account, every key with what it means and its default, as YAML.
 pub fn example() -> String {
-    let schema = shape::schema();
+    let schema = schema::schema();
     let mut text = HEAD.to_owned();
     block(&example_tree(), 0, Some(Described { root: &schema, node: &schema }), &mut text);
     text
@@ -57,10 +57,10 @@ impl<'s> Described<'s> {
         let Some(raw) = self.node.get("properties").and_then(|properties| properties.get(key)) else {
             return (None, Vec::new());
         };
-        let node = shape::resolve(self.root, raw);
+        let node = schema::resolve(self.root, raw);
         let description = raw.get("description").or_else(|| node.get("description")).and_then(Value::as_str);
         let mut lines: Vec<String> = description.unwrap_or_default().lines().map(str::to_owned).collect();
-        let choices = shape::choices(node);
+        let choices = schema::choices(node);
         if !choices.is_empty() {
             lines.push(format!("One of: {}.", choices.join(", ")));
         }
@@ -68,7 +68,7 @@ impl<'s> Described<'s> {
     }
 
     fn items(self) -> Option<Self> {
-        let node = shape::resolve(self.root, self.node.get("items")?);
+        let node = schema::resolve(self.root, self.node.get("items")?);
         Some(Self { root: self.root, node })
     }
 }

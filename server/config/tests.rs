@@ -384,7 +384,7 @@ fn many_faults_are_found_in_time() {
     let empty = format!("accounts: [{}]\n", "{}, ".repeat(20_000));
     for text in [unknown, files, empty] {
         let faults = yaml(&text).expect_err("refused");
-        assert!(faults.all().len() <= fault::FAULTS_MAX + 1, "{}", faults.all().len());
+        assert!(faults.all().len() <= error::FAULTS_MAX + 1, "{}", faults.all().len());
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use crate::gateway::{Missing, StreamInfo, Why};
 use crate::hub::TagInfo;
+use crate::hub::session::{self, Content, Ending, Heartbeat, Lag, Place, SessionStart};
 use crate::hub::start::Outcome;
-use crate::hub::subscription::{self, Content, Ending, Heartbeat, Lag, Place, SessionStart};
-use crate::hub::upstream::{NewsKind, State};
+use crate::hub::status::upstream_status::{NewsKind, State};
 use crate::ingest::recovery::{JobState, Listed};
 use crate::model::{AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
-use crate::status::{Missing, StreamInfo, Why};
 
 /// A frame that is not a batch.
 pub fn frame(content: Content) -> Wire {
@@ -43,10 +43,8 @@ pub fn frame(content: Content) -> Wire {
 }
 
 fn session_start(start: SessionStart) -> proto::SessionStart {
-    let warning = |warning: crate::hub::subscription::Warning| proto::Warning {
-        code: warning.code.into(),
-        message: warning.message,
-    };
+    let warning =
+        |warning: crate::hub::session::Warning| proto::Warning { code: warning.code.into(), message: warning.message };
     proto::SessionStart {
         session_id: start.session_id,
         server_version: env!("CARGO_PKG_VERSION").into(),
@@ -234,11 +232,11 @@ pub fn unopened_stream_info(account: &AccountName) -> proto::StreamInfo {
 }
 
 /// Where the posts of a batch come from.
-pub fn phase(phase: subscription::Phase) -> Phase {
+pub fn phase(phase: session::Phase) -> Phase {
     match phase {
-        subscription::Phase::Replay => Phase::Replay,
-        subscription::Phase::Live => Phase::Live,
-        subscription::Phase::Recovery => Phase::Recovery,
+        session::Phase::Replay => Phase::Replay,
+        session::Phase::Live => Phase::Live,
+        session::Phase::Recovery => Phase::Recovery,
     }
 }
 

@@ -15,8 +15,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::server::Services;
 use super::status;
-use crate::hub::upstream::{self, State};
-use crate::status::{Gateway, NoAccount};
+use crate::gateway::{Gateway, NoAccount};
+use crate::hub::status::upstream_status::{self, State};
 use crate::task::Shutdown;
 
 /// The health service over the gateway's accounts.
@@ -29,7 +29,7 @@ pub struct Healths {
 enum Watched {
     Process,
     Readiness(watch::Receiver<bool>),
-    Upstream(watch::Receiver<upstream::Status>),
+    Upstream(watch::Receiver<upstream_status::Status>),
     /// An account that could not be opened yet.
     Failed(Arc<Gateway>, String, watch::Receiver<usize>),
     Unknown,

@@ -3,17 +3,18 @@
 use bytes::Buf;
 use prost::Message;
 
-use super::{batch, convert};
+use super::convert;
+use super::encode::batch;
+use crate::gateway::{Missing, Why};
+use crate::hub::session::{Content, Frame, Place, START_GAPS_MAX, SessionStart, Warning};
 use crate::hub::start::Outcome;
-use crate::hub::subscription::{Content, Frame, Place, START_GAPS_MAX, SessionStart, Warning};
-use crate::hub::upstream::{News, NewsKind};
+use crate::hub::status::upstream_status::{News, NewsKind};
 use crate::model::{
     AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Skip, SkipReason, Term, UnixMillis,
     Window,
 };
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{GapNotice, GetCoverageResponse, SubscribeResponse};
-use crate::status::{Missing, Why};
 
 const MESSAGE_BYTES_MAX: usize = 2 << 20;
 /// The last moment that a message can tell.
@@ -82,8 +83,8 @@ fn longest_coverage_fits_message() {
     let skip = Skip { reason: SkipReason::ForeignFormat, count: u64::MAX, window: gap().window };
     let missing = || Missing { span: crate::model::Span::new(LATE, LATE), why: Why::Gap(Box::new(gap())) };
     let answer = GetCoverageResponse {
-        missing: (0..crate::status::MISSING_MAX).map(|_| convert::missing(missing())).collect(),
-        skipped: (0..crate::status::SKIPS_MAX).map(|_| convert::skipped(u64::MAX, &skip)).collect(),
+        missing: (0..crate::gateway::MISSING_MAX).map(|_| convert::missing(missing())).collect(),
+        skipped: (0..crate::gateway::SKIPS_MAX).map(|_| convert::skipped(u64::MAX, &skip)).collect(),
         ..GetCoverageResponse::default()
     };
     assert!(answer.encoded_len() <= MESSAGE_BYTES_MAX / 4, "{}", answer.encoded_len());

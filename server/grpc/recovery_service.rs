@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::blocking::Blocking;
 use super::paging::Page;
 use super::{Config, convert, status};
+use crate::gateway::{Account, Gateway};
 use crate::ingest::recovery::{JobId, Listed};
 use crate::model::{Caller, GapId, GapState, Span, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
@@ -15,7 +16,6 @@ use crate::proto::{
     GetCoverageRequest, GetCoverageResponse, ListGapsRequest, ListGapsResponse, ListRecoveryJobsRequest,
     ListRecoveryJobsResponse,
 };
-use crate::status::{Account, Gateway};
 
 /// When a caller may ask again whose interval could not be read.
 const COVERAGE_RETRY: Duration = Duration::from_secs(1);

@@ -7,15 +7,15 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::Config;
 use super::blocking::Blocking;
-use super::connection::Connections;
 use super::health::Healths;
 use super::recovery_service::Recoveries;
 use super::stream_service::Streams;
+use super::transport::connection::Connections;
 use crate::clock::Clock;
+use crate::gateway::Gateway;
 use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
-use crate::status::Gateway;
 use crate::task::{OnExit, Shutdown, Tasks};
 
 /// The gRPC server, bound to nothing yet.

@@ -10,11 +10,11 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::gateway::{Gateway, NoAccount};
 use crate::hub::filter::Fault;
+use crate::hub::session::{End, Ending};
 use crate::hub::start::{Outcome, Refused};
-use crate::hub::subscription::{End, Ending};
 use crate::model::{AccountName, PostId, UnixMillis};
-use crate::status::{Gateway, NoAccount};
 
 mod recovery;
 

@@ -9,16 +9,18 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use super::blocking::Blocking;
-use super::body::Opened;
-use super::compress::Encoding;
-use super::message::Message;
-use super::request::{Ask, ask, filter};
+use super::encode::batch;
+use super::encode::compress::Encoding;
+use super::encode::message::Message;
+use super::subscribe_options::{Ask, ask, filter};
 use super::tag_page::TagPage;
-use super::{Compression, batch, convert, status};
+use super::transport::body::Opened;
+use super::{Compression, convert, status};
+use crate::gateway::{Account, FindError, Gateway, NoAccount};
 use crate::hub::filter::Filter;
+use crate::hub::session::{Opening, Pace, Place, Subscription, Warning};
 use crate::hub::start::{self, Refused, Resolved};
-use crate::hub::subscription::{Opening, Pace, Place, Subscription, Warning};
-use crate::hub::upstream::State;
+use crate::hub::status::upstream_status::State;
 use crate::hub::{Guest, Hub, SessionInfo};
 use crate::model::{Caller, PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
@@ -26,7 +28,6 @@ use crate::proto::{
     GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
     SubscribeResponse, resolve_position_request,
 };
-use crate::status::{Account, FindError, Gateway, NoAccount};
 
 /// How long a client that is sent away waits at the most before it comes back.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
@@ -223,7 +224,7 @@ fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
         warnings.push(Warning { code: "UNKNOWN_TAG", message: format!("{more} further tags were not seen either") });
     }
     let status = hub.upstream().status();
-    if status.state != crate::hub::upstream::State::Connected && !status.last_error.is_empty() {
+    if status.state != crate::hub::status::upstream_status::State::Connected && !status.last_error.is_empty() {
         let message = format!("the upstream connection is down: {}", status.last_error);
         warnings.push(Warning { code: "UPSTREAM_DOWN", message });
     }

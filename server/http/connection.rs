@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-use super::places::{Places, Seat};
+use super::connection_slots::{Places, Seat};
 use super::{Config, Runtime, SCRAPE_PATH};
 use crate::task::{OnExit, Shutdown};
 

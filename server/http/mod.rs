@@ -13,7 +13,7 @@
 //! - It stops within `drain_timeout` of being told (`it_stops_in_time_with_silent_clients`).
 
 mod connection;
-mod places;
+mod connection_slots;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::side;
+use super::side_log;
 
 /// Settings of the fan-out, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub struct Config {
     /// Maximum closed gaps kept in memory.
     pub gaps_kept_max: usize,
     /// Private gaps: ranges that only some subscriptions lack.
-    pub private_holes: side::Config,
+    pub private_holes: side_log::Config,
     /// Maximum tags whose rates are tracked.
     pub tags_tracked_max: usize,
     /// Maximum consumer names with a metric label of their own. Further names are labelled `other`.
@@ -66,7 +66,7 @@ impl Default for Config {
             slack: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
             gaps_kept_max: 10_000,
-            private_holes: side::Config::default(),
+            private_holes: side_log::Config::default(),
             tags_tracked_max: 10_000,
             consumers_labelled_max: 200,
         }

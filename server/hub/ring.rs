@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::hub::filter::{Filter, Request};
-    use crate::hub::fixtures::{encoded, post_record, skip_record};
+    use crate::hub::test_util::{encoded, post_record, skip_record};
 
     const ALL: Limits = Limits { entries: usize::MAX - 1, bytes: usize::MAX };
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{dedup, ledger, recovery};
+use super::{dedup, gap_tracker, recovery};
 
 /// Settings of the way into the log, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub struct Config {
     /// Deduplication of posts.
     pub dedup: dedup::Config,
     /// Detection of gaps, and backfill.
-    pub gaps: ledger::Config,
+    pub gaps: gap_tracker::Config,
     /// Recovery jobs.
     pub recovery: recovery::Config,
 }
@@ -39,7 +39,7 @@ impl Default for Config {
             // A day at 300 posts/s, at about 300 bytes for each when compressed.
             side_bytes_max: 8 << 30,
             dedup: dedup::Config::default(),
-            gaps: ledger::Config::default(),
+            gaps: gap_tracker::Config::default(),
             recovery: recovery::Config::default(),
         }
     }

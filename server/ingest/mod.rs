@@ -1,11 +1,11 @@
 //! From X into the log: one session that keeps the connection of an account, and the one writer.
 //!
-//! Owns: when to connect and when to wait (`session`, with the rules of `upstream::disconnect`), the queue between
+//! Owns: when to connect and when to wait (`supervisor`, with the rules of `upstream::disconnect`), the queue between
 //! reader and writer (`queue`), the verdict on each post (`dedup`), the [`sequencer`] that numbers, appends and publishes,
 //! and the jobs that ask X again for what is missing ([`recovery`]).
 //! Does not own: HTTP and framing (`upstream`), the files (`journal`), who reads (`hub`).
 //!
-//! The way of an event: `upstream::Connection` → `session` → `queue` → `sequencer` (dedup, journal, then hub).
+//! The way of an event: `upstream::Connection` → `supervisor` → `queue` → `sequencer` (dedup, journal, then hub).
 //!
 //! Invariants and the tests that hold them:
 //! - One writer, and a record is shown only after its append (contract, section 3): `sequencer::tests`.
@@ -17,18 +17,18 @@
 
 mod config;
 pub mod dedup;
-pub mod ledger;
+pub mod gap_tracker;
 mod metrics;
 mod queue;
 pub mod recovery;
 mod restore;
 pub mod sequencer;
-mod session;
-pub mod side;
+pub mod side_log_writer;
+mod supervisor;
 
 pub use config::Config;
 pub use metrics::{ConnectionLabel, ForeignLabel, Metrics};
 pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
 pub use restore::{Received, RestoreError, restore, restore_gaps, ring_start};
 pub use sequencer::{Sequencer, Writing};
-pub use session::{Place, Session, Upstream};
+pub use supervisor::{Place, Session, Upstream};

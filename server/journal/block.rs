@@ -15,9 +15,9 @@ use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::record::{self, Source};
-use super::rules::{Table, TableBuilder};
+use super::rule_table::{Table, TableBuilder};
 use super::wire::{Input, Malformed};
-use crate::buffers::Buffers;
+use crate::buffer_pool::Buffers;
 use crate::model::{Body, Epoch, Record, Sequence, Term, UnixMillis};
 
 /// First bytes of a block.

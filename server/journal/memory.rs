@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::ages::Ages;
-use super::matching::wanted;
+use super::key_match::wanted;
 use super::{
     AppendError, Chunk, Config, Extent, Identity, Item, Journal, LostTail, ReadError, Reader, Report, Upkeep, Writer,
 };

@@ -26,7 +26,7 @@
 //!
 //! # The rooms within
 //!
-//! `record` and `rules` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
+//! `record` and `rule_table` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
 //! · `retention` and `headroom` (which segments go, pure) · `ages` (how old records are) · `verify` (inspection) · `disk`
 //! (the seam for tests of full and broken ones).
 
@@ -39,12 +39,12 @@ mod disk;
 mod embedded;
 mod error;
 mod headroom;
-mod matching;
+mod key_match;
 mod memory;
 mod metrics;
 mod record;
 mod retention;
-mod rules;
+mod rule_table;
 mod verify;
 mod wire;
 

@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 
-use super::rules::{Table, TableBuilder};
+use super::rule_table::{Table, TableBuilder};
 use super::wire::{Input, Malformed, put_signed, put_varint};
 use crate::model::{
     Body, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, Sequence, Skip, SkipReason,

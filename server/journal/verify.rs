@@ -13,7 +13,7 @@ use super::disk::{SystemDisk, is_shortage, try_read};
 use super::embedded::files::{self, SegmentName};
 use super::embedded::identity::LogIdentity;
 use super::embedded::index_file;
-use super::embedded::scan::{self, Scan};
+use super::embedded::segment_scan::{self, Scan};
 use super::{Disk, OpenError};
 use crate::model::{Body, Epoch, Sequence, TermStart, UnixMillis};
 
@@ -136,9 +136,9 @@ fn inspect(
     (end, log): (Option<Sequence>, &LogIdentity),
 ) -> io::Result<SegmentReport> {
     let path = name.path(dir);
-    let scan = match scan::scan(disk, &path, log.epoch, name.first) {
+    let scan = match segment_scan::scan(disk, &path, log.epoch, name.first) {
         Err(error) if is_shortage(&error) || error.kind() == io::ErrorKind::NotFound => return Err(error),
-        Err(_) => scan::unreadable(std::fs::metadata(&path).map_or(0, |it| it.len())),
+        Err(_) => segment_scan::unreadable(std::fs::metadata(&path).map_or(0, |it| it.len())),
         Ok(scan) => scan,
     };
     let index_bytes = index_file::read_summary(&path, log.epoch).ok().flatten().map_or(0, |(_, bytes)| bytes);

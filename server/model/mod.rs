@@ -16,8 +16,8 @@ mod key;
 mod position;
 mod post;
 mod record;
-mod span;
 mod time;
+mod time_range;
 
 pub use account::{AccountName, AccountNameError};
 pub use budget::{Budget, BudgetExceeded, BudgetLimits, BudgetScope, Limit};
@@ -26,5 +26,5 @@ pub use key::{Key, KeySet, Keys};
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
 pub use post::{Origin, Post, PostId, Rule, rules_union, tags};
 pub use record::{Body, Gap, GapCause, GapEvidence, GapId, GapState, Record, Skip, SkipReason};
-pub use span::{Span, Spans};
 pub use time::{UnixMillis, Window};
+pub use time_range::{Span, Spans};

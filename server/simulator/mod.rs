@@ -3,8 +3,8 @@
 //! Owns: everything on the other side of the wire, and the truth about what was sent. Does not own: anything of the
 //! gateway. It shares no parser with it: the examiner reads with `serde_json::Value` and a text scanner of its own.
 //!
-//! The way of a post: `pace` asks `post` for one, `rules` match it, `world` puts it into `stream::log`, and every open
-//! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `wire`). What nobody's
+//! The way of a post: `producer` asks `post` for one, `rules` match it, `state` puts it into `stream::post_log`, and every open
+//! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `socket`). What nobody's
 //! rule matches is not sent, as X would not. The log is history and truth in one, bounded in entries and bytes.
 //!
 //! Faults come on demand (`Handle`, or `POST /simulator/…` for other processes) or by a timeline (`script`): cuts, silence,
@@ -24,22 +24,22 @@
 //!   (`tests::history`: `a_slow_reader_is_dropped_and_may_not_backfill`).
 //! - The same seed draws the same posts, and the same bytes (`tests::faults`: `the_same_seed_gives_the_same_bytes`).
 
-mod answer;
 mod config;
+mod control_api;
 mod counters;
 mod faults;
 mod handle;
-mod oracle;
-mod pace;
+mod http_handler;
 mod post;
+mod producer;
 mod publish;
 mod rules;
 mod script;
+mod sent_post;
 mod server;
+mod socket;
+mod state;
 mod stream;
-mod truth;
-mod wire;
-mod world;
 mod writes;
 
 #[cfg(test)]
@@ -54,5 +54,5 @@ pub use handle::{Connections, Handle, Simulator, StartError};
 pub use publish::PublishError;
 pub use rules::{RuleError, StoredRule};
 pub use script::{Action, Script, ScriptError, Step};
-pub use truth::Truth;
+pub use sent_post::Truth;
 pub use writes::{ConnectionRecord, PostWrite, WrittenRule};

@@ -9,9 +9,9 @@ use super::config::MatchingRules;
 use super::faults::{Flow, StreamError};
 use super::post::{Generator, Minted, created_at, root_value, with_member};
 use super::rules::Subject;
+use super::sent_post::Truth;
+use super::state::World;
 use super::stream::{Draft, Ending, Kind, Link, When};
-use super::truth::Truth;
-use super::world::World;
 use crate::model::{PostId, Rule, Span, UnixMillis, rules_union};
 
 /// Different posts that history is made of, under ids of their own.

@@ -7,9 +7,9 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::answer::answer;
-use super::wire::{Control, Wire};
-use super::world::World;
+use super::http_handler::answer;
+use super::socket::{Control, Wire};
+use super::state::World;
 use crate::task::OnExit;
 
 /// Sockets open at a time, requests for the truth included.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::truth::Truth;
+use super::sent_post::Truth;
 
 /// A rule as a payload names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

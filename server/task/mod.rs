@@ -5,7 +5,7 @@
 //! that ends when it should not stops the process loudly instead of leaving it half alive (I14).
 //!
 //! Owns: spawning, joining with a deadline, signals. Does not own: what the tasks do, or the order in which parts stop
-//! (that is `app/drain`).
+//! (that is `app/shutdown`).
 //!
 //! Invariants, held by the tests below: a task that must not end stops the process when it does; joining has a deadline.
 

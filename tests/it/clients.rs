@@ -1,22 +1,22 @@
 //! The examples of `client-examples/` against the gateway: the same scenarios for each language.
 //!
 //! `language` builds an example, `example` runs it as a process that can be killed, `printed` reads and judges what it
-//! prints, `network` is the wire between it and the gateway, with and without TLS, `stage` puts these together with a
-//! gateway that is a process too. `faults`, `ages` and `tls` are played with the real gateway; `reasons` with a gateway
+//! prints, `network` is the wire between it and the gateway, with and without TLS, `env` puts these together with a
+//! gateway that is a process too. `faults`, `expired_tokens` and `tls` are played with the real gateway; `reasons` with a gateway
 //! that does what a script says (`scripted`), for what the real one does not do on demand.
 //!
 //! `CLIENTS=required` (`.ci/run`): a language without a toolchain fails instead of being skipped. `CLIENTS=skip`: all are
 //! skipped.
 
-mod ages;
+mod env;
 mod example;
+mod expired_tokens;
 mod faults;
 mod language;
 mod network;
 mod printed;
 mod reasons;
 mod scripted;
-mod stage;
 mod tls;
 
 /// The scenarios of one language. They are named once, so that none can be left out for one of them.
@@ -32,7 +32,7 @@ macro_rules! conforms {
                 faults::what_the_gateway_compresses_is_printed_all_the_same
                 faults::a_stalled_network_is_noticed_and_left
                 faults::told_to_stop_it_stores_what_it_printed
-                ages::a_token_that_is_too_old_is_met_as_the_policy_says
+                expired_tokens::a_token_that_is_too_old_is_met_as_the_policy_says
                 tls::it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust
                 reasons::it_comes_back_for_each_reason_to_come_back
                 reasons::it_stops_for_each_reason_to_stop

@@ -8,8 +8,8 @@ use powerstream_gateway::proto::{Earliest, GapState, StartOutcome, SubscribeRequ
 use powerstream_gateway::simulator::{CutKind, DateHeader, Handle};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::drill::backfill_asked;
 use crate::harness::gaps::{SLACK, span};
+use crate::harness::outage::backfill_asked;
 use crate::harness::process::Gateway;
 use crate::harness::subscriber::asking;
 use crate::harness::{Drill, Lineage, Subscriber, World, eventually, filters};
@@ -169,14 +169,14 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
         clock,
         |x| x.rate = 10.0,
         |settings| {
-            crate::harness::world::patient(settings);
+            crate::harness::env::patient(settings);
             settings.journal.segment_bytes_max = SMALL_BYTES;
             settings.hub.ring_bytes_max = SMALL_BYTES as usize;
         },
     );
     let (wrong, third) = (world.upstreams.start(|x| x.rate = 10.0), world.upstreams.start(|x| x.rate = 10.0));
     for (name, x) in [("wrong", &wrong), ("third", &third)] {
-        let account = crate::harness::world::account(name, x, &world.bearer_file());
+        let account = crate::harness::env::account(name, x, &world.bearer_file());
         world.settings.accounts.push(account);
     }
     world.start_gateway().await;
@@ -185,7 +185,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     let begin = || subscribe_request::Start::Earliest(Earliest {});
     let mut sessions = [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
     let offsets = || -> Vec<(String, i64)> {
-        let own = |account: &powerstream_gateway::status::Account| {
+        let own = |account: &powerstream_gateway::gateway::Account| {
             (account.hub.account().to_string(), account.hub.clock().offset_ms())
         };
         world.app().gateway().accounts().iter().map(own).collect()

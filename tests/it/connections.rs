@@ -7,9 +7,9 @@ use powerstream_gateway::config::{Datacenter, Settings};
 use powerstream_gateway::proto::{GapState, Origin};
 use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times};
 
-use crate::harness::drill::give_a_past;
+use crate::harness::env::patient;
 use crate::harness::gaps::{Gaps, SLACK, span};
-use crate::harness::world::patient;
+use crate::harness::outage::give_a_past;
 use crate::harness::{Lineage, Subscriber, World, eventually, filters, latest};
 
 /// A minute in a second.

@@ -6,11 +6,11 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::{Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{CutKind, Flow, Handle, Refusal, Scope, Times};
 
-use crate::harness::drill::give_a_past;
+use crate::harness::env::patient;
 use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
+use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::world::patient;
 use crate::harness::{Lineage, Subscriber, World, eventually, filters, latest};
 
 /// Half a minute in a second.

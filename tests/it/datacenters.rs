@@ -8,11 +8,11 @@ use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::{Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times, Truth};
 
-use crate::harness::drill::give_a_past;
+use crate::harness::env::patient;
 use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
+use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::world::patient;
 use crate::harness::{Lineage, Subscriber, World, after, eventually, filters, latest};
 
 /// A minute in a second.

@@ -13,9 +13,9 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
+use crate::harness::env::BEARER;
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
-use crate::harness::world::BEARER;
 use crate::harness::{Subscriber, World, eventually, filters, in_time, latest};
 
 async fn channel(address: std::net::SocketAddr) -> Channel {

@@ -6,7 +6,7 @@ use prost::Message;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::oracle::{assert_exact, expected};
+use crate::harness::ground_truth::{assert_exact, expected};
 use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts};
 
 /// Posts drawn per second; about half of them match a rule.

@@ -7,8 +7,8 @@ use powerstream_gateway::proto::{GapState, Origin};
 use powerstream_gateway::simulator::{Counters, CutKind, Gzip};
 
 use crate::harness::Drill;
-use crate::harness::drill::{backfill_asked, window_asked};
 use crate::harness::gaps::SLACK;
+use crate::harness::outage::{backfill_asked, window_asked};
 
 /// A minute in a second.
 const MINUTE_A_SECOND: f64 = 60.0;

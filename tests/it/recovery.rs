@@ -10,7 +10,7 @@ use powerstream_gateway::simulator::{
     Config as Upstream, CutKind, Hollow, JobFault, Refusal, RequestLine, Scope, StreamError, Times,
 };
 
-use crate::harness::drill::window_asked;
+use crate::harness::outage::window_asked;
 use crate::harness::{Drill, eventually, in_time};
 
 /// A minute in a second.

@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::world::patient;
+use crate::harness::env::patient;
 use crate::harness::{World, earliest, eventually, filters, in_time, reason};
 
 type Client = RecoveryServiceClient<Channel>;

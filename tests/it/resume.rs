@@ -5,7 +5,7 @@ use powerstream_gateway::simulator::Truth;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::oracle::{assert_exact, expected};
+use crate::harness::ground_truth::{assert_exact, expected};
 use crate::harness::{Subscriber, World, after, earliest, filters, posts};
 
 /// Posts of a run.

@@ -3,9 +3,9 @@
 use powerstream_gateway::clock::Clock;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::harness::oracle::assert_exact;
+use crate::harness::env::account;
+use crate::harness::ground_truth::assert_exact;
 use crate::harness::process::Gateway;
-use crate::harness::world::account;
 use crate::harness::{World, eventually, filters, latest};
 
 /// With `--strict` an account whose log cannot be opened ends the start; without, the others are served.

@@ -13,9 +13,9 @@ use powerstream_gateway::config::{self, Settings};
 use powerstream_gateway::simulator::Handle;
 use serde_json::Value;
 
+use crate::harness::env::{BEARER, Client};
 use crate::harness::eventually::DEADLINE;
-use crate::harness::world::{BEARER, Client};
-use crate::harness::{Lineage, World, eventually, filters, oracle};
+use crate::harness::{Lineage, World, eventually, filters, ground_truth};
 
 const POSTS: usize = 100;
 /// Gateways at once.
@@ -104,7 +104,7 @@ async fn play((path, value): (String, String)) -> Result<bool, String> {
             let had = lineage.got.len();
             lineage = lineage.read(client, |session| had + session.got.len() >= POSTS).await;
         }
-        oracle::assert_exact(&format!("{path}={value}"), &sent, &lineage.got);
+        ground_truth::assert_exact(&format!("{path}={value}"), &sent, &lineage.got);
     };
     match Clock::system().timeout(DEADLINE, delivery).await {
         Ok(()) => Ok(true),

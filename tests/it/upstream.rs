@@ -8,8 +8,8 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{StreamNoticeKind, UpstreamState};
 use powerstream_gateway::simulator::{CutKind, Handle, Refusal};
 
-use crate::harness::oracle::assert_exact;
-use crate::harness::world::{BEARER, patient};
+use crate::harness::env::{BEARER, patient};
+use crate::harness::ground_truth::assert_exact;
 use crate::harness::{Subscriber, World, eventually, filters, latest};
 
 /// An hour in 3.6 s.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Breaks the wake-up index in one place at a time and requires that the named model finds it. `mutants.sh NAME...` runs
-# only these. A mutant is a replacement in server/hub/parked.rs, whose text must occur there exactly once: after a change of
+# only these. A mutant is a replacement in server/hub/wakeup.rs, whose text must occur there exactly once: after a change of
 # that file, change it here too.
 #
 # Left out, because no model can distinguish them from the original:
@@ -17,7 +17,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/wakeup-model}
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2}
 # A mutant may also leave the model without an end.
 model_seconds_max=120
-source=server/hub/parked.rs
+source=server/hub/wakeup.rs
 original=$(<$source)
 only=" $* "
 tree=$(mktemp -d "${TMPDIR:-/tmp}/wakeup-mutants.XXXXXX")

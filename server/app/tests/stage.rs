@@ -11,7 +11,7 @@ use super::plan::Setup;
 use super::truth::Ms;
 use super::x::{Link, X};
 use crate::app::account::{self, Shared};
-use crate::app::chores::Chores;
+use crate::app::maintenance::Chores;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::hub::Hub;

@@ -2,10 +2,10 @@
 //! simulator's truth that it got exactly what it missed.
 //!
 //! Owns: the play and its words. Does not own: any of the parts, which are the real ones: the gateway as `serve` runs it,
-//! the consumer as `tail` has it, the simulator as `simulate` runs it. The comparison (`ledger`) knows only post ids and
+//! the consumer as `tail` has it, the simulator as `simulate` runs it. The comparison (`delivery_log`) knows only post ids and
 //! tags, so that it cannot share a mistake with the gateway.
 
-mod ledger;
+mod delivery_log;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use self::ledger::{Ledger, has};
+use self::delivery_log::{Ledger, has};
 use super::simulate::example_rules;
 use super::tail::{Consumer, Format, Settings as TailSettings, Start, Step, in_words};
 use super::{Exit, print, say};

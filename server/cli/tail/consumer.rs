@@ -6,9 +6,9 @@ use thiserror::Error;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::audit::{Audit, Breach};
+use super::retry_policy::{Refusal, Verdict, judge};
 use super::start::{Start, plain_duration, wire_duration};
-use super::verdict::{Refusal, Verdict, judge};
+use super::validator::{Audit, Breach};
 use crate::backoff::{Backoff, Growth, jitter};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::proto::stream_service_client::StreamServiceClient;

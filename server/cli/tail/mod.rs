@@ -18,16 +18,16 @@
 //! second and at the end. `--json` prints an object on one line per event, with the payload in it as it came but for line breaks
 //! between its values; `--payload` prints it byte for byte.
 
-mod audit;
 mod consumer;
+mod describe;
 mod output;
 mod render;
+mod retry_policy;
 mod start;
 #[cfg(test)]
 mod tests;
 mod token_file;
-mod verdict;
-mod words;
+mod validator;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -36,12 +36,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, ValueEnum};
 
-pub use audit::Breach;
 pub use consumer::{AddressError, Consumer, End, Settings, Step};
+pub use describe::of as in_words;
 pub use render::Format;
+pub use retry_policy::Refusal;
 pub use start::Start;
-pub use verdict::Refusal;
-pub use words::of as in_words;
+pub use validator::Breach;
 
 use self::output::{Output, Written};
 use self::token_file::TokenFile;
@@ -213,7 +213,7 @@ impl<W: Write> Printer<W> {
                 self.left = self.left.map(|left| left - fit as u64);
             }
             Some(frame) => {
-                if let Some(words) = words::of(frame) {
+                if let Some(words) = describe::of(frame) {
                     self.say(&words);
                 }
             }

@@ -6,7 +6,7 @@ use parking_lot::Condvar;
 use proptest::prelude::*;
 
 use super::super::entry::Kind;
-use super::super::{Config, fixtures};
+use super::super::{Config, test_util};
 use super::*;
 use crate::clock::Clock;
 use crate::journal::{Chunk, Extent, Item, Reader, Writer};
@@ -113,7 +113,7 @@ fn end(item: &Item) -> Sequence {
 fn world(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>) {
     let mut watched = None;
     let config = Config { ring_bytes_max: 1, ..config };
-    let (hub, mut writer) = fixtures::hub_watched(config, Clock::system(), |log| {
+    let (hub, mut writer) = test_util::hub_watched(config, Clock::system(), |log| {
         let counts = (AtomicU64::new(0), AtomicU64::new(0));
         let log = Arc::new(Watched {
             log,
@@ -126,7 +126,7 @@ fn world(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>
         watched = Some(log.clone());
         log
     });
-    let records: Vec<_> = (1..=posts).map(|sequence| fixtures::post_record(sequence, &["a"])).collect();
+    let records: Vec<_> = (1..=posts).map(|sequence| test_util::post_record(sequence, &["a"])).collect();
     writer.append(&records).expect("in memory");
     hub.publish(records);
     (hub, watched.expect("made"), writer)

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::hub::Config;
-use crate::hub::fixtures::{TERM, confirmed, hub_over, post_record};
-use crate::hub::upstream::LastByte;
+use crate::hub::status::upstream_status::LastByte;
+use crate::hub::test_util::{TERM, confirmed, hub_over, post_record};
 use crate::journal::{self, Backend};
 use crate::model::{Epoch, Record, Spans, Term};
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::fixtures::{EPOCH, TERM, post_record};
+use crate::hub::test_util::{EPOCH, TERM, post_record};
 use crate::journal::{self, Backend, Identity, Journal};
 use crate::model::Record;
 

@@ -21,7 +21,7 @@
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::Token;
-use crate::hub::side::{Coverage, Hole, Holes};
+use crate::hub::side_log::{Coverage, Hole, Holes};
 use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Span, Term, UnixMillis};
 
 const REPEATS_FOLLOW: u8 = 1;

@@ -3,8 +3,8 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
-use super::hot::Hot;
-use super::sealed::Sealed;
+use super::id_file::Sealed;
+use super::memtable::Hot;
 use super::store::Store;
 use super::trailer::Coverage;
 use super::{Config, Error, Known, Metrics, store};

@@ -23,19 +23,19 @@
 //! - The writer never waits for a file to be written.
 
 mod block;
-mod hot;
+mod compaction;
+mod dedup_writer;
+mod id_file;
+mod id_file_writer;
 mod index;
-mod merge;
+mod maintenance;
+mod memtable;
 mod metrics;
 mod rebuild;
-mod sealed;
-mod seen;
 mod store;
 #[cfg(test)]
 mod tests;
 mod trailer;
-mod upkeep;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,11 +45,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use dedup_writer::Seen;
 pub use index::Index;
+pub use maintenance::{Report, Upkeep};
 pub use metrics::Metrics;
-pub use seen::Seen;
 pub use store::set_aside;
-pub use upkeep::{Report, Upkeep};
 
 use crate::journal::{ReadError, Reader};
 use crate::model::{Epoch, Rule, Sequence, UnixMillis};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Error;
 use super::block::Entry;
+use super::id_file::Sealed;
 use super::index::Index;
-use super::sealed::Sealed;
 use crate::journal::{Item, ReadError, Reader};
 use crate::model::{Keys, PostId};
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Error;
 use super::block::Entry;
-use super::sealed::{Sealed, Source};
+use super::id_file::{Sealed, Source};
+use super::id_file_writer::Writer;
 use super::trailer::Coverage;
-use super::writer::Writer;
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 

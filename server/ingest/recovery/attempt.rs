@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::Desk;
-use super::jobs::Order;
+use super::job_table::Order;
+use super::recovery_jobs::Desk;
 use super::transcript::Transcript;
 use super::{Demand, JobId};
 use crate::clock::Clock;

@@ -1,9 +1,9 @@
 //! Recovery: what is missing is asked for again, in jobs beside the live connection.
 //!
 //! Owns: which windows to ask X for and when (`planner`, `young`, pure), the book of jobs that outlives the process (`job`,
-//! `jobs`), one request and what it brings (`attempt`), what arrived in it and what its end proves (`transcript`,
-//! `verdict`, pure), whom a failure concerns and how often it may be repeated (`setback`, `pace`, pure), the task that
-//! keeps the rules of X for all of them (`scheduler`), and jobs made and ended by hand (`desk`). Does not own: what is missing and
+//! `job_table`), one request and what it brings (`attempt`), what arrived in it and what its end proves (`transcript`,
+//! `attempt_result`, pure), whom a failure concerns and how often it may be repeated (`setback`, `pace`, pure), the task that
+//! keeps the rules of X for all of them (`scheduler`), and jobs made and ended by hand (`recovery_jobs`). Does not own: what is missing and
 //! what a gap's state is (the [`Demand`], which is the ledger), nor where posts go (the sequencer; what a job brings
 //! passes the same queue as live posts).
 //!
@@ -17,14 +17,14 @@
 //! Invariants and the tests that hold them:
 //! - Never more than `jobs_max` requests at once, and none before the socket of an earlier one is closed (I11):
 //!   `tests::never_more_than_two_at_once`.
-//! - What is demanded is asked for, proven or lost, never forgotten: `planner::tests`, `jobs::tests`.
-//! - Nothing is proven that X did not say is complete, or repeat without a new post: `verdict::tests`. Whatever X answers,
+//! - What is demanded is asked for, proven or lost, never forgotten: `planner::tests`, `job_table::tests`.
+//! - Nothing is proven that X did not say is complete, or repeat without a new post: `attempt_result::tests`. Whatever X answers,
 //!   nothing that it holds back is proven, unless it claims to be complete or too little to be noticed: `tests::histories`.
-//! - A private gap is proven only by requests made after it was demanded: `jobs::tests`, `hub::side::tests`.
+//! - A private gap is proven only by requests made after it was demanded: `job_table::tests`, `hub::side_log::tests`.
 //! - Attempts that bring nothing new are bounded, whatever they prove meanwhile: `pace::tests`, `tests::answers`.
-//! - Manual jobs are charged to the caller and to the account, also over a restart: `jobs::budget`,
-//!   `jobs::tests::manual_jobs_have_persisted_budget`.
-//! - A plan outlives the process: `jobs::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
+//! - Manual jobs are charged to the caller and to the account, also over a restart: `job_table::budget`,
+//!   `job_table::tests::manual_jobs_have_persisted_budget`.
+//! - A plan outlives the process: `job_table::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
 //! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
 
 use tokio::sync::watch;
@@ -32,28 +32,27 @@ use tokio::sync::watch;
 use crate::model::{Gap, GapEvidence, Span, Spans, UnixMillis};
 
 mod attempt;
+mod attempt_result;
 mod config;
-mod desk;
-mod file;
-mod gap_list;
 mod job;
-mod jobs;
+mod job_table;
 mod metrics;
 mod pace;
+mod persist;
 mod planner;
+mod recovery_jobs;
 mod scheduler;
 mod setback;
 mod stamp;
 mod transcript;
-mod verdict;
 mod young;
 
+pub use super::gap_tracker::account_gaps::AccountGaps;
 pub use config::Config;
-pub use desk::{CreateError, Desk, Listed};
-pub use gap_list::AccountGaps;
 pub use job::{Job, JobId, JobState, LastAttempt};
-pub use jobs::{Jobs, JobsState};
+pub use job_table::{Jobs, JobsState};
 pub use metrics::Metrics;
+pub use recovery_jobs::{CreateError, Desk, Listed};
 pub use scheduler::{Parts, Recovery};
 pub use stamp::Stamp;
 

@@ -10,12 +10,12 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::attempt::{Bench, Outcome, Report, attempt};
-use super::desk::{Desk, DeskParts};
-use super::jobs::Told;
+use super::attempt_result::{Ended, Flaw, LEFT_OUT, Verdict, verdict};
+use super::job_table::Told;
 use super::pace::{Pace, RequestRate};
 use super::planner::MINUTE;
+use super::recovery_jobs::{Desk, DeskParts};
 use super::setback::{Setback, setback};
-use super::verdict::{Ended, Flaw, LEFT_OUT, Verdict, verdict};
 use super::{Config, Demand, JobId, Metrics, Stamp, young};
 use crate::backoff::{Backoff, Growth, jitter};
 use crate::hub::Hub;

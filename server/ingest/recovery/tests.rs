@@ -1,13 +1,13 @@
 mod answers;
+mod env;
 mod histories;
 mod refusals;
-mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use world::{Answer, COMPLETED, Heard, Then, World, minutes, posts, start};
+use env::{Answer, COMPLETED, Heard, Then, World, minutes, posts, start};
 
 use super::planner::{MINUTE, minute_of};
 use super::*;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::hub::Config;
-use crate::hub::fixtures::{hub_over, post_record};
+use crate::hub::test_util::{hub_over, post_record};
 use crate::journal::{self, Backend};
 use crate::model::{GapCause, GapEvidence, GapId, Window};
 

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::hub;
-use crate::hub::fixtures::{EPOCH, TERM, hub_over};
-use crate::ingest::{JobTally, Queue, Source, ledger, queue, side};
+use crate::hub::test_util::{EPOCH, TERM, hub_over};
+use crate::ingest::{JobTally, Queue, Source, gap_tracker, queue, side_log_writer};
 use crate::journal::{self, Backend, Item, Reader};
 use crate::model::{Keys, PostId, SkipReason, Span};
 use crate::task::{OnExit, Tasks};
@@ -58,8 +58,8 @@ impl World {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
-            side: side::in_memory(side_log, hub.side().reader().clone(), TERM),
-            ledger: ledger::fixtures::in_memory(&hub),
+            side: side_log_writer::in_memory(side_log, hub.side().reader().clone(), TERM),
+            ledger: gap_tracker::test_util::in_memory(&hub),
             term: TERM,
             metrics: metrics.clone(),
         };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::journal::embedded::{files, scan};
+use crate::journal::embedded::{files, segment_scan};
 
 /// Makes a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`; each step of upkeep recompresses
 /// one of them.
@@ -163,7 +163,7 @@ proptest! {
         let path = &segments[segment.index(segments.len() - 1)];
         let bits = std::fs::metadata(path).expect("it is there").len() * 8;
         let bit = bit.index(bits as usize) as u64;
-        let scan = scan::scan(&SystemDisk, path, EPOCH, first_of(path)).expect("it is there");
+        let scan = segment_scan::scan(&SystemDisk, path, EPOCH, first_of(path)).expect("it is there");
         let hit = scan.index.entries.iter().rev().find(|entry| entry.offset <= bit / 8);
         let hit: Vec<_> = hit.map(|entry| (entry.header.first, entry.header.end() - 1)).into_iter().collect();
         let before = open_before.then(|| embedded(dir.path(), &small_segments(), 2));
@@ -231,7 +231,7 @@ fn blocks_of_another_log_are_damage_and_found_so_in_one_pass() {
     make(dir.path(), 20_000, 1, 64 << 20, 0);
     let segment = segments(dir.path()).pop().expect("there is one");
     let started = std::time::Instant::now();
-    let scan = scan::scan(&SystemDisk, &segment, Epoch(1), 1).expect("it is there");
+    let scan = segment_scan::scan(&SystemDisk, &segment, Epoch(1), 1).expect("it is there");
     assert!(scan.index.entries.is_empty() && !scan.header_sound);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(scan.torn_bytes(), scan.length - 40);

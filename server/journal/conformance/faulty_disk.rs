@@ -6,38 +6,38 @@ use super::*;
 
 /// A disk that refuses when told to.
 #[derive(Debug, Default)]
-pub(in crate::journal::conformance) struct FaultyDisk {
+pub(super) struct FaultyDisk {
     faults: Mutex<Faults>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::journal::conformance) struct Faults {
+pub(super) struct Faults {
     /// Writes fail so, after a part of them was done.
-    pub(in crate::journal::conformance) write: Option<(std::io::ErrorKind, usize)>,
+    pub(super) write: Option<(std::io::ErrorKind, usize)>,
     /// Syncs fail.
-    pub(in crate::journal::conformance) sync: bool,
+    pub(super) sync: bool,
     /// Cutting a file fails.
-    pub(in crate::journal::conformance) truncate: bool,
+    pub(super) truncate: bool,
     /// Bytes that are free; `None` = plenty.
-    pub(in crate::journal::conformance) free_bytes: Option<u64>,
+    pub(super) free_bytes: Option<u64>,
     /// Bytes that cannot be read.
-    pub(in crate::journal::conformance) unreadable: Option<Unreadable>,
+    pub(super) unreadable: Option<Unreadable>,
     /// Files cannot be removed.
-    pub(in crate::journal::conformance) remove: bool,
+    pub(super) remove: bool,
 }
 
 /// A place that a disk cannot read.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::journal::conformance) struct Unreadable {
-    pub(in crate::journal::conformance) inode: u64,
-    pub(in crate::journal::conformance) from: u64,
-    pub(in crate::journal::conformance) to: u64,
+pub(super) struct Unreadable {
+    pub(super) inode: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
     /// What the system says.
-    pub(in crate::journal::conformance) errno: rustix::io::Errno,
+    pub(super) errno: rustix::io::Errno,
 }
 
 impl FaultyDisk {
-    pub(in crate::journal::conformance) fn set(&self, faults: Faults) {
+    pub(super) fn set(&self, faults: Faults) {
         *self.faults.lock() = faults;
     }
 }

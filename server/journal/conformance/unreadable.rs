@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::damage::{check_given, first_of, make, segments};
 use super::*;
-use crate::journal::embedded::scan;
+use crate::journal::embedded::segment_scan;
 use crate::journal::verify::verify_on;
 
 /// Bytes of a page, which is lost with a bad sector.
@@ -92,7 +92,7 @@ proptest! {
         let last = path == &names[names.len() - 1];
         let length = std::fs::metadata(path).expect("it is there").len();
         let at = at.index(length as usize) as u64 / SECTOR * SECTOR;
-        let scan = scan::scan(&SystemDisk, path, EPOCH, first_of(path)).expect("it is there");
+        let scan = segment_scan::scan(&SystemDisk, path, EPOCH, first_of(path)).expect("it is there");
         let touches = |entry: &&crate::journal::embedded::index::Entry| {
             entry.offset < at + SECTOR && at < entry.offset + entry.header.block_bytes()
         };
@@ -153,7 +153,7 @@ fn damaged_last_block_keeps_its_numbers() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut all = make(dir.path(), 20, 5, 1 << 20, 0);
     let path = segments(dir.path()).pop().expect("there is one");
-    let scan = scan::scan(&SystemDisk, &path, EPOCH, 1).expect("it is there");
+    let scan = segment_scan::scan(&SystemDisk, &path, EPOCH, 1).expect("it is there");
     let last = scan.index.entries.last().expect("four blocks").offset as usize;
     let mut bytes = std::fs::read(&path).expect("it is there");
     bytes[last + 64 + 30] ^= 4;

@@ -1,6 +1,6 @@
 use super::index::Sides;
 use crate::journal::block::Block;
-use crate::journal::matching::Matcher;
+use crate::journal::key_match::Matcher;
 use crate::journal::record::Preview;
 use crate::journal::{Chunk, Item, read_bytes};
 use crate::model::{Keys, Sequence};

@@ -1,8 +1,8 @@
 //! What is known of a segment's blocks without reading them: where they are, what they hold, which rules matched.
 
 use crate::journal::block::Header;
-use crate::journal::matching::{Matcher, wants_most};
-use crate::journal::rules::Numbering;
+use crate::journal::key_match::{Matcher, wants_most};
+use crate::journal::rule_table::Numbering;
 use crate::model::{Keys, Rule, Sequence, UnixMillis};
 
 /// A block of a segment.

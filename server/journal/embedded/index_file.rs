@@ -14,7 +14,7 @@ use super::files;
 use super::index::{Entry, Index};
 use crate::journal::block::{HEADER_BYTES, Header, checksum, seed};
 use crate::journal::disk::{Disk, is_shortage};
-use crate::journal::rules::{decode_rules, encode_rules};
+use crate::journal::rule_table::{decode_rules, encode_rules};
 use crate::journal::wire::{Input, Malformed, put_varint};
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;

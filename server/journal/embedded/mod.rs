@@ -15,20 +15,20 @@
 //! takes the heads of their index files.
 
 mod damage;
-pub(in crate::journal) mod files;
+pub(super) mod files;
 mod gathered;
-pub(in crate::journal) mod identity;
-pub(in crate::journal) mod index;
-pub(in crate::journal) mod index_file;
+pub(super) mod identity;
+pub(super) mod index;
+pub(super) mod index_file;
+mod maintenance;
 mod notices;
 mod opening;
-mod pack;
 mod reader;
+mod recompress;
 mod rescue;
-pub(in crate::journal) mod scan;
+pub(super) mod segment_scan;
 mod shared;
 mod trim;
-mod upkeep;
 mod writer;
 
 use std::collections::VecDeque;
@@ -104,7 +104,7 @@ pub(super) fn open(
     Ok(Journal {
         writer: Box::new(writer),
         reader: Arc::new(reader::EmbeddedReader::new(shared.clone())),
-        upkeep: Box::new(upkeep::EmbeddedUpkeep::new(shared)),
+        upkeep: Box::new(maintenance::EmbeddedUpkeep::new(shared)),
         torn_bytes: lost_tail.bytes,
         lost_tail,
     })

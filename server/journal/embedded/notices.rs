@@ -8,7 +8,7 @@ use super::index::{Plan, Step};
 use super::reader::{EmbeddedReader, Place};
 use super::shared::Snapshot;
 use crate::journal::block::Header;
-use crate::journal::matching::Matcher;
+use crate::journal::key_match::Matcher;
 use crate::journal::{Chunk, ReadError};
 use crate::model::{Keys, Sequence};
 

@@ -21,10 +21,10 @@ use super::files::{self, SegmentName};
 use super::identity::LogIdentity;
 use super::index::Sides;
 use super::index_file::{self, Summary};
-use super::scan::{self, Scan};
+use super::segment_scan::{self, Scan};
 use super::shared::{self, Held, Sealed, Snapshot, Tail, TailState, Tip};
 use crate::journal::disk::{Disk, is_shortage};
-use crate::journal::rules::Numbering;
+use crate::journal::rule_table::Numbering;
 use crate::journal::{Damage, LostTail};
 use crate::model::{Epoch, Sequence, TermStart, UnixMillis};
 
@@ -103,11 +103,11 @@ impl Opening<'_> {
     /// Goes on with the last segment, less its torn tail.
     fn with_tail(&self, sealed: Vec<Arc<Sealed>>, name: SegmentName) -> io::Result<Opened> {
         let path = name.path(self.dir);
-        let scan = match scan::scan(self.disk, &path, self.known.epoch, name.first) {
+        let scan = match segment_scan::scan(self.disk, &path, self.known.epoch, name.first) {
             Err(error) if is_shortage(&error) => return Err(error),
             Err(error) => {
                 tracing::error!(segment = %path.display(), %error, "failed to read journal segment");
-                scan::unreadable(std::fs::metadata(&path).map_or(0, |it| it.len()))
+                segment_scan::unreadable(std::fs::metadata(&path).map_or(0, |it| it.len()))
             }
             scan => scan?,
         };
@@ -126,7 +126,7 @@ impl Opening<'_> {
         let mut offset = scan.kept_end();
         if scan.index.entries.is_empty() && !scan.header_sound && scan.claimed.is_none() {
             // Nothing is in it, not even all of its header: made anew, it is as good as ever.
-            let header = scan::segment_header(self.known.epoch, name.first);
+            let header = segment_scan::segment_header(self.known.epoch, name.first);
             self.disk.write_at(&file, &header, 0)?;
             offset = header.len() as u64;
         }
@@ -208,10 +208,10 @@ fn set_aside(path: &Path) -> io::Result<()> {
 
 /// True if the bytes behind the last known block are the beginning of a block: an append that was interrupted.
 fn is_torn(disk: &dyn Disk, file: &File, scan: &Scan, epoch: Epoch) -> io::Result<bool> {
-    if scan.kept_end() < scan::SEGMENT_HEADER_BYTES as u64 {
+    if scan.kept_end() < segment_scan::SEGMENT_HEADER_BYTES as u64 {
         return Ok(true);
     }
-    scan::begins_block(disk, file, scan.kept_end(), scan.torn_bytes(), epoch)
+    segment_scan::begins_block(disk, file, scan.kept_end(), scan.torn_bytes(), epoch)
 }
 
 /// Takes the head of a segment's index, or reads the segment if that is lost.
@@ -234,11 +234,11 @@ fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id:
         Ok(None) | Err(_) => {}
     }
     tracing::info!(segment = %path.display(), "a segment has no index yet; reading it");
-    let scan = match scan::scan(disk, &path, epoch, name.first) {
+    let scan = match segment_scan::scan(disk, &path, epoch, name.first) {
         Err(error) if is_shortage(&error) => return Err(error),
         Err(error) => {
             tracing::error!(segment = %path.display(), %error, "failed to read journal segment");
-            scan::unreadable(0)
+            segment_scan::unreadable(0)
         }
         scan => scan?,
     };

@@ -16,7 +16,7 @@ use super::index::{Plan, Step, Surroundings};
 use super::shared::{Held, Shared, Snapshot};
 use crate::journal::block::{Block, HEADER_BYTES, Header, seed};
 use crate::journal::disk::{Disk, is_shortage, try_read};
-use crate::journal::matching::Matcher;
+use crate::journal::key_match::Matcher;
 use crate::journal::record::Preview;
 use crate::journal::{Chunk, Damage, Extent, Item, ReadError, Reader};
 use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};

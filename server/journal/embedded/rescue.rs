@@ -15,12 +15,12 @@ use zstd::bulk::Decompressor;
 use super::files;
 use super::index::Index;
 use super::index_file::Summary;
-use super::scan;
+use super::segment_scan;
 use super::shared::{Held, Sealed, Shared, Tail};
 use crate::journal::Damage;
 use crate::journal::block::{Block, Header, seed};
 use crate::journal::disk::try_read;
-use crate::journal::rules::Numbering;
+use crate::journal::rule_table::Numbering;
 use crate::state_file::Replacement;
 
 /// Writes all segments anew whose sync failed. An error leaves the rest for the next call.
@@ -48,7 +48,7 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
     }
     // Nothing is in it: a new one takes its name.
     let target = Replacement::new(&tail.path)?;
-    let header = scan::segment_header(shared.epoch, tail.first);
+    let header = segment_scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
     let file = target.file.try_clone()?;
     target.publish(|file| shared.disk.sync(file))?;
@@ -106,7 +106,7 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
 
 fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
     let target = Replacement::new(&tail.path)?;
-    let header = scan::segment_header(shared.epoch, tail.first);
+    let header = segment_scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
     let mut copy = Copy { target, index: Index::default(), offset: header.len() as u64, lost: Vec::new() };
     let (seed, mut decompressor, mut numbering) = (seed(shared.epoch), Decompressor::new()?, Numbering::default());

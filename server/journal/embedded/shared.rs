@@ -20,10 +20,10 @@ use super::files::{self, SegmentName};
 use super::identity::LogIdentity;
 use super::index::{Index, Sides};
 use super::index_file::{self, Summary};
-use super::scan;
+use super::segment_scan;
 use super::trim::Doomed;
 use crate::journal::disk::Disk;
-use crate::journal::rules::Numbering;
+use crate::journal::rule_table::Numbering;
 use crate::journal::{AppendError, Config, Durability, Extent, ReadError};
 use crate::model::{Sequence, TermStart, UnixMillis};
 
@@ -278,7 +278,7 @@ impl Shared {
             Some(index) if Summary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
             _ => {
                 tracing::warn!(segment = %segment.path.display(), "the index of a segment is damaged; reading it anew");
-                scan::scan(&*self.disk, &segment.path, self.epoch, segment.name.first)?.index
+                segment_scan::scan(&*self.disk, &segment.path, self.epoch, segment.name.first)?.index
             }
         };
         let index = Arc::new(index);
@@ -342,7 +342,7 @@ pub(super) fn create_tail(
 ) -> io::Result<(Tail, u64)> {
     let path = SegmentName { first, packed: false }.path(dir);
     let file = files::create(&path)?;
-    let header = scan::segment_header(epoch, first);
+    let header = segment_scan::segment_header(epoch, first);
     if let Err(error) = disk.write_at(&file, &header, 0) {
         // Empty, it would look like a segment whose header is lost.
         files::remove(disk, &path)?;

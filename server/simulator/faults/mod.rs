@@ -1,16 +1,16 @@
 //! What goes wrong on purpose, and for whom.
 //!
-//! Owns: the words for faults, and what was asked for and is still to come. Does not own: doing it (`stream`, `answer`),
+//! Owns: the words for faults, and what was asked for and is still to come. Does not own: doing it (`stream`, `http_handler`),
 //! counting it (`counters`, when it fires), the timeline (`script`).
 //!
 //! Invariant: an answer that was asked for n times is given n times (`refusals_are_given_as_often_as_asked`).
 
 mod cut;
 mod date;
+mod error_response;
 mod flow;
 mod job;
-mod order;
-mod refusal;
+mod pending_response;
 mod scope;
 mod stream_error;
 
@@ -22,12 +22,12 @@ use tokio::sync::watch;
 
 pub use cut::CutKind;
 pub use date::DateHeader;
+pub use error_response::Refusal;
 pub use flow::{Flow, Hollow};
 pub use job::JobFault;
-pub(super) use order::Answer;
-use order::Order;
-pub use order::Times;
-pub use refusal::Refusal;
+pub(super) use pending_response::Answer;
+use pending_response::Order;
+pub use pending_response::Times;
 pub use scope::Scope;
 pub use stream_error::StreamError;
 

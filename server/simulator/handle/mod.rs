@@ -1,6 +1,6 @@
 //! What tests and other processes hold of a running simulator: the truth, the state, and every switch.
 //!
-//! Owns: starting it, and the words in which it is asked for something. Does not own: what is done (`world`, `stream`).
+//! Owns: starting it, and the words in which it is asked for something. Does not own: what is done (`state`, `stream`).
 //! `faults`: what goes wrong on purpose. `posts`: what is put into the stream and the past.
 //!
 //! Invariant: whatever a script or a request can do, a handle can (`script::action` goes through it).
@@ -16,12 +16,12 @@ use thiserror::Error;
 
 use super::config::{Config, InitialRule};
 use super::counters::{Counters, RequestLine};
-use super::pace::{self, Source};
+use super::producer::{self, Source};
 use super::rules::{Added, RuleError, StoredRule};
+use super::sent_post::Truth;
 use super::server;
+use super::state::{Pace, World};
 use super::stream::Kind;
-use super::truth::Truth;
-use super::world::{Pace, World};
 use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::task::{OnExit, Tasks};
@@ -81,7 +81,7 @@ impl Simulator {
         let handle = Handle::of(world.clone());
         handle.add_rules(&world.config().rules).map_err(StartError::Rule)?;
         tasks.spawn("simulator.accept", OnExit::StopProcess, server::serve(world.clone(), listener));
-        tasks.spawn("simulator.pace", OnExit::Continue, pace::run(world, source));
+        tasks.spawn("simulator.pace", OnExit::Continue, producer::run(world, source));
         Ok(handle)
     }
 }

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::Handle;
 use crate::model::{PostId, Rule, Span, UnixMillis};
 use crate::simulator::publish::PublishError;
-use crate::simulator::truth::Truth;
+use crate::simulator::sent_post::Truth;
 use crate::simulator::writes::{ConnectionRecord, PostWrite};
 
 impl Handle {

@@ -1,10 +1,10 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::corpus::{EMOJI, HASHTAGS, PLACES, SOURCES, SUBJECTS, TONGUES, Tongue};
 use super::json::Writer;
-use super::shape::{self, Draft, Media, Text, User};
+use super::post_json::{self, Draft, Media, Text, User};
 use super::snowflake::Minted;
-use super::words::{EMOJI, HASHTAGS, PLACES, SOURCES, SUBJECTS, TONGUES, Tongue};
 use crate::model::PostId;
 
 /// Accounts that post; the first ones post most.
@@ -33,14 +33,14 @@ impl Generator {
             0..25 => {
                 let earlier = self.earlier(&draft);
                 let inner = if self.chance(10) { self.with_quote(earlier) } else { earlier };
-                draft = shape::retweet_of(inner, draft);
+                draft = post_json::retweet_of(inner, draft);
             }
             25..35 => draft = self.with_quote(draft),
             35..50 => draft.reply_to = Some((self.id_before(minted.id), self.user())),
             _ => {}
         }
         let mut writer = Writer::new(self.chance(70));
-        writer.item(|w| shape::post(w, &draft, true));
+        writer.item(|w| post_json::post(w, &draft, true));
         writer.finish()
     }
 
@@ -221,7 +221,7 @@ mod tests {
             assert_eq!(post["id_str"], id.to_string());
             let created = PostId(id).created_at().expect("a snowflake");
             assert_eq!(post["timestamp_ms"], created.0.to_string());
-            assert_eq!(post["created_at"], shape::created_at(created.0));
+            assert_eq!(post["created_at"], post_json::created_at(created.0));
         }
     }
 }

@@ -8,16 +8,16 @@
 //! - No id is given twice (`snowflake`: `ids_are_unique_and_tell_their_time`).
 //! - A change at the root leaves every other byte as it was (`splice`: `other_bytes_stay_as_they_were`).
 
+mod corpus;
 mod generator;
 mod json;
 mod playback;
-mod shape;
+mod post_json;
 mod snowflake;
 mod splice;
-mod words;
 
 pub(super) use generator::Generator;
 pub(super) use playback::Playback;
-pub(super) use shape::created_at;
+pub(super) use post_json::created_at;
 pub(super) use snowflake::{Minted, Snowflakes};
 pub(super) use splice::{indented, root_value, with_member};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::set::{Added, RuleError, Rules, StoredRule};
+use super::rule_set::{Added, RuleError, Rules, StoredRule};
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
@@ -45,7 +45,7 @@ pub(in crate::simulator) fn answer(rules: &Rules, method: Method, body: &[u8], v
                 Method::Post => add(rules, body, visit),
                 Method::Delete => delete(rules, body),
             };
-            (status, body, remaining, super::set::REQUEST_WINDOW)
+            (status, body, remaining, super::rule_set::REQUEST_WINDOW)
         }
     };
     let reset = visit.wall.plus(reset_in + Duration::from_millis(999)).0 / 1_000;
@@ -95,7 +95,7 @@ fn refused(wanted: &[(String, Option<String>)], error: &RuleError, now: UnixMill
         .filter_map(|(value, tag)| {
             let message = match error {
                 RuleError::TooMany => error.to_string(),
-                RuleError::Invalid(_) => super::set::check(value, tag.as_deref()).err()?.to_string(),
+                RuleError::Invalid(_) => super::rule_set::check(value, tag.as_deref()).err()?.to_string(),
             };
             Some(json!({"rule": {"value": value, "tag": tag}, "created": false, "message": message}))
         })
@@ -169,7 +169,7 @@ fn invalid_request(detail: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::set::{REQUEST_WINDOW, RULES_MAX};
+    use super::super::rule_set::{REQUEST_WINDOW, RULES_MAX};
     use super::*;
 
     struct Desk {

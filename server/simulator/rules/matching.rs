@@ -1,5 +1,5 @@
-use super::subject::Subject;
-use super::syntax::{Expr, Feature, Kind, Term};
+use super::attributes::Subject;
+use super::parser::{Expr, Feature, Kind, Term};
 
 /// Kilometres of a degree of latitude.
 const DEGREE_KM: f64 = 111.195;
@@ -86,7 +86,7 @@ fn distance_km(a: (f64, f64), b: (f64, f64)) -> f64 {
 mod tests {
     use serde_json::json;
 
-    use super::super::syntax::parse;
+    use super::super::parser::parse;
     use super::*;
 
     fn check(post: &serde_json::Value, rule: &str, expected: bool) {

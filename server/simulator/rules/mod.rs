@@ -10,14 +10,14 @@
 //! - 50 requests in 24 h, 100 rules per request, 1,000 rules, 2,048 characters, tags of 255 (`api`: `the_limits_are_xs`).
 
 mod api;
+mod attributes;
+mod lexer;
 mod matching;
-mod pieces;
-mod set;
-mod subject;
-mod syntax;
-mod tokens;
+mod parser;
+mod rule_set;
+mod text_tokens;
 
 pub(super) use api::{Method, Visit, answer};
-pub(super) use set::{Added, Rules};
-pub use set::{RuleError, StoredRule};
-pub(super) use subject::Subject;
+pub(super) use attributes::Subject;
+pub(super) use rule_set::{Added, Rules};
+pub use rule_set::{RuleError, StoredRule};

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::log::{Content, Entry};
+use super::post_log::{Content, Entry};
 use crate::simulator::config::{Chunking, Framing};
 
 /// Messages in, HTTP chunks out.

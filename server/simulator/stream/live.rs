@@ -5,13 +5,13 @@ use hyper::body::Frame;
 use tokio::sync::watch;
 
 use super::Chunk;
-use super::line::{Line, Turn};
-use super::log::Entry;
-use super::seats::Seat;
+use super::core::{Line, Turn};
+use super::post_log::Entry;
+use super::slots::Seat;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 use crate::simulator::config::Backfill;
-use crate::simulator::world::World;
+use crate::simulator::state::World;
 
 /// Messages taken from the log at a time.
 const BATCH: usize = 64;

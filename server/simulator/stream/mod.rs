@@ -1,11 +1,11 @@
 //! The stream endpoint: who gets a connection, and what goes over it.
 //!
 //! Owns: the one log of sent messages, the slots for connections, the request's parameters, and the three ways to be
-//! served (live, backfill then live, recovery). Does not own: where posts come from (`post`, `pace`), sockets (`server`).
+//! served (live, backfill then live, recovery). Does not own: where posts come from (`post`, `producer`), sockets (`server`).
 //!
 //! Each connection is a cursor over the log: there is no queue per connection, only the backfill that it was admitted with.
 //! What X calls its buffer for a slow reader is the distance in bytes between the cursor and the log's end. What streams
-//! have in common, their faults above all, is in `line`.
+//! have in common, their faults above all, is in `core`.
 //!
 //! Invariants
 //! - A live connection gets every message that was published since it was admitted, once, in order, unless it is cut.
@@ -15,21 +15,21 @@
 //!   (`tests::recovery`: `recovery_sends_the_window_again_and_says_so`).
 //! - A slot is free again as soon as its stream is dropped, except where the setting says that X holds it.
 
+mod core;
 mod encode;
-mod line;
-mod link;
+mod handle;
 mod live;
-mod log;
 mod params;
+mod post_log;
 mod recovery;
-mod seats;
+mod slots;
 
-pub(super) use link::{Ending, Kind, Link};
+pub(super) use handle::{Ending, Kind, Link};
 pub(super) use live::Live;
-pub(super) use log::{Draft, Log, When};
 pub(super) use params::{Wrong, is_recovery, parse};
+pub(super) use post_log::{Draft, Log, When};
 pub(super) use recovery::Recovery;
-pub(super) use seats::{Limits, Seat, Seats, Wanted};
+pub(super) use slots::{Limits, Seat, Seats, Wanted};
 
 /// What a body yields. It never fails: where a stream is to be cut, the socket is.
 pub(super) type Chunk = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;

@@ -6,15 +6,15 @@ use hyper::body::Frame;
 use serde_json::json;
 
 use super::Chunk;
-use super::line::{Line, Turn};
-use super::link::Ending;
-use super::log::Entry;
-use super::seats::Seat;
+use super::core::{Line, Turn};
+use super::handle::Ending;
+use super::post_log::Entry;
+use super::slots::Seat;
 use crate::clock::Moment;
 use crate::model::{Span, UnixMillis};
 use crate::simulator::config::Completion;
 use crate::simulator::faults::{CutKind, JobFault};
-use crate::simulator::world::World;
+use crate::simulator::state::World;
 
 /// Jobs work minute by minute (PowerTrack guide).
 const MINUTE_MS: i64 = 60_000;

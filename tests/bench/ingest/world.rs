@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
+use powerstream_gateway::hub::status::upstream_status::State;
 use powerstream_gateway::hub::token::Keyring;
-use powerstream_gateway::hub::upstream::State;
 use powerstream_gateway::hub::{self, Hub};
-use powerstream_gateway::ingest::ledger::{self, Ledger};
-use powerstream_gateway::ingest::{self, Place, Sequencer, Session, Writing, dedup, side};
+use powerstream_gateway::ingest::gap_tracker::{self, Ledger};
+use powerstream_gateway::ingest::{self, Place, Sequencer, Session, Writing, dedup, side_log_writer};
 use powerstream_gateway::journal::{self, Identity};
 use powerstream_gateway::model::{AccountName, Epoch, Term};
 use powerstream_gateway::secret::Source;
@@ -45,7 +45,7 @@ impl World {
         let mut settings = ingest::Config::default();
         // Nothing was missed: what comes is live.
         settings.gaps.first_backfill_minutes = 0;
-        let side = side::open(&side::Setup {
+        let side = side_log_writer::open(&side_log_writer::Setup {
             account: &account,
             main: &*log.reader,
             dir: dir.path(),
@@ -147,13 +147,13 @@ fn ids(dir: &Path, config: &dedup::Config, clock: &Clock, registry: &mut Registr
 }
 
 fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry) -> Ledger {
-    let setup = ledger::Setup {
+    let setup = gap_tracker::Setup {
         hub: hub.clone(),
         config: settings.gaps.clone(),
         recovery_window: hub.config().recovery_window,
-        feeds: vec![ledger::ALL_FEEDS.to_owned()],
+        feeds: vec![gap_tracker::ALL_FEEDS.to_owned()],
         file: None,
-        metrics: ledger::Metrics::register(registry),
+        metrics: gap_tracker::Metrics::register(registry),
     };
     Ledger::open(setup, Vec::new(), ingest::Received::default())
 }

@@ -11,8 +11,8 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::clock::Moment;
 use powerstream_gateway::config::{Account, Settings};
 use powerstream_gateway::hub::filter::{Filter, Request};
+use powerstream_gateway::hub::session::{Content, Opening, Pace, Subscription};
 use powerstream_gateway::hub::start::{self, Policy, Start};
-use powerstream_gateway::hub::subscription::{Content, Opening, Pace, Subscription};
 use powerstream_gateway::hub::{Hub, Limits, SessionInfo};
 use powerstream_gateway::journal::{self, Identity, Journal};
 use powerstream_gateway::model::{

@@ -8,8 +8,8 @@ use powerstream_gateway::simulator::{CutKind, Refusal};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::env::Stage;
 use super::language::Language;
-use super::stage::Stage;
 use crate::harness::eventually;
 
 /// How often an example is killed.

@@ -9,7 +9,7 @@ use powerstream_gateway::proto::TagFilter;
 use powerstream_gateway::simulator::Truth;
 use serde::Deserialize;
 
-use crate::harness::oracle::expected;
+use crate::harness::ground_truth::expected;
 
 /// The keys of a line, in their order.
 const KEYS: [&str; 9] =

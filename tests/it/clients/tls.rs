@@ -13,7 +13,7 @@ use super::example::Example;
 use super::language::Language;
 use super::network::Network;
 use super::printed::assert_is;
-use crate::harness::{World, oracle};
+use crate::harness::{World, ground_truth};
 
 /// An authority of our own; the file has its certificate.
 fn authority(dir: &Path, name: &str) -> (CertifiedIssuer<'static, KeyPair>, PathBuf) {
@@ -72,7 +72,7 @@ pub async fn it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust(language: La
     assert_eq!(network.handshakes(), 1, "it spoke TLS, and HTTP/2 in it");
     let sent = world.post_mix(30);
     trusting.prints(sent.len()).await;
-    let truth = oracle::expected(&sent, &Default::default());
+    let truth = ground_truth::expected(&sent, &Default::default());
     for (line, post) in trusting.life().lines().iter().zip(&truth) {
         assert_is(language.name(), line, post);
     }

@@ -11,8 +11,8 @@ use powerstream_gateway::telemetry::LogFormat;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::env::{Client, client};
 use super::eventually;
-use super::world::{Client, client};
 
 /// A process of the gateway; killed when dropped.
 pub struct Gateway {

@@ -12,7 +12,7 @@ use powerstream_gateway::proto::{self, EventBatch, Phase, SessionStart, TagFilte
 use powerstream_gateway::simulator::{Handle, Truth};
 use tonic::Status;
 
-use super::world::sum;
+use super::env::sum;
 
 /// Posts written to connections that a simulator of the tests remembers.
 pub const WRITES_MAX: usize = 1_000_000;

@@ -9,7 +9,7 @@ use powerstream_gateway::proto::{
 use powerstream_gateway::simulator::Handle;
 use tonic::{Status, Streaming};
 
-use super::world::Client;
+use super::env::Client;
 use super::{filters, in_time, record};
 
 /// Longest token without private holes, and with them (contract, 1).

@@ -283,7 +283,7 @@ async fn refused(world: &World, said: &str) -> Result<(), String> {
     let before = below(&world.settings.data_dir);
     std::fs::write(world.dir().join("gateway.yaml"), world.settings.render()).expect("the directory is ours");
     let ended: Ended = run(world.dir(), gateway(world.dir(), &["serve", "--config", "gateway.yaml"])).await?;
-    ended.judge(1, said, &[crate::harness::world::BEARER])?;
+    ended.judge(1, said, &[crate::harness::env::BEARER])?;
     let (mut changed, after) = (Vec::new(), below(&world.settings.data_dir));
     changed.extend(before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).map(|(path, _)| path));
     if changed.is_empty() { Ok(()) } else { Err(format!("changed: {changed:?}")) }

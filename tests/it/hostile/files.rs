@@ -1,7 +1,7 @@
 //! Directories that are removed, damaged, or not directories at all.
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::hub::upstream::State;
+use powerstream_gateway::hub::status::upstream_status::State;
 use powerstream_gateway::model::AccountName;
 use powerstream_gateway::proto::{GetStreamInfoRequest, UpstreamState};
 use std::time::Duration;

@@ -14,7 +14,7 @@ use tonic::Code;
 
 use super::stage::Stage;
 use super::wire::play;
-use crate::harness::world::account;
+use crate::harness::env::account;
 use crate::harness::{Subscriber, World, filters, latest, reason};
 
 /// The account beside `main`.

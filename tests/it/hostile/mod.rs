@@ -25,7 +25,7 @@ mod wire;
 use powerstream_gateway::proto::Event;
 use powerstream_gateway::simulator::Truth;
 
-use crate::harness::oracle::assert_exact;
+use crate::harness::ground_truth::assert_exact;
 use crate::harness::{Subscriber, World, filters, latest, record};
 
 /// How much of an attack is carried out: `HOSTILE=full` takes minutes.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::command::{gateway, run};
 use super::compare;
 use super::stage::Stage;
-use crate::harness::world::{BEARER, client};
+use crate::harness::env::{BEARER, client};
 use crate::harness::{Subscriber, World, eventually, filters, latest};
 
 /// The longest time until posts come.

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use crate::harness::oracle::assert_exact;
+use crate::harness::ground_truth::assert_exact;
 use crate::harness::process::Gateway;
 use crate::harness::{Subscriber, World, eventually, filters, latest, posts};
 

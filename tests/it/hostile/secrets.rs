@@ -16,8 +16,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use super::command::{gateway, run};
 use super::stage::Stage;
 use crate::harness::World;
+use crate::harness::env::{BEARER, account, client};
 use crate::harness::probe::get;
-use crate::harness::world::{BEARER, account, client};
 
 /// The account whose bearer is played with.
 const KEYED: &str = "keyed";

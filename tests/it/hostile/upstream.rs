@@ -14,8 +14,8 @@ use powerstream_gateway::proto::{GetStreamInfoRequest, SubscribeRequest};
 
 use self::raw::{Answer, Raw};
 use super::stage::Stage;
+use crate::harness::env::{BEARER, account, client};
 use crate::harness::probe::get;
-use crate::harness::world::{BEARER, account, client};
 use crate::harness::{Subscriber, World, filters, latest};
 
 /// The account whose upstream misbehaves.

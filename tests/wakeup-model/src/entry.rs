@@ -13,7 +13,7 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-/// The kinds of `server/hub/entry.rs`.
+/// The kinds of `server/hub/entry`.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A POST or DELTA.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::jobs::{Now, Order, Told};
+use super::super::attempt_result::{Ended, Flaw, Verdict, verdict};
+use super::super::job_table::{Now, Order, Told};
 use super::super::planner::Limits;
 use super::super::transcript::Transcript;
-use super::super::verdict::{Ended, Flaw, Verdict, verdict};
 use super::*;
 use crate::clock::Moment;
 use crate::model::PostId;

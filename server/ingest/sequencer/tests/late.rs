@@ -12,7 +12,7 @@ fn post_after_end_of_private_gap_enters_both_logs() {
         let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
         for id in [known, grown] {
             let rules: Arc<[Rule]> = [Rule { id: None, tag: Some("a".into()) }].into();
-            let Body::Post(post) = crate::hub::fixtures::post_record(1, &[]).body else { panic!("it is a post") };
+            let Body::Post(post) = crate::hub::test_util::post_record(1, &[]).body else { panic!("it is a post") };
             let post = crate::model::Post { id: PostId(id), rules, ..post };
             assert!(writing.side.take(post, UnixMillis(1_704_067_230_000)).expect("ids in memory"));
         }

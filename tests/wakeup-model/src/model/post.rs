@@ -1,4 +1,4 @@
-//! `server/model/post.rs`, reduced to rules. `tests/it/tidy/wakeup.rs` compares the function with the original.
+//! `server/model/post.rs`, reduced to rules. `tests/it/architecture/wakeup.rs` compares the function with the original.
 
 use std::collections::HashSet;
 use std::sync::Arc;

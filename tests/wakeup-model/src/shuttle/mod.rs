@@ -5,7 +5,7 @@ pub mod hub;
 #[path = "../notify.rs"]
 pub mod notify;
 /// The index itself.
-#[path = "../../../../server/hub/parked.rs"]
+#[path = "../../../../server/hub/wakeup.rs"]
 pub mod parked;
 pub mod sync;
 

@@ -1,0 +1,275 @@
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::paths::LocationSegment;
+use jsonschema::{JsonType, ValidationError};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::error::{FAULTS_MAX, Fault, Faults, nearest, shown};
+use super::{Settings, ranges};
+
+/// JSON Schema (2020-12) of the configuration.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(Settings).to_value();
+    ranges::annotate(&mut schema);
+    schema
+}
+
+/// The schema of the key with this path, where `[]` stands for the entries of a list; sections lie in the definitions.
+pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Value> {
+    // By pointers, for a reference into the definitions leads away from the node that it stands in.
+    let mut section = String::new();
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        let (name, is_list) = key.strip_suffix("[]").map_or((key, false), |name| (name, true));
+        let mut pointer = format!("{section}/properties/{name}");
+        root.pointer(&pointer)?;
+        if keys.peek().is_none() {
+            return root.pointer_mut(&pointer);
+        }
+        if is_list {
+            pointer = format!("{pointer}/items");
+        }
+        let reference = root.pointer(&pointer)?.get("$ref").and_then(Value::as_str);
+        section = reference.and_then(|reference| reference.strip_prefix('#')).map_or(pointer, str::to_owned);
+    }
+    None
+}
+
+/// What is wrong with the form of `tree`.
+pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<Fault> {
+    let validator = jsonschema::validator_for(schema).expect("our own schema is a schema");
+    validator.iter_errors(tree).flat_map(|error| told(schema, &error)).take(FAULTS_MAX + 1).collect()
+}
+
+/// The settings as far as `tree` can be read; what cannot be read is added to `faults` and stands at its default.
+///
+/// Each value is read alone first, because serde stops at the first fault.
+pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<Fault>) -> Result<Settings, Faults> {
+    let count = tree.get("accounts").and_then(Value::as_array).map_or(0, Vec::len);
+    let mut leaves = Vec::new();
+    collect(schema, schema, tree, &mut Vec::new(), &mut leaves);
+    let mut whole = blank(count);
+    for Leaf { keys, value } in leaves {
+        let fault = Fault::new(path_of(&keys), "");
+        if faults.iter().any(|known| known.covers(&fault)) {
+            continue;
+        }
+        // Among no other accounts, so that a thousand of them take a thousand times as long as one.
+        let mut alone_keys = keys.clone();
+        let of_account = matches!(alone_keys.get(1), Some(Key::Index(_)));
+        if let (true, Some(index)) = (of_account, alone_keys.get_mut(1)) {
+            *index = Key::Index(0);
+        }
+        let mut alone = blank(usize::from(of_account));
+        put(&mut alone, &alone_keys, value.clone());
+        match Settings::deserialize(&alone) {
+            Ok(_) => put(&mut whole, &keys, value),
+            Err(error) => faults.push(Fault { text: readable(&error.to_string()), ..fault }),
+        }
+    }
+    Settings::deserialize(&whole).map_err(|error| {
+        let mut all = std::mem::take(faults);
+        all.push(Fault::new("the configuration", error.to_string()));
+        Faults::none_or(all).expect_err("there is a fault")
+    })
+}
+
+/// The schema of a key of a section.
+pub(super) fn property<'s>(root: &'s Value, section: &'s Value, key: &str) -> Option<&'s Value> {
+    Some(resolve(root, section.get("properties")?.get(key)?))
+}
+
+/// Whether the schema takes values of this JSON type.
+pub(super) fn has_type(node: &Value, name: &str) -> bool {
+    match node.get("type") {
+        Some(Value::String(one)) => one == name,
+        Some(Value::Array(several)) => several.iter().any(|one| one == name),
+        _ => false,
+    }
+}
+
+/// Follows references into the definitions.
+pub(super) fn resolve<'s>(root: &'s Value, node: &'s Value) -> &'s Value {
+    let target = node.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+    target.and_then(|pointer| root.pointer(pointer)).unwrap_or(node)
+}
+
+/// The texts that the schema takes, if it takes only some.
+pub(super) fn choices(node: &Value) -> Vec<&str> {
+    let constants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let options = node.get("enum").and_then(Value::as_array).into_iter().flatten();
+    let several = constants.clone().filter_map(|one| one.get("enum")).filter_map(Value::as_array).flatten();
+    constants.filter_map(|one| one.get("const")).chain(options).chain(several).filter_map(Value::as_str).collect()
+}
+
+#[derive(Clone)]
+enum Key {
+    Name(String),
+    Index(usize),
+}
+
+struct Leaf {
+    keys: Vec<Key>,
+    value: Value,
+}
+
+/// Takes the tree apart into values that can be read one by one: keys of sections and keys of accounts.
+fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<Key>, leaves: &mut Vec<Leaf>) {
+    let in_account = keys.len() == 3 && matches!(keys[1], Key::Index(_));
+    match value {
+        Value::Object(section) if node.get("properties").is_some() && !in_account => {
+            for (key, value) in section {
+                let Some(node) = property(root, node, key) else { continue };
+                keys.push(Key::Name(key.clone()));
+                collect(root, node, value, keys, leaves);
+                keys.pop();
+            }
+        }
+        Value::Array(accounts) if is_accounts(keys) => {
+            let node = resolve(root, &node["items"]);
+            for (n, account) in accounts.iter().enumerate() {
+                keys.push(Key::Index(n));
+                collect(root, node, account, keys, leaves);
+                keys.pop();
+            }
+        }
+        _ => leaves.push(Leaf { keys: keys.clone(), value: value.clone() }),
+    }
+}
+
+fn is_accounts(keys: &[Key]) -> bool {
+    matches!(keys, [Key::Name(name)] if name == "accounts")
+}
+
+/// Settings of nothing but defaults, and accounts that stand in for those whose values are yet to be read.
+fn blank(accounts: usize) -> Value {
+    let account = |n| json!({ "name": format!("stand-in-{n}"), "bearer": { "file": "stand-in" } });
+    json!({ "accounts": (0..accounts).map(account).collect::<Vec<_>>() })
+}
+
+fn put(tree: &mut Value, keys: &[Key], value: Value) {
+    let mut place = tree;
+    for key in keys {
+        let next = match (place, key) {
+            (Value::Object(section), Key::Name(name)) => {
+                Some(section.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())))
+            }
+            (Value::Array(items), Key::Index(n)) => items.get_mut(*n),
+            _ => None,
+        };
+        let Some(next) = next else { return };
+        place = next;
+    }
+    *place = value;
+}
+
+fn path_of(keys: &[Key]) -> String {
+    let mut path = String::new();
+    for key in keys {
+        match key {
+            Key::Name(name) if path.is_empty() => path.push_str(name),
+            Key::Name(name) => path.extend([".", name]),
+            Key::Index(n) => path.push_str(&format!("[{n}]")),
+        }
+    }
+    path
+}
+
+fn told(schema: &Value, error: &ValidationError<'_>) -> Vec<Fault> {
+    let keys: Vec<Key> = error
+        .instance_path()
+        .segments()
+        .map(|segment| match segment {
+            LocationSegment::Property(name) => Key::Name(name.into_owned()),
+            LocationSegment::Index(n) => Key::Index(n),
+        })
+        .collect();
+    let node = node_at(schema, &keys);
+    let path = path_of(&keys);
+    let below = |name: &str| path_of(&[keys.as_slice(), &[Key::Name(name.to_owned())]].concat());
+    let one = |text: String| vec![Fault::new(&path, text)];
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let few = unexpected.iter().take(FAULTS_MAX + 1);
+            few.map(|name| Fault::new(below(shown(name)), unknown(node, name))).collect()
+        }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            vec![Fault::new(below(name), "this is missing and has no default")]
+        }
+        ValidationErrorKind::Type { kind } => one(wrong_type(node, kind, error.instance())),
+        ValidationErrorKind::Minimum { limit } => one(format!("this must be at least {limit}")),
+        ValidationErrorKind::Maximum { limit } => one(format!("this must be at most {limit}")),
+        _ if node.is_some_and(|node| !choices(node).is_empty()) => one(no_choice(node, error.instance())),
+        _ => one(error.masked().to_string()),
+    }
+}
+
+fn node_at<'s>(schema: &'s Value, keys: &[Key]) -> Option<&'s Value> {
+    keys.iter().try_fold(schema, |node, key| match key {
+        Key::Name(name) => property(schema, node, name),
+        Key::Index(_) => node.get("items").map(|items| resolve(schema, items)),
+    })
+}
+
+fn unknown(node: Option<&Value>, name: &str) -> String {
+    let known: Vec<&str> = node
+        .and_then(|node| node.get("properties")?.as_object())
+        .map(|properties| properties.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("there is no such key; did you mean {meant}?"),
+        None => format!("there is no such key; there are {}", known.join(", ")),
+    }
+}
+
+fn no_choice(node: Option<&Value>, said: &Value) -> String {
+    let known = node.map(choices).unwrap_or_default();
+    let meant = said.as_str().and_then(|said| nearest(said, known.iter().copied()));
+    let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    format!("this must be one of {}{hint}", known.join(", "))
+}
+
+fn wrong_type(node: Option<&Value>, wanted: &TypeKind, said: &Value) -> String {
+    let wanted: Vec<&str> = match wanted {
+        TypeKind::Single(one) => vec![type_name(*one)],
+        TypeKind::Multiple(several) => several.iter().filter(|one| *one != JsonType::Null).map(type_name).collect(),
+    };
+    let default = node.and_then(|node| node.get("default")).and_then(Value::as_str).unwrap_or_default();
+    let hint = match humantime::parse_duration(default) {
+        Ok(_) => format!(": a duration has a unit, as in {default}"),
+        Err(_) => String::new(),
+    };
+    format!("this must be {}, not {}{hint}", wanted.join(" or "), kind_of(said))
+}
+
+fn kind_of(said: &Value) -> &'static str {
+    let whole = said.is_i64() || said.is_u64();
+    type_name(if whole { JsonType::Integer } else { JsonType::from(said) })
+}
+
+fn type_name(name: JsonType) -> &'static str {
+    match name {
+        JsonType::Null => "nothing",
+        JsonType::Boolean => "true or false",
+        JsonType::Integer => "a whole number",
+        JsonType::Number => "a number",
+        JsonType::String => "a text",
+        JsonType::Array => "a list",
+        JsonType::Object => "a section with keys",
+    }
+}
+
+/// What serde says, with what to do about the values that it knows least about.
+fn readable(said: &str) -> String {
+    if said.contains("duration") {
+        return "this must be a duration: a number and a unit, as in 500ms, 35s, 5m or 24h".to_owned();
+    }
+    if said.contains("socket address") {
+        return "this must be an IP address and a port, as in 127.0.0.1:50051".to_owned();
+    }
+    if said.contains("URL") {
+        return "this must be a URL, as in https://api.x.com".to_owned();
+    }
+    said.to_owned()
+}

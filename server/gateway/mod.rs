@@ -1,0 +1,214 @@
+//! One truth of what the gateway is doing, for the RPC, the probes and the metrics.
+//!
+//! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
+//! room reads it and says it in one form. It decides nothing and changes nothing but readiness.
+//!
+//! Names of accounts are shown to whoever may read them; a face asks here for an account by name, and nowhere else.
+//!
+//! Invariants, held by `tests/it`:
+//! - Readiness does not depend on upstream traffic (I15): an account is ready when its log is open.
+//! - Liveness depends on nothing.
+//! - The same question gets the same answer from every face.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::hub::session::Place;
+use crate::hub::status::upstream_status::State;
+use crate::hub::{Hub, TagInfo};
+use crate::ingest::dedup;
+use crate::ingest::recovery::{Desk, GapList};
+use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
+
+mod coverage;
+
+pub use coverage::{Coverage, MISSING_MAX, Missing, SKIPS_MAX, Why};
+
+/// The gateway as its faces see it.
+pub struct Gateway {
+    accounts: RwLock<BTreeMap<AccountName, Opening>>,
+    ready: watch::Sender<bool>,
+    /// How many accounts were opened.
+    opened: watch::Sender<usize>,
+}
+
+/// An account of the configuration.
+#[derive(Clone)]
+enum Opening {
+    Open(Account),
+    /// It cannot be opened, for this reason; that is tried again.
+    Failed(String),
+}
+
+/// Why an account is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAccount {
+    /// No account has this name.
+    Unknown,
+    /// The account cannot be opened now, for this reason.
+    Failed(String),
+}
+
+/// An open account.
+#[derive(Clone)]
+pub struct Account {
+    /// Its log and sessions.
+    pub hub: Arc<Hub>,
+    /// Its posts by id.
+    pub index: Arc<dedup::Index>,
+    /// What is and was missing of it.
+    pub gaps: Arc<dyn GapList>,
+    /// Its recovery jobs.
+    pub recovery: Arc<Desk>,
+}
+
+/// The ids cannot be searched now.
+#[derive(Debug)]
+pub struct FindError(pub String);
+
+/// What one account's log holds, and how its upstream is.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Account.
+    pub account: AccountName,
+    /// The log.
+    pub epoch: Epoch,
+    /// Oldest record held.
+    pub earliest: Option<Place>,
+    /// Newest record.
+    pub newest: Option<Place>,
+    /// State of the upstream connection.
+    pub upstream: State,
+    /// How long ago the last byte came.
+    pub upstream_age: Option<Duration>,
+    /// What the connection last ended with; empty if it never ended.
+    pub upstream_last_error: String,
+    /// Everything created before this is in the log, or told as a gap.
+    pub low_watermark: Option<UnixMillis>,
+    /// Tags seen or configured.
+    pub tags: Vec<TagInfo>,
+    /// Sessions open now.
+    pub sessions: usize,
+    /// X refuses recovery requests of the account.
+    pub recovery_refused: bool,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gateway {
+    /// A gateway without accounts; not ready yet.
+    pub fn new() -> Self {
+        Self { accounts: RwLock::default(), ready: watch::channel(false).0, opened: watch::channel(0).0 }
+    }
+
+    /// Adds an account that is open.
+    pub fn add(&self, account: Account) {
+        self.accounts.write().insert(account.hub.account().clone(), Opening::Open(account));
+        self.opened.send_modify(|opened| *opened += 1);
+    }
+
+    /// Adds an account that cannot be opened now.
+    pub fn add_failed(&self, account: AccountName, reason: String) {
+        self.accounts.write().insert(account, Opening::Failed(reason));
+    }
+
+    /// The account of this name; the only one, if there is one and none is named.
+    pub fn account(&self, name: &str) -> Result<Account, NoAccount> {
+        let accounts = self.accounts.read();
+        let found = match (name, accounts.len()) {
+            ("", 1) => accounts.values().next(),
+            ("", _) => None,
+            (name, _) => AccountName::new(name).ok().and_then(|name| accounts.get(&name)),
+        };
+        match found {
+            Some(Opening::Open(account)) => Ok(account.clone()),
+            Some(Opening::Failed(reason)) => Err(NoAccount::Failed(reason.clone())),
+            None => Err(NoAccount::Unknown),
+        }
+    }
+
+    /// All open accounts, by name.
+    pub fn accounts(&self) -> Vec<Account> {
+        let accounts = self.accounts.read();
+        let open = accounts.values().filter_map(|opening| match opening {
+            Opening::Open(account) => Some(account.clone()),
+            Opening::Failed(_) => None,
+        });
+        open.collect()
+    }
+
+    /// Names of all accounts, open or not.
+    pub fn names(&self) -> Vec<AccountName> {
+        self.accounts.read().keys().cloned().collect()
+    }
+
+    /// The accounts that cannot be opened, and why.
+    pub fn failed(&self) -> Vec<(AccountName, String)> {
+        let accounts = self.accounts.read();
+        let failed = accounts.iter().filter_map(|(name, opening)| match opening {
+            Opening::Open(_) => None,
+            Opening::Failed(reason) => Some((name.clone(), reason.clone())),
+        });
+        failed.collect()
+    }
+
+    /// Changes of the number of open accounts.
+    pub fn openings(&self) -> watch::Receiver<usize> {
+        self.opened.subscribe()
+    }
+
+    /// Says whether requests can be served.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.send_replace(ready);
+    }
+
+    /// True if requests can be served.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Changes of readiness.
+    pub fn readiness_changes(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+}
+
+impl Account {
+    /// What the log holds, and how its upstream is.
+    pub fn stream_info(&self) -> StreamInfo {
+        let hub = &self.hub;
+        let extent = hub.reader().extent();
+        let held = extent.earliest < extent.next;
+        let place = |sequence, time| Place { position: hub.position(sequence), time };
+        let status = hub.upstream().status();
+        let last_byte = hub.upstream().last_byte();
+        let reached = last_byte.map(|last| last.time).or(extent.newest_received);
+        StreamInfo {
+            account: hub.account().clone(),
+            epoch: hub.reader().epoch(),
+            earliest: held.then(|| place(extent.earliest, extent.earliest_received)),
+            newest: held.then(|| place(extent.next - 1, extent.newest_received)),
+            upstream: status.state,
+            upstream_age: last_byte.map(|last| hub.clock().moment().since(last.moment)),
+            upstream_last_error: status.last_error,
+            low_watermark: reached.map(|reached| hub.low_watermark(extent.next, reached)),
+            tags: hub.tags(),
+            sessions: hub.registry().len(),
+            recovery_refused: !self.recovery.refused().is_empty(),
+        }
+    }
+
+    /// The newest record of a post. Reads the disk: belongs on a blocking thread.
+    pub fn find(&self, post: PostId) -> Result<Option<Sequence>, FindError> {
+        let known = self.index.find(post).map_err(|error| FindError(error.to_string()))?;
+        Ok(known.map(|known| known.sequence))
+    }
+}

@@ -1,0 +1,225 @@
+//! From a `SubscribeRequest` to what the hub is asked: checked, defaults filled in, bounds kept.
+
+use std::time::Duration;
+
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::{convert, status};
+use crate::hub::filter;
+use crate::hub::session::Warning;
+use crate::hub::start::{Policy, Start};
+use crate::proto::{ResumePolicy, SubscribeRequest, TagFilter, subscribe_request};
+
+/// What a client asks for, checked.
+#[derive(Debug)]
+pub struct Ask {
+    /// Where to start.
+    pub start: Start,
+    /// What to do where that is too old.
+    pub policy: Policy,
+    /// Refuse anything but an exact start.
+    pub require_exact: bool,
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Bounds of a batch.
+    pub batch_events_max: usize,
+    /// Bounds of a batch.
+    pub batch_bytes_max: usize,
+    /// How long a batch may wait to fill.
+    pub batch_delay_max: Duration,
+    /// How often to hear from the gateway at the least.
+    pub heartbeat: Duration,
+    /// How long the client lets the stream be.
+    pub timeout: Option<Duration>,
+    /// What was not taken as asked.
+    pub warnings: Vec<Warning>,
+}
+
+const BATCH_EVENTS_DEFAULT: u32 = 1_000;
+const BATCH_EVENTS_MAX: u32 = 10_000;
+/// With what stands around the events, four HTTP/2 frames of 16 KiB.
+const BATCH_BYTES_DEFAULT: u32 = (64 << 10) - 512;
+const BATCH_BYTES_MIN: u32 = 1 << 10;
+const BATCH_BYTES_MAX: u32 = 1 << 20;
+const BATCH_DELAY_MAX: Duration = Duration::from_secs(10);
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(10);
+const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+const CONSUMER_BYTES_MAX: usize = 128;
+
+/// Checks a request and its headers.
+pub fn ask(request: &SubscribeRequest, headers: &MetadataMap) -> Result<Ask, Status> {
+    let mut warnings = Vec::new();
+    let delay = duration(request.max_batch_delay.as_ref(), "max_batch_delay")?.unwrap_or_default();
+    let heartbeat = duration(request.heartbeat_interval.as_ref(), "heartbeat_interval")?;
+    Ok(Ask {
+        start: start(request.start.as_ref())?,
+        policy: match ResumePolicy::try_from(request.resume_policy) {
+            Ok(ResumePolicy::Unspecified | ResumePolicy::Fail) => Policy::Fail,
+            Ok(ResumePolicy::Earliest) => Policy::Earliest,
+            Ok(ResumePolicy::Latest) => Policy::Latest,
+            Err(_) => return Err(status::start_invalid("resume_policy", "is none of FAIL, EARLIEST, LATEST")),
+        },
+        require_exact: request.require_exact,
+        consumer: consumer(&request.consumer, &mut warnings),
+        batch_events_max: granted(
+            "max_batch_events",
+            if request.max_batch_events == 0 { BATCH_EVENTS_DEFAULT } else { request.max_batch_events },
+            (1, BATCH_EVENTS_MAX),
+            &mut warnings,
+        ) as usize,
+        batch_bytes_max: granted(
+            "max_batch_bytes",
+            if request.max_batch_bytes == 0 { BATCH_BYTES_DEFAULT } else { request.max_batch_bytes },
+            (BATCH_BYTES_MIN, BATCH_BYTES_MAX),
+            &mut warnings,
+        ) as usize,
+        batch_delay_max: granted_time("max_batch_delay", delay, (Duration::ZERO, BATCH_DELAY_MAX), &mut warnings),
+        heartbeat: granted_time(
+            "heartbeat_interval",
+            heartbeat.unwrap_or(HEARTBEAT_DEFAULT),
+            (HEARTBEAT_MIN, HEARTBEAT_MAX),
+            &mut warnings,
+        ),
+        timeout: timeout(headers),
+        warnings,
+    })
+}
+
+/// The filter as the hub takes it.
+pub fn filter(filter: Option<&TagFilter>) -> filter::Request {
+    let filter = filter.cloned().unwrap_or_default();
+    filter::Request { any_of: filter.any_of, all_of: filter.all_of, none_of: filter.none_of, rule_ids: filter.rule_ids }
+}
+
+fn start(start: Option<&subscribe_request::Start>) -> Result<Start, Status> {
+    use subscribe_request::Start as Asked;
+    Ok(match start {
+        None | Some(Asked::Latest(_)) => Start::Latest,
+        Some(Asked::Earliest(_)) => Start::Earliest,
+        Some(Asked::ResumeToken(token)) if token.is_empty() => {
+            return Err(status::start_invalid("resume_token", "is empty: leave it out to start at the tip"));
+        }
+        Some(Asked::ResumeToken(token)) => Start::Token(token.clone()),
+        Some(Asked::StartTime(time)) => match convert::from_timestamp(time) {
+            Some(time) => Start::Time(time),
+            None => return Err(status::start_invalid("start_time", "is no time between 1970 and 9999")),
+        },
+        Some(Asked::Lookback(back)) => match convert::from_duration(back) {
+            Some(back) => Start::Lookback(back),
+            None => return Err(status::start_invalid("lookback", "is no duration, or negative")),
+        },
+    })
+}
+
+fn duration(given: Option<&prost_types::Duration>, field: &str) -> Result<Option<Duration>, Status> {
+    let read = |duration| {
+        convert::from_duration(duration).ok_or_else(|| status::start_invalid(field, "is no duration, or negative"))
+    };
+    given.map(read).transpose()
+}
+
+fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
+    if name.len() <= CONSUMER_BYTES_MAX {
+        return name.to_owned();
+    }
+    let end = name.floor_char_boundary(CONSUMER_BYTES_MAX);
+    warnings.push(Warning { code: "CONSUMER_CUT", message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes") });
+    name[..end].to_owned()
+}
+
+fn granted(field: &str, asked: u32, (min, max): (u32, u32), warnings: &mut Vec<Warning>) -> u32 {
+    let granted = asked.clamp(min, max);
+    if granted != asked {
+        let message = format!("{field} is {granted}: {asked} lies outside of {min} to {max}");
+        warnings.push(Warning { code: "BATCH_CLAMPED", message });
+    }
+    granted
+}
+
+fn granted_time(
+    field: &str,
+    asked: Duration,
+    (min, max): (Duration, Duration),
+    warnings: &mut Vec<Warning>,
+) -> Duration {
+    let granted = asked.clamp(min, max);
+    if granted != asked {
+        let message = format!("{field} is {granted:?}: {asked:?} lies outside of {min:?} to {max:?}");
+        let code = if field == "heartbeat_interval" { "HEARTBEAT_CLAMPED" } else { "BATCH_CLAMPED" };
+        warnings.push(Warning { code, message });
+    }
+    granted
+}
+
+/// The client's deadline (`grpc-timeout`), less the time that the last frame needs to reach it: a client that counts
+/// itself would otherwise end the call before the status with the token is there.
+fn timeout(headers: &MetadataMap) -> Option<Duration> {
+    const MARGIN_MAX: Duration = Duration::from_secs(1);
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // gRPC over HTTP/2: at most 8 digits and a unit.
+    let value: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(value * 3_600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    };
+    Some(timeout - (timeout / 10).min(MARGIN_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_read_as_grpc_writes_it() {
+        let check = |text: &'static str, expected: Option<u64>| {
+            let mut headers = MetadataMap::new();
+            headers.insert("grpc-timeout", text.parse().expect("ASCII"));
+            assert_eq!(timeout(&headers).map(|t| t.as_millis() as u64), expected, "{text}");
+        };
+        check("1S", Some(900));
+        check("20S", Some(19_000));
+        check("500m", Some(450));
+        check("2M", Some(119_000));
+        check("99999999H", Some(99_999_999 * 3_600_000 - 1_000));
+        for bad in ["", "S", "5", "123456789S", "-5S", "5x"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn bounds_are_kept_and_told() {
+        let request = SubscribeRequest {
+            max_batch_events: 1_000_000,
+            max_batch_bytes: 1,
+            heartbeat_interval: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+            consumer: "ä".repeat(100),
+            ..SubscribeRequest::default()
+        };
+        let ask = ask(&request, &MetadataMap::new()).expect("taken");
+        assert_eq!((ask.batch_events_max, ask.batch_bytes_max), (10_000, 1_024));
+        assert_eq!((ask.heartbeat, ask.consumer.len()), (HEARTBEAT_MAX, 128));
+        let codes: Vec<_> = ask.warnings.iter().map(|warning| warning.code).collect();
+        assert_eq!(codes.len(), 4, "{codes:?}");
+    }
+
+    #[test]
+    fn starts_that_make_no_sense_are_refused() {
+        let refused = |start| {
+            let request = SubscribeRequest { start: Some(start), ..SubscribeRequest::default() };
+            let error = ask(&request, &MetadataMap::new()).expect_err("refused");
+            assert_eq!(error.code(), tonic::Code::InvalidArgument);
+        };
+        refused(subscribe_request::Start::ResumeToken(String::new()));
+        refused(subscribe_request::Start::StartTime(prost_types::Timestamp { seconds: -1, nanos: 0 }));
+        refused(subscribe_request::Start::StartTime(prost_types::Timestamp { seconds: 0, nanos: -1 }));
+        refused(subscribe_request::Start::Lookback(prost_types::Duration { seconds: -5, nanos: 0 }));
+    }
+}

@@ -1,0 +1,160 @@
+//! Bodies of responses: the frames of a session as messages, or whatever tonic answers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tonic::Status;
+
+use super::response_budget::{Exchange, Full};
+use crate::grpc::encode::message::Message;
+use crate::grpc::status;
+
+/// The messages of a session, as its connection asks for them.
+pub type Messages = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
+
+/// The body of a response.
+pub enum ResponseBody {
+    /// A session's.
+    Session(Messages),
+    /// Any other.
+    Other(Metered),
+}
+
+/// A body whose bytes are charged until they are sent.
+pub struct Metered {
+    body: tonic::body::Body,
+    exchange: Option<Arc<Exchange>>,
+}
+
+/// A session that a response carries beside a body of tonic's that is empty. tonic would copy each event for each session.
+#[derive(Clone)]
+pub struct Opened(Arc<Mutex<Option<Messages>>>);
+
+impl Opened {
+    /// Carries these messages.
+    pub fn new(messages: Messages) -> Self {
+        Self(Arc::new(Mutex::new(Some(messages))))
+    }
+}
+
+impl ResponseBody {
+    /// Puts the session that a response carries into it; any other is charged to its exchange.
+    pub fn install(
+        mut response: http::Response<tonic::body::Body>,
+        exchange: Option<Arc<Exchange>>,
+    ) -> http::Response<Self> {
+        let messages = response.extensions_mut().remove::<Opened>().and_then(|opened| opened.0.lock().take());
+        response.map(|body| match messages {
+            Some(messages) => Self::Session(messages),
+            None => Self::Other(Metered { body, exchange }),
+        })
+    }
+}
+
+/// The body of a request, which ends with its exchange.
+pub struct RequestBody {
+    body: Option<Incoming>,
+    exchange: Arc<Exchange>,
+}
+
+impl RequestBody {
+    /// A request of this exchange.
+    pub fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
+        Self { body: Some(body), exchange }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.exchange.poll_request_ended(cx) {
+            self.body = None;
+        }
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            None => Poll::Ready(Some(Err("the exchange was ended".into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Metered {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Message>, Status>>> {
+        if let Some(exchange) = &self.exchange {
+            // Before the next frame, and the end: so that what waits can be taken back as long as nobody reads it.
+            ready!(exchange.poll_sent());
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()? else {
+            return Poll::Ready(None);
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => return Poll::Ready(Some(Ok(other.map_data(Message::from)))),
+        };
+        let charge = match &self.exchange {
+            Some(exchange) if !data.is_empty() => exchange.charge(data.len()).map(Some),
+            _ => Ok(None),
+        };
+        Poll::Ready(Some(match charge {
+            Ok(charge) => Ok(Frame::data(Message::charged(data, charge))),
+            Err(Full) => {
+                self.body = tonic::body::Body::empty();
+                trailers(&status::response_limit())
+            }
+        }))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Message;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut *self {
+            Self::Session(messages) => messages.as_mut().poll_next(cx).map(|next| match next? {
+                Ok(message) => Some(Ok(Frame::data(message))),
+                Err(status) => Some(trailers(&status)),
+            }),
+            Self::Other(metered) => metered.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Session(_) => false,
+            Self::Other(metered) => metered.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Session(_) => SizeHint::default(),
+            Self::Other(metered) => metered.body.size_hint(),
+        }
+    }
+}
+
+/// How a stream ends: its status, in trailers.
+fn trailers(status: &Status) -> Result<Frame<Message>, Status> {
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers)?;
+    Ok(Frame::trailers(headers))
+}

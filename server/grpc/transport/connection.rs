@@ -1,0 +1,219 @@
+//! Connections of clients: HTTP/2 by hyper, with tonic's services behind it.
+//!
+//! tonic's own server takes one slice per frame and buffers 400 KiB for each stream that does not read; here a frame gathers
+//! the slices of a message, and what waits for a socket has a bound.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tower::Service;
+
+use super::body::{RequestBody, ResponseBody};
+use super::connection_slots::{Place, Places};
+use super::listener;
+use super::response_budget::{Exchange, Exchanges, Full, REFLECTION_BYTES, STREAM_BYTES};
+use super::socket::{Pusher, TURN_BYTES};
+use crate::clock::Clock;
+use crate::grpc::{Config, explain, status};
+use crate::task::{self, OnExit, Shutdown, Tasks};
+
+/// Streams that may wait to be accepted though their peer has cancelled them (CVE-2023-44487). More than one turn of a
+/// connection can bring, so that no client is ever cut off for cancelling: its rate is bounded instead (`intake`).
+const PENDING_RESETS_MAX: usize = 2 * TURN_BYTES / STREAM_AND_RESET_BYTES;
+/// The smallest stream and its cancellation: two frame headers, six indexed header fields, and an error code.
+const STREAM_AND_RESET_BYTES: usize = 9 + 6 + 9 + 4;
+
+/// How many times in the shortest of its timeouts everything is looked through.
+const SWEEPS: u32 = 4;
+/// The shortest and longest time between two of these.
+const SWEEP_INTERVALS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+
+/// Serves connections.
+pub struct Connections {
+    config: Config,
+    answering: Arc<Answering>,
+    exchanges: Arc<Exchanges>,
+    places: Arc<Places>,
+    clock: Clock,
+    tasks: Tasks,
+}
+
+/// What every connection answers with.
+struct Answering {
+    routes: Routes,
+    clock: Clock,
+    timeout: Duration,
+    request_bytes_max: usize,
+}
+
+/// Runs the streams of a connection.
+#[derive(Clone)]
+struct Streams {
+    exchanges: Arc<Exchanges>,
+    place: Arc<Place>,
+}
+
+impl Connections {
+    /// Of these services; each connection is one of `tasks`.
+    pub fn new(config: Config, routes: Routes, clock: Clock, tasks: Tasks) -> Self {
+        let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
+        let answering = Arc::new(Answering { routes, clock: clock.clone(), timeout, request_bytes_max });
+        let exchanges = Arc::new(Exchanges::new(&config, clock.clone()));
+        let places = Arc::new(Places::new(&config, clock.clone()));
+        Self { config, answering, exchanges, places, clock, tasks }
+    }
+
+    /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
+        self.spawn_sweeps(shutdown.clone());
+        let incoming = listener::Incoming::new(listener, self.places.clone(), self.config.clone(), self.clock.clone());
+        while let Some(connection) = shutdown.run_until_cancelled(incoming.next()).await {
+            self.spawn(connection, shutdown.clone());
+        }
+        // Closes the port.
+        drop(incoming);
+        self.tasks.join(&self.clock, Duration::MAX).await;
+    }
+
+    fn spawn_sweeps(&self, shutdown: Shutdown) {
+        let (exchanges, places, clock) = (self.exchanges.clone(), self.places.clone(), self.clock.clone());
+        let (least, most) = SWEEP_INTERVALS;
+        let interval = (self.config.idle_timeout.min(self.config.send_timeout) / SWEEPS).clamp(least, most);
+        self.tasks.spawn("gRPC sweeps", OnExit::Continue, async move {
+            while shutdown.run_until_cancelled(clock.sleep(interval)).await.is_some() {
+                exchanges.sweep();
+                places.sweep();
+            }
+        });
+    }
+
+    fn http(&self, place: Arc<Place>) -> http2::Builder<Streams> {
+        let (config, clock) = (&self.config, &self.clock);
+        let mut http = http2::Builder::new(Streams { exchanges: self.exchanges.clone(), place });
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(config.streams_per_connection_max)
+            .keep_alive_interval(clock.real(config.ping_interval))
+            .keep_alive_timeout(clock.real(config.ping_timeout))
+            .max_header_list_size(config.header_bytes_max)
+            .max_send_buf_size(config.send_buffer_bytes_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            // It would count over the life of a connection: malformed requests and refused streams have a rate too.
+            .max_local_error_reset_streams(None);
+        http
+    }
+
+    fn spawn(&self, connection: listener::Connection, shutdown: Shutdown) {
+        let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
+        let service = service_fn(move |request| {
+            let (answering, peer) = (answering.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(answering.answer(request, peer).await) }
+        });
+        let place = connection.place().clone();
+        let http = self.http(place.clone());
+        // Boxed, for a future that a task takes over by value is kept in it more than once: 5 KB of each idle connection.
+        let mut serving = Box::pin(http.serve_connection(TokioIo::new(connection), service));
+        self.tasks.spawn("gRPC connection", OnExit::Continue, async move {
+            let ended = tokio::select! {
+                ended = pushed(serving.as_mut(), &pusher) => ended,
+                () = place.evicted() => return,
+                () = closing(&place, &shutdown) => {
+                    serving.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = pushed(serving.as_mut(), &pusher) => ended,
+                        () = place.evicted() => return,
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a gRPC connection ended");
+            }
+        });
+    }
+}
+
+/// Until a connection is to close in order.
+async fn closing(place: &Place, shutdown: &Shutdown) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = place.idle() => {}
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let exchange = Exchange::begin(&self.exchanges, &self.place);
+        let open = self.place.open_stream();
+        let mut stream = Box::pin(stream);
+        task::detached(std::future::poll_fn(move |cx| {
+            // It is open as long as this is.
+            let _ = &open;
+            exchange.poll(cx, |cx| stream.as_mut().poll(cx))
+        }));
+    }
+}
+
+/// Serves, and leaves nothing in the socket that waits for more when a turn is over.
+fn pushed<T>(mut serving: Pin<&mut impl Future<Output = T>>, pusher: &Pusher) -> impl Future<Output = T> {
+    std::future::poll_fn(move |cx| {
+        let polled = serving.as_mut().poll(cx);
+        pusher.push();
+        polled
+    })
+}
+
+impl Answering {
+    async fn answer(&self, request: Request<Incoming>, peer: TcpConnectInfo) -> Response<ResponseBody> {
+        let exchange = match kept_bytes(request.uri().path()) {
+            None => None,
+            Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
+                Ok(exchange) => exchange,
+                Err(Full) => return ResponseBody::install(status::response_limit().into_http(), None),
+            },
+        };
+        if let Some(refused) = explain::refuse(&request) {
+            return ResponseBody::install(refused, exchange);
+        }
+        let mut request = request.map(|body| match &exchange {
+            Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
+            None => Body::new(body),
+        });
+        request.extensions_mut().insert(peer);
+        let mut routes = self.routes.clone();
+        // Of a stream, until it begins.
+        let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {
+            Ok(Ok(answer)) => explain::explain(answer, self.request_bytes_max),
+            Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
+        };
+        ResponseBody::install(answer, exchange)
+    }
+}
+
+/// What a call of this method keeps for as long as it lasts, beside its response; a session's has bounds of its own.
+fn kept_bytes(path: &str) -> Option<usize> {
+    if path == SUBSCRIBE_PATH {
+        None
+    } else if path.starts_with(REFLECTION_PREFIX) {
+        Some(REFLECTION_BYTES)
+    } else {
+        Some(STREAM_BYTES)
+    }
+}
+
+/// The method whose responses are sessions.
+const SUBSCRIBE_PATH: &str = "/powerstream.gateway.v1.StreamService/Subscribe";
+/// How the methods of both reflection services begin.
+const REFLECTION_PREFIX: &str = "/grpc.reflection.";

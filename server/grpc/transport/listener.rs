@@ -1,0 +1,167 @@
+//! The listening socket and its connections: backlog, socket options, a place for each, a limit for the first bytes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use super::connection_slots::{Place, Places, Seat};
+use super::socket::{Pusher, Socket};
+use super::stream_rate::{Intake, PREFACE_BYTES};
+use crate::clock::Clock;
+use crate::grpc::Config;
+
+/// Connections that wait for accept: 10,000 clients may come at once.
+const BACKLOG: i32 = 4_096;
+
+/// Listens.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections.
+pub struct Incoming {
+    listener: TcpListener,
+    places: Arc<Places>,
+    config: Config,
+    clock: Clock,
+}
+
+impl Incoming {
+    /// From this socket, as long as there are places.
+    pub fn new(listener: TcpListener, places: Arc<Places>, config: Config, clock: Clock) -> Self {
+        Self { listener, places, config, clock }
+    }
+
+    /// Waits for the next connection that gets a place.
+    pub async fn next(&self) -> Connection {
+        /// Accept fails when the process has no file left: a pause, and connections may have closed.
+        const PAUSE: Duration = Duration::from_millis(50);
+        let mut is_failing = false;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
+                    Some(seat) => return self.connection(stream, seat),
+                    None => tracing::warn!(%peer, "closing connection: all places are in use (listen.connections_max)"),
+                },
+                Err(error) => {
+                    // Once, until a connection is accepted again: a peer decides how long it lasts.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
+                    self.clock.sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn connection(&self, stream: TcpStream, seat: Seat) -> Connection {
+        tune(&stream);
+        let (clock, timeout) = (self.clock.clone(), self.config.first_bytes_timeout);
+        Connection {
+            socket: Socket::new(stream),
+            intake: Intake::new(&self.config, self.clock.clone()),
+            first_bytes: 0,
+            limit: Some(Box::pin(async move { clock.sleep(timeout).await })),
+            seat,
+        }
+    }
+}
+
+fn tune(stream: &TcpStream) {
+    /// When a peer has vanished without a word, TCP itself finds out too.
+    const KEEPALIVE: Duration = Duration::from_secs(30);
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+/// A connection that has to say something within a limit.
+pub struct Connection {
+    socket: Socket,
+    intake: Intake,
+    first_bytes: usize,
+    limit: Option<BoxFuture<'static, ()>>,
+    seat: Seat,
+}
+
+impl Connection {
+    /// What has to be asked after each turn of whoever writes.
+    pub fn pusher(&self) -> Pusher {
+        self.socket.pusher()
+    }
+
+    /// Its place.
+    pub fn place(&self) -> &Arc<Place> {
+        self.seat.place()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.socket.stream().connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.intake.poll_ready(cx));
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        self.intake.take(&buf.filled()[before..]);
+        self.first_bytes += buf.filled().len() - before;
+        let preface = self.first_bytes >= PREFACE_BYTES;
+        if preface {
+            self.limit = None;
+        }
+        match self.limit.as_mut().map(|limit| limit.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")))
+            }
+            Some(Poll::Pending) | None => polled,
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}

@@ -1,0 +1,396 @@
+//! Responses that were made and are not sent yet: a budget of bytes for each connection and for the process, over all
+//! methods but Subscribe, whose sessions have bounds of their own (I9).
+//!
+//! A client that does not read costs what its responses have bytes, and no request is refused because it will not be read.
+//! So each exchange is charged from its request on; what is over the budget of its connection ends with RESPONSE_LIMIT; when
+//! the budget of the process is used up, the exchange that has made no progress for longest ends, or one of the connection
+//! that is charged most; and one that makes none for `send_timeout` ends anyway.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use super::connection_slots::Place;
+use crate::clock::{Clock, Moment};
+use crate::grpc::Config;
+
+tokio::task_local! {
+    /// The exchange that this task carries.
+    static CURRENT: Arc<Exchange>;
+}
+
+/// What each exchange is charged beside its response: its stream, and what its service keeps for it.
+pub const STREAM_BYTES: usize = 2 << 10;
+/// What a reflection stream is charged: two responses may wait inside the service, each with the descriptors of a file and
+/// all that it imports.
+pub const REFLECTION_BYTES: usize = 256 << 10;
+/// An exchange that made progress this recently is not ended for want of space.
+const SPARED_FOR: Duration = Duration::from_secs(1);
+
+/// The exchanges of the process.
+pub struct Exchanges {
+    bytes_max: usize,
+    connection_bytes_max: usize,
+    send_timeout: Duration,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    charged: usize,
+    next: u64,
+    open: HashMap<u64, Charged>,
+}
+
+struct Charged {
+    bytes: usize,
+    progress: Arc<Progress>,
+    place: Arc<Place>,
+}
+
+/// How far a response has come.
+#[derive(Default)]
+struct Progress {
+    /// Bytes that HTTP/2 has and the socket has not.
+    unsent: AtomicUsize,
+    /// When the last of them went, or the exchange began; milliseconds.
+    moved_at: AtomicU64,
+    ended: AtomicBool,
+    /// The task of the stream.
+    waker: AtomicWaker,
+    /// Whatever reads the request, if that is another task.
+    request_waker: AtomicWaker,
+}
+
+/// One request and its response. It is ended by dropping its stream, which resets it.
+pub struct Exchange {
+    all: Arc<Exchanges>,
+    place: Arc<Place>,
+    progress: Arc<Progress>,
+    id: u64,
+}
+
+/// No space for a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Exchanges {
+    /// None yet.
+    pub fn new(config: &Config, clock: Clock) -> Self {
+        Self {
+            bytes_max: config.response_bytes_max,
+            connection_bytes_max: config.connection_response_bytes_max,
+            send_timeout: config.send_timeout,
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.clock.moment().since(Moment::default()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn charge(&self, id: u64, place: &Arc<Place>, progress: &Arc<Progress>, bytes: usize) -> Result<(), Full> {
+        let now = self.millis();
+        let mut state = self.state.lock();
+        if place.charged.load(Ordering::Relaxed) + bytes > self.connection_bytes_max || bytes > self.bytes_max {
+            return Err(Full);
+        }
+        while state.charged + bytes > self.bytes_max {
+            let victim = state.longest_without_progress(now, id);
+            let victim = victim.or_else(|| state.largest_beyond(place.charged.load(Ordering::Relaxed) + bytes));
+            state.end(victim.ok_or(Full)?);
+        }
+        state.charged += bytes;
+        place.charged.fetch_add(bytes, Ordering::Relaxed);
+        let new = || Charged { bytes: 0, progress: progress.clone(), place: place.clone() };
+        state.open.entry(id).or_insert_with(new).bytes += bytes;
+        Ok(())
+    }
+
+    /// Ends what makes no progress for `send_timeout`.
+    pub fn sweep(&self) {
+        let now = self.millis();
+        let limit = u64::try_from(self.send_timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut state = self.state.lock();
+        let stalled = |charged: &Charged| charged.class() < WATCHING && charged.age(now) >= limit;
+        let ended: Vec<u64> = state.open.iter().filter(|(_, own)| stalled(own)).map(|(id, _)| *id).collect();
+        ended.into_iter().for_each(|id| state.end(id));
+    }
+
+    /// Bytes that are charged now.
+    #[cfg(test)]
+    fn charged(&self) -> usize {
+        self.state.lock().charged
+    }
+}
+
+/// An exchange that waits for something to send.
+const WATCHING: u8 = 2;
+
+impl Charged {
+    /// Which are ended first: those that do not read, then those that keep responses for requests to come, then others.
+    fn class(&self) -> u8 {
+        match self.progress.unsent.load(Ordering::Relaxed) {
+            1.. => 0,
+            0 if self.bytes > STREAM_BYTES => 1,
+            0 => WATCHING,
+        }
+    }
+
+    fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.progress.moved_at.load(Ordering::Relaxed))
+    }
+}
+
+impl State {
+    fn longest_without_progress(&self, now: u64, but: u64) -> Option<u64> {
+        let spared = |charged: &Charged| u128::from(charged.age(now)) < SPARED_FOR.as_millis();
+        let others = self.open.iter().filter(|(id, charged)| **id != but && !spared(charged));
+        let first = others.min_by_key(|(_, charged)| (charged.class(), u64::MAX - charged.age(now)));
+        first.map(|(id, _)| *id)
+    }
+
+    /// The largest exchange of the connection that is charged most, if that is more than `share`. A client that reads a
+    /// byte now and then makes progress, and is not to keep the others from their share.
+    fn largest_beyond(&self, share: usize) -> Option<u64> {
+        let size = |charged: &Charged| (charged.place.charged.load(Ordering::Relaxed), charged.bytes);
+        let (id, charged) = self.open.iter().max_by_key(|(_, charged)| size(charged))?;
+        (size(charged).0 > share).then_some(*id)
+    }
+
+    fn end(&mut self, id: u64) {
+        if let Some(charged) = self.forget(id) {
+            charged.progress.ended.store(true, Ordering::Release);
+            charged.progress.waker.wake();
+            charged.progress.request_waker.wake();
+        }
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Charged> {
+        let charged = self.open.remove(&id)?;
+        self.charged -= charged.bytes;
+        charged.place.charged.fetch_sub(charged.bytes, Ordering::Relaxed);
+        Some(charged)
+    }
+}
+
+impl Exchange {
+    /// A request that has come on this connection; nothing is charged for it yet.
+    pub fn begin(all: &Arc<Exchanges>, place: &Arc<Place>) -> Arc<Self> {
+        let id = {
+            let mut state = all.state.lock();
+            state.next += 1;
+            state.next
+        };
+        let progress = Arc::new(Progress { moved_at: all.millis().into(), ..Progress::default() });
+        Arc::new(Self { all: all.clone(), place: place.clone(), progress, id })
+    }
+
+    /// The exchange whose task this is.
+    pub fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// Polls the stream of this exchange. It is over when it was ended from outside, too.
+    pub fn poll(self: &Arc<Self>, cx: &mut Context<'_>, stream: impl FnOnce(&mut Context<'_>) -> Poll<()>) -> Poll<()> {
+        self.progress.waker.register(cx.waker());
+        if self.progress.ended.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        CURRENT.sync_scope(self.clone(), || stream(cx))
+    }
+
+    /// Whether it was ended from outside; wakes the reader of the request when it is. A service may keep the request in a task
+    /// of its own, and a stream is reset only when nobody has either half of it.
+    pub fn poll_request_ended(&self, cx: &mut Context<'_>) -> bool {
+        self.progress.request_waker.register(cx.waker());
+        self.progress.ended.load(Ordering::Acquire)
+    }
+
+    /// Charges it for what it keeps as long as it lasts.
+    pub fn admit(&self, bytes: usize) -> Result<(), Full> {
+        self.all.charge(self.id, &self.place, &self.progress, bytes)
+    }
+
+    /// Charges it for a piece of its response, until that is sent.
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, Full> {
+        self.all.charge(self.id, &self.place, &self.progress, bytes)?;
+        self.progress.moved_at.store(self.all.millis(), Ordering::Relaxed);
+        self.progress.unsent.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Charge { exchange: self.clone(), left: bytes })
+    }
+
+    /// Ready when all that was charged as a response is sent. So the task of a stream lives as long as its response, and can
+    /// be ended with it.
+    pub fn poll_sent(&self) -> Poll<()> {
+        if self.progress.unsent.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn sent(&self, bytes: usize) {
+        {
+            let mut state = self.all.state.lock();
+            // If it was ended, this is settled.
+            if let Some(charged) = state.open.get_mut(&self.id) {
+                charged.bytes -= bytes;
+                state.charged -= bytes;
+                self.place.charged.fetch_sub(bytes, Ordering::Relaxed);
+            }
+        }
+        self.progress.moved_at.store(self.all.millis(), Ordering::Relaxed);
+        if self.progress.unsent.fetch_sub(bytes, Ordering::AcqRel) == bytes {
+            self.progress.waker.wake();
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.all.state.lock().forget(self.id);
+    }
+}
+
+/// Bytes of a response that are not sent yet. What is left when it is dropped will not be sent.
+pub struct Charge {
+    exchange: Arc<Exchange>,
+    left: usize,
+}
+
+impl Charge {
+    /// So many more bytes are sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.left -= bytes;
+        self.exchange.sent(bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.left > 0 {
+            self.exchange.sent(self.left);
+        }
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({})", self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::super::connection_slots::Places;
+    use super::*;
+
+    const KIB: usize = 1 << 10;
+
+    struct TestEnv {
+        places: Arc<Places>,
+        all: Arc<Exchanges>,
+        seats: Vec<super::super::connection_slots::Seat>,
+    }
+
+    impl TestEnv {
+        fn new() -> Self {
+            let config =
+                Config { response_bytes_max: 100 * KIB, connection_response_bytes_max: 40 * KIB, ..Config::default() };
+            let places = Arc::new(Places::new(&config, Clock::system()));
+            Self { places, all: Arc::new(Exchanges::new(&config, Clock::system())), seats: Vec::new() }
+        }
+
+        fn connect(&mut self) -> Arc<Place> {
+            let seat = self.places.enter(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("there is a place");
+            let place = seat.place().clone();
+            self.seats.push(seat);
+            place
+        }
+
+        /// An exchange on a connection of its own.
+        fn begin(&mut self) -> Arc<Exchange> {
+            let place = self.connect();
+            Exchange::begin(&self.all, &place)
+        }
+    }
+
+    fn is_ended(exchange: &Exchange) -> bool {
+        exchange.progress.ended.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn connection_over_budget_is_refused_until_sent() {
+        let mut env = TestEnv::new();
+        let place = env.connect();
+        let first = Exchange::begin(&env.all, &place);
+        let mut charge = first.charge(30 * KIB).expect("within");
+        let second = Exchange::begin(&env.all, &place);
+        assert_eq!(second.charge(20 * KIB).expect_err("over"), Full);
+        charge.sent(15 * KIB);
+        let other = second.charge(20 * KIB).expect("within");
+        assert!(first.poll_sent().is_pending());
+        drop(charge);
+        assert!(first.poll_sent().is_ready());
+        drop((other, first, second));
+        assert_eq!((env.all.charged(), place.charged.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    /// Connections that do not read cannot keep the others from an answer.
+    #[test]
+    fn stalled_exchange_makes_way_when_process_is_full() {
+        let mut env = TestEnv::new();
+        let watching = env.begin();
+        watching.admit(STREAM_BYTES).expect("within");
+        let stalled: Vec<_> = (0..3).map(|_| env.begin()).collect();
+        let charges: Vec<_> = stalled.iter().map(|own| own.charge(32 * KIB).expect("within")).collect();
+        let healthy = env.begin();
+        healthy.charge(33 * KIB).expect_err("all made progress within the last second");
+        let set = |own: &Exchange, moved_at| own.progress.moved_at.store(moved_at, Ordering::Relaxed);
+        stalled.iter().zip([30, 10, 20]).for_each(|(own, moved_at)| set(own, moved_at));
+        set(&watching, 5);
+        let victim = env.all.state.lock().longest_without_progress(10_000, healthy.id);
+        assert_eq!(victim, Some(stalled[1].id), "not the one that waits for something to send");
+        env.all.state.lock().end(stalled[1].id);
+        healthy.charge(33 * KIB).expect("there is space now");
+        assert_eq!(stalled.iter().map(|own| is_ended(own)).collect::<Vec<_>>(), [false, true, false]);
+        drop((charges, stalled, watching, healthy));
+        assert_eq!(env.all.charged(), 0);
+    }
+
+    /// A client that reads a byte a second makes progress for ever.
+    #[test]
+    fn connection_with_more_than_its_share_makes_way() {
+        let mut env = TestEnv::new();
+        let slow: Vec<_> = (0..3).map(|_| env.begin()).collect();
+        let charges: Vec<_> = slow.iter().zip([30, 36, 32]).map(|(own, kib)| own.charge(kib * KIB)).collect();
+        assert!(charges.iter().all(Result::is_ok));
+        let healthy = env.begin();
+        let first = healthy.charge(20 * KIB).expect("less than any of the others has");
+        assert_eq!(slow.iter().map(|own| is_ended(own)).collect::<Vec<_>>(), [false, true, false]);
+        healthy.charge(20 * KIB).expect_err("it would have more than the others");
+        drop((first, charges, slow, healthy));
+        assert_eq!(env.all.charged(), 0);
+    }
+
+    #[test]
+    fn exchange_without_progress_ends_after_send_timeout() {
+        let mut env = TestEnv::new();
+        let config = Config { send_timeout: Duration::ZERO, ..Config::default() };
+        env.all = Arc::new(Exchanges::new(&config, Clock::system()));
+        let (stalled, watching) = (env.begin(), env.begin());
+        let charge = stalled.charge(KIB).expect("within");
+        watching.admit(STREAM_BYTES).expect("within");
+        env.all.sweep();
+        assert_eq!((is_ended(&stalled), is_ended(&watching)), (true, false));
+        drop(charge);
+        assert_eq!(env.all.charged(), STREAM_BYTES);
+    }
+}

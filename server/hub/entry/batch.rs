@@ -1,0 +1,109 @@
+//! Events that go out together, put together once for all sessions that get the same.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use super::{Entry, Event, Wire};
+use crate::hub::session::Phase;
+use crate::model::Term;
+
+/// Events that go out together: their bytes are gathered, never encoded again, and what is made of them for one encoding is
+/// made once.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The events, in order; at least one.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where they come from.
+    pub phase: Phase,
+    /// Writer that all of them belong to.
+    pub term: Term,
+    /// They may have been delivered to the lineage before.
+    pub possible_duplicate: bool,
+    slices: Arc<[Bytes]>,
+    bytes: usize,
+    /// Unless it is one event's: then they are kept there.
+    cells: OnceLock<Box<Cells>>,
+}
+
+/// What is made of a chunk once, for each encoding that some session negotiated.
+#[derive(Debug, Default)]
+pub struct Cells {
+    /// gzip.
+    pub gzip: OnceCell<Compressed>,
+    /// zstd.
+    pub zstd: OnceCell<Compressed>,
+}
+
+/// The shared part of a message, compressed, up to where what is a session's own follows.
+#[derive(Debug)]
+pub struct Compressed {
+    /// The bytes.
+    pub slices: Arc<[Bytes]>,
+    /// How many they are.
+    pub bytes: usize,
+    /// How many were compressed.
+    pub plain_bytes: usize,
+    /// CRC-32 of those, where the encoding ends with one.
+    pub crc: u32,
+}
+
+/// Runs shorter than this are put together: a write for each costs more than a copy for all.
+const RUN_BYTES_MIN: usize = 8 << 10;
+
+impl Chunk {
+    /// Of these events, which go to `readers` sessions. For more than one, short runs are copied together, once.
+    pub fn new(
+        entries: Vec<Arc<Entry>>,
+        phase: Phase,
+        (term, possible_duplicate): (Term, bool),
+        readers: usize,
+    ) -> Self {
+        let runs = runs(&entries);
+        let bytes = runs.iter().map(Wire::byte_count).sum();
+        let scattered = runs.len() > 1 && bytes / runs.len() < RUN_BYTES_MIN;
+        let slices = if readers > 1 && scattered {
+            [copied(&runs, bytes)].into()
+        } else {
+            runs.iter().map(Wire::bytes).collect()
+        };
+        Self { entries, phase, term, possible_duplicate, slices, bytes, cells: OnceLock::new() }
+    }
+
+    /// The bytes of the events, behind one another.
+    pub fn slices(&self) -> &Arc<[Bytes]> {
+        &self.slices
+    }
+
+    /// How many they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is made of it once.
+    pub fn cells(&self) -> &Cells {
+        let alone = match &self.entries[..] {
+            [one] if self.phase == Phase::Live && !self.possible_duplicate => one.event(),
+            _ => None,
+        };
+        alone.map_or_else(|| &**self.cells.get_or_init(Box::default), Event::alone)
+    }
+}
+
+/// Neighbours in a slab are one run.
+fn runs(entries: &[Arc<Entry>]) -> Vec<Wire> {
+    let mut runs: Vec<Wire> = Vec::new();
+    for event in entries.iter().filter_map(|entry| entry.event()) {
+        if !runs.last_mut().is_some_and(|run| run.join(&event.wire)) {
+            runs.push(event.wire.clone());
+        }
+    }
+    runs
+}
+
+fn copied(runs: &[Wire], bytes: usize) -> Bytes {
+    let mut all = BytesMut::with_capacity(bytes);
+    runs.iter().for_each(|run| all.extend_from_slice(&run.bytes()));
+    all.freeze()
+}

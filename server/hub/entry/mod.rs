@@ -1,0 +1,303 @@
+//! A record as sessions read it: encoded once, shared by all.
+//!
+//! Owns the kinds of entries, the wire form of an event (`encoding`) and batches of events with their compressed variants
+//! (`batch`). Does not own where entries are kept (`ring`, `cold`) or the messages around a batch (`grpc::encode`).
+//!
+//! Events that are published together are encoded behind one another into *slabs*, so that a run of them is one slice.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use self::batch::Cells;
+use crate::buffer_pool::Buffers;
+use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
+
+pub mod batch;
+mod encoding;
+
+use encoding::Layout;
+pub use encoding::{EVENT_BYTES_MAX, event_bytes};
+
+/// A record as sessions read it. A post is encoded once, here, and its bytes are shared by all that get it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Number of the record.
+    pub sequence: Sequence,
+    /// Writer of the record.
+    pub term: Term,
+    /// When the gateway received it.
+    pub received: UnixMillis,
+    /// What it tells.
+    pub kind: Kind,
+}
+
+/// What an entry tells.
+#[derive(Debug)]
+pub enum Kind {
+    /// A POST or DELTA.
+    Event(Event),
+    /// A gap began, changed or ended.
+    Gap(Gap),
+    /// Messages that could not be taken, or records that are damaged.
+    Skip(Skip),
+    /// A new writer: nothing to tell.
+    Term,
+}
+
+/// A post, encoded.
+#[derive(Debug)]
+pub struct Event {
+    /// The rules that matched; of a delta those of all arrivals.
+    pub rules: Arc<[Rule]>,
+    /// The rules logged before; only of a delta.
+    pub prior: Option<Arc<[Rule]>>,
+    /// How it came.
+    pub origin: Origin,
+    /// When it was created, if its id tells.
+    pub created: Option<UnixMillis>,
+    /// The record of the same post in the other log (see [`Post::beside`]).
+    pub beside: Option<Sequence>,
+    /// The rules of the post in the other log (see [`Post::beside_rules`]).
+    pub beside_rules: Option<Arc<[Rule]>>,
+    /// The record of the same post before this one (see [`Post::previous`]).
+    pub previous: Option<Sequence>,
+    /// An element of `EventBatch.events`, key and length included.
+    pub wire: Wire,
+    /// The live batch of this event alone, compressed, once somebody asked for it.
+    alone: OnceLock<Box<Cells>>,
+}
+
+/// The bytes of an event: a part of the slab that holds those of its neighbours too.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    slab: Bytes,
+    span: Range<usize>,
+}
+
+/// Bytes of a slab, unless one event is larger: what a session that stalls pins of those that have left the ring.
+const SLAB_BYTES_MAX: usize = 64 << 10;
+
+/// Slabs that wait to be used again: what leaves the ring and the pages gives room to what comes.
+static SLABS: Buffers = Buffers::new(4 << 20);
+/// Shorter slabs are not worth it: most events that come alone are.
+const SLAB_BYTES_KEPT: Range<usize> = SLAB_BYTES_MAX / 2..SLAB_BYTES_MAX + 1;
+
+fn new_slab(bytes: usize) -> Vec<u8> {
+    if SLAB_BYTES_KEPT.contains(&bytes) { SLABS.take(bytes) } else { Vec::with_capacity(bytes) }
+}
+
+fn shared_slab(slab: Vec<u8>) -> Bytes {
+    if SLAB_BYTES_KEPT.contains(&slab.len()) { SLABS.share(slab) } else { slab.into() }
+}
+
+/// Encodes records that are published together.
+pub fn encode(records: Vec<Record>) -> Vec<Arc<Entry>> {
+    let wires = wires(&records);
+    let entry = |(record, wire)| Arc::new(Entry::new(record, wire));
+    records.into_iter().zip(wires).map(entry).collect()
+}
+
+fn wires(records: &[Record]) -> Vec<Wire> {
+    let layouts: Vec<_> = records.iter().map(|record| Layout::of(record.sequence, record)).collect();
+    let mut wires = Vec::with_capacity(records.len());
+    while wires.len() < layouts.len() {
+        let (to, bytes) = slab_end(&layouts, wires.len());
+        let mut slab = new_slab(bytes);
+        let spans: Vec<_> = layouts[wires.len()..to].iter().map(|layout| layout.put(&mut slab)).collect();
+        let slab = shared_slab(slab);
+        let slabs = std::iter::repeat_n(slab, spans.len());
+        wires.extend(slabs.zip(spans).map(|(slab, span)| Wire { slab, span }));
+    }
+    wires
+}
+
+/// The end of the slab that begins with this record, and its bytes.
+fn slab_end(layouts: &[Layout<'_>], from: usize) -> (usize, usize) {
+    let mut bytes = layouts[from].len();
+    let mut to = from + 1;
+    while to < layouts.len() && bytes + layouts[to].len() <= SLAB_BYTES_MAX {
+        bytes += layouts[to].len();
+        to += 1;
+    }
+    (to, bytes)
+}
+
+impl Wire {
+    /// The bytes.
+    pub fn bytes(&self) -> Bytes {
+        self.slab.slice(self.span.clone())
+    }
+
+    /// How many they are.
+    pub fn byte_count(&self) -> usize {
+        self.span.len()
+    }
+
+    /// Bytes of the slab, which it keeps in memory.
+    pub fn slab_bytes(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// True if both are in one slab.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.slab.as_ptr() == other.slab.as_ptr()
+    }
+
+    /// Takes the next one in, if it stands right behind this one. False if it does not.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let joined = self.span.end == next.span.start && self.is_beside(next);
+        if joined {
+            self.span.end = next.span.end;
+        }
+        joined
+    }
+}
+
+impl Entry {
+    fn new(record: Record, wire: Wire) -> Self {
+        let Record { sequence, term, received, body } = record;
+        let kind = match body {
+            // The sequencer takes none; an earlier version, with fewer bounds, may have.
+            Body::Post(_) | Body::Delta { .. } if wire.byte_count() == 0 => {
+                let window = Window { from: received, to: Some(received) };
+                Kind::Skip(Skip { reason: SkipReason::Oversized, count: 1, window })
+            }
+            Body::Post(post) => Kind::Event(Event::new(post, None, wire)),
+            Body::Delta { prior, post } => Kind::Event(Event::new(post, Some(prior), wire)),
+            Body::Gap(gap) => Kind::Gap(gap),
+            Body::Skip(skip) => Kind::Skip(skip),
+            Body::Term => Kind::Term,
+        };
+        Self { sequence, term, received, kind }
+    }
+
+    /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
+    pub fn side(record: Record) -> Self {
+        let mut slab = Vec::new();
+        let span = Layout::of(0, &record).put(&mut slab);
+        let wire = Wire { slab: slab.into(), span };
+        Self { term: Term(0), ..Self::new(record, wire) }
+    }
+
+    /// When it was received, if the live stream brought it: notices and what recovery brought do not show how far upstream
+    /// has delivered.
+    pub fn streamed_at(&self) -> Option<UnixMillis> {
+        self.event().filter(|event| event.origin != Origin::Recovery).map(|_| self.received)
+    }
+
+    /// The post, if it is one.
+    pub fn event(&self) -> Option<&Event> {
+        match &self.kind {
+            Kind::Event(event) => Some(event),
+            Kind::Gap(_) | Kind::Skip(_) | Kind::Term => None,
+        }
+    }
+
+    /// Bytes of it on the wire; none for what is no event.
+    pub fn wire_bytes(&self) -> usize {
+        self.event().map_or(0, |event| event.wire.byte_count())
+    }
+
+    /// Bytes that it keeps in memory, about.
+    pub fn bytes(&self) -> usize {
+        const FIXED: usize = 256;
+        FIXED + self.wire_bytes()
+    }
+}
+
+impl Event {
+    fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: Wire) -> Self {
+        let created = post.id.created_at();
+        let Post { rules, origin, beside, beside_rules, previous, .. } = post;
+        Self { wire, rules, prior, origin, created, beside, beside_rules, previous, alone: OnceLock::new() }
+    }
+
+    /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
+    /// their filters.
+    pub fn alone(&self) -> &Cells {
+        self.alone.get_or_init(Box::default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::model::{GapId, PostId};
+    use crate::proto;
+
+    /// A client could never pass such an event: its library takes 4 MiB.
+    #[test]
+    fn event_beyond_bound_is_skipped() {
+        let post = |bytes: usize, tag_bytes: usize| Post {
+            id: PostId(1),
+            rules: (0..1_000).map(|n| Rule { id: Some(n), tag: Some(format!("{n:0tag_bytes$}").into()) }).collect(),
+            origin: Origin::Live,
+            gap: None,
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json: Bytes::from(vec![b'a'; bytes]),
+        };
+        let record = |post| Record { sequence: 7, term: Term(1), received: UnixMillis(5), body: Body::Post(post) };
+        for (bytes, tag_bytes, is_deliverable) in [(1 << 20, 400, true), (1 << 20, 600, false), (2 << 20, 5, false)] {
+            let (short, long) = (record(post(9, 5)), record(post(bytes, tag_bytes)));
+            let estimated = event_bytes(&long.body.post().expect("one").json, &long.body.post().expect("one").rules);
+            let entries = encode(vec![short.clone(), long, short]);
+            assert!(entries[0].event().is_some() && entries[2].event().is_some());
+            assert_eq!(entries[1].event().is_some(), is_deliverable, "{bytes} and {tag_bytes} bytes");
+            assert_eq!(estimated <= EVENT_BYTES_MAX, is_deliverable);
+            assert!(entries[1].wire_bytes() <= estimated.min(EVENT_BYTES_MAX + 16));
+            if !is_deliverable {
+                let Kind::Skip(skip) = &entries[1].kind else { panic!("{:?}", entries[1].kind) };
+                assert_eq!((skip.reason, skip.count), (SkipReason::Oversized, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_an_element_of_a_batch_byte_for_byte() {
+        let json = "{\"id_str\":\"1068540203504144386\",\"text\":\"\\u00e4 \u{1f355}\"}";
+        let rules: Arc<[Rule]> = [
+            Rule { id: Some(7), tag: Some("cats".into()) },
+            Rule { id: Some(8), tag: Some("cats".into()) },
+            Rule { id: None, tag: None },
+        ]
+        .into();
+        let post = Post {
+            id: PostId(1_068_540_203_504_144_386),
+            rules: rules.clone(),
+            origin: Origin::Recovery,
+            gap: Some(GapId(3)),
+            beside: None,
+            beside_rules: None,
+            previous: None,
+            json: Bytes::from_static(json.as_bytes()),
+        };
+        let record = Record {
+            sequence: 300,
+            term: Term(1),
+            received: UnixMillis(12_345),
+            body: Body::Delta { prior: rules[..1].into(), post },
+        };
+        let entries = encode(vec![record.clone(), record]);
+        let wires = entries.iter().map(|entry| entry.event().expect("a post").wire.clone()).collect::<Vec<_>>();
+        let mut both = wires[0].clone();
+        assert!(both.join(&wires[1]), "neighbours in a slab are one run");
+        assert!(!both.join(&wires[0]), "and others are not");
+        let batch = proto::EventBatch::decode(both.bytes()).expect("a batch");
+        assert_eq!(batch.events.len(), 2, "elements of a batch are put behind one another");
+        let event = &batch.events[1];
+        assert_eq!(event.json, json);
+        assert_eq!((event.sequence, event.post_id), (300, 1_068_540_203_504_144_386));
+        assert_eq!((event.tags.as_slice(), event.rules.len()), (&["cats".to_owned()][..], 3));
+        assert_eq!(event.rules[2], proto::MatchedRule { id: 0, tag: None });
+        assert_eq!((event.delta, event.gap_id.as_str(), event.origin()), (true, "g3", proto::Origin::Recovery));
+        assert_eq!(event.event_time_ms, 1_543_594_811_689);
+        let canonical = proto::EventBatch { events: vec![event.clone()], ..proto::EventBatch::default() };
+        assert_eq!(canonical.encode_to_vec(), wires[1].bytes(), "it is what prost would write");
+    }
+}

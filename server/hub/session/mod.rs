@@ -1,0 +1,364 @@
+//! The pull loop of one session: cursor × filter → frames.
+//!
+//! [`Subscription::next`] is called when the client can take a frame, and only then reads on. All frames leave through
+//! it in one order, so a token is true by its place (I5): it covers what was returned before and with it.
+//!
+//! Invariants: `SessionStart` is the first frame; the cursor only grows; it passes a record only when its frame was
+//! returned, or it does not match; a token is never older than two heartbeats, for the heartbeat moves it even when
+//! nothing matches and in the middle of a replay.
+
+mod delivery;
+mod frame;
+mod group_read;
+mod open_gaps;
+mod private_frames;
+mod private_gaps;
+mod read;
+pub(super) mod registry;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use rand::RngExt;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place, SessionStart, Warning};
+pub use open_gaps::START_GAPS_MAX;
+
+use self::registry::{Closing, Guest};
+use super::entry::Entry;
+use super::fanout::Seat;
+use super::metrics::SessionCounters;
+use super::ring::Limits;
+use super::start::Resolved;
+use super::status::upstream_status::{News, Status};
+use super::wakeup::Ticket;
+use super::{Hub, Read, ReadError};
+use crate::backoff::jitter;
+use crate::clock::Moment;
+use crate::model::{Sequence, UnixMillis};
+use open_gaps::OpenGaps;
+use private_gaps::Private;
+
+/// How a session wants its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bounds of a batch.
+    pub batch_events_max: usize,
+    /// Bounds of a batch, in bytes of encoded events; one larger event goes alone.
+    pub batch_bytes_max: usize,
+    /// How long a batch may wait to fill.
+    pub batch_delay_max: Duration,
+    /// How often the session hears from the gateway at the least.
+    pub heartbeat: Duration,
+    /// When the client's own deadline ends the stream.
+    pub deadline: Option<Moment>,
+}
+
+impl Pace {
+    /// What a batch may hold.
+    fn limits(&self) -> Limits {
+        Limits { entries: self.batch_events_max, bytes: self.batch_bytes_max }
+    }
+}
+
+/// One session.
+pub struct Subscription {
+    hub: Arc<Hub>,
+    _guest: Guest,
+    ticket: Ticket,
+    seat: Seat,
+    pace: Pace,
+    start: Option<Box<SessionStart>>,
+    /// Gaps that did not fit into the start.
+    more_gaps: Option<Box<OpenGaps>>,
+    counters: SessionCounters,
+
+    /// The next record to pass.
+    cursor: Sequence,
+    /// When the last passed record was received.
+    passed_at: Option<UnixMillis>,
+    /// When the last passed record was received that the live stream brought.
+    streamed_at: Option<UnixMillis>,
+    /// The upstream time up to which everything received has been passed.
+    reached: UnixMillis,
+    /// The same, of what the live stream brought.
+    streamed: UnixMillis,
+    lineage_start: UnixMillis,
+    lineage_from: Option<Sequence>,
+    /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
+    lineage_began: Moment,
+    repeats_until: Option<UnixMillis>,
+    /// What only this lineage lacks; most lack nothing.
+    private: Option<Box<Private>>,
+    delivered: u64,
+    caught_up: bool,
+
+    /// Entries read and not passed yet; a bounded stretch that starts at or after the cursor.
+    stretch: VecDeque<Arc<Entry>>,
+    /// Where the log goes on behind the stretch.
+    stretch_next: Sequence,
+    /// A read of the journal under way; kept over calls, for it holds a place in the queue for the disk.
+    reading: Option<Reading>,
+    /// Held while the session reads the journal or waits to.
+    replay: Option<OwnedSemaphorePermit>,
+
+    heartbeat_at: Moment,
+    /// The timer of the last wait, and for when: most waits end before it, and the next has the same.
+    alarm: Option<Alarm>,
+    rotate_at: Option<Moment>,
+    status: watch::Receiver<Status>,
+    /// How much of the upstream's news is told.
+    told: u64,
+    closing: watch::Receiver<Option<Closing>>,
+    ended: Option<End>,
+}
+
+/// What a session is opened with.
+pub struct Opening {
+    /// Its place in the registry.
+    pub guest: Guest,
+    /// Which posts: its place among the sessions with the same filter.
+    pub seat: Seat,
+    /// How it wants its frames.
+    pub pace: Pace,
+    /// Where it starts.
+    pub resolved: Resolved,
+    /// Its id.
+    pub session_id: String,
+    /// Name that the consumer gave itself.
+    pub consumer: String,
+    /// Advice to tell.
+    pub warnings: Vec<Warning>,
+}
+
+/// A timer, and for when it is set.
+type Alarm = (Moment, BoxFuture<'static, ()>);
+
+type Reading = BoxFuture<'static, Result<Read, ReadError>>;
+
+impl Subscription {
+    /// Opens a session.
+    pub fn open(hub: Arc<Hub>, opening: Opening) -> Self {
+        let Opening { guest, seat, pace, resolved, session_id, consumer, warnings } = opening;
+        let now = hub.clock().moment();
+        let (open_gaps, more_gaps) = OpenGaps::begin(hub.gaps(), resolved.cursor);
+        let start = SessionStart {
+            session_id,
+            account: hub.account().clone(),
+            epoch: hub.reader().epoch(),
+            heartbeat: pace.heartbeat,
+            outcome: resolved.outcome,
+            place: Place { position: hub.position(resolved.cursor - 1), time: None },
+            missing: resolved.missing,
+            open_gaps,
+            warnings,
+        };
+        let age_max = hub.config().session_age_max;
+        hub.metrics().sessions.inc();
+        let status = hub.upstream().watch();
+        let told = status.borrow().told;
+        Self {
+            ticket: hub.ticket(seat.filter().keys().clone()),
+            counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
+            closing: hub.registry().closing(),
+            heartbeat_at: now.plus(pace.heartbeat),
+            alarm: None,
+            rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
+            cursor: resolved.cursor,
+            passed_at: None,
+            streamed_at: None,
+            reached: resolved.reached,
+            streamed: resolved.streamed,
+            lineage_start: resolved.lineage_start,
+            lineage_from: resolved.lineage_from,
+            lineage_began: resolved.lineage_began,
+            repeats_until: resolved.repeats_until,
+            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes, resolved.lineage_start))),
+            delivered: 0,
+            caught_up: false,
+            stretch: VecDeque::new(),
+            stretch_next: resolved.cursor,
+            reading: None,
+            replay: None,
+            start: Some(Box::new(start)),
+            more_gaps,
+            ended: None,
+            _guest: guest,
+            status,
+            told,
+            seat,
+            pace,
+            hub,
+        }
+    }
+
+    /// The next frame, or how the session ended. Called again after the end, it tells the end again.
+    pub async fn next(&mut self) -> Result<Frame, End> {
+        if let Some(end) = &self.ended {
+            return Err(end.clone());
+        }
+        if let Some(start) = self.start.take() {
+            return Ok(self.frame(Content::Start(start)));
+        }
+        loop {
+            if let Some(frame) = self.due()? {
+                return Ok(frame);
+            }
+            if let Some(gaps) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
+                return Ok(Frame { token: None, content: Content::OpenGaps(gaps) });
+            }
+            if let Some(frame) = self.private_turn()? {
+                return Ok(frame);
+            }
+            if let Some(passed) = self.pass_shared() {
+                let Some(frame) = passed else {
+                    tokio::task::coop::consume_budget().await;
+                    continue;
+                };
+                return Ok(frame);
+            }
+            if self.stretch.is_empty()
+                && let Some(frame) = self.read_on().await?
+            {
+                return Ok(frame);
+            }
+            if let Some(frame) = self.take_from_stretch() {
+                return Ok(frame);
+            }
+            if self.reading.is_some() || self.cursor < self.hub.next() {
+                // A filter that leaves much out must not keep the thread from others.
+                tokio::task::coop::consume_budget().await;
+                continue;
+            }
+            if let Some(frame) = self.at_tip() {
+                return Ok(frame);
+            }
+            if let Some(frame) = self.private_frame()? {
+                return Ok(frame);
+            }
+            self.wait_for_records().await;
+        }
+    }
+
+    /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
+    fn due(&mut self) -> Result<Option<Frame>, End> {
+        let now = self.hub.clock().moment();
+        let closing = *self.closing.borrow();
+        if let Some(Closing { deadline }) = closing {
+            return Ok(Some(self.drain(Ending::Shutdown, deadline)));
+        }
+        if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.end(Ending::Deadline));
+        }
+        if self.rotate_at.is_some_and(|at| at <= now) {
+            let deadline = self.hub.clock().now();
+            return Ok(Some(self.drain(Ending::Rotated, deadline)));
+        }
+        if let Some(news) = self.news() {
+            return Ok(Some(Frame { token: None, content: Content::News(news) }));
+        }
+        Ok((self.heartbeat_at <= now).then(|| self.heartbeat(now)))
+    }
+
+    fn news(&mut self) -> Option<News> {
+        if !self.status.has_changed().unwrap_or(false) {
+            return None;
+        }
+        let status = self.status.borrow_and_update();
+        let fresh = status.told != self.told;
+        self.told = status.told;
+        status.news.clone().filter(|_| fresh)
+    }
+
+    fn heartbeat(&mut self, now: Moment) -> Frame {
+        self.heartbeat_at = now.plus(self.pace.heartbeat);
+        let token = self.token();
+        let upstream = self.hub.upstream();
+        let heartbeat = Heartbeat {
+            now: self.hub.clock().now(),
+            low_watermark: self.low_watermark(),
+            lag: self.lag(),
+            upstream: upstream.status().state,
+            upstream_age: upstream.last_byte().map(|last| now.since(last.moment)),
+            delivered_total: self.delivered,
+        };
+        Frame { token: Some(token), content: Content::Heartbeat(heartbeat) }
+    }
+
+    /// First time at the tip, or again.
+    fn at_tip(&mut self) -> Option<Frame> {
+        self.replay = None;
+        if std::mem::replace(&mut self.caught_up, true) {
+            return None;
+        }
+        let place = self.place();
+        Some(self.frame(Content::CaughtUp(place)))
+    }
+
+    fn fell_behind(&mut self) -> Frame {
+        let (place, lag) = (self.place(), self.lag());
+        self.frame(Content::FellBehind { place, lag })
+    }
+
+    fn drain(&mut self, reason: Ending, deadline: UnixMillis) -> Frame {
+        let end = self.end(reason);
+        let reconnect_after = end.reconnect_after;
+        let token = Some(end.token.clone());
+        self.ended = Some(end);
+        Frame { token, content: Content::Draining { reason, deadline, reconnect_after } }
+    }
+
+    fn end(&mut self, ending: Ending) -> End {
+        /// Clients that are sent away come back spread over this time.
+        const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
+        let reconnect_after = RECONNECT_SPREAD.mul_f64(rand::rng().random::<f64>());
+        let end = End { ending, token: self.token(), reconnect_after };
+        self.ended = Some(end.clone());
+        end
+    }
+}
+
+/// Waits until [`Subscription::due`] may have a control frame, whatever the session waits for besides. It may be dropped while
+/// it waits.
+async fn something_due(
+    alarm: &mut Option<Alarm>,
+    status: &mut watch::Receiver<Status>,
+    closing: &mut watch::Receiver<Option<Closing>>,
+) {
+    let rings = async {
+        match alarm {
+            Some((_, rings)) => rings.await,
+            None => std::future::pending().await,
+        }
+        *alarm = None;
+    };
+    tokio::select! {
+        biased;
+        () = rings => {}
+        _ = status.changed() => {
+            // Left marked as changed, for `due` to find.
+            status.mark_changed();
+        }
+        _ = closing.changed() => {}
+    }
+}
+
+/// Waits until there is something to do for the holes; for ever if there are none.
+async fn private_news(private: Option<&mut Private>) {
+    match private {
+        Some(private) => private.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.metrics().sessions.dec();
+    }
+}

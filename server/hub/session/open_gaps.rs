@@ -1,0 +1,71 @@
+use super::super::status::gap_index::Gaps;
+use crate::model::{Gap, Sequence};
+
+/// Gaps in a `SessionStart`: at about 100 bytes each, far below the 2 MiB of a message.
+pub const START_GAPS_MAX: usize = 1_000;
+/// Gaps of a frame of those that did not fit into a `SessionStart`.
+const PAGE_GAPS: usize = 100;
+
+/// The gaps that are open where a session begins and do not fit into its `SessionStart`. They follow it page by page, before
+/// any record, so that no message grows with their number and no session holds them all.
+#[derive(Debug)]
+pub(super) struct OpenGaps {
+    /// Where the session begins.
+    cursor: Sequence,
+    /// Those opened by this record and before are told; `None` if there are no more.
+    after: Option<Sequence>,
+}
+
+impl OpenGaps {
+    /// Returns the gaps for the `SessionStart` of a session that begins at this cursor, and those that follow.
+    pub(super) fn begin(gaps: &Gaps, cursor: Sequence) -> (Vec<Gap>, Option<Box<Self>>) {
+        let (first, after) = gaps.open_at(cursor, 0, START_GAPS_MAX);
+        let rest = after.map(|after| Box::new(Self { cursor, after: Some(after) }));
+        (first, rest)
+    }
+
+    /// Returns the next ones; `None` if all are told.
+    pub(super) fn next(&mut self, gaps: &Gaps) -> Option<Vec<Gap>> {
+        let (page, after) = gaps.open_at(self.cursor, self.after?, PAGE_GAPS);
+        self.after = after;
+        Some(page).filter(|page| !page.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GapCause, GapEvidence, GapId, GapState, UnixMillis, Window};
+
+    fn gap(id: u64, state: GapState) -> Gap {
+        let window = Window { from: UnixMillis(0), to: Some(UnixMillis(1)) };
+        let (cause, evidence) = (GapCause::Stale, GapEvidence::None);
+        Gap { id: GapId(id), window, cause, state, evidence, progress: None, recovered: 0 }
+    }
+
+    #[test]
+    fn each_open_gap_is_told_once_however_many() {
+        for open in [0, 1, 999, 1_000, 1_001, 1_100, 1_101, 5_432] {
+            let gaps = Gaps::new(100_000);
+            for id in 1..=open {
+                gaps.note(2 * id, &gap(id, GapState::Detected));
+                gaps.note(2 * id + 1, &gap(1_000_000 + id, GapState::Recovered));
+            }
+            let (first, rest) = OpenGaps::begin(&gaps, 2 * open + 2);
+            assert!(first.len() <= START_GAPS_MAX && rest.is_some() == (open > 1_000), "{open}");
+            // What closes meanwhile is told by the record that says so.
+            if open > 0 {
+                gaps.note(2 * open + 2, &gap(open, GapState::Recovered));
+            }
+            let mut told: Vec<_> = first.iter().map(|gap| gap.id.0).collect();
+            if let Some(mut rest) = rest {
+                while let Some(page) = rest.next(&gaps) {
+                    assert!(page.len() <= PAGE_GAPS && page.iter().all(|gap| gap.state == GapState::Detected));
+                    told.extend(page.iter().map(|gap| gap.id.0));
+                }
+                assert!(rest.next(&gaps).is_none());
+            }
+            assert_eq!(told, (1..=open).collect::<Vec<_>>());
+        }
+    }
+}

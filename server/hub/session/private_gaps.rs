@@ -1,0 +1,356 @@
+//! What only this lineage lacks: its private gaps, read from the side log between the frames of the account's log.
+//!
+//! A session reads two logs. Each has a cursor in the token, and both move only with what was returned. They take turns, so
+//! that neither holds up the other; the side log is read in the background, so a live event never waits for it. Which of
+//! the two delivers a post is decided in `hub/side_log/selection`.
+//!
+//! A private gap ends when all of it is settled, and what was there by then, in both logs, has been delivered (I2c). Then it
+//! is remembered for as long as X can be asked for its time, because posts of it may reach the account's log later.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::super::entry::{Entry, Event};
+use super::super::side_log::{Candidate, Delivery, Hole, Holes, Outlook};
+use super::super::start::BEGINNING;
+use super::super::{Hub, Read, ReadError};
+use crate::model::{Gap, GapCause, GapEvidence, GapState, Keys, Rule, Sequence, Span, UnixMillis, Window};
+
+/// The private gaps of a session, and the position of the session in the side log.
+pub(super) struct Private {
+    holes: Holes,
+    /// The lineage began at the oldest record of the log.
+    takes_all: bool,
+    /// What is known of each open gap.
+    watched: Vec<Watched>,
+    /// Gaps to report at once: that ended when they were found, and those whose last record was damaged.
+    pending_notices: VecDeque<Gap>,
+    /// Records of the account's log were left out for records of the side log before this one.
+    trusted: Sequence,
+    /// Entries read and not passed yet.
+    pub(super) stretch: VecDeque<Arc<Entry>>,
+    /// Where the side log goes on behind the stretch.
+    pub(super) stretch_next: Sequence,
+    /// A read of the side log that is queued or done; in the background.
+    reading: Option<Reading>,
+    /// The stretch was passed without a frame, and there may be more.
+    goes_on: bool,
+    changes: watch::Receiver<u64>,
+    /// The account's log has the next turn.
+    pub(super) main_is_next: bool,
+}
+
+/// What is known of an open gap.
+struct Watched {
+    /// The gap's.
+    span: Span,
+    outlook: Outlook,
+    /// How far both logs have to be passed before the outlook is true for the lineage: side log, account's log.
+    due: (Sequence, Sequence),
+    told: Option<(GapState, Option<UnixMillis>)>,
+    /// Its last notices, the last one first.
+    endings: Option<Vec<Gap>>,
+}
+
+type Reading = BoxFuture<'static, Result<Read, ReadError>>;
+
+impl Private {
+    /// Of a session that begins with these gaps.
+    pub(super) fn new(hub: &Hub, holes: Holes, lineage_start: UnixMillis) -> Self {
+        let mut changes = hub.side().changes();
+        // Looked at when the first frame is asked for.
+        changes.mark_changed();
+        let mut own = Self {
+            holes,
+            takes_all: lineage_start <= BEGINNING,
+            watched: Vec::new(),
+            pending_notices: VecDeque::new(),
+            trusted: 0,
+            stretch: VecDeque::new(),
+            stretch_next: 0,
+            reading: None,
+            goes_on: false,
+            changes,
+            main_is_next: false,
+        };
+        own.watch(hub);
+        own.stretch_next = own.cursor();
+        own
+    }
+
+    /// Watches the open gaps, and no others.
+    fn watch(&mut self, hub: &Hub) {
+        let from_beginning = self.holes.from_beginning();
+        let open: Vec<Span> = self.holes.open().map(|hole| hole.span).collect();
+        self.watched.retain(|watched| open.contains(&watched.span));
+        for span in open {
+            if self.watched.iter().all(|watched| watched.span != span) {
+                self.watched.push(Watched {
+                    span,
+                    outlook: hub.side().outlook(span, from_beginning),
+                    due: (hub.side().next(), hub.next()),
+                    told: None,
+                    endings: None,
+                });
+            }
+        }
+    }
+
+    /// What the token is to carry.
+    pub(super) fn holes(&self, hub: &Hub) -> Option<Holes> {
+        let mut holes = Holes { tag: hub.side().tag(), ..self.holes.clone() };
+        holes.prune(hub.side().oldest());
+        if self.takes_all { Some(holes) } else { holes.or_none() }
+    }
+
+    /// True if nothing has to be remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending_notices.is_empty()
+            && !self.takes_all
+            && self.holes.holes.is_empty()
+            && self.holes.coverage.passed.is_empty()
+    }
+
+    /// True if a gap has not ended: the session reads both logs.
+    pub(super) fn has_open(&self) -> bool {
+        !self.watched.is_empty() || !self.pending_notices.is_empty()
+    }
+
+    /// The next record of the side log to read.
+    pub(super) fn cursor(&self) -> Sequence {
+        self.holes.open().map(|hole| hole.offset).min().unwrap_or(self.stretch_next)
+    }
+
+    /// True if a post created at this time lies in a gap of the lineage, ended or not.
+    pub(super) fn is_in_gap(&self, created: Option<UnixMillis>) -> bool {
+        self.holes.at(created).is_some()
+    }
+
+    /// What becomes of a record of the account's log.
+    pub(super) fn select_main(
+        &mut self,
+        sequence: Sequence,
+        event: &Event,
+        matches: impl Fn(&[Rule]) -> bool,
+    ) -> Delivery {
+        let delivery = self.holes.select_main(&Candidate { sequence, event, matches }, self.takes_all);
+        if delivery == Delivery::Skip {
+            self.trusted = self.trusted.max(event.beside.map_or(0, |beside| beside + 1));
+        }
+        delivery
+    }
+
+    /// What becomes of a record of the side log.
+    pub(super) fn select_side(&self, sequence: Sequence, event: &Event, matches: impl Fn(&[Rule]) -> bool) -> Delivery {
+        self.holes.select_side(&Candidate { sequence, event, matches })
+    }
+
+    /// Passes the side log up to `next`. Returns how many records that are.
+    pub(super) fn pass(&mut self, next: Sequence) -> u64 {
+        let passed = next.saturating_sub(self.cursor());
+        self.holes.open_mut().for_each(|hole| hole.offset = hole.offset.max(next));
+        passed
+    }
+
+    /// The records [`first`, `next`) of the account's log are damaged; `span` is their upstream time. What X keeps of it is
+    /// recovered for this lineage. Posts created up to `repeats_until` may have records before those.
+    pub(super) fn add_damage(
+        &mut self,
+        hub: &Hub,
+        (first, next): (Sequence, Sequence),
+        span: Span,
+        repeats_until: UnixMillis,
+    ) {
+        let hole = Hole::new(span, GapCause::JournalCorrupt, repeats_until, next);
+        self.holes.skip(first, next, span);
+        self.holes.note_repeats(span, repeats_until);
+        self.pending_notices.extend(hub.gaps().changed_in(first, next));
+        if hub.side().config().enabled {
+            self.holes.add(hole);
+            self.holes.demand_new(hub.side());
+        } else {
+            self.pending_notices.push_back(Gap {
+                id: hole.id(),
+                window: Window { from: span.from, to: Some(span.to) },
+                cause: hole.cause,
+                state: GapState::Unrecoverable,
+                evidence: GapEvidence::None,
+                progress: None,
+                recovered: 0,
+            });
+        }
+        // The side log may be read from further back now.
+        self.stretch.clear();
+        self.reading = None;
+        self.watch(hub);
+        self.stretch_next = self.cursor();
+    }
+
+    /// Looks at what has become of the gaps, if anything has. What only had to be over is found at the next heartbeat, if
+    /// nothing else comes.
+    pub(super) fn refresh(&mut self, hub: &Hub) {
+        let now = hub.clock().now();
+        let over = self.watched.iter().any(|watched| watched.outlook.over_at.is_some_and(|at| at <= now));
+        if !over && !self.changes.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.changes.mark_unchanged();
+        let from_beginning = self.holes.from_beginning();
+        for watched in &mut self.watched {
+            let outlook = hub.side().outlook(watched.span, from_beginning);
+            if outlook.settled != watched.outlook.settled {
+                // Read after the outlook: all that it rests on was appended before.
+                watched.due = (hub.side().next(), hub.next());
+            }
+            watched.outlook = outlook;
+        }
+    }
+
+    /// The next change of a gap to report; `cursor` is the next record of the account's log that the session reads.
+    pub(super) fn notice(&mut self, cursor: Sequence) -> Option<Gap> {
+        if let Some(gap) = self.pending_notices.pop_front() {
+            return Some(gap);
+        }
+        let at = self.cursor();
+        let trusted = self.trusted;
+        let holes = &self.holes;
+        let position = self.watched.iter_mut().position(|watched| {
+            let hole = holes.open().find(|hole| hole.span == watched.span);
+            hole.is_some_and(|hole| watched.has_news(hole, (at, cursor), trusted))
+        })?;
+        let watched = &mut self.watched[position];
+        if let Some(endings) = &mut watched.endings {
+            let gap = endings.pop();
+            if endings.is_empty() {
+                // The cursor is that of the gaps that are left: none of them is behind it.
+                let span = self.watched.remove(position).span;
+                self.holes.close(span);
+            }
+            return gap;
+        }
+        let hole = self.holes.open().find(|hole| hole.span == watched.span)?;
+        Some(watched.gap(hole, watched.told?))
+    }
+
+    /// Goes on reading the side log. The read is queued in the background: a session that is not polled keeps no permit
+    /// from others. Returns true if there is something new to pass. `main` is the next record of the account's log that the
+    /// session reads.
+    pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &Keys, main: Sequence) -> Result<bool, ReadError> {
+        self.goes_on = false;
+        if self.reading.is_none() {
+            if self.watched.is_empty() || self.cursor() >= hub.side().next() {
+                return Ok(false);
+            }
+            let from = self.cursor();
+            self.reading = Some(match hub.read_side_kept(from) {
+                Some(read) => std::future::ready(Ok(read)).boxed(),
+                None => hub.clone().read_side(from, keys.clone()).boxed(),
+            });
+        }
+        let Some(read) = self.reading.as_mut().and_then(|reading| reading.now_or_never()) else { return Ok(false) };
+        self.reading = None;
+        match read {
+            Ok(read) => {
+                self.stretch.extend(read.entries);
+                self.stretch_next = read.next;
+            }
+            Err(ReadError::Trimmed { earliest }) => self.start_over(hub, earliest, main),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Lets other sessions run before the next stretch is passed.
+    pub(super) fn go_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// What was to be read is gone: it is asked for again. What of it was delivered before is not known.
+    fn start_over(&mut self, hub: &Hub, earliest: Sequence, main: Sequence) {
+        self.holes.open_mut().filter(|hole| hole.offset < earliest).for_each(|hole| hole.start_over(main));
+        self.holes.demand_new(hub.side());
+        self.watched.iter_mut().for_each(|watched| watched.endings = None);
+        self.stretch_next = self.cursor();
+        self.changes.mark_changed();
+    }
+
+    /// Waits until there is something to do for it.
+    pub(super) async fn news(&mut self) {
+        if !self.has_open() {
+            return std::future::pending().await;
+        }
+        let Self { reading, goes_on, changes, .. } = self;
+        tokio::select! {
+            biased;
+            () = tokio::task::yield_now(), if *goes_on => {}
+            _ = changes.changed() => changes.mark_changed(),
+            read = async { reading.as_mut().expect("asked only if there is one").await }, if reading.is_some() => {
+                *reading = Some(std::future::ready(read).boxed());
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// True if there is something to report, now that both logs are passed up to `at`. The side log has to be passed up to
+    /// `trusted` as well.
+    fn has_news(&mut self, hole: &Hole, at: (Sequence, Sequence), trusted: Sequence) -> bool {
+        let Outlook { settled, asked, waiting, .. } = &self.outlook;
+        if self.endings.is_some() {
+            return true;
+        }
+        let complete = at.0 >= self.due.0.max(trusted) && at.1 >= self.due.1;
+        let all = asked.is_empty() && waiting.is_empty();
+        if self.told.is_some() && complete && all {
+            self.endings = Some(self.end(hole));
+            return true;
+        }
+        let mut progress = None;
+        for (span, ..) in settled.iter().filter(|_| complete) {
+            if span.from == progress.unwrap_or(self.span.from) {
+                progress = Some(span.to);
+            }
+        }
+        let state = if asked.is_empty() && !waiting.is_empty() { GapState::Detected } else { GapState::Recovering };
+        let progress = progress.or(self.told.and_then(|(_, before)| before));
+        self.told.replace((state, progress)) != Some((state, progress))
+    }
+
+    fn gap(&self, hole: &Hole, (state, progress): (GapState, Option<UnixMillis>)) -> Gap {
+        Gap {
+            id: hole.id(),
+            window: Window { from: hole.span.from, to: Some(hole.span.to) },
+            cause: hole.cause,
+            state,
+            evidence: GapEvidence::None,
+            progress,
+            recovered: self.outlook.posts,
+        }
+    }
+
+    /// One notice for each of its parts that ended alike. The id goes to the first that was brought; the others are gaps
+    /// of their own.
+    fn end(&self, hole: &Hole) -> Vec<Gap> {
+        let settled = &self.outlook.settled;
+        let first = settled.iter().position(|(_, state, _)| *state != GapState::Unrecoverable).unwrap_or(0);
+        let gap = |(at, (span, state, evidence)): (usize, &(Span, GapState, GapEvidence))| {
+            let whole = self.gap(hole, (*state, None));
+            Gap {
+                id: if at == first { whole.id } else { Hole { span: *span, ..*hole }.id() },
+                window: Window { from: span.from, to: Some(span.to) },
+                evidence: *evidence,
+                progress: (*state != GapState::Unrecoverable).then_some(span.to),
+                recovered: if at == first { whole.recovered } else { 0 },
+                ..whole
+            }
+        };
+        settled.iter().enumerate().map(gap).rev().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+mod clock;
+mod counterparts;
+mod damage;
+mod late;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::clock::Clock;
+use crate::hub::filter::{Filter, Request};
+use crate::hub::session::{Content, Frame, Opening, Pace, Phase, Subscription};
+use crate::hub::start::{self, Outcome, Policy, Resolved, Start};
+use crate::hub::test_util::{confirmed, hub_over, post_record};
+use crate::hub::token::Token;
+use crate::hub::{Config, SessionInfo};
+use crate::journal::{self, Backend, Writer};
+use crate::model::{Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Spans, Term};
+use crate::proto;
+
+const SLACK: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A log and its side log in memory. Times are counted from two hours before it was made.
+struct World {
+    hub: Arc<Hub>,
+    main: Mutex<Box<dyn Writer>>,
+    side: Mutex<Box<dyn Writer>>,
+    begun: UnixMillis,
+}
+
+/// What a lineage got: how often unmarked, how often marked.
+type Got = BTreeMap<u64, (usize, usize)>;
+
+impl World {
+    fn new(main_bytes_max: u64, side_bytes_max: u64) -> Self {
+        let clock = confirmed(Clock::with_rate(1_000.0, None));
+        let begun = clock.now().minus(2 * HOUR);
+        let settings = |retention_bytes_max| journal::Config {
+            backend: Backend::Memory,
+            retention_bytes_max,
+            ..journal::Config::default()
+        };
+        let (hub, main, side) =
+            hub_over(&settings(main_bytes_max), &settings(side_bytes_max), Config::default(), clock);
+        Self { hub, main: Mutex::new(main), side: Mutex::new(side), begun }
+    }
+
+    fn time(&self, second: u64) -> UnixMillis {
+        self.begun.plus(Duration::from_secs(second))
+    }
+
+    fn span(&self, from: u64, to: u64) -> Span {
+        Span::new(self.time(from), self.time(to))
+    }
+
+    /// A post of that second; `number` tells posts of one second apart.
+    fn id(&self, second: u64, number: u64) -> PostId {
+        PostId(PostId::lowest_at(self.time(second)).0 + number)
+    }
+
+    fn record(&self, id: PostId, origin: Origin, beside: Option<Sequence>, next: Sequence) -> Record {
+        let record = post_record(next, &["a"]);
+        let Body::Post(post) = record.body else { panic!("it is a post") };
+        let received = self.hub.clock().now().max(self.hub.tip_received().unwrap_or_default());
+        Record { received, body: Body::Post(Post { id, origin, beside, ..post }), ..record }
+    }
+
+    /// Appends to the account's log. Gives the sequence.
+    fn log(&self, id: PostId, origin: Origin, beside: Option<Sequence>) -> Sequence {
+        let mut writer = self.main.lock();
+        let record = self.record(id, origin, beside, self.hub.next());
+        writer.append(std::slice::from_ref(&record)).expect("memory takes it");
+        self.hub.publish(vec![record]);
+        self.hub.next() - 1
+    }
+
+    /// Appends to the side log. Gives the sequence.
+    fn bring(&self, id: PostId, beside: Option<Sequence>) -> Sequence {
+        let mut writer = self.side.lock();
+        let record = self.record(id, Origin::Recovery, beside, self.hub.side().next());
+        writer.append(std::slice::from_ref(&record)).expect("memory takes it");
+        self.hub.side().publish(record.sequence + 1, id.created_at().into_iter());
+        record.sequence
+    }
+
+    fn prove(&self, from: u64, to: u64) {
+        let side = self.hub.side();
+        side.prove(self.span(from, to), GapEvidence::CompletionMessage, side.stamp());
+    }
+
+    /// A token of a log that is lost, at that second.
+    fn lost_token(&self, second: u64) -> String {
+        self.hub.seal(&Token {
+            account: self.hub.account().clone(),
+            position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
+            low_watermark: self.time(second).minus(SLACK),
+            reached: self.time(second),
+            lineage_start: self.time(0),
+            lineage_from: None,
+            filter: Token::NO_FILTER,
+            repeats_until: None,
+            private: None,
+        })
+    }
+
+    fn resolve(&self, token: &str) -> Resolved {
+        start::resolve(&self.hub, &Start::Token(token.to_owned()), Policy::Fail, false).expect("taken")
+    }
+
+    fn subscribe(&self, token: &str) -> Subscription {
+        self.subscribe_at(&Start::Token(token.to_owned()))
+    }
+
+    fn subscribe_at(&self, start: &Start) -> Subscription {
+        let info =
+            SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
+        let pace = Pace {
+            batch_events_max: 2,
+            batch_bytes_max: 4_096,
+            batch_delay_max: Duration::ZERO,
+            heartbeat: Duration::from_secs(10),
+            deadline: None,
+        };
+        let filter = Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good");
+        let seat = self.hub.enter(filter).expect("within");
+        let opening = Opening {
+            guest: self.hub.registry().enter(info).expect("room"),
+            seat,
+            pace,
+            resolved: start::resolve(&self.hub, start, Policy::Fail, false).expect("taken"),
+            session_id: "s".into(),
+            consumer: "c".into(),
+            warnings: Vec::new(),
+        };
+        Subscription::open(self.hub.clone(), opening)
+    }
+}
+
+fn note(frame: &Frame, got: &mut Got) {
+    let Content::Batch(batch) = &frame.content else { return };
+    let chunk = &batch.chunk;
+    for entry in &chunk.entries {
+        let wire = entry.event().expect("an event").wire.bytes();
+        let event = proto::EventBatch::decode(wire).expect("our own encoding").events.remove(0);
+        assert_eq!(event.sequence == 0, chunk.phase == Phase::Recovery, "only the side log has no sequences");
+        let counts = got.entry(event.post_id).or_default();
+        if chunk.possible_duplicate { counts.1 += 1 } else { counts.0 += 1 }
+    }
+}
+
+fn private_gap(frame: &Frame) -> Option<Gap> {
+    match &frame.content {
+        Content::Gap { sequence: 0, gap } if gap.id.is_private() => Some(gap.clone()),
+        _ => None,
+    }
+}
+
+/// Frames until two heartbeats follow one another: then nothing was left to tell.
+async fn until_idle(session: &mut Subscription, got: &mut Got) -> (String, Vec<Gap>) {
+    let (mut gaps, mut quiet) = (Vec::new(), 0);
+    loop {
+        let frame = session.next().await.expect("it goes on");
+        note(&frame, got);
+        gaps.extend(private_gap(&frame));
+        quiet = if matches!(frame.content, Content::Heartbeat(_)) { quiet + 1 } else { 0 };
+        if quiet == 2 {
+            return (frame.token.expect("a heartbeat has one"), gaps);
+        }
+    }
+}
+
+fn has_open(token: &Token) -> bool {
+    token.private.as_ref().is_some_and(|holes| holes.open().next().is_some())
+}
+
+/// Frames until no hole is left and the tip is reached.
+async fn until_whole(session: &mut Subscription, world: &World, got: &mut Got) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for _ in 0..500 {
+        let frame = session.next().await.expect("it goes on");
+        note(&frame, got);
+        gaps.extend(private_gap(&frame));
+        let token = world.hub.keyring().open(&frame.token.expect("they all have one")).expect("ours");
+        if matches!(frame.content, Content::Heartbeat(_)) && !has_open(&token) {
+            return gaps;
+        }
+    }
+    panic!("the hole stays open: {gaps:?}");
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+/// How a post of the hole reaches the two logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    SideOnly,
+    MainOnly,
+    MainThenSide,
+    SideThenMain,
+    Live,
+    /// Not a post: the lineage is cut.
+    Cut,
+    /// Not a post: some minutes are proven.
+    Prove,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+
+    /// The lineage is cut at random, in the middle of the hole and of live; posts reach one log or both, in either order.
+    #[test]
+    fn any_cut_of_a_lineage_with_a_hole_gets_each_post_once(
+        steps in prop::collection::vec((
+            prop_oneof![
+                Just(Way::SideOnly), Just(Way::MainOnly), Just(Way::MainThenSide), Just(Way::SideThenMain),
+                Just(Way::Live), Just(Way::Cut), Just(Way::Prove),
+            ],
+            1_200_u64..6_900, 0_usize..4,
+        ), 1..30),
+        late: bool,
+    ) {
+        run(async {
+            let world = World::new(0, 0);
+            let (mut truth, mut got) = (Vec::new(), Got::new());
+            let mut token = world.lost_token(600);
+            let mut session = world.subscribe(&token);
+            let mut waiting = Vec::new();
+            for (number, (way, second, frames)) in (0_u64..).zip(steps) {
+                let id = world.id(if way == Way::Live { 7_300 } else { second }, number);
+                match way {
+                    Way::SideOnly => {
+                        world.bring(id, None);
+                    }
+                    Way::MainOnly => {
+                        world.log(id, Origin::Backfill, None);
+                    }
+                    Way::MainThenSide => {
+                        let main = world.log(id, Origin::Backfill, None);
+                        if late { waiting.push((id, main)) } else { world.bring(id, Some(main)); }
+                    }
+                    Way::SideThenMain => {
+                        let side = world.bring(id, None);
+                        world.log(id, Origin::Live, Some(side));
+                    }
+                    Way::Live => {
+                        world.log(id, Origin::Live, None);
+                    }
+                    Way::Cut => session = world.subscribe(&token),
+                    Way::Prove => world.prove(0, second.min(4_000)),
+                }
+                if !matches!(way, Way::Cut | Way::Prove) {
+                    truth.push(id.0);
+                }
+                for _ in 0..frames {
+                    let frame = session.next().await.expect("it goes on");
+                    note(&frame, &mut got);
+                    token = frame.token.unwrap_or(token);
+                }
+            }
+            for (id, main) in waiting {
+                world.bring(id, Some(main));
+            }
+            let mut session = world.subscribe(&token);
+            world.prove(0, 9_000);
+            let gaps = until_whole(&mut session, &world, &mut got).await;
+            let once: Got = truth.into_iter().map(|id| (id, (1, 0))).collect();
+            assert_eq!(got, once);
+            let state = gaps.last().map(|gap| gap.state);
+            assert!(state.is_none_or(|state| state == GapState::Recovered), "{gaps:?}");
+        });
+    }
+}
+
+#[test]
+fn a_hole_is_told_from_its_beginning_to_its_end_with_what_is_lost_of_it() {
+    run(async {
+        let world = World::new(0, 0);
+        let mut session = world.subscribe(&world.lost_token(600));
+        let (token, gaps) = until_idle(&mut session, &mut Got::new()).await;
+        let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+        assert_eq!((gap.state, gap.cause, gap.progress), (GapState::Recovering, GapCause::LogLost, None));
+        let held = world.hub.keyring().open(&token).expect("ours").private.expect("the hole").holes[0];
+        assert_eq!((held.id(), held.span.from), (gap.id, world.time(570)));
+        world.prove(0, 1_000);
+        let (_, gaps) = until_idle(&mut session, &mut Got::new()).await;
+        assert_eq!(gaps.iter().map(|gap| gap.progress).collect::<Vec<_>>(), [Some(world.time(1_000))]);
+        world.bring(world.id(1_500, 0), None);
+        world.hub.side().lose(world.span(1_000, 1_200), GapEvidence::Refused);
+        world.prove(1_200, 9_000);
+        let mut got = Got::new();
+        let (token, gaps) = until_idle(&mut session, &mut got).await;
+        assert_eq!(got.len(), 1, "before the end is told");
+        let told: Vec<_> = gaps.iter().filter(|gap| gap.state.is_final()).map(|gap| (gap.window, gap.state)).collect();
+        let window = |from, to| Window { from, to: Some(to) };
+        assert_eq!(
+            told,
+            [
+                (window(held.span.from, world.time(1_000)), GapState::Recovered),
+                (window(world.time(1_000), world.time(1_200)), GapState::Unrecoverable),
+                (window(world.time(1_200), held.span.to), GapState::Recovered),
+            ],
+        );
+        assert_eq!(gaps.iter().filter(|gap| gap.id == held.id() && gap.state.is_final()).count(), 1);
+        assert!(!has_open(&world.hub.keyring().open(&token).expect("ours")));
+    });
+}
+
+#[test]
+fn what_was_brought_for_one_serves_the_next_and_only_repeats_near_the_token_are_marked() {
+    run(async {
+        let world = World::new(0, 0);
+        let (near, far) = (world.id(620, 1), world.id(700, 2));
+        drop(world.subscribe(&world.lost_token(600)));
+        let demand = world.hub.side().missing();
+        for id in [near, far] {
+            world.bring(id, None);
+        }
+        world.prove(0, 9_000);
+        assert_ne!(demand, Spans::default());
+        let mut got = Got::new();
+        let mut session = world.subscribe(&world.lost_token(600));
+        let (_, gaps) = until_idle(&mut session, &mut got).await;
+        assert_eq!(world.hub.side().missing().within(world.span(0, 7_200)), Spans::default(), "nothing is asked again");
+        assert_eq!(got, [(near.0, (0, 1)), (far.0, (1, 0))].into_iter().collect());
+        assert!(gaps.iter().any(|gap| gap.state == GapState::Recovering), "{gaps:?}");
+    });
+}
+
+#[test]
+fn a_trimmed_token_gets_what_is_gone_from_the_side_log_and_the_rest_from_the_log() {
+    run(async {
+        let world = World::new(4_000, 0);
+        let mut session = world.subscribe(&world.hub.token_before(1, world.time(100)));
+        let (token, _) = until_idle(&mut session, &mut Got::new()).await;
+        drop(session);
+        let ids: Vec<_> = (0..40).map(|number| world.id(200 + number, number)).collect();
+        for id in &ids {
+            world.log(*id, Origin::Live, None);
+        }
+        let earliest = world.hub.reader().extent().earliest;
+        assert!(earliest > 5, "some are gone");
+        let resolved = world.resolve(&token);
+        assert_eq!((resolved.outcome, resolved.cursor), (Outcome::TimeBounded, earliest));
+        let mut session = world.subscribe(&token);
+        // X brings all of it, and the log had all of it.
+        for (main, id) in (1..).zip(&ids) {
+            world.bring(*id, Some(main));
+        }
+        world.prove(0, 9_000);
+        let mut got = Got::new();
+        until_idle(&mut session, &mut got).await;
+        assert_eq!(got, ids.iter().map(|id| (id.0, (1, 0))).collect(), "from one of the two");
+    });
+}
+
+#[test]
+fn what_the_side_log_trimmed_before_it_was_read_is_asked_for_again_and_marked() {
+    run(async {
+        let world = World::new(0, 3_000);
+        let token = world.lost_token(600);
+        let mut session = world.subscribe(&token);
+        until_idle(&mut session, &mut Got::new()).await;
+        let ids: Vec<_> = (0..30).map(|number| world.id(1_000 + number, number)).collect();
+        for id in &ids {
+            world.bring(*id, None);
+        }
+        world.prove(0, 9_000);
+        assert!(world.hub.side().reader().extent().earliest > 5, "some are gone");
+        let mut got = Got::new();
+        let (token, gaps) = until_idle(&mut session, &mut got).await;
+        assert!(!gaps.iter().any(|gap| gap.state.is_final()), "{gaps:?}");
+        assert!(world.hub.side().missing().contains(world.time(1_000)));
+        assert!(got.values().all(|counts| counts.0 == 0), "whatever comes may be a repeat: {got:?}");
+        ids.iter().for_each(|id| {
+            if !got.contains_key(&id.0) {
+                world.bring(*id, None);
+            }
+        });
+        let mut again = world.subscribe(&token);
+        until_idle(&mut again, &mut got).await;
+        assert!(ids.iter().any(|id| got.contains_key(&id.0)));
+    });
+}
+
+#[test]
+fn a_session_without_holes_has_no_room_for_them() {
+    run(async {
+        let world = World::new(0, 0);
+        world.log(world.id(7_200, 0), Origin::Live, None);
+        assert!(world.subscribe(&world.hub.token_before(2, world.time(7_200))).private.is_none());
+    });
+}

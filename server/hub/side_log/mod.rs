@@ -1,0 +1,399 @@
+//! The side log: posts of intervals that only some lineages lack, for those who lack them.
+//!
+//! A *private hole* is missing only for one lineage: its token was trimmed, or its log is lost. The posts of it that X
+//! still has go to a log of their own (`ingest/side_log_writer` writes it), never into the account's; sessions whose token carries
+//! the hole read both.
+//!
+//! Owns: what is wanted of X for private holes, and what has become of it ([`Side`]); reading the side log. Does not own:
+//! who writes it, who asks X (`ingest`), what a session has read of it (`session/private_gaps`).
+//!
+//! Invariants and the tests that hold them:
+//! - Overlapping holes are one demand, and what was brought for one serves the next, also if nobody asks for it in between
+//!   (`requested::tests`). The work for a demand does not grow with the number of others (`requested::tests`).
+//! - What comes after the end of a private gap is for the account's log as well ([`Side::has_ended`];
+//!   `ingest/sequencer/tests/late`, `session/private_gaps/tests/late`).
+//! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
+//!   while all that was brought for it can be read.
+//! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
+//!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
+//!   (`selection::tests`, `session::private_gaps::tests`).
+
+mod budget;
+mod private_gap;
+mod requested;
+mod selection;
+mod state;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use private_gap::{Hole, Holes};
+pub use requested::Fate;
+use requested::{Change, Shares};
+pub use selection::{Candidate, Coverage, Delivery};
+use state::{FIRST_STAMP, State, joined};
+
+use crate::clock::Clock;
+use crate::journal::{Chunk, ReadError, Reader};
+use crate::model::{Budget, GapEvidence, GapState, Keys, Sequence, Span, Spans, UnixMillis};
+
+/// Settings of private holes, for each account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether the gateway recovers ranges that only some subscriptions lack: positions that the log no longer
+    /// retains, or of a lost log. If false, such positions are rejected with POSITION_TOO_OLD unless the request has
+    /// a resume policy.
+    pub enabled: bool,
+    /// Margin subtracted from `recovery_window`: an older range would leave the window before it is requested.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub recovery_margin: Duration,
+    /// Maximum intervals that are requested or kept. Beyond it, the nearest are merged.
+    pub intervals_max: usize,
+    /// Maximum demands of one caller per hour for which X has to be asked. Further starts that need one are rejected with
+    /// RECOVERY_LIMIT; ranges that are requested or kept already are free. The caller is the peer address (the /64 network
+    /// for IPv6). 0: no limit, for gateways behind a proxy.
+    pub demands_per_hour_per_caller_max: usize,
+    /// Bytes of the page cache of the side log. 0 disables the cache.
+    pub page_cache_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // A minute: X takes windows in whole minutes (F-RR).
+        Self {
+            enabled: true,
+            recovery_margin: Duration::from_secs(60),
+            intervals_max: 1_000,
+            // Of a fleet behind one address that comes back at once, few lack more than those before them.
+            demands_per_hour_per_caller_max: 60,
+            page_cache_bytes_max: 8 << 20,
+        }
+    }
+}
+
+/// From where on the account's log has everything that its beginning is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// The first connection's backfill is expected to bring it from here on, or is under way.
+    Pending(UnixMillis),
+    /// From here on.
+    From(UnixMillis),
+}
+
+/// What is known of the intervals that some lineages lack.
+pub struct Side {
+    reader: Arc<dyn Reader>,
+    clock: Clock,
+    config: Config,
+    window: Duration,
+    state: Mutex<State>,
+    /// Of the callers that made demands.
+    budget: Mutex<Budget>,
+    /// No interval is known: most accounts, most of the time.
+    idle: AtomicBool,
+    /// Start of what the first backfill is to bring while that is pending, else the largest time: read with every frame.
+    pending_from: AtomicI64,
+    next: AtomicU64,
+    changes: watch::Sender<u64>,
+    demands: watch::Sender<u64>,
+}
+
+/// What is kept of it over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    tag: u32,
+    next: Sequence,
+    shares: Shares,
+    completeness: Option<Completeness>,
+    budget: Budget,
+}
+
+/// What has become of a hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Its parts that are settled, in order, those alike in one piece.
+    pub settled: Vec<(Span, GapState, GapEvidence)>,
+    /// Its parts that are asked for now.
+    pub asked: Spans,
+    /// Its parts that wait for the first backfill of the log, or are not over yet.
+    pub waiting: Spans,
+    /// When what is not over yet will be.
+    pub over_at: Option<UnixMillis>,
+    /// Posts of it that were brought, about.
+    pub posts: u64,
+}
+
+impl Side {
+    /// Over a side log, with nothing wanted. `window` is how far back X can be asked.
+    pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: Config, window: Duration) -> Self {
+        let next = AtomicU64::new(reader.extent().next);
+        let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
+        let (state, idle) = (Mutex::new(State::new(Shares::default(), None)), AtomicBool::new(true));
+        let pending_from = AtomicI64::new(i64::MAX);
+        let budget = Mutex::default();
+        let own = Self { reader, clock, config, window, state, budget, idle, pending_from, next, changes, demands };
+        own.begin(Shares::default(), None, None);
+        own
+    }
+
+    /// Begins with these shares, which know of the records of the side log before `known`; `None` if some of those are lost.
+    fn begin(&self, mut shares: Shares, completeness: Option<Completeness>, known: Option<Sequence>) {
+        let (earliest, next) = (self.reader.extent().earliest, self.next());
+        let lost = known.is_none().then_some(earliest);
+        let unknown = (known.unwrap_or(earliest).max(earliest), next);
+        shares.restart(FIRST_STAMP, lost, unknown, self.clock.now().plus(self.window));
+        let mut state = self.state.lock();
+        self.idle.store(shares.len() == 0, Ordering::Release);
+        *state = State::new(shares, completeness);
+        self.note_pending(completeness);
+    }
+
+    /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its lineage reads the
+    /// account's log from its first record on.
+    pub fn want(&self, span: Span, from_beginning: bool) -> Sequence {
+        let (earliest, next, oldest) = (self.reader.extent().earliest, self.next(), self.oldest());
+        let mut state = self.state.lock();
+        let to = state.lacking_until(span, from_beginning, self.clock.uncertainty());
+        state.shares.forget(oldest, earliest, next);
+        let (lacked, stamp) = (Span::new(span.from.max(oldest), to), state.next_stamp());
+        let change = state.shares.want(lacked, earliest, next, stamp);
+        let change = state.bound(self.config.intervals_max, change);
+        self.idle.store(state.shares.len() == 0, Ordering::Release);
+        let since = state.shares.since(span);
+        drop(state);
+        self.announce(change);
+        since.unwrap_or(next).max(earliest)
+    }
+
+    /// Wakes those whom a demand concerns: not those who lack what nobody has asked for before.
+    fn announce(&self, change: Change) {
+        if change.asks {
+            self.demands.send_modify(|count| *count += 1);
+        }
+        if change.tells {
+            self.changed();
+        }
+    }
+
+    /// What X is to be asked for.
+    pub fn missing(&self) -> Spans {
+        if self.idle.load(Ordering::Acquire) {
+            return Spans::default();
+        }
+        let state = self.state.lock();
+        let mut missing = state.shares.open();
+        missing.remove(Span::new(UnixMillis(i64::MIN), self.oldest()));
+        if let Some(Completeness::Pending(from)) = state.completeness {
+            missing.remove(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
+        }
+        missing
+    }
+
+    /// Stamp of the demands made so far: a request that is made afterwards answers them, and none that follow.
+    pub fn stamp(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.is_stamp_taken = true;
+        state.stamp
+    }
+
+    /// All that X has of this interval has been appended, by requests made at this stamp or later: what was asked for of it
+    /// by then is proven. Of what was asked for later, posts may have arrived before anybody wanted them.
+    pub fn prove(&self, span: Span, evidence: GapEvidence, stamp: u64) {
+        self.settle(|shares| shares.prove(span, evidence, stamp));
+    }
+
+    /// This interval cannot be brought any more.
+    pub fn lose(&self, span: Span, evidence: GapEvidence) {
+        self.settle(|shares| shares.lose(span, evidence));
+    }
+
+    fn settle(&self, settle: impl FnOnce(&mut Shares) -> bool) {
+        let mut state = self.state.lock();
+        let tells = settle(&mut state.shares);
+        let change = state.bound(self.config.intervals_max, Change { tells, ..Change::default() });
+        drop(state);
+        self.announce(change);
+    }
+
+    /// Tells from where on the account's log is complete at its beginning.
+    pub fn set_complete_from(&self, completeness: Completeness) {
+        let mut state = self.state.lock();
+        if state.completeness == Some(completeness) {
+            return;
+        }
+        state.completeness = Some(completeness);
+        self.note_pending(state.completeness);
+        if let Completeness::From(from) = completeness {
+            // It was asked for while nobody knew how far the backfill would reach.
+            let backfilled = Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
+            state.shares.withdraw(backfilled, self.next());
+        }
+        drop(state);
+        self.demands.send_modify(|count| *count += 1);
+        self.changed();
+    }
+
+    /// From where on the account's log is complete at its beginning, as far as it is told.
+    pub fn complete_from(&self) -> Option<Completeness> {
+        self.state.lock().completeness
+    }
+
+    fn note_pending(&self, completeness: Option<Completeness>) {
+        let from = match completeness {
+            Some(Completeness::Pending(from)) => from.0,
+            Some(Completeness::From(_)) | None => i64::MAX,
+        };
+        self.pending_from.store(from, Ordering::Release);
+    }
+
+    /// Sessions rely on a log that has not begun from here on: low watermarks wait there.
+    pub fn hold_from(&self, promised: UnixMillis) {
+        self.pending_from.fetch_min(promised.0, Ordering::AcqRel);
+    }
+
+    /// Before this nothing is lacking that the first backfill of the log is to bring.
+    pub fn pending_from(&self) -> UnixMillis {
+        UnixMillis(self.pending_from.load(Ordering::Acquire))
+    }
+
+    /// True if a post created at this time is for the side log: somebody lacks it, or lacked it.
+    pub fn wants(&self, created: UnixMillis) -> bool {
+        !self.idle.load(Ordering::Acquire) && self.state.lock().shares.at(created).is_some()
+    }
+
+    /// True if what somebody lacks, or lacked, of this time may have been told as ended: whoever was told does not look for
+    /// more of it in the side log.
+    pub fn has_ended(&self, created: UnixMillis) -> bool {
+        let has_ended = |shares: &Shares| shares.at(created).is_some_and(|share| share.was_settled);
+        !self.idle.load(Ordering::Acquire) && has_ended(&self.state.lock().shares)
+    }
+
+    /// Lets records be read that were appended before `next`; these are the times of their posts. Only the sequencer calls
+    /// this, and only after the append.
+    pub fn publish(&self, next: Sequence, created: impl Iterator<Item = UnixMillis>) {
+        let mut state = self.state.lock();
+        created.for_each(|created| state.shares.count(created));
+        drop(state);
+        self.next.store(next, Ordering::Release);
+        self.changed();
+    }
+
+    /// The sequence that the next record will get.
+    pub fn next(&self) -> Sequence {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// Tells the side log from one that was made anew; short, for tokens.
+    pub fn tag(&self) -> u32 {
+        let epoch = self.reader.epoch().0;
+        (epoch ^ epoch >> 32 ^ epoch >> 64 ^ epoch >> 96) as u32
+    }
+
+    /// Changes whenever there is more to read, to ask for, or to tell.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Changes whenever there may be more to ask X for.
+    pub fn demands(&self) -> watch::Receiver<u64> {
+        self.demands.subscribe()
+    }
+
+    /// What has become of a hole. `from_beginning` if its lineage reads the account's log from its first record on. What of
+    /// it nobody asks for any more is asked for again.
+    pub fn outlook(&self, span: Span, from_beginning: bool) -> Outlook {
+        let state = self.state.lock();
+        let own = Span::new(span.from, state.lacking_until(span, from_beginning, self.clock.uncertainty()));
+        let mut asked: Spans = [own].into_iter().filter(|own| !own.is_empty()).collect();
+        let logged = Span::new(own.to, span.to);
+        // Posts of a time that has not passed are still to come.
+        let over_at = Some(logged.to).filter(|to| !logged.is_empty() && self.clock.now() < *to);
+        let mut settled = Vec::new();
+        if over_at.is_none() {
+            settled.push((logged, GapState::Backfilled, GapEvidence::BackfillQuiet));
+        }
+        let (posts, mut unasked) = (state.shares.posts(own), asked.clone());
+        for (part, fate) in state.shares.fates(own) {
+            unasked.remove(part);
+            let (state, evidence) = match fate {
+                Fate::Open => continue,
+                Fate::Proven(evidence) => (GapState::Recovered, evidence),
+                Fate::Lost(evidence) => (GapState::Unrecoverable, evidence),
+            };
+            settled.push((part, state, evidence));
+            asked.remove(part);
+        }
+        let mut waiting = match state.completeness {
+            Some(Completeness::Pending(from)) if from_beginning => {
+                asked.within(Span::new(from.plus(self.clock.uncertainty()), own.to))
+            }
+            _ => Spans::default(),
+        };
+        drop(state);
+        let late = asked.within(Span::new(UnixMillis(i64::MIN), self.oldest()));
+        settled.extend(late.iter().map(|late| (late, GapState::Unrecoverable, GapEvidence::WindowPassed)));
+        unasked.remove_all(&late);
+        for span in unasked.iter() {
+            self.want(span, from_beginning);
+        }
+        asked.remove_all(&late);
+        asked.remove_all(&waiting);
+        if over_at.is_some() {
+            waiting.insert(logged);
+        }
+        Outlook { settled: joined(settled), asked, waiting, over_at, posts }
+    }
+
+    /// Reads on from `from`: on a blocking thread.
+    pub fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
+        self.reader.read(from, keys, bytes_max)
+    }
+
+    /// The side log itself.
+    pub fn reader(&self) -> &Arc<dyn Reader> {
+        &self.reader
+    }
+
+    /// The oldest time that X can be asked for.
+    pub fn oldest(&self) -> UnixMillis {
+        self.clock.now().minus(self.window.saturating_sub(self.config.recovery_margin))
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is to be kept over a restart.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        let (shares, completeness) = (state.shares.clone(), state.completeness);
+        Snapshot { tag: self.tag(), next: self.next(), shares, completeness, budget: self.budget.lock().clone() }
+    }
+
+    /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
+    pub fn restore(&self, kept: Snapshot) {
+        let Snapshot { tag, next, shares, completeness, budget } = kept;
+        *self.budget.lock() = budget;
+        let is_whole = tag == self.tag() && next <= self.next();
+        self.begin(shares, completeness, is_whole.then_some(next));
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! An ordered set of intervals that do not overlap, with a summary of every subtree.
+//!
+//! A treap whose priorities are derived from where an interval begins, so that the same intervals make the same tree. The
+//! summaries answer what many subscriptions ask of the same time (is all of it asked for, what has become of it, from where
+//! on is it in the side log) without a visit of each interval: every operation visits as many nodes as there are results or
+//! changes, each at the depth of the tree.
+
+use super::{Fate, Share};
+use crate::model::{Sequence, Span, UnixMillis};
+
+/// A subtree, or none.
+pub(super) type Link = Option<Box<Node>>;
+
+/// An interval, and those before and after it.
+#[derive(Clone)]
+pub(super) struct Node {
+    share: Share,
+    before: Link,
+    after: Link,
+    priority: u64,
+    sum: Summary,
+}
+
+/// What is common to the intervals of a subtree.
+#[derive(Clone, Copy)]
+pub(super) struct Summary {
+    /// From the first to the last.
+    pub span: Span,
+    /// Nothing lies between two of them.
+    pub is_dense: bool,
+    /// What has become of all of them, if that is the same.
+    pub fate: Option<Fate>,
+    /// All are proven, by whatever evidence.
+    pub is_proven: bool,
+    /// The smallest of theirs.
+    pub since_min: Sequence,
+    /// Posts of all of them.
+    pub posts: u64,
+    /// How many there are.
+    pub len: usize,
+    /// What it costs to make the two nearest one.
+    pub nearest: Cost,
+    /// What has become of the first and of the last.
+    ends: (Fate, Fate),
+}
+
+/// What it costs to make two neighbours one: time that is asked for in vain, and whether anything is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost(u64, bool);
+
+impl Cost {
+    const NONE: Self = Self(u64::MAX, true);
+
+    /// Of two neighbours.
+    pub(super) fn of(own: &Share, next: &Share) -> Self {
+        Self::between(&Summary::of(own), &Summary::of(next))
+    }
+
+    fn between(own: &Summary, next: &Summary) -> Self {
+        let apart = next.span.from.0.abs_diff(own.span.to.0);
+        Self(apart, apart > 0 || own.ends.1 != next.ends.0)
+    }
+
+    /// True if something is asked for again.
+    pub(super) fn asks(self) -> bool {
+        self.1
+    }
+}
+
+/// Where the posts of an interval stay that is cut in two: which of them lie where is not known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posts {
+    Before,
+    After,
+}
+
+impl Summary {
+    fn of(share: &Share) -> Self {
+        Self {
+            span: share.span,
+            is_dense: true,
+            fate: Some(share.fate),
+            is_proven: matches!(share.fate, Fate::Proven(_)),
+            since_min: share.since,
+            posts: share.posts,
+            len: 1,
+            nearest: Cost::NONE,
+            ends: (share.fate, share.fate),
+        }
+    }
+
+    /// Of two that follow each other.
+    fn with(self, next: Self) -> Self {
+        Self {
+            span: Span::new(self.span.from, next.span.to),
+            is_dense: self.is_dense && next.is_dense && self.span.to == next.span.from,
+            fate: self.fate.filter(|fate| next.fate == Some(*fate)),
+            is_proven: self.is_proven && next.is_proven,
+            since_min: self.since_min.min(next.since_min),
+            posts: self.posts + next.posts,
+            len: self.len + next.len,
+            nearest: self.nearest.min(next.nearest).min(Cost::between(&self, &next)),
+            ends: (self.ends.0, next.ends.1),
+        }
+    }
+}
+
+/// Spreads the beginnings of intervals evenly over all priorities (the finalizer of splitmix64).
+fn priority(from: UnixMillis) -> u64 {
+    let mut bits = (from.0 as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+/// A subtree of one interval.
+pub(super) fn leaf(share: Share) -> Link {
+    let (priority, sum) = (priority(share.span.from), Summary::of(&share));
+    Some(Box::new(Node { share, before: None, after: None, priority, sum }))
+}
+
+impl Node {
+    /// What is common to its subtree.
+    pub(super) fn sum(&self) -> &Summary {
+        &self.sum
+    }
+
+    /// To be called after a change of the node or of what is below it.
+    fn update(&mut self) {
+        work::step();
+        let mut sum = Summary::of(&self.share);
+        if let Some(before) = &self.before {
+            sum = before.sum.with(sum);
+        }
+        if let Some(after) = &self.after {
+            sum = sum.with(after.sum);
+        }
+        self.sum = sum;
+    }
+
+    /// The first interval of the subtree.
+    pub(super) fn first(&self) -> &Share {
+        work::step();
+        self.before.as_ref().map_or(&self.share, |before| before.first())
+    }
+
+    /// The last interval of the subtree.
+    pub(super) fn last(&self) -> &Share {
+        work::step();
+        self.after.as_ref().map_or(&self.share, |after| after.last())
+    }
+}
+
+/// Those that begin before `at`, and the others. The one that holds `at` is cut there.
+pub(super) fn split(link: Link, at: UnixMillis, posts: Posts) -> (Link, Link) {
+    let Some(mut node) = link else { return (None, None) };
+    if node.share.span.from >= at {
+        let (before, inner) = split(node.before.take(), at, posts);
+        node.before = inner;
+        node.update();
+        return (before, Some(node));
+    }
+    if node.share.span.to <= at {
+        let (inner, after) = split(node.after.take(), at, posts);
+        node.after = inner;
+        node.update();
+        return (Some(node), after);
+    }
+    let mut rest = Share { span: Span::new(at, node.share.span.to), ..node.share };
+    node.share.span.to = at;
+    *if posts == Posts::Before { &mut rest.posts } else { &mut node.share.posts } = 0;
+    let after = merge(leaf(rest), node.after.take());
+    node.update();
+    (Some(node), after)
+}
+
+/// One of two, of which all intervals of the first lie before those of the second.
+fn merge(before: Link, after: Link) -> Link {
+    let (mut own, mut next) = match (before, after) {
+        (Some(own), Some(next)) => (own, next),
+        (own, next) => return own.or(next),
+    };
+    if own.priority >= next.priority {
+        own.after = merge(own.after.take(), Some(next));
+        own.update();
+        Some(own)
+    } else {
+        next.before = merge(Some(own), next.before.take());
+        next.update();
+        Some(next)
+    }
+}
+
+/// The same; the two that meet become one if they are alike and touch.
+pub(super) fn join(before: Link, after: Link) -> Link {
+    let (Some(own), Some(next)) = (&before, &after) else { return before.or(after) };
+    let (own, next) = (*own.last(), *next.first());
+    if !own.is_continued_by(&next) {
+        return merge(before, after);
+    }
+    let whole = Share { span: Span::new(own.span.from, next.span.to), posts: own.posts + next.posts, ..own };
+    let (rest, _) = split(before, own.span.from, Posts::Before);
+    let (_, beyond) = split(after, next.span.to, Posts::Before);
+    merge(merge(rest, leaf(whole)), beyond)
+}
+
+/// Visits the intervals in order.
+pub(super) fn each(link: &Link, visit: &mut impl FnMut(&Share)) {
+    if let Some(node) = link {
+        work::step();
+        each(&node.before, visit);
+        visit(&node.share);
+        each(&node.after, visit);
+    }
+}
+
+/// What a visitor makes of a subtree, all of which is looked for.
+pub(super) enum Visit<'a> {
+    /// A subtree of which the summary is to be enough, or not.
+    Whole(&'a Summary),
+    /// An interval.
+    Share(&'a Share),
+}
+
+/// Visits what reaches into `span`, in order. A subtree within it of which `visit` takes the summary is not entered.
+pub(super) fn within(link: &Link, span: Span, visit: &mut impl FnMut(Visit<'_>) -> bool) {
+    let Some(node) = link else { return };
+    work::step();
+    if node.sum.span.intersection(span).is_empty() || span.covers(node.sum.span) && visit(Visit::Whole(&node.sum)) {
+        return;
+    }
+    within(&node.before, span, visit);
+    if !node.share.span.intersection(span).is_empty() {
+        visit(Visit::Share(&node.share));
+    }
+    within(&node.after, span, visit);
+}
+
+/// The interval that holds this time.
+pub(super) fn at(mut link: &Link, time: UnixMillis) -> Option<&Share> {
+    while let Some(node) = link {
+        work::step();
+        if node.share.span.contains(time) {
+            return Some(&node.share);
+        }
+        link = if time < node.share.span.from { &node.before } else { &node.after };
+    }
+    None
+}
+
+/// Counts a post of this time.
+pub(super) fn count(link: &mut Link, time: UnixMillis) {
+    let Some(node) = link else { return };
+    if node.share.span.contains(time) {
+        node.share.posts += 1;
+    } else {
+        count(if time < node.share.span.from { &mut node.before } else { &mut node.after }, time);
+    }
+    node.update();
+}
+
+/// Fills `span`, which holds all of the subtree: what is missing is `fresh`, and what lies before `earliest` is renewed.
+/// Subtrees with nothing to do are not entered.
+pub(super) fn fill(
+    link: Link,
+    span: Span,
+    earliest: Sequence,
+    fresh: &mut impl FnMut(Span) -> Share,
+    renew: &mut impl FnMut(&mut Share),
+) -> Link {
+    let Some(mut node) = link else { return if span.is_empty() { None } else { leaf(fresh(span)) } };
+    work::step();
+    if node.sum.is_dense && node.sum.span == span && node.sum.since_min >= earliest {
+        return Some(node);
+    }
+    let mut own = node.share;
+    let (to, from) = (own.span.from, own.span.to);
+    let before = fill(node.before.take(), Span::new(span.from, to), earliest, fresh, renew);
+    let after = fill(node.after.take(), Span::new(from, span.to), earliest, fresh, renew);
+    if own.since < earliest {
+        renew(&mut own);
+    }
+    join(join(before, leaf(own)), after)
+}
+
+/// The first of those two neighbours that are made one for the least cost, the first of equals.
+pub(super) fn nearest(link: &Link) -> Option<(Share, Share)> {
+    let mut node = link.as_ref()?;
+    let least = node.sum.nearest;
+    loop {
+        work::step();
+        match (&node.before, &node.after) {
+            (Some(before), _) if before.sum.nearest == least => node = before,
+            (Some(before), _) if Cost::of(before.last(), &node.share) == least => {
+                return Some((*before.last(), node.share));
+            }
+            (_, Some(after)) if Cost::of(&node.share, after.first()) == least => {
+                return Some((node.share, *after.first()));
+            }
+            (_, Some(after)) if after.sum.nearest == least => node = after,
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod work {
+    //! Counts visits of nodes, for tests that show how many there are.
+
+    use std::cell::Cell;
+
+    thread_local!(static STEPS: Cell<u64> = const { Cell::new(0) });
+
+    pub(in crate::hub::side_log::requested) fn step() {
+        STEPS.with(|steps| steps.set(steps.get() + 1));
+    }
+
+    /// Visits so far, on this thread.
+    pub(in crate::hub::side_log::requested) fn steps() -> u64 {
+        STEPS.with(Cell::get)
+    }
+}
+
+#[cfg(not(test))]
+mod work {
+    pub(super) fn step() {}
+}

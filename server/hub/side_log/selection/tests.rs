@@ -1,0 +1,352 @@
+mod steps;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::*;
+use crate::hub::entry::{self, Entry};
+use crate::hub::test_util::{TERM, post_record};
+use crate::hub::token::{Keyring, Token};
+use crate::model::{
+    AccountName, Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Span, Term, rules_union,
+};
+
+use steps::{Step, any_step};
+
+/// Times are seconds after this.
+const BASE: i64 = 1_704_067_200_000;
+/// Posts are created within so many seconds.
+const SECONDS: i64 = 20;
+
+/// A record of a post.
+#[derive(Clone)]
+struct Written {
+    post: usize,
+    sequence: Sequence,
+    entry: Arc<Entry>,
+}
+
+/// One of the two logs: what it holds, and the newest record of each post, trimmed or not.
+#[derive(Default)]
+struct Log {
+    records: Vec<Written>,
+    earliest: Sequence,
+    known: BTreeMap<usize, (Sequence, Arc<[Rule]>)>,
+}
+
+impl Log {
+    fn next(&self) -> Sequence {
+        self.records.last().map_or(1, |record| record.sequence + 1)
+    }
+
+    fn at(&self, sequence: Sequence) -> Option<&Written> {
+        self.records.get(usize::try_from(sequence - 1).expect("small"))
+    }
+
+    fn trim(&mut self, count: u64) {
+        self.earliest = (self.earliest + count).min(self.next());
+    }
+}
+
+/// Two logs as the sequencer writes them, and a lineage that reads them.
+struct World {
+    main: Log,
+    side: Log,
+    /// From where in the side log the posts of each second are, where some lineage lacks them.
+    wanted: Vec<Option<Sequence>>,
+    posts: Vec<(PostId, Arc<[Rule]>)>,
+    holes: Holes,
+    has_gap: bool,
+    takes_all: bool,
+    cursor: Sequence,
+    /// For each post: deliveries that are not marked, and those that are.
+    got: BTreeMap<usize, (usize, usize)>,
+    /// Times that something was lost between frames.
+    losses: usize,
+    /// The side log has everything that was ever in it.
+    is_side_whole: bool,
+    /// Posts created up to here may be marked.
+    repeats_until: UnixMillis,
+}
+
+fn time(second: i64) -> UnixMillis {
+    UnixMillis(BASE + second * 1_000)
+}
+
+fn rules(tags: &str) -> Arc<[Rule]> {
+    tags.chars().map(|tag| Rule { id: Some(u64::from(u32::from(tag))), tag: Some(tag.to_string().into()) }).collect()
+}
+
+fn matches(rules: &[Rule]) -> bool {
+    let has = |name: &str| rules.iter().any(|rule| rule.tag.as_deref() == Some(name));
+    has("a") && !has("x")
+}
+
+impl World {
+    fn new(takes_all: bool) -> Self {
+        Self {
+            main: Log { earliest: 1, ..Log::default() },
+            side: Log { earliest: 1, ..Log::default() },
+            wanted: vec![None; SECONDS as usize],
+            posts: Vec::new(),
+            holes: Holes::default(),
+            has_gap: false,
+            takes_all,
+            cursor: 1,
+            got: BTreeMap::new(),
+            losses: 0,
+            is_side_whole: true,
+            repeats_until: UnixMillis(i64::MIN),
+        }
+    }
+
+    fn created(&self, post: usize) -> UnixMillis {
+        self.posts[post].0.created_at().expect("a snowflake id")
+    }
+
+    fn second(&self, post: usize) -> usize {
+        usize::try_from((self.created(post).0 - BASE) / 1_000).expect("small")
+    }
+
+    /// The post arrives for the account's log.
+    fn arrive(&mut self, post: usize, tags: &str) {
+        let arrived = rules(tags);
+        let known = self.main.known.get(&post).cloned();
+        let prior = known.as_ref().map(|(_, rules)| rules.clone());
+        let now = match &prior {
+            None => arrived,
+            Some(prior) => match rules_union(prior, &arrived) {
+                Some(now) => now,
+                None => return,
+            },
+        };
+        let lacked = self.wanted[self.second(post)].is_some();
+        let beside = self.side.known.get(&post).cloned().filter(|_| lacked);
+        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), beside, false);
+        let entry = entry::encode(vec![record]).pop().expect("one");
+        let sequence = self.main.next();
+        self.main.known.insert(post, (sequence, now.clone()));
+        self.main.records.push(Written { post, sequence, entry });
+    }
+
+    /// Recovery brings the post for the side log.
+    fn bring(&mut self, post: usize, tags: &str) {
+        if self.wanted[self.second(post)].is_none() {
+            return;
+        }
+        let beside = self.main.known.get(&post).cloned();
+        let mut now = rules(tags);
+        if let Some((_, rules)) = &beside {
+            now = rules_union(rules, &now).unwrap_or_else(|| rules.clone());
+        }
+        let known = self.side.known.get(&post).cloned();
+        let mut prior = None;
+        if let Some((sequence, rules)) = &known {
+            match rules_union(rules, &now) {
+                Some(union) => (prior, now) = (Some(rules.clone()), union),
+                None if *sequence >= self.side.earliest => return,
+                None => now = rules.clone(),
+            }
+        }
+        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), beside, true);
+        // Of what the side log gets after a gap has ended, a main record carries only the newest.
+        self.is_side_whole &= self.holes.at(Some(self.created(post))).is_none_or(|hole| !hole.is_closed);
+        let sequence = self.side.next();
+        self.side.known.insert(post, (sequence, now.clone()));
+        let entry = Arc::new(Entry::side(record));
+        self.side.records.push(Written { post, sequence, entry });
+    }
+
+    fn record(
+        &self,
+        post: usize,
+        rules: Arc<[Rule]>,
+        (prior, previous): (Option<Arc<[Rule]>>, Option<Sequence>),
+        beside: Option<(Sequence, Arc<[Rule]>)>,
+        side: bool,
+    ) -> Record {
+        let sequence = if side { self.side.next() } else { self.main.next() };
+        let Body::Post(template) = post_record(sequence, &[]).body else { panic!("it is a post") };
+        let (beside, beside_rules) = beside.unzip();
+        let post =
+            Post { id: self.posts[post].0, rules, origin: Origin::Live, beside, beside_rules, previous, ..template };
+        let body = match prior {
+            Some(prior) => Body::Delta { prior, post },
+            None => Body::Post(post),
+        };
+        Record { sequence, term: TERM, received: UnixMillis(BASE), body }
+    }
+
+    fn note(&mut self, post: usize, delivery: Delivery) {
+        let counts = self.got.entry(post).or_default();
+        match delivery {
+            Delivery::Skip => {}
+            Delivery::Once => counts.0 += 1,
+            Delivery::PossibleDuplicate => counts.1 += 1,
+        }
+    }
+
+    /// Records before `to` are not there any more for the lineage: what is not delivered of them lies in a gap.
+    fn lose(&mut self, to: Sequence, cause: GapCause) {
+        let lacking = (0..self.posts.len())
+            .filter(|post| self.got.get(post).is_none_or(|counts| *counts == (0, 0)) && matches(&self.posts[*post].1));
+        let from = lacking.map(|post| self.created(post)).min().unwrap_or(time(SECONDS - 1));
+        let span = Span::new(from, time(SECONDS));
+        self.holes.skip(self.cursor, to, span);
+        self.cursor = to;
+        // As the time that a token has reached: what was delivered was created before it.
+        let delivered = self.got.iter().filter(|(_, counts)| **counts != (0, 0)).map(|(post, _)| self.created(*post));
+        let repeats_until = delivered.max().unwrap_or(UnixMillis(i64::MIN));
+        self.repeats_until = self.repeats_until.max(repeats_until);
+        if cause == GapCause::JournalCorrupt {
+            self.holes.note_repeats(span, repeats_until);
+        }
+        self.holes.add(Hole::new(span, cause, repeats_until, to));
+        self.has_gap = true;
+        self.losses += 1;
+        self.demand();
+    }
+
+    /// As `Holes::demand_new` over a side log.
+    fn demand(&mut self) {
+        let (earliest, next) = (self.side.earliest, self.side.next());
+        for hole in self.holes.open_mut().filter(|hole| hole.offset == 0) {
+            let seconds = (hole.span.from.0 - BASE) / 1_000..(hole.span.to.0 - BASE + 999) / 1_000;
+            let mut since = next;
+            for second in seconds {
+                let wanted = &mut self.wanted[usize::try_from(second).expect("small")];
+                since = since.min(*wanted.insert(wanted.unwrap_or(next).max(earliest)));
+            }
+            (hole.since, hole.offset) = (since, since);
+        }
+    }
+
+    fn read_main(&mut self) {
+        if self.cursor < self.main.earliest {
+            return self.lose(self.main.earliest, GapCause::Trimmed);
+        }
+        let Some(Written { post, sequence, entry }) = self.main.at(self.cursor).cloned() else { return };
+        let event = entry.event().expect("a post");
+        let delivery = if self.has_gap || self.takes_all {
+            self.holes.select_main(&Candidate { sequence, event, matches }, self.takes_all)
+        } else {
+            let prior = event.prior.as_deref().is_some_and(matches);
+            if matches(&event.rules) && !prior { Delivery::Once } else { Delivery::Skip }
+        };
+        self.note(post, delivery);
+        self.cursor = sequence + 1;
+    }
+
+    fn side_cursor(&self) -> Option<Sequence> {
+        self.holes.open().map(|hole| hole.offset).min()
+    }
+
+    fn read_side(&mut self) {
+        let Some(at) = self.side_cursor().filter(|at| *at < self.side.next()) else { return };
+        let earliest = self.side.earliest;
+        if at < earliest {
+            self.holes.open_mut().filter(|hole| hole.offset < earliest).for_each(|hole| hole.start_over(self.cursor));
+            self.losses += 1;
+            return self.demand();
+        }
+        let Written { post, sequence, entry } = self.side.at(at).cloned().expect("it is there");
+        let event = entry.event().expect("a post");
+        let delivery = self.holes.select_side(&Candidate { sequence, event, matches });
+        self.note(post, delivery);
+        self.holes.open_mut().for_each(|hole| hole.offset = hole.offset.max(at + 1));
+    }
+
+    /// X brings all that it has, everything is read, and the gaps end.
+    fn settle(&mut self) {
+        for post in 0..self.posts.len() {
+            let tags: Vec<_> = self.posts[post].1.iter().filter_map(|rule| rule.tag.as_deref()).collect();
+            let tags = tags.concat();
+            self.bring(post, &tags);
+        }
+        while self.cursor < self.main.next() || self.side_cursor().is_some_and(|at| at < self.side.next()) {
+            let at = (self.cursor, self.side_cursor(), self.losses);
+            self.read_main();
+            self.read_side();
+            if self.losses > at.2 {
+                // What was lost is asked for again.
+                return self.settle();
+            }
+        }
+        let spans: Vec<Span> = self.holes.open().map(|hole| hole.span).collect();
+        spans.into_iter().for_each(|span| self.holes.close(span));
+    }
+
+    /// The lineage goes on from its token.
+    fn resume(&mut self) {
+        let keys = Keyring::from_bytes(&[9; 32]);
+        let token = Token {
+            account: AccountName::new("main").expect("a name"),
+            position: Position { epoch: Epoch(1), term: Term(1), sequence: self.cursor - 1 },
+            low_watermark: time(0),
+            reached: time(0),
+            lineage_start: time(0),
+            lineage_from: None,
+            filter: 0,
+            repeats_until: None,
+            private: Some(self.holes.clone()),
+        };
+        self.holes = keys.open(&keys.seal(&token)).expect("ours").private.expect("it is there");
+    }
+}
+
+/// What the side log had before the damage may have reached the lineage by the account's log since, unless it was created
+/// later than all that the lineage has.
+#[test]
+fn what_was_brought_for_another_before_damage_is_marked() {
+    let mut world = World::new(false);
+    for second in [5, 15] {
+        world.step(&Step::Create(second));
+    }
+    world.wanted = vec![Some(1); SECONDS as usize];
+    for post in 0..2 {
+        world.bring(post, "a");
+    }
+    world.holes.add(Hole::new(Span::new(time(0), time(SECONDS)), GapCause::JournalCorrupt, time(10), 1));
+    world.demand();
+    for _ in 0..2 {
+        world.read_side();
+    }
+    assert_eq!(world.got, BTreeMap::from([(0, (0, 1)), (1, (1, 0))]));
+}
+
+/// A gap that was started over marks all that it delivers, out of either log: which of them comes first is not known.
+#[test]
+fn both_logs_mark_what_restarted_gap_brings() {
+    let mut world = World::new(false);
+    world.step(&Step::Create(5));
+    let hole = Hole::new(Span::new(time(0), time(SECONDS)), GapCause::LogLost, UnixMillis(i64::MIN), 1);
+    world.holes.add(Hole { is_restarted: true, ..hole });
+    (world.has_gap, world.holes.coverage) = (true, Coverage::from(1));
+    world.demand();
+    world.arrive(0, "a");
+    world.bring(0, "a");
+    world.read_side();
+    world.read_main();
+    assert_eq!(world.got, BTreeMap::from([(0, (0, 2))]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+
+    /// Trims between any frames, damage, DELTAs, records of either log before those of the other, a resume at every frame,
+    /// several private gaps, gaps of the account's log over them, posts after a gap has ended.
+    #[test]
+    fn each_post_is_delivered_once_by_one_log(steps in prop::collection::vec(any_step(), 1..60), takes_all: bool) {
+        let mut world = World::new(takes_all);
+        for step in &steps {
+            world.step(step);
+            world.resume();
+        }
+        world.settle();
+        world.settle();
+        world.check();
+    }
+}

@@ -1,0 +1,331 @@
+//! Resume tokens: their content, and the keys that sign them.
+//!
+//! Owns the fields of a token, their encoding (`body`), and the signature: a truncated HMAC, so that a client can neither
+//! forge nor change a position. Does not own what a position means against the log (`start`). Tokens are signed, not
+//! encrypted; a key that was rotated out of the key ring still verifies.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::side_log::Holes;
+use crate::model::{AccountName, Position, Sequence, UnixMillis};
+use crate::{secret, state_file};
+
+mod body;
+
+/// What a resume token says. It is a value, not a lease: the gateway keeps nothing for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Account whose log it stands in.
+    pub account: AccountName,
+    /// Where: resume is strictly after it.
+    pub position: Position,
+    /// Everything created before this has been delivered to the lineage, or told as a gap.
+    pub low_watermark: UnixMillis,
+    /// The upstream time at the position: what was received up to then has been delivered, whatever gap is open.
+    pub reached: UnixMillis,
+    /// The upstream time from which the lineage's first session asked to read.
+    pub lineage_start: UnixMillis,
+    /// The first record that was appended after the lineage began, if it began at the tip of this log.
+    pub lineage_from: Option<Sequence>,
+    /// Fingerprint of the filter it was issued under.
+    pub filter: u64,
+    /// What was received or created up to this time may have been delivered before; after a resume by time.
+    pub repeats_until: Option<UnixMillis>,
+    /// What only this lineage lacks.
+    pub private: Option<Holes>,
+}
+
+/// A text that is no token of ours. One text for every cause: a forger learns nothing from it.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the resume token is malformed, damaged, or signed with a key that this gateway does not have")]
+pub struct Malformed;
+
+/// Keys that sign and verify tokens: the first signs, all verify.
+pub struct Keyring(Vec<Key>);
+
+struct Key {
+    id: [u8; 4],
+    mac: Hmac<Sha256>,
+}
+
+/// A key that cannot be had.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The file cannot be read or made.
+    #[error("cannot use the token key file {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds too little to be a key.
+    #[error(
+        "the token key file {0} has fewer than 32 bytes: write 32 random bytes or more, or their text form, into it"
+    )]
+    TooShort(PathBuf),
+}
+
+impl Token {
+    /// Fingerprint of a token that was issued outside of any session.
+    pub const NO_FILTER: u64 = 0;
+    const VERSION: u8 = 2;
+    const MAC_BYTES: usize = 16;
+    /// Longest token accepted, in characters.
+    pub const CHARS_MAX: usize = 1_024;
+    /// A lineage that began so many records ago is told by its time alone.
+    const LINEAGE_BACK_MAX: u64 = 1 << 35;
+
+    /// How many records after the lineage began the position is.
+    fn lineage_back(&self) -> Option<u64> {
+        let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.lineage_from?);
+        Some(back).filter(|back| *back < Self::LINEAGE_BACK_MAX)
+    }
+}
+
+impl Keyring {
+    /// Shortest key, in bytes: as long as the hash (RFC 2104).
+    const KEY_BYTES_MIN: usize = 32;
+
+    /// Keys of these files: the first signs, all verify.
+    pub fn load(files: &[PathBuf]) -> Result<Self, KeyError> {
+        let read = |path: &PathBuf| {
+            let bytes = secret::read_file(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+            let trimmed = bytes.trim_ascii();
+            if trimmed.len() < Self::KEY_BYTES_MIN {
+                return Err(KeyError::TooShort(path.clone()));
+            }
+            Ok(Key::new(trimmed))
+        };
+        files.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The key in this directory, made at first use. It lives beside the logs, never inside one: who deletes a journal
+    /// must not make every token malformed.
+    pub fn load_or_make(directory: &Path, random: [u8; 32]) -> Result<Self, KeyError> {
+        let path = directory.join("token.key");
+        if !path.exists() {
+            make_key_file(&path, random).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+        }
+        Self::load(&[path])
+    }
+
+    /// One key, from its bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(vec![Key::new(bytes)])
+    }
+
+    /// Signs a token: URL-safe text of at most 200 characters, and of at most 1,024 with private holes.
+    pub fn seal(&self, token: &Token) -> String {
+        let key = self.0.first().expect("a keyring has at least the key that signs");
+        let mut bytes = vec![Token::VERSION];
+        bytes.extend_from_slice(&key.id);
+        body::encode(token, &mut bytes);
+        let mac = key.mac.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&mac[..Token::MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Verifies a token and reads it.
+    pub fn open(&self, text: &str) -> Result<Token, Malformed> {
+        if text.len() > Token::CHARS_MAX {
+            return Err(Malformed);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| Malformed)?;
+        let (signed, mac) = bytes.split_at_checked(bytes.len().saturating_sub(Token::MAC_BYTES)).ok_or(Malformed)?;
+        let (head, body) = signed.split_at_checked(5).ok_or(Malformed)?;
+        if head[0] != Token::VERSION {
+            return Err(Malformed);
+        }
+        let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(Malformed)?;
+        key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| Malformed)?;
+        body::decode(body).ok_or(Malformed)
+    }
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest([b"token key id", bytes].concat());
+        Self {
+            id: digest[..4].try_into().expect("a digest has 32 bytes"),
+            mac: Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length"),
+        }
+    }
+}
+
+fn make_key_file(path: &Path, random: [u8; 32]) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    let directory = path.parent().expect("the key file is in a directory");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    state_file::write_atomic(path, format!("{text}\n").as_bytes())
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keyring of {} keys", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::side_log::{Coverage, Hole};
+    use crate::model::{Epoch, GapCause, Span, Term};
+
+    fn token(name: &str, sequence: u64) -> Token {
+        Token {
+            account: AccountName::new(name).expect("a name"),
+            position: Position { epoch: Epoch(u128::MAX - 7), term: Term(42), sequence },
+            low_watermark: UnixMillis(1_700_000_000_000),
+            reached: UnixMillis(1_700_000_030_000),
+            lineage_start: UnixMillis(-1),
+            lineage_from: None,
+            filter: 99,
+            repeats_until: None,
+            private: None,
+        }
+    }
+
+    /// The last time that the API can say.
+    const YEAR_9999: UnixMillis = UnixMillis(253_402_300_799_999);
+    const DAY_MS: i64 = 86_400_000;
+
+    fn longest() -> Token {
+        Token {
+            low_watermark: YEAR_9999,
+            lineage_start: YEAR_9999,
+            lineage_from: Some(u64::MAX - (1 << 34)),
+            reached: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
+            repeats_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
+            ..token(&"a".repeat(63), u64::MAX)
+        }
+    }
+
+    #[test]
+    fn the_longest_token_is_short_enough_for_a_header() {
+        let keys = Keyring::from_bytes(&[7; 32]);
+        let check = |token: &Token, most: usize| {
+            let text = keys.seal(token);
+            assert!(text.len() <= most, "{} characters", text.len());
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            assert_eq!(keys.open(&text).as_ref(), Ok(token));
+        };
+        check(&longest(), 200);
+        // 500 years, and logs of 100,000 records a second for as long.
+        let (late, far) = (UnixMillis(1 << 44), 1 << 51);
+        let hole = Hole::new(Span::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
+        let hole = Hole { since: far, offset: far, passed_until: far, ..hole };
+        let passed = vec![(far, 2 * far); Coverage::RANGES_MAX];
+        let coverage = Coverage { main_from: far, passed, is_partial: true };
+        let private = Holes { tag: u32::MAX, coverage, holes: vec![hole; Holes::MAX] };
+        check(&Token { private: Some(private), ..longest() }, Token::CHARS_MAX);
+    }
+
+    #[test]
+    fn all_keys_verify_and_the_first_signs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str, byte: u8| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, [byte; 32]).expect("written");
+            path
+        };
+        let (old, new) = (path("old", b'o'), path("new", b'n'));
+        let before = Keyring::load(std::slice::from_ref(&old)).expect("keys").seal(&token("main", 5));
+        let rotated = Keyring::load(&[new.clone(), old]).expect("keys");
+        assert_eq!(rotated.open(&before), Ok(token("main", 5)));
+        let after = rotated.seal(&token("main", 6));
+        assert_eq!(Keyring::load(&[new]).expect("keys").open(&after), Ok(token("main", 6)));
+        assert_eq!(Keyring::from_bytes(&[1; 32]).open(&after), Err(Malformed));
+    }
+
+    #[test]
+    fn a_key_is_made_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = dir.path().join("keys");
+        let text = Keyring::load_or_make(&keys, [3; 32]).expect("made").seal(&token("main", 1));
+        assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").open(&text).is_ok());
+    }
+
+    fn any_holes() -> impl Strategy<Value = Holes> {
+        // Times of the next 500 years, and logs of 100,000 records a second for as long.
+        let (time, sequence) = (|| (0_i64..1 << 44).prop_map(UnixMillis), || 0_u64..1 << 51);
+        let causes = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
+        let cause = prop::sample::select(causes.to_vec());
+        let sequences = (sequence(), sequence(), sequence(), sequence());
+        let hole = ((time(), time(), time()), cause, sequences, any::<(bool, bool)>()).prop_map(
+            |((from, to, repeats_until), cause, (since, offset, passed_until, born), flags)| Hole {
+                since,
+                offset,
+                passed_until,
+                is_restarted: flags.0,
+                is_closed: flags.1,
+                ..Hole::new(Span::new(from, to), cause, repeats_until, born)
+            },
+        );
+        let holes = prop::collection::vec(hole, 0..=Holes::MAX);
+        let range = (sequence(), sequence()).prop_map(|(from, length)| (from, from + length));
+        let ranges = prop::collection::vec(range, 0..=Coverage::RANGES_MAX);
+        let coverage = (sequence(), ranges, any::<bool>());
+        (any::<u32>(), coverage, holes).prop_map(|(tag, (main_from, passed, is_partial), holes)| Holes {
+            tag,
+            coverage: Coverage { main_from, passed, is_partial },
+            holes,
+        })
+    }
+
+    /// Tokens that the release before lineage positions issued.
+    #[test]
+    fn token_without_lineage_position_opens() {
+        let old = "AlV9JnwEbWFpbvj___________________8qAAAAAAAAAAcAAAAAAAAAgKCr_vliAWMAAAAAAAAA4NQDAcCpB2yjmI1nVpmyoEjI4XTgSeg";
+        let keys = Keyring::from_bytes(&[9; 32]);
+        let expected = Token { repeats_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
+        assert_eq!(keys.open(old), Ok(expected.clone()));
+        assert_eq!(keys.seal(&expected), old, "and a lineage that began by time is told as before");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_token_says_is_read_again(
+            times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
+        ) {
+            let keys = Keyring::from_bytes(&[9; 32]);
+            let said = Token {
+                low_watermark: UnixMillis(times.0),
+                reached: UnixMillis(times.1),
+                lineage_start: UnixMillis(times.2),
+                lineage_from: back.map(|back| 8 - back),
+                repeats_until: repeats.map(UnixMillis),
+                private,
+                ..token("main", 7)
+            };
+            prop_assert_eq!(keys.open(&keys.seal(&said)), Ok(said));
+        }
+
+        #[test]
+        fn what_was_sealed_opens_and_nothing_else_does(sequence: u64, at: prop::sample::Index, flip in 1_u8..128) {
+            let keys = Keyring::from_bytes(&[9; 32]);
+            let text = keys.seal(&token("main", sequence));
+            prop_assert_eq!(keys.open(&text), Ok(token("main", sequence)));
+            let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("our own text");
+            let at_byte = at.index(bytes.len());
+            bytes[at_byte] ^= flip;
+            prop_assert_eq!(keys.open(&URL_SAFE_NO_PAD.encode(&bytes)), Err(Malformed));
+            prop_assert_eq!(keys.open(&text[..at.index(text.len())]), Err(Malformed));
+        }
+
+        #[test]
+        fn random_text_is_malformed(text in ".{0,300}") {
+            prop_assert_eq!(Keyring::from_bytes(&[9; 32]).open(&text), Err(Malformed));
+        }
+    }
+}

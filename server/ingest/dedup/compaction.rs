@@ -1,0 +1,110 @@
+use std::iter::Peekable;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::Entry;
+use super::id_file::Sealed;
+use super::trailer::Coverage;
+use super::{Error, store};
+use crate::model::UnixMillis;
+
+/// Files that are merged at once.
+const WIDTH: usize = 4;
+
+/// What matters of a file for the choice of a merge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) ids: u64,
+    pub(super) received_min: UnixMillis,
+    pub(super) received_max: UnixMillis,
+}
+
+/// The neighbours to merge next, of files in order; `None` if there is nothing to gain.
+///
+/// Four at a time, none larger than the others together, so that an id is written once per fourfold size at most; never
+/// more than `ids_max` ids or `span_max` of time in one file, for a file expires as a whole.
+pub(super) fn plan(files: &[Shape], ids_max: u64, span_max: Duration) -> Option<Range<usize>> {
+    let worth = |window: &[Shape]| {
+        let sum: u64 = window.iter().map(|file| file.ids).sum();
+        let largest = window.iter().map(|file| file.ids).max().unwrap_or(0);
+        let from = window.iter().map(|file| file.received_min).min().unwrap_or_default();
+        let to = window.iter().map(|file| file.received_max).max().unwrap_or_default();
+        sum <= ids_max && largest <= sum - largest && to.since(from) <= span_max
+    };
+    let at = files.windows(WIDTH).rposition(worth)?;
+    Some(at..at + WIDTH)
+}
+
+/// What the merged file covers.
+pub(super) fn coverage(files: &[Arc<Sealed>]) -> Option<Coverage> {
+    let all = || files.iter().map(|file| file.trailer().coverage);
+    Some(Coverage {
+        epoch: all().next()?.epoch,
+        first: all().map(|file| file.first).min()?,
+        last: all().map(|file| file.last).max()?,
+        complete: store::covered(all(), &[]),
+        received_min: all().map(|file| file.received_min).min()?,
+        received_max: all().map(|file| file.received_max).max()?,
+    })
+}
+
+/// The entries of several files in the order of ids; of an id that is in more than one, what is known last.
+pub(super) fn entries(files: &[Arc<Sealed>]) -> impl Iterator<Item = Result<Entry, Error>> {
+    Merge(files.iter().map(|file| file.entries().peekable()).collect())
+}
+
+struct Merge<I: Iterator>(Vec<Peekable<I>>);
+
+impl<I: Iterator<Item = Result<Entry, Error>>> Iterator for Merge<I> {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut lowest = None;
+        for source in &mut self.0 {
+            match source.peek() {
+                Some(Ok(entry)) => lowest = Some(lowest.map_or(entry.id, |id| entry.id.min(id))),
+                Some(Err(_)) => return source.next(),
+                None => {}
+            }
+        }
+        let id = lowest?;
+        let heads =
+            self.0.iter_mut().filter_map(|source| source.next_if(|head| matches!(head, Ok(entry) if entry.id == id)));
+        heads.flatten().max_by_key(|entry| entry.sequence).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(ids: &[u64], expected: Option<Range<usize>>) {
+        let hour = |n: usize| UnixMillis(n as i64 * 3_600_000);
+        let files: Vec<Shape> = ids
+            .iter()
+            .enumerate()
+            .map(|(at, ids)| Shape { ids: *ids, received_min: hour(at), received_max: hour(at + 1) })
+            .collect();
+        assert_eq!(plan(&files, 1_000, Duration::from_secs(6 * 3600)), expected, "{ids:?}");
+    }
+
+    #[test]
+    fn neighbours_of_like_size_are_merged_and_the_newest_first() {
+        check(&[], None);
+        check(&[1, 1, 1], None);
+        check(&[1, 1, 1, 1], Some(0..4));
+        check(&[9, 9, 9, 9, 1, 1, 1, 1], Some(4..8));
+        check(&[100, 10, 5, 1], None);
+        check(&[300, 300, 300, 300], None);
+    }
+
+    #[test]
+    fn a_merged_file_never_spans_more_time_than_expiry_can_bear() {
+        let day = Duration::from_secs(24 * 3600);
+        let file = |from: i64, to: i64| Shape { ids: 1, received_min: UnixMillis(from), received_max: UnixMillis(to) };
+        let ms = day.as_millis() as i64;
+        assert_eq!(plan(&[file(0, 1), file(1, 2), file(2, 3), file(3, ms)], 1_000, day), Some(0..4));
+        assert_eq!(plan(&[file(0, 1), file(1, 2), file(2, 3), file(3, ms + 1)], 1_000, day), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The end of a connection or of its backfill: what is a gap from then on, what is closed, and what is left to recovery.
+
+use super::feed::FeedGap;
+use super::state_machine::Book;
+use crate::hub::side_log::Completeness;
+use crate::model::{Gap, GapCause, GapEvidence, GapState, Span, Spans, UnixMillis, Window};
+
+impl Book {
+    /// A connection ended.
+    pub(super) fn cut(&mut self, feed: usize, connection: usize, cause: GapCause) {
+        let limits = self.limits.clone();
+        if self.kept.feeds[feed].connection(connection).is_some() && self.announce_at.take().is_some() {
+            // Nobody may be there to do it when it is due.
+            self.announce_not_begun();
+        }
+        let own = &mut self.kept.feeds[feed];
+        // One that had brought nothing changes nothing.
+        let Some(ended) = own.connections.get_mut(&connection).filter(|own| own.up) else { return };
+        ended.slow = cause == GapCause::SlowReader;
+        own.end(connection, &limits);
+        match own.assured_from() {
+            Some(assured) => {
+                self.distrust(feed, connection);
+                self.close_over(feed, assured, cause);
+                self.kept.feeds[feed].forget_delivered_twice(&limits);
+            }
+            None => {
+                // What lies before a new log is nobody's gap, but what comes now is.
+                if own.gaps.iter().any(|gap| !gap.announced) {
+                    self.distrust(feed, connection);
+                }
+                self.open(feed, cause);
+            }
+        }
+    }
+
+    /// No connection of a feed is up: what none of them delivered is a gap without an end. A gap that is not closed passes
+    /// its start on: what of it came is not known.
+    pub(super) fn open(&mut self, feed: usize, cause: GapCause) {
+        let own = &mut self.kept.feeds[feed];
+        let trusted = !own.connections.values().any(|own| own.slow);
+        let mut pieces: Vec<Span> = own.undelivered(UnixMillis(i64::MAX)).iter().collect();
+        let Some(Span { from: tail, .. }) = pieces.pop() else { return };
+        let first = pieces.first().map_or(tail, |first| first.from);
+        own.delivered = Spans::default();
+        own.settled_to = tail;
+        for gap in &mut own.gaps {
+            gap.backfill = None;
+            gap.trusted &= trusted;
+        }
+        if let Some(gap) = own.gaps.iter_mut().rfind(|gap| gap.announced) {
+            gap.gap.window = Window { from: gap.gap.window.from.min(first), to: None };
+            gap.gap.state = GapState::Detected;
+            if cause == GapCause::JournalCorrupt {
+                gap.gap.cause = cause;
+            }
+            let gap = gap.gap.clone();
+            self.log(gap);
+            return;
+        }
+        let closed = pieces.iter().map(|span| Window { from: span.from, to: Some(span.to) });
+        for window in closed.chain([Window { from: tail, to: None }]) {
+            let gap = self.new_gap(window, cause);
+            self.push(feed, gap, trusted);
+        }
+    }
+
+    /// A connection ended while others are up: what it was to deliver, and they cannot any more, is a gap.
+    fn close_over(&mut self, feed: usize, assured: UnixMillis, cause: GapCause) {
+        let own = &mut self.kept.feeds[feed];
+        let mut lacking = own.undelivered(assured);
+        own.settle_to(assured);
+        // What is in a gap already is closed there.
+        own.gaps.iter().filter(|own| own.announced).for_each(|own| lacking.remove(own.span(assured)));
+        for span in lacking.iter() {
+            let asked =
+                self.kept.feeds[feed].up().filter_map(|(number, own)| Some((number, own.backfill.as_ref()?.from)));
+            let asked = asked.min_by_key(|(_, from)| *from);
+            let brought = asked.map_or(span.to, |(_, from)| from.clamp(span.from, span.to));
+            let recovered = Span::new(span.from, brought);
+            if !recovered.is_empty() {
+                let gap = self.new_gap(Window { from: span.from, to: Some(brought) }, cause);
+                let rate = self.rate();
+                self.heal(Gap { state: GapState::Recovering, ..gap }, recovered, rate);
+            }
+            let backfilled = Span::new(brought, span.to);
+            if let Some((number, _)) = asked.filter(|_| !backfilled.is_empty()) {
+                let gap = self.new_gap(Window { from: brought, to: Some(span.to) }, cause);
+                self.push(feed, gap, true);
+                let backfill = self.gap_backfill(feed, number, backfilled);
+                if let Some(own) = self.kept.feeds[feed].gaps.last_mut() {
+                    own.backfill = backfill;
+                }
+            }
+        }
+    }
+
+    /// Announces a gap that a backfill may close.
+    pub(super) fn push(&mut self, feed: usize, gap: Gap, trusted: bool) {
+        self.log(gap.clone());
+        let (promised, rate) = (gap.window.from, self.rate());
+        self.kept.feeds[feed].gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
+    }
+
+    /// Closes what is quiet now on this connection, and announces what feeds lack that have not begun.
+    pub(super) fn tick(&mut self, feed: usize, connection: usize, now: UnixMillis) {
+        self.time = self.time.max(now);
+        if self.announce_at.is_some_and(|at| at <= now) {
+            self.announce_at = None;
+            self.announce_not_begun();
+        }
+        match self.outcome(feed, connection, now) {
+            None => {}
+            Some(false) => self.distrust(feed, connection),
+            Some(true) => self.believe(feed, connection, now),
+        }
+    }
+
+    /// Whether the backfill of a connection is to be believed; `None` while it goes on.
+    fn outcome(&self, feed: usize, connection: usize, now: UnixMillis) -> Option<bool> {
+        let own = &self.kept.feeds[feed];
+        let (backfill, last_byte) = (own.backfill(connection)?, own.connection(connection)?.last_byte);
+        let patience = self.limits.patience();
+        let plausible = backfill.outcome(now, last_byte, patience)?;
+        let mut closing = own.gaps.iter().filter_map(|gap| gap.backfill).filter(|own| own.connection == connection);
+        Some(plausible && closing.all(|own| backfill.is_plausible(own.core, patience)))
+    }
+
+    fn believe(&mut self, feed: usize, connection: usize, now: UnixMillis) {
+        let own = &mut self.kept.feeds[feed];
+        let Some(ended) = own.connections.get_mut(&connection) else { return };
+        let Some(backfill) = ended.backfill.take() else { return };
+        // Nothing is known of the rate before a new log: a backfill that brought nothing may have been ignored.
+        let believed = backfill.brought_any() || own.gaps.iter().all(|gap| gap.announced);
+        if believed {
+            ended.believe(backfill.from, now);
+        }
+        let (closed, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut own.gaps).into_iter().partition(|gap| gap.is_backfilled_by(connection));
+        own.gaps = others;
+        for own in closed {
+            if own.announced {
+                let span = own.span(backfill.began);
+                let evidence =
+                    if backfill.has_any(span) { GapEvidence::BackfillQuiet } else { GapEvidence::NothingDue };
+                self.log(Gap { state: GapState::Backfilled, evidence, progress: own.gap.window.to, ..own.gap });
+            } else if believed {
+                self.kept.feeds[feed].origin = Some(Completeness::From(own.gap.window.from));
+                self.demands += 1;
+            } else {
+                self.leave_to_recovery(feed, own);
+            }
+        }
+    }
+
+    /// When [`Book::tick`] has something to look at.
+    pub(super) fn next_due(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
+        let own = self.kept.feeds[feed].connection(connection);
+        let due = own.and_then(|own| Some(own.backfill.as_ref()?.due(own.last_byte, self.limits.patience())));
+        due.into_iter().chain(self.announce_at).min()
+    }
+
+    /// What the backfill of this connection was to bring is left to recovery.
+    pub(super) fn distrust(&mut self, feed: usize, connection: usize) {
+        let own = &mut self.kept.feeds[feed];
+        if let Some(own) = own.connections.get_mut(&connection) {
+            own.backfill = None;
+        }
+        let (left, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut own.gaps).into_iter().partition(|gap| gap.is_backfilled_by(connection));
+        own.gaps = others;
+        left.into_iter().for_each(|gap| self.leave_to_recovery(feed, gap));
+    }
+
+    /// A gap that has an end is left to recovery.
+    pub(super) fn leave_to_recovery(&mut self, feed: usize, own: FeedGap) {
+        let Window { from, to: Some(to) } = own.gap.window else {
+            self.kept.feeds[feed].gaps.push(own);
+            return;
+        };
+        if own.announced {
+            self.heal(Gap { state: GapState::Recovering, ..own.gap }, Span::new(from, to), own.rate);
+        } else {
+            self.kept.feeds[feed].origin = Some(Completeness::From(to));
+            self.demands += 1;
+            let promised = own.promised.max(from);
+            self.announce_promised(&FeedGap { promised, ..own }, to.minus(self.limits.slack), to);
+        }
+    }
+}

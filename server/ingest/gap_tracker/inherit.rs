@@ -1,0 +1,116 @@
+//! What becomes of feeds when the list of datacenters changes.
+//!
+//! A feed is known by its name. A name that is new may be another name of a datacenter that is gone from the list, and the
+//! feed of all posts carries those of every datacenter. So a new feed inherits the gaps and the progress of each former feed
+//! that could have carried its posts; what a former feed lacks and no new one is sure to carry is left to recovery, which
+//! asks for the posts of all datacenters.
+
+use std::collections::BTreeSet;
+
+use super::feed::{ALL_FEEDS, Feed, FeedGap};
+use super::state_machine::Book;
+use crate::hub::side_log::Completeness;
+use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
+
+/// Returns the later of two starts: a log is complete from where on it has the posts of all its feeds.
+pub(super) fn later(one: Option<Completeness>, other: Option<Completeness>) -> Option<Completeness> {
+    let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+    let time = |own| match own {
+        Completeness::Pending(time) | Completeness::From(time) => time,
+    };
+    let latest = time(one).max(time(other));
+    Some(match (one, other) {
+        (Completeness::From(_), Completeness::From(_)) => Completeness::From(latest),
+        _ => Completeness::Pending(latest),
+    })
+}
+
+/// True if this feed brings the posts of every datacenter, or if that is not known of it.
+fn carries_all(feed: &Feed) -> bool {
+    feed.name == ALL_FEEDS || feed.name.is_empty()
+}
+
+impl Book {
+    /// Makes the feeds of these names out of the former ones.
+    pub(super) fn inherit(&mut self, former: Vec<Feed>, names: &[String], now: UnixMillis) {
+        let mut passed_on = BTreeSet::new();
+        for name in names {
+            let same = former.iter().find(|feed| feed.name == *name);
+            let gone = |feed: &&Feed| !names.contains(&feed.name);
+            let parents: Vec<&Feed> = match same {
+                Some(same) => vec![same],
+                None if name == ALL_FEEDS => former.iter().collect(),
+                None => former.iter().filter(|feed| carries_all(feed) || gone(feed)).collect(),
+            };
+            let feed = self.heir(name, &parents, &mut passed_on, now);
+            self.kept.feeds.push(feed);
+        }
+        // One datacenter alone is not the stream; of several that is taken for granted.
+        let whole = names.len() > 1 || names.iter().any(|name| name == ALL_FEEDS);
+        let inherited = |feed: &Feed| match carries_all(feed) {
+            true => whole || feed.name.is_empty(),
+            false => names.contains(&feed.name) || names.iter().any(|name| name == ALL_FEEDS),
+        };
+        for feed in former.into_iter().filter(|feed| !inherited(feed)) {
+            tracing::warn!(feed = feed.name, "feed is not configured any more; what it lacks is left to recovery");
+            self.leave_feed(feed, &mut passed_on, now);
+        }
+    }
+
+    /// A feed that has what all of its parents have, and lacks what any of them lacks.
+    fn heir(&mut self, name: &str, parents: &[&Feed], passed_on: &mut BTreeSet<GapId>, now: UnixMillis) -> Feed {
+        let Some((first, others)) = parents.split_first() else { return Feed::new(name, now) };
+        let mut own = Feed { name: name.to_owned(), ..(*first).clone() };
+        let mut lacking = first.undelivered(UnixMillis(i64::MAX));
+        for parent in others {
+            lacking.insert_all(&parent.undelivered(UnixMillis(i64::MAX)));
+            own.settled_to = own.settled_to.min(parent.settled_to);
+            own.began |= parent.began;
+            own.newest = own.newest.max(parent.newest);
+            own.lag = own.lag.into_iter().chain(parent.lag).max_by_key(|newest| newest.lag);
+            own.rate.add(&parent.rate);
+            own.gaps.extend(parent.gaps.iter().cloned());
+            own.origin = later(own.origin, parent.origin);
+        }
+        own.delivered = [Span::new(own.settled_to, UnixMillis(i64::MAX))].into_iter().collect();
+        own.delivered.remove_all(&lacking);
+        // What a parent lacks that never began is in `lacking`.
+        let began = own.began;
+        own.gaps.retain(|gap| gap.announced || gap.gap.window.to.is_some() || !began);
+        for gap in own.gaps.iter_mut().filter(|gap| gap.announced) {
+            self.pass_on(gap, passed_on);
+        }
+        own
+    }
+
+    /// The first heir of a gap keeps its id; each further one has a gap of its own.
+    fn pass_on(&mut self, own: &mut FeedGap, passed_on: &mut BTreeSet<GapId>) {
+        if !passed_on.insert(own.gap.id) {
+            own.gap.id = self.next_id();
+            self.log(own.gap.clone());
+        }
+    }
+
+    /// Leaves what a feed lacks until now to recovery.
+    fn leave_feed(&mut self, mut feed: Feed, passed_on: &mut BTreeSet<GapId>, now: UnixMillis) {
+        let rate = self.rate().max(feed.rate.per_second());
+        let mut lacking = feed.undelivered(now);
+        self.kept.tail.leave(now);
+        for mut own in std::mem::take(&mut feed.gaps) {
+            let span = own.span(now);
+            if !own.announced {
+                lacking.insert(span.intersection(Span::new(own.promised, now)));
+                continue;
+            }
+            self.pass_on(&mut own, passed_on);
+            lacking.remove(span);
+            let window = Window { from: span.from, to: Some(span.to) };
+            self.heal(Gap { state: GapState::Recovering, window, ..own.gap }, span, rate);
+        }
+        let lacking: Spans = if self.has_begun() || feed.began { lacking } else { Spans::default() };
+        for span in lacking.iter() {
+            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
+            self.heal(Gap { state: GapState::Recovering, ..gap }, span, rate);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::state_machine::Kept;
+use crate::model::{Gap, GapCause, GapState, UnixMillis};
+
+/// What is missing, in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    gaps_open: Gauge,
+    gaps_open_seconds: Gauge,
+    gaps_begun: Family<Cause, Counter>,
+    gaps_ended: Family<State, Counter>,
+    unrecoverable_seconds: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+impl Metrics {
+    /// Registers what is counted about gaps.
+    pub fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register("gaps_open", "Gaps that have not ended", own.gaps_open.clone());
+        registry.register(
+            "gaps_open_seconds",
+            "Upstream time that is missing and may still be brought, in seconds",
+            own.gaps_open_seconds.clone(),
+        );
+        registry.register("gap_changes", "Records of gaps that are open, by cause", own.gaps_begun.clone());
+        registry.register("gaps_ended", "Gaps that have ended, by their last state", own.gaps_ended.clone());
+        registry.register(
+            "gaps_unrecoverable_seconds",
+            "Upstream time that is lost, in seconds",
+            own.unrecoverable_seconds.clone(),
+        );
+        own
+    }
+
+    pub(super) fn note(&self, gap: &Gap) {
+        let Some(to) = gap.window.to.filter(|_| gap.state.is_final()) else {
+            self.gaps_begun.get_or_create(&Cause { cause: cause(gap.cause) }).inc();
+            return;
+        };
+        self.gaps_ended.get_or_create(&State { state: state(gap.state) }).inc();
+        if gap.state == GapState::Unrecoverable {
+            self.unrecoverable_seconds.inc_by(to.since(gap.window.from).as_secs().max(1));
+        }
+    }
+
+    pub(super) fn note_open(&self, kept: &Kept, now: UnixMillis) {
+        let waiting = || kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
+        let healing = kept.healing.values().flat_map(|healing| healing.missing.iter());
+        let open = waiting().map(|own| own.span(now));
+        let seconds: u64 = healing.chain(open).map(|span| span.to.since(span.from).as_secs()).sum();
+        self.gaps_open.set(i64::try_from(kept.healing.len() + waiting().count()).unwrap_or(i64::MAX));
+        self.gaps_open_seconds.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+}
+
+fn cause(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::Disconnected => "disconnected",
+        GapCause::Stale => "stale",
+        GapCause::SlowReader => "slow_reader",
+        GapCause::GatewayDown => "gateway_down",
+        GapCause::JournalUnavailable => "journal_unavailable",
+        GapCause::JournalCorrupt => "journal_corrupt",
+        GapCause::Trimmed => "trimmed",
+        GapCause::LogLost => "log_lost",
+        GapCause::TooManyConnections => "too_many_connections",
+        GapCause::UsageCapped => "usage_capped",
+        GapCause::InvalidRules => "invalid_rules",
+    }
+}
+
+fn state(state: GapState) -> &'static str {
+    match state {
+        GapState::Detected => "detected",
+        GapState::Recovering => "recovering",
+        GapState::Backfilled => "backfilled",
+        GapState::Recovered => "recovered",
+        GapState::Unrecoverable => "unrecoverable",
+    }
+}

@@ -1,0 +1,134 @@
+//! What recovery is to bring: gaps with an end, and what becomes of their parts.
+
+use super::recovering_gap::{Healing, Piece};
+use super::state_machine::{Book, Healer};
+use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, Window};
+
+impl Book {
+    /// What recovery has to bring.
+    pub(super) fn missing(&self) -> Spans {
+        let mut missing = Spans::default();
+        self.kept.healing.values().for_each(|healing| missing.insert_all(&healing.missing));
+        missing
+    }
+
+    /// Posts per second of the account; 0 if too little is known.
+    pub(super) fn rate(&self) -> f64 {
+        self.kept.feeds.iter().map(|feed| feed.rate.per_second()).sum()
+    }
+
+    /// True if fewer than `due_min` posts were due in this span at the rate before the gap, or too little is known of it.
+    pub(super) fn is_plausibly_empty(&self, span: Span) -> bool {
+        let touched = self.kept.healing.values().filter(|healing| !healing.span().intersection(span).is_empty());
+        let before = touched.map(|healing| healing.rate).reduce(f64::max).filter(|rate| *rate > 0.0);
+        let rate = before.unwrap_or_else(|| self.rate());
+        rate * span.to.since(span.from).as_secs_f64() < f64::from(self.limits.config.due_min)
+    }
+
+    /// The first of these gaps that is closed in this way.
+    pub(super) fn healed_by(&self, by: Healer, mut of: impl Iterator<Item = GapId>) -> Option<GapId> {
+        let waiting = |connection| {
+            let feeds = self.kept.feeds.iter().filter(move |feed| feed.connections.contains_key(&connection));
+            feeds.flat_map(|feed| &feed.gaps).map(|own| own.gap.id)
+        };
+        match by {
+            Healer::Backfill { connection } => of.find(|id| waiting(connection).any(|own| own == *id)),
+            Healer::Recovery => of.find(|id| self.kept.healing.contains_key(id)),
+        }
+    }
+
+    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) {
+        let mut changed = Vec::new();
+        for healing in self.kept.healing.values_mut() {
+            if healing.prove(span, evidence, stamp) {
+                changed.push(healing.gap.clone());
+            }
+        }
+        self.kept.healing.retain(|_, healing| !healing.missing.is_empty());
+        changed.into_iter().filter(|gap| gap.state.is_final()).for_each(|gap| self.log(gap));
+    }
+
+    /// What cannot be brought becomes a gap of its own, with exact bounds.
+    pub(super) fn lose(&mut self, span: Span, evidence: GapEvidence) {
+        let hit: Vec<GapId> = self
+            .kept
+            .healing
+            .iter()
+            .filter(|(_, own)| !own.missing.within(span).is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in hit {
+            let healing = self.kept.healing.remove(&id).expect("just seen");
+            let lost = healing.missing.within(span);
+            let (mut ids, first) = (Some(id), self.changes.len());
+            for Piece { span, lost: is_lost } in healing.torn(&lost) {
+                let missing = healing.missing.within(span);
+                let state = match (is_lost, missing.is_empty()) {
+                    (true, _) => GapState::Unrecoverable,
+                    (false, true) => GapState::Recovered,
+                    (false, false) => GapState::Recovering,
+                };
+                let mut gap = self.piece(&healing.gap, &mut ids, span, state);
+                gap.progress = missing.first().map(|first| first.from).filter(|from| *from > span.from);
+                match state {
+                    GapState::Unrecoverable => self.log(Gap { evidence, progress: None, ..gap }),
+                    GapState::Recovered => self.log(Gap { progress: Some(span.to), ..gap }),
+                    _ => {
+                        self.log(gap.clone());
+                        self.kept.healing.insert(gap.id, Healing { gap, missing, ..healing.clone() });
+                    }
+                }
+            }
+            self.log_whole_last(first);
+        }
+        self.demands += 1;
+    }
+
+    /// Of the changes from this place on, which divide a gap, logs the one of the gap itself last: until the other parts are
+    /// announced, it is whole, so that no position between these records lets the low watermark pass any of them.
+    pub(super) fn log_whole_last(&mut self, first: usize) {
+        if let Some(parts) = self.changes.get_mut(first..).filter(|parts| parts.len() > 1) {
+            parts.rotate_left(1);
+        }
+    }
+
+    /// A part of a gap as a gap: the first keeps the id, so that those who were told of it see it change.
+    pub(super) fn piece(&mut self, gap: &Gap, id: &mut Option<GapId>, span: Span, state: GapState) -> Gap {
+        let id = id.take().unwrap_or_else(|| self.next_id());
+        let window = Window { from: span.from, to: Some(span.to) };
+        Gap { id, window, state, progress: None, ..gap.clone() }
+    }
+
+    pub(super) fn new_gap(&mut self, window: Window, cause: GapCause) -> Gap {
+        Self::gap(self.next_id(), window, cause)
+    }
+
+    pub(super) fn gap(id: GapId, window: Window, cause: GapCause) -> Gap {
+        let (state, evidence) = (GapState::Detected, GapEvidence::None);
+        Gap { id, window, cause, state, evidence, progress: None, recovered: 0 }
+    }
+
+    pub(super) fn next_id(&mut self) -> GapId {
+        self.kept.last_id += 1;
+        GapId(self.kept.last_id)
+    }
+
+    /// Leaves a gap to recovery; `rate` is that of the account before it.
+    pub(super) fn heal(&mut self, gap: Gap, span: Span, rate: f64) {
+        self.log(gap.clone());
+        self.demands += 1;
+        self.kept.tail.open(span, self.time);
+        self.kept.healing.insert(gap.id, Healing::new(gap, span, rate, self.demands));
+    }
+
+    /// All of it was proven, and the process was gone before the log had it.
+    pub(super) fn finish_proven(&mut self) {
+        let proven: Vec<GapId> =
+            self.kept.healing.iter().filter(|(_, own)| own.missing.is_empty()).map(|(id, _)| *id).collect();
+        for id in proven {
+            let healing = self.kept.healing.remove(&id).expect("just seen");
+            let progress = healing.gap.window.to;
+            self.log(Gap { state: GapState::Recovered, progress, ..healing.gap });
+        }
+    }
+}

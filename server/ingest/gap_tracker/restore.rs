@@ -1,0 +1,248 @@
+//! The start: puts together what the checkpoint kept and what the log tells, and opens the gap of the time in which the
+//! gateway was not running.
+
+use std::time::Duration;
+
+use super::feed::{Feed, FeedGap};
+use super::inherit::later;
+use super::recovering_gap::Healing;
+use super::state_machine::{Book, Limits};
+use crate::hub::side_log::Completeness;
+use crate::ingest::restore::Received;
+use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
+
+/// What a book is restored with.
+#[derive(Clone, Debug)]
+pub(super) struct Start<'a> {
+    /// The gaps of the log as it has them.
+    pub(super) logged: Vec<Gap>,
+    /// When what the log has was received, for a log whose checkpoint knows of nothing.
+    pub(super) received: Received,
+    /// When the newest record was received that the log still has, if it has lost some since the checkpoint.
+    pub(super) lost_after: Option<UnixMillis>,
+    /// The names of the feeds.
+    pub(super) feeds: &'a [String],
+    /// The time.
+    pub(super) now: UnixMillis,
+}
+
+impl FeedGap {
+    /// From where on sessions of the process rely on a log that has not begun: all since its start, and the first backfill,
+    /// less what their private gaps overlap with it.
+    fn relied_on(&self, limits: &Limits) -> UnixMillis {
+        let backfill = Duration::from_secs(60 * u64::from(limits.config.first_backfill_minutes));
+        self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.slack)))
+    }
+}
+
+impl Book {
+    /// True if any feed of the log has delivered anything.
+    pub(super) fn has_begun(&self) -> bool {
+        self.kept.feeds.iter().any(|feed| feed.began)
+    }
+
+    /// From where on sessions rely on a log that has not begun; `None` once it has.
+    pub(super) fn promised_from(&self) -> Option<UnixMillis> {
+        let waiting = self.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|gap| !gap.announced);
+        waiting.map(|gap| gap.promised).min().filter(|_| !self.has_begun())
+    }
+
+    /// From where on the log is complete at its beginning; `None` before the first byte.
+    pub(super) fn origin(&self) -> Option<Completeness> {
+        self.kept.feeds.iter().fold(None, |origin, feed| later(origin, feed.origin))
+    }
+
+    /// Restores the gaps and feeds.
+    pub(super) fn restore(&mut self, start: Start<'_>) {
+        let Start { logged, received, lost_after, feeds: names, now } = start;
+        let limits = self.limits.clone();
+        self.time = now;
+        let mut former = std::mem::take(&mut self.kept.feeds);
+        former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
+        // With a checkpoint, only a post shows that the log has begun.
+        let newest = received.post.or(received.oldest.filter(|_| former.is_empty()));
+        let mut lacking = Spans::default();
+        if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
+            if former.is_empty() {
+                // A log without a checkpoint.
+                former.push(Feed::new("", newest.min(now).minus(limits.slack)));
+            }
+            // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known, and
+            // sessions rely on it. What lies behind it is a gap of the feed in any case.
+            for feed in &mut former {
+                feed.began = true;
+                let promised = feed.gaps.extract_if(.., |own| !own.announced).map(|own| own.relied_on(&limits));
+                let spans =
+                    promised.filter(|from| *from < feed.settled_to).map(|from| Span::new(from, feed.settled_to));
+                spans.for_each(|span| lacking.insert(span));
+            }
+            let told = logged.iter().filter_map(|gap| Some(Span::new(gap.window.from, gap.window.to?)));
+            told.for_each(|span| lacking.remove(span));
+        }
+        if let Some(time) = lost_after {
+            // How late connections were then is not known any more.
+            former.iter_mut().for_each(|feed| feed.lose_after(time.minus(limits.lag_max())));
+            for span in self.kept.tail.missing_after(time, limits.lag_max(), now.minus(limits.recovery_window)).iter() {
+                let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
+                self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+            }
+        }
+        // Before a feed has begun, no gap is announced.
+        let begun = former.iter().any(|feed| feed.began) || !logged.is_empty();
+        let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
+        for span in lacking.iter() {
+            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
+            self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+        }
+        self.inherit(former, names, now);
+        unknown.into_iter().for_each(|gap| self.adopt(gap));
+        let cause = if lost_after.is_some() { GapCause::JournalCorrupt } else { GapCause::GatewayDown };
+        for feed in 0..self.kept.feeds.len() {
+            self.restore_feed(feed, cause, begun, now);
+        }
+        self.finish_proven();
+    }
+
+    /// The log is the truth about the state and the bounds of a gap. Returns those that the checkpoint does not know.
+    fn restore_logged(&mut self, logged: Vec<Gap>, feeds: &mut [Feed], lost: bool, now: UnixMillis) -> Vec<Gap> {
+        let mut unknown = Vec::new();
+        self.kept.last_id = logged.iter().map(|gap| gap.id.0).fold(self.kept.last_id, u64::max);
+        let ids: Vec<GapId> = logged.iter().map(|gap| gap.id).collect();
+        for gap in logged {
+            let id = gap.id;
+            let forget =
+                |feeds: &mut [Feed]| feeds.iter_mut().for_each(|feed| feed.gaps.retain(|own| own.gap.id != id));
+            let known = self.kept.healing.get(&id);
+            if let Some(to) = gap.window.to.filter(|_| !lost || gap.state.is_final()) {
+                feeds.iter_mut().for_each(|feed| feed.note_end(id, to));
+            }
+            match (gap.state, gap.window.to) {
+                (state, _) if state.is_final() => {
+                    self.kept.healing.remove(&id);
+                    forget(feeds);
+                }
+                // What closed a part of it may be lost with the tail: all of it is missing again.
+                (_, to) if lost => {
+                    // The log may have lost that it became wider.
+                    let own = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.gap.id == id);
+                    let windows = own.map(|own| own.gap.window).chain(known.map(|known| known.gap.window));
+                    let windows: Vec<Window> = windows.chain([Window { to, ..gap.window }]).collect();
+                    let from = windows.iter().map(|window| window.from).min().unwrap_or(gap.window.from);
+                    let to = windows.iter().map(|window| window.to.unwrap_or(now)).max().unwrap_or(now);
+                    let span = Span::new(from, to.max(from));
+                    feeds.iter_mut().for_each(|feed| feed.note_end(id, span.to));
+                    forget(feeds);
+                    let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
+                    let window = Window { from: span.from, to: Some(span.to) };
+                    let gap = Gap { window, state: GapState::Recovering, progress: None, ..gap };
+                    self.log(gap.clone());
+                    self.kept
+                        .healing
+                        .insert(id, Healing { gap, missing: [span].into_iter().collect(), rate, demanded });
+                }
+                (GapState::Recovering, Some(to)) => {
+                    forget(feeds);
+                    let span = Span::new(gap.window.from, to);
+                    let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
+                    let missing = known.map(|known| known.missing.within(span));
+                    let missing = missing.unwrap_or_else(|| [span].into_iter().collect());
+                    self.kept.healing.insert(id, Healing { gap, missing, rate, demanded });
+                }
+                _ if known.is_some() => {
+                    let gap = known.map_or(gap, |known| known.gap.clone());
+                    self.log(gap);
+                }
+                _ if feeds.iter().any(|feed| feed.gaps.iter().any(|own| own.gap.id == id)) => {
+                    let own = feeds.iter().flat_map(|feed| &feed.gaps).find(|own| own.gap.id == id);
+                    // The log was ahead of the checkpoint: its connection is gone with the process, and the gap open again.
+                    if let Some(own) = own.filter(|own| own.gap.window != gap.window) {
+                        self.log(own.gap.clone());
+                    }
+                }
+                // Opened, and the process was gone before the checkpoint knew.
+                _ => unknown.push(gap),
+            }
+        }
+        // Noted, and the process was gone before the log had it.
+        let healing = self.kept.healing.values().map(|healing| &healing.gap);
+        let waiting = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced).map(|own| &own.gap);
+        let told: Vec<Gap> = healing.chain(waiting).filter(|gap| !ids.contains(&gap.id)).cloned().collect();
+        told.into_iter().for_each(|gap| self.log(gap));
+        unknown
+    }
+
+    /// Gives a gap to the feed that it probably is of: the one whose progress ends where the gap begins. Should it be of
+    /// another one, that feed lacks the same time by what is known of itself.
+    fn adopt(&mut self, gap: Gap) {
+        let distance = |feed: &Feed| {
+            let tail = feed.undelivered(UnixMillis(i64::MAX)).last().map_or(feed.settled_to, |tail| tail.from);
+            (feed.gaps.iter().any(|own| own.announced), tail.0.abs_diff(gap.window.from.0))
+        };
+        let trusted = gap.cause != GapCause::SlowReader;
+        let (promised, rate) = (gap.window.from, self.rate());
+        // The connection that was to close it is gone with the process.
+        let reopened = Window { to: None, ..gap.window };
+        if reopened != gap.window {
+            self.log(Gap { window: reopened, ..gap.clone() });
+        }
+        let gap = Gap { window: reopened, ..gap };
+        if let Some(feed) = self.kept.feeds.iter_mut().min_by_key(|feed| distance(feed)) {
+            feed.gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
+        }
+    }
+
+    fn restore_feed(&mut self, feed: usize, cause: GapCause, begun: bool, now: UnixMillis) {
+        let has_begun = self.has_begun();
+        let own = &mut self.kept.feeds[feed];
+        if own.began {
+            // The first backfill of the log was cut off.
+            let (before, gaps): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut own.gaps).into_iter().partition(|gap| !gap.announced);
+            own.gaps = gaps;
+            before.into_iter().for_each(|gap| self.leave_to_recovery(feed, gap));
+            self.open(feed, cause);
+            return;
+        }
+        if own.gaps.is_empty() {
+            let window = Window { from: now, to: None };
+            let gap = Self::gap(GapId(0), window, GapCause::GatewayDown);
+            own.settled_to = now;
+            own.gaps.push(FeedGap { gap, announced: false, promised: now, trusted: true, rate: 0.0, backfill: None });
+            if begun {
+                self.announce_at = Some(now.plus(super::state_machine::START_GRACE));
+            }
+        } else if begun {
+            // The log tells of gaps, and no feed is known to have delivered anything.
+            for gap in own.gaps.iter_mut().filter(|gap| !gap.announced && !has_begun) {
+                gap.gap.window.from = gap.relied_on(&self.limits);
+            }
+            self.announce_feed(feed);
+        } else {
+            // The log is as new as before, but sessions of the process before rely on what it was to have.
+            for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
+                gap.promised = gap.relied_on(&self.limits);
+                gap.gap.window.from = now;
+            }
+            own.settled_to = now;
+        }
+    }
+
+    /// Announces what feeds lack that have not begun, once another feed of the log has.
+    pub(super) fn announce_not_begun(&mut self) {
+        for feed in 0..self.kept.feeds.len() {
+            if !self.kept.feeds[feed].began {
+                self.announce_feed(feed);
+            }
+        }
+    }
+
+    fn announce_feed(&mut self, feed: usize) {
+        let id = self.next_id();
+        let own = &mut self.kept.feeds[feed];
+        let Some(gap) = own.gaps.iter_mut().find(|gap| !gap.announced) else { return };
+        (gap.announced, gap.gap.id, gap.gap.cause) = (true, id, GapCause::Disconnected);
+        own.origin = Some(Completeness::From(gap.gap.window.from));
+        let gap = gap.gap.clone();
+        self.log(gap);
+    }
+}

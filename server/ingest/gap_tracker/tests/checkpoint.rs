@@ -1,0 +1,79 @@
+//! The checkpoint of a ledger against the journal that is found at the next start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::Clock;
+use crate::hub::status::upstream_status::LastByte;
+use crate::hub::test_util::{new_hub, post_record};
+use crate::hub::{self, Hub};
+use crate::model::Record;
+
+/// A log of so many posts, all of them received now.
+fn log(posts: u64, clock: &Clock) -> Arc<Hub> {
+    let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
+    let record = |sequence| Record { received: clock.now(), ..post_record(sequence, &["a"]) };
+    let records: Vec<_> = (1..=posts).map(record).collect();
+    writer.append(&records).expect("memory takes it");
+    hub.publish(records);
+    hub
+}
+
+fn open(hub: &Arc<Hub>, file: &Path) -> Ledger {
+    let setup = Setup {
+        hub: hub.clone(),
+        config: Config::default(),
+        recovery_window: DAY,
+        feeds: vec![ALL_FEEDS.to_owned()],
+        file: Some(file.to_owned()),
+        metrics: Metrics::default(),
+    };
+    let post = hub.reader().extent().newest_received;
+    Ledger::open(setup, Vec::new(), Received { post, oldest: post })
+}
+
+/// The same log is found at the next start, or one that lacks the last records: those were exposed, and are missing.
+#[test]
+fn shorter_journal_is_found_at_open() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let hub = log(5, &clock);
+    let ledger = open(&hub, &file);
+    let now = clock.now();
+    ledger.first_byte(0, 0, answer(now, None), now);
+    ledger.heard(0, 0, now, &[now]);
+    hub.upstream().heard(LastByte { moment: clock.moment(), time: now });
+    ledger.save().expect("written");
+    for (posts, cause) in [(5, GapCause::GatewayDown), (6, GapCause::GatewayDown), (4, GapCause::JournalCorrupt)] {
+        let found = open(&log(posts, &clock), &file).take_changes();
+        let open = found.last().expect("the gateway was down, at least");
+        assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
+    }
+}
+
+/// The log is replaced by a copy that is older than X can be asked for: all since then is announced, and divided into what
+/// is lost and what is recovered.
+#[test]
+fn journal_older_than_window_leaves_nothing_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
+    let ledger = open(&log(5, &clock), &file);
+    let now = clock.now();
+    ledger.first_byte(0, 0, answer(now, None), now);
+    ledger.heard(0, 0, now, &[now]);
+    ledger.save().expect("written");
+    let copied = now.minus(3 * DAY);
+    let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
+    let records = vec![Record { received: copied, ..post_record(1, &["a"]) }];
+    writer.append(&records).expect("memory takes it");
+    hub.publish(records);
+    let ledger = open(&hub, &file);
+    ledger.first_byte(0, 0, answer(now, None), now);
+    let mut told = BTreeMap::new();
+    told.extend(ledger.take_changes().into_iter().map(|gap| (gap.id, gap)));
+    let missing = told_missing(&told);
+    assert!(missing.covers(Span::new(copied, now)), "{told:?}");
+    let lost = told.values().find(|gap| gap.state == GapState::Unrecoverable).expect("X has no more of it");
+    assert_eq!(lost.evidence, GapEvidence::WindowPassed);
+}

@@ -1,0 +1,266 @@
+//! The table of recovery jobs: which intervals are requested, which wait, and which have ended. No I/O, no clock.
+//!
+//! Owns planned and manual jobs with their attempts (`requests`, `retries`, `manual`) and the budget of requests (`budget`).
+//! Does not own what is missing (`MissingRanges`), sending a request (`attempt`) or the locks around the table
+//! (`recovery_jobs`). Every missing range is requested, proven or lost, never forgotten: `tests`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::planner::{self, Limits, MINUTE, minute_of, outward};
+use super::young::Young;
+use super::{Config, Job, JobId, JobState, LastAttempt, Stamp};
+use crate::clock::Moment;
+use crate::model::{Budget, BudgetExceeded, GapEvidence, Span, Spans, UnixMillis};
+use crate::task::Shutdown;
+
+mod manual;
+mod requests;
+mod retries;
+
+pub(super) use requests::Order;
+use requests::Running;
+
+/// The book of an account's jobs.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    last: u64,
+    jobs: BTreeMap<JobId, Job>,
+    running: BTreeMap<JobId, Running>,
+    /// When those that had a setback may try again.
+    retries: BTreeMap<JobId, Moment>,
+    /// What is not asked for again by itself: a person ended the job.
+    declined: Spans,
+    young: Young,
+    budget: Budget,
+    told: Vec<Told>,
+    ended: Vec<JobId>,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsState {
+    last: u64,
+    jobs: Vec<Job>,
+    declined: Spans,
+    #[serde(default)]
+    young: Young,
+    #[serde(default)]
+    budget: Budget,
+}
+
+/// Something that the demand is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// By requests that were made at this stamp or later.
+    Proven(Spans, GapEvidence, Stamp),
+    Lost(Spans, GapEvidence),
+}
+
+/// Now, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub time: UnixMillis,
+    pub moment: Moment,
+}
+
+const EXPIRED: &str = "its interval left the time that X recovers";
+const UNWANTED: &str = "nothing misses its interval any more";
+const DISABLED: &str = "recovery is switched off (ingest.recovery.enabled)";
+
+impl Jobs {
+    /// The book as it was left; `stamp` is that of the demand now. What was running then waits for its turn, and goes on
+    /// where it was: what it had brought proves the common gaps of then, and no private one. A confirmation needs two ends
+    /// that this process saw.
+    pub fn restore(state: JobsState, stamp: Stamp) -> Self {
+        let put_back = |mut job: Job| {
+            if job.state == JobState::Running {
+                job.state = JobState::Waiting;
+            }
+            job.confirming = false;
+            job.brought_at = job.brought_at.of_earlier_process(stamp);
+            (job.id, job)
+        };
+        let jobs = state.jobs.into_iter().map(put_back).collect();
+        let JobsState { last, declined, young, budget, .. } = state;
+        Self { last, jobs, declined, young, budget, ..Self::default() }
+    }
+
+    /// What outlives the process.
+    pub fn snapshot(&self) -> JobsState {
+        let jobs = self.jobs.values().cloned().collect();
+        let (declined, budget) = (self.declined.clone(), self.budget.clone());
+        JobsState { last: self.last, jobs, declined, young: self.young, budget }
+    }
+
+    /// All jobs, the newest first.
+    pub fn list(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().rev()
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// How many are in this state.
+    pub(super) fn count(&self, state: JobState) -> usize {
+        self.jobs.values().filter(|job| job.state == state).count()
+    }
+
+    /// What the demand is to be told since this was last asked.
+    pub(super) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The jobs that have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.ended).into_iter().filter_map(|id| self.jobs.get(&id).cloned()).collect()
+    }
+
+    /// Gives up what has expired or is not wanted any more, and makes jobs for what is missing.
+    pub(super) fn plan(&mut self, missing: &Spans, now: UnixMillis, limits: &Limits, config: &Config) {
+        self.expire(limits.horizon(now), now);
+        self.drop_unwanted(missing, now);
+        let mut held = self.declined.clone();
+        self.active().for_each(|job| held.insert_all(&job.holds()));
+        for told in &self.told {
+            // The demand does not know yet.
+            let (Told::Proven(spans, ..) | Told::Lost(spans, _)) = told;
+            held.insert_all(spans);
+        }
+        let plan = planner::plan(missing, &held, now, limits);
+        if !plan.lost.is_empty() {
+            self.told.push(Told::Lost(plan.lost, GapEvidence::WindowPassed));
+        }
+        for window in plan.windows {
+            if !self.lengthen(window, now, limits) {
+                self.add(window, now, false);
+            }
+        }
+        self.prune(now, config);
+    }
+
+    /// Makes a job longer by a window that touches it, up to the longest request. Only one that was never asked for, and that
+    /// would not wait longer than before: so demands that come one after the other while all slots are taken share a request.
+    /// False if there is none.
+    fn lengthen(&mut self, window: Span, now: UnixMillis, limits: &Limits) -> bool {
+        let young = self.young.within(now);
+        let hull = |job: &Job| Span::new(job.window.from.min(window.from), job.window.to.max(window.to));
+        let fits = |job: &&mut Job| {
+            let (touches, hull) = (job.window.from <= window.to && window.from <= job.window.to, hull(job));
+            let is_new = !job.manual && job.state == JobState::Waiting && job.attempts == 0 && job.brought.is_empty();
+            let waits = hull.to > job.window.to && limits.askable_at(hull.to, young) > now;
+            is_new && touches && !waits && hull.to.since(hull.from) <= limits.request_max()
+        };
+        let Some(job) = self.jobs.values_mut().find(fits) else { return false };
+        job.window = hull(job);
+        job.rest.insert(window);
+        true
+    }
+
+    /// Ends all jobs, for recovery is switched off: nothing is asked for any more. What they had brought stays.
+    pub(super) fn close(&mut self, now: UnixMillis) {
+        let active: Vec<_> = self.active().map(|job| job.id).collect();
+        active.into_iter().for_each(|id| self.end(id, JobState::Failed, DISABLED, now));
+    }
+
+    fn active(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(|job| job.state.is_active())
+    }
+
+    fn add(&mut self, window: Span, now: UnixMillis, manual: bool) -> JobId {
+        self.last += 1;
+        let id = JobId(self.last);
+        self.jobs.insert(id, Job::new(id, window, now, manual));
+        id
+    }
+
+    /// Trims what waits. The minute of the horizon may still be asked for as a whole.
+    fn expire(&mut self, horizon: UnixMillis, now: UnixMillis) {
+        let expired = Span::new(UnixMillis(i64::MIN), minute_of(horizon));
+        self.declined.remove(expired);
+        let mut over = Vec::new();
+        for job in self.jobs.values_mut().filter(|job| job.state == JobState::Waiting) {
+            let late = job.rest.within(expired);
+            if late.is_empty() {
+                continue;
+            }
+            job.rest.remove(expired);
+            if job.brought.is_empty() {
+                job.window.from = job.window.from.max(expired.to).min(job.window.to);
+            }
+            if job.rest.is_empty() {
+                over.push(job.id);
+            }
+            // What was never asked for is lost where it is planned, with its exact bounds.
+            if job.last_attempt != LastAttempt::None {
+                self.told.push(Told::Lost(late, job.last_attempt.evidence()));
+            }
+        }
+        for id in over {
+            self.end(id, JobState::Failed, EXPIRED, now);
+        }
+    }
+
+    fn drop_unwanted(&mut self, missing: &Spans, now: UnixMillis) {
+        let wanted = |job: &Job| job.manual || job.holds().iter().any(|held| !missing.within(held).is_empty());
+        let unwanted: Vec<_> =
+            self.jobs.values().filter(|job| job.state == JobState::Waiting && !wanted(job)).map(|job| job.id).collect();
+        for id in unwanted {
+            self.end(id, JobState::Cancelled, UNWANTED, now);
+        }
+    }
+
+    /// Ends a job that did not bring all: what it has brought is there nevertheless.
+    fn end(&mut self, id: JobId, state: JobState, error: &str, now: UnixMillis) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        (job.state, job.ended) = (state, Some(now));
+        if !error.is_empty() && job.last_error.is_empty() {
+            job.last_error = error.to_owned();
+        } else if !error.is_empty() {
+            job.last_error = format!("{error}; the last attempt: {}", job.last_error);
+        }
+        let brought = std::mem::take(&mut job.brought);
+        if !brought.is_empty() {
+            self.told.push(Told::Proven(brought, GapEvidence::None, job.brought_at));
+        }
+        self.retries.remove(&id);
+        self.ended.push(id);
+    }
+
+    /// Forgets those that ended long ago, or are too many.
+    fn prune(&mut self, now: UnixMillis, config: &Config) {
+        self.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.since(ended) < config.retention));
+        let mut ended: Vec<_> = self.jobs.values().filter_map(|job| Some((job.ended?, job.id))).collect();
+        ended.sort_unstable();
+        let surplus = ended.len().saturating_sub(config.jobs_kept_max);
+        for (_, id) in ended.drain(..surplus) {
+            self.jobs.remove(&id);
+        }
+    }
+
+    /// When the next request of a job may be made. One that was refused waits for its retry alone.
+    fn askable_at(&self, job: &Job, now: UnixMillis, limits: &Limits) -> UnixMillis {
+        let end = job.request(limits.request_max()).to;
+        let young = if job.refusals == 0 { self.young.within(now) } else { Duration::ZERO };
+        limits.askable_at(end, young)
+    }
+
+    /// How long until something is due by time alone; `None` if nothing is.
+    pub(super) fn wait(&self, missing: &Spans, now: Now, limits: &Limits) -> Option<Duration> {
+        let waiting = self.jobs.values().filter(|job| job.state == JobState::Waiting);
+        let turns = waiting.map(|job| {
+            let ended = self.askable_at(job, now.time, limits).since(now.time);
+            let retry = self.retry_at(job.id).map(|at| at.since(now.moment));
+            ended.max(retry.unwrap_or_default())
+        });
+        let expiry = missing.first().map(|first| first.from.plus(limits.reach).since(now.time));
+        // What is due now waits for something else: a slot, or the end of a request.
+        turns.chain(expiry).filter(|wait| !wait.is_zero()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Requests of jobs: which is next, how far one is, and what its end makes of the job.
+
+use super::super::attempt_result::Verdict;
+use super::*;
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub request: Span,
+    /// What was demanded of it when it was made; all of it for a job by hand, also what is given up. What is demanded later
+    /// is asked for again.
+    pub asked: Spans,
+    /// When that was.
+    pub stamp: Stamp,
+    pub stop: Shutdown,
+}
+
+/// A request to be made.
+#[derive(Clone, Debug)]
+pub(in crate::ingest::recovery) struct Order {
+    pub id: JobId,
+    /// In whole minutes.
+    pub request: Span,
+    /// What of it is demanded: all of it for a job by hand.
+    pub demanded: Spans,
+    /// What of that cannot have come live.
+    pub core: Spans,
+    /// The request before this one ended cleanly, and found so many posts of this interval.
+    pub confirms: Option<u64>,
+    /// How often a count of X may still be met with another request.
+    pub counts_left: u32,
+    /// Cancelled when nobody wants it any more.
+    pub stop: Shutdown,
+}
+
+impl Jobs {
+    /// The next request: of those whose time has come, the one that expires first. `stamp` is that of the demand; it was
+    /// taken before `missing` was.
+    pub(in crate::ingest::recovery) fn begin(
+        &mut self,
+        missing: &Spans,
+        stamp: Stamp,
+        now: Now,
+        limits: &Limits,
+        config: &Config,
+    ) -> Option<Order> {
+        let longest = limits.request_max();
+        let due = |job: &&Job| {
+            job.state == JobState::Waiting
+                && self.retry_at(job.id).is_none_or(|at| at <= now.moment)
+                && self.askable_at(job, now.time, limits) <= now.time
+        };
+        let id = self.jobs.values().filter(due).min_by_key(|job| (job.request(longest).from, job.id))?.id;
+        let job = self.jobs.get_mut(&id)?;
+        self.retries.remove(&id);
+        job.state = JobState::Running;
+        job.attempts += 1;
+        let (request, stop) = (job.request(longest), Shutdown::new());
+        let core = |span: Span| Span::new(span.from.plus(limits.slack), span.to.minus(limits.slack));
+        let whole = || [request].into_iter().collect();
+        let asked: Spans = if job.manual { whole() } else { missing.within(request) };
+        let core = if job.manual { whole() } else { missing.iter().map(core).collect::<Spans>().within(request) };
+        self.running.insert(id, Running { request, asked: asked.clone(), stamp, stop: stop.clone() });
+        let confirms = job.confirming.then_some(job.found);
+        let counts_left = config.count_repeats_max.saturating_sub(job.mismatches);
+        Some(Order { id, request, demanded: asked, core, confirms, counts_left, stop })
+    }
+
+    /// Posts that a running job has brought.
+    pub(in crate::ingest::recovery) fn add_posts(&mut self, id: JobId, received: u64, recovered: u64) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.received += received;
+            job.recovered += recovered;
+        }
+    }
+
+    /// What a running job has appended proves its request up to here, and no further.
+    pub(in crate::ingest::recovery) fn advance(&mut self, id: JobId, reached: UnixMillis) {
+        let (Some(job), Some(running)) = (self.jobs.get_mut(&id), self.running.get(&id)) else { return };
+        if job.state == JobState::Running {
+            job.reach(running.request, &running.asked, running.stamp, reached);
+        }
+    }
+
+    /// A request has ended, and found so many posts of its interval: the job waits for the next one, or is done. Returns
+    /// true if less of the interval is left to be requested than before the request.
+    pub(in crate::ingest::recovery) fn settle(
+        &mut self,
+        id: JobId,
+        verdict: &Verdict,
+        found: u64,
+        now: UnixMillis,
+    ) -> bool {
+        let Some(Running { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return false };
+        // It may have been ended by hand meanwhile.
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return false };
+        job.state = JobState::Waiting;
+        job.last_attempt = LastAttempt::Unproven;
+        job.confirming = matches!(verdict, Verdict::Confirm { .. });
+        job.found = found;
+        match verdict {
+            Verdict::Again { from, .. } | Verdict::Confirm { from } => job.reach(request, &asked, stamp, *from),
+            Verdict::Proven { rest, evidence } => {
+                job.mismatches = 0;
+                job.reach(request, &Spans::default(), stamp, request.from);
+                let more = job.rest.iter().any(|rest| rest.covers(request) && rest.to > request.to);
+                job.rest.remove(request);
+                job.rest.insert_all(rest);
+                if more && request.to.since(request.from) > MINUTE {
+                    // The next request overlaps with this one.
+                    job.rest.insert(Span::new(request.to.minus(MINUTE), request.to));
+                }
+                let (mut brought, brought_at) = (std::mem::take(&mut job.brought), job.brought_at);
+                let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request));
+                asked.remove_all(rest);
+                if brought_at == stamp {
+                    asked.insert_all(&std::mem::take(&mut brought));
+                }
+                for (proven, stamp) in [(brought, brought_at), (asked, stamp)] {
+                    if !proven.is_empty() {
+                        self.told.push(Told::Proven(proven, *evidence, stamp));
+                    }
+                }
+                if done {
+                    self.end(id, JobState::Succeeded, "", now);
+                }
+                return progressed;
+            }
+        }
+        !job.rest.covers(request)
+    }
+
+    /// A request was given up by the gateway, or not answered: the job goes on later. One that has `begun` to bring
+    /// something confirms nothing any more.
+    pub(in crate::ingest::recovery) fn put_back(&mut self, id: JobId, begun: bool) {
+        self.running.remove(&id);
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) {
+            job.state = JobState::Waiting;
+            job.confirming &= !begun;
+        }
+    }
+}

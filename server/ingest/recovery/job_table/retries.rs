@@ -1,0 +1,75 @@
+//! What a setback makes of a job: waits, refusals, and the bound of attempts in vain.
+
+use super::super::pace::Pace;
+use super::*;
+
+impl Jobs {
+    /// When a job that had a setback may try again.
+    pub(in crate::ingest::recovery) fn retry_at(&self, id: JobId) -> Option<Moment> {
+        self.retries.get(&id).copied()
+    }
+
+    /// X had no room for a request: it does not count.
+    pub(in crate::ingest::recovery) fn uncount(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.attempts = job.attempts.saturating_sub(1);
+        }
+    }
+
+    /// Notes why a request failed, and when the next one may be made.
+    pub(in crate::ingest::recovery) fn set_back(&mut self, id: JobId, error: Option<String>, retry_at: Option<Moment>) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
+        if let Some(error) = error {
+            job.last_error = error;
+        }
+        if let Some(at) = retry_at {
+            self.retries.insert(id, at);
+        }
+    }
+
+    /// Accounts for an attempt that brought nothing new: the next one waits longer if there were too many in an hour.
+    pub(in crate::ingest::recovery) fn pace(&mut self, id: JobId, pace: Pace, now: Now) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
+        job.paced_until = pace.charge(job.paced_until, now.time);
+        let at = now.moment.plus(pace.wait(job.paced_until, now.time));
+        let retry = self.retries.entry(id).or_insert(at);
+        *retry = at.max(*retry);
+    }
+
+    /// X claims to have sent more than what arrived.
+    pub(in crate::ingest::recovery) fn count_differs(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.mismatches = job.mismatches.saturating_add(1);
+        }
+    }
+
+    /// X took a request. What it refused when it was younger, it refuses for its age.
+    pub(in crate::ingest::recovery) fn taken(&mut self, id: JobId, age_max: Duration, now: UnixMillis) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.refusals = 0;
+        if let Some(age) = job.refused_age_ms.take() {
+            self.young.learn(Duration::from_millis(age), age_max, now);
+        }
+    }
+
+    /// X refused a request for this window. Returns how often in a row.
+    pub(in crate::ingest::recovery) fn refuse(&mut self, id: JobId, window: Option<Span>, now: UnixMillis) -> u32 {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return 0 };
+        job.refusals = job.refusals.saturating_add(1);
+        job.last_attempt = LastAttempt::Refused;
+        job.refused_age_ms = window.and_then(|window| u64::try_from(now.0 - window.to.0).ok());
+        job.refusals
+    }
+
+    /// X said up to which age it refuses windows.
+    pub(in crate::ingest::recovery) fn learn_age(&mut self, within: Duration, age_max: Duration, now: UnixMillis) {
+        self.young.learn(within, age_max, now);
+    }
+
+    /// What waits because X refuses it.
+    pub(in crate::ingest::recovery) fn refused(&self) -> Spans {
+        let mut refused = Spans::default();
+        self.active().filter(|job| job.is_refused()).for_each(|job| refused.insert_all(&job.holds()));
+        refused
+    }
+}

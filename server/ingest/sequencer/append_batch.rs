@@ -1,0 +1,95 @@
+//! What is about to be appended, and what is counted when it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Metrics;
+use crate::clock::Moment;
+use crate::hub::status::upstream_status::LastByte;
+use crate::ingest::{ConnectionLabel, ForeignLabel};
+use crate::model::{Record, SkipReason, UnixMillis};
+use crate::upstream::message::Foreign;
+
+/// What is about to be appended.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    pub(super) tally: Tally,
+    pub(super) heard: Option<LastByte>,
+    /// How late what connections brought was: at most, and at last.
+    pub(super) late: Option<(Duration, Duration)>,
+    /// Room in the queue that it holds.
+    pub(super) room: Vec<OwnedSemaphorePermit>,
+    /// Those that wait for the append.
+    pub(super) flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    pub(super) fn answer_flushes(&mut self) {
+        for flush in self.flushes.drain(..) {
+            // Whoever asked may have gone.
+            let _ = flush.send(());
+        }
+    }
+}
+
+/// What became of the messages of a batch; counted when it is appended.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) posts: u64,
+    /// For the side log.
+    pub(super) side: u64,
+    pub(super) deltas: u64,
+    pub(super) duplicates: u64,
+    pub(super) control: u64,
+    pub(super) unknown: u64,
+    pub(super) malformed: u64,
+    pub(super) oversized: u64,
+    /// Messages in another format, by what they are.
+    pub(super) foreign: BTreeMap<Foreign, u64>,
+    pub(super) rules_missing: u64,
+    /// Posts and deltas by the live connection that brought them.
+    pub(super) first: BTreeMap<usize, u64>,
+}
+
+impl Tally {
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.posts_appended.inc_by(self.posts);
+        metrics.side_appended.inc_by(self.side);
+        metrics.deltas.inc_by(self.deltas);
+        metrics.duplicates.inc_by(self.duplicates);
+        metrics.control.inc_by(self.control);
+        metrics.unknown.inc_by(self.unknown);
+        metrics.malformed.inc_by(self.malformed);
+        metrics.oversized.inc_by(self.oversized);
+        metrics.rules_missing.inc_by(self.rules_missing);
+        for (kind, messages) in &self.foreign {
+            metrics.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).inc_by(*messages);
+        }
+        for (connection, posts) in &self.first {
+            let connection = u32::try_from(*connection).unwrap_or(u32::MAX);
+            metrics.posts_first.get_or_create(&ConnectionLabel { connection }).inc_by(*posts);
+        }
+    }
+}
+
+/// Messages that could not be taken, gathered for at most a second.
+pub(super) struct Pending {
+    pub(super) reason: SkipReason,
+    pub(super) count: u64,
+    pub(super) from: UnixMillis,
+    pub(super) to: UnixMillis,
+    pub(super) since: Moment,
+}
+
+pub(super) fn note_skip(pending: &mut Vec<Pending>, reason: SkipReason, received: UnixMillis, now: Moment) {
+    match pending.iter_mut().find(|skip| skip.reason == reason) {
+        Some(skip) => {
+            skip.count += 1;
+            skip.to = skip.to.max(received);
+        }
+        None => pending.push(Pending { reason, count: 1, from: received, to: received, since: now }),
+    }
+}

@@ -1,0 +1,137 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::hub::test_util::post_record;
+use crate::model::Origin;
+
+/// An account's log and its side log, in files.
+struct World {
+    dir: TempDir,
+    name: AccountName,
+    journal: journal::Config,
+    ids: dedup::Config,
+    main: Option<Journal>,
+    terms: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = AccountName::new("main").expect("a name");
+        Self { dir, name, journal: journal::Config::default(), ids: dedup::Config::default(), main: None, terms: 0 }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { epoch: Epoch(u128::from(self.terms)), term: Term(self.terms) }
+    }
+
+    /// Opens both, as a new process would.
+    fn open(&mut self) -> SideLog {
+        self.main = None;
+        self.terms += 1;
+        let main = journal::open(&self.journal, self.dir.path(), self.identity(), UnixMillis(0)).expect("opened");
+        let side = open(&Setup {
+            account: &self.name,
+            main: &*main.reader,
+            dir: self.dir.path(),
+            journal: &self.journal,
+            ids: &self.ids,
+            bytes_max: 1 << 30,
+            window: Duration::from_secs(24 * 3_600),
+            identity: self.identity(),
+            now: UnixMillis(0),
+        });
+        self.main = Some(main);
+        side.expect("opened")
+    }
+
+    /// Appends as many posts to the account's log.
+    fn append(&mut self, count: u64) {
+        let Self { main, terms, .. } = self;
+        let journal = main.as_mut().expect("open");
+        let next = journal.reader.extent().next;
+        let record = |sequence| Record { term: Term(*terms), ..post_record(sequence, &["a"]) };
+        let records: Vec<_> = (next..next + count).map(record).collect();
+        journal.writer.append(&records).expect("there is room");
+    }
+}
+
+fn post(id: u64, tags: &[&str], beside: Option<Sequence>) -> Post {
+    let Body::Post(post) = post_record(id, tags).body else { panic!("it is a post") };
+    Post { id: PostId(id), origin: Origin::Recovery, beside, ..post }
+}
+
+fn side_of(log: &SideLog) -> Side {
+    Side::new(
+        log.reader.clone(),
+        crate::clock::Clock::system(),
+        crate::hub::side_log::Config::default(),
+        Duration::ZERO,
+    )
+}
+
+#[test]
+fn what_is_there_is_known_after_a_restart_and_not_taken_again() {
+    let mut world = World::new();
+    let mut log = world.open();
+    let side = side_of(&log);
+    assert!(log.writer.take(post(1, &["a"], None), UnixMillis(5)).expect("ids"));
+    assert!(!log.writer.take(post(1, &["a"], None), UnixMillis(5)).expect("ids"), "in the same batch");
+    log.writer.append(&side).expect("there is room");
+    assert_eq!((side.next(), log.writer.known(PostId(1)).expect("ids").map(|known| known.sequence)), (2, Some(1)));
+    let epoch = log.reader.epoch();
+    drop((log, side));
+    let mut log = world.open();
+    assert_eq!(log.reader.epoch(), epoch, "the same side log");
+    assert!(!log.writer.take(post(1, &["a"], None), UnixMillis(6)).expect("ids"));
+    assert!(log.writer.take(post(1, &["b"], None), UnixMillis(6)).expect("ids"), "under a further rule");
+    let Body::Delta { prior, post } = &log.writer.records[0].body else { panic!("{:?}", log.writer.records) };
+    assert_eq!((prior.len(), post.rules.len()), (1, 2));
+}
+
+#[test]
+fn a_side_log_goes_with_its_log() {
+    let mut world = World::new();
+    let mut log = world.open();
+    world.append(3);
+    log.writer.take(post(1, &[], Some(2)), UnixMillis(5)).expect("ids");
+    log.writer.append(&side_of(&log)).expect("there is room");
+    let first = log.reader.epoch();
+    drop(log);
+    let log = world.open();
+    assert_eq!((log.reader.epoch(), log.reader.extent().next), (first, 2));
+    drop(log);
+    world.main = None;
+    for entry in std::fs::read_dir(world.dir.path()).expect("it is there").flatten() {
+        if entry.file_name() != "side" {
+            let path = entry.path();
+            let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            gone.expect("it is ours");
+        }
+    }
+    let log = world.open();
+    assert_ne!(log.reader.epoch(), first, "the log was lost, and what the side log says of it");
+    assert_eq!(std::fs::read_dir(world.dir.path().join("side")).expect("it is there").count(), 1);
+}
+
+#[test]
+fn a_side_log_that_knows_of_lost_records_is_begun_anew() {
+    let mut world = World::new();
+    let mut log = world.open();
+    log.writer.take(post(1, &[], Some(7)), UnixMillis(5)).expect("ids");
+    log.writer.append(&side_of(&log)).expect("there is room");
+    drop(log);
+    assert_eq!(world.open().reader.extent().next, 1);
+}
+
+#[test]
+fn a_post_that_waits_yields_to_the_log_that_takes_it_first() {
+    let mut world = World::new();
+    let mut log = world.open();
+    log.writer.take(post(1, &[], None), UnixMillis(5)).expect("ids");
+    let rules = post(1, &["a"], None).rules;
+    log.writer.yield_to(PostId(2), 8, &rules);
+    log.writer.yield_to(PostId(1), 9, &rules);
+    let own = log.writer.records[0].body.post().expect("a post");
+    assert_eq!((own.beside, own.beside_rules.as_ref()), (Some(9), Some(&rules)));
+}

@@ -1,0 +1,196 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::hub;
+use crate::hub::test_util::new_hub;
+use crate::ingest::{Intake, gap_tracker, queue};
+use crate::model::UnixMillis;
+use crate::secret::Source;
+use crate::xapi::{BodyError, Error, Headers, Response};
+
+mod states;
+
+/// Answers every request with a stream on which nothing comes.
+#[derive(Default)]
+struct Silent(AtomicUsize);
+
+impl Transport for Silent {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let body = futures::stream::pending().boxed();
+        futures::future::ready(Ok(Response { status: 200, headers: Headers::default(), body })).boxed()
+    }
+}
+
+async fn until(hub: &Hub, state: State) {
+    let mut status = hub.upstream().watch();
+    let reached = hub.clock().timeout(Duration::from_secs(20), status.wait_for(|status| status.state == state));
+    reached.await.expect("in time").expect("the hub lives");
+}
+
+#[tokio::test]
+async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_written() {
+    let (hub, _writer) = new_hub(hub::Config::default(), Clock::system());
+    let dir = tempfile::tempdir().expect("a directory");
+    let bearer = dir.path().join("bearer");
+    std::fs::write(&bearer, "bearer").expect("written");
+    let transport = Arc::new(Silent::default());
+    let upstream = Upstream {
+        transport: transport.clone(),
+        base_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        credentials: Credentials::new(Source::File(bearer)),
+        local_dc_only: false,
+        config: upstream::Config::default(),
+        metrics: upstream::Metrics::default(),
+    };
+    let (queue, _intakes) = queue(1);
+    let place = Place { feed: 0, connection: 0 };
+    let ledger = gap_tracker::test_util::in_memory(&hub);
+    let session = Session::new(hub.clone(), upstream, place, ledger, queue, Metrics::default(), 1);
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(session.run(shutdown.clone()));
+    until(&hub, State::Connected).await;
+    hub.upstream().update(|status| status.journal_unavailable = true);
+    until(&hub, State::BackingOff).await;
+    assert_eq!(transport.0.load(Ordering::Relaxed), 1, "not while it cannot");
+    hub.upstream().update(|status| status.journal_unavailable = false);
+    until(&hub, State::Connected).await;
+    assert_eq!(transport.0.load(Ordering::Relaxed), 2);
+    shutdown.cancel();
+    running.await.expect("it ends");
+    assert_eq!(hub.upstream().status().state, State::Stopped);
+}
+
+/// Answers with these `Date` headers, as milliseconds ahead of the host; then without one.
+struct Dated {
+    host: Clock,
+    ahead_ms: Mutex<VecDeque<i64>>,
+    requests: AtomicUsize,
+}
+
+impl Transport for Dated {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let date = self.ahead_ms.lock().pop_front().map(|ahead| self.host.now().shifted(ahead));
+        let (headers, body) = (Headers { date, ..Headers::default() }, futures::stream::pending().boxed());
+        futures::future::ready(Ok(Response { status: 200, headers, body })).boxed()
+    }
+}
+
+/// The `Date` of answers against the clock of the account: how often X is asked, and the correction after each answer.
+#[tokio::test]
+async fn dates_of_answers_correct_account_clock() {
+    const HOUR: i64 = 3_600_000;
+    // `Date` of each answer, requests for each connect, and the correction after it.
+    let check = async |dates: &[i64], expected: &[(usize, i64)]| {
+        let host = Clock::system();
+        let (hub, _writer) = new_hub(hub::Config::default(), host.for_account());
+        let dir = tempfile::tempdir().expect("a directory");
+        let bearer = dir.path().join("bearer");
+        std::fs::write(&bearer, "bearer").expect("written");
+        let ahead_ms = Mutex::new(dates.iter().copied().collect());
+        let transport = Arc::new(Dated { host: host.clone(), ahead_ms, requests: AtomicUsize::new(0) });
+        let upstream = Upstream {
+            transport: transport.clone(),
+            base_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            credentials: Credentials::new(Source::File(bearer)),
+            local_dc_only: false,
+            config: upstream::Config::default(),
+            metrics: upstream::Metrics::default(),
+        };
+        let place = Place { feed: 0, connection: 0 };
+        let ledger = gap_tracker::test_util::in_memory(&hub);
+        let mut session = Session::new(hub.clone(), upstream, place, ledger, queue(1).0, Metrics::default(), 1);
+        for (number, (requests, offset_ms)) in expected.iter().enumerate() {
+            let before = transport.requests.load(Ordering::Relaxed);
+            session.connect().await.expect("it answers");
+            let made = transport.requests.load(Ordering::Relaxed) - before;
+            let off = (hub.clock().offset_ms() - offset_ms).abs();
+            assert_eq!(made, *requests, "{dates:?}: connect {number}");
+            assert!(off < 2_000, "{dates:?}: connect {number}: off by {off} ms");
+        }
+        assert_eq!(host.offset_ms(), 0, "the clock of the process is nobody's");
+    };
+    // A host that is hours off is set right at the first connect, and an answer without `Date` takes nothing back (R2-D).
+    check(&[3 * HOUR, 3 * HOUR], &[(2, 3 * HOUR), (1, 3 * HOUR), (1, 3 * HOUR)]).await;
+    // One wrong answer, first or later.
+    check(&[25 * HOUR, 0, 0], &[(2, 0), (1, 0)]).await;
+    check(&[0, 25 * HOUR, 0], &[(1, 0), (1, 0), (1, 0)]).await;
+    // Two in a row are believed, and taken back the same way.
+    check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (1, 0), (1, HOUR), (1, HOUR), (1, 0)]).await;
+    // Within the bound at once.
+    check(&[30_000, 30_000], &[(1, 30_000), (1, 30_000)]).await;
+}
+
+/// Answers one request with what the test sends.
+struct Line(Mutex<Option<mpsc::Receiver<Result<Bytes, BodyError>>>>);
+
+impl Transport for Line {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+        let Some(receiver) = self.0.lock().take() else { return futures::future::pending().boxed() };
+        let next = |mut receiver: mpsc::Receiver<_>| async { receiver.recv().await.map(|piece| (piece, receiver)) };
+        let body = futures::stream::unfold(receiver, next).boxed();
+        futures::future::ready(Ok(Response { status: 200, headers: Headers::default(), body })).boxed()
+    }
+}
+
+/// When the next arrivals came.
+async fn received(intakes: &mut mpsc::Receiver<Intake>) -> UnixMillis {
+    loop {
+        match intakes.recv().await.expect("the session lives") {
+            Intake::Arrivals(brought) => return brought.arrivals.received,
+            Intake::Ledger | Intake::Flush(_) => {}
+        }
+    }
+}
+
+/// The thread of the reader stands still while heartbeats come, and X ends the connection: what is read then was sent at any
+/// time since, and the gap begins there (rule 2.1).
+#[tokio::test]
+async fn gap_after_stop_starts_at_last_turn() {
+    const STOPPED: Duration = Duration::from_secs(600);
+    let (hub, _writer) = new_hub(hub::Config::default(), Clock::with_rate(1_000.0, None));
+    let dir = tempfile::tempdir().expect("a directory");
+    let bearer = dir.path().join("bearer");
+    std::fs::write(&bearer, "bearer").expect("written");
+    let (sender, receiver) = mpsc::channel(4);
+    // Only the stop of this test is one, however busy the machine is.
+    let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
+    let upstream = Upstream {
+        transport: Arc::new(Line(Mutex::new(Some(receiver)))),
+        base_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        credentials: Credentials::new(Source::File(bearer)),
+        local_dc_only: false,
+        config,
+        metrics: upstream::Metrics::default(),
+    };
+    let (queue, mut intakes) = queue(1 << 20);
+    let ledger = gap_tracker::test_util::in_memory(&hub);
+    let place = Place { feed: 0, connection: 0 };
+    let session = Session::new(hub.clone(), upstream, place, ledger.clone(), queue, Metrics::default(), 1);
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(session.run(shutdown.clone()));
+    let heartbeat = || sender.try_send(Ok(Bytes::from_static(b"\r\n"))).expect("there is room");
+    heartbeat();
+    received(&mut intakes).await;
+    heartbeat();
+    // The session runs on this thread, too.
+    let stopped = hub.clock().now();
+    while hub.clock().now().since(stopped) < STOPPED {
+        std::hint::spin_loop();
+    }
+    assert!(received(&mut intakes).await <= stopped, "it may have been sent at once after the stop");
+    drop(sender);
+    while !matches!(intakes.recv().await, Some(Intake::Ledger)) {}
+    let gaps = ledger.open_gaps();
+    assert!(gaps.iter().any(|gap| gap.window.from <= stopped && gap.window.to.is_none()), "{stopped}: {gaps:?}");
+    shutdown.cancel();
+    running.await.expect("it ends");
+}

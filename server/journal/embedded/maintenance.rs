@@ -1,0 +1,187 @@
+//! Housekeeping: syncs, trims, seals by age, writes index files, recompresses.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::files;
+use super::index_file;
+use super::recompress::{self, Packing, Progress};
+use super::rescue;
+use super::shared::{Sealed, Shared};
+use super::trim::{Trimmed, Trimmer, bytes_of};
+use crate::clock::Moment;
+use crate::journal::ages::Ages;
+use crate::journal::disk::refused;
+use crate::journal::{AppendError, Durability, Report, Upkeep};
+use crate::model::Sequence;
+
+/// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
+/// closely.
+const AGE_PARTS: u32 = 24;
+
+pub(super) struct EmbeddedUpkeep {
+    shared: Arc<Shared>,
+    packing: Option<Packing>,
+    trimmer: Trimmer,
+    /// Trimmed by steps that failed otherwise, not reported yet.
+    trimmed: Trimmed,
+    ages: Ages,
+}
+
+impl EmbeddedUpkeep {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let (next, longest) = (shared.tip.lock().next, shared.config.retention_age_max);
+        let ages = Ages::open(&shared.dir, shared.epoch, next, longest);
+        Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default(), ages }
+    }
+
+    /// Makes all that was appended until now survive a power cut.
+    fn sync(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        let next = shared.tip.lock().next;
+        let sealed = shared.unsynced.lock().clone();
+        let tail = shared.snapshot.load().tail.clone();
+        for tail in sealed.iter().chain([&tail]) {
+            if tail.dirty.swap(false, Ordering::AcqRel)
+                && let Err(error) = shared.disk.sync(&tail.file)
+            {
+                shared.note_failed_sync(tail, &error);
+            }
+        }
+        if shared.sync_failed.load(Ordering::Acquire) {
+            rescue::rescue(shared)?;
+        }
+        if !sealed.is_empty() {
+            files::sync_dir(&shared.dir)?;
+            shared.unsynced.lock().retain(|it| sealed.iter().all(|synced| synced.id != it.id));
+        }
+        shared.synced.fetch_max(next, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn seal_by_age(&self) -> io::Result<()> {
+        let old = self.ages.appended_before(self.shared.config.retention_age_max / AGE_PARTS);
+        let due = || {
+            let tail = &self.shared.snapshot.load().tail;
+            tail.first < old && !tail.index.read().entries.is_empty()
+        };
+        if due() {
+            let mut state = self.shared.tail.lock();
+            if due() {
+                self.shared.seal(&mut state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_indexes(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        let mut result = Ok(());
+        for segment in &shared.snapshot.load_full().sealed {
+            let Some(held) = segment.held.lock().clone() else { continue };
+            // What is about to be recompressed gets its index then.
+            if segment.unreadable || recompress::is_worth_it(segment) {
+                continue;
+            }
+            let segment_bytes = segment.summary.segment_bytes;
+            let write = |index: &_| index_file::write(&*shared.disk, &segment.path, shared.epoch, index, segment_bytes);
+            match held.look(write) {
+                Ok(bytes) => {
+                    segment.index_bytes.store(bytes, Ordering::Relaxed);
+                    *segment.held.lock() = None;
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
+    }
+
+    /// Recompresses for a while; true if a segment was finished.
+    fn pack(&mut self) -> io::Result<bool> {
+        if self.shared.full.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let packing = match self.packing.take() {
+            Some(packing) => packing,
+            None => {
+                let snapshot = self.shared.snapshot.load_full();
+                let Some(source) = snapshot.sealed.iter().find(|it| recompress::is_worth_it(it)) else {
+                    return Ok(false);
+                };
+                match Packing::start(&self.shared, source.clone())? {
+                    Some(packing) => packing,
+                    None => return Ok(leave_alone(source)),
+                }
+            }
+        };
+        let source = packing.source().clone();
+        match self.pack_on(packing)? {
+            Progress::Damaged => Ok(leave_alone(&source)),
+            Progress::Done { replaced } => Ok(replaced),
+            Progress::More => Ok(false),
+        }
+    }
+
+    fn pack_on(&mut self, mut packing: Packing) -> io::Result<Progress> {
+        match packing.step(&self.shared)? {
+            Progress::Done { .. } => packing.finish(&self.shared),
+            Progress::Damaged => Ok(Progress::Damaged),
+            Progress::More => {
+                self.packing = Some(packing);
+                Ok(Progress::More)
+            }
+        }
+    }
+}
+
+/// A segment that cannot be read whole stays as it is, so that damage stays what it is. False: it was not replaced.
+fn leave_alone(source: &Sealed) -> bool {
+    source.left_alone.store(true, Ordering::Relaxed);
+    tracing::warn!(segment = %source.path.display(), "segment is corrupt, skipping recompression");
+    false
+}
+
+impl Upkeep for EmbeddedUpkeep {
+    /// Every part is done whatever fails of the others; the first error is returned.
+    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+        // Nothing is written into a directory that took the place of the log's.
+        self.shared.check_dir().map_err(AppendError::Io)?;
+        self.ages.note(now, self.shared.tip.lock().next);
+        let expired = self.ages.appended_before(self.shared.config.retention_age_max);
+        let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);
+        let (trimmed, mut result) = self.trimmer.step(&self.shared, packing_bytes, expired);
+        if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
+            result = result.and(self.sync());
+        }
+        result = result.and(self.seal_by_age());
+        result = result.and(self.write_indexes());
+        result = result.and(self.ages.save(&*self.shared.disk));
+        let packed = self.pack();
+        let recompressed = u64::from(*packed.as_ref().unwrap_or(&false));
+        self.trimmed.records += trimmed.records;
+        self.trimmed.early_records += trimmed.early_records;
+        result.and(packed.map(drop)).map_err(refused)?;
+        // What a failed step trimmed is reported by the next one that succeeds.
+        let Trimmed { records, early_records } = std::mem::take(&mut self.trimmed);
+        let snapshot = self.shared.snapshot.load();
+        let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
+        Ok(Report {
+            trimmed_records: records,
+            trimmed_early_records: early_records,
+            bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),
+            segments: snapshot.sealed.len() as u64 + 1,
+            recompressed,
+            damaged_records: self.shared.damage.records(),
+        })
+    }
+
+    fn appended_before(&self, age: Duration) -> Sequence {
+        self.ages.appended_before(age)
+    }
+
+    fn keep_ages(&mut self, longest: Duration) {
+        self.ages.keep(longest);
+    }
+}

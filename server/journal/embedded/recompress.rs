@@ -1,0 +1,195 @@
+//! Makes a sealed segment of many small blocks anew with large ones, a bit at a time. The old one stays until the new one
+//! is on the disk under its name; a segment with any damage is left alone, so that damage stays what it is.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use zstd::bulk::Decompressor;
+
+use super::files::SegmentName;
+use super::index::{Entry, Index};
+use super::index_file::{self, Summary};
+use super::segment_scan;
+use super::shared::{Held, Sealed, Shared};
+use super::trim::{Doomed, bytes_of};
+use crate::journal::block::{Block, Encoder, seed};
+use crate::journal::disk::{is_shortage, try_read};
+use crate::journal::rule_table::Numbering;
+use crate::journal::wire::Malformed;
+use crate::state_file::Replacement;
+
+/// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader who wants 64 KiB
+/// of it does not decompress much in vain.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Level of zstd: the default of its makers; there is time.
+const LEVEL: i32 = 3;
+/// Payload recompressed in one step: less than half a second, for upkeep has to sync once a second.
+const STEP_BYTES: usize = 64 << 20;
+
+/// True if a segment has so many blocks that large ones would be much shorter.
+pub(super) fn is_worth_it(segment: &Sealed) -> bool {
+    let large = segment.summary.payload_bytes / BLOCK_BYTES as u64 + 1;
+    !segment.name.packed && !segment.left_alone.load(Ordering::Relaxed) && u64::from(segment.summary.blocks) > 2 * large
+}
+
+/// A segment in the making.
+pub(super) struct Packing {
+    source: Arc<Sealed>,
+    held: Held,
+    file: File,
+    /// Blocks of the source that are done.
+    done: usize,
+    target: Replacement,
+    name: SegmentName,
+    offset: u64,
+    index: Index,
+    numbering: Numbering,
+    encoder: Encoder,
+}
+
+/// How far it has come.
+pub(super) enum Progress {
+    /// There is more to do.
+    More,
+    /// The old segment was replaced, or went away meanwhile.
+    Done { replaced: bool },
+    /// The source is damaged.
+    Damaged,
+}
+
+impl Packing {
+    /// Begins with a segment; `None` if it cannot be opened.
+    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Option<Self>> {
+        let (held, file) = match (shared.index(&source), File::open(&source.path)) {
+            (Ok(held), Ok(file)) => (held, file),
+            (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
+            _ => return Ok(None),
+        };
+        let name = SegmentName { packed: true, ..source.name };
+        let target = Replacement::new(&name.path(&shared.dir))?;
+        let header = segment_scan::segment_header(shared.epoch, name.first);
+        shared.disk.write_at(&target.file, &header, 0)?;
+        Ok(Some(Self {
+            held,
+            file,
+            source,
+            done: 0,
+            target,
+            name,
+            offset: header.len() as u64,
+            index: Index::default(),
+            numbering: Numbering::default(),
+            encoder: Encoder::new(shared.epoch, LEVEL)?,
+        }))
+    }
+
+    /// Bytes of the segment in the making.
+    pub(super) fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn source(&self) -> &Arc<Sealed> {
+        &self.source
+    }
+
+    /// Works for a while.
+    pub(super) fn step(&mut self, shared: &Shared) -> io::Result<Progress> {
+        let mut decompressor = Decompressor::new()?;
+        let mut worked = 0;
+        while worked < STEP_BYTES {
+            let Some(entry) = self.held.look(|index| index.entries.get(self.done).cloned()) else {
+                self.flush(shared)?;
+                let whole = self.index.entries.last().map(|it| it.header.end()) == Some(self.source.summary.end);
+                return Ok(if whole { Progress::Done { replaced: false } } else { Progress::Damaged });
+            };
+            let expected = self.next();
+            let Some(block) = self.read(shared, &entry, &mut decompressor)? else {
+                return Ok(Progress::Damaged);
+            };
+            if expected != entry.header.first || self.push(shared, &block)?.is_err() {
+                return Ok(Progress::Damaged);
+            }
+            worked += block.payload_bytes();
+            self.done += 1;
+        }
+        Ok(Progress::More)
+    }
+
+    /// The sequence that the next block must begin with.
+    fn next(&self) -> u64 {
+        let before = self.done.checked_sub(1);
+        let end = before.map(|at| self.held.look(|index| index.entries[at].header.end()));
+        end.unwrap_or(self.name.first)
+    }
+
+    fn read(&self, shared: &Shared, entry: &Entry, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
+        let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
+        if !try_read(&*shared.disk, &self.file, &mut bytes, entry.offset)? {
+            return Ok(None);
+        }
+        let block = Block::decode(&bytes, seed(shared.epoch), decompressor).ok();
+        Ok(block.filter(|block| block.header == entry.header))
+    }
+
+    fn push(&mut self, shared: &Shared, block: &Block) -> io::Result<Result<(), Malformed>> {
+        if self.encoder.term().is_some_and(|term| term != block.header.term) {
+            self.flush(shared)?;
+        }
+        let mut records = block.records(&|_| true);
+        loop {
+            match records.next_from(0) {
+                Ok(Some(record)) => self.encoder.push(&record),
+                Ok(None) => return Ok(Ok(())),
+                Err(malformed) => return Ok(Err(malformed)),
+            }
+            if self.encoder.payload_bytes() >= BLOCK_BYTES {
+                self.flush(shared)?;
+            }
+        }
+    }
+
+    /// Writes the block in the making.
+    fn flush(&mut self, shared: &Shared) -> io::Result<()> {
+        if self.encoder.payload_bytes() == 0 {
+            return Ok(());
+        }
+        let (header, block) = self.encoder.finish()?;
+        shared.disk.write_at(&self.target.file, block, self.offset)?;
+        self.index.push(self.offset, header, self.encoder.rules(), &mut self.numbering);
+        self.offset += header.block_bytes();
+        self.encoder.clear();
+        Ok(())
+    }
+
+    /// Puts the new segment in the place of the old one.
+    pub(super) fn finish(self, shared: &Shared) -> io::Result<Progress> {
+        let path = self.name.path(&shared.dir);
+        let index_bytes = index_file::write(&*shared.disk, &path, shared.epoch, &self.index, self.offset)?;
+        self.target.finish(|file| shared.disk.sync(file))?;
+        let packed = Arc::new(Sealed {
+            id: shared.new_id(),
+            name: self.name,
+            path: path.clone(),
+            summary: Summary::of(&self.index, self.offset),
+            index_bytes: AtomicU64::new(index_bytes),
+            held: Mutex::new(None),
+            left_alone: AtomicBool::new(false),
+            unreadable: false,
+        });
+        let (mut replaced, packed_bytes) = (false, bytes_of(&packed));
+        shared.change(|snapshot| {
+            if let Some(place) = snapshot.sealed.iter_mut().find(|segment| segment.id == self.source.id) {
+                *place = packed;
+                replaced = true;
+            }
+        });
+        let bytes = if replaced { bytes_of(&self.source) } else { packed_bytes };
+        let gone = if replaced { self.source.path.clone() } else { path };
+        shared.doomed.lock().push(Doomed::new(gone, bytes));
+        shared.remove_doomed()?;
+        Ok(Progress::Done { replaced })
+    }
+}

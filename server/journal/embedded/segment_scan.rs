@@ -1,0 +1,261 @@
+//! Reads a segment from end to end: to find its blocks when there is no index, the torn tail of the last one, and
+//! damage.
+//!
+//! Bytes that the disk cannot read count as zeros, sector by sector: blocks behind a bad sector are found all the same.
+//!
+//! ```text
+//! segment = magic:8 version:u32 epoch:u128 first:u64 crc:u32 (40 bytes), then blocks
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::index::Index;
+use crate::journal::block::{HEADER_BYTES, Header, MAGIC as BLOCK_MAGIC, seed};
+use crate::journal::disk::{Disk, try_read};
+use crate::journal::rule_table::{Numbering, Table};
+use crate::journal::wire::Malformed;
+use crate::model::{Epoch, Sequence, UnixMillis};
+
+const MAGIC: [u8; 8] = *b"PSGWSEG\n";
+const VERSION: u32 = 1;
+/// Where the first block of a segment begins.
+pub(in crate::journal) const SEGMENT_HEADER_BYTES: usize = 40;
+/// Bytes read in one go.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// Bytes that are lost with one bad sector: those of a page, for the system reads no less.
+const SECTOR_BYTES: u64 = 4 << 10;
+
+/// The first bytes of a segment file.
+pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; SEGMENT_HEADER_BYTES] {
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&epoch.0.to_le_bytes());
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+    out.try_into().expect("the fields of a segment's header are 40 bytes")
+}
+
+/// What a segment holds.
+#[derive(Debug, Default)]
+pub(in crate::journal) struct Scan {
+    /// Its sound blocks.
+    pub(in crate::journal) index: Index,
+    /// Numbers of the index's rules.
+    pub(in crate::journal) numbering: Numbering,
+    /// Length of the file.
+    pub(in crate::journal) length: u64,
+    /// Where the last sound block ends.
+    pub(in crate::journal) sound_end: u64,
+    /// Bytes before that which belong to no sound block.
+    pub(in crate::journal) damaged: Vec<Range<u64>>,
+    /// True if the segment's own header is what it should be.
+    pub(in crate::journal) header_sound: bool,
+    /// Bytes that the disk could not read.
+    pub(in crate::journal) unreadable_bytes: u64,
+    /// What a block behind the last sound one held: all of it is there, but damaged.
+    pub(in crate::journal) claimed: Option<Claimed>,
+}
+
+/// A complete block with a damaged body at the end of a segment. It was appended and may have been exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) struct Claimed {
+    /// Its header, which is sound.
+    pub(in crate::journal) header: Header,
+    /// Where it ends.
+    pub(in crate::journal) end: u64,
+}
+
+impl Scan {
+    /// Bytes at the end that are no block, or a part of one.
+    pub(in crate::journal) fn torn_bytes(&self) -> u64 {
+        self.length - self.kept_end()
+    }
+
+    /// Where the last block ends whose records are known, be they sound or not.
+    pub(in crate::journal) fn kept_end(&self) -> u64 {
+        self.claimed.map_or(self.sound_end, |claimed| claimed.end)
+    }
+
+    /// The sequence after the last that the segment is known to have held, whose first record is `first`.
+    pub(in crate::journal) fn next(&self, first: Sequence) -> Sequence {
+        let sound = self.index.entries.last().map(|entry| entry.header.end());
+        self.claimed.map(|claimed| claimed.header.end()).or(sound).unwrap_or(first)
+    }
+
+    /// When the last record was received that the segment is known to have held.
+    pub(in crate::journal) fn last_received(&self) -> Option<UnixMillis> {
+        self.claimed.map(|claimed| claimed.header.last_received).or_else(|| self.index.last_received())
+    }
+}
+
+/// What a segment is taken for of which nothing can be read.
+pub(in crate::journal) fn unreadable(length: u64) -> Scan {
+    Scan { length, unreadable_bytes: length.max(1), ..Scan::default() }
+}
+
+/// Scans the segment at `path`, whose first record should be `first`. Fails if it cannot be opened, or if the process is
+/// short of something; bytes that cannot be read are damage.
+pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first: Sequence) -> io::Result<Scan> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut source = Windowed { disk, file, length, window: Vec::new(), start: 0, unreadable: Vec::new() };
+    let start = length.min(SEGMENT_HEADER_BYTES as u64);
+    let header_sound = source.get(0, start)? == segment_header(epoch, first);
+    let mut scan = Scan { length, sound_end: start, header_sound, ..Scan::default() };
+    let seed = seed(epoch);
+    let (mut at, mut next) = (start, first);
+    while at < length {
+        match read_block(&mut source, at, next, seed)? {
+            Found::Block(header, table) => {
+                if scan.sound_end < at {
+                    scan.damaged.push(scan.sound_end..at);
+                }
+                scan.index.push(at, header, &table.rules, &mut scan.numbering);
+                next = header.end();
+                at += header.block_bytes();
+                scan.sound_end = at;
+                scan.claimed = None;
+            }
+            Found::Unsound(header) => {
+                at += header.block_bytes();
+                next = header.end();
+                scan.claimed = Some(Claimed { header, end: at });
+            }
+            Found::Nothing => at = find_header(&mut source, at + 1, next, seed)?.unwrap_or(length),
+        }
+    }
+    source.unreadable.sort_unstable();
+    source.unreadable.dedup();
+    scan.unreadable_bytes = source.unreadable.len() as u64 * SECTOR_BYTES;
+    Ok(scan)
+}
+
+/// True if the `count` bytes at `at`, the last of a file, are the beginning of a block whose end is missing.
+pub(in crate::journal) fn begins_block(
+    disk: &dyn Disk,
+    file: &File,
+    at: u64,
+    count: u64,
+    epoch: Epoch,
+) -> io::Result<bool> {
+    let mut start = vec![0; count.min(HEADER_BYTES as u64) as usize];
+    if !try_read(disk, file, &mut start, at)? {
+        return Ok(false);
+    }
+    if start.len() < HEADER_BYTES {
+        let magic = start.len().min(BLOCK_MAGIC.len());
+        return Ok(start[..magic] == BLOCK_MAGIC[..magic]);
+    }
+    Ok(Header::decode(&start, seed(epoch)).is_ok_and(|header| header.block_bytes() > count))
+}
+
+enum Found {
+    Block(Header, Table),
+    /// The header is sound, what follows is not.
+    Unsound(Header),
+    Nothing,
+}
+
+fn read_block(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Found> {
+    let Some(header) = read_header(source, at, next, seed)? else { return Ok(Found::Nothing) };
+    if header.block_bytes() > source.length - at {
+        return Ok(Found::Nothing);
+    }
+    let body = source.get(at + HEADER_BYTES as u64, header.block_bytes() - HEADER_BYTES as u64)?;
+    let table = header.is_body(body, seed).then(|| Table::decode(&body[..header.table_bytes as usize]));
+    Ok(match table {
+        Some(Ok(table)) => Found::Block(header, table),
+        Some(Err(Malformed)) | None => Found::Unsound(header),
+    })
+}
+
+fn read_header(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Option<Header>> {
+    if source.length - at < HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let header = Header::decode(source.get(at, HEADER_BYTES as u64)?, seed).ok();
+    Ok(header.filter(|header| header.first >= next))
+}
+
+/// The next place at or after `at` where a header of a block stands.
+fn find_header(source: &mut Windowed<'_>, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
+    while at + HEADER_BYTES as u64 <= source.length {
+        let ahead = source.ahead(at)?;
+        let length = ahead.len() as u64;
+        match memmem::find(ahead, &BLOCK_MAGIC) {
+            Some(found) => {
+                at += found as u64;
+                if read_header(source, at, next, seed)?.is_some() {
+                    return Ok(Some(at));
+                }
+                at += 1;
+            }
+            // The magic may lie across the border.
+            None => at += (length - BLOCK_MAGIC.len() as u64 + 1).max(1),
+        }
+    }
+    Ok(None)
+}
+
+/// A file read through a window.
+struct Windowed<'a> {
+    disk: &'a dyn Disk,
+    file: File,
+    length: u64,
+    window: Vec<u8>,
+    start: u64,
+    /// Numbers of the sectors that could not be read.
+    unreadable: Vec<u64>,
+}
+
+impl Windowed<'_> {
+    /// What is at hand from `at` on, at least a header's length if the file has so much: a search that stops often must
+    /// not read the same bytes again each time.
+    fn ahead(&mut self, at: u64) -> io::Result<&[u8]> {
+        let held_end = self.start + self.window.len() as u64;
+        let at_hand = if at >= self.start { held_end.saturating_sub(at) } else { 0 };
+        let enough = at_hand >= HEADER_BYTES as u64;
+        self.get(at, if enough { at_hand } else { WINDOW_BYTES.min(self.length - at) })
+    }
+
+    /// These bytes, which must lie within the file.
+    fn get(&mut self, at: u64, count: u64) -> io::Result<&[u8]> {
+        let held = self.start..self.start + self.window.len() as u64;
+        if at < held.start || at + count > held.end {
+            let length = WINDOW_BYTES.max(count).min(self.length - at);
+            self.window.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+            self.start = at;
+            let read = self.fill();
+            if read.is_err() {
+                self.window.clear();
+            }
+            read?;
+        }
+        let from = (at - self.start) as usize;
+        Ok(&self.window[from..from + count as usize])
+    }
+
+    /// Fills the window; what cannot be read is zero.
+    fn fill(&mut self) -> io::Result<()> {
+        if try_read(self.disk, &self.file, &mut self.window, self.start)? {
+            return Ok(());
+        }
+        let end = self.start + self.window.len() as u64;
+        let mut at = self.start;
+        while at < end {
+            let next = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
+            let sector = &mut self.window[(at - self.start) as usize..(next - self.start) as usize];
+            if !try_read(self.disk, &self.file, sector, at)? {
+                sector.fill(0);
+                self.unreadable.push(at / SECTOR_BYTES);
+            }
+            at = next;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::config::Config;
+use super::post::{Generator, Playback};
+use super::publish::renewed;
+use super::state::World;
+
+/// Posts are made in bursts this far apart, of the system's time: a timer cannot do much better.
+const TICK: Duration = Duration::from_millis(5);
+/// A burst makes up for this long at most, so that a pause of the process is no flood.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// Where posts come from.
+pub(super) enum Source {
+    Drawn(Box<Generator>),
+    Played(Playback),
+}
+
+impl Source {
+    pub(super) fn open(config: &Config) -> std::io::Result<Self> {
+        Ok(match &config.posts {
+            Some(path) => Self::Played(Playback::open(path, config.at_end)?),
+            None => Self::Drawn(Box::new(Generator::new(config.seed))),
+        })
+    }
+
+    pub(super) fn left_out(&self) -> u64 {
+        match self {
+            Self::Played(playback) => playback.left_out(),
+            Self::Drawn(_) => 0,
+        }
+    }
+
+    /// Makes the next post; false if there is none.
+    fn step(&mut self, world: &World) -> bool {
+        let (json, minted) = match self {
+            Self::Drawn(generator) => {
+                let minted = world.mint(generator.below(world.config().datacenters.len()));
+                (generator.draw(minted), Some(minted))
+            }
+            Self::Played(playback) => {
+                let Some((line, again)) = playback.next() else { return false };
+                let minted = again.then(|| world.mint(0));
+                (minted.map_or_else(|| line.clone(), |minted| renewed(&line, minted)), minted)
+            }
+        };
+        world.count(|counters| counters.drawn += 1);
+        let Ok(post) = serde_json::from_str::<Value>(&json) else { return true };
+        if matches!(self, Self::Played(_)) && !world.config().match_posts {
+            world.send_as_it_is(json, &post);
+            return true;
+        }
+        world.offer(&json, &post, minted.unwrap_or_else(|| world.minted_as(&post)));
+        true
+    }
+}
+
+/// Makes posts at the pace that is set, until the process stops.
+pub(super) async fn run(world: Arc<World>, mut source: Source) {
+    let shutdown = world.tasks.shutdown().clone();
+    let mut pace = world.pace.subscribe();
+    let tick = TICK.mul_f64(world.clock.rate());
+    let mut owed = 0.0;
+    let mut before = world.clock.moment();
+    loop {
+        let now = *pace.borrow_and_update();
+        if now.paused || now.rate <= 0.0 {
+            tokio::select! {
+                _ = pace.changed() => {}
+                () = shutdown.cancelled() => return,
+            }
+            before = world.clock.moment();
+            continue;
+        }
+        tokio::select! {
+            () = world.clock.sleep(tick) => {}
+            () = shutdown.cancelled() => return,
+        }
+        let moment = world.clock.moment();
+        owed += now.rate * moment.since(before).min(CATCH_UP.mul_f64(world.clock.rate())).as_secs_f64();
+        before = moment;
+        while owed >= 1.0 {
+            owed -= 1.0;
+            if pace.borrow().paused {
+                break;
+            }
+            if !source.step(&world) {
+                return;
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+}

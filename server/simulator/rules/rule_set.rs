@@ -1,0 +1,150 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
+
+use super::attributes::Subject;
+use super::parser::{Expr, parse};
+use crate::clock::Moment;
+use crate::model::Rule;
+
+/// Rules of a stream (Powerstream introduction).
+pub(super) const RULES_MAX: usize = 1_000;
+/// Characters of a rule (Powerstream introduction).
+pub(super) const VALUE_CHARS_MAX: usize = 2_048;
+/// Characters of a tag (PowerTrack rules and filtering).
+pub(super) const TAG_CHARS_MAX: usize = 255;
+/// The window that rule requests are counted in (Powerstream introduction).
+pub(super) const REQUEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A rule of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRule {
+    /// Its id.
+    pub id: u64,
+    /// As it was given.
+    pub value: String,
+    /// Its tag.
+    pub tag: Option<Arc<str>>,
+}
+
+/// A rule that is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RuleError {
+    /// Its syntax is wrong, or it is too long; in PowerTrack's words.
+    #[error("{0}")]
+    Invalid(String),
+    /// There would be too many.
+    #[error("Request exceeds account's Rule Limit. Delete rules or contact your account manager to proceed.")]
+    TooMany,
+}
+
+/// What became of a rule to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::simulator) enum Added {
+    New(StoredRule),
+    /// One with this value is there already.
+    Duplicate(StoredRule),
+}
+
+/// The rules in force, and the budget of requests.
+#[derive(Debug)]
+pub(in crate::simulator) struct Rules {
+    list: RwLock<Vec<Active>>,
+    requests: Mutex<VecDeque<Moment>>,
+    requests_max: usize,
+}
+
+#[derive(Debug)]
+struct Active {
+    rule: StoredRule,
+    expr: Expr,
+    from: Moment,
+}
+
+impl Rules {
+    pub(in crate::simulator) fn new(requests_max: usize) -> Self {
+        Self { list: RwLock::default(), requests: Mutex::default(), requests_max }
+    }
+
+    /// Takes all or none; the ids are taken in order, and each rule matches from that moment on.
+    pub(in crate::simulator) fn add(
+        &self,
+        wanted: &[(String, Option<String>)],
+        mut id: impl FnMut() -> u64,
+        from: Moment,
+    ) -> Result<Vec<Added>, RuleError> {
+        let read: Vec<Expr> =
+            wanted.iter().map(|(value, tag)| check(value, tag.as_deref())).collect::<Result<_, _>>()?;
+        let mut list = self.list.write();
+        let fresh = wanted.iter().filter(|(value, _)| list.iter().all(|active| active.rule.value != *value)).count();
+        if list.len() + fresh > RULES_MAX {
+            return Err(RuleError::TooMany);
+        }
+        let mut added = Vec::with_capacity(wanted.len());
+        for ((value, tag), expr) in wanted.iter().zip(read) {
+            if let Some(active) = list.iter().find(|active| active.rule.value == *value) {
+                added.push(Added::Duplicate(active.rule.clone()));
+                continue;
+            }
+            let rule = StoredRule { id: id(), value: value.clone(), tag: tag.as_deref().map(Arc::from) };
+            added.push(Added::New(rule.clone()));
+            list.push(Active { rule, expr, from });
+        }
+        Ok(added)
+    }
+
+    /// Removes the first rule that this holds for; true if there was one.
+    pub(in crate::simulator) fn remove(&self, is: impl Fn(&StoredRule) -> bool) -> bool {
+        let mut list = self.list.write();
+        let found = list.iter().position(|active| is(&active.rule));
+        found.map(|at| list.remove(at)).is_some()
+    }
+
+    pub(in crate::simulator) fn list(&self) -> Vec<StoredRule> {
+        self.list.read().iter().map(|active| active.rule.clone()).collect()
+    }
+
+    pub(in crate::simulator) fn is_empty(&self) -> bool {
+        self.list.read().is_empty()
+    }
+
+    /// The rules that match, in the order they were added.
+    pub(in crate::simulator) fn matching(&self, post: &Subject, now: Moment) -> Vec<Rule> {
+        let list = self.list.read();
+        let matching = list.iter().filter(|active| active.from <= now && active.expr.matches(post));
+        matching.map(|active| Rule { id: Some(active.rule.id), tag: active.rule.tag.clone() }).collect()
+    }
+
+    /// Counts a request; without budget it says how long until there is some again.
+    pub(in crate::simulator) fn spend(&self, now: Moment) -> Result<usize, Duration> {
+        let mut requests = self.requests.lock();
+        while requests.front().is_some_and(|oldest| now.since(*oldest) >= REQUEST_WINDOW) {
+            requests.pop_front();
+        }
+        if requests.len() >= self.requests_max {
+            let oldest = requests.front().copied().unwrap_or(now);
+            return Err(REQUEST_WINDOW.saturating_sub(now.since(oldest)));
+        }
+        requests.push_back(now);
+        Ok(self.requests_max - requests.len())
+    }
+
+    pub(super) fn requests_max(&self) -> usize {
+        self.requests_max
+    }
+}
+
+pub(super) fn check(value: &str, tag: Option<&str>) -> Result<Expr, RuleError> {
+    let invalid =
+        |what: &str, max: usize| Err(RuleError::Invalid(format!("{what} may have {max} characters at most\n")));
+    if value.chars().count() > VALUE_CHARS_MAX {
+        return invalid("Rules", VALUE_CHARS_MAX);
+    }
+    if tag.is_some_and(|tag| tag.chars().count() > TAG_CHARS_MAX) {
+        return invalid("Tags", TAG_CHARS_MAX);
+    }
+    parse(value).map_err(RuleError::Invalid)
+}

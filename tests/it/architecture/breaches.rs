@@ -1,0 +1,95 @@
+//! Each rule is broken here once, and kept where it is easily taken for broken.
+
+use super::source::{Function, Source};
+use super::*;
+
+/// How many findings the rule has in a file of this path and content.
+fn finds(rule: fn(&Source) -> Vec<String>, path: &str, text: &str, expected: usize) {
+    let found = rule(&Source::new(path, text));
+    assert_eq!(found.len(), expected, "{path}: {text}\n{found:?}");
+}
+
+#[test]
+fn an_import_from_above_or_beside_is_found() {
+    finds(direction, "server/hub/ring.rs", "use crate::journal::Reader;", 0);
+    finds(direction, "server/hub/ring.rs", "use crate::hub::Entry;", 0);
+    finds(direction, "server/hub/ring.rs", "use crate::ingest::Account;", 1);
+    finds(direction, "server/hub/ring.rs", "use crate::{model::{Key, Keys}, ingest::Account,\n grpc};", 2);
+    finds(direction, "server/hub/ring.rs", "fn f() { crate::grpc::serve() }", 1);
+    finds(direction, "server/journal/mod.rs", "use crate::upstream::Message;", 1);
+    finds(direction, "server/simulator/mod.rs", "use crate::xapi::Problem;", 1);
+    finds(direction, "server/simulator/mod.rs", "use crate::clock::Clock; use crate::task::Tasks;", 0);
+    finds(direction, "server/hub/ring.rs", "// use crate::grpc;\nconst A: &str = \"crate::grpc\";", 0);
+    finds(direction, "server/attic.rs", "", 1);
+    finds(direction, "server/hub/ring.rs", "use super::super::grpc;", 1);
+    finds(direction, "server/hub/mod.rs", "use super::grpc;", 1);
+    finds(direction, "server/hub/ring.rs", "use super::Entry;", 0);
+}
+
+#[test]
+fn a_word_on_the_wrong_side_of_its_fence_is_found() {
+    for (text, expected) in [
+        ("struct Post { id_str: String }", 1),
+        ("let field = \"matching_rules\";", 1),
+        ("// matching_rules", 0),
+        ("let matching_rules_total = 1;", 0),
+        ("use reqwest::Client;", 1),
+        ("use crate::proto::Event;", 1),
+        ("use crate::{model::Key, proto::Event};", 1),
+        ("return Err(Status::internal(text));", 1),
+        ("let status: tonic::Status = made_elsewhere();", 0),
+        ("fn f() -> anyhow::Result<()> { }", 1),
+        ("tokio::spawn(run());", 1),
+        ("std::thread::spawn(run);", 1),
+        ("self.tasks.spawn(\"x\", run());", 0),
+        ("let now = SystemTime::now();", 1),
+        ("clock.timeout(limit, read).await", 0),
+        ("std::env::var(name)", 1),
+        ("eprintln!(\"so\");", 1),
+        ("#[cfg(test)]\nmod tests {\n    fn f() { tokio::spawn(run()); }\n}\n", 0),
+        ("#[cfg(test)]\nmod tests;\nfn f() { tokio::spawn(run()); }\n", 1),
+    ] {
+        finds(fences, "server/hub/ring.rs", text, expected);
+    }
+    finds(fences, "server/xapi/mod.rs", "use reqwest::Client;", 0);
+    finds(fences, "server/journal/conformance/mod.rs", "tokio::spawn(run());", 0);
+    finds(fences, "server/hub/tests.rs", "tokio::spawn(run());", 0);
+    finds(fences, "server/upstream/message.rs", "struct Post { id_str: String }", 0);
+    finds(fences, "server/upstream/framing/mod.rs", "struct Post { id_str: String }", 1);
+}
+
+#[test]
+fn unfinished_work_and_sleep_are_found() {
+    for (text, expected) in [
+        (concat!("fn f() { to", "do!() }"), 1),
+        (concat!("// TO", "DO: later"), 1),
+        (concat!("#[ig", "nore = \"slow\"] fn f() {}"), 1),
+        (concat!("#[allow(dead", "_code)] fn f() {}"), 1),
+        ("let xxx = \"todos\";", 0),
+        ("#[cfg(test)] mod tests { fn f() { std::thread::sleep(d) } }", 1),
+        ("tokio::time::sleep(d).await", 1),
+        ("clock.sleep(d).await", 0),
+    ] {
+        finds(nowhere, "server/hub/ring.rs", text, expected);
+    }
+}
+
+#[test]
+fn what_is_too_large_or_says_nothing_is_found() {
+    let lines = |count: usize| "    step();\n".repeat(count);
+    finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 2)), 0);
+    finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 1)), 1);
+    finds(sizes, "server/hub/ring.rs", &"//\n".repeat(FILE_LINES_MAX + 1), 1);
+    finds(room_docs, "server/hub/mod.rs", "//! hub\n", 1);
+    finds(room_docs, "server/hub/cold/mod.rs", &"//! cold\n".repeat(FOLDER_DOC_LINES_MIN), 0);
+    finds(room_docs, "server/hub/cold/mod.rs", "//! cold\n", 1);
+    finds(room_docs, "server/hub/mod.rs", &"//! hub\n".repeat(ROOM_DOC_LINES_MIN), 0);
+}
+
+#[test]
+fn the_scanner_tells_code_from_strings_and_comments() {
+    let text = "/* a /* b */ c */ fn f<'a>(x: [u8; 3]) -> &'a str {\n let c = '{'; let d = '\\''; let s = \"}\\\"{\";\n \
+                let r = r#\"fn g() { \"}\"#; let b = br\"{\"; // {\n}\nfn h(f: fn(u8));\n";
+    let functions = Source::new("server/hub/ring.rs", text).functions();
+    assert_eq!(functions, [Function { name: "f".into(), line: 1, lines: 4 }]);
+}

@@ -1,0 +1,46 @@
+//! Subscriptions whose batches are compressed once for all: to a client they are ordinary messages.
+
+use powerstream_gateway::config::Settings;
+use tonic::codec::CompressionEncoding;
+
+use crate::harness::ground_truth::{assert_exact, expected};
+use crate::harness::{Subscriber, World, earliest, filters, latest};
+
+async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
+    // A small ring, so that what is compressed comes from the journal too.
+    let small = |settings: &mut Settings| settings.hub.ring_bytes_max = 200 << 10;
+    let mut world = World::tuned(|_| (), small).await;
+    let who = [filters::all(), filters::all(), filters::any(&["cats"])];
+    let mut truth = world.post_mix(300);
+    world.all_logged().await;
+    let mut client = world.client().await.send_compressed(encoding).accept_compressed(encoding);
+    let answer = client.subscribe(latest(&who[0])).await.expect("it begins");
+    assert_eq!(answer.metadata().get("grpc-encoding").expect("one was agreed on"), name);
+    let mut sessions = Vec::new();
+    for filter in &who {
+        sessions.push(Subscriber::open(&mut client, earliest(filter)).await.expect("it begins"));
+    }
+    for session in &mut sessions {
+        session.caught_up().await;
+    }
+    // Few at a time, and then many.
+    for count in [1, 1, 2, 200] {
+        truth.extend(world.post_mix(count));
+        world.all_logged().await;
+    }
+    for (session, filter) in sessions.iter_mut().zip(&who) {
+        let wanted = expected(&truth, filter);
+        session.posts(wanted.len()).await;
+        assert_exact(name, &wanted, &session.got);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_under_gzip_get_each_post_byte_for_byte() {
+    subscribed_under(CompressionEncoding::Gzip, "gzip").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_under_zstd_get_each_post_byte_for_byte() {
+    subscribed_under(CompressionEncoding::Zstd, "zstd").await;
+}

@@ -1,0 +1,172 @@
+//! The gateway is killed or stopped again and again while it delivers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::grpc::REASON_TRAILER;
+use powerstream_gateway::proto::StartOutcome;
+use powerstream_gateway::simulator::{CutKind, Handle, Hollow, Refusal, Scope, Times};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::harness::ground_truth::expected;
+use crate::harness::process::Gateway;
+use crate::harness::{Lineage, Subscriber, World, eventually, filters, probe, record};
+
+/// How often it is killed, if `KILLS` does not say otherwise.
+const KILLS: usize = 50;
+/// The same where X fails too.
+const KILLS_IN_OUTAGES: usize = 25;
+/// How often it is stopped.
+const STOPS: usize = 10;
+/// Posts drawn per second; those that match a rule are sent.
+const RATE: f64 = 500.0;
+/// Seed of the moments of the kills.
+const SEED: u64 = 50;
+
+/// Waits until upstream has sent so many more posts.
+async fn more_posts(world: &World, count: u64) {
+    let until = world.x.truth_len() + count;
+    eventually("posts go on", async || world.x.truth_len() >= until).await;
+}
+
+/// As often as the environment says, for those who have the time.
+fn kills(usual: usize) -> usize {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// X fails in some way, or not.
+fn fail(x: &Handle, rng: &mut StdRng) {
+    let kinds = [CutKind::CleanEnd, CutKind::Reset, CutKind::MidPost, CutKind::AfterBrace, CutKind::MidGzip];
+    match rng.random_range(0..8) {
+        number if number < kinds.len() => drop(x.cut(kinds[number])),
+        5 => {
+            x.refuse_next(rng.random_range(1..4), Refusal::named("unavailable").expect("it is known"));
+            x.cut(CutKind::Reset);
+        }
+        6 => x.answer_with(&Scope::Live, Times::Next(1), Hollow::Empty),
+        _ => {}
+    }
+}
+
+/// How the process is ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Kill,
+    Stop,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
+    over_ends(kills(KILLS), By::Kill, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_x_fails_too_no_post_is_lost_or_repeated() {
+    over_ends(kills(KILLS_IN_OUTAGES), By::Kill, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_10_times_no_exposed_record_is_lost_or_changes_and_all_are_told() {
+    over_ends(STOPS, By::Stop, false).await;
+}
+
+async fn over_ends(times: usize, by: By, x_fails: bool) {
+    let tune = |settings: &mut powerstream_gateway::config::Settings| {
+        // X may hold the slot of the dead one for a moment.
+        settings.upstream.rate_limit_backoff_step = std::time::Duration::from_millis(100);
+        settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
+    };
+    let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut lineages: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
+        .map(|filter| Lineage::new(&world.x, filter))
+        .into();
+    let mut told = 0;
+    for _ in 0..times {
+        let gateway = Gateway::start(&world.settings, world.dir()).await;
+        let (mut reading, came) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
+        for lineage in lineages.drain(..) {
+            let came = came.clone();
+            let note = move |own: &Subscriber| {
+                came.fetch_max(own.got.len(), Ordering::Relaxed);
+                false
+            };
+            reading.push(tokio::spawn(lineage.read(gateway.client().await, note)));
+        }
+        let enough = rng.random_range(0..100);
+        eventually("so many posts came", async || came.load(Ordering::Relaxed) >= enough).await;
+        if x_fails {
+            fail(&world.x, &mut rng);
+            let since = world.x.now();
+            let moment = std::time::Duration::from_millis(rng.random_range(0..200));
+            eventually("a moment passes", async || world.x.now().since(since) >= moment).await;
+        }
+        end(gateway, by).await;
+        for lineage in reading {
+            let lineage = lineage.await.expect("no rule of sessions was broken");
+            told += lineage.end.iter().filter(|end| end.metadata().contains_key(REASON_TRAILER)).count();
+            lineages.push(lineage);
+        }
+    }
+    match by {
+        By::Kill => assert_eq!(told, 0, "the dead say nothing"),
+        By::Stop => assert!(told > 2 * times, "those that had a session are told: {told}"),
+    }
+    world.x.clear_refusals();
+    let gateway = Gateway::start(&world.settings, world.dir()).await;
+    world.connected().await;
+    more_posts(&world, 10).await;
+    world.x.pause();
+    let mut caught_up = Vec::new();
+    for lineage in lineages {
+        caught_up.push(lineage.read(gateway.client().await, at_rest).await);
+    }
+    let whole = Lineage::new(&world.x, filters::all()).read(gateway.client().await, at_rest).await;
+    let mut metrics = String::new();
+    eventually("all that came in is accounted for", async || {
+        metrics = probe::get(gateway.admin(), "/metrics").await.1;
+        record::are_balanced(&record::tallies(&metrics))
+    })
+    .await;
+    judge(&world, (&whole, &caught_up), (times, by), &metrics);
+}
+
+async fn end(mut gateway: Gateway, by: By) {
+    if by == By::Kill {
+        return gateway.kill().await;
+    }
+    gateway.terminate();
+    assert_eq!(gateway.exited().await.code(), Some(0), "{}", gateway.log());
+}
+
+/// At the tip, and a heartbeat says that nothing came since.
+fn at_rest(session: &Subscriber) -> bool {
+    let beats = session.heartbeats.len();
+    beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
+}
+
+fn judge(world: &World, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (usize, By), metrics: &str) {
+    let terms = oracle::Terms { is_killed: by == By::Kill, is_settled: false, ..oracle::Terms::new() };
+    let all = [whole].into_iter().chain(lineages).enumerate();
+    let subscriptions = all.map(|(number, lineage)| lineage.record(number)).collect();
+    let mut history = record::history(&world.x, subscriptions, terms, |_| true);
+    history.tallies = record::tallies(metrics);
+    record::assert_sound("all over all ends, and one that reads the whole log", &history);
+    let truth = world.x.truth();
+    for lineage in [whole].into_iter().chain(lineages) {
+        let got: HashSet<u64> = lineage.got.iter().map(|event| event.post_id).collect();
+        let due = expected(&truth, &lineage.filter);
+        let missing: Vec<u64> = due.iter().map(|post| post.post_id.0).filter(|id| !got.contains(id)).collect();
+        assert!(missing.is_empty(), "X sends all of it in time, so no gap excuses {missing:?}");
+    }
+    for lineage in lineages {
+        assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact), "nothing exposed is lost");
+    }
+    let terms: HashSet<_> = whole.terms.iter().collect();
+    assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());
+    let posts = world.x.truth_len();
+    assert!(posts > 20 * ends as u64, "{posts} posts");
+}

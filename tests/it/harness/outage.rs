@@ -1,0 +1,339 @@
+//! A gateway whose clock runs fast, with subscribers that are there all the time, and outages that are remembered: a day
+//! in some seconds.
+//!
+//! Clocks of simulator and gateway have one origin. What has to do with real connections is given real time
+//! (`env::patient`); everything else keeps its value, and 10 ms of the machine are 0.6 s at rate 60.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::config::Settings;
+use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::proto::{GapState, Origin, SubscribeRequest};
+use powerstream_gateway::simulator::{
+    Config as Upstream, CutKind, Handle, Hollow, Refusal, RequestLine, Scope, Times, Truth,
+};
+
+use super::env::patient;
+use super::eventually::eventually;
+use super::gaps::{Gaps, Outage, SLACK};
+use super::resuming_consumer::Lineage;
+use super::{Subscriber, World, after, filters, latest, record};
+
+/// Posts drawn per second of the fast clock; those that match a rule are sent.
+const POSTS: f64 = 2.0;
+/// After this a connection is made again at once when it is cut (`upstream.healthy_after` is 30 s), and a new log knows
+/// where it begins: the slack that its first backfill reaches into, and once more the slack without a post of it.
+const HEALTHY: Duration = Duration::from_secs(75);
+/// What is due has come by then, in time of the machine.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// The drill.
+pub struct Drill {
+    /// The gateway and its upstream.
+    pub world: World,
+    /// Those that are there all the time; the first takes everything.
+    pub sessions: Vec<Subscriber>,
+    /// Their sessions before the last start of the gateway.
+    before: Vec<Lineage>,
+    /// The truth that counts begins after this.
+    began: u64,
+    /// How often upstream was cut.
+    cuts: u64,
+    /// When X was asked for the connections that came after the cuts.
+    answers: Vec<UnixMillis>,
+    /// How far X's clock is ahead of the machine's.
+    skew_seconds: i64,
+    /// The same when the gateway was started.
+    first_skew_seconds: i64,
+    /// When the drill began: gaps from before are of a log that began late.
+    healthy: UnixMillis,
+}
+
+/// A session of the fast clock needs no heartbeat every second.
+fn calm(request: SubscribeRequest) -> SubscribeRequest {
+    let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+    SubscribeRequest { heartbeat_interval, ..request }
+}
+
+fn tuned(settings: &mut Settings) {
+    patient(settings);
+    // An outage ends when X answers again, not when the gateway next asks.
+    settings.upstream.http_backoff_step = Duration::from_secs(1);
+    settings.upstream.http_backoff_max = Duration::from_secs(2);
+}
+
+/// Posts of before: a backfill that brings nothing of a stream with many posts is not believed. None is so young that it
+/// would be for a session that begins now.
+pub fn give_a_past(x: &Handle) {
+    let (from, to) = (x.now().minus(Duration::from_secs(300)), x.now().minus(Duration::from_secs(60)));
+    x.history(Span::new(from, to), POSTS);
+}
+
+/// The minutes of backfill that a request asks for.
+pub fn backfill_asked(request: &RequestLine) -> Option<u8> {
+    let (_, rest) = request.target.split_once("backfillMinutes=")?;
+    rest.split('&').next()?.parse().ok()
+}
+
+/// True for requests for a recovery job.
+pub fn is_recovery(request: &RequestLine) -> bool {
+    request.target.contains("startTime=")
+}
+
+/// The window that a request for a recovery job asks for, in whole minutes since 1970.
+pub fn window_asked(request: &RequestLine) -> (i64, i64) {
+    let minute = |name: &str| {
+        let (_, rest) = request.target.split_once(name).expect("a job has a window");
+        let text = rest.split('&').next().unwrap_or(rest).replace("%3A", ":");
+        let time: jiff::Timestamp = text.parse().expect("it is RFC 3339");
+        assert_eq!(time.as_second() % 60, 0, "whole minutes: {text}");
+        time.as_second() / 60
+    };
+    (minute("startTime="), minute("endTime="))
+}
+
+impl Drill {
+    /// With a clock this fast; subscribers are there, and posts come for longer than a connection has to last to be made
+    /// again at once.
+    pub async fn new(rate: f64, upstream: impl FnOnce(&mut Upstream), tune: impl FnOnce(&mut Settings)) -> Self {
+        let tune = |settings: &mut Settings| {
+            tuned(settings);
+            tune(settings);
+        };
+        let world = World::without_gateway(Clock::with_rate(rate, None), upstream, tune);
+        Self::over(world, 0).await
+    }
+
+    /// Live connections that are made before the first cut: a gateway whose clock is far off asks twice (contract, 6.1).
+    fn first_connects(&self) -> usize {
+        if self.first_skew_seconds.abs() > 60 { 2 } else { 1 }
+    }
+
+    /// Where X's clock is ahead of the machine's from the beginning.
+    pub async fn skewed(rate: f64, seconds: i64) -> Self {
+        let world = World::without_gateway(Clock::with_rate(rate, None), |_| (), tuned);
+        world.x.set_skew_seconds(seconds);
+        Self::over(world, seconds).await
+    }
+
+    async fn over(mut world: World, skew_seconds: i64) -> Self {
+        give_a_past(&world.x);
+        world.start_gateway().await;
+        if skew_seconds.abs() > 60 {
+            eventually("the gateway has asked twice", async || world.x.counters().connects >= 2).await;
+        }
+        world.connected().await;
+        let (mut sessions, mut before) = (Vec::new(), Vec::new());
+        for filter in [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])] {
+            sessions.push(world.subscribe(calm(latest(&filter))).await);
+            before.push(Lineage::new(&world.x, filter));
+        }
+        let began = world.x.truth_len();
+        world.x.set_rate(POSTS);
+        let drill = Self {
+            world,
+            sessions,
+            before,
+            began,
+            cuts: 0,
+            answers: Vec::new(),
+            skew_seconds,
+            first_skew_seconds: skew_seconds,
+            healthy: UnixMillis(0),
+        };
+        drill.pass(HEALTHY).await;
+        // A gap of the drill itself begins the slack before its first cut.
+        let healthy = drill.world.x.now().minus(SLACK);
+        Self { healthy, ..drill }
+    }
+
+    /// Waits until so much of X's time has passed.
+    pub async fn pass(&self, time: Duration) {
+        let until = self.world.x.now().plus(time);
+        eventually("time passes", async || self.world.x.now() >= until).await;
+    }
+
+    /// Cuts the line; what was under way before may still arrive.
+    pub async fn cut(&mut self, kind: CutKind) {
+        self.cut_by(|x| x.cut(kind)).await;
+    }
+
+    /// Lets X end the line in this way.
+    pub async fn cut_by(&mut self, cut: impl FnOnce(&Handle) -> usize) {
+        let x = &self.world.x;
+        assert_eq!(cut(x), 1, "there was a line");
+        self.cuts += 1;
+        let first = self.first_connects() as u64;
+        eventually("the line is down", async || {
+            x.connections().live == 0 || x.counters().connects >= self.cuts + first
+        })
+        .await;
+    }
+
+    /// The gateway left the line.
+    pub fn left_by_gateway(&mut self) {
+        self.cuts += 1;
+    }
+
+    /// Cuts the line and lets X be unreachable for so long.
+    pub async fn outage(&mut self, kind: CutKind, time: Duration) {
+        self.outage_by(|x| x.cut(kind), time).await;
+    }
+
+    /// The same with another end of the line.
+    pub async fn outage_by(&mut self, cut: impl FnOnce(&Handle) -> usize, time: Duration) {
+        self.world.x.refuse(&Scope::Live, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+        self.cut_by(cut).await;
+        self.pass(time).await;
+        self.world.x.clear_refusals_of(&Scope::Live);
+        self.back().await;
+    }
+
+    /// Cuts the line, and lets so much of X's time pass at once, with posts made in it, so many a second. The gateway
+    /// learns of the time by answers that are empty.
+    pub async fn away(&mut self, time: Duration, per_second: f64) {
+        let x = self.world.x.clone();
+        x.answer_with(&Scope::Live, Times::UntilCleared, Hollow::Empty);
+        self.cut(CutKind::CleanEnd).await;
+        let from = x.now();
+        self.skew_seconds += time.as_secs() as i64;
+        x.set_skew_seconds(self.skew_seconds);
+        let empty = x.counters().empty_answers;
+        eventually("the gateway knows the time", async || x.counters().empty_answers >= empty + 2).await;
+        assert!(x.history(Span::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
+        x.clear_refusals_of(&Scope::Live);
+        self.back().await;
+    }
+
+    /// Waits until the line is up again and something has come by it.
+    pub async fn back(&mut self) {
+        // Answers that were empty brought nothing.
+        let wanted = self.cuts as usize + self.first_connects() + self.world.x.counters().empty_answers as usize;
+        eventually("X has answered again", async || self.live_answers().len() >= wanted).await;
+        let answered = self.live_answers()[wanted - 1];
+        self.answers.push(answered);
+        // The id of a post has the time of X.
+        let came = |own: &Subscriber| own.got.iter().rev().any(|event| event.event_time_ms >= answered.0);
+        self.sessions[0].until("something comes again", came).await;
+    }
+
+    /// When X was asked for live connections that it gave.
+    fn live_answers(&self) -> Vec<UnixMillis> {
+        let given = |request: &&RequestLine| request.status == 200 && !is_recovery(request);
+        let requests = self.world.x.requests();
+        let time = |request: &RequestLine| UnixMillis(request.received_ms + self.skew_seconds * 1_000);
+        requests.iter().filter(given).map(time).collect()
+    }
+
+    /// The requests for live connections after the first.
+    pub fn reconnects(&self) -> Vec<RequestLine> {
+        let requests = self.world.x.requests();
+        requests.into_iter().filter(|request| !is_recovery(request)).skip(self.first_connects()).collect()
+    }
+
+    /// The requests for recovery jobs.
+    pub fn jobs(&self) -> Vec<RequestLine> {
+        self.world.x.requests().into_iter().filter(is_recovery).collect()
+    }
+
+    /// No more posts; reads until each session has all that it is due and no gap is open, or for as long as one waits for
+    /// anything: what is wrong then is for the judge.
+    pub async fn settle(&mut self) {
+        self.world.x.pause();
+        let mut truth = Vec::new();
+        // A post may be under way while posts are stopped.
+        while truth.len() < self.truth().len() {
+            truth = self.truth();
+            self.settle_at(&truth).await;
+        }
+    }
+
+    async fn settle_at(&mut self, truth: &[Truth]) {
+        for (session, before) in self.sessions.iter_mut().zip(&self.before) {
+            let last = super::ground_truth::expected(truth, session.filter()).pop();
+            let settled = session.read_until(|own| before.gaps.with(own).have_settled(last.as_ref(), &own.got));
+            // What did not come is the judge's to name.
+            let _ = Clock::system().timeout(SETTLED, settled).await;
+        }
+    }
+
+    /// The truth that the sessions are judged by.
+    pub fn truth(&self) -> Vec<Truth> {
+        self.world.x.truth_since(self.began)
+    }
+
+    /// What the session that takes everything was told of gaps.
+    pub fn gaps(&self) -> Gaps {
+        self.lineage(0).gaps.since(self.healthy)
+    }
+
+    /// One of them over all its sessions.
+    fn lineage(&self, at: usize) -> Lineage {
+        self.before[at].with(&self.sessions[at])
+    }
+
+    /// Stops the gateway in order and starts it again; all resume from where they were.
+    pub async fn restart(&mut self) {
+        self.world.stop_gateway().await;
+        for (session, before) in self.sessions.iter_mut().zip(&mut self.before) {
+            session.ended().await;
+            before.follow(session);
+        }
+        self.world.start_gateway().await;
+        for (session, before) in self.sessions.iter_mut().zip(&self.before) {
+            let token = before.token.as_deref().expect("a session has one");
+            *session = self.world.subscribe(calm(after(token, &before.filter))).await;
+        }
+    }
+
+    /// The outages as they were.
+    pub fn outages(&self) -> Vec<Outage> {
+        let mut live = self.world.x.connection_records();
+        live.retain(|record| record.window_ms.is_none() && record.first_sign_ms.is_some());
+        let outage = |answered: &UnixMillis| {
+            // It is answered after it was asked for.
+            let at = live.iter().position(|record| record.opened_ms >= answered.0).expect("it was answered");
+            let before = live[..at].last().and_then(|record| record.last_sign_ms).expect("something came before");
+            let back = live[at].first_sign_ms.expect("something came again");
+            Outage { last: UnixMillis(before), answered: *answered, back: UnixMillis(back) }
+        };
+        self.answers.iter().map(outage).collect()
+    }
+
+    /// All that holds after every drill: nothing is against the contract, gaps are tight, and X was never asked for more
+    /// connections than it allows.
+    pub fn judge(&self) {
+        self.judge_with(Some(0));
+        assert_eq!(self.world.x.counters().too_many_connections, 0);
+    }
+
+    /// The same where outages were not remembered.
+    pub fn judge_all_but_bounds(&self) {
+        self.judge_with(None);
+    }
+
+    fn judge_with(&self, tight_within: Option<oracle::Ms>) {
+        let terms = oracle::Terms { tight_within, ..oracle::Terms::new() };
+        let subscriptions = (0..self.sessions.len()).map(|at| self.lineage(at).record(at)).collect();
+        let mut history = record::history(&self.world.x, subscriptions, terms, |_| true);
+        history.tallies = record::tallies(&self.world.app().metrics());
+        record::assert_sound(&format!("{:#?}", self.gaps().stories()), &history);
+        for at in 0..self.sessions.len() {
+            let own = self.lineage(at);
+            assert!(own.gaps.are_over(), "{:?}: gaps are open: {:?}", own.filter, own.gaps.last());
+            let histories = own.gaps.since(self.healthy).histories();
+            assert_eq!(histories, self.gaps().histories(), "{:?}: all are told the same", own.filter);
+        }
+    }
+
+    /// Posts that came in this way to the one that takes everything.
+    pub fn came_by(&self, origin: Origin) -> usize {
+        self.lineage(0).got.iter().filter(|event| event.origin() == origin).count()
+    }
+
+    /// The states of all gaps, in the order in which they were told first.
+    pub fn histories(&self) -> Vec<Vec<GapState>> {
+        self.gaps().histories()
+    }
+}

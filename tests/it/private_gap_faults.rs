@@ -1,0 +1,170 @@
+//! More than one thing goes wrong: cuts of the line and of jobs, a log lost again, a copy put back, an upstream that is not
+//! there, all while a consumer gets back what only it lacks.
+
+use std::time::Duration;
+
+use powerstream_gateway::model::Span;
+use powerstream_gateway::proto::{GapCause, GapState, StartOutcome};
+use powerstream_gateway::simulator::{Backfill, CutKind, JobFault, Refusal, Scope, Times};
+
+use crate::harness::clock_jump::copy;
+use crate::harness::{Lost, eventually};
+
+/// Posts a second while nobody is connected: about 360 in two hours.
+const POSTS: f64 = 0.05;
+const HOUR: i64 = 3_600;
+/// Seconds after a token within which posts may be repeats, and more.
+const NEAR: u64 = 90;
+
+/// Two hours are lacked, and come slowly enough that something can go wrong meanwhile.
+async fn two_hours() -> Lost {
+    let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
+    lost.resume().await;
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_of_the_line_and_of_jobs_lose_and_repeat_nothing() {
+    let mut lost = two_hours().await;
+    let x = lost.own.world.x.clone();
+    for recovered in [30, 80, 130, 180] {
+        lost.with_live(recovered).await;
+        assert!(x.cut_recovery(CutKind::Reset) > 0, "a job was under way");
+        if recovered == 80 {
+            assert_eq!(x.cut(CutKind::MidMessage), 1);
+            x.publish(r#"{"text":"cut","matching_rules":[{"tag":"cats","id":7}]}"#).expect("a post");
+        }
+    }
+    lost.judge().await;
+    lost.once_and_certain();
+    let counters = x.counters();
+    assert!(counters.cuts_reset >= 4 && counters.cuts_mid_message == 1, "{counters:?}");
+    assert!(!lost.consumer.hub_gaps.is_empty(), "the cut of the line was told");
+    assert!(lost.own.windows(0).len() >= 5, "each cut job was asked for again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_end_badly_are_made_good_before_it_is_told_as_recovered() {
+    for (fault, fired) in [
+        (JobFault::Silent, "silent"),
+        (JobFault::MinutesFailed((5..60).collect()), "minutes"),
+        (JobFault::Unprocessed { minute: 30 }, "unprocessed"),
+        (JobFault::Dies { minute: 40, how: CutKind::CleanEnd }, "died"),
+    ] {
+        let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
+        lost.own.world.x.fail_jobs(1, fault);
+        lost.resume().await;
+        lost.judge().await;
+        lost.once_and_certain();
+        let counters = lost.own.world.x.counters();
+        let fault = match fired {
+            "silent" => counters.recovery_silent,
+            "minutes" => counters.recovery_minutes_failed,
+            "unprocessed" => counters.recovery_unprocessed,
+            _ => counters.recovery_died,
+        };
+        assert!(fault > 0 && lost.own.windows(0).len() >= 2, "{fired}: {counters:?}");
+        // All of it had come when it was told.
+        let told: Vec<_> = lost.consumer.ended().iter().map(|gap| gap.state()).collect();
+        assert!(
+            told.starts_with(&[GapState::Recovered]) && !told.contains(&GapState::Unrecoverable),
+            "{fired}: {told:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
+    let mut lost = two_hours().await;
+    lost.with_live(60).await;
+    assert!(!lost.consumer.is_healed());
+    lost.own.world.stop_gateway().await;
+    while lost.consumer.read().await {}
+    lost.consumer.leave();
+    lost.own.lose_log();
+    let passed = lost.own.pass_at_once(HOUR);
+    let made = lost.own.history(passed, (NEAR, 1), POSTS);
+    let asked = lost.own.windows(0).len();
+    lost.own.start().await;
+    lost.resume().await;
+    lost.own.world.post_mix(10);
+    lost.judge().await;
+    assert!(lost.consumer.recovered() as u64 > lost.made + made / 2, "both times came out of the side log");
+    assert!(lost.own.windows(0).len() > asked, "what was brought was lost with the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_put_back_in_the_middle_costs_repeats_but_no_post() {
+    let mut lost = two_hours().await;
+    lost.with_live(40).await;
+    lost.own.world.stop_gateway().await;
+    while lost.consumer.read().await {}
+    let (data, copied) = (lost.own.world.settings.data_dir.clone(), lost.own.world.dir().join("copy"));
+    copy(&data, &copied);
+    lost.own.start().await;
+    lost.consumer.resume(&lost.own.world).await;
+    lost.with_live(120).await;
+    assert!(!lost.consumer.is_healed());
+    lost.own.world.stop_gateway().await;
+    while lost.consumer.read().await {}
+    std::fs::remove_dir_all(&data).expect("it was there");
+    std::fs::rename(&copied, &data).expect("the directory is ours");
+    // X has more of that time now, so that the side log gets other posts under the numbers that were lost.
+    let from = lost.passed.from.plus(Duration::from_secs(1_500));
+    assert!(lost.own.world.x.history(Span::new(from, from.plus(Duration::from_secs(60))), 0.5) == 30);
+    lost.own.start().await;
+    lost.resume().await;
+    assert_eq!(lost.consumer.outcomes[1..3], [StartOutcome::TimeBounded, StartOutcome::Exact]);
+    lost.own.world.post_mix(10);
+    lost.judge().await;
+    assert!(!lost.consumer.doubtful.is_empty(), "what came after the copy comes again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_before_the_upstream_is_there_gets_it_all_too() {
+    for minutes in [2, 8] {
+        let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
+        // The new log is lost again, and X does not answer for a while.
+        lost.own.world.stop_gateway().await;
+        lost.own.lose_log();
+        let x = lost.own.world.x.clone();
+        x.refuse(&Scope::Live, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+        lost.own.world.start_gateway().await;
+        let began = lost.own.world.x.now();
+        lost.resume().await;
+        for _ in 0..4 {
+            lost.own.world.post_mix(5);
+            lost.own.pass(60 * minutes / 4).await;
+        }
+        x.clear_refusals_of(&Scope::Live);
+        lost.own.world.connected().await;
+        assert!(x.now().since(began) > Duration::from_secs(60 * minutes) && x.counters().refused > 0);
+        lost.own.world.post_mix(20);
+        lost.judge().await;
+        lost.once_and_certain();
+        assert!(
+            lost.consumer.recovered() > 200
+                && lost.consumer.own_gaps.iter().all(|gap| gap.cause() == GapCause::LogLost)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_first_backfill_is_refused_or_cut_a_young_token_is_served_by_recovery() {
+    let refused = |x: &mut powerstream_gateway::simulator::Config| x.backfill = Backfill::Refused;
+    let mut lost = Lost::for_seconds(40, 0, 1.0, refused).await;
+    lost.resume().await;
+    lost.own.world.post_mix(20);
+    lost.judge().await;
+    assert!(lost.own.world.x.counters().backfills_refused > 0);
+    assert!(lost.own.windows(0).len() == 1 && lost.consumer.recovered() > 20, "{:?}", lost.own.windows(0));
+
+    let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
+    assert_eq!(lost.own.world.x.cut(CutKind::Reset), 1);
+    let connects = || lost.own.world.x.counters().connects;
+    eventually("it is back", async || connects() >= 3).await;
+    lost.resume().await;
+    lost.own.world.post_mix(20);
+    lost.judge().await;
+    assert!(!lost.own.windows(0).is_empty(), "a backfill that was cut is not trusted");
+}

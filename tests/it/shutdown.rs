@@ -1,0 +1,96 @@
+//! SIGTERM: everybody is told, nobody can hold it up.
+
+use std::time::Duration;
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::proto::subscribe_response::Frame;
+use powerstream_gateway::proto::{DrainReason, StartOutcome};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+use crate::harness::env::client;
+use crate::harness::ground_truth::assert_exact;
+use crate::harness::process::Gateway;
+use crate::harness::proxy::Proxy;
+use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, posts, reason};
+
+const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+/// Posts this large fill the buffers of a connection that is not read.
+const LARGE: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
+    let world = World::without_gateway(Clock::system(), |_| (), |settings| settings.drain_deadline = DRAIN_DEADLINE);
+    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
+    world.connected().await;
+
+    let silent = TcpStream::connect(gateway.grpc()).await.expect("it listens");
+    let stalled = gateway.client().await.subscribe(latest(&filters::all())).await.expect("it begins");
+    let proxy = Proxy::start(gateway.grpc()).await;
+    let half_open = Subscriber::open(&mut client(proxy.address()).await, latest(&filters::all())).await;
+    proxy.freeze();
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        readers.push(Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins"));
+    }
+    for number in 0..40 {
+        world.x.publish(&posts::large_post(number, LARGE)).expect("a post");
+    }
+    let truth = world.x.truth();
+    for reader in &mut readers {
+        reader.posts(truth.len()).await;
+    }
+
+    let began = Clock::system();
+    gateway.terminate();
+    for reader in &mut readers {
+        told_to_leave(reader).await;
+        assert_exact("a reader", &truth, &reader.got);
+    }
+    let status = gateway.exited().await;
+    let took = began.moment().since(powerstream_gateway::clock::Moment::default());
+    assert_eq!(status.code(), Some(0), "{}", gateway.log());
+    assert!(took < DRAIN_DEADLINE, "it took {took:?}");
+    assert!(gateway.log().contains("sessions that do not read are cut"), "somebody did not read:\n{}", gateway.log());
+    drop((silent, stalled, half_open));
+    world.left().await;
+
+    let gateway = Gateway::start(&world.settings, world.dir()).await;
+    world.connected().await;
+    let next = world.x.publish(&posts::post(1, &["cats"])).expect("a post");
+    for reader in readers {
+        let request = after(reader.token(), &filters::all());
+        let mut resumed = Subscriber::open(&mut gateway.client().await, request).await.expect("it begins");
+        assert_eq!(resumed.start.outcome(), StartOutcome::Exact);
+        resumed.posts(1).await;
+        assert_exact("the one that came back", std::slice::from_ref(&next), &resumed.got);
+    }
+}
+
+async fn told_to_leave(reader: &mut Subscriber) {
+    let status = reader.ended().await;
+    assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "DRAINING"));
+    assert_eq!(last_token(&status), reader.token());
+    let Some((_, Frame::Draining(draining))) = reader.notices.last() else { panic!("not told: {:?}", reader.notices) };
+    assert_eq!(draining.reason(), DrainReason::Shutdown);
+    assert!(draining.deadline.is_some() && draining.reconnect_after.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_on_the_same_directory_refuses_to_start() {
+    let world = World::without_gateway(Clock::system(), |_| (), |_| ());
+    let first = Gateway::start(&world.settings, world.dir()).await;
+    world.connected().await;
+    let elsewhere = world.dir().join("second");
+    std::fs::create_dir(&elsewhere).expect("the directory is ours");
+    let mut second = Gateway::spawn(&world.settings, &elsewhere);
+    let status = second.exited().await;
+    assert_eq!(status.code(), Some(1), "{}", second.log());
+    assert!(second.log().contains("error:"), "it says why: {}", second.log());
+    assert_eq!(world.x.counters().sockets, 1, "it never came near upstream");
+    let posted = world.x.publish(&posts::post(1, &["cats"])).expect("a post");
+    let mut reader = Subscriber::open(&mut first.client().await, earliest(&filters::all())).await.expect("it begins");
+    reader.posts(1).await;
+    assert_exact("a reader of the first", &[posted], &reader.got);
+    eventually("the first is as it was", async || world.x.connections().live == 1).await;
+}
