@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 /// Buffers that wait to be used again, up to a bound in bytes.
-pub struct Buffers {
+pub struct BufferPool {
     bytes_max: usize,
     spare: Mutex<VecDeque<Vec<u8>>>,
 }
@@ -15,14 +15,14 @@ pub struct Buffers {
 /// Lengths are rounded up to this, so that one fits for another that is somewhat longer.
 const STEP_BYTES: usize = 8 << 10;
 
-impl Buffers {
+impl BufferPool {
     /// None yet; those that wait are never more than `bytes_max`.
     pub const fn new(bytes_max: usize) -> Self {
         Self { bytes_max, spare: Mutex::new(VecDeque::new()) }
     }
 
     /// An empty buffer with room for so many bytes, and not for twice as many.
-    pub fn take(&self, bytes: usize) -> Vec<u8> {
+    pub fn acquire(&self, bytes: usize) -> Vec<u8> {
         let wanted = bytes.next_multiple_of(STEP_BYTES);
         let mut spare = self.spare.lock();
         let fits = |buffer: &Vec<u8>| buffer.capacity() >= bytes && buffer.capacity() <= wanted + wanted / 4;
@@ -32,11 +32,11 @@ impl Buffers {
     }
 
     /// The bytes of a buffer, which waits to be used again once nobody has them.
-    pub fn share(&'static self, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { bytes, home: self })
+    pub fn into_bytes(&'static self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(PooledBuffer { bytes, home: self })
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
+    fn release(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let mut gone = Vec::new();
         let mut spare = self.spare.lock();
@@ -52,20 +52,20 @@ impl Buffers {
     }
 }
 
-struct Lent {
+struct PooledBuffer {
     bytes: Vec<u8>,
-    home: &'static Buffers,
+    home: &'static BufferPool,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        self.home.give(std::mem::take(&mut self.bytes));
+        self.home.release(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -75,29 +75,29 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_when_nobody_has_its_bytes() {
-        static BUFFERS: Buffers = Buffers::new(100 << 10);
-        let mut buffer = BUFFERS.take(60 << 10);
+        static BUFFERS: BufferPool = BufferPool::new(100 << 10);
+        let mut buffer = BUFFERS.acquire(60 << 10);
         buffer.extend_from_slice(b"some");
         let place = buffer.as_ptr();
-        let bytes = BUFFERS.share(buffer);
+        let bytes = BUFFERS.into_bytes(buffer);
         let part = bytes.slice(1..3);
         drop(bytes);
-        let other = BUFFERS.take(60 << 10);
+        let other = BUFFERS.acquire(60 << 10);
         assert_ne!(other.as_ptr(), place, "somebody has it");
         assert_eq!(part, "om");
         drop(part);
-        assert!(BUFFERS.take(10 << 10).capacity() < 60 << 10, "a short one is not a long one");
-        let again = BUFFERS.take(62 << 10);
+        assert!(BUFFERS.acquire(10 << 10).capacity() < 60 << 10, "a short one is not a long one");
+        let again = BUFFERS.acquire(62 << 10);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
     }
 
     #[test]
     fn those_that_wait_are_bounded() {
-        static BUFFERS: Buffers = Buffers::new(100 << 10);
-        let lent: Vec<_> = (0..9).map(|_| BUFFERS.share(BUFFERS.take(32 << 10))).collect();
+        static BUFFERS: BufferPool = BufferPool::new(100 << 10);
+        let lent: Vec<_> = (0..9).map(|_| BUFFERS.into_bytes(BUFFERS.acquire(32 << 10))).collect();
         drop(lent);
         assert_eq!(BUFFERS.spare.lock().len(), 3);
-        drop(BUFFERS.share(BUFFERS.take(200 << 10)));
+        drop(BUFFERS.into_bytes(BUFFERS.acquire(200 << 10)));
         assert!(BUFFERS.spare.lock().iter().map(Vec::capacity).sum::<usize>() <= 100 << 10);
     }
 }

@@ -20,7 +20,7 @@ use crate::state_file;
 
 /// Where a secret is kept. It is read again at each use, so that a rotated one is found without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SecretSource {
     /// The first line of this file.
     File(PathBuf),
     /// This environment variable.
@@ -29,7 +29,7 @@ pub enum Source {
 
 /// A secret that could not be read. It names the source, never the content.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum SecretError {
     /// The file cannot be read.
     #[error("cannot read the secret file {path}: {problem}")]
     File {
@@ -53,23 +53,23 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
-impl Source {
+impl SecretSource {
     /// Reads the secret as it is now.
-    pub fn read(&self) -> Result<Secret, Error> {
+    pub fn read(&self) -> Result<Secret, SecretError> {
         let text = match self {
             Self::File(path) => {
-                let fault = |problem: String| Error::File { path: path.clone(), problem };
+                let fault = |problem: String| SecretError::File { path: path.clone(), problem };
                 let bytes = read_file(path).map_err(|error| fault(problem(&error)))?;
                 String::from_utf8(bytes).map_err(|_| fault("is not text".into()))?
             }
-            Self::Environment(name) => std::env::var(name).map_err(|_| Error::Missing(name.clone()))?,
+            Self::Environment(name) => std::env::var(name).map_err(|_| SecretError::Missing(name.clone()))?,
         };
         let value = text.lines().next().unwrap_or("").trim();
         if value.is_empty() {
-            return Err(Error::Empty(self.to_string()));
+            return Err(SecretError::Empty(self.to_string()));
         }
         if !value.bytes().all(|b| (0x21..0x7f).contains(&b)) {
-            return Err(Error::NotPrintable(self.to_string()));
+            return Err(SecretError::NotPrintable(self.to_string()));
         }
         Ok(Secret(value.into()))
     }
@@ -135,7 +135,7 @@ fn problem(error: &io::Error) -> String {
     if error.raw_os_error().is_some() { error.kind().to_string() } else { error.to_string() }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file {}", path.display()),
@@ -178,12 +178,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         std::fs::write(&path, "hunter2hunter2\n").expect("written");
-        let secret = Source::File(path.clone()).read().expect("a secret");
+        let secret = SecretSource::File(path.clone()).read().expect("a secret");
         assert_eq!(secret.expose(), "hunter2hunter2");
         assert!(!format!("{secret:?}").contains("hunter"));
         for (content, word) in [("\n", "empty"), ("a\u{7}b", "cannot carry")] {
             std::fs::write(&path, content).expect("written");
-            let error = Source::File(path.clone()).read().expect_err("refused").to_string();
+            let error = SecretSource::File(path.clone()).read().expect_err("refused").to_string();
             assert!(error.contains(word), "{error}");
         }
     }
@@ -210,10 +210,10 @@ mod tests {
             (&long, "more than 65536 bytes"),
             (Path::new("/nowhere/bearer"), "not found"),
         ] {
-            let error = Source::File(path.into()).read().expect_err("refused").to_string();
+            let error = SecretSource::File(path.into()).read().expect_err("refused").to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert_eq!(Source::File(at_bound).read().expect("a secret").expose().len() as u64, FILE_BYTES_MAX);
+        assert_eq!(SecretSource::File(at_bound).read().expect("a secret").expose().len() as u64, FILE_BYTES_MAX);
     }
 
     #[test]

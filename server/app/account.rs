@@ -5,26 +5,26 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::maintenance::Chores;
-use super::opening::Runners;
+use super::maintenance::AccountMaintenance;
+use super::opening::AccountTasks;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::gateway;
 use crate::hub::{self, Hub};
-use crate::ingest::gap_tracker::{self, Ledger};
-use crate::ingest::recovery::{self, AccountGaps, Recovery};
-use crate::ingest::side_log_writer::{self, SideError, SideLog};
-use crate::ingest::{self, Place, Queue, Sequencer, Session, Writing, dedup};
-use crate::journal::{self, Backend, Identity, Journal};
+use crate::ingest::gap_tracker::{self, GapTracker};
+use crate::ingest::recovery::{self, AccountGaps, RecoveryScheduler};
+use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
+use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
+use crate::journal::{self, Backend, Journal, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
-use crate::task::{OnExit, Shutdown};
+use crate::task::{ExitPolicy, Shutdown};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
 
 /// What all accounts are opened with.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct OpenContext {
     pub settings: Settings,
     pub clock: Clock,
     pub metrics: Registry,
@@ -36,41 +36,41 @@ pub(super) struct Shared {
     pub random: fn() -> u64,
 }
 
-impl Shared {
+impl OpenContext {
     fn random_epoch(&self) -> Epoch {
         Epoch(u128::from((self.random)()) << 64 | u128::from((self.random)()))
     }
 }
 
 /// An account whose log is open, and that does nothing yet.
-pub(super) struct Opened {
+pub(super) struct AccountRuntime {
     pub(super) hub: Arc<Hub>,
-    index: Arc<dedup::Index>,
+    index: Arc<dedup::DedupIndex>,
     gaps: Arc<AccountGaps>,
-    pub(super) sessions: Vec<Session>,
-    pub(super) recovery: Recovery,
+    pub(super) sessions: Vec<ConnectionSupervisor>,
+    pub(super) recovery: RecoveryScheduler,
     pub(super) sequencer: Sequencer,
-    pub(super) chores: Chores,
+    pub(super) account_maintenance: AccountMaintenance,
 }
 
 /// Opens an account, with upstream time of its own. Its metrics are shown if that succeeds: it may be tried again.
-pub(super) fn open(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
+pub(super) fn open(shared: &OpenContext, account: &config::Account) -> anyhow::Result<AccountRuntime> {
     let staged = Registry::staged();
-    let own = Shared { clock: shared.clock.for_account(), metrics: staged.clone(), ..shared.clone() };
+    let own = OpenContext { clock: shared.clock.for_account(), metrics: staged.clone(), ..shared.clone() };
     let opened = open_with(&own, account).with_context(|| format!("account {}", account.name))?;
     shared.metrics.adopt(staged);
     Ok(opened)
 }
 
-fn open_with(shared: &Shared, account: &config::Account) -> anyhow::Result<Opened> {
-    let Shared { settings, clock, metrics, .. } = shared;
+fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<AccountRuntime> {
+    let OpenContext { settings, clock, metrics, .. } = shared;
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
-    let identity = Identity { epoch: shared.random_epoch(), term: Term((shared.random)()) };
-    let Journal { writer, reader, mut upkeep, torn_bytes, .. } =
+    let identity = WriterIdentity { epoch: shared.random_epoch(), term: Term((shared.random)()) };
+    let Journal { writer, reader, mut maintenance, torn_bytes, .. } =
         journal::open_with(&settings.journal, &dir, identity, clock.now(), &shared.disk)?;
     let ids_config = ids_config(settings);
-    upkeep.keep_ages(ids_config.horizon);
+    maintenance.keep_ages(ids_config.horizon);
     let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
@@ -83,42 +83,42 @@ fn open_with(shared: &Shared, account: &config::Account) -> anyhow::Result<Opene
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     ids.rebuild_from(reader.clone());
-    let ledger = open_ledger(shared, account, &dir, &hub, || {
-        ingest::restore(&reader, &mut ids.seen, &mut ids.upkeep, &hub, ring_start)
+    let tracker = open_ledger(shared, account, &dir, &hub, || {
+        ingest::restore(&reader, &mut ids.seen, &mut ids.maintenance, &hub, ring_start)
     })?;
 
     let (queue, intakes) = ingest::queue(settings.ingest.queue_bytes_max);
     let counters = metrics.account(name, ingest::Metrics::register);
-    let writing = Writing {
+    let writing = SequencerDeps {
         writer,
         hub: hub.clone(),
         seen: ids.seen,
         side: side.writer,
-        ledger: ledger.clone(),
+        tracker: tracker.clone(),
         term: identity.term,
         metrics: counters.clone(),
     };
-    let recovery = recovery(shared, account, &dir, &hub, &ledger, (&queue, &counters));
-    let mut chores = Chores {
+    let recovery = recovery(shared, account, &dir, &hub, &tracker, (&queue, &counters));
+    let mut account_maintenance = AccountMaintenance {
         hub: hub.clone(),
-        ledger: ledger.clone(),
-        recovery: recovery.desk(),
-        journal: upkeep,
-        ids: ids.upkeep,
-        side: side.upkeep,
+        tracker: tracker.clone(),
+        recovery: recovery.jobs(),
+        journal: maintenance,
+        ids: ids.maintenance,
+        side: side.maintenance,
         metrics: files,
         runtime: Handle::current(),
         clock: clock.clone(),
         failing: false,
     };
     // Once before anything is read: a disk that is full is known from the start.
-    chores.step();
-    Ok(Opened {
-        sessions: sessions(shared, account, &hub, &ledger, &queue, &counters),
+    account_maintenance.step();
+    Ok(AccountRuntime {
+        sessions: sessions(shared, account, &hub, &tracker, &queue, &counters),
         recovery,
-        gaps: Arc::new(AccountGaps::new(hub.clone(), ledger)),
+        gaps: Arc::new(AccountGaps::new(hub.clone(), tracker)),
         sequencer: Sequencer::new(writing, intakes, clock.clone(), settings.ingest.clone()),
-        chores,
+        account_maintenance,
         index: ids.index,
         hub,
     })
@@ -126,15 +126,15 @@ fn open_with(shared: &Shared, account: &config::Account) -> anyhow::Result<Opene
 
 /// The hub over the account's logs, with the corrections of upstream time that were kept.
 fn open_hub(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     dir: &Path,
     (reader, side): (Arc<dyn journal::Reader>, Arc<dyn journal::Reader>),
     ring_start: Sequence,
 ) -> Arc<Hub> {
-    let Shared { settings, clock, metrics, .. } = shared;
+    let OpenContext { settings, clock, metrics, .. } = shared;
     let name = &account.name;
-    let parts = hub::Parts {
+    let parts = hub::HubParts {
         account: name.clone(),
         config: settings.hub.clone(),
         tags: account.tags.clone(),
@@ -152,14 +152,14 @@ fn open_hub(
 }
 
 fn open_side(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     dir: &Path,
     main: &dyn journal::Reader,
-    identity: Identity,
-) -> Result<SideLog, SideError> {
+    identity: WriterIdentity,
+) -> Result<OpenedSideLog, SideError> {
     let settings = &shared.settings;
-    side_log_writer::open(&side_log_writer::Setup {
+    side_log_writer::open(&side_log_writer::SideLogParams {
         account: &account.name,
         main,
         dir,
@@ -167,7 +167,7 @@ fn open_side(
         ids: &settings.ingest.dedup,
         bytes_max: settings.ingest.side_bytes_max,
         window: settings.hub.recovery_window,
-        identity: Identity { epoch: shared.random_epoch(), ..identity },
+        identity: WriterIdentity { epoch: shared.random_epoch(), ..identity },
         now: shared.clock.now(),
     })
 }
@@ -181,22 +181,22 @@ fn ids_config(settings: &Settings) -> dedup::Config {
 
 /// Opens the ids of seen posts. A damaged file is set aside, loudly: what the journal holds of it is noted again.
 fn open_ids(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     config: &dedup::Config,
     dir: &Path,
     epoch: Epoch,
 ) -> anyhow::Result<dedup::Dedup> {
-    let Shared { settings, clock, metrics, .. } = shared;
+    let OpenContext { settings, clock, metrics, .. } = shared;
     let in_files = settings.journal.backend == Backend::Embedded;
     let counters = metrics.account(&account.name, dedup::Metrics::register);
     loop {
         let dir = in_files.then_some(dir);
         match dedup::open(dir, config, epoch, clock.now(), counters.clone()) {
-            Err(error @ dedup::Error::Damaged { .. }) => {
+            Err(error @ dedup::DedupError::Damaged { .. }) => {
                 tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
-                if let dedup::Error::Damaged { path, .. } = &error {
-                    dedup::set_aside(path)?;
+                if let dedup::DedupError::Damaged { path, .. } = &error {
+                    dedup::quarantine(path)?;
                 }
             }
             opened => return Ok(opened?),
@@ -206,16 +206,16 @@ fn open_ids(
 
 /// Takes the log up again, and finds what is missing from it.
 fn open_ledger(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     dir: &Path,
     hub: &Arc<Hub>,
-    restore: impl FnOnce() -> Result<ingest::Received, ingest::RestoreError>,
-) -> Result<Arc<Ledger>, ingest::RestoreError> {
+    restore: impl FnOnce() -> Result<ingest::LogTimes, ingest::RestoreError>,
+) -> Result<Arc<GapTracker>, ingest::RestoreError> {
     let settings = &shared.settings;
     let received = restore()?;
     let logged = ingest::restore_gaps(&**hub.reader(), hub)?;
-    let setup = gap_tracker::Setup {
+    let setup = gap_tracker::TrackerParams {
         hub: hub.clone(),
         config: settings.ingest.gaps.clone(),
         // What recovery would leave alone at the far end is lost like what is beyond it.
@@ -224,21 +224,21 @@ fn open_ledger(
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, gap_tracker::Metrics::register),
     };
-    Ok(Arc::new(Ledger::open(setup, logged, received)))
+    Ok(Arc::new(GapTracker::open(setup, logged, received)))
 }
 
 /// One for each connection that the account keeps.
 fn sessions(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     hub: &Arc<Hub>,
-    ledger: &Arc<Ledger>,
-    queue: &Queue,
+    tracker: &Arc<GapTracker>,
+    queue: &IngestQueue,
     counters: &ingest::Metrics,
-) -> Vec<Session> {
+) -> Vec<ConnectionSupervisor> {
     let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
     let session = |(connection, (feed, url, local_dc_only)): (usize, (usize, &Url, bool))| {
-        let upstream = ingest::Upstream {
+        let upstream = ingest::UpstreamEndpoint {
             transport: shared.transport.clone(),
             base_url: url.clone(),
             credentials: Credentials::new(account.bearer.clone()),
@@ -246,9 +246,17 @@ fn sessions(
             config: shared.settings.upstream.clone(),
             metrics: metrics.clone(),
         };
-        let (hub, ledger, queue) = (hub.clone(), ledger.clone(), queue.clone());
+        let (hub, tracker, queue) = (hub.clone(), tracker.clone(), queue.clone());
         let seed = (shared.random)();
-        Session::new(hub, upstream, Place { feed, connection }, ledger, queue, counters.clone(), seed)
+        ConnectionSupervisor::new(
+            hub,
+            upstream,
+            ConnectionId { feed, connection },
+            tracker,
+            queue,
+            counters.clone(),
+            seed,
+        )
     };
     connections(account).into_iter().enumerate().map(session).collect()
 }
@@ -271,16 +279,16 @@ fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
 
 /// One for the whole account: its jobs ask for the posts of all datacenters.
 fn recovery(
-    shared: &Shared,
+    shared: &OpenContext,
     account: &config::Account,
     dir: &Path,
     hub: &Arc<Hub>,
-    ledger: &Arc<Ledger>,
-    (queue, counters): (&Queue, &ingest::Metrics),
-) -> Recovery {
-    let Shared { settings, metrics, .. } = shared;
+    tracker: &Arc<GapTracker>,
+    (queue, counters): (&IngestQueue, &ingest::Metrics),
+) -> RecoveryScheduler {
+    let OpenContext { settings, metrics, .. } = shared;
     let connections = |part: &mut Part| upstream::Metrics::register(part.sub_registry_with_prefix("recovery"));
-    let upstream = ingest::Upstream {
+    let upstream = ingest::UpstreamEndpoint {
         transport: shared.transport.clone(),
         base_url: account.url.clone(),
         credentials: Credentials::new(account.bearer.clone()),
@@ -288,11 +296,11 @@ fn recovery(
         config: settings.upstream.clone(),
         metrics: metrics.account(&account.name, connections),
     };
-    Recovery::open(recovery::Parts {
+    RecoveryScheduler::open(recovery::SchedulerParts {
         hub: hub.clone(),
         upstream,
         queue: queue.clone(),
-        demand: ledger.clone(),
+        demand: tracker.clone(),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("jobs.json")),
         config: settings.ingest.recovery.clone(),
         ingest_metrics: counters.clone(),
@@ -301,35 +309,35 @@ fn recovery(
     })
 }
 
-impl Opened {
+impl AccountRuntime {
     /// The account as the faces see it.
-    pub(super) fn face(&self) -> gateway::Account {
+    pub(super) fn handle(&self) -> gateway::Account {
         gateway::Account {
             hub: self.hub.clone(),
             index: self.index.clone(),
             gaps: self.gaps.clone(),
-            recovery: self.recovery.desk(),
+            recovery: self.recovery.jobs(),
         }
     }
 
     /// Starts writing, housekeeping, and then the connection.
-    pub(super) fn spawn(self, runners: &Runners) {
-        let Runners { sessions, writers, upstream, giving_up, .. } = runners;
-        let Self { hub, sessions: connections, recovery, sequencer, mut chores, .. } = self;
+    pub(super) fn spawn(self, runners: &AccountTasks) {
+        let AccountTasks { sessions, writers, upstream, giving_up, .. } = runners;
+        let Self { hub, sessions: connections, recovery, sequencer, mut account_maintenance, .. } = self;
         let written = Shutdown::new();
         let (done, process, giving_up) = (written.clone(), writers.clone(), giving_up.clone());
-        writers.thread("sequencer", OnExit::StopProcess, move || {
+        writers.thread("sequencer", ExitPolicy::StopProcess, move || {
             if let Err(error) = sequencer.run(&giving_up) {
                 process.fail(format!("account {}: {error}", hub.account()));
             }
             done.cancel();
         });
-        writers.thread("upkeep", OnExit::StopProcess, move || chores.run(&written));
+        writers.thread("upkeep", ExitPolicy::StopProcess, move || account_maintenance.run(&written));
         for session in connections {
             // X cuts who reads too slowly, however many subscribers want their turn.
-            sessions.spawn_apart("upstream session", OnExit::StopProcess, session.run(upstream.clone()));
+            sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, session.run(upstream.clone()));
         }
-        sessions.spawn("recovery", OnExit::StopProcess, recovery.run(upstream.clone()));
+        sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(upstream.clone()));
     }
 }
 

@@ -6,30 +6,30 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::ingest::dedup;
-use crate::ingest::gap_tracker::Ledger;
-use crate::ingest::recovery::Desk;
-use crate::ingest::side_log_writer::SideUpkeep;
-use crate::journal::{self, Upkeep};
+use crate::ingest::gap_tracker::GapTracker;
+use crate::ingest::recovery::RecoveryJobs;
+use crate::ingest::side_log_writer::SideLogMaintenance;
+use crate::journal::{self, Maintenance};
 use crate::task::Shutdown;
 
 /// Housekeeping of an account.
-pub(super) struct Chores {
+pub(super) struct AccountMaintenance {
     pub(super) hub: Arc<Hub>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) recovery: Arc<Desk>,
-    pub(super) journal: Box<dyn Upkeep>,
-    pub(super) ids: dedup::Upkeep,
-    pub(super) side: SideUpkeep,
+    pub(super) tracker: Arc<GapTracker>,
+    pub(super) recovery: Arc<RecoveryJobs>,
+    pub(super) journal: Box<dyn Maintenance>,
+    pub(super) ids: dedup::DedupMaintenance,
+    pub(super) side: SideLogMaintenance,
     pub(super) metrics: journal::Metrics,
     pub(super) runtime: Handle,
     pub(super) clock: Clock,
     pub(super) failing: bool,
 }
 
-/// How often upkeep looks for what is due: a power cut loses at most this much (the contract's `os`).
+/// How often maintenance looks for what is due: a power cut loses at most this much (the contract's `os`).
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Chores {
+impl AccountMaintenance {
     /// Until the sequencer has written its last; then once more, so that everything is on the disk.
     pub(super) fn run(&mut self, written: &Shutdown) {
         let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
@@ -43,7 +43,7 @@ impl Chores {
     /// After the last append: everything is on the disk then.
     pub(super) fn finish(&mut self) {
         self.step();
-        let sealed = self.ids.seal().map(drop).and(self.side.seal());
+        let sealed = self.ids.flush().map(drop).and(self.side.seal());
         if let Err(error) = sealed {
             tracing::warn!(account = %self.hub.account(), %error, "post ids are not sealed; the next start takes longer");
         }
@@ -57,7 +57,7 @@ impl Chores {
         }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
-        let gaps = self.ledger.save().map_err(|error| format!("the ledger of gaps: {error}"));
+        let gaps = self.tracker.save().map_err(|error| format!("the ledger of gaps: {error}"));
         let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
         let side = self.side.step(now);
         // Each for itself: one that fails keeps no other from its turn, and is tried again with the next step.

@@ -24,13 +24,13 @@ use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
 
-use self::opening::Runners;
+use self::opening::AccountTasks;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::Gateway;
 use crate::hub::token::Keyring;
 use crate::journal::SystemDisk;
-use crate::task::{OnExit, Shutdown, Tasks};
+use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::Registry;
 use crate::xapi;
 use crate::{grpc, http};
@@ -41,18 +41,18 @@ pub struct App {
     clock: Clock,
     gateway: Arc<Gateway>,
     metrics: Registry,
-    tasks: Tasks,
+    tasks: TaskGroup,
     /// Upstream connections.
-    sessions: Tasks,
-    /// Sequencers and upkeep.
-    writers: Tasks,
-    stages: Stages,
+    sessions: TaskGroup,
+    /// Sequencers and maintenance.
+    writers: TaskGroup,
+    stages: ShutdownStages,
     grpc_address: SocketAddr,
     admin_address: SocketAddr,
 }
 
 /// What is stopped one after the other.
-struct Stages {
+struct ShutdownStages {
     upstream: Shutdown,
     /// Writers that still wait for the journal give up.
     giving_up: Shutdown,
@@ -69,11 +69,11 @@ impl App {
     pub async fn start_with(settings: Settings, strict: bool) -> anyhow::Result<Self> {
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
-        let tasks = Tasks::new();
+        let tasks = TaskGroup::new();
         let keyring = Arc::new(keyring(&settings)?);
         let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
             .context("the settings below `upstream` cannot be used")?;
-        let parts = account::Shared {
+        let parts = account::OpenContext {
             settings: settings.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -94,7 +94,7 @@ impl App {
         let app = Self {
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
-            stages: Stages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
+            stages: ShutdownStages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
             sessions: tasks.group(),
             writers: tasks.group(),
             settings,
@@ -104,7 +104,7 @@ impl App {
             tasks,
         };
         let runners = app.runners();
-        let settle = |attempt: opening::Attempt| attempt.settle(&shared, &runners, &app.tasks);
+        let settle = |attempt: opening::AccountOpening| attempt.settle(&shared, &runners, &app.tasks);
         let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
         app.serve(grpc_listener, admin_listener);
         opened.into_iter().for_each(|account| account.spawn(&runners));
@@ -112,8 +112,8 @@ impl App {
         Ok(app)
     }
 
-    fn runners(&self) -> Runners {
-        Runners {
+    fn runners(&self) -> AccountTasks {
+        AccountTasks {
             gateway: self.gateway.clone(),
             sessions: self.sessions.clone(),
             writers: self.writers.clone(),
@@ -123,12 +123,13 @@ impl App {
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
-        let server = grpc::Server::new(self.settings.listen.clone(), self.gateway.clone(), self.clock.clone());
+        let server = grpc::GrpcServer::new(self.settings.listen.clone(), self.gateway.clone(), self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
-        let site = http::Site { probe: Arc::new(Probe(self.gateway.clone())), metrics: self.metrics.clone() };
+        let site =
+            http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };
         let runtime = http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone() };
         let admin = http::serve(admin_listener, self.settings.admin.clone(), site, runtime, self.stages.faces.clone());
-        self.tasks.spawn("admin port", OnExit::StopProcess, admin);
+        self.tasks.spawn("admin port", ExitPolicy::StopProcess, admin);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
     }
 
@@ -166,9 +167,9 @@ fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     Ok(Keyring::load(&settings.token_key_files)?)
 }
 
-struct Probe(Arc<Gateway>);
+struct GatewayReadiness(Arc<Gateway>);
 
-impl http::Probe for Probe {
+impl http::ReadinessProbe for GatewayReadiness {
     fn readiness(&self) -> Result<(), Vec<String>> {
         if self.0.is_ready() { Ok(()) } else { Err(vec!["the gateway is starting or stopping".into()]) }
     }

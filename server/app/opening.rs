@@ -7,25 +7,25 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::account::{self, Opened, Shared};
+use super::account::{self, AccountRuntime, OpenContext};
 use crate::config::{self, Settings};
 use crate::gateway::Gateway;
-use crate::task::{OnExit, Shutdown, Tasks};
+use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
 /// What an open account runs with.
 #[derive(Clone)]
-pub(super) struct Runners {
+pub(super) struct AccountTasks {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) sessions: Tasks,
-    pub(super) writers: Tasks,
+    pub(super) sessions: TaskGroup,
+    pub(super) writers: TaskGroup,
     pub(super) upstream: Shutdown,
     pub(super) giving_up: Shutdown,
 }
 
 /// An account of the configuration, opened or not.
-pub(super) struct Attempt {
+pub(super) struct AccountOpening {
     account: config::Account,
-    outcome: anyhow::Result<Opened>,
+    outcome: anyhow::Result<AccountRuntime>,
     is_open: Gauge,
 }
 
@@ -39,7 +39,7 @@ fn report_orphans(settings: &Settings) {
 }
 
 /// Tries to open all accounts. Blocks on the disk.
-pub(super) fn open_all(shared: &Shared) -> Vec<Attempt> {
+pub(super) fn open_all(shared: &OpenContext) -> Vec<AccountOpening> {
     report_orphans(&shared.settings);
     let attempt = |account: &config::Account| {
         let is_open = Gauge::default();
@@ -47,14 +47,14 @@ pub(super) fn open_all(shared: &Shared) -> Vec<Attempt> {
             let help = "Whether the account is open (1) or its directory cannot be used (0)";
             part.register("account_open", help, is_open.clone());
         });
-        Attempt { account: account.clone(), outcome: account::open(shared, account), is_open }
+        AccountOpening { account: account.clone(), outcome: account::open(shared, account), is_open }
     };
     shared.settings.accounts.iter().map(attempt).collect()
 }
 
 /// The failure because of which nothing can be started: one of any account if `strict`, else of all.
-pub(super) fn failure(attempts: Vec<Attempt>, strict: bool) -> Result<Vec<Attempt>, anyhow::Error> {
-    let fails = |attempt: &Attempt| attempt.outcome.is_err();
+pub(super) fn failure(attempts: Vec<AccountOpening>, strict: bool) -> Result<Vec<AccountOpening>, anyhow::Error> {
+    let fails = |attempt: &AccountOpening| attempt.outcome.is_err();
     let stops = if strict { attempts.iter().any(fails) } else { attempts.iter().all(fails) };
     if !stops {
         return Ok(attempts);
@@ -65,22 +65,27 @@ pub(super) fn failure(attempts: Vec<Attempt>, strict: bool) -> Result<Vec<Attemp
     }
 }
 
-impl Attempt {
+impl AccountOpening {
     /// Adds the account to the gateway, so that it is known before the ports are open. An account that failed is tried
     /// again by a task of `tasks`.
-    pub(super) fn settle(self, shared: &Shared, runners: &Runners, tasks: &Tasks) -> Option<Opened> {
+    pub(super) fn settle(
+        self,
+        shared: &OpenContext,
+        runners: &AccountTasks,
+        tasks: &TaskGroup,
+    ) -> Option<AccountRuntime> {
         let Self { account, outcome, is_open } = self;
         match outcome {
             Ok(opened) => {
                 is_open.set(1);
-                runners.gateway.add(opened.face());
+                runners.gateway.add(opened.handle());
                 Some(opened)
             }
             Err(error) => {
                 let reason = report(&account, &error);
                 runners.gateway.add_failed(account.name.clone(), reason.clone());
-                let again = Again { shared: shared.clone(), runners: runners.clone(), account, is_open, reason };
-                tasks.spawn("account retry", OnExit::Continue, again.run(tasks.shutdown().clone()));
+                let again = OpenRetry { shared: shared.clone(), runners: runners.clone(), account, is_open, reason };
+                tasks.spawn("account retry", ExitPolicy::Continue, again.run(tasks.shutdown().clone()));
                 None
             }
         }
@@ -94,15 +99,15 @@ fn report(account: &config::Account, error: &anyhow::Error) -> String {
 }
 
 /// Opens an account as soon as that can be done.
-struct Again {
-    shared: Shared,
-    runners: Runners,
+struct OpenRetry {
+    shared: OpenContext,
+    runners: AccountTasks,
     account: config::Account,
     is_open: Gauge,
     reason: String,
 }
 
-impl Again {
+impl OpenRetry {
     async fn run(mut self, shutdown: Shutdown) {
         let interval = self.shared.settings.account_retry_interval;
         let clock = self.shared.clock.clone();
@@ -110,7 +115,7 @@ impl Again {
             let (shared, account) = (self.shared.clone(), self.account.clone());
             match tokio::task::spawn_blocking(move || account::open(&shared, &account)).await {
                 Ok(Ok(opened)) if !shutdown.is_cancelled() => {
-                    self.runners.gateway.add(opened.face());
+                    self.runners.gateway.add(opened.handle());
                     opened.spawn(&self.runners);
                     self.is_open.set(1);
                     tracing::info!(account = %self.account.name, "account opened");

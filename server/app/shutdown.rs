@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use super::App;
 use crate::clock::Moment;
-use crate::hub::Closing;
+use crate::hub::DrainNotice;
 
 /// Share of the deadline for what upstream brought to reach the disk.
 const WRITE_SHARE: f64 = 0.3;
 /// Share of the deadline after which the streams that do not end are cut.
 const SESSIONS_SHARE: f64 = 0.8;
 /// Share of the deadline for connections without a session to close: some never say a word.
-const FACES_SHARE: f64 = 0.1;
+const SERVERS_SHARE: f64 = 0.1;
 /// How often a closing registry is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl App {
     /// Stops in order. `Err` tells why the process had to stop, if a part failed.
@@ -37,7 +37,7 @@ impl App {
 
         self.end_sessions(began.plus(deadline.mul_f64(SESSIONS_SHARE))).await;
         self.stages.faces.cancel();
-        if !self.tasks.join(&self.clock, left(0.95).min(deadline.mul_f64(FACES_SHARE))).await {
+        if !self.tasks.join(&self.clock, left(0.95).min(deadline.mul_f64(SERVERS_SHARE))).await {
             tracing::info!("connections that did not end are cut");
         }
         match self.tasks.failure() {
@@ -52,11 +52,11 @@ impl App {
     async fn end_sessions(&self, until: Moment) {
         let left = until.since(self.clock.moment());
         for account in self.gateway.accounts() {
-            account.hub.registry().close(Closing { deadline: account.hub.clock().now().plus(left) });
+            account.hub.registry().start_drain(DrainNotice { deadline: account.hub.clock().now().plus(left) });
         }
         let open = || self.gateway.accounts().iter().map(|account| account.hub.registry().len()).sum::<usize>();
         while open() > 0 && self.clock.moment() < until {
-            self.clock.sleep(LOOK_INTERVAL).await;
+            self.clock.sleep(POLL_INTERVAL).await;
         }
         if open() > 0 {
             tracing::info!(sessions = open(), "sessions that do not read are cut");

@@ -10,7 +10,7 @@ pub enum Exit {
     /// The command line or the configuration is wrong.
     Usage,
     /// Something was missing, repeated or out of order: a promise of the delivery contract is broken.
-    Unsound,
+    ContractViolated,
     /// The gateway refuses this caller: credentials, or no right to the account.
     Refused,
     /// The position asked for cannot be served: too old, in the future, garbled, or of another account.
@@ -29,7 +29,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Unsound => 3,
+            Self::ContractViolated => 3,
             Self::Refused => 4,
             Self::Position => 5,
         }
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn exit_codes_keep_their_numbers() {
-        let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::Unsound, Exit::Refused, Exit::Position];
+        let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::ContractViolated, Exit::Refused, Exit::Position];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5]);
         for exit in all {
             assert!(HELP.contains(&format!("{} ", exit.code())), "{exit:?} is not in the help");

@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match journal::verify(&verify.dir) {
         Ok(found) => {
             print(&format!("{found}\n"));
-            Ok(if found.is_clean() { Exit::Done } else { Exit::Unsound })
+            Ok(if found.is_clean() { Exit::Done } else { Exit::ContractViolated })
         }
         Err(error) => Err(error.into()),
     }

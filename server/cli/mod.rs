@@ -30,7 +30,7 @@ pub use exit::Exit;
 /// The command line as a whole.
 #[derive(Debug, Parser)]
 #[command(name = "powerstream-gateway", version, about, after_help = exit::HELP)]
-struct Line {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -55,7 +55,7 @@ enum Command {
 
 /// Runs the command that these arguments name, the program's own name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let line = match Line::try_parse_from(args) {
+    let line = match Cli::try_parse_from(args) {
         Ok(line) => line,
         Err(error) => {
             // Help and version are "errors" of clap that go to stdout; a closed one is no reason to fail.
@@ -76,12 +76,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn failed(error: anyhow::Error) -> Exit {
-    say(format_args!("error: {error:#}"));
+    print_status(format_args!("error: {error:#}"));
     Exit::Failed
 }
 
 /// A line of words for a person, on stderr; a closed stderr is nobody's loss.
-fn say(words: std::fmt::Arguments<'_>) {
+fn print_status(words: std::fmt::Arguments<'_>) {
     writeln!(std::io::stderr(), "{words}").ok();
 }
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_flags_of_every_command_fit_together() {
-        Line::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     /// A rate of 0 was a panic.
@@ -108,7 +108,7 @@ mod tests {
             [("0", false), ("-1", false), ("inf", false), ("nan", false), ("1e9", false), ("300", true)]
         {
             let rate = format!("--clock-rate={rate}");
-            let parsed = Line::try_parse_from(["powerstream-gateway", "simulate", &rate]);
+            let parsed = Cli::try_parse_from(["powerstream-gateway", "simulate", &rate]);
             assert_eq!(parsed.is_ok(), is_good, "{rate}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Exit, print, say};
+use super::{Exit, print, print_status};
 use crate::app::App;
 use crate::config::{self, Account, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;
@@ -17,7 +17,7 @@ use crate::{telemetry, xapi};
 
 /// Where the configuration comes from.
 #[derive(Debug, clap::Args)]
-pub struct Source {
+pub struct ConfigArgs {
     /// Configuration file, YAML or TOML; see docs/config.example.yaml.
     #[arg(long, short, value_name = "FILE", env = "POWERSTREAM_GATEWAY_CONFIG")]
     config: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Source {
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    source: Source,
+    source: ConfigArgs,
     /// Exit with 1 if any account cannot be opened, instead of serving the others.
     #[arg(long)]
     strict: bool,
@@ -40,7 +40,7 @@ pub struct ServeArgs {
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    source: Source,
+    source: ConfigArgs,
     /// Print the JSON Schema of the configuration instead.
     #[arg(long)]
     schema: bool,
@@ -54,11 +54,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((path.trim().into(), value.trim().into()))
 }
 
-impl Source {
+impl ConfigArgs {
     /// The settings, or the faults told and an exit code.
     fn load(&self) -> Result<Settings, Exit> {
         config::load(self.config.as_deref(), &self.overrides, config::environment()).map_err(|faults| {
-            say(format_args!("{faults}"));
+            print_status(format_args!("{faults}"));
             Exit::Usage
         })
     }
@@ -80,23 +80,23 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     };
     print(&settings.render());
     if let Some(fault) = shared_bearer(&settings) {
-        say(format_args!("{fault}"));
+        print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
     if let Some(fault) = client_fault(&settings).or_else(|| disk_fault(&settings)) {
-        say(format_args!("{fault}"));
+        print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
     for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)) {
-        say(format_args!("warning: {warning}"));
+        print_status(format_args!("warning: {warning}"));
     }
     for account in &settings.accounts {
         if let Err(error) = account.bearer.read() {
-            say(format_args!("warning: account {}: {error}", account.name));
+            print_status(format_args!("warning: account {}: {error}", account.name));
         }
     }
     if let Err(error) = Keyring::load(&settings.token_key_files) {
-        say(format_args!("warning: {:#}", anyhow::Error::from(error)));
+        print_status(format_args!("warning: {:#}", anyhow::Error::from(error)));
     }
     Ok(Exit::Done)
 }
@@ -135,8 +135,8 @@ fn disk_fault(settings: &Settings) -> Option<String> {
 /// The secret files that others than their owner may read or change.
 fn exposures(settings: &Settings) -> Vec<String> {
     let bearers = settings.accounts.iter().filter_map(|account| match &account.bearer {
-        secret::Source::File(path) => Some(path),
-        secret::Source::Environment(_) => None,
+        secret::SecretSource::File(path) => Some(path),
+        secret::SecretSource::Environment(_) => None,
     });
     let files = bearers.chain(&settings.token_key_files);
     files.filter_map(|path| Some(format!("{} {}", path.display(), secret::exposure(path)?))).collect()
@@ -176,7 +176,7 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
     if let Some(fault) = shared_bearer(&settings).or_else(|| client_fault(&settings)) {
-        say(format_args!("{fault}"));
+        print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
     let app = tokio::select! {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Exit, say};
+use super::{Exit, print_status};
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::simulator::{self, Handle, Script, Simulator};
-use crate::task::{Signals, Tasks};
+use crate::simulator::{self, Script, Simulator, SimulatorHandle};
+use crate::task::{Signals, TaskGroup};
 
 /// Flags of `simulate`.
 #[derive(Debug, clap::Args)]
@@ -108,17 +108,17 @@ impl Args {
 }
 
 /// The counters that are not zero, by name.
-fn happened(handle: &Handle) -> String {
+fn happened(handle: &SimulatorHandle) -> String {
     let counters = serde_json::to_value(handle.counters()).unwrap_or_default();
     let named = counters.as_object().into_iter().flatten().filter(|(_, count)| **count != 0);
     named.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Plays the script, if there is one; returns when that is a reason to stop.
-async fn play(args: &Args, script: Option<Script>, handle: &Handle) {
+async fn play(args: &Args, script: Option<Script>, handle: &SimulatorHandle) {
     if let Some(script) = script {
-        script.play(handle, |step, done| say(format_args!("{step}: {done}"))).await;
-        say(format_args!("the script is done: {} steps; so far: {}", script.steps().len(), happened(handle)));
+        script.play(handle, |step, done| print_status(format_args!("{step}: {done}"))).await;
+        print_status(format_args!("the script is done: {} steps; so far: {}", script.steps().len(), happened(handle)));
         if args.exit_after_script {
             return;
         }
@@ -131,13 +131,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (config, script) = match args.checked() {
         Ok(checked) => checked,
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            print_status(format_args!("error: {error:#}"));
             return Ok(Exit::Usage);
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
-        let tasks = Tasks::new();
+        let tasks = TaskGroup::new();
         let mut signals = Signals::listen().context("cannot listen to signals")?;
         let listener = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
         let clock = Clock::with_rate(args.clock_rate, args.clock_origin_ms.map(UnixMillis));
@@ -145,7 +145,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         if args.paused {
             handle.pause();
         }
-        say(format_args!(
+        print_status(format_args!(
             "simulator of X on {} (truth: GET /simulator/truth, state: GET /simulator/state)",
             handle.base_url()
         ));
@@ -187,7 +187,7 @@ mod tests {
             serde_json::to_value(error).expect("a word").as_str().map(str::to_owned).expect("a word")
         };
         let errors: Vec<_> = simulator::StreamError::ALL.iter().map(quoted).collect();
-        let names = simulator::Action::NAMES.into_iter().chain(simulator::Refusal::NAMES);
+        let names = simulator::Action::NAMES.into_iter().chain(simulator::ErrorResponse::NAMES);
         for name in names.chain(errors.iter().map(String::as_str)) {
             assert!(page.contains(&format!("`{name}`")), "{name} is missing");
         }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, print, say};
-use crate::hub::side_log::Hole;
-use crate::hub::token::{Keyring, Token};
+use super::{Exit, print, print_status};
+use crate::hub::side_log::PrivateGap;
+use crate::hub::token::{Keyring, ResumeToken};
 
 /// Flags of `token`.
 #[derive(Debug, clap::Args)]
@@ -32,28 +32,28 @@ struct Inspect {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Command::Inspect(inspect) = &args.command;
     let keys = Keyring::load(&inspect.key_files)?;
-    match keys.open(&inspect.token) {
+    match keys.verify(&inspect.token) {
         Ok(token) => {
             print(&describe(&token));
             Ok(Exit::Done)
         }
         Err(error) => {
-            say(format_args!("error: {error}"));
+            print_status(format_args!("error: {error}"));
             Ok(Exit::Position)
         }
     }
 }
 
-fn describe(token: &Token) -> String {
-    let Token {
+fn describe(token: &ResumeToken) -> String {
+    let ResumeToken {
         account,
         position,
         low_watermark,
-        reached,
-        lineage_start,
-        lineage_from,
+        received_up_to: reached,
+        subscription_start,
+        subscription_from,
         filter,
-        repeats_until,
+        duplicates_until: repeats_until,
         private,
     } = token;
     let mut text = format!(
@@ -63,20 +63,24 @@ fn describe(token: &Token) -> String {
          sequence       {}   (resume is strictly after it)\n\
          low watermark  {low_watermark}   (everything created before was delivered, or told as a gap)\n\
          reached        {reached}   (everything received before was delivered)\n\
-         lineage start  {lineage_start}\n\
+         lineage start  {subscription_start}\n\
          filter         {filter:016x}\n",
         position.epoch, position.term, position.sequence,
     );
-    if let Some(from) = lineage_from {
+    if let Some(from) = subscription_from {
         text += &format!("lineage from   {from}   (the first record appended after the lineage began)\n");
     }
     if let Some(until) = repeats_until {
         text += &format!("repeats until  {until}   (what was received up to then may come again)\n");
     }
-    for hole in private.iter().flat_map(|private| &private.holes) {
-        let Hole { span, cause, offset, .. } = hole;
-        text +=
-            &format!("private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n", span.from, span.to, hole.id());
+    for private_gap in private.iter().flat_map(|private| &private.private_gaps) {
+        let PrivateGap { span, cause, offset, .. } = private_gap;
+        text += &format!(
+            "private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n",
+            span.from,
+            span.to,
+            private_gap.id()
+        );
     }
     text
 }

@@ -39,17 +39,17 @@ pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    host: Host,
+    host: HostClock,
     /// How far upstream time is ahead of the host's, in milliseconds, as far as it is known.
     offset_ms: AtomicI64,
     /// What was measured and not corrected, in milliseconds: beside the evidence, for it is read with every frame.
     uncorrected_ms: AtomicU64,
-    evidence: Mutex<Evidence>,
+    evidence: Mutex<DateEvidence>,
 }
 
 /// What all clocks of a process share.
 #[derive(Clone, Copy, Debug)]
-struct Host {
+struct HostClock {
     rate: f64,
     /// The wall time at which this clock and the system's agree.
     origin: UnixMillis,
@@ -63,7 +63,7 @@ struct Host {
 
 /// What the `Date` headers seen so far support.
 #[derive(Debug, Default)]
-struct Evidence {
+struct DateEvidence {
     /// The last correction that a measurement confirmed; the restored one or zero at first.
     anchor_ms: i64,
     /// True once a measurement agreed with the clock, or was applied.
@@ -90,9 +90,9 @@ pub enum Correction {
 }
 
 /// A time that X says is not believed outside of these: 2020 and 2100.
-const BELIEVED: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
+const PLAUSIBLE_RANGE: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
 /// `Date` has a grain of a second.
-const GRAIN: Duration = Duration::from_secs(1);
+const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 /// An answer is under way for up to this long, by the system's clock.
 const TRANSIT: Duration = Duration::from_secs(1);
 /// Longest piece of a wait, on the system's timer: that timer stands still while the host is suspended.
@@ -134,7 +134,7 @@ impl Clock {
         let origin = origin.unwrap_or(UnixMillis(system_us / 1_000));
         let passed_us = (system_us - origin.0.saturating_mul(1_000)) as f64 * rate;
         let started_us = origin.0.saturating_mul(1_000).saturating_add(passed_us as i64);
-        Self::over(Host { rate, origin, started, started_us, elapsed: host_elapsed })
+        Self::over(HostClock { rate, origin, started, started_us, elapsed: host_elapsed })
     }
 
     /// A clock on the time of the tokio runtime that it is used in, which may be paused; the wall time is `now`.
@@ -142,10 +142,10 @@ impl Clock {
     pub(crate) fn of_runtime(now: UnixMillis) -> Self {
         let elapsed = host::runtime_elapsed;
         let started_us = now.0.saturating_mul(1_000);
-        Self::over(Host { rate: 1.0, origin: now, started: elapsed(), started_us, elapsed })
+        Self::over(HostClock { rate: 1.0, origin: now, started: elapsed(), started_us, elapsed })
     }
 
-    fn over(host: Host) -> Self {
+    fn over(host: HostClock) -> Self {
         Self(Arc::new(Inner {
             host,
             offset_ms: AtomicI64::new(0),
@@ -177,19 +177,19 @@ impl Clock {
     /// Takes the `Date` of an answer that came at `answered`. Each call is the answer of another connection attempt; a
     /// difference of more than `correction_max` needs two that agree.
     pub fn observe(&self, date: UnixMillis, answered: Moment, correction_max: Duration) -> Correction {
-        if !BELIEVED.contains(&date.0) {
+        if !PLAUSIBLE_RANGE.contains(&date.0) {
             return Correction::Implausible;
         }
         let measured = date.0.saturating_sub(self.uncorrected(answered).0);
-        let tolerance = (GRAIN + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
+        let tolerance = (DATE_RESOLUTION + TRANSIT.mul_f64(self.0.host.rate)).as_millis() as u64;
         let bound = (correction_max.as_millis() as u64).max(tolerance);
         let mut evidence = self.0.evidence.lock();
-        let correction = self.correct(&mut evidence, measured, tolerance, bound);
+        let correction = self.sync_to_upstream(&mut evidence, measured, tolerance, bound);
         self.0.uncorrected_ms.store(evidence.uncorrected_ms(self.offset_ms()), Ordering::Relaxed);
         correction
     }
 
-    fn correct(&self, evidence: &mut Evidence, measured: i64, tolerance: u64, bound: u64) -> Correction {
+    fn sync_to_upstream(&self, evidence: &mut DateEvidence, measured: i64, tolerance: u64, bound: u64) -> Correction {
         let offset = self.offset_ms();
         if measured.abs_diff(offset) <= tolerance {
             evidence.accept(offset, measured);
@@ -201,7 +201,7 @@ impl Clock {
             evidence.accept(measured, measured);
         } else if small {
             let candidate_ms = Some(measured);
-            *evidence = Evidence { candidate_ms, confirmed: true, residual_ms: 0, ..*evidence };
+            *evidence = DateEvidence { candidate_ms, confirmed: true, residual_ms: 0, ..*evidence };
         } else {
             evidence.candidate_ms = Some(measured);
             return Correction::Unconfirmed(measured.saturating_sub(offset));
@@ -224,7 +224,7 @@ impl Clock {
     /// How far upstream time may be from this clock: the grain of `Date`, the transit, and the difference that was
     /// measured and not corrected, of which a minute at most counts.
     pub fn uncertainty(&self) -> Duration {
-        GRAIN + TRANSIT + Duration::from_millis(self.0.uncorrected_ms.load(Ordering::Relaxed))
+        DATE_RESOLUTION + TRANSIT + Duration::from_millis(self.0.uncorrected_ms.load(Ordering::Relaxed))
     }
 
     /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
@@ -235,7 +235,7 @@ impl Clock {
     /// Takes an offset over that was known before a restart.
     pub fn set_offset_ms(&self, offset_ms: i64) {
         let mut evidence = self.0.evidence.lock();
-        *evidence = Evidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..Evidence::default() };
+        *evidence = DateEvidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..DateEvidence::default() };
         self.0.offset_ms.store(offset_ms, Ordering::Relaxed);
         self.0.uncorrected_ms.store(0, Ordering::Relaxed);
     }
@@ -288,7 +288,7 @@ impl Clock {
     }
 }
 
-impl Evidence {
+impl DateEvidence {
     /// A measurement confirmed this correction.
     fn accept(&mut self, offset_ms: i64, measured_ms: i64) {
         self.anchor_ms = offset_ms;
@@ -394,7 +394,7 @@ mod tests {
         let clock = Clock::system();
         for (ahead, more) in [(0, Duration::ZERO), (1_500, Duration::from_millis(1_500)), (25 * 3_600_000, MAX)] {
             answer(&clock, ahead);
-            assert_eq!(clock.uncertainty(), GRAIN + TRANSIT + more);
+            assert_eq!(clock.uncertainty(), DATE_RESOLUTION + TRANSIT + more);
         }
     }
 }

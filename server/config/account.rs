@@ -18,7 +18,7 @@ pub struct Account {
     /// Source of the bearer token, read again before each connection attempt: `file: PATH` or `env: VARIABLE`.
     #[serde(with = "bearer")]
     #[schemars(with = "Bearer")]
-    pub bearer: secret::Source,
+    pub bearer: secret::SecretSource,
     /// Base URL of the API.
     #[serde(default = "x_api")]
     pub url: Url,
@@ -50,7 +50,7 @@ pub struct Datacenter {
 
 impl Account {
     /// An account of the defaults.
-    pub fn new(name: AccountName, bearer: secret::Source) -> Self {
+    pub fn new(name: AccountName, bearer: secret::SecretSource) -> Self {
         let (datacenters, tags) = (Vec::new(), Vec::new());
         Self { name, bearer, url: x_api(), local_dc_only: false, connections: one(), datacenters, tags }
     }
@@ -104,20 +104,20 @@ struct Bearer {
 mod bearer {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use super::{Bearer, secret::Source};
+    use super::{Bearer, secret::SecretSource};
 
-    pub(super) fn serialize<S: Serializer>(source: &Source, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(source: &SecretSource, serializer: S) -> Result<S::Ok, S::Error> {
         let said = match source {
-            Source::File(path) => Bearer { file: Some(path.clone()), env: None },
-            Source::Environment(name) => Bearer { file: None, env: Some(name.clone()) },
+            SecretSource::File(path) => Bearer { file: Some(path.clone()), env: None },
+            SecretSource::Environment(name) => Bearer { file: None, env: Some(name.clone()) },
         };
         said.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretSource, D::Error> {
         match Bearer::deserialize(deserializer)? {
-            Bearer { file: Some(path), env: None } if !path.as_os_str().is_empty() => Ok(Source::File(path)),
-            Bearer { file: None, env: Some(name) } if is_variable(&name) => Ok(Source::Environment(name)),
+            Bearer { file: Some(path), env: None } if !path.as_os_str().is_empty() => Ok(SecretSource::File(path)),
+            Bearer { file: None, env: Some(name) } if is_variable(&name) => Ok(SecretSource::Environment(name)),
             Bearer { file: None, env: Some(_) } => {
                 Err(D::Error::custom("env must be the name of an environment variable, as in X_BEARER_TOKEN"))
             }

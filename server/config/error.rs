@@ -9,7 +9,7 @@ pub(super) const FAULTS_MAX: usize = 100;
 
 /// Something in the configuration that must be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// Where: a path such as `accounts[0].bearer.file`, or the name of the file.
     pub path: String,
     /// What is wrong and what to do.
@@ -18,13 +18,13 @@ pub struct Fault {
     pub origin: Option<String>,
 }
 
-impl Fault {
+impl ConfigError {
     pub(super) fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         Self { path: path.into(), text: text.into(), origin: None }
     }
 
     /// Whether `other` may be no more than a consequence of this.
-    pub(super) fn covers(&self, other: &Fault) -> bool {
+    pub(super) fn covers(&self, other: &ConfigError) -> bool {
         below(&other.path, &self.path) || below(&self.path, &other.path)
     }
 
@@ -39,7 +39,7 @@ fn below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.text)?;
         match &self.origin {
@@ -51,32 +51,32 @@ impl fmt::Display for Fault {
 
 /// All that is wrong with a configuration: at least one fault, in order of their paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct ConfigErrors(Vec<ConfigError>);
 
-impl Faults {
+impl ConfigErrors {
     /// The faults, in order of their paths.
-    pub fn all(&self) -> &[Fault] {
+    pub fn all(&self) -> &[ConfigError] {
         &self.0
     }
 
-    pub(super) fn one(fault: Fault) -> Self {
+    pub(super) fn one(fault: ConfigError) -> Self {
         Self(vec![fault])
     }
 
-    pub(super) fn none_or(mut faults: Vec<Fault>) -> Result<(), Self> {
+    pub(super) fn none_or(mut faults: Vec<ConfigError>) -> Result<(), Self> {
         if faults.is_empty() {
             return Ok(());
         }
         faults.sort_by(|a, b| (&a.path, &a.text).cmp(&(&b.path, &b.text)));
         if faults.len() > FAULTS_MAX {
             faults.truncate(FAULTS_MAX);
-            faults.push(Fault::new("the configuration", "has more faults, which are not shown"));
+            faults.push(ConfigError::new("the configuration", "has more faults, which are not shown"));
         }
         Err(Self(faults))
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, fault) in self.0.iter().enumerate() {
             let line_end = if n == 0 { "" } else { "\n" };
@@ -86,7 +86,7 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
 /// What stands in a fault for a name that might be a secret at the wrong place.
 const HIDDEN: &str = "(a name that is not shown)";
@@ -120,7 +120,7 @@ pub(super) fn without_quotes(text: &str) -> String {
 }
 
 /// The name that was probably meant by `name`.
-pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(super) fn closest_match<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if name.len() > NAME_CHARS_MAX {
         return None;
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_fault_covers_what_lies_below_and_above_it() {
-        let fault = Fault::new("accounts[1].bearer", "bad");
+        let fault = ConfigError::new("accounts[1].bearer", "bad");
         for (path, expected) in [
             ("accounts[1].bearer", true),
             ("accounts[1].bearer.file", true),
@@ -145,7 +145,7 @@ mod tests {
             ("accounts[1].bearers", false),
             ("accounts[10]", false),
         ] {
-            assert_eq!(fault.covers(&Fault::new(path, "")), expected, "{path}");
+            assert_eq!(fault.covers(&ConfigError::new(path, "")), expected, "{path}");
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
     fn a_slip_of_the_key_is_understood() {
         let known = ["journal", "listen", "data_dir", "drain_deadline"];
         for (slip, meant) in [("jornal", Some("journal")), ("datadir", Some("data_dir")), ("kafka", None)] {
-            assert_eq!(nearest(slip, known.into_iter()), meant, "{slip}");
+            assert_eq!(closest_match(slip, known.into_iter()), meant, "{slip}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
-use super::error::{self, Fault, Faults};
+use super::error::{self, ConfigError, ConfigErrors};
 use super::{expansion, schema};
 
 /// What the environment variables of the configuration are called first. Two underscores, so that variables that an
@@ -17,16 +17,16 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What all layers say together.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct MergedConfig {
     pub(super) tree: Value,
     /// What does not come from the file.
-    pub(super) origins: Vec<Setting>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) origins: Vec<Override>,
+    pub(super) faults: Vec<ConfigError>,
 }
 
 /// One value that does not come from the file.
 #[derive(Debug)]
-pub(super) struct Setting {
+pub(super) struct Override {
     pub(super) path: String,
     /// The layer and how the value is called there.
     pub(super) name: String,
@@ -45,16 +45,18 @@ pub(super) fn read(
     path: Option<&Path>,
     overrides: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Said, Faults> {
+) -> Result<MergedConfig, ConfigErrors> {
     let mut tree = match path {
-        Some(path) => file(path).map_err(|text| Faults::one(Fault::new(path.display().to_string(), text)))?,
+        Some(path) => {
+            file(path).map_err(|text| ConfigErrors::one(ConfigError::new(path.display().to_string(), text)))?
+        }
         None => Value::Object(Map::new()),
     };
     drop_defaults(schema, schema, &mut tree);
-    let mut origins: Vec<Setting> = environment.filter_map(variable).collect();
+    let mut origins: Vec<Override> = environment.filter_map(variable).collect();
     // The order of an environment is arbitrary; faults and their order must not be.
     origins.sort_by(|a, b| a.path.cmp(&b.path));
-    origins.extend(overrides.iter().map(|(path, text)| Setting {
+    origins.extend(overrides.iter().map(|(path, text)| Override {
         path: path.clone(),
         name: "the command line".to_owned(),
         text: text.clone(),
@@ -63,22 +65,22 @@ pub(super) fn read(
     let mut faults = Vec::new();
     for setting in &origins {
         if let Err(text) = put(schema, &mut tree, setting) {
-            faults.push(Fault::new(error::shown_path(&setting.path), text));
+            faults.push(ConfigError::new(error::shown_path(&setting.path), text));
         }
     }
-    Ok(Said { tree, origins, faults })
+    Ok(MergedConfig { tree, origins, faults })
 }
 
-fn variable((name, text): (String, String)) -> Option<Setting> {
+fn variable((name, text): (String, String)) -> Option<Override> {
     let path = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase().replace("__", ".");
     let name = match error::shown_path(&path) == path {
         true => format!("the environment variable {name}"),
         false => format!("an environment variable {ENVIRONMENT_PREFIX}…"),
     };
-    Some(Setting { path, name, text, may_be_list: false })
+    Some(Override { path, name, text, may_be_list: false })
 }
 
-fn put(schema: &Value, tree: &mut Value, setting: &Setting) -> Result<(), String> {
+fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), String> {
     let keys: Vec<&str> = setting.path.split('.').collect();
     let mut node = Some(schema);
     let mut place = tree;

@@ -43,7 +43,7 @@ use crate::model::UnixMillis;
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
 pub use account::{Account, Datacenter};
-pub use error::{Fault, Faults};
+pub use error::{ConfigError, ConfigErrors};
 pub use layers::{ENVIRONMENT_PREFIX, environment};
 #[cfg(test)]
 pub(crate) use ranges::edges;
@@ -79,7 +79,7 @@ pub struct Settings {
     #[schemars(with = "String")]
     pub account_retry_interval: Duration,
     /// Clock, for tests and drills with the simulator.
-    pub clock: Rate,
+    pub clock: ClockConfig,
     /// Files with keys of resume tokens: the first one signs, all verify. Absent: a key is created once in
     /// `data_dir`/keys.
     pub token_key_files: Vec<PathBuf>,
@@ -101,7 +101,7 @@ impl Default for Settings {
             // Below the 30 s that Kubernetes gives a pod by default.
             drain_deadline: Duration::from_secs(25),
             account_retry_interval: Duration::from_secs(30),
-            clock: Rate::default(),
+            clock: ClockConfig::default(),
             token_key_files: Vec::new(),
             accounts: Vec::new(),
         }
@@ -111,7 +111,7 @@ impl Default for Settings {
 /// How the clock runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Rate {
+pub struct ClockConfig {
     /// How many times as fast as real time: 1.0 but against a simulator that runs as fast.
     #[schemars(range(min = 0.001, max = 10_000.0))]
     pub rate: f64,
@@ -119,13 +119,13 @@ pub struct Rate {
     pub origin_ms: Option<i64>,
 }
 
-impl Default for Rate {
+impl Default for ClockConfig {
     fn default() -> Self {
         Self { rate: 1.0, origin_ms: None }
     }
 }
 
-impl Rate {
+impl ClockConfig {
     /// The clock itself.
     pub fn clock(&self) -> Clock {
         Clock::with_rate(self.rate, self.origin_ms.map(UnixMillis))
@@ -134,8 +134,8 @@ impl Rate {
 
 impl Settings {
     /// Checks what the values mean together; [`load`] has done so.
-    pub fn validate(&self) -> Result<(), Faults> {
-        Faults::none_or(validate::faults(self))
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        ConfigErrors::none_or(validate::faults(self))
     }
 
     /// The settings as YAML, with every default filled in. Of secrets only the source is known, and shown.
@@ -150,13 +150,13 @@ pub fn load(
     path: Option<&Path>,
     overrides: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Settings, Faults> {
+) -> Result<Settings, ConfigErrors> {
     let schema = schema();
     let mut said = layers::read(&schema, path, overrides, environment)?;
     said.faults.extend(schema::faults(&schema, &said.tree));
     if said.faults.len() > error::FAULTS_MAX {
         // Each further value would be compared with each of them.
-        Faults::none_or(std::mem::take(&mut said.faults))?;
+        ConfigErrors::none_or(std::mem::take(&mut said.faults))?;
     }
     let settings = schema::settings(&schema, &said.tree, &mut said.faults)?;
     for fault in validate::faults(&settings) {
@@ -167,7 +167,7 @@ pub fn load(
     for fault in &mut said.faults {
         fault.origin = said.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
     }
-    Faults::none_or(said.faults)?;
+    ConfigErrors::none_or(said.faults)?;
     Ok(settings)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Settings;
-use super::error::Fault;
+use super::error::ConfigError;
 use super::schema;
 
 /// Lowest and highest value of a key.
@@ -189,7 +189,7 @@ pub(super) fn annotate(schema: &mut Value) {
 }
 
 /// Durations outside their range; numbers are checked against the schema. `remote` is true if an account is X's own.
-pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<Fault> {
+pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<ConfigError> {
     let tree = serde_json::to_value(settings).unwrap_or_default();
     let mut faults = Vec::new();
     for (path, range) in RANGES {
@@ -200,7 +200,7 @@ pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<Fault> {
         if !(least..=most).contains(&value) {
             let why = if value < least && remote && published.is_some() { "; X needs as much" } else { "" };
             let [least, most, value] = [least, most, value].map(humantime::format_duration);
-            faults.push(Fault::new(*path, format!("this must be between {least} and {most}, not {value}{why}")));
+            faults.push(ConfigError::new(*path, format!("this must be between {least} and {most}, not {value}{why}")));
         }
     }
     faults
@@ -241,7 +241,7 @@ pub(crate) fn edges() -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Faults, load};
+    use super::super::{ConfigErrors, load};
     use super::*;
 
     /// The paths of all numbers and durations of a schema.
@@ -278,7 +278,7 @@ mod tests {
     }
 
     /// Sets one key over the defaults, with an account of a simulator on this machine.
-    fn with_key(path: &str, value: &str) -> Result<Settings, Faults> {
+    fn with_key(path: &str, value: &str) -> Result<Settings, ConfigErrors> {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("config.yaml");
         let local = "accounts: [{ name: main, bearer: { env: X }, url: 'http://127.0.0.1:1' }]\n";

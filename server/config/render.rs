@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Account, Settings, schema};
 use crate::model::AccountName;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 const HEAD: &str = "\
 # Every key of the configuration, with its default. Only an account's name and bearer must be given.
@@ -25,13 +25,13 @@ pub(super) fn settings(settings: &Settings) -> String {
 pub fn example() -> String {
     let schema = schema::schema();
     let mut text = HEAD.to_owned();
-    block(&example_tree(), 0, Some(Described { root: &schema, node: &schema }), &mut text);
+    block(&example_tree(), 0, Some(SchemaView { root: &schema, node: &schema }), &mut text);
     text
 }
 
 fn example_settings() -> Settings {
     let name = AccountName::new("main").expect("a constant that is a name");
-    let bearer = Source::File(PathBuf::from("/run/secrets/x-bearer"));
+    let bearer = SecretSource::File(PathBuf::from("/run/secrets/x-bearer"));
     Settings { accounts: vec![Account::new(name, bearer)], ..Settings::default() }
 }
 
@@ -47,12 +47,12 @@ fn tree(settings: &Settings) -> Value {
 
 /// A value whose keys are explained.
 #[derive(Clone, Copy)]
-struct Described<'s> {
+struct SchemaView<'s> {
     root: &'s Value,
     node: &'s Value,
 }
 
-impl<'s> Described<'s> {
+impl<'s> SchemaView<'s> {
     fn key(self, key: &str) -> (Option<Self>, Vec<String>) {
         let Some(raw) = self.node.get("properties").and_then(|properties| properties.get(key)) else {
             return (None, Vec::new());
@@ -73,13 +73,13 @@ impl<'s> Described<'s> {
     }
 }
 
-fn block(value: &Value, indent: usize, described: Option<Described<'_>>, text: &mut String) {
+fn block(value: &Value, indent: usize, described: Option<SchemaView<'_>>, text: &mut String) {
     match value {
         Value::Object(section) => keys(section, indent, described, text),
         Value::Array(items) => {
             for item in items {
                 let mut inner = String::new();
-                block(item, indent + 2, described.and_then(Described::items), &mut inner);
+                block(item, indent + 2, described.and_then(SchemaView::items), &mut inner);
                 text.push_str(&dashed(&inner, indent));
             }
         }
@@ -87,7 +87,7 @@ fn block(value: &Value, indent: usize, described: Option<Described<'_>>, text: &
     }
 }
 
-fn keys(section: &Map<String, Value>, indent: usize, described: Option<Described<'_>>, text: &mut String) {
+fn keys(section: &Map<String, Value>, indent: usize, described: Option<SchemaView<'_>>, text: &mut String) {
     for (key, value) in section {
         let (below, lines) = described.map_or_else(Default::default, |described| described.key(key));
         if described.is_some() && indent == 0 {

@@ -4,7 +4,7 @@ use jsonschema::{JsonType, ValidationError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::error::{FAULTS_MAX, Fault, Faults, nearest, shown};
+use super::error::{ConfigError, ConfigErrors, FAULTS_MAX, closest_match, shown};
 use super::{Settings, ranges};
 
 /// JSON Schema (2020-12) of the configuration.
@@ -36,41 +36,41 @@ pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Val
 }
 
 /// What is wrong with the form of `tree`.
-pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<Fault> {
+pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<ConfigError> {
     let validator = jsonschema::validator_for(schema).expect("our own schema is a schema");
-    validator.iter_errors(tree).flat_map(|error| told(schema, &error)).take(FAULTS_MAX + 1).collect()
+    validator.iter_errors(tree).flat_map(|error| schema_errors(schema, &error)).take(FAULTS_MAX + 1).collect()
 }
 
 /// The settings as far as `tree` can be read; what cannot be read is added to `faults` and stands at its default.
 ///
 /// Each value is read alone first, because serde stops at the first fault.
-pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<Fault>) -> Result<Settings, Faults> {
+pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<ConfigError>) -> Result<Settings, ConfigErrors> {
     let count = tree.get("accounts").and_then(Value::as_array).map_or(0, Vec::len);
     let mut leaves = Vec::new();
     collect(schema, schema, tree, &mut Vec::new(), &mut leaves);
     let mut whole = blank(count);
     for Leaf { keys, value } in leaves {
-        let fault = Fault::new(path_of(&keys), "");
+        let fault = ConfigError::new(path_of(&keys), "");
         if faults.iter().any(|known| known.covers(&fault)) {
             continue;
         }
         // Among no other accounts, so that a thousand of them take a thousand times as long as one.
         let mut alone_keys = keys.clone();
-        let of_account = matches!(alone_keys.get(1), Some(Key::Index(_)));
+        let of_account = matches!(alone_keys.get(1), Some(PathSegment::Index(_)));
         if let (true, Some(index)) = (of_account, alone_keys.get_mut(1)) {
-            *index = Key::Index(0);
+            *index = PathSegment::Index(0);
         }
         let mut alone = blank(usize::from(of_account));
         put(&mut alone, &alone_keys, value.clone());
         match Settings::deserialize(&alone) {
             Ok(_) => put(&mut whole, &keys, value),
-            Err(error) => faults.push(Fault { text: readable(&error.to_string()), ..fault }),
+            Err(error) => faults.push(ConfigError { text: friendly_message(&error.to_string()), ..fault }),
         }
     }
     Settings::deserialize(&whole).map_err(|error| {
         let mut all = std::mem::take(faults);
-        all.push(Fault::new("the configuration", error.to_string()));
-        Faults::none_or(all).expect_err("there is a fault")
+        all.push(ConfigError::new("the configuration", error.to_string()));
+        ConfigErrors::none_or(all).expect_err("there is a fault")
     })
 }
 
@@ -103,24 +103,24 @@ pub(super) fn choices(node: &Value) -> Vec<&str> {
 }
 
 #[derive(Clone)]
-enum Key {
+enum PathSegment {
     Name(String),
     Index(usize),
 }
 
 struct Leaf {
-    keys: Vec<Key>,
+    keys: Vec<PathSegment>,
     value: Value,
 }
 
 /// Takes the tree apart into values that can be read one by one: keys of sections and keys of accounts.
-fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<Key>, leaves: &mut Vec<Leaf>) {
-    let in_account = keys.len() == 3 && matches!(keys[1], Key::Index(_));
+fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<PathSegment>, leaves: &mut Vec<Leaf>) {
+    let in_account = keys.len() == 3 && matches!(keys[1], PathSegment::Index(_));
     match value {
         Value::Object(section) if node.get("properties").is_some() && !in_account => {
             for (key, value) in section {
                 let Some(node) = property(root, node, key) else { continue };
-                keys.push(Key::Name(key.clone()));
+                keys.push(PathSegment::Name(key.clone()));
                 collect(root, node, value, keys, leaves);
                 keys.pop();
             }
@@ -128,7 +128,7 @@ fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<Key>, leave
         Value::Array(accounts) if is_accounts(keys) => {
             let node = resolve(root, &node["items"]);
             for (n, account) in accounts.iter().enumerate() {
-                keys.push(Key::Index(n));
+                keys.push(PathSegment::Index(n));
                 collect(root, node, account, keys, leaves);
                 keys.pop();
             }
@@ -137,8 +137,8 @@ fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<Key>, leave
     }
 }
 
-fn is_accounts(keys: &[Key]) -> bool {
-    matches!(keys, [Key::Name(name)] if name == "accounts")
+fn is_accounts(keys: &[PathSegment]) -> bool {
+    matches!(keys, [PathSegment::Name(name)] if name == "accounts")
 }
 
 /// Settings of nothing but defaults, and accounts that stand in for those whose values are yet to be read.
@@ -147,14 +147,14 @@ fn blank(accounts: usize) -> Value {
     json!({ "accounts": (0..accounts).map(account).collect::<Vec<_>>() })
 }
 
-fn put(tree: &mut Value, keys: &[Key], value: Value) {
+fn put(tree: &mut Value, keys: &[PathSegment], value: Value) {
     let mut place = tree;
     for key in keys {
         let next = match (place, key) {
-            (Value::Object(section), Key::Name(name)) => {
+            (Value::Object(section), PathSegment::Name(name)) => {
                 Some(section.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())))
             }
-            (Value::Array(items), Key::Index(n)) => items.get_mut(*n),
+            (Value::Array(items), PathSegment::Index(n)) => items.get_mut(*n),
             _ => None,
         };
         let Some(next) = next else { return };
@@ -163,39 +163,39 @@ fn put(tree: &mut Value, keys: &[Key], value: Value) {
     *place = value;
 }
 
-fn path_of(keys: &[Key]) -> String {
+fn path_of(keys: &[PathSegment]) -> String {
     let mut path = String::new();
     for key in keys {
         match key {
-            Key::Name(name) if path.is_empty() => path.push_str(name),
-            Key::Name(name) => path.extend([".", name]),
-            Key::Index(n) => path.push_str(&format!("[{n}]")),
+            PathSegment::Name(name) if path.is_empty() => path.push_str(name),
+            PathSegment::Name(name) => path.extend([".", name]),
+            PathSegment::Index(n) => path.push_str(&format!("[{n}]")),
         }
     }
     path
 }
 
-fn told(schema: &Value, error: &ValidationError<'_>) -> Vec<Fault> {
-    let keys: Vec<Key> = error
+fn schema_errors(schema: &Value, error: &ValidationError<'_>) -> Vec<ConfigError> {
+    let keys: Vec<PathSegment> = error
         .instance_path()
         .segments()
         .map(|segment| match segment {
-            LocationSegment::Property(name) => Key::Name(name.into_owned()),
-            LocationSegment::Index(n) => Key::Index(n),
+            LocationSegment::Property(name) => PathSegment::Name(name.into_owned()),
+            LocationSegment::Index(n) => PathSegment::Index(n),
         })
         .collect();
     let node = node_at(schema, &keys);
     let path = path_of(&keys);
-    let below = |name: &str| path_of(&[keys.as_slice(), &[Key::Name(name.to_owned())]].concat());
-    let one = |text: String| vec![Fault::new(&path, text)];
+    let below = |name: &str| path_of(&[keys.as_slice(), &[PathSegment::Name(name.to_owned())]].concat());
+    let one = |text: String| vec![ConfigError::new(&path, text)];
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let few = unexpected.iter().take(FAULTS_MAX + 1);
-            few.map(|name| Fault::new(below(shown(name)), unknown(node, name))).collect()
+            few.map(|name| ConfigError::new(below(shown(name)), unknown(node, name))).collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![Fault::new(below(name), "this is missing and has no default")]
+            vec![ConfigError::new(below(name), "this is missing and has no default")]
         }
         ValidationErrorKind::Type { kind } => one(wrong_type(node, kind, error.instance())),
         ValidationErrorKind::Minimum { limit } => one(format!("this must be at least {limit}")),
@@ -205,10 +205,10 @@ fn told(schema: &Value, error: &ValidationError<'_>) -> Vec<Fault> {
     }
 }
 
-fn node_at<'s>(schema: &'s Value, keys: &[Key]) -> Option<&'s Value> {
+fn node_at<'s>(schema: &'s Value, keys: &[PathSegment]) -> Option<&'s Value> {
     keys.iter().try_fold(schema, |node, key| match key {
-        Key::Name(name) => property(schema, node, name),
-        Key::Index(_) => node.get("items").map(|items| resolve(schema, items)),
+        PathSegment::Name(name) => property(schema, node, name),
+        PathSegment::Index(_) => node.get("items").map(|items| resolve(schema, items)),
     })
 }
 
@@ -217,7 +217,7 @@ fn unknown(node: Option<&Value>, name: &str) -> String {
         .and_then(|node| node.get("properties")?.as_object())
         .map(|properties| properties.keys().map(String::as_str).collect())
         .unwrap_or_default();
-    match nearest(name, known.iter().copied()) {
+    match closest_match(name, known.iter().copied()) {
         Some(meant) => format!("there is no such key; did you mean {meant}?"),
         None => format!("there is no such key; there are {}", known.join(", ")),
     }
@@ -225,7 +225,7 @@ fn unknown(node: Option<&Value>, name: &str) -> String {
 
 fn no_choice(node: Option<&Value>, said: &Value) -> String {
     let known = node.map(choices).unwrap_or_default();
-    let meant = said.as_str().and_then(|said| nearest(said, known.iter().copied()));
+    let meant = said.as_str().and_then(|said| closest_match(said, known.iter().copied()));
     let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
     format!("this must be one of {}{hint}", known.join(", "))
 }
@@ -261,7 +261,7 @@ fn type_name(name: JsonType) -> &'static str {
 }
 
 /// What serde says, with what to do about the values that it knows least about.
-fn readable(said: &str) -> String {
+fn friendly_message(said: &str) -> String {
     if said.contains("duration") {
         return "this must be a duration: a number and a unit, as in 500ms, 35s, 5m or 24h".to_owned();
     }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 const MINIMAL: &str = "accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }\n";
 
@@ -13,19 +13,24 @@ fn owned(pairs: Pairs<'_>) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn load_text(extension: &str, text: &str, overrides: Pairs<'_>, environment: Pairs<'_>) -> Result<Settings, Faults> {
+fn load_text(
+    extension: &str,
+    text: &str,
+    overrides: Pairs<'_>,
+    environment: Pairs<'_>,
+) -> Result<Settings, ConfigErrors> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join(format!("config.{extension}"));
     std::fs::write(&path, text).expect("written");
     load(Some(&path), &owned(overrides), owned(environment).into_iter())
 }
 
-fn yaml(text: &str) -> Result<Settings, Faults> {
+fn yaml(text: &str) -> Result<Settings, ConfigErrors> {
     load_text("yaml", text, &[], &[])
 }
 
 /// The faults are these paths with these words, and no more.
-fn check(outcome: Result<Settings, Faults>, expected: &[(&str, &str)]) {
+fn check(outcome: Result<Settings, ConfigErrors>, expected: &[(&str, &str)]) {
     let faults = outcome.expect_err("refused");
     let paths: Vec<_> = faults.all().iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, expected.iter().map(|(path, _)| *path).collect::<Vec<_>>(), "{faults}");
@@ -39,7 +44,7 @@ fn a_minimal_file_is_enough() {
     let settings = yaml(MINIMAL).expect("good");
     let [account] = settings.accounts.as_slice() else { panic!("one account") };
     assert_eq!(account.name.as_str(), "main");
-    assert_eq!(account.bearer, Source::File(PathBuf::from("/run/secrets/x-bearer")));
+    assert_eq!(account.bearer, SecretSource::File(PathBuf::from("/run/secrets/x-bearer")));
     assert_eq!(account.url.as_str(), "https://api.x.com/");
     assert_eq!(Settings { accounts: Vec::new(), ..settings }, Settings::default());
 }
@@ -237,7 +242,7 @@ fn toml_and_yaml_mean_the_same() {
     let settings = load_text("toml", toml, &[], &[]).expect("good");
     assert_eq!(settings, yaml(same).expect("good"));
     assert_eq!(settings.clock.clock().rate(), 60.0);
-    assert_eq!(settings.accounts[0].bearer, Source::Environment("TOKEN".to_owned()));
+    assert_eq!(settings.accounts[0].bearer, SecretSource::Environment("TOKEN".to_owned()));
 }
 
 #[test]

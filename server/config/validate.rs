@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::error::Fault;
+use super::error::ConfigError;
 use super::{Account, Settings, ranges};
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
@@ -19,8 +19,8 @@ const MINIMAL: &str = "there is no account. Write this to a file and name it wit
 const TAGS_MAX: usize = 1_000;
 
 /// All that the values of `settings` cannot mean together.
-pub(super) fn faults(settings: &Settings) -> Vec<Fault> {
-    let mut found = Found(ranges::faults(settings, is_remote(settings)));
+pub(super) fn faults(settings: &Settings) -> Vec<ConfigError> {
+    let mut found = Validator(ranges::faults(settings, is_remote(settings)));
     ports(settings, &mut found);
     upstream(settings, &mut found);
     journal(settings, &mut found);
@@ -32,17 +32,17 @@ pub(super) fn faults(settings: &Settings) -> Vec<Fault> {
     found.0
 }
 
-struct Found(Vec<Fault>);
+struct Validator(Vec<ConfigError>);
 
-impl Found {
+impl Validator {
     fn check(&mut self, good: bool, path: impl Into<String>, text: impl Into<String>) {
         if !good {
-            self.0.push(Fault::new(path, text));
+            self.0.push(ConfigError::new(path, text));
         }
     }
 }
 
-fn ports(settings: &Settings, found: &mut Found) {
+fn ports(settings: &Settings, found: &mut Validator) {
     let listen = &settings.listen;
     let text = "anybody who can reach this address could read all posts: use a loopback address such as \
                 127.0.0.1:50051, or say listen.allow_unauthenticated: true";
@@ -56,7 +56,7 @@ fn is_remote(settings: &Settings) -> bool {
     settings.accounts.iter().flat_map(Account::urls).any(|url| !is_local(url))
 }
 
-fn upstream(settings: &Settings, found: &mut Found) {
+fn upstream(settings: &Settings, found: &mut Validator) {
     let upstream = &settings.upstream;
     for (name, step, max) in [
         ("network", upstream.network_backoff_step, upstream.network_backoff_max),
@@ -72,7 +72,7 @@ fn upstream(settings: &Settings, found: &mut Found) {
     }
 }
 
-fn journal(settings: &Settings, found: &mut Found) {
+fn journal(settings: &Settings, found: &mut Validator) {
     let journal = &settings.journal;
     let segment = journal.segment_bytes_max;
     let (bytes, unbounded) = (journal.retention_bytes_max, journal.retention_bytes_max == 0);
@@ -83,7 +83,7 @@ fn journal(settings: &Settings, found: &mut Found) {
     found.check(!contradicts, "journal.durability", text);
 }
 
-fn recovery(settings: &Settings, found: &mut Found) {
+fn recovery(settings: &Settings, found: &mut Validator) {
     let (recovery, half) = (&settings.ingest.recovery, settings.hub.recovery_window / 2);
     for (path, value) in [
         ("ingest.recovery.clip", recovery.clip),
@@ -96,13 +96,13 @@ fn recovery(settings: &Settings, found: &mut Found) {
     }
 }
 
-fn sessions(settings: &Settings, found: &mut Found) {
+fn sessions(settings: &Settings, found: &mut Validator) {
     let age = settings.hub.session_age_max;
     let text = "this must be 0s, or at least 1s: a session has to deliver something before it is ended";
     found.check(age.is_zero() || age >= Duration::from_secs(1), "hub.session_age_max", text);
 }
 
-fn telemetry(settings: &Settings, found: &mut Found) {
+fn telemetry(settings: &Settings, found: &mut Validator) {
     let telemetry = &settings.telemetry;
     if let Err(error) = telemetry::filter(&telemetry.log_filter) {
         found.check(false, "telemetry.log_filter", error.to_string());
@@ -116,7 +116,7 @@ fn telemetry(settings: &Settings, found: &mut Found) {
     found.check((1..=queue.max(1)).contains(&batch), "telemetry.otlp_batch_spans_max", text);
 }
 
-fn process(settings: &Settings, found: &mut Found) {
+fn process(settings: &Settings, found: &mut Validator) {
     found.check(!settings.data_dir.as_os_str().is_empty(), "data_dir", "this must name a directory");
     let text = "only a simulator's clock runs at another rate: with X it must be 1";
     found.check(settings.clock.rate == 1.0 || !is_remote(settings), "clock.rate", text);
@@ -129,7 +129,7 @@ fn process(settings: &Settings, found: &mut Found) {
     }
 }
 
-fn accounts(settings: &Settings, found: &mut Found) {
+fn accounts(settings: &Settings, found: &mut Validator) {
     found.check(!settings.accounts.is_empty(), "accounts", MINIMAL);
     let text = format!("there must be at most {ACCOUNTS_MAX}");
     found.check(settings.accounts.len() <= ACCOUNTS_MAX, "accounts", text);
@@ -162,7 +162,7 @@ const RESERVED_NAMES: [&str; 1] = [Services::READY];
 /// Most datacenters of an account.
 const DATACENTERS_MAX: usize = 8;
 
-fn connections(n: usize, account: &Account, found: &mut Found) {
+fn connections(n: usize, account: &Account, found: &mut Validator) {
     let path = format!("accounts[{n}].datacenters");
     let text = format!("there must be at most {DATACENTERS_MAX}");
     found.check(account.datacenters.len() <= DATACENTERS_MAX, &path, text);
@@ -178,7 +178,7 @@ fn connections(n: usize, account: &Account, found: &mut Found) {
     }
 }
 
-fn url(path: String, url: &Url, found: &mut Found) {
+fn url(path: String, url: &Url, found: &mut Validator) {
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_local(url));
     found.check(safe, &path, "this must be an https URL, for the bearer goes there; http is for loopback only");
     let bare = is_bare_of_user(url) && url.query().is_none() && url.fragment().is_none();
@@ -189,7 +189,7 @@ fn is_bare_of_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
 
-fn tags(n: usize, account: &Account, found: &mut Found) {
+fn tags(n: usize, account: &Account, found: &mut Validator) {
     let path = format!("accounts[{n}].tags");
     found.check(account.tags.len() <= TAGS_MAX, &path, format!("there must be at most {TAGS_MAX}"));
     for (t, tag) in account.tags.iter().enumerate().take(TAGS_MAX) {

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Account;
-use crate::journal::{Damage, Item, ReadError, Reader};
+use crate::journal::{Damage, ReadError, ReadItem, Reader};
 use crate::model::{
-    Body, Gap, GapCause, GapId, GapState, Record, Sequence, Skip, SkipReason, Span, Spans, UnixMillis, Window,
+    Gap, GapCause, GapId, GapState, Record, RecordBody, Sequence, Skip, SkipReason, TimeInterval, TimeRange,
+    TimeRangeSet, UnixMillis,
 };
 
 /// Maximum number of skipped ranges in an answer.
@@ -20,16 +21,16 @@ pub const MISSING_MAX: usize = 1_000;
 
 /// A part of an interval that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingRange {
     /// The part.
-    pub span: Span,
+    pub span: TimeRange,
     /// Why.
-    pub why: Why,
+    pub why: MissingReason,
 }
 
 /// Why a part of an interval is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum MissingReason {
     /// A gap that is not closed.
     Gap(Box<Gap>),
     /// It is older than what the log holds.
@@ -38,7 +39,7 @@ pub enum Why {
     NotYet,
 }
 
-impl Why {
+impl MissingReason {
     /// The cause, where there is one.
     pub fn cause(&self) -> Option<GapCause> {
         match self {
@@ -53,7 +54,7 @@ impl Why {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Parts that are missing, in order; at most [`MISSING_MAX`].
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingRange>,
     /// What may belong to the interval and was skipped or is damaged, by sequence; at most [`SKIPS_MAX`] entries.
     pub skips: Vec<(Sequence, Skip)>,
     /// Messages and records that were skipped or are damaged, those beyond the bound included.
@@ -72,7 +73,7 @@ impl Coverage {
 impl Account {
     /// Returns what the log lacks of an interval. Reads up to `bytes_max` bytes of the journal to verify it, and as much
     /// again to find skipped messages in what is left: belongs on a blocking thread.
-    pub fn coverage(&self, asked: Span, bytes_max: u64) -> Result<Coverage, ReadError> {
+    pub fn coverage(&self, asked: TimeRange, bytes_max: u64) -> Result<Coverage, ReadError> {
         let reader = self.hub.reader();
         let slack = self.hub.config().slack;
         let mut search = Search::new(asked, asked.to.plus(slack), &self.gaps.gaps());
@@ -88,15 +89,15 @@ impl Account {
     }
 
     /// What is missing of an interval, in order.
-    fn missing(&self, asked: Span) -> Vec<Missing> {
+    fn missing(&self, asked: TimeRange) -> Vec<MissingRange> {
         let held = self.gaps.complete_from().zip(self.gaps.complete_to());
-        missing(asked, &self.gaps.gaps(), held.map(|(from, to)| Span::new(from, to)))
+        missing(asked, &self.gaps.gaps(), held.map(|(from, to)| TimeRange::new(from, to)))
     }
 }
 
 /// Looks a log through for what was skipped of an interval.
 struct Search {
-    asked: Span,
+    asked: TimeRange,
     /// A message that was created in the interval arrived before this time, unless it came to close a gap.
     arrived_until: UnixMillis,
     /// Gaps that touch the interval and whose final record was not met yet. What is skipped meanwhile may have come to close
@@ -106,7 +107,7 @@ struct Search {
 }
 
 impl Search {
-    fn new(asked: Span, arrived_until: UnixMillis, gaps: &[Gap]) -> Self {
+    fn new(asked: TimeRange, arrived_until: UnixMillis, gaps: &[Gap]) -> Self {
         let touches = |gap: &&Gap| gap.window.from < asked.to && gap.window.to.is_none_or(|to| asked.from < to);
         let unclosed = gaps.iter().filter(touches).map(|gap| gap.id).collect();
         Self { asked, arrived_until, unclosed, found: Coverage::default() }
@@ -149,20 +150,20 @@ impl Search {
         Ok(())
     }
 
-    fn take(&mut self, item: Item) {
+    fn take(&mut self, item: ReadItem) {
         match item {
-            Item::Record(Record { body: Body::Gap(gap), .. }) if gap.state.is_final() => {
+            ReadItem::Record(Record { body: RecordBody::Gap(gap), .. }) if gap.state.is_final() => {
                 self.unclosed.remove(&gap.id);
             }
-            Item::Record(Record { sequence, body: Body::Skip(skip), .. }) => {
-                let Window { from, to } = skip.window;
+            ReadItem::Record(Record { sequence, body: RecordBody::Skip(skip), .. }) => {
+                let TimeInterval { from, to } = skip.window;
                 let arrived = from <= self.arrived_until && to.is_none_or(|to| self.asked.from < to);
                 if arrived || !self.unclosed.is_empty() {
                     self.add(sequence, skip);
                 }
             }
-            Item::Record(_) => {}
-            Item::Damaged { first, last, from, to } => {
+            ReadItem::Record(_) => {}
+            ReadItem::Damaged { first, last, from, to } => {
                 self.add_damage(Damage { first, last, from, to });
             }
         }
@@ -170,7 +171,7 @@ impl Search {
 
     fn add_damage(&mut self, Damage { first, last, from, to }: Damage) {
         if from <= self.arrived_until && self.asked.from <= to {
-            let window = Window { from, to: Some(to) };
+            let window = TimeInterval { from, to: Some(to) };
             self.add(first, Skip { reason: SkipReason::JournalCorrupt, count: last - first + 1, window });
         }
     }
@@ -204,25 +205,25 @@ const SKIP_RECORD_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Bytes of the journal read in one step.
 const CHUNK_BYTES: u64 = 8 << 20;
 
-fn missing(asked: Span, gaps: &[Gap], held: Option<Span>) -> Vec<Missing> {
+fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<MissingRange> {
     let mut found = Vec::new();
-    let mut told = Spans::default();
+    let mut told = TimeRangeSet::default();
     for gap in gaps.iter().filter(|gap| is_open(gap)) {
         let complete_to = gap.progress.unwrap_or(gap.window.from).max(gap.window.from);
-        let span = Span::new(complete_to, gap.window.to.unwrap_or(UnixMillis(i64::MAX))).intersection(asked);
+        let span = TimeRange::new(complete_to, gap.window.to.unwrap_or(UnixMillis(i64::MAX))).intersection(asked);
         if !span.is_empty() {
             told.insert(span);
-            found.push(Missing { span, why: Why::Gap(Box::new(gap.clone())) });
+            found.push(MissingRange { span, why: MissingReason::Gap(Box::new(gap.clone())) });
         }
     }
     // An empty log holds nothing up to now, and everything is still to come.
-    let held = held.unwrap_or(Span::new(asked.from, asked.from));
-    let before = (Span::new(asked.from, held.from.min(asked.to)), Why::Trimmed);
-    let after = (Span::new(held.to.max(asked.from), asked.to), Why::NotYet);
+    let held = held.unwrap_or(TimeRange::new(asked.from, asked.from));
+    let before = (TimeRange::new(asked.from, held.from.min(asked.to)), MissingReason::Trimmed);
+    let after = (TimeRange::new(held.to.max(asked.from), asked.to), MissingReason::NotYet);
     for (span, why) in [before, after] {
-        let mut rest: Spans = [span].into_iter().collect();
+        let mut rest: TimeRangeSet = [span].into_iter().collect();
         rest.remove_all(&told);
-        found.extend(rest.iter().map(|span| Missing { span, why: why.clone() }));
+        found.extend(rest.iter().map(|span| MissingRange { span, why: why.clone() }));
     }
     found.sort_by_key(|missing| missing.span);
     found

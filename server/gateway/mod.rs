@@ -17,20 +17,20 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::hub::session::Place;
-use crate::hub::status::upstream_status::State;
+use crate::hub::session::TimedPosition;
+use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, TagInfo};
 use crate::ingest::dedup;
-use crate::ingest::recovery::{Desk, GapList};
+use crate::ingest::recovery::{GapList, RecoveryJobs};
 use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
 
 mod coverage;
 
-pub use coverage::{Coverage, MISSING_MAX, Missing, SKIPS_MAX, Why};
+pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
 
 /// The gateway as its faces see it.
 pub struct Gateway {
-    accounts: RwLock<BTreeMap<AccountName, Opening>>,
+    accounts: RwLock<BTreeMap<AccountName, AccountStatus>>,
     ready: watch::Sender<bool>,
     /// How many accounts were opened.
     opened: watch::Sender<usize>,
@@ -38,7 +38,7 @@ pub struct Gateway {
 
 /// An account of the configuration.
 #[derive(Clone)]
-enum Opening {
+enum AccountStatus {
     Open(Account),
     /// It cannot be opened, for this reason; that is tried again.
     Failed(String),
@@ -59,11 +59,11 @@ pub struct Account {
     /// Its log and sessions.
     pub hub: Arc<Hub>,
     /// Its posts by id.
-    pub index: Arc<dedup::Index>,
+    pub index: Arc<dedup::DedupIndex>,
     /// What is and was missing of it.
     pub gaps: Arc<dyn GapList>,
     /// Its recovery jobs.
-    pub recovery: Arc<Desk>,
+    pub recovery: Arc<RecoveryJobs>,
 }
 
 /// The ids cannot be searched now.
@@ -78,11 +78,11 @@ pub struct StreamInfo {
     /// The log.
     pub epoch: Epoch,
     /// Oldest record held.
-    pub earliest: Option<Place>,
+    pub earliest: Option<TimedPosition>,
     /// Newest record.
-    pub newest: Option<Place>,
+    pub newest: Option<TimedPosition>,
     /// State of the upstream connection.
-    pub upstream: State,
+    pub upstream: UpstreamState,
     /// How long ago the last byte came.
     pub upstream_age: Option<Duration>,
     /// What the connection last ended with; empty if it never ended.
@@ -111,13 +111,13 @@ impl Gateway {
 
     /// Adds an account that is open.
     pub fn add(&self, account: Account) {
-        self.accounts.write().insert(account.hub.account().clone(), Opening::Open(account));
+        self.accounts.write().insert(account.hub.account().clone(), AccountStatus::Open(account));
         self.opened.send_modify(|opened| *opened += 1);
     }
 
     /// Adds an account that cannot be opened now.
     pub fn add_failed(&self, account: AccountName, reason: String) {
-        self.accounts.write().insert(account, Opening::Failed(reason));
+        self.accounts.write().insert(account, AccountStatus::Failed(reason));
     }
 
     /// The account of this name; the only one, if there is one and none is named.
@@ -129,8 +129,8 @@ impl Gateway {
             (name, _) => AccountName::new(name).ok().and_then(|name| accounts.get(&name)),
         };
         match found {
-            Some(Opening::Open(account)) => Ok(account.clone()),
-            Some(Opening::Failed(reason)) => Err(NoAccount::Failed(reason.clone())),
+            Some(AccountStatus::Open(account)) => Ok(account.clone()),
+            Some(AccountStatus::Failed(reason)) => Err(NoAccount::Failed(reason.clone())),
             None => Err(NoAccount::Unknown),
         }
     }
@@ -139,8 +139,8 @@ impl Gateway {
     pub fn accounts(&self) -> Vec<Account> {
         let accounts = self.accounts.read();
         let open = accounts.values().filter_map(|opening| match opening {
-            Opening::Open(account) => Some(account.clone()),
-            Opening::Failed(_) => None,
+            AccountStatus::Open(account) => Some(account.clone()),
+            AccountStatus::Failed(_) => None,
         });
         open.collect()
     }
@@ -154,8 +154,8 @@ impl Gateway {
     pub fn failed(&self) -> Vec<(AccountName, String)> {
         let accounts = self.accounts.read();
         let failed = accounts.iter().filter_map(|(name, opening)| match opening {
-            Opening::Open(_) => None,
-            Opening::Failed(reason) => Some((name.clone(), reason.clone())),
+            AccountStatus::Open(_) => None,
+            AccountStatus::Failed(reason) => Some((name.clone(), reason.clone())),
         });
         failed.collect()
     }
@@ -187,7 +187,7 @@ impl Account {
         let hub = &self.hub;
         let extent = hub.reader().extent();
         let held = extent.earliest < extent.next;
-        let place = |sequence, time| Place { position: hub.position(sequence), time };
+        let place = |sequence, time| TimedPosition { position: hub.position(sequence), time };
         let status = hub.upstream().status();
         let last_byte = hub.upstream().last_byte();
         let reached = last_byte.map(|last| last.time).or(extent.newest_received);

@@ -2,39 +2,41 @@
 
 use std::time::Duration;
 
-use crate::gateway::{Missing, StreamInfo, Why};
+use crate::gateway::{MissingRange, MissingReason, StreamInfo};
 use crate::hub::TagInfo;
-use crate::hub::session::{self, Content, Ending, Heartbeat, Lag, Place, SessionStart};
-use crate::hub::start::Outcome;
-use crate::hub::status::upstream_status::{NewsKind, State};
-use crate::ingest::recovery::{JobState, Listed};
-use crate::model::{AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, UnixMillis, Window};
+use crate::hub::session::{self, EndReason, FrameContent, Heartbeat, Lag, SessionStart, TimedPosition};
+use crate::hub::start::StartOutcome;
+use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState};
+use crate::ingest::recovery::{JobState, JobStatus};
+use crate::model::{
+    AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, TimeInterval, UnixMillis,
+};
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
 
 /// A frame that is not a batch.
-pub fn frame(content: Content) -> Wire {
+pub fn frame(content: FrameContent) -> Wire {
     match content {
-        Content::Start(start) => Wire::SessionStart(session_start(*start)),
-        Content::Batch(_) => unreachable!("batches are encoded by the codec, from bytes"),
-        Content::OpenGaps(_) => unreachable!("each is a frame of its own"),
-        Content::Heartbeat(beat) => Wire::Heartbeat(heartbeat(&beat)),
-        Content::CaughtUp(at) => Wire::CaughtUp(proto::CaughtUp { position: Some(place(&at)) }),
-        Content::FellBehind { place: at, lag: Lag { records, time } } => Wire::FellBehind(proto::FellBehind {
-            position: Some(place(&at)),
+        FrameContent::Start(start) => Wire::SessionStart(session_start(*start)),
+        FrameContent::Batch(_) => unreachable!("batches are encoded by the codec, from bytes"),
+        FrameContent::OpenGaps(_) => unreachable!("each is a frame of its own"),
+        FrameContent::Heartbeat(beat) => Wire::Heartbeat(heartbeat(&beat)),
+        FrameContent::CaughtUp(at) => Wire::CaughtUp(proto::CaughtUp { position: Some(position(&at)) }),
+        FrameContent::FellBehind { place: at, lag: Lag { records, time } } => Wire::FellBehind(proto::FellBehind {
+            position: Some(position(&at)),
             lag_events: records,
             lag: Some(duration(time)),
         }),
-        Content::Gap { sequence, gap: told } => {
+        FrameContent::Gap { sequence, gap: told } => {
             Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&told, told.id.is_private())) })
         }
-        Content::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
-        Content::News(news) => Wire::StreamNotice(proto::StreamNotice {
+        FrameContent::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
+        FrameContent::News(news) => Wire::StreamNotice(proto::StreamNotice {
             kind: news_kind(news.kind).into(),
             message: news.message,
             position: None,
         }),
-        Content::Draining { reason, deadline, reconnect_after } => Wire::Draining(proto::Draining {
+        FrameContent::Draining { reason, deadline, reconnect_after } => Wire::Draining(proto::Draining {
             reason: drain_reason(reason).into(),
             deadline: Some(timestamp(deadline)),
             reconnect_after: Some(duration(reconnect_after)),
@@ -52,7 +54,7 @@ fn session_start(start: SessionStart) -> proto::SessionStart {
         epoch: start.epoch.to_string(),
         heartbeat_interval: Some(duration(start.heartbeat)),
         outcome: outcome(start.outcome).into(),
-        position: Some(place(&start.place)),
+        position: Some(position(&start.place)),
         missing: start.missing.as_ref().map(interval),
         open_gaps: start.open_gaps.iter().map(|own| gap(own, false)).collect(),
         warnings: start.warnings.into_iter().map(warning).collect(),
@@ -136,11 +138,11 @@ pub fn gap_state(state: GapState) -> proto::GapState {
 }
 
 /// A part of an interval that is missing. What no gap explains has no id.
-pub fn missing(missing: Missing) -> proto::Gap {
-    let Missing { span, why } = missing;
+pub fn missing(missing: MissingRange) -> proto::Gap {
+    let MissingRange { span, why } = missing;
     let clipped = match &why {
-        Why::Gap(told) => gap(told, false),
-        Why::Trimmed | Why::NotYet => proto::Gap {
+        MissingReason::Gap(told) => gap(told, false),
+        MissingReason::Trimmed | MissingReason::NotYet => proto::Gap {
             cause: why.cause().map_or(proto::GapCause::Unspecified, gap_cause).into(),
             state: proto::GapState::Detected.into(),
             ..proto::Gap::default()
@@ -164,8 +166,8 @@ pub fn recovery_job_state(state: JobState) -> proto::RecoveryJobState {
 const JOB_GAPS_MAX: usize = 1_000;
 
 /// A recovery job, and the gaps that it closes a part of.
-pub fn recovery_job(listed: &Listed, gaps: impl Iterator<Item = GapId>) -> proto::RecoveryJob {
-    let Listed { job, retry_after } = listed;
+pub fn recovery_job(listed: &JobStatus, gaps: impl Iterator<Item = GapId>) -> proto::RecoveryJob {
+    let JobStatus { job, retry_after } = listed;
     proto::RecoveryJob {
         job_id: job.id.to_string(),
         gap_ids: gaps.take(JOB_GAPS_MAX).map(|id| id.to_string()).collect(),
@@ -209,8 +211,8 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
     proto::StreamInfo {
         account: info.account.to_string(),
         epoch: info.epoch.to_string(),
-        earliest: info.earliest.as_ref().map(place),
-        newest: info.newest.as_ref().map(place),
+        earliest: info.earliest.as_ref().map(position),
+        newest: info.newest.as_ref().map(position),
         upstream_state: upstream_state(info.upstream).into(),
         upstream_age: info.upstream_age.map(duration),
         upstream_last_error: bounded(info.upstream_last_error),
@@ -241,7 +243,7 @@ pub fn phase(phase: session::Phase) -> Phase {
 }
 
 /// A position and its time.
-pub fn place(place: &Place) -> proto::Position {
+pub fn position(place: &TimedPosition) -> proto::Position {
     proto::Position {
         epoch: place.position.epoch.to_string(),
         term: place.position.term.0,
@@ -250,46 +252,46 @@ pub fn place(place: &Place) -> proto::Position {
     }
 }
 
-fn outcome(outcome: Outcome) -> proto::StartOutcome {
+fn outcome(outcome: StartOutcome) -> proto::StartOutcome {
     match outcome {
-        Outcome::Live => proto::StartOutcome::Live,
-        Outcome::Exact => proto::StartOutcome::Exact,
-        Outcome::TimeBounded => proto::StartOutcome::TimeBounded,
-        Outcome::Clamped => proto::StartOutcome::Clamped,
+        StartOutcome::Live => proto::StartOutcome::Live,
+        StartOutcome::Exact => proto::StartOutcome::Exact,
+        StartOutcome::TimeBounded => proto::StartOutcome::TimeBounded,
+        StartOutcome::Clamped => proto::StartOutcome::Clamped,
     }
 }
 
-fn upstream_state(state: State) -> proto::UpstreamState {
+fn upstream_state(state: UpstreamState) -> proto::UpstreamState {
     match state {
-        State::Connecting => proto::UpstreamState::Connecting,
-        State::Connected => proto::UpstreamState::Connected,
-        State::BackingOff => proto::UpstreamState::BackingOff,
-        State::Stopped => proto::UpstreamState::Stopped,
+        UpstreamState::Connecting => proto::UpstreamState::Connecting,
+        UpstreamState::Connected => proto::UpstreamState::Connected,
+        UpstreamState::BackingOff => proto::UpstreamState::BackingOff,
+        UpstreamState::Stopped => proto::UpstreamState::Stopped,
     }
 }
 
-fn news_kind(kind: NewsKind) -> proto::StreamNoticeKind {
+fn news_kind(kind: UpstreamNoticeKind) -> proto::StreamNoticeKind {
     match kind {
-        NewsKind::Connected => proto::StreamNoticeKind::UpstreamConnected,
-        NewsKind::Reconnecting => proto::StreamNoticeKind::UpstreamReconnecting,
-        NewsKind::AuthFailed => proto::StreamNoticeKind::UpstreamAuthFailed,
-        NewsKind::UsageCap => proto::StreamNoticeKind::UpstreamUsageCap,
-        NewsKind::Limited => proto::StreamNoticeKind::UpstreamLimited,
+        UpstreamNoticeKind::Connected => proto::StreamNoticeKind::UpstreamConnected,
+        UpstreamNoticeKind::Reconnecting => proto::StreamNoticeKind::UpstreamReconnecting,
+        UpstreamNoticeKind::AuthFailed => proto::StreamNoticeKind::UpstreamAuthFailed,
+        UpstreamNoticeKind::UsageCap => proto::StreamNoticeKind::UpstreamUsageCap,
+        UpstreamNoticeKind::Limited => proto::StreamNoticeKind::UpstreamLimited,
     }
 }
 
-fn drain_reason(ending: Ending) -> proto::DrainReason {
+fn drain_reason(ending: EndReason) -> proto::DrainReason {
     match ending {
-        Ending::Rotated => proto::DrainReason::SessionRotated,
-        Ending::Shutdown => proto::DrainReason::Shutdown,
+        EndReason::Rotated => proto::DrainReason::SessionRotated,
+        EndReason::Shutdown => proto::DrainReason::Shutdown,
         // These end with a status alone.
-        Ending::Deadline | Ending::TooSlow | Ending::ReplayLimit | Ending::JournalUnavailable => {
+        EndReason::Deadline | EndReason::TooSlow | EndReason::ReplayLimit | EndReason::JournalUnavailable => {
             proto::DrainReason::Unspecified
         }
     }
 }
 
-fn interval(window: &Window) -> proto::TimeInterval {
+fn interval(window: &TimeInterval) -> proto::TimeInterval {
     proto::TimeInterval { from: Some(timestamp(window.from)), to: window.to.map(timestamp) }
 }
 

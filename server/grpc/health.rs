@@ -16,43 +16,43 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::server::Services;
 use super::status;
 use crate::gateway::{Gateway, NoAccount};
-use crate::hub::status::upstream_status::{self, State};
+use crate::hub::status::upstream_status::{self, UpstreamState};
 use crate::task::Shutdown;
 
 /// The health service over the gateway's accounts.
-pub struct Healths {
+pub struct HealthService {
     gateway: Arc<Gateway>,
     shutdown: Shutdown,
 }
 
 /// What a name stands for.
-enum Watched {
+enum HealthTarget {
     Process,
     Readiness(watch::Receiver<bool>),
-    Upstream(watch::Receiver<upstream_status::Status>),
+    Upstream(watch::Receiver<upstream_status::UpstreamStatus>),
     /// An account that could not be opened yet.
     Failed(Arc<Gateway>, String, watch::Receiver<usize>),
     Unknown,
 }
 
-impl Healths {
+impl HealthService {
     /// Serves until `shutdown`, which ends all watches.
     pub fn new(gateway: Arc<Gateway>, shutdown: Shutdown) -> Self {
         Self { gateway, shutdown }
     }
 
-    fn watched(&self, name: &str) -> Watched {
+    fn watched(&self, name: &str) -> HealthTarget {
         if name.is_empty() {
-            return Watched::Process;
+            return HealthTarget::Process;
         }
         if Services::ALL.contains(&name) {
-            return Watched::Readiness(self.gateway.readiness_changes());
+            return HealthTarget::Readiness(self.gateway.readiness_changes());
         }
-        Watched::account(&self.gateway, name)
+        HealthTarget::account(&self.gateway, name)
     }
 }
 
-impl Watched {
+impl HealthTarget {
     fn account(gateway: &Arc<Gateway>, name: &str) -> Self {
         // Before the look, so that no change in between is missed.
         let openings = gateway.openings();
@@ -68,7 +68,7 @@ impl Watched {
         let serves = match self {
             Self::Process => true,
             Self::Readiness(ready) => *ready.borrow_and_update(),
-            Self::Upstream(upstream) => upstream.borrow_and_update().state == State::Connected,
+            Self::Upstream(upstream) => upstream.borrow_and_update().state == UpstreamState::Connected,
             Self::Failed(..) => false,
             Self::Unknown => return ServingStatus::ServiceUnknown,
         };
@@ -111,7 +111,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Healths {
+impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {

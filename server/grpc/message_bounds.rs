@@ -5,13 +5,13 @@ use prost::Message;
 
 use super::convert;
 use super::encode::batch;
-use crate::gateway::{Missing, Why};
-use crate::hub::session::{Content, Frame, Place, START_GAPS_MAX, SessionStart, Warning};
-use crate::hub::start::Outcome;
-use crate::hub::status::upstream_status::{News, NewsKind};
+use crate::gateway::{MissingRange, MissingReason};
+use crate::hub::session::{Frame, FrameContent, START_GAPS_MAX, SessionStart, TimedPosition, Warning};
+use crate::hub::start::StartOutcome;
+use crate::hub::status::upstream_status::{UpstreamNotice, UpstreamNoticeKind};
 use crate::model::{
-    AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Skip, SkipReason, Term, UnixMillis,
-    Window,
+    AccountName, Epoch, Gap, GapCause, GapEvidence, GapId, GapState, Position, Skip, SkipReason, Term, TimeInterval,
+    UnixMillis,
 };
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{GapNotice, GetCoverageResponse, SubscribeResponse};
@@ -23,7 +23,7 @@ const LATE: UnixMillis = UnixMillis(253_402_300_799_999);
 fn gap() -> Gap {
     Gap {
         id: GapId(u64::MAX >> 1),
-        window: Window { from: LATE, to: Some(LATE) },
+        window: TimeInterval { from: LATE, to: Some(LATE) },
         cause: GapCause::InvalidRules,
         state: GapState::Unrecoverable,
         evidence: GapEvidence::Unproven,
@@ -32,7 +32,7 @@ fn gap() -> Gap {
     }
 }
 
-fn check(what: &str, content: Content) {
+fn check(what: &str, content: FrameContent) {
     let frame = SubscribeResponse { resume_token: "t".repeat(1_024), frame: Some(convert::frame(content)) };
     assert!(frame.encoded_len() <= MESSAGE_BYTES_MAX, "{what}: {}", frame.encoded_len());
 }
@@ -47,24 +47,24 @@ fn longest_frames_fit_message() {
         account: AccountName::new("a").expect("a name"),
         epoch: position.epoch,
         heartbeat: std::time::Duration::from_secs(60),
-        outcome: Outcome::TimeBounded,
-        place: Place { position, time: Some(LATE) },
+        outcome: StartOutcome::TimeBounded,
+        place: TimedPosition { position, time: Some(LATE) },
         missing: Some(gap().window),
         open_gaps: vec![gap(); START_GAPS_MAX],
         warnings: (0..20).map(|_| warning()).collect(),
     };
-    check("SessionStart", Content::Start(Box::new(start)));
+    check("SessionStart", FrameContent::Start(Box::new(start)));
     // What X says is cut to 300 characters where it is read, of a problem its title and its detail.
     let words = "\u{10ffff}".repeat(2 * 300);
-    check("StreamNotice", Content::News(News { kind: NewsKind::Limited, message: words }));
-    check("GapNotice", Content::Gap { sequence: u64::MAX, gap: gap() });
+    check("StreamNotice", FrameContent::News(UpstreamNotice { kind: UpstreamNoticeKind::Limited, message: words }));
+    check("GapNotice", FrameContent::Gap { sequence: u64::MAX, gap: gap() });
     assert!(GapNotice { sequence: u64::MAX, gap: Some(convert::gap(&gap(), true)) }.encoded_len() < 200);
 }
 
 /// 4,000 open gaps in a frame each, not read, made h2 close the connection of a Rust client.
 #[tokio::test]
 async fn open_gaps_are_messages_of_one_piece() {
-    let frame = Frame { token: None, content: Content::OpenGaps(vec![gap(); 100]) };
+    let frame = Frame { token: None, content: FrameContent::OpenGaps(vec![gap(); 100]) };
     let mut piece = batch::message(frame, None).await;
     let mut told = 0;
     while piece.has_remaining() {
@@ -81,7 +81,8 @@ async fn open_gaps_are_messages_of_one_piece() {
 #[test]
 fn longest_coverage_fits_message() {
     let skip = Skip { reason: SkipReason::ForeignFormat, count: u64::MAX, window: gap().window };
-    let missing = || Missing { span: crate::model::Span::new(LATE, LATE), why: Why::Gap(Box::new(gap())) };
+    let missing =
+        || MissingRange { span: crate::model::TimeRange::new(LATE, LATE), why: MissingReason::Gap(Box::new(gap())) };
     let answer = GetCoverageResponse {
         missing: (0..crate::gateway::MISSING_MAX).map(|_| convert::missing(missing())).collect(),
         skipped: (0..crate::gateway::SKIPS_MAX).map(|_| convert::skipped(u64::MAX, &skip)).collect(),

@@ -29,6 +29,6 @@ mod tag_page;
 mod transport;
 
 pub use config::{Compression, Config};
-pub use server::{Server, Services};
+pub use server::{GrpcServer, Services};
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};
 pub use transport::listener::bind;

@@ -17,14 +17,14 @@ const BYTES_MAX: usize = 250_000;
 
 /// Which page of a list is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct PageRequest {
     list: &'static str,
     size: usize,
     /// Only what is older than this id.
     before: Option<u64>,
 }
 
-impl Page {
+impl PageRequest {
     /// Reads what a request says. A token is of one list: another's is refused, as is anything else.
     pub fn read(list: &'static str, size: u32, token: &str) -> Result<Self, Status> {
         let size = match size {
@@ -43,7 +43,7 @@ impl Page {
     }
 
     /// The entries of this page as they are sent, and the token of the next; empty if there is none.
-    pub fn cut<T, M: Message>(
+    pub fn take<T, M: Message>(
         &self,
         newest_first: impl Iterator<Item = T>,
         id: impl Fn(&T) -> u64,
@@ -84,8 +84,8 @@ mod tests {
         for size in [1, 7, 100, 125, 249, 250, 251, 1_000] {
             let (mut got, mut token) = (Vec::new(), String::new());
             loop {
-                let page = Page::read("gaps", size, &token).expect("its own token");
-                let (entries, next) = page.cut(newest_first.iter().copied(), |entry| *entry, |entry| *entry);
+                let page = PageRequest::read("gaps", size, &token).expect("its own token");
+                let (entries, next) = page.take(newest_first.iter().copied(), |entry| *entry, |entry| *entry);
                 assert!(entries.len() <= size as usize && !entries.is_empty());
                 got.extend(entries);
                 token = next;
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(got, newest_first, "{size}");
         }
         let (entries, next) =
-            Page::read("gaps", 0, "").expect("the first").cut(newest_first.into_iter(), |id| *id, |id| *id);
+            PageRequest::read("gaps", 0, "").expect("the first").take(newest_first.into_iter(), |id| *id, |id| *id);
         assert_eq!((entries.len(), next.is_empty()), (100, false));
     }
 
@@ -111,8 +111,8 @@ mod tests {
         };
         let (mut got, mut token, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let page = Page::read("jobs", 1_000, &token).expect("its own token");
-            let (entries, next) = page.cut((0..1_000_u64).rev(), |n| *n, entry);
+            let page = PageRequest::read("jobs", 1_000, &token).expect("its own token");
+            let (entries, next) = page.take((0..1_000_u64).rev(), |n| *n, entry);
             let bytes: usize = entries.iter().map(Message::encoded_len).sum();
             assert!((1..BYTES_MAX + 50_000).contains(&bytes), "{bytes}");
             got.extend(entries.into_iter().map(|job| job.job_id));
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn what_is_no_page_is_refused() {
         for bad in ["x", "Z2Fwcw", "!", &token("jobs", 7), &URL_SAFE_NO_PAD.encode("gaps:+7"), &token("gaps", 7)[1..]] {
-            let refused = Page::read("gaps", 1, bad).expect_err("refused");
+            let refused = PageRequest::read("gaps", 1, bad).expect_err("refused");
             assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{bad}");
         }
-        assert!(Page::read("gaps", 1_001, "").is_err());
-        assert!(Page::read("gaps", 1_000, &token("gaps", 7)).is_ok());
+        assert!(PageRequest::read("gaps", 1_001, "").is_err());
+        assert!(PageRequest::read("gaps", 1_000, &token("gaps", 7)).is_ok());
     }
 }

@@ -5,11 +5,11 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::blocking::Blocking;
-use super::paging::Page;
+use super::paging::PageRequest;
 use super::{Config, convert, status};
 use crate::gateway::{Account, Gateway};
-use crate::ingest::recovery::{JobId, Listed};
-use crate::model::{Caller, GapId, GapState, Span, UnixMillis};
+use crate::ingest::recovery::{JobId, JobStatus};
+use crate::model::{Caller, GapId, GapState, TimeRange, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
 use crate::proto::{
     self, CancelRecoveryJobRequest, CancelRecoveryJobResponse, CreateRecoveryJobRequest, CreateRecoveryJobResponse,
@@ -21,7 +21,7 @@ use crate::proto::{
 const COVERAGE_RETRY: Duration = Duration::from_secs(1);
 
 /// RecoveryService over the gateway's accounts.
-pub struct Recoveries {
+pub struct RecoveryApi {
     gateway: Arc<Gateway>,
     /// Lists take time with their length: they are made beside the threads that serve sessions.
     blocking: Blocking,
@@ -30,7 +30,7 @@ pub struct Recoveries {
     coverage_read_bytes_max: u64,
 }
 
-impl Recoveries {
+impl RecoveryApi {
     /// Serves the accounts of this gateway.
     pub fn new(gateway: Arc<Gateway>, config: &Config, blocking: Blocking) -> Self {
         let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
@@ -43,11 +43,11 @@ impl Recoveries {
 }
 
 #[tonic::async_trait]
-impl RecoveryService for Recoveries {
+impl RecoveryService for RecoveryApi {
     async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
         let request = request.into_inner();
         let account = self.account(&request.account)?;
-        let page = Page::read("gaps", request.page_size, &request.page_token)?;
+        let page = PageRequest::read("gaps", request.page_size, &request.page_token)?;
         let from = optional_time("from", request.from.as_ref())?.unwrap_or(UnixMillis(i64::MIN));
         let to = optional_time("to", request.to.as_ref())?.unwrap_or(UnixMillis(i64::MAX));
         if request.from.is_some() && request.to.is_some() && to <= from {
@@ -60,7 +60,7 @@ impl RecoveryService for Recoveries {
         };
         let list = move || {
             let found = account.gaps.gaps().into_iter().rev().filter(asked);
-            page.cut(found, |gap| gap.id.0, |gap| convert::gap(gap, false))
+            page.take(found, |gap| gap.id.0, |gap| convert::gap(gap, false))
         };
         let (gaps, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListGapsResponse { gaps, next_page_token }))
@@ -72,15 +72,16 @@ impl RecoveryService for Recoveries {
     ) -> Result<Response<ListRecoveryJobsResponse>, Status> {
         let request = request.into_inner();
         let account = self.account(&request.account)?;
-        let page = Page::read("jobs", request.page_size, &request.page_token)?;
+        let page = PageRequest::read("jobs", request.page_size, &request.page_token)?;
         let none = |state: proto::RecoveryJobState| state == proto::RecoveryJobState::Unspecified;
         let states = states(&request.states, none)?;
-        let asked =
-            move |listed: &Listed| states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state));
+        let asked = move |listed: &JobStatus| {
+            states.is_empty() || states.contains(&convert::recovery_job_state(listed.job.state))
+        };
         let list = move || {
             let gaps = recovered_gaps(&account);
             let found = account.recovery.list().into_iter().filter(asked);
-            page.cut(found, |listed| listed.job.id.0, |listed| job(listed, &gaps))
+            page.take(found, |listed| listed.job.id.0, |listed| job(listed, &gaps))
         };
         let (jobs, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListRecoveryJobsResponse { jobs, next_page_token }))
@@ -151,21 +152,21 @@ impl RecoveryService for Recoveries {
 }
 
 /// The gaps that jobs may close a part of.
-fn recovered_gaps(account: &Account) -> Vec<(GapId, Span)> {
+fn recovered_gaps(account: &Account) -> Vec<(GapId, TimeRange)> {
     let gaps = account.gaps.gaps().into_iter().filter(|gap| gap.state != GapState::Backfilled);
-    gaps.map(|gap| (gap.id, Span::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX))))).collect()
+    gaps.map(|gap| (gap.id, TimeRange::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX))))).collect()
 }
 
-fn job(listed: &Listed, gaps: &[(GapId, Span)]) -> proto::RecoveryJob {
-    let closes = |(_, span): &&(GapId, Span)| !span.intersection(listed.job.window).is_empty();
+fn job(listed: &JobStatus, gaps: &[(GapId, TimeRange)]) -> proto::RecoveryJob {
+    let closes = |(_, span): &&(GapId, TimeRange)| !span.intersection(listed.job.window).is_empty();
     convert::recovery_job(listed, gaps.iter().filter(closes).map(|(id, _)| *id))
 }
 
-fn interval(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Timestamp>) -> Result<Span, Status> {
+fn interval(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Timestamp>) -> Result<TimeRange, Status> {
     let missing = |field| move || status::start_invalid(field, "is missing: give both from and to");
     let from = optional_time("from", from)?.ok_or_else(missing("from"))?;
     let to = optional_time("to", to)?.ok_or_else(missing("to"))?;
-    let span = Span::new(from, to);
+    let span = TimeRange::new(from, to);
     if span.is_empty() { Err(status::start_invalid("to", "must be after from")) } else { Ok(span) }
 }
 

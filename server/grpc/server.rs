@@ -7,19 +7,19 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::Config;
 use super::blocking::Blocking;
-use super::health::Healths;
-use super::recovery_service::Recoveries;
-use super::stream_service::Streams;
-use super::transport::connection::Connections;
+use super::health::HealthService;
+use super::recovery_service::RecoveryApi;
+use super::stream_service::StreamApi;
+use super::transport::connection::ConnectionServer;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
-use crate::task::{OnExit, Shutdown, Tasks};
+use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
 /// The gRPC server, bound to nothing yet.
-pub struct Server {
+pub struct GrpcServer {
     config: Config,
     gateway: Arc<Gateway>,
     clock: Clock,
@@ -39,36 +39,37 @@ const STREAM_SERVICE: &str = "powerstream.gateway.v1.StreamService";
 const RECOVERY_SERVICE: &str = "powerstream.gateway.v1.RecoveryService";
 const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
-impl Server {
+impl GrpcServer {
     /// A server over the accounts of this gateway.
     pub fn new(config: Config, gateway: Arc<Gateway>, clock: Clock) -> Self {
         Self { config, gateway, clock }
     }
 
     /// Serves until `shutdown`. Streams have to be ended before: a graceful stop waits for them.
-    pub fn spawn(self, listener: TcpListener, tasks: &Tasks, shutdown: Shutdown) {
+    pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
         let Self { config, gateway, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
         let blocking = Blocking::new(config.lookups_max);
-        let streams = StreamServiceServer::new(Streams::new(gateway.clone(), compression, blocking.clone()))
+        let streams = StreamServiceServer::new(StreamApi::new(gateway.clone(), compression, blocking.clone()))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries = RecoveryServiceServer::new(Recoveries::new(gateway.clone(), &config, blocking))
+        let recoveries = RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), &config, blocking))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
-        let health = HealthServer::new(Healths::new(gateway, shutdown.clone())).max_decoding_message_size(bytes_max);
+        let health =
+            HealthServer::new(HealthService::new(gateway, shutdown.clone())).max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)
             .add_service(reflection_v1())
             .add_service(reflection_v1alpha())
             .prepare();
-        let connections = Connections::new(config, routes, clock, tasks.group());
+        let connections = ConnectionServer::new(config, routes, clock, tasks.group());
         let serve = connections.serve(listener, shutdown);
-        tasks.spawn("gRPC server", OnExit::StopProcess, serve);
+        tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
     }
 }
 

@@ -11,9 +11,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::gateway::{Gateway, NoAccount};
-use crate::hub::filter::Fault;
-use crate::hub::session::{End, Ending};
-use crate::hub::start::{Outcome, Refused};
+use crate::hub::filter::InvalidFilter;
+use crate::hub::session::{EndReason, SessionEnd};
+use crate::hub::start::{StartError, StartOutcome};
 use crate::model::{AccountName, PostId, UnixMillis};
 
 mod recovery;
@@ -29,7 +29,7 @@ pub const REASON_TRAILER: &str = "x-gateway-reason";
 /// Trailer with the last valid token.
 pub const TOKEN_TRAILER: &str = "x-gateway-resume-token";
 
-struct Ended {
+struct StatusBuilder {
     code: Code,
     reason: &'static str,
     message: String,
@@ -38,7 +38,7 @@ struct Ended {
     token: Option<String>,
 }
 
-impl Ended {
+impl StatusBuilder {
     fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -90,8 +90,8 @@ impl Ended {
 }
 
 /// A filter that cannot be used.
-pub fn filter_invalid(fault: &Fault) -> Status {
-    Ended::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
+pub fn filter_invalid(fault: &InvalidFilter) -> Status {
+    StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
         .field(&fault.field, &fault.description)
         .status()
 }
@@ -100,48 +100,49 @@ pub fn filter_invalid(fault: &Fault) -> Status {
 pub fn request_too_long(request_bytes_max: usize) -> Status {
     let message =
         format!("the request has more than {request_bytes_max} bytes (listen.request_bytes_max): shorten the filter");
-    Ended::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
+    StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
 }
 
 /// A request that cannot be decoded.
 pub fn request_malformed(why: &str) -> Status {
-    Ended::new(Code::InvalidArgument, "REQUEST_MALFORMED", format!("the request cannot be decoded: {why}")).status()
+    StatusBuilder::new(Code::InvalidArgument, "REQUEST_MALFORMED", format!("the request cannot be decoded: {why}"))
+        .status()
 }
 
 /// A method or an encoding that there is not.
 pub fn unimplemented(why: &str) -> Status {
-    Ended::new(Code::Unimplemented, "UNIMPLEMENTED", why).status()
+    StatusBuilder::new(Code::Unimplemented, "UNIMPLEMENTED", why).status()
 }
 
 /// A name that the health service does not know.
 pub fn service_unknown() -> Status {
     let message = "no service or account of this name: leave it empty to ask for the process";
-    Ended::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
+    StatusBuilder::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
 }
 
 /// A start that makes no sense.
 pub fn start_invalid(field: &str, description: &str) -> Status {
-    Ended::new(Code::InvalidArgument, "START_INVALID", format!("{field}: {description}"))
+    StatusBuilder::new(Code::InvalidArgument, "START_INVALID", format!("{field}: {description}"))
         .field(field, description)
         .status()
 }
 
 /// A start that cannot be met.
-pub fn refused(refused: Refused) -> Status {
+pub fn refused(refused: StartError) -> Status {
     match refused {
-        Refused::Malformed => Ended::new(
+        StartError::Malformed => StatusBuilder::new(
             Code::InvalidArgument,
             "TOKEN_MALFORMED",
             "the resume token is malformed, damaged, or signed with a key that this gateway does not have: start by time",
         ),
-        Refused::Foreign(account) => Ended::new(
+        StartError::Foreign(account) => StatusBuilder::new(
             Code::FailedPrecondition,
             "TOKEN_FOREIGN",
             format!("the resume token is of the account {account}: subscribe to that account, or start by time"),
         )
         .with("account", account),
-        Refused::TooOld { oldest_token, oldest_time, missing } => {
-            let ended = Ended::new(
+        StartError::TooOld { oldest_token, oldest_time, missing } => {
+            let ended = StatusBuilder::new(
                 Code::OutOfRange,
                 "POSITION_TOO_OLD",
                 format!(
@@ -156,66 +157,67 @@ pub fn refused(refused: Refused) -> Status {
                 .with("oldest_time", time)
                 .with("missing_seconds", missing.as_secs())
         }
-        Refused::InFuture { head_time } => return in_future("the start lies in the future", head_time),
-        Refused::ClockUnknown => {
+        StartError::InFuture { head_time } => return in_future("the start lies in the future", head_time),
+        StartError::ClockUnknown => {
             return not_ready("the log of this token is lost, and X has not confirmed that its time has come: resume later", RETRY_AFTER_SLOW);
         }
-        Refused::ExactUnavailable(outcome) => {
+        StartError::ExactUnavailable(outcome) => {
             let why = match outcome {
-                Outcome::TimeBounded => "the token is of another log, or of a lost tail of this one",
-                Outcome::Clamped | Outcome::Live | Outcome::Exact => "a part is not held any more",
+                StartOutcome::TimeBounded => "the token is of another log, or of a lost tail of this one",
+                StartOutcome::Clamped | StartOutcome::Live | StartOutcome::Exact => "a part is not held any more",
             };
-            Ended::new(
+            StatusBuilder::new(
                 Code::FailedPrecondition,
                 "EXACT_UNAVAILABLE",
                 format!("an exact resume is not possible: {why}. Drop require_exact, or start by time"),
             )
         }
-        Refused::RecoveryLimit(exceeded) => return recovery_limit(&exceeded),
+        StartError::RecoveryLimit(exceeded) => return recovery_limit(&exceeded),
     }
     .status()
 }
 
 /// A time that has not come yet.
 pub fn in_future(what: &str, head_time: UnixMillis) -> Status {
-    Ended::new(Code::OutOfRange, "POSITION_IN_FUTURE", format!("{what}: it is {head_time} here"))
+    StatusBuilder::new(Code::OutOfRange, "POSITION_IN_FUTURE", format!("{what}: it is {head_time} here"))
         .with("head_time", head_time)
         .status()
 }
 
 /// The end of a session.
-pub fn ended(end: End) -> Status {
+pub fn ended(end: SessionEnd) -> Status {
     let after = end.reconnect_after;
     let ended = match end.ending {
-        Ending::Shutdown => {
-            Ended::new(Code::Unavailable, "DRAINING", "the gateway stops: reconnect and resume").retry_after(after)
+        EndReason::Shutdown => {
+            StatusBuilder::new(Code::Unavailable, "DRAINING", "the gateway stops: reconnect and resume")
+                .retry_after(after)
         }
-        Ending::Rotated => Ended::new(
+        EndReason::Rotated => StatusBuilder::new(
             Code::Unavailable,
             "SESSION_ROTATED",
             "the session reached its greatest age: reconnect and resume",
         )
         .retry_after(after),
-        Ending::Deadline => Ended::new(
+        EndReason::Deadline => StatusBuilder::new(
             Code::DeadlineExceeded,
             "STREAM_DEADLINE",
             "the deadline that the client set for the stream is reached: resume, without a deadline for an endless stream",
         ),
-        Ending::TooSlow => Ended::new(
+        EndReason::TooSlow => StatusBuilder::new(
             Code::ResourceExhausted,
             "CONSUMER_TOO_SLOW",
             "the records after this position were trimmed before they were read: resume with a policy, and read faster",
         )
         .retry_after(after),
-        Ending::ReplayLimit => Ended::new(
+        EndReason::ReplayLimit => StatusBuilder::new(
             Code::ResourceExhausted,
             "REPLAY_LIMIT",
             "too many sessions read the journal (hub.replays_max): resume later",
         )
         .quota("hub.replays_max", "sessions that read the journal")
         .retry_after(after),
-        Ending::JournalUnavailable => {
-            Ended::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later")
+        EndReason::JournalUnavailable => {
+            StatusBuilder::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later")
                 .retry_after(after)
         }
     };
@@ -241,14 +243,14 @@ pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a Account
         let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
         format!("there is no account {shown:?} that you may read")
     };
-    Ended::new(Code::PermissionDenied, "ACCESS_DENIED", format!("{what}; you may read: {}", names.join(", ")))
+    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", format!("{what}; you may read: {}", names.join(", ")))
         .with("accounts", names.join(","))
         .status()
 }
 
 /// Too many sessions.
-pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
-    Ended::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}: close some, or try again later"))
+pub fn session_limit(full: &crate::hub::SessionLimitReached, after: Duration) -> Status {
+    StatusBuilder::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}: close some, or try again later"))
         .quota("hub.sessions_max", &full.to_string())
         .retry_after(after)
         .status()
@@ -256,7 +258,7 @@ pub fn session_limit(full: &crate::hub::Full, after: Duration) -> Status {
 
 /// Too many bytes of filters.
 pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> Status {
-    Ended::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}: use prefixes, or try again later"))
+    StatusBuilder::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}: use prefixes, or try again later"))
         .quota("hub.filter_bytes_max", &limit.to_string())
         .retry_after(after)
         .status()
@@ -265,7 +267,7 @@ pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> 
 /// A response for which there is no space, for others are not read.
 pub fn response_limit() -> Status {
     let what = "responses that were not read yet (listen.connection_response_bytes_max, listen.response_bytes_max)";
-    Ended::new(
+    StatusBuilder::new(
         Code::ResourceExhausted,
         "RESPONSE_LIMIT",
         format!("too many bytes of {what}: read them, then try again"),
@@ -277,12 +279,12 @@ pub fn response_limit() -> Status {
 
 /// The gateway stops: a new session is not begun.
 pub fn draining(after: Duration) -> Status {
-    Ended::new(Code::Unavailable, "DRAINING", "the gateway stops: connect again").retry_after(after).status()
+    StatusBuilder::new(Code::Unavailable, "DRAINING", "the gateway stops: connect again").retry_after(after).status()
 }
 
 /// A post that the log does not know.
 pub fn post_unknown(post: PostId) -> Status {
-    let mut ended = Ended::new(
+    let mut ended = StatusBuilder::new(
         Code::NotFound,
         "POST_UNKNOWN",
         format!("the post {post} is not in the log, as far back as it goes"),
@@ -293,7 +295,7 @@ pub fn post_unknown(post: PostId) -> Status {
 
 /// The log cannot answer now.
 pub fn not_ready(message: &str, after: Duration) -> Status {
-    Ended::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
+    StatusBuilder::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
 }
 
 /// A call that takes longer than it may.
@@ -305,7 +307,7 @@ pub fn too_slow(limit: Duration) -> Status {
 /// A bug of ours.
 pub fn internal(session_id: &str) -> Status {
     let mut ended =
-        Ended::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
+        StatusBuilder::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
     ended.details.set_request_info(session_id, "");
     ended.status()
 }
@@ -326,29 +328,30 @@ mod tests {
     #[test]
     fn every_end_of_a_session_has_its_code_and_the_last_token() {
         for (ending, code, reason) in [
-            (Ending::Shutdown, Code::Unavailable, "DRAINING"),
-            (Ending::Rotated, Code::Unavailable, "SESSION_ROTATED"),
-            (Ending::Deadline, Code::DeadlineExceeded, "STREAM_DEADLINE"),
-            (Ending::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
-            (Ending::ReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
-            (Ending::JournalUnavailable, Code::Unavailable, "NOT_READY"),
+            (EndReason::Shutdown, Code::Unavailable, "DRAINING"),
+            (EndReason::Rotated, Code::Unavailable, "SESSION_ROTATED"),
+            (EndReason::Deadline, Code::DeadlineExceeded, "STREAM_DEADLINE"),
+            (EndReason::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
+            (EndReason::ReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
+            (EndReason::JournalUnavailable, Code::Unavailable, "NOT_READY"),
         ] {
-            let end = End { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1) };
+            let end = SessionEnd { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1) };
             let status = ended(end);
             check(&status, code, reason);
             assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a trailer"), "abc");
-            assert_eq!(status.get_details_retry_info().is_some(), ending != Ending::Deadline, "{reason}");
+            assert_eq!(status.get_details_retry_info().is_some(), ending != EndReason::Deadline, "{reason}");
         }
     }
 
     #[test]
     fn refusals_say_what_to_do() {
-        let too_old = Refused::TooOld { oldest_token: "t".into(), oldest_time: None, missing: Duration::from_secs(90) };
+        let too_old =
+            StartError::TooOld { oldest_token: "t".into(), oldest_time: None, missing: Duration::from_secs(90) };
         let status = refused(too_old);
         check(&status, Code::OutOfRange, "POSITION_TOO_OLD");
         assert_eq!(status.get_details_error_info().expect("info").metadata["missing_seconds"], "90");
-        check(&refused(Refused::Malformed), Code::InvalidArgument, "TOKEN_MALFORMED");
-        check(&refused(Refused::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_FOREIGN");
+        check(&refused(StartError::Malformed), Code::InvalidArgument, "TOKEN_MALFORMED");
+        check(&refused(StartError::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_FOREIGN");
         let job = job_refused(CreateError::TooOld { oldest: UnixMillis(0), missing: Duration::from_secs(90) });
         check(&job, Code::OutOfRange, "POSITION_TOO_OLD");
         check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
@@ -357,14 +360,14 @@ mod tests {
         let (scope, retry_after) = (BudgetScope::Caller, Duration::from_secs(90));
         let limit = Limit { max: 60, setting: "a.setting" };
         let exceeded = BudgetExceeded { scope, limit, counted: "jobs", retry_after };
-        for status in [job_refused(CreateError::Budget(exceeded)), refused(Refused::RecoveryLimit(exceeded))] {
+        for status in [job_refused(CreateError::Budget(exceeded)), refused(StartError::RecoveryLimit(exceeded))] {
             check(&status, Code::ResourceExhausted, "RECOVERY_LIMIT");
             assert!(status.get_details_retry_info().is_some(), "it says when");
         }
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_UNKNOWN");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);
-        let fault = Fault { field: "filter.any_of".into(), description: "is wrong".into() };
+        let fault = InvalidFilter { field: "filter.any_of".into(), description: "is wrong".into() };
         let status = filter_invalid(&fault);
         check(&status, Code::InvalidArgument, "FILTER_INVALID");
         let violations = status.get_details_bad_request().expect("a bad request").field_violations;

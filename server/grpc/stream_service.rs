@@ -10,18 +10,18 @@ use tracing::Instrument;
 
 use super::blocking::Blocking;
 use super::encode::batch;
-use super::encode::compress::Encoding;
-use super::encode::message::Message;
-use super::subscribe_options::{Ask, ask, filter};
+use super::encode::compress::MessageEncoding;
+use super::encode::message::EncodedMessage;
+use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
 use super::tag_page::TagPage;
-use super::transport::body::Opened;
+use super::transport::body::SessionBody;
 use super::{Compression, convert, status};
 use crate::gateway::{Account, FindError, Gateway, NoAccount};
 use crate::hub::filter::Filter;
-use crate::hub::session::{Opening, Pace, Place, Subscription, Warning};
-use crate::hub::start::{self, Refused, Resolved};
-use crate::hub::status::upstream_status::State;
-use crate::hub::{Guest, Hub, SessionInfo};
+use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning};
+use crate::hub::start::{self, ResolvedStart, StartError};
+use crate::hub::status::upstream_status::UpstreamState;
+use crate::hub::{Hub, SessionGuard, SessionInfo};
 use crate::model::{Caller, PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
 use crate::proto::{
@@ -36,13 +36,13 @@ const RETRY_SPREAD: Duration = Duration::from_secs(5);
 const TAG_WARNINGS_MAX: usize = 10;
 
 /// StreamService over the gateway's accounts.
-pub struct Streams {
+pub struct StreamApi {
     gateway: Arc<Gateway>,
     compression: Compression,
     blocking: Blocking,
 }
 
-impl Streams {
+impl StreamApi {
     /// Serves the accounts of this gateway.
     pub fn new(gateway: Arc<Gateway>, compression: Compression, blocking: Blocking) -> Self {
         Self { gateway, compression, blocking }
@@ -52,20 +52,21 @@ impl Streams {
         self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
     }
 
-    fn enter(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(Guest, String), Status> {
+    fn register_session(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(SessionGuard, String), Status> {
         let id = format!("{:016x}", rand::rng().random::<u64>());
         let info = SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
         if hub.registry().closing().borrow().is_some() {
-            return Err(status::draining(spread()));
+            return Err(status::draining(jittered_retry_delay()));
         }
-        let guest = hub.registry().enter(info).map_err(|full| status::session_limit(&full, spread()))?;
-        Ok((guest, id))
+        let guard =
+            hub.registry().register(info).map_err(|full| status::session_limit(&full, jittered_retry_delay()))?;
+        Ok((guard, id))
     }
 }
 
 #[tonic::async_trait]
-impl StreamService for Streams {
-    /// The frames go past tonic: see [`Opened`].
+impl StreamService for StreamApi {
+    /// The frames go past tonic: see [`SessionBody`].
     type SubscribeStream = Empty<Result<SubscribeResponse, Status>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
@@ -75,12 +76,12 @@ impl StreamService for Streams {
         let filter =
             Filter::new(&filter(request.get_ref().filter.as_ref())).map_err(|fault| status::filter_invalid(&fault))?;
         let headers: &MetadataMap = request.metadata();
-        let mut ask = ask(request.get_ref(), headers)?;
-        let (guest, session_id) = self.enter(&hub, &ask.consumer, peer.clone())?;
+        let mut ask = parse_subscribe(request.get_ref(), headers)?;
+        let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, spread()))?;
+        let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, jittered_retry_delay()))?;
         let (resolved, advice) =
             resolve(&self.blocking, &hub, &ask, (seat.filter().clone(), caller)).instrument(span.clone()).await?;
         span.in_scope(|| {
@@ -88,23 +89,30 @@ impl StreamService for Streams {
         });
         let mut warnings = std::mem::take(&mut ask.warnings);
         warnings.extend(advice);
-        let pace = Pace {
+        let pace = DeliveryOptions {
             batch_events_max: ask.batch_events_max,
             batch_bytes_max: ask.batch_bytes_max,
             batch_delay_max: ask.batch_delay_max,
             heartbeat: ask.heartbeat,
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
-        let opening =
-            Opening { guest, seat, pace, resolved, session_id: session_id.clone(), consumer: ask.consumer, warnings };
-        let subscription = Subscription::open(hub, opening);
-        let encoding = Encoding::negotiate(self.compression, headers.as_ref());
+        let opening = SessionParams {
+            guard,
+            seat,
+            pace,
+            resolved,
+            session_id: session_id.clone(),
+            consumer: ask.consumer,
+            warnings,
+        };
+        let subscription = Session::open(hub, opening);
+        let encoding = MessageEncoding::negotiate(self.compression, headers.as_ref());
         let mut response = Response::new(futures::stream::empty());
         if let Some(encoding) = encoding {
             response.metadata_mut().insert("grpc-encoding", AsciiMetadataValue::from_static(encoding.name()));
         }
         let messages = messages(Box::new(subscription), encoding, session_id, span);
-        response.extensions_mut().insert(Opened::new(Box::pin(messages)));
+        response.extensions_mut().insert(SessionBody::new(Box::pin(messages)));
         Ok(response)
     }
 
@@ -146,7 +154,7 @@ impl StreamService for Streams {
                 let time = convert::from_timestamp(&time)
                     .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
                 let hub = account.hub.clone();
-                let resolved = self.blocking.run(move || start::locate(&hub, time));
+                let resolved = self.blocking.run(move || start::resolve_time(&hub, time));
                 (resolved.await?.map_err(status::refused)?.cursor, time)
             }
             Some(Target::PostId(id)) => {
@@ -154,9 +162,9 @@ impl StreamService for Streams {
                 (find(&self.blocking, &account, post).await?, post.created_at().unwrap_or_default())
             }
         };
-        let place = Place { position: account.hub.position(cursor - 1), time: None };
+        let place = TimedPosition { position: account.hub.position(cursor - 1), time: None };
         let resume_token = account.hub.token_before(cursor, time);
-        Ok(Response::new(ResolvePositionResponse { resume_token, position: Some(convert::place(&place)) }))
+        Ok(Response::new(ResolvePositionResponse { resume_token, position: Some(convert::position(&place)) }))
     }
 }
 
@@ -169,7 +177,7 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Se
                 return Ok(sequence);
             }
             let begins = extent.earliest_received.unwrap_or_default();
-            Err(status::refused(Refused::TooOld {
+            Err(status::refused(StartError::TooOld {
                 oldest_token: account.hub.oldest_token(),
                 oldest_time: extent.earliest_received,
                 missing: begins.since(post.created_at().unwrap_or_default()),
@@ -186,18 +194,18 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Se
 async fn resolve(
     blocking: &Blocking,
     hub: &Arc<Hub>,
-    ask: &Ask,
+    ask: &SubscribeOptions,
     (filter, caller): (Arc<Filter>, Caller),
-) -> Result<(Resolved, Vec<Warning>), Status> {
+) -> Result<(ResolvedStart, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     if start::awaits_answer(hub, &start) {
         // The first attempt to connect ends within its time-out. The hub, and with it the sender, lives as long as this.
-        let _ = hub.upstream().watch().wait_for(|status| status.state != State::Connecting).await;
+        let _ = hub.upstream().watch().wait_for(|status| status.state != UpstreamState::Connecting).await;
     }
     let hub = hub.clone();
     let resolved = blocking.run(move || {
         let resolved = start::resolve_for(Some(caller), &hub, &start, policy, require_exact)?;
-        let advice = advice(&hub, &filter, &resolved);
+        let advice = request_warnings(&hub, &filter, &resolved);
         Ok((resolved, advice))
     });
     resolved.await?.map_err(|refused| {
@@ -207,7 +215,7 @@ async fn resolve(
 }
 
 /// Advice on a request that was taken.
-fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
+fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if resolved.filter.is_some_and(|before| before != 0 && before != filter.fingerprint()) {
         let message = "the filter is another than the one the resume token was issued under: \
@@ -224,7 +232,7 @@ fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
         warnings.push(Warning { code: "UNKNOWN_TAG", message: format!("{more} further tags were not seen either") });
     }
     let status = hub.upstream().status();
-    if status.state != crate::hub::status::upstream_status::State::Connected && !status.last_error.is_empty() {
+    if status.state != crate::hub::status::upstream_status::UpstreamState::Connected && !status.last_error.is_empty() {
         let message = format!("the upstream connection is down: {}", status.last_error);
         warnings.push(Warning { code: "UPSTREAM_DOWN", message });
     }
@@ -233,11 +241,11 @@ fn advice(hub: &Hub, filter: &Filter, resolved: &Resolved) -> Vec<Warning> {
 
 /// The session as a stream, pulled by its connection.
 fn messages(
-    subscription: Box<Subscription>,
-    encoding: Option<Encoding>,
+    subscription: Box<Session>,
+    encoding: Option<MessageEncoding>,
     session_id: String,
     span: tracing::Span,
-) -> impl Stream<Item = Result<Message, Status>> + Send {
+) -> impl Stream<Item = Result<EncodedMessage, Status>> + Send {
     futures::stream::unfold(Some((subscription, encoding, session_id, span)), async |session| {
         let (mut subscription, encoding, session_id, span) = session?;
         let next = async {
@@ -262,6 +270,6 @@ fn messages(
     })
 }
 
-fn spread() -> Duration {
+fn jittered_retry_delay() -> Duration {
     RETRY_SPREAD.mul_f64(rand::rng().random::<f64>())
 }

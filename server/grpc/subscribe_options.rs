@@ -8,16 +8,16 @@ use tonic::metadata::MetadataMap;
 use super::{convert, status};
 use crate::hub::filter;
 use crate::hub::session::Warning;
-use crate::hub::start::{Policy, Start};
+use crate::hub::start::{Start, StartPolicy};
 use crate::proto::{ResumePolicy, SubscribeRequest, TagFilter, subscribe_request};
 
 /// What a client asks for, checked.
 #[derive(Debug)]
-pub struct Ask {
+pub struct SubscribeOptions {
     /// Where to start.
     pub start: Start,
     /// What to do where that is too old.
-    pub policy: Policy,
+    pub policy: StartPolicy,
     /// Refuse anything but an exact start.
     pub require_exact: bool,
     /// Name of the consumer.
@@ -49,27 +49,27 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 const CONSUMER_BYTES_MAX: usize = 128;
 
 /// Checks a request and its headers.
-pub fn ask(request: &SubscribeRequest, headers: &MetadataMap) -> Result<Ask, Status> {
+pub fn parse_subscribe(request: &SubscribeRequest, headers: &MetadataMap) -> Result<SubscribeOptions, Status> {
     let mut warnings = Vec::new();
     let delay = duration(request.max_batch_delay.as_ref(), "max_batch_delay")?.unwrap_or_default();
     let heartbeat = duration(request.heartbeat_interval.as_ref(), "heartbeat_interval")?;
-    Ok(Ask {
+    Ok(SubscribeOptions {
         start: start(request.start.as_ref())?,
         policy: match ResumePolicy::try_from(request.resume_policy) {
-            Ok(ResumePolicy::Unspecified | ResumePolicy::Fail) => Policy::Fail,
-            Ok(ResumePolicy::Earliest) => Policy::Earliest,
-            Ok(ResumePolicy::Latest) => Policy::Latest,
+            Ok(ResumePolicy::Unspecified | ResumePolicy::Fail) => StartPolicy::Fail,
+            Ok(ResumePolicy::Earliest) => StartPolicy::Earliest,
+            Ok(ResumePolicy::Latest) => StartPolicy::Latest,
             Err(_) => return Err(status::start_invalid("resume_policy", "is none of FAIL, EARLIEST, LATEST")),
         },
         require_exact: request.require_exact,
         consumer: consumer(&request.consumer, &mut warnings),
-        batch_events_max: granted(
+        batch_events_max: clamp_with_warning(
             "max_batch_events",
             if request.max_batch_events == 0 { BATCH_EVENTS_DEFAULT } else { request.max_batch_events },
             (1, BATCH_EVENTS_MAX),
             &mut warnings,
         ) as usize,
-        batch_bytes_max: granted(
+        batch_bytes_max: clamp_with_warning(
             "max_batch_bytes",
             if request.max_batch_bytes == 0 { BATCH_BYTES_DEFAULT } else { request.max_batch_bytes },
             (BATCH_BYTES_MIN, BATCH_BYTES_MAX),
@@ -88,9 +88,14 @@ pub fn ask(request: &SubscribeRequest, headers: &MetadataMap) -> Result<Ask, Sta
 }
 
 /// The filter as the hub takes it.
-pub fn filter(filter: Option<&TagFilter>) -> filter::Request {
+pub fn filter(filter: Option<&TagFilter>) -> filter::FilterSpec {
     let filter = filter.cloned().unwrap_or_default();
-    filter::Request { any_of: filter.any_of, all_of: filter.all_of, none_of: filter.none_of, rule_ids: filter.rule_ids }
+    filter::FilterSpec {
+        any_of: filter.any_of,
+        all_of: filter.all_of,
+        none_of: filter.none_of,
+        rule_ids: filter.rule_ids,
+    }
 }
 
 fn start(start: Option<&subscribe_request::Start>) -> Result<Start, Status> {
@@ -129,7 +134,7 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
     name[..end].to_owned()
 }
 
-fn granted(field: &str, asked: u32, (min, max): (u32, u32), warnings: &mut Vec<Warning>) -> u32 {
+fn clamp_with_warning(field: &str, asked: u32, (min, max): (u32, u32), warnings: &mut Vec<Warning>) -> u32 {
     let granted = asked.clamp(min, max);
     if granted != asked {
         let message = format!("{field} is {granted}: {asked} lies outside of {min} to {max}");
@@ -203,7 +208,7 @@ mod tests {
             consumer: "ä".repeat(100),
             ..SubscribeRequest::default()
         };
-        let ask = ask(&request, &MetadataMap::new()).expect("taken");
+        let ask = parse_subscribe(&request, &MetadataMap::new()).expect("taken");
         assert_eq!((ask.batch_events_max, ask.batch_bytes_max), (10_000, 1_024));
         assert_eq!((ask.heartbeat, ask.consumer.len()), (HEARTBEAT_MAX, 128));
         let codes: Vec<_> = ask.warnings.iter().map(|warning| warning.code).collect();
@@ -214,7 +219,7 @@ mod tests {
     fn starts_that_make_no_sense_are_refused() {
         let refused = |start| {
             let request = SubscribeRequest { start: Some(start), ..SubscribeRequest::default() };
-            let error = ask(&request, &MetadataMap::new()).expect_err("refused");
+            let error = parse_subscribe(&request, &MetadataMap::new()).expect_err("refused");
             assert_eq!(error.code(), tonic::Code::InvalidArgument);
         };
         refused(subscribe_request::Start::ResumeToken(String::new()));

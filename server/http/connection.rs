@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-use super::connection_slots::{Places, Seat};
+use super::connection_slots::{ConnectionSlots, SlotGuard};
 use super::{Config, Runtime, SCRAPE_PATH};
-use crate::task::{OnExit, Shutdown};
+use crate::task::{ExitPolicy, Shutdown};
 
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -28,8 +28,8 @@ pub(super) async fn accept(
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
-    let places = Arc::new(Places::new(config.connections_max, runtime.clock.clone()));
-    let scrapes = Arc::new(Places::new(config.scrapes_max, runtime.clock.clone()));
+    let places = Arc::new(ConnectionSlots::new(config.connections_max, runtime.clock.clone()));
+    let scrapes = Arc::new(ConnectionSlots::new(config.scrapes_max, runtime.clock.clone()));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -40,10 +40,16 @@ pub(super) async fn accept(
                 let evicted = Shutdown::new();
                 let entered = shutdown.run_until_cancelled(places.enter(evicted.clone())).await;
                 let Some(seat) = entered else { break };
-                let own = Own { seat: Mutex::new(Some(seat)), scrapes: scrapes.clone(), evicted };
-                let exchange =
-                    exchange(stream, Arc::new(own), config.clone(), router.clone(), runtime.clone(), shutdown.clone());
-                runtime.tasks.spawn("admin connection", OnExit::Continue, exchange);
+                let own = ConnectionState { seat: Mutex::new(Some(seat)), scrapes: scrapes.clone(), evicted };
+                let exchange = serve_request(
+                    stream,
+                    Arc::new(own),
+                    config.clone(),
+                    router.clone(),
+                    runtime.clone(),
+                    shutdown.clone(),
+                );
+                runtime.tasks.spawn("admin connection", ExitPolicy::Continue, exchange);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the admin port");
@@ -65,14 +71,14 @@ pub(super) async fn accept(
 }
 
 /// What a connection has.
-struct Own {
+struct ConnectionState {
     /// Its place among those whose request is not known yet, or among the scrapes.
-    seat: Mutex<Option<Seat>>,
-    scrapes: Arc<Places>,
+    seat: Mutex<Option<SlotGuard>>,
+    scrapes: Arc<ConnectionSlots>,
     evicted: Shutdown,
 }
 
-impl Own {
+impl ConnectionState {
     /// Its request is known. A scrape takes longer than a probe, and has other places: so none of them, however slowly they
     /// are read, is in the way of a probe.
     async fn asks_for(&self, path: &str) {
@@ -84,9 +90,9 @@ impl Own {
 }
 
 /// One request and its answer.
-async fn exchange(
+async fn serve_request(
     stream: TcpStream,
-    own: Arc<Own>,
+    own: Arc<ConnectionState>,
     config: Config,
     router: Router,
     runtime: Runtime,

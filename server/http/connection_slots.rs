@@ -14,7 +14,7 @@ use crate::task::Shutdown;
 const KEPT_FOR: Duration = Duration::from_millis(100);
 
 /// So many places.
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     max: usize,
     clock: Clock,
     state: Mutex<State>,
@@ -26,21 +26,21 @@ pub(super) struct Places {
 struct State {
     next: u64,
     /// By age, the oldest first.
-    taken: BTreeMap<u64, Taken>,
+    taken: BTreeMap<u64, OccupiedSlot>,
 }
 
-struct Taken {
+struct OccupiedSlot {
     since: Moment,
     evicted: Shutdown,
 }
 
 /// A place that is taken, until this is dropped.
-pub(super) struct Seat {
-    places: Arc<Places>,
+pub(super) struct SlotGuard {
+    places: Arc<ConnectionSlots>,
     id: u64,
 }
 
-impl Places {
+impl ConnectionSlots {
     /// All free.
     pub(super) fn new(max: usize, clock: Clock) -> Self {
         Self { max, clock, state: Mutex::default(), left: Notify::new() }
@@ -48,7 +48,7 @@ impl Places {
 
     /// Takes a place. If there is none, the oldest is taken away from whoever has it, and `evicted` of that one is
     /// cancelled; within `KEPT_FOR` if all are new.
-    pub(super) async fn enter(self: &Arc<Self>, evicted: Shutdown) -> Seat {
+    pub(super) async fn enter(self: &Arc<Self>, evicted: Shutdown) -> SlotGuard {
         loop {
             let left = self.left.notified();
             match self.try_enter(&evicted) {
@@ -62,7 +62,7 @@ impl Places {
     }
 
     /// Takes a place, or tells when to ask again.
-    fn try_enter(self: &Arc<Self>, evicted: &Shutdown) -> Result<Seat, Duration> {
+    fn try_enter(self: &Arc<Self>, evicted: &Shutdown) -> Result<SlotGuard, Duration> {
         let now = self.clock.moment();
         let mut state = self.state.lock();
         if state.taken.len() >= self.max {
@@ -76,8 +76,8 @@ impl Places {
         }
         state.next += 1;
         let id = state.next;
-        state.taken.insert(id, Taken { since: now, evicted: evicted.clone() });
-        Ok(Seat { places: self.clone(), id })
+        state.taken.insert(id, OccupiedSlot { since: now, evicted: evicted.clone() });
+        Ok(SlotGuard { places: self.clone(), id })
     }
 
     /// Waits until all are free.
@@ -92,7 +92,7 @@ impl Places {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.places.state.lock().taken.remove(&self.id);
         self.places.left.notify_waiters();

@@ -1,7 +1,7 @@
 //! The admin port: is the process alive, is it ready, what does it count.
 //!
 //! Owns: `/livez`, `/readyz`, `/metrics`, and how a connection to them is bounded. Does not own: what ready means (the
-//! [`Probe`] that is passed in), the metrics (`telemetry::metrics`), binding the socket (`app`), or who may reach the
+//! [`ReadinessProbe`] that is passed in), the metrics (`telemetry::metrics`), binding the socket (`app`), or who may reach the
 //! port (the network: it shows names of accounts and consumers, no posts and no secrets).
 //!
 //! Invariants:
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::task::{Shutdown, Tasks};
+use crate::task::{Shutdown, TaskGroup};
 use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
 
 /// Settings of the admin port.
@@ -81,16 +81,16 @@ impl Default for Config {
 const SCRAPE_PATH: &str = "/metrics";
 
 /// Says whether the process can do its work.
-pub trait Probe: Send + Sync {
+pub trait ReadinessProbe: Send + Sync {
     /// `Err` has one short text for each thing that is not ready. It is called for each request and must not wait.
     fn readiness(&self) -> Result<(), Vec<String>>;
 }
 
 /// What the port shows.
 #[derive(Clone)]
-pub struct Site {
+pub struct AdminState {
     /// Answers `/readyz`.
-    pub probe: Arc<dyn Probe>,
+    pub probe: Arc<dyn ReadinessProbe>,
     /// Answers `/metrics`.
     pub metrics: Registry,
 }
@@ -99,17 +99,17 @@ pub struct Site {
 #[derive(Clone)]
 pub struct Runtime {
     /// For a task per connection.
-    pub tasks: Tasks,
+    pub tasks: TaskGroup,
     /// For timeouts.
     pub clock: Clock,
 }
 
 /// Serves until `shutdown`, then lets answers under way end, for `drain_timeout` at most.
-pub async fn serve(listener: TcpListener, config: Config, site: Site, runtime: Runtime, shutdown: Shutdown) {
+pub async fn serve(listener: TcpListener, config: Config, site: AdminState, runtime: Runtime, shutdown: Shutdown) {
     connection::accept(listener, config, router(site), runtime, shutdown).await;
 }
 
-fn router(site: Site) -> Router {
+fn router(site: AdminState) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -122,7 +122,7 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(site): State<Site>) -> Response {
+async fn readyz(State(site): State<AdminState>) -> Response {
     match site.probe.readiness() {
         Ok(()) => "ok\n".into_response(),
         Err(reasons) => {
@@ -131,7 +131,7 @@ async fn readyz(State(site): State<Site>) -> Response {
     }
 }
 
-async fn metrics(State(site): State<Site>) -> Response {
+async fn metrics(State(site): State<AdminState>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.metrics.encode()).into_response()
 }
 

@@ -5,13 +5,13 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::model::UnixMillis;
-use crate::task::OnExit;
+use crate::task::ExitPolicy;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct Fixed(Result<(), Vec<String>>);
 
-impl Probe for Fixed {
+impl ReadinessProbe for Fixed {
     fn readiness(&self) -> Result<(), Vec<String>> {
         self.0.clone()
     }
@@ -27,11 +27,11 @@ impl Port {
     async fn open(config: Config, ready: Result<(), Vec<String>>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let runtime = Runtime { tasks: Tasks::new(), clock: Clock::system() };
+        let runtime = Runtime { tasks: TaskGroup::new(), clock: Clock::system() };
         let shutdown = runtime.tasks.shutdown().child_token();
-        let site = Site { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)) };
+        let site = AdminState { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)) };
         let serving = serve(listener, config, site, runtime.clone(), shutdown.clone());
-        runtime.tasks.spawn("admin port", OnExit::StopProcess, serving);
+        runtime.tasks.spawn("admin port", ExitPolicy::StopProcess, serving);
         Self { address, runtime, shutdown }
     }
 

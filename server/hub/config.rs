@@ -43,7 +43,7 @@ pub struct Config {
     /// Maximum closed gaps kept in memory.
     pub gaps_kept_max: usize,
     /// Private gaps: ranges that only some subscriptions lack.
-    pub private_holes: side_log::Config,
+    pub private_holes: side_log::PrivateGapConfig,
     /// Maximum tags whose rates are tracked.
     pub tags_tracked_max: usize,
     /// Maximum consumer names with a metric label of their own. Further names are labelled `other`.
@@ -66,7 +66,7 @@ impl Default for Config {
             slack: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
             gaps_kept_max: 10_000,
-            private_holes: side_log::Config::default(),
+            private_holes: side_log::PrivateGapConfig::default(),
             tags_tracked_max: 10_000,
             consumers_labelled_max: 200,
         }

@@ -3,25 +3,25 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::cold::page_cache::Pages;
-use super::cold::{Cold, Log};
-use super::entry::{self, Entry, Kind};
-use super::fanout::{Asked, Audiences, FilterLimitReached, Seat, Stretch};
+use super::cold::page_cache::PageCache;
+use super::cold::{ColdReader, LogKind};
+use super::entry::{self, Entry, EntryKind};
+use super::fanout::{FanoutGroups, FilterLimitReached, GroupMember, GroupRead, GroupReadKey};
 use super::filter::Filter;
 use super::lateness::Lateness;
-use super::ring::{Limits, Ring};
-use super::session::registry::Registry;
-use super::side_log::Side;
-use super::status::gap_index::Gaps;
-use super::status::tag_stats::Tags;
-use super::status::upstream_status::Upstream;
-use super::times::Times;
-use super::token::{Keyring, Token};
-use super::wakeup::{Parked, Ticket};
+use super::ring::{ReadLimits, Ring};
+use super::session::registry::SessionRegistry;
+use super::side_log::SideLog;
+use super::status::gap_index::GapIndex;
+use super::status::tag_stats::TagStats;
+use super::status::upstream_status::UpstreamMonitor;
+use super::times::ClockCorrections;
+use super::token::{Keyring, ResumeToken};
+use super::wakeup::{WaiterHandle, WakeupIndex};
 use super::{Config, Metrics, TagInfo, start};
 use crate::clock::Clock;
 use crate::journal;
-use crate::model::{AccountName, Keys, Position, Record, Sequence, Term, TermStart, UnixMillis};
+use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
 
 /// In place of a time, before the first record.
 const NO_RECORD: i64 = i64::MIN;
@@ -34,25 +34,25 @@ pub struct Hub {
     reader: Arc<dyn journal::Reader>,
     keyring: Arc<Keyring>,
     ring: Ring,
-    parked: Arc<Parked>,
-    audiences: Arc<Audiences>,
+    parked: Arc<WakeupIndex>,
+    groups: Arc<FanoutGroups>,
     next: AtomicU64,
-    tip_received: AtomicI64,
-    cold: Cold,
-    side_cold: Cold,
+    tip_receive_time: AtomicI64,
+    cold: ColdReader,
+    side_cold: ColdReader,
     replaying: Arc<Semaphore>,
-    tags: Tags,
-    gaps: Gaps,
+    tags: TagStats,
+    gaps: GapIndex,
     lateness: Lateness,
-    side: Side,
-    times: Times,
-    upstream: Upstream,
-    registry: Arc<Registry>,
+    side: SideLog,
+    times: ClockCorrections,
+    upstream: UpstreamMonitor,
+    registry: Arc<SessionRegistry>,
     metrics: Metrics,
 }
 
 /// What a hub is made of.
-pub struct Parts {
+pub struct HubParts {
     /// Whose log.
     pub account: AccountName,
     /// Settings.
@@ -102,30 +102,33 @@ impl From<journal::ReadError> for ReadError {
 }
 
 impl Hub {
-    /// A hub over this log; the ring starts empty and is filled by [`Hub::warm`].
-    pub fn new(parts: Parts, ring_start: Sequence) -> Self {
+    /// A hub over this log; the ring starts empty and is filled by [`Hub::preload`].
+    pub fn new(parts: HubParts, ring_start: Sequence) -> Self {
         let extent = parts.reader.extent();
         Self {
             ring: Ring::new(parts.config.ring_bytes_max, ring_start),
-            parked: Arc::new(Parked::new(extent.next)),
-            audiences: Arc::new(Audiences::new(parts.config.shared_bytes_max, parts.config.filter_bytes_max)),
+            parked: Arc::new(WakeupIndex::new(extent.next)),
+            groups: Arc::new(FanoutGroups::new(parts.config.shared_bytes_max, parts.config.filter_bytes_max)),
             next: AtomicU64::new(extent.next),
-            tip_received: AtomicI64::new(extent.newest_received.map_or(NO_RECORD, |time| time.0)),
-            cold: Cold::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
-            side_cold: Cold::new(parts.config.replays_reading_max, parts.config.private_holes.page_cache_bytes_max),
+            tip_receive_time: AtomicI64::new(extent.newest_received.map_or(NO_RECORD, |time| time.0)),
+            cold: ColdReader::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
+            side_cold: ColdReader::new(
+                parts.config.replays_reading_max,
+                parts.config.private_holes.page_cache_bytes_max,
+            ),
             replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
-            tags: Tags::new(&parts.tags, parts.config.tags_tracked_max),
-            gaps: Gaps::new(parts.config.gaps_kept_max),
+            tags: TagStats::new(&parts.tags, parts.config.tags_tracked_max),
+            gaps: GapIndex::new(parts.config.gaps_kept_max),
             lateness: Lateness::default(),
-            side: Side::new(
+            side: SideLog::new(
                 parts.side,
                 parts.clock.clone(),
                 parts.config.private_holes.clone(),
                 parts.config.recovery_window,
             ),
-            times: Times::new(extent.next),
-            upstream: Upstream::default(),
-            registry: Arc::new(Registry::new(parts.config.sessions_max)),
+            times: ClockCorrections::new(extent.next),
+            upstream: UpstreamMonitor::default(),
+            registry: Arc::new(SessionRegistry::new(parts.config.sessions_max)),
             account: parts.account,
             config: parts.config,
             clock: parts.clock,
@@ -136,13 +139,13 @@ impl Hub {
     }
 
     /// Puts records that the journal held at start into the ring.
-    pub fn warm(&self, records: Vec<Record>) {
+    pub fn preload(&self, records: Vec<Record>) {
         self.ring.push(&entry::encode(records));
     }
 
     /// Empties the ring; the next entry has sequence `next`. Only at start, where a stretch of the log is damaged.
-    pub fn restart_ring(&self, next: Sequence) {
-        self.ring.restart(next);
+    pub fn reset_ring(&self, next: Sequence) {
+        self.ring.reset(next);
     }
 
     /// Shows appended records to everybody. Only the sequencer calls this, and only after the append.
@@ -153,44 +156,44 @@ impl Hub {
         let rules = entries.iter().filter_map(|entry| entry.event()).map(|event| &*event.rules);
         self.tags.count(rules, self.clock.moment());
         for entry in &entries {
-            if let Kind::Gap(gap) = &entry.kind {
-                self.gaps.note(entry.sequence, gap);
+            if let EntryKind::Gap(gap) = &entry.kind {
+                self.gaps.record(entry.sequence, gap);
             }
         }
         self.ring.push(&entries);
-        self.tip_received.store(received.0, Ordering::Relaxed);
+        self.tip_receive_time.store(received.0, Ordering::Relaxed);
         self.next.store(next, Ordering::Release);
-        let woken = self.parked.offer(&entries);
+        let woken = self.parked.notify(&entries);
         self.metrics.wakes.inc_by(woken as u64);
     }
 
     /// Reads on from `from` out of the ring; `None` if the cursor is behind it.
-    pub fn read_hot(&self, from: Sequence, keys: &Keys, limits: Limits) -> Option<Read> {
+    pub fn read_hot(&self, from: Sequence, keys: &KeyFilter, limits: ReadLimits) -> Option<Read> {
         if from >= self.next() {
             return Some(Read { entries: Vec::new(), next: from });
         }
-        let taken = self.ring.take(from, keys, limits).ok()?;
+        let taken = self.ring.read(from, keys, limits).ok()?;
         Some(Read { entries: taken.entries, next: taken.next })
     }
 
     /// What comes next in the ring for all that sit where this session does.
-    pub(super) fn take_shared(&self, seat: &Seat, asked: Asked) -> Option<Arc<Stretch>> {
-        seat.take(&self.ring, asked)
+    pub(super) fn read_for_group(&self, seat: &GroupMember, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
+        seat.read(&self.ring, asked)
     }
 
     /// Registers a session with these keys, to be woken.
-    pub(super) fn ticket(&self, keys: Keys) -> Ticket {
+    pub(super) fn register_waiter(&self, keys: KeyFilter) -> WaiterHandle {
         self.parked.register(keys)
     }
 
     /// A place among those that read the journal or wait to; `None` if there are too many.
-    pub(super) fn replay_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    pub(super) fn acquire_replay_permit(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
         self.replaying.clone().try_acquire_owned().ok()
     }
 
     /// A place among the sessions with this filter.
-    pub fn enter(&self, filter: Filter) -> Result<Seat, FilterLimitReached> {
-        self.audiences.enter(filter)
+    pub fn enter(&self, filter: Filter) -> Result<GroupMember, FilterLimitReached> {
+        self.groups.join(filter)
     }
 
     /// Sessions that read the journal or wait to.
@@ -200,19 +203,19 @@ impl Hub {
 
     /// True if nothing from here on has to be read from the journal.
     pub(super) fn is_hot(&self, from: Sequence) -> bool {
-        from >= self.next() || self.ring.reaches(from)
+        from >= self.next() || self.ring.contains(from)
     }
 
     /// What of the journal is kept in memory.
-    pub(super) fn pages(&self) -> &Pages {
+    pub(super) fn pages(&self) -> &PageCache {
         self.cold.pages()
     }
 
     /// Turns at reading one of the two logs.
-    pub(super) fn cold(&self, log: Log) -> &Cold {
+    pub(super) fn cold(&self, log: LogKind) -> &ColdReader {
         match log {
-            Log::Main => &self.cold,
-            Log::Side => &self.side_cold,
+            LogKind::Main => &self.cold,
+            LogKind::Side => &self.side_cold,
         }
     }
 
@@ -223,11 +226,11 @@ impl Hub {
 
     /// When the newest record was received; `None` before the first one.
     pub fn tip_received(&self) -> Option<UnixMillis> {
-        Some(self.tip_received.load(Ordering::Relaxed)).filter(|time| *time != NO_RECORD).map(UnixMillis)
+        Some(self.tip_receive_time.load(Ordering::Relaxed)).filter(|time| *time != NO_RECORD).map(UnixMillis)
     }
 
     /// Corrections of upstream time over the log.
-    pub fn times(&self) -> &Times {
+    pub fn times(&self) -> &ClockCorrections {
         &self.times
     }
 
@@ -237,7 +240,7 @@ impl Hub {
         if self.times.note(&*self.reader, self.next(), Some(by_ms))
             && let Some(tip) = self.tip_received()
         {
-            self.tip_received.store(tip.shifted(by_ms).0, Ordering::Relaxed);
+            self.tip_receive_time.store(tip.shifted(by_ms).0, Ordering::Relaxed);
         }
     }
 
@@ -247,7 +250,7 @@ impl Hub {
         let now = self.clock.now();
         let ahead = self.tip_received().is_some_and(|tip| tip > now.plus(self.clock.uncertainty()));
         if ahead && self.times.note(&*self.reader, self.next(), None) {
-            self.tip_received.store(now.0, Ordering::Relaxed);
+            self.tip_receive_time.store(now.0, Ordering::Relaxed);
         }
     }
 
@@ -258,32 +261,32 @@ impl Hub {
 
     /// A token that stands just before `cursor`; everything created before `time` is before it.
     pub fn token_before(&self, cursor: Sequence, time: UnixMillis) -> String {
-        self.seal(&Token {
+        self.seal(&ResumeToken {
             account: self.account.clone(),
             position: self.position(cursor - 1),
             low_watermark: self.low_watermark(cursor, time),
-            reached: time,
-            lineage_start: time,
-            lineage_from: None,
-            filter: Token::NO_FILTER,
-            repeats_until: None,
+            received_up_to: time,
+            subscription_start: time,
+            subscription_from: None,
+            filter: ResumeToken::NO_FILTER,
+            duplicates_until: None,
             private: None,
         })
     }
 
-    /// A token that stands before the oldest record, of a lineage that takes all that the log holds.
+    /// A token that stands before the oldest record, of a subscription that takes all that the log holds.
     pub fn oldest_token(&self) -> String {
         let extent = self.reader.extent();
         let begins = extent.earliest_received.unwrap_or_else(|| self.clock.now());
-        self.seal(&Token {
+        self.seal(&ResumeToken {
             account: self.account.clone(),
             position: self.position(extent.earliest - 1),
             low_watermark: self.low_watermark(extent.earliest, begins),
-            reached: begins,
-            lineage_start: start::BEGINNING,
-            lineage_from: None,
-            filter: Token::NO_FILTER,
-            repeats_until: None,
+            received_up_to: begins,
+            subscription_start: start::BEGINNING,
+            subscription_from: None,
+            filter: ResumeToken::NO_FILTER,
+            duplicates_until: None,
             private: start::trimmed_before(extent.earliest),
         })
     }
@@ -313,8 +316,8 @@ impl Hub {
     }
 
     /// Signs a token.
-    pub fn seal(&self, token: &Token) -> String {
-        self.keyring.seal(token)
+    pub fn seal(&self, token: &ResumeToken) -> String {
+        self.keyring.sign(token)
     }
 
     /// Verifies tokens.
@@ -343,22 +346,22 @@ impl Hub {
     }
 
     /// What the log tells of gaps.
-    pub fn gaps(&self) -> &Gaps {
+    pub fn gaps(&self) -> &GapIndex {
         &self.gaps
     }
 
-    /// What only some lineages lack.
-    pub fn side(&self) -> &Side {
+    /// What only some subscriptions lack.
+    pub fn side(&self) -> &SideLog {
         &self.side
     }
 
     /// What is known of the upstream.
-    pub fn upstream(&self) -> &Upstream {
+    pub fn upstream(&self) -> &UpstreamMonitor {
         &self.upstream
     }
 
     /// Who is there.
-    pub fn registry(&self) -> &Arc<Registry> {
+    pub fn registry(&self) -> &Arc<SessionRegistry> {
         &self.registry
     }
 

@@ -10,35 +10,35 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::entry::batch::Chunk;
-use super::entry::{Entry, Event, Kind};
+use super::entry::batch::EncodedBatch;
+use super::entry::{Entry, EntryKind, Event};
 use super::filter::Filter;
-use super::ring::{Limits, Ring};
+use super::ring::{ReadLimits, Ring};
 use super::session::Phase;
 use crate::model::{Origin, Sequence, Term, UnixMillis};
 
-/// All audiences.
-pub struct Audiences {
+/// All fan-out groups.
+pub struct FanoutGroups {
     bytes_max: usize,
     filter_bytes_max: usize,
-    interned: Mutex<Interned>,
+    interned: Mutex<FilterInterner>,
     /// What all of them keep, the oldest first.
-    all_kept: Mutex<AllKept>,
+    all_kept: Mutex<CacheBudget>,
 }
 
 /// Filters in use, each kept once for all sessions that have it.
 #[derive(Default)]
-struct Interned {
-    by_fingerprint: HashMap<u64, Weak<Audience>, RandomState>,
+struct FilterInterner {
+    by_fingerprint: HashMap<u64, Weak<FanoutGroup>, RandomState>,
     bytes: usize,
 }
 
 /// Sessions with one filter.
-struct Audience {
+struct FanoutGroup {
     filter: Arc<Filter>,
     filter_bytes: usize,
-    kept: Arc<Kept>,
-    audiences: Arc<Audiences>,
+    kept: Arc<ReadCache>,
+    groups: Arc<FanoutGroups>,
 }
 
 /// The filters of all sessions take as many bytes as allowed.
@@ -56,49 +56,49 @@ pub struct FilterLimitReached {
 }
 
 /// Stretches that are kept for whoever asks for the same.
-type Kept = Mutex<BTreeMap<Asked, Arc<Stretch>>>;
+type ReadCache = Mutex<BTreeMap<GroupReadKey, Arc<GroupRead>>>;
 
 #[derive(Default)]
-struct AllKept {
+struct CacheBudget {
     bytes: usize,
-    order: VecDeque<(Weak<Kept>, Asked, usize)>,
+    order: VecDeque<(Weak<ReadCache>, GroupReadKey, usize)>,
 }
 
-/// A session's place in an audience.
-pub struct Seat {
-    audience: Arc<Audience>,
+/// A session's place in a fan-out group.
+pub struct GroupMember {
+    group: Arc<FanoutGroup>,
 }
 
 /// What lies between two cursors, for those with one filter.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct GroupRead {
     /// Where to read on.
     pub next: Sequence,
     /// What matched; nothing if nothing did.
-    pub chunk: Option<Arc<Chunk>>,
+    pub chunk: Option<Arc<EncodedBatch>>,
     /// When the last record looked at was received.
     pub received: Option<UnixMillis>,
     /// When the last record looked at was received that the live stream brought.
     pub streamed_at: Option<UnixMillis>,
     /// When the oldest of its posts that did not come live was created.
-    pub oldest_brought: Option<UnixMillis>,
-    /// It passes a post that the side log has as well, or a DELTA of a post that matched before: lineages that had private
+    pub oldest_recovered_time: Option<UnixMillis>,
+    /// It passes a post that the side log has as well, or a DELTA of a post that matched before: subscriptions that had private
     /// gaps look at them one by one.
     pub is_doubtful: bool,
 }
 
 /// What a session asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Asked {
+pub struct GroupReadKey {
     /// How much at the most.
-    pub limits: Limits,
+    pub limits: ReadLimits,
     /// Where the session stands.
     pub phase: Phase,
     /// The next record to pass.
     pub from: Sequence,
 }
 
-impl Audiences {
+impl FanoutGroups {
     /// None yet. What they keep is bounded by `bytes_max`, and their filters by `filter_bytes_max`.
     pub fn new(bytes_max: usize, filter_bytes_max: usize) -> Self {
         Self { bytes_max, filter_bytes_max, interned: Mutex::default(), all_kept: Mutex::default() }
@@ -106,31 +106,31 @@ impl Audiences {
 
     /// A place for a session with this filter, which is kept once for all sessions that have it. Returns
     /// `FilterLimitReached` if no session has it yet and it exceeds what is left of `filter_bytes_max`.
-    pub fn enter(self: &Arc<Self>, filter: Filter) -> Result<Seat, FilterLimitReached> {
+    pub fn join(self: &Arc<Self>, filter: Filter) -> Result<GroupMember, FilterLimitReached> {
         let fingerprint = filter.fingerprint();
         // Dropped behind the lock, which the drop of a last owner takes.
         let known;
         let mut interned = self.interned.lock();
         known = interned.by_fingerprint.get(&fingerprint).and_then(Weak::upgrade);
-        if let Some(audience) = known.as_ref().filter(|known| *known.filter == filter) {
-            return Ok(Seat { audience: audience.clone() });
+        if let Some(group) = known.as_ref().filter(|known| *known.filter == filter) {
+            return Ok(GroupMember { group: group.clone() });
         }
         let (bytes, open, max) = (filter.bytes(), interned.bytes, self.filter_bytes_max);
         if open + bytes > max {
             return Err(FilterLimitReached { open, max, bytes });
         }
         interned.bytes += bytes;
-        let audience = Arc::new(Audience {
+        let group = Arc::new(FanoutGroup {
             filter: Arc::new(filter),
             filter_bytes: bytes,
             kept: Arc::default(),
-            audiences: self.clone(),
+            groups: self.clone(),
         });
-        interned.by_fingerprint.insert(fingerprint, Arc::downgrade(&audience));
-        Ok(Seat { audience })
+        interned.by_fingerprint.insert(fingerprint, Arc::downgrade(&group));
+        Ok(GroupMember { group })
     }
 
-    fn keep(&self, kept: &Arc<Kept>, asked: Asked, bytes: usize) {
+    fn cache(&self, kept: &Arc<ReadCache>, asked: GroupReadKey, bytes: usize) {
         let mut gone = Vec::new();
         let mut all = self.all_kept.lock();
         all.bytes += bytes;
@@ -148,24 +148,24 @@ impl Audiences {
     }
 }
 
-impl Seat {
+impl GroupMember {
     /// The filter that all here have.
     pub fn filter(&self) -> &Arc<Filter> {
-        &self.audience.filter
+        &self.group.filter
     }
 
     /// Sessions with this filter.
-    fn readers(&self) -> usize {
-        Arc::strong_count(&self.audience)
+    fn member_count(&self) -> usize {
+        Arc::strong_count(&self.group)
     }
 
     /// What comes next in the ring; `None` where it has to be looked at record by record: the cursor is behind the ring or
     /// at the tip, or a notice is next.
-    pub fn take(&self, ring: &Ring, asked: Asked) -> Option<Arc<Stretch>> {
-        if self.readers() == 1 {
-            return self.gather(ring, asked, Sequence::MAX).map(Arc::new);
+    pub fn read(&self, ring: &Ring, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
+        if self.member_count() == 1 {
+            return self.build_read(ring, asked, Sequence::MAX).map(Arc::new);
         }
-        let mut kept = self.audience.kept.lock();
+        let mut kept = self.group.kept.lock();
         if let Some(stretch) = kept.get(&asked) {
             return Some(stretch.clone());
         }
@@ -174,32 +174,48 @@ impl Seat {
         });
         let until = around.map_or(Sequence::MAX, |(_, stretch)| stretch.next);
         // Under the lock: whoever wants the same waits for it instead of doing it again.
-        let stretch = Arc::new(self.gather(ring, asked, until)?);
+        let stretch = Arc::new(self.build_read(ring, asked, until)?);
         kept.insert(asked, stretch.clone());
         drop(kept);
-        self.audience.audiences.keep(&self.audience.kept, asked, stretch.bytes());
+        self.group.groups.cache(&self.group.kept, asked, stretch.bytes());
         Some(stretch)
     }
 
-    fn gather(&self, ring: &Ring, asked: Asked, until: Sequence) -> Option<Stretch> {
-        let taken = ring.take(asked.from, self.filter().keys(), asked.limits).ok()?;
-        let mut gathering = Gathering::default();
+    fn build_read(&self, ring: &Ring, asked: GroupReadKey, until: Sequence) -> Option<GroupRead> {
+        let taken = ring.read(asked.from, self.filter().keys(), asked.limits).ok()?;
+        let mut gathering = GroupReadBuilder::default();
         let mut next = taken.next.min(until);
         for entry in taken.entries.iter().take_while(|entry| entry.sequence < until) {
-            if !gathering.take(entry, self.filter(), asked.limits) {
+            if !gathering.read(entry, self.filter(), asked.limits) {
                 next = entry.sequence;
                 break;
             }
         }
-        let Gathering { entries, received, streamed_at, oldest_brought, is_doubtful, term, .. } = gathering;
-        let chunk = term.map(|term| Arc::new(Chunk::new(entries, asked.phase, (term, false), self.readers())));
-        (next > asked.from).then_some(Stretch { next, chunk, received, streamed_at, oldest_brought, is_doubtful })
+        let GroupReadBuilder {
+            entries,
+            received,
+            streamed_at,
+            oldest_recovered_time: oldest_brought,
+            is_doubtful,
+            term,
+            ..
+        } = gathering;
+        let chunk =
+            term.map(|term| Arc::new(EncodedBatch::new(entries, asked.phase, (term, false), self.member_count())));
+        (next > asked.from).then_some(GroupRead {
+            next,
+            chunk,
+            received,
+            streamed_at,
+            oldest_recovered_time: oldest_brought,
+            is_doubtful,
+        })
     }
 }
 
-impl Drop for Audience {
+impl Drop for FanoutGroup {
     fn drop(&mut self) {
-        let mut interned = self.audiences.interned.lock();
+        let mut interned = self.groups.interned.lock();
         interned.bytes -= self.filter_bytes;
         let fingerprint = self.filter.fingerprint();
         // Another one with this fingerprint may have taken its place.
@@ -209,7 +225,7 @@ impl Drop for Audience {
     }
 }
 
-impl Stretch {
+impl GroupRead {
     /// Bytes that it keeps in memory, about.
     fn bytes(&self) -> usize {
         const FIXED: usize = 256;
@@ -218,22 +234,22 @@ impl Stretch {
 }
 
 #[derive(Default)]
-struct Gathering {
+struct GroupReadBuilder {
     entries: Vec<Arc<Entry>>,
     bytes: usize,
     term: Option<Term>,
     received: Option<UnixMillis>,
     streamed_at: Option<UnixMillis>,
-    oldest_brought: Option<UnixMillis>,
+    oldest_recovered_time: Option<UnixMillis>,
     is_doubtful: bool,
 }
 
-impl Gathering {
+impl GroupReadBuilder {
     /// Passes a record; false if the stretch has to end in front of it.
-    fn take(&mut self, entry: &Arc<Entry>, filter: &Filter, limits: Limits) -> bool {
+    fn read(&mut self, entry: &Arc<Entry>, filter: &Filter, limits: ReadLimits) -> bool {
         match &entry.kind {
-            Kind::Gap(_) | Kind::Skip(_) => return false,
-            Kind::Event(event) if filter.matches_event(event) => {
+            EntryKind::Gap(_) | EntryKind::Skip(_) => return false,
+            EntryKind::Event(event) if filter.matches_event(event) => {
                 let bytes = self.bytes + event.wire.byte_count();
                 let fits = self.entries.is_empty() || self.entries.len() < limits.entries && bytes <= limits.bytes;
                 if !fits || self.term.is_some_and(|term| term != entry.term) {
@@ -241,8 +257,8 @@ impl Gathering {
                 }
                 self.add(entry, event);
             }
-            Kind::Event(event) => self.is_doubtful |= event.prior.is_some() && filter.matches(&event.rules),
-            Kind::Term => {}
+            EntryKind::Event(event) => self.is_doubtful |= event.prior.is_some() && filter.matches(&event.rules),
+            EntryKind::Term => {}
         }
         self.received = Some(entry.received);
         self.streamed_at = entry.streamed_at().or(self.streamed_at);
@@ -256,7 +272,7 @@ impl Gathering {
         self.is_doubtful |= event.beside.is_some();
         if event.origin != Origin::Live {
             let created = event.created.unwrap_or_default();
-            self.oldest_brought = Some(self.oldest_brought.map_or(created, |oldest| oldest.min(created)));
+            self.oldest_recovered_time = Some(self.oldest_recovered_time.map_or(created, |oldest| oldest.min(created)));
         }
     }
 }
@@ -266,17 +282,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::filter::Request;
+    use crate::hub::filter::FilterSpec;
     use crate::hub::test_util::{encoded, post_record, skip_record};
 
-    const LIMITS: Limits = Limits { entries: 3, bytes: usize::MAX };
+    const LIMITS: ReadLimits = ReadLimits { entries: 3, bytes: usize::MAX };
 
     fn filter(any_of: &str) -> Filter {
-        Filter::new(&Request { any_of: vec![any_of.into()], ..Request::default() }).expect("good")
+        Filter::new(&FilterSpec { any_of: vec![any_of.into()], ..FilterSpec::default() }).expect("good")
     }
 
-    fn asked(from: Sequence) -> Asked {
-        Asked { limits: LIMITS, phase: Phase::Live, from }
+    fn asked(from: Sequence) -> GroupReadKey {
+        GroupReadKey { limits: LIMITS, phase: Phase::Live, from }
     }
 
     fn push(ring: &Ring, from: Sequence, tags: &[&str]) {
@@ -287,17 +303,17 @@ mod tests {
 
     #[test]
     fn those_that_stand_apart_come_to_share() {
-        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
+        let (groups, ring) = (Arc::new(FanoutGroups::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a"; 9]);
-        let [ahead, behind, other] = ["a", "a", "*"].map(|term| audiences.enter(filter(term)).expect("within"));
-        let first = ahead.take(&ring, asked(1)).expect("in the ring");
-        let rest = behind.take(&ring, asked(2)).expect("in the ring");
+        let [ahead, behind, other] = ["a", "a", "*"].map(|term| groups.join(filter(term)).expect("within"));
+        let first = ahead.read(&ring, asked(1)).expect("in the ring");
+        let rest = behind.read(&ring, asked(2)).expect("in the ring");
         assert_eq!((first.next, rest.next), (4, 4), "it takes what is left of the stretch it stands in");
-        let [one, same] = [&ahead, &behind].map(|seat| seat.take(&ring, asked(4)).expect("in the ring"));
+        let [one, same] = [&ahead, &behind].map(|seat| seat.read(&ring, asked(4)).expect("in the ring"));
         assert!(Arc::ptr_eq(&one, &same), "and then they go together");
-        assert!(!Arc::ptr_eq(&one, &other.take(&ring, asked(4)).expect("in the ring")), "other filters do not");
+        assert!(!Arc::ptr_eq(&one, &other.read(&ring, asked(4)).expect("in the ring")), "other filters do not");
         drop((ahead, behind, other));
-        let interned = audiences.interned.lock();
+        let interned = groups.interned.lock();
         assert!(interned.by_fingerprint.is_empty() && interned.bytes == 0, "who has left is forgotten");
     }
 
@@ -306,29 +322,29 @@ mod tests {
     fn filters_are_kept_once_within_budget() {
         let long = |n: usize| {
             let any_of = (0..250).map(|term| format!("{n:0500}{term:0500}")).collect();
-            Filter::new(&Request { any_of, ..Request::default() }).expect("good")
+            Filter::new(&FilterSpec { any_of, ..FilterSpec::default() }).expect("good")
         };
         let bytes = long(0).bytes();
         assert!((250_000..400_000).contains(&bytes), "{bytes}");
-        let audiences = Arc::new(Audiences::new(1 << 20, 2 * bytes));
-        let same: Vec<_> = (0..1_000).map(|_| audiences.enter(long(1)).expect("kept already")).collect();
-        let other = audiences.enter(long(2)).expect("the second");
-        let refused = audiences.enter(long(3)).err().expect("a third is beyond");
+        let groups = Arc::new(FanoutGroups::new(1 << 20, 2 * bytes));
+        let same: Vec<_> = (0..1_000).map(|_| groups.join(long(1)).expect("kept already")).collect();
+        let other = groups.join(long(2)).expect("the second");
+        let refused = groups.join(long(3)).err().expect("a third is beyond");
         assert_eq!(refused, FilterLimitReached { open: 2 * bytes, max: 2 * bytes, bytes });
         drop(other);
-        audiences.enter(long(3)).expect("there is space again");
+        groups.join(long(3)).expect("there is space again");
         drop(same);
-        assert_eq!(audiences.interned.lock().bytes, 0);
+        assert_eq!(groups.interned.lock().bytes, 0);
     }
 
     #[test]
     fn a_notice_ends_a_stretch_and_is_left_to_each_session() {
-        let (audiences, ring) = (Arc::new(Audiences::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
+        let (groups, ring) = (Arc::new(FanoutGroups::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a", "b"]);
         ring.push(&[encoded(skip_record(3))]);
-        let seat = audiences.enter(filter("a")).expect("within");
-        assert_eq!(seat.take(&ring, asked(1)).expect("a post is before it").next, 3);
-        assert!(seat.take(&ring, asked(3)).is_none());
+        let seat = groups.join(filter("a")).expect("within");
+        assert_eq!(seat.read(&ring, asked(1)).expect("a post is before it").next, 3);
+        assert!(seat.read(&ring, asked(3)).is_none());
     }
 
     proptest! {
@@ -337,8 +353,8 @@ mod tests {
             tags in prop::collection::vec(prop_oneof!["a", "b"], 1..40), starts in prop::collection::vec(1_u64..20, 2..5),
             turns in prop::collection::vec(0_usize..5, 200), bytes_max in 0_usize..4_000,
         ) {
-            let (audiences, ring) = (Arc::new(Audiences::new(bytes_max, 1 << 20)), Ring::new(usize::MAX, 1));
-            let seats: Vec<_> = starts.iter().map(|_| audiences.enter(filter("a")).expect("within")).collect();
+            let (groups, ring) = (Arc::new(FanoutGroups::new(bytes_max, 1 << 20)), Ring::new(usize::MAX, 1));
+            let seats: Vec<_> = starts.iter().map(|_| groups.join(filter("a")).expect("within")).collect();
             let (mut cursors, mut got) = (starts.clone(), vec![Vec::new(); starts.len()]);
             let mut unpushed = tags.iter();
             for turn in turns {
@@ -347,14 +363,14 @@ mod tests {
                 }
                 let at = turn % seats.len();
                 let next = (tags.len() - unpushed.len()) as u64 + 1;
-                let stretch = (cursors[at] < next).then(|| seats[at].take(&ring, asked(cursors[at])).expect("no notice"));
+                let stretch = (cursors[at] < next).then(|| seats[at].read(&ring, asked(cursors[at])).expect("no notice"));
                 let Some(stretch) = stretch else { continue };
                 cursors[at] = stretch.next;
                 let chunk = stretch.chunk.iter().flat_map(|chunk| chunk.entries.iter());
                 got[at].extend(chunk.map(|entry| entry.sequence));
-                let all = audiences.all_kept.lock();
+                let all = groups.all_kept.lock();
                 prop_assert!(all.bytes <= bytes_max);
-                let kept: usize = seats[0].audience.kept.lock().values().map(|stretch| stretch.bytes()).sum();
+                let kept: usize = seats[0].group.kept.lock().values().map(|stretch| stretch.bytes()).sum();
                 prop_assert_eq!(kept, all.bytes);
             }
             for ((start, cursor), got) in starts.iter().zip(cursors).zip(got) {

@@ -11,22 +11,22 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::entry::Event;
-use crate::model::{Key, Keys, Rule};
+use crate::model::{IndexKey, KeyFilter, Rule};
 
 /// Which posts a session gets: the rule of `TagFilter` in the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    any_of: Terms,
-    all_of: Vec<Term>,
-    none_of: Terms,
+    any_of: TagPatterns,
+    all_of: Vec<TagPattern>,
+    none_of: TagPatterns,
     rule_ids: HashSet<u64, RandomState>,
-    keys: Keys,
+    keys: KeyFilter,
     fingerprint: u64,
 }
 
 /// A filter as it was asked for, before it is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct FilterSpec {
     /// The post has a tag of one of these.
     pub any_of: Vec<String>,
     /// The post has a tag for each of these.
@@ -40,7 +40,7 @@ pub struct Request {
 /// What is wrong with a filter, and where.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{field}: {description}")]
-pub struct Fault {
+pub struct InvalidFilter {
     /// Path of the field in the request.
     pub field: String,
     /// What to do about it.
@@ -49,39 +49,39 @@ pub struct Fault {
 
 /// A tag, or the beginning of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Term {
+enum TagPattern {
     Exact(Arc<str>),
     Prefix(Arc<str>),
 }
 
 /// Terms of which one is enough.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Terms {
+struct TagPatterns {
     exact: HashSet<Arc<str>, RandomState>,
     prefixes: Vec<Arc<str>>,
 }
 
 impl Filter {
     /// Most terms and rule ids of a filter.
-    pub const TERMS_MAX: usize = 1_000;
+    pub const PATTERNS_MAX: usize = 1_000;
     /// Longest tag or prefix, in bytes.
     pub const TERM_BYTES_MAX: usize = Rule::TAG_BYTES_MAX;
     /// Most bytes of all terms together: a filter is kept for each session.
     pub const BYTES_MAX: usize = 256 << 10;
 
     /// Checks a request and makes it ready to match.
-    pub fn new(request: &Request) -> Result<Self, Fault> {
+    pub fn new(request: &FilterSpec) -> Result<Self, InvalidFilter> {
         let count = request.any_of.len() + request.all_of.len() + request.none_of.len() + request.rule_ids.len();
-        if count > Self::TERMS_MAX {
-            return Err(Fault {
+        if count > Self::PATTERNS_MAX {
+            return Err(InvalidFilter {
                 field: "filter".into(),
-                description: format!("has {count} terms, at most {} are allowed: use prefixes", Self::TERMS_MAX),
+                description: format!("has {count} terms, at most {} are allowed: use prefixes", Self::PATTERNS_MAX),
             });
         }
         let bytes: usize =
             [&request.any_of, &request.all_of, &request.none_of].into_iter().flatten().map(String::len).sum();
         if bytes > Self::BYTES_MAX {
-            return Err(Fault {
+            return Err(InvalidFilter {
                 field: "filter".into(),
                 description: format!("has {bytes} bytes, at most {} are allowed: use prefixes", Self::BYTES_MAX),
             });
@@ -89,7 +89,7 @@ impl Filter {
         let any_of = parse("filter.any_of", &request.any_of)?;
         let all_of = parse("filter.all_of", &request.all_of)?;
         let none_of = parse("filter.none_of", &request.none_of)?;
-        refuse_impossible(&any_of, &all_of, &none_of, &request.rule_ids)?;
+        reject_unsatisfiable(&any_of, &all_of, &none_of, &request.rule_ids)?;
         Ok(Self {
             keys: necessary_keys(&any_of, &all_of, &request.rule_ids),
             fingerprint: fingerprint(request),
@@ -105,12 +105,12 @@ impl Filter {
         let tags = || rules.iter().filter_map(Rule::tag);
         let open = self.any_of.is_empty() && self.rule_ids.is_empty();
         let chosen = open
-            || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.hold(tag)))
+            || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.matches_all(tag)))
             || (!self.rule_ids.is_empty()
                 && rules.iter().any(|rule| rule.id.is_some_and(|id| self.rule_ids.contains(&id))));
         chosen
-            && self.all_of.iter().all(|term| tags().any(|tag| term.holds(tag)))
-            && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.hold(tag)))
+            && self.all_of.iter().all(|term| tags().any(|tag| term.matches_tag(tag)))
+            && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.matches_all(tag)))
     }
 
     /// The delta rule: a post that comes again under more rules is for those that the earlier rules did not match.
@@ -136,7 +136,7 @@ impl Filter {
     }
 
     /// What holds for every post that matches.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &KeyFilter {
         &self.keys
     }
 
@@ -148,14 +148,14 @@ impl Filter {
     /// The exact tags that the filter names, to tell of tags that nothing feeds.
     pub fn tags_named(&self) -> impl Iterator<Item = &Arc<str>> {
         let all_of = self.all_of.iter().filter_map(|term| match term {
-            Term::Exact(tag) => Some(tag),
-            Term::Prefix(_) => None,
+            TagPattern::Exact(tag) => Some(tag),
+            TagPattern::Prefix(_) => None,
         });
         self.any_of.exact.iter().chain(all_of)
     }
 }
 
-impl Term {
+impl TagPattern {
     fn parse(text: &str) -> Self {
         let Some(before) = text.strip_suffix('*') else { return Self::Exact(text.into()) };
         let unescaped = before.trim_end_matches('\\');
@@ -170,7 +170,7 @@ impl Term {
         }
     }
 
-    fn holds(&self, tag: &str) -> bool {
+    fn matches_tag(&self, tag: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *tag,
             Self::Prefix(prefix) => tag.starts_with(&**prefix),
@@ -186,44 +186,44 @@ impl Term {
         }
     }
 
-    fn key(&self) -> Key {
+    fn key(&self) -> IndexKey {
         match self {
-            Self::Exact(tag) => Key::Tag(tag.clone()),
-            Self::Prefix(prefix) => Key::Prefix(prefix.clone()),
+            Self::Exact(tag) => IndexKey::Tag(tag.clone()),
+            Self::Prefix(prefix) => IndexKey::Prefix(prefix.clone()),
         }
     }
 }
 
-impl Terms {
+impl TagPatterns {
     fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty()
     }
 
-    fn hold(&self, tag: &str) -> bool {
+    fn matches_all(&self, tag: &str) -> bool {
         self.exact.contains(tag) || self.prefixes.iter().any(|prefix| tag.starts_with(&**prefix))
     }
 }
 
-impl From<Vec<Term>> for Terms {
-    fn from(terms: Vec<Term>) -> Self {
+impl From<Vec<TagPattern>> for TagPatterns {
+    fn from(terms: Vec<TagPattern>) -> Self {
         let mut sorted = Self::default();
         for term in terms {
             match term {
-                Term::Exact(tag) => drop(sorted.exact.insert(tag)),
-                Term::Prefix(prefix) => sorted.prefixes.push(prefix),
+                TagPattern::Exact(tag) => drop(sorted.exact.insert(tag)),
+                TagPattern::Prefix(prefix) => sorted.prefixes.push(prefix),
             }
         }
         sorted
     }
 }
 
-fn parse(field: &str, terms: &[String]) -> Result<Vec<Term>, Fault> {
+fn parse(field: &str, terms: &[String]) -> Result<Vec<TagPattern>, InvalidFilter> {
     let check = |(at, term): (usize, &String)| {
-        let fault = |description: String| Err(Fault { field: format!("{field}[{at}]"), description });
+        let fault = |description: String| Err(InvalidFilter { field: format!("{field}[{at}]"), description });
         if term.is_empty() {
             return fault("is empty: name a tag, a prefix such as 'cats.*', or '*' for any tag".into());
         }
-        let term = Term::parse(term);
+        let term = TagPattern::parse(term);
         match term.text().len() {
             ..=Filter::TERM_BYTES_MAX => Ok(term),
             n => fault(format!("has {n} bytes, at most {} are allowed", Filter::TERM_BYTES_MAX)),
@@ -232,16 +232,21 @@ fn parse(field: &str, terms: &[String]) -> Result<Vec<Term>, Fault> {
     terms.iter().enumerate().map(check).collect()
 }
 
-fn refuse_impossible(any_of: &[Term], all_of: &[Term], none_of: &[Term], rule_ids: &[u64]) -> Result<(), Fault> {
-    let excluded = |term: &Term| none_of.iter().any(|none| none.covers(term));
+fn reject_unsatisfiable(
+    any_of: &[TagPattern],
+    all_of: &[TagPattern],
+    none_of: &[TagPattern],
+    rule_ids: &[u64],
+) -> Result<(), InvalidFilter> {
+    let excluded = |term: &TagPattern| none_of.iter().any(|none| none.covers(term));
     if let Some(at) = all_of.iter().position(excluded) {
-        return Err(Fault {
+        return Err(InvalidFilter {
             field: format!("filter.all_of[{at}]"),
             description: "can never match: filter.none_of excludes it".into(),
         });
     }
     if !any_of.is_empty() && rule_ids.is_empty() && any_of.iter().all(excluded) {
-        return Err(Fault {
+        return Err(InvalidFilter {
             field: "filter.any_of".into(),
             description: "can never match: filter.none_of excludes every term".into(),
         });
@@ -249,20 +254,20 @@ fn refuse_impossible(any_of: &[Term], all_of: &[Term], none_of: &[Term], rule_id
     Ok(())
 }
 
-fn necessary_keys(any_of: &[Term], all_of: &[Term], rule_ids: &[u64]) -> Keys {
+fn necessary_keys(any_of: &[TagPattern], all_of: &[TagPattern], rule_ids: &[u64]) -> KeyFilter {
     if any_of.is_empty() && rule_ids.is_empty() {
         // One all_of term is enough; an exact one is the narrowest.
-        let narrowest = all_of.iter().find(|term| matches!(term, Term::Exact(_))).or_else(|| all_of.first());
-        return narrowest.map_or(Keys::Always, |term| Keys::AnyOf([term.key()].into()));
+        let narrowest = all_of.iter().find(|term| matches!(term, TagPattern::Exact(_))).or_else(|| all_of.first());
+        return narrowest.map_or(KeyFilter::Always, |term| KeyFilter::AnyOf([term.key()].into()));
     }
     // Nearly every post has some tag: looking through the lists of all tags would cost more than it leaves out.
-    if any_of.contains(&Term::Prefix("".into())) {
-        return Keys::Always;
+    if any_of.contains(&TagPattern::Prefix("".into())) {
+        return KeyFilter::Always;
     }
-    Keys::AnyOf(any_of.iter().map(Term::key).chain(rule_ids.iter().copied().map(Key::Rule)).collect())
+    KeyFilter::AnyOf(any_of.iter().map(TagPattern::key).chain(rule_ids.iter().copied().map(IndexKey::Rule)).collect())
 }
 
-fn fingerprint(request: &Request) -> u64 {
+fn fingerprint(request: &FilterSpec) -> u64 {
     let mut hash = Sha256::new();
     for terms in [&request.any_of, &request.all_of, &request.none_of] {
         let mut terms: Vec<_> = terms.iter().collect();
@@ -286,9 +291,9 @@ fn fingerprint(request: &Request) -> u64 {
 mod tests {
     use super::*;
 
-    fn request(any_of: &[&str], all_of: &[&str], none_of: &[&str], rule_ids: &[u64]) -> Request {
+    fn request(any_of: &[&str], all_of: &[&str], none_of: &[&str], rule_ids: &[u64]) -> FilterSpec {
         let own = |terms: &[&str]| terms.iter().map(ToString::to_string).collect();
-        Request { any_of: own(any_of), all_of: own(all_of), none_of: own(none_of), rule_ids: rule_ids.to_vec() }
+        FilterSpec { any_of: own(any_of), all_of: own(all_of), none_of: own(none_of), rule_ids: rule_ids.to_vec() }
     }
 
     fn rules(tags: &[Option<&str>]) -> Vec<Rule> {
@@ -296,7 +301,7 @@ mod tests {
         tags.iter().enumerate().map(rule).collect()
     }
 
-    fn check(request: Request, tags: &[Option<&str>], expected: bool) {
+    fn check(request: FilterSpec, tags: &[Option<&str>], expected: bool) {
         let filter = Filter::new(&request).expect("a good filter");
         let rules = rules(tags);
         assert_eq!(filter.matches(&rules), expected, "{request:?} on {tags:?}");
@@ -340,19 +345,19 @@ mod tests {
     #[test]
     fn escaped_star_is_part_of_tag() {
         for (term, expected) in [
-            ("a", Term::Exact("a".into())),
-            ("a*", Term::Prefix("a".into())),
-            ("*", Term::Prefix("".into())),
-            ("a**", Term::Prefix("a*".into())),
-            (r"a\*", Term::Exact("a*".into())),
-            (r"\*", Term::Exact("*".into())),
-            (r"a\\*", Term::Prefix(r"a\".into())),
-            (r"a\\\*", Term::Exact(r"a\*".into())),
-            (r"a*\*", Term::Exact("a**".into())),
-            (r"a\", Term::Exact(r"a\".into())),
-            (r"\*a", Term::Exact(r"\*a".into())),
+            ("a", TagPattern::Exact("a".into())),
+            ("a*", TagPattern::Prefix("a".into())),
+            ("*", TagPattern::Prefix("".into())),
+            ("a**", TagPattern::Prefix("a*".into())),
+            (r"a\*", TagPattern::Exact("a*".into())),
+            (r"\*", TagPattern::Exact("*".into())),
+            (r"a\\*", TagPattern::Prefix(r"a\".into())),
+            (r"a\\\*", TagPattern::Exact(r"a\*".into())),
+            (r"a*\*", TagPattern::Exact("a**".into())),
+            (r"a\", TagPattern::Exact(r"a\".into())),
+            (r"\*a", TagPattern::Exact(r"\*a".into())),
         ] {
-            assert_eq!(Term::parse(term), expected, "{term}");
+            assert_eq!(TagPattern::parse(term), expected, "{term}");
         }
         check(request(&[r"a\*"], &[], &[], &[]), &[Some("a*")], true);
         check(request(&[r"a\*"], &[], &[], &[]), &[Some("ab")], false);
@@ -377,7 +382,7 @@ mod tests {
 
     #[test]
     fn impossible_and_oversized_filters_are_refused_with_their_field() {
-        let refused = |request: Request, field: &str| {
+        let refused = |request: FilterSpec, field: &str| {
             assert_eq!(Filter::new(&request).expect_err("refused").field, field, "{request:?}");
         };
         refused(request(&[], &["a"], &["a"], &[]), "filter.all_of[0]");
@@ -393,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_fingerprint_ignores_order() {
-        let print = |r: Request| Filter::new(&r).expect("good").fingerprint();
+        let print = |r: FilterSpec| Filter::new(&r).expect("good").fingerprint();
         assert_eq!(print(request(&["a", "b"], &[], &[], &[1, 2])), print(request(&["b", "a", "a"], &[], &[], &[2, 1])));
         assert_ne!(print(request(&["a"], &[], &[], &[])), print(request(&[], &["a"], &[], &[])));
     }

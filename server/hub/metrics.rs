@@ -21,16 +21,16 @@ pub struct Metrics {
     pub cold_reads: Counter,
     /// Reads of sessions behind the ring that were answered from what is kept of the journal in memory.
     pub cold_reads_shared: Counter,
-    by_consumer: Family<Consumer, Counter<u64, AtomicU64>>,
-    filtered: Family<Consumer, Counter<u64, AtomicU64>>,
-    notices: Family<Consumer, Counter<u64, AtomicU64>>,
-    passed: Family<Consumer, Counter<u64, AtomicU64>>,
+    by_consumer: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
+    filtered: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
+    notices: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
+    passed: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
     names: Arc<Mutex<Vec<String>>>,
 }
 
 /// The label of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Consumer {
+struct ConsumerLabel {
     consumer: String,
 }
 
@@ -58,7 +58,7 @@ impl Metrics {
         registry.register("cold_reads", "Reads of the journal for sessions behind the ring", own.cold_reads.clone());
         let shared = "Reads for sessions behind the ring that were answered from memory";
         registry.register("cold_reads_shared", shared, own.cold_reads_shared.clone());
-        let mut family = |name: &str, help: &str, family: &Family<Consumer, Counter<u64, AtomicU64>>| {
+        let mut family = |name: &str, help: &str, family: &Family<ConsumerLabel, Counter<u64, AtomicU64>>| {
             registry.register(name, help, family.clone());
         };
         family("events_delivered", "Events delivered", &own.by_consumer);
@@ -70,7 +70,7 @@ impl Metrics {
 
     /// The counters of a consumer. Past `labels_max` names all further ones count as `other`.
     pub fn session(&self, consumer: &str, labels_max: usize) -> SessionCounters {
-        let label = Consumer { consumer: self.label(consumer, labels_max) };
+        let label = ConsumerLabel { consumer: self.label(consumer, labels_max) };
         SessionCounters {
             delivered: self.by_consumer.get_or_create_owned(&label),
             filtered: self.filtered.get_or_create_owned(&label),

@@ -6,7 +6,7 @@
 //! never loss.
 //!
 //! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `wakeup` · `token` ·
-//! `cold` (turns at the journal) · `cold::page_cache` (what of it is shared) · `entry::batch` (events that go out together) · `fanout` (sessions with the same filter) · `start` (where a session begins) · `side_log` (what only some lineages lack) · `session` (the pull loop) · `session::registry` (who is there).
+//! `cold` (turns at the journal) · `cold::page_cache` (what of it is shared) · `entry::batch` (events that go out together) · `fanout` (sessions with the same filter) · `start` (where a session begins) · `side_log` (what only some subscriptions lack) · `session` (the pull loop) · `session::registry` (who is there).
 //!
 //! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
 //!
@@ -38,13 +38,13 @@ pub mod token;
 mod wakeup;
 
 pub use config::Config;
-pub use core::{Hub, Parts, Read, ReadError};
-pub use fanout::{FilterLimitReached, Seat};
+pub use core::{Hub, HubParts, Read, ReadError};
+pub use fanout::{FilterLimitReached, GroupMember};
 pub use lateness::Lateness;
 pub use metrics::{Metrics, SessionCounters};
-pub use ring::Limits;
-pub use session::registry::{Closing, Full, Guest, Registry, SessionInfo};
-pub use side_log::Side;
-pub use status::gap_index::Gaps;
+pub use ring::ReadLimits;
+pub use session::registry::{DrainNotice, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry};
+pub use side_log::SideLog;
+pub use status::gap_index::GapIndex;
 pub use status::tag_stats::TagInfo;
-pub use times::Times;
+pub use times::ClockCorrections;

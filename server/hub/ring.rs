@@ -5,8 +5,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
-use super::entry::{Entry, Kind};
-use crate::model::{Key, Keys, Sequence};
+use super::entry::{Entry, EntryKind};
+use crate::model::{IndexKey, KeyFilter, Sequence};
 
 /// The hot tail of the log: the newest entries, up to a bound in bytes, with an index by tag and rule.
 ///
@@ -22,26 +22,26 @@ struct Inner {
     /// Sequence of the first entry; of the next one to come while there is none.
     first: Sequence,
     bytes: usize,
-    index: Index,
+    index: PostingIndex,
 }
 
 /// Which entries have what. Sequences of a list ascend, so eviction takes from its front.
 #[derive(Default)]
-struct Index {
-    tags: Lists<Arc<str>>,
+struct PostingIndex {
+    tags: PostingLists<Arc<str>>,
     /// The tags in order, for those that ask for a prefix.
     names: BTreeSet<Arc<str>>,
     /// Made when somebody first asks for a rule: most ask for tags, and each event would pay for it.
-    rules: Option<Lists<u64>>,
+    rules: Option<PostingLists<u64>>,
     /// GAP and SKIP, which every session is told.
     notices: VecDeque<Sequence>,
 }
 
-type Lists<K> = HashMap<K, VecDeque<Sequence>, RandomState>;
+type PostingLists<K> = HashMap<K, VecDeque<Sequence>, RandomState>;
 
 /// What a reader took.
 #[derive(Debug)]
-pub struct Taken {
+pub struct RingRead {
     /// Entries that may match, in order.
     pub entries: Vec<Arc<Entry>>,
     /// Where to read on: nothing between the last entry and this can match.
@@ -50,11 +50,11 @@ pub struct Taken {
 
 /// The cursor is older than the ring.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Left;
+pub struct CursorEvicted;
 
 /// How much a reader takes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Limits {
+pub struct ReadLimits {
     /// Most entries.
     pub entries: usize,
     /// The most bytes of encoded events; the first goes whatever its size.
@@ -68,7 +68,7 @@ impl Ring {
     }
 
     /// Empties it; the next entry has sequence `next`.
-    pub fn restart(&self, next: Sequence) {
+    pub fn reset(&self, next: Sequence) {
         *self.inner.write() = Inner { first: next, ..Inner::default() };
     }
 
@@ -91,24 +91,24 @@ impl Ring {
     }
 
     /// True if a cursor that stands here is not behind it.
-    pub fn reaches(&self, from: Sequence) -> bool {
+    pub fn contains(&self, from: Sequence) -> bool {
         from >= self.inner.read().first
     }
 
     /// Takes what may match from `from` on.
-    pub fn take(&self, from: Sequence, keys: &Keys, limits: Limits) -> Result<Taken, Left> {
-        if let Keys::AnyOf(keys) = keys
-            && keys.iter().any(|key| matches!(key, Key::Rule(_)))
+    pub fn read(&self, from: Sequence, keys: &KeyFilter, limits: ReadLimits) -> Result<RingRead, CursorEvicted> {
+        if let KeyFilter::AnyOf(keys) = keys
+            && keys.iter().any(|key| matches!(key, IndexKey::Rule(_)))
         {
             self.index_rules();
         }
         let inner = self.inner.read();
         if from < inner.first {
-            return Err(Left);
+            return Err(CursorEvicted);
         }
         Ok(match keys {
-            Keys::Always => inner.take_all(from, limits),
-            Keys::AnyOf(keys) => inner.take_indexed(from, keys, limits),
+            KeyFilter::Always => inner.scan(from, limits),
+            KeyFilter::AnyOf(keys) => inner.read_indexed(from, keys, limits),
         })
     }
 }
@@ -121,7 +121,7 @@ impl Ring {
         let mut inner = self.inner.write();
         let Inner { entries, index, .. } = &mut *inner;
         if index.rules.is_none() {
-            let mut rules = Lists::default();
+            let mut rules = PostingLists::default();
             entries.iter().for_each(|entry| add_rules(&mut rules, entry));
             index.rules = Some(rules);
         }
@@ -141,13 +141,13 @@ impl Inner {
         Some(entry)
     }
 
-    fn take_all(&self, from: Sequence, limits: Limits) -> Taken {
+    fn scan(&self, from: Sequence, limits: ReadLimits) -> RingRead {
         let start = (from - self.first) as usize;
         let entries = within(self.entries.iter().skip(start), limits);
-        Taken { next: from.max(entries.last().map_or(from, |entry| entry.sequence + 1)), entries }
+        RingRead { next: from.max(entries.last().map_or(from, |entry| entry.sequence + 1)), entries }
     }
 
-    fn take_indexed(&self, from: Sequence, keys: &[Key], limits: Limits) -> Taken {
+    fn read_indexed(&self, from: Sequence, keys: &[IndexKey], limits: ReadLimits) -> RingRead {
         let mut found = Vec::new();
         let mut collect = |list: &VecDeque<Sequence>| {
             let start = list.partition_point(|&sequence| sequence < from);
@@ -163,11 +163,11 @@ impl Inner {
             (Some(last), true) => last.sequence + 1,
             _ => self.next().max(from),
         };
-        Taken { entries, next }
+        RingRead { entries, next }
     }
 }
 
-fn within<'a>(candidates: impl Iterator<Item = &'a Arc<Entry>>, limits: Limits) -> Vec<Arc<Entry>> {
+fn within<'a>(candidates: impl Iterator<Item = &'a Arc<Entry>>, limits: ReadLimits) -> Vec<Arc<Entry>> {
     let mut bytes = 0;
     let mut taken = Vec::new();
     for entry in candidates.take(limits.entries) {
@@ -180,11 +180,11 @@ fn within<'a>(candidates: impl Iterator<Item = &'a Arc<Entry>>, limits: Limits) 
     taken
 }
 
-impl Index {
+impl PostingIndex {
     fn add(&mut self, entry: &Entry) {
         let sequence = entry.sequence;
         match &entry.kind {
-            Kind::Event(event) => {
+            EntryKind::Event(event) => {
                 for rule in event.rules.iter() {
                     if let Some(tag) = &rule.tag {
                         self.add_tag(tag, sequence);
@@ -194,8 +194,8 @@ impl Index {
                     add_rules(rules, entry);
                 }
             }
-            Kind::Gap(_) | Kind::Skip(_) => self.notices.push_back(sequence),
-            Kind::Term => {}
+            EntryKind::Gap(_) | EntryKind::Skip(_) => self.notices.push_back(sequence),
+            EntryKind::Term => {}
         }
     }
 
@@ -209,7 +209,7 @@ impl Index {
 
     fn remove_oldest(&mut self, entry: &Entry) {
         match &entry.kind {
-            Kind::Event(event) => {
+            EntryKind::Event(event) => {
                 for rule in event.rules.iter() {
                     if let Some(tag) = &rule.tag
                         && pop_if_first(self.tags.get_mut(tag), entry.sequence)
@@ -224,16 +224,16 @@ impl Index {
                     }
                 }
             }
-            Kind::Gap(_) | Kind::Skip(_) => drop(self.notices.pop_front()),
-            Kind::Term => {}
+            EntryKind::Gap(_) | EntryKind::Skip(_) => drop(self.notices.pop_front()),
+            EntryKind::Term => {}
         }
     }
 
-    fn lists(&self, key: &Key, take: &mut impl FnMut(&VecDeque<Sequence>)) {
+    fn lists(&self, key: &IndexKey, take: &mut impl FnMut(&VecDeque<Sequence>)) {
         match key {
-            Key::Tag(tag) => self.tags.get(tag).into_iter().for_each(take),
-            Key::Rule(id) => self.rules.iter().filter_map(|rules| rules.get(id)).for_each(take),
-            Key::Prefix(prefix) => self
+            IndexKey::Tag(tag) => self.tags.get(tag).into_iter().for_each(take),
+            IndexKey::Rule(id) => self.rules.iter().filter_map(|rules| rules.get(id)).for_each(take),
+            IndexKey::Prefix(prefix) => self
                 .names
                 .range::<str, _>((Bound::Included(&**prefix), Bound::Unbounded))
                 .take_while(|tag| tag.starts_with(&**prefix))
@@ -242,7 +242,7 @@ impl Index {
     }
 }
 
-fn add_rules(lists: &mut Lists<u64>, entry: &Entry) {
+fn add_rules(lists: &mut PostingLists<u64>, entry: &Entry) {
     for id in entry.event().into_iter().flat_map(|event| event.rules.iter()).filter_map(|rule| rule.id) {
         push_once(lists.entry(id).or_default(), entry.sequence);
     }
@@ -268,16 +268,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::filter::{Filter, Request};
+    use crate::hub::filter::{Filter, FilterSpec};
     use crate::hub::test_util::{encoded, post_record, skip_record};
 
-    const ALL: Limits = Limits { entries: usize::MAX - 1, bytes: usize::MAX };
+    const ALL: ReadLimits = ReadLimits { entries: usize::MAX - 1, bytes: usize::MAX };
 
     fn entry(sequence: Sequence, tags: &[&str]) -> Arc<Entry> {
         encoded(post_record(sequence, tags))
     }
 
-    fn sequences(taken: &Taken) -> Vec<Sequence> {
+    fn sequences(taken: &RingRead) -> Vec<Sequence> {
         taken.entries.iter().map(|entry| entry.sequence).collect()
     }
 
@@ -286,12 +286,12 @@ mod tests {
         let ring = Ring::new(usize::MAX, 1);
         ring.push(&[entry(1, &["a"]), entry(2, &["b", "c"]), entry(3, &[]), entry(4, &["a"])]);
         ring.push(&[encoded(skip_record(5))]);
-        let keys = Keys::AnyOf([Key::Tag("b".into()), Key::Prefix("c".into())].into());
-        let taken = ring.take(1, &keys, ALL).expect("hot");
+        let keys = KeyFilter::AnyOf([IndexKey::Tag("b".into()), IndexKey::Prefix("c".into())].into());
+        let taken = ring.read(1, &keys, ALL).expect("hot");
         assert_eq!((sequences(&taken), taken.next), (vec![2, 5], 6));
-        let taken = ring.take(3, &keys, Limits { entries: 1, bytes: usize::MAX }).expect("hot");
+        let taken = ring.read(3, &keys, ReadLimits { entries: 1, bytes: usize::MAX }).expect("hot");
         assert_eq!((sequences(&taken), taken.next), (vec![5], 6));
-        let taken = ring.take(1, &keys, Limits { entries: 1, bytes: usize::MAX }).expect("hot");
+        let taken = ring.read(1, &keys, ReadLimits { entries: 1, bytes: usize::MAX }).expect("hot");
         assert_eq!((sequences(&taken), taken.next), (vec![2], 3));
     }
 
@@ -301,9 +301,9 @@ mod tests {
         let ring = Ring::new(3 * size, 1);
         (1..=9).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
         assert_eq!(ring.inner.read().first, 7);
-        let keys = Keys::AnyOf([Key::Tag("a".into())].into());
-        assert_eq!(ring.take(6, &keys, ALL).expect_err("left"), Left);
-        assert_eq!(sequences(&ring.take(7, &keys, ALL).expect("hot")), [7, 8, 9]);
+        let keys = KeyFilter::AnyOf([IndexKey::Tag("a".into())].into());
+        assert_eq!(ring.read(6, &keys, ALL).expect_err("left"), CursorEvicted);
+        assert_eq!(sequences(&ring.read(7, &keys, ALL).expect("hot")), [7, 8, 9]);
         let index = &ring.inner.read().index;
         assert_eq!((index.tags.len(), index.names.len()), (1, 1));
     }
@@ -313,8 +313,8 @@ mod tests {
         let size = entry(1, &["a"]).bytes();
         let ring = Ring::new(5 * size, 1);
         let ask = |from, rule| {
-            let keys = Keys::AnyOf([Key::Rule(rule)].into());
-            sequences(&ring.take(from, &keys, ALL).expect("hot"))
+            let keys = KeyFilter::AnyOf([IndexKey::Rule(rule)].into());
+            sequences(&ring.read(from, &keys, ALL).expect("hot"))
         };
         // The rules of a post of the fixtures are numbered from 1.
         ring.push(&[entry(1, &["a"]), entry(2, &["a", "b"]), entry(3, &["a"])]);
@@ -335,16 +335,16 @@ mod tests {
             from in 1_u64..45, entries in 1_usize..8,
         ) {
             let any_of: Vec<_> = any_of.into_iter().filter(|term| !term.is_empty()).collect();
-            let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("good");
+            let filter = Filter::new(&FilterSpec { any_of, ..FilterSpec::default() }).expect("good");
             let ring = Ring::new(usize::MAX, 1);
             for (at, tags) in posts.iter().enumerate() {
                 let tags: Vec<_> = tags.iter().map(String::as_str).collect();
                 ring.push(&[entry(at as u64 + 1, &tags)]);
             }
-            let matching = |keys: &Keys| {
+            let matching = |keys: &KeyFilter| {
                 let (mut cursor, mut found) = (from, Vec::new());
                 loop {
-                    let taken = ring.take(cursor, keys, Limits { entries, bytes: usize::MAX }).expect("hot");
+                    let taken = ring.read(cursor, keys, ReadLimits { entries, bytes: usize::MAX }).expect("hot");
                     found.extend(taken.entries.iter().filter(|entry| {
                         filter.matches(&entry.event().expect("posts only").rules)
                     }).map(|entry| entry.sequence));
@@ -352,7 +352,7 @@ mod tests {
                     cursor = taken.next;
                 }
             };
-            prop_assert_eq!(matching(filter.keys()), matching(&Keys::Always));
+            prop_assert_eq!(matching(filter.keys()), matching(&KeyFilter::Always));
         }
     }
 }

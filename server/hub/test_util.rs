@@ -7,11 +7,12 @@ use prometheus_client::registry::Registry;
 
 use super::entry::{self, Entry};
 use super::token::Keyring;
-use super::{Config, Hub, Metrics, Parts};
+use super::{Config, Hub, HubParts, Metrics};
 use crate::clock::Clock;
-use crate::journal::{self, Backend, Identity, Reader, Writer};
+use crate::journal::{self, Backend, Reader, Writer, WriterIdentity};
 use crate::model::{
-    AccountName, Body, Epoch, Origin, Post, PostId, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window,
+    AccountName, Epoch, Origin, Post, PostId, Record, RecordBody, Rule, Sequence, Skip, SkipReason, Term, TimeInterval,
+    UnixMillis,
 };
 
 /// The writer of every record here.
@@ -55,9 +56,9 @@ fn hub_through(
     (config, clock): (Config, Clock),
     watch: impl FnOnce(Arc<dyn Reader>) -> Arc<dyn Reader>,
 ) -> (Arc<Hub>, Box<dyn Writer>, Box<dyn Writer>) {
-    let open = |settings, epoch| journal::open_memory(settings, Identity { epoch, term: TERM });
+    let open = |settings, epoch| journal::open_memory(settings, WriterIdentity { epoch, term: TERM });
     let (journal, side) = (open(main, EPOCH), open(side, SIDE_EPOCH));
-    let parts = Parts {
+    let parts = HubParts {
         account: AccountName::new("main").expect("a name"),
         config,
         tags: Vec::new(),
@@ -84,12 +85,12 @@ pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
         rules: rules.collect(),
         origin: Origin::Live,
         gap: None,
-        beside: None,
+        counterpart: None,
         beside_rules: None,
         previous: None,
         json: Bytes::from(format!("{{\"n\":{sequence}}}")),
     };
-    record(sequence, Body::Post(post))
+    record(sequence, RecordBody::Post(post))
 }
 
 /// A record as sessions read it.
@@ -100,10 +101,10 @@ pub fn encoded(record: Record) -> Arc<Entry> {
 /// One malformed message.
 pub fn skip_record(sequence: Sequence) -> Record {
     let time = UnixMillis(sequence as i64);
-    let window = Window { from: time, to: Some(time) };
-    record(sequence, Body::Skip(Skip { reason: SkipReason::Malformed, count: 1, window }))
+    let window = TimeInterval { from: time, to: Some(time) };
+    record(sequence, RecordBody::Skip(Skip { reason: SkipReason::Malformed, count: 1, window }))
 }
 
-fn record(sequence: Sequence, body: Body) -> Record {
+fn record(sequence: Sequence, body: RecordBody) -> Record {
     Record { sequence, term: TERM, received: UnixMillis(sequence as i64), body }
 }

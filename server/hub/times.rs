@@ -6,7 +6,7 @@
 //! # Design
 //!
 //! A record keeps the time that the clock said when it was received. When the clock is corrected, the records of this
-//! process are known to be off by what it was corrected by, and the table says so: [`Times::translated`] is the time by the
+//! process are known to be off by what it was corrected by, and the table says so: [`ClockCorrections::translated`] is the time by the
 //! clock of today. A correction that is taken back cancels itself out. Between two corrections stamps ascend, so that the
 //! search goes through pieces of the log and then by halves.
 //!
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{Extent, ReadError, Reader};
+use crate::journal::{LogBounds, ReadError, Reader};
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 
@@ -30,7 +30,7 @@ const CHANGES_MAX: usize = 256;
 
 /// The corrections of a log.
 #[derive(Debug)]
-pub struct Times {
+pub struct ClockCorrections {
     /// The first record that this process appends.
     run: Sequence,
     state: Mutex<State>,
@@ -39,26 +39,26 @@ pub struct Times {
 #[derive(Debug, Default)]
 struct State {
     file: Option<PathBuf>,
-    changes: Vec<Change>,
+    changes: Vec<ClockCorrection>,
 }
 
 /// The records from `since` to before `first` are stamped this much too early. With `since` = `first`, stamps may go back
 /// at `first`, by an unknown amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Change {
+struct ClockCorrection {
     since: Sequence,
     first: Sequence,
     by_ms: i64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct CorrectionsFile {
     version: u32,
     epoch: String,
-    changes: Vec<Change>,
+    changes: Vec<ClockCorrection>,
 }
 
-impl Times {
+impl ClockCorrections {
     /// No corrections; this process appends from `run` on.
     pub fn new(run: Sequence) -> Self {
         Self { run, state: Mutex::default() }
@@ -66,10 +66,11 @@ impl Times {
 
     /// Takes up what the file says of this log, and keeps it there from now on.
     pub fn open(&self, file: PathBuf, epoch: Epoch) {
-        let form = state_file::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
+        let form =
+            state_file::read(&file).ok().and_then(|bytes| serde_json::from_slice::<CorrectionsFile>(&bytes).ok());
         let form = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string());
         // Records beyond the end were lost, and their sequences are given again.
-        let clamp = |change: Change| Change { first: change.first.min(self.run), ..change };
+        let clamp = |change: ClockCorrection| ClockCorrection { first: change.first.min(self.run), ..change };
         let changes = form.map(|form| form.changes).unwrap_or_default().into_iter().map(clamp);
         let changes = changes.filter(|change| change.since <= change.first).collect();
         *self.state.lock() = State { file: Some(file), changes };
@@ -85,7 +86,7 @@ impl Times {
             return false;
         }
         let since = by_ms.map_or(first, |_| self.run.min(first));
-        state.changes.push(Change { since, first, by_ms: by_ms.unwrap_or(0) });
+        state.changes.push(ClockCorrection { since, first, by_ms: by_ms.unwrap_or(0) });
         if let Some(file) = &state.file
             && let Err(error) = write(file, reader.epoch(), &state.changes)
         {
@@ -147,7 +148,7 @@ fn search(
 }
 
 /// When a record was received by the clock as it is now; of a damaged one, when the next sound one was.
-fn received(reader: &dyn Reader, changes: &[Change], sequence: Sequence) -> Result<UnixMillis, ReadError> {
+fn received(reader: &dyn Reader, changes: &[ClockCorrection], sequence: Sequence) -> Result<UnixMillis, ReadError> {
     let received = match reader.received_at(sequence)? {
         Some(received) => received,
         None => return Ok(UnixMillis(i64::MAX)),
@@ -155,13 +156,13 @@ fn received(reader: &dyn Reader, changes: &[Change], sequence: Sequence) -> Resu
     Ok(received.shifted(shift(changes, sequence)))
 }
 
-fn shift(changes: &[Change], sequence: Sequence) -> i64 {
-    let holds = |change: &&Change| change.since <= sequence && sequence < change.first;
+fn shift(changes: &[ClockCorrection], sequence: Sequence) -> i64 {
+    let holds = |change: &&ClockCorrection| change.since <= sequence && sequence < change.first;
     changes.iter().filter(holds).fold(0, |sum, change| sum.saturating_add(change.by_ms))
 }
 
 /// Where the pieces begin within which stamps ascend and are off alike.
-fn pieces(changes: &[Change], extent: &Extent) -> Vec<Sequence> {
+fn pieces(changes: &[ClockCorrection], extent: &LogBounds) -> Vec<Sequence> {
     let borders = changes.iter().flat_map(|change| [change.since, change.first]);
     let inside = borders.filter(|border| extent.earliest < *border && *border < extent.next);
     let mut pieces: Vec<Sequence> = std::iter::once(extent.earliest).chain(inside).collect();
@@ -172,8 +173,8 @@ fn pieces(changes: &[Change], extent: &Extent) -> Vec<Sequence> {
 }
 
 /// Writes the file, whole or not at all.
-fn write(path: &Path, epoch: Epoch, changes: &[Change]) -> std::io::Result<()> {
-    let form = Form { version: VERSION, epoch: epoch.to_string(), changes: changes.to_vec() };
+fn write(path: &Path, epoch: Epoch, changes: &[ClockCorrection]) -> std::io::Result<()> {
+    let form = CorrectionsFile { version: VERSION, epoch: epoch.to_string(), changes: changes.to_vec() };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 

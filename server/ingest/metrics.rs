@@ -4,7 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::upstream::message::Foreign;
+use crate::upstream::message::ForeignFormat;
 
 /// The accounting law of the way in: `messages_in = posts_appended + side_appended + duplicates + deltas + control +
 /// unknown + foreign_messages + malformed + oversized + partial + refused_by_disk` once the queue is empty.
@@ -14,7 +14,7 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// POST records.
     pub posts_appended: Counter,
-    /// Posts in a side log, for lineages that lack them.
+    /// Posts in a side log, for subscriptions that lack them.
     pub side_appended: Counter,
     /// Posts logged before, under the same rules.
     pub duplicates: Counter,
@@ -24,7 +24,7 @@ pub struct Metrics {
     pub control: Counter,
     /// JSON objects of no known kind.
     pub unknown: Counter,
-    /// Posts in another format, and compliance messages, by what they are: the name of a [`Foreign`].
+    /// Posts in another format, and compliance messages, by what they are: the name of a [`ForeignFormat`].
     pub foreign_messages: Family<ForeignLabel, Counter>,
     /// Messages that are no JSON, or posts without an id.
     pub malformed: Counter,
@@ -43,12 +43,12 @@ pub struct Metrics {
     /// Live connections that are up.
     pub upstream_connected: Gauge,
     /// Posts and deltas that came by a live connection, by the connection that brought them first.
-    pub posts_first: Family<ConnectionLabel, Counter>,
+    pub posts_first: Family<ConnectionLabels, Counter>,
 }
 
 /// Which of an account's connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ConnectionLabel {
+pub struct ConnectionLabels {
     /// Its number, from 0.
     pub connection: u32,
 }
@@ -79,7 +79,7 @@ impl Metrics {
         counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
         counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
         counter("appends", "Batches appended", &own.appends);
-        for kind in Foreign::ALL {
+        for kind in ForeignFormat::ALL {
             drop(own.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }));
         }
         registry.register(
@@ -98,8 +98,9 @@ impl Metrics {
 
     /// What is made of messages so far: equal to `messages_in` once the queue is empty.
     pub fn accounted(&self) -> u64 {
-        let of_kind = |kind: Foreign| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();
-        let foreign: u64 = Foreign::ALL.into_iter().map(of_kind).sum();
+        let of_kind =
+            |kind: ForeignFormat| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();
+        let foreign: u64 = ForeignFormat::ALL.into_iter().map(of_kind).sum();
         let others = [
             &self.posts_appended,
             &self.side_appended,

@@ -27,8 +27,8 @@ pub mod side_log_writer;
 mod supervisor;
 
 pub use config::Config;
-pub use metrics::{ConnectionLabel, ForeignLabel, Metrics};
-pub use queue::{Brought, Intake, JobTally, Queue, Source, queue};
-pub use restore::{Received, RestoreError, restore, restore_gaps, ring_start};
-pub use sequencer::{Sequencer, Writing};
-pub use supervisor::{Place, Session, Upstream};
+pub use metrics::{ConnectionLabels, ForeignLabel, Metrics};
+pub use queue::{IngestItem, IngestQueue, IngestSource, JobCounters, ReceivedBatch, queue};
+pub use restore::{LogTimes, RestoreError, restore, restore_gaps, ring_start};
+pub use sequencer::{Sequencer, SequencerDeps};
+pub use supervisor::{ConnectionId, ConnectionSupervisor, UpstreamEndpoint};

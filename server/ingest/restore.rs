@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::dedup::{self, Seen, Upkeep};
+use super::dedup::{self, DedupMaintenance, DedupWriter};
 use crate::hub::Hub;
-use crate::journal::{Item, ReadError, Reader};
-use crate::model::{Body, Gap, GapState, Keys, Origin, Record, Sequence, UnixMillis};
+use crate::journal::{ReadError, ReadItem, Reader};
+use crate::model::{Gap, GapState, KeyFilter, Origin, Record, RecordBody, Sequence, UnixMillis};
 
 /// A log that cannot be taken up again.
 #[derive(Debug, Error)]
@@ -16,7 +16,7 @@ pub enum RestoreError {
     Journal(#[from] ReadError),
     /// The ids of seen posts cannot be used.
     #[error(transparent)]
-    Dedup(#[from] dedup::Error),
+    Dedup(#[from] dedup::DedupError),
 }
 
 /// Bytes of the journal that one read brings.
@@ -36,11 +36,11 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
     let extent = reader.extent();
     let (mut gaps, mut cursor, mut trimmed) = (BTreeMap::new(), extent.earliest, 0);
     // No post has a key of none: only blocks with notices are read.
-    let keys = Keys::AnyOf([].into());
+    let keys = KeyFilter::AnyOf([].into());
     while cursor < extent.next {
         let chunk = reader.read(cursor, &keys, CHUNK_BYTES)?;
         for item in chunk.items {
-            if let Item::Record(Record { sequence, body: Body::Gap(gap), .. }) = item {
+            if let ReadItem::Record(Record { sequence, body: RecordBody::Gap(gap), .. }) = item {
                 // The log has lost the record that opened it, at its beginning.
                 let is_trimmed = !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
                 trimmed += u64::from(is_trimmed);
@@ -56,7 +56,7 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
 
 /// When what a log has was received, as far as its end shows.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Received {
+pub struct LogTimes {
     /// The newest live post; the oldest record, if there are posts and none of them is a live one near the end. `None` for a
     /// log without posts: notices do not show that X ever delivered anything.
     pub post: Option<UnixMillis>,
@@ -67,24 +67,24 @@ pub struct Received {
 /// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on.
 pub fn restore(
     reader: &Arc<dyn Reader>,
-    seen: &mut Seen,
-    upkeep: &mut Upkeep,
+    seen: &mut DedupWriter,
+    maintenance: &mut DedupMaintenance,
     hub: &Hub,
     ring_start: Sequence,
-) -> Result<Received, RestoreError> {
+) -> Result<LogTimes, RestoreError> {
     let extent = reader.extent();
     let mut newest_live = None;
     // Files of ids are synced at once and the journal a second later: after a power cut they may know of lost records.
-    upkeep.forget_after(extent.next - 1)?;
+    maintenance.truncate_after(extent.next - 1)?;
     let covered = seen.covered();
     let mut has_posts = covered > 0;
     let mut cursor = (covered + 1).min(ring_start).max(extent.earliest);
     while cursor < extent.next {
-        let chunk = reader.read(cursor, &Keys::Always, CHUNK_BYTES)?;
+        let chunk = reader.read(cursor, &KeyFilter::Always, CHUNK_BYTES)?;
         let mut hot = Vec::new();
         for item in chunk.items {
             match item {
-                Item::Record(record) => {
+                ReadItem::Record(record) => {
                     note(seen, &record, covered);
                     if let Some(post) = record.body.post() {
                         has_posts = true;
@@ -95,28 +95,28 @@ pub fn restore(
                     }
                 }
                 // The ring is dense: it begins behind the damage, and what is before it is read from the journal.
-                Item::Damaged { last, .. } => {
+                ReadItem::Damaged { last, .. } => {
                     hot.clear();
-                    hub.restart_ring((last + 1).max(ring_start));
+                    hub.reset_ring((last + 1).max(ring_start));
                 }
             }
         }
-        hub.warm(hot);
+        hub.preload(hot);
         seen.commit();
-        if seen.wants_upkeep() {
-            upkeep.step(extent, &|_| 0)?;
+        if seen.needs_maintenance() {
+            maintenance.step(extent, &|_| 0)?;
         }
         cursor = chunk.next;
     }
     let oldest = extent.earliest_received;
-    Ok(Received { post: newest_live.or(oldest.filter(|_| has_posts)), oldest })
+    Ok(LogTimes { post: newest_live.or(oldest.filter(|_| has_posts)), oldest })
 }
 
-fn note(seen: &mut Seen, record: &Record, covered: Sequence) {
+fn note(seen: &mut DedupWriter, record: &Record, covered: Sequence) {
     if record.sequence > covered
         && let Some(post) = record.body.post()
     {
-        seen.note(post.id, &post.rules, record.sequence, record.received);
+        seen.stage(post.id, &post.rules, record.sequence, record.received);
     }
 }
 

@@ -40,7 +40,7 @@ const SAVE_PARTS: u32 = 16;
 
 /// The marks of a log.
 #[derive(Debug)]
-pub(super) struct Ages {
+pub(super) struct RecordAges {
     file: Option<PathBuf>,
     epoch: Epoch,
     /// How long the log had been open before this process.
@@ -51,20 +51,20 @@ pub(super) struct Ages {
     open_for: Duration,
     saved: Duration,
     /// Ascending.
-    marks: VecDeque<Mark>,
+    marks: VecDeque<AgeMark>,
     /// The longest age that is asked for.
     longest: Duration,
 }
 
 /// All records before `next` were in the log when it had been open for this long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+struct AgeMark {
     open_for: Duration,
     next: Sequence,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct AgesFile {
     version: u32,
     epoch: String,
     open_for_ms: u64,
@@ -72,7 +72,7 @@ struct Form {
     marks: Vec<(u64, Sequence)>,
 }
 
-impl Ages {
+impl RecordAges {
     /// The ages of a log without a file, which are asked for up to `longest`.
     pub(super) fn in_memory(epoch: Epoch, longest: Duration) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Ages {
         let path = dir.join(FILE);
         let mut ages = Self { file: Some(path.clone()), ..Self::in_memory(epoch, longest) };
         let form = match state_file::read(&path) {
-            Ok(bytes) => serde_json::from_slice::<Form>(&bytes).ok(),
+            Ok(bytes) => serde_json::from_slice::<AgesFile>(&bytes).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return ages,
             Err(_) => None,
         };
@@ -105,7 +105,7 @@ impl Ages {
         (ages.open_for, ages.saved) = (ages.before, ages.before);
         // Sequences beyond the end are of a tail that was lost: they are given again, to younger records.
         let marks =
-            form.marks.into_iter().map(|(ms, at)| Mark { open_for: Duration::from_millis(ms), next: at.min(next) });
+            form.marks.into_iter().map(|(ms, at)| AgeMark { open_for: Duration::from_millis(ms), next: at.min(next) });
         ages.marks = marks.filter(|mark| mark.open_for <= ages.before).collect();
         ages.marks.make_contiguous().sort_by_key(|mark| (mark.open_for, mark.next));
         ages
@@ -120,7 +120,7 @@ impl Ages {
     pub(super) fn note(&mut self, now: Moment, next: Sequence) {
         let opened = *self.opened.get_or_insert(now);
         self.open_for = self.open_for.max(self.before.saturating_add(now.since(opened)));
-        let mark = Mark { open_for: self.open_for, next };
+        let mark = AgeMark { open_for: self.open_for, next };
         match self.marks.back() {
             Some(last) if last.next >= next => {}
             Some(last) if last.open_for == mark.open_for => *self.marks.back_mut().expect("just seen") = mark,
@@ -135,7 +135,7 @@ impl Ages {
         while self.marks.get(1).is_some_and(|mark| mark.open_for <= expired) {
             self.marks.pop_front();
         }
-        let mut kept: VecDeque<Mark> = VecDeque::with_capacity(self.marks.len());
+        let mut kept: VecDeque<AgeMark> = VecDeque::with_capacity(self.marks.len());
         for (at, mark) in self.marks.iter().enumerate() {
             let distance = self.open_for.saturating_sub(mark.open_for) / PARTS;
             let close = kept.back().zip(self.marks.get(at + 1)).is_some_and(|(before, after)| {
@@ -164,7 +164,7 @@ impl Ages {
             return Ok(());
         }
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let form = Form {
+        let form = AgesFile {
             version: VERSION,
             epoch: self.epoch.to_string(),
             open_for_ms: ms(self.open_for),
@@ -200,7 +200,7 @@ mod tests {
             asked in 1_u64..100_000,
         ) {
             let dir = tempfile::tempdir().expect("a directory");
-            let mut ages = Ages::open(dir.path(), EPOCH, 1, DAY);
+            let mut ages = RecordAges::open(dir.path(), EPOCH, 1, DAY);
             // When each record was appended, by the time that the log was open.
             let (mut appended, mut open, mut started) = (Vec::new(), 0_u64, 0_u64);
             for (seconds, records, restart) in steps {
@@ -211,7 +211,7 @@ mod tests {
                     ages.saved = Duration::ZERO;
                     ages.save(&SystemDisk).expect("written");
                     started = open;
-                    ages = Ages::open(dir.path(), EPOCH, appended.len() as u64 + 1, DAY);
+                    ages = RecordAges::open(dir.path(), EPOCH, appended.len() as u64 + 1, DAY);
                     ages.note(at(0), appended.len() as u64 + 1);
                 }
                 let before = ages.appended_before(Duration::from_secs(asked));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn marks_stay_few_over_a_year() {
-        let mut ages = Ages::in_memory(EPOCH, DAY * 3);
+        let mut ages = RecordAges::in_memory(EPOCH, DAY * 3);
         for minute in 0..366 * 24 * 60 {
             ages.note(at(minute * 60), minute + 1);
         }
@@ -240,13 +240,13 @@ mod tests {
     #[test]
     fn unusable_file_counts_from_now() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut ages = Ages::open(dir.path(), EPOCH, 1, DAY);
+        let mut ages = RecordAges::open(dir.path(), EPOCH, 1, DAY);
         ages.note(at(0), 101);
         ages.note(at(100_000), 201);
         assert_eq!(ages.appended_before(DAY), 101);
         ages.save(&SystemDisk).expect("written");
         let opened = |epoch, next| {
-            let mut ages = Ages::open(dir.path(), epoch, next, DAY);
+            let mut ages = RecordAges::open(dir.path(), epoch, next, DAY);
             ages.note(at(0), next);
             ages.appended_before(DAY)
         };

@@ -14,11 +14,11 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::record::{self, Source};
-use super::rule_table::{Table, TableBuilder};
-use super::wire::{Input, Malformed};
-use crate::buffer_pool::Buffers;
-use crate::model::{Body, Epoch, Record, Sequence, Term, UnixMillis};
+use super::record::{self, DecodeContext};
+use super::rule_table::{RuleTable, RuleTableBuilder};
+use super::wire::{ByteReader, DecodeError};
+use crate::buffer_pool::BufferPool;
+use crate::model::{Epoch, Record, RecordBody, Sequence, Term, UnixMillis};
 
 /// First bytes of a block.
 pub(super) const MAGIC: [u8; 4] = [0xB5, b'P', b'S', b'B'];
@@ -31,14 +31,14 @@ pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 /// Payloads that wait to be used again: those of the few readers that decompress at once.
-static PAYLOADS: Buffers = Buffers::new(4 << 20);
+static PAYLOADS: BufferPool = BufferPool::new(4 << 20);
 
 /// Set if a GAP or SKIP is in it.
 const NOTICES: u16 = 1;
 
 /// What the header of a block tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct BlockHeader {
     pub(super) notices: bool,
     pub(super) payload_bytes: u32,
     pub(super) stored_bytes: u32,
@@ -62,7 +62,7 @@ pub(super) fn checksum(seed: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-impl Header {
+impl BlockHeader {
     /// Length of the whole block.
     pub(super) fn block_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.table_bytes) + u64::from(self.stored_bytes)
@@ -91,10 +91,10 @@ impl Header {
     }
 
     /// Reads a header; an error if it is none, or damaged.
-    pub(super) fn decode(bytes: &[u8], seed: u32) -> Result<Self, Malformed> {
-        let mut input = Input::new(bytes.get(..HEADER_BYTES).ok_or(Malformed)?);
+    pub(super) fn decode(bytes: &[u8], seed: u32) -> Result<Self, DecodeError> {
+        let mut input = ByteReader::new(bytes.get(..HEADER_BYTES).ok_or(DecodeError)?);
         if input.take(4)? != MAGIC || input.u16()? != VERSION {
-            return Err(Malformed);
+            return Err(DecodeError);
         }
         let notices = input.u16()? & NOTICES != 0;
         let [payload_bytes, stored_bytes, table_bytes, count] =
@@ -116,7 +116,7 @@ impl Header {
             && header.first > 0
             && header.first.checked_add(u64::from(count)).is_some()
             && payload_bytes as usize <= PAYLOAD_BYTES_MAX;
-        if sound { Ok(header) } else { Err(Malformed) }
+        if sound { Ok(header) } else { Err(DecodeError) }
     }
 
     /// True if `body` (table and stored payload) is what was written.
@@ -126,10 +126,10 @@ impl Header {
 }
 
 /// Writes blocks, one after the other, into buffers that it keeps.
-pub(super) struct Encoder {
+pub(super) struct BlockEncoder {
     seed: u32,
     compressor: Compressor<'static>,
-    table: TableBuilder,
+    table: RuleTableBuilder,
     encoded_table: Vec<u8>,
     payload: Vec<u8>,
     /// Never shrinks, so that it is zeroed once only.
@@ -140,12 +140,12 @@ pub(super) struct Encoder {
     last_received: UnixMillis,
 }
 
-impl Encoder {
+impl BlockEncoder {
     pub(super) fn new(epoch: Epoch, level: i32) -> io::Result<Self> {
         Ok(Self {
             seed: seed(epoch),
             compressor: Compressor::new(level)?,
-            table: TableBuilder::default(),
+            table: RuleTableBuilder::default(),
             encoded_table: Vec::new(),
             payload: Vec::new(),
             block: Vec::new(),
@@ -160,7 +160,7 @@ impl Encoder {
     pub(super) fn push(&mut self, record: &Record) {
         let (.., base) = *self.first.get_or_insert((record.sequence, record.term, record.received));
         self.count += 1;
-        self.notices |= matches!(record.body, Body::Gap(_) | Body::Skip(_));
+        self.notices |= matches!(record.body, RecordBody::Gap(_) | RecordBody::Skip(_));
         self.last_received = record.received;
         record::encode(record, base, &mut self.table, &mut self.payload);
     }
@@ -184,9 +184,9 @@ impl Encoder {
         self.notices = false;
     }
 
-    /// The finished block and what it holds; what was pushed stays until [`Encoder::clear`]. At least one record must
+    /// The finished block and what it holds; what was pushed stays until [`BlockEncoder::clear`]. At least one record must
     /// have been pushed.
-    pub(super) fn finish(&mut self) -> io::Result<(Header, &[u8])> {
+    pub(super) fn finish(&mut self) -> io::Result<(BlockHeader, &[u8])> {
         let (first, term, first_received) = self.first.expect("a block holds at least one record");
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "a batch is shorter than 1 GiB");
         self.encoded_table.clear();
@@ -199,7 +199,7 @@ impl Encoder {
         self.block[HEADER_BYTES..start].copy_from_slice(&self.encoded_table);
         let stored_bytes = self.compressor.compress_to_buffer(&self.payload, &mut self.block[start..])?;
         let end = start + stored_bytes;
-        let header = Header {
+        let header = BlockHeader {
             notices: self.notices,
             payload_bytes: self.payload.len() as u32,
             stored_bytes: stored_bytes as u32,
@@ -223,26 +223,26 @@ impl Encoder {
 
 /// A block that was read, checked and decompressed.
 pub(super) struct Block {
-    pub(super) header: Header,
-    pub(super) table: Table,
+    pub(super) header: BlockHeader,
+    pub(super) table: RuleTable,
     payload: Bytes,
 }
 
 impl Block {
     /// Reads a block; an error if anything of it is damaged.
-    pub(super) fn decode(bytes: &[u8], seed: u32, decompressor: &mut Decompressor<'_>) -> Result<Self, Malformed> {
-        let header = Header::decode(bytes, seed)?;
+    pub(super) fn decode(bytes: &[u8], seed: u32, decompressor: &mut Decompressor<'_>) -> Result<Self, DecodeError> {
+        let header = BlockHeader::decode(bytes, seed)?;
         let body = &bytes[HEADER_BYTES..];
         if header.block_bytes() != bytes.len() as u64 || !header.is_body(body, seed) {
-            return Err(Malformed);
+            return Err(DecodeError);
         }
         let (table, stored) = body.split_at(header.table_bytes as usize);
-        let mut payload = PAYLOADS.take(header.payload_bytes as usize);
-        decompressor.decompress_to_buffer(stored, &mut payload).map_err(|_| Malformed)?;
+        let mut payload = PAYLOADS.acquire(header.payload_bytes as usize);
+        decompressor.decompress_to_buffer(stored, &mut payload).map_err(|_| DecodeError)?;
         if payload.len() != header.payload_bytes as usize {
-            return Err(Malformed);
+            return Err(DecodeError);
         }
-        Ok(Self { header, table: Table::decode(table)?, payload: PAYLOADS.share(payload) })
+        Ok(Self { header, table: RuleTable::decode(table)?, payload: PAYLOADS.into_bytes(payload) })
     }
 
     /// Bytes of its payload.
@@ -251,23 +251,23 @@ impl Block {
     }
 
     /// Its records in order, from one on; those for which `wants` says no are passed over.
-    pub(super) fn records<'a>(&'a self, wants: &'a dyn Fn(&record::Preview) -> bool) -> Records<'a> {
-        Records { block: self, input: Input::new(&self.payload), sequence: self.header.first, wants }
+    pub(super) fn records<'a>(&'a self, wants: &'a dyn Fn(&record::RecordHeader) -> bool) -> RecordIter<'a> {
+        RecordIter { block: self, input: ByteReader::new(&self.payload), sequence: self.header.first, wants }
     }
 }
 
 /// Reads the records of a block.
-pub(super) struct Records<'a> {
+pub(super) struct RecordIter<'a> {
     block: &'a Block,
-    input: Input<'a>,
+    input: ByteReader<'a>,
     /// The sequence of the record that is next.
     pub(super) sequence: Sequence,
-    wants: &'a dyn Fn(&record::Preview) -> bool,
+    wants: &'a dyn Fn(&record::RecordHeader) -> bool,
 }
 
-impl Records<'_> {
+impl RecordIter<'_> {
     /// The next record that is wanted, at or after `from`.
-    pub(super) fn next_from(&mut self, from: Sequence) -> Result<Option<Record>, Malformed> {
+    pub(super) fn next_from(&mut self, from: Sequence) -> Result<Option<Record>, DecodeError> {
         let base = self.block.header.first_received;
         while self.sequence < self.block.header.end() {
             let mut ahead = self.input;
@@ -278,10 +278,10 @@ impl Records<'_> {
                 self.input = ahead;
                 continue;
             }
-            let source = Source { payload: &self.block.payload, table: &self.block.table, base };
+            let source = DecodeContext { payload: &self.block.payload, table: &self.block.table, base };
             let (received, body) = record::decode(&mut self.input, &source)?;
             return Ok(Some(Record { sequence, term: self.block.header.term, received, body }));
         }
-        if self.input.is_at_end() { Ok(None) } else { Err(Malformed) }
+        if self.input.is_at_end() { Ok(None) } else { Err(DecodeError) }
     }
 }

@@ -107,6 +107,6 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 }
 
 /// What it means for an append that the disk said this.
-pub(super) fn refused(error: io::Error) -> AppendError {
+pub(super) fn append_error(error: io::Error) -> AppendError {
     if is_full(&error) { AppendError::DiskFull } else { AppendError::Io(error) }
 }

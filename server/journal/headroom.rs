@@ -17,7 +17,7 @@ pub(super) const PATIENCE_STEPS: u32 = 5;
 
 /// State of the disk at one step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Situation<'a> {
+pub(super) struct DiskState<'a> {
     /// Bytes of the sealed segments that may be trimmed, oldest first.
     pub(super) sealed: &'a [u64],
     /// Bytes free on the disk, including those of segments that are being trimmed for other reasons; `None` = unknown.
@@ -34,7 +34,7 @@ pub(super) struct Situation<'a> {
 
 /// Decision of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decision {
+pub(super) struct HeadroomDecision {
     /// Number of segments to trim, oldest first.
     pub(super) trim: usize,
     /// True if the free space stays below the headroom: appends have to wait.
@@ -56,32 +56,32 @@ pub(super) struct Headroom {
 
 impl Headroom {
     /// Decides what a step trims.
-    pub(super) fn decide(&mut self, bytes_min: u64, now: &Situation<'_>) -> Decision {
-        let Some(free) = now.free_bytes else { return Decision { trim: 0, full: false } };
+    pub(super) fn decide(&mut self, bytes_min: u64, now: &DiskState<'_>) -> HeadroomDecision {
+        let Some(free) = now.free_bytes else { return HeadroomDecision { trim: 0, full: false } };
         if free >= bytes_min {
             *self = Self { written_before: now.written_bytes, relieved_at: self.relieved_at, ..Self::default() };
-            return Decision { trim: self.relieve(now), full: false };
+            return HeadroomDecision { trim: self.relieve(now), full: false };
         }
         self.short_steps += 1;
         let deficit = bytes_min - free;
         let Some(trim) = sufficient(now.sealed, deficit).filter(|_| !now.removal_pending) else {
-            return Decision { trim: 0, full: true };
+            return HeadroomDecision { trim: 0, full: true };
         };
         let grown = now.written_bytes.saturating_sub(self.written_before);
         if self.free_before_trim.is_some_and(|before| free.saturating_add(grown) <= before) {
-            return Decision { trim: 0, full: true };
+            return HeadroomDecision { trim: 0, full: true };
         }
         let own = grown.saturating_mul(2) >= deficit;
         if !own && self.short_steps <= PATIENCE_STEPS {
             // The headroom is there to be used for so long.
-            return Decision { trim: 0, full: false };
+            return HeadroomDecision { trim: 0, full: false };
         }
         self.free_before_trim = Some(free);
         self.written_before = now.written_bytes;
-        Decision { trim, full: false }
+        HeadroomDecision { trim, full: false }
     }
 
-    fn relieve(&mut self, now: &Situation<'_>) -> usize {
+    fn relieve(&mut self, now: &DiskState<'_>) -> usize {
         let in_vain = self.relieved_at == Some(now.next);
         if !now.refused || in_vain || now.removal_pending || now.sealed.is_empty() {
             return 0;
@@ -109,12 +109,12 @@ mod tests {
 
     const MIN: u64 = 1_000;
 
-    fn situation(sealed: &[u64], free: u64, written_bytes: u64) -> Situation<'_> {
-        Situation { sealed, free_bytes: Some(free), written_bytes, next: 1, refused: false, removal_pending: false }
+    fn situation(sealed: &[u64], free: u64, written_bytes: u64) -> DiskState<'_> {
+        DiskState { sealed, free_bytes: Some(free), written_bytes, next: 1, refused: false, removal_pending: false }
     }
 
-    fn decide(headroom: &mut Headroom, now: &Situation<'_>) -> (usize, bool) {
-        let Decision { trim, full } = headroom.decide(MIN, now);
+    fn decide(headroom: &mut Headroom, now: &DiskState<'_>) -> (usize, bool) {
+        let HeadroomDecision { trim, full } = headroom.decide(MIN, now);
         (trim, full)
     }
 
@@ -128,7 +128,7 @@ mod tests {
         }
         assert_eq!(decide(&mut Headroom::default(), &situation(&sealed, 699, 5_000)), (0, true), "it cannot suffice");
         assert_eq!(decide(&mut Headroom::default(), &situation(&[], 999, 5_000)), (0, true));
-        let unknown = Situation { free_bytes: None, ..situation(&sealed, 0, 5_000) };
+        let unknown = DiskState { free_bytes: None, ..situation(&sealed, 0, 5_000) };
         assert_eq!(decide(&mut Headroom::default(), &unknown), (0, false));
     }
 
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn failed_removal_stops_trims_for_headroom() {
-        let pending = Situation { removal_pending: true, ..situation(&[100; 5], 900, 5_000) };
+        let pending = DiskState { removal_pending: true, ..situation(&[100; 5], 900, 5_000) };
         assert_eq!(decide(&mut Headroom::default(), &pending), (0, true));
     }
 
     #[test]
     fn refused_append_trims_one_segment_per_success() {
         let mut headroom = Headroom::default();
-        let refused = |next| Situation { refused: true, next, ..situation(&[100; 5], u64::MAX, next) };
+        let refused = |next| DiskState { refused: true, next, ..situation(&[100; 5], u64::MAX, next) };
         assert_eq!(decide(&mut headroom, &refused(10)), (1, false));
         assert_eq!(decide(&mut headroom, &refused(10)), (0, false), "the first did not help");
         assert_eq!(decide(&mut headroom, &refused(20)), (1, false), "it did");
@@ -182,7 +182,7 @@ mod tests {
                 others = (others + step).max(0);
                 let used = i64::try_from(sealed.iter().sum::<u64>() + hidden).expect("small");
                 let free = u64::try_from((3_000 - used - others).max(0)).expect("positive");
-                let Decision { trim, full } = headroom.decide(MIN, &situation(&sealed, free, 0));
+                let HeadroomDecision { trim, full } = headroom.decide(MIN, &situation(&sealed, free, 0));
                 let freed: u64 = sealed.drain(..trim).sum();
                 prop_assert!(trim == 0 || free + freed >= MIN, "in vain: {free} free, {freed} freed");
                 prop_assert!(trim == 0 || free + freed - 100 < MIN, "more than suffices");

@@ -1,57 +1,59 @@
 //! Which rules, and with them which records, a reader with certain keys may want. The same answer as
 //! [`crate::model::KeySet::may_match`] gives for a set, found rule by rule.
 
-use crate::model::{Body, Key, Keys, Record, Rule};
+use crate::model::{IndexKey, KeyFilter, Record, RecordBody, Rule};
 
 /// True if one of the keys holds for a post with this rule.
-pub(super) fn holds(keys: &[Key], rule: &Rule) -> bool {
+pub(super) fn contains_rule(keys: &[IndexKey], rule: &Rule) -> bool {
     // An empty tag is none: records of earlier versions may have one.
     let own = rule.tag.as_ref().filter(|tag| !tag.is_empty());
     keys.iter().any(|key| match key {
-        Key::Rule(id) => rule.id == Some(*id),
-        Key::Tag(tag) => own == Some(tag),
-        Key::Prefix(prefix) => own.is_some_and(|tag| tag.starts_with(&**prefix)),
+        IndexKey::Rule(id) => rule.id == Some(*id),
+        IndexKey::Tag(tag) => own == Some(tag),
+        IndexKey::Prefix(prefix) => own.is_some_and(|tag| tag.starts_with(&**prefix)),
     })
 }
 
 /// True if a reader with these keys wants records of at least half of these rules.
-pub(super) fn wants_most<'a>(keys: &Keys, rules: impl ExactSizeIterator<Item = &'a Rule>) -> bool {
-    let Keys::AnyOf(keys) = keys else { return true };
+pub(super) fn is_broad<'a>(keys: &KeyFilter, rules: impl ExactSizeIterator<Item = &'a Rule>) -> bool {
+    let KeyFilter::AnyOf(keys) = keys else { return true };
     let count = rules.len();
-    count > 0 && rules.filter(|rule| holds(keys, rule)).count() * 2 >= count
+    count > 0 && rules.filter(|rule| contains_rule(keys, rule)).count() * 2 >= count
 }
 
 /// True if a reader with these keys must be given the record.
-pub(super) fn wanted(record: &Record, keys: &Keys) -> bool {
-    let Keys::AnyOf(keys) = keys else { return true };
+pub(super) fn wanted(record: &Record, keys: &KeyFilter) -> bool {
+    let KeyFilter::AnyOf(keys) = keys else { return true };
     match &record.body {
-        Body::Post(post) | Body::Delta { post, .. } => post.rules.iter().any(|rule| holds(keys, rule)),
-        Body::Gap(_) | Body::Skip(_) => true,
-        Body::Term => false,
+        RecordBody::Post(post) | RecordBody::Delta { post, .. } => {
+            post.rules.iter().any(|rule| contains_rule(keys, rule))
+        }
+        RecordBody::Gap(_) | RecordBody::Skip(_) => true,
+        RecordBody::Term => false,
     }
 }
 
 /// Which rules of a growing table of rules match; each is asked once.
 pub(super) struct Matcher<'a> {
-    keys: &'a Keys,
+    keys: &'a KeyFilter,
     hits: Vec<bool>,
 }
 
 impl<'a> Matcher<'a> {
-    pub(super) fn new(keys: &'a Keys) -> Self {
+    pub(super) fn new(keys: &'a KeyFilter) -> Self {
         Self { keys, hits: Vec::new() }
     }
 
     /// True if nothing can be passed over.
     pub(super) fn always(&self) -> bool {
-        matches!(self.keys, Keys::Always)
+        matches!(self.keys, KeyFilter::Always)
     }
 
     /// Takes in the rules that the table got since the last call.
-    pub(super) fn learn(&mut self, rules: &[Rule]) {
-        if let Keys::AnyOf(keys) = self.keys {
+    pub(super) fn add_rules(&mut self, rules: &[Rule]) {
+        if let KeyFilter::AnyOf(keys) = self.keys {
             let fresh = rules.get(self.hits.len()..).unwrap_or_default();
-            self.hits.extend(fresh.iter().map(|rule| holds(keys, rule)));
+            self.hits.extend(fresh.iter().map(|rule| contains_rule(keys, rule)));
         }
     }
 
@@ -63,8 +65,8 @@ impl<'a> Matcher<'a> {
     /// True if this rule matches.
     pub(super) fn rule(&self, rule: &Rule) -> bool {
         match self.keys {
-            Keys::Always => true,
-            Keys::AnyOf(keys) => holds(keys, rule),
+            KeyFilter::Always => true,
+            KeyFilter::AnyOf(keys) => contains_rule(keys, rule),
         }
     }
 }
@@ -81,11 +83,11 @@ mod tests {
         (proptest::option::of(0_u64..4), tag).prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) })
     }
 
-    fn any_key() -> impl Strategy<Value = Key> {
+    fn any_key() -> impl Strategy<Value = IndexKey> {
         prop_oneof![
-            (0_u64..4).prop_map(Key::Rule),
-            "[ab]{0,3}".prop_map(|tag| Key::Tag(tag.into())),
-            "[ab]{0,2}".prop_map(|prefix| Key::Prefix(prefix.into())),
+            (0_u64..4).prop_map(IndexKey::Rule),
+            "[ab]{0,3}".prop_map(|tag| IndexKey::Tag(tag.into())),
+            "[ab]{0,2}".prop_map(|prefix| IndexKey::Prefix(prefix.into())),
         ]
     }
 
@@ -95,12 +97,12 @@ mod tests {
             rules in proptest::collection::vec(any_rule(), 0..5),
             keys in proptest::collection::vec(any_key(), 0..4),
         ) {
-            let keys = Keys::AnyOf(keys.into());
+            let keys = KeyFilter::AnyOf(keys.into());
             let mut set = KeySet::default();
             set.add(&rules);
             let mut matcher = Matcher::new(&keys);
-            matcher.learn(&rules[..rules.len() / 2]);
-            matcher.learn(&rules);
+            matcher.add_rules(&rules[..rules.len() / 2]);
+            matcher.add_rules(&rules);
             let numbers: Vec<u32> = (0..rules.len() as u32).collect();
             prop_assert_eq!(matcher.any(&numbers), set.may_match(&keys));
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::ages::Ages;
+use super::ages::RecordAges;
 use super::key_match::wanted;
 use super::{
-    AppendError, Chunk, Config, Extent, Identity, Item, Journal, LostTail, ReadError, Reader, Report, Upkeep, Writer,
+    AppendError, Config, Journal, LogBounds, LostTail, Maintenance, MaintenanceReport, ReadBatch, ReadError, ReadItem,
+    Reader, Writer, WriterIdentity,
 };
 use crate::clock::Moment;
-use crate::model::{Body, Epoch, Keys, Post, Record, Rule, Sequence, TermStart, UnixMillis};
+use crate::model::{Epoch, KeyFilter, Post, Record, RecordBody, Rule, Sequence, TermStart, UnixMillis};
 
 /// Bytes kept when `retention_bytes_max` is 0: memory has no end of its own that would be told in time.
 const BYTES_MAX_DEFAULT: u64 = 256 << 20;
@@ -30,7 +31,7 @@ struct Log {
     trimmed: u64,
 }
 
-struct Shared {
+struct MemoryLog {
     epoch: Epoch,
     age_max: Duration,
     bytes_max: u64,
@@ -38,26 +39,33 @@ struct Shared {
 }
 
 struct MemoryWriter {
-    identity: Identity,
-    shared: Arc<Shared>,
+    identity: WriterIdentity,
+    shared: Arc<MemoryLog>,
 }
 
-struct MemoryReader(Arc<Shared>);
+struct MemoryReader(Arc<MemoryLog>);
 
 struct MemoryUpkeep {
-    shared: Arc<Shared>,
-    ages: Ages,
+    shared: Arc<MemoryLog>,
+    ages: RecordAges,
 }
 
-pub(super) fn open(config: &Config, identity: Identity) -> Journal {
+pub(super) fn open(config: &Config, identity: WriterIdentity) -> Journal {
     let bytes_max = if config.retention_bytes_max == 0 { BYTES_MAX_DEFAULT } else { config.retention_bytes_max };
     let log = Log { records: VecDeque::new(), bytes: 0, next: 1, terms: [].into(), trimmed: 0 };
-    let shared =
-        Arc::new(Shared { epoch: identity.epoch, age_max: config.retention_age_max, bytes_max, log: RwLock::new(log) });
+    let shared = Arc::new(MemoryLog {
+        epoch: identity.epoch,
+        age_max: config.retention_age_max,
+        bytes_max,
+        log: RwLock::new(log),
+    });
     Journal {
         writer: Box::new(MemoryWriter { identity, shared: shared.clone() }),
         reader: Arc::new(MemoryReader(shared.clone())),
-        upkeep: Box::new(MemoryUpkeep { ages: Ages::in_memory(identity.epoch, config.retention_age_max), shared }),
+        maintenance: Box::new(MemoryUpkeep {
+            ages: RecordAges::in_memory(identity.epoch, config.retention_age_max),
+            shared,
+        }),
         torn_bytes: 0,
         lost_tail: LostTail::default(),
     }
@@ -78,7 +86,7 @@ impl Log {
 
 impl Writer for MemoryWriter {
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError> {
-        let own: Vec<Record> = records.iter().map(own).collect();
+        let own: Vec<Record> = records.iter().map(deep_copy).collect();
         let mut log = self.shared.log.write();
         super::check_batch(records, log.next, self.identity.term);
         if !records.is_empty() && log.terms.last().is_none_or(|last| last.term != self.identity.term) {
@@ -104,9 +112,9 @@ impl Reader for MemoryReader {
         self.0.log.read().terms.clone()
     }
 
-    fn extent(&self) -> Extent {
+    fn extent(&self) -> LogBounds {
         let log = self.0.log.read();
-        Extent {
+        LogBounds {
             earliest: log.earliest(),
             next: log.next,
             earliest_received: log.records.front().map(|record| record.received),
@@ -120,14 +128,14 @@ impl Reader for MemoryReader {
         Ok(log.earliest() + at as u64)
     }
 
-    fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
+    fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError> {
         let from = from.max(1);
         let log = self.0.log.read();
         let earliest = log.earliest();
         if from < earliest {
             return Err(ReadError::Trimmed { earliest });
         }
-        let mut chunk = Chunk { items: Vec::new(), next: from };
+        let mut chunk = ReadBatch { items: Vec::new(), next: from };
         let mut bytes = 0;
         let skipped = usize::try_from(from - earliest).unwrap_or(usize::MAX);
         for record in log.records.iter().skip(skipped) {
@@ -137,27 +145,27 @@ impl Reader for MemoryReader {
             chunk.next = record.sequence + 1;
             if wanted(record, keys) {
                 bytes += super::read_bytes(record);
-                chunk.items.push(Item::Record(record.clone()));
+                chunk.items.push(ReadItem::Record(record.clone()));
             }
         }
         Ok(chunk)
     }
 
-    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError> {
+    fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, ReadError> {
         let earliest = self.0.log.read().earliest();
         if at.max(1) < earliest {
             return Err(ReadError::Trimmed { earliest });
         }
-        Ok(matches!(keys, Keys::Always).then_some(at.max(1)))
+        Ok(matches!(keys, KeyFilter::Always).then_some(at.max(1)))
     }
 
-    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError> {
-        self.read(first, &Keys::Always, bytes_max)
+    fn read_page(&self, first: Sequence, bytes_max: usize) -> Result<ReadBatch, ReadError> {
+        self.read(first, &KeyFilter::Always, bytes_max)
     }
 }
 
-impl Upkeep for MemoryUpkeep {
-    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+impl Maintenance for MemoryUpkeep {
+    fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError> {
         let mut log = self.shared.log.write();
         self.ages.note(now, log.next);
         let trimmed_early_records = log.trimmed;
@@ -166,7 +174,12 @@ impl Upkeep for MemoryUpkeep {
             log.trim_one();
         }
         let trimmed_records = std::mem::take(&mut log.trimmed);
-        Ok(Report { trimmed_records, trimmed_early_records, bytes: log.bytes, ..Report::default() })
+        Ok(MaintenanceReport {
+            trimmed_records,
+            trimmed_early_records,
+            bytes: log.bytes,
+            ..MaintenanceReport::default()
+        })
     }
 
     fn appended_before(&self, age: Duration) -> Sequence {
@@ -183,11 +196,13 @@ fn bytes_of(record: &Record) -> u64 {
 }
 
 /// The record with memory of its own: a payload that is a slice of a larger buffer would keep all of that.
-fn own(record: &Record) -> Record {
+fn deep_copy(record: &Record) -> Record {
     let post = |post: &Post| Post { json: Bytes::copy_from_slice(&post.json), ..post.clone() };
     let body = match &record.body {
-        Body::Post(it) => Body::Post(post(it)),
-        Body::Delta { prior, post: it } => Body::Delta { prior: Arc::<[Rule]>::clone(prior), post: post(it) },
+        RecordBody::Post(it) => RecordBody::Post(post(it)),
+        RecordBody::Delta { prior, post: it } => {
+            RecordBody::Delta { prior: Arc::<[Rule]>::clone(prior), post: post(it) }
+        }
         other => other.clone(),
     };
     Record { body, ..record.clone() }

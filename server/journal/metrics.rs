@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Report;
+use super::MaintenanceReport;
 
 /// A step of maintenance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,8 +52,8 @@ impl Metrics {
         self.maintenance_failures.get_or_create(&Step { step }).inc();
     }
 
-    /// Takes note of a step of upkeep.
-    pub fn note(&self, report: &Report) {
+    /// Takes note of a step of maintenance.
+    pub fn note(&self, report: &MaintenanceReport) {
         self.bytes.set(report.bytes);
         self.segments.set(report.segments);
         self.trimmed_records.inc_by(report.trimmed_records);

@@ -7,24 +7,24 @@
 //! # The contract that every backend keeps (`conformance` holds it)
 //!
 //! - One [`Writer`] per log, ever: opening a log that is open elsewhere fails with [`OpenError::Locked`].
-//! - Sequences are dense: a batch starts at [`Extent::next`] and each record is one further. Anything else is a bug of
+//! - Sequences are dense: a batch starts at [`LogBounds::next`] and each record is one further. Anything else is a bug of
 //!   the caller and panics.
 //! - An append is all or nothing. After `Ok` its records are visible to every reader and as durable as
 //!   [`Durability`] says; after `Err` none of them is visible, now or after a restart, and the same batch may be tried
 //!   again.
 //! - What a reader once gave for (epoch, term, sequence) it always gives, or tells it trimmed or damaged (I7).
 //! - A torn tail is cut off at open, and counted ([`LostTail`]). Damage is never repaired away: it is given as
-//!   [`Item::Damaged`] with its exact range, and nothing of it is delivered. What the disk cannot read (EIO, a missing or
+//!   [`ReadItem::Damaged`] with its exact range, and nothing of it is delivered. What the disk cannot read (EIO, a missing or
 //!   foreign file, a damaged index) is damage too: a reader goes on behind it, the log opens, recompression passes it.
 //! - An error of the disk is damage only in the answer that met it: the next reader tries again. Only where the log is
 //!   written anew after a failed sync does it stay.
 //! - A sync that failed is not made good by one that succeeds: the system may have dropped the pages. What is still
 //!   readable is written to a new file; until that is done, nothing is appended.
 //! - Nothing is ever removed but by retention (age, bytes, headroom of the disk), oldest first, and told by
-//!   [`Extent::earliest`]. The headroom takes nothing in vain. The epoch and the table of terms outlive all records.
-//! - Readers never hold up the writer, and the writer never waits for upkeep.
+//!   [`LogBounds::earliest`]. The headroom takes nothing in vain. The epoch and the table of terms outlive all records.
+//! - Readers never hold up the writer, and the writer never waits for maintenance.
 //!
-//! # The rooms within
+//! # Modules
 //!
 //! `record` and `rule_table` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
 //! · `retention` and `headroom` (which segments go, pure) · `ages` (how old records are) · `verify` (inspection) · `disk`
@@ -57,14 +57,14 @@ pub use config::{Backend, Config, Durability};
 pub use disk::{Disk, SystemDisk, check_headroom};
 pub use error::{AppendError, OpenError, ReadError};
 pub use metrics::Metrics;
-pub use verify::{Kinds, SegmentReport, Verification, verify};
+pub use verify::{RecordCounts, SegmentReport, Verification, verify};
 
 use crate::clock::Moment;
-use crate::model::{Epoch, Keys, Record, Sequence, Term, TermStart, UnixMillis};
+use crate::model::{Epoch, KeyFilter, Record, Sequence, Term, TermStart, UnixMillis};
 
 /// What a log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct LogBounds {
     /// The oldest record held; equals `next` while none is.
     pub earliest: Sequence,
     /// The sequence that the next record will get; 1 in a new log.
@@ -77,16 +77,16 @@ pub struct Extent {
 
 /// A stretch of a log, in order.
 #[derive(Debug)]
-pub struct Chunk {
+pub struct ReadBatch {
     /// What it holds, less what the keys let it pass over.
-    pub items: Vec<Item>,
+    pub items: Vec<ReadItem>,
     /// Where to read on: everything before it is in `items`, or cannot match the keys.
     pub next: Sequence,
 }
 
 /// A piece of a stretch.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum ReadItem {
     /// A record.
     Record(Record),
     /// Records that are lost to damage.
@@ -104,7 +104,7 @@ pub enum Item {
     },
 }
 
-impl Item {
+impl ReadItem {
     /// Returns the sequence of the record, or of the first that is damaged.
     pub fn first(&self) -> Sequence {
         match self {
@@ -114,7 +114,7 @@ impl Item {
     }
 }
 
-/// A range of records that cannot be read; the fields are those of [`Item::Damaged`].
+/// A range of records that cannot be read; the fields are those of [`ReadItem::Damaged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The first of them.
@@ -131,7 +131,7 @@ pub struct Damage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostTail {
     /// Bytes that no longer belong to the log: cut off, or unreadable. How many records they held is not known; a
-    /// checkpoint that stores [`Extent::next`] can tell whether any of them was exposed.
+    /// checkpoint that stores [`LogBounds::next`] can tell whether any of them was exposed.
     pub bytes: u64,
     /// False if they were an append that was interrupted, which was never exposed. True if they were damaged later: records
     /// that were exposed may be lost.
@@ -144,7 +144,7 @@ pub trait Writer: Send {
     /// with; together they are shorter than 1 GiB. An append that failed may be tried again, as it was or otherwise.
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
 
-    /// Returns an error if the log's files are gone, as upkeep found, so that no append can succeed; cheap.
+    /// Returns an error if the log's files are gone, as maintenance found, so that no append can succeed; cheap.
     fn check(&self) -> Result<(), AppendError> {
         Ok(())
     }
@@ -159,10 +159,10 @@ pub trait Reader: Send + Sync {
     fn terms(&self) -> Arc<[TermStart]>;
 
     /// What the log holds now; cheap.
-    fn extent(&self) -> Extent;
+    fn extent(&self) -> LogBounds;
 
     /// Returns the sequence before which every record has been synced to the disk: a power cut takes none of them.
-    /// [`Extent::next`] where the backend knows no difference.
+    /// [`LogBounds::next`] where the backend knows no difference.
     fn synced(&self) -> Sequence {
         self.extent().next
     }
@@ -178,10 +178,10 @@ pub trait Reader: Send + Sync {
 
     /// When this record, or the first one after it that can be read, was received; `None` if there is none.
     fn received_at(&self, sequence: Sequence) -> Result<Option<UnixMillis>, ReadError> {
-        let chunk = self.read(sequence, &Keys::Always, 1)?;
+        let chunk = self.read(sequence, &KeyFilter::Always, 1)?;
         Ok(chunk.items.first().map(|item| match item {
-            Item::Record(record) => record.received,
-            Item::Damaged { to, .. } => *to,
+            ReadItem::Record(record) => record.received,
+            ReadItem::Damaged { to, .. } => *to,
         }))
     }
 
@@ -189,15 +189,15 @@ pub trait Reader: Send + Sync {
     /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
     /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
     /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
-    fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError>;
+    fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError>;
 
     /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed; with
     /// `check` they are read to verify their checksum, otherwise they are passed over. Stops after about `bytes_max` bytes
-    /// have been read from the disk, at [`Chunk::next`].
-    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<Chunk, ReadError> {
+    /// have been read from the disk, at [`ReadBatch::next`].
+    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<ReadBatch, ReadError> {
         let _ = check;
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let mut chunk = self.read(range.start, &Keys::AnyOf([].into()), bytes_max)?;
+        let mut chunk = self.read(range.start, &KeyFilter::AnyOf([].into()), bytes_max)?;
         chunk.items.retain(|item| item.first() < range.end);
         chunk.next = chunk.next.min(range.end);
         Ok(chunk)
@@ -205,30 +205,30 @@ pub trait Reader: Send + Sync {
 
     /// Where to begin a read of everything that many readers can share, `at` included: the start of what is stored
     /// together with it. `None` where that is damaged, or where a reader with these keys wants less than half of it.
-    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError>;
+    fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, ReadError>;
 
     /// Reads everything from `first` on, as [`Reader::read`] does, but ends where what is stored together ends, so that
     /// nothing has to be decompressed again for what follows; amid it only if it is very large.
-    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError>;
+    fn read_page(&self, first: Sequence, bytes_max: usize) -> Result<ReadBatch, ReadError>;
 }
 
 /// Housekeeping of a log, on a thread of its own.
-pub trait Upkeep: Send {
+pub trait Maintenance: Send {
     /// Makes what was appended survive a power cut (for `os`), seals, recompresses, trims. Called about once a second.
     /// Records are trimmed by their age in machine time, which no wall clock changes.
-    fn step(&mut self, now: Moment) -> Result<Report, AppendError>;
+    fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError>;
 
     /// Every record before this sequence was appended at least `age` ago, by machine time while the log was open; 0 if
     /// nothing is known to be so old. As of the last step.
     fn appended_before(&self, age: Duration) -> Sequence;
 
-    /// [`Upkeep::appended_before`] is asked for ages up to this, or the retention if that is longer. Call it once at start.
+    /// [`Maintenance::appended_before`] is asked for ages up to this, or the retention if that is longer. Call it once at start.
     fn keep_ages(&mut self, longest: Duration);
 }
 
-/// What upkeep did in one step.
+/// What maintenance did in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct MaintenanceReport {
     /// Records trimmed.
     pub trimmed_records: u64,
     /// Bytes of the log on disk, after it.
@@ -249,8 +249,8 @@ pub struct Journal {
     pub writer: Box<dyn Writer>,
     /// For everybody.
     pub reader: Arc<dyn Reader>,
-    /// For the upkeep thread.
-    pub upkeep: Box<dyn Upkeep>,
+    /// For the maintenance thread.
+    pub maintenance: Box<dyn Maintenance>,
     /// Bytes of a torn or corrupt tail that were cut off at open.
     pub torn_bytes: u64,
     /// What the log lacks at its end since it was closed.
@@ -259,7 +259,7 @@ pub struct Journal {
 
 /// Identity given to a log when it is made, and to this writer.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity {
+pub struct WriterIdentity {
     /// Used only if the log is new.
     pub epoch: Epoch,
     /// This writer's term.
@@ -267,7 +267,7 @@ pub struct Identity {
 }
 
 /// Opens the log of the backend that `config` names; `dir` is read only by the embedded one.
-pub fn open(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
+pub fn open(config: &Config, dir: &Path, identity: WriterIdentity, now: UnixMillis) -> Result<Journal, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     open_with(config, dir, identity, now, &disk)
 }
@@ -276,7 +276,7 @@ pub fn open(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) ->
 pub fn open_with(
     config: &Config,
     dir: &Path,
-    identity: Identity,
+    identity: WriterIdentity,
     now: UnixMillis,
     disk: &Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {
@@ -287,12 +287,17 @@ pub fn open_with(
 }
 
 /// Makes a log that lives in memory and is lost with the process.
-pub fn open_memory(config: &Config, identity: Identity) -> Journal {
+pub fn open_memory(config: &Config, identity: WriterIdentity) -> Journal {
     memory::open(config, identity)
 }
 
 /// Opens the log in `dir`, or makes it.
-pub fn open_embedded(config: &Config, dir: &Path, identity: Identity, now: UnixMillis) -> Result<Journal, OpenError> {
+pub fn open_embedded(
+    config: &Config,
+    dir: &Path,
+    identity: WriterIdentity,
+    now: UnixMillis,
+) -> Result<Journal, OpenError> {
     open_on(config, dir, identity, now, Arc::new(SystemDisk))
 }
 
@@ -300,7 +305,7 @@ pub fn open_embedded(config: &Config, dir: &Path, identity: Identity, now: UnixM
 pub fn open_on(
     config: &Config,
     dir: &Path,
-    identity: Identity,
+    identity: WriterIdentity,
     now: UnixMillis,
     disk: Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {

@@ -13,11 +13,11 @@
 
 use bytes::Bytes;
 
-use super::rule_table::{Table, TableBuilder};
-use super::wire::{Input, Malformed, put_signed, put_varint};
+use super::rule_table::{RuleTable, RuleTableBuilder};
+use super::wire::{ByteReader, DecodeError, put_signed, put_varint};
 use crate::model::{
-    Body, Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, Sequence, Skip, SkipReason,
-    UnixMillis, Window,
+    Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, PostId, Record, RecordBody, Sequence, Skip, SkipReason,
+    TimeInterval, UnixMillis,
 };
 
 const POST: u8 = 1;
@@ -27,7 +27,7 @@ const SKIP: u8 = 4;
 const TERM: u8 = 5;
 
 const GAP_FOLLOWS: u8 = 0x80;
-const BESIDE_FOLLOWS: u8 = 0x40;
+const HAS_COUNTERPART: u8 = 0x40;
 const BESIDE_RULES_FOLLOW: u8 = 0x20;
 const PREVIOUS_FOLLOWS: u8 = 0x10;
 
@@ -66,45 +66,45 @@ fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
     list.iter().position(|it| it == value).expect("every value of the enum is in its list") as u8
 }
 
-fn value<T: Copy>(list: &[T], code: u8) -> Result<T, Malformed> {
-    list.get(usize::from(code)).copied().ok_or(Malformed)
+fn value<T: Copy>(list: &[T], code: u8) -> Result<T, DecodeError> {
+    list.get(usize::from(code)).copied().ok_or(DecodeError)
 }
 
 /// Appends a record to a payload.
-pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut TableBuilder, out: &mut Vec<u8>) {
+pub(super) fn encode(record: &Record, base: UnixMillis, table: &mut RuleTableBuilder, out: &mut Vec<u8>) {
     out.push(match &record.body {
-        Body::Post(_) => POST,
-        Body::Delta { .. } => DELTA,
-        Body::Gap(_) => GAP,
-        Body::Skip(_) => SKIP,
-        Body::Term => TERM,
+        RecordBody::Post(_) => POST,
+        RecordBody::Delta { .. } => DELTA,
+        RecordBody::Gap(_) => GAP,
+        RecordBody::Skip(_) => SKIP,
+        RecordBody::Term => TERM,
     });
     put_signed(out, record.received.0.wrapping_sub(base.0));
     match &record.body {
-        Body::Post(post) => encode_post(post, table, out),
-        Body::Delta { prior, post } => {
+        RecordBody::Post(post) => encode_post(post, table, out),
+        RecordBody::Delta { prior, post } => {
             put_varint(out, u64::from(table.set(prior)));
             encode_post(post, table, out);
         }
-        Body::Gap(gap) => encode_gap(gap, out),
-        Body::Skip(skip) => {
+        RecordBody::Gap(gap) => encode_gap(gap, out),
+        RecordBody::Skip(skip) => {
             out.push(code(&REASONS, &skip.reason));
             put_varint(out, skip.count);
             encode_window(skip.window, out);
         }
-        Body::Term => {}
+        RecordBody::Term => {}
     }
 }
 
-fn encode_post(post: &Post, table: &mut TableBuilder, out: &mut Vec<u8>) {
+fn encode_post(post: &Post, table: &mut RuleTableBuilder, out: &mut Vec<u8>) {
     out.extend_from_slice(&post.id.0.to_le_bytes());
     let gap = if post.gap.is_some() { GAP_FOLLOWS } else { 0 };
-    let beside = if post.beside.is_some() { BESIDE_FOLLOWS } else { 0 };
+    let beside = if post.counterpart.is_some() { HAS_COUNTERPART } else { 0 };
     let beside_rules = if post.beside_rules.is_some() { BESIDE_RULES_FOLLOW } else { 0 };
     let previous = if post.previous.is_some() { PREVIOUS_FOLLOWS } else { 0 };
     out.push(code(&ORIGINS, &post.origin) | gap | beside | beside_rules | previous);
     let beside_set = post.beside_rules.as_ref().map(|rules| u64::from(table.set(rules)));
-    for number in [post.gap.map(|gap| gap.0), post.beside, beside_set, post.previous].into_iter().flatten() {
+    for number in [post.gap.map(|gap| gap.0), post.counterpart, beside_set, post.previous].into_iter().flatten() {
         put_varint(out, number);
     }
     put_varint(out, u64::from(table.set(&post.rules)));
@@ -120,7 +120,7 @@ fn encode_gap(gap: &Gap, out: &mut Vec<u8>) {
     put_varint(out, gap.recovered);
 }
 
-fn encode_window(window: Window, out: &mut Vec<u8>) {
+fn encode_window(window: TimeInterval, out: &mut Vec<u8>) {
     out.extend_from_slice(&window.from.0.to_le_bytes());
     encode_time(window.to, out);
 }
@@ -133,17 +133,17 @@ fn encode_time(time: Option<UnixMillis>, out: &mut Vec<u8>) {
 }
 
 /// Where a decoded record's parts come from.
-pub(super) struct Source<'a> {
+pub(super) struct DecodeContext<'a> {
     /// The payload of the block, which the JSON of its posts shares.
     pub(super) payload: &'a Bytes,
     /// The block's rules.
-    pub(super) table: &'a Table,
+    pub(super) table: &'a RuleTable,
     /// When the block's first record was received.
     pub(super) base: UnixMillis,
 }
 
 /// The start of a record: enough to pass over it.
-pub(super) struct Preview {
+pub(super) struct RecordHeader {
     /// When it was received.
     pub(super) received: UnixMillis,
     /// The set of rules of a POST or DELTA (of `now`), else `None`.
@@ -153,7 +153,7 @@ pub(super) struct Preview {
 }
 
 /// Reads what a record is and moves behind it.
-pub(super) fn preview(input: &mut Input<'_>, base: UnixMillis) -> Result<Preview, Malformed> {
+pub(super) fn preview(input: &mut ByteReader<'_>, base: UnixMillis) -> Result<RecordHeader, DecodeError> {
     let kind = input.u8()?;
     let received = UnixMillis(base.0.wrapping_add(input.signed()?));
     let mut set = None;
@@ -173,32 +173,35 @@ pub(super) fn preview(input: &mut Input<'_>, base: UnixMillis) -> Result<Preview
             decode_skip(input)?;
         }
         TERM => {}
-        _ => return Err(Malformed),
+        _ => return Err(DecodeError),
     }
-    Ok(Preview { received, set, notice: matches!(kind, GAP | SKIP) })
+    Ok(RecordHeader { received, set, notice: matches!(kind, GAP | SKIP) })
 }
 
 /// Reads a record.
-pub(super) fn decode(input: &mut Input<'_>, source: &Source<'_>) -> Result<(UnixMillis, Body), Malformed> {
+pub(super) fn decode(
+    input: &mut ByteReader<'_>,
+    source: &DecodeContext<'_>,
+) -> Result<(UnixMillis, RecordBody), DecodeError> {
     let kind = input.u8()?;
     let received = UnixMillis(source.base.0.wrapping_add(input.signed()?));
     let body = match kind {
-        POST => Body::Post(decode_post(input, source)?),
+        POST => RecordBody::Post(decode_post(input, source)?),
         DELTA => {
-            let number = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
-            let prior = source.table.sets.get(number).ok_or(Malformed)?.clone();
-            Body::Delta { prior, post: decode_post(input, source)? }
+            let number = usize::try_from(input.varint()?).map_err(|_| DecodeError)?;
+            let prior = source.table.sets.get(number).ok_or(DecodeError)?.clone();
+            RecordBody::Delta { prior, post: decode_post(input, source)? }
         }
-        GAP => Body::Gap(decode_gap(input)?),
-        SKIP => Body::Skip(decode_skip(input)?),
-        TERM => Body::Term,
-        _ => return Err(Malformed),
+        GAP => RecordBody::Gap(decode_gap(input)?),
+        SKIP => RecordBody::Skip(decode_skip(input)?),
+        TERM => RecordBody::Term,
+        _ => return Err(DecodeError),
     };
     Ok((received, body))
 }
 
 /// What stands in front of the payload of a post.
-struct Head {
+struct PostHeader {
     id: PostId,
     origin: Origin,
     gap: Option<GapId>,
@@ -209,33 +212,33 @@ struct Head {
     length: usize,
 }
 
-fn decode_head(input: &mut Input<'_>) -> Result<Head, Malformed> {
+fn decode_head(input: &mut ByteReader<'_>) -> Result<PostHeader, DecodeError> {
     let id = PostId(input.u64()?);
     let flags = input.u8()?;
     let gap = if flags & GAP_FOLLOWS != 0 { Some(GapId(input.varint()?)) } else { None };
-    let beside = if flags & BESIDE_FOLLOWS != 0 { Some(input.varint()?) } else { None };
+    let beside = if flags & HAS_COUNTERPART != 0 { Some(input.varint()?) } else { None };
     let beside_set = if flags & BESIDE_RULES_FOLLOW != 0 { Some(decode_set(input)?) } else { None };
     let previous = if flags & PREVIOUS_FOLLOWS != 0 { Some(input.varint()?) } else { None };
-    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | BESIDE_FOLLOWS | BESIDE_RULES_FOLLOW | PREVIOUS_FOLLOWS))?;
+    let origin = value(&ORIGINS, flags & !(GAP_FOLLOWS | HAS_COUNTERPART | BESIDE_RULES_FOLLOW | PREVIOUS_FOLLOWS))?;
     let set = decode_set(input)?;
-    Ok(Head { id, origin, gap, beside, beside_set, previous, set, length: input.count()? })
+    Ok(PostHeader { id, origin, gap, beside, beside_set, previous, set, length: input.count()? })
 }
 
-fn decode_post(input: &mut Input<'_>, source: &Source<'_>) -> Result<Post, Malformed> {
-    let Head { id, origin, gap, beside, beside_set, previous, set, length } = decode_head(input)?;
-    let rules_of = |set: usize| source.table.sets.get(set).cloned().ok_or(Malformed);
+fn decode_post(input: &mut ByteReader<'_>, source: &DecodeContext<'_>) -> Result<Post, DecodeError> {
+    let PostHeader { id, origin, gap, beside, beside_set, previous, set, length } = decode_head(input)?;
+    let rules_of = |set: usize| source.table.sets.get(set).cloned().ok_or(DecodeError);
     let (rules, beside_rules) = (rules_of(set)?, beside_set.map(rules_of).transpose()?);
     let start = input.at();
     input.take(length)?;
     let json = source.payload.slice(start..start + length);
-    Ok(Post { id, rules, origin, gap, beside, beside_rules, previous, json })
+    Ok(Post { id, rules, origin, gap, counterpart: beside, beside_rules, previous, json })
 }
 
-fn decode_set(input: &mut Input<'_>) -> Result<usize, Malformed> {
-    usize::try_from(input.varint()?).map_err(|_| Malformed)
+fn decode_set(input: &mut ByteReader<'_>) -> Result<usize, DecodeError> {
+    usize::try_from(input.varint()?).map_err(|_| DecodeError)
 }
 
-fn decode_gap(input: &mut Input<'_>) -> Result<Gap, Malformed> {
+fn decode_gap(input: &mut ByteReader<'_>) -> Result<Gap, DecodeError> {
     Ok(Gap {
         id: GapId(input.varint()?),
         window: decode_window(input)?,
@@ -247,18 +250,18 @@ fn decode_gap(input: &mut Input<'_>) -> Result<Gap, Malformed> {
     })
 }
 
-fn decode_skip(input: &mut Input<'_>) -> Result<Skip, Malformed> {
+fn decode_skip(input: &mut ByteReader<'_>) -> Result<Skip, DecodeError> {
     Ok(Skip { reason: value(&REASONS, input.u8()?)?, count: input.varint()?, window: decode_window(input)? })
 }
 
-fn decode_window(input: &mut Input<'_>) -> Result<Window, Malformed> {
-    Ok(Window { from: UnixMillis(input.i64()?), to: decode_time(input)? })
+fn decode_window(input: &mut ByteReader<'_>) -> Result<TimeInterval, DecodeError> {
+    Ok(TimeInterval { from: UnixMillis(input.i64()?), to: decode_time(input)? })
 }
 
-fn decode_time(input: &mut Input<'_>) -> Result<Option<UnixMillis>, Malformed> {
+fn decode_time(input: &mut ByteReader<'_>) -> Result<Option<UnixMillis>, DecodeError> {
     match input.u8()? {
         0 => Ok(None),
         1 => Ok(Some(UnixMillis(input.i64()?))),
-        _ => Err(Malformed),
+        _ => Err(DecodeError),
     }
 }

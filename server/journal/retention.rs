@@ -11,7 +11,7 @@ pub(super) struct Candidate {
 
 /// What is to be kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct RetentionLimits {
     /// What the log may take; 0 = no bound.
     pub(super) bytes_max: u64,
 }
@@ -19,7 +19,7 @@ pub(super) struct Bounds {
 /// Why how many of the oldest segments go. The counts are cumulative reasons in this order; what the headroom of the disk
 /// takes in addition is decided by [`super::headroom`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct TrimDecision {
     /// Number of segments that are too old.
     pub(super) by_age: usize,
     /// Number of segments behind them that are too many.
@@ -43,10 +43,10 @@ pub(super) fn too_many(sealed: &[Candidate], kept_bytes: u64, bytes_max: u64) ->
 
 /// Judges the sealed segments, oldest first, by age and by the size of the log. `tail_bytes` is what the active segment
 /// takes; it never goes.
-pub(super) fn judge(sealed: &[Candidate], tail_bytes: u64, bounds: &Bounds) -> Verdict {
+pub(super) fn select_for_trim(sealed: &[Candidate], tail_bytes: u64, bounds: &RetentionLimits) -> TrimDecision {
     let by_age = sealed.iter().take_while(|it| it.expired).count();
     let by_bytes = too_many(&sealed[by_age..], tail_bytes, bounds.bytes_max);
-    Verdict { by_age, by_bytes }
+    TrimDecision { by_age, by_bytes }
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     fn the_oldest_segments_go_and_no_more_than_must() {
         let check = |expired: usize, bytes_max: u64, expected: (usize, usize)| {
             let sealed: Vec<Candidate> = (0..3).map(|at| Candidate { bytes: 10, expired: at < expired }).collect();
-            let verdict = judge(&sealed, 5, &Bounds { bytes_max });
+            let verdict = select_for_trim(&sealed, 5, &RetentionLimits { bytes_max });
             assert_eq!((verdict.by_age, verdict.by_bytes), expected, "expired {expired} bytes {bytes_max}");
         };
         check(0, 0, (0, 0));

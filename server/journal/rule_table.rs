@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::wire::{Input, Malformed, put_varint};
+use super::wire::{ByteReader, DecodeError, put_varint};
 use crate::model::Rule;
 
 const HAS_ID: u8 = 1;
@@ -15,11 +15,11 @@ const HAS_TAG: u8 = 2;
 
 /// Gives numbers to rules, in the order in which they are first seen.
 #[derive(Debug, Default)]
-pub(super) struct Numbering {
+pub(super) struct RuleInterner {
     numbers: HashMap<Rule, u32, FixedState>,
 }
 
-impl Numbering {
+impl RuleInterner {
     /// The number of the rule; `table` gets it if it is new.
     pub(super) fn number(&mut self, rule: &Rule, table: &mut Vec<Rule>) -> u32 {
         if let Some(&number) = self.numbers.get(rule) {
@@ -38,14 +38,14 @@ impl Numbering {
 
 /// The table of a block being written.
 #[derive(Default)]
-pub(super) struct TableBuilder {
-    numbering: Numbering,
+pub(super) struct RuleTableBuilder {
+    numbering: RuleInterner,
     rules: Vec<Rule>,
     sets: HashMap<Arc<[Rule]>, u32, FixedState>,
     sets_encoded: Vec<u8>,
 }
 
-impl TableBuilder {
+impl RuleTableBuilder {
     /// The number of this set of rules.
     pub(super) fn set(&mut self, rules: &Arc<[Rule]>) -> u32 {
         if let Some(&number) = self.sets.get(rules) {
@@ -97,7 +97,7 @@ pub(super) fn encode_rules(rules: &[Rule], out: &mut Vec<u8>) {
 }
 
 /// Reads a list of rules.
-pub(super) fn decode_rules(input: &mut Input<'_>) -> Result<Vec<Rule>, Malformed> {
+pub(super) fn decode_rules(input: &mut ByteReader<'_>) -> Result<Vec<Rule>, DecodeError> {
     let count = input.count()?;
     let mut rules = Vec::with_capacity(count);
     for _ in 0..count {
@@ -105,7 +105,7 @@ pub(super) fn decode_rules(input: &mut Input<'_>) -> Result<Vec<Rule>, Malformed
         let id = if flags & HAS_ID != 0 { Some(input.u64()?) } else { None };
         let tag = if flags & HAS_TAG != 0 {
             let length = input.count()?;
-            Some(std::str::from_utf8(input.take(length)?).map_err(|_| Malformed)?.into())
+            Some(std::str::from_utf8(input.take(length)?).map_err(|_| DecodeError)?.into())
         } else {
             None
         };
@@ -116,16 +116,16 @@ pub(super) fn decode_rules(input: &mut Input<'_>) -> Result<Vec<Rule>, Malformed
 
 /// The table of a block that was read.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct RuleTable {
     /// The rules, by number.
     pub(super) rules: Vec<Rule>,
     /// The sets of rules, by number.
     pub(super) sets: Vec<Arc<[Rule]>>,
 }
 
-impl Table {
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut input = Input::new(bytes);
+impl RuleTable {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = ByteReader::new(bytes);
         let rules = decode_rules(&mut input)?;
         let count = input.count()?;
         let mut sets = Vec::with_capacity(count);
@@ -133,11 +133,11 @@ impl Table {
             let length = input.count()?;
             let mut set = Vec::with_capacity(length);
             for _ in 0..length {
-                let number = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
-                set.push(rules.get(number).ok_or(Malformed)?.clone());
+                let number = usize::try_from(input.varint()?).map_err(|_| DecodeError)?;
+                set.push(rules.get(number).ok_or(DecodeError)?.clone());
             }
             sets.push(set.into());
         }
-        if input.is_at_end() { Ok(Self { rules, sets }) } else { Err(Malformed) }
+        if input.is_at_end() { Ok(Self { rules, sets }) } else { Err(DecodeError) }
     }
 }

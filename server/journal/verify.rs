@@ -13,9 +13,9 @@ use super::disk::{SystemDisk, is_shortage, try_read};
 use super::embedded::files::{self, SegmentName};
 use super::embedded::identity::LogIdentity;
 use super::embedded::index_file;
-use super::embedded::segment_scan::{self, Scan};
+use super::embedded::segment_scan::{self, SegmentScan};
 use super::{Disk, OpenError};
-use crate::model::{Body, Epoch, Sequence, TermStart, UnixMillis};
+use crate::model::{Epoch, RecordBody, Sequence, TermStart, UnixMillis};
 
 /// What was found in the directory of a log.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct SegmentReport {
     /// Sound blocks.
     pub blocks: u64,
     /// Sound records.
-    pub records: Kinds,
+    pub records: RecordCounts,
     /// Bytes on the disk, its index included.
     pub bytes: u64,
     /// Sequences that are lost to damage: first and last.
@@ -65,7 +65,7 @@ pub struct SegmentReport {
 
 /// Records by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
+pub struct RecordCounts {
     /// POST.
     pub posts: u64,
     /// DELTA.
@@ -78,14 +78,14 @@ pub struct Kinds {
     pub terms: u64,
 }
 
-impl Kinds {
-    fn add(&mut self, body: &Body) {
+impl RecordCounts {
+    fn add(&mut self, body: &RecordBody) {
         match body {
-            Body::Post(_) => self.posts += 1,
-            Body::Delta { .. } => self.deltas += 1,
-            Body::Gap(_) => self.gaps += 1,
-            Body::Skip(_) => self.skips += 1,
-            Body::Term => self.terms += 1,
+            RecordBody::Post(_) => self.posts += 1,
+            RecordBody::Delta { .. } => self.deltas += 1,
+            RecordBody::Gap(_) => self.gaps += 1,
+            RecordBody::Skip(_) => self.skips += 1,
+            RecordBody::Term => self.terms += 1,
         }
     }
 }
@@ -158,12 +158,12 @@ fn inspect(
         ..SegmentReport::default()
     };
     report.inspect_blocks(disk, &path, &scan, log)?;
-    report.lose(end.unwrap_or_else(|| scan.next(name.first)));
+    report.add_missing(end.unwrap_or_else(|| scan.next(name.first)));
     Ok(report)
 }
 
-fn count(block: &Block) -> Option<Kinds> {
-    let mut kinds = Kinds::default();
+fn count(block: &Block) -> Option<RecordCounts> {
+    let mut kinds = RecordCounts::default();
     let mut records = block.records(&|_| true);
     while let Some(record) = records.next_from(0).ok()? {
         kinds.add(&record.body);
@@ -177,7 +177,13 @@ impl SegmentReport {
         self.bytes.checked_div(self.records.posts + self.records.deltas).unwrap_or(0)
     }
 
-    fn inspect_blocks(&mut self, disk: &dyn Disk, path: &Path, scan: &Scan, log: &LogIdentity) -> io::Result<()> {
+    fn inspect_blocks(
+        &mut self,
+        disk: &dyn Disk,
+        path: &Path,
+        scan: &SegmentScan,
+        log: &LogIdentity,
+    ) -> io::Result<()> {
         if scan.index.entries.is_empty() {
             return Ok(());
         }
@@ -185,13 +191,13 @@ impl SegmentReport {
         let (seed, mut decompressor) = (seed(log.epoch), Decompressor::new()?);
         for entry in &scan.index.entries {
             let header = &entry.header;
-            self.lose(header.first);
+            self.add_missing(header.first);
             let mut bytes = vec![0; usize::try_from(header.block_bytes()).map_err(io::Error::other)?];
             let read = try_read(disk, &file, &mut bytes, entry.offset)?;
             let block = if read { Block::decode(&bytes, seed, &mut decompressor).ok() } else { None };
             match block.and_then(|block| count(&block)) {
                 Some(kinds) => self.gain(header.end(), &kinds),
-                None => self.lose(header.end()),
+                None => self.add_missing(header.end()),
             }
             self.unlisted_terms += u64::from(log.terms.iter().all(|start| start.term != header.term));
         }
@@ -199,14 +205,14 @@ impl SegmentReport {
     }
 
     /// Everything up to `next` is lost.
-    fn lose(&mut self, next: Sequence) {
+    fn add_missing(&mut self, next: Sequence) {
         if self.next < next {
             self.damaged.push((self.next, next - 1));
             self.next = next;
         }
     }
 
-    fn gain(&mut self, next: Sequence, kinds: &Kinds) {
+    fn gain(&mut self, next: Sequence, kinds: &RecordCounts) {
         self.next = next;
         self.blocks += 1;
         self.records.posts += kinds.posts;
@@ -234,7 +240,7 @@ impl fmt::Display for Verification {
 
 impl fmt::Display for SegmentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kinds { posts, deltas, gaps, skips, terms } = self.records;
+        let RecordCounts { posts, deltas, gaps, skips, terms } = self.records;
         write!(f, "{}: ", self.file)?;
         match (self.next.checked_sub(1), self.received) {
             (Some(last), Some((from, to))) => write!(f, "{} to {last}, {from} to {to}, ", self.first)?,

@@ -2,7 +2,7 @@
 
 /// What is read ends early or says something impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct DecodeError;
 
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -19,12 +19,12 @@ pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
 
 /// Reads on in a slice; never beyond it.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(super) struct ByteReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Input<'a> {
+impl<'a> ByteReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -37,42 +37,42 @@ impl<'a> Input<'a> {
         self.at == self.bytes.len()
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let end = self.at.checked_add(count).ok_or(Malformed)?;
-        let taken = self.bytes.get(self.at..end).ok_or(Malformed)?;
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let end = self.at.checked_add(count).ok_or(DecodeError)?;
+        let taken = self.bytes.get(self.at..end).ok_or(DecodeError)?;
         self.at = end;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Malformed> {
+    pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, Malformed> {
+    pub(super) fn i64(&mut self) -> Result<i64, DecodeError> {
         self.array().map(i64::from_le_bytes)
     }
 
-    pub(super) fn u128(&mut self) -> Result<u128, Malformed> {
+    pub(super) fn u128(&mut self) -> Result<u128, DecodeError> {
         self.array().map(u128::from_le_bytes)
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -81,17 +81,17 @@ impl<'a> Input<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed)
+        Err(DecodeError)
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, Malformed> {
+    pub(super) fn signed(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(|raw| (raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
     /// A count of things that take at least a byte each, so that a false one cannot make us reserve memory.
-    pub(super) fn count(&mut self) -> Result<usize, Malformed> {
-        let count = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
-        if count > self.bytes.len() - self.at { Err(Malformed) } else { Ok(count) }
+    pub(super) fn count(&mut self) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError)?;
+        if count > self.bytes.len() - self.at { Err(DecodeError) } else { Ok(count) }
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
             let mut out = Vec::new();
             put_varint(&mut out, unsigned);
             put_signed(&mut out, signed);
-            let mut input = Input::new(&out);
+            let mut input = ByteReader::new(&out);
             prop_assert_eq!(input.varint(), Ok(unsigned));
             prop_assert_eq!(input.signed(), Ok(signed));
             prop_assert!(input.is_at_end());
@@ -115,7 +115,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_read_beyond_the_end(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
-            let mut input = Input::new(&bytes);
+            let mut input = ByteReader::new(&bytes);
             while input.varint().is_ok() {}
             prop_assert!(input.at() <= bytes.len());
         }

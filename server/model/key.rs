@@ -6,7 +6,7 @@ use super::Rule;
 
 /// One thing about a post that an index can hold: a filter's key must hold for every post that the filter matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum IndexKey {
     /// It has this tag.
     Tag(Arc<str>),
     /// It has a tag that begins so; the empty prefix is any tag.
@@ -17,11 +17,11 @@ pub enum Key {
 
 /// Necessary condition of a filter, for indexes: they may give more than matches, never less.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyFilter {
     /// Nothing can be left out by an index.
     Always,
     /// At least one of these holds for whatever matches.
-    AnyOf(Arc<[Key]>),
+    AnyOf(Arc<[IndexKey]>),
 }
 
 /// What the posts of a stretch of the log (a block, a batch) have between them.
@@ -52,18 +52,18 @@ impl KeySet {
     }
 
     /// True if something in the stretch may be for a reader with these keys.
-    pub fn may_match(&self, keys: &Keys) -> bool {
+    pub fn may_match(&self, keys: &KeyFilter) -> bool {
         match keys {
-            Keys::Always => true,
-            Keys::AnyOf(keys) => self.notices || keys.iter().any(|key| self.holds(key)),
+            KeyFilter::Always => true,
+            KeyFilter::AnyOf(keys) => self.notices || keys.iter().any(|key| self.holds(key)),
         }
     }
 
-    fn holds(&self, key: &Key) -> bool {
+    fn holds(&self, key: &IndexKey) -> bool {
         match key {
-            Key::Tag(tag) => self.tags.contains(tag),
-            Key::Rule(id) => self.rules.contains(id),
-            Key::Prefix(prefix) => self
+            IndexKey::Tag(tag) => self.tags.contains(tag),
+            IndexKey::Rule(id) => self.rules.contains(id),
+            IndexKey::Prefix(prefix) => self
                 .tags
                 .range::<str, _>((Bound::Included(&**prefix), Bound::Unbounded))
                 .next()
@@ -80,17 +80,17 @@ mod tests {
     fn a_key_set_holds_what_its_posts_have() {
         let mut set = KeySet::default();
         set.add(&[Rule { id: Some(7), tag: Some("cats.eu".into()) }, Rule { id: Some(8), tag: None }]);
-        let check = |key: Key, expected: bool| {
-            assert_eq!(set.may_match(&Keys::AnyOf([key.clone()].into())), expected, "{key:?}");
+        let check = |key: IndexKey, expected: bool| {
+            assert_eq!(set.may_match(&KeyFilter::AnyOf([key.clone()].into())), expected, "{key:?}");
         };
-        check(Key::Tag("cats.eu".into()), true);
-        check(Key::Tag("cats".into()), false);
-        check(Key::Prefix("cats.".into()), true);
-        check(Key::Prefix("".into()), true);
-        check(Key::Prefix("dogs".into()), false);
-        check(Key::Rule(8), true);
-        check(Key::Rule(9), false);
+        check(IndexKey::Tag("cats.eu".into()), true);
+        check(IndexKey::Tag("cats".into()), false);
+        check(IndexKey::Prefix("cats.".into()), true);
+        check(IndexKey::Prefix("".into()), true);
+        check(IndexKey::Prefix("dogs".into()), false);
+        check(IndexKey::Rule(8), true);
+        check(IndexKey::Rule(9), false);
         assert!(!set.untagged);
-        assert!(set.may_match(&Keys::Always));
+        assert!(set.may_match(&KeyFilter::Always));
     }
 }

@@ -61,7 +61,7 @@ impl Rule {
 const FEW: usize = 16;
 
 /// `prior` and then what `arrived` adds to it; `None` if it adds nothing. The time is linear in the number of rules.
-pub fn rules_union(prior: &[Rule], arrived: &[Rule]) -> Option<Arc<[Rule]>> {
+pub fn union_rules(prior: &[Rule], arrived: &[Rule]) -> Option<Arc<[Rule]>> {
     if prior == arrived {
         return None;
     }
@@ -104,8 +104,8 @@ pub struct Post {
     pub gap: Option<GapId>,
     /// The newest record of the same post that the *other* log held when this one was made: the account's log for a record
     /// of the side log, the side log for one of the account's. Who reads both is to be given the post by one of them.
-    pub beside: Option<Sequence>,
-    /// The rules under which the other log held the post then; set with `beside`, but by older versions.
+    pub counterpart: Option<Sequence>,
+    /// The rules under which the other log held the post then; set with `counterpart`, but by older versions.
     pub beside_rules: Option<Arc<[Rule]>>,
     /// The record of the same post that this log held before, read or trimmed: of a DELTA, and of a post that the side log
     /// holds again. Older versions did not set it.
@@ -161,7 +161,7 @@ mod tests {
             let measured = || {
                 let start = std::time::Instant::now();
                 assert_eq!(tags(&arrived).count() as u64, count + 1);
-                assert_eq!(rules_union(&prior, &arrived).expect("one more").len() as u64, count + 1);
+                assert_eq!(union_rules(&prior, &arrived).expect("one more").len() as u64, count + 1);
                 start.elapsed()
             };
             (0..5).map(|_| measured()).min().expect("five")
@@ -179,17 +179,17 @@ mod tests {
         for count in [FEW - 1, FEW, FEW + 1, 5 * FEW] {
             let rules: Vec<_> = (0..count as u64).map(|n| rule(n, ["", "a", "b", "c"][n as usize % 4])).collect();
             assert_eq!(tags(&rules).map(|tag| &**tag).collect::<Vec<_>>(), ["a", "b", "c"]);
-            let union = rules_union(&rules[..5], &rules).expect("more");
+            let union = union_rules(&rules[..5], &rules).expect("more");
             assert_eq!(*union, *rules);
-            assert_eq!(rules_union(&rules, &rules[3..]), None);
+            assert_eq!(union_rules(&rules, &rules[3..]), None);
         }
     }
 
     #[test]
     fn a_union_is_told_only_when_it_adds_something() {
         let prior = [rule(1, "a"), rule(2, "b")];
-        assert_eq!(rules_union(&prior, &[rule(2, "b")]), None);
-        let now = rules_union(&prior, &[rule(3, "b"), rule(1, "a")]).expect("rule 3 is new");
+        assert_eq!(union_rules(&prior, &[rule(2, "b")]), None);
+        let now = union_rules(&prior, &[rule(3, "b"), rule(1, "a")]).expect("rule 3 is new");
         assert_eq!(*now, [rule(1, "a"), rule(2, "b"), rule(3, "b")]);
         assert_eq!(tags(&now).map(|tag| &**tag).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(tags(&[rule(1, ""), rule(2, "a")]).map(|tag| &**tag).collect::<Vec<_>>(), ["a"]);

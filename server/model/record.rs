@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Post, Rule, Sequence, Span, Term, UnixMillis, Window};
+use super::{Post, Rule, Sequence, Term, TimeInterval, TimeRange, UnixMillis};
 
 /// An entry of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +15,12 @@ pub struct Record {
     /// When the gateway received what it tells; never before the record in front of it.
     pub received: UnixMillis,
     /// What it tells.
-    pub body: Body,
+    pub body: RecordBody,
 }
 
 /// What a record tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum RecordBody {
     /// A post, seen for the first time.
     Post(Post),
     /// A post that was logged before, matched by rules that it had not then. The post carries the rules of all arrivals.
@@ -38,7 +38,7 @@ pub enum Body {
     Term,
 }
 
-impl Body {
+impl RecordBody {
     /// The post that a POST or DELTA carries.
     pub fn post(&self) -> Option<&Post> {
         match self {
@@ -60,11 +60,11 @@ impl fmt::Display for GapId {
 }
 
 impl GapId {
-    /// Set in ids of private holes; gaps of a log are counted from 1.
+    /// Set in ids of private gaps; gaps of a log are counted from 1.
     const PRIVATE: u64 = 1 << 63;
 
-    /// The id of a hole that only some lineages have: the same for all that lack the same interval, whoever tells it.
-    pub fn private(span: Span) -> Self {
+    /// The id of a hole that only some subscriptions have: the same for all that lack the same interval, whoever tells it.
+    pub fn private(span: TimeRange) -> Self {
         /// FNV-1a, whose value never changes from one version of a program to the next.
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
@@ -73,7 +73,7 @@ impl GapId {
         Self(hash | Self::PRIVATE)
     }
 
-    /// True if only some lineages have the gap.
+    /// True if only some subscriptions have the gap.
     pub fn is_private(self) -> bool {
         self.0 & Self::PRIVATE != 0
     }
@@ -85,7 +85,7 @@ pub struct Gap {
     /// Its id.
     pub id: GapId,
     /// The interval.
-    pub window: Window,
+    pub window: TimeInterval,
     /// Why there is a gap.
     pub cause: GapCause,
     /// How far its closing has come.
@@ -181,7 +181,7 @@ pub struct Skip {
     /// How many.
     pub count: u64,
     /// When they came.
-    pub window: Window,
+    pub window: TimeInterval,
 }
 
 /// Why a message could not be taken, or a record not given.

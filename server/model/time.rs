@@ -46,14 +46,14 @@ impl fmt::Display for UnixMillis {
 
 /// An interval of time, [from, to).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Window {
+pub struct TimeInterval {
     /// Start, included.
     pub from: UnixMillis,
     /// End, excluded; `None` while it is still open.
     pub to: Option<UnixMillis>,
 }
 
-impl Window {
+impl TimeInterval {
     /// True if this time is in it.
     pub fn contains(self, time: UnixMillis) -> bool {
         self.from <= time && self.to.is_none_or(|to| time < to)

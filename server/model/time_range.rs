@@ -4,14 +4,14 @@ use super::UnixMillis;
 
 /// An interval of time that has ended, [from, to).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Span {
+pub struct TimeRange {
     /// Start, included.
     pub from: UnixMillis,
     /// End, excluded.
     pub to: UnixMillis,
 }
 
-impl Span {
+impl TimeRange {
     /// From here to there; empty if `to` is not after `from`.
     pub fn new(from: UnixMillis, to: UnixMillis) -> Self {
         Self { from, to }
@@ -41,11 +41,11 @@ impl Span {
 /// A set of times: intervals that do not touch, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Spans(Vec<Span>);
+pub struct TimeRangeSet(Vec<TimeRange>);
 
-impl Spans {
+impl TimeRangeSet {
     /// Adds an interval; what it touches becomes one with it.
-    pub fn insert(&mut self, span: Span) {
+    pub fn insert(&mut self, span: TimeRange) {
         if span.is_empty() {
             return;
         }
@@ -53,18 +53,19 @@ impl Spans {
         let end = self.0.partition_point(|held| held.from <= span.to);
         let mut joined = span;
         for held in &self.0[begin..end] {
-            joined = Span { from: joined.from.min(held.from), to: joined.to.max(held.to) };
+            joined = TimeRange { from: joined.from.min(held.from), to: joined.to.max(held.to) };
         }
         self.0.splice(begin..end, [joined]);
     }
 
     /// Takes an interval out.
-    pub fn remove(&mut self, span: Span) {
+    pub fn remove(&mut self, span: TimeRange) {
         if span.is_empty() {
             return;
         }
-        let rest =
-            |held: &Span| [Span::new(held.from, held.to.min(span.from)), Span::new(held.from.max(span.to), held.to)];
+        let rest = |held: &TimeRange| {
+            [TimeRange::new(held.from, held.to.min(span.from)), TimeRange::new(held.from.max(span.to), held.to)]
+        };
         self.0 = self.0.iter().flat_map(rest).filter(|held| !held.is_empty()).collect();
     }
 
@@ -79,7 +80,7 @@ impl Spans {
     }
 
     /// What of it lies in `span`.
-    pub fn within(&self, span: Span) -> Self {
+    pub fn within(&self, span: TimeRange) -> Self {
         self.iter().map(|held| held.intersection(span)).filter(|held| !held.is_empty()).collect()
     }
 
@@ -90,7 +91,7 @@ impl Spans {
     }
 
     /// True if all of `span` is in it.
-    pub fn covers(&self, span: Span) -> bool {
+    pub fn covers(&self, span: TimeRange) -> bool {
         span.is_empty() || self.0.iter().any(|held| held.covers(span))
     }
 
@@ -105,23 +106,23 @@ impl Spans {
     }
 
     /// The intervals, in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Span> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = TimeRange> + '_ {
         self.0.iter().copied()
     }
 
     /// The first interval.
-    pub fn first(&self) -> Option<Span> {
+    pub fn first(&self) -> Option<TimeRange> {
         self.0.first().copied()
     }
 
     /// The last interval.
-    pub fn last(&self) -> Option<Span> {
+    pub fn last(&self) -> Option<TimeRange> {
         self.0.last().copied()
     }
 }
 
-impl FromIterator<Span> for Spans {
-    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+impl FromIterator<TimeRange> for TimeRangeSet {
+    fn from_iter<I: IntoIterator<Item = TimeRange>>(spans: I) -> Self {
         let mut set = Self::default();
         spans.into_iter().for_each(|span| set.insert(span));
         set
@@ -136,14 +137,14 @@ mod tests {
 
     use super::*;
 
-    fn span(from: i64, to: i64) -> Span {
-        Span::new(UnixMillis(from), UnixMillis(to))
+    fn span(from: i64, to: i64) -> TimeRange {
+        TimeRange::new(UnixMillis(from), UnixMillis(to))
     }
 
     proptest! {
         #[test]
         fn it_is_the_set_of_its_times(steps in prop::collection::vec((any::<bool>(), 0_i64..40, 0_i64..12), 0..30)) {
-            let (mut spans, mut times) = (Spans::default(), BTreeSet::new());
+            let (mut spans, mut times) = (TimeRangeSet::default(), BTreeSet::new());
             for (insert, from, length) in steps {
                 if insert {
                     spans.insert(span(from, from + length));

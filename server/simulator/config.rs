@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of the stand-in for X.
 ///
-/// `Handle::tune` changes them while it runs. Read once, at the start: `rate`, `seed`, `framing`, `datacenters`, `posts`,
+/// `SimulatorHandle::tune` changes them while it runs. Read once, at the start: `rate`, `seed`, `framing`, `datacenters`, `posts`,
 /// `at_end`, `rules`, `rules_requests_max` and the bounds of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -36,7 +36,7 @@ pub struct Config {
     /// Recovery jobs allowed at a time, beside the live connections (2: X, recovery and redundancy).
     pub recovery_jobs_max: usize,
     /// What happens to a live connection too many.
-    pub excess: Excess,
+    pub excess: ConnectionLimitPolicy,
     /// How long a connection too many is suffered where it is not refused at once (1 min: PowerTrack guide).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -160,7 +160,7 @@ pub enum Chunking {
 /// What happens to a live connection too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Excess {
+pub enum ConnectionLimitPolicy {
     /// 429 at once (X, handling disconnections).
     #[default]
     Refuse429,
@@ -253,7 +253,7 @@ impl Default for Config {
             chunking: Chunking::default(),
             live_connections_max: 1,
             recovery_jobs_max: 2,
-            excess: Excess::default(),
+            excess: ConnectionLimitPolicy::default(),
             excess_grace: Duration::from_secs(60),
             slot_held: Duration::ZERO,
             slow_reader_bytes_max: 16 << 20,

@@ -6,12 +6,12 @@ use hyper::{Method, Response};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::faults::{CutKind, Refusal};
-use super::handle::Handle;
+use super::faults::{CutKind, ErrorResponse};
+use super::handle::SimulatorHandle;
 use super::http_handler::{Body, refusal};
 use super::script::Action;
-use super::sent_post::Truth;
-use super::state::World;
+use super::sent_post::SentPost;
+use super::state::SimulatorState;
 
 /// Lines of an answer where the request names no number.
 const LINES_DEFAULT: usize = 1_000;
@@ -20,12 +20,18 @@ const LINES_MAX: usize = 100_000;
 /// Requests shown with the state.
 const REQUESTS_SHOWN: usize = 200;
 
-/// Serves other processes what `Handle` gives to this one: the truth, the state, and the faults.
-pub(super) fn answer(world: &Arc<World>, method: &Method, path: &str, query: &str, body: Bytes) -> Response<Body> {
-    let handle = Handle::of(world.clone());
+/// Serves other processes what `SimulatorHandle` gives to this one: the truth, the state, and the faults.
+pub(super) fn answer(
+    world: &Arc<SimulatorState>,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: Bytes,
+) -> Response<Body> {
+    let handle = SimulatorHandle::of(world.clone());
     let told = match (method.as_str(), path) {
         ("GET", "truth") => truth(&handle, query),
-        ("GET", "state") => Ok(Refusal::json(200, &state(&handle).to_string())),
+        ("GET", "state") => Ok(ErrorResponse::json(200, &state(&handle).to_string())),
         ("POST", _) => command(&handle, path, query, body),
         ("DELETE", "refuse") => {
             handle.clear_refusals();
@@ -34,10 +40,10 @@ pub(super) fn answer(world: &Arc<World>, method: &Method, path: &str, query: &st
         _ => Err("there is GET truth, state; POST do, cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
             .into()),
     };
-    refusal(told.unwrap_or_else(|error| Refusal::json(400, &json!({"error": error}).to_string())))
+    refusal(told.unwrap_or_else(|error| ErrorResponse::json(400, &json!({"error": error}).to_string())))
 }
 
-fn command(handle: &Handle, path: &str, query: &str, body: Bytes) -> Result<Refusal, String> {
+fn command(handle: &SimulatorHandle, path: &str, query: &str, body: Bytes) -> Result<ErrorResponse, String> {
     match path {
         "cut" => {
             let kind = parsed::<CutKind>(query, "kind")?;
@@ -79,7 +85,7 @@ fn command(handle: &Handle, path: &str, query: &str, body: Bytes) -> Result<Refu
 }
 
 /// One action of a script, as in `{"cut": {"kind": "reset"}}`.
-fn act(handle: &Handle, body: &[u8]) -> Result<Refusal, String> {
+fn act(handle: &SimulatorHandle, body: &[u8]) -> Result<ErrorResponse, String> {
     let body: Map<String, Value> =
         serde_json::from_slice(body).map_err(|error| format!("an action is JSON: {error}"))?;
     let mut actions = body.iter();
@@ -91,10 +97,10 @@ fn act(handle: &Handle, body: &[u8]) -> Result<Refusal, String> {
 }
 
 /// `kind=` of those that are known by name, or `status=` with the body of this request; `times=`, else until cleared.
-fn refuse(handle: &Handle, query: &str, body: &[u8]) -> Result<Refusal, String> {
+fn refuse(handle: &SimulatorHandle, query: &str, body: &[u8]) -> Result<ErrorResponse, String> {
     let refusal = match value(query, "kind") {
-        Some(kind) => Refusal::named(&kind).ok_or(format!("no refusal is called {kind}"))?,
-        None => Refusal::json(parsed(query, "status")?, &String::from_utf8_lossy(body)),
+        Some(kind) => ErrorResponse::named(&kind).ok_or(format!("no refusal is called {kind}"))?,
+        None => ErrorResponse::json(parsed(query, "status")?, &String::from_utf8_lossy(body)),
     };
     let status = refusal.status;
     if value(query, "times").is_some() {
@@ -105,7 +111,7 @@ fn refuse(handle: &Handle, query: &str, body: &[u8]) -> Result<Refusal, String> 
     done(json!({"refused_with": status}))
 }
 
-fn truth(handle: &Handle, query: &str) -> Result<Refusal, String> {
+fn truth(handle: &SimulatorHandle, query: &str) -> Result<ErrorResponse, String> {
     let number = |key, default| if value(query, key).is_some() { parsed(query, key) } else { Ok(default) };
     let after = number("after", 0)?;
     let limit = number("limit", LINES_DEFAULT as u64)?.min(LINES_MAX as u64) as usize;
@@ -115,10 +121,10 @@ fn truth(handle: &Handle, query: &str) -> Result<Refusal, String> {
         // Writing to a String cannot fail.
         let _ = writeln!(lines, "{}", line(&truth, payload));
     }
-    Ok(Refusal { status: 200, headers: vec![("content-type".into(), "application/jsonl".into())], body: lines })
+    Ok(ErrorResponse { status: 200, headers: vec![("content-type".into(), "application/jsonl".into())], body: lines })
 }
 
-fn line(truth: &Truth, payload: bool) -> Value {
+fn line(truth: &SentPost, payload: bool) -> Value {
     let rules: Vec<Value> = truth
         .rules
         .iter()
@@ -138,7 +144,7 @@ fn line(truth: &Truth, payload: bool) -> Value {
     line
 }
 
-fn state(handle: &Handle) -> Value {
+fn state(handle: &SimulatorHandle) -> Value {
     let rules: Vec<Value> = handle
         .rules()
         .iter()
@@ -154,8 +160,8 @@ fn state(handle: &Handle) -> Value {
     })
 }
 
-fn done(body: Value) -> Result<Refusal, String> {
-    Ok(Refusal::json(200, &body.to_string()))
+fn done(body: Value) -> Result<ErrorResponse, String> {
+    Ok(ErrorResponse::json(200, &body.to_string()))
 }
 
 fn value(query: &str, key: &str) -> Option<String> {

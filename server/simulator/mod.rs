@@ -7,14 +7,14 @@
 //! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `socket`). What nobody's
 //! rule matches is not sent, as X would not. The log is history and truth in one, bounded in entries and bytes.
 //!
-//! Faults come on demand (`Handle`, or `POST /simulator/…` for other processes) or by a timeline (`script`): cuts, silence,
+//! Faults come on demand (`SimulatorHandle`, or `POST /simulator/…` for other processes) or by a timeline (`script`): cuts, silence,
 //! rubbish, refusals, jobs that die, wrong dates (`faults` has their words). Each one is counted when it fires, so that a
 //! test can show that it did. They can be aimed at live connections, recovery jobs, a datacenter or one connection.
 //!
-//! Time may be long: `Handle::publish_at` and `history` fill the past without anybody waiting, and windows go by an index
+//! Time may be long: `SimulatorHandle::publish_at` and `history` fill the past without anybody waiting, and windows go by an index
 //! of time, so that backfill and recovery bring what X had while nobody was connected.
 //!
-//! `Handle::writes` has each post that was written to a connection, as often as it was, for tests that judge by the wire.
+//! `SimulatorHandle::writes` has each post that was written to a connection, as often as it was, for tests that judge by the wire.
 //!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
@@ -46,13 +46,14 @@ mod writes;
 mod tests;
 
 pub use config::{
-    AfterOverflow, AtEnd, Backfill, Chunking, Completion, Config, Excess, Framing, Gzip, InitialRule, MatchingRules,
+    AfterOverflow, AtEnd, Backfill, Chunking, Completion, Config, ConnectionLimitPolicy, Framing, Gzip, InitialRule,
+    MatchingRules,
 };
 pub use counters::{Counters, RequestLine};
-pub use faults::{CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times};
-pub use handle::{Connections, Handle, Simulator, StartError};
+pub use faults::{BogusResponse, CutKind, DateHeader, ErrorResponse, Flow, JobFault, Repeat, Scope, StreamError};
+pub use handle::{ConnectionCounts, Simulator, SimulatorHandle, SimulatorStartError};
 pub use publish::PublishError;
 pub use rules::{RuleError, StoredRule};
-pub use script::{Action, Script, ScriptError, Step};
-pub use sent_post::Truth;
+pub use script::{Action, Script, ScriptError, ScriptStep};
+pub use sent_post::SentPost;
 pub use writes::{ConnectionRecord, PostWrite, WrittenRule};

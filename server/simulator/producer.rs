@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::post::{Generator, Playback};
 use super::publish::renewed;
-use super::state::World;
+use super::state::SimulatorState;
 
 /// Posts are made in bursts this far apart, of the system's time: a timer cannot do much better.
 const TICK: Duration = Duration::from_millis(5);
@@ -14,12 +14,12 @@ const TICK: Duration = Duration::from_millis(5);
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Where posts come from.
-pub(super) enum Source {
+pub(super) enum PostSource {
     Drawn(Box<Generator>),
     Played(Playback),
 }
 
-impl Source {
+impl PostSource {
     pub(super) fn open(config: &Config) -> std::io::Result<Self> {
         Ok(match &config.posts {
             Some(path) => Self::Played(Playback::open(path, config.at_end)?),
@@ -35,36 +35,36 @@ impl Source {
     }
 
     /// Makes the next post; false if there is none.
-    fn step(&mut self, world: &World) -> bool {
+    fn step(&mut self, state: &SimulatorState) -> bool {
         let (json, minted) = match self {
             Self::Drawn(generator) => {
-                let minted = world.mint(generator.below(world.config().datacenters.len()));
+                let minted = state.mint(generator.below(state.config().datacenters.len()));
                 (generator.draw(minted), Some(minted))
             }
             Self::Played(playback) => {
                 let Some((line, again)) = playback.next() else { return false };
-                let minted = again.then(|| world.mint(0));
+                let minted = again.then(|| state.mint(0));
                 (minted.map_or_else(|| line.clone(), |minted| renewed(&line, minted)), minted)
             }
         };
-        world.count(|counters| counters.drawn += 1);
+        state.count(|counters| counters.drawn += 1);
         let Ok(post) = serde_json::from_str::<Value>(&json) else { return true };
-        if matches!(self, Self::Played(_)) && !world.config().match_posts {
-            world.send_as_it_is(json, &post);
+        if matches!(self, Self::Played(_)) && !state.config().match_posts {
+            state.send_as_it_is(json, &post);
             return true;
         }
-        world.offer(&json, &post, minted.unwrap_or_else(|| world.minted_as(&post)));
+        state.offer(&json, &post, minted.unwrap_or_else(|| state.minted_as(&post)));
         true
     }
 }
 
 /// Makes posts at the pace that is set, until the process stops.
-pub(super) async fn run(world: Arc<World>, mut source: Source) {
-    let shutdown = world.tasks.shutdown().clone();
-    let mut pace = world.pace.subscribe();
-    let tick = TICK.mul_f64(world.clock.rate());
+pub(super) async fn run(state: Arc<SimulatorState>, mut source: PostSource) {
+    let shutdown = state.tasks.shutdown().clone();
+    let mut pace = state.pace.subscribe();
+    let tick = TICK.mul_f64(state.clock.rate());
     let mut owed = 0.0;
-    let mut before = world.clock.moment();
+    let mut before = state.clock.moment();
     loop {
         let now = *pace.borrow_and_update();
         if now.paused || now.rate <= 0.0 {
@@ -72,22 +72,22 @@ pub(super) async fn run(world: Arc<World>, mut source: Source) {
                 _ = pace.changed() => {}
                 () = shutdown.cancelled() => return,
             }
-            before = world.clock.moment();
+            before = state.clock.moment();
             continue;
         }
         tokio::select! {
-            () = world.clock.sleep(tick) => {}
+            () = state.clock.sleep(tick) => {}
             () = shutdown.cancelled() => return,
         }
-        let moment = world.clock.moment();
-        owed += now.rate * moment.since(before).min(CATCH_UP.mul_f64(world.clock.rate())).as_secs_f64();
+        let moment = state.clock.moment();
+        owed += now.rate * moment.since(before).min(CATCH_UP.mul_f64(state.clock.rate())).as_secs_f64();
         before = moment;
         while owed >= 1.0 {
             owed -= 1.0;
             if pace.borrow().paused {
                 break;
             }
-            if !source.step(&world) {
+            if !source.step(&state) {
                 return;
             }
             tokio::task::consume_budget().await;

@@ -7,12 +7,12 @@ use thiserror::Error;
 
 use super::config::MatchingRules;
 use super::faults::{Flow, StreamError};
-use super::post::{Generator, Minted, created_at, root_value, with_member};
-use super::rules::Subject;
-use super::sent_post::Truth;
-use super::state::World;
-use super::stream::{Draft, Ending, Kind, Link, When};
-use crate::model::{PostId, Rule, Span, UnixMillis, rules_union};
+use super::post::{GeneratedId, Generator, created_at, root_value, with_member};
+use super::rules::PostAttributes;
+use super::sent_post::SentPost;
+use super::state::SimulatorState;
+use super::stream::{PublishTime, StreamEnd, StreamHandle, StreamKind, UnsentPost};
+use crate::model::{PostId, Rule, TimeRange, UnixMillis, union_rules};
 
 /// Different posts that history is made of, under ids of their own.
 const SKETCHES: usize = 64;
@@ -33,34 +33,34 @@ pub enum PublishError {
     NoDatacenter(String),
 }
 
-impl World {
+impl SimulatorState {
     /// A new id, a little in the past where posts come out of order.
-    pub(super) fn mint(&self, datacenter: usize) -> Minted {
+    pub(super) fn mint(&self, datacenter: usize) -> GeneratedId {
         let late_ms = self.config().disorder.as_millis() as u64;
         let late = if late_ms == 0 { 0 } else { self.disorder.lock().random_range(0..=late_ms) };
         self.snowflakes.mint(UnixMillis(self.now().0 - late as i64), datacenter)
     }
 
     /// Matches a post against the rules, and sends it if one matches. `None`: none did.
-    pub(super) fn offer(&self, json: &str, post: &Value, minted: Minted) -> Option<Truth> {
-        let rules = self.rules.matching(&Subject::of(post), self.clock.moment());
+    pub(super) fn offer(&self, json: &str, post: &Value, minted: GeneratedId) -> Option<SentPost> {
+        let rules = self.rules.matching(&PostAttributes::of(post), self.clock.moment());
         (!rules.is_empty()).then(|| self.send(self.with_rules(json, &rules), minted, self.as_told(rules)))
     }
 
     /// Sends a post as it is: what it tells of rules is the truth.
-    pub(super) fn send_as_it_is(&self, json: String, post: &Value) -> Truth {
+    pub(super) fn send_as_it_is(&self, json: String, post: &Value) -> SentPost {
         self.send(json, self.minted_as(post), rules_of(post))
     }
 
     /// What the id of a post says; 0 if it has none.
-    pub(super) fn minted_as(&self, post: &Value) -> Minted {
+    pub(super) fn minted_as(&self, post: &Value) -> GeneratedId {
         let id = PostId(id_of(post).unwrap_or_default());
         let created = id.created_at().unwrap_or(self.now());
-        Minted { id, created, datacenter: (id.0 >> 17 & 31) as usize }
+        GeneratedId { id, created, datacenter: (id.0 >> 17 & 31) as usize }
     }
 
-    /// Makes a post part of the truth, whatever the rules; see `Handle::publish`.
-    pub(super) fn publish(&self, json: &str, datacenter: usize) -> Result<Truth, PublishError> {
+    /// Makes a post part of the truth, whatever the rules; see `SimulatorHandle::publish`.
+    pub(super) fn publish(&self, json: &str, datacenter: usize) -> Result<SentPost, PublishError> {
         let post = object(json)?;
         let (json, minted) = match id_of(&post) {
             Some(_) => (json.to_owned(), self.minted_as(&post)),
@@ -73,24 +73,24 @@ impl World {
         Ok(self.send(json, minted, rules))
     }
 
-    /// The same for a time that has passed; see `Handle::publish_at`.
-    pub(super) fn publish_at(&self, created: UnixMillis, json: &str) -> Result<Truth, PublishError> {
+    /// The same for a time that has passed; see `SimulatorHandle::publish_at`.
+    pub(super) fn publish_at(&self, created: UnixMillis, json: &str) -> Result<SentPost, PublishError> {
         let post = object(json)?;
         let minted = self.snowflakes.mint(created, 0);
         let (json, rules) = self.told(renewed(json, minted), &post);
         self.count(|counters| counters.past += 1);
-        Ok(self.log.publish(drafted(json, minted, rules), When::Past))
+        Ok(self.log.publish(drafted(json, minted, rules), PublishTime::Past))
     }
 
-    /// Fills a span of the past; see `Handle::history`.
-    pub(super) fn history(&self, span: Span, rate: f64) -> u64 {
+    /// Fills a span of the past; see `SimulatorHandle::history`.
+    pub(super) fn history(&self, span: TimeRange, rate: f64) -> u64 {
         let config = self.config();
         let mut generator = Generator::new(config.seed ^ span.from.0 as u64);
         let sketches: Vec<_> = (0..SKETCHES_TRIED_MAX)
             .filter_map(|_| {
                 let sketch = generator.sketch();
                 let post: Value = serde_json::from_str(&sketch).ok()?;
-                let rules = self.rules.matching(&Subject::of(&post), self.clock.moment());
+                let rules = self.rules.matching(&PostAttributes::of(&post), self.clock.moment());
                 let json = (!rules.is_empty()).then(|| self.with_rules(&sketch, &rules))?;
                 Some((json, Arc::from(self.as_told(rules))))
             })
@@ -112,19 +112,19 @@ impl World {
             let (id, ms, rest) = (minted.id, created.0, &sketch[1..]);
             let json =
                 format!(r#"{{"created_at":"{created_text}","id":{id},"id_str":"{id}","timestamp_ms":"{ms}",{rest}"#);
-            Draft { post_id: id, rules: rules.clone(), json, created, datacenter: minted.datacenter }
+            UnsentPost { post_id: id, rules: rules.clone(), json, created, datacenter: minted.datacenter }
         });
         let made = self.log.publish_past(drafts);
         self.count(|counters| counters.past += made);
         made
     }
 
-    /// Sends a post again, with these rules beside its own; see `Handle::redeliver`.
-    pub(super) fn redeliver(&self, post_id: PostId, more: &[Rule]) -> Result<Truth, PublishError> {
+    /// Sends a post again, with these rules beside its own; see `SimulatorHandle::redeliver`.
+    pub(super) fn redeliver(&self, post_id: PostId, more: &[Rule]) -> Result<SentPost, PublishError> {
         let earlier = self.log.latest(post_id).ok_or(PublishError::Unknown(post_id))?;
-        let rules = rules_union(&earlier.rules, more).unwrap_or(earlier.rules);
+        let rules = union_rules(&earlier.rules, more).unwrap_or(earlier.rules);
         let json = self.with_rules(&String::from_utf8_lossy(&earlier.json), &rules);
-        let minted = Minted { id: post_id, created: earlier.created, datacenter: earlier.datacenter };
+        let minted = GeneratedId { id: post_id, created: earlier.created, datacenter: earlier.datacenter };
         self.count(|counters| counters.redelivered += 1);
         Ok(self.send(json, minted, self.as_told(rules.to_vec())))
     }
@@ -134,13 +134,13 @@ impl World {
         if post.get("matching_rules").is_some() {
             return (json, rules_of(post));
         }
-        let rules = self.rules.matching(&Subject::of(post), self.clock.moment());
+        let rules = self.rules.matching(&PostAttributes::of(post), self.clock.moment());
         let json = if rules.is_empty() { json } else { self.with_rules(&json, &rules) };
         (json, self.as_told(rules))
     }
 
-    fn send(&self, json: String, minted: Minted, rules: Vec<Rule>) -> Truth {
-        let truth = self.log.publish(drafted(json, minted, rules), When::Now(self.now()));
+    fn send(&self, json: String, minted: GeneratedId, rules: Vec<Rule>) -> SentPost {
+        let truth = self.log.publish(drafted(json, minted, rules), PublishTime::Now(self.now()));
         self.drop_slow_readers();
         truth
     }
@@ -151,7 +151,7 @@ impl World {
             return;
         }
         let ((_, offset), config) = (self.log.end(), self.config());
-        for link in self.seats.links(Kind::Live) {
+        for link in self.seats.links(StreamKind::Live) {
             let behind = link.behind(offset) > config.slow_reader_bytes_max;
             if behind && link.flow() == Flow::Open && !link.is_ending() {
                 self.drop_slow_reader(&link, config.slow_reader_message);
@@ -160,9 +160,9 @@ impl World {
     }
 
     /// Ends a connection as if its buffer were full; true if it was not to end already.
-    pub(super) fn drop_slow_reader(&self, link: &Link, message: bool) -> bool {
+    pub(super) fn drop_slow_reader(&self, link: &StreamHandle, message: bool) -> bool {
         let message = message.then(|| Bytes::from(StreamError::SlowReader.json()));
-        let ended = link.end(Ending::Clean(message));
+        let ended = link.end(StreamEnd::Clean(message));
         if ended {
             *self.overflowed.lock() = true;
             self.count(|counters| counters.slow_readers += 1);
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// A post as backfill and recovery send it.
-    pub(super) fn replayed(&self, post: &Truth) -> Bytes {
+    pub(super) fn replayed(&self, post: &SentPost) -> Bytes {
         if !self.config().replay_changes_counts {
             return post.json.clone();
         }
@@ -210,7 +210,7 @@ impl World {
 }
 
 /// The same post under a new id.
-pub(super) fn renewed(json: &str, minted: Minted) -> String {
+pub(super) fn renewed(json: &str, minted: GeneratedId) -> String {
     let text = |value: String| Value::from(value).to_string();
     [
         ("id", minted.id.to_string()),
@@ -227,9 +227,9 @@ fn object(json: &str) -> Result<Value, PublishError> {
     post.ok_or(PublishError::NotAnObject)
 }
 
-fn drafted(json: String, minted: Minted, rules: Vec<Rule>) -> Draft {
-    let Minted { id: post_id, created, datacenter } = minted;
-    Draft { post_id, rules: rules.into(), json, created, datacenter }
+fn drafted(json: String, minted: GeneratedId, rules: Vec<Rule>) -> UnsentPost {
+    let GeneratedId { id: post_id, created, datacenter } = minted;
+    UnsentPost { post_id, rules: rules.into(), json, created, datacenter }
 }
 
 fn id_of(post: &Value) -> Option<u64> {

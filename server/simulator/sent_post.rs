@@ -6,7 +6,7 @@ use crate::model::{PostId, Rule, UnixMillis};
 
 /// A post that X has sent, or would have sent to whoever was connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Truth {
+pub struct SentPost {
     /// Its number among all posts of this run: the first is 1.
     pub ordinal: u64,
     /// Its id.

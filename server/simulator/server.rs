@@ -7,10 +7,10 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::http_handler::answer;
-use super::socket::{Control, Wire};
-use super::state::World;
-use crate::task::OnExit;
+use super::http_handler::handle;
+use super::socket::{ControlledSocket, SocketControl};
+use super::state::SimulatorState;
+use crate::task::ExitPolicy;
 
 /// Sockets open at a time, requests for the truth included.
 const SOCKETS_MAX: usize = 4_096;
@@ -22,8 +22,8 @@ const END_GRACE: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the process stops.
-pub(super) async fn serve(world: Arc<World>, listener: TcpListener) {
-    let shutdown = world.tasks.shutdown().clone();
+pub(super) async fn serve(state: Arc<SimulatorState>, listener: TcpListener) {
+    let shutdown = state.tasks.shutdown().clone();
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -34,29 +34,29 @@ pub(super) async fn serve(world: Arc<World>, listener: TcpListener) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "the simulator cannot accept a connection");
-                world.clock.sleep(ACCEPT_PAUSE.mul_f64(world.clock.rate())).await;
+                state.clock.sleep(ACCEPT_PAUSE.mul_f64(state.clock.rate())).await;
                 continue;
             }
         };
-        world.count(|counters| counters.sockets += 1);
+        state.count(|counters| counters.sockets += 1);
         let Ok(permit) = sockets.clone().try_acquire_owned() else { continue };
-        let connection = connection(world.clone(), stream);
-        world.tasks.spawn("simulator.connection", OnExit::Continue, async move {
+        let connection = connection(state.clone(), stream);
+        state.tasks.spawn("simulator.connection", ExitPolicy::Continue, async move {
             connection.await;
             drop(permit);
         });
     }
 }
 
-async fn connection(world: Arc<World>, stream: TcpStream) {
+async fn connection(state: Arc<SimulatorState>, stream: TcpStream) {
     // Without it posts wait for acknowledgements; that it cannot be set is no reason to refuse.
     let _ = stream.set_nodelay(true);
-    let control = Arc::new(Control::default());
-    let wire = Wire::new(stream, control.clone());
-    let (service_world, service_control) = (world.clone(), control.clone());
+    let control = Arc::new(SocketControl::default());
+    let wire = ControlledSocket::new(stream, control.clone());
+    let (service_world, service_control) = (state.clone(), control.clone());
     let service = service_fn(move |request| {
-        let (world, control) = (service_world.clone(), service_control.clone());
-        async move { Ok::<_, Infallible>(answer(world, control, request).await) }
+        let (state, control) = (service_world.clone(), service_control.clone());
+        async move { Ok::<_, Infallible>(handle(state, control, request).await) }
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(WRITE_BYTES_MAX).header_read_timeout(None).auto_date_header(false);
@@ -64,7 +64,7 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
     tokio::select! {
         _ = connection.as_mut() => return,
         () = control.killed() => return,
-        () = world.tasks.shutdown().cancelled() => return,
+        () = state.tasks.shutdown().cancelled() => return,
         () = control.ending() => {}
     }
     // hyper would keep the connection for the next request.
@@ -72,7 +72,7 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
     tokio::select! {
         _ = connection.as_mut() => {}
         () = control.killed() => {}
-        () = world.tasks.shutdown().cancelled() => {}
-        () = world.clock.sleep(END_GRACE.mul_f64(world.clock.rate())) => {}
+        () = state.tasks.shutdown().cancelled() => {}
+        () = state.clock.sleep(END_GRACE.mul_f64(state.clock.rate())) => {}
     }
 }

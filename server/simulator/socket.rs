@@ -16,7 +16,7 @@ use crate::task::Shutdown;
 
 /// What is done to a socket beside reading and writing.
 #[derive(Debug, Default)]
-pub(super) struct Control {
+pub(super) struct SocketControl {
     reset: AtomicBool,
     dying: AtomicBool,
     killed: Shutdown,
@@ -25,7 +25,7 @@ pub(super) struct Control {
     socket: Mutex<Option<Socket>>,
 }
 
-impl Control {
+impl SocketControl {
     /// True if the client has closed the socket, whether its task has noticed yet or not.
     pub(super) fn is_left(&self) -> bool {
         self.socket.lock().as_ref().is_some_and(|socket| match socket.peek(&mut [MaybeUninit::uninit()]) {
@@ -62,26 +62,26 @@ impl Control {
 }
 
 /// A socket that obeys its control.
-pub(super) struct Wire {
+pub(super) struct ControlledSocket {
     io: TokioIo<TcpStream>,
-    control: Arc<Control>,
+    control: Arc<SocketControl>,
 }
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, control: Arc<Control>) -> Self {
+impl ControlledSocket {
+    pub(super) fn new(stream: TcpStream, control: Arc<SocketControl>) -> Self {
         // Without it a client that left is noticed a moment later.
         *control.socket.lock() = SockRef::from(&stream).try_clone().ok();
         Self { io: TokioIo::new(stream), control }
     }
 }
 
-impl Read for Wire {
+impl Read for ControlledSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl Write for Wire {
+impl Write for ControlledSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -112,7 +112,7 @@ impl Write for Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for ControlledSocket {
     fn drop(&mut self) {
         if self.control.reset.load(Ordering::Relaxed) {
             // Closing with nothing to linger for is what sends RST. If it fails, a FIN must do.

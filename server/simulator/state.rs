@@ -11,27 +11,27 @@ use super::config::Config;
 use super::counters::{Counters, RequestLine};
 use super::faults::Faults;
 use super::post::Snowflakes;
-use super::rules::Rules;
-use super::stream::{Limits, Log, Seats};
+use super::rules::RuleSet;
+use super::stream::{ConnectionSlots, PostLog, SlotLimits};
 use super::writes::WriteLog;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::task::Tasks;
+use crate::task::TaskGroup;
 
 /// All that the parts of the simulator share.
-pub(super) struct World {
+pub(super) struct SimulatorState {
     pub(super) addr: SocketAddr,
     config: RwLock<Arc<Config>>,
     pub(super) clock: Clock,
-    pub(super) tasks: Tasks,
-    pub(super) log: Log,
+    pub(super) tasks: TaskGroup,
+    pub(super) log: PostLog,
     pub(super) writes: WriteLog,
-    pub(super) rules: Rules,
-    pub(super) seats: Arc<Seats>,
+    pub(super) rules: RuleSet,
+    pub(super) seats: Arc<ConnectionSlots>,
     pub(super) faults: Faults,
     pub(super) snowflakes: Snowflakes,
     /// Posts per second; 0 while it is paused.
-    pub(super) pace: watch::Sender<Pace>,
+    pub(super) pace: watch::Sender<ProducerRate>,
     /// True once a slow reader was dropped and nobody has connected since.
     pub(super) overflowed: Mutex<bool>,
     counters: Mutex<Counters>,
@@ -41,22 +41,27 @@ pub(super) struct World {
 
 /// How fast posts are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
+pub(super) struct ProducerRate {
     pub(super) rate: f64,
     pub(super) paused: bool,
 }
 
-impl World {
-    pub(super) fn new(config: Config, addr: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
+impl SimulatorState {
+    pub(super) fn new(config: Config, addr: SocketAddr, clock: Clock, tasks: TaskGroup) -> Self {
         Self {
             addr,
-            log: Log::new(config.framing, config.posts.is_some(), config.history_entries_max, config.history_bytes_max),
+            log: PostLog::new(
+                config.framing,
+                config.posts.is_some(),
+                config.history_entries_max,
+                config.history_bytes_max,
+            ),
             writes: WriteLog::new(config.write_log_entries_max),
-            rules: Rules::new(config.rules_requests_max),
-            seats: Arc::new(Seats::new(clock.clone(), config.slot_held)),
+            rules: RuleSet::new(config.rules_requests_max),
+            seats: Arc::new(ConnectionSlots::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),
-            pace: watch::Sender::new(Pace { rate: config.rate, paused: false }),
+            pace: watch::Sender::new(ProducerRate { rate: config.rate, paused: false }),
             overflowed: Mutex::new(false),
             counters: Mutex::default(),
             requests: Mutex::default(),
@@ -75,7 +80,7 @@ impl World {
     pub(super) fn tune(&self, change: impl FnOnce(&mut Config)) {
         let mut config = self.config.write();
         change(Arc::make_mut(&mut config));
-        self.seats.hold_for(config.slot_held);
+        self.seats.reserve_for(config.slot_held);
     }
 
     /// X's time: what it calls now, and what its ids say.
@@ -83,9 +88,9 @@ impl World {
         self.faults.skewed(self.clock.now())
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> SlotLimits {
         let config = self.config();
-        Limits { live: config.live_connections_max, recovery: config.recovery_jobs_max }
+        SlotLimits { live: config.live_connections_max, recovery: config.recovery_jobs_max }
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
@@ -94,7 +99,7 @@ impl World {
 
     pub(super) fn counters(&self) -> Counters {
         let mut counters = self.counters.lock().clone();
-        (counters.left_by_client, counters.slots_held) = self.seats.left_and_held();
+        (counters.left_by_client, counters.slots_held) = self.seats.disconnected_and_reserved();
         counters
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::sent_post::Truth;
+use super::sent_post::SentPost;
 
 /// A rule as a payload names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl WriteLog {
         &self,
         number: u64,
         now: i64,
-        (post, json): (&Truth, &Bytes),
+        (post, json): (&SentPost, &Bytes),
         (is_backfill, is_whole): (bool, bool),
     ) -> u64 {
         let mut place = 0;

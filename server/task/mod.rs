@@ -26,7 +26,7 @@ use crate::clock::Clock;
 
 /// What it means when a task ends before it was told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnExit {
+pub enum ExitPolicy {
     /// The part cannot be done without: the process stops, with a failure.
     StopProcess,
     /// Its work is done, or its loss hurts nobody else; a panic is logged.
@@ -35,19 +35,19 @@ pub enum OnExit {
 
 /// The tasks of a process (or of a test's process within the process).
 #[derive(Clone)]
-pub struct Tasks {
+pub struct TaskGroup {
     tracker: TaskTracker,
     shutdown: Shutdown,
     failure: Arc<Mutex<Option<String>>>,
 }
 
-impl Default for Tasks {
+impl Default for TaskGroup {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Tasks {
+impl TaskGroup {
     /// No tasks yet.
     pub fn new() -> Self {
         Self { tracker: TaskTracker::new(), shutdown: Shutdown::new(), failure: Arc::default() }
@@ -64,7 +64,7 @@ impl Tasks {
     }
 
     /// Runs `future` as a task of this name.
-    pub fn spawn<F>(&self, name: &'static str, on_exit: OnExit, future: F)
+    pub fn spawn<F>(&self, name: &'static str, on_exit: ExitPolicy, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -76,7 +76,7 @@ impl Tasks {
     }
 
     /// Runs `work` on a thread of its own: for CPU or disk work that would hold up the runtime.
-    pub fn thread<F>(&self, name: &'static str, on_exit: OnExit, work: F)
+    pub fn thread<F>(&self, name: &'static str, on_exit: ExitPolicy, work: F)
     where
         F: FnOnce() + Send + 'static,
     {
@@ -94,7 +94,7 @@ impl Tasks {
 
     /// Runs `future`, and what it spawns, on a thread of its own: for what must not wait until other tasks have had their
     /// turn.
-    pub fn spawn_apart<F>(&self, name: &'static str, on_exit: OnExit, future: F)
+    pub fn spawn_dedicated<F>(&self, name: &'static str, on_exit: ExitPolicy, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -131,12 +131,12 @@ impl Tasks {
         clock.timeout(limit, self.tracker.wait()).await.is_ok()
     }
 
-    fn ended(&self, name: &'static str, on_exit: OnExit, panicked: bool) {
+    fn ended(&self, name: &'static str, on_exit: ExitPolicy, panicked: bool) {
         let early = !self.shutdown.is_cancelled();
         match (panicked, on_exit) {
-            (true, OnExit::StopProcess) => self.fail(format!("{name} panicked")),
-            (false, OnExit::StopProcess) if early => self.fail(format!("{name} ended before it was told to")),
-            (true, OnExit::Continue) => tracing::error!(task = name, "a task panicked; the others go on"),
+            (true, ExitPolicy::StopProcess) => self.fail(format!("{name} panicked")),
+            (false, ExitPolicy::StopProcess) if early => self.fail(format!("{name} ended before it was told to")),
+            (true, ExitPolicy::Continue) => tracing::error!(task = name, "a task panicked; the others go on"),
             (false, _) => tracing::debug!(task = name, "task ended"),
         }
     }
@@ -188,10 +188,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_must_not_end_stops_the_process() {
-        let tasks = Tasks::new();
-        tasks.spawn("harmless", OnExit::Continue, async { panic!("only this task") });
-        tasks.spawn_apart("harmless too", OnExit::Continue, async { panic!("only this thread") });
-        tasks.thread("vital", OnExit::StopProcess, || {});
+        let tasks = TaskGroup::new();
+        tasks.spawn("harmless", ExitPolicy::Continue, async { panic!("only this task") });
+        tasks.spawn_dedicated("harmless too", ExitPolicy::Continue, async { panic!("only this thread") });
+        tasks.thread("vital", ExitPolicy::StopProcess, || {});
         tasks.shutdown().cancelled().await;
         assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
         assert_eq!(tasks.failure().as_deref(), Some("vital ended before it was told to"));
@@ -199,9 +199,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_apart_is_joined_and_waits_for_nothing_it_left_behind() {
-        let (tasks, never) = (Tasks::new(), std::sync::mpsc::sync_channel::<()>(1));
+        let (tasks, never) = (TaskGroup::new(), std::sync::mpsc::sync_channel::<()>(1));
         let (started, start) = std::sync::mpsc::sync_channel(1);
-        tasks.spawn_apart("apart", OnExit::Continue, async move {
+        tasks.spawn_dedicated("apart", ExitPolicy::Continue, async move {
             let blocked = never.1;
             tokio::task::spawn_blocking(move || {
                 started.send(()).expect("somebody waits");
@@ -217,8 +217,8 @@ mod tests {
 
     #[tokio::test]
     async fn joining_has_a_deadline() {
-        let tasks = Tasks::new();
-        tasks.spawn("stuck", OnExit::Continue, std::future::pending());
+        let tasks = TaskGroup::new();
+        tasks.spawn("stuck", ExitPolicy::Continue, std::future::pending());
         assert!(!tasks.join(&Clock::system(), Duration::from_millis(1)).await);
     }
 }

@@ -30,7 +30,7 @@ impl Registry {
     /// A registry that holds facts of the process and of the build; `started` is when the process did.
     pub fn new(started: UnixMillis) -> Self {
         let mut root = Part::default();
-        root.register_collector(Box::new(process::Facts { started }));
+        root.register_collector(Box::new(process::ProcessCollector { started }));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         root.sub_registry_with_prefix(PREFIX).register("build", "Version of the program", build);
         Self { root: Arc::new(Mutex::new(root)), adopted: Arc::default() }
@@ -64,14 +64,14 @@ impl Registry {
             prometheus_client::encoding::text::encode(&mut text, &registry.root.lock())
                 .expect("a String takes all that is written");
         }
-        one_block_per_metric(&text)
+        merge_metric_families(&text)
     }
 }
 
 /// Puts the samples of a metric together. The library writes a metric once per sub-registry, here once per account, and
 /// OpenMetrics forbids to interleave metrics or to describe one twice.
-fn one_block_per_metric(text: &str) -> String {
-    let mut blocks: Vec<Block> = Vec::new();
+fn merge_metric_families(text: &str) -> String {
+    let mut blocks: Vec<MetricFamily> = Vec::new();
     let mut places = std::collections::HashMap::new();
     let mut current = 0;
     for line in text.split_inclusive('\n') {
@@ -85,7 +85,7 @@ fn one_block_per_metric(text: &str) -> String {
         let (Some(keyword), Some(name)) = (words.next(), words.next()) else { continue };
         current = *places.entry(name).or_insert(blocks.len());
         if current == blocks.len() {
-            blocks.push(Block::default());
+            blocks.push(MetricFamily::default());
         }
         let head = &mut blocks[current].head;
         if !head.iter().any(|(known, _)| *known == keyword) {
@@ -99,7 +99,7 @@ fn one_block_per_metric(text: &str) -> String {
 }
 
 #[derive(Default)]
-struct Block<'t> {
+struct MetricFamily<'t> {
     head: Vec<(&'t str, &'t str)>,
     samples: Vec<&'t str>,
 }

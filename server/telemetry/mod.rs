@@ -92,7 +92,7 @@ pub enum LogFormat {
 
 /// Telemetry that cannot be set up.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum TelemetryError {
     /// The filter cannot be read.
     #[error(
         "log_filter cannot be read ({0}): write a level, and exceptions by module, as in info,powerstream_gateway=debug"
@@ -109,7 +109,7 @@ pub enum Error {
 #[must_use = "spans are exported only as long as this is held"]
 #[derive(Debug, Default)]
 pub struct Guard {
-    export: Option<otlp::Export>,
+    export: Option<otlp::OtlpExport>,
 }
 
 impl Guard {
@@ -125,7 +125,7 @@ impl Guard {
 /// Sets up logs and spans for the whole process. It must be called within a tokio runtime if spans are to be exported.
 ///
 /// Only the first call of a process has an effect; later ones return a guard of nothing.
-pub fn init(config: &Config) -> Result<Guard, Error> {
+pub fn init(config: &Config) -> Result<Guard, TelemetryError> {
     let (subscriber, export) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
     match tracing::subscriber::set_global_default(subscriber) {
         Ok(()) => Ok(Guard { export }),
@@ -134,21 +134,21 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
 }
 
 /// Reads a filter of log lines.
-pub fn filter(text: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::builder().parse(text).map_err(|error| Error::Filter(error.to_string()))
+pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder().parse(text).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
 fn subscriber<W>(
     config: &Config,
     writer: W,
     colours: bool,
-) -> Result<(impl Subscriber + Send + Sync + use<W>, Option<otlp::Export>), Error>
+) -> Result<(impl Subscriber + Send + Sync + use<W>, Option<otlp::OtlpExport>), TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let log = log_layer(config.log_format, writer, colours).with_filter(filter(&config.log_filter)?);
-    let export = config.otlp_endpoint.as_ref().map(|endpoint| otlp::Export::new(endpoint, config)).transpose()?;
-    let spans = export.as_ref().map(otlp::Export::layer);
+    let export = config.otlp_endpoint.as_ref().map(|endpoint| otlp::OtlpExport::new(endpoint, config)).transpose()?;
+    let spans = export.as_ref().map(otlp::OtlpExport::layer);
     Ok((tracing_subscriber::registry().with(spans).with(log), export))
 }
 

@@ -17,22 +17,22 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-use super::{Config, Error, SERVICE_NAME};
+use super::{Config, SERVICE_NAME, TelemetryError};
 
 /// Only what this crate says is exported, under the name that `tracing` knows it by.
 const TARGET: &str = "powerstream_gateway";
 
 /// Export of spans to a collector.
 #[derive(Debug)]
-pub(super) struct Export {
+pub(super) struct OtlpExport {
     provider: SdkTracerProvider,
     flush_timeout: Duration,
 }
 
-impl Export {
+impl OtlpExport {
     /// Prepares the export; it connects when there is something to export.
-    pub(super) fn new(endpoint: &Url, config: &Config) -> Result<Self, Error> {
-        let refused = |error: String| Error::Endpoint(error);
+    pub(super) fn new(endpoint: &Url, config: &Config) -> Result<Self, TelemetryError> {
+        let refused = |error: String| TelemetryError::Endpoint(error);
         if endpoint.scheme() != "http" {
             return Err(refused(format!("{} is not supported, only http", endpoint.scheme())));
         }
@@ -55,7 +55,7 @@ impl Export {
             .with_max_export_batch_size(config.otlp_batch_spans_max)
             .with_scheduled_delay(config.otlp_delay)
             .build();
-        let exporter = Telling { exporter, told: told(endpoint.clone()) };
+        let exporter = LoggingExporter { exporter, told: told(endpoint.clone()) };
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
@@ -90,19 +90,19 @@ fn resource() -> Resource {
 
 /// Says when exporting begins to fail and when it works again, not each time.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ExportHealthLog {
     endpoint: Url,
     failing: AtomicBool,
 }
 
 /// Nothing told yet.
-pub(super) fn told(endpoint: Url) -> Told {
-    Told { endpoint, failing: AtomicBool::new(false) }
+pub(super) fn told(endpoint: Url) -> ExportHealthLog {
+    ExportHealthLog { endpoint, failing: AtomicBool::new(false) }
 }
 
-impl Told {
+impl ExportHealthLog {
     /// Takes note of how an export ended.
-    pub(super) fn note(&self, outcome: &OTelSdkResult) {
+    pub(super) fn record_result(&self, outcome: &OTelSdkResult) {
         let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
         let endpoint = &self.endpoint;
         match outcome {
@@ -116,15 +116,15 @@ impl Told {
 }
 
 #[derive(Debug)]
-struct Telling<E> {
+struct LoggingExporter<E> {
     exporter: E,
-    told: Told,
+    told: ExportHealthLog,
 }
 
-impl<E: ExportSpans> ExportSpans for Telling<E> {
+impl<E: ExportSpans> ExportSpans for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let outcome = self.exporter.export(batch).await;
-        self.told.note(&outcome);
+        self.told.record_result(&outcome);
         outcome
     }
 

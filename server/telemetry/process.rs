@@ -50,11 +50,11 @@ pub fn cpu_seconds() -> Option<f64> {
 
 /// The process metrics that Prometheus' own client libraries have, under the names that they have there.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(super) struct ProcessCollector {
     pub(super) started: UnixMillis,
 }
 
-impl Collector for Facts {
+impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: Option<f64>| {
             let Some(value) = value else { return Ok(()) };

@@ -49,7 +49,7 @@ impl TraceService for Collector {
     }
 }
 
-fn told_at(config: &Config, work: impl FnOnce()) -> (String, Option<otlp::Export>) {
+fn told_at(config: &Config, work: impl FnOnce()) -> (String, Option<otlp::OtlpExport>) {
     let lines = Lines::default();
     let writer = lines.clone();
     let (subscriber, export) = subscriber(config, move || writer.clone(), false).expect("a subscriber");
@@ -136,7 +136,7 @@ fn a_failing_export_is_told_when_it_begins_and_when_it_ends() {
         let told = otlp::told("http://127.0.0.1:4317".parse().expect("a URL"));
         for good in outcomes {
             let failed = || opentelemetry_sdk::error::OTelSdkError::InternalFailure("refused".to_owned());
-            told.note(&if good { Ok(()) } else { Err(failed()) });
+            told.record_result(&if good { Ok(()) } else { Err(failed()) });
         }
     });
     let told: Vec<_> = text.lines().map(|line| line.contains("exported again")).collect();

@@ -7,16 +7,16 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::disconnect::EndCause;
+use super::disconnect::DisconnectCause;
 use super::evidence::EndEvidence;
 use super::framing::{DEPTH_MAX, Framed, Framer};
-use super::message::{Control, Foreign, Message};
-use super::metrics::{Cause, Outcome};
-use super::{Arrivals, Config, Metrics, Watchdog};
+use super::message::{ControlMessage, ForeignFormat, UpstreamMessage};
+use super::metrics::{ConnectOutcomeLabel, DisconnectCauseLabel};
+use super::{Config, MessageBatch, Metrics, Watchdog};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::model::UnixMillis;
 use crate::secret::Secret;
-use crate::xapi::{self, BodyError, Error, ErrorKind, Response, StreamRequest, Transport};
+use crate::xapi::{self, BodyError, ErrorKind, Response, StreamRequest, Transport, TransportError};
 
 /// How long after the watchdog's time what X told is still taken for the cause of an end: the time to notice it.
 const TOLD_SLACK: Duration = Duration::from_secs(5);
@@ -33,13 +33,13 @@ pub struct Connection {
     watchdog: Watchdog,
     /// Over when the watchdog's patience may be at its end; set anew only then, for a timer for each post costs more than
     /// its framing.
-    alarm: BoxFuture<'static, ()>,
+    timer: BoxFuture<'static, ()>,
     evidence: EndEvidence,
     /// Kinds of foreign messages that came.
-    foreign: BTreeSet<Foreign>,
-    ended: Option<End>,
+    foreign: BTreeSet<ForeignFormat>,
+    ended: Option<ConnectionEnd>,
     /// What came while the client was given a turn.
-    gathered: Option<Batch>,
+    gathered: Option<PendingBatch>,
     /// When the last [`Connection::next`] returned; `None` while one is waiting, or was dropped while it waited.
     unread_since: Option<Moment>,
     info: ConnectionInfo,
@@ -72,23 +72,23 @@ pub struct ConnectionInfo {
 
 /// What a connection gives next.
 #[derive(Debug)]
-pub enum Event {
+pub enum ConnectionEvent {
     /// Something came.
-    Arrivals(Arrivals),
+    Arrivals(MessageBatch),
     /// It has ended, and every further call says so again.
-    End(End),
+    End(ConnectionEnd),
 }
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ConnectionEnd {
     /// Why.
-    pub cause: EndCause,
+    pub cause: DisconnectCause,
     /// What X said about it; empty if it said nothing.
     pub words: String,
     /// Bytes of a message that was cut off; 0 if there was none.
     pub partial_bytes: u64,
-    /// How long it gave signs of life: what [`super::Attempts::next_step`] wants to know.
+    /// How long it gave signs of life: what [`super::ReconnectBackoff::next_step`] wants to know.
     pub healthy_for: Duration,
     /// When the last byte came; when it was connected, if none did.
     pub last_received: UnixMillis,
@@ -96,7 +96,7 @@ pub struct End {
 
 /// Turns for the HTTP client before a connection is made: it takes one to close the socket of the connection that was
 /// dropped just before, and X must never see both (I11).
-const CLOSING_TURNS: usize = 8;
+const CLOSE_YIELDS: usize = 8;
 
 /// Makes one connection.
 pub async fn connect(
@@ -105,13 +105,13 @@ pub async fn connect(
     config: &Config,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<Connection, EndCause> {
-    for _ in 0..CLOSING_TURNS {
-        give_turn().await;
+) -> Result<Connection, DisconnectCause> {
+    for _ in 0..CLOSE_YIELDS {
+        yield_to_scheduler().await;
     }
     let connected = answer(transport, request, config, clock).await;
-    let outcome = connected.as_ref().map_or_else(EndCause::name, |_| "ok");
-    metrics.connects.get_or_create(&Outcome { outcome }).inc();
+    let outcome = connected.as_ref().map_or_else(DisconnectCause::name, |_| "ok");
+    metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome }).inc();
     connected.map(|response| Connection::new(response, request.bearer.clone(), config, clock, metrics))
 }
 
@@ -120,24 +120,24 @@ async fn answer(
     request: &StreamRequest,
     config: &Config,
     clock: &Clock,
-) -> Result<Response, EndCause> {
+) -> Result<Response, DisconnectCause> {
     let timeout = || {
         let detail = format!("no response headers within {}", humantime::format_duration(config.response_timeout));
-        EndCause::ConnectFailed(Error { kind: ErrorKind::Timeout, detail })
+        DisconnectCause::ConnectFailed(TransportError { kind: ErrorKind::Timeout, detail })
     };
     let response = match clock.timeout(config.response_timeout, transport.connect(request)).await {
         Err(Elapsed) => return Err(timeout()),
-        Ok(Err(error)) => return Err(EndCause::ConnectFailed(error)),
+        Ok(Err(error)) => return Err(DisconnectCause::ConnectFailed(error)),
         Ok(Ok(response)) => response,
     };
     if response.status == 200 {
         return Ok(response);
     }
     let (status, headers) = (response.status, response.headers.clone());
-    let problem = clock.timeout(config.response_timeout, xapi::refusal(response, request)).await;
+    let problem = clock.timeout(config.response_timeout, xapi::read_problem(response, request)).await;
     // A body that does not come to an end takes nothing from what the status says.
     let problem = problem.unwrap_or_else(|Elapsed| xapi::Problem::read(status, headers, ""));
-    Err(EndCause::Refused(Box::new(problem)))
+    Err(DisconnectCause::Refused(Box::new(problem)))
 }
 
 impl Connection {
@@ -150,7 +150,7 @@ impl Connection {
             body: response.body,
             framer: Framer::new(config.message_bytes_max, DEPTH_MAX),
             watchdog: Watchdog::new(config.stale_after, clock.moment()),
-            alarm: std::future::ready(()).boxed(),
+            timer: std::future::ready(()).boxed(),
             evidence: EndEvidence::default(),
             foreign: BTreeSet::new(),
             ended: None,
@@ -182,13 +182,13 @@ impl Connection {
     ///
     /// The HTTP client hands over a chunk, which is a post, and reads its next one when it gets a turn; so it is given one
     /// for as long as it has more.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> ConnectionEvent {
         let now = self.clock.moment();
         // The time in which nobody reads is not the peer's silence.
         if let Some(since) = self.unread_since.take() {
-            self.watchdog.excuse(now.since(since));
+            self.watchdog.exclude(now.since(since));
         }
-        let mut batch = self.gathered.take().unwrap_or_else(|| Batch::new(self.clock.now(), now));
+        let mut batch = self.gathered.take().unwrap_or_else(|| PendingBatch::new(self.clock.now(), now));
         // What did not fit into the last batch.
         self.take(&mut batch);
         if batch.is_empty() && self.ended.is_none() {
@@ -201,26 +201,26 @@ impl Connection {
         }
         while self.take_ready(&mut batch) {
             self.gathered = Some(batch);
-            give_turn().await;
+            yield_to_scheduler().await;
             batch = self.gathered.take().expect("put there before");
         }
         self.unread_since = Some(self.clock.moment());
         match &self.ended {
-            Some(end) if batch.is_empty() => Event::End(end.clone()),
-            _ => Event::Arrivals(batch.arrivals),
+            Some(end) if batch.is_empty() => ConnectionEvent::End(end.clone()),
+            _ => ConnectionEvent::Arrivals(batch.arrivals),
         }
     }
 
     /// Ends a connection that seems silent, unless a sign of life is found in the socket. If the process was stopped, the
     /// timer is over before the socket was looked at: what came before then is read first, up to a batch.
-    async fn expire(&mut self, batch: Batch) -> Batch {
+    async fn expire(&mut self, batch: PendingBatch) -> PendingBatch {
         self.gathered = Some(batch);
         let (mut is_full, began) = (false, self.clock.moment());
         let is_over = |clock: &Clock| clock.moment().since(began) >= DRAIN_MAX;
         while self.ended.is_none()
             && !is_full
             && !is_over(&self.clock)
-            && self.watchdog.patience(self.clock.moment()).is_none()
+            && self.watchdog.remaining(self.clock.moment()).is_none()
         {
             let Ok(piece) = self.clock.timeout(DRAIN_PAUSE, self.body.next()).await else { break };
             let mut batch = self.gathered.take().expect("put there before");
@@ -229,14 +229,14 @@ impl Connection {
             self.gathered = Some(batch);
         }
         let mut batch = self.gathered.take().expect("put there before");
-        if self.ended.is_none() && self.watchdog.patience(self.clock.moment()).is_none() {
-            self.finish(EndCause::Stale, &mut batch);
+        if self.ended.is_none() && self.watchdog.remaining(self.clock.moment()).is_none() {
+            self.finish(DisconnectCause::Stale, &mut batch);
         }
         batch
     }
 
     /// Takes what the client has handed over; true if there may be more at its next turn.
-    fn take_ready(&mut self, batch: &mut Batch) -> bool {
+    fn take_ready(&mut self, batch: &mut PendingBatch) -> bool {
         let before = batch.arrivals.bytes;
         while self.ended.is_none() && !batch.is_full(self.config.batch_bytes_max) {
             let Some(piece) = self.body.next().now_or_never() else {
@@ -251,22 +251,22 @@ impl Connection {
     async fn wait(&mut self, mut now: Moment) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
         loop {
             // Also when there is always something to read: a flood of rubbish is no sign of life.
-            self.watchdog.patience(now).ok_or(Elapsed)?;
+            self.watchdog.remaining(now).ok_or(Elapsed)?;
             tokio::select! {
                 biased;
                 piece = self.body.next() => return Ok(piece),
-                () = &mut self.alarm => {}
+                () = &mut self.timer => {}
             }
             now = self.clock.moment();
-            let patience = self.watchdog.patience(now);
+            let patience = self.watchdog.remaining(now);
             // Set anew in any case: a connection that is found alive after all waits again.
             let (clock, wait) = (self.clock.clone(), patience.unwrap_or(self.config.stale_after));
-            self.alarm = async move { clock.sleep(wait).await }.boxed();
+            self.timer = async move { clock.sleep(wait).await }.boxed();
             patience.ok_or(Elapsed)?;
         }
     }
 
-    fn accept(&mut self, piece: Option<Result<Bytes, BodyError>>, batch: &mut Batch) {
+    fn accept(&mut self, piece: Option<Result<Bytes, BodyError>>, batch: &mut PendingBatch) {
         match piece {
             Some(Ok(piece)) => {
                 batch.arrivals.bytes += piece.len() as u64;
@@ -277,21 +277,21 @@ impl Connection {
             }
             Some(Err(error)) => {
                 let detail = xapi::shown(&error.detail, self.bearer.expose());
-                self.finish(EndCause::Cut(BodyError { detail, ..error }), batch);
+                self.finish(DisconnectCause::Cut(BodyError { detail, ..error }), batch);
             }
-            None => self.finish(EndCause::CleanEof, batch),
+            None => self.finish(DisconnectCause::CleanEof, batch),
         }
     }
 
-    fn take(&mut self, batch: &mut Batch) {
-        while batch.taken_bytes < self.config.batch_bytes_max
+    fn take(&mut self, batch: &mut PendingBatch) {
+        while batch.consumed_bytes < self.config.batch_bytes_max
             && let Some(framed) = self.framer.next()
         {
             self.take_framed(framed, batch);
         }
     }
 
-    fn take_framed(&mut self, framed: Framed, batch: &mut Batch) {
+    fn take_framed(&mut self, framed: Framed, batch: &mut PendingBatch) {
         let mut message = match framed {
             Framed::Heartbeat => {
                 self.watchdog.feed(batch.moment);
@@ -301,35 +301,35 @@ impl Connection {
             }
             Framed::Value(value) => {
                 self.watchdog.feed(batch.moment);
-                batch.taken_bytes += value.len();
-                Message::classify(value).bounded(self.config.post_rules_max)
+                batch.consumed_bytes += value.len();
+                UpstreamMessage::classify(value).bounded(self.config.post_rules_max)
             }
             Framed::Oversized { bytes } => {
                 self.watchdog.feed(batch.moment);
-                Message::Oversized { bytes }
+                UpstreamMessage::Oversized { bytes }
             }
-            Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
+            Framed::Malformed { bytes, text, .. } => UpstreamMessage::classify_text(&text, bytes),
         };
         self.note(&mut message);
         batch.arrivals.messages.push(message);
     }
 
     /// Remembers what a message says about the connection.
-    fn note(&mut self, message: &mut Message) {
-        if let Message::Control(control) = message {
+    fn note(&mut self, message: &mut UpstreamMessage) {
+        if let UpstreamMessage::Control(control) = message {
             control.replace_words(|words| xapi::shown(words, self.bearer.expose()));
         }
         match message {
-            Message::Control(Control::ConnectionMetadata { datacenter: Some(datacenter) }) => {
+            UpstreamMessage::Control(ControlMessage::ConnectionMetadata { datacenter: Some(datacenter) }) => {
                 self.info.datacenter = Some(datacenter.clone());
             }
-            Message::Control(_) => self.evidence.note(message, self.clock.moment()),
-            Message::Foreign { kind, first, .. } => *first = self.foreign.insert(*kind),
+            UpstreamMessage::Control(_) => self.evidence.note(message, self.clock.moment()),
+            UpstreamMessage::Foreign { kind, first, .. } => *first = self.foreign.insert(*kind),
             _ => {}
         }
     }
 
-    fn finish(&mut self, cause: EndCause, batch: &mut Batch) {
+    fn finish(&mut self, cause: DisconnectCause, batch: &mut PendingBatch) {
         let rest = self.framer.finish();
         for framed in rest.framed {
             self.take_framed(framed, batch);
@@ -338,8 +338,8 @@ impl Connection {
         let now = self.clock.moment();
         let cause = self.evidence.cause(now, valid_for).unwrap_or(cause);
         let words = self.evidence.words(now, valid_for).to_owned();
-        self.metrics.ends.get_or_create(&Cause { cause: cause.name() }).inc();
-        self.ended = Some(End {
+        self.metrics.ends.get_or_create(&DisconnectCauseLabel { cause: cause.name() }).inc();
+        self.ended = Some(ConnectionEnd {
             cause,
             words,
             partial_bytes: rest.partial_bytes,
@@ -350,7 +350,7 @@ impl Connection {
 }
 
 /// Lets the tasks that are ready run, without a look at the sockets: that would be a system call for each post.
-async fn give_turn() {
+async fn yield_to_scheduler() {
     let mut given = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut given, true) {
@@ -363,19 +363,19 @@ async fn give_turn() {
 }
 
 /// What [`Connection::next`] has gathered so far.
-struct Batch {
-    arrivals: Arrivals,
+struct PendingBatch {
+    arrivals: MessageBatch,
     /// When the first of it came: the clock is read for a batch, not for each message.
     moment: Moment,
-    taken_bytes: usize,
+    consumed_bytes: usize,
     /// The client had a turn since the first of it came.
     given_turn: bool,
 }
 
-impl Batch {
+impl PendingBatch {
     fn new(received: UnixMillis, moment: Moment) -> Self {
-        let arrivals = Arrivals { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
-        Self { arrivals, moment, taken_bytes: 0, given_turn: false }
+        let arrivals = MessageBatch { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
+        Self { arrivals, moment, consumed_bytes: 0, given_turn: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -385,7 +385,7 @@ impl Batch {
 
     fn is_full(&self, bytes_max: usize) -> bool {
         // Also by bytes received, so that a message that never ends does not keep the caller waiting.
-        self.taken_bytes >= bytes_max || self.arrivals.bytes >= bytes_max as u64
+        self.consumed_bytes >= bytes_max || self.arrivals.bytes >= bytes_max as u64
     }
 }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::Config;
-use super::message::Fault;
+use super::message::StreamErrorKind;
 use crate::backoff::jitter;
 use crate::model::UnixMillis;
-use crate::xapi::{BodyError, Error, ErrorKind, Kind, Problem};
+use crate::xapi::{BodyError, ErrorKind, Problem, ProblemKind, TransportError};
 
 /// Why there is no connection, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndCause {
+pub enum DisconnectCause {
     /// The body ended as it should: X's forced disconnects look so, and a recovery that is done.
     CleanEof,
     /// The connection broke off.
@@ -31,7 +31,7 @@ pub enum EndCause {
     /// X said in the stream that the usage cap is reached, and then it ended.
     UsageCapped,
     /// No answer to the request.
-    ConnectFailed(Error),
+    ConnectFailed(TransportError),
     /// An answer that is no stream.
     Refused(Box<Problem>),
     /// The bearer token cannot be read; the text says why.
@@ -40,7 +40,7 @@ pub enum EndCause {
     Stopped,
 }
 
-impl EndCause {
+impl DisconnectCause {
     /// A short name, for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -61,20 +61,20 @@ impl EndCause {
     }
 
     /// What the end of a connection means on which X had told this fault.
-    pub(super) fn of_fault(fault: Fault) -> Option<Self> {
+    pub(super) fn of_fault(fault: StreamErrorKind) -> Option<Self> {
         Some(match fault {
-            Fault::FullBuffer => Self::SlowReader,
-            Fault::TooManyConnections => Self::TooManyConnections,
-            Fault::ForcedDisconnect => Self::ForcedDisconnect,
-            Fault::Operational => Self::Operational,
-            Fault::InvalidRules => Self::InvalidRules,
-            Fault::UsageCapped => Self::UsageCapped,
-            Fault::Other => return None,
+            StreamErrorKind::FullBuffer => Self::SlowReader,
+            StreamErrorKind::TooManyConnections => Self::TooManyConnections,
+            StreamErrorKind::ForcedDisconnect => Self::ForcedDisconnect,
+            StreamErrorKind::Operational => Self::Operational,
+            StreamErrorKind::InvalidRules => Self::InvalidRules,
+            StreamErrorKind::UsageCapped => Self::UsageCapped,
+            StreamErrorKind::Other => return None,
         })
     }
 }
 
-impl fmt::Display for EndCause {
+impl fmt::Display for DisconnectCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CleanEof => f.write_str("X ended the stream"),
@@ -96,7 +96,7 @@ impl fmt::Display for EndCause {
 
 /// When to connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
+pub enum ReconnectDecision {
     /// At once.
     Now,
     /// After this wait.
@@ -116,14 +116,14 @@ pub enum NextStep {
 /// earlier counts as an HTTP error: a server that says 200 and then garbage for ever, or two clients that take turns in
 /// throwing each other out, are no reason to come back at once.
 #[derive(Clone, Debug)]
-pub struct Attempts {
+pub struct ReconnectBackoff {
     config: Config,
     network: u32,
     http: u32,
     rate_limit: u32,
 }
 
-impl Attempts {
+impl ReconnectBackoff {
     /// No attempt has failed yet.
     pub fn new(config: &Config) -> Self {
         Self { config: config.clone(), network: 0, http: 0, rate_limit: 0 }
@@ -133,36 +133,38 @@ impl Attempts {
     /// `now` is what a time in an answer is compared with if the answer has no `date`.
     pub fn next_step(
         &mut self,
-        cause: &EndCause,
+        cause: &DisconnectCause,
         healthy_for: Option<Duration>,
         now: UnixMillis,
         rng: &mut impl Rng,
-    ) -> NextStep {
+    ) -> ReconnectDecision {
         let healthy = healthy_for.is_some_and(|duration| duration >= self.config.healthy_after);
         if healthy {
             (self.network, self.http, self.rate_limit) = (0, 0, 0);
         }
         let wait = match cause {
-            EndCause::Stopped => return NextStep::Stop,
-            EndCause::ConnectFailed(error) if error.kind == ErrorKind::NotAllowed => return NextStep::Stop,
-            EndCause::CleanEof
-            | EndCause::Cut(_)
-            | EndCause::Stale
-            | EndCause::SlowReader
-            | EndCause::Operational
-            | EndCause::InvalidRules
-            | EndCause::ForcedDisconnect
+            DisconnectCause::Stopped => return ReconnectDecision::Stop,
+            DisconnectCause::ConnectFailed(error) if error.kind == ErrorKind::NotAllowed => {
+                return ReconnectDecision::Stop;
+            }
+            DisconnectCause::CleanEof
+            | DisconnectCause::Cut(_)
+            | DisconnectCause::Stale
+            | DisconnectCause::SlowReader
+            | DisconnectCause::Operational
+            | DisconnectCause::InvalidRules
+            | DisconnectCause::ForcedDisconnect
                 if healthy =>
             {
-                return NextStep::Now;
+                return ReconnectDecision::Now;
             }
-            EndCause::TooManyConnections => self.after_rate_limit(),
-            EndCause::UsageCapped => self.config.usage_cap_retry,
-            EndCause::ConnectFailed(error) if error.kind.is_network() => self.after_network(),
-            EndCause::Refused(problem) => self.after_refusal(problem, now),
+            DisconnectCause::TooManyConnections => self.after_rate_limit(),
+            DisconnectCause::UsageCapped => self.config.usage_cap_retry,
+            DisconnectCause::ConnectFailed(error) if error.kind.is_network() => self.after_network(),
+            DisconnectCause::Refused(problem) => self.after_refusal(problem, now),
             _ => self.after_http(),
         };
-        NextStep::After(jitter(rng, wait, f64::from(self.config.jitter_percent_max) / 100.0))
+        ReconnectDecision::After(jitter(rng, wait, f64::from(self.config.jitter_percent_max) / 100.0))
     }
 
     /// True if the waits have grown as far as they do: X wants somebody to be told then (F-HD).
@@ -177,19 +179,26 @@ impl Attempts {
         // By X's own clock if it tells it: ours may be hours off.
         let now = problem.headers.date.unwrap_or(now);
         match &problem.kind {
-            Kind::UsageCapped { .. } => self.config.usage_cap_retry,
-            Kind::RateLimited { reset } => {
+            ProblemKind::UsageCapped { .. } => self.config.usage_cap_retry,
+            ProblemKind::RateLimited { reset } => {
                 let until = reset.map_or(Duration::ZERO, |reset| reset.since(now));
                 let until = until.max(problem.headers.retry_after.unwrap_or_default());
                 self.after_rate_limit().max(until.min(self.config.rate_limit_backoff_max))
             }
-            Kind::TooManyConnections | Kind::Provisioning => self.after_rate_limit(),
-            Kind::InvalidRequest | Kind::NotFound | Kind::NotAcceptable | Kind::Redirect => {
+            ProblemKind::TooManyConnections | ProblemKind::Provisioning => self.after_rate_limit(),
+            ProblemKind::InvalidRequest
+            | ProblemKind::NotFound
+            | ProblemKind::NotAcceptable
+            | ProblemKind::Redirect => {
                 // The same request will not fare better soon.
                 self.http = u32::MAX;
                 self.config.http_backoff_max
             }
-            Kind::Unauthorized | Kind::Forbidden | Kind::NoRules | Kind::Server | Kind::Other => {
+            ProblemKind::Unauthorized
+            | ProblemKind::Forbidden
+            | ProblemKind::NoRules
+            | ProblemKind::Server
+            | ProblemKind::Other => {
                 let asked = problem.headers.retry_after.unwrap_or_default();
                 self.after_http().max(asked.min(self.config.http_backoff_max))
             }

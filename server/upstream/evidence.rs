@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::disconnect::EndCause;
-use super::message::{Control, Fault, Message, NEARLY_FULL_PERCENT};
+use super::disconnect::DisconnectCause;
+use super::message::{ControlMessage, NEARLY_FULL_PERCENT, StreamErrorKind, UpstreamMessage};
 use crate::clock::Moment;
 
 /// What X said on a connection that explains its end.
@@ -12,19 +12,22 @@ use crate::clock::Moment;
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndEvidence {
     /// When each fault was last told, and in which words.
-    faults: BTreeMap<Fault, (Moment, String)>,
+    faults: BTreeMap<StreamErrorKind, (Moment, String)>,
     /// When X last said that its buffer is nearly full, and in which words.
     nearly_full: Option<(Moment, String)>,
 }
 
 impl EndEvidence {
     /// Takes note of a message.
-    pub(super) fn note(&mut self, message: &Message, now: Moment) {
+    pub(super) fn note(&mut self, message: &UpstreamMessage, now: Moment) {
         match message {
-            Message::Control(Control::Fault { fault, detail }) => {
+            UpstreamMessage::Control(ControlMessage::Fault { fault, detail }) => {
                 self.faults.insert(*fault, (now, detail.clone()));
             }
-            Message::Control(Control::Warning { percent_full: Some(percent @ NEARLY_FULL_PERCENT..), detail }) => {
+            UpstreamMessage::Control(ControlMessage::Warning {
+                percent_full: Some(percent @ NEARLY_FULL_PERCENT..),
+                detail,
+            }) => {
                 self.nearly_full = Some((now, format!("{detail} ({percent} % full)")));
             }
             _ => {}
@@ -33,20 +36,21 @@ impl EndEvidence {
 
     /// Returns the cause of an end now, if X told it. What it told longer ago than `valid_for` is no cause: GNIP's errors
     /// did not always end the stream (demian85/gnip#32).
-    pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<EndCause> {
+    pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<DisconnectCause> {
         let recent = |at: Moment| now.since(at) <= valid_for;
-        let told = self.faults.iter().filter(|(fault, (at, _))| **fault == Fault::FullBuffer || recent(*at));
-        let nearly_full = self.nearly_full.as_ref().filter(|(at, _)| recent(*at)).map(|_| Fault::FullBuffer);
-        told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(EndCause::of_fault)
+        let told = self.faults.iter().filter(|(fault, (at, _))| **fault == StreamErrorKind::FullBuffer || recent(*at));
+        let nearly_full = self.nearly_full.as_ref().filter(|(at, _)| recent(*at)).map(|_| StreamErrorKind::FullBuffer);
+        told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(DisconnectCause::of_fault)
     }
 
     /// Returns X's words for that cause, or for a fault of no known kind; empty if X told none.
     pub(super) fn words(&self, now: Moment, valid_for: Duration) -> &str {
-        let recent = |fault: &Fault, at: Moment| *fault == Fault::FullBuffer || now.since(at) <= valid_for;
+        let recent =
+            |fault: &StreamErrorKind, at: Moment| *fault == StreamErrorKind::FullBuffer || now.since(at) <= valid_for;
         let told = self.faults.iter().filter(|(fault, (at, _))| recent(fault, *at));
         let nearly_full = self.nearly_full.iter().filter(|(at, _)| now.since(*at) <= valid_for);
         // The buffer stands before the fault of the same weight: X's word for it is the better one.
-        let weighed = nearly_full.map(|(_, words)| (Fault::FullBuffer, words));
+        let weighed = nearly_full.map(|(_, words)| (StreamErrorKind::FullBuffer, words));
         let weighed = weighed.chain(told.map(|(fault, (_, words))| (*fault, words)));
         let heaviest = weighed.filter(|(_, words)| !words.is_empty()).max_by_key(|(fault, _)| *fault);
         heaviest.map(|(_, words)| words.as_str()).unwrap_or_default()
@@ -72,10 +76,10 @@ mod tests {
         Moment::default().plus(Duration::from_secs(seconds))
     }
 
-    fn check(told: &[(u64, &str)], expected: Option<EndCause>) {
+    fn check(told: &[(u64, &str)], expected: Option<DisconnectCause>) {
         let mut evidence = EndEvidence::default();
         for (second, text) in told {
-            evidence.note(&Message::classify(Bytes::copy_from_slice(text.as_bytes())), at(*second));
+            evidence.note(&UpstreamMessage::classify(Bytes::copy_from_slice(text.as_bytes())), at(*second));
         }
         assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
     }
@@ -86,35 +90,38 @@ mod tests {
         for later in
             [OTHER, OPERATIONAL, r#"{"disconnect":{"code":1}}"#, r#"{"error":{"message":"Too many connections"}}"#]
         {
-            check(&[(990, SLOW), (999, later)], Some(EndCause::SlowReader));
-            check(&[(990, later), (999, SLOW)], Some(EndCause::SlowReader));
-            check(&[(10, SLOW), (999, later)], Some(EndCause::SlowReader));
-            check(&[(970, FULL), (999, later)], Some(EndCause::SlowReader));
+            check(&[(990, SLOW), (999, later)], Some(DisconnectCause::SlowReader));
+            check(&[(990, later), (999, SLOW)], Some(DisconnectCause::SlowReader));
+            check(&[(10, SLOW), (999, later)], Some(DisconnectCause::SlowReader));
+            check(&[(970, FULL), (999, later)], Some(DisconnectCause::SlowReader));
         }
-        check(&[(970, FULL)], Some(EndCause::SlowReader));
+        check(&[(970, FULL)], Some(DisconnectCause::SlowReader));
         check(&[(10, FULL)], None);
         check(&[(990, r#"{"warning":{"message":"behind","percent_full":89}}"#)], None);
-        check(&[(990, r#"{"warning":{"message":"Your queue is now over 90% full."}}"#)], Some(EndCause::SlowReader));
-        check(&[(990, r#"{"warn":{"message":"behind","percent_full":"100"}}"#)], Some(EndCause::SlowReader));
+        check(
+            &[(990, r#"{"warning":{"message":"Your queue is now over 90% full."}}"#)],
+            Some(DisconnectCause::SlowReader),
+        );
+        check(&[(990, r#"{"warn":{"message":"behind","percent_full":"100"}}"#)], Some(DisconnectCause::SlowReader));
     }
 
     #[test]
     fn weightiest_recent_fault_is_the_cause() {
         check(&[], None);
         check(&[(999, OTHER)], None);
-        check(&[(990, OPERATIONAL), (999, OTHER)], Some(EndCause::Operational));
+        check(&[(990, OPERATIONAL), (999, OTHER)], Some(DisconnectCause::Operational));
         check(&[(10, OPERATIONAL), (999, OTHER)], None);
-        check(&[(990, SLOW), (991, CAPPED), (992, OPERATIONAL)], Some(EndCause::UsageCapped));
-        check(&[(990, SLOW), (10, CAPPED)], Some(EndCause::SlowReader));
+        check(&[(990, SLOW), (991, CAPPED), (992, OPERATIONAL)], Some(DisconnectCause::UsageCapped));
+        check(&[(990, SLOW), (10, CAPPED)], Some(DisconnectCause::SlowReader));
     }
 
     /// What X says becomes a cause of its own, and its words are kept.
     #[test]
     fn rejected_rules_and_full_buffer_keep_their_words() {
-        let check = |told: &[&str], expected: Option<EndCause>, words: &str| {
+        let check = |told: &[&str], expected: Option<DisconnectCause>, words: &str| {
             let mut evidence = EndEvidence::default();
             for text in told {
-                evidence.note(&Message::classify(Bytes::copy_from_slice(text.as_bytes())), at(990));
+                evidence.note(&UpstreamMessage::classify(Bytes::copy_from_slice(text.as_bytes())), at(990));
             }
             assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
             assert_eq!(evidence.words(at(1_000), VALID_FOR), words, "{told:?}");
@@ -125,11 +132,11 @@ mod tests {
             r#"{"title":"Invalid Rule","detail":"rule 3","type":"about:blank"}"#,
             r#"{"title":"Bad","detail":"rule 3","type":"https://api.x.com/2/problems/invalid-rules"}"#,
         ] {
-            check(&[invalid], Some(EndCause::InvalidRules), "rule 3");
-            check(&[invalid, SLOW], Some(EndCause::SlowReader), "slow");
+            check(&[invalid], Some(DisconnectCause::InvalidRules), "rule 3");
+            check(&[invalid, SLOW], Some(DisconnectCause::SlowReader), "slow");
         }
-        check(&[FULL], Some(EndCause::SlowReader), "behind (95 % full)");
-        check(&[FULL, SLOW], Some(EndCause::SlowReader), "slow");
-        check(&[OTHER, FULL], Some(EndCause::SlowReader), "behind (95 % full)");
+        check(&[FULL], Some(DisconnectCause::SlowReader), "behind (95 % full)");
+        check(&[FULL, SLOW], Some(DisconnectCause::SlowReader), "slow");
+        check(&[OTHER, FULL], Some(DisconnectCause::SlowReader), "behind (95 % full)");
     }
 }

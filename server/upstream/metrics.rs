@@ -6,10 +6,10 @@ use prometheus_client::registry::{Registry, Unit};
 /// What happens on the connections of an account. Cloning shares the numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Attempts to connect, by how they came out: `ok`, or the name of an [`super::EndCause`].
-    pub connects: Family<Outcome, Counter>,
-    /// Ends of established connections, by the name of their [`super::EndCause`].
-    pub ends: Family<Cause, Counter>,
+    /// Attempts to connect, by how they came out: `ok`, or the name of an [`super::DisconnectCause`].
+    pub connects: Family<ConnectOutcomeLabel, Counter>,
+    /// Ends of established connections, by the name of their [`super::DisconnectCause`].
+    pub ends: Family<DisconnectCauseLabel, Counter>,
     /// Bytes received, without their content coding.
     pub received_bytes: Counter,
     /// Heartbeats received.
@@ -18,14 +18,14 @@ pub struct Metrics {
 
 /// Label of [`Metrics::connects`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Outcome {
+pub struct ConnectOutcomeLabel {
     /// How the attempt came out.
     pub outcome: &'static str,
 }
 
 /// Label of [`Metrics::ends`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Cause {
+pub struct DisconnectCauseLabel {
     /// Why the connection ended.
     pub cause: &'static str,
 }

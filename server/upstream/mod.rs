@@ -30,10 +30,10 @@ pub mod message;
 mod metrics;
 mod watchdog;
 
-pub use arrivals::Arrivals;
+pub use arrivals::MessageBatch;
 pub use config::Config;
-pub use connection::{Connection, ConnectionInfo, End, Event, connect};
-pub use disconnect::{Attempts, EndCause, NextStep};
-pub use message::Message;
-pub use metrics::{Cause, Metrics, Outcome};
+pub use connection::{Connection, ConnectionEnd, ConnectionEvent, ConnectionInfo, connect};
+pub use disconnect::{DisconnectCause, ReconnectBackoff, ReconnectDecision};
+pub use message::UpstreamMessage;
+pub use metrics::{ConnectOutcomeLabel, DisconnectCauseLabel, Metrics};
 pub use watchdog::Watchdog;

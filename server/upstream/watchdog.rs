@@ -25,12 +25,12 @@ impl Watchdog {
     }
 
     /// Does not count this much of the time since the last proof: nobody was reading.
-    pub fn excuse(&mut self, unread: Duration) {
+    pub fn exclude(&mut self, unread: Duration) {
         self.excused = self.excused.saturating_add(unread);
     }
 
     /// How long to wait yet for the next proof; `None` if the connection is stale.
-    pub fn patience(&self, now: Moment) -> Option<Duration> {
+    pub fn remaining(&self, now: Moment) -> Option<Duration> {
         let passed = now.since(self.alive).saturating_sub(self.excused);
         (passed < self.stale_after).then(|| self.stale_after.saturating_sub(passed))
     }
@@ -57,27 +57,27 @@ mod tests {
         let mut watchdog = Watchdog::new(STALE_AFTER, at(now));
         for step in [20.0, 20.3, 21.5, 20.9].iter().cycle().take(180) {
             now += step;
-            assert!(watchdog.patience(at(now)).is_some(), "{now}");
+            assert!(watchdog.remaining(at(now)).is_some(), "{now}");
             watchdog.feed(at(now));
         }
         assert!(watchdog.healthy_for() > Duration::from_secs(3_600));
-        assert_eq!(watchdog.patience(at(now + 34.0)), Some(Duration::from_secs(1)));
-        assert_eq!(watchdog.patience(at(now + 35.0)), None);
+        assert_eq!(watchdog.remaining(at(now + 34.0)), Some(Duration::from_secs(1)));
+        assert_eq!(watchdog.remaining(at(now + 35.0)), None);
     }
 
     #[test]
     fn time_in_which_nobody_reads_is_not_silence() {
         let mut watchdog = Watchdog::new(STALE_AFTER, at(0.0));
-        watchdog.excuse(Duration::from_secs(60));
-        assert_eq!(watchdog.patience(at(70.0)), Some(Duration::from_secs(25)));
+        watchdog.exclude(Duration::from_secs(60));
+        assert_eq!(watchdog.remaining(at(70.0)), Some(Duration::from_secs(25)));
         watchdog.feed(at(70.0));
-        assert_eq!(watchdog.patience(at(105.0)), None);
+        assert_eq!(watchdog.remaining(at(105.0)), None);
     }
 
     #[test]
     fn a_connection_that_never_proved_alive_was_never_healthy() {
         let watchdog = Watchdog::new(STALE_AFTER, at(1.0));
-        assert_eq!(watchdog.patience(at(36.0)), None);
+        assert_eq!(watchdog.remaining(at(36.0)), None);
         assert_eq!(watchdog.healthy_for(), Duration::ZERO);
     }
 }

@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use super::coding::{Coding, decoded};
 use super::redact::shown;
-use super::{BodyError, BodyErrorKind, Error, ErrorKind, Headers, Response, StreamRequest, Transport};
+use super::{BodyError, BodyErrorKind, ErrorKind, Headers, Response, StreamRequest, Transport, TransportError};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::state_file;
@@ -84,36 +84,36 @@ impl Client {
         if let Some(path) = &options.ca_file {
             builder = builder.tls_certs_merge(certificates(path)?);
         }
-        builder.build().map(Self).map_err(|error| ClientError::Build(chain(&error, None)))
+        builder.build().map(Self).map_err(|error| ClientError::Build(error_chain(&error, None)))
     }
 }
 
 impl Transport for Client {
-    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
             let url = request.url();
             check_origin(&url)?;
             let asked = self.0.get(url).header(ACCEPT_ENCODING, "gzip");
             let response = asked.header(AUTHORIZATION, authorization(&request.bearer)?).send().await;
-            response.map(answer).map_err(|error| failure(error, &request.bearer))
+            response.map(into_response).map_err(|error| failure(error, &request.bearer))
         }
         .boxed()
     }
 }
 
-fn answer(response: reqwest::Response) -> Response {
+fn into_response(response: reqwest::Response) -> Response {
     let status = response.status().as_u16();
     let (headers, coding) = (Headers::read(response.headers()), Coding::read(response.headers()));
     let body = response.bytes_stream().map_err(|error| {
         let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
         let kind = if io_kinds(&error).iter().any(garbled) { BodyErrorKind::Undecodable } else { BodyErrorKind::Cut };
-        BodyError { kind, detail: chain(&error.without_url(), None) }
+        BodyError { kind, detail: error_chain(&error.without_url(), None) }
     });
     Response { status, headers, body: decoded(coding, body) }
 }
 
-fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {
-    let not_allowed = |_| Error {
+fn authorization(bearer: &Secret) -> Result<HeaderValue, TransportError> {
+    let not_allowed = |_| TransportError {
         kind: ErrorKind::NotAllowed,
         detail: "the bearer token has characters that no header can carry".to_owned(),
     };
@@ -123,7 +123,7 @@ fn authorization(bearer: &Secret) -> Result<HeaderValue, Error> {
 }
 
 /// The bearer travels encrypted, or does not leave the machine.
-fn check_origin(url: &Url) -> Result<(), Error> {
+fn check_origin(url: &Url) -> Result<(), TransportError> {
     let detail = match url.scheme() {
         _ if !url.username().is_empty() || url.password().is_some() => {
             "base_url must not carry a user name or password"
@@ -133,7 +133,7 @@ fn check_origin(url: &Url) -> Result<(), Error> {
         "http" => "base_url must be https; http is for loopback only",
         _ => "base_url must be an https URL",
     };
-    Err(Error { kind: ErrorKind::NotAllowed, detail: detail.to_owned() })
+    Err(TransportError { kind: ErrorKind::NotAllowed, detail: detail.to_owned() })
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -161,20 +161,20 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
         Some(_) => refuse(error.kind().to_string()),
         None => refuse(error.to_string()),
     })?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error, None)))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error_chain(&error, None)))?;
     if found.is_empty() {
         return Err(refuse("there is no certificate in it".to_owned()));
     }
     Ok(found)
 }
 
-fn failure(error: reqwest::Error, bearer: &Secret) -> Error {
+fn failure(error: reqwest::Error, bearer: &Secret) -> TransportError {
     let kind = kind(&error);
-    Error { kind, detail: chain(&error.without_url(), Some(bearer)) }
+    TransportError { kind, detail: error_chain(&error.without_url(), Some(bearer)) }
 }
 
 fn kind(error: &reqwest::Error) -> ErrorKind {
-    let said = chain(error, None).to_ascii_lowercase();
+    let said = error_chain(error, None).to_ascii_lowercase();
     if error.is_dns() {
         ErrorKind::Dns
     } else if error.is_timeout() {
@@ -207,7 +207,7 @@ fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
 }
 
 /// What an error and its sources say, in one printable line, each part once, without the bearer.
-fn chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
+fn error_chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
     let mut said = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

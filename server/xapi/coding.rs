@@ -21,7 +21,7 @@ use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
-use super::transport::printable;
+use super::transport::sanitize;
 use super::{BodyError, BodyErrorKind};
 
 /// Longest decoded piece.
@@ -54,7 +54,7 @@ impl Coding {
         match (applied.next(), applied.next()) {
             (None, _) => Self::Identity,
             (Some(name), None) if ["gzip", "x-gzip"].iter().any(|gzip| name.eq_ignore_ascii_case(gzip)) => Self::Gzip,
-            _ => Self::Unsupported(printable(&lines.join(", "))),
+            _ => Self::Unsupported(sanitize(&lines.join(", "))),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::transport::printable;
+use super::transport::sanitize;
 use crate::model::UnixMillis;
 
 /// The response headers that matter. What is absent or makes no sense is `None`.
@@ -43,7 +43,7 @@ impl Headers {
         let date = text("date").and_then(http_date);
         Self {
             date,
-            content_type: text("content-type").map(printable),
+            content_type: text("content-type").map(sanitize),
             rate_limit: RateLimit {
                 limit: number("x-rate-limit-limit"),
                 remaining: number("x-rate-limit-remaining"),
@@ -53,9 +53,9 @@ impl Headers {
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
                 Err(_) => Some(http_date(value)?.since(date?)),
             }),
-            datacenter: text("x-powerstream-datacenter").map(printable),
+            datacenter: text("x-powerstream-datacenter").map(sanitize),
             local_dc_only: text("x-powerstream-localdconly").and_then(|value| value.parse().ok()),
-            transaction_id: text("x-transaction-id").map(printable),
+            transaction_id: text("x-transaction-id").map(sanitize),
         }
     }
 }

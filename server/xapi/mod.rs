@@ -25,7 +25,7 @@ mod transport;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use headers::{Headers, RateLimit};
-pub use problem::{Kind, Problem, is_usage_cap, refusal};
+pub use problem::{Problem, ProblemKind, is_usage_cap, read_problem};
 pub use redact::shown;
 pub use request::{BackfillMinutes, Credentials, StreamRequest, StreamWindow};
-pub use transport::{BodyError, BodyErrorKind, Error, ErrorKind, Response, Transport};
+pub use transport::{BodyError, BodyErrorKind, ErrorKind, Response, Transport, TransportError};

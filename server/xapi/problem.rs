@@ -4,7 +4,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::redact::{redacted, shown};
-use super::transport::printable;
+use super::transport::sanitize;
 use super::{Headers, Response, StreamRequest};
 use crate::model::UnixMillis;
 
@@ -17,7 +17,7 @@ pub struct Problem {
     /// HTTP status.
     pub status: u16,
     /// What it means.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The body's title; empty if it has none.
     pub title: String,
     /// The body's explanation in one printable line of at most 300 characters; empty if it has none.
@@ -28,7 +28,7 @@ pub struct Problem {
 
 /// What a refusal means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ProblemKind {
     /// Too many requests in X's window.
     RateLimited {
         /// When the window ends, by X's clock.
@@ -64,7 +64,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl ProblemKind {
     /// A short name, for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -120,7 +120,7 @@ impl fmt::Display for Problem {
 
 /// Reads what came instead of a stream, as far as it comes and up to 64 KiB. The bearer is taken out, should it be
 /// echoed.
-pub async fn refusal(response: Response, request: &StreamRequest) -> Problem {
+pub async fn read_problem(response: Response, request: &StreamRequest) -> Problem {
     let Response { status, headers, mut body } = response;
     let mut bytes = Vec::new();
     while bytes.len() < BODY_BYTES_MAX
@@ -141,7 +141,7 @@ impl Problem {
     /// The same, without a secret that the body may echo. It is looked for in what the body says, for JSON has several
     /// spellings of a text.
     fn without(secret: &str, status: u16, headers: Headers, body: &str) -> Self {
-        let mut said = Said::read(body);
+        let mut said = ProblemBody::read(body);
         said.period = said.period.map(|period| redacted(&period, secret));
         let kind = kind(status, &headers, &said);
         let (title, detail) = (shown(&said.title, secret), shown(&said.detail, secret));
@@ -151,7 +151,7 @@ impl Problem {
 
 /// What a body says, whatever its form.
 #[derive(Default)]
-struct Said {
+struct ProblemBody {
     title: String,
     detail: String,
     /// Last segment of the problem's `type`: the host before it changed with the years.
@@ -161,7 +161,7 @@ struct Said {
     usage_cap: bool,
 }
 
-impl Said {
+impl ProblemBody {
     fn read(body: &str) -> Self {
         match serde_json::from_str::<Value>(body) {
             Ok(Value::Object(object)) => Self::from_json(&Value::Object(object)),
@@ -185,7 +185,7 @@ impl Said {
             detail: detail.unwrap_or_default(),
             type_name: text("type").trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
             connection_issue: text("connection_issue"),
-            period: object["period"].as_str().map(printable),
+            period: object["period"].as_str().map(sanitize),
             usage_cap: problems.any(is_usage_cap),
         }
     }
@@ -229,33 +229,33 @@ pub fn is_usage_cap(problem: &Value) -> bool {
     problem["status"] == 402 || texts.into_iter().flatten().any(named)
 }
 
-fn kind(status: u16, headers: &Headers, said: &Said) -> Kind {
+fn kind(status: u16, headers: &Headers, said: &ProblemBody) -> ProblemKind {
     if status >= 400 {
         // 402 is "Payment Required", whatever the body.
         if status == 402 || said.usage_cap {
-            return Kind::UsageCapped { period: said.period.clone() };
+            return ProblemKind::UsageCapped { period: said.period.clone() };
         }
         if said.connection_issue == "ProvisioningSubscription" {
-            return Kind::Provisioning;
+            return ProblemKind::Provisioning;
         }
         if said.is_too_many_connections() {
-            return Kind::TooManyConnections;
+            return ProblemKind::TooManyConnections;
         }
     }
     match status {
-        300..=399 => Kind::Redirect,
-        401 => Kind::Unauthorized,
-        403 => Kind::Forbidden,
-        404 | 410 => Kind::NotFound,
-        406 => Kind::NotAcceptable,
-        409 => Kind::NoRules,
+        300..=399 => ProblemKind::Redirect,
+        401 => ProblemKind::Unauthorized,
+        403 => ProblemKind::Forbidden,
+        404 | 410 => ProblemKind::NotFound,
+        406 => ProblemKind::NotAcceptable,
+        409 => ProblemKind::NoRules,
         // A connection problem that names no other issue is about their number (F-HD).
-        429 if said.type_name == "streaming-connection" => Kind::TooManyConnections,
+        429 if said.type_name == "streaming-connection" => ProblemKind::TooManyConnections,
         // 420 is what v1.1 said for 429.
-        420 | 429 => Kind::RateLimited { reset: headers.rate_limit.reset },
-        400 | 413 | 414 | 416 | 422 => Kind::InvalidRequest,
-        500..=599 => Kind::Server,
-        _ => Kind::Other,
+        420 | 429 => ProblemKind::RateLimited { reset: headers.rate_limit.reset },
+        400 | 413 | 414 | 416 | 422 => ProblemKind::InvalidRequest,
+        500..=599 => ProblemKind::Server,
+        _ => ProblemKind::Other,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Texts that upstream sends: it may echo the secret, and what it sends is shown to people.
 
-use super::transport::printable;
+use super::transport::sanitize;
 
 /// What stands in its place.
 const MARK: &[u8] = b"[secret]";
@@ -9,7 +9,7 @@ const MARK: &[u8] = b"[secret]";
 /// line, without characters that drive a terminal or change the order in which text is read, and bounded. Every such text
 /// passes here before it is kept; a text is bounded after the secret is removed, so that no part of one is left at its end.
 pub fn shown(text: &str, secret: &str) -> String {
-    printable(&redacted(text, secret))
+    sanitize(&redacted(text, secret))
 }
 
 /// Returns the text without the secret, in whatever mixture of plain and percent-encoded characters it is spelled, once or

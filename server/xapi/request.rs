@@ -3,16 +3,16 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::UnixMillis;
-use crate::secret::{Error as SecretError, Secret, Source};
+use crate::secret::{Secret, SecretError, SecretSource};
 
 /// Where the bearer token of an account is kept. It is read again before each attempt, so that a rotated one is found
 /// without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials(Source);
+pub struct Credentials(SecretSource);
 
 impl Credentials {
     /// Credentials kept in `source`.
-    pub fn new(source: Source) -> Self {
+    pub fn new(source: SecretSource) -> Self {
         Self(source)
     }
 
@@ -155,7 +155,7 @@ mod tests {
     fn the_bearer_is_read_again_before_each_attempt() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bearer");
-        let credentials = Credentials::new(Source::File(path.clone()));
+        let credentials = Credentials::new(SecretSource::File(path.clone()));
         assert!(credentials.bearer().is_err());
         for value in ["first", "second"] {
             std::fs::write(&path, value).expect("written");

@@ -10,7 +10,7 @@ use crate::escape;
 pub trait Transport: Send + Sync {
     /// Makes one request and returns when the response headers are there. Any status is an `Ok`. The connection is closed
     /// when the response, or the future before it is done, is dropped.
-    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>>;
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
 /// An answer whose headers have come.
@@ -26,7 +26,7 @@ pub struct Response {
 /// A request that got no answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{kind}: {detail}")]
-pub struct Error {
+pub struct TransportError {
     /// What failed.
     pub kind: ErrorKind,
     /// What the system said; without secrets, printable, bounded.
@@ -99,7 +99,7 @@ pub enum BodyErrorKind {
 pub(super) const DETAIL_CHARS_MAX: usize = 300;
 
 /// Makes foreign text fit to be shown: one line without control characters, others that are not safe escaped, bounded.
-pub(super) fn printable(text: &str) -> String {
+pub(super) fn sanitize(text: &str) -> String {
     let mut line = String::new();
     let mut chars = 0;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn foreign_text_is_one_bounded_line() {
-        assert_eq!(printable(" a\u{1b}[31m\r\n b\t\u{0}c "), "a [31m b c");
-        assert_eq!(printable(&"é".repeat(9_999)).chars().count(), DETAIL_CHARS_MAX + 1);
-        assert_eq!(printable(""), "");
-        assert_eq!(printable("a\u{202e}b\u{9b}c\u{2066}"), "a\\u{202e}b c\\u{2066}");
-        assert!(printable(&"\u{202e}".repeat(9_999)).len() < DETAIL_CHARS_MAX + 16);
+        assert_eq!(sanitize(" a\u{1b}[31m\r\n b\t\u{0}c "), "a [31m b c");
+        assert_eq!(sanitize(&"é".repeat(9_999)).chars().count(), DETAIL_CHARS_MAX + 1);
+        assert_eq!(sanitize(""), "");
+        assert_eq!(sanitize("a\u{202e}b\u{9b}c\u{2066}"), "a\\u{202e}b c\\u{2066}");
+        assert!(sanitize(&"\u{202e}".repeat(9_999)).len() < DETAIL_CHARS_MAX + 16);
     }
 }

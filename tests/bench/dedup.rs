@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use powerstream_gateway::ingest::dedup::{self, Config, Dedup, Metrics, Verdict};
-use powerstream_gateway::journal::Extent;
+use powerstream_gateway::ingest::dedup::{self, Config, Dedup, DedupResult, Metrics};
+use powerstream_gateway::journal::LogBounds;
 use powerstream_gateway::model::{Epoch, PostId, Rule, UnixMillis};
 
 const PER_SECOND: u64 = 1_000;
@@ -15,7 +15,7 @@ const BATCH: u64 = 1_000;
 const EPOCH: Epoch = Epoch(7);
 /// 2026-01-01T00:00:00Z.
 const START: UnixMillis = UnixMillis(1_767_225_600_000);
-const JOURNAL: Extent = Extent { earliest: 1, next: 1, earliest_received: None, newest_received: None };
+const JOURNAL: LogBounds = LogBounds { earliest: 1, next: 1, earliest_received: None, newest_received: None };
 /// The targets: memory with everything open, and the time until the first verdict after a restart.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -82,8 +82,8 @@ fn build(dir: &Path, config: &Config, sets: &[Arc<[Rule]>], ids: u64) -> (u64, u
     let mut peak = 0;
     for batch in 0..ids / BATCH {
         note(&mut dedup, sets, batch * BATCH, (batch + 1) * BATCH);
-        if dedup.seen.wants_upkeep() {
-            dedup.upkeep.step(JOURNAL, &|_| 0).expect("upkeep");
+        if dedup.seen.needs_maintenance() {
+            dedup.maintenance.step(JOURNAL, &|_| 0).expect("upkeep");
             peak = peak.max(rss());
         }
     }
@@ -92,7 +92,7 @@ fn build(dir: &Path, config: &Config, sets: &[Arc<[Rule]>], ids: u64) -> (u64, u
 
 fn note(dedup: &mut Dedup, sets: &[Arc<[Rule]>], from: u64, to: u64) {
     for n in from..to {
-        dedup.seen.note(id(n), &sets[(n * n % 199) as usize], n + 1, received(n));
+        dedup.seen.stage(id(n), &sets[(n * n % 199) as usize], n + 1, received(n));
     }
     dedup.seen.commit();
 }
@@ -106,14 +106,14 @@ fn replay(dedup: &mut Dedup, sets: &[Arc<[Rule]>], ids: u64) {
 }
 
 fn verdicts(dedup: &Dedup, sets: &[Arc<[Rule]>], ids: u64) {
-    let judge = |name: &str, count: u64, at: &dyn Fn(u64) -> (PostId, u64), expected: Verdict| {
+    let judge = |name: &str, count: u64, at: &dyn Fn(u64) -> (PostId, u64), expected: DedupResult| {
         let metrics = dedup.index.metrics();
         let (reads, wrong) = (metrics.file_reads.get(), metrics.false_positives.get());
         let mut times: Vec<Duration> = (0..count)
             .map(|k| {
                 let (id, n) = at(k);
                 let started = Instant::now();
-                let verdict = dedup.seen.judge(id, &sets[(n * n % 199) as usize]).expect("can be told");
+                let verdict = dedup.seen.classify(id, &sets[(n * n % 199) as usize]).expect("can be told");
                 let took = started.elapsed();
                 assert_eq!(verdict, expected, "{name}");
                 took
@@ -126,12 +126,12 @@ fn verdicts(dedup: &Dedup, sets: &[Arc<[Rule]>], ids: u64) {
         row(name, format!("mean {mean:?}, median {median:?}, p99 {p99:?}; {reads} reads, {wrong} in vain, of {count}"));
     };
     let spread = |k: u64, within: u64| k.wrapping_mul(0x9e37_79b9_7f4a_7c15) % within;
-    judge("new, live", 1_000_000, &|k| (id(ids + k), 0), Verdict::New);
+    judge("new, live", 1_000_000, &|k| (id(ids + k), 0), DedupResult::New);
     // Half a millisecond's worth of counter beside a known one: inside the range of a file.
-    judge("new, recovered (24 h back)", 200_000, &|k| (PostId(id(spread(k, ids)).0 ^ 1), 0), Verdict::New);
+    judge("new, recovered (24 h back)", 200_000, &|k| (PostId(id(spread(k, ids)).0 ^ 1), 0), DedupResult::New);
     let recent = ids.min(300_000);
-    judge("duplicate, last 5 min", 1_000_000, &|k| at(ids - 1 - spread(k, recent)), Verdict::Duplicate);
-    judge("duplicate, any of 24 h", 200_000, &|k| at(spread(k, ids)), Verdict::Duplicate);
+    judge("duplicate, last 5 min", 1_000_000, &|k| at(ids - 1 - spread(k, recent)), DedupResult::Duplicate);
+    judge("duplicate, any of 24 h", 200_000, &|k| at(spread(k, ids)), DedupResult::Duplicate);
 }
 
 fn at(n: u64) -> (PostId, u64) {

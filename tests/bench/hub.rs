@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::hub::filter::{Filter, Request};
-use powerstream_gateway::hub::session::{Content, Opening, Pace, Subscription};
-use powerstream_gateway::hub::start::{self, Policy, Start};
+use powerstream_gateway::hub::filter::{Filter, FilterSpec};
+use powerstream_gateway::hub::session::{DeliveryOptions, FrameContent, Session, SessionParams};
+use powerstream_gateway::hub::start::{self, Start, StartPolicy};
 use powerstream_gateway::hub::token::Keyring;
-use powerstream_gateway::hub::{Config, Hub, Limits, Metrics, Parts, SessionInfo};
-use powerstream_gateway::journal::{self, Backend, Identity, Upkeep, Writer};
+use powerstream_gateway::hub::{Config, Hub, HubParts, Metrics, ReadLimits, SessionInfo};
+use powerstream_gateway::journal::{self, Backend, Maintenance, Writer, WriterIdentity};
 use powerstream_gateway::model::{
-    AccountName, Body, Epoch, Keys, Origin, Post, PostId, Record, Rule, Sequence, Term, UnixMillis,
+    AccountName, Epoch, KeyFilter, Origin, Post, PostId, Record, RecordBody, Rule, Sequence, Term, UnixMillis,
 };
 use prometheus_client::registry::Registry;
 
@@ -41,7 +41,7 @@ const LOG_BYTES_MAX: u64 = 8 << 20;
 struct World {
     hub: Arc<Hub>,
     writer: Box<dyn Writer>,
-    upkeep: Box<dyn Upkeep>,
+    maintenance: Box<dyn Maintenance>,
     sessions: usize,
     next: Sequence,
     /// Events that sessions got.
@@ -57,9 +57,9 @@ impl World {
             retention_bytes_max: LOG_BYTES_MAX,
             ..journal::Config::default()
         };
-        let open = |epoch| journal::open_memory(&settings, Identity { epoch: Epoch(epoch), term: TERM });
+        let open = |epoch| journal::open_memory(&settings, WriterIdentity { epoch: Epoch(epoch), term: TERM });
         let (log, side) = (open(1), open(2));
-        let parts = Parts {
+        let parts = HubParts {
             account: AccountName::new("main").expect("a name"),
             config: Config::default(),
             tags: Vec::new(),
@@ -71,7 +71,7 @@ impl World {
         };
         let hub = Arc::new(Hub::new(parts, 1));
         let (got, standing) = (Rc::default(), Rc::default());
-        Self { hub, writer: log.writer, upkeep: log.upkeep, sessions, next: 1, got, standing }
+        Self { hub, writer: log.writer, maintenance: log.maintenance, sessions, next: 1, got, standing }
     }
 
     /// Opens the sessions, and lets each read for ever.
@@ -82,8 +82,8 @@ impl World {
             tokio::task::spawn_local(async move {
                 while let Ok(frame) = subscription.next().await {
                     match frame.content {
-                        Content::Batch(batch) => got.set(got.get() + batch.chunk.entries.len()),
-                        Content::CaughtUp(_) => standing.set(standing.get() + 1),
+                        FrameContent::Batch(batch) => got.set(got.get() + batch.chunk.entries.len()),
+                        FrameContent::CaughtUp(_) => standing.set(standing.get() + 1),
                         _ => {}
                     }
                 }
@@ -94,9 +94,9 @@ impl World {
         }
     }
 
-    fn open(&self, nth: usize) -> Subscription {
+    fn open(&self, nth: usize) -> Session {
         let any_of = vec![tag(nth)];
-        let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("a good filter");
+        let filter = Filter::new(&FilterSpec { any_of, ..FilterSpec::default() }).expect("a good filter");
         let hub = self.hub.clone();
         let info = SessionInfo {
             id: nth.to_string(),
@@ -104,23 +104,23 @@ impl World {
             peer: String::new(),
             since: UnixMillis::default(),
         };
-        let pace = Pace {
+        let pace = DeliveryOptions {
             batch_events_max: 1_000,
             batch_bytes_max: 64 << 10,
             batch_delay_max: Duration::ZERO,
             heartbeat: Duration::from_secs(60),
             deadline: None,
         };
-        let opening = Opening {
-            guest: hub.registry().enter(info).expect("there is room"),
+        let opening = SessionParams {
+            guard: hub.registry().register(info).expect("there is room"),
             seat: hub.enter(filter).expect("there is room"),
             pace,
-            resolved: start::resolve(&hub, &Start::Latest, Policy::Fail, false).expect("the tip is there"),
+            resolved: start::resolve(&hub, &Start::Latest, StartPolicy::Fail, false).expect("the tip is there"),
             session_id: nth.to_string(),
             consumer: "bench".into(),
             warnings: Vec::new(),
         };
-        Subscription::open(hub, opening)
+        Session::open(hub, opening)
     }
 
     fn records(&self, events: usize) -> Vec<Record> {
@@ -134,20 +134,20 @@ impl World {
                 rules,
                 origin: Origin::Live,
                 gap: None,
-                beside: None,
+                counterpart: None,
                 beside_rules: None,
                 previous: None,
                 json,
             };
-            Record { sequence, term: TERM, received: UnixMillis(1_700_000_000_000), body: Body::Post(post) }
+            Record { sequence, term: TERM, received: UnixMillis(1_700_000_000_000), body: RecordBody::Post(post) }
         };
         (self.next..self.next + events as u64).map(record).collect()
     }
 
     /// Fills the ring: from then on each event puts out another, as it does from a gateway's first minutes on.
     async fn warm(&mut self) {
-        let one = Limits { entries: 1, bytes: 1 };
-        while self.hub.read_hot(1, &Keys::Always, one).is_some() {
+        let one = ReadLimits { entries: 1, bytes: 1 };
+        while self.hub.read_hot(1, &KeyFilter::Always, one).is_some() {
             self.play(BATCHES[1]).await;
         }
     }
@@ -168,7 +168,7 @@ impl World {
             }
             all += began.elapsed();
         }
-        self.upkeep.step(self.hub.clock().moment()).expect("in memory");
+        self.maintenance.step(self.hub.clock().moment()).expect("in memory");
         let each = |took: Duration| took.as_secs_f64() * 1e9 / EVENTS as f64;
         (each(publishing), each(all))
     }

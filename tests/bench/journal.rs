@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use posts::{Numbers, T0, json};
 use powerstream_gateway::clock::Moment;
-use powerstream_gateway::journal::{self, Config, Durability, Identity, Journal};
+use powerstream_gateway::journal::{self, Config, Durability, Journal, WriterIdentity};
 use powerstream_gateway::model::{
-    Body, Epoch, Key, Keys, Origin, Post, PostId, Record, Rule, Sequence, Term, UnixMillis,
+    Epoch, IndexKey, KeyFilter, Origin, Post, PostId, Record, RecordBody, Rule, Sequence, Term, UnixMillis,
 };
 
 /// Posts of 200 rules; every hundredth also of a rule that a narrow filter asks for.
@@ -31,19 +31,19 @@ fn posts(count: u64) -> Vec<Record> {
             rules,
             origin: Origin::Live,
             gap: None,
-            beside: None,
+            counterpart: None,
             beside_rules: None,
             previous: None,
             json,
         };
-        Record { sequence: n, term: Term(1), received: UnixMillis(T0 + n as i64), body: Body::Post(post) }
+        Record { sequence: n, term: Term(1), received: UnixMillis(T0 + n as i64), body: RecordBody::Post(post) }
     };
     (1..=count).map(record).collect()
 }
 
 fn open(dir: &std::path::Path, durability: Durability) -> Journal {
     let config = Config { durability, ..Config::default() };
-    let identity = Identity { epoch: Epoch(1), term: Term(1) };
+    let identity = WriterIdentity { epoch: Epoch(1), term: Term(1) };
     journal::open_embedded(&config, dir, identity, UnixMillis(T0)).expect("a fresh directory")
 }
 
@@ -55,7 +55,7 @@ fn append(journal: &mut Journal, posts: &[Record], batch: usize) -> Duration {
     started.elapsed()
 }
 
-fn replay(journal: &Journal, keys: &Keys) -> (u64, Duration) {
+fn replay(journal: &Journal, keys: &KeyFilter) -> (u64, Duration) {
     let started = Instant::now();
     let (mut at, mut given): (Sequence, u64) = (1, 0);
     while at < journal.reader.extent().next {
@@ -72,9 +72,9 @@ fn rate(count: usize, took: Duration) -> String {
 
 /// Recompresses what is worth it; the bytes of the log after it.
 fn settle(journal: &mut Journal) -> u64 {
-    journal.upkeep.step(Moment::ZERO).expect("a step");
+    journal.maintenance.step(Moment::ZERO).expect("a step");
     let later = Moment::ZERO.plus(Duration::from_secs(7_200));
-    (0..200).map(|_| journal.upkeep.step(later).expect("a step")).last().map_or(0, |report| report.bytes)
+    (0..200).map(|_| journal.maintenance.step(later).expect("a step")).last().map_or(0, |report| report.bytes)
 }
 
 #[allow(clippy::print_stdout)]
@@ -94,14 +94,14 @@ fn main() {
         });
         println!("{:<28} {} {} {}", format!("  {durability:?}"), rates[0], rates[1], rates[2]);
     }
-    let narrow = Keys::AnyOf([Key::Tag("narrow".into())].into());
+    let narrow = KeyFilter::AnyOf([IndexKey::Tag("narrow".into())].into());
     for (name, batch) in [("busy (batches of 50)", 50), ("quiet (batches of 1)", 1)] {
         let dir = tempfile::tempdir().expect("a directory");
         let mut journal = open(dir.path(), Durability::Os);
         append(&mut journal, &posts, batch);
         for state in ["as appended", "after upkeep"] {
             let bytes = if state == "after upkeep" { settle(&mut journal) } else { size(dir.path()) };
-            let (all, took) = replay(&journal, &Keys::Always);
+            let (all, took) = replay(&journal, &KeyFilter::Always);
             assert_eq!(all, count);
             let (given, narrow_took) = replay(&journal, &narrow);
             println!("{name}, {state}:");

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench requests`; `-- 20` behind it for 20 requests of each kind instead of 100. The gateway runs in this
 //! process on a runtime of one thread, which is all that serves sessions: the processor time of that thread (schedstat) is
-//! read around each request. So is that of the account's own threads (sequencer, upkeep, reader). Work on blocking threads
+//! read around each request. So is that of the account's own threads (sequencer, maintenance, reader). Work on blocking threads
 //! is bounded (`listen.lookups_max`) and nobody waits for it but the caller. Nothing is judged.
 #![allow(clippy::print_stdout)]
 
@@ -18,7 +18,7 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::{Account, Settings};
 use powerstream_gateway::hub::Hub;
 use powerstream_gateway::model::{
-    AccountName, Gap, GapCause, GapEvidence, GapId, GapState, PostId, Span, UnixMillis, Window,
+    AccountName, Gap, GapCause, GapEvidence, GapId, GapState, PostId, TimeInterval, TimeRange, UnixMillis,
 };
 use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
 use powerstream_gateway::proto::resolve_position_request::Target;
@@ -29,8 +29,8 @@ use powerstream_gateway::proto::{
     ListGapsRequest, ListRecoveryJobsRequest, ResolvePositionRequest, SubscribeRequest, TagFilter,
 };
 use powerstream_gateway::secret;
-use powerstream_gateway::simulator::{Config, Handle, Refusal, Simulator};
-use powerstream_gateway::task::Tasks;
+use powerstream_gateway::simulator::{Config, ErrorResponse, Simulator, SimulatorHandle};
+use powerstream_gateway::task::TaskGroup;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -73,14 +73,14 @@ fn main() {
 
 struct Bench {
     requests: usize,
-    x: Handle,
+    x: SimulatorHandle,
     hub: std::sync::Arc<Hub>,
     channel: Channel,
     admin: SocketAddr,
     /// Id of the thread that serves sessions.
     thread: String,
     _dir: tempfile::TempDir,
-    _tasks: Tasks,
+    _tasks: TaskGroup,
 }
 
 /// Processor time of a thread of this process in nanoseconds.
@@ -106,7 +106,7 @@ async fn rest() {
 
 impl Bench {
     async fn start(requests: usize) -> Self {
-        let (clock, tasks) = (Clock::system(), Tasks::new());
+        let (clock, tasks) = (Clock::system(), TaskGroup::new());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let x =
             Simulator::start(Config { rate: 0.0, ..Config::default() }, listener, clock, &tasks).expect("it starts");
@@ -152,21 +152,21 @@ impl Bench {
             let from = now.minus(Duration::from_secs(80_000 - 8 * number));
             let (cause, state) =
                 (GapCause::Disconnected, [GapState::Recovering, GapState::Recovered][number as usize % 2]);
-            let window = Window { from, to: Some(from.plus(Duration::from_secs(60))) };
+            let window = TimeInterval { from, to: Some(from.plus(Duration::from_secs(60))) };
             let (evidence, progress) = (GapEvidence::None, Some(from));
             let gap = Gap { id: GapId(1_000 + number), window, cause, state, evidence, progress, recovered: number };
-            self.hub.gaps().note(number + 1, &gap);
+            self.hub.gaps().record(number + 1, &gap);
         }
-        self.x.refuse_until_cleared(Refusal::too_many_connections());
+        self.x.refuse_until_cleared(ErrorResponse::too_many_connections());
         for number in 0..JOBS {
             let from = now.minus(Duration::from_secs(80_000));
-            let job = self.create(Span::new(from, from.plus(Duration::from_secs(60 * (1 + number as u64))))).await;
+            let job = self.create(TimeRange::new(from, from.plus(Duration::from_secs(60 * (1 + number as u64))))).await;
             let request = CancelRecoveryJobRequest { job_id: job, ..Default::default() };
             self.recoveries().cancel_recovery_job(request).await.expect("it waits");
         }
     }
 
-    async fn create(&self, span: Span) -> String {
+    async fn create(&self, span: TimeRange) -> String {
         let [from, to] = [span.from, span.to].map(seconds);
         let request = CreateRecoveryJobRequest { account: String::new(), from, to };
         let created = self.recoveries().create_recovery_job(request).await.expect("the budget is large");
@@ -253,7 +253,7 @@ impl Bench {
             assert!(answer.into_inner().streams[0].tags.len() > 1_000);
         })
         .await;
-        let newest = self.x.truth().last().map_or(PostId(1), |post| post.post_id);
+        let newest = self.x.sent_posts().last().map_or(PostId(1), |post| post.post_id);
         for (name, target) in [
             ("ResolvePosition, a time", Target::Time(seconds(Clock::system().now()).expect("a time"))),
             ("ResolvePosition, a post", Target::PostId(newest.0)),
@@ -292,7 +292,7 @@ impl Bench {
         .await;
         let from = now.minus(Duration::from_secs(70_000));
         self.row("CreateRecoveryJob, the same interval", |_| async {
-            self.create(Span::new(from, from.plus(Duration::from_secs(600)))).await;
+            self.create(TimeRange::new(from, from.plus(Duration::from_secs(600)))).await;
         })
         .await;
         self.row("CancelRecoveryJob, one that has ended", |_| async {
@@ -345,7 +345,7 @@ impl Bench {
     }
 }
 
-fn settings(x: &Handle, dir: &Path) -> Settings {
+fn settings(x: &SimulatorHandle, dir: &Path) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bench").expect("the directory is ours");
     let mut settings = Settings { data_dir: dir.join("data"), ..Settings::default() };
@@ -353,7 +353,7 @@ fn settings(x: &Handle, dir: &Path) -> Settings {
     settings.admin.address = settings.listen.address;
     settings.ingest.recovery.manual_jobs_per_hour_max = 100_000;
     settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 0;
-    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
     account.url = x.base_url().parse().expect("a URL");
     settings.accounts = vec![account];
     settings

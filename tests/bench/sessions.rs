@@ -15,8 +15,8 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{SubscribeRequest, SubscribeResponse, TagFilter};
-use powerstream_gateway::simulator::{Config, Handle, Simulator};
-use powerstream_gateway::task::Tasks;
+use powerstream_gateway::simulator::{Config, Simulator, SimulatorHandle};
+use powerstream_gateway::task::TaskGroup;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
@@ -54,14 +54,14 @@ struct World {
     gateway: Child,
     grpc: String,
     admin: String,
-    simulator: Handle,
+    simulator: SimulatorHandle,
     _dir: tempfile::TempDir,
-    _tasks: Tasks,
+    _tasks: TaskGroup,
 }
 
 impl World {
     async fn start() -> Self {
-        let (clock, tasks) = (Clock::system(), Tasks::new());
+        let (clock, tasks) = (Clock::system(), TaskGroup::new());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let simulator = Simulator::start(Config::default(), listener, clock, &tasks).expect("it starts");
         simulator.pause();

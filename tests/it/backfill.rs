@@ -25,7 +25,7 @@ fn recovered(drill: &Drill) {
     let (from, to) = (jobs.iter().map(|job| job.0).min(), jobs.iter().map(|job| job.1).max());
     assert!(from.is_some_and(|from| from * 60_000 <= whole.from.0), "{jobs:?} for {whole:?}");
     assert!(to.is_some_and(|to| to * 60_000 >= whole.to.0), "{jobs:?} for {whole:?}");
-    assert!(drill.came_by(Origin::Recovery) > 0 && drill.world.x.counters().recovery_posts > 0);
+    assert!(drill.came_by(Origin::Recovery) > 0 && drill.env.x.counters().recovery_posts > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,19 +37,19 @@ async fn newest_first_doubled_and_between_live_posts_it_brings_each_post_once() 
     })
     .await;
     // The line is up and nothing comes by it, so that live posts wait together with those of the backfill.
-    drill.world.x.refuse_until_cleared(powerstream_gateway::simulator::Refusal::html());
+    drill.env.x.refuse_until_cleared(powerstream_gateway::simulator::ErrorResponse::html());
     drill.cut(CutKind::Reset).await;
     drill.pass(OUTAGE).await;
-    drill.world.x.stall(true);
-    drill.world.x.clear_refusals();
-    eventually("the line is up", async || drill.world.x.counters().connects == 2).await;
+    drill.env.x.stall(true);
+    drill.env.x.clear_refusals();
+    eventually("the line is up", async || drill.env.x.counters().connects == 2).await;
     drill.pass(Duration::from_secs(20)).await;
-    drill.world.x.stall(false);
+    drill.env.x.stall(false);
     drill.back().await;
     drill.settle().await;
     drill.judge();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
-    let counters = drill.world.x.counters();
+    let counters = drill.env.x.counters();
     assert!(counters.backfill_repeats > 50 && counters.backfill_interleaved > 10, "{counters:?}");
     assert_eq!((counters.recovery_jobs, counters.backfills), (0, 2));
 }
@@ -57,13 +57,13 @@ async fn newest_first_doubled_and_between_live_posts_it_brings_each_post_once() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ignored_without_a_word_it_is_never_believed_and_recovery_takes_its_place() {
     let mut drill = drill(|_| ()).await;
-    drill.world.x.tune(|config| config.backfill = Backfill::Ignored);
+    drill.env.x.update_config(|config| config.backfill = Backfill::Ignored);
     drill.outage(CutKind::Reset, OUTAGE).await;
     drill.settle().await;
     drill.judge();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
     assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(3));
-    assert_eq!(drill.world.x.counters().backfills_ignored, 1);
+    assert_eq!(drill.env.x.counters().backfills_ignored, 1);
     recovered(&drill);
 }
 
@@ -71,13 +71,13 @@ async fn ignored_without_a_word_it_is_never_believed_and_recovery_takes_its_plac
 async fn refused_it_is_not_asked_for_again_and_recovery_takes_its_place() {
     for backfill in [Backfill::Refused, Backfill::Forbidden] {
         let mut drill = drill(|_| ()).await;
-        drill.world.x.tune(|config| config.backfill = backfill);
+        drill.env.x.update_config(|config| config.backfill = backfill);
         drill.outage(CutKind::Reset, OUTAGE).await;
         drill.settle().await;
         drill.judge();
         assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
         let asked = drill.reconnects().iter().filter(|request| backfill_asked(request).is_some()).count();
-        assert_eq!(drill.world.x.counters().backfills_refused, 1, "once, and then no more");
+        assert_eq!(drill.env.x.counters().backfills_refused, 1, "once, and then no more");
         assert!(drill.reconnects().last().is_some_and(|request| backfill_asked(request).is_none()), "{asked} asked");
         recovered(&drill);
     }
@@ -92,7 +92,7 @@ async fn after_a_cut_for_slow_reading_there_is_none_and_recovery_brings_even_a_m
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
     assert_eq!(drill.gaps().last()[0].cause(), GapCause::SlowReader);
     assert!(drill.reconnects().iter().all(|request| backfill_asked(request).is_none()));
-    assert_eq!(drill.world.x.counters().slow_readers, 1);
+    assert_eq!(drill.env.x.counters().slow_readers, 1);
     recovered(&drill);
 }
 
@@ -103,6 +103,6 @@ async fn a_cut_for_slow_reading_without_a_word_is_found_out_by_a_backfill_that_b
     drill.settle().await;
     drill.judge();
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Recovering, GapState::Recovered]]);
-    assert_eq!(drill.world.x.counters().slow_readers, 1);
+    assert_eq!(drill.env.x.counters().slow_readers, 1);
     recovered(&drill);
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::{Earliest, GapState, StartOutcome, SubscribeRequest, subscribe_request};
-use powerstream_gateway::simulator::{CutKind, DateHeader, Handle};
+use powerstream_gateway::simulator::{CutKind, DateHeader, SimulatorHandle};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::gaps::{SLACK, span};
 use crate::harness::outage::backfill_asked;
 use crate::harness::process::Gateway;
 use crate::harness::subscriber::asking;
-use crate::harness::{Drill, Lineage, Subscriber, World, eventually, filters};
+use crate::harness::{Drill, Lineage, Subscriber, TestEnv, eventually, filters};
 
 /// Half a minute in a second.
 const RATE: f64 = 30.0;
@@ -21,7 +21,7 @@ const RATE: f64 = 30.0;
 async fn bounds_are_in_x_time_where_the_clock_of_the_machine_is_hours_off() {
     for hours in [-5, 7] {
         let mut drill = Drill::skewed(RATE, hours * 3_600).await;
-        let cut = drill.world.x.now();
+        let cut = drill.env.x.now();
         drill.outage(CutKind::Reset, Duration::from_secs(40)).await;
         drill.settle().await;
         drill.judge();
@@ -38,13 +38,13 @@ async fn a_date_that_cannot_be_or_is_not_there_changes_nothing() {
     let dates = [DateHeader::Absent, DateHeader::Text("soon".into()), DateHeader::Text(absurd.into())];
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
     for date in &dates {
-        drill.world.x.set_date(date.clone());
+        drill.env.x.set_date(date.clone());
         drill.outage(CutKind::CleanEnd, Duration::from_secs(1)).await;
         drill.pass(SLACK * 2).await;
     }
     drill.settle().await;
     drill.judge();
-    assert!(drill.world.x.counters().dates_wrong >= dates.len() as u64);
+    assert!(drill.env.x.counters().dates_wrong >= dates.len() as u64);
     assert!(drill.reconnects().iter().filter_map(backfill_asked).all(|minutes| minutes <= 2));
 }
 
@@ -56,7 +56,7 @@ fn signal(gateway: &Gateway, signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_suspended_for_longer_than_silence_may_last_loses_nothing() {
-    let world = World::without_gateway(
+    let env = TestEnv::without_gateway(
         Clock::system(),
         |x| {
             x.heartbeat = Duration::from_millis(500);
@@ -68,40 +68,40 @@ async fn a_gateway_that_was_suspended_for_longer_than_silence_may_last_loses_not
             settings.upstream.rate_limit_backoff_step = Duration::from_millis(100);
         },
     );
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = Lineage::new(&world.x, filters::all());
+        let lineage = Lineage::new(&env.x, filters::all());
         async move { lineage.read(client, all).await }
     });
-    world.x.set_rate(100.0);
-    eventually("posts flow", async || world.x.counters().live_posts > 150).await;
+    env.x.set_rate(100.0);
+    eventually("posts flow", async || env.x.counters().live_posts > 150).await;
     signal(&gateway, Signal::STOP);
-    let (since, sent) = (world.x.now(), world.x.truth_len());
-    eventually("it is suspended", async || world.x.now() >= since.plus(Duration::from_secs(4))).await;
-    assert!(world.x.truth_len() > sent + 50, "X did not wait");
+    let (since, sent) = (env.x.now(), env.x.truth_len());
+    eventually("it is suspended", async || env.x.now() >= since.plus(Duration::from_secs(4))).await;
+    assert!(env.x.truth_len() > sent + 50, "X did not wait");
     signal(&gateway, Signal::CONT);
-    let woken = world.x.truth_len();
-    eventually("posts flow again", async || world.x.truth_len() > woken + 50 && world.x.connections().live == 1).await;
-    world.x.pause();
-    let lineage = settle_last(&world, reading).await;
+    let woken = env.x.truth_len();
+    eventually("posts flow again", async || env.x.truth_len() > woken + 50 && env.x.connections().live == 1).await;
+    env.x.pause();
+    let lineage = settle_last(&env, reading).await;
     assert!(lineage.outcomes.iter().all(|outcome| *outcome == StartOutcome::Exact));
-    let truth = world.x.truth();
+    let truth = env.x.sent_posts();
     lineage.assert_whole("the one that takes all", 1);
     assert_eq!(lineage.got.len(), truth.len(), "and nothing is only excused");
 }
 
 /// Sends posts until the reader has seen one of them, which it takes for the last.
-async fn settle_last(world: &World, reading: tokio::task::JoinHandle<Lineage>) -> Lineage {
+async fn settle_last(env: &TestEnv, reading: tokio::task::JoinHandle<Lineage>) -> Lineage {
     let text = r#"{"text":"the last one","matching_rules":[{"tag":"cats","id":1}]}"#;
     eventually("all came", async || {
-        let (posts, logged) = (world.x.truth_len(), world.x.counters());
-        posts > 0 && logged.connects > 0 && world.x.connections().live == 1
+        let (posts, logged) = (env.x.truth_len(), env.x.counters());
+        posts > 0 && logged.connects > 0 && env.x.connections().live == 1
     })
     .await;
-    world.x.publish(text).expect("a post");
+    env.x.publish(text).expect("a post");
     reading.await.expect("no rule of sessions was broken")
 }
 
@@ -137,8 +137,8 @@ fn of(account: &str, start: subscribe_request::Start) -> SubscribeRequest {
 }
 
 /// The account lost nothing, was told of no gap, has its whole log, and its starts by time are exact.
-async fn assert_untouched(world: &World, began: UnixMillis, name: &str, x: &Handle, session: &mut Subscriber) {
-    let truth = x.truth();
+async fn assert_untouched(env: &TestEnv, began: UnixMillis, name: &str, x: &SimulatorHandle, session: &mut Subscriber) {
+    let truth = x.sent_posts();
     session.posts(truth.len()).await;
     let mut lineage = Lineage::new(x, filters::all());
     lineage.follow(session);
@@ -153,9 +153,9 @@ async fn assert_untouched(world: &World, began: UnixMillis, name: &str, x: &Hand
         seconds: since.0.div_euclid(1_000),
         nanos: (since.0.rem_euclid(1_000) * 1_000_000) as i32,
     };
-    let by_time = world.subscribe(of(name, subscribe_request::Start::StartTime(time))).await;
+    let by_time = env.subscribe(of(name, subscribe_request::Start::StartTime(time))).await;
     assert_eq!(by_time.start.outcome(), StartOutcome::Exact, "{name}");
-    let mut again = world.subscribe(of(name, subscribe_request::Start::Earliest(Earliest {}))).await;
+    let mut again = env.subscribe(of(name, subscribe_request::Start::Earliest(Earliest {}))).await;
     again.posts(truth.len()).await;
     eprintln!("{name}: {} posts, none lost, none twice, no gap", truth.len());
 }
@@ -165,7 +165,7 @@ async fn assert_untouched(world: &World, began: UnixMillis, name: &str, x: &Hand
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     let clock = Clock::with_rate(RATE, None);
-    let mut world = World::without_gateway(
+    let mut env = TestEnv::without_gateway(
         clock,
         |x| x.rate = 10.0,
         |settings| {
@@ -174,24 +174,24 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
             settings.hub.ring_bytes_max = SMALL_BYTES as usize;
         },
     );
-    let (wrong, third) = (world.upstreams.start(|x| x.rate = 10.0), world.upstreams.start(|x| x.rate = 10.0));
+    let (wrong, third) = (env.upstreams.start(|x| x.rate = 10.0), env.upstreams.start(|x| x.rate = 10.0));
     for (name, x) in [("wrong", &wrong), ("third", &third)] {
-        let account = crate::harness::env::account(name, x, &world.bearer_file());
-        world.settings.accounts.push(account);
+        let account = crate::harness::env::account(name, x, &env.bearer_file());
+        env.settings.accounts.push(account);
     }
-    world.start_gateway().await;
-    world.connected().await;
+    env.start_gateway().await;
+    env.connected().await;
     eventually("all are connected", async || wrong.connections().live == 1 && third.connections().live == 1).await;
     let begin = || subscribe_request::Start::Earliest(Earliest {});
-    let mut sessions = [world.subscribe(of("main", begin())).await, world.subscribe(of("third", begin())).await];
+    let mut sessions = [env.subscribe(of("main", begin())).await, env.subscribe(of("third", begin())).await];
     let offsets = || -> Vec<(String, i64)> {
         let own = |account: &powerstream_gateway::gateway::Account| {
             (account.hub.account().to_string(), account.hub.clock().offset_ms())
         };
-        world.app().gateway().accounts().iter().map(own).collect()
+        env.app().gateway().accounts().iter().map(own).collect()
     };
-    let began = world.x.now().plus(SLACK * 2);
-    eventually("time passes", async || world.x.now() >= began).await;
+    let began = env.x.now().plus(SLACK * 2);
+    eventually("time passes", async || env.x.now() >= began).await;
     let mut farthest = 0;
     for (date, cut) in wrongs() {
         let before = wrong.counters().connects;
@@ -202,9 +202,9 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
             wrong.counters().connects > before && wrong.connections().live == 1
         })
         .await;
-        let until = world.x.now().plus(Duration::from_secs(40));
+        let until = env.x.now().plus(Duration::from_secs(40));
         for session in &mut sessions {
-            session.until("time passes", |_| world.x.now() >= until).await;
+            session.until("time passes", |_| env.x.now() >= until).await;
         }
         for (account, offset_ms) in offsets() {
             match account.as_str() {
@@ -215,14 +215,14 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     }
     assert!(wrong.counters().dates_wrong >= 10, "the fault fired: {:?}", wrong.counters());
     assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
-    [&world.x, &wrong, &third].into_iter().for_each(Handle::pause);
-    let paused = world.x.now().plus(SLACK);
-    eventually("what was under way is sent", async || world.x.now() >= paused).await;
-    for (session, (name, x)) in sessions.iter_mut().zip([("main", &world.x), ("third", &third)]) {
-        assert_untouched(&world, began, name, x, session).await;
+    [&env.x, &wrong, &third].into_iter().for_each(SimulatorHandle::pause);
+    let paused = env.x.now().plus(SLACK);
+    eventually("what was under way is sent", async || env.x.now() >= paused).await;
+    for (session, (name, x)) in sessions.iter_mut().zip([("main", &env.x), ("third", &third)]) {
+        assert_untouched(&env, began, name, x, session).await;
     }
     // The account itself lost nothing either, but for what it announced: its log is as long as what was appended.
-    let trimmed = world.metric("journal_trimmed_records_total");
+    let trimmed = env.metric("journal_trimmed_records_total");
     assert_eq!(trimmed, 0.0, "no clock deletes a log");
     eprintln!("wrong: {} posts sent, farthest {} h off, trimmed {trimmed}", wrong.truth_len(), farthest / 3_600_000);
 }
@@ -232,7 +232,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_gateway_on_quiet_stream_loses_nothing() {
     let clock = Clock::with_rate(RATE, None);
-    let world = World::without_gateway(
+    let env = TestEnv::without_gateway(
         clock,
         |_| (),
         |settings| {
@@ -240,35 +240,35 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
             settings.listen.ping_timeout = Duration::from_secs(24 * 3_600);
         },
     );
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let pass = async |seconds: u64| {
-        let until = world.x.now().plus(Duration::from_secs(seconds));
-        eventually("time passes", async || world.x.now() >= until).await;
+        let until = env.x.now().plus(Duration::from_secs(seconds));
+        eventually("time passes", async || env.x.now() >= until).await;
     };
     pass(120).await;
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = Lineage::new(&world.x, filters::all());
+        let lineage = Lineage::new(&env.x, filters::all());
         async move { lineage.read(client, all).await }
     });
     let text = |what: &str| format!(r#"{{"text":"{what}","matching_rules":[{{"tag":"cats","id":1}}]}}"#);
-    world.x.publish(&text("before")).expect("a post");
+    env.x.publish(&text("before")).expect("a post");
     pass(90).await;
     signal(&gateway, Signal::STOP);
-    let (stopped, beats) = (world.x.now(), world.x.counters().heartbeats);
+    let (stopped, beats) = (env.x.now(), env.x.counters().heartbeats);
     pass(50).await;
-    assert!(world.x.counters().heartbeats > beats, "heartbeats are in the buffers of the socket");
+    assert!(env.x.counters().heartbeats > beats, "heartbeats are in the buffers of the socket");
     // Until it is awake nobody connects; then all is as ever.
-    world.x.cut(CutKind::CleanEnd);
+    env.x.cut(CutKind::CleanEnd);
     pass(200).await;
-    world.x.publish(&text("missed")).expect("a post");
+    env.x.publish(&text("missed")).expect("a post");
     pass(600).await;
     signal(&gateway, Signal::CONT);
-    eventually("it is connected again", async || world.x.connections().live == 1).await;
+    eventually("it is connected again", async || env.x.connections().live == 1).await;
     pass(300).await;
-    world.x.publish(&text("the last one")).expect("a post");
+    env.x.publish(&text("the last one")).expect("a post");
     let lineage = reading.await.expect("no rule of sessions was broken");
     lineage.assert_whole("the one that takes all", 1);
     let told = lineage.gaps.last();

@@ -4,16 +4,16 @@ use powerstream_gateway::config::Settings;
 use tonic::codec::CompressionEncoding;
 
 use crate::harness::ground_truth::{assert_exact, expected};
-use crate::harness::{Subscriber, World, earliest, filters, latest};
+use crate::harness::{Subscriber, TestEnv, earliest, filters, latest};
 
 async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
     // A small ring, so that what is compressed comes from the journal too.
     let small = |settings: &mut Settings| settings.hub.ring_bytes_max = 200 << 10;
-    let mut world = World::tuned(|_| (), small).await;
+    let mut env = TestEnv::tuned(|_| (), small).await;
     let who = [filters::all(), filters::all(), filters::any(&["cats"])];
-    let mut truth = world.post_mix(300);
-    world.all_logged().await;
-    let mut client = world.client().await.send_compressed(encoding).accept_compressed(encoding);
+    let mut truth = env.post_mix(300);
+    env.all_logged().await;
+    let mut client = env.client().await.send_compressed(encoding).accept_compressed(encoding);
     let answer = client.subscribe(latest(&who[0])).await.expect("it begins");
     assert_eq!(answer.metadata().get("grpc-encoding").expect("one was agreed on"), name);
     let mut sessions = Vec::new();
@@ -25,8 +25,8 @@ async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
     }
     // Few at a time, and then many.
     for count in [1, 1, 2, 200] {
-        truth.extend(world.post_mix(count));
-        world.all_logged().await;
+        truth.extend(env.post_mix(count));
+        env.all_logged().await;
     }
     for (session, filter) in sessions.iter_mut().zip(&who) {
         let wanted = expected(&truth, filter);

@@ -5,106 +5,106 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::{Datacenter, Settings};
 use powerstream_gateway::proto::{GapState, Origin};
-use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times};
+use powerstream_gateway::simulator::{CutKind, ErrorResponse, Repeat, Scope, SimulatorHandle};
 
 use crate::harness::env::patient;
 use crate::harness::gaps::{Gaps, SLACK, span};
 use crate::harness::outage::give_a_past;
-use crate::harness::{Lineage, Subscriber, World, eventually, filters, latest};
+use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, latest};
 
 /// A minute in a second.
 const RATE: f64 = 60.0;
 const POSTS: f64 = 4.0;
 
-async fn pass(x: &Handle, time: Duration) {
+async fn pass(x: &SimulatorHandle, time: Duration) {
     let until = x.now().plus(time);
     eventually("time passes", async || x.now() >= until).await;
 }
 
 /// With two connections up, posts on their way, and a subscriber.
-async fn with_two(tune: impl FnOnce(&Handle, &mut Settings)) -> (World, Subscriber, u64) {
+async fn with_two(tune: impl FnOnce(&SimulatorHandle, &mut Settings)) -> (TestEnv, Subscriber, u64) {
     let upstream = |x: &mut powerstream_gateway::simulator::Config| x.live_connections_max = 2;
-    let mut world = World::without_gateway(Clock::with_rate(RATE, None), upstream, patient);
-    tune(&world.x.clone(), &mut world.settings);
-    give_a_past(&world.x);
-    let past = world.x.truth_len();
-    world.start_gateway().await;
-    eventually("both are up", async || world.x.connections().live == 2).await;
-    let session = world.subscribe(latest(&filters::all())).await;
-    world.x.set_rate(POSTS);
+    let mut env = TestEnv::without_gateway(Clock::with_rate(RATE, None), upstream, patient);
+    tune(&env.x.clone(), &mut env.settings);
+    give_a_past(&env.x);
+    let past = env.x.truth_len();
+    env.start_gateway().await;
+    eventually("both are up", async || env.x.connections().live == 2).await;
+    let session = env.subscribe(latest(&filters::all())).await;
+    env.x.set_rate(POSTS);
     // Until the log knows where it begins.
-    pass(&world.x, Duration::from_secs(75)).await;
-    (world, session, past)
+    pass(&env.x, Duration::from_secs(75)).await;
+    (env, session, past)
 }
 
-async fn settle(world: &World, session: &mut Subscriber, past: u64) -> Lineage {
-    world.x.pause();
-    let due = world.x.truth_since(past).len();
+async fn settle(env: &TestEnv, session: &mut Subscriber, past: u64) -> Lineage {
+    env.x.pause();
+    let due = env.x.truth_since(past).len();
     session.until("all came, and gaps are over", |own| own.got.len() >= due && Gaps::of(own).are_over()).await;
-    let mut lineage = Lineage::new(&world.x, filters::all());
+    let mut lineage = Lineage::new(&env.x, filters::all());
     lineage.follow(session);
     lineage.assert_whole("the one that takes all", 2);
-    assert_eq!(world.x.connections().live_max_ever, 2);
+    assert_eq!(env.x.connections().live_max_ever, 2);
     lineage
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_full_copies_one_is_enough_and_a_gap_is_when_both_are_down() {
-    let (world, mut session, past) = with_two(|_, settings| settings.accounts[0].connections = 2).await;
-    let x = &world.x;
-    x.refuse(&Scope::Live, Times::UntilCleared, Refusal::html());
+    let (env, mut session, past) = with_two(|_, settings| settings.accounts[0].connections = 2).await;
+    let x = &env.x;
+    x.refuse(&Scope::Live, Repeat::UntilCleared, ErrorResponse::html());
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     pass(x, Duration::from_secs(60)).await;
     assert_eq!((x.connections().live, Gaps::of(&session).last().len()), (1, 0), "one is enough");
     x.clear_refusals();
     eventually("both are up again", async || x.connections().live == 2).await;
     pass(x, Duration::from_secs(35)).await;
-    let one_was_down = settle(&world, &mut session, past).await;
+    let one_was_down = settle(&env, &mut session, past).await;
     assert_eq!(one_was_down.gaps.last().len(), 0, "no gap while one was up");
     assert_eq!(one_was_down.got.iter().filter(|event| event.origin() == Origin::Recovery).count(), 0);
 
     x.resume();
     pass(x, Duration::from_secs(5)).await;
-    x.refuse(&Scope::Live, Times::UntilCleared, Refusal::html());
+    x.refuse(&Scope::Live, Repeat::UntilCleared, ErrorResponse::html());
     assert_eq!(x.cut(CutKind::CleanEnd), 2);
     pass(x, Duration::from_secs(60)).await;
     x.clear_refusals();
     eventually("both are up again", async || x.connections().live == 2).await;
     pass(x, Duration::from_secs(35)).await;
-    let lineage = settle(&world, &mut session, past).await;
+    let lineage = settle(&env, &mut session, past).await;
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
     lineage.assert_whole("the one that takes all", 2);
-    let metrics = world.app().metrics();
+    let metrics = env.app().metrics();
     let first: Vec<_> =
         metrics.lines().filter(|line| line.starts_with("powerstream_gateway_posts_first_total")).collect();
-    let counted = world.metric("posts_first_total");
+    let counted = env.metric("posts_first_total");
     assert!(
         first.len() == 2 && counted > lineage.got.len() as f64 * 0.9,
         "{counted} of {}: {first:?}",
         lineage.got.len()
     );
-    assert!(world.metric("duplicates_total") > x.truth().len() as f64 / 4.0, "both brought most of it");
+    assert!(env.metric("duplicates_total") > x.sent_posts().len() as f64 / 4.0, "both brought most of it");
     assert_eq!((x.counters().cuts_reset, x.counters().cuts_clean_end), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_one_connection_for_each_datacenter_each_has_its_own_holes() {
-    let (world, mut session, past) = with_two(|x, settings| {
+    let (env, mut session, past) = with_two(|x, settings| {
         let datacenter =
             |name: &str| Datacenter { name: name.into(), url: x.base_url_of(name).parse().expect("a URL") };
         settings.accounts[0].datacenters = vec![datacenter("atla"), datacenter("pdxa")];
     })
     .await;
-    let (x, west) = (&world.x, Scope::Datacenter("pdxa".into()));
+    let (x, west) = (&env.x, Scope::Datacenter("pdxa".into()));
     let cut = x.now();
-    x.refuse(&west, Times::UntilCleared, Refusal::html());
+    x.refuse(&west, Repeat::UntilCleared, ErrorResponse::html());
     assert_eq!(x.cut_of(&west, CutKind::Reset), 1);
     pass(x, Duration::from_secs(100)).await;
     let back = x.now();
     x.clear_refusals();
     eventually("both are up again", async || x.connections().live == 2).await;
     pass(x, Duration::from_secs(35)).await;
-    let lineage = settle(&world, &mut session, past).await;
+    let lineage = settle(&env, &mut session, past).await;
     let truth = x.truth_since(past);
     lineage.assert_whole("the one that takes all", 2);
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::{Origin, SubscribeRequest};
-use powerstream_gateway::simulator::{CutKind, Flow, Handle, Refusal, Scope, Times};
+use powerstream_gateway::simulator::{CutKind, ErrorResponse, Flow, Repeat, Scope, SimulatorHandle};
 
 use crate::harness::env::patient;
 use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::{Lineage, Subscriber, World, eventually, filters, latest};
+use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, latest};
 
 /// Half a minute in a second.
 const RATE: f64 = 30.0;
 const POSTS: f64 = 4.0;
 
-async fn pass(x: &Handle, seconds: u64) {
+async fn pass(x: &SimulatorHandle, seconds: u64) {
     let until = x.now().plus(Duration::from_secs(seconds));
     eventually("time passes", async || x.now() >= until).await;
 }
 
-fn unavailable() -> Refusal {
-    Refusal::named("unavailable").expect("it is known")
+fn unavailable() -> ErrorResponse {
+    ErrorResponse::named("unavailable").expect("it is known")
 }
 
 /// A gateway with two connections, the second one late by so many seconds, and a subscriber. Number of the last post
 /// before.
-async fn with_late_copy(lag: u64, stale: bool) -> (World, Subscriber, u64) {
+async fn with_late_copy(lag: u64, stale: bool) -> (TestEnv, Subscriber, u64) {
     let upstream = |x: &mut powerstream_gateway::simulator::Config| x.live_connections_max = 3;
-    let mut world = World::without_gateway(Clock::with_rate(RATE, None), upstream, |settings| {
+    let mut env = TestEnv::without_gateway(Clock::with_rate(RATE, None), upstream, |settings| {
         let stale_after = settings.upstream.stale_after;
         patient(settings);
         if stale {
@@ -40,23 +40,23 @@ async fn with_late_copy(lag: u64, stale: bool) -> (World, Subscriber, u64) {
         settings.upstream.http_backoff_max = Duration::from_secs(2);
         settings.accounts[0].connections = 2;
     });
-    give_a_past(&world.x);
-    world.x.lag_next(Duration::ZERO);
-    world.x.lag_next(Duration::from_secs(lag));
-    world.start_gateway().await;
-    eventually("both are up", async || world.x.connections().live == 2).await;
+    give_a_past(&env.x);
+    env.x.lag_next(Duration::ZERO);
+    env.x.lag_next(Duration::from_secs(lag));
+    env.start_gateway().await;
+    eventually("both are up", async || env.x.connections().live == 2).await;
     let heartbeat_interval = Some(prost_types::Duration { seconds: 2, nanos: 0 });
     let request = SubscribeRequest { heartbeat_interval, ..latest(&filters::all()) };
-    let session = world.subscribe(request).await;
-    let past = world.x.truth_len();
-    world.x.set_rate(POSTS);
-    pass(&world.x, 80 + lag).await;
-    (world, session, past)
+    let session = env.subscribe(request).await;
+    let past = env.x.truth_len();
+    env.x.set_rate(POSTS);
+    pass(&env.x, 80 + lag).await;
+    (env, session, past)
 }
 
 /// Reads until all is due and over, and judges.
-async fn judge(who: &str, world: &World, mut session: Subscriber, past: u64) -> Watched {
-    let x = &world.x;
+async fn judge(who: &str, env: &TestEnv, mut session: Subscriber, past: u64) -> Watched {
+    let x = &env.x;
     pass(x, 130).await;
     x.pause();
     pass(x, 60).await;
@@ -78,9 +78,9 @@ async fn judge(who: &str, world: &World, mut session: Subscriber, past: u64) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_copy_cut_before_it_passed_hole_loses_nothing() {
     for lag in [5, 20, 28] {
-        let (world, session, past) = with_late_copy(lag, false).await;
-        let x = &world.x;
-        x.refuse(&Scope::Live, Times::UntilCleared, unavailable());
+        let (env, session, past) = with_late_copy(lag, false).await;
+        let x = &env.x;
+        x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
         let cut = x.now();
         assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
         pass(x, 6).await;
@@ -90,7 +90,7 @@ async fn late_copy_cut_before_it_passed_hole_loses_nothing() {
         pass(x, 1).await;
         let passed_to = x.now().minus(Duration::from_secs(lag));
         assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1, "the late one is the older one now");
-        let watched = judge(&format!("late by {lag} s"), &world, session, past).await;
+        let watched = judge(&format!("late by {lag} s"), &env, session, past).await;
         assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
         if passed_to < back {
             let told = watched.lineage.gaps.last();
@@ -105,9 +105,9 @@ async fn late_copy_cut_before_it_passed_hole_loses_nothing() {
 /// for what only the late one brings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copy_later_than_slack_loses_nothing() {
-    let (world, session, past) = with_late_copy(120, false).await;
-    let x = &world.x;
-    x.refuse(&Scope::Live, Times::UntilCleared, unavailable());
+    let (env, session, past) = with_late_copy(120, false).await;
+    let x = &env.x;
+    x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
     let cut = x.now();
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     pass(x, 100).await;
@@ -115,7 +115,7 @@ async fn copy_later_than_slack_loses_nothing() {
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     x.clear_refusals();
     eventually("both are back", async || x.connections().live == 2).await;
-    let watched = judge("late by 120 s", &world, session, past).await;
+    let watched = judge("late by 120 s", &env, session, past).await;
     assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
     let told = watched.lineage.gaps.last();
     assert!(told.iter().any(|gap| span(gap).contains(cut)), "{told:?}");
@@ -124,9 +124,9 @@ async fn copy_later_than_slack_loses_nothing() {
 /// The late copy delivers what the other one missed before it ends: no gap, and nothing is asked for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_copy_that_passed_hole_covers_it() {
-    let (world, session, past) = with_late_copy(20, false).await;
-    let x = &world.x;
-    x.refuse(&Scope::Live, Times::UntilCleared, unavailable());
+    let (env, session, past) = with_late_copy(20, false).await;
+    let x = &env.x;
+    x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     pass(x, 6).await;
     x.clear_refusals();
@@ -134,7 +134,7 @@ async fn late_copy_that_passed_hole_covers_it() {
     pass(x, 100).await;
     assert_eq!(x.cut_of(&Scope::Connection(0), CutKind::Reset), 1);
     eventually("both are up", async || x.connections().live == 2).await;
-    let watched = judge("late by 20 s, past the hole", &world, session, past).await;
+    let watched = judge("late by 20 s, past the hole", &env, session, past).await;
     assert!(x.counters().late_posts > 100, "the copy was late: {:?}", x.counters());
     assert_eq!(watched.lineage.gaps.last().len(), 0, "{:#?}", watched.lineage.gaps.stories());
 }
@@ -142,17 +142,17 @@ async fn late_copy_that_passed_hole_covers_it() {
 /// Review R6: of two full copies one is dead without a word while the other is refused for 20 s. In that time nothing comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_copy_and_cut_copy_lose_nothing() {
-    let (world, session, past) = with_late_copy(0, true).await;
-    let x = &world.x;
+    let (env, session, past) = with_late_copy(0, true).await;
+    let x = &env.x;
     let stopped = x.now();
     assert_eq!(x.set_flow(&Scope::Connection(0), Flow::Stalled), 1);
-    x.refuse(&Scope::Live, Times::UntilCleared, unavailable());
+    x.refuse(&Scope::Live, Repeat::UntilCleared, unavailable());
     assert_eq!(x.cut_of(&Scope::Connection(1), CutKind::Reset), 1);
     pass(x, 20).await;
     x.clear_refusals();
     eventually("one is back", async || x.counters().connects >= 3).await;
     let back = x.now();
-    let watched = judge("one half open, one cut", &world, session, past).await;
+    let watched = judge("one half open, one cut", &env, session, past).await;
     assert!(x.counters().stalls > 0 && x.counters().cuts_reset >= 1, "the faults fired: {:?}", x.counters());
     let told = watched.lineage.gaps.last();
     assert!(told.iter().any(|gap| span(gap).contains(stopped) && span(gap).contains(back)), "{told:?}");

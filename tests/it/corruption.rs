@@ -9,11 +9,11 @@ use powerstream_gateway::proto::{GapCause, GapState, SkipReason};
 
 use crate::harness::env::patient;
 use crate::harness::ground_truth::{assert_exact, expected};
-use crate::harness::{World, after, earliest, eventually, filters};
+use crate::harness::{TestEnv, after, earliest, eventually, filters};
 
 /// Segments of the log, oldest first.
-fn segments(world: &World) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(world.log_dir("main")).expect("it is there");
+fn segments(env: &TestEnv) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(env.log_dir("main")).expect("it is there");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("it is readable").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "raw" || kind == "pack"));
     paths.sort();
@@ -25,16 +25,16 @@ async fn damage_in_the_log_is_told_to_the_record_and_the_rest_comes() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 16 << 10;
     };
-    let mut world = World::tuned(|_| (), tune).await;
+    let mut env = TestEnv::tuned(|_| (), tune).await;
     for _ in 0..40 {
-        world.post_mix(50);
-        world.all_logged().await;
+        env.post_mix(50);
+        env.all_logged().await;
     }
-    let mut before = world.subscribe(earliest(&filters::all())).await;
+    let mut before = env.subscribe(earliest(&filters::all())).await;
     before.posts(2_000).await;
-    world.stop_gateway().await;
+    env.stop_gateway().await;
 
-    let segments = segments(&world);
+    let segments = segments(&env);
     assert!(segments.len() > 3, "there are sealed ones: {segments:?}");
     let hurt = &segments[segments.len() / 2];
     let mut bytes = std::fs::read(hurt).expect("it is there");
@@ -42,17 +42,17 @@ async fn damage_in_the_log_is_told_to_the_record_and_the_rest_comes() {
     bytes[middle] ^= 0x10;
     std::fs::write(hurt, bytes).expect("it is ours");
 
-    world.start_gateway().await;
-    world.connected().await;
+    env.start_gateway().await;
+    env.connected().await;
     for filter in [filters::all(), filters::any(&["cats"]), filters::any(&["nothing"])] {
-        let mut after = world.subscribe(earliest(&filter)).await;
+        let mut after = env.subscribe(earliest(&filter)).await;
         after.caught_up().await;
         let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
         let [(first, count)] = told[..] else { panic!("one stretch is told: {told:?} for {filter:?}") };
         let lost = |sequence| (first..first + count).contains(&sequence);
         let left: Vec<_> = before.got.iter().filter(|event| !lost(event.sequence)).map(|event| event.post_id).collect();
         assert!((1..1_000).contains(&(before.got.len() - left.len())), "a part of a segment: {count}");
-        let truth: Vec<_> = world.x.truth().into_iter().filter(|post| left.contains(&post.post_id.0)).collect();
+        let truth: Vec<_> = env.x.sent_posts().into_iter().filter(|post| left.contains(&post.post_id.0)).collect();
         assert_exact("after the damage", &expected(&truth, &filter), &after.got);
     }
 }
@@ -63,21 +63,21 @@ async fn unreadable_segment_stops_neither_start_nor_consumer() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 16 << 10;
     };
-    let mut world = World::tuned(|_| (), tune).await;
+    let mut env = TestEnv::tuned(|_| (), tune).await;
     for _ in 0..40 {
-        world.post_mix(50);
-        world.all_logged().await;
+        env.post_mix(50);
+        env.all_logged().await;
     }
-    world.stop_gateway().await;
-    let segments = segments(&world);
+    env.stop_gateway().await;
+    let segments = segments(&env);
     let hurt = &segments[1];
     std::fs::remove_file(hurt).expect("it is there");
     std::fs::create_dir(hurt).expect("it is ours");
 
-    world.start_gateway().await;
-    assert!(world.metric("journal_damaged_records") > 0.0);
-    let new = world.post_mix(10);
-    let mut after = world.subscribe(earliest(&filters::all())).await;
+    env.start_gateway().await;
+    assert!(env.metric("journal_damaged_records") > 0.0);
+    let new = env.post_mix(10);
+    let mut after = env.subscribe(earliest(&filters::all())).await;
     after.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
     let told: Vec<_> = after.notices.iter().filter_map(|(_, frame)| skipped(frame)).collect();
     let [(first, count)] = told[..] else { panic!("one range: {told:?}") };
@@ -95,45 +95,45 @@ fn skipped(frame: &Frame) -> Option<(u64, u64)> {
 async fn a_full_disk_stops_the_upstream_and_what_is_there_is_served() {
     // A stop waits a part of it for the disk.
     let tune = |settings: &mut powerstream_gateway::config::Settings| settings.drain_deadline = Duration::from_secs(2);
-    let mut world = World::tuned(|_| (), tune).await;
-    let had = world.post_mix(50);
-    world.all_logged().await;
-    world.stop_gateway().await;
+    let mut env = TestEnv::tuned(|_| (), tune).await;
+    let had = env.post_mix(50);
+    env.all_logged().await;
+    env.stop_gateway().await;
     // As much as the disk has is refused at the start; a byte less is never free.
-    let disk = rustix::fs::statvfs(&world.settings.data_dir).expect("the disk is there");
+    let disk = rustix::fs::statvfs(&env.settings.data_dir).expect("the disk is there");
     let full = disk.f_blocks * disk.f_frsize - 1;
-    let headroom = std::mem::replace(&mut world.settings.journal.disk_headroom_bytes_min, full);
-    world.start_gateway().await;
-    let mut reader = world.subscribe(earliest(&filters::all())).await;
+    let headroom = std::mem::replace(&mut env.settings.journal.disk_headroom_bytes_min, full);
+    env.start_gateway().await;
+    let mut reader = env.subscribe(earliest(&filters::all())).await;
     reader.posts(50).await;
     assert_exact("a reader of what is there", &had, &reader.got);
     eventually("a post cannot be logged, and upstream is left", async || {
-        world.x.publish("{\"text\":\"too much\"}").expect("a post");
-        world.metric("append_failures_total") > 0.0 && world.x.connections().live == 0
+        env.x.publish("{\"text\":\"too much\"}").expect("a post");
+        env.metric("append_failures_total") > 0.0 && env.x.connections().live == 0
     })
     .await;
     let beats = reader.heartbeats.len();
     reader.until("heartbeats go on", |own| own.heartbeats.len() >= beats + 2).await;
     // Until housekeeping has looked at the disk the first time, posts are logged.
-    let logged = world.metric("posts_appended_total") as usize;
-    assert!(logged + 50 < world.x.truth_len() as usize, "some were not logged");
+    let logged = env.metric("posts_appended_total") as usize;
+    assert!(logged + 50 < env.x.truth_len() as usize, "some were not logged");
     assert_eq!(reader.got.len(), 50 + logged, "what is not in the log is shown to nobody");
 
-    world.settings.journal.disk_headroom_bytes_min = headroom;
-    world.restart_gateway().await;
-    let new = world.post_mix(10);
-    let mut resumed = world.subscribe(after(reader.token(), &filters::all())).await;
+    env.settings.journal.disk_headroom_bytes_min = headroom;
+    env.restart_gateway().await;
+    let new = env.post_mix(10);
+    let mut resumed = env.subscribe(after(reader.token(), &filters::all())).await;
     resumed.until("the new ones come", |own| own.got.last().is_some_and(|e| e.post_id == new[9].post_id.0)).await;
     let fresh = &resumed.got[resumed.got.len() - 10..];
     assert_exact("once there is room", &new, fresh);
-    assert_eq!(world.x.connections().live_max_ever, 1);
+    assert_eq!(env.x.connections().live_max_ever, 1);
 }
 
 /// Records that are damaged are announced as a private gap, recovered from X, and delivered once; the rest of the log is
 /// not repeated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_records_are_recovered_for_each_subscription() {
-    let mut world = World::without_gateway(
+    let mut env = TestEnv::without_gateway(
         Clock::with_rate(60.0, None),
         |_| (),
         |settings| {
@@ -141,25 +141,25 @@ async fn damaged_records_are_recovered_for_each_subscription() {
             settings.journal.segment_bytes_max = 16 << 10;
         },
     );
-    world.start_gateway().await;
-    world.connected().await;
+    env.start_gateway().await;
+    env.connected().await;
     for _ in 0..20 {
-        world.post_mix(50);
-        world.all_logged().await;
+        env.post_mix(50);
+        env.all_logged().await;
     }
-    let truth = world.x.truth();
-    world.stop_gateway().await;
-    let segments = segments(&world);
+    let truth = env.x.sent_posts();
+    env.stop_gateway().await;
+    let segments = segments(&env);
     let hurt = &segments[segments.len() / 2];
     let mut bytes = std::fs::read(hurt).expect("it is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(hurt, bytes).expect("it is ours");
-    world.start_gateway().await;
-    world.connected().await;
+    env.start_gateway().await;
+    env.connected().await;
     for filter in [filters::all(), filters::any(&["cats"])] {
         let due = expected(&truth, &filter).len();
-        let mut own = world.subscribe(earliest(&filter)).await;
+        let mut own = env.subscribe(earliest(&filter)).await;
         own.until("all of it comes", |own| {
             own.got.len() >= due && own.notices.iter().any(|(_, frame)| is_recovered(frame))
         })

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::REASON_TRAILER;
 use powerstream_gateway::proto::StartOutcome;
-use powerstream_gateway::simulator::{CutKind, Handle, Hollow, Refusal, Scope, Times};
+use powerstream_gateway::simulator::{BogusResponse, CutKind, ErrorResponse, Repeat, Scope, SimulatorHandle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::harness::ground_truth::expected;
 use crate::harness::process::Gateway;
-use crate::harness::{Lineage, Subscriber, World, eventually, filters, probe, record};
+use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, probe, record};
 
 /// How often it is killed, if `KILLS` does not say otherwise.
 const KILLS: usize = 50;
@@ -27,9 +27,9 @@ const RATE: f64 = 500.0;
 const SEED: u64 = 50;
 
 /// Waits until upstream has sent so many more posts.
-async fn more_posts(world: &World, count: u64) {
-    let until = world.x.truth_len() + count;
-    eventually("posts go on", async || world.x.truth_len() >= until).await;
+async fn more_posts(env: &TestEnv, count: u64) {
+    let until = env.x.truth_len() + count;
+    eventually("posts go on", async || env.x.truth_len() >= until).await;
 }
 
 /// As often as the environment says, for those who have the time.
@@ -38,15 +38,15 @@ fn kills(usual: usize) -> usize {
 }
 
 /// X fails in some way, or not.
-fn fail(x: &Handle, rng: &mut StdRng) {
+fn fail(x: &SimulatorHandle, rng: &mut StdRng) {
     let kinds = [CutKind::CleanEnd, CutKind::Reset, CutKind::MidPost, CutKind::AfterBrace, CutKind::MidGzip];
     match rng.random_range(0..8) {
         number if number < kinds.len() => drop(x.cut(kinds[number])),
         5 => {
-            x.refuse_next(rng.random_range(1..4), Refusal::named("unavailable").expect("it is known"));
+            x.refuse_next(rng.random_range(1..4), ErrorResponse::named("unavailable").expect("it is known"));
             x.cut(CutKind::Reset);
         }
-        6 => x.answer_with(&Scope::Live, Times::Next(1), Hollow::Empty),
+        6 => x.answer_with(&Scope::Live, Repeat::Next(1), BogusResponse::Empty),
         _ => {}
     }
 }
@@ -79,14 +79,14 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
         settings.upstream.rate_limit_backoff_step = std::time::Duration::from_millis(100);
         settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
     };
-    let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+    let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut lineages: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
-        .map(|filter| Lineage::new(&world.x, filter))
+        .map(|filter| Lineage::new(&env.x, filter))
         .into();
     let mut told = 0;
     for _ in 0..times {
-        let gateway = Gateway::start(&world.settings, world.dir()).await;
+        let gateway = Gateway::start(&env.settings, env.dir()).await;
         let (mut reading, came) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
         for lineage in lineages.drain(..) {
             let came = came.clone();
@@ -99,10 +99,10 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
         let enough = rng.random_range(0..100);
         eventually("so many posts came", async || came.load(Ordering::Relaxed) >= enough).await;
         if x_fails {
-            fail(&world.x, &mut rng);
-            let since = world.x.now();
+            fail(&env.x, &mut rng);
+            let since = env.x.now();
             let moment = std::time::Duration::from_millis(rng.random_range(0..200));
-            eventually("a moment passes", async || world.x.now().since(since) >= moment).await;
+            eventually("a moment passes", async || env.x.now().since(since) >= moment).await;
         }
         end(gateway, by).await;
         for lineage in reading {
@@ -115,23 +115,23 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
         By::Kill => assert_eq!(told, 0, "the dead say nothing"),
         By::Stop => assert!(told > 2 * times, "those that had a session are told: {told}"),
     }
-    world.x.clear_refusals();
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
-    more_posts(&world, 10).await;
-    world.x.pause();
+    env.x.clear_refusals();
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    more_posts(&env, 10).await;
+    env.x.pause();
     let mut caught_up = Vec::new();
     for lineage in lineages {
         caught_up.push(lineage.read(gateway.client().await, at_rest).await);
     }
-    let whole = Lineage::new(&world.x, filters::all()).read(gateway.client().await, at_rest).await;
+    let whole = Lineage::new(&env.x, filters::all()).read(gateway.client().await, at_rest).await;
     let mut metrics = String::new();
     eventually("all that came in is accounted for", async || {
         metrics = probe::get(gateway.admin(), "/metrics").await.1;
         record::are_balanced(&record::tallies(&metrics))
     })
     .await;
-    judge(&world, (&whole, &caught_up), (times, by), &metrics);
+    judge(&env, (&whole, &caught_up), (times, by), &metrics);
 }
 
 async fn end(mut gateway: Gateway, by: By) {
@@ -148,14 +148,14 @@ fn at_rest(session: &Subscriber) -> bool {
     beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
 }
 
-fn judge(world: &World, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (usize, By), metrics: &str) {
+fn judge(env: &TestEnv, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (usize, By), metrics: &str) {
     let terms = oracle::Terms { is_killed: by == By::Kill, is_settled: false, ..oracle::Terms::new() };
     let all = [whole].into_iter().chain(lineages).enumerate();
     let subscriptions = all.map(|(number, lineage)| lineage.record(number)).collect();
-    let mut history = record::history(&world.x, subscriptions, terms, |_| true);
+    let mut history = record::history(&env.x, subscriptions, terms, |_| true);
     history.tallies = record::tallies(metrics);
     record::assert_sound("all over all ends, and one that reads the whole log", &history);
-    let truth = world.x.truth();
+    let truth = env.x.sent_posts();
     for lineage in [whole].into_iter().chain(lineages) {
         let got: HashSet<u64> = lineage.got.iter().map(|event| event.post_id).collect();
         let due = expected(&truth, &lineage.filter);
@@ -167,6 +167,6 @@ fn judge(world: &World, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (
     }
     let terms: HashSet<_> = whole.terms.iter().collect();
     assert!(terms.len() > ends / 2, "most of the {} terms delivered something", terms.len());
-    let posts = world.x.truth_len();
+    let posts = env.x.truth_len();
     assert!(posts > 20 * ends as u64, "{posts} posts");
 }

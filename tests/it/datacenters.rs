@@ -6,21 +6,21 @@ use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Datacenter;
 use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::{Origin, SubscribeRequest};
-use powerstream_gateway::simulator::{CutKind, Handle, Refusal, Scope, Times, Truth};
+use powerstream_gateway::simulator::{CutKind, ErrorResponse, Repeat, Scope, SentPost, SimulatorHandle};
 
 use crate::harness::env::patient;
 use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::{Lineage, Subscriber, World, after, eventually, filters, latest};
+use crate::harness::{Lineage, Subscriber, TestEnv, after, eventually, filters, latest};
 
 /// A minute in a second.
 const RATE: f64 = 60.0;
 const POSTS: f64 = 4.0;
 const NAMES: [&str; 2] = ["atla", "pdxa"];
 
-async fn pass(x: &Handle, seconds: u64) {
+async fn pass(x: &SimulatorHandle, seconds: u64) {
     let until = x.now().plus(Duration::from_secs(seconds));
     eventually("time passes", async || x.now() >= until).await;
 }
@@ -32,7 +32,7 @@ fn calm(request: SubscribeRequest) -> SubscribeRequest {
 
 /// A gateway whose account can be given any list of datacenters.
 struct Lists {
-    world: World,
+    env: TestEnv,
     /// When each list began to hold.
     lists: Vec<(UnixMillis, Vec<&'static str>)>,
     watched: Watched,
@@ -43,43 +43,43 @@ struct Lists {
 impl Lists {
     fn new() -> Self {
         let upstream = |x: &mut powerstream_gateway::simulator::Config| x.live_connections_max = 2;
-        let world = World::without_gateway(Clock::with_rate(RATE, None), upstream, |settings| {
+        let env = TestEnv::without_gateway(Clock::with_rate(RATE, None), upstream, |settings| {
             patient(settings);
             settings.upstream.http_backoff_step = Duration::from_secs(1);
             settings.upstream.http_backoff_max = Duration::from_secs(2);
         });
-        give_a_past(&world.x);
-        let past = world.x.truth_len();
-        let watched = Watched::new(Lineage::new(&world.x, filters::all()));
-        Self { world, lists: Vec::new(), watched, session: None, past }
+        give_a_past(&env.x);
+        let past = env.x.truth_len();
+        let watched = Watched::new(Lineage::new(&env.x, filters::all()));
+        Self { env, lists: Vec::new(), watched, session: None, past }
     }
 
     /// Starts the gateway with this list; none is the connection for all posts. So many connections come up.
     async fn start(&mut self, list: &[&'static str], up: usize) {
-        let x = self.world.x.clone();
+        let x = self.env.x.clone();
         let datacenter =
             |name: &&str| Datacenter { name: (*name).into(), url: x.base_url_of(name).parse().expect("a URL") };
-        self.world.settings.accounts[0].datacenters = list.iter().map(datacenter).collect();
+        self.env.settings.accounts[0].datacenters = list.iter().map(datacenter).collect();
         self.lists.push((x.now(), list.to_vec()));
-        self.world.start_gateway().await;
+        self.env.start_gateway().await;
         eventually("upstream is up", async || x.connections().live == up).await;
         let request = match &self.watched.lineage.token {
             Some(token) => after(token, &filters::all()),
             None => latest(&filters::all()),
         };
-        self.session = Some(self.world.subscribe(calm(request)).await);
+        self.session = Some(self.env.subscribe(calm(request)).await);
         x.set_rate(POSTS);
     }
 
     /// Lets time pass while the session is read.
     async fn read(&mut self, seconds: u64) {
-        let (x, session) = (&self.world.x, self.session.as_mut().expect("it was started"));
+        let (x, session) = (&self.env.x, self.session.as_mut().expect("it was started"));
         let until = x.now().plus(Duration::from_secs(seconds));
         session.until("time passes", |_| x.now() >= until).await;
     }
 
     async fn stop(&mut self) {
-        self.world.stop_gateway().await;
+        self.env.stop_gateway().await;
         let mut session = self.session.take().expect("it was started");
         session.ended().await;
         self.watched.follow(&session);
@@ -87,13 +87,13 @@ impl Lists {
 
     /// This datacenter ends its connection, if there is one, and answers no more.
     fn down(&self, name: &str) {
-        let (x, scope) = (&self.world.x, Scope::Datacenter(name.into()));
-        x.refuse(&scope, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+        let (x, scope) = (&self.env.x, Scope::Datacenter(name.into()));
+        x.refuse(&scope, Repeat::UntilCleared, ErrorResponse::named("unavailable").expect("it is known"));
         x.cut_of(&scope, CutKind::Reset);
     }
 
     fn up(&self, name: &str) {
-        self.world.x.clear_refusals_of(&Scope::Datacenter(name.into()));
+        self.env.x.clear_refusals_of(&Scope::Datacenter(name.into()));
     }
 
     /// What was told of gaps in the session that goes on.
@@ -102,19 +102,19 @@ impl Lists {
     }
 
     /// Posts that some feed of the list of their time carries.
-    fn due(&self) -> Vec<Truth> {
-        self.world.x.truth_since(self.past).into_iter().filter(|post| self.is_carried(post)).collect()
+    fn due(&self) -> Vec<SentPost> {
+        self.env.x.truth_since(self.past).into_iter().filter(|post| self.is_carried(post)).collect()
     }
 
     /// True if some feed of the list of its time carries it.
-    fn is_carried(&self, post: &Truth) -> bool {
+    fn is_carried(&self, post: &SentPost) -> bool {
         let list = self.lists.iter().rev().find(|(since, _)| *since <= post.created);
         list.is_some_and(|(_, list)| list.is_empty() || list.contains(&NAMES[post.datacenter]))
     }
 
     /// Posts of a datacenter that came, and were made between these times; and those of them that did not come live.
     fn came(&self, datacenter: &str, from: UnixMillis, to: UnixMillis) -> (usize, usize) {
-        let of = |post: &Truth| NAMES[post.datacenter] == datacenter && from <= post.created && post.created < to;
+        let of = |post: &SentPost| NAMES[post.datacenter] == datacenter && from <= post.created && post.created < to;
         let wanted: Vec<u64> = self.due().into_iter().filter(of).map(|post| post.post_id.0).collect();
         let got = self.watched.lineage.got.iter().filter(|event| wanted.contains(&event.post_id));
         let again: Vec<bool> = got.map(|event| event.origin() != Origin::Live).collect();
@@ -124,13 +124,13 @@ impl Lists {
     /// Until all is over; then judges.
     async fn judge(&mut self, who: &str) {
         self.read(240).await;
-        self.world.x.pause();
+        self.env.x.pause();
         let due = self.due();
         let mut session = self.session.take().expect("it was started");
         let had: Vec<u64> = self.watched.lineage.got.iter().map(|event| event.post_id).collect();
         let before = self.watched.lineage.gaps.clone();
         let settled = |own: &Subscriber| {
-            let came = |post: &Truth| {
+            let came = |post: &SentPost| {
                 had.contains(&post.post_id.0) || own.got.iter().any(|event| event.post_id == post.post_id.0)
             };
             before.with(own).are_over() && due.iter().all(came)
@@ -138,7 +138,7 @@ impl Lists {
         // What did not come is the judge's to name.
         let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
         self.watched.follow(&session);
-        self.watched.judge(who, &self.world.x, |post| self.is_carried(post));
+        self.watched.judge(who, &self.env.x, |post| self.is_carried(post));
         eprintln!("{who}: {} posts, {:#?}", due.len(), self.watched.lineage.gaps.stories());
         assert!(self.watched.lineage.gaps.are_over(), "{who}: {:#?}", self.watched.lineage.gaps.stories());
     }
@@ -150,18 +150,18 @@ async fn changed(from: &[&'static str], to: &[&'static str]) {
     let mut lists = Lists::new();
     lists.start(from, from.len().max(1)).await;
     lists.read(80).await;
-    let began = lists.world.x.now();
+    let began = lists.env.x.now();
     if let Some(first) = from.first() {
         lists.down(first);
         lists.read(150).await;
     }
-    let stopped = lists.world.x.now();
+    let stopped = lists.env.x.now();
     lists.stop().await;
-    pass(&lists.world.x, 100).await;
+    pass(&lists.env.x, 100).await;
     if let Some(first) = from.first() {
         lists.up(first);
     }
-    let started = lists.world.x.now();
+    let started = lists.env.x.now();
     lists.start(to, to.len().max(1)).await;
     lists.judge(&who).await;
     for name in NAMES {
@@ -210,15 +210,15 @@ async fn new_datacenter_that_is_down_inherits_gap() {
     let mut lists = Lists::new();
     lists.start(&[], 1).await;
     lists.read(80).await;
-    let stopped = lists.world.x.now();
+    let stopped = lists.env.x.now();
     lists.stop().await;
-    pass(&lists.world.x, 100).await;
+    pass(&lists.env.x, 100).await;
     lists.down("pdxa");
-    let started = lists.world.x.now();
+    let started = lists.env.x.now();
     lists.start(&["atla", "pdxa"], 1).await;
     lists.read(180).await;
     assert!(!lists.gaps().are_over(), "what it lacks is announced");
-    let refused = lists.world.x.requests().iter().filter(|request| request.status == 503).count();
+    let refused = lists.env.x.requests().iter().filter(|request| request.status == 503).count();
     assert!(refused > 3, "it was down: {refused}");
     lists.up("pdxa");
     lists.judge("all to a list of which one is down").await;
@@ -232,7 +232,7 @@ async fn datacenter_down_from_start_is_gap_until_it_comes() {
     for restarted in [false, true] {
         let mut lists = Lists::new();
         lists.down("pdxa");
-        let began = lists.world.x.now();
+        let began = lists.env.x.now();
         lists.start(&["atla", "pdxa"], 1).await;
         lists.read(120).await;
         let told = lists.gaps();
@@ -245,7 +245,7 @@ async fn datacenter_down_from_start_is_gap_until_it_comes() {
             lists.start(&["atla", "pdxa"], 1).await;
             lists.read(60).await;
         }
-        let came_up = lists.world.x.now();
+        let came_up = lists.env.x.now();
         lists.up("pdxa");
         lists.judge(&format!("down from the start, restarted: {restarted}")).await;
         let (came, again) = lists.came("pdxa", began, came_up);

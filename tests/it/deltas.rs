@@ -4,7 +4,7 @@ use powerstream_gateway::proto::{Event, TagFilter};
 use serde_json::json;
 
 use crate::harness::posts::rule_id;
-use crate::harness::{Subscriber, World, earliest, filters, in_time, latest};
+use crate::harness::{Subscriber, TestEnv, earliest, filters, in_time, latest};
 
 /// A post with an id of its own, under rules with these tags.
 fn arrival(id: u64, likes: u32, tags: &[&str]) -> String {
@@ -21,7 +21,7 @@ fn shown(events: &[Event]) -> Vec<Shown<'_>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by_it() {
-    let world = World::new().await;
+    let env = TestEnv::new().await;
     let who: [(TagFilter, Vec<Shown>); 5] = [
         (filters::all(), vec![(7, false, vec!["cats"]), (8, false, vec!["end"])]),
         (filters::any(&["cats"]), vec![(7, false, vec!["cats"])]),
@@ -31,7 +31,7 @@ async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by
     ];
     let mut live = Vec::new();
     for (filter, _) in &who {
-        live.push(world.subscribe(latest(filter)).await);
+        live.push(env.subscribe(latest(filter)).await);
     }
     for post in [
         arrival(7, 1, &["cats"]),
@@ -40,12 +40,12 @@ async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by
         arrival(7, 4, &["cats"]),
         arrival(8, 1, &["end"]),
     ] {
-        world.x.publish(&post).expect("a post");
+        env.x.publish(&post).expect("a post");
     }
-    let mut all = world.subscribe(earliest(&filters::all())).await;
+    let mut all = env.subscribe(earliest(&filters::all())).await;
     all.posts(2).await;
     for ((filter, expected), mut live) in who.into_iter().zip(live) {
-        let mut replayed = world.subscribe(earliest(&filter)).await;
+        let mut replayed = env.subscribe(earliest(&filter)).await;
         for session in [&mut live, &mut replayed] {
             let told = |own: &Subscriber| own.heartbeats.last().is_some_and(|beat| beat.lag_events == 0);
             in_time("a heartbeat at the tip", session.until("a heartbeat", told)).await;
@@ -53,23 +53,23 @@ async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by
         }
         assert_eq!(live.got, replayed.got, "replay is live");
     }
-    let counts = ["posts_appended_total", "deltas_total", "duplicates_total"].map(|name| world.metric(name));
+    let counts = ["posts_appended_total", "deltas_total", "duplicates_total"].map(|name| env.metric(name));
     assert_eq!(counts, [2.0, 1.0, 2.0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn posts_without_rules_reach_those_that_take_all_and_are_counted() {
-    let mut world = World::tuned(|upstream| upstream.rules.clear(), |_| ()).await;
-    let mut all = world.subscribe(latest(&filters::all())).await;
-    let mut tagged = world.subscribe(latest(&filters::any(&["*"]))).await;
-    let bare = world.x.publish("{\"text\":\"no rules\"}").expect("a post");
+    let mut env = TestEnv::tuned(|upstream| upstream.rules.clear(), |_| ()).await;
+    let mut all = env.subscribe(latest(&filters::all())).await;
+    let mut tagged = env.subscribe(latest(&filters::any(&["*"]))).await;
+    let bare = env.x.publish("{\"text\":\"no rules\"}").expect("a post");
     assert!(!String::from_utf8_lossy(&bare.json).contains("matching_rules"));
-    let with_rules = world.post(&[&["cats"]]);
+    let with_rules = env.post(&[&["cats"]]);
     all.posts(2).await;
     tagged.posts(1).await;
     let ids = |session: &Subscriber| session.got.iter().map(|event| event.post_id).collect::<Vec<_>>();
     assert_eq!(ids(&all), [bare.post_id.0, with_rules[0].post_id.0]);
     assert_eq!(ids(&tagged), [with_rules[0].post_id.0]);
     assert_eq!((all.got[0].json.as_bytes(), all.got[0].rules.len()), (&bare.json[..], 0));
-    world.counts("rules_missing_total", 1.0).await;
+    env.counts("rules_missing_total", 1.0).await;
 }

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::simulator::Refusal;
+use powerstream_gateway::simulator::ErrorResponse;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 use crate::harness::env::BEARER;
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, eventually, filters, in_time, latest};
+use crate::harness::{Subscriber, TestEnv, eventually, filters, in_time, latest};
 
 async fn channel(address: std::net::SocketAddr) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{address}")).expect("a URL");
@@ -32,18 +32,18 @@ async fn serving(health: &mut HealthClient<Channel>, service: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_account_is_not() {
     let quick = |settings: &mut Settings| settings.upstream.http_backoff_step = std::time::Duration::from_millis(200);
-    let mut world = World::without_gateway(Clock::system(), |_| (), quick);
-    world.x.refuse_until_cleared(Refusal::unauthorized());
-    world.start_gateway().await;
-    eventually("it is refused", async || world.x.counters().refused > 0).await;
-    let admin = world.app().admin_address();
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), quick);
+    env.x.refuse_until_cleared(ErrorResponse::unauthorized());
+    env.start_gateway().await;
+    eventually("it is refused", async || env.x.counters().refused > 0).await;
+    let admin = env.app().admin_address();
     assert_eq!(get(admin, "/livez").await.0, 200);
     assert_eq!(get(admin, "/readyz").await.0, 200);
-    let mut health = HealthClient::new(channel(world.app().grpc_address()).await);
+    let mut health = HealthClient::new(channel(env.app().grpc_address()).await);
     assert!(serving(&mut health, "").await);
     assert!(serving(&mut health, "ready").await);
     assert!(!serving(&mut health, "main").await);
-    let session = world.subscribe(latest(&filters::all())).await;
+    let session = env.subscribe(latest(&filters::all())).await;
     assert_eq!(
         session.start.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
         ["UPSTREAM_DOWN"]
@@ -51,8 +51,8 @@ async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_acco
     let unknown = HealthCheckRequest { service: "nobody".into() };
     assert_eq!(health.check(unknown).await.expect_err("unknown").code(), tonic::Code::NotFound);
 
-    world.x.clear_refusals();
-    world.connected().await;
+    env.x.clear_refusals();
+    env.connected().await;
     eventually("the account serves", async || serving(&mut health, "main").await).await;
     assert_eq!(get(admin, "/nothing").await.0, 404);
 }
@@ -60,8 +60,8 @@ async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_acco
 /// Load balancers ask for the services' own names, and watch one that a later version knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_are_known_and_unknown_watch_stays() {
-    let world = World::new().await;
-    let mut health = HealthClient::new(channel(world.app().grpc_address()).await);
+    let env = TestEnv::new().await;
+    let mut health = HealthClient::new(channel(env.app().grpc_address()).await);
     for name in ["StreamService", "RecoveryService"] {
         assert!(serving(&mut health, &format!("powerstream.gateway.v1.{name}")).await, "{name}");
     }
@@ -82,14 +82,14 @@ async fn the_bearer_is_shown_nowhere() {
         settings.telemetry.log_filter = "trace".into();
         settings.upstream.http_backoff_step = std::time::Duration::from_millis(100);
     };
-    let world = World::without_gateway(Clock::system(), |_| (), tune);
-    std::fs::write(world.bearer_file(), WRONG).expect("it is ours");
-    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
-    eventually("it is refused", async || world.x.counters().unauthorized >= 2).await;
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), tune);
+    std::fs::write(env.bearer_file(), WRONG).expect("it is ours");
+    let mut gateway = Gateway::start(&env.settings, env.dir()).await;
+    eventually("it is refused", async || env.x.counters().unauthorized >= 2).await;
     let session = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins");
     let mut shown = format!("{:?}", session.start);
-    std::fs::write(world.bearer_file(), BEARER).expect("it is ours");
-    world.connected().await;
+    std::fs::write(env.bearer_file(), BEARER).expect("it is ours");
+    env.connected().await;
     shown += &get(gateway.admin(), "/metrics").await.1;
     gateway.terminate();
     assert_eq!(gateway.exited().await.code(), Some(0));
@@ -112,8 +112,8 @@ async fn reflected(client: &mut ServerReflectionClient<Channel>, request: Messag
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
-    let world = World::new().await;
-    let mut client = ServerReflectionClient::new(channel(world.app().grpc_address()).await);
+    let env = TestEnv::new().await;
+    let mut client = ServerReflectionClient::new(channel(env.app().grpc_address()).await);
     let listed = reflected(&mut client, MessageRequest::ListServices(String::new())).await;
     let MessageResponse::ListServicesResponse(listed) = listed else { panic!("{listed:?}") };
     let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
@@ -136,8 +136,8 @@ async fn older_clients_find_the_same_by_the_older_reflection() {
     use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
     use tonic_reflection::pb::v1alpha::{FileDescriptorResponse, ServerReflectionRequest};
 
-    let world = World::new().await;
-    let mut client = ServerReflectionClient::new(channel(world.app().grpc_address()).await);
+    let env = TestEnv::new().await;
+    let mut client = ServerReflectionClient::new(channel(env.app().grpc_address()).await);
     let symbol = MessageRequest::FileContainingSymbol("powerstream.gateway.v1.StreamService".into());
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(symbol) };
     let asking = client.server_reflection_info(futures::stream::iter([request]));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::model::Span;
+use powerstream_gateway::model::TimeRange;
 use powerstream_gateway::proto::{GapCause, GapState};
 use powerstream_gateway::simulator::{Flow, Scope};
 
@@ -24,9 +24,9 @@ fn impatient(settings: &mut Settings) {
 /// A line that carries this is left after 35 s, and the next one brings all.
 async fn is_stale(flow: Flow) -> Drill {
     let mut drill = Drill::new(RATE, |_| (), impatient).await;
-    drill.world.x.set_flow(&Scope::Live, flow);
-    eventually("the gateway leaves", async || drill.world.x.counters().left_by_client == 1).await;
-    drill.world.x.set_flow(&Scope::Live, Flow::Open);
+    drill.env.x.set_flow(&Scope::Live, flow);
+    eventually("the gateway leaves", async || drill.env.x.counters().left_by_client == 1).await;
+    drill.env.x.set_flow(&Scope::Live, Flow::Open);
     drill.left_by_gateway();
     drill.back().await;
     drill.settle().await;
@@ -37,30 +37,30 @@ async fn is_stale(flow: Flow) -> Drill {
     assert_eq!(gap.cause(), GapCause::Stale);
     let silent = outage.answered.since(outage.last);
     assert!(silent >= STALE && silent < STALE + Duration::from_secs(15), "it was left after {silent:?}");
-    assert!(span(gap).covers(Span::new(outage.last, outage.answered)), "{gap:?} for {outage:?}");
+    assert!(span(gap).covers(TimeRange::new(outage.last, outage.answered)), "{gap:?} for {outage:?}");
     drill
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_line_without_a_word_is_left_after_35_s() {
     let drill = is_stale(Flow::Stalled).await;
-    assert_eq!(drill.world.x.counters().stalls, 1);
+    assert_eq!(drill.env.x.counters().stalls, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_never_ends_is_silence() {
     let drill = is_stale(Flow::Trickle { every: Duration::from_secs(1) }).await;
-    assert!(drill.world.x.counters().trickled_bytes > 20);
+    assert!(drill.env.x.counters().trickled_bytes > 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_that_are_up_to_1500_ms_late_keep_the_line_for_an_hour() {
     let jitter = |x: &mut powerstream_gateway::simulator::Config| x.heartbeat_jitter = Duration::from_millis(1_500);
     let drill = Drill::new(RATE_OF_HOURS, jitter, impatient).await;
-    drill.world.x.pause();
-    let before = drill.world.x.counters().heartbeats;
+    drill.env.x.pause();
+    let before = drill.env.x.counters().heartbeats;
     drill.pass(Duration::from_secs(3_600)).await;
-    let counters = drill.world.x.counters();
+    let counters = drill.env.x.counters();
     assert!(counters.heartbeats - before > 160, "{counters:?}");
     assert!(counters.heartbeats_late > 150, "{counters:?}");
     assert_eq!((counters.connects, counters.left_by_client), (1, 0));

@@ -13,7 +13,7 @@ use powerstream_gateway::config::Settings;
 use powerstream_gateway::proto::subscribe_response::Frame;
 
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, filters, latest, posts};
+use crate::harness::{Subscriber, TestEnv, filters, latest, posts};
 
 /// Subscribers that read, and those that do not.
 const READERS: usize = 3;
@@ -35,7 +35,7 @@ const RESOLUTION: Duration = Duration::from_micros(100);
 
 /// A gateway, its upstream, and its subscribers.
 struct Side {
-    world: World,
+    env: TestEnv,
     _gateway: Gateway,
     readers: Vec<Subscriber>,
     stalled: Vec<Subscriber>,
@@ -46,9 +46,9 @@ struct Side {
 impl Side {
     async fn new(stalled: usize) -> Self {
         let tune = |settings: &mut Settings| settings.hub.ring_bytes_max = RING_BYTES;
-        let world = World::without_gateway(Clock::system(), |_| (), tune);
-        let gateway = Gateway::start(&world.settings, world.dir()).await;
-        world.connected().await;
+        let env = TestEnv::without_gateway(Clock::system(), |_| (), tune);
+        let gateway = Gateway::start(&env.settings, env.dir()).await;
+        env.connected().await;
         let open = async |count: usize| {
             let mut opened = Vec::new();
             for _ in 0..count {
@@ -60,14 +60,14 @@ impl Side {
             opened
         };
         let (readers, stalled) = (open(READERS).await, open(stalled).await);
-        Self { world, _gateway: gateway, readers, stalled, sent: 0, latencies: Vec::new() }
+        Self { env, _gateway: gateway, readers, stalled, sent: 0, latencies: Vec::new() }
     }
 
     /// Sends a post, and waits until all that read have it.
     async fn send(&mut self, clock: &Clock) {
         let post = posts::large_post(self.sent, POST_BYTES);
         let began = clock.moment();
-        self.world.x.publish(&post).expect("a post");
+        self.env.x.publish(&post).expect("a post");
         self.sent += 1;
         for reader in &mut self.readers {
             reader.posts(self.sent).await;
@@ -127,5 +127,5 @@ async fn stalled_subscribers_slow_no_other_and_not_the_upstream() {
         assert!(stalled.notices.iter().any(|(_, frame)| matches!(frame, Frame::FellBehind(_))), "it fell behind");
         stalled.got.clear();
     }
-    assert_eq!(side.world.x.connections().live_max_ever, 1, "upstream was read all the time");
+    assert_eq!(side.env.x.connections().live_max_ever, 1, "upstream was read all the time");
 }

@@ -7,11 +7,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::harness::ground_truth::{assert_exact, expected};
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts};
+use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, latest, posts};
 
 /// Posts drawn per second; about half of them match a rule.
 const RATE: f64 = 3_000.0;
-/// Sessions of each lineage.
+/// Sessions of each subscription.
 const SESSIONS: usize = 60;
 
 /// A consumer over many sessions.
@@ -22,9 +22,9 @@ struct Lineage {
 }
 
 /// Comes back again and again after a few frames, from whatever token it had.
-async fn come_and_go(world: &World, filter: TagFilter, seed: u64) -> Lineage {
+async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> Lineage {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut last = world.subscribe(earliest(&filter)).await;
+    let mut last = env.subscribe(earliest(&filter)).await;
     let mut got = Vec::new();
     for _ in 0..SESSIONS {
         for _ in 0..rng.random_range(0..6) {
@@ -36,7 +36,7 @@ async fn come_and_go(world: &World, filter: TagFilter, seed: u64) -> Lineage {
         last.got.truncate(had);
         got.append(&mut last.got);
         let request = SubscribeRequest { max_batch_events: rng.random_range(1..100), ..after(&token, &filter) };
-        last = world.subscribe(request).await;
+        last = env.subscribe(request).await;
     }
     Lineage { filter, last, got }
 }
@@ -44,15 +44,15 @@ async fn come_and_go(world: &World, filter: TagFilter, seed: u64) -> Lineage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_come_and_go_at_the_seam_of_replay_and_live_miss_nothing() {
     let small = |settings: &mut powerstream_gateway::config::Settings| settings.hub.ring_bytes_max = 100 << 10;
-    let world = World::tuned(|_| (), small).await;
-    world.x.set_rate(RATE);
+    let env = TestEnv::tuned(|_| (), small).await;
+    env.x.set_rate(RATE);
     let who = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links", "retweets"])];
     let [all, cats, rest] = who;
     let (all, cats, rest) =
-        tokio::join!(come_and_go(&world, all, 1), come_and_go(&world, cats, 2), come_and_go(&world, rest, 3));
-    world.x.pause();
-    world.all_logged().await;
-    let truth = world.x.truth();
+        tokio::join!(come_and_go(&env, all, 1), come_and_go(&env, cats, 2), come_and_go(&env, rest, 3));
+    env.x.pause();
+    env.all_logged().await;
+    let truth = env.x.sent_posts();
     for Lineage { filter, mut last, mut got } in [all, cats, rest] {
         let wanted = expected(&truth, &filter);
         last.posts(wanted.len() - got.len()).await;
@@ -60,22 +60,22 @@ async fn sessions_that_come_and_go_at_the_seam_of_replay_and_live_miss_nothing()
         assert_exact("one that comes and goes", &wanted, &got);
         assert!(got.len() > 100, "{} posts", got.len());
     }
-    assert!(world.metric("cold_reads_total") > 0.0, "some were behind the ring");
+    assert!(env.metric("cold_reads_total") > 0.0, "some were behind the ring");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscribing_and_cancelling_again_and_again_leaves_nothing_behind() {
-    let mut world = World::new().await;
-    let mut neighbour = world.subscribe(latest(&filters::all())).await;
-    let mut client = world.client().await;
+    let mut env = TestEnv::new().await;
+    let mut neighbour = env.subscribe(latest(&filters::all())).await;
+    let mut client = env.client().await;
     for round in 0..1_000 {
         let stream = client.subscribe(latest(&filters::any(&["cats"]))).await.expect("it begins");
         if round % 2 == 0 {
             stream.into_inner().message().await.expect("a frame");
         }
     }
-    eventually("all have gone", async || world.metric("sessions") == 1.0).await;
-    let truth = world.post_mix(20);
+    eventually("all have gone", async || env.metric("sessions") == 1.0).await;
+    let truth = env.post_mix(20);
     neighbour.posts(20).await;
     assert_exact("the neighbour", &truth, &neighbour.got);
 }
@@ -83,14 +83,14 @@ async fn subscribing_and_cancelling_again_and_again_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_keep_the_bounds_that_were_asked_for() {
     const BYTES_MAX: u32 = 20 << 10;
-    let world = World::new().await;
+    let env = TestEnv::new().await;
     for number in 0..200 {
-        world.x.publish(&posts::large_post(number, 1 + number * 50)).expect("a post");
+        env.x.publish(&posts::large_post(number, 1 + number * 50)).expect("a post");
     }
-    let one_large = world.x.publish(&posts::large_post(7, 500 << 10)).expect("a post");
-    world.all_logged().await;
+    let one_large = env.x.publish(&posts::large_post(7, 500 << 10)).expect("a post");
+    env.all_logged().await;
     let request = SubscribeRequest { max_batch_events: 5, max_batch_bytes: BYTES_MAX, ..earliest(&filters::all()) };
-    let mut stream = world.ask(request).await.expect("it begins");
+    let mut stream = env.ask(request).await.expect("it begins");
     let (mut seen, mut fullest) = (0, 0);
     while seen < 201 {
         let response = crate::harness::in_time("a frame", stream.message()).await.expect("goes on").expect("goes on");

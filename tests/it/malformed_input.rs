@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::harness::ground_truth::{assert_exact, expected};
 use crate::harness::probe::exchange;
-use crate::harness::{Subscriber, World, eventually, filters, latest};
+use crate::harness::{Subscriber, TestEnv, eventually, filters, latest};
 
 /// Longest message in these tests.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -31,12 +31,12 @@ const MADE: [&str; 11] = [
     "refused_by_disk_total",
 ];
 
-async fn accounted(world: &World) {
-    let made = || MADE.iter().map(|name| world.metric(name)).sum::<f64>();
-    eventually("all is accounted for", async || world.metric("messages_in_total") == made()).await;
+async fn accounted(env: &TestEnv) {
+    let made = || MADE.iter().map(|name| env.metric(name)).sum::<f64>();
+    eventually("all is accounted for", async || env.metric("messages_in_total") == made()).await;
     let by_kind = ["events_delivered_total", "records_filtered_total", "notices_delivered_total"];
-    let passed = || by_kind.iter().map(|name| world.metric(name)).sum::<f64>();
-    eventually("all that sessions passed is accounted for", async || world.metric("records_passed_total") == passed())
+    let passed = || by_kind.iter().map(|name| env.metric(name)).sum::<f64>();
+    eventually("all that sessions passed is accounted for", async || env.metric("records_passed_total") == passed())
         .await;
 }
 
@@ -45,9 +45,9 @@ async fn rubbish_at_the_grpc_port_hurts_nobody() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.listen.first_bytes_timeout = Duration::from_secs(1);
     };
-    let mut world = World::tuned(|_| (), tune).await;
-    let mut neighbour = world.subscribe(latest(&filters::all())).await;
-    let address = world.app().grpc_address();
+    let mut env = TestEnv::tuned(|_| (), tune).await;
+    let mut neighbour = env.subscribe(latest(&filters::all())).await;
+    let address = env.app().grpc_address();
     let mut rng = StdRng::seed_from_u64(3);
     let mut sent = vec![
         Vec::new(),
@@ -60,10 +60,10 @@ async fn rubbish_at_the_grpc_port_hurts_nobody() {
         // Each of them is closed by the gateway: else this would not end.
         exchange(address, bytes).await;
     }
-    let truth = world.post_mix(20);
+    let truth = env.post_mix(20);
     neighbour.posts(20).await;
     assert_exact("the neighbour", &truth, &neighbour.got);
-    accounted(&world).await;
+    accounted(&env).await;
 }
 
 /// Malformed and oversized messages, as a session was told of them.
@@ -83,9 +83,9 @@ async fn rubbish_from_upstream_is_told_and_the_posts_around_it_come() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.upstream.message_bytes_max = MESSAGE_BYTES_MAX;
     };
-    let mut world = World::tuned(|_| (), tune).await;
-    let mut all = world.subscribe(latest(&filters::all())).await;
-    let mut nothing = world.subscribe(latest(&filters::any(&["nothing"]))).await;
+    let mut env = TestEnv::tuned(|_| (), tune).await;
+    let mut all = env.subscribe(latest(&filters::all())).await;
+    let mut nothing = env.subscribe(latest(&filters::any(&["nothing"]))).await;
     let endless = format!("{{\"id_str\":\"1\",\"text\":\"{}\"}}\r\n", "x".repeat(2 * MESSAGE_BYTES_MAX));
     let deep = format!("{}{}\r\n", "{\"a\":".repeat(200) + "1", "}".repeat(200));
     let malformed = [
@@ -97,10 +97,10 @@ async fn rubbish_from_upstream_is_told_and_the_posts_around_it_come() {
     ];
     let mut truth = Vec::new();
     for bytes in malformed.iter().copied().chain([endless.as_bytes()]) {
-        truth.extend(world.post_mix(5));
-        world.x.inject(bytes.to_vec());
+        truth.extend(env.post_mix(5));
+        env.x.inject(bytes.to_vec());
     }
-    truth.extend(world.post_mix(5));
+    truth.extend(env.post_mix(5));
     for session in [&mut all, &mut nothing] {
         let told = |own: &Subscriber| skipped(own).values().sum::<u64>() > malformed.len() as u64;
         session.until("all that was skipped is told", told).await;
@@ -111,10 +111,10 @@ async fn rubbish_from_upstream_is_told_and_the_posts_around_it_come() {
     all.posts(truth.len()).await;
     assert_exact("the one that takes all", &truth, &all.got);
     assert_eq!(nothing.got, []);
-    world.counts("malformed_total", malformed.len() as f64).await;
-    world.counts("oversized_total", 1.0).await;
-    accounted(&world).await;
-    assert_eq!((world.x.counters().connects, world.x.counters().injected), (1, 6), "nobody hung up");
+    env.counts("malformed_total", malformed.len() as f64).await;
+    env.counts("oversized_total", 1.0).await;
+    accounted(&env).await;
+    assert_eq!((env.x.counters().connects, env.x.counters().injected), (1, 6), "nobody hung up");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,52 +131,52 @@ async fn every_framing_and_chunking_gives_the_same_posts() {
             config.chunking = chunking;
             config.gzip = gzip;
         };
-        let mut world = World::tuned(upstream, |_| ()).await;
-        let mut all = world.subscribe(latest(&filters::all())).await;
-        let truth = world.post_mix(300);
+        let mut env = TestEnv::tuned(upstream, |_| ()).await;
+        let mut all = env.subscribe(latest(&filters::all())).await;
+        let truth = env.post_mix(300);
         all.posts(300).await;
         assert_exact(&format!("{framing:?} {chunking:?} {gzip:?}"), &truth, &all.got);
-        accounted(&world).await;
+        accounted(&env).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_shape_of_matching_rules_is_read_as_it_says() {
     for shape in [MatchingRules::IdAndTag, MatchingRules::StringId, MatchingRules::TagOnly, MatchingRules::Absent] {
-        let world = World::tuned(|config| config.matching_rules = shape, |_| ()).await;
-        let rule = world.x.rules().first().expect("there are some").id;
+        let env = TestEnv::tuned(|config| config.matching_rules = shape, |_| ()).await;
+        let rule = env.x.rules().first().expect("there are some").id;
         let who = [filters::all(), filters::any(&["cats"]), filters::rules(&[rule])];
         let mut sessions = Vec::new();
         for filter in &who {
-            sessions.push(world.subscribe(latest(filter)).await);
+            sessions.push(env.subscribe(latest(filter)).await);
         }
-        world.x.set_rate(2_000.0);
+        env.x.set_rate(2_000.0);
         sessions[0].posts(1_000).await;
-        world.x.pause();
-        world.all_logged().await;
-        let truth = world.x.truth();
+        env.x.pause();
+        env.all_logged().await;
+        let truth = env.x.sent_posts();
         for (filter, session) in who.iter().zip(&mut sessions) {
             let wanted = expected(&truth, filter);
             session.posts(wanted.len()).await;
             assert_exact(&format!("{shape:?} {filter:?}"), &wanted, &session.got);
         }
         let missing = if shape == MatchingRules::Absent { truth.len() } else { 0 };
-        world.counts("rules_missing_total", missing as f64).await;
+        env.counts("rules_missing_total", missing as f64).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_cut_in_two_is_counted_and_delivered_to_nobody() {
-    let mut world = World::new().await;
-    let mut all = world.subscribe(latest(&filters::all())).await;
-    let before = world.post_mix(50);
+    let mut env = TestEnv::new().await;
+    let mut all = env.subscribe(latest(&filters::all())).await;
+    let before = env.post_mix(50);
     all.posts(50).await;
-    assert_eq!(world.x.cut(CutKind::MidMessage), 1);
-    eventually("it is counted", async || world.metric("partial_total") == 1.0).await;
-    eventually("it connects again", async || world.x.counters().connects == 2).await;
-    let after = world.post_mix(50);
+    assert_eq!(env.x.cut(CutKind::MidMessage), 1);
+    eventually("it is counted", async || env.metric("partial_total") == 1.0).await;
+    eventually("it connects again", async || env.x.counters().connects == 2).await;
+    let after = env.post_mix(50);
     all.posts(100).await;
     assert_exact("the one that takes all", &[before, after].concat(), &all.got);
-    accounted(&world).await;
-    assert_eq!((world.x.counters().cuts_mid_message, world.x.connections().live_max_ever), (1, 1));
+    accounted(&env).await;
+    assert_eq!((env.x.counters().cuts_mid_message, env.x.connections().live_max_ever), (1, 1));
 }

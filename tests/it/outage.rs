@@ -27,10 +27,10 @@ async fn cut_for_a_second(kind: CutKind, fired: fn(&Counters) -> u64, partial: s
         "{kind:?}: at once, with a minute"
     );
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]], "{kind:?}");
-    let counters = drill.world.x.counters();
+    let counters = drill.env.x.counters();
     assert_eq!((fired(&counters), counters.backfills), (1, 2), "{kind:?}");
-    assert!(partial.contains(&drill.world.metric("partial_total")), "{kind:?}");
-    assert!(drill.world.metric("duplicates_total") > 0.0, "{kind:?}: the backfill overlapped");
+    assert!(partial.contains(&drill.env.metric("partial_total")), "{kind:?}");
+    assert!(drill.env.metric("duplicates_total") > 0.0, "{kind:?}: the backfill overlapped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,7 +52,7 @@ async fn an_outage_of_90_seconds_asks_for_3_minutes() {
     assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(3), "with the slack it is over 2 minutes");
     assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]]);
     assert!(drill.came_by(Origin::Backfill) > 60, "{}", drill.came_by(Origin::Backfill));
-    let counters = drill.world.x.counters();
+    let counters = drill.env.x.counters();
     assert!(counters.refused > 0 && counters.recovery_jobs == 0, "{counters:?}");
 }
 
@@ -86,7 +86,7 @@ async fn an_outage_of_20_minutes_is_recovered_while_live_goes_on() {
     let first = got.iter().position(|event| event.origin() == Origin::Recovery).expect("it was recovered");
     let live = got[..first].iter().filter(|event| event.origin() == Origin::Live);
     assert!(live.count() > 60, "live did not wait for recovery");
-    assert_eq!(drill.world.x.counters().recovery_jobs, 1);
+    assert_eq!(drill.env.x.counters().recovery_jobs, 1);
 }
 
 /// Jobs for these, and no more than two at once, none longer than 2 h.
@@ -96,7 +96,7 @@ fn in_windows_of_two_hours(drill: &Drill, hours: i64) {
     let (from, to) = (jobs.iter().map(|job| job.0).min(), jobs.iter().map(|job| job.1).max());
     let minutes = to.unwrap_or_default() - from.unwrap_or_default();
     assert!((hours * 60 - 8..=hours * 60 + 2).contains(&minutes), "{minutes} minutes in {jobs:?}");
-    assert_eq!(drill.world.x.connections().recovery_max_ever, 2);
+    assert_eq!(drill.env.x.connections().recovery_max_ever, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::model::Span;
+use powerstream_gateway::model::TimeRange;
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{Gap, GapCause, GapState, StartOutcome, SubscribeRequest};
 use tonic::Code;
@@ -20,7 +20,7 @@ const NEAR: u64 = 90;
 /// A consumer of everything that has had some posts, and is away.
 async fn one_that_left(own: &mut Absence) -> Consumer {
     let mut consumer = own.consumer(&filters::all(), latest(&filters::all())).await;
-    let had = own.world.post_mix(20);
+    let had = own.env.post_mix(20);
     consumer.whole(&had).await;
     consumer.leave();
     consumer
@@ -28,7 +28,7 @@ async fn one_that_left(own: &mut Absence) -> Consumer {
 
 /// The log is lost, and so much time passes, with posts near its end, so that the first backfill proves itself.
 async fn lose_log_for(own: &mut Absence, seconds: i64) {
-    own.world.stop_gateway().await;
+    own.env.stop_gateway().await;
     own.lose_log();
     let passed = own.pass_at_once(seconds);
     own.history(passed, (NEAR, 100), 0.05);
@@ -42,18 +42,18 @@ async fn two_that_lack_the_same_time_share_its_jobs() {
     let mut early = one_that_left(&mut own).await;
     let first_token = early.token.clone();
     lose_log_for(&mut own, 3_600).await;
-    let between = own.world.x.truth_len();
+    let between = own.env.x.truth_len();
     let mut late = one_that_left(&mut own).await;
     lose_log_for(&mut own, 5_400).await;
     assert_eq!(own.windows(0), [], "nobody asked yet");
 
-    early.resume(&own.world).await;
-    late.resume(&own.world).await;
-    own.world.post_mix(20);
-    let (all, since) = (own.world.x.truth(), own.world.x.truth_since(between));
+    early.resume(&own.env).await;
+    late.resume(&own.env).await;
+    own.env.post_mix(20);
+    let (all, since) = (own.env.x.sent_posts(), own.env.x.truth_since(between));
     tokio::join!(early.whole(&all), late.whole(&since));
-    early.assert_whole("the one that left early", &own.world.x, &own.losses, &all);
-    late.assert_whole("the one that left late", &own.world.x, &own.losses, &since);
+    early.assert_whole("the one that left early", &own.env.x, &own.losses, &all);
+    late.assert_whole("the one that left late", &own.env.x, &own.losses, &since);
     let [longer, shorter] = [&early, &late].map(|own| own.lacked.first().expect("it lacked something"));
     assert!(longer.from < shorter.from && shorter.from < longer.to, "they overlap: {longer:?} {shorter:?}");
     assert!(late.recovered() > 200 && early.recovered() > late.recovered() + 100, "both read the side log");
@@ -62,9 +62,9 @@ async fn two_that_lack_the_same_time_share_its_jobs() {
     assert!(windows.len() >= 2, "two hours are the longest window: {windows:?}");
     // Windows overlap by a minute, for the uncertainty of the clock.
     let overlap = Duration::from_secs(60);
-    let apart = |pair: &[Span]| pair[0].to <= pair[1].from.plus(overlap) && pair[0].to < pair[1].to;
+    let apart = |pair: &[TimeRange]| pair[0].to <= pair[1].from.plus(overlap) && pair[0].to < pair[1].to;
     assert!(windows.windows(2).all(apart), "a time was asked for twice: {windows:?}");
-    assert_eq!(own.world.x.connections().recovery_max_ever, 2);
+    assert_eq!(own.env.x.connections().recovery_max_ever, 2);
 
     // What was brought serves whoever comes next.
     let mut next = own.consumer(&filters::all(), after(&first_token, &filters::all())).await;
@@ -78,14 +78,12 @@ async fn two_that_lack_the_same_time_share_its_jobs() {
 async fn refused_if_exact(own: &Absence, request: &SubscribeRequest) {
     let request = SubscribeRequest { require_exact: true, ..request.clone() };
     // What a new log's first backfill may have left out is recovered in any case.
-    eventually("nothing is open", async || {
-        own.world.metric("gaps_open") < 1.0 && own.world.x.connections().recovery == 0
-    })
-    .await;
+    eventually("nothing is open", async || own.env.metric("gaps_open") < 1.0 && own.env.x.connections().recovery == 0)
+        .await;
     let before = own.windows(0);
-    let Err(status) = own.world.ask(request).await else { panic!("it was taken") };
+    let Err(status) = own.env.ask(request).await else { panic!("it was taken") };
     assert_eq!((status.code(), reason(&status)), (Code::FailedPrecondition, "EXACT_UNAVAILABLE"));
-    assert_eq!((own.windows(0), own.world.x.connections().recovery), (before, 0), "nothing is asked for it");
+    assert_eq!((own.windows(0), own.env.x.connections().recovery), (before, 0), "nothing is asked for it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,25 +96,25 @@ async fn a_token_that_was_trimmed_gets_what_the_log_no_longer_has() {
     let mut own = Absence::new(|_| (), tune).await;
     let mut away = one_that_left(&mut own).await;
     own.pass(NEAR).await;
-    let begins = || own.world.app().gateway().account("main").expect("it is there").hub.reader().extent().earliest;
+    let begins = || own.env.app().gateway().account("main").expect("it is there").hub.reader().extent().earliest;
     let mut number = 0;
     eventually("what it would read next is gone", async || {
         number += 1;
-        own.world.x.publish(&posts::large_post(number, 16 << 10)).expect("a post");
+        own.env.x.publish(&posts::large_post(number, 16 << 10)).expect("a post");
         begins() > 50
     })
     .await;
     refused_if_exact(&own, &after(&away.token, &filters::all())).await;
-    away.resume(&own.world).await;
+    away.resume(&own.env).await;
     assert_eq!(away.outcome(), StartOutcome::TimeBounded);
-    own.world.post_mix(20);
-    let truth = own.world.x.truth();
+    own.env.post_mix(20);
+    let truth = own.env.x.sent_posts();
     away.whole(&truth).await;
-    away.assert_whole("the one whose token was trimmed", &own.world.x, &own.losses, &truth);
+    away.assert_whole("the one whose token was trimmed", &own.env.x, &own.losses, &truth);
     assert!(away.recovered() >= 20, "{} posts were gone from the log", away.recovered());
     let ended: Vec<_> = away.ended().iter().map(|gap| (gap.state(), gap.cause())).collect();
     assert_eq!(ended, [(GapState::Recovered, GapCause::Trimmed)]);
-    assert!(own.world.metric("side_appended_total") > 0.0);
+    assert!(own.env.metric("side_appended_total") > 0.0);
     own.judge().await;
 }
 
@@ -131,10 +129,10 @@ async fn a_start_before_the_log_gets_what_was_sent_before_it() {
     refused_if_exact(&own, &request).await;
     let mut consumer = own.consumer(&filters::all(), request).await;
     assert_eq!(consumer.outcome(), StartOutcome::TimeBounded);
-    own.world.post_mix(20);
-    let truth = own.world.x.truth();
+    own.env.post_mix(20);
+    let truth = own.env.x.sent_posts();
     consumer.whole(&truth).await;
-    consumer.assert_whole("the one that began before the log", &own.world.x, &own.losses, &truth);
+    consumer.assert_whole("the one that began before the log", &own.env.x, &own.losses, &truth);
     assert_eq!(consumer.got.len() as u64, made + 20);
     assert!(consumer.doubtful.is_empty(), "it had nothing before: {:?}", consumer.doubtful);
     assert!(consumer.recovered() > 300, "backfill does not reach as far");
@@ -159,34 +157,34 @@ async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
     let mut old = one_that_left(&mut own).await;
     // The first backfill is over: what the log begins with is no question any more.
     own.pass(NEAR).await;
-    own.world.stop_gateway().await;
-    let (data, copied) = (own.world.settings.data_dir.clone(), own.world.dir().join("copy"));
+    own.env.stop_gateway().await;
+    let (data, copied) = (own.env.settings.data_dir.clone(), own.env.dir().join("copy"));
     copy(&data, &copied);
-    let kept_to = own.world.x.now().0;
+    let kept_to = own.env.x.now().0;
     own.start().await;
     let mut tail = own.consumer(&filters::all(), earliest(&filters::all())).await;
-    own.world.post_mix(30);
-    tail.whole(&own.world.x.truth()).await;
+    own.env.post_mix(30);
+    tail.whole(&own.env.x.sent_posts()).await;
     tail.leave();
-    let lost_from = own.world.x.now();
-    own.world.stop_gateway().await;
-    own.losses.push(oracle::Loss { at: own.world.x.now().0, kept_to });
+    let lost_from = own.env.x.now();
+    own.env.stop_gateway().await;
+    own.losses.push(oracle::Loss { at: own.env.x.now().0, kept_to });
     std::fs::remove_dir_all(&data).expect("it was there");
     std::fs::rename(&copied, &data).expect("the directory is ours");
     let passed = own.pass_at_once(1_800);
     own.history(passed, (NEAR, 1), 0.1);
     own.start().await;
 
-    old.resume(&own.world).await;
+    old.resume(&own.env).await;
     assert_eq!(old.outcome(), StartOutcome::Exact, "what it had is there");
-    own.world.post_mix(20);
-    old.whole(&own.world.x.truth()).await;
-    tail.resume(&own.world).await;
+    own.env.post_mix(20);
+    old.whole(&own.env.x.sent_posts()).await;
+    tail.resume(&own.env).await;
     assert_eq!(tail.outcome(), StartOutcome::TimeBounded, "never silently live");
     let mut anew = own.consumer(&filters::all(), earliest(&filters::all())).await;
-    own.world.post_mix(20);
-    let truth = own.world.x.truth();
-    let lost = Span::new(lost_from, passed.to.minus(Duration::from_secs(600)));
+    own.env.post_mix(20);
+    let truth = own.env.x.sent_posts();
+    let lost = TimeRange::new(lost_from, passed.to.minus(Duration::from_secs(600)));
     let brought = |gap: &Gap| {
         let recovered = (gap.state(), gap.cause()) == (GapState::Recovered, GapCause::GatewayDown);
         recovered && span(gap).covers(lost)
@@ -195,7 +193,7 @@ async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
     for (who, consumer) in [("of the lost tail", &mut tail), ("of the copy", &mut old), ("anew", &mut anew)] {
         consumer.whole(&truth).await;
         consumer.until("the lost time is told as brought back", healed).await;
-        consumer.assert_whole(who, &own.world.x, &own.losses, &truth);
+        consumer.assert_whole(who, &own.env.x, &own.losses, &truth);
     }
     assert!(old.doubtful.is_empty() && anew.doubtful.is_empty(), "only the lost tail is in doubt");
     let shown = agree(&[&tail, &old, &anew]);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use powerstream_gateway::model::Span;
+use powerstream_gateway::model::TimeRange;
 use powerstream_gateway::proto::{GapCause, GapState, StartOutcome};
-use powerstream_gateway::simulator::{Backfill, CutKind, JobFault, Refusal, Scope, Times};
+use powerstream_gateway::simulator::{Backfill, CutKind, ErrorResponse, JobFault, Repeat, Scope};
 
 use crate::harness::clock_jump::copy;
 use crate::harness::{Lost, eventually};
@@ -26,7 +26,7 @@ async fn two_hours() -> Lost {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_of_the_line_and_of_jobs_lose_and_repeat_nothing() {
     let mut lost = two_hours().await;
-    let x = lost.own.world.x.clone();
+    let x = lost.own.env.x.clone();
     for recovered in [30, 80, 130, 180] {
         lost.with_live(recovered).await;
         assert!(x.cut_recovery(CutKind::Reset) > 0, "a job was under way");
@@ -52,11 +52,11 @@ async fn jobs_that_end_badly_are_made_good_before_it_is_told_as_recovered() {
         (JobFault::Dies { minute: 40, how: CutKind::CleanEnd }, "died"),
     ] {
         let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
-        lost.own.world.x.fail_jobs(1, fault);
+        lost.own.env.x.fail_jobs(1, fault);
         lost.resume().await;
         lost.judge().await;
         lost.once_and_certain();
-        let counters = lost.own.world.x.counters();
+        let counters = lost.own.env.x.counters();
         let fault = match fired {
             "silent" => counters.recovery_silent,
             "minutes" => counters.recovery_minutes_failed,
@@ -78,7 +78,7 @@ async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
     let mut lost = two_hours().await;
     lost.with_live(60).await;
     assert!(!lost.consumer.is_healed());
-    lost.own.world.stop_gateway().await;
+    lost.own.env.stop_gateway().await;
     while lost.consumer.read().await {}
     lost.consumer.leave();
     lost.own.lose_log();
@@ -87,7 +87,7 @@ async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
     let asked = lost.own.windows(0).len();
     lost.own.start().await;
     lost.resume().await;
-    lost.own.world.post_mix(10);
+    lost.own.env.post_mix(10);
     lost.judge().await;
     assert!(lost.consumer.recovered() as u64 > lost.made + made / 2, "both times came out of the side log");
     assert!(lost.own.windows(0).len() > asked, "what was brought was lost with the log");
@@ -97,25 +97,25 @@ async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
 async fn a_copy_put_back_in_the_middle_costs_repeats_but_no_post() {
     let mut lost = two_hours().await;
     lost.with_live(40).await;
-    lost.own.world.stop_gateway().await;
+    lost.own.env.stop_gateway().await;
     while lost.consumer.read().await {}
-    let (data, copied) = (lost.own.world.settings.data_dir.clone(), lost.own.world.dir().join("copy"));
+    let (data, copied) = (lost.own.env.settings.data_dir.clone(), lost.own.env.dir().join("copy"));
     copy(&data, &copied);
     lost.own.start().await;
-    lost.consumer.resume(&lost.own.world).await;
+    lost.consumer.resume(&lost.own.env).await;
     lost.with_live(120).await;
     assert!(!lost.consumer.is_healed());
-    lost.own.world.stop_gateway().await;
+    lost.own.env.stop_gateway().await;
     while lost.consumer.read().await {}
     std::fs::remove_dir_all(&data).expect("it was there");
     std::fs::rename(&copied, &data).expect("the directory is ours");
     // X has more of that time now, so that the side log gets other posts under the numbers that were lost.
     let from = lost.passed.from.plus(Duration::from_secs(1_500));
-    assert!(lost.own.world.x.history(Span::new(from, from.plus(Duration::from_secs(60))), 0.5) == 30);
+    assert!(lost.own.env.x.history(TimeRange::new(from, from.plus(Duration::from_secs(60))), 0.5) == 30);
     lost.own.start().await;
     lost.resume().await;
     assert_eq!(lost.consumer.outcomes[1..3], [StartOutcome::TimeBounded, StartOutcome::Exact]);
-    lost.own.world.post_mix(10);
+    lost.own.env.post_mix(10);
     lost.judge().await;
     assert!(!lost.consumer.doubtful.is_empty(), "what came after the copy comes again");
 }
@@ -125,21 +125,21 @@ async fn whoever_comes_before_the_upstream_is_there_gets_it_all_too() {
     for minutes in [2, 8] {
         let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
         // The new log is lost again, and X does not answer for a while.
-        lost.own.world.stop_gateway().await;
+        lost.own.env.stop_gateway().await;
         lost.own.lose_log();
-        let x = lost.own.world.x.clone();
-        x.refuse(&Scope::Live, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
-        lost.own.world.start_gateway().await;
-        let began = lost.own.world.x.now();
+        let x = lost.own.env.x.clone();
+        x.refuse(&Scope::Live, Repeat::UntilCleared, ErrorResponse::named("unavailable").expect("it is known"));
+        lost.own.env.start_gateway().await;
+        let began = lost.own.env.x.now();
         lost.resume().await;
         for _ in 0..4 {
-            lost.own.world.post_mix(5);
+            lost.own.env.post_mix(5);
             lost.own.pass(60 * minutes / 4).await;
         }
         x.clear_refusals_of(&Scope::Live);
-        lost.own.world.connected().await;
+        lost.own.env.connected().await;
         assert!(x.now().since(began) > Duration::from_secs(60 * minutes) && x.counters().refused > 0);
-        lost.own.world.post_mix(20);
+        lost.own.env.post_mix(20);
         lost.judge().await;
         lost.once_and_certain();
         assert!(
@@ -154,17 +154,17 @@ async fn where_the_first_backfill_is_refused_or_cut_a_young_token_is_served_by_r
     let refused = |x: &mut powerstream_gateway::simulator::Config| x.backfill = Backfill::Refused;
     let mut lost = Lost::for_seconds(40, 0, 1.0, refused).await;
     lost.resume().await;
-    lost.own.world.post_mix(20);
+    lost.own.env.post_mix(20);
     lost.judge().await;
-    assert!(lost.own.world.x.counters().backfills_refused > 0);
+    assert!(lost.own.env.x.counters().backfills_refused > 0);
     assert!(lost.own.windows(0).len() == 1 && lost.consumer.recovered() > 20, "{:?}", lost.own.windows(0));
 
     let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
-    assert_eq!(lost.own.world.x.cut(CutKind::Reset), 1);
-    let connects = || lost.own.world.x.counters().connects;
+    assert_eq!(lost.own.env.x.cut(CutKind::Reset), 1);
+    let connects = || lost.own.env.x.counters().connects;
     eventually("it is back", async || connects() >= 3).await;
     lost.resume().await;
-    lost.own.world.post_mix(20);
+    lost.own.env.post_mix(20);
     lost.judge().await;
     assert!(!lost.own.windows(0).is_empty(), "a backfill that was cut is not trusted");
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::model::{TimeRange, UnixMillis};
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{GapCause, StartOutcome, SubscribeRequest};
-use powerstream_gateway::simulator::{Handle, Truth};
+use powerstream_gateway::simulator::{SentPost, SimulatorHandle};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -27,7 +27,7 @@ const LACKED: i64 = 7_200;
 const POSTS: f64 = 0.05;
 /// Posts but for the first and last seconds of it.
 const BUT: (u64, u64) = (90, 1);
-/// How much earlier than its lineage began a post may have been created that a subscription receives.
+/// How much earlier than its subscription began a post may have been created that a subscription receives.
 const SLACK: Duration = Duration::from_secs(30);
 /// Streams of one connection.
 const STREAMS: usize = 100;
@@ -51,7 +51,7 @@ enum Order {
 
 impl Order {
     /// The position of a subscription: no two have the same.
-    fn position(self, number: usize, count: usize, passed: Span) -> UnixMillis {
+    fn position(self, number: usize, count: usize, passed: TimeRange) -> UnixMillis {
         let place = match self {
             Self::OldestFirst => number,
             Self::NewestFirst => count - 1 - number,
@@ -106,7 +106,7 @@ fn peak_mib(gateway: &Gateway) -> f64 {
 async fn read(
     mut client: Client,
     from: UnixMillis,
-    (x, truth): (Handle, Arc<[Truth]>),
+    (x, truth): (SimulatorHandle, Arc<[SentPost]>),
     all_open: Arc<Barrier>,
 ) -> usize {
     let due = truth.iter().filter(|post| post.created >= from).count();
@@ -120,7 +120,7 @@ async fn read(
     }
     // X is asked for whole minutes. What nobody lacks of them is for whoever began up to the slack later.
     let got: HashSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
-    let is_near = |post: &Truth| post.created >= from.minus(SLACK) && got.contains(&post.post_id.0);
+    let is_near = |post: &SentPost| post.created >= from.minus(SLACK) && got.contains(&post.post_id.0);
     let whole: Vec<_> = truth.iter().filter(|post| post.created >= from || is_near(post)).cloned().collect();
     consumer.assert_whole("one of many", &x, &[], &whole);
     assert!(consumer.own_gaps.iter().all(|gap| gap.cause() == GapCause::LogLost), "{:?}", consumer.own_gaps);
@@ -134,10 +134,10 @@ async fn serve(order: Order) {
     let mut own = Absence::before_the_gateway(|x| x.recovery_rate = 2.0, patient);
     let passed = own.pass_at_once(LACKED);
     own.history(passed, BUT, POSTS);
-    let world = &own.world;
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
-    let (truth, before, began) = (Arc::<[_]>::from(world.x.truth()), usage(&gateway).await, clock.moment());
+    let env = &own.env;
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    let (truth, before, began) = (Arc::<[_]>::from(env.x.sent_posts()), usage(&gateway).await, clock.moment());
     let mut clients = Vec::new();
     for _ in 0..count.div_ceil(STREAMS) {
         clients.push(gateway.client().await);
@@ -147,12 +147,7 @@ async fn serve(order: Order) {
     for number in 0..count {
         let from = order.position(number, count, passed);
         due_in_all += truth.iter().filter(|post| post.created >= from).count();
-        reading.spawn(read(
-            clients[number / STREAMS].clone(),
-            from,
-            (world.x.clone(), truth.clone()),
-            all_open.clone(),
-        ));
+        reading.spawn(read(clients[number / STREAMS].clone(), from, (env.x.clone(), truth.clone()), all_open.clone()));
     }
     let mut recovered = 0;
     while let Some(served) = reading.join_next().await {
@@ -170,7 +165,7 @@ async fn serve(order: Order) {
     // without end.
     let reads_max = 2 * count * truth.len();
     assert!(after.reads <= reads_max as f64, "{after:?}");
-    let (open, counters) = (world.x.connections(), world.x.counters());
+    let (open, counters) = (env.x.connections(), env.x.counters());
     assert!(open.live_max_ever == 1 && open.recovery_max_ever <= 2, "{open:?}");
     assert_eq!((counters.too_many_connections, counters.bad_requests), (0, 0));
 }

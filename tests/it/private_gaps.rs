@@ -29,11 +29,11 @@ const BACKFILL: u64 = 600;
 async fn a_token_of_forty_seconds_ago_is_served_by_the_first_backfill_alone() {
     let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
     lost.resume().await;
-    lost.own.world.post_mix(20);
+    lost.own.env.post_mix(20);
     lost.judge().await;
     assert_eq!(lost.own.windows(0), [], "no recovery was asked for");
     assert_eq!(lost.consumer.recovered(), 0);
-    assert!(lost.own.world.x.counters().backfill_posts >= lost.made, "backfill brought it");
+    assert!(lost.own.env.x.counters().backfill_posts >= lost.made, "backfill brought it");
     assert!(!lost.consumer.doubtful.is_empty(), "what it had comes again");
     let (detected, ended) = (GapState::Detected, GapState::Backfilled);
     assert_eq!(lost.told(), [(detected, GapCause::LogLost), (ended, GapCause::LogLost)]);
@@ -71,19 +71,19 @@ async fn a_token_of_two_hours_ago_is_served_by_recovery_while_live_posts_flow() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_thirty_hours_ago_is_refused_or_clamped_as_asked() {
     let lost = Lost::for_seconds(30 * HOUR, NEAR, 0.01, |_| ()).await;
-    let (world, request) = (&lost.own.world, after(&lost.consumer.token, &filters::all()));
-    let began = world.x.now();
-    eventually("the log has begun", async || world.metric("posts_appended_total") > 0.0).await;
+    let (env, request) = (&lost.own.env, after(&lost.consumer.token, &filters::all()));
+    let began = env.x.now();
+    eventually("the log has begun", async || env.metric("posts_appended_total") > 0.0).await;
     for require_exact in [false, true] {
         let request = SubscribeRequest { require_exact, ..request.clone() };
-        let Err(status) = world.ask(request).await else { panic!("it was taken") };
+        let Err(status) = env.ask(request).await else { panic!("it was taken") };
         assert_eq!((status.code(), reason(&status)), (Code::OutOfRange, "POSITION_TOO_OLD"));
         let info = status.get_details_error_info().expect("it has details").metadata;
         let missing: i64 = info["missing_seconds"].parse().expect("a number");
         assert!((30 * HOUR - 300..31 * HOUR).contains(&missing), "{info:?}");
         let oldest: jiff::Timestamp = info["oldest_time"].parse().expect("a time");
         assert!((began.0 - oldest.as_millisecond()).abs() < 600_000, "{info:?}");
-        let from_oldest = world.subscribe(after(&info["oldest_token"], &filters::all())).await;
+        let from_oldest = env.subscribe(after(&info["oldest_token"], &filters::all())).await;
         assert_eq!(from_oldest.start.outcome(), StartOutcome::Exact);
     }
     clamped(&lost, SubscribeRequest { resume_policy: ResumePolicy::Earliest.into(), ..request.clone() }).await;
@@ -93,7 +93,7 @@ async fn a_token_of_thirty_hours_ago_is_refused_or_clamped_as_asked() {
 
 /// It is told what it misses, and gets all that lies after it, once.
 async fn clamped(lost: &Lost, request: SubscribeRequest) {
-    let x = &lost.own.world.x;
+    let x = &lost.own.env.x;
     let mut clamped = lost.own.consumer(&filters::all(), request.clone()).await;
     assert_eq!(clamped.outcome(), StartOutcome::Clamped);
     let new = x.publish(r#"{"text":"new","matching_rules":[{"tag":"cats","id":7}]}"#).expect("a post");
@@ -101,7 +101,7 @@ async fn clamped(lost: &Lost, request: SubscribeRequest) {
     clamped.until("the new post comes", |own| own.got.iter().any(is_new)).await;
     let missing = clamped.lacked.first().expect("it says what is missing");
     assert!(missing.to.since(missing.from) > Duration::from_secs(29 * 3_600), "{missing:?}");
-    let after: Vec<_> = x.truth().into_iter().filter(|post| post.created >= missing.to).collect();
+    let after: Vec<_> = x.sent_posts().into_iter().filter(|post| post.created >= missing.to).collect();
     let got: Vec<_> =
         clamped.got.iter().filter(|event| UnixMillis(event.event_time_ms) >= missing.to).cloned().collect();
     assert_exact("what lies after it", &after, &got);
@@ -117,8 +117,8 @@ async fn cut_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
     let had = lost.consumer.recovered();
     assert!(!lost.consumer.is_healed() && (had as u64) < lost.made / 2, "it is cut in the middle");
     lost.consumer.leave();
-    lost.own.world.post_mix(10);
-    lost.consumer.resume(&lost.own.world).await;
+    lost.own.env.post_mix(10);
+    lost.consumer.resume(&lost.own.env).await;
     assert_eq!(lost.consumer.outcome(), StartOutcome::Exact, "the same log, the same side log");
     lost.judge().await;
     assert!(lost.consumer.recovered() > had + 100, "the rest came after the cut");
@@ -137,17 +137,17 @@ async fn cut_at_random_frames_and_by_restarts_a_consumer_gets_what_it_lacks_once
                 let had = lost.consumer.recovered();
                 assert!(lost.consumer.read().await, "it ended");
                 if lost.consumer.recovered() > had {
-                    lost.own.world.post_mix(1);
+                    lost.own.env.post_mix(1);
                 }
             }
             lost.consumer.leave();
             cuts += 1;
             if rng.random_ratio(1, 8) {
-                lost.own.world.stop_gateway().await;
+                lost.own.env.stop_gateway().await;
                 lost.own.start().await;
                 restarts += 1;
             }
-            lost.consumer.resume(&lost.own.world).await;
+            lost.consumer.resume(&lost.own.env).await;
         }
         assert!(cuts > 5, "it was cut {cuts} times, {restarts} of them by a restart");
         assert!(lost.consumer.outcomes[2..].iter().all(|outcome| *outcome == StartOutcome::Exact));
@@ -162,16 +162,16 @@ async fn over_a_restart_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest(
     lost.resume().await;
     for recovered in [40, 120] {
         lost.with_live(recovered).await;
-        assert!(!lost.consumer.is_healed() && lost.own.world.x.connections().recovery > 0, "a job is under way");
-        lost.own.world.stop_gateway().await;
+        assert!(!lost.consumer.is_healed() && lost.own.env.x.connections().recovery > 0, "a job is under way");
+        lost.own.env.stop_gateway().await;
         while lost.consumer.read().await {}
         lost.consumer.leave();
-        lost.own.world.post_mix(5);
+        lost.own.env.post_mix(5);
         lost.own.start().await;
-        lost.consumer.resume(&lost.own.world).await;
+        lost.consumer.resume(&lost.own.env).await;
         assert_eq!(lost.consumer.outcome(), StartOutcome::Exact, "nothing was lost by the restart");
     }
-    lost.own.world.post_mix(5);
+    lost.own.env.post_mix(5);
     lost.judge().await;
     lost.once_and_certain();
     assert!(lost.own.windows(0).len() >= 3, "each start asked for the rest");
@@ -183,15 +183,15 @@ async fn what_one_lacks_is_filtered_for_it_and_shown_to_nobody_else() {
     let mut lost = Lost::with_filter(cats, 2 * HOUR, ((NEAR, BACKFILL), 0.2), |x| x.recovery_rate = 40.0).await;
     let everything = filters::all();
     let mut others = lost.own.consumer(&everything, latest(&everything)).await;
-    let before = lost.own.world.x.truth_len();
+    let before = lost.own.env.x.truth_len();
     lost.resume().await;
     lost.with_live(40).await;
     lost.judge().await;
-    let new = lost.own.world.x.truth_since(before);
+    let new = lost.own.env.x.truth_since(before);
     assert!(new.len() >= 5, "live posts flowed");
     others.whole(&new).await;
-    others.assert_whole("one that lacks nothing", &lost.own.world.x, &lost.own.losses, &new);
+    others.assert_whole("one that lacks nothing", &lost.own.env.x, &lost.own.losses, &new);
     assert_eq!((others.recovered(), others.own_gaps.len()), (0, 0), "nothing of it is shown to others");
-    let side = lost.own.world.metric("side_appended_total");
+    let side = lost.own.env.metric("side_appended_total");
     assert!(side > 2.0 * lost.consumer.recovered() as f64, "the filter left out much of {side} posts");
 }

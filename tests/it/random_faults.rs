@@ -1,5 +1,5 @@
 //! Random mixtures of everything that goes wrong: each seed is a timeline of faults of X, ends of the gateway, and
-//! subscribers that come, drop and resume. In the end all is repaired, and every lineage has every post exactly once.
+//! subscribers that come, drop and resume. In the end all is repaired, and every subscription has every post exactly once.
 //!
 //! `just seeds 500` plays that many; `SEED=7` plays one. A seed that failed becomes a test with a name.
 
@@ -12,11 +12,11 @@ use std::time::Duration;
 use oracle::Terms;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::model::{Rule, Span};
+use powerstream_gateway::model::{Rule, TimeRange};
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::{GapState, TagFilter};
 use powerstream_gateway::simulator::{
-    Backfill, CutKind, Flow, Gzip, Handle, Hollow, JobFault, Refusal, Scope, StreamError, Times,
+    Backfill, BogusResponse, CutKind, ErrorResponse, Flow, Gzip, JobFault, Repeat, Scope, SimulatorHandle, StreamError,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::env::patient;
 use crate::harness::process::Gateway;
-use crate::harness::{Lineage, Subscriber, World, eventually, filters, probe, record};
+use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, probe, record};
 
 /// A minute in a second: the slack is half a second then, more than a busy machine is late by.
 const RATE: f64 = 60.0;
@@ -50,7 +50,7 @@ struct Timeline {
     rng: StdRng,
     /// What was added to the timelines later is drawn from this one, so that a seed keeps its play.
     more: StdRng,
-    world: World,
+    env: TestEnv,
     gateway: Option<Gateway>,
     skew_seconds: i64,
     /// What was done, for the one who looks into a seed that failed.
@@ -74,25 +74,25 @@ impl Timeline {
     async fn begin(seed: u64) -> Self {
         let mut more = StdRng::seed_from_u64(seed ^ MORE);
         let gzip = if more.random() { Gzip::Required } else { Gzip::Off };
-        let world = World::without_gateway(Clock::with_rate(RATE, None), |x| x.gzip = gzip, tune);
-        let gateway = Gateway::start(&world.settings, world.dir()).await;
-        world.connected().await;
-        world.x.set_rate(POSTS);
+        let env = TestEnv::without_gateway(Clock::with_rate(RATE, None), |x| x.gzip = gzip, tune);
+        let gateway = Gateway::start(&env.settings, env.dir()).await;
+        env.connected().await;
+        env.x.set_rate(POSTS);
         let rng = StdRng::seed_from_u64(seed);
         let done = vec![format!("compression {gzip:?}")];
-        let timeline = Self { rng, more, world, gateway: Some(gateway), skew_seconds: 0, done };
+        let timeline = Self { rng, more, env, gateway: Some(gateway), skew_seconds: 0, done };
         // What is before the log's beginning is not for those who start there.
         timeline.pass(75).await;
         timeline
     }
 
     async fn pass(&self, seconds: u64) {
-        let until = self.world.x.now().plus(Duration::from_secs(seconds));
-        eventually("time passes", async || self.world.x.now() >= until).await;
+        let until = self.env.x.now().plus(Duration::from_secs(seconds));
+        eventually("time passes", async || self.env.x.now() >= until).await;
     }
 
     async fn step(&mut self) {
-        let (x, seconds) = (self.world.x.clone(), self.rng.random_range(0..60));
+        let (x, seconds) = (self.env.x.clone(), self.rng.random_range(0..60));
         let what = match self.rng.random_range(0..10) {
             0..=2 => self.cut(&x),
             3 => self.refuse(&x),
@@ -110,7 +110,7 @@ impl Timeline {
 
     /// Posts come late, and some come again under further rules.
     fn more(&mut self) -> String {
-        let x = &self.world.x;
+        let x = &self.env.x;
         match self.more.random_range(0..4) {
             0 => {
                 let lag = Duration::from_secs(self.more.random_range(0..LAG_MAX_SECONDS));
@@ -132,7 +132,7 @@ impl Timeline {
         }
     }
 
-    fn cut(&mut self, x: &Handle) -> String {
+    fn cut(&mut self, x: &SimulatorHandle) -> String {
         let kinds = [
             CutKind::CleanEnd,
             CutKind::Reset,
@@ -150,34 +150,34 @@ impl Timeline {
         }
     }
 
-    fn refuse(&mut self, x: &Handle) -> String {
+    fn refuse(&mut self, x: &SimulatorHandle) -> String {
         let names = ["unavailable", "too_many_connections", "html", "unauthorized", "rate_limited"];
         let name = names[self.rng.random_range(0..names.len())];
         let scope = if self.rng.random() { Scope::All } else { Scope::Live };
-        let times = Times::Next(self.rng.random_range(1..6));
-        x.refuse(&scope, times, Refusal::named(name).expect("it is known"));
+        let times = Repeat::Next(self.rng.random_range(1..6));
+        x.refuse(&scope, times, ErrorResponse::named(name).expect("it is known"));
         format!("refuse {name} {times:?} of {scope:?}, cut {}", x.cut(CutKind::Reset))
     }
 
-    fn hollow(&mut self, x: &Handle) -> String {
+    fn hollow(&mut self, x: &SimulatorHandle) -> String {
         let kinds = [
-            Hollow::Empty,
-            Hollow::Html,
-            Hollow::Error(StreamError::OperationalDisconnect),
-            Hollow::Error(StreamError::TooManyConnections),
-            Hollow::Garbage { every: Duration::from_secs(3) },
-            Hollow::Silence,
+            BogusResponse::Empty,
+            BogusResponse::Html,
+            BogusResponse::Error(StreamError::OperationalDisconnect),
+            BogusResponse::Error(StreamError::TooManyConnections),
+            BogusResponse::Garbage { every: Duration::from_secs(3) },
+            BogusResponse::Silence,
         ];
         let hollow = kinds[self.rng.random_range(0..kinds.len())];
-        x.answer_with(&Scope::Live, Times::Next(self.rng.random_range(1..3)), hollow);
+        x.answer_with(&Scope::Live, Repeat::Next(self.rng.random_range(1..3)), hollow);
         format!("hollow {hollow:?}, cut {}", x.cut(CutKind::CleanEnd))
     }
 
-    fn backfill(&mut self, x: &Handle) -> String {
+    fn backfill(&mut self, x: &SimulatorHandle) -> String {
         let modes = [Backfill::OlderFirst, Backfill::NewestFirst, Backfill::Ignored, Backfill::Refused];
         let mode = modes[self.rng.random_range(0..modes.len())];
         let (doubled, interleaved) = (self.rng.random_range(0..100), self.rng.random());
-        x.tune(|config| {
+        x.update_config(|config| {
             config.backfill = mode;
             config.backfill_doubled_percent = doubled;
             config.backfill_interleaved = interleaved;
@@ -185,7 +185,7 @@ impl Timeline {
         format!("backfill {mode:?}, {doubled} % doubled, interleaved {interleaved}, cut {}", x.cut(CutKind::Reset))
     }
 
-    fn job_fault(&mut self, x: &Handle) -> String {
+    fn job_fault(&mut self, x: &SimulatorHandle) -> String {
         let minute = self.rng.random_range(0..5);
         // No clean end in the middle: twice in a row it cannot be told from a job that is done (contract, 6).
         let faults = [
@@ -200,7 +200,7 @@ impl Timeline {
         format!("{fault:?}, jobs cut {}", x.cut_recovery(CutKind::Reset))
     }
 
-    async fn stall(&mut self, x: &Handle) -> String {
+    async fn stall(&mut self, x: &SimulatorHandle) -> String {
         let seconds = self.rng.random_range(5..60);
         x.set_flow(&Scope::Live, Flow::Stalled);
         self.pass(seconds).await;
@@ -209,15 +209,15 @@ impl Timeline {
     }
 
     /// Hours or minutes pass for X, in which the line is down.
-    async fn away(&mut self, x: &Handle) -> String {
+    async fn away(&mut self, x: &SimulatorHandle) -> String {
         let seconds = self.rng.random_range(60..9_000);
-        x.answer_with(&Scope::Live, Times::UntilCleared, Hollow::Empty);
+        x.answer_with(&Scope::Live, Repeat::UntilCleared, BogusResponse::Empty);
         let cut = x.cut(CutKind::Reset);
         eventually("the line is down", async || x.connections().live == 0).await;
         let from = x.now();
         self.skew_seconds += seconds;
         x.set_skew_seconds(self.skew_seconds);
-        let made = x.history(Span::new(from, x.now().minus(Duration::from_secs(1))), 0.05);
+        let made = x.history(TimeRange::new(from, x.now().minus(Duration::from_secs(1))), 0.05);
         let empty = x.counters().empty_answers;
         eventually("the gateway knows the time", async || x.counters().empty_answers >= empty + 2).await;
         x.clear_refusals_of(&Scope::Live);
@@ -235,13 +235,13 @@ impl Timeline {
         }
         let down = self.rng.random_range(0..90);
         self.pass(down).await;
-        self.gateway = Some(Gateway::start(&self.world.settings, self.world.dir()).await);
+        self.gateway = Some(Gateway::start(&self.env.settings, self.env.dir()).await);
         format!("killed {kill}, down for {down} s")
     }
 
     /// A filter of each kind that the timeline does not have yet.
     fn filters(&self) -> Vec<TagFilter> {
-        let rules = self.world.x.rules();
+        let rules = self.env.x.rules();
         let ids: Vec<u64> = rules.iter().take(2).map(|rule| rule.id).collect();
         vec![filters::rules(&ids), filters::every(&["links", "retweets"]), filters::any_but(&["ca*"], &["japanese"])]
     }
@@ -260,21 +260,27 @@ impl Timeline {
 
     /// Everything works again.
     async fn repair(&mut self) {
-        let x = &self.world.x;
+        let x = &self.env.x;
         x.clear_refusals();
         x.clear_job_faults();
         x.set_flow(&Scope::All, Flow::Open);
-        x.tune(|config| config.backfill = Backfill::OlderFirst);
+        x.update_config(|config| config.backfill = Backfill::OlderFirst);
         x.set_lag(&Scope::Live, Duration::ZERO);
         self.pass(60).await;
-        self.world.connected().await;
+        self.env.connected().await;
         self.pass(60).await;
-        self.world.x.pause();
+        self.env.x.pause();
     }
 }
 
 /// A subscriber that drops after so many frames at most, and comes again, until it has all that there is.
-async fn subscriber(filter: TagFilter, address: String, seed: u64, over: Arc<AtomicBool>, x: Handle) -> Lineage {
+async fn subscriber(
+    filter: TagFilter,
+    address: String,
+    seed: u64,
+    over: Arc<AtomicBool>,
+    x: SimulatorHandle,
+) -> Lineage {
     let (mut rng, mut lineage, clock) = (StdRng::seed_from_u64(seed), Lineage::new(&x, filter), Clock::system());
     let mut late = None;
     loop {
@@ -288,7 +294,7 @@ async fn subscriber(filter: TagFilter, address: String, seed: u64, over: Arc<Ato
         let whole = |own: &Subscriber| {
             // Posts whose every arrival matches: the others are the judge's.
             let (mut due, mut not_due) = (HashSet::new(), HashSet::new());
-            for post in x.truth() {
+            for post in x.sent_posts() {
                 let takes = filters::takes(&before.filter, &post.rules);
                 if takes {
                     due.insert(post.post_id.0)
@@ -321,14 +327,14 @@ async fn subscriber(filter: TagFilter, address: String, seed: u64, over: Arc<Ato
 async fn play(seed: u64) {
     let mut timeline = Timeline::begin(seed).await;
     let over = Arc::new(AtomicBool::new(false));
-    let address = format!("http://{}", timeline.world.settings.listen.address);
+    let address = format!("http://{}", timeline.env.settings.listen.address);
     let mut subscribers = JoinSet::new();
     let asked = [filters::all(), filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links", "dogs"])];
     let seeds: Vec<u64> = asked.iter().map(|_| timeline.rng.random()).collect();
     let more = timeline.filters();
     let more_seeds: Vec<u64> = more.iter().map(|_| timeline.more.random()).collect();
     for (filter, seed) in asked.into_iter().chain(more).zip(seeds.into_iter().chain(more_seeds)) {
-        subscribers.spawn(subscriber(filter, address.clone(), seed, over.clone(), timeline.world.x.clone()));
+        subscribers.spawn(subscriber(filter, address.clone(), seed, over.clone(), timeline.env.x.clone()));
     }
     for _ in 0..STEPS {
         timeline.step().await;
@@ -344,7 +350,7 @@ fn judge(timeline: &Timeline, seed: u64, metrics: &str, lineages: &[Lineage]) {
     let who = format!("seed {seed} after\n  {}\n", timeline.done.join("\n  "));
     let terms = Terms { is_killed: true, ..Terms::new() };
     let subscriptions = lineages.iter().enumerate().map(|(number, lineage)| lineage.record(number)).collect();
-    let mut history = record::history(&timeline.world.x, subscriptions, terms, |_| true);
+    let mut history = record::history(&timeline.env.x, subscriptions, terms, |_| true);
     history.tallies = record::tallies(metrics);
     record::assert_sound(&who, &history);
     for lineage in lineages {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::{StartOutcome, SubscribeRequest, TagFilter};
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::SentPost;
 
 use crate::harness::env::Client;
 use crate::harness::ground_truth::{assert_exact, expected};
-use crate::harness::{Subscriber, World, after, filters, latest};
+use crate::harness::{Subscriber, TestEnv, after, filters, latest};
 
 /// Consumers that share a connection, as those of one service behind a proxy do.
 const PER_CONNECTION: usize = 25;
@@ -26,14 +26,14 @@ fn filter(number: usize) -> TagFilter {
     filters::any(&terms[number % terms.len()])
 }
 
-async fn clients(world: &World) -> Vec<Client> {
+async fn clients(env: &TestEnv) -> Vec<Client> {
     let count = crowd().div_ceil(PER_CONNECTION);
-    join_all((0..count).map(|_| world.client())).await
+    join_all((0..count).map(|_| env.client())).await
 }
 
 /// Opens all sessions at once; heartbeats as they are by default.
-async fn open(world: &World, request: impl Fn(usize) -> SubscribeRequest) -> Vec<Subscriber> {
-    let clients = clients(world).await;
+async fn open(env: &TestEnv, request: impl Fn(usize) -> SubscribeRequest) -> Vec<Subscriber> {
+    let clients = clients(env).await;
     let opening = (0..crowd()).map(|number| {
         let (mut client, request) = (clients[number / PER_CONNECTION].clone(), request(number));
         let request = SubscribeRequest { heartbeat_interval: None, ..request };
@@ -43,7 +43,7 @@ async fn open(world: &World, request: impl Fn(usize) -> SubscribeRequest) -> Vec
 }
 
 /// Reads until each has what is its own of these posts.
-async fn read(sessions: &mut [Subscriber], truth: &[Truth]) {
+async fn read(sessions: &mut [Subscriber], truth: &[SentPost]) {
     let reading = sessions.iter_mut().enumerate().map(|(number, session)| {
         let count = expected(truth, &filter(number)).len();
         session.posts(count)
@@ -54,22 +54,22 @@ async fn read(sessions: &mut [Subscriber], truth: &[Truth]) {
 #[expect(clippy::print_stdout, reason = "figures for whoever asks for a larger crowd")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_comes_back_after_a_restart_gets_what_it_missed() {
-    let mut world = World::new().await;
-    let mut sessions = open(&world, |number| latest(&filter(number))).await;
-    let had = world.post_mix(POSTS);
+    let mut env = TestEnv::new().await;
+    let mut sessions = open(&env, |number| latest(&filter(number))).await;
+    let had = env.post_mix(POSTS);
     read(&mut sessions, &had).await;
     let tokens: Vec<String> = sessions.iter().map(|session| session.token().to_owned()).collect();
     for (number, session) in sessions.iter().enumerate() {
         assert_exact("before the restart", &expected(&had, &filter(number)), &session.got);
     }
     drop(sessions);
-    world.stop_gateway().await;
-    let missed = world.post_mix(POSTS);
-    world.start_gateway().await;
+    env.stop_gateway().await;
+    let missed = env.post_mix(POSTS);
+    env.start_gateway().await;
 
     let (clock, sessions_max) = (Clock::system(), crowd());
     let began = clock.moment();
-    let mut resumed = open(&world, |number| after(&tokens[number], &filter(number))).await;
+    let mut resumed = open(&env, |number| after(&tokens[number], &filter(number))).await;
     let opened = clock.moment().since(began);
     read(&mut resumed, &missed).await;
     let caught_up = clock.moment().since(began);
@@ -77,9 +77,9 @@ async fn a_crowd_that_comes_back_after_a_restart_gets_what_it_missed() {
         assert_eq!(session.start.outcome(), StartOutcome::Exact);
         assert_exact("after the restart", &expected(&missed, &filter(number)), &session.got);
     }
-    assert_eq!(world.x.connections().live_max_ever, 1, "one upstream connection for all of them");
-    assert!(world.x.connections().recovery_max_ever <= 2);
-    assert_eq!(world.x.counters().connects, 2);
+    assert_eq!(env.x.connections().live_max_ever, 1, "one upstream connection for all of them");
+    assert!(env.x.connections().recovery_max_ever <= 2);
+    assert_eq!(env.x.counters().connects, 2);
     assert!(caught_up > Duration::ZERO && resumed.len() == sessions_max);
     println!("{sessions_max} consumers: all sessions open after {opened:.1?}, all caught up after {caught_up:.1?}");
 }

@@ -7,7 +7,7 @@ use powerstream_gateway::proto::{
     GapEvidence, GapState, GetCoverageRequest, GetStreamInfoRequest, ListRecoveryJobsRequest, Origin,
 };
 use powerstream_gateway::simulator::{
-    Config as Upstream, CutKind, Hollow, JobFault, Refusal, RequestLine, Scope, StreamError, Times,
+    BogusResponse, Config as Upstream, CutKind, ErrorResponse, JobFault, Repeat, RequestLine, Scope, StreamError,
 };
 
 use crate::harness::outage::window_asked;
@@ -28,9 +28,9 @@ async fn after_away(away: Duration, upstream: impl FnOnce(&mut Upstream), faults
     drill.settle().await;
     drill.judge();
     assert_eq!(drill.reconnects().iter().filter(|request| request.status == 200).count() as u64, {
-        1 + drill.world.x.counters().empty_answers
+        1 + drill.env.x.counters().empty_answers
     });
-    assert_eq!(drill.world.x.counters().connects, 2 + drill.world.x.counters().empty_answers, "live was left alone");
+    assert_eq!(drill.env.x.counters().connects, 2 + drill.env.x.counters().empty_answers, "live was left alone");
     drill
 }
 
@@ -55,41 +55,41 @@ const RECOVERED: [GapState; 3] = [GapState::Detected, GapState::Recovering, GapS
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_dies_twice_goes_on_from_the_minute_before_the_last_whole_one() {
     let fault = JobFault::Dies { minute: 7, how: CutKind::Reset };
-    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(2, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, fault)).await;
     let windows = windows(&drill);
     let end = windows[0].1;
     assert_eq!(windows, [(0, end), (6, end), (12, end)]);
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
-    assert_eq!(drill.world.x.counters().recovery_died, 2);
+    assert_eq!(drill.env.x.counters().recovery_died, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn minutes_that_failed_are_asked_for_again_and_no_others() {
     let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
-    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(1, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     assert_eq!(windows(&drill)[1..], [(3, 4), (9, 11)]);
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
-    assert_eq!(drill.world.x.counters().recovery_minutes_failed, 3);
+    assert_eq!(drill.env.x.counters().recovery_minutes_failed, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_that_was_not_processed_is_asked_for_again() {
     let fault = JobFault::Unprocessed { minute: 10 };
-    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(1, fault)).await;
+    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     let windows = windows(&drill);
     assert_eq!(windows, [(0, windows[0].1), (10, windows[0].1)]);
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
-    assert_eq!(drill.world.x.counters().recovery_unprocessed, 1);
+    assert_eq!(drill.env.x.counters().recovery_unprocessed, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_without_a_message_is_believed_once_its_tail_brings_nothing_new() {
-    let drill = after_away(AWAY, |_| (), |drill| drill.world.x.fail_jobs(2, JobFault::Silent)).await;
+    let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, JobFault::Silent)).await;
     let windows = windows(&drill);
     let [(0, end), (tail, again)] = windows[..] else { panic!("once more, for the tail: {windows:?}") };
     assert!(again == end && end - tail <= 2, "{windows:?}");
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CleanEof));
-    assert_eq!(drill.world.x.counters().recovery_silent, 2);
+    assert_eq!(drill.env.x.counters().recovery_silent, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +98,7 @@ async fn long_outages_are_asked_for_in_windows_of_two_hours_two_at_a_time() {
         after_away(Duration::from_secs(7 * 3_600), |x| x.recovery_delay = Duration::from_secs(10), |_| ()).await;
     let windows = windows(&drill);
     assert!(windows.iter().all(|window| window.1 - window.0 <= 120) && windows.len() >= 4, "{windows:?}");
-    assert_eq!(drill.world.x.connections().recovery_max_ever, 2);
+    assert_eq!(drill.env.x.connections().recovery_max_ever, 2);
     assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
 }
 
@@ -112,7 +112,7 @@ async fn where_x_has_one_slot_for_jobs_the_second_waits_for_it() {
     drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
     drill.settle().await;
     drill.judge_all_but_bounds();
-    let (open, counters) = (drill.world.x.connections(), drill.world.x.counters());
+    let (open, counters) = (drill.env.x.connections(), drill.env.x.counters());
     assert_eq!(open.recovery_max_ever, 1);
     assert!((1..=8).contains(&counters.too_many_connections), "{counters:?}");
     assert_eq!(told(&drill).1, GapEvidence::CompletionMessage);
@@ -121,8 +121,8 @@ async fn where_x_has_one_slot_for_jobs_the_second_waits_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_minutes_of_429_are_waited_out_with_live_untouched() {
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
-    let x = drill.world.x.clone();
-    x.refuse(&Scope::Recovery, Times::UntilCleared, Refusal::too_many_connections());
+    let x = drill.env.x.clone();
+    x.refuse(&Scope::Recovery, Repeat::UntilCleared, ErrorResponse::too_many_connections());
     drill.away(AWAY, POSTS).await;
     let live = drill.sessions[0].got.len();
     drill.pass(Duration::from_secs(600)).await;
@@ -141,7 +141,7 @@ async fn ten_minutes_of_429_are_waited_out_with_live_untouched() {
 async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
     let mut drill = Drill::new(RATE, |x| x.recovery_delay = Duration::from_secs(60), |_| ()).await;
     drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
-    let x = drill.world.x.clone();
+    let x = drill.env.x.clone();
     eventually("two jobs run", async || x.connections().recovery == 2).await;
     drill.restart().await;
     drill.settle().await;
@@ -152,9 +152,9 @@ async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreign_answers_close_no_gap() {
-    for hollow in [Hollow::Html, Hollow::Error(StreamError::OperationalDisconnect)] {
+    for hollow in [BogusResponse::Html, BogusResponse::Error(StreamError::OperationalDisconnect)] {
         let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
-        drill.world.x.answer_with(&Scope::Recovery, Times::Next(3), hollow);
+        drill.env.x.answer_with(&Scope::Recovery, Repeat::Next(3), hollow);
         drill.away(AWAY, POSTS).await;
         drill.settle().await;
         drill.judge();
@@ -168,14 +168,14 @@ const NOT_ENTITLED: &str = "RECOVERY_NOT_ENTITLED";
 /// Why recovery is blocked, as an operator is told: by `GetStreamInfo`, `ListRecoveryJobs` and `GetCoverage` of the last
 /// half hour.
 async fn reported(drill: &Drill) -> [String; 3] {
-    let mut stream = drill.world.client().await;
+    let mut stream = drill.env.client().await;
     let asked = stream.get_stream_info(GetStreamInfoRequest::default()).await;
     let info = asked.expect("it is served").into_inner().streams.remove(0);
-    let connecting = RecoveryServiceClient::connect(format!("http://{}", drill.world.app().grpc_address()));
+    let connecting = RecoveryServiceClient::connect(format!("http://{}", drill.env.app().grpc_address()));
     let mut recovery = in_time("a connection to the gateway", connecting).await.expect("it listens");
     let jobs = recovery.list_recovery_jobs(ListRecoveryJobsRequest::default()).await;
     let job = jobs.expect("it is served").into_inner().jobs.remove(0);
-    let now = drill.world.x.now();
+    let now = drill.env.x.now();
     let time = |minutes: i64| Some(prost_types::Timestamp { seconds: now.0 / 1_000 - minutes * 60, nanos: 0 });
     let asked = GetCoverageRequest { account: String::new(), from: time(30), to: time(1) };
     let coverage = recovery.get_coverage(asked).await.expect("it is served").into_inner();
@@ -185,15 +185,15 @@ async fn reported(drill: &Drill) -> [String; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_recovery_is_retried_with_live_untouched() {
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
-    let x = drill.world.x.clone();
-    x.refuse(&Scope::Recovery, Times::Next(6), Refusal::named("forbidden").expect("known"));
+    let x = drill.env.x.clone();
+    x.refuse(&Scope::Recovery, Repeat::Next(6), ErrorResponse::named("forbidden").expect("known"));
     drill.away(AWAY, POSTS).await;
-    eventually("it is reported", async || drill.world.metric("recovery_jobs_refused") >= 1.0).await;
+    eventually("it is reported", async || drill.env.metric("recovery_jobs_refused") >= 1.0).await;
     assert_eq!(reported(&drill).await, [NOT_ENTITLED; 3], "in the state, of the jobs, and where posts are missing");
     drill.settle().await;
     assert_eq!(reported(&drill).await, [""; 3]);
     drill.judge();
     assert_eq!(told(&drill), (RECOVERED.to_vec(), GapEvidence::CompletionMessage));
-    assert!(x.counters().refused_recovery >= 6 && drill.world.metric("recovery_jobs_refused") < 1.0);
+    assert!(x.counters().refused_recovery >= 6 && drill.env.metric("recovery_jobs_refused") < 1.0);
     assert_eq!(x.counters().connects, 2 + x.counters().empty_answers, "live was left alone");
 }

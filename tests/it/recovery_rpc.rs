@@ -10,19 +10,19 @@ use powerstream_gateway::proto::{
     CancelRecoveryJobRequest, CreateRecoveryJobRequest, GapCause, GapState, GetCoverageRequest, ListGapsRequest,
     ListRecoveryJobsRequest, Origin, RecoveryJob, RecoveryJobState, SkipReason,
 };
-use powerstream_gateway::simulator::{CutKind, Refusal};
+use powerstream_gateway::simulator::{CutKind, ErrorResponse};
 use prost_types::Timestamp;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::harness::env::patient;
-use crate::harness::{World, earliest, eventually, filters, in_time, reason};
+use crate::harness::{TestEnv, earliest, eventually, filters, in_time, reason};
 
 type Client = RecoveryServiceClient<Channel>;
 
-async fn client(world: &World) -> Client {
-    let connecting = Client::connect(format!("http://{}", world.app().grpc_address()));
+async fn client(env: &TestEnv) -> Client {
+    let connecting = Client::connect(format!("http://{}", env.app().grpc_address()));
     in_time("a connection to the gateway", connecting).await.expect("it listens")
 }
 
@@ -64,15 +64,15 @@ async fn passed(clock: &Clock, since: UnixMillis, minutes: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
     let clock = fast();
-    let mut world = World::without_gateway(clock.clone(), |_| (), patient);
+    let mut env = TestEnv::without_gateway(clock.clone(), |_| (), patient);
     let began = clock.now();
-    let truth = world.post_mix(40);
+    let truth = env.post_mix(40);
     // Sending takes minutes of this clock on a busy machine.
     let sent_for = i64::try_from(clock.now().since(began).as_secs()).expect("minutes") + 1;
     passed(&clock, clock.now(), 8).await;
-    world.start_gateway().await;
-    world.connected().await;
-    let mut client = client(&world).await;
+    env.start_gateway().await;
+    env.connected().await;
+    let mut client = client(&env).await;
     let job = create(&mut client, at(began, 0), at(began, sent_for)).await.expect("it can be asked for");
     assert!(job.manual && job.gap_ids.is_empty(), "{job:?}");
     let mut listed = Vec::new();
@@ -87,10 +87,10 @@ async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
     let sent = truth.len() as u64;
     assert_eq!((done.received_count, done.recovered_count), (sent, sent), "no backfill reaches as far: {done:?}");
     assert!(done.end_time.is_some() && done.progress == done.to);
-    assert_eq!(world.x.counters().recovery_posts, sent);
-    world.counts("recovery_posts_new_total", sent as f64).await;
-    world.counts("posts_appended_total", sent as f64).await;
-    eventually("all is accounted for", async || world.metric("messages_in_total") == accounted(&world)).await;
+    assert_eq!(env.x.counters().recovery_posts, sent);
+    env.counts("recovery_posts_new_total", sent as f64).await;
+    env.counts("posts_appended_total", sent as f64).await;
+    eventually("all is accounted for", async || env.metric("messages_in_total") == accounted(&env)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,22 +101,22 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
         // Whether posts count as live depends on when the first byte comes, and nothing is sent in the last five minutes.
         settings.ingest.gaps.due_min = u32::MAX;
     };
-    let mut world = World::without_gateway(clock.clone(), |_| (), tune);
-    world.start_gateway().await;
-    world.connected().await;
-    let mut session = world.subscribe(earliest(&filters::all())).await;
-    let mut truth = world.post_mix(20);
+    let mut env = TestEnv::without_gateway(clock.clone(), |_| (), tune);
+    env.start_gateway().await;
+    env.connected().await;
+    let mut session = env.subscribe(earliest(&filters::all())).await;
+    let mut truth = env.post_mix(20);
     session.posts(truth.len()).await;
     // Until the first backfill of the log is over: cut short, it would be made good by a recovery of its own.
     passed(&clock, clock.now(), 3).await;
-    world.x.refuse_until_cleared(Refusal::named("unavailable").expect("known"));
-    assert_eq!(world.x.cut(CutKind::Reset), 1);
+    env.x.refuse_until_cleared(ErrorResponse::named("unavailable").expect("known"));
+    assert_eq!(env.x.cut(CutKind::Reset), 1);
     let cut = clock.now();
-    truth.extend(world.post_mix(40));
+    truth.extend(env.post_mix(40));
     passed(&clock, cut, 20).await;
-    world.x.clear_refusals();
-    world.connected().await;
-    truth.extend(world.post_mix(20));
+    env.x.clear_refusals();
+    env.connected().await;
+    truth.extend(env.post_mix(20));
     session.posts(truth.len()).await;
     let ids = |mut ids: Vec<u64>| {
         ids.sort_unstable();
@@ -126,7 +126,7 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
     assert_eq!(got, ids(truth.iter().map(|post| post.post_id.0).collect()), "each once");
     let recovered: Vec<_> = session.got.iter().filter(|event| event.origin() == Origin::Recovery).collect();
     assert_eq!(recovered.len(), 40);
-    let mut client = client(&world).await;
+    let mut client = client(&env).await;
     let mut gaps = Vec::new();
     eventually("the gap is closed", async || {
         gaps = client.clone().list_gaps(ListGapsRequest::default()).await.expect("served").into_inner().gaps;
@@ -152,19 +152,19 @@ async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
         assert!(!job.manual && job.gap_ids == [gap.gap_id.clone()], "{job:?}");
         assert_eq!((job.state(), job.recovered_count), (RecoveryJobState::Succeeded, posts), "{job:?}");
     }
-    eventually("all is accounted for", async || world.metric("messages_in_total") == accounted(&world)).await;
+    eventually("all is accounted for", async || env.metric("messages_in_total") == accounted(&env)).await;
 }
 
-fn accounted(world: &World) -> f64 {
+fn accounted(env: &TestEnv) -> f64 {
     let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
     let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
-    kinds.iter().chain(&more).map(|kind| world.metric(&format!("{kind}_total"))).sum()
+    kinds.iter().chain(&more).map(|kind| env.metric(&format!("{kind}_total"))).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_asked_for_is_told_with_its_reason() {
-    let world = World::new().await;
-    let mut client = client(&world).await;
+    let env = TestEnv::new().await;
+    let mut client = client(&env).await;
     let now = Clock::system().now();
     for (from, to) in
         [(None, at(now, -60)), (at(now, -60), None), (at(now, -60), at(now, -60)), (at(now, -60), at(now, -90))]
@@ -204,9 +204,9 @@ async fn what_cannot_be_asked_for_is_told_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_listed_in_pages_and_ended_by_hand() {
-    let world = World::new().await;
-    let mut client = client(&world).await;
-    world.x.refuse_until_cleared(Refusal::too_many_connections());
+    let env = TestEnv::new().await;
+    let mut client = client(&env).await;
+    env.x.refuse_until_cleared(ErrorResponse::too_many_connections());
     let now = Clock::system().now();
     let mut made = Vec::new();
     for n in 1..=5 {
@@ -215,7 +215,7 @@ async fn jobs_are_listed_in_pages_and_ended_by_hand() {
         made.push(job.job_id);
     }
     assert_eq!(made, ["j1", "j2", "j3", "j4", "j5"]);
-    eventually("X has refused", async || world.metric("recovery_connects_total") >= 1.0).await;
+    eventually("X has refused", async || env.metric("recovery_connects_total") >= 1.0).await;
     let again = create(&mut client, at(now, -1_200), at(now, -1_100)).await.expect("it can be asked for");
     assert_eq!(again.job_id, "j1", "it still has to bring that");
 
@@ -249,11 +249,11 @@ async fn jobs_are_listed_in_pages_and_ended_by_hand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caller_beyond_budget_is_told_when_to_retry() {
     let tune = |settings: &mut Settings| settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 3;
-    let mut world = World::tuned(|_| (), tune).await;
-    world.x.refuse_until_cleared(Refusal::too_many_connections());
+    let mut env = TestEnv::tuned(|_| (), tune).await;
+    env.x.refuse_until_cleared(ErrorResponse::too_many_connections());
     let now = Clock::system().now();
     let nth = |n: i64| (at(now, -n * 1_000 - 300), at(now, -n * 1_000));
-    let mut first = client(&world).await;
+    let mut first = client(&env).await;
     let mut refused = 0;
     for n in 1..=50 {
         if let Err(status) = create(&mut first, nth(n).0, nth(n).1).await {
@@ -268,26 +268,26 @@ async fn caller_beyond_budget_is_told_when_to_retry() {
     assert_eq!(refused, 47);
     let merged = create(&mut first, at(now, -1_200), at(now, -1_100)).await.expect("a part of the first job");
     assert_eq!(merged.job_id, "j1");
-    let other = Endpoint::from_shared(format!("http://{}", world.app().grpc_address())).expect("a URL");
+    let other = Endpoint::from_shared(format!("http://{}", env.app().grpc_address())).expect("a URL");
     let other = other.local_address(Some([127, 0, 0, 2].into()));
     let mut other = Client::new(in_time("a connection", other.connect()).await.expect("it listens"));
     assert_eq!(create(&mut other, nth(10).0, nth(10).1).await.expect("it has its own budget").job_id, "j4");
-    assert!(world.x.counters().recovery_posts == 0 && world.metric("recovery_connects_total") <= 4.0);
-    world.stop_gateway().await;
-    world.start_gateway().await;
-    let mut again = client(&world).await;
+    assert!(env.x.counters().recovery_posts == 0 && env.metric("recovery_connects_total") <= 4.0);
+    env.stop_gateway().await;
+    env.start_gateway().await;
+    let mut again = client(&env).await;
     let refused = create(&mut again, nth(9).0, nth(9).1).await.expect_err("a restart renews nothing");
     check(&refused, Code::ResourceExhausted, "RECOVERY_LIMIT");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
-    let mut world = World::new().await;
-    world.post_mix(10);
-    world.all_logged().await;
-    let mut client = client(&world).await;
-    world.x.refuse_until_cleared(Refusal::named("unavailable").expect("known"));
-    assert_eq!(world.x.cut(CutKind::Reset), 1);
+    let mut env = TestEnv::new().await;
+    env.post_mix(10);
+    env.all_logged().await;
+    let mut client = client(&env).await;
+    env.x.refuse_until_cleared(ErrorResponse::named("unavailable").expect("known"));
+    assert_eq!(env.x.cut(CutKind::Reset), 1);
     let listed = async |client: &mut Client, states: &[GapState]| {
         let states = states.iter().map(|state| (*state).into()).collect();
         let request = ListGapsRequest { states, ..ListGapsRequest::default() };
@@ -317,13 +317,13 @@ async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
 /// Rule 1.10: messages that arrived and could not be taken are in the answer, and an interval with them is not complete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coverage_lists_skipped_messages() {
-    let mut world = World::new().await;
-    world.post_mix(10);
-    world.all_logged().await;
-    let mut client = client(&world).await;
+    let mut env = TestEnv::new().await;
+    env.post_mix(10);
+    env.all_logged().await;
+    let mut client = client(&env).await;
     let before = Clock::system().now();
     for n in 0..5 {
-        world.x.inject(format!("{{\"id\":{n},\"text\":\"broken\" \"x\"}}\r\n"));
+        env.x.inject(format!("{{\"id\":{n},\"text\":\"broken\" \"x\"}}\r\n"));
     }
     eventually("the messages are skipped", async || {
         let request = GetCoverageRequest { account: String::new(), from: at(before, -1), to: at(before, 0) };

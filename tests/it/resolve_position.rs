@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::harness::env::Client;
 use crate::harness::ground_truth::{assert_exact, expected};
-use crate::harness::{World, after, earliest, filters, reason};
+use crate::harness::{TestEnv, after, earliest, filters, reason};
 
 async fn resolve(client: &mut Client, target: Target) -> Result<String, Status> {
     let request = ResolvePositionRequest { account: String::new(), target: Some(target) };
@@ -15,24 +15,24 @@ async fn resolve(client: &mut Client, target: Target) -> Result<String, Status> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_or_a_time_resolves_to_the_token_just_before_it() {
-    let mut world = World::new().await;
-    let truth = world.post_mix(300);
-    world.all_logged().await;
-    let mut client = world.client().await;
+    let mut env = TestEnv::new().await;
+    let truth = env.post_mix(300);
+    env.all_logged().await;
+    let mut client = env.client().await;
     let filter = filters::any(&["cats", "dogs"]);
     for at in [0, 1, 150, 299] {
         let token = resolve(&mut client, Target::PostId(truth[at].post_id.0)).await.expect("it is in the log");
-        let mut session = world.subscribe(after(&token, &filter)).await;
+        let mut session = env.subscribe(after(&token, &filter)).await;
         session.caught_up().await;
         assert_exact("from a post on", &expected(&truth[at..], &filter), &session.got);
     }
-    let mut whole = world.subscribe(earliest(&filters::all())).await;
+    let mut whole = env.subscribe(earliest(&filters::all())).await;
     whole.caught_up().await;
     let millis = whole.got[150].received_time_ms;
     let nanos = i32::try_from(millis % 1_000 * 1_000_000).expect("less than a second");
     let time = prost_types::Timestamp { seconds: millis / 1_000, nanos };
     let token = resolve(&mut client, Target::Time(time)).await.expect("the log holds it");
-    let mut session = world.subscribe(after(&token, &filters::all())).await;
+    let mut session = env.subscribe(after(&token, &filters::all())).await;
     session.caught_up().await;
     let first = whole.got.partition_point(|event| event.received_time_ms < millis);
     assert_eq!(session.got, whole.got[first..]);
@@ -43,11 +43,11 @@ async fn a_post_or_a_time_resolves_to_the_token_just_before_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_info_tells_what_the_log_holds() {
-    let mut world = World::new().await;
-    world.post(&[&["cats"], &["cats", "dogs"], &[]]);
-    world.all_logged().await;
-    let session = world.subscribe(earliest(&filters::all())).await;
-    let asked = world.client().await.get_stream_info(GetStreamInfoRequest::default()).await;
+    let mut env = TestEnv::new().await;
+    env.post(&[&["cats"], &["cats", "dogs"], &[]]);
+    env.all_logged().await;
+    let session = env.subscribe(earliest(&filters::all())).await;
+    let asked = env.client().await.get_stream_info(GetStreamInfoRequest::default()).await;
     let streams = asked.expect("it is served").into_inner().streams;
     let [info] = &streams[..] else { panic!("one account: {streams:?}") };
     assert_eq!((info.account.as_str(), info.upstream_state(), info.sessions), ("main", UpstreamState::Connected, 1));

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::harness::env::{account, client};
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, reason};
+use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, last_token, latest, reason};
 
 /// Code, reason and trailer of an end; gives back its details.
 fn check(status: &Status, code: Code, because: &str) -> ErrorDetails {
@@ -23,8 +23,8 @@ fn check(status: &Status, code: Code, because: &str) -> ErrorDetails {
     details
 }
 
-async fn refused(world: &World, request: SubscribeRequest) -> Status {
-    match world.ask(request).await {
+async fn refused(env: &TestEnv, request: SubscribeRequest) -> Status {
+    match env.ask(request).await {
         Err(status) => status,
         Ok(_) => panic!("it was taken"),
     }
@@ -57,12 +57,12 @@ fn mutations(token: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_change_of_a_token_is_taken_and_all_are_told_alike() {
-    let mut world = World::new().await;
-    let mut neighbour = world.subscribe(latest(&filters::all())).await;
-    let truth = world.post_mix(10);
+    let mut env = TestEnv::new().await;
+    let mut neighbour = env.subscribe(latest(&filters::all())).await;
+    let truth = env.post_mix(10);
     neighbour.posts(10).await;
     let token = neighbour.token().to_owned();
-    let mut client = world.client().await;
+    let mut client = env.client().await;
     let mut texts = std::collections::BTreeSet::new();
     let bad = mutations(&token);
     for token in &bad {
@@ -76,14 +76,14 @@ async fn no_change_of_a_token_is_taken_and_all_are_told_alike() {
     assert_eq!(details.bad_request().expect("it names the field").field_violations[0].field, "resume_token");
 
     Subscriber::open(&mut client, after(&token, &filters::all())).await.expect("the token itself is good");
-    let truth = [truth, world.post_mix(10)].concat();
+    let truth = [truth, env.post_mix(10)].concat();
     neighbour.posts(20).await;
     assert_exact("the neighbour", &truth, &neighbour.got);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_served_is_refused_with_its_reason() {
-    let world = World::starting(
+    let env = TestEnv::starting(
         powerstream_gateway::clock::Clock::system(),
         |_| (),
         |settings| {
@@ -95,28 +95,28 @@ async fn what_cannot_be_served_is_refused_with_its_reason() {
     )
     .await;
     let of = |account: &str, request| SubscribeRequest { account: account.into(), ..request };
-    let neighbour = world.subscribe(of("main", latest(&filters::all()))).await;
+    let neighbour = env.subscribe(of("main", latest(&filters::all()))).await;
 
-    let foreign = refused(&world, of("other", after(neighbour.token(), &filters::all()))).await;
+    let foreign = refused(&env, of("other", after(neighbour.token(), &filters::all()))).await;
     let details = check(&foreign, Code::FailedPrecondition, "TOKEN_FOREIGN");
     assert_eq!(details.error_info().expect("checked").metadata["account"], "main");
     for unknown in ["nobody", "", "Not A Name", &"x".repeat(5_000)] {
-        let status = refused(&world, of(unknown, latest(&filters::all()))).await;
+        let status = refused(&env, of(unknown, latest(&filters::all()))).await;
         let details = check(&status, Code::PermissionDenied, "ACCESS_DENIED");
         assert_eq!(details.error_info().expect("checked").metadata["accounts"], "main,other");
     }
     for (filter, field) in impossible_filters() {
-        let status = refused(&world, of("main", latest(&filter))).await;
+        let status = refused(&env, of("main", latest(&filter))).await;
         let details = check(&status, Code::InvalidArgument, "FILTER_INVALID");
         let violated = &details.bad_request().expect("it names the field").field_violations[0].field;
         assert!(violated.starts_with(field), "{violated} for {filter:?}");
     }
-    let second = world.subscribe(of("main", latest(&filters::all()))).await;
-    let status = refused(&world, of("main", latest(&filters::all()))).await;
+    let second = env.subscribe(of("main", latest(&filters::all()))).await;
+    let status = refused(&env, of("main", latest(&filters::all()))).await;
     let details = check(&status, Code::ResourceExhausted, "SESSION_LIMIT");
     assert!(details.retry_info().is_some() && details.quota_failure().is_some());
     drop(second);
-    eventually("a place is free", async || world.ask(of("main", latest(&filters::all()))).await.is_ok()).await;
+    eventually("a place is free", async || env.ask(of("main", latest(&filters::all()))).await.is_ok()).await;
 }
 
 fn impossible_filters() -> Vec<(TagFilter, &'static str)> {
@@ -132,15 +132,15 @@ fn impossible_filters() -> Vec<(TagFilter, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_of_the_client_ends_the_stream_with_a_token() {
-    let mut world = World::new().await;
+    let mut env = TestEnv::new().await;
     let mut status = None;
     // On a busy machine the first may be over before anything is read.
     for deadline in [2, 20, 200] {
         let mut request = Request::new(latest(&filters::all()));
         request.set_timeout(Duration::from_secs(deadline));
-        let Ok(answer) = world.client().await.subscribe(request).await else { continue };
+        let Ok(answer) = env.client().await.subscribe(request).await else { continue };
         let mut stream = answer.into_inner();
-        world.post_mix(3);
+        env.post_mix(3);
         let mut frames = 0;
         let end = loop {
             match crate::harness::in_time("a frame", stream.message()).await {
@@ -157,15 +157,15 @@ async fn a_deadline_of_the_client_ends_the_stream_with_a_token() {
     let status = status.expect("one is read before");
     check(&status, Code::DeadlineExceeded, "STREAM_DEADLINE");
     let token = last_token(&status).to_owned();
-    let missed = world.post_mix(3);
-    let mut resumed = world.subscribe(after(&token, &filters::all())).await;
+    let missed = env.post_mix(3);
+    let mut resumed = env.subscribe(after(&token, &filters::all())).await;
     resumed.posts(3).await;
     assert_exact("the one that comes back", &missed, &resumed.got);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_vanishes_is_reaped_even_if_nothing_matches() {
-    let world = World::tuned(
+    let env = TestEnv::tuned(
         |_| (),
         |settings| {
             settings.listen.ping_interval = Duration::from_secs(1);
@@ -173,31 +173,31 @@ async fn a_peer_that_vanishes_is_reaped_even_if_nothing_matches() {
         },
     )
     .await;
-    let proxy = Proxy::start(world.app().grpc_address()).await;
+    let proxy = Proxy::start(env.app().grpc_address()).await;
     let mut through = client(proxy.address()).await;
     let vanishing = Subscriber::open(&mut through, latest(&filters::any(&["nothing"]))).await.expect("it begins");
-    let staying = world.subscribe(latest(&filters::all())).await;
-    world.counts("sessions", 2.0).await;
+    let staying = env.subscribe(latest(&filters::all())).await;
+    env.counts("sessions", 2.0).await;
     proxy.freeze();
     // The other one goes as well if this machine keeps it from answering for a second.
-    eventually("the vanished one is gone", async || world.metric("sessions") <= 1.0).await;
+    eventually("the vanished one is gone", async || env.metric("sessions") <= 1.0).await;
     assert!(proxy.held_bytes() > 0, "the gateway did write to it");
     drop((vanishing, staying));
-    eventually("all are gone", async || world.metric("sessions") == 0.0).await;
+    eventually("all are gone", async || env.metric("sessions") == 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_too_old_is_rotated_and_resumes() {
-    let mut world = World::tuned(|_| (), |settings| settings.hub.session_age_max = Duration::from_secs(1)).await;
-    let mut session = world.subscribe(latest(&filters::all())).await;
-    let mut truth = world.post_mix(5);
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.session_age_max = Duration::from_secs(1)).await;
+    let mut session = env.subscribe(latest(&filters::all())).await;
+    let mut truth = env.post_mix(5);
     let status = session.ended().await;
     check(&status, Code::Unavailable, "SESSION_ROTATED");
-    truth.extend(world.post_mix(5));
+    truth.extend(env.post_mix(5));
     let (mut got, mut token) = (session.got.clone(), session.token().to_owned());
     // As often as it takes: each session is rotated.
     while got.len() < truth.len() {
-        let mut resumed = world.subscribe(after(&token, &filters::all())).await;
+        let mut resumed = env.subscribe(after(&token, &filters::all())).await;
         resumed.read_until(|own| got.len() + own.got.len() >= truth.len()).await;
         token = resumed.token().to_owned();
         got.append(&mut resumed.got);
@@ -207,15 +207,15 @@ async fn a_session_that_is_too_old_is_rotated_and_resumes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_an_account_reaches_another() {
-    let mut world = World::tuned(|_| (), |_| ()).await;
-    let second = world.upstreams.start(|config| config.rate = 0.0);
-    world.settings.accounts.push(account("second", &second, &world.bearer_file()));
-    world.restart_gateway().await;
+    let mut env = TestEnv::tuned(|_| (), |_| ()).await;
+    let second = env.upstreams.start(|config| config.rate = 0.0);
+    env.settings.accounts.push(account("second", &second, &env.bearer_file()));
+    env.restart_gateway().await;
     eventually("the second is connected too", async || second.connections().live == 1).await;
     let of = |account: &str| SubscribeRequest { account: account.into(), ..earliest(&filters::all()) };
-    let (mut one, mut two) = (world.subscribe(of("main")).await, world.subscribe(of("second")).await);
+    let (mut one, mut two) = (env.subscribe(of("main")).await, env.subscribe(of("second")).await);
     assert_ne!(one.start.epoch, two.start.epoch);
-    let first_truth = world.post_mix(200);
+    let first_truth = env.post_mix(200);
     let second_truth: Vec<_> =
         (0..100).map(|n| second.publish(&crate::harness::posts::post(n, &["cats"])).expect("a post")).collect();
     one.posts(200).await;
@@ -226,21 +226,21 @@ async fn nothing_of_an_account_reaches_another() {
     two.until("heartbeats", beats).await;
     assert_exact("main", &first_truth, &one.got);
     assert_exact("second", &second_truth, &two.got);
-    assert!(world.log_dir("main").is_dir() && world.log_dir("second").is_dir());
-    assert_eq!((world.x.connections().live_max_ever, second.connections().live_max_ever), (1, 1));
+    assert!(env.log_dir("main").is_dir() && env.log_dir("second").is_dir());
+    assert_eq!((env.x.connections().live_max_ever, second.connections().live_max_ever), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_live_as_long_as_the_key_that_signed_them() {
-    let mut world = World::new().await;
-    let (old, new) = (world.dir().join("old.key"), world.dir().join("new.key"));
+    let mut env = TestEnv::new().await;
+    let (old, new) = (env.dir().join("old.key"), env.dir().join("new.key"));
     std::fs::write(&old, "o".repeat(32)).expect("the directory is ours");
     std::fs::write(&new, "n".repeat(32)).expect("the directory is ours");
     let mut with_keys = async |keys: Vec<std::path::PathBuf>, token: Option<&str>| {
-        world.settings.token_key_files = keys;
-        world.restart_gateway().await;
+        env.settings.token_key_files = keys;
+        env.restart_gateway().await;
         let request = token.map_or_else(|| latest(&filters::all()), |token| after(token, &filters::all()));
-        Subscriber::open(&mut world.client().await, request).await.map(|session| session.token().to_owned())
+        Subscriber::open(&mut env.client().await, request).await.map(|session| session.token().to_owned())
     };
     let first = with_keys(vec![old.clone()], None).await.expect("it begins");
     let second = with_keys(vec![new.clone(), old.clone()], Some(&first)).await.expect("the old key verifies");

@@ -10,12 +10,12 @@ use std::path::Path;
 use futures::StreamExt;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::{self, Settings};
-use powerstream_gateway::simulator::Handle;
+use powerstream_gateway::simulator::SimulatorHandle;
 use serde_json::Value;
 
 use crate::harness::env::{BEARER, Client};
 use crate::harness::eventually::DEADLINE;
-use crate::harness::{Lineage, World, eventually, filters, ground_truth};
+use crate::harness::{Lineage, TestEnv, eventually, filters, ground_truth};
 
 const POSTS: usize = 100;
 /// Gateways at once.
@@ -60,7 +60,7 @@ fn cases() -> Vec<(String, String)> {
 
 /// Settings of a gateway on free ports with this upstream and one key set; `None` if they are refused with a fault that names
 /// the key.
-fn load(x: &Handle, dir: &Path, path: &str, value: &str) -> Result<Option<Settings>, String> {
+fn load(x: &SimulatorHandle, dir: &Path, path: &str, value: &str) -> Result<Option<Settings>, String> {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, BEARER).expect("the directory is ours");
     let (data, bearer, url) = (dir.join("data"), bearer.display(), x.base_url());
@@ -83,10 +83,10 @@ fn load(x: &Handle, dir: &Path, path: &str, value: &str) -> Result<Option<Settin
 
 /// Plays one value. Returns whether it is taken.
 async fn play((path, value): (String, String)) -> Result<bool, String> {
-    let mut world = World::without_gateway(Clock::system(), |_| (), |_| ());
-    let Some(settings) = load(&world.x, world.dir(), &path, &value)? else { return Ok(false) };
-    world.settings = settings;
-    if let Err(error) = world.try_start_gateway().await {
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
+    let Some(settings) = load(&env.x, env.dir(), &path, &value)? else { return Ok(false) };
+    env.settings = settings;
+    if let Err(error) = env.try_start_gateway().await {
         // What depends on the host is found when it starts, and by `check`.
         return if format!("{error:#}").contains(&path) {
             Ok(false)
@@ -95,11 +95,11 @@ async fn play((path, value): (String, String)) -> Result<bool, String> {
         };
     }
     let delivery = async {
-        eventually("the upstream connection is up", async || world.x.connections().live > 0).await;
-        let sent = world.post_mix(POSTS);
-        let mut lineage = Lineage::new(&world.x, filters::all());
+        eventually("the upstream connection is up", async || env.x.connections().live > 0).await;
+        let sent = env.post_mix(POSTS);
+        let mut lineage = Lineage::new(&env.x, filters::all());
         while lineage.got.len() < POSTS {
-            let address = format!("http://{}", world.app().grpc_address());
+            let address = format!("http://{}", env.app().grpc_address());
             let Ok(client) = Client::connect(address).await else { continue };
             let had = lineage.got.len();
             lineage = lineage.read(client, |session| had + session.got.len() >= POSTS).await;

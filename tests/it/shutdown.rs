@@ -12,7 +12,7 @@ use crate::harness::env::client;
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::process::Gateway;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, posts, reason};
+use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, last_token, latest, posts, reason};
 
 const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 /// Posts this large fill the buffers of a connection that is not read.
@@ -20,9 +20,9 @@ const LARGE: usize = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
-    let world = World::without_gateway(Clock::system(), |_| (), |settings| settings.drain_deadline = DRAIN_DEADLINE);
-    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| settings.drain_deadline = DRAIN_DEADLINE);
+    let mut gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
 
     let silent = TcpStream::connect(gateway.grpc()).await.expect("it listens");
     let stalled = gateway.client().await.subscribe(latest(&filters::all())).await.expect("it begins");
@@ -34,9 +34,9 @@ async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
         readers.push(Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins"));
     }
     for number in 0..40 {
-        world.x.publish(&posts::large_post(number, LARGE)).expect("a post");
+        env.x.publish(&posts::large_post(number, LARGE)).expect("a post");
     }
-    let truth = world.x.truth();
+    let truth = env.x.sent_posts();
     for reader in &mut readers {
         reader.posts(truth.len()).await;
     }
@@ -53,11 +53,11 @@ async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
     assert!(took < DRAIN_DEADLINE, "it took {took:?}");
     assert!(gateway.log().contains("sessions that do not read are cut"), "somebody did not read:\n{}", gateway.log());
     drop((silent, stalled, half_open));
-    world.left().await;
+    env.left().await;
 
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
-    let next = world.x.publish(&posts::post(1, &["cats"])).expect("a post");
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    let next = env.x.publish(&posts::post(1, &["cats"])).expect("a post");
     for reader in readers {
         let request = after(reader.token(), &filters::all());
         let mut resumed = Subscriber::open(&mut gateway.client().await, request).await.expect("it begins");
@@ -78,19 +78,19 @@ async fn told_to_leave(reader: &mut Subscriber) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_directory_refuses_to_start() {
-    let world = World::without_gateway(Clock::system(), |_| (), |_| ());
-    let first = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
-    let elsewhere = world.dir().join("second");
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
+    let first = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    let elsewhere = env.dir().join("second");
     std::fs::create_dir(&elsewhere).expect("the directory is ours");
-    let mut second = Gateway::spawn(&world.settings, &elsewhere);
+    let mut second = Gateway::spawn(&env.settings, &elsewhere);
     let status = second.exited().await;
     assert_eq!(status.code(), Some(1), "{}", second.log());
     assert!(second.log().contains("error:"), "it says why: {}", second.log());
-    assert_eq!(world.x.counters().sockets, 1, "it never came near upstream");
-    let posted = world.x.publish(&posts::post(1, &["cats"])).expect("a post");
+    assert_eq!(env.x.counters().sockets, 1, "it never came near upstream");
+    let posted = env.x.publish(&posts::post(1, &["cats"])).expect("a post");
     let mut reader = Subscriber::open(&mut first.client().await, earliest(&filters::all())).await.expect("it begins");
     reader.posts(1).await;
     assert_exact("a reader of the first", &[posted], &reader.got);
-    eventually("the first is as it was", async || world.x.connections().live == 1).await;
+    eventually("the first is as it was", async || env.x.connections().live == 1).await;
 }

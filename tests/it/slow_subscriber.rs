@@ -10,7 +10,7 @@ use crate::harness::env::sum;
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, last_token, latest, posts, reason};
+use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, last_token, latest, posts, reason};
 
 /// Posts of the run, and their bytes: 128 MiB.
 const POSTS: usize = 2_048;
@@ -39,9 +39,9 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
         settings.hub.ring_bytes_max = BUDGET_BYTES;
         settings.ingest.queue_bytes_max = BUDGET_BYTES;
     };
-    let world = World::without_gateway(Clock::system(), |_| (), tune);
-    let gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), tune);
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let mut stalled = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins");
     stalled.caught_up().await;
     let mut readers = Vec::new();
@@ -50,7 +50,7 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
     }
     let mut before = 0.0;
     for number in 0..POSTS {
-        world.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
+        env.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
         if (number + 1).is_multiple_of(AT_A_TIME) {
             for reader in &mut readers {
                 // What was read is judged by its count here; the whole is judged once, at the end of the stalled one.
@@ -72,7 +72,7 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
     }
     assert!(stalled.got.is_empty(), "it did not read");
     stalled.posts(POSTS).await;
-    assert_exact("the one that was stalled", &world.x.truth(), &stalled.got);
+    assert_exact("the one that was stalled", &env.x.sent_posts(), &stalled.got);
     stalled.caught_up().await;
     // The upstream's connection is news to a session that begins in the moment before the gateway notes it.
     let about_itself = |frame: &&Frame| !matches!(frame, Frame::StreamNotice(_));
@@ -81,7 +81,7 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
     let (behind, caught) = (Frame::FellBehind(Default::default()), Frame::CaughtUp(Default::default()));
     let [caught, behind] = [&caught, &behind].map(std::mem::discriminant);
     assert_eq!(kinds, [caught, behind, caught], "it was told that it fell behind, and that it caught up");
-    assert_eq!(world.x.connections().live_max_ever, 1);
+    assert_eq!(env.x.connections().live_max_ever, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,26 +93,26 @@ async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
         // Nobody is asked for what is gone.
         settings.hub.private_holes.enabled = false;
     };
-    let world = World::tuned(|_| (), tune).await;
-    let mut stalled = world.subscribe(latest(&filters::all())).await;
-    let begins = || world.app().gateway().account("main").expect("it is there").hub.reader().extent().earliest;
+    let env = TestEnv::tuned(|_| (), tune).await;
+    let mut stalled = env.subscribe(latest(&filters::all())).await;
+    let begins = || env.app().gateway().account("main").expect("it is there").hub.reader().extent().earliest;
     let mut number = 0;
     // More than the buffers of a connection hold, and then more than the log does.
     eventually("what it had to read next is gone", async || {
         number += 1;
-        world.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
+        env.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
         begins() > 200
     })
     .await;
     let status = stalled.ended().await;
     assert_eq!((status.code(), reason(&status)), (Code::ResourceExhausted, "CONSUMER_TOO_SLOW"));
     assert_eq!(last_token(&status), stalled.token());
-    let truth = world.x.truth();
+    let truth = env.x.sent_posts();
     assert_exact("up to there", &truth[..stalled.got.len()], &stalled.got);
 
     let again =
         SubscribeRequest { resume_policy: ResumePolicy::Earliest.into(), ..after(stalled.token(), &filters::all()) };
-    let mut resumed = world.subscribe(again).await;
+    let mut resumed = env.subscribe(again).await;
     assert_eq!(resumed.start.outcome(), StartOutcome::Clamped);
     resumed
         .until("the newest comes", |own| {
@@ -128,20 +128,20 @@ async fn too_many_that_read_the_journal_are_sent_away_with_a_token() {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.hub.replays_max = 1;
     };
-    let world = World::tuned(|_| (), tune).await;
+    let env = TestEnv::tuned(|_| (), tune).await;
     // More than the buffers of a connection hold, so that the first is still at it.
     for number in 0..200 {
-        world.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
+        env.x.publish(&posts::large_post(number, POST_BYTES)).expect("a post");
     }
-    world.all_logged().await;
-    let mut first = world.subscribe(earliest(&filters::all())).await;
+    env.all_logged().await;
+    let mut first = env.subscribe(earliest(&filters::all())).await;
     first.posts(1).await;
-    let mut second = world.subscribe(earliest(&filters::all())).await;
+    let mut second = env.subscribe(earliest(&filters::all())).await;
     let status = second.ended().await;
     assert_eq!((status.code(), reason(&status)), (Code::ResourceExhausted, "REPLAY_LIMIT"));
     first.posts(200).await;
     first.caught_up().await;
-    let mut again = world.subscribe(after(last_token(&status), &filters::all())).await;
+    let mut again = env.subscribe(after(last_token(&status), &filters::all())).await;
     again.posts(200).await;
-    assert_exact("the one that came again", &world.x.truth(), &again.got);
+    assert_exact("the one that came again", &env.x.sent_posts(), &again.got);
 }

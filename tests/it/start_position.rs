@@ -10,7 +10,7 @@ use tonic_types::StatusExt;
 use crate::harness::clock_jump::copy;
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::subscriber::asking;
-use crate::harness::{Subscriber, World, after, earliest, eventually, filters, latest, posts, reason};
+use crate::harness::{Subscriber, TestEnv, after, earliest, eventually, filters, latest, posts, reason};
 
 fn since(millis: i64) -> Start {
     let nanos = i32::try_from(millis.rem_euclid(1_000) * 1_000_000).expect("less than a second");
@@ -29,74 +29,74 @@ fn by(policy: ResumePolicy, request: SubscribeRequest) -> SubscribeRequest {
     SubscribeRequest { resume_policy: policy.into(), ..request }
 }
 
-async fn read_all(world: &World, request: SubscribeRequest) -> Subscriber {
-    let mut subscriber = world.subscribe(request).await;
+async fn read_all(env: &TestEnv, request: SubscribeRequest) -> Subscriber {
+    let mut subscriber = env.subscribe(request).await;
     subscriber.caught_up().await;
     subscriber
 }
 
-async fn refused(world: &World, request: SubscribeRequest, code: Code, because: &str) -> Status {
-    let Err(status) = world.ask(request).await else { panic!("it was taken") };
+async fn refused(env: &TestEnv, request: SubscribeRequest, code: Code, because: &str) -> Status {
+    let Err(status) = env.ask(request).await else { panic!("it was taken") };
     assert_eq!(status.code(), code, "{status:?}");
     assert_eq!(reason(&status), because);
     status
 }
 
 /// What each policy makes of a start that is too old.
-async fn every_policy(world: &World, request: SubscribeRequest, whole: &Subscriber) {
-    let status = refused(world, request.clone(), Code::OutOfRange, "POSITION_TOO_OLD").await;
+async fn every_policy(env: &TestEnv, request: SubscribeRequest, whole: &Subscriber) {
+    let status = refused(env, request.clone(), Code::OutOfRange, "POSITION_TOO_OLD").await;
     let info = status.get_details_error_info().expect("it has details").metadata;
     assert!(info["missing_seconds"].parse::<u64>().is_ok() && !info["oldest_time"].is_empty(), "{info:?}");
-    let oldest = read_all(world, after(&info["oldest_token"], &filters::all())).await;
+    let oldest = read_all(env, after(&info["oldest_token"], &filters::all())).await;
     assert_eq!((oldest.start.outcome(), &oldest.got), (StartOutcome::Exact, &whole.got));
 
-    let clamped = read_all(world, by(ResumePolicy::Earliest, request.clone())).await;
+    let clamped = read_all(env, by(ResumePolicy::Earliest, request.clone())).await;
     assert_eq!((clamped.start.outcome(), &clamped.got), (StartOutcome::Clamped, &whole.got));
     let missing = clamped.start.missing.expect("it says what is missing");
     assert!(missing.from.is_some() && missing.to.is_some());
 
-    let clamped = read_all(world, by(ResumePolicy::Latest, request.clone())).await;
+    let clamped = read_all(env, by(ResumePolicy::Latest, request.clone())).await;
     assert_eq!((clamped.start.outcome(), clamped.got.len()), (StartOutcome::Clamped, 0));
     assert!(clamped.start.missing.is_some());
 
     let exact = SubscribeRequest { require_exact: true, ..by(ResumePolicy::Earliest, request) };
-    refused(world, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
+    refused(env, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_start_begins_where_it_says() {
-    let mut world = World::new().await;
+    let mut env = TestEnv::new().await;
     let mut truth = Vec::new();
     for _ in 0..10 {
-        truth.extend(world.post_mix(20));
-        world.all_logged().await;
+        truth.extend(env.post_mix(20));
+        env.all_logged().await;
     }
-    let whole = read_all(&world, earliest(&filters::all())).await;
+    let whole = read_all(&env, earliest(&filters::all())).await;
     assert_eq!(whole.start.outcome(), StartOutcome::Exact);
     assert_exact("earliest", &truth, &whole.got);
-    let tip = read_all(&world, latest(&filters::all())).await;
+    let tip = read_all(&env, latest(&filters::all())).await;
     assert_eq!((tip.start.outcome(), tip.got.len()), (StartOutcome::Live, 0));
 
     for event in whole.got.iter().step_by(23) {
         let first = whole.got.partition_point(|other| other.received_time_ms < event.received_time_ms);
-        let timed = read_all(&world, from(since(event.received_time_ms))).await;
+        let timed = read_all(&env, from(since(event.received_time_ms))).await;
         assert_eq!((timed.start.outcome(), &timed.got[..]), (StartOutcome::Exact, &whole.got[first..]));
     }
-    let a_moment = read_all(&world, from(back(0))).await;
+    let a_moment = read_all(&env, from(back(0))).await;
     assert_eq!((a_moment.start.outcome(), a_moment.got.len()), (StartOutcome::Exact, 0));
     let later = whole.got[199].received_time_ms + 3_600_000;
-    let status = refused(&world, from(since(later)), Code::OutOfRange, "POSITION_IN_FUTURE").await;
+    let status = refused(&env, from(since(later)), Code::OutOfRange, "POSITION_IN_FUTURE").await;
     assert!(status.get_details_error_info().expect("it has details").metadata.contains_key("head_time"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_before_the_log_is_refused_or_clamped_as_asked() {
-    let mut world = World::tuned(|_| (), |settings| settings.hub.private_holes.enabled = false).await;
-    world.post_mix(50);
-    world.all_logged().await;
-    let whole = read_all(&world, earliest(&filters::all())).await;
-    every_policy(&world, from(back(3_600)), &whole).await;
-    every_policy(&world, from(since(1)), &whole).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.private_holes.enabled = false).await;
+    env.post_mix(50);
+    env.all_logged().await;
+    let whole = read_all(&env, earliest(&filters::all())).await;
+    every_policy(&env, from(back(3_600)), &whole).await;
+    every_policy(&env, from(since(1)), &whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,12 +106,12 @@ async fn a_token_older_than_the_retention_is_refused_or_clamped_as_asked() {
         settings.journal.retention_bytes_max = 512 << 10;
         settings.hub.private_holes.enabled = false;
     };
-    let world = World::tuned(|_| (), tune).await;
-    let first = world.subscribe(latest(&filters::all())).await;
-    let publish = |number| world.x.publish(&posts::large_post(number, 16 << 10)).expect("a post");
+    let env = TestEnv::tuned(|_| (), tune).await;
+    let first = env.subscribe(latest(&filters::all())).await;
+    let publish = |number| env.x.publish(&posts::large_post(number, 16 << 10)).expect("a post");
     publish(0);
     let log_begins = async || {
-        let info = world.app().gateway().account("main").expect("it is there").stream_info();
+        let info = env.app().gateway().account("main").expect("it is there").stream_info();
         info.earliest.map_or(0, |earliest| earliest.position.sequence)
     };
     let mut number = 0;
@@ -121,33 +121,33 @@ async fn a_token_older_than_the_retention_is_refused_or_clamped_as_asked() {
         log_begins().await > 5
     })
     .await;
-    world.all_logged().await;
+    env.all_logged().await;
     let mut begins = 0;
     eventually("the log is no longer trimmed", async || {
         let before = std::mem::replace(&mut begins, log_begins().await);
-        before == begins && read_all(&world, earliest(&filters::all())).await.got.len() < number
+        before == begins && read_all(&env, earliest(&filters::all())).await.got.len() < number
     })
     .await;
-    let whole = read_all(&world, earliest(&filters::all())).await;
-    let truth = world.x.truth();
+    let whole = read_all(&env, earliest(&filters::all())).await;
+    let truth = env.x.sent_posts();
     assert_exact("what is left", &truth[truth.len() - whole.got.len()..], &whole.got);
-    every_policy(&world, after(first.token(), &filters::all()), &whole).await;
+    every_policy(&env, after(first.token(), &filters::all()), &whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
-    let mut world = World::new().await;
-    let mut first = world.subscribe(latest(&filters::all())).await;
-    let had = world.post_mix(20);
+    let mut env = TestEnv::new().await;
+    let mut first = env.subscribe(latest(&filters::all())).await;
+    let had = env.post_mix(20);
     first.posts(20).await;
-    world.stop_gateway().await;
-    std::fs::remove_dir_all(world.log_dir("main")).expect("it was there");
-    world.start_gateway().await;
-    world.connected().await;
+    env.stop_gateway().await;
+    std::fs::remove_dir_all(env.log_dir("main")).expect("it was there");
+    env.start_gateway().await;
+    env.connected().await;
     // The first backfill of the new log brings back what the consumer has had.
-    let new = world.post_mix(20);
+    let new = env.post_mix(20);
     let wanted = [had, new].concat();
-    let mut resumed = world.subscribe(after(first.token(), &filters::all())).await;
+    let mut resumed = env.subscribe(after(first.token(), &filters::all())).await;
     assert_eq!(resumed.start.outcome(), StartOutcome::TimeBounded, "never silently live");
     assert_ne!(resumed.start.epoch, first.start.epoch);
     assert!(resumed.start.missing.is_some(), "the log begins later than the token");
@@ -155,29 +155,29 @@ async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
     assert_exact("resumed by time", &wanted, &resumed.got);
     assert_eq!(resumed.doubtful.len(), wanted.len(), "so near to the token all may be repeats");
     let exact = SubscribeRequest { require_exact: true, ..after(first.token(), &filters::all()) };
-    refused(&world, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
+    refused(&env, exact, Code::FailedPrecondition, "EXACT_UNAVAILABLE").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
-    let mut world = World::tuned(|_| (), |settings| settings.hub.slack = Duration::from_secs(600)).await;
-    world.post_mix(20);
-    world.all_logged().await;
-    world.stop_gateway().await;
-    let (data, snapshot) = (world.settings.data_dir.clone(), world.dir().join("snapshot"));
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.slack = Duration::from_secs(600)).await;
+    env.post_mix(20);
+    env.all_logged().await;
+    env.stop_gateway().await;
+    let (data, snapshot) = (env.settings.data_dir.clone(), env.dir().join("snapshot"));
     copy(&data, &snapshot);
-    world.start_gateway().await;
-    world.connected().await;
-    let mut first = world.subscribe(latest(&filters::all())).await;
-    world.post_mix(20);
+    env.start_gateway().await;
+    env.connected().await;
+    let mut first = env.subscribe(latest(&filters::all())).await;
+    env.post_mix(20);
     first.posts(20).await;
-    world.stop_gateway().await;
+    env.stop_gateway().await;
     std::fs::remove_dir_all(&data).expect("it was there");
     std::fs::rename(&snapshot, &data).expect("the directory is ours");
-    world.start_gateway().await;
-    world.connected().await;
-    let new = world.post_mix(20);
-    let mut resumed = world.subscribe(after(first.token(), &filters::all())).await;
+    env.start_gateway().await;
+    env.connected().await;
+    let new = env.post_mix(20);
+    let mut resumed = env.subscribe(after(first.token(), &filters::all())).await;
     assert_eq!(resumed.start.outcome(), StartOutcome::TimeBounded, "never silently live");
     assert_eq!(resumed.start.epoch, first.start.epoch);
     resumed.until("the newest post comes", |own| own.got.last().is_some_and(|e| e.post_id == new[19].post_id.0)).await;
@@ -188,23 +188,23 @@ async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_an_empty_log_every_start_gets_the_first_post_once() {
-    let mut world = World::new().await;
+    let mut env = TestEnv::new().await;
     let mut sessions = Vec::new();
     for request in [earliest(&filters::all()), latest(&filters::all()), from(back(0))] {
-        let mut session = world.subscribe(request).await;
+        let mut session = env.subscribe(request).await;
         session.caught_up().await;
         assert_eq!(session.got, []);
         sessions.push(session);
     }
     let token = sessions[0].token().to_owned();
-    sessions.push(world.subscribe(after(&token, &filters::all())).await);
-    let truth = world.post_mix(3);
+    sessions.push(env.subscribe(after(&token, &filters::all())).await);
+    let truth = env.post_mix(3);
     for session in &mut sessions {
         session.posts(3).await;
         assert_exact("a session on an empty log", &truth, &session.got);
     }
-    world.restart_gateway().await;
-    let resumed = read_all(&world, after(&token, &filters::all())).await;
+    env.restart_gateway().await;
+    let resumed = read_all(&env, after(&token, &filters::all())).await;
     assert_eq!(resumed.start.outcome(), StartOutcome::Exact);
     assert_exact("with a token of the empty log", &truth, &resumed.got);
 }

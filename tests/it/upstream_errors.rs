@@ -7,11 +7,11 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::proto::StreamNoticeKind;
 use powerstream_gateway::proto::subscribe_response::Frame;
-use powerstream_gateway::simulator::{Counters, CutKind, Hollow, Refusal, Scope, StreamError, Times};
+use powerstream_gateway::simulator::{BogusResponse, Counters, CutKind, ErrorResponse, Repeat, Scope, StreamError};
 
 use crate::harness::env::patient;
 use crate::harness::outage::is_recovery;
-use crate::harness::{Drill, World, eventually, filters, latest};
+use crate::harness::{Drill, TestEnv, eventually, filters, latest};
 
 /// Two minutes in a second.
 const RATE: f64 = 120.0;
@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(1_800);
 
 /// For half an hour X answers each request like this. Posts are so rare that nobody can tell from their number whether a
 /// backfill is missing.
-async fn hollow_for_long(hollow: Hollow, fired: fn(&Counters) -> u64) {
+async fn hollow_for_long(hollow: BogusResponse, fired: fn(&Counters) -> u64) {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         let defaults = powerstream_gateway::upstream::Config::default();
         settings.upstream.http_backoff_step = defaults.http_backoff_step;
@@ -29,12 +29,12 @@ async fn hollow_for_long(hollow: Hollow, fired: fn(&Counters) -> u64) {
         settings.upstream.stale_after = defaults.stale_after;
     };
     let mut drill = Drill::new(RATE, |x| x.heartbeat = Duration::from_secs(10), tune).await;
-    let x = drill.world.x.clone();
+    let x = drill.env.x.clone();
     x.set_rate(0.0);
-    x.answer_with(&Scope::Live, Times::For(TIME), hollow);
+    x.answer_with(&Scope::Live, Repeat::For(TIME), hollow);
     drill.cut(CutKind::CleanEnd).await;
     for _ in 0..4 {
-        drill.world.post_mix(1);
+        drill.env.post_mix(1);
         drill.pass(TIME / 5).await;
     }
     drill.pass(TIME / 5).await;
@@ -44,7 +44,7 @@ async fn hollow_for_long(hollow: Hollow, fired: fn(&Counters) -> u64) {
     assert!((5..=16).contains(&attempts), "{hollow:?}: {attempts} requests in half an hour");
     assert!(fired(&x.counters()) > 3, "{hollow:?}: {:?}", x.counters());
     eventually("X serves again", async || x.connections().live == 1 && live() > attempts).await;
-    drill.world.post_mix(1);
+    drill.env.post_mix(1);
     drill.settle().await;
     drill.judge_all_but_bounds();
     for session in &drill.sessions {
@@ -60,13 +60,14 @@ async fn hollow_for_long(hollow: Hollow, fired: fn(&Counters) -> u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_for_ever_is_met_with_backoff_and_hides_no_post() {
-    hollow_for_long(Hollow::Garbage { every: Duration::from_secs(5) }, |counters| counters.garbage_lines).await;
+    hollow_for_long(BogusResponse::Garbage { every: Duration::from_secs(5) }, |counters| counters.garbage_lines).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn web_pages_and_errors_after_a_200_are_met_with_backoff_and_hide_no_post() {
-    hollow_for_long(Hollow::Html, |counters| counters.html_answers).await;
-    hollow_for_long(Hollow::Error(StreamError::OperationalDisconnect), |counters| counters.in_stream_errors).await;
+    hollow_for_long(BogusResponse::Html, |counters| counters.html_answers).await;
+    hollow_for_long(BogusResponse::Error(StreamError::OperationalDisconnect), |counters| counters.in_stream_errors)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,15 +75,15 @@ async fn a_redirect_is_not_followed_and_the_bearer_goes_nowhere_else() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a free port");
     elsewhere.set_nonblocking(true).expect("it is ours");
     let address = elsewhere.local_addr().expect("it is bound");
-    let mut world = World::without_gateway(Clock::with_rate(1_000.0, None), |_| (), patient);
-    world.x.refuse_next(2, Refusal::redirect(&format!("http://{address}/2/powerstream")));
-    world.start_gateway().await;
-    let session = world.subscribe(latest(&filters::all())).await;
-    world.connected().await;
-    let times: Vec<_> = world.x.requests().iter().map(|request| request.received_ms).collect();
+    let mut env = TestEnv::without_gateway(Clock::with_rate(1_000.0, None), |_| (), patient);
+    env.x.refuse_next(2, ErrorResponse::redirect(&format!("http://{address}/2/powerstream")));
+    env.start_gateway().await;
+    let session = env.subscribe(latest(&filters::all())).await;
+    env.connected().await;
+    let times: Vec<_> = env.x.requests().iter().map(|request| request.received_ms).collect();
     // The same request will not fare better soon: the longest wait at once.
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 320_000), "{times:?}");
-    assert_eq!((world.x.counters().redirects, times.len()), (2, 3));
+    assert_eq!((env.x.counters().redirects, times.len()), (2, 3));
     assert!(elsewhere.accept().is_err(), "somebody came elsewhere");
     assert!(session.end.is_none());
 }

@@ -4,11 +4,11 @@
 # that file, change it here too.
 #
 # Left out, because no model can distinguish them from the original:
-# - `offer` stores the flag instead of swapping it. With one publisher it may overwrite a newer `true`, but it notifies
+# - `notify` stores the flag instead of swapping it. With one publisher it may overwrite a newer `true`, but it notifies
 #   that session next: the wait ends without a match, and the session parks again.
-# - Relaxed instead of acquire and release for `woken_at` and for the swaps. The fences of `offer` and `park` carry the
-#   protocol; a stale `woken_at` promises nothing, or what lies before the cursor.
-# - `woken_at` stored after the notification: the same.
+# - Relaxed instead of acquire and release for `wake_sequence` and for the swaps. The fences of `notify` and `park` carry the
+#   protocol; a stale `wake_sequence` promises nothing, or what lies before the cursor.
+# - `wake_sequence` stored after the notification: the same.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec </dev/null
@@ -72,72 +72,72 @@ mutant park_without_recheck no_lost_wakeup_between_notify_and_park \
 
 # The session reads the end of the log before it sets its flag.
 mutant recheck_before_flag no_lost_wakeup_between_notify_and_park \
-    'self.seat.parked.store(true, Ordering::SeqCst);' 'let next = next();
-        self.seat.parked.store(true, Ordering::SeqCst);' \
+    'self.waiter.parked.store(true, Ordering::SeqCst);' 'let next = next();
+        self.waiter.parked.store(true, Ordering::SeqCst);' \
     'if next() > cursor {' 'if next > cursor {'
 
 # Weaker orderings: each side's store and the load behind it may be reordered.
 mutant offer_without_fence no_lost_wakeup_between_notify_and_park \
-    "// The entries are published before the flags are read: the other half of \`Ticket::park\`.
+    "// The entries are published before the flags are read: the other half of \`WaiterHandle::park\`.
         fence(Ordering::SeqCst);" ''
 mutant offer_with_weaker_fence no_lost_wakeup_between_notify_and_park \
-    "// The entries are published before the flags are read: the other half of \`Ticket::park\`.
+    "// The entries are published before the flags are read: the other half of \`WaiterHandle::park\`.
         fence(Ordering::SeqCst);" 'fence(Ordering::AcqRel);'
 mutant park_without_fence no_lost_wakeup_between_notify_and_park \
-    'self.seat.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);' 'self.seat.parked.store(true, Ordering::SeqCst);'
+    'self.waiter.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);' 'self.waiter.parked.store(true, Ordering::SeqCst);'
 mutant offer_fence_after_wakeups no_lost_wakeup_between_notify_and_park \
-    "// The entries are published before the flags are read: the other half of \`Ticket::park\`.
+    "// The entries are published before the flags are read: the other half of \`WaiterHandle::park\`.
         fence(Ordering::SeqCst);" '' \
     'drop(index);
-        self.offered.store' 'drop(index);
+        self.notified_up_to.store' 'drop(index);
         fence(Ordering::SeqCst);
-        self.offered.store'
+        self.notified_up_to.store'
 
-# A batch counts as offered before the sessions are woken for it.
+# A batch counts as notified_up_to before the sessions are woken for it.
 mutant offered_before_wakeups heartbeat_during_notify_passes_no_match \
-    'let mut woken = 0;' 'self.offered.store(last.sequence + 1, Ordering::Release);
+    'let mut woken = 0;' 'self.notified_up_to.store(last.sequence + 1, Ordering::Release);
         let mut woken = 0;'
 
-# The promise covers batches that were offered after the flag was cleared.
+# The promise covers batches that were notified_up_to after the flag was cleared.
 mutant offered_read_after_flag heartbeat_during_notify_passes_no_match \
-    'let offered = self.parked.offered.load(Ordering::Acquire);
-        if self.seat' 'if self.seat' \
-    'return Some(offered);' 'return Some(self.parked.offered.load(Ordering::Acquire));'
+    'let notified_up_to = self.parked.notified_up_to.load(Ordering::Acquire);
+        if self.waiter' 'if self.waiter' \
+    'return Some(notified_up_to);' 'return Some(self.parked.notified_up_to.load(Ordering::Acquire));'
 
 # The promise of the batch that woke the session covers records of that batch.
 mutant woken_at_last_record batch_wakeup_passes_no_record_of_it \
-    'seat.woken_at.store(first.sequence' 'seat.woken_at.store(last.sequence'
+    'waiter.wake_sequence.store(first.sequence' 'waiter.wake_sequence.store(last.sequence'
 
 # The flag is loaded, not swapped, or stays: a session that reads is notified.
 mutant unpark_loads_flag session_that_reads_is_not_woken \
-    'if self.seat.parked.swap(false, Ordering::AcqRel) {' 'if self.seat.parked.load(Ordering::Acquire) {'
+    'if self.waiter.parked.swap(false, Ordering::AcqRel) {' 'if self.waiter.parked.load(Ordering::Acquire) {'
 mutant refused_park_keeps_flag session_that_reads_is_not_woken \
-    'self.seat.parked.store(false, Ordering::SeqCst);' ''
+    'self.waiter.parked.store(false, Ordering::SeqCst);' ''
 mutant offer_loads_flag session_under_several_keys_is_woken_once \
-    'if seat.parked.load(Ordering::Relaxed) && seat.parked.swap(false, Ordering::AcqRel) {' \
-    'if seat.parked.load(Ordering::Relaxed) {'
+    'if waiter.parked.load(Ordering::Relaxed) && waiter.parked.swap(false, Ordering::AcqRel) {' \
+    'if waiter.parked.load(Ordering::Relaxed) {'
 
 # The flag is cleared without a notification.
 mutant wakeup_without_notify successive_batches_each_wake \
-    'seat.notify.notify_one();' 'if seat.woken_at.load(Ordering::Acquire) == 1 { seat.notify.notify_one(); }'
+    'waiter.notify.notify_one();' 'if waiter.wake_sequence.load(Ordering::Acquire) == 1 { waiter.notify.notify_one(); }'
 
 # Unregistering releases the lock between slot and lists, or does not acquire it for the lists.
 mutant unregister_in_two_steps slot_reused_during_unregister_is_woken \
-    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().seats.remove(self.slot);
+    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().waiters.remove(self.slot);
         self.parked.index.lock().for_each_list(&self.keys, |list| list.remove(self.slot));'
 
 # A session that left stays in the lists.
 mutant unregister_keeps_lists session_dropped_while_parked_is_forgotten \
-    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().seats.remove(self.slot);'
+    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().waiters.remove(self.slot);'
 
 # The single waiter of a key and many of them; keys that are prefixes or rule ids; notices.
 mutant second_waiter_replaces_first sessions_of_one_key_are_all_woken \
-    'Self::Many([(first, other), (slot, seat)].into())' '{ let _ = (first, other); Self::One(slot, seat) }'
+    'Self::Many([(first, other), (slot, waiter)].into())' '{ let _ = (first, other); Self::One(slot, waiter) }'
 mutant one_of_many_woken sessions_of_one_key_are_all_woken \
-    'seats.values().for_each(' 'seats.values().take(1).for_each('
+    'waiters.values().for_each(' 'waiters.values().take(1).for_each('
 mutant removal_empties_key unregister_during_notify_leaves_others_registered \
-    'seats.remove(&slot);' 'seats.clear();'
+    'waiters.remove(&slot);' 'waiters.clear();'
 mutant whole_tag_is_no_prefix every_kind_of_key_wakes \
     '(0..=tag.len())' '(1..=tag.len())'
 mutant rule_ids_not_woken every_kind_of_key_wakes \
@@ -149,10 +149,10 @@ mutant notice_wakes_by_key_only skip_wakes_sessions_of_all_keys \
 mutant random_park_without_recheck random_schedules_lose_no_wakeup \
     'if next() > cursor {' 'if next() > cursor && false {'
 mutant priority_offered_before_wakeups priority_schedules_lose_no_wakeup \
-    'let mut woken = 0;' 'self.offered.store(last.sequence + 1, Ordering::Release);
+    'let mut woken = 0;' 'self.notified_up_to.store(last.sequence + 1, Ordering::Release);
         let mut woken = 0;'
 mutant random_unregister_in_two_steps random_schedules_lose_no_wakeup \
-    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().seats.remove(self.slot);
+    'self.parked.index.lock().remove(self.slot, &self.keys);' 'self.parked.index.lock().waiters.remove(self.slot);
         self.parked.index.lock().for_each_list(&self.keys, |list| list.remove(self.slot));'
 
 printf '%d mutants found, %d survived\n' "$found" "${#survivors[@]}"

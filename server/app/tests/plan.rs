@@ -40,7 +40,7 @@ pub(super) struct Setup {
     pub retention: Ms,
     /// Bytes of the hot tail.
     pub ring_bytes: usize,
-    /// How often the gateway does its upkeep.
+    /// How often the gateway does its maintenance.
     pub upkeep_interval: Ms,
     /// How far back X recovers.
     pub recovery_window: Ms,

@@ -10,9 +10,9 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::record::Seen;
 use super::truth::Want;
 use super::x::X;
-use crate::hub::filter::{Filter, Request};
-use crate::hub::session::{self as hub, Opening, Pace, Phase};
-use crate::hub::start::{self, Policy, Start};
+use crate::hub::filter::{Filter, FilterSpec};
+use crate::hub::session::{self as hub, DeliveryOptions, Phase, SessionParams};
+use crate::hub::start::{self, Start, StartPolicy};
 use crate::hub::{Hub, SessionInfo};
 use crate::model::{Gap, GapState, SkipReason, UnixMillis};
 use crate::proto::{self, EventBatch};
@@ -116,7 +116,7 @@ impl Reader {
         if start::awaits_answer(hub, start) {
             return;
         }
-        let resolved = match start::resolve(hub, start, Policy::Fail, false) {
+        let resolved = match start::resolve(hub, start, StartPolicy::Fail, false) {
             Ok(resolved) => resolved,
             Err(_) => {
                 self.seen.lock().sessions.push(session(Outcome::Refused, String::new()));
@@ -127,15 +127,15 @@ impl Reader {
         self.seen.lock().sessions.push(session(outcome(resolved.outcome), log_name(epoch)));
         let info =
             SessionInfo { id: String::new(), consumer: String::new(), peer: String::new(), since: UnixMillis(0) };
-        let pace = Pace {
+        let pace = DeliveryOptions {
             batch_events_max: self.events_max,
             batch_bytes_max: 64 << 10,
             batch_delay_max: std::time::Duration::ZERO,
             heartbeat: std::time::Duration::from_secs(20),
             deadline: None,
         };
-        let opening = Opening {
-            guest: hub.registry().enter(info).expect("there is room"),
+        let opening = SessionParams {
+            guard: hub.registry().register(info).expect("there is room"),
             seat: hub.enter(filter).expect("there is room"),
             pace,
             resolved,
@@ -143,18 +143,18 @@ impl Reader {
             consumer: String::new(),
             warnings: Vec::new(),
         };
-        let subscription = hub::Subscription::open(hub.clone(), opening);
+        let subscription = hub::Session::open(hub.clone(), opening);
         self.reading = Some(spawn_local(read(subscription, self.seen.clone(), self.x.clone(), epoch)));
     }
 }
 
-async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Seen>>, x: Arc<X>, log: u128) {
+async fn read(mut subscription: hub::Session, seen: Arc<Mutex<Seen>>, x: Arc<X>, log: u128) {
     loop {
         let next = subscription.next().await;
         let mut seen = seen.lock();
         let session = seen.sessions.last_mut().expect("it has begun");
         match next {
-            Ok(hub::Frame { token, content: hub::Content::Start(start) }) => {
+            Ok(hub::Frame { token, content: hub::FrameContent::Start(start) }) => {
                 session.token = token.expect("the first frame has a token");
                 session.position = Some(start.place.position.sequence);
                 session.missing = start.missing.map(|window| (window.from.0, window.to.map(|to| to.0)));
@@ -172,7 +172,7 @@ async fn read(mut subscription: hub::Subscription, seen: Arc<Mutex<Seen>>, x: Ar
     }
 }
 
-/// How a lineage begins.
+/// How a subscription begins.
 fn begins(from: &seen::From) -> Start {
     match from {
         seen::From::Latest => Start::Latest,
@@ -189,7 +189,7 @@ fn is_unheard(session: &Session) -> bool {
 
 /// A filter in the words of the oracle.
 fn filter(want: &Want) -> seen::Filter {
-    let Request { any_of, all_of, none_of, rule_ids } = request(want);
+    let FilterSpec { any_of, all_of, none_of, rule_ids } = request(want);
     seen::Filter { any: any_of, all: all_of, none: none_of, rules: rule_ids }
 }
 
@@ -197,9 +197,9 @@ fn log_name(log: u128) -> String {
     format!("{log:032x}")
 }
 
-fn request(want: &Want) -> Request {
+fn request(want: &Want) -> FilterSpec {
     let texts = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect();
-    Request {
+    FilterSpec {
         any_of: texts(&want.any),
         all_of: texts(&want.all),
         none_of: texts(&want.none),
@@ -207,9 +207,9 @@ fn request(want: &Want) -> Request {
     }
 }
 
-fn content(content: hub::Content, log: u128) -> Content {
+fn content(content: hub::FrameContent, log: u128) -> Content {
     match content {
-        hub::Content::Batch(batch) => {
+        hub::FrameContent::Batch(batch) => {
             let bytes: Vec<u8> = batch.chunk.slices().iter().flatten().copied().collect();
             let decoded = EventBatch::decode(&*bytes).expect("it is a batch");
             Content::Posts {
@@ -218,8 +218,8 @@ fn content(content: hub::Content, log: u128) -> Content {
                 is_private: batch.chunk.phase == Phase::Recovery,
             }
         }
-        hub::Content::Gap { gap: own, .. } => Content::Gap(gap(&own, log)),
-        hub::Content::Skipped { skip, sequence } => Content::Skip(seen::Skip {
+        hub::FrameContent::Gap { gap: own, .. } => Content::Gap(gap(&own, log)),
+        hub::FrameContent::Skipped { skip, sequence } => Content::Skip(seen::Skip {
             sequence,
             from: skip.window.from.0,
             to: skip.window.to.map(|to| to.0),
@@ -231,9 +231,9 @@ fn content(content: hub::Content, log: u128) -> Content {
                 SkipReason::JournalCorrupt => seen::Reason::Damaged,
             },
         }),
-        hub::Content::Draining { .. } => Content::Draining,
-        hub::Content::Heartbeat(heartbeat) => Content::Heartbeat { low_watermark: heartbeat.low_watermark.0 },
-        hub::Content::CaughtUp(_) => Content::CaughtUp,
+        hub::FrameContent::Draining { .. } => Content::Draining,
+        hub::FrameContent::Heartbeat(heartbeat) => Content::Heartbeat { low_watermark: heartbeat.low_watermark.0 },
+        hub::FrameContent::CaughtUp(_) => Content::CaughtUp,
         _ => Content::Other,
     }
 }
@@ -282,11 +282,11 @@ fn gap(gap: &Gap, log: u128) -> seen::Gap {
     }
 }
 
-fn outcome(outcome: start::Outcome) -> Outcome {
+fn outcome(outcome: start::StartOutcome) -> Outcome {
     match outcome {
-        start::Outcome::Live => Outcome::Live,
-        start::Outcome::Exact => Outcome::Exact,
-        start::Outcome::TimeBounded => Outcome::TimeBounded,
-        start::Outcome::Clamped => Outcome::Clamped,
+        start::StartOutcome::Live => Outcome::Live,
+        start::StartOutcome::Exact => Outcome::Exact,
+        start::StartOutcome::TimeBounded => Outcome::TimeBounded,
+        start::StartOutcome::Clamped => Outcome::Clamped,
     }
 }

@@ -40,7 +40,7 @@ enum Verdict {
 }
 
 /// The settings of an account of X with one key set, or the faults of `load`.
-fn load(dir: &Path, path: &str, value: &str) -> Result<Settings, config::Faults> {
+fn load(dir: &Path, path: &str, value: &str) -> Result<Settings, config::ConfigErrors> {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bearer").expect("the directory is ours");
     let own = path.strip_prefix("accounts[].").map(|key| format!(", {key}: {value}")).unwrap_or_default();
@@ -207,7 +207,7 @@ fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, us
         match load(dir.path(), path, value) {
             Err(faults) => {
                 let own = path.replace("[]", "[0]");
-                let is_clear = |fault: &config::Fault| !fault.text.is_empty() && !fault.path.is_empty();
+                let is_clear = |fault: &config::ConfigError| !fault.text.is_empty() && !fault.path.is_empty();
                 let key = path.rsplit('.').next().unwrap_or(path);
                 let names_it = faults.all().iter().any(|fault| fault.path == own || fault.text.contains(key));
                 return match names_it && faults.all().iter().all(is_clear) {

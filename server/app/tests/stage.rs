@@ -10,8 +10,8 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::plan::Setup;
 use super::truth::Ms;
 use super::x::{Link, X};
-use crate::app::account::{self, Shared};
-use crate::app::maintenance::Chores;
+use crate::app::account::{self, OpenContext};
+use crate::app::maintenance::AccountMaintenance;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::hub::Hub;
@@ -93,7 +93,7 @@ impl Stage {
         let setup = &self.setup;
         let bearer = self.dir.join("bearer");
         std::fs::write(&bearer, "bearer").expect("the directory is ours");
-        let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+        let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
         account.connections = setup.connections;
         let mut settings = Settings { data_dir: self.dir.join("data"), accounts: vec![account], ..Settings::default() };
         settings.journal.backend = if setup.files { Backend::Embedded } else { Backend::Memory };
@@ -117,7 +117,7 @@ impl Stage {
         self.x.note_start();
         let now = UnixMillis(self.x.now() + host_ahead);
         let metrics = Registry::new(now);
-        let shared = Shared {
+        let shared = OpenContext {
             settings,
             clock: Clock::of_runtime(now),
             metrics: metrics.clone(),
@@ -137,7 +137,7 @@ impl Stage {
                 sequencer.write_all(&giving_up).await.expect("the ids are readable");
             }),
         ));
-        tasks.push(("upkeep", spawn_local(maintain(opened.chores, millis(self.setup.upkeep_interval)))));
+        tasks.push(("upkeep", spawn_local(maintain(opened.account_maintenance, millis(self.setup.upkeep_interval)))));
         for session in opened.sessions {
             tasks.push(("session", spawn_local(session.run(upstream.clone()))));
         }
@@ -146,10 +146,10 @@ impl Stage {
     }
 }
 
-async fn maintain(mut chores: Chores, interval: Duration) {
+async fn maintain(mut account_maintenance: AccountMaintenance, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        chores.step();
+        account_maintenance.step();
     }
 }
 

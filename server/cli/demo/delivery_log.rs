@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::simulator::Truth;
+use crate::simulator::SentPost;
 
 /// Posts that a consumer got, by id.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct DeliveryLog {
     got: HashMap<u64, u64>,
 }
 
 /// What the comparison says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct Comparison {
     /// Posts that it should have got.
     pub due: u64,
     /// Posts of those that it did.
@@ -23,7 +23,7 @@ pub(super) struct Verdict {
     pub foreign: u64,
 }
 
-impl Ledger {
+impl DeliveryLog {
     /// A post came.
     pub(super) fn note(&mut self, post_id: u64) {
         *self.got.entry(post_id).or_default() += 1;
@@ -35,9 +35,9 @@ impl Ledger {
     }
 
     /// Compares with the posts of the truth that have this tag.
-    pub(super) fn compare(&self, truth: &[Truth], tag: &str) -> Verdict {
+    pub(super) fn compare(&self, truth: &[SentPost], tag: &str) -> Comparison {
         let due: HashSet<u64> = truth.iter().filter(|post| has(post, tag)).map(|post| post.post_id.0).collect();
-        Verdict {
+        Comparison {
             due: due.len() as u64,
             got: due.iter().filter(|id| self.got.contains_key(id)).count() as u64,
             repeated: self.got.values().map(|times| times - 1).sum(),
@@ -46,7 +46,7 @@ impl Ledger {
     }
 }
 
-impl Verdict {
+impl Comparison {
     /// Nothing missing, nothing repeated, nothing that was not due.
     pub(super) fn is_sound(&self) -> bool {
         self.due == self.got && self.repeated == 0 && self.foreign == 0
@@ -54,6 +54,6 @@ impl Verdict {
 }
 
 /// True if a rule with this tag matched the post.
-pub(super) fn has(post: &Truth, tag: &str) -> bool {
+pub(super) fn has(post: &SentPost, tag: &str) -> bool {
     post.rules.iter().any(|rule| rule.tag.as_deref() == Some(tag))
 }

@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use self::delivery_log::{Ledger, has};
+use self::delivery_log::{DeliveryLog, has};
 use super::simulate::example_rules;
-use super::tail::{Consumer, Format, Settings as TailSettings, Start, Step, in_words};
-use super::{Exit, print, say};
+use super::tail::{Consumer, ConsumerEvent, ConsumerOptions as TailSettings, Format, StartArg, in_words};
+use super::{Exit, print, print_status};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};
 use crate::model::AccountName;
 use crate::proto::TagFilter;
 use crate::proto::subscribe_response::Frame;
-use crate::secret::Source;
-use crate::simulator::{self, CutKind, Handle, Simulator};
-use crate::task::{Signals, Tasks};
+use crate::secret::SecretSource;
+use crate::simulator::{self, CutKind, Simulator, SimulatorHandle};
+use crate::task::{Signals, TaskGroup};
 use crate::telemetry;
 
 /// Flags of `demo`.
@@ -53,9 +53,9 @@ pub struct Args {
 
 const TAGS: [&str; 2] = ["cats", "dogs"];
 /// How long a thing that should happen at once may take before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Posts that the killed consumer misses.
 const MISSED_MIN: usize = 5;
 /// A bearer for the simulator; it opens nothing else.
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn demo(args: &Args) -> anyhow::Result<Exit> {
-    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let (clock, tasks) = (Clock::system(), TaskGroup::new());
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let temporary = tempfile::tempdir().context("no temporary directory")?;
     let dir = args.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
@@ -78,7 +78,7 @@ async fn demo(args: &Args) -> anyhow::Result<Exit> {
     let settings = settings(args, &truth, temporary.path(), dir.clone())?;
     let _guard = telemetry::init(&settings.telemetry)?;
     let app = App::start(settings).await.context("try other ports: --listen, --admin, --simulator 127.0.0.1:0")?;
-    let mut stage = Stage { clock, truth, app, seconds: args.seconds, dir };
+    let mut stage = Demo { clock, truth, app, seconds: args.seconds, dir };
     let exit = tokio::select! {
         exit = stage.play() => exit,
         _ = signals.next() => Ok(Exit::Done),
@@ -89,7 +89,7 @@ async fn demo(args: &Args) -> anyhow::Result<Exit> {
     exit
 }
 
-fn start_simulator(args: &Args, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Handle> {
+fn start_simulator(args: &Args, clock: &Clock, tasks: &TaskGroup) -> anyhow::Result<SimulatorHandle> {
     let listener = TcpListener::bind(args.simulator)
         .with_context(|| format!("cannot listen on {} (--simulator)", args.simulator))?;
     let config = simulator::Config {
@@ -104,10 +104,10 @@ fn start_simulator(args: &Args, clock: &Clock, tasks: &Tasks) -> anyhow::Result<
     Ok(handle)
 }
 
-fn settings(args: &Args, truth: &Handle, secrets: &Path, dir: PathBuf) -> anyhow::Result<Settings> {
+fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) -> anyhow::Result<Settings> {
     let bearer = secrets.join("bearer");
     std::fs::write(&bearer, BEARER).context("cannot write the bearer of the demo")?;
-    let mut account = Account::new(AccountName::new("main")?, Source::File(bearer));
+    let mut account = Account::new(AccountName::new("main")?, SecretSource::File(bearer));
     account.url = truth.base_url().parse()?;
     account.tags = TAGS.map(String::from).into();
     let mut settings = Settings { data_dir: dir, accounts: vec![account], ..Settings::default() };
@@ -118,44 +118,45 @@ fn settings(args: &Args, truth: &Handle, secrets: &Path, dir: PathBuf) -> anyhow
     Ok(settings)
 }
 
-struct Stage {
+struct Demo {
     clock: Clock,
-    truth: Handle,
+    truth: SimulatorHandle,
     app: App,
     seconds: Option<u64>,
     dir: PathBuf,
 }
 
 /// A consumer with what it got.
-struct Viewer {
+struct DemoConsumer {
     tag: &'static str,
     consumer: Consumer,
-    ledger: Ledger,
+    tracker: DeliveryLog,
 }
 
-impl Stage {
+impl Demo {
     async fn play(&mut self) -> anyhow::Result<Exit> {
         let began = self.clock.moment();
         let address = format!("http://{}", self.app.grpc_address());
-        say(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
+        print_status(format_args!("simulator of X on {}, gateway on {address}", self.truth.base_url()));
         self.wait_until("the gateway is connected", |stage| stage.truth.connections().live == 1).await?;
-        let [mut cats, mut dogs] = TAGS.map(|tag| Viewer::new(tag, &address, &self.clock));
-        self.attend([&mut cats, &mut dogs], |_, viewers| {
+        let [mut cats, mut dogs] = TAGS.map(|tag| DemoConsumer::new(tag, &address, &self.clock));
+        self.pump_until([&mut cats, &mut dogs], |_, viewers| {
             viewers.iter().all(|viewer| viewer.consumer.token().is_some())
         })
         .await?;
 
-        say(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
+        print_status(format_args!("\n1. Two consumers, one filter each: cats and dogs.\n"));
         self.truth.resume();
-        self.attend([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.ledger.len() >= 5)).await?;
+        self.pump_until([&mut cats, &mut dogs], |_, viewers| viewers.iter().all(|viewer| viewer.tracker.len() >= 5))
+            .await?;
 
         let sound = self.kill_and_resume(&address, &mut cats, &mut dogs).await?;
-        self.cut_and_reconnect(&mut cats, &mut dogs).await?;
-        say(format_args!("\n4. Try it yourself:\n{}", self.commands(&address)));
+        self.disconnect_and_recover(&mut cats, &mut dogs).await?;
+        print_status(format_args!("\n4. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
             // A consumer that nobody reads would stand there as a stalled one.
             drop((cats, dogs));
-            say(format_args!("Running until Ctrl-C."));
+            print_status(format_args!("Running until Ctrl-C."));
             return std::future::pending().await;
         };
         let end = began.plus(Duration::from_secs(seconds));
@@ -164,22 +165,27 @@ impl Stage {
     }
 
     /// Kills the first consumer, lets it miss posts, resumes it with its token.
-    async fn kill_and_resume(&mut self, address: &str, cats: &mut Viewer, dogs: &mut Viewer) -> anyhow::Result<bool> {
+    async fn kill_and_resume(
+        &mut self,
+        address: &str,
+        cats: &mut DemoConsumer,
+        dogs: &mut DemoConsumer,
+    ) -> anyhow::Result<bool> {
         let token = cats.consumer.token().context("it has one since its first frame")?.to_owned();
-        let before = cats.ledger.len();
-        let mut revived = Viewer::new(cats.tag, address, &self.clock);
-        revived.ledger = std::mem::take(&mut cats.ledger);
+        let before = cats.tracker.len();
+        let mut revived = DemoConsumer::new(cats.tag, address, &self.clock);
+        revived.tracker = std::mem::take(&mut cats.tracker);
         // Dropping it closes its stream: to the gateway it has vanished.
         *cats = revived;
-        say(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
+        print_status(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
         let missed = |stage: &Self| stage.due("cats") - before;
-        self.attend([dogs], |stage, _| missed(stage) >= MISSED_MIN).await?;
+        self.pump_until([dogs], |stage, _| missed(stage) >= MISSED_MIN).await?;
         self.truth.pause();
         let due = self.due("cats");
         cats.consumer.resume(token);
-        self.attend([cats], |_, viewers| viewers[0].ledger.len() >= due).await?;
-        let verdict = cats.ledger.compare(&self.truth.truth(), "cats");
-        say(format_args!(
+        self.pump_until([cats], |_, viewers| viewers[0].tracker.len() >= due).await?;
+        let verdict = cats.tracker.compare(&self.truth.sent_posts(), "cats");
+        print_status(format_args!(
             "\n   Resumed with that token: missed {}, got {}, repeated {}",
             due - before,
             verdict.got as usize - before,
@@ -190,82 +196,88 @@ impl Stage {
     }
 
     /// Lets X cut the line while posts go on: what the gateway itself missed comes by backfill.
-    async fn cut_and_reconnect(&mut self, cats: &mut Viewer, dogs: &mut Viewer) -> anyhow::Result<()> {
+    async fn disconnect_and_recover(&mut self, cats: &mut DemoConsumer, dogs: &mut DemoConsumer) -> anyhow::Result<()> {
         let due = |stage: &Self| TAGS.map(|tag| stage.due(tag));
         let (before, began) = (due(self), self.clock.moment());
-        say(format_args!("\n3. X cuts the line, and posts go on without the gateway.\n"));
+        print_status(format_args!("\n3. X cuts the line, and posts go on without the gateway.\n"));
         self.truth.cut(CutKind::Reset);
         let missed = |stage: &Self| due(stage).iter().sum::<usize>() - before.iter().sum::<usize>();
-        let back = |stage: &Self, _: &[&mut Viewer]| {
+        let back = |stage: &Self, _: &[&mut DemoConsumer]| {
             stage.truth.connections().live == 1 && stage.truth.counters().connects > 1 && missed(stage) >= MISSED_MIN
         };
-        self.attend([&mut *cats, &mut *dogs], back).await?;
+        self.pump_until([&mut *cats, &mut *dogs], back).await?;
         let (away, missed, after) = (self.clock.moment().since(began), missed(self), due(self));
-        self.attend([cats, dogs], |_, viewers| {
-            viewers.iter().zip(after).all(|(viewer, due)| viewer.ledger.len() >= due)
+        self.pump_until([cats, dogs], |_, viewers| {
+            viewers.iter().zip(after).all(|(viewer, due)| viewer.tracker.len() >= due)
         })
         .await?;
-        say(format_args!(
+        print_status(format_args!(
             "\n   Away for {:.1} s: X sent {missed} posts of cats and dogs meanwhile, and all of them came by backfill",
             away.as_secs_f64()
         ));
         Ok(())
     }
 
-    async fn summary(&mut self, mut cats: Viewer, mut dogs: Viewer, mut sound: bool) -> anyhow::Result<Exit> {
+    async fn summary(
+        &mut self,
+        mut cats: DemoConsumer,
+        mut dogs: DemoConsumer,
+        mut sound: bool,
+    ) -> anyhow::Result<Exit> {
         self.truth.pause();
         let due = TAGS.map(|tag| self.due(tag));
-        let all =
-            |_: &Self, viewers: &[&mut Viewer]| viewers.iter().zip(due).all(|(viewer, due)| viewer.ledger.len() >= due);
-        if self.attend([&mut cats, &mut dogs], all).await.is_err() {
+        let all = |_: &Self, viewers: &[&mut DemoConsumer]| {
+            viewers.iter().zip(due).all(|(viewer, due)| viewer.tracker.len() >= due)
+        };
+        if self.pump_until([&mut cats, &mut dogs], all).await.is_err() {
             sound = false;
         }
-        let truth = self.truth.truth();
-        say(format_args!("\nSummary:"));
+        let truth = self.truth.sent_posts();
+        print_status(format_args!("\nSummary:"));
         for viewer in [&cats, &dogs] {
-            let verdict = viewer.ledger.compare(&truth, viewer.tag);
+            let verdict = viewer.tracker.compare(&truth, viewer.tag);
             sound &= verdict.is_sound();
-            say(format_args!(
+            print_status(format_args!(
                 "  {}: sent {}, got {}, repeated {}, not asked for {}",
                 viewer.tag, verdict.due, verdict.got, verdict.repeated, verdict.foreign
             ));
         }
-        Ok(if sound { Exit::Done } else { Exit::Unsound })
+        Ok(if sound { Exit::Done } else { Exit::ContractViolated })
     }
 
     /// Posts with this tag that the simulator has sent.
     fn due(&self, tag: &str) -> usize {
-        self.truth.truth().iter().filter(|post| has(post, tag)).count()
+        self.truth.sent_posts().iter().filter(|post| has(post, tag)).count()
     }
 
     async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(PATIENCE);
+        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
         while !condition(self) {
             if self.clock.moment() >= deadline {
-                bail!("waited {PATIENCE:?} until {what}");
+                bail!("waited {WAIT_TIMEOUT:?} until {what}");
             }
-            self.clock.sleep(LOOK).await;
+            self.clock.sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
     /// Lets these consumers read until the condition holds.
-    async fn attend<const N: usize>(
+    async fn pump_until<const N: usize>(
         &self,
-        mut viewers: [&mut Viewer; N],
-        done: impl Fn(&Self, &[&mut Viewer]) -> bool,
+        mut viewers: [&mut DemoConsumer; N],
+        done: impl Fn(&Self, &[&mut DemoConsumer]) -> bool,
     ) -> anyhow::Result<()> {
-        let deadline = self.clock.moment().plus(PATIENCE);
+        let deadline = self.clock.moment().plus(WAIT_TIMEOUT);
         while !done(self, &viewers) {
             if self.clock.moment() >= deadline {
-                bail!("waited {PATIENCE:?} for posts");
+                bail!("waited {WAIT_TIMEOUT:?} for posts");
             }
             self.look(&mut viewers).await?;
         }
         Ok(())
     }
 
-    async fn attend_until(&self, end: crate::clock::Moment, mut viewers: [&mut Viewer; 2]) -> anyhow::Result<()> {
+    async fn attend_until(&self, end: crate::clock::Moment, mut viewers: [&mut DemoConsumer; 2]) -> anyhow::Result<()> {
         while self.clock.moment() < end {
             self.look(&mut viewers).await?;
         }
@@ -273,9 +285,9 @@ impl Stage {
     }
 
     /// Takes what comes within a moment.
-    async fn look(&self, viewers: &mut [&mut Viewer]) -> anyhow::Result<()> {
+    async fn look(&self, viewers: &mut [&mut DemoConsumer]) -> anyhow::Result<()> {
         for viewer in viewers {
-            while let Ok(step) = self.clock.timeout(LOOK, viewer.consumer.next()).await {
+            while let Ok(step) = self.clock.timeout(POLL_INTERVAL, viewer.consumer.next()).await {
                 viewer.take(step?);
             }
         }
@@ -299,24 +311,24 @@ impl Stage {
     }
 }
 
-impl Viewer {
+impl DemoConsumer {
     fn new(tag: &'static str, address: &str, clock: &Clock) -> Self {
         let settings = TailSettings {
             consumer: format!("demo-{tag}"),
             filter: TagFilter { any_of: vec![tag.into()], ..TagFilter::default() },
-            start: Start::Latest,
+            start: StartArg::Latest,
             ..TailSettings::new(address)
         };
         let consumer = Consumer::new(settings, clock.clone()).expect("the address is the gateway's own");
-        Self { tag, consumer, ledger: Ledger::default() }
+        Self { tag, consumer, tracker: DeliveryLog::default() }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: ConsumerEvent) {
         match step {
-            Step::Frame(response) => {
+            ConsumerEvent::Frame(response) => {
                 if let Some(Frame::EventBatch(batch)) = &response.frame {
                     for event in &batch.events {
-                        self.ledger.note(event.post_id);
+                        self.tracker.note(event.post_id);
                         let mut line = Vec::new();
                         Format::Human { width: 110 }.event(event, &mut line);
                         print(&format!("{:>5} │ {}", self.tag, String::from_utf8_lossy(&line)));
@@ -326,7 +338,7 @@ impl Viewer {
                     print(&format!("{:>5} ┃ {words}\n", self.tag));
                 }
             }
-            Step::Cut { why, .. } => say(format_args!("{}: {why}", self.tag)),
+            ConsumerEvent::Cut { why, .. } => print_status(format_args!("{}: {why}", self.tag)),
         }
     }
 }

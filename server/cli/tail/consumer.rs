@@ -6,9 +6,9 @@ use thiserror::Error;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::retry_policy::{Refusal, Verdict, judge};
-use super::start::{Start, plain_duration, wire_duration};
-use super::validator::{Audit, Breach};
+use super::retry_policy::{FatalStatus, RetryDecision, classify};
+use super::start::{StartArg, from_proto_duration, wire_duration};
+use super::validator::{ContractViolation, StreamValidator};
 use crate::backoff::{Backoff, Growth, jitter};
 use crate::clock::{Clock, Elapsed, Moment};
 use crate::proto::stream_service_client::StreamServiceClient;
@@ -32,7 +32,7 @@ const JITTER_SHARE: f64 = 0.5;
 
 /// What to subscribe to, and how to come back.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ConsumerOptions {
     /// Where the gateway listens: `http://host:port`.
     pub address: String,
     /// Account to read; empty when the gateway has one.
@@ -42,7 +42,7 @@ pub struct Settings {
     /// Which posts.
     pub filter: TagFilter,
     /// Where to begin while there is no token.
-    pub start: Start,
+    pub start: StartArg,
     /// What to do with a position that is too old.
     pub on_too_old: ResumePolicy,
     /// How often to hear from the gateway; `None` = its default.
@@ -55,7 +55,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Settings {
+impl ConsumerOptions {
     /// Everything from the gateway at `address`, from now on.
     pub fn new(address: impl Into<String>) -> Self {
         let step = Duration::from_millis(250);
@@ -64,7 +64,7 @@ impl Settings {
             account: String::new(),
             consumer: "tail".into(),
             filter: TagFilter::default(),
-            start: Start::Latest,
+            start: StartArg::Latest,
             on_too_old: ResumePolicy::Fail,
             heartbeat: None,
             batch_events_max: 0,
@@ -78,7 +78,7 @@ impl Settings {
 ///
 /// The token covers the frame that [`Consumer::next`] gave last: store it after handling that frame, never before.
 pub struct Consumer {
-    settings: Settings,
+    settings: ConsumerOptions,
     endpoint: Endpoint,
     clock: Clock,
     rng: StdRng,
@@ -87,12 +87,12 @@ pub struct Consumer {
     failures: u32,
     /// Not to come back before this.
     resume_at: Option<Moment>,
-    session: Option<Session>,
+    session: Option<OpenStream>,
 }
 
-struct Session {
+struct OpenStream {
     frames: Streaming<SubscribeResponse>,
-    audit: Audit,
+    audit: StreamValidator,
     silence_max: Duration,
     /// Since when a frame is waited for: kept here so that a `next` that is dropped and called anew does not start over.
     waiting_since: Option<Moment>,
@@ -102,7 +102,7 @@ struct Session {
 
 /// What happened next.
 #[derive(Debug)]
-pub enum Step {
+pub enum ConsumerEvent {
     /// A frame came.
     Frame(Box<SubscribeResponse>),
     /// The session was cut, or could not be opened; the next call waits and comes back.
@@ -116,13 +116,13 @@ pub enum Step {
 
 /// Why a consumer does not come back.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum End {
+pub enum ConsumerError {
     /// The gateway will not serve the request.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] FatalStatus),
     /// The gateway broke a promise. The frame that shows it is not handed out, so the token is still good.
     #[error("THE STREAM IS NOT SOUND: {0}")]
-    Unsound(#[from] Breach),
+    Unsound(#[from] ContractViolation),
 }
 
 /// An address that cannot be used.
@@ -130,7 +130,7 @@ pub enum End {
 #[error("the address {0:?} is not of the form http://host:port")]
 pub struct AddressError(String);
 
-enum Cut {
+enum Disconnect {
     Status(Box<tonic::Status>),
     Connect(String),
     Silent(Duration),
@@ -139,7 +139,7 @@ enum Cut {
 
 impl Consumer {
     /// A consumer that has not connected yet.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, AddressError> {
+    pub fn new(settings: ConsumerOptions, clock: Clock) -> Result<Self, AddressError> {
         let endpoint = Endpoint::from_shared(settings.address.clone())
             .ok()
             .filter(|endpoint| endpoint.uri().scheme_str() == Some("http") && endpoint.uri().host().is_some())
@@ -165,7 +165,7 @@ impl Consumer {
     }
 
     /// Waits for what happens next: connects, comes back, reads. A call may be dropped and made anew; nothing is lost.
-    pub async fn next(&mut self) -> Result<Step, End> {
+    pub async fn next(&mut self) -> Result<ConsumerEvent, ConsumerError> {
         if let Some(moment) = self.resume_at {
             self.clock.sleep_until(moment).await;
             self.resume_at = None;
@@ -181,7 +181,7 @@ impl Consumer {
             Err(cut) => return self.cut(cut),
         };
         self.accept(&response)?;
-        Ok(Step::Frame(Box::new(response)))
+        Ok(ConsumerEvent::Frame(Box::new(response)))
     }
 
     fn request(&self) -> SubscribeRequest {
@@ -206,20 +206,28 @@ impl Consumer {
         self.settings.heartbeat.unwrap_or(HEARTBEAT_DEFAULT).saturating_mul(HEARTBEATS_MISSED_MAX)
     }
 
-    async fn open(&self) -> Result<Session, Cut> {
+    async fn open(&self) -> Result<OpenStream, Disconnect> {
         let silence_max = self.silence_max();
         let opening = async {
-            let channel = self.endpoint.connect().await.map_err(|error| Cut::Connect(innermost(&error)))?;
+            let channel = self.endpoint.connect().await.map_err(|error| Disconnect::Connect(innermost(&error)))?;
             let mut client = StreamServiceClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
-            let response = client.subscribe(self.request()).await.map_err(|status| Cut::Status(Box::new(status)))?;
+            let response =
+                client.subscribe(self.request()).await.map_err(|status| Disconnect::Status(Box::new(status)))?;
             Ok(response.into_inner())
         };
-        let frames = self.clock.timeout(silence_max, opening).await.map_err(|Elapsed| Cut::Silent(silence_max))??;
-        Ok(Session { frames, audit: Audit::default(), silence_max, waiting_since: None, reconnect_after: None })
+        let frames =
+            self.clock.timeout(silence_max, opening).await.map_err(|Elapsed| Disconnect::Silent(silence_max))??;
+        Ok(OpenStream {
+            frames,
+            audit: StreamValidator::default(),
+            silence_max,
+            waiting_since: None,
+            reconnect_after: None,
+        })
     }
 
-    async fn read(&mut self) -> Result<SubscribeResponse, Cut> {
-        let session = self.session.as_mut().ok_or(Cut::Ended)?;
+    async fn read(&mut self) -> Result<SubscribeResponse, Disconnect> {
+        let session = self.session.as_mut().ok_or(Disconnect::Ended)?;
         let now = self.clock.moment();
         let since = *session.waiting_since.get_or_insert(now);
         let left = since.plus(session.silence_max).since(now);
@@ -227,15 +235,15 @@ impl Consumer {
         session.waiting_since = None;
         match read {
             Ok(Ok(Some(response))) => Ok(response),
-            Ok(Ok(None)) => Err(Cut::Ended),
-            Ok(Err(status)) => Err(Cut::Status(Box::new(status))),
-            Err(Elapsed) => Err(Cut::Silent(session.silence_max)),
+            Ok(Ok(None)) => Err(Disconnect::Ended),
+            Ok(Err(status)) => Err(Disconnect::Status(Box::new(status))),
+            Err(Elapsed) => Err(Disconnect::Silent(session.silence_max)),
         }
     }
 
-    fn accept(&mut self, response: &SubscribeResponse) -> Result<(), End> {
+    fn accept(&mut self, response: &SubscribeResponse) -> Result<(), ConsumerError> {
         let Some(session) = self.session.as_mut() else { return Ok(()) };
-        session.audit.pass(response)?;
+        session.audit.validate(response)?;
         match &response.frame {
             Some(Frame::SessionStart(start)) => {
                 if let Some(heartbeat) = start.heartbeat_interval.and_then(positive) {
@@ -254,15 +262,15 @@ impl Consumer {
         Ok(())
     }
 
-    fn cut(&mut self, cut: Cut) -> Result<Step, End> {
+    fn cut(&mut self, cut: Disconnect) -> Result<ConsumerEvent, ConsumerError> {
         let farewell = self.session.take().and_then(|session| session.reconnect_after);
         let (why, after) = match cut {
-            Cut::Connect(why) => (why, None),
-            Cut::Silent(limit) => (format!("nothing came for {}", humantime::format_duration(limit)), None),
-            Cut::Ended => ("the gateway ended the stream".into(), None),
-            Cut::Status(status) => match judge(&status) {
-                Verdict::Stop(refusal) => return Err(refusal.into()),
-                Verdict::Retry { why, after } => (why, after),
+            Disconnect::Connect(why) => (why, None),
+            Disconnect::Silent(limit) => (format!("nothing came for {}", humantime::format_duration(limit)), None),
+            Disconnect::Ended => ("the gateway ended the stream".into(), None),
+            Disconnect::Status(status) => match classify(&status) {
+                RetryDecision::Stop(refusal) => return Err(refusal.into()),
+                RetryDecision::Retry { why, after } => (why, after),
             },
         };
         self.failures = self.failures.saturating_add(1);
@@ -272,12 +280,12 @@ impl Consumer {
             None => jitter(&mut self.rng, self.settings.backoff.wait(self.failures), JITTER_SHARE),
         };
         self.resume_at = Some(self.clock.moment().plus(wait));
-        Ok(Step::Cut { why, wait })
+        Ok(ConsumerEvent::Cut { why, wait })
     }
 }
 
 fn positive(duration: prost_types::Duration) -> Option<Duration> {
-    plain_duration(duration).filter(|duration| !duration.is_zero())
+    from_proto_duration(duration).filter(|duration| !duration.is_zero())
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

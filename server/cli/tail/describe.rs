@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::start::plain_duration;
+use super::start::from_proto_duration;
 use crate::escape::line;
 use crate::model::UnixMillis;
 use crate::proto::subscribe_response::Frame;
@@ -20,7 +20,7 @@ pub fn of(frame: &Frame) -> Option<String> {
         Frame::GapNotice(notice) => notice.gap.as_ref().map(gap),
         Frame::Skipped(skipped) => Some(skip(skipped)),
         Frame::StreamNotice(notice) => Some(upstream(notice)),
-        Frame::Draining(draining) => Some(farewell(draining)),
+        Frame::Draining(draining) => Some(describe_draining(draining)),
     }
 }
 
@@ -74,7 +74,7 @@ fn upstream(notice: &StreamNotice) -> String {
     if notice.message.is_empty() { kind } else { format!("{kind}: {}", line(&notice.message)) }
 }
 
-fn farewell(draining: &Draining) -> String {
+fn describe_draining(draining: &Draining) -> String {
     let reason = name(draining.reason().as_str_name(), "DRAIN_REASON_");
     format!(
         "the gateway ends this session soon ({reason}); it asks to come back after {}",
@@ -98,7 +98,7 @@ fn instant(time: prost_types::Timestamp) -> String {
 }
 
 fn length(duration: Option<prost_types::Duration>) -> String {
-    let duration = duration.and_then(plain_duration).unwrap_or_default();
+    let duration = duration.and_then(from_proto_duration).unwrap_or_default();
     humantime::format_duration(Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
         .to_string()
 }

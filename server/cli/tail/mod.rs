@@ -36,21 +36,21 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, ValueEnum};
 
-pub use consumer::{AddressError, Consumer, End, Settings, Step};
+pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions};
 pub use describe::of as in_words;
 pub use render::Format;
-pub use retry_policy::Refusal;
-pub use start::Start;
-pub use validator::Breach;
+pub use retry_policy::FatalStatus;
+pub use start::StartArg;
+pub use validator::ContractViolation;
 
-use self::output::{Output, Written};
+use self::output::{Output, WriteResult};
 use self::token_file::TokenFile;
-use super::{Exit, say};
+use super::{Exit, print_status};
 use crate::clock::Clock;
 use crate::escape;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{ResumePolicy, SubscribeResponse, TagFilter};
-use crate::task::{OnExit, Shutdown, Signals, Tasks};
+use crate::task::{ExitPolicy, Shutdown, Signals, TaskGroup};
 
 /// How long a stop waits for a reader of our output that has stopped reading.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -92,13 +92,13 @@ pub struct Args {
     rule_ids: Vec<u64>,
     /// Where to begin: latest, earliest, token:TOKEN, a time (RFC 3339), or a lookback such as 10m.
     #[arg(long, default_value = "latest", value_name = "START")]
-    from: Start,
+    from: StartArg,
     /// File that keeps the resume token; if it is there, it decides where to begin instead of --from.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
     /// What to do with a position that is too old.
-    #[arg(long, value_enum, default_value_t = TooOld::Fail)]
-    on_too_old: TooOld,
+    #[arg(long, value_enum, default_value_t = ResumePolicyArg::Fail)]
+    on_too_old: ResumePolicyArg,
     /// Print a JSON object per event.
     #[arg(long, conflicts_with = "payload")]
     json: bool,
@@ -118,7 +118,7 @@ pub struct Args {
 
 /// What to do with a position that is too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TooOld {
+enum ResumePolicyArg {
     /// End, with exit code 5.
     Fail,
     /// Begin at the oldest record; what is missing is told.
@@ -134,11 +134,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 async fn tail(args: Args) -> anyhow::Result<Exit> {
-    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let (clock, tasks) = (Clock::system(), TaskGroup::new());
     let mut consumer = match Consumer::new(settings(&args), clock.clone()) {
         Ok(consumer) => consumer,
         Err(error) => {
-            say(format_args!("error: {error}"));
+            print_status(format_args!("error: {error}"));
             return Ok(Exit::Usage);
         }
     };
@@ -148,7 +148,7 @@ async fn tail(args: Args) -> anyhow::Result<Exit> {
     }
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let stop = tasks.shutdown().clone();
-    tasks.spawn("signals", OnExit::Continue, async move {
+    tasks.spawn("signals", ExitPolicy::Continue, async move {
         signals.next().await;
         stop.cancel();
     });
@@ -157,8 +157,8 @@ async fn tail(args: Args) -> anyhow::Result<Exit> {
     drive(consumer, printer, &output, tasks.shutdown(), &clock).await
 }
 
-fn settings(args: &Args) -> Settings {
-    Settings {
+fn settings(args: &Args) -> ConsumerOptions {
+    ConsumerOptions {
         account: args.account.clone(),
         consumer: args.consumer.clone(),
         filter: TagFilter {
@@ -169,13 +169,13 @@ fn settings(args: &Args) -> Settings {
         },
         start: args.from.clone(),
         on_too_old: match args.on_too_old {
-            TooOld::Fail => ResumePolicy::Fail,
-            TooOld::Earliest => ResumePolicy::Earliest,
-            TooOld::Latest => ResumePolicy::Latest,
+            ResumePolicyArg::Fail => ResumePolicy::Fail,
+            ResumePolicyArg::Earliest => ResumePolicy::Earliest,
+            ResumePolicyArg::Latest => ResumePolicy::Latest,
         },
         // A token covers a whole frame: only frames of one event let a count end exactly between two.
         batch_events_max: args.count.map_or(0, |_| 1),
-        ..Settings::new(&args.addr)
+        ..ConsumerOptions::new(&args.addr)
     }
 }
 
@@ -244,7 +244,7 @@ async fn drive<W: Write>(
             step = consumer.next() => step,
         };
         match step {
-            Ok(Step::Frame(response)) => {
+            Ok(ConsumerEvent::Frame(response)) => {
                 let (text, token) = printer.print(*response);
                 let mut writing = std::pin::pin!(output.write(text, token));
                 let written = tokio::select! {
@@ -254,11 +254,11 @@ async fn drive<W: Write>(
                         Err(_) => return Ok(Exit::Done),
                     },
                 };
-                if written? == Written::Closed {
+                if written? == WriteResult::Closed {
                     break;
                 }
             }
-            Ok(Step::Cut { why, wait }) => {
+            Ok(ConsumerEvent::Cut { why, wait }) => {
                 let wait = humantime::format_duration(Duration::from_millis(wait.as_millis() as u64));
                 printer.say(&format!("{}; coming back in {wait}", escape::line(&why)));
             }
@@ -275,9 +275,9 @@ async fn drive<W: Write>(
     Ok(exit)
 }
 
-fn ended(end: &End) -> Exit {
+fn ended(end: &ConsumerError) -> Exit {
     match end {
-        End::Refused(refusal) => refusal.exit,
-        End::Unsound(_) => Exit::Unsound,
+        ConsumerError::Refused(refusal) => refusal.exit,
+        ConsumerError::Unsound(_) => Exit::ContractViolated,
     }
 }

@@ -5,58 +5,58 @@ use anyhow::{Context, anyhow};
 use tokio::sync::oneshot;
 
 use super::token_file::TokenFile;
-use crate::task::{OnExit, Tasks};
+use crate::task::{ExitPolicy, TaskGroup};
 
 /// Prints and then keeps the token, in this order, on a thread of its own: whoever reads our output may stop reading
 /// for as long as it likes, and signals are still heard.
 pub(super) struct Output {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<WriteJob>,
 }
 
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WriteResult {
     /// Printed, and the token kept.
     All,
     /// Nobody reads our output any more.
     Closed,
 }
 
-struct Job {
+struct WriteJob {
     text: Vec<u8>,
     token: Option<String>,
     /// Force the token to the disk.
     last: bool,
-    done: oneshot::Sender<anyhow::Result<Written>>,
+    done: oneshot::Sender<anyhow::Result<WriteResult>>,
 }
 
 impl Output {
     /// Starts the thread.
-    pub(super) fn start(tasks: &Tasks, sink: impl Write + Send + 'static, file: Option<TokenFile>) -> Self {
+    pub(super) fn start(tasks: &TaskGroup, sink: impl Write + Send + 'static, file: Option<TokenFile>) -> Self {
         let (jobs, queue) = sync_channel(1);
-        tasks.thread("output", OnExit::Continue, move || print(&queue, sink, file));
+        tasks.thread("output", ExitPolicy::Continue, move || print(&queue, sink, file));
         Self { jobs }
     }
 
     /// Prints this, then keeps the token.
-    pub(super) async fn write(&self, text: Vec<u8>, token: Option<String>) -> anyhow::Result<Written> {
+    pub(super) async fn write(&self, text: Vec<u8>, token: Option<String>) -> anyhow::Result<WriteResult> {
         self.run(text, token, false).await
     }
 
     /// Forces the last token to the disk.
-    pub(super) async fn finish(&self) -> anyhow::Result<Written> {
+    pub(super) async fn finish(&self) -> anyhow::Result<WriteResult> {
         self.run(Vec::new(), None, true).await
     }
 
-    async fn run(&self, text: Vec<u8>, token: Option<String>, last: bool) -> anyhow::Result<Written> {
+    async fn run(&self, text: Vec<u8>, token: Option<String>, last: bool) -> anyhow::Result<WriteResult> {
         let (done, outcome) = oneshot::channel();
         // Full only if an earlier write was given up, which ends the command.
-        self.jobs.try_send(Job { text, token, last, done }).map_err(|_| anyhow!("the output is stuck"))?;
+        self.jobs.try_send(WriteJob { text, token, last, done }).map_err(|_| anyhow!("the output is stuck"))?;
         outcome.await.context("the output thread has ended")?
     }
 }
 
-fn print(queue: &Receiver<Job>, mut sink: impl Write, mut file: Option<TokenFile>) {
+fn print(queue: &Receiver<WriteJob>, mut sink: impl Write, mut file: Option<TokenFile>) {
     while let Ok(job) = queue.recv() {
         let outcome = print_one(&job, &mut sink, file.as_mut());
         // Nobody waits any more if the command was stopped meanwhile.
@@ -64,19 +64,19 @@ fn print(queue: &Receiver<Job>, mut sink: impl Write, mut file: Option<TokenFile
     }
 }
 
-fn print_one(job: &Job, sink: &mut impl Write, file: Option<&mut TokenFile>) -> anyhow::Result<Written> {
+fn print_one(job: &WriteJob, sink: &mut impl Write, file: Option<&mut TokenFile>) -> anyhow::Result<WriteResult> {
     match sink.write_all(&job.text).and_then(|()| sink.flush()) {
         Ok(()) => {}
         // What was not read has not been handled: its token is not kept.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Written::Closed),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(WriteResult::Closed),
         Err(error) => return Err(error).context("cannot write to the output"),
     }
-    let Some(file) = file else { return Ok(Written::All) };
+    let Some(file) = file else { return Ok(WriteResult::All) };
     if let Some(token) = &job.token {
         file.store(token)?;
     }
     if job.last {
         file.sync()?;
     }
-    Ok(Written::All)
+    Ok(WriteResult::All)
 }

@@ -21,7 +21,7 @@ pub enum Format {
 
 /// The object that `--json` prints.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     sequence: u64,
     /// As a string: JSON readers round 64-bit numbers.
     post_id: String,
@@ -50,7 +50,7 @@ fn json(event: &Event, out: &mut Vec<u8>) {
     // A payload that is no JSON is the gateway's fault; it is still shown, as text.
     let post = RawValue::from_string(payload).or_else(|_| to_raw_value(&event.json));
     let line = post.and_then(|post| {
-        let line = Line {
+        let line = JsonLine {
             sequence: event.sequence,
             post_id: event.post_id.to_string(),
             tags: &event.tags,
@@ -84,11 +84,11 @@ fn human(event: &Event, width: usize) -> String {
 /// The few fields of a post that a person wants to see, wherever they are and whatever else there is.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Seen {
+struct PostFields {
     text: Option<String>,
     full_text: Option<String>,
-    extended_tweet: Option<Box<Seen>>,
-    retweeted_status: Option<Box<Seen>>,
+    extended_tweet: Option<Box<PostFields>>,
+    retweeted_status: Option<Box<PostFields>>,
     user: Option<User>,
 }
 
@@ -98,7 +98,7 @@ struct User {
     screen_name: Option<String>,
 }
 
-impl Seen {
+impl PostFields {
     fn author(&self) -> &str {
         self.user.as_ref().and_then(|user| user.screen_name.as_deref()).unwrap_or("?")
     }
@@ -114,7 +114,7 @@ impl Seen {
 }
 
 fn author_and_text(payload: &str) -> (String, String) {
-    match serde_json::from_str::<Seen>(payload) {
+    match serde_json::from_str::<PostFields>(payload) {
         Ok(seen) => (seen.author().to_owned(), seen.text()),
         Err(_) => ("?".to_owned(), payload.to_owned()),
     }

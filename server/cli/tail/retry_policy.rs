@@ -12,7 +12,7 @@ const DOMAIN: &str = "powerstream.gateway";
 
 /// What follows from the status that a session ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RetryDecision {
     /// Come back with the token kept.
     Retry {
         /// The reason, for people.
@@ -21,13 +21,13 @@ pub(super) enum Verdict {
         after: Option<Duration>,
     },
     /// Coming back with the same request would give the same answer.
-    Stop(Refusal),
+    Stop(FatalStatus),
 }
 
 /// The gateway will not serve this request, now or later: whoever made it has to change it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{reason}: {message}{advice}")]
-pub struct Refusal {
+pub struct FatalStatus {
     /// The gateway's reason, such as `POSITION_TOO_OLD`.
     pub reason: String,
     /// Its words.
@@ -39,15 +39,15 @@ pub struct Refusal {
 }
 
 /// Judges by the reason; by the code only where this client does not know the reason.
-pub(super) fn judge(status: &Status) -> Verdict {
+pub(super) fn classify(status: &Status) -> RetryDecision {
     let details = status.get_error_details();
     let after = details.retry_info().and_then(|info| info.retry_delay);
     let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) else {
-        return Verdict::Retry { why: transport(status), after };
+        return RetryDecision::Retry { why: transport(status), after };
     };
     match exit(&info.reason, status.code()) {
-        None => Verdict::Retry { why: format!("{}: {}", info.reason, status.message()), after },
-        Some(exit) => Verdict::Stop(Refusal {
+        None => RetryDecision::Retry { why: format!("{}: {}", info.reason, status.message()), after },
+        Some(exit) => RetryDecision::Stop(FatalStatus {
             reason: info.reason.clone(),
             message: status.message().into(),
             advice: advice(&info.reason, &details),
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn the_reason_decides_and_not_the_code() {
-        let check = |code: Code, reason: &str, expected: Option<Exit>| match judge(&status(code, reason, None)) {
-            Verdict::Retry { .. } => assert_eq!(None, expected, "{reason}"),
-            Verdict::Stop(refusal) => assert_eq!(Some(refusal.exit), expected, "{reason}"),
+        let check = |code: Code, reason: &str, expected: Option<Exit>| match classify(&status(code, reason, None)) {
+            RetryDecision::Retry { .. } => assert_eq!(None, expected, "{reason}"),
+            RetryDecision::Stop(refusal) => assert_eq!(Some(refusal.exit), expected, "{reason}"),
         };
         check(Code::Unavailable, "DRAINING", None);
         check(Code::ResourceExhausted, "CONSUMER_TOO_SLOW", None);
@@ -143,21 +143,21 @@ mod tests {
     #[test]
     fn the_wait_that_the_gateway_asks_for_is_heard() {
         let after = Some(Duration::from_secs(7));
-        let verdict = judge(&status(Code::Unavailable, "DRAINING", after));
-        assert_eq!(verdict, Verdict::Retry { why: "DRAINING: words".into(), after });
+        let verdict = classify(&status(Code::Unavailable, "DRAINING", after));
+        assert_eq!(verdict, RetryDecision::Retry { why: "DRAINING: words".into(), after });
     }
 
     #[test]
     fn an_end_without_a_reason_of_ours_is_the_network() {
         for code in [Code::Unavailable, Code::Internal, Code::PermissionDenied] {
-            let verdict = judge(&Status::new(code, "reset"));
-            assert_eq!(verdict, Verdict::Retry { why: "reset".into(), after: None });
+            let verdict = classify(&Status::new(code, "reset"));
+            assert_eq!(verdict, RetryDecision::Retry { why: "reset".into(), after: None });
         }
     }
 
     #[test]
     fn a_position_that_is_too_old_says_what_is_missing_and_what_to_do() {
-        let Verdict::Stop(refusal) = judge(&status(Code::OutOfRange, "POSITION_TOO_OLD", None)) else {
+        let RetryDecision::Stop(refusal) = classify(&status(Code::OutOfRange, "POSITION_TOO_OLD", None)) else {
             panic!("stops")
         };
         let words = refusal.to_string();

@@ -7,7 +7,7 @@ use crate::proto::{Earliest, Latest};
 
 /// Where a consumer that has no token yet begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum StartArg {
     /// Only what arrives from now on.
     Latest,
     /// The oldest record that the log holds.
@@ -20,7 +20,7 @@ pub enum Start {
     Lookback(Duration),
 }
 
-impl FromStr for Start {
+impl FromStr for StartArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -46,7 +46,7 @@ impl FromStr for Start {
     }
 }
 
-impl Start {
+impl StartArg {
     /// As the request says it.
     pub(super) fn wire(&self) -> Wire {
         match self {
@@ -75,7 +75,7 @@ pub(super) fn wire_duration(duration: Duration) -> prost_types::Duration {
 
 /// A duration that protobuf says; `None` if it is negative or malformed. prost's own conversion overflows on the
 /// least of all numbers.
-pub(super) fn plain_duration(wire: prost_types::Duration) -> Option<Duration> {
+pub(super) fn from_proto_duration(wire: prost_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))
 }
@@ -86,15 +86,15 @@ mod tests {
 
     #[test]
     fn a_start_is_a_word_a_token_a_time_or_a_lookback() {
-        let check = |text: &str, expected: Option<Start>| {
-            assert_eq!(text.parse::<Start>().ok(), expected, "{text}");
+        let check = |text: &str, expected: Option<StartArg>| {
+            assert_eq!(text.parse::<StartArg>().ok(), expected, "{text}");
         };
-        check("latest", Some(Start::Latest));
-        check("earliest", Some(Start::Earliest));
-        check("token:abc", Some(Start::Token("abc".into())));
-        check("2018-10-10T20:19:24.123Z", Some(Start::Time(UnixMillis(1_539_202_764_123))));
-        check("2018-10-10T22:19:24.123+02:00", Some(Start::Time(UnixMillis(1_539_202_764_123))));
-        check("10m", Some(Start::Lookback(Duration::from_secs(600))));
+        check("latest", Some(StartArg::Latest));
+        check("earliest", Some(StartArg::Earliest));
+        check("token:abc", Some(StartArg::Token("abc".into())));
+        check("2018-10-10T20:19:24.123Z", Some(StartArg::Time(UnixMillis(1_539_202_764_123))));
+        check("2018-10-10T22:19:24.123+02:00", Some(StartArg::Time(UnixMillis(1_539_202_764_123))));
+        check("10m", Some(StartArg::Lookback(Duration::from_secs(600))));
         check("token:", None);
         check("yesterday", None);
         check("", None);
@@ -102,17 +102,17 @@ mod tests {
 
     #[test]
     fn times_before_1970_keep_their_milliseconds() {
-        let Wire::StartTime(time) = Start::Time(UnixMillis(-1)).wire() else { panic!("a time") };
+        let Wire::StartTime(time) = StartArg::Time(UnixMillis(-1)).wire() else { panic!("a time") };
         assert_eq!((time.seconds, time.nanos), (-1, 999_000_000));
     }
 
     #[test]
     fn durations_go_there_and_back_and_odd_ones_are_none() {
         for duration in [Duration::ZERO, Duration::from_millis(1_500)] {
-            assert_eq!(plain_duration(wire_duration(duration)), Some(duration));
+            assert_eq!(from_proto_duration(wire_duration(duration)), Some(duration));
         }
         for (seconds, nanos) in [(i64::MIN, i32::MIN), (-1, 0), (0, -1), (0, 1_000_000_000)] {
-            assert_eq!(plain_duration(prost_types::Duration { seconds, nanos }), None);
+            assert_eq!(from_proto_duration(prost_types::Duration { seconds, nanos }), None);
         }
     }
 }

@@ -75,13 +75,13 @@ impl StreamService for Gateway {
 }
 
 impl Gateway {
-    async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> (Self, Settings) {
+    async fn start(scripts: impl IntoIterator<Item = Vec<Act>>) -> (Self, ConsumerOptions) {
         let gateway = Self { scripts: Arc::new(Mutex::new(scripts.into_iter().collect())), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         let server = tonic::transport::Server::builder().add_service(StreamServiceServer::new(gateway.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        (gateway, Settings { seed: 1, ..Settings::new(format!("http://{address}")) })
+        (gateway, ConsumerOptions { seed: 1, ..ConsumerOptions::new(format!("http://{address}")) })
     }
 
     fn starts(&self) -> Vec<subscribe_request::Start> {
@@ -121,12 +121,12 @@ fn token(text: &str) -> subscribe_request::Start {
     subscribe_request::Start::ResumeToken(text.into())
 }
 
-fn consumer(settings: Settings) -> (Consumer, Clock) {
+fn consumer(settings: ConsumerOptions) -> (Consumer, Clock) {
     let clock = Clock::with_rate(RATE, None);
     (Consumer::new(settings, clock.clone()).expect("an address"), clock)
 }
 
-async fn next(consumer: &mut Consumer) -> Result<Step, End> {
+async fn next(consumer: &mut Consumer) -> Result<ConsumerEvent, ConsumerError> {
     tokio::time::timeout(LIMIT, consumer.next()).await.expect("something happens")
 }
 
@@ -135,12 +135,12 @@ async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>
     let (mut sequences, mut waits) = (Vec::new(), Vec::new());
     while sequences.len() < count {
         match next(consumer).await.expect("no end") {
-            Step::Frame(response) => {
+            ConsumerEvent::Frame(response) => {
                 if let Some(Frame::EventBatch(batch)) = response.frame {
                     sequences.extend(batch.events.iter().map(|event| event.sequence));
                 }
             }
-            Step::Cut { wait, .. } => waits.push(wait),
+            ConsumerEvent::Cut { wait, .. } => waits.push(wait),
         }
     }
     (sequences, waits)
@@ -158,7 +158,7 @@ async fn after_a_cut_it_comes_back_with_the_last_token() {
     let (sequences, waits) = read(&mut consumer, 4).await;
     assert_eq!(sequences, [1, 2, 3, 5]);
     assert_eq!(waits.len(), 2);
-    assert_eq!(gateway.starts(), [Start::Latest.wire(), Start::Latest.wire(), token("t2")]);
+    assert_eq!(gateway.starts(), [StartArg::Latest.wire(), StartArg::Latest.wire(), token("t2")]);
     assert_eq!(consumer.token(), Some("t5"));
 }
 
@@ -210,7 +210,7 @@ async fn a_silent_session_is_left_after_three_heartbeats() {
     let why = loop {
         // Dropped and called anew all the time, as a `select!` does: the watchdog must not start over.
         match clock.timeout(Duration::from_secs(1), consumer.next()).await {
-            Ok(Ok(Step::Cut { why, .. })) => break why,
+            Ok(Ok(ConsumerEvent::Cut { why, .. })) => break why,
             Ok(other) => panic!("{other:?}"),
             Err(_) => assert!(clock.moment().since(begun) < Duration::from_secs(2_000), "never left"),
         }
@@ -228,8 +228,8 @@ async fn a_count_that_differs_ends_it_and_the_token_stays_good() {
     let (mut consumer, _) = consumer(settings);
     read(&mut consumer, 1).await;
     let end = next(&mut consumer).await.expect_err("one event is missing");
-    assert_eq!(end, End::Unsound(Breach::Miscounted { told: 3, counted: 2 }));
-    assert_eq!(ended(&end), Exit::Unsound);
+    assert_eq!(end, ConsumerError::Unsound(ContractViolation::Miscounted { told: 3, counted: 2 }));
+    assert_eq!(ended(&end), Exit::ContractViolated);
     assert_eq!(consumer.token(), Some("t1"));
 }
 
@@ -240,7 +240,7 @@ async fn a_heartbeat_that_counts_otherwise_ends_it_too() {
         Gateway::start([vec![start(), batch("t1", &[1], 1), send("t2", Frame::Heartbeat(heartbeat))]]).await;
     let (mut consumer, _) = consumer(settings);
     read(&mut consumer, 1).await;
-    assert!(matches!(next(&mut consumer).await, Err(End::Unsound(_))));
+    assert!(matches!(next(&mut consumer).await, Err(ConsumerError::Unsound(_))));
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn a_position_that_is_too_old_ends_it_or_is_clamped_as_asked() {
         [(ResumePolicy::Fail, too_old), (ResumePolicy::Earliest, clamped.clone()), (ResumePolicy::Latest, clamped)]
     {
         let (gateway, settings) = Gateway::start([vec![script]]).await;
-        let (mut consumer, _) = consumer(Settings { on_too_old: policy, ..settings });
+        let (mut consumer, _) = consumer(ConsumerOptions { on_too_old: policy, ..settings });
         consumer.resume("old".into());
         match (policy, next(&mut consumer).await) {
             (ResumePolicy::Fail, Err(end)) => {
@@ -260,7 +260,7 @@ async fn a_position_that_is_too_old_ends_it_or_is_clamped_as_asked() {
                 assert!(end.to_string().contains("--on-too-old"), "{end}");
                 assert_eq!(consumer.token(), Some("old"));
             }
-            (_, Ok(Step::Frame(response))) => {
+            (_, Ok(ConsumerEvent::Frame(response))) => {
                 assert!(matches!(response.frame, Some(Frame::SessionStart(start)) if start.missing.is_some()));
                 assert_eq!(consumer.token(), Some("t9"));
             }
@@ -290,12 +290,12 @@ async fn what_cannot_be_served_is_not_asked_for_again() {
 #[tokio::test]
 async fn nobody_listening_is_a_cut_and_not_an_end() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    let (mut consumer, _) = consumer(Settings::new(format!("http://{free}")));
+    let (mut consumer, _) = consumer(ConsumerOptions::new(format!("http://{free}")));
     for _ in 0..3 {
-        assert!(matches!(next(&mut consumer).await, Ok(Step::Cut { .. })));
+        assert!(matches!(next(&mut consumer).await, Ok(ConsumerEvent::Cut { .. })));
     }
     for bad in ["127.0.0.1:50051", "https://127.0.0.1:1", "", "http://"] {
-        assert!(Consumer::new(Settings::new(bad), Clock::system()).is_err(), "{bad}");
+        assert!(Consumer::new(ConsumerOptions::new(bad), Clock::system()).is_err(), "{bad}");
     }
 }
 
@@ -329,7 +329,7 @@ async fn run_to_end(
 ) -> (Exit, String, Option<String>) {
     let (_gateway, settings) = Gateway::start([script]).await;
     let ((consumer, clock), slow) = (consumer(settings), Clock::with_rate(0.001, None));
-    let (dir, tasks) = (tempfile::tempdir().expect("a directory"), Tasks::new());
+    let (dir, tasks) = (tempfile::tempdir().expect("a directory"), TaskGroup::new());
     let path = dir.path().join("token");
     let file = TokenFile::open(&path, clock.clone()).expect("opened");
     let sink = stop.cloned().unwrap_or(Sink { closed, ..Sink::default() });
@@ -370,7 +370,7 @@ async fn it_ends_after_a_count_with_the_token_of_what_it_printed() {
 #[tokio::test]
 async fn a_closed_output_ends_it_quietly_and_keeps_no_token() {
     let outcome = run_to_end(vec![batch("t1", &[1], 1)], None, true, None).await;
-    assert_eq!(outcome.0, Exit::Unsound, "the script must begin with a start");
+    assert_eq!(outcome.0, Exit::ContractViolated, "the script must begin with a start");
     let outcome = run_to_end(vec![start(), batch("t1", &[1], 1), Act::Hang], None, true, None).await;
     assert_eq!((outcome.0, outcome.1.as_str()), (Exit::Done, ""));
     assert_ne!(outcome.2.as_deref(), Some("t1\n"));

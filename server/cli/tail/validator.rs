@@ -5,7 +5,7 @@ use crate::proto::subscribe_response::Frame;
 
 /// Checks the frames of one session against what the delivery contract promises of them.
 #[derive(Debug, Default)]
-pub(super) struct Audit {
+pub(super) struct StreamValidator {
     started: bool,
     /// Events received in this session.
     events: u64,
@@ -15,7 +15,7 @@ pub(super) struct Audit {
 
 /// A promise of the delivery contract that the gateway broke. Trying again would hide it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Breach {
+pub enum ContractViolation {
     /// The first frame is not SessionStart, or a later one is.
     #[error("the session does not begin with exactly one SessionStart")]
     Start,
@@ -37,12 +37,12 @@ pub enum Breach {
     },
 }
 
-impl Audit {
+impl StreamValidator {
     /// Takes the next frame of the session.
-    pub(super) fn pass(&mut self, response: &SubscribeResponse) -> Result<(), Breach> {
+    pub(super) fn validate(&mut self, response: &SubscribeResponse) -> Result<(), ContractViolation> {
         let is_start = matches!(response.frame, Some(Frame::SessionStart(_)));
         if is_start == self.started {
-            return Err(Breach::Start);
+            return Err(ContractViolation::Start);
         }
         self.started = true;
         match &response.frame {
@@ -58,20 +58,20 @@ impl Audit {
         }
     }
 
-    fn order(&mut self, sequence: u64) -> Result<(), Breach> {
-        // 0: read back for this lineage alone, not in the log.
+    fn order(&mut self, sequence: u64) -> Result<(), ContractViolation> {
+        // 0: read back for this subscription alone, not in the log.
         if sequence == 0 {
             return Ok(());
         }
         if sequence <= self.last {
-            return Err(Breach::OutOfOrder { before: self.last, after: sequence });
+            return Err(ContractViolation::OutOfOrder { before: self.last, after: sequence });
         }
         self.last = sequence;
         Ok(())
     }
 
-    fn count(&self, told: u64) -> Result<(), Breach> {
-        if told == self.events { Ok(()) } else { Err(Breach::Miscounted { told, counted: self.events }) }
+    fn count(&self, told: u64) -> Result<(), ContractViolation> {
+        if told == self.events { Ok(()) } else { Err(ContractViolation::Miscounted { told, counted: self.events }) }
     }
 }
 
@@ -93,21 +93,21 @@ mod tests {
         Frame::Heartbeat(Heartbeat { delivered_total, ..Heartbeat::default() })
     }
 
-    fn check(frames: Vec<Frame>, expected: Result<u64, Breach>) {
-        let mut audit = Audit::default();
-        let outcome = frames
-            .into_iter()
-            .try_for_each(|frame| audit.pass(&SubscribeResponse { frame: Some(frame), resume_token: String::new() }));
+    fn check(frames: Vec<Frame>, expected: Result<u64, ContractViolation>) {
+        let mut audit = StreamValidator::default();
+        let outcome = frames.into_iter().try_for_each(|frame| {
+            audit.validate(&SubscribeResponse { frame: Some(frame), resume_token: String::new() })
+        });
         assert_eq!(outcome.map(|()| audit.events), expected);
     }
 
     #[test]
     fn a_session_is_held_to_its_start_its_count_and_its_order() {
         check(vec![start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)], Ok(5));
-        check(vec![heartbeat(0)], Err(Breach::Start));
-        check(vec![start(), start()], Err(Breach::Start));
-        check(vec![start(), batch(&[3], 2)], Err(Breach::Miscounted { told: 2, counted: 1 }));
-        check(vec![start(), batch(&[3], 1), heartbeat(0)], Err(Breach::Miscounted { told: 0, counted: 1 }));
-        check(vec![start(), batch(&[3, 3], 2)], Err(Breach::OutOfOrder { before: 3, after: 3 }));
+        check(vec![heartbeat(0)], Err(ContractViolation::Start));
+        check(vec![start(), start()], Err(ContractViolation::Start));
+        check(vec![start(), batch(&[3], 2)], Err(ContractViolation::Miscounted { told: 2, counted: 1 }));
+        check(vec![start(), batch(&[3], 1), heartbeat(0)], Err(ContractViolation::Miscounted { told: 0, counted: 1 }));
+        check(vec![start(), batch(&[3, 3], 2)], Err(ContractViolation::OutOfOrder { before: 3, after: 3 }));
     }
 }

@@ -1,11 +1,11 @@
 use super::*;
-use crate::journal::{self, Config, Identity, Journal};
+use crate::journal::{self, Config, Journal, WriterIdentity};
 use crate::model::{Epoch, GapEvidence, Term};
 
 fn gap(id: u64, from: i64, to: Option<i64>, state: GapState) -> Gap {
     Gap {
         id: GapId(id),
-        window: Window { from: UnixMillis(from), to: to.map(UnixMillis) },
+        window: TimeInterval { from: UnixMillis(from), to: to.map(UnixMillis) },
         cause: GapCause::Stale,
         state,
         evidence: GapEvidence::None,
@@ -14,19 +14,19 @@ fn gap(id: u64, from: i64, to: Option<i64>, state: GapState) -> Gap {
     }
 }
 
-fn span(from: i64, to: i64) -> Span {
-    Span::new(UnixMillis(from), UnixMillis(to))
+fn span(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(UnixMillis(from), UnixMillis(to))
 }
 
-fn check(asked: Span, gaps: &[Gap], held: Option<Span>, expected: &[(i64, i64, &str)]) {
+fn check(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>, expected: &[(i64, i64, &str)]) {
     let found = missing(asked, gaps, held);
     let told: Vec<_> = found
         .iter()
         .map(|missing| {
             let why = match &missing.why {
-                Why::Gap(gap) => gap.id.to_string(),
-                Why::Trimmed => "trimmed".into(),
-                Why::NotYet => "not yet".into(),
+                MissingReason::Gap(gap) => gap.id.to_string(),
+                MissingReason::Trimmed => "trimmed".into(),
+                MissingReason::NotYet => "not yet".into(),
             };
             (missing.span.from.0, missing.span.to.0, why)
         })
@@ -64,28 +64,28 @@ fn at(n: i64) -> UnixMillis {
     UnixMillis(1_700_000_000_000 + n * 1_000)
 }
 
-fn log(bodies: Vec<(i64, Body)>) -> Journal {
+fn log(bodies: Vec<(i64, RecordBody)>) -> Journal {
     let config = Config { retention_age_max: Duration::MAX, ..Config::default() };
-    let mut journal = journal::open_memory(&config, Identity { epoch: Epoch(1), term: Term(1) });
+    let mut journal = journal::open_memory(&config, WriterIdentity { epoch: Epoch(1), term: Term(1) });
     let record = |(sequence, (time, body))| Record { sequence, term: Term(1), received: at(time), body };
     let records: Vec<Record> = (1..).zip(bodies).map(record).collect();
     journal.writer.append(&records).expect("there is room");
     journal
 }
 
-fn skip(from: i64, to: i64, count: u64) -> (i64, Body) {
-    let window = Window { from: at(from), to: Some(at(to)) };
-    (to, Body::Skip(Skip { reason: SkipReason::Malformed, count, window }))
+fn skip(from: i64, to: i64, count: u64) -> (i64, RecordBody) {
+    let window = TimeInterval { from: at(from), to: Some(at(to)) };
+    (to, RecordBody::Skip(Skip { reason: SkipReason::Malformed, count, window }))
 }
 
-fn closed_gap(id: u64, from: i64, to: i64, state: GapState) -> Body {
-    let window = Window { from: at(from), to: Some(at(to)) };
-    Body::Gap(Gap { window, ..gap(id, 0, None, state) })
+fn closed_gap(id: u64, from: i64, to: i64, state: GapState) -> RecordBody {
+    let window = TimeInterval { from: at(from), to: Some(at(to)) };
+    RecordBody::Gap(Gap { window, ..gap(id, 0, None, state) })
 }
 
 /// Sequences of the skips found for an interval, with 30 s of allowed lateness.
 fn search(journal: &Journal, (from, to): (i64, i64), gaps: &[Gap], bytes_max: u64) -> (Vec<Sequence>, Coverage) {
-    let mut search = Search::new(Span::new(at(from), at(to)), at(to + 30), gaps);
+    let mut search = Search::new(TimeRange::new(at(from), at(to)), at(to + 30), gaps);
     search.run(&*journal.reader, bytes_max).expect("it is readable");
     search.add_known(journal.reader.damage());
     (search.found.skips.iter().map(|(sequence, _)| *sequence).collect(), search.found)
@@ -120,7 +120,7 @@ fn skips_while_gap_closes_belong_to_it() {
         (1_100, closed_gap(7, 70, 200, GapState::Recovered)),
         skip(1_200, 1_201, 1),
     ]);
-    let Body::Gap(known) = closed_gap(7, 70, 200, GapState::Recovered) else { unreachable!("it is a gap") };
+    let RecordBody::Gap(known) = closed_gap(7, 70, 200, GapState::Recovered) else { unreachable!("it is a gap") };
     assert_eq!(search(&journal, (80, 90), std::slice::from_ref(&known), 1 << 20).0, [2]);
     assert_eq!(search(&journal, (300, 310), &[known], 1 << 20).0, [] as [Sequence; 0]);
 }
@@ -140,10 +140,10 @@ fn skips_beyond_bound_are_counted_not_listed() {
 #[test]
 fn damage_of_interval_is_found() {
     let check = |asked: (i64, i64), met: bool, known: bool, expected: u64| {
-        let mut search = Search::new(Span::new(at(asked.0), at(asked.1)), at(asked.1 + 30), &[]);
+        let mut search = Search::new(TimeRange::new(at(asked.0), at(asked.1)), at(asked.1 + 30), &[]);
         let (first, last, from, to) = (5, 9, at(50), at(60));
         if met {
-            search.take(Item::Damaged { first, last, from, to });
+            search.take(ReadItem::Damaged { first, last, from, to });
         }
         search.add_known(if known { vec![Damage { first, last, from, to }] } else { Vec::new() });
         let found = search.found;

@@ -9,17 +9,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::compress::{self, Encoding};
-use super::message::Message;
+use super::compress::{self, MessageEncoding};
+use super::message::EncodedMessage;
 use crate::grpc::convert;
 use crate::hub::entry::EVENT_BYTES_MAX;
-use crate::hub::entry::batch::Chunk;
-use crate::hub::session::{Batch, Content, Frame};
-use crate::hub::token::Token;
+use crate::hub::entry::batch::EncodedBatch;
+use crate::hub::session::{EventBatch, Frame, FrameContent};
+use crate::hub::token::ResumeToken;
 use crate::proto;
 
 /// What stands around the events of a message: prefix, head and marks at their longest, and the token.
-const AROUND_BYTES_MAX: usize = 64 + Token::CHARS_MAX;
+const AROUND_BYTES_MAX: usize = 64 + ResumeToken::CHARS_MAX;
 /// No message exceeds 2 MiB (contract, section 7).
 const _: () = assert!(EVENT_BYTES_MAX + AROUND_BYTES_MAX <= 2 << 20);
 
@@ -35,14 +35,14 @@ const DELIVERED_TOTAL_BYTES: usize = 9;
 const PREFIX_BYTES: usize = 5;
 
 /// The message of a frame, compressed if it is a batch and an encoding was negotiated.
-pub async fn message(frame: Frame, encoding: Option<Encoding>) -> Message {
+pub async fn message(frame: Frame, encoding: Option<MessageEncoding>) -> EncodedMessage {
     let Frame { token, content } = frame;
     let token = token.unwrap_or_default();
     match (content, encoding) {
-        (Content::Batch(batch), None) => plain_batch(&batch, &token),
-        (Content::Batch(batch), Some(encoding)) => compressed_batch(&batch, &token, encoding).await,
-        (Content::OpenGaps(gaps), _) => {
-            let one = |gap| convert::frame(Content::Gap { sequence: 0, gap });
+        (FrameContent::Batch(batch), None) => plain_batch(&batch, &token),
+        (FrameContent::Batch(batch), Some(encoding)) => compressed_batch(&batch, &token, encoding).await,
+        (FrameContent::OpenGaps(gaps), _) => {
+            let one = |gap| convert::frame(FrameContent::Gap { sequence: 0, gap });
             let one = |gap| proto::SubscribeResponse { resume_token: String::new(), frame: Some(one(gap)) };
             whole(gaps.into_iter().map(one))
         }
@@ -54,7 +54,7 @@ pub async fn message(frame: Frame, encoding: Option<Encoding>) -> Message {
 }
 
 /// Responses behind one another.
-fn whole(responses: impl Iterator<Item = proto::SubscribeResponse>) -> Message {
+fn whole(responses: impl Iterator<Item = proto::SubscribeResponse>) -> EncodedMessage {
     let mut out = BytesMut::new();
     for response in responses {
         let length = response.encoded_len();
@@ -71,21 +71,21 @@ fn put_prefix(compressed: bool, length: usize, out: &mut BytesMut) {
 }
 
 /// Key and length of the batch: what stands before the events.
-fn put_head(chunk: &Chunk, marks: &proto::EventBatch, out: &mut BytesMut) {
+fn put_head(chunk: &EncodedBatch, marks: &proto::EventBatch, out: &mut BytesMut) {
     encode_key(EVENT_BATCH, WireType::LengthDelimited, out);
     encode_varint(batch_len(chunk, marks), out);
 }
 
-fn head_len(chunk: &Chunk, marks: &proto::EventBatch) -> usize {
+fn head_len(chunk: &EncodedBatch, marks: &proto::EventBatch) -> usize {
     key_len(EVENT_BATCH) + encoded_len_varint(batch_len(chunk, marks))
 }
 
-fn batch_len(chunk: &Chunk, marks: &proto::EventBatch) -> u64 {
+fn batch_len(chunk: &EncodedBatch, marks: &proto::EventBatch) -> u64 {
     (chunk.bytes() + marks.encoded_len() + DELIVERED_TOTAL_BYTES) as u64
 }
 
 /// What stands behind the events and is the same for all that get them.
-fn marks(chunk: &Chunk) -> proto::EventBatch {
+fn shared_suffix(chunk: &EncodedBatch) -> proto::EventBatch {
     proto::EventBatch {
         phase: convert::phase(chunk.phase).into(),
         term: chunk.term.0,
@@ -95,7 +95,7 @@ fn marks(chunk: &Chunk) -> proto::EventBatch {
 }
 
 /// What is a session's own.
-fn put_own(batch: &Batch, token: &str, out: &mut BytesMut) {
+fn put_session_suffix(batch: &EventBatch, token: &str, out: &mut BytesMut) {
     encode_key(DELIVERED_TOTAL, WireType::SixtyFourBit, out);
     out.put_u64_le(batch.delivered_total);
     encode_key(RESUME_TOKEN, WireType::LengthDelimited, out);
@@ -103,33 +103,33 @@ fn put_own(batch: &Batch, token: &str, out: &mut BytesMut) {
     out.put_slice(token.as_bytes());
 }
 
-fn plain_batch(batch: &Batch, token: &str) -> Message {
+fn plain_batch(batch: &EventBatch, token: &str) -> EncodedMessage {
     /// Prefix, head and marks at their longest, and what stands around the token.
     const AROUND: usize = 64;
     let chunk = &batch.chunk;
-    let marks = marks(chunk);
+    let marks = shared_suffix(chunk);
     let mut out = BytesMut::with_capacity(AROUND + token.len());
     marks.encode_raw(&mut out);
-    put_own(batch, token, &mut out);
+    put_session_suffix(batch, token, &mut out);
     let tail = out.split().freeze();
     put_prefix(false, head_len(chunk, &marks) + chunk.bytes() + tail.len(), &mut out);
     put_head(chunk, &marks, &mut out);
-    Message::new(out.freeze(), chunk.slices().clone(), tail)
+    EncodedMessage::new(out.freeze(), chunk.slices().clone(), tail)
 }
 
-async fn compressed_batch(batch: &Batch, token: &str, encoding: Encoding) -> Message {
+async fn compressed_batch(batch: &EventBatch, token: &str, encoding: MessageEncoding) -> EncodedMessage {
     let shared = compress::shared(&batch.chunk, encoding, plain_parts).await;
     let mut own = BytesMut::with_capacity(DELIVERED_TOTAL_BYTES + 3 + token.len());
-    put_own(batch, token, &mut own);
-    let end = compress::end(shared, encoding, &own);
+    put_session_suffix(batch, token, &mut own);
+    let end = compress::session_block(shared, encoding, &own);
     let mut head = BytesMut::with_capacity(PREFIX_BYTES);
     put_prefix(true, shared.bytes + end.len(), &mut head);
-    Message::new(head.freeze(), shared.slices.clone(), end)
+    EncodedMessage::new(head.freeze(), shared.slices.clone(), end)
 }
 
 /// All that sessions share, as it is compressed.
-fn plain_parts(chunk: &Chunk) -> Vec<Bytes> {
-    let marks = marks(chunk);
+fn plain_parts(chunk: &EncodedBatch) -> Vec<Bytes> {
+    let marks = shared_suffix(chunk);
     let mut head = BytesMut::new();
     put_head(chunk, &marks, &mut head);
     let slices: &Arc<[Bytes]> = chunk.slices();

@@ -13,13 +13,13 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use http::HeaderMap;
 use zstd::stream::raw::CParameter;
 
-use crate::hub::entry::batch::{Chunk, Compressed};
+use crate::hub::entry::batch::{CompressedBatch, EncodedBatch};
 
 use crate::grpc::Compression as Choice;
 
 /// An encoding of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum MessageEncoding {
     /// gzip.
     Gzip,
     /// zstd.
@@ -35,7 +35,7 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Chunks above this are compressed off the async threads: they take longer than a hand-over.
 const INLINE_BYTES_MAX: usize = 8 << 10;
 
-impl Encoding {
+impl MessageEncoding {
     const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
 
     /// Its name in headers.
@@ -62,16 +62,20 @@ impl Encoding {
 }
 
 /// The shared part of a chunk's messages, compressed when the first session asks for it.
-pub async fn shared(chunk: &Chunk, encoding: Encoding, parts: impl Fn(&Chunk) -> Vec<Bytes>) -> &Compressed {
+pub async fn shared(
+    chunk: &EncodedBatch,
+    encoding: MessageEncoding,
+    parts: impl Fn(&EncodedBatch) -> Vec<Bytes>,
+) -> &CompressedBatch {
     let cell = match encoding {
-        Encoding::Gzip => &chunk.cells().gzip,
-        Encoding::Zstd => &chunk.cells().zstd,
+        MessageEncoding::Gzip => &chunk.cells().gzip,
+        MessageEncoding::Zstd => &chunk.cells().zstd,
     };
     let compressed = cell.get_or_init(async || {
         let parts = parts(chunk);
         let compress = move || match encoding {
-            Encoding::Gzip => gzip(&parts),
-            Encoding::Zstd => zstd(&parts),
+            MessageEncoding::Gzip => gzip(&parts),
+            MessageEncoding::Zstd => zstd(&parts),
         };
         if chunk.bytes() <= INLINE_BYTES_MAX {
             return compress();
@@ -82,11 +86,11 @@ pub async fn shared(chunk: &Chunk, encoding: Encoding, parts: impl Fn(&Chunk) ->
 }
 
 /// What follows the shared part: a last block that holds these bytes as they are.
-pub fn end(shared: &Compressed, encoding: Encoding, own: &[u8]) -> Bytes {
+pub fn session_block(shared: &CompressedBatch, encoding: MessageEncoding, own: &[u8]) -> Bytes {
     const AROUND: usize = 16;
     let mut out = BytesMut::with_capacity(AROUND + own.len());
     match encoding {
-        Encoding::Gzip => {
+        MessageEncoding::Gzip => {
             let length = u16::try_from(own.len()).expect("a token has at most 1,024 bytes");
             out.put_u8(1);
             out.put_u16_le(length);
@@ -98,7 +102,7 @@ pub fn end(shared: &Compressed, encoding: Encoding, own: &[u8]) -> Bytes {
             // Modulo 2^32 (RFC 1952, 2.3.1).
             out.put_u32_le((shared.plain_bytes + own.len()) as u32);
         }
-        Encoding::Zstd => {
+        MessageEncoding::Zstd => {
             let length = u32::try_from(own.len()).expect("a token has at most 1,024 bytes");
             out.put_slice(&((length << 3) | 1).to_le_bytes()[..3]);
             out.put_slice(own);
@@ -107,7 +111,7 @@ pub fn end(shared: &Compressed, encoding: Encoding, own: &[u8]) -> Bytes {
     out.freeze()
 }
 
-fn gzip(parts: &[Bytes]) -> Compressed {
+fn gzip(parts: &[Bytes]) -> CompressedBatch {
     let plain_bytes = parts.iter().map(Bytes::len).sum();
     let mut out = Vec::with_capacity(plain_bytes / 4 + GZIP_HEADER.len());
     out.extend(GZIP_HEADER);
@@ -137,7 +141,7 @@ fn run(deflate: &mut Compress, input: &[u8], out: &mut Vec<u8>, flush: FlushComp
     }
 }
 
-fn zstd(parts: &[Bytes]) -> Compressed {
+fn zstd(parts: &[Bytes]) -> CompressedBatch {
     let plain_bytes: usize = parts.iter().map(Bytes::len).sum();
     let compress = || -> io::Result<Vec<u8>> {
         let mut encoder = zstd::Encoder::new(Vec::with_capacity(plain_bytes / 4), ZSTD_LEVEL)?;
@@ -151,9 +155,9 @@ fn zstd(parts: &[Bytes]) -> Compressed {
     compressed(compress().expect("memory is compressed without fail"), plain_bytes, 0)
 }
 
-fn compressed(out: Vec<u8>, plain_bytes: usize, crc: u32) -> Compressed {
+fn compressed(out: Vec<u8>, plain_bytes: usize, crc: u32) -> CompressedBatch {
     let bytes = out.len();
-    Compressed { slices: [Bytes::from(out)].into(), bytes, plain_bytes, crc }
+    CompressedBatch { slices: [Bytes::from(out)].into(), bytes, plain_bytes, crc }
 }
 
 #[cfg(test)]
@@ -164,18 +168,20 @@ mod tests {
 
     use super::*;
 
-    fn check(encoding: Encoding, parts: &[Vec<u8>], own: &[u8]) {
+    fn check(encoding: MessageEncoding, parts: &[Vec<u8>], own: &[u8]) {
         let parts: Vec<Bytes> = parts.iter().cloned().map(Bytes::from).collect();
         let shared = match encoding {
-            Encoding::Gzip => gzip(&parts),
-            Encoding::Zstd => zstd(&parts),
+            MessageEncoding::Gzip => gzip(&parts),
+            MessageEncoding::Zstd => zstd(&parts),
         };
-        let stream = [&shared.slices.concat(), &end(&shared, encoding, own)[..]].concat();
+        let stream = [&shared.slices.concat(), &session_block(&shared, encoding, own)[..]].concat();
         let mut plain = Vec::new();
         match encoding {
-            Encoding::Gzip => drop(flate2::read::GzDecoder::new(&stream[..]).read_to_end(&mut plain).expect("gzip")),
+            MessageEncoding::Gzip => {
+                flate2::read::GzDecoder::new(&stream[..]).read_to_end(&mut plain).expect("gzip");
+            }
             // One frame, and nothing behind it.
-            Encoding::Zstd => drop(
+            MessageEncoding::Zstd => drop(
                 zstd::Decoder::new(&stream[..]).expect("zstd").single_frame().read_to_end(&mut plain).expect("zstd"),
             ),
         }
@@ -189,24 +195,25 @@ mod tests {
             times in 1_usize..40, own in prop::collection::vec(any::<u8>(), 0..1_100),
         ) {
             let parts: Vec<_> = parts.into_iter().map(|part| part.repeat(times)).collect();
-            check(Encoding::Gzip, &parts, &own);
-            check(Encoding::Zstd, &parts, &own);
+            check(MessageEncoding::Gzip, &parts, &own);
+            check(MessageEncoding::Zstd, &parts, &own);
         }
     }
 
     #[test]
     fn an_encoding_is_used_when_the_client_takes_it_and_the_setting_allows() {
-        let check = |choice, encoding: Option<&'static str>, accept: &'static str, expected: Option<Encoding>| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-accept-encoding", accept.parse().expect("a value"));
-            encoding.map(|encoding| headers.insert("grpc-encoding", encoding.parse().expect("a value")));
-            assert_eq!(Encoding::negotiate(choice, &headers), expected, "{choice:?} {encoding:?} {accept}");
-        };
+        let check =
+            |choice, encoding: Option<&'static str>, accept: &'static str, expected: Option<MessageEncoding>| {
+                let mut headers = HeaderMap::new();
+                headers.insert("grpc-accept-encoding", accept.parse().expect("a value"));
+                encoding.map(|encoding| headers.insert("grpc-encoding", encoding.parse().expect("a value")));
+                assert_eq!(MessageEncoding::negotiate(choice, &headers), expected, "{choice:?} {encoding:?} {accept}");
+            };
         check(Choice::Asked, None, "identity, gzip", None);
-        check(Choice::Asked, Some("gzip"), "identity,deflate, gzip", Some(Encoding::Gzip));
+        check(Choice::Asked, Some("gzip"), "identity,deflate, gzip", Some(MessageEncoding::Gzip));
         check(Choice::Asked, Some("gzip"), "identity", None);
         check(Choice::Asked, Some("identity"), "gzip", None);
-        check(Choice::Accepted, None, "gzip,zstd", Some(Encoding::Zstd));
+        check(Choice::Accepted, None, "gzip,zstd", Some(MessageEncoding::Zstd));
         check(Choice::Accepted, None, "deflate", None);
         check(Choice::Never, Some("gzip"), "gzip", None);
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use crate::grpc::transport::response_budget::Charge;
+use crate::grpc::transport::response_budget::BudgetCharge;
 
 /// The bytes of one gRPC message, prefix included. HTTP/2 cuts it into frames and hands the slices of each to one write.
 #[derive(Debug, Default)]
-pub struct Message {
+pub struct EncodedMessage {
     head: Bytes,
     shared: Arc<[Bytes]>,
     tail: Bytes,
@@ -19,16 +19,16 @@ pub struct Message {
     read: usize,
     remaining: usize,
     /// What its exchange is charged for it.
-    charge: Option<Charge>,
+    charge: Option<BudgetCharge>,
 }
 
-impl From<Bytes> for Message {
+impl From<Bytes> for EncodedMessage {
     fn from(bytes: Bytes) -> Self {
         Self::new(bytes, Arc::default(), Bytes::new())
     }
 }
 
-impl Message {
+impl EncodedMessage {
     /// Head, shared parts, tail.
     pub fn new(head: Bytes, shared: Arc<[Bytes]>, tail: Bytes) -> Self {
         let remaining = head.len() + shared.iter().map(Bytes::len).sum::<usize>() + tail.len();
@@ -36,7 +36,7 @@ impl Message {
     }
 
     /// A message that is charged until it is sent.
-    pub fn charged(bytes: Bytes, charge: Option<Charge>) -> Self {
+    pub fn charged(bytes: Bytes, charge: Option<BudgetCharge>) -> Self {
         Self { charge, ..Self::from(bytes) }
     }
 
@@ -50,20 +50,20 @@ impl Message {
     }
 
     /// What is left of each part.
-    fn left(&self) -> impl Iterator<Item = &[u8]> {
+    fn remaining_parts(&self) -> impl Iterator<Item = &[u8]> {
         let parts = (self.part..).map_while(|at| self.part(at));
         let read = std::iter::once(self.read).chain(std::iter::repeat(0));
         parts.zip(read).map(|(part, read)| &part[read..]).filter(|left| !left.is_empty())
     }
 }
 
-impl Buf for Message {
+impl Buf for EncodedMessage {
     fn remaining(&self) -> usize {
         self.remaining
     }
 
     fn chunk(&self) -> &[u8] {
-        self.left().next().unwrap_or_default()
+        self.remaining_parts().next().unwrap_or_default()
     }
 
     fn advance(&mut self, mut count: usize) {
@@ -83,7 +83,7 @@ impl Buf for Message {
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(self.left()).map(|(slice, left)| *slice = IoSlice::new(left));
+        let filled = slices.iter_mut().zip(self.remaining_parts()).map(|(slice, left)| *slice = IoSlice::new(left));
         filled.count()
     }
 }
@@ -104,7 +104,7 @@ mod tests {
             let mut parts = parts.into_iter().map(Bytes::from);
             let (head, tail) = (parts.next().expect("two"), parts.next().expect("two"));
             let whole = [&head[..], &all[head.len() + tail.len()..], &tail[..]].concat();
-            let mut message = Message::new(head, parts.collect(), tail);
+            let mut message = EncodedMessage::new(head, parts.collect(), tail);
             let mut read: Vec<u8> = Vec::new();
             for step in steps.into_iter().cycle() {
                 if !message.has_remaining() {

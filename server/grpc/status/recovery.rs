@@ -2,14 +2,14 @@
 
 use tonic::{Code, Status};
 
-use super::{Ended, in_future, start_invalid};
+use super::{StatusBuilder, in_future, start_invalid};
 use crate::ingest::recovery::CreateError;
 use crate::model::BudgetExceeded;
 
 /// A recovery job that cannot be made.
 pub fn job_refused(error: CreateError) -> Status {
     match error {
-        CreateError::Disabled => Ended::new(
+        CreateError::Disabled => StatusBuilder::new(
             Code::FailedPrecondition,
             "RECOVERY_NOT_ENTITLED",
             format!("{error}: switch it on if X grants recovery to this account"),
@@ -20,7 +20,7 @@ pub fn job_refused(error: CreateError) -> Status {
         CreateError::InFuture { now } => in_future("the interval ends in the future", now),
         CreateError::TooOld { oldest, missing } => {
             let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
-            Ended::new(Code::OutOfRange, "POSITION_TOO_OLD", message)
+            StatusBuilder::new(Code::OutOfRange, "POSITION_TOO_OLD", message)
                 .with("oldest_time", oldest)
                 .with("missing_seconds", missing.as_secs())
                 .status()
@@ -34,7 +34,7 @@ pub fn job_unknown(id: &str) -> Status {
     const SHOWN_CHARS_MAX: usize = 32;
     let shown: String = id.chars().take(SHOWN_CHARS_MAX).collect();
     let message = format!("there is no recovery job {shown:?}: it may have ended long ago");
-    let mut ended = Ended::new(Code::NotFound, "JOB_UNKNOWN", message);
+    let mut ended = StatusBuilder::new(Code::NotFound, "JOB_UNKNOWN", message);
     ended.details.set_resource_info("recovery_job", shown, "", "not known");
     ended.status()
 }
@@ -42,7 +42,7 @@ pub fn job_unknown(id: &str) -> Status {
 /// More was demanded of X than a budget allows.
 pub fn recovery_limit(exceeded: &BudgetExceeded) -> Status {
     let message = format!("recovery limit reached: {exceeded}; retry later, or ask for longer intervals");
-    Ended::new(Code::ResourceExhausted, "RECOVERY_LIMIT", message.clone())
+    StatusBuilder::new(Code::ResourceExhausted, "RECOVERY_LIMIT", message.clone())
         .quota(exceeded.limit.setting, &message)
         .retry_after(exceeded.retry_after)
         .status()

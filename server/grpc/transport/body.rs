@@ -11,34 +11,34 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tonic::Status;
 
-use super::response_budget::{Exchange, Full};
-use crate::grpc::encode::message::Message;
+use super::response_budget::{BudgetExceeded, Exchange};
+use crate::grpc::encode::message::EncodedMessage;
 use crate::grpc::status;
 
 /// The messages of a session, as its connection asks for them.
-pub type Messages = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
+pub type SessionMessages = Pin<Box<dyn Stream<Item = Result<EncodedMessage, Status>> + Send>>;
 
 /// The body of a response.
 pub enum ResponseBody {
     /// A session's.
-    Session(Messages),
+    Session(SessionMessages),
     /// Any other.
-    Other(Metered),
+    Other(ChargedBody),
 }
 
 /// A body whose bytes are charged until they are sent.
-pub struct Metered {
+pub struct ChargedBody {
     body: tonic::body::Body,
     exchange: Option<Arc<Exchange>>,
 }
 
 /// A session that a response carries beside a body of tonic's that is empty. tonic would copy each event for each session.
 #[derive(Clone)]
-pub struct Opened(Arc<Mutex<Option<Messages>>>);
+pub struct SessionBody(Arc<Mutex<Option<SessionMessages>>>);
 
-impl Opened {
+impl SessionBody {
     /// Carries these messages.
-    pub fn new(messages: Messages) -> Self {
+    pub fn new(messages: SessionMessages) -> Self {
         Self(Arc::new(Mutex::new(Some(messages))))
     }
 }
@@ -49,10 +49,10 @@ impl ResponseBody {
         mut response: http::Response<tonic::body::Body>,
         exchange: Option<Arc<Exchange>>,
     ) -> http::Response<Self> {
-        let messages = response.extensions_mut().remove::<Opened>().and_then(|opened| opened.0.lock().take());
+        let messages = response.extensions_mut().remove::<SessionBody>().and_then(|opened| opened.0.lock().take());
         response.map(|body| match messages {
             Some(messages) => Self::Session(messages),
-            None => Self::Other(Metered { body, exchange }),
+            None => Self::Other(ChargedBody { body, exchange }),
         })
     }
 }
@@ -93,8 +93,8 @@ impl Body for RequestBody {
     }
 }
 
-impl Metered {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Message>, Status>>> {
+impl ChargedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<EncodedMessage>, Status>>> {
         if let Some(exchange) = &self.exchange {
             // Before the next frame, and the end: so that what waits can be taken back as long as nobody reads it.
             ready!(exchange.poll_sent());
@@ -104,15 +104,15 @@ impl Metered {
         };
         let data = match frame.into_data() {
             Ok(data) => data,
-            Err(other) => return Poll::Ready(Some(Ok(other.map_data(Message::from)))),
+            Err(other) => return Poll::Ready(Some(Ok(other.map_data(EncodedMessage::from)))),
         };
         let charge = match &self.exchange {
             Some(exchange) if !data.is_empty() => exchange.charge(data.len()).map(Some),
             _ => Ok(None),
         };
         Poll::Ready(Some(match charge {
-            Ok(charge) => Ok(Frame::data(Message::charged(data, charge))),
-            Err(Full) => {
+            Ok(charge) => Ok(Frame::data(EncodedMessage::charged(data, charge))),
+            Err(BudgetExceeded) => {
                 self.body = tonic::body::Body::empty();
                 trailers(&status::response_limit())
             }
@@ -121,7 +121,7 @@ impl Metered {
 }
 
 impl Body for ResponseBody {
-    type Data = Message;
+    type Data = EncodedMessage;
     type Error = Status;
 
     fn poll_frame(
@@ -153,7 +153,7 @@ impl Body for ResponseBody {
 }
 
 /// How a stream ends: its status, in trailers.
-fn trailers(status: &Status) -> Result<Frame<Message>, Status> {
+fn trailers(status: &Status) -> Result<Frame<EncodedMessage>, Status> {
     let mut headers = http::HeaderMap::new();
     status.add_header(&mut headers)?;
     Ok(Frame::trailers(headers))

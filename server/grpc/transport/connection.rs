@@ -20,13 +20,13 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::Service;
 
 use super::body::{RequestBody, ResponseBody};
-use super::connection_slots::{Place, Places};
+use super::connection_slots::{ConnectionInfo, ConnectionSlots};
 use super::listener;
-use super::response_budget::{Exchange, Exchanges, Full, REFLECTION_BYTES, STREAM_BYTES};
-use super::socket::{Pusher, TURN_BYTES};
+use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
+use super::socket::{CorkFlusher, TURN_BYTES};
 use crate::clock::Clock;
 use crate::grpc::{Config, explain, status};
-use crate::task::{self, OnExit, Shutdown, Tasks};
+use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 
 /// Streams that may wait to be accepted though their peer has cancelled them (CVE-2023-44487). More than one turn of a
 /// connection can bring, so that no client is ever cut off for cancelling: its rate is bounded instead (`intake`).
@@ -40,17 +40,17 @@ const SWEEPS: u32 = 4;
 const SWEEP_INTERVALS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// Serves connections.
-pub struct Connections {
+pub struct ConnectionServer {
     config: Config,
-    answering: Arc<Answering>,
-    exchanges: Arc<Exchanges>,
-    places: Arc<Places>,
+    answering: Arc<RequestHandler>,
+    exchanges: Arc<ResponseBudget>,
+    places: Arc<ConnectionSlots>,
     clock: Clock,
-    tasks: Tasks,
+    tasks: TaskGroup,
 }
 
 /// What every connection answers with.
-struct Answering {
+struct RequestHandler {
     routes: Routes,
     clock: Clock,
     timeout: Duration,
@@ -59,18 +59,18 @@ struct Answering {
 
 /// Runs the streams of a connection.
 #[derive(Clone)]
-struct Streams {
-    exchanges: Arc<Exchanges>,
-    place: Arc<Place>,
+struct StreamExecutor {
+    exchanges: Arc<ResponseBudget>,
+    place: Arc<ConnectionInfo>,
 }
 
-impl Connections {
+impl ConnectionServer {
     /// Of these services; each connection is one of `tasks`.
-    pub fn new(config: Config, routes: Routes, clock: Clock, tasks: Tasks) -> Self {
+    pub fn new(config: Config, routes: Routes, clock: Clock, tasks: TaskGroup) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let answering = Arc::new(Answering { routes, clock: clock.clone(), timeout, request_bytes_max });
-        let exchanges = Arc::new(Exchanges::new(&config, clock.clone()));
-        let places = Arc::new(Places::new(&config, clock.clone()));
+        let answering = Arc::new(RequestHandler { routes, clock: clock.clone(), timeout, request_bytes_max });
+        let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
+        let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
         Self { config, answering, exchanges, places, clock, tasks }
     }
 
@@ -90,7 +90,7 @@ impl Connections {
         let (exchanges, places, clock) = (self.exchanges.clone(), self.places.clone(), self.clock.clone());
         let (least, most) = SWEEP_INTERVALS;
         let interval = (self.config.idle_timeout.min(self.config.send_timeout) / SWEEPS).clamp(least, most);
-        self.tasks.spawn("gRPC sweeps", OnExit::Continue, async move {
+        self.tasks.spawn("gRPC sweeps", ExitPolicy::Continue, async move {
             while shutdown.run_until_cancelled(clock.sleep(interval)).await.is_some() {
                 exchanges.sweep();
                 places.sweep();
@@ -98,9 +98,9 @@ impl Connections {
         });
     }
 
-    fn http(&self, place: Arc<Place>) -> http2::Builder<Streams> {
+    fn http(&self, place: Arc<ConnectionInfo>) -> http2::Builder<StreamExecutor> {
         let (config, clock) = (&self.config, &self.clock);
-        let mut http = http2::Builder::new(Streams { exchanges: self.exchanges.clone(), place });
+        let mut http = http2::Builder::new(StreamExecutor { exchanges: self.exchanges.clone(), place });
         http.timer(TokioTimer::new())
             .max_concurrent_streams(config.streams_per_connection_max)
             .keep_alive_interval(clock.real(config.ping_interval))
@@ -113,7 +113,7 @@ impl Connections {
         http
     }
 
-    fn spawn(&self, connection: listener::Connection, shutdown: Shutdown) {
+    fn spawn(&self, connection: listener::ClientConnection, shutdown: Shutdown) {
         let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
         let service = service_fn(move |request| {
             let (answering, peer) = (answering.clone(), peer.clone());
@@ -123,7 +123,7 @@ impl Connections {
         let http = self.http(place.clone());
         // Boxed, for a future that a task takes over by value is kept in it more than once: 5 KB of each idle connection.
         let mut serving = Box::pin(http.serve_connection(TokioIo::new(connection), service));
-        self.tasks.spawn("gRPC connection", OnExit::Continue, async move {
+        self.tasks.spawn("gRPC connection", ExitPolicy::Continue, async move {
             let ended = tokio::select! {
                 ended = pushed(serving.as_mut(), &pusher) => ended,
                 () = place.evicted() => return,
@@ -143,14 +143,14 @@ impl Connections {
 }
 
 /// Until a connection is to close in order.
-async fn closing(place: &Place, shutdown: &Shutdown) {
+async fn closing(place: &ConnectionInfo, shutdown: &Shutdown) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = place.idle() => {}
     }
 }
 
-impl<F> hyper::rt::Executor<F> for Streams
+impl<F> hyper::rt::Executor<F> for StreamExecutor
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -167,21 +167,21 @@ where
 }
 
 /// Serves, and leaves nothing in the socket that waits for more when a turn is over.
-fn pushed<T>(mut serving: Pin<&mut impl Future<Output = T>>, pusher: &Pusher) -> impl Future<Output = T> {
+fn pushed<T>(mut serving: Pin<&mut impl Future<Output = T>>, pusher: &CorkFlusher) -> impl Future<Output = T> {
     std::future::poll_fn(move |cx| {
         let polled = serving.as_mut().poll(cx);
-        pusher.push();
+        pusher.flush_corked();
         polled
     })
 }
 
-impl Answering {
+impl RequestHandler {
     async fn answer(&self, request: Request<Incoming>, peer: TcpConnectInfo) -> Response<ResponseBody> {
         let exchange = match kept_bytes(request.uri().path()) {
             None => None,
             Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
                 Ok(exchange) => exchange,
-                Err(Full) => return ResponseBody::install(status::response_limit().into_http(), None),
+                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None),
             },
         };
         if let Some(refused) = explain::refuse(&request) {

@@ -16,7 +16,7 @@ use crate::grpc::Config;
 use crate::task::Shutdown;
 
 /// The places of all connections.
-pub struct Places {
+pub struct ConnectionSlots {
     connections_max: usize,
     per_peer_max: usize,
     idle_timeout: Duration,
@@ -27,12 +27,12 @@ pub struct Places {
 #[derive(Default)]
 struct State {
     next: u64,
-    taken: HashMap<u64, Arc<Place>>,
+    taken: HashMap<u64, Arc<ConnectionInfo>>,
     peers: HashMap<IpAddr, usize>,
 }
 
 /// What is known of a connection.
-pub struct Place {
+pub struct ConnectionInfo {
     peer: IpAddr,
     /// Bytes that its exchanges are charged (`exchange`).
     pub charged: AtomicUsize,
@@ -48,16 +48,16 @@ pub struct Place {
 }
 
 /// A place that is taken, until this is dropped.
-pub struct Seat {
-    places: Arc<Places>,
-    place: Arc<Place>,
+pub struct SlotGuard {
+    places: Arc<ConnectionSlots>,
+    place: Arc<ConnectionInfo>,
     id: u64,
 }
 
 /// A stream that is open, until this is dropped.
-pub struct OpenStream(Arc<Place>);
+pub struct OpenStream(Arc<ConnectionInfo>);
 
-impl Places {
+impl ConnectionSlots {
     /// All free.
     pub fn new(config: &Config, clock: Clock) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Places {
     }
 
     /// Takes a place for a new connection; `None` if all are taken by connections that are in use.
-    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
-        let place = Arc::new(Place {
+    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<SlotGuard> {
+        let place = Arc::new(ConnectionInfo {
             peer,
             charged: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
@@ -92,7 +92,7 @@ impl Places {
         state.taken.insert(id, place.clone());
         *state.peers.entry(peer).or_default() += 1;
         drop(state);
-        Some(Seat { places: self.clone(), place, id })
+        Some(SlotGuard { places: self.clone(), place, id })
     }
 
     /// Asks those that are idle for `idle_timeout` to close.
@@ -100,14 +100,15 @@ impl Places {
         let now = millis(&self.clock);
         let limit = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
         let state = self.state.lock();
-        let idle = |place: &&Arc<Place>| place.idle_since().is_some_and(|since| now.saturating_sub(since) >= limit);
+        let idle =
+            |place: &&Arc<ConnectionInfo>| place.idle_since().is_some_and(|since| now.saturating_sub(since) >= limit);
         state.taken.values().filter(idle).for_each(|place| place.idle.cancel());
     }
 }
 
 impl State {
     /// Takes the place from the connection that is idle for longest.
-    fn evict(&mut self, of: impl Fn(&Place) -> bool) -> Option<()> {
+    fn evict(&mut self, of: impl Fn(&ConnectionInfo) -> bool) -> Option<()> {
         let idle = self.taken.iter().filter(|(_, place)| of(place));
         let idle = idle.filter_map(|(id, place)| Some((place.idle_since()?, *id)));
         let (_, id) = idle.min()?;
@@ -117,7 +118,7 @@ impl State {
         Some(())
     }
 
-    fn leave(&mut self, id: u64) -> Option<Arc<Place>> {
+    fn leave(&mut self, id: u64) -> Option<Arc<ConnectionInfo>> {
         let place = self.taken.remove(&id)?;
         if let Some(count) = self.peers.get_mut(&place.peer) {
             *count -= 1;
@@ -129,7 +130,7 @@ impl State {
     }
 }
 
-impl Place {
+impl ConnectionInfo {
     /// A stream was opened.
     pub fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.streams.fetch_add(1, Ordering::Relaxed);
@@ -152,14 +153,14 @@ impl Place {
     }
 }
 
-impl Seat {
+impl SlotGuard {
     /// Whose it is.
-    pub fn place(&self) -> &Arc<Place> {
+    pub fn place(&self) -> &Arc<ConnectionInfo> {
         &self.place
     }
 }
 
-impl Drop for Seat {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.places.state.lock().leave(self.id);
     }
@@ -187,12 +188,12 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, n))
     }
 
-    fn places(connections_max: usize, connections_per_peer_max: usize) -> Arc<Places> {
+    fn places(connections_max: usize, connections_per_peer_max: usize) -> Arc<ConnectionSlots> {
         let config = Config { connections_max, connections_per_peer_max, ..Config::default() };
-        Arc::new(Places::new(&config, Clock::system()))
+        Arc::new(ConnectionSlots::new(&config, Clock::system()))
     }
 
-    fn is_evicted(seat: &Seat) -> bool {
+    fn is_evicted(seat: &SlotGuard) -> bool {
         seat.place.evicted.is_cancelled()
     }
 

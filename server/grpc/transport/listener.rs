@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::connection_slots::{Place, Places, Seat};
-use super::socket::{Pusher, Socket};
-use super::stream_rate::{Intake, PREFACE_BYTES};
+use super::connection_slots::{ConnectionInfo, ConnectionSlots, SlotGuard};
+use super::socket::{CorkFlusher, Socket};
+use super::stream_rate::{PREFACE_BYTES, StreamRateLimiter};
 use crate::clock::Clock;
 use crate::grpc::Config;
 
@@ -35,19 +35,19 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections.
 pub struct Incoming {
     listener: TcpListener,
-    places: Arc<Places>,
+    places: Arc<ConnectionSlots>,
     config: Config,
     clock: Clock,
 }
 
 impl Incoming {
     /// From this socket, as long as there are places.
-    pub fn new(listener: TcpListener, places: Arc<Places>, config: Config, clock: Clock) -> Self {
+    pub fn new(listener: TcpListener, places: Arc<ConnectionSlots>, config: Config, clock: Clock) -> Self {
         Self { listener, places, config, clock }
     }
 
     /// Waits for the next connection that gets a place.
-    pub async fn next(&self) -> Connection {
+    pub async fn next(&self) -> ClientConnection {
         /// Accept fails when the process has no file left: a pause, and connections may have closed.
         const PAUSE: Duration = Duration::from_millis(50);
         let mut is_failing = false;
@@ -68,12 +68,12 @@ impl Incoming {
         }
     }
 
-    fn connection(&self, stream: TcpStream, seat: Seat) -> Connection {
+    fn connection(&self, stream: TcpStream, seat: SlotGuard) -> ClientConnection {
         tune(&stream);
         let (clock, timeout) = (self.clock.clone(), self.config.first_bytes_timeout);
-        Connection {
+        ClientConnection {
             socket: Socket::new(stream),
-            intake: Intake::new(&self.config, self.clock.clone()),
+            intake: StreamRateLimiter::new(&self.config, self.clock.clone()),
             first_bytes: 0,
             limit: Some(Box::pin(async move { clock.sleep(timeout).await })),
             seat,
@@ -92,27 +92,27 @@ fn tune(stream: &TcpStream) {
 }
 
 /// A connection that has to say something within a limit.
-pub struct Connection {
+pub struct ClientConnection {
     socket: Socket,
-    intake: Intake,
+    intake: StreamRateLimiter,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
-    seat: Seat,
+    seat: SlotGuard,
 }
 
-impl Connection {
+impl ClientConnection {
     /// What has to be asked after each turn of whoever writes.
-    pub fn pusher(&self) -> Pusher {
+    pub fn pusher(&self) -> CorkFlusher {
         self.socket.pusher()
     }
 
     /// Its place.
-    pub fn place(&self) -> &Arc<Place> {
+    pub fn place(&self) -> &Arc<ConnectionInfo> {
         self.seat.place()
     }
 }
 
-impl Connected for Connection {
+impl Connected for ClientConnection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
@@ -120,7 +120,7 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.intake.poll_ready(cx));
         let before = buf.filled().len();
@@ -140,7 +140,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::connection_slots::Place;
+use super::connection_slots::ConnectionInfo;
 use crate::clock::{Clock, Moment};
 use crate::grpc::Config;
 
@@ -34,7 +34,7 @@ pub const REFLECTION_BYTES: usize = 256 << 10;
 const SPARED_FOR: Duration = Duration::from_secs(1);
 
 /// The exchanges of the process.
-pub struct Exchanges {
+pub struct ResponseBudget {
     bytes_max: usize,
     connection_bytes_max: usize,
     send_timeout: Duration,
@@ -46,13 +46,13 @@ pub struct Exchanges {
 struct State {
     charged: usize,
     next: u64,
-    open: HashMap<u64, Charged>,
+    open: HashMap<u64, ConnectionCharge>,
 }
 
-struct Charged {
+struct ConnectionCharge {
     bytes: usize,
     progress: Arc<Progress>,
-    place: Arc<Place>,
+    place: Arc<ConnectionInfo>,
 }
 
 /// How far a response has come.
@@ -71,17 +71,17 @@ struct Progress {
 
 /// One request and its response. It is ended by dropping its stream, which resets it.
 pub struct Exchange {
-    all: Arc<Exchanges>,
-    place: Arc<Place>,
+    all: Arc<ResponseBudget>,
+    place: Arc<ConnectionInfo>,
     progress: Arc<Progress>,
     id: u64,
 }
 
 /// No space for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct BudgetExceeded;
 
-impl Exchanges {
+impl ResponseBudget {
     /// None yet.
     pub fn new(config: &Config, clock: Clock) -> Self {
         Self {
@@ -97,20 +97,26 @@ impl Exchanges {
         u64::try_from(self.clock.moment().since(Moment::default()).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn charge(&self, id: u64, place: &Arc<Place>, progress: &Arc<Progress>, bytes: usize) -> Result<(), Full> {
+    fn charge(
+        &self,
+        id: u64,
+        place: &Arc<ConnectionInfo>,
+        progress: &Arc<Progress>,
+        bytes: usize,
+    ) -> Result<(), BudgetExceeded> {
         let now = self.millis();
         let mut state = self.state.lock();
         if place.charged.load(Ordering::Relaxed) + bytes > self.connection_bytes_max || bytes > self.bytes_max {
-            return Err(Full);
+            return Err(BudgetExceeded);
         }
         while state.charged + bytes > self.bytes_max {
             let victim = state.longest_without_progress(now, id);
             let victim = victim.or_else(|| state.largest_beyond(place.charged.load(Ordering::Relaxed) + bytes));
-            state.end(victim.ok_or(Full)?);
+            state.end(victim.ok_or(BudgetExceeded)?);
         }
         state.charged += bytes;
         place.charged.fetch_add(bytes, Ordering::Relaxed);
-        let new = || Charged { bytes: 0, progress: progress.clone(), place: place.clone() };
+        let new = || ConnectionCharge { bytes: 0, progress: progress.clone(), place: place.clone() };
         state.open.entry(id).or_insert_with(new).bytes += bytes;
         Ok(())
     }
@@ -120,7 +126,7 @@ impl Exchanges {
         let now = self.millis();
         let limit = u64::try_from(self.send_timeout.as_millis()).unwrap_or(u64::MAX);
         let mut state = self.state.lock();
-        let stalled = |charged: &Charged| charged.class() < WATCHING && charged.age(now) >= limit;
+        let stalled = |charged: &ConnectionCharge| charged.class() < WATCHING && charged.age(now) >= limit;
         let ended: Vec<u64> = state.open.iter().filter(|(_, own)| stalled(own)).map(|(id, _)| *id).collect();
         ended.into_iter().for_each(|id| state.end(id));
     }
@@ -135,7 +141,7 @@ impl Exchanges {
 /// An exchange that waits for something to send.
 const WATCHING: u8 = 2;
 
-impl Charged {
+impl ConnectionCharge {
     /// Which are ended first: those that do not read, then those that keep responses for requests to come, then others.
     fn class(&self) -> u8 {
         match self.progress.unsent.load(Ordering::Relaxed) {
@@ -152,7 +158,7 @@ impl Charged {
 
 impl State {
     fn longest_without_progress(&self, now: u64, but: u64) -> Option<u64> {
-        let spared = |charged: &Charged| u128::from(charged.age(now)) < SPARED_FOR.as_millis();
+        let spared = |charged: &ConnectionCharge| u128::from(charged.age(now)) < SPARED_FOR.as_millis();
         let others = self.open.iter().filter(|(id, charged)| **id != but && !spared(charged));
         let first = others.min_by_key(|(_, charged)| (charged.class(), u64::MAX - charged.age(now)));
         first.map(|(id, _)| *id)
@@ -161,7 +167,7 @@ impl State {
     /// The largest exchange of the connection that is charged most, if that is more than `share`. A client that reads a
     /// byte now and then makes progress, and is not to keep the others from their share.
     fn largest_beyond(&self, share: usize) -> Option<u64> {
-        let size = |charged: &Charged| (charged.place.charged.load(Ordering::Relaxed), charged.bytes);
+        let size = |charged: &ConnectionCharge| (charged.place.charged.load(Ordering::Relaxed), charged.bytes);
         let (id, charged) = self.open.iter().max_by_key(|(_, charged)| size(charged))?;
         (size(charged).0 > share).then_some(*id)
     }
@@ -174,7 +180,7 @@ impl State {
         }
     }
 
-    fn forget(&mut self, id: u64) -> Option<Charged> {
+    fn forget(&mut self, id: u64) -> Option<ConnectionCharge> {
         let charged = self.open.remove(&id)?;
         self.charged -= charged.bytes;
         charged.place.charged.fetch_sub(charged.bytes, Ordering::Relaxed);
@@ -184,7 +190,7 @@ impl State {
 
 impl Exchange {
     /// A request that has come on this connection; nothing is charged for it yet.
-    pub fn begin(all: &Arc<Exchanges>, place: &Arc<Place>) -> Arc<Self> {
+    pub fn begin(all: &Arc<ResponseBudget>, place: &Arc<ConnectionInfo>) -> Arc<Self> {
         let id = {
             let mut state = all.state.lock();
             state.next += 1;
@@ -216,16 +222,16 @@ impl Exchange {
     }
 
     /// Charges it for what it keeps as long as it lasts.
-    pub fn admit(&self, bytes: usize) -> Result<(), Full> {
+    pub fn admit(&self, bytes: usize) -> Result<(), BudgetExceeded> {
         self.all.charge(self.id, &self.place, &self.progress, bytes)
     }
 
     /// Charges it for a piece of its response, until that is sent.
-    pub fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, Full> {
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Result<BudgetCharge, BudgetExceeded> {
         self.all.charge(self.id, &self.place, &self.progress, bytes)?;
         self.progress.moved_at.store(self.all.millis(), Ordering::Relaxed);
         self.progress.unsent.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Charge { exchange: self.clone(), left: bytes })
+        Ok(BudgetCharge { exchange: self.clone(), left: bytes })
     }
 
     /// Ready when all that was charged as a response is sent. So the task of a stream lives as long as its response, and can
@@ -258,12 +264,12 @@ impl Drop for Exchange {
 }
 
 /// Bytes of a response that are not sent yet. What is left when it is dropped will not be sent.
-pub struct Charge {
+pub struct BudgetCharge {
     exchange: Arc<Exchange>,
     left: usize,
 }
 
-impl Charge {
+impl BudgetCharge {
     /// So many more bytes are sent.
     pub fn sent(&mut self, bytes: usize) {
         self.left -= bytes;
@@ -271,7 +277,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for BudgetCharge {
     fn drop(&mut self) {
         if self.left > 0 {
             self.exchange.sent(self.left);
@@ -279,7 +285,7 @@ impl Drop for Charge {
     }
 }
 
-impl fmt::Debug for Charge {
+impl fmt::Debug for BudgetCharge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Charge({})", self.left)
     }
@@ -289,26 +295,26 @@ impl fmt::Debug for Charge {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use super::super::connection_slots::Places;
+    use super::super::connection_slots::ConnectionSlots;
     use super::*;
 
     const KIB: usize = 1 << 10;
 
     struct TestEnv {
-        places: Arc<Places>,
-        all: Arc<Exchanges>,
-        seats: Vec<super::super::connection_slots::Seat>,
+        places: Arc<ConnectionSlots>,
+        all: Arc<ResponseBudget>,
+        seats: Vec<super::super::connection_slots::SlotGuard>,
     }
 
     impl TestEnv {
         fn new() -> Self {
             let config =
                 Config { response_bytes_max: 100 * KIB, connection_response_bytes_max: 40 * KIB, ..Config::default() };
-            let places = Arc::new(Places::new(&config, Clock::system()));
-            Self { places, all: Arc::new(Exchanges::new(&config, Clock::system())), seats: Vec::new() }
+            let places = Arc::new(ConnectionSlots::new(&config, Clock::system()));
+            Self { places, all: Arc::new(ResponseBudget::new(&config, Clock::system())), seats: Vec::new() }
         }
 
-        fn connect(&mut self) -> Arc<Place> {
+        fn connect(&mut self) -> Arc<ConnectionInfo> {
             let seat = self.places.enter(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("there is a place");
             let place = seat.place().clone();
             self.seats.push(seat);
@@ -333,7 +339,7 @@ mod tests {
         let first = Exchange::begin(&env.all, &place);
         let mut charge = first.charge(30 * KIB).expect("within");
         let second = Exchange::begin(&env.all, &place);
-        assert_eq!(second.charge(20 * KIB).expect_err("over"), Full);
+        assert_eq!(second.charge(20 * KIB).expect_err("over"), BudgetExceeded);
         charge.sent(15 * KIB);
         let other = second.charge(20 * KIB).expect("within");
         assert!(first.poll_sent().is_pending());
@@ -384,7 +390,7 @@ mod tests {
     fn exchange_without_progress_ends_after_send_timeout() {
         let mut env = TestEnv::new();
         let config = Config { send_timeout: Duration::ZERO, ..Config::default() };
-        env.all = Arc::new(Exchanges::new(&config, Clock::system()));
+        env.all = Arc::new(ResponseBudget::new(&config, Clock::system()));
         let (stalled, watching) = (env.begin(), env.begin());
         let charge = stalled.charge(KIB).expect("within");
         watching.admit(STREAM_BYTES).expect("within");

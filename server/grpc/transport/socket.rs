@@ -28,7 +28,7 @@ pub const TURN_BYTES: usize = 16 << 10;
 pub struct Socket(Arc<Shared>);
 
 /// Sends what the kernel still waits with: when it turns out that no more follows now.
-pub struct Pusher(Arc<Shared>);
+pub struct CorkFlusher(Arc<Shared>);
 
 struct Shared {
     stream: TcpStream,
@@ -50,15 +50,15 @@ impl Socket {
     }
 
     /// What has to be asked after each turn of whoever writes.
-    pub fn pusher(&self) -> Pusher {
-        Pusher(self.0.clone())
+    pub fn pusher(&self) -> CorkFlusher {
+        CorkFlusher(self.0.clone())
     }
 }
 
-impl Pusher {
+impl CorkFlusher {
     /// Ends a turn: sends what waits. The flag is true only if a message was broken off behind a full frame: by flow
     /// control, or by a socket that takes no more.
-    pub fn push(&self) {
+    pub fn flush_corked(&self) {
         self.0.taken.store(0, Ordering::Relaxed);
         if self.0.waits.swap(false, Ordering::Relaxed) {
             // Setting it again sends what is pending (tcp(7)).
@@ -175,7 +175,7 @@ mod tests {
         let (pusher, frame) = (socket.pusher(), [7; FULL_FRAME_BYTES.start]);
         assert_eq!(socket.write(&frame).await.expect("room"), frame.len());
         assert!(socket.0.waits.load(Ordering::Relaxed), "a full frame is no end of a message");
-        pusher.push();
+        pusher.flush_corked();
         assert!(!socket.0.waits.load(Ordering::Relaxed));
         let mut read = [0; FULL_FRAME_BYTES.start];
         let whole = Clock::system().timeout(Duration::from_secs(20), client.read_exact(&mut read)).await;

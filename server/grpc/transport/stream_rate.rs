@@ -21,8 +21,8 @@ const HEADER_BYTES: usize = 9;
 const HEADERS: u8 = 1;
 
 /// Bounds how many streams a connection opens per second.
-pub struct Intake {
-    frames: Frames,
+pub struct StreamRateLimiter {
+    frames: FrameScanner,
     /// Streams per second.
     rate: f64,
     /// Streams that may be opened at once after a pause.
@@ -34,13 +34,13 @@ pub struct Intake {
     clock: Clock,
 }
 
-impl Intake {
+impl StreamRateLimiter {
     /// With the bounds of these settings.
     pub fn new(config: &Config, clock: Clock) -> Self {
         let rate = f64::from(config.streams_per_second_max);
         // All streams of a connection may be opened at once.
         let burst = rate.max(f64::from(config.streams_per_connection_max));
-        Self { frames: Frames::default(), rate, burst, left: burst, at: clock.moment(), pause: None, clock }
+        Self { frames: FrameScanner::default(), rate, burst, left: burst, at: clock.moment(), pause: None, clock }
     }
 
     /// Ready when the connection may be read.
@@ -70,7 +70,7 @@ impl Intake {
 
 /// Follows the frames of a connection by their headers.
 #[derive(Default)]
-struct Frames {
+struct FrameScanner {
     /// Bytes of the preface that have come.
     preface: usize,
     header: [u8; HEADER_BYTES],
@@ -80,7 +80,7 @@ struct Frames {
     payload: usize,
 }
 
-impl Frames {
+impl FrameScanner {
     /// How many HEADERS frames begin in these bytes. What is no HTTP/2 gives some number, and is refused elsewhere.
     fn headers_in(&mut self, mut bytes: &[u8]) -> u32 {
         let mut count = 0;
@@ -126,7 +126,7 @@ mod tests {
         ) {
             let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             frames.iter().for_each(|(kind, length)| bytes.extend(frame(*kind, *length)));
-            let (mut intake, mut counted, mut left) = (Frames::default(), 0, bytes.as_slice());
+            let (mut intake, mut counted, mut left) = (FrameScanner::default(), 0, bytes.as_slice());
             for step in steps.iter().cycle() {
                 if left.is_empty() {
                     break;
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn streams_beyond_rate_pause_reading() {
         let config = Config { streams_per_second_max: 10, streams_per_connection_max: 100, ..Config::default() };
-        let mut intake = Intake::new(&config, Clock::system());
+        let mut intake = StreamRateLimiter::new(&config, Clock::system());
         intake.take(&[0; PREFACE_BYTES]);
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..100 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::hub::Read;
-use crate::hub::entry::{Entry, Wire};
+use crate::hub::entry::{EncodedEvent, Entry};
 use crate::model::Sequence;
 
 /// Payload of a page, about: that of a block of a recompressed segment.
@@ -19,7 +19,7 @@ pub(in crate::hub) const PAGE_BYTES: usize = 256 << 10;
 /// What a page, and an entry without bytes on the wire, take at the least.
 const FIXED_BYTES: usize = 256;
 
-/// A stretch of the log without a hole.
+/// A stretch of the log without a gap.
 #[derive(Debug)]
 pub(in crate::hub) struct Page {
     entries: Vec<Arc<Entry>>,
@@ -29,13 +29,13 @@ pub(in crate::hub) struct Page {
 }
 
 /// Pages that are kept, up to a bound in bytes; the one that was not asked for longest goes first.
-pub(in crate::hub) struct Pages {
+pub(in crate::hub) struct PageCache {
     bytes_max: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<LruIndex>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct LruIndex {
     by_first: BTreeMap<Sequence, (Arc<Page>, u64)>,
     /// The pages in the order in which they were last asked for.
     by_use: BTreeMap<u64, Sequence>,
@@ -67,12 +67,12 @@ impl Page {
     pub(in crate::hub) fn slice(&self, from: Sequence, bytes_max: usize) -> Option<Read> {
         let start = usize::try_from(from.checked_sub(self.first)?).ok()?;
         let rest = self.entries.get(start..).filter(|rest| !rest.is_empty())?;
-        let (mut bytes, mut slab): (usize, Option<&Wire>) = (0, None);
+        let (mut bytes, mut slab): (usize, Option<&EncodedEvent>) = (0, None);
         let mut end = 0;
         for entry in rest {
             let wire = entry.event().map(|event| &event.wire);
             let added = match (wire, slab) {
-                (Some(wire), Some(slab)) if wire.is_beside(slab) => 0,
+                (Some(wire), Some(slab)) if wire.is_contiguous_with(slab) => 0,
                 (Some(wire), _) => wire.slab_bytes(),
                 (None, _) => FIXED_BYTES,
             };
@@ -88,7 +88,7 @@ impl Page {
     }
 }
 
-impl Pages {
+impl PageCache {
     /// None yet.
     pub(in crate::hub) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, kept: Mutex::default() }
@@ -109,12 +109,12 @@ impl Pages {
     }
 
     /// True if the page that holds this record is kept.
-    pub(in crate::hub) fn holds(&self, at: Sequence) -> bool {
+    pub(in crate::hub) fn contains(&self, at: Sequence) -> bool {
         self.kept.lock().by_first.range(..=at).next_back().is_some_and(|(_, (page, _))| page.next > at)
     }
 
     /// Keeps a page, unless it is larger than all may be together. Those of records before `earliest` go.
-    pub(in crate::hub) fn keep(&self, page: Arc<Page>, earliest: Sequence) {
+    pub(in crate::hub) fn insert(&self, page: Arc<Page>, earliest: Sequence) {
         // Dropping payloads is not the lock's business.
         let mut gone = Vec::new();
         let mut kept = self.kept.lock();
@@ -135,7 +135,7 @@ impl Pages {
     }
 }
 
-impl Kept {
+impl LruIndex {
     fn add(&mut self, page: Arc<Page>) {
         self.uses += 1;
         self.bytes += page.bytes;
@@ -185,18 +185,18 @@ mod tests {
     #[test]
     fn a_page_larger_than_all_may_be_is_not_kept_and_puts_none_out() {
         let (small, large) = (page(1, 3), page(3, 40));
-        let pages = Pages::new(large.bytes - 1);
-        pages.keep(small.into(), 1);
-        pages.keep(large.into(), 1);
-        assert!(pages.holds(1) && pages.holds(2) && !pages.holds(3));
+        let pages = PageCache::new(large.bytes - 1);
+        pages.insert(small.into(), 1);
+        pages.insert(large.into(), 1);
+        assert!(pages.contains(1) && pages.contains(2) && !pages.contains(3));
     }
 
     #[test]
     fn what_was_trimmed_is_let_go() {
-        let pages = Pages::new(usize::MAX);
-        [page(1, 3), page(3, 6), page(6, 9)].into_iter().for_each(|page| pages.keep(page.into(), 1));
-        pages.keep(page(9, 12).into(), 5);
-        assert_eq!([1, 3, 6, 9, 12].map(|at| pages.holds(at)), [false, true, true, true, false]);
+        let pages = PageCache::new(usize::MAX);
+        [page(1, 3), page(3, 6), page(6, 9)].into_iter().for_each(|page| pages.insert(page.into(), 1));
+        pages.insert(page(9, 12).into(), 5);
+        assert_eq!([1, 3, 6, 9, 12].map(|at| pages.contains(at)), [false, true, true, true, false]);
     }
 
     proptest! {
@@ -219,14 +219,14 @@ mod tests {
             calls in prop::collection::vec((1_u64..20, any::<bool>()), 1..60), count in 1_usize..6,
         ) {
             let bytes = page(1, 4).bytes.max(page(4, 7).bytes);
-            let pages = Pages::new(bytes * count);
+            let pages = PageCache::new(bytes * count);
             let mut model: Vec<Sequence> = Vec::new();
             for (number, keep) in calls {
                 let first = 1 + number * 3;
                 let known = model.contains(&first);
-                prop_assert_eq!(pages.holds(first + 2), known);
+                prop_assert_eq!(pages.contains(first + 2), known);
                 if keep {
-                    pages.keep(page(first, first + 3).into(), 1);
+                    pages.insert(page(first, first + 3).into(), 1);
                 } else {
                     prop_assert_eq!(pages.get(first + 1).map(|page| page.first), known.then_some(first));
                 }

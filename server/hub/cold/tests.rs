@@ -5,12 +5,12 @@ use std::time::Duration;
 use parking_lot::Condvar;
 use proptest::prelude::*;
 
-use super::super::entry::Kind;
+use super::super::entry::EntryKind;
 use super::super::{Config, test_util};
 use super::*;
 use crate::clock::Clock;
-use crate::journal::{Chunk, Extent, Item, Reader, Writer};
-use crate::model::{Epoch, Key, TermStart, UnixMillis};
+use crate::journal::{LogBounds, ReadBatch, ReadItem, Reader, Writer};
+use crate::model::{Epoch, IndexKey, TermStart, UnixMillis};
 
 /// A log in memory that counts its reads, lets them wait, and loses or damages records at will.
 struct Watched {
@@ -38,22 +38,22 @@ impl Watched {
     }
 
     /// One item in the place of the damaged records.
-    fn damage(&self, from: Sequence, chunk: Chunk) -> Chunk {
+    fn damage(&self, from: Sequence, chunk: ReadBatch) -> ReadBatch {
         let damaged = self.damaged.lock().clone();
         let mut items = Vec::new();
         for item in chunk.items {
             match item {
-                Item::Record(record) if damaged.contains(&record.sequence) => {
-                    let told = matches!(items.last(), Some(Item::Damaged { .. }));
+                ReadItem::Record(record) if damaged.contains(&record.sequence) => {
+                    let told = matches!(items.last(), Some(ReadItem::Damaged { .. }));
                     let (first, last) = (damaged.start.max(from), damaged.end - 1);
                     let time = UnixMillis(1);
-                    items.extend((!told).then_some(Item::Damaged { first, last, from: time, to: time }));
+                    items.extend((!told).then_some(ReadItem::Damaged { first, last, from: time, to: time }));
                 }
                 item => items.push(item),
             }
         }
         let next = if damaged.contains(&chunk.next) { damaged.end } else { chunk.next };
-        Chunk { items, next }
+        ReadBatch { items, next }
     }
 }
 
@@ -66,16 +66,16 @@ impl Reader for Watched {
         self.log.terms()
     }
 
-    fn extent(&self) -> Extent {
+    fn extent(&self) -> LogBounds {
         let extent = self.log.extent();
-        Extent { earliest: extent.earliest.max(self.earliest.load(Ordering::SeqCst)), ..extent }
+        LogBounds { earliest: extent.earliest.max(self.earliest.load(Ordering::SeqCst)), ..extent }
     }
 
     fn seek(&self, time: UnixMillis) -> Result<Sequence, journal::ReadError> {
         self.log.seek(time)
     }
 
-    fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, journal::ReadError> {
+    fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, journal::ReadError> {
         self.check(from)?;
         self.reads.fetch_add(1, Ordering::SeqCst);
         let mut held = self.held.lock();
@@ -85,32 +85,32 @@ impl Reader for Watched {
         Ok(self.damage(from, self.log.read(from, keys, bytes_max)?))
     }
 
-    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, journal::ReadError> {
+    fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, journal::ReadError> {
         self.check(at)?;
         // Pages of ten.
-        Ok(matches!(keys, Keys::Always).then_some(at - at % 10).map(|first| first.max(self.extent().earliest)))
+        Ok(matches!(keys, KeyFilter::Always).then_some(at - at % 10).map(|first| first.max(self.extent().earliest)))
     }
 
-    fn read_shared(&self, first: Sequence, _: usize) -> Result<Chunk, journal::ReadError> {
-        let mut chunk = self.read(first, &Keys::Always, usize::MAX)?;
+    fn read_page(&self, first: Sequence, _: usize) -> Result<ReadBatch, journal::ReadError> {
+        let mut chunk = self.read(first, &KeyFilter::Always, usize::MAX)?;
         let next = chunk.next.min(first - first % 10 + 10);
         chunk.items.retain(|item| match item {
-            Item::Record(record) => record.sequence < next,
-            Item::Damaged { first, .. } => *first < next,
+            ReadItem::Record(record) => record.sequence < next,
+            ReadItem::Damaged { first, .. } => *first < next,
         });
-        Ok(Chunk { next: chunk.items.iter().map(end).max().unwrap_or(next).max(next), ..chunk })
+        Ok(ReadBatch { next: chunk.items.iter().map(end).max().unwrap_or(next).max(next), ..chunk })
     }
 }
 
-fn end(item: &Item) -> Sequence {
+fn end(item: &ReadItem) -> Sequence {
     match item {
-        Item::Record(record) => record.sequence + 1,
-        Item::Damaged { last, .. } => last + 1,
+        ReadItem::Record(record) => record.sequence + 1,
+        ReadItem::Damaged { last, .. } => last + 1,
     }
 }
 
 /// A hub over a watched log of so many posts, of which its ring holds the last.
-fn world(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>) {
+fn env(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>) {
     let mut watched = None;
     let config = Config { ring_bytes_max: 1, ..config };
     let (hub, mut writer) = test_util::hub_watched(config, Clock::system(), |log| {
@@ -153,16 +153,16 @@ fn sequences(read: &Read) -> Vec<Sequence> {
 async fn one_that_asked_and_is_not_polled_holds_up_nobody() {
     for replay_cache_bytes_max in [0, 1 << 20] {
         let config = Config { replays_reading_max: 1, replay_cache_bytes_max, ..Config::default() };
-        let (hub, log, _) = world(config, 10);
+        let (hub, log, _) = env(config, 10);
         // Polled once, so that it has asked, and never again.
         log.hold(true);
-        let mut stalled: Vec<_> = (0..5).map(|_| Box::pin(hub.clone().read_cold(1, Keys::Always))).collect();
+        let mut stalled: Vec<_> = (0..5).map(|_| Box::pin(hub.clone().read_cold(1, KeyFilter::Always))).collect();
         for read in &mut stalled {
             assert!(futures::poll!(read.as_mut()).is_pending(), "the log is held");
         }
         log.hold(false);
         for from in (1..=9).cycle().take(20) {
-            let read = in_time(&hub, hub.clone().read_cold(from, Keys::Always)).await.expect("readable");
+            let read = in_time(&hub, hub.clone().read_cold(from, KeyFilter::Always)).await.expect("readable");
             assert_eq!(read.entries[0].sequence, from);
         }
         for read in stalled {
@@ -173,51 +173,51 @@ async fn one_that_asked_and_is_not_polled_holds_up_nobody() {
 
 #[tokio::test]
 async fn those_that_want_the_same_page_at_once_have_it_read_once() {
-    let (hub, log, _) = world(Config { replays_reading_max: 2, ..Config::default() }, 10);
+    let (hub, log, _) = env(Config { replays_reading_max: 2, ..Config::default() }, 10);
     log.hold(true);
-    let mut reads: Vec<_> = (1..=9).map(|from| Box::pin(hub.clone().read_cold(from, Keys::Always))).collect();
+    let mut reads: Vec<_> = (1..=9).map(|from| Box::pin(hub.clone().read_cold(from, KeyFilter::Always))).collect();
     for read in &mut reads {
         assert!(futures::poll!(read.as_mut()).is_pending());
     }
-    eventually(&hub, || hub.cold(Log::Main).reads.lock().waiting.is_empty()).await;
+    eventually(&hub, || hub.cold(LogKind::Main).reads.lock().waiting.is_empty()).await;
     log.hold(false);
     for (from, read) in (1..).zip(reads) {
         let read = in_time(&hub, read).await.expect("readable");
         assert_eq!((sequences(&read), read.next), ((from..10).collect(), 10));
     }
     assert_eq!((log.reads(), hub.metrics().cold_reads.get()), (1, 1));
-    let kept = hub.read_kept(4, &Keys::AnyOf([Key::Tag("none".into())].into())).expect("in memory for all");
+    let kept = hub.read_cached(4, &KeyFilter::AnyOf([IndexKey::Tag("none".into())].into())).expect("in memory for all");
     assert_eq!(sequences(&kept), (4..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn the_page_behind_is_read_ahead_and_none_further() {
-    let (hub, log, _) = world(Config::default(), 100);
-    in_time(&hub, hub.clone().read_cold(1, Keys::Always)).await.expect("readable");
-    eventually(&hub, || hub.pages().holds(10)).await;
-    assert_eq!((log.reads(), hub.pages().holds(20)), (2, false));
-    assert!(hub.read_kept(10, &Keys::Always).is_some());
-    eventually(&hub, || hub.pages().holds(20)).await;
+    let (hub, log, _) = env(Config::default(), 100);
+    in_time(&hub, hub.clone().read_cold(1, KeyFilter::Always)).await.expect("readable");
+    eventually(&hub, || hub.pages().contains(10)).await;
+    assert_eq!((log.reads(), hub.pages().contains(20)), (2, false));
+    assert!(hub.read_cached(10, &KeyFilter::Always).is_some());
+    eventually(&hub, || hub.pages().contains(20)).await;
 }
 
 #[tokio::test]
 async fn what_was_trimmed_is_given_from_no_page() {
-    let (hub, log, _) = world(Config::default(), 30);
-    in_time(&hub, hub.clone().read_cold(1, Keys::Always)).await.expect("readable");
+    let (hub, log, _) = env(Config::default(), 30);
+    in_time(&hub, hub.clone().read_cold(1, KeyFilter::Always)).await.expect("readable");
     log.earliest.store(5, Ordering::SeqCst);
-    assert!(hub.read_kept(4, &Keys::Always).is_none());
-    let read = in_time(&hub, hub.clone().read_cold(4, Keys::Always)).await;
+    assert!(hub.read_cached(4, &KeyFilter::Always).is_none());
+    let read = in_time(&hub, hub.clone().read_cold(4, KeyFilter::Always)).await;
     assert!(matches!(read, Err(ReadError::Trimmed { earliest: 5 })), "{read:?}");
-    assert_eq!(sequences(&hub.read_kept(5, &Keys::Always).expect("not trimmed")), (5..10).collect::<Vec<_>>());
+    assert_eq!(sequences(&hub.read_cached(5, &KeyFilter::Always).expect("not trimmed")), (5..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn a_page_larger_than_all_that_is_kept_is_given_all_the_same() {
-    let (hub, ..) = world(Config { replay_cache_bytes_max: 1, ..Config::default() }, 25);
+    let (hub, ..) = env(Config { replay_cache_bytes_max: 1, ..Config::default() }, 25);
     for _ in 0..3 {
-        let read = in_time(&hub, hub.clone().read_cold(12, Keys::Always)).await.expect("readable");
+        let read = in_time(&hub, hub.clone().read_cold(12, KeyFilter::Always)).await.expect("readable");
         assert_eq!(sequences(&read), (12..20).collect::<Vec<_>>());
-        assert!(!hub.pages().holds(12));
+        assert!(!hub.pages().contains(12));
     }
 }
 
@@ -225,13 +225,13 @@ async fn a_page_larger_than_all_that_is_kept_is_given_all_the_same() {
 async fn all(hub: &Arc<Hub>, mut cursor: Sequence) -> Vec<(Sequence, u64)> {
     let mut given = Vec::new();
     while !hub.is_hot(cursor) {
-        let read = match hub.read_kept(cursor, &Keys::Always) {
+        let read = match hub.read_cached(cursor, &KeyFilter::Always) {
             Some(read) => read,
-            None => in_time(hub, hub.clone().read_cold(cursor, Keys::Always)).await.expect("readable"),
+            None => in_time(hub, hub.clone().read_cold(cursor, KeyFilter::Always)).await.expect("readable"),
         };
         assert!(read.next > cursor);
         let count = |entry: &Arc<super::super::entry::Entry>| match &entry.kind {
-            Kind::Skip(skip) => skip.count,
+            EntryKind::Skip(skip) => skip.count,
             _ => 1,
         };
         given.extend(read.entries.iter().map(|entry| (entry.sequence, count(entry))));
@@ -248,7 +248,7 @@ proptest! {
     fn damage_is_told_exactly_wherever_one_begins(start in 1_u64..50, count in 1_u64..30, from in 1_u64..60) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let (hub, log, _) = world(Config::default(), 100);
+            let (hub, log, _) = env(Config::default(), 100);
             let damaged = start..start + count;
             *log.damaged.lock() = damaged.clone();
             let mut expected: Vec<_> = (from..100).filter(|at| !damaged.contains(at)).map(|at| (at, 1)).collect();

@@ -3,7 +3,7 @@ use std::ops::Range;
 use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use crate::model::{Body, Origin, Post, Record, Rule, Sequence, UnixMillis};
+use crate::model::{Origin, Post, Record, RecordBody, Rule, Sequence, UnixMillis};
 use crate::proto;
 
 /// Number of `events` in `EventBatch`.
@@ -59,9 +59,9 @@ impl<'a> Layout<'a> {
     /// Of a record that is told under this number.
     pub(super) fn of(told: Sequence, record: &'a Record) -> Self {
         let (post, delta) = match &record.body {
-            Body::Post(post) => (post, false),
-            Body::Delta { post, .. } => (post, true),
-            Body::Gap(_) | Body::Skip(_) | Body::Term => return Self(None),
+            RecordBody::Post(post) => (post, false),
+            RecordBody::Delta { post, .. } => (post, true),
+            RecordBody::Gap(_) | RecordBody::Skip(_) | RecordBody::Term => return Self(None),
         };
         let gap_id = post.gap.map(|id| id.to_string()).unwrap_or_default();
         let mut event = EventLayout { sequence: told, received: record.received, post, delta, gap_id, len: 0 };

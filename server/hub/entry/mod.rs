@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use self::batch::Cells;
-use crate::buffer_pool::Buffers;
-use crate::model::{Body, Gap, Origin, Post, Record, Rule, Sequence, Skip, SkipReason, Term, UnixMillis, Window};
+use self::batch::CompressedVariants;
+use crate::buffer_pool::BufferPool;
+use crate::model::{
+    Gap, Origin, Post, Record, RecordBody, Rule, Sequence, Skip, SkipReason, Term, TimeInterval, UnixMillis,
+};
 
 pub mod batch;
 mod encoding;
@@ -30,12 +32,12 @@ pub struct Entry {
     /// When the gateway received it.
     pub received: UnixMillis,
     /// What it tells.
-    pub kind: Kind,
+    pub kind: EntryKind,
 }
 
 /// What an entry tells.
 #[derive(Debug)]
-pub enum Kind {
+pub enum EntryKind {
     /// A POST or DELTA.
     Event(Event),
     /// A gap began, changed or ended.
@@ -57,21 +59,21 @@ pub struct Event {
     pub origin: Origin,
     /// When it was created, if its id tells.
     pub created: Option<UnixMillis>,
-    /// The record of the same post in the other log (see [`Post::beside`]).
+    /// The record of the same post in the other log (see [`Post::counterpart`]).
     pub beside: Option<Sequence>,
     /// The rules of the post in the other log (see [`Post::beside_rules`]).
     pub beside_rules: Option<Arc<[Rule]>>,
     /// The record of the same post before this one (see [`Post::previous`]).
     pub previous: Option<Sequence>,
     /// An element of `EventBatch.events`, key and length included.
-    pub wire: Wire,
+    pub wire: EncodedEvent,
     /// The live batch of this event alone, compressed, once somebody asked for it.
-    alone: OnceLock<Box<Cells>>,
+    alone: OnceLock<Box<CompressedVariants>>,
 }
 
 /// The bytes of an event: a part of the slab that holds those of its neighbours too.
 #[derive(Clone, Debug)]
-pub struct Wire {
+pub struct EncodedEvent {
     slab: Bytes,
     span: Range<usize>,
 }
@@ -80,16 +82,16 @@ pub struct Wire {
 const SLAB_BYTES_MAX: usize = 64 << 10;
 
 /// Slabs that wait to be used again: what leaves the ring and the pages gives room to what comes.
-static SLABS: Buffers = Buffers::new(4 << 20);
+static SLABS: BufferPool = BufferPool::new(4 << 20);
 /// Shorter slabs are not worth it: most events that come alone are.
 const SLAB_BYTES_KEPT: Range<usize> = SLAB_BYTES_MAX / 2..SLAB_BYTES_MAX + 1;
 
 fn new_slab(bytes: usize) -> Vec<u8> {
-    if SLAB_BYTES_KEPT.contains(&bytes) { SLABS.take(bytes) } else { Vec::with_capacity(bytes) }
+    if SLAB_BYTES_KEPT.contains(&bytes) { SLABS.acquire(bytes) } else { Vec::with_capacity(bytes) }
 }
 
 fn shared_slab(slab: Vec<u8>) -> Bytes {
-    if SLAB_BYTES_KEPT.contains(&slab.len()) { SLABS.share(slab) } else { slab.into() }
+    if SLAB_BYTES_KEPT.contains(&slab.len()) { SLABS.into_bytes(slab) } else { slab.into() }
 }
 
 /// Encodes records that are published together.
@@ -99,7 +101,7 @@ pub fn encode(records: Vec<Record>) -> Vec<Arc<Entry>> {
     records.into_iter().zip(wires).map(entry).collect()
 }
 
-fn wires(records: &[Record]) -> Vec<Wire> {
+fn wires(records: &[Record]) -> Vec<EncodedEvent> {
     let layouts: Vec<_> = records.iter().map(|record| Layout::of(record.sequence, record)).collect();
     let mut wires = Vec::with_capacity(records.len());
     while wires.len() < layouts.len() {
@@ -108,7 +110,7 @@ fn wires(records: &[Record]) -> Vec<Wire> {
         let spans: Vec<_> = layouts[wires.len()..to].iter().map(|layout| layout.put(&mut slab)).collect();
         let slab = shared_slab(slab);
         let slabs = std::iter::repeat_n(slab, spans.len());
-        wires.extend(slabs.zip(spans).map(|(slab, span)| Wire { slab, span }));
+        wires.extend(slabs.zip(spans).map(|(slab, span)| EncodedEvent { slab, span }));
     }
     wires
 }
@@ -124,7 +126,7 @@ fn slab_end(layouts: &[Layout<'_>], from: usize) -> (usize, usize) {
     (to, bytes)
 }
 
-impl Wire {
+impl EncodedEvent {
     /// The bytes.
     pub fn bytes(&self) -> Bytes {
         self.slab.slice(self.span.clone())
@@ -141,13 +143,13 @@ impl Wire {
     }
 
     /// True if both are in one slab.
-    pub fn is_beside(&self, other: &Self) -> bool {
+    pub fn is_contiguous_with(&self, other: &Self) -> bool {
         self.slab.as_ptr() == other.slab.as_ptr()
     }
 
     /// Takes the next one in, if it stands right behind this one. False if it does not.
     pub fn join(&mut self, next: &Self) -> bool {
-        let joined = self.span.end == next.span.start && self.is_beside(next);
+        let joined = self.span.end == next.span.start && self.is_contiguous_with(next);
         if joined {
             self.span.end = next.span.end;
         }
@@ -156,19 +158,19 @@ impl Wire {
 }
 
 impl Entry {
-    fn new(record: Record, wire: Wire) -> Self {
+    fn new(record: Record, wire: EncodedEvent) -> Self {
         let Record { sequence, term, received, body } = record;
         let kind = match body {
             // The sequencer takes none; an earlier version, with fewer bounds, may have.
-            Body::Post(_) | Body::Delta { .. } if wire.byte_count() == 0 => {
-                let window = Window { from: received, to: Some(received) };
-                Kind::Skip(Skip { reason: SkipReason::Oversized, count: 1, window })
+            RecordBody::Post(_) | RecordBody::Delta { .. } if wire.byte_count() == 0 => {
+                let window = TimeInterval { from: received, to: Some(received) };
+                EntryKind::Skip(Skip { reason: SkipReason::Oversized, count: 1, window })
             }
-            Body::Post(post) => Kind::Event(Event::new(post, None, wire)),
-            Body::Delta { prior, post } => Kind::Event(Event::new(post, Some(prior), wire)),
-            Body::Gap(gap) => Kind::Gap(gap),
-            Body::Skip(skip) => Kind::Skip(skip),
-            Body::Term => Kind::Term,
+            RecordBody::Post(post) => EntryKind::Event(Event::new(post, None, wire)),
+            RecordBody::Delta { prior, post } => EntryKind::Event(Event::new(post, Some(prior), wire)),
+            RecordBody::Gap(gap) => EntryKind::Gap(gap),
+            RecordBody::Skip(skip) => EntryKind::Skip(skip),
+            RecordBody::Term => EntryKind::Term,
         };
         Self { sequence, term, received, kind }
     }
@@ -177,7 +179,7 @@ impl Entry {
     pub fn side(record: Record) -> Self {
         let mut slab = Vec::new();
         let span = Layout::of(0, &record).put(&mut slab);
-        let wire = Wire { slab: slab.into(), span };
+        let wire = EncodedEvent { slab: slab.into(), span };
         Self { term: Term(0), ..Self::new(record, wire) }
     }
 
@@ -190,8 +192,8 @@ impl Entry {
     /// The post, if it is one.
     pub fn event(&self) -> Option<&Event> {
         match &self.kind {
-            Kind::Event(event) => Some(event),
-            Kind::Gap(_) | Kind::Skip(_) | Kind::Term => None,
+            EntryKind::Event(event) => Some(event),
+            EntryKind::Gap(_) | EntryKind::Skip(_) | EntryKind::Term => None,
         }
     }
 
@@ -208,15 +210,15 @@ impl Entry {
 }
 
 impl Event {
-    fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: Wire) -> Self {
+    fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: EncodedEvent) -> Self {
         let created = post.id.created_at();
-        let Post { rules, origin, beside, beside_rules, previous, .. } = post;
+        let Post { rules, origin, counterpart: beside, beside_rules, previous, .. } = post;
         Self { wire, rules, prior, origin, created, beside, beside_rules, previous, alone: OnceLock::new() }
     }
 
     /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
     /// their filters.
-    pub fn alone(&self) -> &Cells {
+    pub fn single_event_batch(&self) -> &CompressedVariants {
         self.alone.get_or_init(Box::default)
     }
 }
@@ -237,12 +239,13 @@ mod tests {
             rules: (0..1_000).map(|n| Rule { id: Some(n), tag: Some(format!("{n:0tag_bytes$}").into()) }).collect(),
             origin: Origin::Live,
             gap: None,
-            beside: None,
+            counterpart: None,
             beside_rules: None,
             previous: None,
             json: Bytes::from(vec![b'a'; bytes]),
         };
-        let record = |post| Record { sequence: 7, term: Term(1), received: UnixMillis(5), body: Body::Post(post) };
+        let record =
+            |post| Record { sequence: 7, term: Term(1), received: UnixMillis(5), body: RecordBody::Post(post) };
         for (bytes, tag_bytes, is_deliverable) in [(1 << 20, 400, true), (1 << 20, 600, false), (2 << 20, 5, false)] {
             let (short, long) = (record(post(9, 5)), record(post(bytes, tag_bytes)));
             let estimated = event_bytes(&long.body.post().expect("one").json, &long.body.post().expect("one").rules);
@@ -252,7 +255,7 @@ mod tests {
             assert_eq!(estimated <= EVENT_BYTES_MAX, is_deliverable);
             assert!(entries[1].wire_bytes() <= estimated.min(EVENT_BYTES_MAX + 16));
             if !is_deliverable {
-                let Kind::Skip(skip) = &entries[1].kind else { panic!("{:?}", entries[1].kind) };
+                let EntryKind::Skip(skip) = &entries[1].kind else { panic!("{:?}", entries[1].kind) };
                 assert_eq!((skip.reason, skip.count), (SkipReason::Oversized, 1));
             }
         }
@@ -272,7 +275,7 @@ mod tests {
             rules: rules.clone(),
             origin: Origin::Recovery,
             gap: Some(GapId(3)),
-            beside: None,
+            counterpart: None,
             beside_rules: None,
             previous: None,
             json: Bytes::from_static(json.as_bytes()),
@@ -281,7 +284,7 @@ mod tests {
             sequence: 300,
             term: Term(1),
             received: UnixMillis(12_345),
-            body: Body::Delta { prior: rules[..1].into(), post },
+            body: RecordBody::Delta { prior: rules[..1].into(), post },
         };
         let entries = encode(vec![record.clone(), record]);
         let wires = entries.iter().map(|entry| entry.event().expect("a post").wire.clone()).collect::<Vec<_>>();

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::entry::batch::Chunk;
-use super::super::entry::{Entry, Event, Kind};
-use super::super::side_log::{Completeness, Delivery, Holes};
-use super::super::token::Token;
-use super::private_gaps::Private;
-use super::{Batch, Content, Frame, Lag, Pace, Phase, Place, Subscription};
-use crate::model::{Origin, Sequence, Skip, SkipReason, Span, Term, UnixMillis};
+use super::super::entry::batch::EncodedBatch;
+use super::super::entry::{Entry, EntryKind, Event};
+use super::super::side_log::{Completeness, Delivery, PrivateGaps};
+use super::super::token::ResumeToken;
+use super::private_gaps::PrivateGapReader;
+use super::{DeliveryOptions, EventBatch, Frame, FrameContent, Lag, Phase, Session, TimedPosition};
+use crate::model::{Origin, Sequence, Skip, SkipReason, Term, TimeRange, UnixMillis};
 
 /// X sends backfill of the last five minutes, which it may round.
 const BACKFILL_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How a record is passed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Passed {
+enum RecordDisposition {
     Delivered,
     Filtered,
     Notice,
@@ -24,16 +24,16 @@ enum Passed {
 
 /// A batch that is being filled.
 #[derive(Default)]
-pub(super) struct Filling {
+pub(super) struct BatchBuilder {
     entries: Vec<Arc<Entry>>,
     bytes: usize,
     /// Term and mark that all its events share.
     shared: Option<(Term, bool)>,
 }
 
-impl Filling {
+impl BatchBuilder {
     /// Takes an event, unless it does not fit: too much, or of another term or mark.
-    pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &Pace) -> bool {
+    pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &DeliveryOptions) -> bool {
         let bytes = self.bytes + event.wire.byte_count();
         let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
         let alike = self.shared == Some((entry.term, repeated));
@@ -52,37 +52,38 @@ impl Filling {
     }
 }
 
-impl Subscription {
+impl Session {
     /// The next frame out of the stretch; `None` when all of it is passed without one.
-    pub(super) fn take_from_stretch(&mut self) -> Option<Frame> {
-        let mut batch = Filling::default();
-        while let Some(entry) = self.stretch.front().cloned() {
+    pub(super) fn take_pending(&mut self) -> Option<Frame> {
+        let mut batch = BatchBuilder::default();
+        while let Some(entry) = self.pending_entries.front().cloned() {
             match &entry.kind {
-                Kind::Event(event) => match self.select(&entry, event) {
-                    Delivery::Skip => self.pass(&entry, Passed::Filtered),
+                EntryKind::Event(event) => match self.select(&entry, event) {
+                    Delivery::Skip => self.advance_past(&entry, RecordDisposition::Filtered),
                     delivery => {
-                        let repeated = delivery == Delivery::PossibleDuplicate || self.may_repeat(&entry, event);
+                        let repeated =
+                            delivery == Delivery::PossibleDuplicate || self.is_possible_duplicate(&entry, event);
                         if !batch.take(&entry, event, repeated, &self.pace) {
                             break;
                         }
-                        self.pass(&entry, Passed::Delivered);
+                        self.advance_past(&entry, RecordDisposition::Delivered);
                     }
                 },
-                Kind::Term => self.pass(&entry, Passed::Filtered),
-                Kind::Gap(_) | Kind::Skip(_) if !batch.entries.is_empty() => break,
-                Kind::Gap(gap) => {
-                    self.pass(&entry, Passed::Notice);
-                    return Some(self.frame(Content::Gap { sequence: entry.sequence, gap: gap.clone() }));
+                EntryKind::Term => self.advance_past(&entry, RecordDisposition::Filtered),
+                EntryKind::Gap(_) | EntryKind::Skip(_) if !batch.entries.is_empty() => break,
+                EntryKind::Gap(gap) => {
+                    self.advance_past(&entry, RecordDisposition::Notice);
+                    return Some(self.frame(FrameContent::Gap { sequence: entry.sequence, gap: gap.clone() }));
                 }
-                Kind::Skip(skip) => {
+                EntryKind::Skip(skip) => {
                     self.meet_damage(&entry, skip);
-                    self.pass(&entry, Passed::Notice);
-                    return Some(self.frame(Content::Skipped { sequence: entry.sequence, skip: skip.clone() }));
+                    self.advance_past(&entry, RecordDisposition::Notice);
+                    return Some(self.frame(FrameContent::Skipped { sequence: entry.sequence, skip: skip.clone() }));
                 }
             }
         }
-        if self.stretch.is_empty() && self.reading.is_none() {
-            self.skip_to(self.stretch_next);
+        if self.pending_entries.is_empty() && self.reading.is_none() {
+            self.advance_unmatched(self.next_pending);
         }
         let phase = self.phase();
         (!batch.is_empty()).then(|| {
@@ -95,22 +96,22 @@ impl Subscription {
         if self.caught_up { Phase::Live } else { Phase::Replay }
     }
 
-    pub(super) fn batch(&mut self, batch: Filling, phase: Phase) -> Content {
+    pub(super) fn batch(&mut self, batch: BatchBuilder, phase: Phase) -> FrameContent {
         let marks = batch.shared.expect("a batch that is not empty has them");
-        self.deliver(Arc::new(Chunk::new(batch.entries, phase, marks, 1)))
+        self.deliver(Arc::new(EncodedBatch::new(batch.entries, phase, marks, 1)))
     }
 
     /// A batch of these events.
-    pub(super) fn deliver(&mut self, chunk: Arc<Chunk>) -> Content {
+    pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
-        Content::Batch(Batch { chunk, delivered_total: self.delivered })
+        FrameContent::Batch(EventBatch { chunk, delivered_total: self.delivered })
     }
 
     /// What becomes of a record of the account's log.
     fn select(&mut self, entry: &Entry, event: &Event) -> Delivery {
-        let begins = self.begins();
+        let begins = self.recovery_from();
         let in_gap = self.private.as_ref().is_some_and(|private| private.is_in_gap(event.created));
-        // A gap from before the lineage began is not its gap. A live post is never left out for its age: it came late, and
+        // A gap from before the subscription began is not its gap. A live post is never left out for its age: it came late, and
         // has not been delivered.
         if !in_gap && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
             return Delivery::Skip;
@@ -123,7 +124,7 @@ impl Subscription {
         }
     }
 
-    /// Records that are damaged are missing for this lineage: what X keeps of their time is recovered.
+    /// Records that are damaged are missing for this subscription: what X keeps of their time is recovered.
     fn meet_damage(&mut self, entry: &Entry, skip: &Skip) {
         if skip.reason != SkipReason::JournalCorrupt {
             return;
@@ -132,13 +133,15 @@ impl Subscription {
         let to = skip.window.to.unwrap_or(entry.received).plus(slack);
         // Within a gap that was open then, its posts are from before.
         let low = self.hub.low_watermark(entry.sequence, skip.window.from);
-        let from = low.min(self.backfilled_from(skip.window.from)).max(self.begins());
+        let from = low.min(self.backfilled_from(skip.window.from)).max(self.recovery_from());
         let damaged = (entry.sequence, entry.sequence + skip.count);
-        let (hub, lineage_start) = (&self.hub, self.lineage_start);
-        let private = self.private.get_or_insert_with(|| Box::new(Private::new(hub, Holes::default(), lineage_start)));
+        let (hub, subscription_start) = (&self.hub, self.subscription_start);
+        let private = self
+            .private
+            .get_or_insert_with(|| Box::new(PrivateGapReader::new(hub, PrivateGaps::default(), subscription_start)));
         // What the session has passed may have been received up to here.
-        let passed = self.passed_at.unwrap_or_default().max(self.reached).max(skip.window.from);
-        private.add_damage(hub, damaged, Span::new(from, to), passed.plus(self.hub.clock().uncertainty()));
+        let passed = self.last_advance.unwrap_or_default().max(self.received_up_to).max(skip.window.from);
+        private.add_damage(hub, damaged, TimeRange::new(from, to), passed.plus(self.hub.clock().uncertainty()));
     }
 
     /// How far before its arrival a post may have been created that a backfill brought and that lies in no gap: near the
@@ -149,19 +152,19 @@ impl Subscription {
         if self.hub.side().complete_from().is_some_and(is_near) { oldest } else { received }
     }
 
-    /// What was brought back of the time before this is of no gap of the lineage.
-    pub(super) fn begins(&self) -> UnixMillis {
-        self.lineage_start().minus(self.hub.config().slack)
+    /// What was brought back of the time before this is of no gap of the subscription.
+    pub(super) fn recovery_from(&self) -> UnixMillis {
+        self.subscription_start().minus(self.hub.config().slack)
     }
 
-    /// The upstream time at which the lineage began, as far as it is known now.
-    fn lineage_start(&self) -> UnixMillis {
-        // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this lineage.
-        self.lineage_start.min(self.hub.clock().at(self.lineage_began))
+    /// The upstream time at which the subscription began, as far as it is known now.
+    fn subscription_start(&self) -> UnixMillis {
+        // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this subscription.
+        self.subscription_start.min(self.hub.clock().at(self.subscription_began))
     }
 
-    /// True if the lineage may have had this post of the account's log before a resume by time.
-    fn may_repeat(&self, entry: &Entry, event: &Event) -> bool {
+    /// True if the subscription may have had this post of the account's log before a resume by time.
+    fn is_possible_duplicate(&self, entry: &Entry, event: &Event) -> bool {
         let came_again = event.origin != Origin::Live && self.may_come_again(event);
         self.repeats_until.is_some_and(|until| entry.received <= until) || came_again
     }
@@ -171,58 +174,58 @@ impl Subscription {
         self.repeats_until.is_some_and(|until| event.created.is_none_or(|created| created <= until))
     }
 
-    fn pass(&mut self, entry: &Entry, how: Passed) {
-        self.stretch.pop_front();
+    fn advance_past(&mut self, entry: &Entry, how: RecordDisposition) {
+        self.pending_entries.pop_front();
         let next = match &entry.kind {
-            Kind::Skip(skip) if skip.reason == SkipReason::JournalCorrupt => entry.sequence + skip.count,
+            EntryKind::Skip(skip) if skip.reason == SkipReason::JournalCorrupt => entry.sequence + skip.count,
             _ => entry.sequence + 1,
         };
         let passed = next - self.cursor;
         self.counters.passed.inc_by(passed);
         match how {
-            Passed::Filtered => self.counters.filtered.inc_by(passed),
-            Passed::Delivered => {
+            RecordDisposition::Filtered => self.counters.filtered.inc_by(passed),
+            RecordDisposition::Delivered => {
                 self.counters.delivered.inc();
                 self.counters.filtered.inc_by(passed - 1)
             }
-            Passed::Notice => {
+            RecordDisposition::Notice => {
                 self.counters.notices.inc();
                 self.counters.filtered.inc_by(passed - 1)
             }
         };
         self.cursor = next;
-        self.passed_at = Some(entry.received);
+        self.last_advance = Some(entry.received);
         self.streamed_at = entry.streamed_at().or(self.streamed_at);
     }
 
     /// Passes records that are known not to match.
-    pub(super) fn skip_to(&mut self, sequence: Sequence) {
+    pub(super) fn advance_unmatched(&mut self, sequence: Sequence) {
         if sequence <= self.cursor {
             return;
         }
         self.counters.passed.inc_by(sequence - self.cursor);
         self.counters.filtered.inc_by(sequence - self.cursor);
         self.cursor = sequence;
-        self.stretch_next = self.stretch_next.max(sequence);
+        self.next_pending = self.next_pending.max(sequence);
     }
 
     /// A frame with the token that is true after it.
-    pub(super) fn frame(&mut self, content: Content) -> Frame {
+    pub(super) fn frame(&mut self, content: FrameContent) -> Frame {
         Frame { token: Some(self.token()), content }
     }
 
     pub(super) fn token(&mut self) -> String {
-        self.reach();
-        self.hub.seal(&Token {
+        self.update_received_up_to();
+        self.hub.seal(&ResumeToken {
             account: self.hub.account().clone(),
             position: self.hub.position(self.cursor - 1),
             low_watermark: self.low_watermark(),
-            reached: self.reached,
-            lineage_start: self.lineage_start(),
-            lineage_from: self.lineage_from,
+            received_up_to: self.received_up_to,
+            subscription_start: self.subscription_start(),
+            subscription_from: self.subscription_from,
             filter: self.seat.filter().fingerprint(),
-            repeats_until: self.repeats_until,
-            private: self.private.as_ref().and_then(|private| private.holes(&self.hub)),
+            duplicates_until: self.repeats_until,
+            private: self.private.as_ref().and_then(|private| private.private_gaps(&self.hub)),
         })
     }
 
@@ -231,14 +234,14 @@ impl Subscription {
         self.hub.low_watermark(self.cursor, self.streamed)
     }
 
-    fn reach(&mut self) {
+    fn update_received_up_to(&mut self) {
         // Read before the tip's sequence, or a record that comes in between would be promised.
         let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
         let at_tip = self.cursor >= self.hub.next();
         let streamed = heard.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
-        let reached = tip.filter(|_| at_tip).max(self.passed_at).unwrap_or_default().max(streamed);
+        let reached = tip.filter(|_| at_tip).max(self.last_advance).unwrap_or_default().max(streamed);
         self.streamed = self.streamed.max(streamed);
-        self.reached = self.reached.max(reached);
+        self.received_up_to = self.received_up_to.max(reached);
         // Few sessions have repeats to expect, and only they look further.
         if at_tip
             && self.repeats_until.is_some()
@@ -251,13 +254,13 @@ impl Subscription {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place { position: self.hub.position(self.cursor - 1), time: self.passed_at }
+    pub(super) fn timed_position(&self) -> TimedPosition {
+        TimedPosition { position: self.hub.position(self.cursor - 1), time: self.last_advance }
     }
 
     pub(super) fn lag(&self) -> Lag {
         let records = self.hub.next().saturating_sub(self.cursor);
-        match self.passed_at {
+        match self.last_advance {
             Some(passed) if records > 0 => {
                 Lag { records, time: self.hub.tip_received().unwrap_or(passed).since(passed) }
             }

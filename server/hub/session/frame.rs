@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::entry::batch::Chunk;
-use super::super::start::Outcome;
-use super::super::status::upstream_status::{News, State};
-use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, UnixMillis, Window};
+use super::super::entry::batch::EncodedBatch;
+use super::super::start::StartOutcome;
+use super::super::status::upstream_status::{UpstreamNotice, UpstreamState};
+use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, TimeInterval, UnixMillis};
 
 /// One frame of a session.
 #[derive(Debug)]
@@ -12,24 +12,24 @@ pub struct Frame {
     /// Covers everything up to and in this frame; not set where the frame moves nothing.
     pub token: Option<String>,
     /// What it says.
-    pub content: Content,
+    pub content: FrameContent,
 }
 
 /// What a frame says.
 #[derive(Debug)]
-pub enum Content {
+pub enum FrameContent {
     /// How the session begins.
     Start(Box<SessionStart>),
     /// Posts.
-    Batch(Batch),
+    Batch(EventBatch),
     /// Sign of life.
     Heartbeat(Heartbeat),
     /// The session stands at the tip.
-    CaughtUp(Place),
+    CaughtUp(TimedPosition),
     /// The session left the hot tail.
     FellBehind {
         /// Where it stands.
-        place: Place,
+        place: TimedPosition,
         /// How far behind the tip.
         lag: Lag,
     },
@@ -51,11 +51,11 @@ pub enum Content {
         skip: Skip,
     },
     /// Something to know about the upstream.
-    News(News),
+    News(UpstreamNotice),
     /// The session is about to end.
     Draining {
         /// Why.
-        reason: Ending,
+        reason: EndReason,
         /// When the stream ends at the latest.
         deadline: UnixMillis,
         /// When to come back.
@@ -75,11 +75,11 @@ pub struct SessionStart {
     /// How often the session hears from the gateway at the least.
     pub heartbeat: Duration,
     /// How the start was met.
-    pub outcome: Outcome,
+    pub outcome: StartOutcome,
     /// Strictly after this.
-    pub place: Place,
+    pub place: TimedPosition,
     /// What is missing.
-    pub missing: Option<Window>,
+    pub missing: Option<TimeInterval>,
     /// Gaps of the log that are open where it begins.
     pub open_gaps: Vec<Gap>,
     /// Advice.
@@ -97,7 +97,7 @@ pub struct Warning {
 
 /// A position and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TimedPosition {
     /// The position.
     pub position: Position,
     /// When its record was received.
@@ -111,15 +111,15 @@ pub enum Phase {
     Replay,
     /// The tip of the log.
     Live,
-    /// The side log: what only this lineage lacks.
+    /// The side log: what only this subscription lacks.
     Recovery,
 }
 
 /// Posts, encoded already.
 #[derive(Debug)]
-pub struct Batch {
+pub struct EventBatch {
     /// The posts, and what all that get them share.
-    pub chunk: Arc<Chunk>,
+    pub chunk: Arc<EncodedBatch>,
     /// Events delivered in the session, these included.
     pub delivered_total: u64,
 }
@@ -134,7 +134,7 @@ pub struct Heartbeat {
     /// How far behind the tip.
     pub lag: Lag,
     /// State of the upstream connection.
-    pub upstream: State,
+    pub upstream: UpstreamState,
     /// How long ago the last byte came.
     pub upstream_age: Option<Duration>,
     /// Events delivered in the session.
@@ -152,7 +152,7 @@ pub struct Lag {
 
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndReason {
     /// The gateway stops.
     Shutdown,
     /// It reached its greatest age.
@@ -169,9 +169,9 @@ pub enum Ending {
 
 /// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct SessionEnd {
     /// Why.
-    pub ending: Ending,
+    pub ending: EndReason,
     /// The last valid token.
     pub token: String,
     /// When to come back.

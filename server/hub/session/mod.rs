@@ -1,6 +1,6 @@
 //! The pull loop of one session: cursor × filter → frames.
 //!
-//! [`Subscription::next`] is called when the client can take a frame, and only then reads on. All frames leave through
+//! [`Session::next`] is called when the client can take a frame, and only then reads on. All frames leave through
 //! it in one order, so a token is true by its place (I5): it covers what was returned before and with it.
 //!
 //! Invariants: `SessionStart` is the first frame; the cursor only grows; it passes a record only when its frame was
@@ -27,27 +27,29 @@ use futures::future::BoxFuture;
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-pub use frame::{Batch, Content, End, Ending, Frame, Heartbeat, Lag, Phase, Place, SessionStart, Warning};
+pub use frame::{
+    EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, Phase, SessionEnd, SessionStart, TimedPosition, Warning,
+};
 pub use open_gaps::START_GAPS_MAX;
 
-use self::registry::{Closing, Guest};
+use self::registry::{DrainNotice, SessionGuard};
 use super::entry::Entry;
-use super::fanout::Seat;
+use super::fanout::GroupMember;
 use super::metrics::SessionCounters;
-use super::ring::Limits;
-use super::start::Resolved;
-use super::status::upstream_status::{News, Status};
-use super::wakeup::Ticket;
+use super::ring::ReadLimits;
+use super::start::ResolvedStart;
+use super::status::upstream_status::{UpstreamNotice, UpstreamStatus};
+use super::wakeup::WaiterHandle;
 use super::{Hub, Read, ReadError};
 use crate::backoff::jitter;
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
 use open_gaps::OpenGaps;
-use private_gaps::Private;
+use private_gaps::PrivateGapReader;
 
 /// How a session wants its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct DeliveryOptions {
     /// Bounds of a batch.
     pub batch_events_max: usize,
     /// Bounds of a batch, in bytes of encoded events; one larger event goes alone.
@@ -60,20 +62,20 @@ pub struct Pace {
     pub deadline: Option<Moment>,
 }
 
-impl Pace {
+impl DeliveryOptions {
     /// What a batch may hold.
-    fn limits(&self) -> Limits {
-        Limits { entries: self.batch_events_max, bytes: self.batch_bytes_max }
+    fn limits(&self) -> ReadLimits {
+        ReadLimits { entries: self.batch_events_max, bytes: self.batch_bytes_max }
     }
 }
 
 /// One session.
-pub struct Subscription {
+pub struct Session {
     hub: Arc<Hub>,
-    _guest: Guest,
-    ticket: Ticket,
-    seat: Seat,
-    pace: Pace,
+    _guard: SessionGuard,
+    waiter: WaiterHandle,
+    seat: GroupMember,
+    pace: DeliveryOptions,
     start: Option<Box<SessionStart>>,
     /// Gaps that did not fit into the start.
     more_gaps: Option<Box<OpenGaps>>,
@@ -82,53 +84,53 @@ pub struct Subscription {
     /// The next record to pass.
     cursor: Sequence,
     /// When the last passed record was received.
-    passed_at: Option<UnixMillis>,
+    last_advance: Option<UnixMillis>,
     /// When the last passed record was received that the live stream brought.
     streamed_at: Option<UnixMillis>,
     /// The upstream time up to which everything received has been passed.
-    reached: UnixMillis,
+    received_up_to: UnixMillis,
     /// The same, of what the live stream brought.
     streamed: UnixMillis,
-    lineage_start: UnixMillis,
-    lineage_from: Option<Sequence>,
-    /// When the lineage began, if it did with this session: then its start follows the corrections of the clock.
-    lineage_began: Moment,
+    subscription_start: UnixMillis,
+    subscription_from: Option<Sequence>,
+    /// When the subscription began, if it did with this session: then its start follows the corrections of the clock.
+    subscription_began: Moment,
     repeats_until: Option<UnixMillis>,
-    /// What only this lineage lacks; most lack nothing.
-    private: Option<Box<Private>>,
+    /// What only this subscription lacks; most lack nothing.
+    private: Option<Box<PrivateGapReader>>,
     delivered: u64,
     caught_up: bool,
 
     /// Entries read and not passed yet; a bounded stretch that starts at or after the cursor.
-    stretch: VecDeque<Arc<Entry>>,
+    pending_entries: VecDeque<Arc<Entry>>,
     /// Where the log goes on behind the stretch.
-    stretch_next: Sequence,
+    next_pending: Sequence,
     /// A read of the journal under way; kept over calls, for it holds a place in the queue for the disk.
-    reading: Option<Reading>,
+    reading: Option<PendingRead>,
     /// Held while the session reads the journal or waits to.
     replay: Option<OwnedSemaphorePermit>,
 
     heartbeat_at: Moment,
     /// The timer of the last wait, and for when: most waits end before it, and the next has the same.
-    alarm: Option<Alarm>,
+    alarm: Option<SessionTimer>,
     rotate_at: Option<Moment>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<UpstreamStatus>,
     /// How much of the upstream's news is told.
-    told: u64,
-    closing: watch::Receiver<Option<Closing>>,
-    ended: Option<End>,
+    notices_sent: u64,
+    closing: watch::Receiver<Option<DrainNotice>>,
+    ended: Option<SessionEnd>,
 }
 
 /// What a session is opened with.
-pub struct Opening {
+pub struct SessionParams {
     /// Its place in the registry.
-    pub guest: Guest,
+    pub guard: SessionGuard,
     /// Which posts: its place among the sessions with the same filter.
-    pub seat: Seat,
+    pub seat: GroupMember,
     /// How it wants its frames.
-    pub pace: Pace,
+    pub pace: DeliveryOptions,
     /// Where it starts.
-    pub resolved: Resolved,
+    pub resolved: ResolvedStart,
     /// Its id.
     pub session_id: String,
     /// Name that the consumer gave itself.
@@ -138,14 +140,14 @@ pub struct Opening {
 }
 
 /// A timer, and for when it is set.
-type Alarm = (Moment, BoxFuture<'static, ()>);
+type SessionTimer = (Moment, BoxFuture<'static, ()>);
 
-type Reading = BoxFuture<'static, Result<Read, ReadError>>;
+type PendingRead = BoxFuture<'static, Result<Read, ReadError>>;
 
-impl Subscription {
+impl Session {
     /// Opens a session.
-    pub fn open(hub: Arc<Hub>, opening: Opening) -> Self {
-        let Opening { guest, seat, pace, resolved, session_id, consumer, warnings } = opening;
+    pub fn open(hub: Arc<Hub>, opening: SessionParams) -> Self {
+        let SessionParams { guard, seat, pace, resolved, session_id, consumer, warnings } = opening;
         let now = hub.clock().moment();
         let (open_gaps, more_gaps) = OpenGaps::begin(hub.gaps(), resolved.cursor);
         let start = SessionStart {
@@ -154,7 +156,7 @@ impl Subscription {
             epoch: hub.reader().epoch(),
             heartbeat: pace.heartbeat,
             outcome: resolved.outcome,
-            place: Place { position: hub.position(resolved.cursor - 1), time: None },
+            place: TimedPosition { position: hub.position(resolved.cursor - 1), time: None },
             missing: resolved.missing,
             open_gaps,
             warnings,
@@ -162,36 +164,38 @@ impl Subscription {
         let age_max = hub.config().session_age_max;
         hub.metrics().sessions.inc();
         let status = hub.upstream().watch();
-        let told = status.borrow().told;
+        let told = status.borrow().notice_count;
         Self {
-            ticket: hub.ticket(seat.filter().keys().clone()),
+            waiter: hub.register_waiter(seat.filter().keys().clone()),
             counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
             alarm: None,
             rotate_at: (!age_max.is_zero()).then(|| now.plus(jitter(&mut rand::rng(), age_max, 0.1))),
             cursor: resolved.cursor,
-            passed_at: None,
+            last_advance: None,
             streamed_at: None,
-            reached: resolved.reached,
+            received_up_to: resolved.reached,
             streamed: resolved.streamed,
-            lineage_start: resolved.lineage_start,
-            lineage_from: resolved.lineage_from,
-            lineage_began: resolved.lineage_began,
+            subscription_start: resolved.subscription_start,
+            subscription_from: resolved.subscription_from,
+            subscription_began: resolved.subscription_began,
             repeats_until: resolved.repeats_until,
-            private: resolved.private.map(|holes| Box::new(Private::new(&hub, holes, resolved.lineage_start))),
+            private: resolved
+                .private
+                .map(|private_gaps| Box::new(PrivateGapReader::new(&hub, private_gaps, resolved.subscription_start))),
             delivered: 0,
             caught_up: false,
-            stretch: VecDeque::new(),
-            stretch_next: resolved.cursor,
+            pending_entries: VecDeque::new(),
+            next_pending: resolved.cursor,
             reading: None,
             replay: None,
             start: Some(Box::new(start)),
             more_gaps,
             ended: None,
-            _guest: guest,
+            _guard: guard,
             status,
-            told,
+            notices_sent: told,
             seat,
             pace,
             hub,
@@ -199,36 +203,36 @@ impl Subscription {
     }
 
     /// The next frame, or how the session ended. Called again after the end, it tells the end again.
-    pub async fn next(&mut self) -> Result<Frame, End> {
+    pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
         if let Some(end) = &self.ended {
             return Err(end.clone());
         }
         if let Some(start) = self.start.take() {
-            return Ok(self.frame(Content::Start(start)));
+            return Ok(self.frame(FrameContent::Start(start)));
         }
         loop {
-            if let Some(frame) = self.due()? {
+            if let Some(frame) = self.poll_control()? {
                 return Ok(frame);
             }
             if let Some(gaps) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
-                return Ok(Frame { token: None, content: Content::OpenGaps(gaps) });
+                return Ok(Frame { token: None, content: FrameContent::OpenGaps(gaps) });
             }
-            if let Some(frame) = self.private_turn()? {
+            if let Some(frame) = self.poll_private_gaps()? {
                 return Ok(frame);
             }
-            if let Some(passed) = self.pass_shared() {
+            if let Some(passed) = self.poll_group_read() {
                 let Some(frame) = passed else {
                     tokio::task::coop::consume_budget().await;
                     continue;
                 };
                 return Ok(frame);
             }
-            if self.stretch.is_empty()
+            if self.pending_entries.is_empty()
                 && let Some(frame) = self.read_on().await?
             {
                 return Ok(frame);
             }
-            if let Some(frame) = self.take_from_stretch() {
+            if let Some(frame) = self.take_pending() {
                 return Ok(frame);
             }
             if self.reading.is_some() || self.cursor < self.hub.next() {
@@ -247,32 +251,32 @@ impl Subscription {
     }
 
     /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
-    fn due(&mut self) -> Result<Option<Frame>, End> {
+    fn poll_control(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let now = self.hub.clock().moment();
         let closing = *self.closing.borrow();
-        if let Some(Closing { deadline }) = closing {
-            return Ok(Some(self.drain(Ending::Shutdown, deadline)));
+        if let Some(DrainNotice { deadline }) = closing {
+            return Ok(Some(self.drain(EndReason::Shutdown, deadline)));
         }
         if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(self.end(Ending::Deadline));
+            return Err(self.end(EndReason::Deadline));
         }
         if self.rotate_at.is_some_and(|at| at <= now) {
             let deadline = self.hub.clock().now();
-            return Ok(Some(self.drain(Ending::Rotated, deadline)));
+            return Ok(Some(self.drain(EndReason::Rotated, deadline)));
         }
-        if let Some(news) = self.news() {
-            return Ok(Some(Frame { token: None, content: Content::News(news) }));
+        if let Some(news) = self.next_notice() {
+            return Ok(Some(Frame { token: None, content: FrameContent::News(news) }));
         }
         Ok((self.heartbeat_at <= now).then(|| self.heartbeat(now)))
     }
 
-    fn news(&mut self) -> Option<News> {
+    fn next_notice(&mut self) -> Option<UpstreamNotice> {
         if !self.status.has_changed().unwrap_or(false) {
             return None;
         }
         let status = self.status.borrow_and_update();
-        let fresh = status.told != self.told;
-        self.told = status.told;
+        let fresh = status.notice_count != self.notices_sent;
+        self.notices_sent = status.notice_count;
         status.news.clone().filter(|_| fresh)
     }
 
@@ -288,7 +292,7 @@ impl Subscription {
             upstream_age: upstream.last_byte().map(|last| now.since(last.moment)),
             delivered_total: self.delivered,
         };
-        Frame { token: Some(token), content: Content::Heartbeat(heartbeat) }
+        Frame { token: Some(token), content: FrameContent::Heartbeat(heartbeat) }
     }
 
     /// First time at the tip, or again.
@@ -297,39 +301,39 @@ impl Subscription {
         if std::mem::replace(&mut self.caught_up, true) {
             return None;
         }
-        let place = self.place();
-        Some(self.frame(Content::CaughtUp(place)))
+        let place = self.timed_position();
+        Some(self.frame(FrameContent::CaughtUp(place)))
     }
 
     fn fell_behind(&mut self) -> Frame {
-        let (place, lag) = (self.place(), self.lag());
-        self.frame(Content::FellBehind { place, lag })
+        let (place, lag) = (self.timed_position(), self.lag());
+        self.frame(FrameContent::FellBehind { place, lag })
     }
 
-    fn drain(&mut self, reason: Ending, deadline: UnixMillis) -> Frame {
+    fn drain(&mut self, reason: EndReason, deadline: UnixMillis) -> Frame {
         let end = self.end(reason);
         let reconnect_after = end.reconnect_after;
         let token = Some(end.token.clone());
         self.ended = Some(end);
-        Frame { token, content: Content::Draining { reason, deadline, reconnect_after } }
+        Frame { token, content: FrameContent::Draining { reason, deadline, reconnect_after } }
     }
 
-    fn end(&mut self, ending: Ending) -> End {
+    fn end(&mut self, ending: EndReason) -> SessionEnd {
         /// Clients that are sent away come back spread over this time.
         const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
         let reconnect_after = RECONNECT_SPREAD.mul_f64(rand::rng().random::<f64>());
-        let end = End { ending, token: self.token(), reconnect_after };
+        let end = SessionEnd { ending, token: self.token(), reconnect_after };
         self.ended = Some(end.clone());
         end
     }
 }
 
-/// Waits until [`Subscription::due`] may have a control frame, whatever the session waits for besides. It may be dropped while
+/// Waits until [`Session::poll_control`] may have a control frame, whatever the session waits for besides. It may be dropped while
 /// it waits.
 async fn something_due(
-    alarm: &mut Option<Alarm>,
-    status: &mut watch::Receiver<Status>,
-    closing: &mut watch::Receiver<Option<Closing>>,
+    alarm: &mut Option<SessionTimer>,
+    status: &mut watch::Receiver<UpstreamStatus>,
+    closing: &mut watch::Receiver<Option<DrainNotice>>,
 ) {
     let rings = async {
         match alarm {
@@ -342,22 +346,22 @@ async fn something_due(
         biased;
         () = rings => {}
         _ = status.changed() => {
-            // Left marked as changed, for `due` to find.
+            // Left marked as changed, for `poll_control` to find.
             status.mark_changed();
         }
         _ = closing.changed() => {}
     }
 }
 
-/// Waits until there is something to do for the holes; for ever if there are none.
-async fn private_news(private: Option<&mut Private>) {
+/// Waits until there is something to do for the gaps; for ever if there are none.
+async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
     match private {
-        Some(private) => private.news().await,
+        Some(private) => private.changed().await,
         None => std::future::pending().await,
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Session {
     fn drop(&mut self) {
         self.hub.metrics().sessions.dec();
     }

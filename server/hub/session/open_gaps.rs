@@ -1,4 +1,4 @@
-use super::super::status::gap_index::Gaps;
+use super::super::status::gap_index::GapIndex;
 use crate::model::{Gap, Sequence};
 
 /// Gaps in a `SessionStart`: at about 100 bytes each, far below the 2 MiB of a message.
@@ -18,14 +18,14 @@ pub(super) struct OpenGaps {
 
 impl OpenGaps {
     /// Returns the gaps for the `SessionStart` of a session that begins at this cursor, and those that follow.
-    pub(super) fn begin(gaps: &Gaps, cursor: Sequence) -> (Vec<Gap>, Option<Box<Self>>) {
+    pub(super) fn begin(gaps: &GapIndex, cursor: Sequence) -> (Vec<Gap>, Option<Box<Self>>) {
         let (first, after) = gaps.open_at(cursor, 0, START_GAPS_MAX);
         let rest = after.map(|after| Box::new(Self { cursor, after: Some(after) }));
         (first, rest)
     }
 
     /// Returns the next ones; `None` if all are told.
-    pub(super) fn next(&mut self, gaps: &Gaps) -> Option<Vec<Gap>> {
+    pub(super) fn next(&mut self, gaps: &GapIndex) -> Option<Vec<Gap>> {
         let (page, after) = gaps.open_at(self.cursor, self.after?, PAGE_GAPS);
         self.after = after;
         Some(page).filter(|page| !page.is_empty())
@@ -35,10 +35,10 @@ impl OpenGaps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GapCause, GapEvidence, GapId, GapState, UnixMillis, Window};
+    use crate::model::{GapCause, GapEvidence, GapId, GapState, TimeInterval, UnixMillis};
 
     fn gap(id: u64, state: GapState) -> Gap {
-        let window = Window { from: UnixMillis(0), to: Some(UnixMillis(1)) };
+        let window = TimeInterval { from: UnixMillis(0), to: Some(UnixMillis(1)) };
         let (cause, evidence) = (GapCause::Stale, GapEvidence::None);
         Gap { id: GapId(id), window, cause, state, evidence, progress: None, recovered: 0 }
     }
@@ -46,16 +46,16 @@ mod tests {
     #[test]
     fn each_open_gap_is_told_once_however_many() {
         for open in [0, 1, 999, 1_000, 1_001, 1_100, 1_101, 5_432] {
-            let gaps = Gaps::new(100_000);
+            let gaps = GapIndex::new(100_000);
             for id in 1..=open {
-                gaps.note(2 * id, &gap(id, GapState::Detected));
-                gaps.note(2 * id + 1, &gap(1_000_000 + id, GapState::Recovered));
+                gaps.record(2 * id, &gap(id, GapState::Detected));
+                gaps.record(2 * id + 1, &gap(1_000_000 + id, GapState::Recovered));
             }
             let (first, rest) = OpenGaps::begin(&gaps, 2 * open + 2);
             assert!(first.len() <= START_GAPS_MAX && rest.is_some() == (open > 1_000), "{open}");
             // What closes meanwhile is told by the record that says so.
             if open > 0 {
-                gaps.note(2 * open + 2, &gap(open, GapState::Recovered));
+                gaps.record(2 * open + 2, &gap(open, GapState::Recovered));
             }
             let mut told: Vec<_> = first.iter().map(|gap| gap.id.0).collect();
             if let Some(mut rest) = rest {

@@ -1,4 +1,4 @@
-//! What only this lineage lacks: its private gaps, read from the side log between the frames of the account's log.
+//! What only this subscription lacks: its private gaps, read from the side log between the frames of the account's log.
 //!
 //! A session reads two logs. Each has a cursor in the token, and both move only with what was returned. They take turns, so
 //! that neither holds up the other; the side log is read in the background, so a live event never waits for it. Which of
@@ -15,18 +15,20 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::super::entry::{Entry, Event};
-use super::super::side_log::{Candidate, Delivery, Hole, Holes, Outlook};
+use super::super::side_log::{Candidate, Delivery, PrivateGap, PrivateGapStatus, PrivateGaps};
 use super::super::start::BEGINNING;
 use super::super::{Hub, Read, ReadError};
-use crate::model::{Gap, GapCause, GapEvidence, GapState, Keys, Rule, Sequence, Span, UnixMillis, Window};
+use crate::model::{
+    Gap, GapCause, GapEvidence, GapState, KeyFilter, Rule, Sequence, TimeInterval, TimeRange, UnixMillis,
+};
 
 /// The private gaps of a session, and the position of the session in the side log.
-pub(super) struct Private {
-    holes: Holes,
-    /// The lineage began at the oldest record of the log.
+pub(super) struct PrivateGapReader {
+    private_gaps: PrivateGaps,
+    /// The subscription began at the oldest record of the log.
     takes_all: bool,
     /// What is known of each open gap.
-    watched: Vec<Watched>,
+    watched: Vec<OpenPrivateGap>,
     /// Gaps to report at once: that ended when they were found, and those whose last record was damaged.
     pending_notices: VecDeque<Gap>,
     /// Records of the account's log were left out for records of the side log before this one.
@@ -36,7 +38,7 @@ pub(super) struct Private {
     /// Where the side log goes on behind the stretch.
     pub(super) stretch_next: Sequence,
     /// A read of the side log that is queued or done; in the background.
-    reading: Option<Reading>,
+    reading: Option<PendingSideRead>,
     /// The stretch was passed without a frame, and there may be more.
     goes_on: bool,
     changes: watch::Receiver<u64>,
@@ -45,28 +47,28 @@ pub(super) struct Private {
 }
 
 /// What is known of an open gap.
-struct Watched {
+struct OpenPrivateGap {
     /// The gap's.
-    span: Span,
-    outlook: Outlook,
-    /// How far both logs have to be passed before the outlook is true for the lineage: side log, account's log.
+    span: TimeRange,
+    gap_status: PrivateGapStatus,
+    /// How far both logs have to be passed before the outlook is true for the subscription: side log, account's log.
     due: (Sequence, Sequence),
     told: Option<(GapState, Option<UnixMillis>)>,
     /// Its last notices, the last one first.
     endings: Option<Vec<Gap>>,
 }
 
-type Reading = BoxFuture<'static, Result<Read, ReadError>>;
+type PendingSideRead = BoxFuture<'static, Result<Read, ReadError>>;
 
-impl Private {
+impl PrivateGapReader {
     /// Of a session that begins with these gaps.
-    pub(super) fn new(hub: &Hub, holes: Holes, lineage_start: UnixMillis) -> Self {
+    pub(super) fn new(hub: &Hub, private_gaps: PrivateGaps, subscription_start: UnixMillis) -> Self {
         let mut changes = hub.side().changes();
         // Looked at when the first frame is asked for.
         changes.mark_changed();
         let mut own = Self {
-            holes,
-            takes_all: lineage_start <= BEGINNING,
+            private_gaps,
+            takes_all: subscription_start <= BEGINNING,
             watched: Vec::new(),
             pending_notices: VecDeque::new(),
             trusted: 0,
@@ -84,14 +86,14 @@ impl Private {
 
     /// Watches the open gaps, and no others.
     fn watch(&mut self, hub: &Hub) {
-        let from_beginning = self.holes.from_beginning();
-        let open: Vec<Span> = self.holes.open().map(|hole| hole.span).collect();
+        let from_beginning = self.private_gaps.from_beginning();
+        let open: Vec<TimeRange> = self.private_gaps.open().map(|private_gap| private_gap.span).collect();
         self.watched.retain(|watched| open.contains(&watched.span));
         for span in open {
             if self.watched.iter().all(|watched| watched.span != span) {
-                self.watched.push(Watched {
+                self.watched.push(OpenPrivateGap {
                     span,
-                    outlook: hub.side().outlook(span, from_beginning),
+                    gap_status: hub.side().status_of(span, from_beginning),
                     due: (hub.side().next(), hub.next()),
                     told: None,
                     endings: None,
@@ -101,18 +103,18 @@ impl Private {
     }
 
     /// What the token is to carry.
-    pub(super) fn holes(&self, hub: &Hub) -> Option<Holes> {
-        let mut holes = Holes { tag: hub.side().tag(), ..self.holes.clone() };
-        holes.prune(hub.side().oldest());
-        if self.takes_all { Some(holes) } else { holes.or_none() }
+    pub(super) fn private_gaps(&self, hub: &Hub) -> Option<PrivateGaps> {
+        let mut private_gaps = PrivateGaps { tag: hub.side().log_id(), ..self.private_gaps.clone() };
+        private_gaps.prune(hub.side().oldest());
+        if self.takes_all { Some(private_gaps) } else { private_gaps.or_none() }
     }
 
     /// True if nothing has to be remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.pending_notices.is_empty()
             && !self.takes_all
-            && self.holes.holes.is_empty()
-            && self.holes.coverage.passed.is_empty()
+            && self.private_gaps.private_gaps.is_empty()
+            && self.private_gaps.coverage.passed.is_empty()
     }
 
     /// True if a gap has not ended: the session reads both logs.
@@ -122,12 +124,12 @@ impl Private {
 
     /// The next record of the side log to read.
     pub(super) fn cursor(&self) -> Sequence {
-        self.holes.open().map(|hole| hole.offset).min().unwrap_or(self.stretch_next)
+        self.private_gaps.open().map(|private_gap| private_gap.offset).min().unwrap_or(self.stretch_next)
     }
 
-    /// True if a post created at this time lies in a gap of the lineage, ended or not.
+    /// True if a post created at this time lies in a gap of the subscription, ended or not.
     pub(super) fn is_in_gap(&self, created: Option<UnixMillis>) -> bool {
-        self.holes.at(created).is_some()
+        self.private_gaps.at(created).is_some()
     }
 
     /// What becomes of a record of the account's log.
@@ -137,7 +139,7 @@ impl Private {
         event: &Event,
         matches: impl Fn(&[Rule]) -> bool,
     ) -> Delivery {
-        let delivery = self.holes.select_main(&Candidate { sequence, event, matches }, self.takes_all);
+        let delivery = self.private_gaps.select_main(&Candidate { sequence, event, matches }, self.takes_all);
         if delivery == Delivery::Skip {
             self.trusted = self.trusted.max(event.beside.map_or(0, |beside| beside + 1));
         }
@@ -146,37 +148,37 @@ impl Private {
 
     /// What becomes of a record of the side log.
     pub(super) fn select_side(&self, sequence: Sequence, event: &Event, matches: impl Fn(&[Rule]) -> bool) -> Delivery {
-        self.holes.select_side(&Candidate { sequence, event, matches })
+        self.private_gaps.select_side(&Candidate { sequence, event, matches })
     }
 
     /// Passes the side log up to `next`. Returns how many records that are.
-    pub(super) fn pass(&mut self, next: Sequence) -> u64 {
+    pub(super) fn advance_to(&mut self, next: Sequence) -> u64 {
         let passed = next.saturating_sub(self.cursor());
-        self.holes.open_mut().for_each(|hole| hole.offset = hole.offset.max(next));
+        self.private_gaps.open_mut().for_each(|private_gap| private_gap.offset = private_gap.offset.max(next));
         passed
     }
 
     /// The records [`first`, `next`) of the account's log are damaged; `span` is their upstream time. What X keeps of it is
-    /// recovered for this lineage. Posts created up to `repeats_until` may have records before those.
+    /// recovered for this subscription. Posts created up to `repeats_until` may have records before those.
     pub(super) fn add_damage(
         &mut self,
         hub: &Hub,
         (first, next): (Sequence, Sequence),
-        span: Span,
+        span: TimeRange,
         repeats_until: UnixMillis,
     ) {
-        let hole = Hole::new(span, GapCause::JournalCorrupt, repeats_until, next);
-        self.holes.skip(first, next, span);
-        self.holes.note_repeats(span, repeats_until);
+        let private_gap = PrivateGap::new(span, GapCause::JournalCorrupt, repeats_until, next);
+        self.private_gaps.skip(first, next, span);
+        self.private_gaps.note_repeats(span, repeats_until);
         self.pending_notices.extend(hub.gaps().changed_in(first, next));
         if hub.side().config().enabled {
-            self.holes.add(hole);
-            self.holes.demand_new(hub.side());
+            self.private_gaps.add(private_gap);
+            self.private_gaps.demand_new(hub.side());
         } else {
             self.pending_notices.push_back(Gap {
-                id: hole.id(),
-                window: Window { from: span.from, to: Some(span.to) },
-                cause: hole.cause,
+                id: private_gap.id(),
+                window: TimeInterval { from: span.from, to: Some(span.to) },
+                cause: private_gap.cause,
                 state: GapState::Unrecoverable,
                 evidence: GapEvidence::None,
                 progress: None,
@@ -194,19 +196,19 @@ impl Private {
     /// nothing else comes.
     pub(super) fn refresh(&mut self, hub: &Hub) {
         let now = hub.clock().now();
-        let over = self.watched.iter().any(|watched| watched.outlook.over_at.is_some_and(|at| at <= now));
+        let over = self.watched.iter().any(|watched| watched.gap_status.over_at.is_some_and(|at| at <= now));
         if !over && !self.changes.has_changed().unwrap_or(false) {
             return;
         }
         self.changes.mark_unchanged();
-        let from_beginning = self.holes.from_beginning();
+        let from_beginning = self.private_gaps.from_beginning();
         for watched in &mut self.watched {
-            let outlook = hub.side().outlook(watched.span, from_beginning);
-            if outlook.settled != watched.outlook.settled {
+            let gap_status = hub.side().status_of(watched.span, from_beginning);
+            if gap_status.settled != watched.gap_status.settled {
                 // Read after the outlook: all that it rests on was appended before.
                 watched.due = (hub.side().next(), hub.next());
             }
-            watched.outlook = outlook;
+            watched.gap_status = gap_status;
         }
     }
 
@@ -217,10 +219,10 @@ impl Private {
         }
         let at = self.cursor();
         let trusted = self.trusted;
-        let holes = &self.holes;
+        let private_gaps = &self.private_gaps;
         let position = self.watched.iter_mut().position(|watched| {
-            let hole = holes.open().find(|hole| hole.span == watched.span);
-            hole.is_some_and(|hole| watched.has_news(hole, (at, cursor), trusted))
+            let private_gap = private_gaps.open().find(|private_gap| private_gap.span == watched.span);
+            private_gap.is_some_and(|private_gap| watched.has_update(private_gap, (at, cursor), trusted))
         })?;
         let watched = &mut self.watched[position];
         if let Some(endings) = &mut watched.endings {
@@ -228,18 +230,18 @@ impl Private {
             if endings.is_empty() {
                 // The cursor is that of the gaps that are left: none of them is behind it.
                 let span = self.watched.remove(position).span;
-                self.holes.close(span);
+                self.private_gaps.close(span);
             }
             return gap;
         }
-        let hole = self.holes.open().find(|hole| hole.span == watched.span)?;
-        Some(watched.gap(hole, watched.told?))
+        let private_gap = self.private_gaps.open().find(|private_gap| private_gap.span == watched.span)?;
+        Some(watched.gap(private_gap, watched.told?))
     }
 
     /// Goes on reading the side log. The read is queued in the background: a session that is not polled keeps no permit
     /// from others. Returns true if there is something new to pass. `main` is the next record of the account's log that the
     /// session reads.
-    pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &Keys, main: Sequence) -> Result<bool, ReadError> {
+    pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &KeyFilter, main: Sequence) -> Result<bool, ReadError> {
         self.goes_on = false;
         if self.reading.is_none() {
             if self.watched.is_empty() || self.cursor() >= hub.side().next() {
@@ -271,15 +273,18 @@ impl Private {
 
     /// What was to be read is gone: it is asked for again. What of it was delivered before is not known.
     fn start_over(&mut self, hub: &Hub, earliest: Sequence, main: Sequence) {
-        self.holes.open_mut().filter(|hole| hole.offset < earliest).for_each(|hole| hole.start_over(main));
-        self.holes.demand_new(hub.side());
+        self.private_gaps
+            .open_mut()
+            .filter(|private_gap| private_gap.offset < earliest)
+            .for_each(|private_gap| private_gap.reset(main));
+        self.private_gaps.demand_new(hub.side());
         self.watched.iter_mut().for_each(|watched| watched.endings = None);
         self.stretch_next = self.cursor();
         self.changes.mark_changed();
     }
 
     /// Waits until there is something to do for it.
-    pub(super) async fn news(&mut self) {
+    pub(super) async fn changed(&mut self) {
         if !self.has_open() {
             return std::future::pending().await;
         }
@@ -295,18 +300,18 @@ impl Private {
     }
 }
 
-impl Watched {
+impl OpenPrivateGap {
     /// True if there is something to report, now that both logs are passed up to `at`. The side log has to be passed up to
     /// `trusted` as well.
-    fn has_news(&mut self, hole: &Hole, at: (Sequence, Sequence), trusted: Sequence) -> bool {
-        let Outlook { settled, asked, waiting, .. } = &self.outlook;
+    fn has_update(&mut self, private_gap: &PrivateGap, at: (Sequence, Sequence), trusted: Sequence) -> bool {
+        let PrivateGapStatus { settled, asked, waiting, .. } = &self.gap_status;
         if self.endings.is_some() {
             return true;
         }
         let complete = at.0 >= self.due.0.max(trusted) && at.1 >= self.due.1;
         let all = asked.is_empty() && waiting.is_empty();
         if self.told.is_some() && complete && all {
-            self.endings = Some(self.end(hole));
+            self.endings = Some(self.end(private_gap));
             return true;
         }
         let mut progress = None;
@@ -320,28 +325,28 @@ impl Watched {
         self.told.replace((state, progress)) != Some((state, progress))
     }
 
-    fn gap(&self, hole: &Hole, (state, progress): (GapState, Option<UnixMillis>)) -> Gap {
+    fn gap(&self, private_gap: &PrivateGap, (state, progress): (GapState, Option<UnixMillis>)) -> Gap {
         Gap {
-            id: hole.id(),
-            window: Window { from: hole.span.from, to: Some(hole.span.to) },
-            cause: hole.cause,
+            id: private_gap.id(),
+            window: TimeInterval { from: private_gap.span.from, to: Some(private_gap.span.to) },
+            cause: private_gap.cause,
             state,
             evidence: GapEvidence::None,
             progress,
-            recovered: self.outlook.posts,
+            recovered: self.gap_status.posts,
         }
     }
 
     /// One notice for each of its parts that ended alike. The id goes to the first that was brought; the others are gaps
     /// of their own.
-    fn end(&self, hole: &Hole) -> Vec<Gap> {
-        let settled = &self.outlook.settled;
+    fn end(&self, private_gap: &PrivateGap) -> Vec<Gap> {
+        let settled = &self.gap_status.settled;
         let first = settled.iter().position(|(_, state, _)| *state != GapState::Unrecoverable).unwrap_or(0);
-        let gap = |(at, (span, state, evidence)): (usize, &(Span, GapState, GapEvidence))| {
-            let whole = self.gap(hole, (*state, None));
+        let gap = |(at, (span, state, evidence)): (usize, &(TimeRange, GapState, GapEvidence))| {
+            let whole = self.gap(private_gap, (*state, None));
             Gap {
-                id: if at == first { whole.id } else { Hole { span: *span, ..*hole }.id() },
-                window: Window { from: span.from, to: Some(span.to) },
+                id: if at == first { whole.id } else { PrivateGap { span: *span, ..*private_gap }.id() },
+                window: TimeInterval { from: span.from, to: Some(span.to) },
                 evidence: *evidence,
                 progress: (*state != GapState::Unrecoverable).then_some(span.to),
                 recovered: if at == first { whole.recovered } else { 0 },

@@ -4,18 +4,18 @@
 use futures::FutureExt;
 
 use super::super::{Read, ReadError};
-use super::{End, Ending, Frame, Subscription, something_due};
+use super::{EndReason, Frame, Session, SessionEnd, something_due};
 
-impl Subscription {
+impl Session {
     /// Reads the next stretch of the log.
-    pub(super) async fn read_on(&mut self) -> Result<Option<Frame>, End> {
+    pub(super) async fn read_on(&mut self) -> Result<Option<Frame>, SessionEnd> {
         if self.reading.is_none() {
             if let Some(read) = self.hub.read_hot(self.cursor, self.seat.filter().keys(), self.pace.limits()) {
                 self.replay = None;
-                self.take_read(read);
+                self.apply_read(read);
                 return Ok(None);
             }
-            self.read_behind_ring()?;
+            self.start_cold_read()?;
             if std::mem::take(&mut self.caught_up) {
                 return Ok(Some(self.fell_behind()));
             }
@@ -26,7 +26,7 @@ impl Subscription {
             biased;
             read = reading => {
                 self.reading = None;
-                self.take_cold(read)?;
+                self.apply_cold_read(read)?;
             }
             // A read may take long, or wait long for its permit: no control frame waits for it.
             () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => {}
@@ -34,36 +34,36 @@ impl Subscription {
         Ok(None)
     }
 
-    fn read_behind_ring(&mut self) -> Result<(), End> {
+    fn start_cold_read(&mut self) -> Result<(), SessionEnd> {
         if self.replay.is_none() {
-            self.replay = self.hub.replay_place();
+            self.replay = self.hub.acquire_replay_permit();
             if self.replay.is_none() {
-                return Err(self.end(Ending::ReplayLimit));
+                return Err(self.end(EndReason::ReplayLimit));
             }
         }
         let keys = self.seat.filter().keys();
-        match self.hub.read_kept(self.cursor, keys) {
-            Some(read) => self.take_read(read),
+        match self.hub.read_cached(self.cursor, keys) {
+            Some(read) => self.apply_read(read),
             None => self.reading = Some(self.hub.clone().read_cold(self.cursor, keys.clone()).boxed()),
         }
         Ok(())
     }
 
-    fn take_read(&mut self, read: Read) {
-        self.stretch.extend(read.entries);
-        self.stretch_next = read.next;
+    fn apply_read(&mut self, read: Read) {
+        self.pending_entries.extend(read.entries);
+        self.next_pending = read.next;
     }
 
-    fn take_cold(&mut self, read: Result<Read, ReadError>) -> Result<(), End> {
+    fn apply_cold_read(&mut self, read: Result<Read, ReadError>) -> Result<(), SessionEnd> {
         match read {
             Ok(read) => {
-                self.take_read(read);
+                self.apply_read(read);
                 Ok(())
             }
-            Err(ReadError::Trimmed { .. }) => Err(self.end(Ending::TooSlow)),
+            Err(ReadError::Trimmed { .. }) => Err(self.end(EndReason::TooSlow)),
             Err(ReadError::Unavailable(error)) => {
                 tracing::error!(account = %self.hub.account(), error, "a session ends: the journal cannot be read");
-                Err(self.end(Ending::JournalUnavailable))
+                Err(self.end(EndReason::JournalUnavailable))
             }
         }
     }

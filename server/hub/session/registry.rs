@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use crate::model::UnixMillis;
 
 /// Who is subscribed.
-pub struct Registry {
+pub struct SessionRegistry {
     sessions_max: usize,
     sessions: Mutex<Slab<SessionInfo>>,
-    closing: watch::Sender<Option<Closing>>,
+    closing: watch::Sender<Option<DrainNotice>>,
 }
 
 /// A session.
@@ -29,7 +29,7 @@ pub struct SessionInfo {
 
 /// Why all sessions are about to end, and by when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closing {
+pub struct DrainNotice {
     /// When the streams end at the latest.
     pub deadline: UnixMillis,
 }
@@ -37,28 +37,28 @@ pub struct Closing {
 /// There are as many sessions as allowed.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{0} sessions are open, which is the limit (hub.sessions_max)")]
-pub struct Full(pub usize);
+pub struct SessionLimitReached(pub usize);
 
 /// A session's entry; leaves the registry when dropped.
-pub struct Guest {
-    registry: Arc<Registry>,
+pub struct SessionGuard {
+    registry: Arc<SessionRegistry>,
     slot: usize,
 }
 
-impl Registry {
+impl SessionRegistry {
     /// Nobody yet.
     pub fn new(sessions_max: usize) -> Self {
         Self { sessions_max, sessions: Mutex::default(), closing: watch::channel(None).0 }
     }
 
     /// Lets a session in.
-    pub fn enter(self: &Arc<Self>, info: SessionInfo) -> Result<Guest, Full> {
+    pub fn register(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, SessionLimitReached> {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.sessions_max {
-            return Err(Full(self.sessions_max));
+            return Err(SessionLimitReached(self.sessions_max));
         }
         let slot = sessions.insert(info);
-        Ok(Guest { registry: self.clone(), slot })
+        Ok(SessionGuard { registry: self.clone(), slot })
     }
 
     /// How many sessions are open.
@@ -77,17 +77,17 @@ impl Registry {
     }
 
     /// Tells all sessions to end.
-    pub fn close(&self, closing: Closing) {
+    pub fn start_drain(&self, closing: DrainNotice) {
         self.closing.send_replace(Some(closing));
     }
 
     /// Tells when the sessions are to end.
-    pub fn closing(&self) -> watch::Receiver<Option<Closing>> {
+    pub fn closing(&self) -> watch::Receiver<Option<DrainNotice>> {
         self.closing.subscribe()
     }
 }
 
-impl Drop for Guest {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.registry.sessions.lock().remove(self.slot);
     }

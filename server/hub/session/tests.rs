@@ -10,18 +10,18 @@ use prost::Message;
 
 use super::*;
 use crate::clock::Clock;
-use crate::hub::filter::{Filter, Request};
+use crate::hub::filter::{Filter, FilterSpec};
 use crate::hub::side_log::Completeness;
-use crate::hub::start::{self, Policy, Start};
+use crate::hub::start::{self, Start, StartPolicy};
 use crate::hub::test_util::{new_hub, post_record, skip_record};
-use crate::hub::token::Token;
+use crate::hub::token::ResumeToken;
 use crate::hub::{Config, Hub, SessionInfo};
 use crate::journal::Writer;
 use crate::model::{Epoch, Position, Record, Term};
 use crate::proto;
 
 /// A log in memory and its hub, with a clock that runs fast.
-struct World {
+struct TestEnv {
     hub: Arc<Hub>,
     writer: Mutex<Box<dyn Writer>>,
 }
@@ -30,7 +30,7 @@ struct World {
 const RATE: f64 = 1_000.0;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-impl World {
+impl TestEnv {
     fn new(config: Config) -> Self {
         let (hub, writer) = new_hub(config, Clock::with_rate(RATE, None));
         Self { hub, writer: Mutex::new(writer) }
@@ -55,15 +55,15 @@ impl World {
         self.append(posts.iter().enumerate().map(record).collect());
     }
 
-    fn subscribe(&self, any_of: &[&str], start: Start) -> Subscription {
+    fn subscribe(&self, any_of: &[&str], start: Start) -> Session {
         let any_of = any_of.iter().map(ToString::to_string).collect();
-        let filter = Filter::new(&Request { any_of, ..Request::default() }).expect("good");
+        let filter = Filter::new(&FilterSpec { any_of, ..FilterSpec::default() }).expect("good");
         let by_time = matches!(&start, Start::Token(text) if self.is_of_another_log(text));
-        let resolved = start::resolve(&self.hub, &start, Policy::Fail, !by_time).expect("exact, or by time");
+        let resolved = start::resolve(&self.hub, &start, StartPolicy::Fail, !by_time).expect("exact, or by time");
         let info =
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
-        let opening = Opening {
-            guest: self.hub.registry().enter(info).expect("room"),
+        let opening = SessionParams {
+            guard: self.hub.registry().register(info).expect("room"),
             seat: self.hub.enter(filter).expect("within"),
             pace: pace(HEARTBEAT),
             resolved,
@@ -71,42 +71,42 @@ impl World {
             consumer: "c".into(),
             warnings: Vec::new(),
         };
-        Subscription::open(self.hub.clone(), opening)
+        Session::open(self.hub.clone(), opening)
     }
 }
 
-impl World {
+impl TestEnv {
     fn is_of_another_log(&self, token: &str) -> bool {
-        self.hub.keyring().open(token).expect("ours").position.epoch != self.hub.reader().epoch()
+        self.hub.keyring().verify(token).expect("ours").position.epoch != self.hub.reader().epoch()
     }
 }
 
 /// Small batches, at once.
-fn pace(heartbeat: Duration) -> Pace {
+fn pace(heartbeat: Duration) -> DeliveryOptions {
     let (batch_events_max, batch_bytes_max, batch_delay_max) = (3, 4_096, Duration::ZERO);
-    Pace { batch_events_max, batch_bytes_max, batch_delay_max, heartbeat, deadline: None }
+    DeliveryOptions { batch_events_max, batch_bytes_max, batch_delay_max, heartbeat, deadline: None }
 }
 
 fn sequences(frame: &Frame) -> Vec<u64> {
     match &frame.content {
-        Content::Batch(batch) => {
+        FrameContent::Batch(batch) => {
             let event = |entry: &Arc<Entry>| {
                 let wire = &entry.event().expect("an event").wire;
                 proto::EventBatch::decode(wire.bytes()).expect("our own encoding").events[0].sequence
             };
             batch.chunk.entries.iter().map(event).collect()
         }
-        Content::Skipped { sequence, .. } => vec![*sequence],
+        FrameContent::Skipped { sequence, .. } => vec![*sequence],
         _ => Vec::new(),
     }
 }
 
 /// All frames up to `CaughtUp`.
-async fn until_caught_up(session: &mut Subscription) -> Vec<Frame> {
+async fn until_caught_up(session: &mut Session) -> Vec<Frame> {
     let mut frames = Vec::new();
     loop {
         frames.push(session.next().await.expect("it goes on"));
-        if matches!(frames.last().expect("just pushed").content, Content::CaughtUp(_)) {
+        if matches!(frames.last().expect("just pushed").content, FrameContent::CaughtUp(_)) {
             return frames;
         }
     }
@@ -143,14 +143,14 @@ proptest! {
             let config = Config {
                 ring_bytes_max, replay_cache_bytes_max, replay_chunk_bytes_max, ..Config::default()
             };
-            let world = World::new(config);
-            world.post(&posts);
-            let frames = until_caught_up(&mut world.subscribe(&any_of, Start::Earliest)).await;
+            let env = TestEnv::new(config);
+            env.post(&posts);
+            let frames = until_caught_up(&mut env.subscribe(&any_of, Start::Earliest)).await;
             let mut delivered = Vec::new();
             for frame in &frames {
                 delivered.extend(sequences(frame));
                 let token = Start::Token(frame.token.clone().expect("every frame here moves the cursor"));
-                let rest = until_caught_up(&mut world.subscribe(&any_of, token)).await;
+                let rest = until_caught_up(&mut env.subscribe(&any_of, token)).await;
                 let all: Vec<u64> = delivered.iter().copied().chain(rest.iter().flat_map(sequences)).collect();
                 assert_eq!(all, truth, "cut after {:?}", frame.content);
             }
@@ -164,9 +164,9 @@ proptest! {
 fn live_readers_miss_nothing_while_records_are_appended() {
     const ROUNDS: u64 = 30_000;
     runtime().block_on(async {
-        let world = Arc::new(World::new(Config { ring_bytes_max: 20_000, ..Config::default() }));
+        let env = Arc::new(TestEnv::new(Config { ring_bytes_max: 20_000, ..Config::default() }));
         let reader = |any_of: &'static [&'static str], wanted: fn(u64) -> bool| {
-            let mut session = world.subscribe(any_of, Start::Latest);
+            let mut session = env.subscribe(any_of, Start::Latest);
             tokio::spawn(async move {
                 let truth: Vec<u64> = (0..ROUNDS).filter(|round| wanted(*round)).map(|round| round + 1).collect();
                 let mut got = Vec::new();
@@ -183,10 +183,10 @@ fn live_readers_miss_nothing_while_records_are_appended() {
             reader(&[], |_| true),
         ];
         let appending = {
-            let world = world.clone();
+            let env = env.clone();
             std::thread::spawn(move || {
                 for round in 0..ROUNDS {
-                    world.post(&[if round.is_multiple_of(7) { vec!["a"] } else { vec!["b"] }]);
+                    env.post(&[if round.is_multiple_of(7) { vec!["a"] } else { vec!["b"] }]);
                     (0..rand::random_range(0..400)).for_each(|_| std::hint::spin_loop());
                 }
             })
@@ -201,17 +201,17 @@ fn live_readers_miss_nothing_while_records_are_appended() {
 #[test]
 fn a_session_that_matches_nothing_keeps_its_token_at_the_tip() {
     runtime().block_on(async {
-        let world = World::new(Config::default());
-        let mut session = world.subscribe(&["none"], Start::Latest);
+        let env = TestEnv::new(Config::default());
+        let mut session = env.subscribe(&["none"], Start::Latest);
         until_caught_up(&mut session).await;
         for round in 0..3 {
-            world.post(&[vec!["a"], vec![]]);
+            env.post(&[vec!["a"], vec![]]);
             let frame = session.next().await.expect("it goes on");
-            assert!(matches!(frame.content, Content::Heartbeat(_)), "{:?}", frame.content);
-            let token = world.hub.keyring().open(&frame.token.expect("a heartbeat has one")).expect("ours");
+            assert!(matches!(frame.content, FrameContent::Heartbeat(_)), "{:?}", frame.content);
+            let token = env.hub.keyring().verify(&frame.token.expect("a heartbeat has one")).expect("ours");
             assert_eq!(token.position.sequence, 2 * round + 2);
         }
-        let counters = world.hub.metrics().session("c", 10);
+        let counters = env.hub.metrics().session("c", 10);
         assert_eq!((counters.passed.get(), counters.filtered.get()), (6, 6));
     });
 }
@@ -219,12 +219,12 @@ fn a_session_that_matches_nothing_keeps_its_token_at_the_tip() {
 #[test]
 fn heartbeats_flow_while_a_session_waits_for_its_turn_at_the_journal() {
     runtime().block_on(async {
-        let world = World::new(Config { ring_bytes_max: 1, replays_reading_max: 0, ..Config::default() });
-        world.post(&[vec!["a"], vec!["a"]]);
-        let mut session = world.subscribe(&[], Start::Earliest);
-        assert!(matches!(session.next().await.expect("goes on").content, Content::Start(_)));
+        let env = TestEnv::new(Config { ring_bytes_max: 1, replays_reading_max: 0, ..Config::default() });
+        env.post(&[vec!["a"], vec!["a"]]);
+        let mut session = env.subscribe(&[], Start::Earliest);
+        assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Start(_)));
         for _ in 0..2 {
-            assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+            assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Heartbeat(_)));
         }
     });
 }
@@ -236,27 +236,27 @@ fn control_frames_come_while_journal_read_waits() {
         let hour = Duration::from_secs(3_600);
         let age = Duration::from_secs(60);
         for (session_age_max, deadline, ending) in [
-            (Duration::ZERO, None, Ending::Shutdown),
-            (age, None, Ending::Rotated),
-            (Duration::ZERO, Some(age), Ending::Deadline),
+            (Duration::ZERO, None, EndReason::Shutdown),
+            (age, None, EndReason::Rotated),
+            (Duration::ZERO, Some(age), EndReason::Deadline),
         ] {
             // No read ever gets its permit.
             let config = Config { ring_bytes_max: 1, replays_reading_max: 0, session_age_max, ..Config::default() };
-            let world = World::new(config);
-            world.post(&[vec!["a"], vec!["a"]]);
-            let mut session = world.subscribe(&[], Start::Earliest);
-            (session.pace.heartbeat, session.pace.deadline) = (hour, deadline.map(|after| world.now().plus(after)));
-            session.heartbeat_at = world.now().plus(hour);
-            assert!(matches!(session.next().await.expect("goes on").content, Content::Start(_)));
-            if ending == Ending::Shutdown {
+            let env = TestEnv::new(config);
+            env.post(&[vec!["a"], vec!["a"]]);
+            let mut session = env.subscribe(&[], Start::Earliest);
+            (session.pace.heartbeat, session.pace.deadline) = (hour, deadline.map(|after| env.now().plus(after)));
+            session.heartbeat_at = env.now().plus(hour);
+            assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Start(_)));
+            if ending == EndReason::Shutdown {
                 assert!(futures::poll!(Box::pin(session.next())).is_pending(), "it waits for its read");
-                let tell = |status: &mut Status| {
-                    status.tell(crate::hub::status::upstream_status::NewsKind::Reconnecting, "cut".into())
+                let tell = |status: &mut UpstreamStatus| {
+                    status.notify(crate::hub::status::upstream_status::UpstreamNoticeKind::Reconnecting, "cut".into())
                 };
-                world.hub.upstream().update(tell);
+                env.hub.upstream().update(tell);
                 let frame = session.next().await.expect("goes on");
-                assert!(matches!(&frame.content, Content::News(_)), "{:?}", frame.content);
-                world.hub.registry().close(Closing { deadline: world.hub.clock().now() });
+                assert!(matches!(&frame.content, FrameContent::News(_)), "{:?}", frame.content);
+                env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
             }
             let end = loop {
                 if let Err(end) = session.next().await {
@@ -264,7 +264,7 @@ fn control_frames_come_while_journal_read_waits() {
                 }
             };
             assert_eq!(end.ending, ending);
-            assert!(world.now() < session.heartbeat_at, "no heartbeat was due");
+            assert!(env.now() < session.heartbeat_at, "no heartbeat was due");
         }
     });
 }
@@ -272,33 +272,37 @@ fn control_frames_come_while_journal_read_waits() {
 #[test]
 fn draining_is_told_and_then_ends_the_session_with_the_last_token() {
     runtime().block_on(async {
-        let world = World::new(Config::default());
-        let mut session = world.subscribe(&[], Start::Latest);
+        let env = TestEnv::new(Config::default());
+        let mut session = env.subscribe(&[], Start::Latest);
         until_caught_up(&mut session).await;
-        world.hub.registry().close(Closing { deadline: world.hub.clock().now() });
+        env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
         let frame = session.next().await.expect("told first");
-        assert!(matches!(frame.content, Content::Draining { reason: Ending::Shutdown, .. }), "{:?}", frame.content);
+        assert!(
+            matches!(frame.content, FrameContent::Draining { reason: EndReason::Shutdown, .. }),
+            "{:?}",
+            frame.content
+        );
         let end = session.next().await.expect_err("then it ends");
-        assert_eq!((end.ending, Some(end.token)), (Ending::Shutdown, frame.token));
+        assert_eq!((end.ending, Some(end.token)), (EndReason::Shutdown, frame.token));
         drop(session);
-        assert!(world.hub.registry().is_empty());
+        assert!(env.hub.registry().is_empty());
     });
 }
 
 #[test]
 fn news_of_the_upstream_is_told_once() {
     runtime().block_on(async {
-        let world = World::new(Config::default());
-        let mut session = world.subscribe(&[], Start::Latest);
+        let env = TestEnv::new(Config::default());
+        let mut session = env.subscribe(&[], Start::Latest);
         until_caught_up(&mut session).await;
-        let tell = |status: &mut Status| {
-            status.tell(crate::hub::status::upstream_status::NewsKind::Reconnecting, "cut".into())
+        let tell = |status: &mut UpstreamStatus| {
+            status.notify(crate::hub::status::upstream_status::UpstreamNoticeKind::Reconnecting, "cut".into())
         };
-        world.hub.upstream().update(tell);
+        env.hub.upstream().update(tell);
         let frame = session.next().await.expect("goes on");
-        assert!(matches!(&frame.content, Content::News(news) if news.message == "cut"), "{:?}", frame.content);
-        world.hub.upstream().update(|status| status.last_error = "the same".into());
-        assert!(matches!(session.next().await.expect("goes on").content, Content::Heartbeat(_)));
+        assert!(matches!(&frame.content, FrameContent::News(news) if news.message == "cut"), "{:?}", frame.content);
+        env.hub.upstream().update(|status| status.last_error = "the same".into());
+        assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Heartbeat(_)));
     });
 }
 
@@ -306,30 +310,30 @@ fn news_of_the_upstream_is_told_once() {
 #[test]
 fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
     runtime().block_on(async {
-        let world = World::new(Config::default());
-        let (now, slack) = (world.hub.clock().now(), world.hub.config().slack);
-        let lost = Token {
-            account: world.hub.account().clone(),
+        let env = TestEnv::new(Config::default());
+        let (now, slack) = (env.hub.clock().now(), env.hub.config().slack);
+        let lost = ResumeToken {
+            account: env.hub.account().clone(),
             position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
             low_watermark: now.minus(slack),
-            reached: now,
-            lineage_start: now,
-            lineage_from: None,
-            filter: Token::NO_FILTER,
-            repeats_until: None,
+            received_up_to: now,
+            subscription_start: now,
+            subscription_from: None,
+            filter: ResumeToken::NO_FILTER,
+            duplicates_until: None,
             private: None,
         };
         // The log has all that it lacks.
-        world.hub.side().set_complete_from(Completeness::From(lost.low_watermark));
-        let mut session = world.subscribe(&[], Start::Token(world.hub.seal(&lost)));
+        env.hub.side().set_complete_from(Completeness::From(lost.low_watermark));
+        let mut session = env.subscribe(&[], Start::Token(env.hub.seal(&lost)));
         let received = |sequence, received| Record { received, ..post_record(sequence, &["a"]) };
         let soon = now.plus(slack);
-        world.append(vec![received(1, now), received(2, soon), received(3, soon.plus(Duration::from_millis(1)))]);
+        env.append(vec![received(1, now), received(2, soon), received(3, soon.plus(Duration::from_millis(1)))]);
         let mut marks = Vec::new();
         // Start, two batches, CaughtUp: a heartbeat after them means that a post was left out.
         for _ in 0..4 {
             let frame = session.next().await.expect("it goes on");
-            if let Content::Batch(batch) = &frame.content {
+            if let FrameContent::Batch(batch) = &frame.content {
                 marks.extend(sequences(&frame).into_iter().map(|sequence| (sequence, batch.chunk.possible_duplicate)));
             }
         }

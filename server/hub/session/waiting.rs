@@ -4,40 +4,40 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::super::ring::Limits;
-use super::{Subscription, private_news, something_due};
+use super::super::ring::ReadLimits;
+use super::{Session, private_gap_changed, something_due};
 use crate::clock::Moment;
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
+enum WakeReason {
     /// Records that may be for the session.
     Records,
     /// Something that is due.
     Else,
 }
 
-impl Subscription {
+impl Session {
     pub(super) async fn wait_for_records(&mut self) {
-        let Some(waiting) = self.ticket.park(self.cursor, || self.hub.next()) else { return };
+        let Some(waiting) = self.waiter.park(self.cursor, || self.hub.next()) else { return };
         let woken = self.wait(None).await;
-        let passable = self.ticket.unpark(waiting);
-        if woken == Woken::Else && self.has_missed_wake() {
+        let passable = self.waiter.unpark(waiting);
+        if woken == WakeReason::Else && self.has_missed_wake() {
             // The index did not know of them: they are read one by one.
             self.hub.metrics().found_by_timer.inc();
         } else if let Some(sequence) = passable {
-            self.skip_to(sequence);
+            self.advance_unmatched(sequence);
         }
-        if woken == Woken::Records && !self.pace.batch_delay_max.is_zero() {
+        if woken == WakeReason::Records && !self.pace.batch_delay_max.is_zero() {
             let full_at = self.hub.clock().moment().plus(self.pace.batch_delay_max);
-            while self.wait(Some(full_at)).await == Woken::Records {}
+            while self.wait(Some(full_at)).await == WakeReason::Records {}
         }
     }
 
     /// True if the log has had a record for the session for so long that a wake-up must have come.
     pub(super) fn has_missed_wake(&self) -> bool {
         const WOKEN_WITHIN: Duration = Duration::from_secs(1);
-        let few = Limits { entries: 8, bytes: usize::MAX };
+        let few = ReadLimits { entries: 8, bytes: usize::MAX };
         let read = self.hub.read_hot(self.cursor, self.seat.filter().keys(), few);
         let now = self.hub.clock().now();
         read.is_some_and(|read| {
@@ -49,14 +49,14 @@ impl Subscription {
     }
 
     /// Waits for records, or for whatever else is due, or until `limit`.
-    async fn wait(&mut self, limit: Option<Moment>) -> Woken {
+    async fn wait(&mut self, limit: Option<Moment>) -> WakeReason {
         self.set_alarm(limit);
         tokio::select! {
             // A wake-up counts as one although a timer ends at the same time.
             biased;
-            () = self.ticket.wait() => Woken::Records,
-            () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => Woken::Else,
-            () = private_news(self.private.as_deref_mut()) => Woken::Else,
+            () = self.waiter.wait() => WakeReason::Records,
+            () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => WakeReason::Else,
+            () = private_gap_changed(self.private.as_deref_mut()) => WakeReason::Else,
         }
     }
 

@@ -1,15 +1,15 @@
 //! Budget of the callers whose starts need something of X that nobody has asked for.
 
-use super::{Holes, Side};
-use crate::model::{BudgetExceeded, BudgetLimits, Caller, Limit, Span};
+use super::{PrivateGaps, SideLog};
+use crate::model::{BudgetExceeded, BudgetLimits, Caller, Limit, TimeRange};
 
-impl Side {
+impl SideLog {
     /// Charges these gaps to a caller, if X has to be asked for anything of them. What was asked for before, or is kept, is
     /// free: however many subscriptions lack it, X is asked once.
-    pub fn charge(&self, holes: &Holes, caller: Caller) -> Result<(), BudgetExceeded> {
+    pub fn charge(&self, private_gaps: &PrivateGaps, caller: Caller) -> Result<(), BudgetExceeded> {
         let (max, setting) =
             (self.config.demands_per_hour_per_caller_max, "hub.private_holes.demands_per_hour_per_caller_max");
-        if max == 0 || !self.asks(holes) {
+        if max == 0 || !self.asks(private_gaps) {
             return Ok(());
         }
         let limit = Some(Limit { max, setting });
@@ -18,13 +18,14 @@ impl Side {
     }
 
     /// True if a demand for these gaps asks X for anything.
-    fn asks(&self, holes: &Holes) -> bool {
-        let (earliest, oldest, from_beginning) = (self.reader.extent().earliest, self.oldest(), holes.from_beginning());
+    fn asks(&self, private_gaps: &PrivateGaps) -> bool {
+        let (earliest, oldest, from_beginning) =
+            (self.reader.extent().earliest, self.oldest(), private_gaps.from_beginning());
         let state = self.state.lock();
-        let asks = |span: Span| {
-            let to = state.lacking_until(span, from_beginning, self.clock.uncertainty());
-            state.shares.asks(Span::new(span.from.max(oldest), to), earliest)
+        let asks = |span: TimeRange| {
+            let to = state.missing_until(span, from_beginning, self.clock.uncertainty());
+            state.shares.asks(TimeRange::new(span.from.max(oldest), to), earliest)
         };
-        holes.open().any(|hole| asks(hole.span))
+        private_gaps.open().any(|private_gap| asks(private_gap.span))
     }
 }

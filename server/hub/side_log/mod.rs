@@ -1,16 +1,16 @@
-//! The side log: posts of intervals that only some lineages lack, for those who lack them.
+//! The side log: posts of intervals that only some subscriptions lack, for those who lack them.
 //!
-//! A *private hole* is missing only for one lineage: its token was trimmed, or its log is lost. The posts of it that X
+//! A *private gap* is missing only for one subscription: its token was trimmed, or its log is lost. The posts of it that X
 //! still has go to a log of their own (`ingest/side_log_writer` writes it), never into the account's; sessions whose token carries
-//! the hole read both.
+//! the gap read both.
 //!
-//! Owns: what is wanted of X for private holes, and what has become of it ([`Side`]); reading the side log. Does not own:
+//! Owns: what is wanted of X for private gaps, and what has become of it ([`SideLog`]); reading the side log. Does not own:
 //! who writes it, who asks X (`ingest`), what a session has read of it (`session/private_gaps`).
 //!
 //! Invariants and the tests that hold them:
-//! - Overlapping holes are one demand, and what was brought for one serves the next, also if nobody asks for it in between
+//! - Overlapping gaps are one demand, and what was brought for one serves the next, also if nobody asks for it in between
 //!   (`requested::tests`). The work for a demand does not grow with the number of others (`requested::tests`).
-//! - What comes after the end of a private gap is for the account's log as well ([`Side::has_ended`];
+//! - What comes after the end of a private gap is for the account's log as well ([`SideLog::has_ended`];
 //!   `ingest/sequencer/tests/late`, `session/private_gaps/tests/late`).
 //! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
 //!   while all that was brought for it can be read.
@@ -33,20 +33,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use private_gap::{Hole, Holes};
-pub use requested::Fate;
-use requested::{Change, Shares};
+pub use private_gap::{PrivateGap, PrivateGaps};
+pub use requested::RangeState;
+use requested::{Change, RequestedRanges};
 pub use selection::{Candidate, Coverage, Delivery};
-use state::{FIRST_STAMP, State, joined};
+use state::{FIRST_STAMP, SideLogState, joined};
 
 use crate::clock::Clock;
-use crate::journal::{Chunk, ReadError, Reader};
-use crate::model::{Budget, GapEvidence, GapState, Keys, Sequence, Span, Spans, UnixMillis};
+use crate::journal::{ReadBatch, ReadError, Reader};
+use crate::model::{Budget, GapEvidence, GapState, KeyFilter, Sequence, TimeRange, TimeRangeSet, UnixMillis};
 
-/// Settings of private holes, for each account.
+/// Settings of private gaps, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct PrivateGapConfig {
     /// Whether the gateway recovers ranges that only some subscriptions lack: positions that the log no longer
     /// retains, or of a lost log. If false, such positions are rejected with POSITION_TOO_OLD unless the request has
     /// a resume policy.
@@ -65,7 +65,7 @@ pub struct Config {
     pub page_cache_bytes_max: usize,
 }
 
-impl Default for Config {
+impl Default for PrivateGapConfig {
     fn default() -> Self {
         // A minute: X takes windows in whole minutes (F-RR).
         Self {
@@ -89,13 +89,13 @@ pub enum Completeness {
     From(UnixMillis),
 }
 
-/// What is known of the intervals that some lineages lack.
-pub struct Side {
+/// What is known of the intervals that some subscriptions lack.
+pub struct SideLog {
     reader: Arc<dyn Reader>,
     clock: Clock,
-    config: Config,
+    config: PrivateGapConfig,
     window: Duration,
-    state: Mutex<State>,
+    state: Mutex<SideLogState>,
     /// Of the callers that made demands.
     budget: Mutex<Budget>,
     /// No interval is known: most accounts, most of the time.
@@ -110,63 +110,63 @@ pub struct Side {
 /// What is kept of it over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Snapshot {
+pub struct SideLogSnapshot {
     tag: u32,
     next: Sequence,
-    shares: Shares,
+    shares: RequestedRanges,
     completeness: Option<Completeness>,
     budget: Budget,
 }
 
-/// What has become of a hole.
+/// What has become of a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct PrivateGapStatus {
     /// Its parts that are settled, in order, those alike in one piece.
-    pub settled: Vec<(Span, GapState, GapEvidence)>,
+    pub settled: Vec<(TimeRange, GapState, GapEvidence)>,
     /// Its parts that are asked for now.
-    pub asked: Spans,
+    pub asked: TimeRangeSet,
     /// Its parts that wait for the first backfill of the log, or are not over yet.
-    pub waiting: Spans,
+    pub waiting: TimeRangeSet,
     /// When what is not over yet will be.
     pub over_at: Option<UnixMillis>,
     /// Posts of it that were brought, about.
     pub posts: u64,
 }
 
-impl Side {
+impl SideLog {
     /// Over a side log, with nothing wanted. `window` is how far back X can be asked.
-    pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: Config, window: Duration) -> Self {
+    pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: PrivateGapConfig, window: Duration) -> Self {
         let next = AtomicU64::new(reader.extent().next);
         let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
-        let (state, idle) = (Mutex::new(State::new(Shares::default(), None)), AtomicBool::new(true));
+        let (state, idle) = (Mutex::new(SideLogState::new(RequestedRanges::default(), None)), AtomicBool::new(true));
         let pending_from = AtomicI64::new(i64::MAX);
         let budget = Mutex::default();
         let own = Self { reader, clock, config, window, state, budget, idle, pending_from, next, changes, demands };
-        own.begin(Shares::default(), None, None);
+        own.begin(RequestedRanges::default(), None, None);
         own
     }
 
     /// Begins with these shares, which know of the records of the side log before `known`; `None` if some of those are lost.
-    fn begin(&self, mut shares: Shares, completeness: Option<Completeness>, known: Option<Sequence>) {
+    fn begin(&self, mut shares: RequestedRanges, completeness: Option<Completeness>, known: Option<Sequence>) {
         let (earliest, next) = (self.reader.extent().earliest, self.next());
         let lost = known.is_none().then_some(earliest);
         let unknown = (known.unwrap_or(earliest).max(earliest), next);
         shares.restart(FIRST_STAMP, lost, unknown, self.clock.now().plus(self.window));
         let mut state = self.state.lock();
         self.idle.store(shares.len() == 0, Ordering::Release);
-        *state = State::new(shares, completeness);
+        *state = SideLogState::new(shares, completeness);
         self.note_pending(completeness);
     }
 
-    /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its lineage reads the
+    /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its subscription reads the
     /// account's log from its first record on.
-    pub fn want(&self, span: Span, from_beginning: bool) -> Sequence {
+    pub fn request(&self, span: TimeRange, from_beginning: bool) -> Sequence {
         let (earliest, next, oldest) = (self.reader.extent().earliest, self.next(), self.oldest());
         let mut state = self.state.lock();
-        let to = state.lacking_until(span, from_beginning, self.clock.uncertainty());
+        let to = state.missing_until(span, from_beginning, self.clock.uncertainty());
         state.shares.forget(oldest, earliest, next);
-        let (lacked, stamp) = (Span::new(span.from.max(oldest), to), state.next_stamp());
-        let change = state.shares.want(lacked, earliest, next, stamp);
+        let (lacked, stamp) = (TimeRange::new(span.from.max(oldest), to), state.next_stamp());
+        let change = state.shares.request(lacked, earliest, next, stamp);
         let change = state.bound(self.config.intervals_max, change);
         self.idle.store(state.shares.len() == 0, Ordering::Release);
         let since = state.shares.since(span);
@@ -186,15 +186,15 @@ impl Side {
     }
 
     /// What X is to be asked for.
-    pub fn missing(&self) -> Spans {
+    pub fn missing(&self) -> TimeRangeSet {
         if self.idle.load(Ordering::Acquire) {
-            return Spans::default();
+            return TimeRangeSet::default();
         }
         let state = self.state.lock();
         let mut missing = state.shares.open();
-        missing.remove(Span::new(UnixMillis(i64::MIN), self.oldest()));
+        missing.remove(TimeRange::new(UnixMillis(i64::MIN), self.oldest()));
         if let Some(Completeness::Pending(from)) = state.completeness {
-            missing.remove(Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
+            missing.remove(TimeRange::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX)));
         }
         missing
     }
@@ -208,16 +208,16 @@ impl Side {
 
     /// All that X has of this interval has been appended, by requests made at this stamp or later: what was asked for of it
     /// by then is proven. Of what was asked for later, posts may have arrived before anybody wanted them.
-    pub fn prove(&self, span: Span, evidence: GapEvidence, stamp: u64) {
-        self.settle(|shares| shares.prove(span, evidence, stamp));
+    pub fn mark_complete(&self, span: TimeRange, evidence: GapEvidence, stamp: u64) {
+        self.set_range_state(|shares| shares.prove(span, evidence, stamp));
     }
 
     /// This interval cannot be brought any more.
-    pub fn lose(&self, span: Span, evidence: GapEvidence) {
-        self.settle(|shares| shares.lose(span, evidence));
+    pub fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
+        self.set_range_state(|shares| shares.lose(span, evidence));
     }
 
-    fn settle(&self, settle: impl FnOnce(&mut Shares) -> bool) {
+    fn set_range_state(&self, settle: impl FnOnce(&mut RequestedRanges) -> bool) {
         let mut state = self.state.lock();
         let tells = settle(&mut state.shares);
         let change = state.bound(self.config.intervals_max, Change { tells, ..Change::default() });
@@ -235,7 +235,7 @@ impl Side {
         self.note_pending(state.completeness);
         if let Completeness::From(from) = completeness {
             // It was asked for while nobody knew how far the backfill would reach.
-            let backfilled = Span::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
+            let backfilled = TimeRange::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
             state.shares.withdraw(backfilled, self.next());
         }
         drop(state);
@@ -267,14 +267,14 @@ impl Side {
     }
 
     /// True if a post created at this time is for the side log: somebody lacks it, or lacked it.
-    pub fn wants(&self, created: UnixMillis) -> bool {
+    pub fn accepts(&self, created: UnixMillis) -> bool {
         !self.idle.load(Ordering::Acquire) && self.state.lock().shares.at(created).is_some()
     }
 
     /// True if what somebody lacks, or lacked, of this time may have been told as ended: whoever was told does not look for
     /// more of it in the side log.
     pub fn has_ended(&self, created: UnixMillis) -> bool {
-        let has_ended = |shares: &Shares| shares.at(created).is_some_and(|share| share.was_settled);
+        let has_ended = |shares: &RequestedRanges| shares.at(created).is_some_and(|share| share.was_settled);
         !self.idle.load(Ordering::Acquire) && has_ended(&self.state.lock().shares)
     }
 
@@ -294,7 +294,7 @@ impl Side {
     }
 
     /// Tells the side log from one that was made anew; short, for tokens.
-    pub fn tag(&self) -> u32 {
+    pub fn log_id(&self) -> u32 {
         let epoch = self.reader.epoch().0;
         (epoch ^ epoch >> 32 ^ epoch >> 64 ^ epoch >> 96) as u32
     }
@@ -305,17 +305,17 @@ impl Side {
     }
 
     /// Changes whenever there may be more to ask X for.
-    pub fn demands(&self) -> watch::Receiver<u64> {
+    pub fn requests(&self) -> watch::Receiver<u64> {
         self.demands.subscribe()
     }
 
-    /// What has become of a hole. `from_beginning` if its lineage reads the account's log from its first record on. What of
+    /// What has become of a gap. `from_beginning` if its subscription reads the account's log from its first record on. What of
     /// it nobody asks for any more is asked for again.
-    pub fn outlook(&self, span: Span, from_beginning: bool) -> Outlook {
+    pub fn status_of(&self, span: TimeRange, from_beginning: bool) -> PrivateGapStatus {
         let state = self.state.lock();
-        let own = Span::new(span.from, state.lacking_until(span, from_beginning, self.clock.uncertainty()));
-        let mut asked: Spans = [own].into_iter().filter(|own| !own.is_empty()).collect();
-        let logged = Span::new(own.to, span.to);
+        let own = TimeRange::new(span.from, state.missing_until(span, from_beginning, self.clock.uncertainty()));
+        let mut asked: TimeRangeSet = [own].into_iter().filter(|own| !own.is_empty()).collect();
+        let logged = TimeRange::new(own.to, span.to);
         // Posts of a time that has not passed are still to come.
         let over_at = Some(logged.to).filter(|to| !logged.is_empty() && self.clock.now() < *to);
         let mut settled = Vec::new();
@@ -326,36 +326,36 @@ impl Side {
         for (part, fate) in state.shares.fates(own) {
             unasked.remove(part);
             let (state, evidence) = match fate {
-                Fate::Open => continue,
-                Fate::Proven(evidence) => (GapState::Recovered, evidence),
-                Fate::Lost(evidence) => (GapState::Unrecoverable, evidence),
+                RangeState::Open => continue,
+                RangeState::Proven(evidence) => (GapState::Recovered, evidence),
+                RangeState::Lost(evidence) => (GapState::Unrecoverable, evidence),
             };
             settled.push((part, state, evidence));
             asked.remove(part);
         }
         let mut waiting = match state.completeness {
             Some(Completeness::Pending(from)) if from_beginning => {
-                asked.within(Span::new(from.plus(self.clock.uncertainty()), own.to))
+                asked.within(TimeRange::new(from.plus(self.clock.uncertainty()), own.to))
             }
-            _ => Spans::default(),
+            _ => TimeRangeSet::default(),
         };
         drop(state);
-        let late = asked.within(Span::new(UnixMillis(i64::MIN), self.oldest()));
+        let late = asked.within(TimeRange::new(UnixMillis(i64::MIN), self.oldest()));
         settled.extend(late.iter().map(|late| (late, GapState::Unrecoverable, GapEvidence::WindowPassed)));
         unasked.remove_all(&late);
         for span in unasked.iter() {
-            self.want(span, from_beginning);
+            self.request(span, from_beginning);
         }
         asked.remove_all(&late);
         asked.remove_all(&waiting);
         if over_at.is_some() {
             waiting.insert(logged);
         }
-        Outlook { settled: joined(settled), asked, waiting, over_at, posts }
+        PrivateGapStatus { settled: joined(settled), asked, waiting, over_at, posts }
     }
 
     /// Reads on from `from`: on a blocking thread.
-    pub fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
+    pub fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError> {
         self.reader.read(from, keys, bytes_max)
     }
 
@@ -370,22 +370,28 @@ impl Side {
     }
 
     /// The settings.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &PrivateGapConfig {
         &self.config
     }
 
     /// What is to be kept over a restart.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> SideLogSnapshot {
         let state = self.state.lock();
         let (shares, completeness) = (state.shares.clone(), state.completeness);
-        Snapshot { tag: self.tag(), next: self.next(), shares, completeness, budget: self.budget.lock().clone() }
+        SideLogSnapshot {
+            tag: self.log_id(),
+            next: self.next(),
+            shares,
+            completeness,
+            budget: self.budget.lock().clone(),
+        }
     }
 
     /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
-    pub fn restore(&self, kept: Snapshot) {
-        let Snapshot { tag, next, shares, completeness, budget } = kept;
+    pub fn restore(&self, kept: SideLogSnapshot) {
+        let SideLogSnapshot { tag, next, shares, completeness, budget } = kept;
         *self.budget.lock() = budget;
-        let is_whole = tag == self.tag() && next <= self.next();
+        let is_whole = tag == self.log_id() && next <= self.next();
         self.begin(shares, completeness, is_whole.then_some(next));
         self.changed();
     }

@@ -1,11 +1,11 @@
-use super::{Coverage, Side};
-use crate::model::{GapCause, GapId, Sequence, Span, Spans, UnixMillis};
+use super::{Coverage, SideLog};
+use crate::model::{GapCause, GapId, Sequence, TimeRange, TimeRangeSet, UnixMillis};
 
-/// A private gap: an interval that a lineage lacks, as its token carries it.
+/// A private gap: an interval that a subscription lacks, as its token carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub struct PrivateGap {
     /// The interval.
-    pub span: Span,
+    pub span: TimeRange,
     /// Why: the position was trimmed, the log was lost, or a part of it is damaged.
     pub cause: GapCause,
     /// The first record of the side log that may hold posts of it; 0 = not known.
@@ -25,21 +25,21 @@ pub struct Hole {
     pub is_closed: bool,
 }
 
-/// The private gaps of a lineage, and what the lineage reads of the account's log. None overlaps another.
+/// The private gaps of a subscription, and what the subscription reads of the account's log. None overlaps another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holes {
+pub struct PrivateGaps {
     /// The side log that the offsets are of.
     pub tag: u32,
-    /// The records of the account's log that the lineage reads or has read.
+    /// The records of the account's log that the subscription reads or has read.
     pub coverage: Coverage,
     /// In order.
-    pub holes: Vec<Hole>,
+    pub private_gaps: Vec<PrivateGap>,
 }
 
-impl Hole {
+impl PrivateGap {
     /// A gap of which nothing was delivered, but perhaps posts created up to `repeats_until`. `born` is the next record of
-    /// the account's log that the lineage reads.
-    pub fn new(span: Span, cause: GapCause, repeats_until: UnixMillis, born: Sequence) -> Self {
+    /// the account's log that the subscription reads.
+    pub fn new(span: TimeRange, cause: GapCause, repeats_until: UnixMillis, born: Sequence) -> Self {
         let (since, offset, passed_until) = (0, 0, 0);
         let (is_restarted, is_closed) = (false, false);
         Self { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed }
@@ -51,8 +51,8 @@ impl Hole {
     }
 
     /// Reads it from the first record on, and reports all of it as a possible repeat. `born` is the next record of the
-    /// account's log that the lineage reads.
-    pub fn start_over(&mut self, born: Sequence) {
+    /// account's log that the subscription reads.
+    pub fn reset(&mut self, born: Sequence) {
         (self.since, self.offset, self.passed_until) = (0, 0, 0);
         self.forget(born);
     }
@@ -63,138 +63,150 @@ impl Hole {
         self.repeats_until = self.repeats_until.max(self.span.to);
     }
 
-    fn overlaps(&self, span: Span) -> bool {
+    fn overlaps(&self, span: TimeRange) -> bool {
         !self.span.intersection(span).is_empty()
     }
 
-    fn demand(&mut self, side: &Side, from_beginning: bool) {
-        let since = side.want(self.span, from_beginning);
+    fn request_missing(&mut self, side: &SideLog, from_beginning: bool) {
+        let since = side.request(self.span, from_beginning);
         if self.offset == 0 {
             (self.since, self.offset) = (since, since);
         }
     }
 }
 
-impl Holes {
+impl PrivateGaps {
     /// Most gaps that a token carries; beyond it the nearest become one (contract, section 1).
     pub const MAX: usize = 8;
 
-    /// True if the lineage reads the account's log from its first record on.
+    /// True if the subscription reads the account's log from its first record on.
     pub fn from_beginning(&self) -> bool {
-        self.coverage.main_from <= 1
+        self.coverage.main_log_from <= 1
     }
 
-    /// `None` if nothing has to be remembered: there is no gap, and the lineage read its part of the log without one.
+    /// `None` if nothing has to be remembered: there is no gap, and the subscription read its part of the log without one.
     pub fn or_none(self) -> Option<Self> {
-        (!self.holes.is_empty() || !self.coverage.passed.is_empty()).then_some(self)
+        (!self.private_gaps.is_empty() || !self.coverage.passed.is_empty()).then_some(self)
     }
 
     /// The gaps that have not ended.
-    pub fn open(&self) -> impl Iterator<Item = &Hole> {
-        self.holes.iter().filter(|hole| !hole.is_closed)
+    pub fn open(&self) -> impl Iterator<Item = &PrivateGap> {
+        self.private_gaps.iter().filter(|private_gap| !private_gap.is_closed)
     }
 
     /// The gaps that have not ended, to change them.
-    pub fn open_mut(&mut self) -> impl Iterator<Item = &mut Hole> {
-        self.holes.iter_mut().filter(|hole| !hole.is_closed)
+    pub fn open_mut(&mut self) -> impl Iterator<Item = &mut PrivateGap> {
+        self.private_gaps.iter_mut().filter(|private_gap| !private_gap.is_closed)
     }
 
     /// The gap, ended or not, that a post created at this time lies in.
-    pub fn at(&self, created: Option<UnixMillis>) -> Option<&Hole> {
+    pub fn at(&self, created: Option<UnixMillis>) -> Option<&PrivateGap> {
         let created = created?;
-        self.holes.iter().find(|hole| hole.span.contains(created))
+        self.private_gaps.iter().find(|private_gap| private_gap.span.contains(created))
     }
 
-    /// Adds what of `hole` is in none of them.
-    pub fn add(&mut self, hole: Hole) {
-        let mut fresh: Spans = [hole.span].into_iter().collect();
-        self.holes.iter().for_each(|held| fresh.remove(held.span));
-        self.holes.extend(fresh.iter().map(|span| Hole { span, ..hole }));
-        self.holes.sort_by_key(|hole| hole.span.from);
-        while self.holes.len() > Self::MAX {
+    /// Adds what of `private_gap` is in none of them.
+    pub fn add(&mut self, private_gap: PrivateGap) {
+        let mut fresh: TimeRangeSet = [private_gap.span].into_iter().collect();
+        self.private_gaps.iter().for_each(|held| fresh.remove(held.span));
+        self.private_gaps.extend(fresh.iter().map(|span| PrivateGap { span, ..private_gap }));
+        self.private_gaps.sort_by_key(|private_gap| private_gap.span.from);
+        while self.private_gaps.len() > Self::MAX {
             self.shrink();
         }
     }
 
     /// Posts of `span` created up to `until` may have been delivered before.
-    pub fn note_repeats(&mut self, span: Span, until: UnixMillis) {
-        let overlapping = self.holes.iter_mut().filter(|hole| hole.overlaps(span));
-        overlapping.for_each(|hole| hole.repeats_until = hole.repeats_until.max(until));
+    pub fn note_repeats(&mut self, span: TimeRange, until: UnixMillis) {
+        let overlapping = self.private_gaps.iter_mut().filter(|private_gap| private_gap.overlaps(span));
+        overlapping.for_each(|private_gap| private_gap.repeats_until = private_gap.repeats_until.max(until));
     }
 
     /// Ends a gap.
-    pub fn close(&mut self, span: Span) {
-        self.holes.iter_mut().filter(|hole| hole.span == span).for_each(|hole| hole.is_closed = true);
+    pub fn close(&mut self, span: TimeRange) {
+        self.private_gaps
+            .iter_mut()
+            .filter(|private_gap| private_gap.span == span)
+            .for_each(|private_gap| private_gap.is_closed = true);
     }
 
     /// Forgets ended gaps of which no post can come any more.
     pub fn prune(&mut self, oldest: UnixMillis) {
-        self.holes.retain(|hole| !hole.is_closed || hole.span.to > oldest);
+        self.private_gaps.retain(|private_gap| !private_gap.is_closed || private_gap.span.to > oldest);
     }
 
     /// Makes two of them one, or forgets one that has ended.
     fn shrink(&mut self) {
-        let pairs = || 0..self.holes.len() - 1;
-        let apart = |at: &usize| self.holes[at + 1].span.from.since(self.holes[*at].span.to);
-        let alike = |at: &usize| self.holes[*at].is_closed == self.holes[at + 1].is_closed;
+        let pairs = || 0..self.private_gaps.len() - 1;
+        let apart = |at: &usize| self.private_gaps[at + 1].span.from.since(self.private_gaps[*at].span.to);
+        let alike = |at: &usize| self.private_gaps[*at].is_closed == self.private_gaps[at + 1].is_closed;
         if let Some(at) = pairs().filter(alike).min_by_key(apart) {
             return self.join(at);
         }
         // They alternate: at least three have ended. Joined with one that is open, all of it would be delivered again.
-        if let Some(oldest) = self.holes.iter().position(|hole| hole.is_closed) {
-            self.holes.remove(oldest);
+        if let Some(oldest) = self.private_gaps.iter().position(|private_gap| private_gap.is_closed) {
+            self.private_gaps.remove(oldest);
         }
     }
 
     /// The joined gap holds times that were delivered: all of it may be a repeat.
     fn join(&mut self, at: usize) {
-        let (a, b) = (self.holes[at], self.holes.remove(at + 1));
-        let span = Span::new(a.span.from, b.span.to);
+        let (a, b) = (self.private_gaps[at], self.private_gaps.remove(at + 1));
+        let span = TimeRange::new(a.span.from, b.span.to);
         let (since, offset) = (a.since.min(b.since), a.offset.min(b.offset));
-        let mut joined = Hole { span, since, offset, passed_until: 0, ..a };
-        joined.forget(self.coverage.main_from);
-        self.holes[at] = joined;
+        let mut joined = PrivateGap { span, since, offset, passed_until: 0, ..a };
+        joined.forget(self.coverage.main_log_from);
+        self.private_gaps[at] = joined;
     }
 
-    /// The lineage does not read the records [`from`, `to`) of the account's log: they are trimmed or damaged. What of them
+    /// The subscription does not read the records [`from`, `to`) of the account's log: they are trimmed or damaged. What of them
     /// was left to the account's log is looked for in the side log again. Ended gaps that `span` touches are open again.
-    pub fn skip(&mut self, from: Sequence, to: Sequence, span: Span) {
+    pub fn skip(&mut self, from: Sequence, to: Sequence, span: TimeRange) {
         self.coverage.skip(from, to);
-        for hole in self.holes.iter_mut().filter(|hole| !hole.is_closed || hole.overlaps(span)) {
-            hole.is_closed = false;
-            hole.passed_until = hole.passed_until.max(hole.offset);
-            hole.offset = hole.since;
+        for private_gap in
+            self.private_gaps.iter_mut().filter(|private_gap| !private_gap.is_closed || private_gap.overlaps(span))
+        {
+            private_gap.is_closed = false;
+            private_gap.passed_until = private_gap.passed_until.max(private_gap.offset);
+            private_gap.offset = private_gap.since;
         }
     }
 
     /// The log is read on from elsewhere: what was left to the log to deliver, and what to the side log, is not known any
     /// more.
-    pub fn move_to(&mut self, main_from: Sequence) {
+    pub fn rebase(&mut self, main_from: Sequence) {
         self.coverage = Coverage::from(main_from);
-        self.holes.iter_mut().for_each(|hole| hole.forget(main_from));
+        self.private_gaps.iter_mut().for_each(|private_gap| private_gap.forget(main_from));
     }
 
     /// True if the offsets are of this side log.
-    pub fn fits(&self, side: &Side) -> bool {
-        self.holes.iter().all(|hole| hole.offset == 0 || self.tag == side.tag() && hole.offset <= side.next())
+    pub fn offsets_valid(&self, side: &SideLog) -> bool {
+        self.private_gaps.iter().all(|private_gap| {
+            private_gap.offset == 0 || self.tag == side.log_id() && private_gap.offset <= side.next()
+        })
     }
 
     /// Asks for the open ones. Those with offsets of another side log are read from their first record on. `cursor` is the
-    /// next record of the account's log that the lineage reads.
-    pub fn demand(&mut self, side: &Side, cursor: Sequence) {
-        if !self.fits(side) {
-            self.holes.retain(|hole| !hole.is_closed);
-            self.holes.iter_mut().filter(|hole| hole.offset > 0).for_each(|hole| hole.start_over(cursor));
+    /// next record of the account's log that the subscription reads.
+    pub fn request_missing(&mut self, side: &SideLog, cursor: Sequence) {
+        if !self.offsets_valid(side) {
+            self.private_gaps.retain(|private_gap| !private_gap.is_closed);
+            self.private_gaps
+                .iter_mut()
+                .filter(|private_gap| private_gap.offset > 0)
+                .for_each(|private_gap| private_gap.reset(cursor));
         }
         let from_beginning = self.from_beginning();
-        self.open_mut().for_each(|hole| hole.demand(side, from_beginning));
-        self.tag = side.tag();
+        self.open_mut().for_each(|private_gap| private_gap.request_missing(side, from_beginning));
+        self.tag = side.log_id();
     }
 
     /// Asks for those that nothing was read for yet.
-    pub fn demand_new(&mut self, side: &Side) {
+    pub fn demand_new(&mut self, side: &SideLog) {
         let from_beginning = self.from_beginning();
-        self.open_mut().filter(|hole| hole.offset == 0).for_each(|hole| hole.demand(side, from_beginning));
-        self.tag = side.tag();
+        self.open_mut()
+            .filter(|private_gap| private_gap.offset == 0)
+            .for_each(|private_gap| private_gap.request_missing(side, from_beginning));
+        self.tag = side.log_id();
     }
 }

@@ -1,36 +1,36 @@
-//! Which of the two logs of an account delivers a post to a lineage that reads both. Pure.
+//! Which of the two logs of an account delivers a post to a subscription that reads both. Pure.
 //!
 //! A post may have several records: POST and DELTAs in the account's log, and the same in the side log. One thread writes
 //! both logs, so the records of a post have one order, and each carries what was there before it: the newest record of the
-//! other log and the rules of the post there ([`Post::beside`], [`Post::beside_rules`]), and the record of its own log
+//! other log and the rules of the post there ([`Post::counterpart`], [`Post::beside_rules`]), and the record of its own log
 //! before it ([`Post::previous`]) with the rules of then (`prior`).
 //!
-//! A lineage *sees* the records of the account's log that its [`Coverage`] contains, and for each private gap the records of
-//! the side log from [`Hole::since`] on. The rule: **the first record that the lineage sees and its filter matches is
-//! delivered, and no later one.** A record looks back one step in each log. That is enough by induction: if the lineage
+//! A subscription *sees* the records of the account's log that its [`Coverage`] contains, and for each private gap the records of
+//! the side log from [`PrivateGap::since`] on. The rule: **the first record that the subscription sees and its filter matches is
+//! delivered, and no later one.** A record looks back one step in each log. That is enough by induction: if the subscription
 //! sees the record before, and the filter matched there, then the post was delivered by that record or an earlier one, or
 //! will be by the side log.
 //!
-//! What the lineage was to see and does not (trimmed or damaged before the session got there) is taken out of the coverage,
-//! and the side log is read again for it ([`Holes::skip`]): of that second pass only posts are delivered that the first
+//! What the subscription was to see and does not (trimmed or damaged before the session got there) is taken out of the coverage,
+//! and the side log is read again for it ([`PrivateGaps::skip`]): of that second pass only posts are delivered that the first
 //! one left to records which are not covered any more.
 //!
 //! Where something is not known (records of older versions, a gap that was started over, coverage that was forgotten) the
 //! post is delivered as a possible duplicate: never lost.
 //!
-//! [`Post::beside`]: crate::model::Post::beside
+//! [`Post::counterpart`]: crate::model::Post::beside
 //! [`Post::beside_rules`]: crate::model::Post::beside_rules
 //! [`Post::previous`]: crate::model::Post::previous
 
-use super::{Hole, Holes};
+use super::{PrivateGap, PrivateGaps};
 use crate::hub::entry::Event;
 use crate::model::{GapCause, Rule, Sequence, UnixMillis};
 
-/// The records of the account's log that a lineage reads or has read.
+/// The records of the account's log that a subscription reads or has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// From this record on it reads everything.
-    pub main_from: Sequence,
+    pub main_log_from: Sequence,
     /// What it read before that: ranges [from, to), in order.
     pub passed: Vec<(Sequence, Sequence)>,
     /// There were more ranges before those.
@@ -64,30 +64,30 @@ impl Coverage {
 
     /// Everything from this record on.
     pub fn from(main_from: Sequence) -> Self {
-        Self { main_from, ..Self::default() }
+        Self { main_log_from: main_from, ..Self::default() }
     }
 
-    /// True if the lineage reads or has read this record.
+    /// True if the subscription reads or has read this record.
     pub fn contains(&self, sequence: Sequence) -> bool {
-        sequence >= self.main_from || self.passed.iter().any(|(from, to)| (*from..*to).contains(&sequence))
+        sequence >= self.main_log_from || self.passed.iter().any(|(from, to)| (*from..*to).contains(&sequence))
     }
 
-    /// True if the record lies between records that the lineage has read or reads, and is not read.
+    /// True if the record lies between records that the subscription has read or reads, and is not read.
     fn lacks(&self, sequence: Sequence) -> bool {
         !self.contains(sequence) && self.passed.first().is_some_and(|(from, _)| *from <= sequence)
     }
 
-    /// True if it is not known whether the lineage has read this record.
+    /// True if it is not known whether the subscription has read this record.
     fn is_unknown(&self, sequence: Sequence) -> bool {
-        self.is_partial && self.passed.first().is_none_or(|(from, _)| sequence < *from) && sequence < self.main_from
+        self.is_partial && self.passed.first().is_none_or(|(from, _)| sequence < *from) && sequence < self.main_log_from
     }
 
     /// The records [`from`, `to`) are not read.
     pub(super) fn skip(&mut self, from: Sequence, to: Sequence) {
-        if from > self.main_from {
-            self.passed.push((self.main_from, from));
+        if from > self.main_log_from {
+            self.passed.push((self.main_log_from, from));
         }
-        self.main_from = self.main_from.max(to);
+        self.main_log_from = self.main_log_from.max(to);
         if self.passed.len() > Self::RANGES_MAX {
             self.passed.remove(0);
             self.is_partial = true;
@@ -95,54 +95,54 @@ impl Coverage {
     }
 }
 
-impl Holes {
-    /// What becomes of a record of the account's log that the session passes. `takes_all` if the lineage began at the oldest
+impl PrivateGaps {
+    /// What becomes of a record of the account's log that the session passes. `takes_all` if the subscription began at the oldest
     /// record of the log.
     pub fn select_main(&self, candidate: &Candidate<'_, impl Fn(&[Rule]) -> bool>, takes_all: bool) -> Delivery {
         let Candidate { event, matches, .. } = candidate;
         if !matches(&event.rules) {
             return Delivery::Skip;
         }
-        let hole = self.at(event.created);
+        let private_gap = self.at(event.created);
         let mut delivery = Delivery::Once;
         if event.prior.as_deref().is_some_and(matches) {
-            delivery = self.after_record(event, hole, takes_all);
+            delivery = self.after_record(event, private_gap, takes_all);
         }
-        let Some(hole) = hole.filter(|_| delivery != Delivery::Skip) else { return delivery };
+        let Some(private_gap) = private_gap.filter(|_| delivery != Delivery::Skip) else { return delivery };
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
         match event.beside.filter(|_| beside_matches) {
-            // The lineage may have it from a record that was trimmed since, or will have it from one of the side log that
+            // The subscription may have it from a record that was trimmed since, or will have it from one of the side log that
             // is not left out for this one.
-            _ if hole.is_restarted => Delivery::PossibleDuplicate,
-            Some(beside) if hole.sees(beside) => Delivery::Skip,
-            // The side log has the post again since the gap ended; the lineage may have an earlier record of it.
-            Some(beside) if hole.since <= beside => Delivery::PossibleDuplicate,
+            _ if private_gap.is_restarted => Delivery::PossibleDuplicate,
+            Some(beside) if private_gap.sees(beside) => Delivery::Skip,
+            // The side log has the post again since the gap ended; the subscription may have an earlier record of it.
+            Some(beside) if private_gap.since <= beside => Delivery::PossibleDuplicate,
             _ => delivery,
         }
     }
 
-    /// What becomes of a DELTA whose earlier rules the filter matched, too: a lineage that does not see the record before it
+    /// What becomes of a DELTA whose earlier rules the filter matched, too: a subscription that does not see the record before it
     /// is given this one.
-    fn after_record(&self, event: &Event, hole: Option<&Hole>, takes_all: bool) -> Delivery {
+    fn after_record(&self, event: &Event, private_gap: Option<&PrivateGap>, takes_all: bool) -> Delivery {
         let Some(previous) = event.previous else {
-            // A record of an older version. Where the lineage began before the log was trimmed, it has the post.
-            let sure = hole.is_none() && !(takes_all && self.coverage.main_from > 1);
+            // A record of an older version. Where the subscription began before the log was trimmed, it has the post.
+            let sure = private_gap.is_none() && !(takes_all && self.coverage.main_log_from > 1);
             return if sure { Delivery::Skip } else { Delivery::PossibleDuplicate };
         };
         if self.coverage.contains(previous) {
             return Delivery::Skip;
         }
-        match hole {
+        match private_gap {
             _ if self.coverage.is_unknown(previous) => Delivery::PossibleDuplicate,
-            Some(hole) if previous >= hole.born => Delivery::PossibleDuplicate,
-            Some(hole) if hole.may_follow_delivered(event.prior.as_deref(), event.created) => {
+            Some(private_gap) if previous >= private_gap.born => Delivery::PossibleDuplicate,
+            Some(private_gap) if private_gap.may_follow_delivered(event.prior.as_deref(), event.created) => {
                 Delivery::PossibleDuplicate
             }
-            Some(hole) => hole.near_to(event.created, Delivery::Once),
-            // That may have been a DELTA of a record that the lineage has.
+            Some(private_gap) => private_gap.near_to(event.created, Delivery::Once),
+            // That may have been a DELTA of a record that the subscription has.
             None if self.coverage.lacks(previous) => Delivery::PossibleDuplicate,
             None if takes_all => Delivery::Once,
-            // It came before the lineage began (the delta rule of the contract).
+            // It came before the subscription began (the delta rule of the contract).
             None => Delivery::Skip,
         }
     }
@@ -150,39 +150,40 @@ impl Holes {
     /// What becomes of a record of the side log that the session passes.
     pub fn select_side(&self, candidate: &Candidate<'_, impl Fn(&[Rule]) -> bool>) -> Delivery {
         let Candidate { sequence, event, matches } = candidate;
-        let hole = self.at(event.created).filter(|hole| !hole.is_closed && hole.offset <= *sequence);
-        let Some(hole) = hole.filter(|_| matches(&event.rules)) else { return Delivery::Skip };
+        let private_gap =
+            self.at(event.created).filter(|private_gap| !private_gap.is_closed && private_gap.offset <= *sequence);
+        let Some(private_gap) = private_gap.filter(|_| matches(&event.rules)) else { return Delivery::Skip };
         let prior_matches = event.prior.as_deref().is_none_or(matches);
         if (event.prior.is_some() || event.previous.is_some())
             && prior_matches
-            && event.previous.is_none_or(|previous| hole.sees(previous))
+            && event.previous.is_none_or(|previous| private_gap.sees(previous))
         {
             return Delivery::Skip;
         }
         let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
         let delivery = match event.beside.filter(|_| beside_matches) {
             // It may have been left to a record of the side log that was trimmed before it was read.
-            Some(_) if hole.is_restarted => Delivery::PossibleDuplicate,
+            Some(_) if private_gap.is_restarted => Delivery::PossibleDuplicate,
             Some(main) if self.coverage.contains(main) => Delivery::Skip,
             Some(main) if self.coverage.is_unknown(main) => Delivery::PossibleDuplicate,
             // It was left to a record that was not reached, or that was a DELTA of one that was.
-            Some(main) if main >= hole.born => Delivery::PossibleDuplicate,
-            Some(_) if hole.may_follow_delivered(event.beside_rules.as_deref(), event.created) => {
+            Some(main) if main >= private_gap.born => Delivery::PossibleDuplicate,
+            Some(_) if private_gap.may_follow_delivered(event.beside_rules.as_deref(), event.created) => {
                 Delivery::PossibleDuplicate
             }
-            _ if *sequence < hole.passed_until => Delivery::Skip,
-            // Brought for another lineage, it may have reached the account's log later, and before the damage.
-            None if hole.cause == GapCause::JournalCorrupt && hole.is_near(event.created) => {
+            _ if *sequence < private_gap.passed_until => Delivery::Skip,
+            // Brought for another subscription, it may have reached the account's log later, and before the damage.
+            None if private_gap.cause == GapCause::JournalCorrupt && private_gap.is_near(event.created) => {
                 Delivery::PossibleDuplicate
             }
             _ => Delivery::Once,
         };
-        hole.near_to(event.created, delivery)
+        private_gap.near_to(event.created, delivery)
     }
 }
 
-impl Hole {
-    /// True if the lineage reads this record of the side log for the gap, or did.
+impl PrivateGap {
+    /// True if the subscription reads this record of the side log for the gap, or did.
     fn sees(&self, side: Sequence) -> bool {
         self.since <= side && (!self.is_closed || side < self.offset)
     }
@@ -199,7 +200,7 @@ impl Hole {
     }
 
     /// True if a record that was not read for damage, of a post under these rules then, may have been a DELTA of one that the
-    /// lineage has. A post that only one rule has matched has none.
+    /// subscription has. A post that only one rule has matched has none.
     fn may_follow_delivered(&self, rules: Option<&[Rule]>, created: Option<UnixMillis>) -> bool {
         let is_first = rules.is_some_and(|rules| rules.len() == 1);
         self.cause == GapCause::JournalCorrupt && !is_first && self.is_near(created)

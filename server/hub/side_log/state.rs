@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::Completeness;
-use super::requested::{Change, Shares};
-use crate::model::{GapEvidence, GapState, Span, UnixMillis};
+use super::requested::{Change, RequestedRanges};
+use crate::model::{GapEvidence, GapState, TimeRange, UnixMillis};
 
 /// Stamp of demands that were made before the process began.
 pub(super) const FIRST_STAMP: u64 = 1;
 
 /// What a side log is for, at this moment.
-pub(super) struct State {
+pub(super) struct SideLogState {
     /// What is wanted.
-    pub(super) shares: Shares,
+    pub(super) shares: RequestedRanges,
     /// From where on the account's log has everything.
     pub(super) completeness: Option<Completeness>,
     /// Of the newest demand; 0 before the first.
@@ -22,8 +22,8 @@ pub(super) struct State {
     pub(super) is_stamp_taken: bool,
 }
 
-impl State {
-    pub(super) fn new(shares: Shares, completeness: Option<Completeness>) -> Self {
+impl SideLogState {
+    pub(super) fn new(shares: RequestedRanges, completeness: Option<Completeness>) -> Self {
         let stamp = if shares.len() == 0 { 0 } else { FIRST_STAMP };
         Self { shares, completeness, stamp, is_stamp_taken: true }
     }
@@ -45,7 +45,7 @@ impl State {
     }
 
     /// Up to where the account's log may not have what lies in `span`. Where it begins is as uncertain as the clock.
-    pub(super) fn lacking_until(&self, span: Span, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
+    pub(super) fn missing_until(&self, span: TimeRange, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
         match self.completeness {
             Some(Completeness::From(from)) if from_beginning => span.to.min(from.plus(uncertainty)).max(span.from),
             _ => span.to,
@@ -54,7 +54,7 @@ impl State {
 }
 
 /// In order, with what is alike and touches in one piece.
-pub(super) fn joined(mut parts: Vec<(Span, GapState, GapEvidence)>) -> Vec<(Span, GapState, GapEvidence)> {
+pub(super) fn joined(mut parts: Vec<(TimeRange, GapState, GapEvidence)>) -> Vec<(TimeRange, GapState, GapEvidence)> {
     parts.retain(|(span, ..)| !span.is_empty());
     parts.sort_by_key(|(span, ..)| span.from);
     parts.dedup_by(|next, own| {

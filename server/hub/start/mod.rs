@@ -7,44 +7,44 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::side_log::{Completeness, Coverage, Hole, Holes};
-use super::token::Token;
+use super::side_log::{Completeness, Coverage, PrivateGap, PrivateGaps};
+use super::token::ResumeToken;
 use crate::clock::Moment;
-use crate::journal::Extent;
-use crate::model::{Caller, GapCause, Position, Sequence, Span, TermStart, UnixMillis, Window};
+use crate::journal::LogBounds;
+use crate::model::{Caller, GapCause, Position, Sequence, TermStart, TimeInterval, TimeRange, UnixMillis};
 
 mod outcome;
 
-pub use outcome::{BEGINNING, Outcome, Policy, Refused, Start};
+pub use outcome::{BEGINNING, Start, StartError, StartOutcome, StartPolicy};
 
-/// What a lineage carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
-pub(super) fn trimmed_before(earliest: Sequence) -> Option<Holes> {
-    (earliest > 1).then(|| Holes { coverage: Coverage::from(earliest), ..Holes::default() })
+/// What a subscription carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
+pub(super) fn trimmed_before(earliest: Sequence) -> Option<PrivateGaps> {
+    (earliest > 1).then(|| PrivateGaps { coverage: Coverage::from(earliest), ..PrivateGaps::default() })
 }
 
 /// Where a session really starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedStart {
     /// The first record it reads.
     pub cursor: Sequence,
     /// How the start was met.
-    pub outcome: Outcome,
+    pub outcome: StartOutcome,
     /// What is missing, as far as it is known.
-    pub missing: Option<Window>,
-    /// The upstream time from which the lineage asked to read.
-    pub lineage_start: UnixMillis,
-    /// The first record that was appended after the lineage began, if it began at the tip.
-    pub lineage_from: Option<Sequence>,
-    /// The lineage began no later than at this moment: its start follows the corrections of the clock.
-    pub lineage_began: Moment,
-    /// The upstream time at the position: what was received before was delivered to the lineage already.
+    pub missing: Option<TimeInterval>,
+    /// The upstream time from which the subscription asked to read.
+    pub subscription_start: UnixMillis,
+    /// The first record that was appended after the subscription began, if it began at the tip.
+    pub subscription_from: Option<Sequence>,
+    /// The subscription began no later than at this moment: its start follows the corrections of the clock.
+    pub subscription_began: Moment,
+    /// The upstream time at the position: what was received before was delivered to the subscription already.
     pub reached: UnixMillis,
     /// The same, of what the live stream brought: the low watermark follows it.
     pub streamed: UnixMillis,
     /// Set where the start is, or was, by time: up to this time posts may be repeated.
     pub repeats_until: Option<UnixMillis>,
-    /// What is brought for this lineage alone.
-    pub private: Option<Holes>,
+    /// What is brought for this subscription alone.
+    pub private: Option<PrivateGaps>,
     /// Fingerprint of the filter of the token, if there was one.
     pub filter: Option<u64>,
 }
@@ -52,61 +52,66 @@ pub struct Resolved {
 /// Returns true if the start depends on the clock of the host until upstream answers: a token of a lost log. Behind a clock
 /// that is late its private gap ends too early, and behind one that is ahead it stays open.
 pub fn awaits_answer(hub: &Hub, start: &Start) -> bool {
-    let resolver = Resolver::new(hub, Policy::Fail, false);
+    let resolver = Resolver::new(hub, StartPolicy::Fail, false);
     let Start::Token(text) = start else { return false };
-    let is_lost = |token: Token| matches!(resolver.place(&token.position), Place::Elsewhere);
-    resolver.is_unanswered() && hub.keyring().open(text).is_ok_and(is_lost)
+    let is_lost = |token: ResumeToken| matches!(resolver.match_log(&token.position), LogMatch::Elsewhere);
+    resolver.is_unanswered() && hub.keyring().verify(text).is_ok_and(is_lost)
 }
 
 /// As [`resolve_for`], without a budget.
-pub fn resolve(hub: &Hub, start: &Start, policy: Policy, require_exact: bool) -> Result<Resolved, Refused> {
+pub fn resolve(
+    hub: &Hub,
+    start: &Start,
+    policy: StartPolicy,
+    require_exact: bool,
+) -> Result<ResolvedStart, StartError> {
     resolve_for(None, hub, start, policy, require_exact)
 }
 
-/// Finds where a session starts, and asks for what only its lineage lacks, within the budget of the caller. May read the
+/// Finds where a session starts, and asks for what only its subscription lacks, within the budget of the caller. May read the
 /// journal's index: belongs on a blocking thread.
 pub fn resolve_for(
     caller: Option<Caller>,
     hub: &Hub,
     start: &Start,
-    policy: Policy,
+    policy: StartPolicy,
     require_exact: bool,
-) -> Result<Resolved, Refused> {
+) -> Result<ResolvedStart, StartError> {
     let private = hub.side().config().enabled;
     let resolver = Resolver::new(hub, policy, private);
     let mut resolved = resolver.resolve(start)?;
-    let other_side = resolved.private.as_ref().is_some_and(|holes| !holes.fits(hub.side()));
-    if other_side && resolved.outcome == Outcome::Exact {
-        resolved.outcome = Outcome::TimeBounded;
+    let other_side = resolved.private.as_ref().is_some_and(|private_gaps| !private_gaps.offsets_valid(hub.side()));
+    if other_side && resolved.outcome == StartOutcome::Exact {
+        resolved.outcome = StartOutcome::TimeBounded;
     }
-    if require_exact && matches!(resolved.outcome, Outcome::TimeBounded | Outcome::Clamped) {
-        return Err(Refused::ExactUnavailable(resolved.outcome));
+    if require_exact && matches!(resolved.outcome, StartOutcome::TimeBounded | StartOutcome::Clamped) {
+        return Err(StartError::ExactUnavailable(resolved.outcome));
     }
-    if let Some(holes) = &mut resolved.private {
-        caller.map_or(Ok(()), |caller| hub.side().charge(holes, caller))?;
-        holes.demand(hub.side(), resolved.cursor);
+    if let Some(private_gaps) = &mut resolved.private {
+        caller.map_or(Ok(()), |caller| hub.side().charge(private_gaps, caller))?;
+        private_gaps.request_missing(hub.side(), resolved.cursor);
     }
     Ok(resolved)
 }
 
 /// Finds the first record that was received at or after this time. As for [`resolve`], but nothing is asked for.
-pub fn locate(hub: &Hub, time: UnixMillis) -> Result<Resolved, Refused> {
-    Resolver::new(hub, Policy::Fail, false).at_time(time)
+pub fn resolve_time(hub: &Hub, time: UnixMillis) -> Result<ResolvedStart, StartError> {
+    Resolver::new(hub, StartPolicy::Fail, false).at_time(time)
 }
 
 struct Resolver<'a> {
     hub: &'a Hub,
-    extent: Extent,
+    extent: LogBounds,
     moment: Moment,
     /// Upstream time at that moment.
     now: UnixMillis,
-    policy: Policy,
+    policy: StartPolicy,
     /// X may be asked for what the log does not have.
     private: bool,
 }
 
 impl<'a> Resolver<'a> {
-    fn new(hub: &'a Hub, policy: Policy, private: bool) -> Self {
+    fn new(hub: &'a Hub, policy: StartPolicy, private: bool) -> Self {
         let moment = hub.clock().moment();
         let mut extent = hub.reader().extent();
         let translated = |received| hub.times().translated(extent.earliest, received);
@@ -114,24 +119,24 @@ impl<'a> Resolver<'a> {
         Self { hub, extent, moment, now: hub.clock().at(moment), policy, private }
     }
 
-    fn resolve(&self, start: &Start) -> Result<Resolved, Refused> {
+    fn resolve(&self, start: &Start) -> Result<ResolvedStart, StartError> {
         match start {
-            Start::Latest => Ok(self.begun_at_tip(Outcome::Live)),
-            Start::Earliest => Ok(self.at_earliest(Outcome::Exact)),
+            Start::Latest => Ok(self.begun_at_tip(StartOutcome::Live)),
+            Start::Earliest => Ok(self.at_earliest(StartOutcome::Exact)),
             Start::Time(time) => self.at_time(*time),
             Start::Lookback(back) => self.at_time(self.now.minus(*back)),
-            Start::Token(text) => self.after_token(self.hub.keyring().open(text)?),
+            Start::Token(text) => self.after_token(self.hub.keyring().verify(text)?),
         }
     }
 
-    fn at_tip(&self, outcome: Outcome, lineage_start: UnixMillis) -> Resolved {
-        Resolved {
+    fn at_tip(&self, outcome: StartOutcome, subscription_start: UnixMillis) -> ResolvedStart {
+        ResolvedStart {
             cursor: self.extent.next,
             outcome,
             missing: None,
-            lineage_start,
-            lineage_from: None,
-            lineage_began: self.moment,
+            subscription_start,
+            subscription_from: None,
+            subscription_began: self.moment,
             reached: self.now,
             streamed: self.now,
             repeats_until: None,
@@ -140,84 +145,85 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A lineage that begins here: at a position of the log, whatever the clock says.
-    fn begun_at_tip(&self, outcome: Outcome) -> Resolved {
-        Resolved { lineage_from: Some(self.extent.next), ..self.at_tip(outcome, self.now) }
+    /// A subscription that begins here: at a position of the log, whatever the clock says.
+    fn begun_at_tip(&self, outcome: StartOutcome) -> ResolvedStart {
+        ResolvedStart { subscription_from: Some(self.extent.next), ..self.at_tip(outcome, self.now) }
     }
 
-    fn at_earliest(&self, outcome: Outcome) -> Resolved {
+    fn at_earliest(&self, outcome: StartOutcome) -> ResolvedStart {
         let reached = self.extent.earliest_received.unwrap_or(self.now);
         let private = trimmed_before(self.extent.earliest);
         let streamed = reached;
-        Resolved { cursor: self.extent.earliest, reached, streamed, private, ..self.at_tip(outcome, BEGINNING) }
+        ResolvedStart { cursor: self.extent.earliest, reached, streamed, private, ..self.at_tip(outcome, BEGINNING) }
     }
 
-    fn at_time(&self, time: UnixMillis) -> Result<Resolved, Refused> {
+    fn at_time(&self, time: UnixMillis) -> Result<ResolvedStart, StartError> {
         if time > self.now {
             // Within the uncertainty of the clock it is the tip.
             let is_tip = time <= self.now.plus(self.hub.clock().uncertainty());
-            return if is_tip { Ok(self.begun_at_tip(Outcome::Exact)) } else { Err(self.in_future()) };
+            return if is_tip { Ok(self.begun_at_tip(StartOutcome::Exact)) } else { Err(self.in_future()) };
         }
-        let at_tip = self.at_tip(Outcome::Exact, time);
+        let at_tip = self.at_tip(StartOutcome::Exact, time);
         if self.is_at_start(time) {
-            return Ok(Resolved { cursor: self.extent.earliest, reached: time, streamed: time, ..at_tip });
+            return Ok(ResolvedStart { cursor: self.extent.earliest, reached: time, streamed: time, ..at_tip });
         }
-        let Some(span) = self.lacking(time) else {
-            return Ok(Resolved { cursor: self.seek(time), reached: time, streamed: time, ..at_tip });
+        let Some(span) = self.missing_since(time) else {
+            return Ok(ResolvedStart { cursor: self.seek(time), reached: time, streamed: time, ..at_tip });
         };
-        if !self.can_bring(time) {
+        if !self.is_recoverable(time) {
             return self.too_old(time);
         }
-        let hole = Hole::new(span, self.cause(), span.from, self.extent.earliest);
-        let held = Holes { coverage: Coverage::from(self.extent.earliest), ..Holes::default() };
-        Ok(Resolved { reached: time, streamed: time, ..self.with_hole(hole, held, at_tip) })
+        let private_gap = PrivateGap::new(span, self.cause(), span.from, self.extent.earliest);
+        let held = PrivateGaps { coverage: Coverage::from(self.extent.earliest), ..PrivateGaps::default() };
+        Ok(ResolvedStart { reached: time, streamed: time, ..self.add_private_gap(private_gap, held, at_tip) })
     }
 
     /// True for a time at which the log had begun, but had not all of it yet: X may send posts late. There is no earlier
     /// record to start at, and what came late is behind the first one.
     fn is_at_start(&self, time: UnixMillis) -> bool {
         let begun = self.extent.earliest_received.is_some_and(|first| first <= time);
-        self.extent.earliest <= 1 && begun && time < self.begins()
+        self.extent.earliest <= 1 && begun && time < self.complete_from()
     }
 
-    fn after_token(&self, token: Token) -> Result<Resolved, Refused> {
+    fn after_token(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
         if token.account != *self.hub.account() {
-            return Err(Refused::Foreign(token.account.to_string()));
+            return Err(StartError::Foreign(token.account.to_string()));
         }
         let filter = Some(token.filter);
-        let place = self.place(&token.position);
+        let place = self.match_log(&token.position);
         let token = self.with_start_of_log(token, &place);
-        let lineage_from = token.lineage_from;
+        let subscription_from = token.subscription_from;
         let resumed = match place {
-            Place::Elsewhere => self.by_time(token)?,
-            Place::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
-            Place::Here => Resolved {
+            LogMatch::Elsewhere => self.by_time(token)?,
+            LogMatch::Here if token.position.sequence + 1 < self.extent.earliest => self.trimmed(token)?,
+            LogMatch::Here => ResolvedStart {
                 cursor: token.position.sequence + 1,
-                reached: token.reached,
+                reached: token.received_up_to,
                 streamed: self.streamed(&token),
-                repeats_until: token.repeats_until,
+                repeats_until: token.duplicates_until,
                 private: token.private,
-                ..self.at_tip(Outcome::Exact, token.lineage_start)
+                ..self.at_tip(StartOutcome::Exact, token.subscription_start)
             },
         };
-        let lineage_from = resumed.lineage_from.or(lineage_from);
-        Ok(Resolved { filter, lineage_from, ..resumed })
+        let subscription_from = resumed.subscription_from.or(subscription_from);
+        Ok(ResolvedStart { filter, subscription_from, ..resumed })
     }
 
-    /// The token with a lineage start that no clock has put too late: a lineage that began at the tip did so before the
+    /// The token with a subscription start that no clock has put too late: a subscription that began at the tip did so before the
     /// records appended since were received.
-    fn with_start_of_log(&self, mut token: Token, place: &Place) -> Token {
-        token.lineage_start = token.lineage_start.min(self.now);
-        token.lineage_from = token.lineage_from.filter(|_| matches!(place, Place::Here));
+    fn with_start_of_log(&self, mut token: ResumeToken, place: &LogMatch) -> ResumeToken {
+        token.subscription_start = token.subscription_start.min(self.now);
+        token.subscription_from = token.subscription_from.filter(|_| matches!(place, LogMatch::Here));
         // The record of a new writer has the time of the one in front of it.
         let is_term = |at: &Sequence| self.hub.reader().terms().iter().any(|term| term.first == *at);
-        let appended = token.lineage_from.and_then(|from| (from..self.extent.next).find(|at| !is_term(at)));
-        if let (Some(from), Some(appended)) = (token.lineage_from, appended)
-            && self.received_at(appended).is_some_and(|received| received < token.lineage_start)
+        let appended = token.subscription_from.and_then(|from| (from..self.extent.next).find(|at| !is_term(at)));
+        if let (Some(from), Some(appended)) = (token.subscription_from, appended)
+            && self.received_at(appended).is_some_and(|received| received < token.subscription_start)
         {
-            // Told by a clock that was ahead. The record in front of it was received before the lineage began.
+            // Told by a clock that was ahead. The record in front of it was received before the subscription began.
             let before = from.checked_sub(1).filter(|before| *before >= self.extent.earliest);
-            token.lineage_start = before.and_then(|before| self.received_at(before)).unwrap_or(UnixMillis(i64::MIN));
+            token.subscription_start =
+                before.and_then(|before| self.received_at(before)).unwrap_or(UnixMillis(i64::MIN));
         }
         token
     }
@@ -229,55 +235,57 @@ impl<'a> Resolver<'a> {
         Some(self.hub.times().translated(sequence, received))
     }
 
-    fn place(&self, position: &Position) -> Place {
+    fn match_log(&self, position: &Position) -> LogMatch {
         let terms: Arc<[TermStart]> = self.hub.reader().terms();
         let known = terms.iter().position(|start| start.term == position.term);
         let Some(at) = known.filter(|_| position.epoch == self.hub.reader().epoch()) else {
             // Before the first record there is nothing that could have been lost.
             let at_beginning = position.epoch == self.hub.reader().epoch() && position.sequence == 0;
-            return if at_beginning { Place::Here } else { Place::Elsewhere };
+            return if at_beginning { LogMatch::Here } else { LogMatch::Elsewhere };
         };
         let end = terms.get(at + 1).map_or(self.extent.next, |next| next.first);
         let inside = position.sequence == 0 || (terms[at].first <= position.sequence && position.sequence < end);
-        if inside { Place::Here } else { Place::Elsewhere }
+        if inside { LogMatch::Here } else { LogMatch::Elsewhere }
     }
 
     /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
-    fn by_time(&self, token: Token) -> Result<Resolved, Refused> {
-        let is_ahead = token.reached > self.now.plus(self.hub.clock().uncertainty());
+    fn by_time(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
+        let is_ahead = token.received_up_to > self.now.plus(self.hub.clock().uncertainty());
         if is_ahead && self.is_unanswered() {
-            return Err(Refused::ClockUnknown);
+            return Err(StartError::ClockUnknown);
         }
-        // A time that has not come is of a clock that was ahead: how far the lineage had come is not known.
+        // A time that has not come is of a clock that was ahead: how far the subscription had come is not known.
         if is_ahead && token.position.epoch != self.hub.reader().epoch() {
             return self.clamped(token);
         }
         let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
-        let lacking = self.lacking(from);
-        if lacking.is_some() && self.private && !self.can_bring(from) {
+        let lacking = self.missing_since(from);
+        if lacking.is_some() && self.private && !self.is_recoverable(from) {
             return self.clamped(token);
         }
         if !self.private && self.now.since(from) > self.hub.config().recovery_window {
             return self.clamped(token);
         }
-        let repeats_until = token.reached.max(from.plus(slack)).plus(slack);
-        let at_tip = self.at_tip(Outcome::TimeBounded, token.lineage_start.max(from.plus(slack)));
-        let resumed = Resolved {
+        let repeats_until = token.received_up_to.max(from.plus(slack)).plus(slack);
+        let at_tip = self.at_tip(StartOutcome::TimeBounded, token.subscription_start.max(from.plus(slack)));
+        let resumed = ResolvedStart {
             cursor: self.seek(from),
             reached: from.plus(slack),
             streamed: from.plus(slack),
-            repeats_until: Some(token.repeats_until.map_or(repeats_until, |until| until.max(repeats_until))),
+            repeats_until: Some(token.duplicates_until.map_or(repeats_until, |until| until.max(repeats_until))),
             ..at_tip
         };
         let mut held = token.private.unwrap_or_default();
-        held.move_to(if lacking.is_some() { self.extent.earliest } else { resumed.cursor });
+        held.rebase(if lacking.is_some() { self.extent.earliest } else { resumed.cursor });
         Ok(match lacking {
             Some(span) if self.private => {
-                let hole = Hole::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
-                self.with_hole(hole, held, resumed)
+                let private_gap = PrivateGap::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
+                self.add_private_gap(private_gap, held, resumed)
             }
-            Some(span) => Resolved { missing: Some(Window { from, to: Some(span.to.minus(slack)) }), ..resumed },
-            None => Resolved { private: held.or_none(), ..resumed },
+            Some(span) => {
+                ResolvedStart { missing: Some(TimeInterval { from, to: Some(span.to.minus(slack)) }), ..resumed }
+            }
+            None => ResolvedStart { private: held.or_none(), ..resumed },
         })
     }
 
@@ -287,58 +295,58 @@ impl<'a> Resolver<'a> {
         !has_begun && !self.hub.clock().is_confirmed() && self.hub.upstream().last_byte().is_none()
     }
 
-    /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the lineage.
-    fn trimmed(&self, token: Token) -> Result<Resolved, Refused> {
+    /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the subscription.
+    fn trimmed(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
         let from = self.lacks_from(&token);
-        if !self.can_bring(from) {
+        if !self.is_recoverable(from) {
             return self.clamped(token);
         }
-        let span = Span::new(from, self.begins().plus(self.hub.config().slack));
-        let resumed = Resolved {
-            reached: token.reached,
+        let span = TimeRange::new(from, self.complete_from().plus(self.hub.config().slack));
+        let resumed = ResolvedStart {
+            reached: token.received_up_to,
             streamed: self.streamed(&token),
-            repeats_until: token.repeats_until,
-            ..self.at_tip(Outcome::TimeBounded, token.lineage_start)
+            repeats_until: token.duplicates_until,
+            ..self.at_tip(StartOutcome::TimeBounded, token.subscription_start)
         };
-        let repeats_until = token.reached.plus(self.hub.config().slack);
+        let repeats_until = token.received_up_to.plus(self.hub.config().slack);
         let mut held = token.private.unwrap_or_default();
         held.skip(token.position.sequence + 1, self.extent.earliest, span);
-        let hole = Hole::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
-        Ok(self.with_hole(hole, held, resumed))
+        let private_gap = PrivateGap::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
+        Ok(self.add_private_gap(private_gap, held, resumed))
     }
 
-    /// From when on a lineage may lack something. What was created before it began is not its own, though a backfill of that
+    /// From when on a subscription may lack something. What was created before it began is not its own, though a backfill of that
     /// time may have held its low watermark back.
-    fn lacks_from(&self, token: &Token) -> UnixMillis {
-        let begins = token.lineage_start.minus(self.hub.config().slack + self.hub.clock().uncertainty());
+    fn lacks_from(&self, token: &ResumeToken) -> UnixMillis {
+        let begins = token.subscription_start.minus(self.hub.config().slack + self.hub.clock().uncertainty());
         token.low_watermark.max(begins)
     }
 
     /// How far the live stream had come when the token was made, as its low watermark tells.
-    fn streamed(&self, token: &Token) -> UnixMillis {
-        token.low_watermark.plus(self.hub.config().slack + self.hub.clock().uncertainty()).min(token.reached)
+    fn streamed(&self, token: &ResumeToken) -> UnixMillis {
+        token.low_watermark.plus(self.hub.config().slack + self.hub.clock().uncertainty()).min(token.received_up_to)
     }
 
-    /// From the log's oldest record on, with this hole before it, and those that the lineage has already.
-    fn with_hole(&self, hole: Hole, mut held: Holes, resumed: Resolved) -> Resolved {
-        held.add(hole);
-        let missing = Some(Window { from: hole.span.from, to: Some(hole.span.to) });
-        let (cursor, outcome) = (self.extent.earliest, Outcome::TimeBounded);
-        Resolved { cursor, outcome, missing, private: held.or_none(), ..resumed }
+    /// From the log's oldest record on, with this gap before it, and those that the subscription has already.
+    fn add_private_gap(&self, private_gap: PrivateGap, mut held: PrivateGaps, resumed: ResolvedStart) -> ResolvedStart {
+        held.add(private_gap);
+        let missing = Some(TimeInterval { from: private_gap.span.from, to: Some(private_gap.span.to) });
+        let (cursor, outcome) = (self.extent.earliest, StartOutcome::TimeBounded);
+        ResolvedStart { cursor, outcome, missing, private: held.or_none(), ..resumed }
     }
 
     /// What the log lacks of all that was created from `from` on: up to where it begins, with the slack.
-    fn lacking(&self, from: UnixMillis) -> Option<Span> {
-        let begins = self.begins();
-        (from < begins).then(|| Span::new(from, begins.plus(self.hub.config().slack)))
+    fn missing_since(&self, from: UnixMillis) -> Option<TimeRange> {
+        let begins = self.complete_from();
+        (from < begins).then(|| TimeRange::new(from, begins.plus(self.hub.config().slack)))
     }
 
-    fn in_future(&self) -> Refused {
-        Refused::InFuture { head_time: self.now }
+    fn in_future(&self) -> StartError {
+        StartError::InFuture { head_time: self.now }
     }
 
     /// From when on the log has everything, but for its gaps.
-    fn begins(&self) -> UnixMillis {
+    fn complete_from(&self) -> UnixMillis {
         match self.hub.side().complete_from() {
             Some(Completeness::From(complete)) if self.extent.earliest <= 1 => complete,
             _ => self.extent.earliest_received.unwrap_or(self.now),
@@ -346,7 +354,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// True if X can be asked for what was created from `from` on.
-    fn can_bring(&self, from: UnixMillis) -> bool {
+    fn is_recoverable(&self, from: UnixMillis) -> bool {
         self.private && from >= self.hub.side().oldest()
     }
 
@@ -354,31 +362,39 @@ impl<'a> Resolver<'a> {
         if self.extent.earliest > 1 { GapCause::Trimmed } else { GapCause::LogLost }
     }
 
-    /// As the policy says, with what the lineage lacks already.
-    fn clamped(&self, token: Token) -> Result<Resolved, Refused> {
+    /// As the policy says, with what the subscription lacks already.
+    fn clamped(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
         let clamped = self.too_old(self.lacks_from(&token))?;
         let mut held = token.private.unwrap_or_default();
-        let place = self.place(&token.position);
-        let lineage_start = match place {
-            Place::Here => {
-                held.skip(token.position.sequence + 1, clamped.cursor, Span::new(clamped.reached, clamped.reached));
-                token.lineage_start
+        let place = self.match_log(&token.position);
+        let subscription_start = match place {
+            LogMatch::Here => {
+                held.skip(
+                    token.position.sequence + 1,
+                    clamped.cursor,
+                    TimeRange::new(clamped.reached, clamped.reached),
+                );
+                token.subscription_start
             }
-            Place::Elsewhere => {
-                held.move_to(clamped.cursor);
-                clamped.lineage_start
+            LogMatch::Elsewhere => {
+                held.rebase(clamped.cursor);
+                clamped.subscription_start
             }
         };
-        Ok(Resolved { private: held.or_none(), lineage_start, ..clamped })
+        Ok(ResolvedStart { private: held.or_none(), subscription_start, ..clamped })
     }
 
-    fn too_old(&self, from: UnixMillis) -> Result<Resolved, Refused> {
+    fn too_old(&self, from: UnixMillis) -> Result<ResolvedStart, StartError> {
         let begins = self.extent.earliest_received.unwrap_or(self.now);
-        let missing = |to| Some(Window { from, to: Some(to) });
+        let missing = |to| Some(TimeInterval { from, to: Some(to) });
         match self.policy {
-            Policy::Earliest => Ok(Resolved { missing: missing(begins), ..self.at_earliest(Outcome::Clamped) }),
-            Policy::Latest => Ok(Resolved { missing: missing(self.now), ..self.begun_at_tip(Outcome::Clamped) }),
-            Policy::Fail => Err(Refused::TooOld {
+            StartPolicy::Earliest => {
+                Ok(ResolvedStart { missing: missing(begins), ..self.at_earliest(StartOutcome::Clamped) })
+            }
+            StartPolicy::Latest => {
+                Ok(ResolvedStart { missing: missing(self.now), ..self.begun_at_tip(StartOutcome::Clamped) })
+            }
+            StartPolicy::Fail => Err(StartError::TooOld {
                 oldest_token: self.hub.oldest_token(),
                 oldest_time: self.extent.earliest_received,
                 missing: begins.since(from),
@@ -394,7 +410,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-enum Place {
+enum LogMatch {
     Here,
     Elsewhere,
 }

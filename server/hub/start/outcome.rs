@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hub::token::Malformed;
+use crate::hub::token::InvalidToken;
 use crate::model::{BudgetExceeded, UnixMillis};
 
 /// Where a session asks to start.
@@ -20,12 +20,12 @@ pub enum Start {
     Latest,
 }
 
-/// The lineage start of `earliest`: before any post was created, so that nothing that the log holds is left out for its age.
+/// The subscription start of `earliest`: before any post was created, so that nothing that the log holds is left out for its age.
 pub const BEGINNING: UnixMillis = UnixMillis(0);
 
 /// What to do with a start that is older than anything the log can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum StartPolicy {
     /// Refuse it.
     Fail,
     /// Start at the oldest record, and tell what is missing.
@@ -36,13 +36,13 @@ pub enum Policy {
 
 /// How a start was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StartOutcome {
     /// At the tip, as asked.
     Live,
     /// Nothing missing, nothing repeated.
     Exact,
     /// By time: the token is of another log, of a lost tail of this one, or older than what the log holds. What is missing
-    /// is brought for this lineage.
+    /// is brought for this subscription.
     TimeBounded,
     /// A policy dropped a part.
     Clamped,
@@ -50,7 +50,7 @@ pub enum Outcome {
 
 /// A start that cannot be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum StartError {
     /// The token is no token of ours.
     Malformed,
     /// The token is of this other account.
@@ -70,7 +70,7 @@ pub enum Refused {
         head_time: UnixMillis,
     },
     /// An exact resume was demanded, and is not possible.
-    ExactUnavailable(Outcome),
+    ExactUnavailable(StartOutcome),
     /// X would have to be asked for more than the caller may demand.
     RecoveryLimit(BudgetExceeded),
     /// The log of the token is lost, and its time has not come by a clock that upstream has not confirmed yet: when the new
@@ -78,14 +78,14 @@ pub enum Refused {
     ClockUnknown,
 }
 
-impl From<BudgetExceeded> for Refused {
+impl From<BudgetExceeded> for StartError {
     fn from(exceeded: BudgetExceeded) -> Self {
         Self::RecoveryLimit(exceeded)
     }
 }
 
-impl From<Malformed> for Refused {
-    fn from(_: Malformed) -> Self {
+impl From<InvalidToken> for StartError {
+    fn from(_: InvalidToken) -> Self {
         Self::Malformed
     }
 }

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, UnixMillis, Window};
+use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, TimeInterval, UnixMillis};
 
 /// The gaps that the log tells of, as they stand, and the records between which each was open.
-pub struct Gaps {
-    told: RwLock<Vec<Told>>,
+pub struct GapIndex {
+    told: RwLock<Vec<GapHistory>>,
     /// No gap is open at a cursor beyond this; `u64::MAX` while one is open at the tip.
     open_until: AtomicU64,
     kept_max: usize,
 }
 
-struct Told {
+struct GapHistory {
     gap: Gap,
     opened: Sequence,
     /// The last record of it.
@@ -27,7 +27,7 @@ struct Told {
 /// Earlier records of a gap that are kept; of more, the oldest are merged.
 const EARLIER_MAX: usize = 8;
 
-impl Told {
+impl GapHistory {
     /// True if the gap is open for a cursor that reads this record next.
     fn is_open_at(&self, cursor: Sequence) -> bool {
         self.opened < cursor && self.closed.is_none_or(|closed| cursor <= closed)
@@ -40,8 +40,10 @@ impl Told {
         if self.earlier.len() > EARLIER_MAX {
             let second = self.earlier.remove(1).1.window;
             let window = &mut self.earlier[0].1.window;
-            *window =
-                Window { from: window.from.min(second.from), to: window.to.zip(second.to).map(|(a, b)| a.max(b)) };
+            *window = TimeInterval {
+                from: window.from.min(second.from),
+                to: window.to.zip(second.to).map(|(a, b)| a.max(b)),
+            };
         }
         self.changed = sequence;
         self.closed = gap.state.is_final().then_some(sequence);
@@ -62,14 +64,14 @@ impl Told {
     }
 }
 
-impl Gaps {
+impl GapIndex {
     /// No gap is known; of ended ones `kept_max` are kept.
     pub fn new(kept_max: usize) -> Self {
         Self { told: RwLock::default(), open_until: AtomicU64::new(0), kept_max }
     }
 
     /// Takes note of a GAP record; in order.
-    pub fn note(&self, sequence: Sequence, gap: &Gap) {
+    pub fn record(&self, sequence: Sequence, gap: &Gap) {
         self.note_opened(sequence, gap, sequence);
     }
 
@@ -82,7 +84,10 @@ impl Gaps {
             Some(own) => own.change(sequence, gap),
             None => {
                 let at = told.partition_point(|own| own.opened <= opened);
-                told.insert(at, Told { gap: gap.clone(), opened, changed: sequence, closed, earlier: Vec::new() });
+                told.insert(
+                    at,
+                    GapHistory { gap: gap.clone(), opened, changed: sequence, closed, earlier: Vec::new() },
+                );
             }
         }
         if told.len() > self.kept_max
@@ -149,7 +154,7 @@ mod tests {
     fn gap(id: u64, from: i64, state: GapState) -> Gap {
         Gap {
             id: GapId(id),
-            window: Window { from: UnixMillis(from), to: Some(UnixMillis(from + 10)) },
+            window: TimeInterval { from: UnixMillis(from), to: Some(UnixMillis(from + 10)) },
             cause: GapCause::Disconnected,
             state,
             evidence: GapEvidence::None,
@@ -160,23 +165,23 @@ mod tests {
 
     #[test]
     fn a_gap_holds_the_watermark_back_from_its_first_record_to_its_last() {
-        let gaps = Gaps::new(10);
-        gaps.note(5, &gap(1, 100, GapState::Detected));
-        gaps.note(9, &gap(2, 300, GapState::Recovering));
-        gaps.note(20, &gap(1, 100, GapState::Backfilled));
+        let gaps = GapIndex::new(10);
+        gaps.record(5, &gap(1, 100, GapState::Detected));
+        gaps.record(9, &gap(2, 300, GapState::Recovering));
+        gaps.record(20, &gap(1, 100, GapState::Backfilled));
         let at = |cursor| gaps.low_watermark(cursor, UnixMillis(1_000)).0;
         assert_eq!([at(5), at(6), at(10), at(20), at(21)], [1_000, 100, 100, 100, 300]);
         assert_eq!(gaps.low_watermark(6, UnixMillis(50)).0, 50);
         let open: Vec<_> = gaps.open_at(12, 0, 9).0.iter().map(|gap| (gap.id.0, gap.state)).collect();
         assert_eq!(open, [(1, GapState::Detected), (2, GapState::Recovering)]);
-        gaps.note(25, &gap(2, 300, GapState::Recovering));
+        gaps.record(25, &gap(2, 300, GapState::Recovering));
         let state = |cursor| gaps.open_at(cursor, 0, 9).0.pop().map(|gap| gap.state);
         assert_eq!(
             (state(25), state(26)),
             (Some(GapState::Recovering), Some(GapState::Recovering)),
             "as the record before announced it"
         );
-        gaps.note(30, &gap(2, 300, GapState::Recovered));
+        gaps.record(30, &gap(2, 300, GapState::Recovered));
         assert_eq!(at(31), 1_000);
         assert!(gaps.open_at(31, 0, 9).0.is_empty());
     }
@@ -186,21 +191,21 @@ mod tests {
     #[test]
     fn gap_has_the_bounds_of_its_cursor() {
         let record = |to: Option<i64>, state| Gap {
-            window: Window { from: UnixMillis(100), to: to.map(UnixMillis) },
+            window: TimeInterval { from: UnixMillis(100), to: to.map(UnixMillis) },
             ..gap(1, 0, state)
         };
-        let gaps = Gaps::new(10);
+        let gaps = GapIndex::new(10);
         let at = |cursor| gaps.open_at(cursor, 0, 9).0.pop().map(|gap| (gap.window.to.map(|to| to.0), gap.state));
-        gaps.note(5, &record(None, GapState::Detected));
-        gaps.note(7, &record(Some(900), GapState::Detected));
-        gaps.note(9, &record(Some(200), GapState::Recovering));
-        gaps.note(12, &record(Some(200), GapState::Recovered));
+        gaps.record(5, &record(None, GapState::Detected));
+        gaps.record(7, &record(Some(900), GapState::Detected));
+        gaps.record(9, &record(Some(200), GapState::Recovering));
+        gaps.record(12, &record(Some(200), GapState::Recovered));
         let told: Vec<_> = (5..=13).map(at).collect();
         let (open, whole) = (Some((None, GapState::Detected)), Some((Some(900), GapState::Detected)));
         let part = Some((Some(200), GapState::Recovering));
         assert_eq!(told, [None, open, open, whole, whole, part, part, part, None]);
         for number in 0..100 {
-            gaps.note(20 + number, &record(Some(1_000 - number as i64), GapState::Recovering));
+            gaps.record(20 + number, &record(Some(1_000 - number as i64), GapState::Recovering));
         }
         assert_eq!(at(119), Some((Some(902), GapState::Recovering)));
         assert_eq!(at(40), Some((None, GapState::Detected)), "more than are kept: no narrower than any of them");
@@ -208,10 +213,10 @@ mod tests {
 
     #[test]
     fn ended_gaps_are_forgotten_oldest_first_and_open_ones_never() {
-        let gaps = Gaps::new(3);
-        gaps.note(1, &gap(1, 0, GapState::Detected));
+        let gaps = GapIndex::new(3);
+        gaps.record(1, &gap(1, 0, GapState::Detected));
         for id in 2..10 {
-            gaps.note(id, &gap(id, 0, GapState::Unrecoverable));
+            gaps.record(id, &gap(id, 0, GapState::Unrecoverable));
         }
         assert_eq!(gaps.list().iter().map(|gap| gap.id.0).collect::<Vec<_>>(), [1, 8, 9]);
     }

@@ -9,15 +9,15 @@ use crate::clock::Moment;
 use crate::model::{Rule, tags};
 
 /// The tags that rules of an account carry: configured, or seen on posts; with their rates.
-pub struct Tags {
+pub struct TagStats {
     tracked_max: usize,
-    seen: Mutex<HashMap<Arc<str>, Seen, RandomState>>,
+    seen: Mutex<HashMap<Arc<str>, TagCounter, RandomState>>,
     /// The keys of `seen`, apart from it: requests search in these, and the sequencer's thread waits for none of them
     /// unless a tag is new. Locked after `seen`.
     names: RwLock<Names>,
 }
 
-type Names = HashMap<Arc<str>, Letters, RandomState>;
+type Names = HashMap<Arc<str>, LetterSet, RandomState>;
 
 /// What is known of a tag.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,23 +33,23 @@ pub struct TagInfo {
 }
 
 #[derive(Default)]
-struct Seen {
+struct TagCounter {
     posts: u64,
     configured: bool,
     /// Posts by slice of time, in a circle; `slice` is the newest.
-    slices: [u32; SLICES],
+    slices: [u32; BUCKETS],
     slice: u64,
 }
 
-const SLICES: usize = 6;
+const BUCKETS: usize = 6;
 const SLICE: Duration = Duration::from_secs(10);
 
-impl Tags {
+impl TagStats {
     /// Knows the configured tags; tracks at most `tracked_max` in all.
     pub fn new(configured: &[String], tracked_max: usize) -> Self {
-        let known = |tag: &String| (tag.as_str().into(), Seen { configured: true, ..Seen::default() });
+        let known = |tag: &String| (tag.as_str().into(), TagCounter { configured: true, ..TagCounter::default() });
         let seen: HashMap<_, _, _> = configured.iter().map(known).collect();
-        let names = seen.keys().map(|tag: &Arc<str>| (tag.clone(), Letters::of(tag))).collect();
+        let names = seen.keys().map(|tag: &Arc<str>| (tag.clone(), LetterSet::of(tag))).collect();
         Self { tracked_max, seen: Mutex::new(seen), names: RwLock::new(names) }
     }
 
@@ -63,7 +63,7 @@ impl Tags {
                     known.count(slice);
                 } else if seen.len() < self.tracked_max {
                     seen.entry(tag.clone()).or_default().count(slice);
-                    self.names.write().insert(tag.clone(), Letters::of(tag));
+                    self.names.write().insert(tag.clone(), LetterSet::of(tag));
                 }
             }
         }
@@ -72,7 +72,7 @@ impl Tags {
     /// All that is known, by name.
     pub fn list(&self, now: Moment) -> Vec<TagInfo> {
         let slice = slice_of(now);
-        let info = |(tag, seen): (&Arc<str>, &Seen)| TagInfo {
+        let info = |(tag, seen): (&Arc<str>, &TagCounter)| TagInfo {
             tag: tag.clone(),
             posts: seen.posts,
             per_second: seen.per_second(slice),
@@ -112,7 +112,7 @@ const SUGGESTION_STEPS_MAX: usize = 500_000;
 
 /// The known tag that differs least from `tag`. Takes its work from `steps`, and ends when none are left.
 fn nearest(names: &Names, tag: &str, steps: &mut usize) -> Option<Arc<str>> {
-    let wanted = Letters::of(tag);
+    let wanted = LetterSet::of(tag);
     let tag: Vec<char> = tag.chars().collect();
     let mut best: Option<(usize, &Arc<str>)> = None;
     for (known, letters) in names {
@@ -130,13 +130,13 @@ fn nearest(names: &Names, tag: &str, steps: &mut usize) -> Option<Arc<str>> {
 
 /// What a name consists of, to pass over most others without comparing them.
 #[derive(Clone, Copy, Debug)]
-struct Letters {
+struct LetterSet {
     chars: usize,
     /// One bit for each character, by its value modulo 64.
     set: u64,
 }
 
-impl Letters {
+impl LetterSet {
     fn of(name: &str) -> Self {
         let none = Self { chars: 0, set: 0 };
         let bit = |c| 1 << (u32::from(c) % 64);
@@ -150,24 +150,24 @@ impl Letters {
     }
 }
 
-impl Seen {
+impl TagCounter {
     fn count(&mut self, slice: u64) {
-        self.turn(slice);
+        self.advance(slice);
         self.posts += 1;
-        self.slices[slice as usize % SLICES] += 1;
+        self.slices[slice as usize % BUCKETS] += 1;
     }
 
-    fn turn(&mut self, slice: u64) {
-        let passed = slice.saturating_sub(self.slice).min(SLICES as u64);
-        (0..passed).for_each(|back| self.slices[(slice - back) as usize % SLICES] = 0);
+    fn advance(&mut self, slice: u64) {
+        let passed = slice.saturating_sub(self.slice).min(BUCKETS as u64);
+        (0..passed).for_each(|back| self.slices[(slice - back) as usize % BUCKETS] = 0);
         self.slice = self.slice.max(slice);
     }
 
     fn per_second(&self, slice: u64) -> f64 {
         let age = slice.saturating_sub(self.slice);
-        let fresh = (age..SLICES as u64).filter(|&back| back <= slice);
-        let posts: u32 = fresh.map(|back| self.slices[(slice - back) as usize % SLICES]).sum();
-        f64::from(posts) / (SLICE.as_secs_f64() * SLICES as f64)
+        let fresh = (age..BUCKETS as u64).filter(|&back| back <= slice);
+        let posts: u32 = fresh.map(|back| self.slices[(slice - back) as usize % BUCKETS]).sum();
+        f64::from(posts) / (SLICE.as_secs_f64() * BUCKETS as f64)
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_last_minute() {
-        let tags = Tags::new(&["known".into()], 10);
+        let tags = TagStats::new(&["known".into()], 10);
         let at = |seconds| Moment::default().plus(Duration::from_secs(seconds));
         (0..60).for_each(|second| tags.count([rules("cats").as_slice(), &rules("cats")].into_iter(), at(second)));
         let cats = &tags.list(at(59))[0];
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_gets_a_suggestion_when_one_is_near() {
-        let tags = Tags::new(&["cats".into(), "dogs".into()], 2);
+        let tags = TagStats::new(&["cats".into(), "dogs".into()], 2);
         tags.count([rules("birds").as_slice()].into_iter(), Moment::default());
         let unknown = |tag: &str| tags.unknown([Arc::from(tag)].iter()).pop().map(|(_, like)| like);
         assert_eq!(unknown("cats"), None);
@@ -263,7 +263,7 @@ mod tests {
             let mut steps = usize::MAX;
             let banded = edits_up_to(EDITS_MAX, &a, &long_b, &mut steps);
             proptest::prop_assert_eq!(banded, Some(plain).filter(|edits| *edits <= EDITS_MAX));
-            let near = Letters::of(&a).may_be_near(&Letters::of(&b));
+            let near = LetterSet::of(&a).may_be_near(&LetterSet::of(&b));
             proptest::prop_assert!(near || plain > EDITS_MAX);
         }
     }
@@ -278,7 +278,7 @@ mod tests {
             format!("{}{digits}{end}{end}", "abcdefghij".repeat(24))
         };
         let known: Vec<String> = (0..10_000).map(name).collect();
-        let tags = Tags::new(&known, 10_000);
+        let tags = TagStats::new(&known, 10_000);
         let unknown: Vec<Arc<str>> = (0..1_000).map(|n| format!("{}{}", name(n), "jj").into()).collect();
         let names = tags.names.read();
         let mut steps = SUGGESTION_STEPS_MAX;
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn suggestions_among_thousand_tags_are_complete() {
         let name = |n: usize| format!("{:05}-{}", n * 37, "topic".repeat(4));
-        let tags = Tags::new(&(0..1_000).map(name).collect::<Vec<_>>(), 10_000);
+        let tags = TagStats::new(&(0..1_000).map(name).collect::<Vec<_>>(), 10_000);
         let names = tags.names.read();
         let mut steps = SUGGESTION_STEPS_MAX;
         for n in 0..SUGGESTIONS_MAX {

@@ -9,31 +9,31 @@ use crate::clock::Moment;
 use crate::model::UnixMillis;
 
 /// What sessions are told of the upstream. Ingest sets it; sessions read it.
-pub struct Upstream {
-    status: watch::Sender<Status>,
-    last_byte: Mutex<Option<LastByte>>,
+pub struct UpstreamMonitor {
+    status: watch::Sender<UpstreamStatus>,
+    last_byte: Mutex<Option<LastActivity>>,
 }
 
 /// State of the upstream, and the latest thing to tell of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct UpstreamStatus {
     /// The state: of full copies the best, of flows that are different the worst.
-    pub state: State,
+    pub state: UpstreamState,
     /// Each connection, with the flow that it brings.
-    connections: BTreeMap<usize, (usize, State)>,
+    connections: BTreeMap<usize, (usize, UpstreamState)>,
     /// What it last ended with; empty if it never ended.
     pub last_error: String,
     /// The latest news; sessions that look later see only the latest.
-    pub news: Option<News>,
+    pub news: Option<UpstreamNotice>,
     /// How much news there was.
-    pub told: u64,
+    pub notice_count: u64,
     /// True while the journal cannot be written.
     pub journal_unavailable: bool,
 }
 
 /// State of the upstream connection, the better the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum UpstreamState {
     /// Down until an operator acts or a period ends.
     Stopped,
     /// Down, waiting before the next attempt.
@@ -46,16 +46,16 @@ pub enum State {
 
 /// Something that sessions are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct UpstreamNotice {
     /// What happened.
-    pub kind: NewsKind,
+    pub kind: UpstreamNoticeKind,
     /// The same for people.
     pub message: String,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewsKind {
+pub enum UpstreamNoticeKind {
     /// The connection is up.
     Connected,
     /// It is down and will be made anew.
@@ -70,69 +70,69 @@ pub enum NewsKind {
 
 /// When the last byte came, on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct LastByte {
+pub struct LastActivity {
     /// For durations.
     pub moment: Moment,
     /// For watermarks.
     pub time: UnixMillis,
 }
 
-impl Status {
+impl UpstreamStatus {
     /// Sets the state of one connection, of those that bring this flow.
-    pub fn set(&mut self, lane: usize, connection: usize, state: State) {
+    pub fn set(&mut self, lane: usize, connection: usize, state: UpstreamState) {
         self.connections.insert(connection, (lane, state));
         let mut lanes = BTreeMap::new();
         for (lane, state) in self.connections.values() {
             let best = lanes.entry(lane).or_insert(*state);
             *best = (*best).max(*state);
         }
-        self.state = lanes.into_values().min().unwrap_or(State::Connecting);
+        self.state = lanes.into_values().min().unwrap_or(UpstreamState::Connecting);
     }
 
     /// Sets news that every session is told.
-    pub fn tell(&mut self, kind: NewsKind, message: String) {
-        self.news = Some(News { kind, message });
-        self.told += 1;
+    pub fn notify(&mut self, kind: UpstreamNoticeKind, message: String) {
+        self.news = Some(UpstreamNotice { kind, message });
+        self.notice_count += 1;
     }
 }
 
-impl Default for Upstream {
+impl Default for UpstreamMonitor {
     fn default() -> Self {
-        let status = Status {
-            state: State::Connecting,
+        let status = UpstreamStatus {
+            state: UpstreamState::Connecting,
             connections: BTreeMap::new(),
             last_error: String::new(),
             news: None,
-            told: 0,
+            notice_count: 0,
             journal_unavailable: false,
         };
         Self { status: watch::channel(status).0, last_byte: Mutex::default() }
     }
 }
 
-impl Upstream {
+impl UpstreamMonitor {
     /// The status now.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> UpstreamStatus {
         self.status.borrow().clone()
     }
 
     /// Changes of the status from now on.
-    pub fn watch(&self) -> watch::Receiver<Status> {
+    pub fn watch(&self) -> watch::Receiver<UpstreamStatus> {
         self.status.subscribe()
     }
 
     /// Changes the status, and wakes those that watch it.
-    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+    pub fn update(&self, change: impl FnOnce(&mut UpstreamStatus)) {
         self.status.send_modify(change);
     }
 
     /// Bytes came: data or a heartbeat.
-    pub fn heard(&self, last: LastByte) {
+    pub fn record_activity(&self, last: LastActivity) {
         *self.last_byte.lock() = Some(last);
     }
 
     /// When the last byte came.
-    pub fn last_byte(&self) -> Option<LastByte> {
+    pub fn last_byte(&self) -> Option<LastActivity> {
         *self.last_byte.lock()
     }
 }
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn of_full_copies_the_best_counts_and_of_different_flows_the_worst() {
-        let mut status = Upstream::default().status();
-        status.set(0, 0, State::BackingOff);
-        assert_eq!(status.state, State::BackingOff);
-        status.set(0, 1, State::Connected);
-        assert_eq!(status.state, State::Connected);
-        status.set(1, 2, State::Connecting);
-        assert_eq!(status.state, State::Connecting);
+        let mut status = UpstreamMonitor::default().status();
+        status.set(0, 0, UpstreamState::BackingOff);
+        assert_eq!(status.state, UpstreamState::BackingOff);
+        status.set(0, 1, UpstreamState::Connected);
+        assert_eq!(status.state, UpstreamState::Connected);
+        status.set(1, 2, UpstreamState::Connecting);
+        assert_eq!(status.state, UpstreamState::Connecting);
     }
 }

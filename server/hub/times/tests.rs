@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hub::test_util::{EPOCH, TERM, post_record};
-use crate::journal::{self, Backend, Identity, Journal};
+use crate::journal::{self, Backend, Journal, WriterIdentity};
 use crate::model::Record;
 
 const HOUR: i64 = 3_600_000;
@@ -14,7 +14,7 @@ const START: i64 = 1_800_000_000_000;
 struct TestEnv {
     journal: Journal,
     dir: tempfile::TempDir,
-    times: Times,
+    times: ClockCorrections,
     /// The newest stamp, of the scale in use.
     tip: i64,
     /// How far the clock is ahead.
@@ -26,10 +26,17 @@ struct TestEnv {
 impl TestEnv {
     fn new() -> Self {
         let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
-        let journal = journal::open_memory(&settings, Identity { epoch: EPOCH, term: TERM });
+        let journal = journal::open_memory(&settings, WriterIdentity { epoch: EPOCH, term: TERM });
         let dir = tempfile::tempdir().expect("a directory");
-        let mut env =
-            Self { journal, dir, times: Times::new(1), tip: i64::MIN, error: 0, now: START, truth: Vec::new() };
+        let mut env = Self {
+            journal,
+            dir,
+            times: ClockCorrections::new(1),
+            tip: i64::MIN,
+            error: 0,
+            now: START,
+            truth: Vec::new(),
+        };
         env.restart(0);
         env
     }
@@ -57,7 +64,7 @@ impl TestEnv {
 
     fn restart(&mut self, error: i64) {
         self.error = error;
-        self.times = Times::new(self.next());
+        self.times = ClockCorrections::new(self.next());
         self.times.open(self.dir.path().join("times.json"), EPOCH);
         if self.tip > self.now + error + 2_000 && self.times.note(&*self.journal.reader, self.next(), None) {
             self.tip = self.now + error;

@@ -4,25 +4,25 @@
 //! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed lineage_start:signed filter:u64
 //!           reached:signed flags:u8 [repeats_until:signed] [private] [lineage_from:varint]
 //! flags   = bit 0: repeats_until follows, bit 1: private follows, bit 2: lineage_from follows, bit 3: ranges follow
-//! private = tag:u32 main_from:varint count:u8 hole* [ranges]
-//! hole    = cause:u8 (0 trimmed, 1 log lost, 2 journal corrupt; bit 7: the last three follow, bit 6: closed,
+//! private = tag:u32 main_from:varint count:u8 gap* [ranges]
+//! gap    = cause:u8 (0 trimmed, 1 log lost, 2 journal corrupt; bit 7: the last three follow, bit 6: closed,
 //!           bit 5: restarted) from:signed length:signed offset:varint repeats_until:signed
 //!           [since:varint passed_until:varint born:varint]
 //! ranges  = partial:u8 count:u8 (from:varint length:varint)*
 //! ```
 //!
-//! `lineage_from` is told as its distance back from `sequence + 1`, below 2^35; with it, `lineage_start` is relative to
+//! `subscription_from` is told as its distance back from `sequence + 1`, below 2^35; with it, `subscription_start` is relative to
 //! `low`, so that a token is no longer than one without it.
 //!
-//! Times but `low` and `lineage_start` are relative: `reached`, `repeats_until` and the `from` of a hole to `low`, the rest
-//! of a hole to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges, and holes without the last
+//! Times but `low` and `subscription_start` are relative: `reached`, `repeats_until` and the `from` of a gap to `low`, the rest
+//! of a gap to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges, and gaps without the last
 //! three.
 
 use prost::encoding::{decode_varint, encode_varint};
 
-use super::Token;
-use crate::hub::side_log::{Coverage, Hole, Holes};
-use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Span, Term, UnixMillis};
+use super::ResumeToken;
+use crate::hub::side_log::{Coverage, PrivateGap, PrivateGaps};
+use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Term, TimeRange, UnixMillis};
 
 const REPEATS_FOLLOW: u8 = 1;
 const PRIVATE_FOLLOWS: u8 = 2;
@@ -36,7 +36,7 @@ const RESTARTED: u8 = 0x20;
 const CLOSED: u8 = 0x40;
 const EXTENDED: u8 = 0x80;
 
-pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
+pub(super) fn encode(token: &ResumeToken, out: &mut Vec<u8>) {
     let low = token.low_watermark;
     let name = token.account.as_str().as_bytes();
     out.push(name.len() as u8);
@@ -45,41 +45,42 @@ pub(super) fn encode(token: &Token, out: &mut Vec<u8>) {
     out.extend_from_slice(&token.position.term.0.to_le_bytes());
     out.extend_from_slice(&token.position.sequence.to_le_bytes());
     put_signed(low.0, out);
-    let lineage_back = token.lineage_back();
-    match lineage_back {
-        Some(_) => put_time(token.lineage_start, low, out),
-        None => put_signed(token.lineage_start.0, out),
+    let subscription_back = token.subscription_back();
+    match subscription_back {
+        Some(_) => put_time(token.subscription_start, low, out),
+        None => put_signed(token.subscription_start.0, out),
     }
     out.extend_from_slice(&token.filter.to_le_bytes());
-    put_time(token.reached, low, out);
-    let repeats = if token.repeats_until.is_some() { REPEATS_FOLLOW } else { 0 };
+    put_time(token.received_up_to, low, out);
+    let repeats = if token.duplicates_until.is_some() { REPEATS_FOLLOW } else { 0 };
     let private = if token.private.is_some() { PRIVATE_FOLLOWS } else { 0 };
-    let lineage_from = if lineage_back.is_some() { LINEAGE_FROM_FOLLOWS } else { 0 };
+    let subscription_from = if subscription_back.is_some() { LINEAGE_FROM_FOLLOWS } else { 0 };
     let has_ranges = token.private.as_ref().is_some_and(|private| has_ranges(&private.coverage));
-    out.push(repeats | private | lineage_from | if has_ranges { RANGES_FOLLOW } else { 0 });
-    if let Some(until) = token.repeats_until {
+    out.push(repeats | private | subscription_from | if has_ranges { RANGES_FOLLOW } else { 0 });
+    if let Some(until) = token.duplicates_until {
         put_time(until, low, out);
     }
     if let Some(private) = &token.private {
         put_private(private, low, out);
     }
-    if let Some(back) = lineage_back {
+    if let Some(back) = subscription_back {
         encode_varint(back, out);
     }
 }
 
-fn put_private(private: &Holes, low: UnixMillis, out: &mut Vec<u8>) {
+fn put_private(private: &PrivateGaps, low: UnixMillis, out: &mut Vec<u8>) {
     out.extend_from_slice(&private.tag.to_le_bytes());
-    encode_varint(private.coverage.main_from, out);
-    out.push(private.holes.len() as u8);
-    private.holes.iter().for_each(|hole| put_hole(hole, low, out));
+    encode_varint(private.coverage.main_log_from, out);
+    out.push(private.private_gaps.len() as u8);
+    private.private_gaps.iter().for_each(|private_gap| put_hole(private_gap, low, out));
     if has_ranges(&private.coverage) {
         put_ranges(&private.coverage, out);
     }
 }
 
-fn put_hole(hole: &Hole, low: UnixMillis, out: &mut Vec<u8>) {
-    let Hole { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed } = hole;
+fn put_hole(private_gap: &PrivateGap, low: UnixMillis, out: &mut Vec<u8>) {
+    let PrivateGap { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed } =
+        private_gap;
     let cause = CAUSES.iter().position(|known| known == cause).unwrap_or(0) as u8;
     let restarted = if *is_restarted { RESTARTED } else { 0 };
     let closed = if *is_closed { CLOSED } else { 0 };
@@ -111,7 +112,7 @@ fn put_signed(value: i64, out: &mut Vec<u8>) {
     encode_varint(((value << 1) ^ (value >> 63)) as u64, out);
 }
 
-pub(super) fn decode(mut body: &[u8]) -> Option<Token> {
+pub(super) fn decode(mut body: &[u8]) -> Option<ResumeToken> {
     let from = &mut body;
     let name_len = usize::from(byte(from)?);
     let account = AccountName::new(std::str::from_utf8(take(from, name_len)?).ok()?).ok()?;
@@ -133,52 +134,52 @@ pub(super) fn decode(mut body: &[u8]) -> Option<Token> {
     if flags & RANGES_FOLLOW != 0 {
         take_ranges(from, &mut private.as_mut()?.coverage)?;
     }
-    let (lineage_start, lineage_from) = if flags & LINEAGE_FROM_FOLLOWS == 0 {
+    let (subscription_start, subscription_from) = if flags & LINEAGE_FROM_FOLLOWS == 0 {
         (UnixMillis(start), None)
     } else {
-        let back = decode_varint(from).ok().filter(|back| *back < Token::LINEAGE_BACK_MAX)?;
+        let back = decode_varint(from).ok().filter(|back| *back < ResumeToken::LINEAGE_BACK_MAX)?;
         (UnixMillis(low_watermark.0.wrapping_add(start)), Some(position.sequence.wrapping_add(1).wrapping_sub(back)))
     };
-    let token = Token {
+    let token = ResumeToken {
         account,
         position,
         low_watermark,
-        reached,
-        lineage_start,
-        lineage_from,
+        received_up_to: reached,
+        subscription_start,
+        subscription_from,
         filter,
-        repeats_until,
+        duplicates_until: repeats_until,
         private,
     };
     body.is_empty().then_some(token)
 }
 
-fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<Holes> {
+fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<PrivateGaps> {
     let tag = u32::from_le_bytes(take(from, 4)?.try_into().ok()?);
     let main_from = decode_varint(from).ok()?;
     let count = byte(from)?;
-    let holes = (0..count).map(|_| take_hole(from, low, main_from)).collect::<Option<_>>()?;
-    Some(Holes { tag, coverage: Coverage::from(main_from), holes })
+    let private_gaps = (0..count).map(|_| take_hole(from, low, main_from)).collect::<Option<_>>()?;
+    Some(PrivateGaps { tag, coverage: Coverage::from(main_from), private_gaps })
 }
 
-fn take_hole(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<Hole> {
+fn take_hole(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<PrivateGap> {
     let head = byte(from)?;
     let cause = *CAUSES.get(usize::from(head & CAUSE_BITS))?;
     let begin = time(from, low)?;
-    let span = Span::new(begin, time(from, begin)?);
+    let span = TimeRange::new(begin, time(from, begin)?);
     let offset = decode_varint(from).ok()?;
     let repeats_until = time(from, begin)?;
-    let hole = Hole { offset, ..Hole::new(span, cause, repeats_until, main_from) };
+    let private_gap = PrivateGap { offset, ..PrivateGap::new(span, cause, repeats_until, main_from) };
     if head & EXTENDED == 0 {
-        return Some(Hole { is_restarted: repeats_until >= span.to, ..hole });
+        return Some(PrivateGap { is_restarted: repeats_until >= span.to, ..private_gap });
     }
-    Some(Hole {
+    Some(PrivateGap {
         since: decode_varint(from).ok()?,
         passed_until: decode_varint(from).ok()?,
         born: decode_varint(from).ok()?,
         is_restarted: head & RESTARTED != 0,
         is_closed: head & CLOSED != 0,
-        ..hole
+        ..private_gap
     })
 }
 

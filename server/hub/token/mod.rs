@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::side_log::Holes;
+use super::side_log::PrivateGaps;
 use crate::model::{AccountName, Position, Sequence, UnixMillis};
 use crate::{secret, state_file};
 
@@ -20,36 +20,36 @@ mod body;
 
 /// What a resume token says. It is a value, not a lease: the gateway keeps nothing for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct ResumeToken {
     /// Account whose log it stands in.
     pub account: AccountName,
     /// Where: resume is strictly after it.
     pub position: Position,
-    /// Everything created before this has been delivered to the lineage, or told as a gap.
+    /// Everything created before this has been delivered to the subscription, or told as a gap.
     pub low_watermark: UnixMillis,
     /// The upstream time at the position: what was received up to then has been delivered, whatever gap is open.
-    pub reached: UnixMillis,
-    /// The upstream time from which the lineage's first session asked to read.
-    pub lineage_start: UnixMillis,
-    /// The first record that was appended after the lineage began, if it began at the tip of this log.
-    pub lineage_from: Option<Sequence>,
+    pub received_up_to: UnixMillis,
+    /// The upstream time from which the subscription's first session asked to read.
+    pub subscription_start: UnixMillis,
+    /// The first record that was appended after the subscription began, if it began at the tip of this log.
+    pub subscription_from: Option<Sequence>,
     /// Fingerprint of the filter it was issued under.
     pub filter: u64,
     /// What was received or created up to this time may have been delivered before; after a resume by time.
-    pub repeats_until: Option<UnixMillis>,
-    /// What only this lineage lacks.
-    pub private: Option<Holes>,
+    pub duplicates_until: Option<UnixMillis>,
+    /// What only this subscription lacks.
+    pub private: Option<PrivateGaps>,
 }
 
 /// A text that is no token of ours. One text for every cause: a forger learns nothing from it.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the resume token is malformed, damaged, or signed with a key that this gateway does not have")]
-pub struct Malformed;
+pub struct InvalidToken;
 
 /// Keys that sign and verify tokens: the first signs, all verify.
-pub struct Keyring(Vec<Key>);
+pub struct Keyring(Vec<SigningKey>);
 
-struct Key {
+struct SigningKey {
     id: [u8; 4],
     mac: Hmac<Sha256>,
 }
@@ -72,19 +72,19 @@ pub enum KeyError {
     TooShort(PathBuf),
 }
 
-impl Token {
+impl ResumeToken {
     /// Fingerprint of a token that was issued outside of any session.
     pub const NO_FILTER: u64 = 0;
     const VERSION: u8 = 2;
     const MAC_BYTES: usize = 16;
     /// Longest token accepted, in characters.
     pub const CHARS_MAX: usize = 1_024;
-    /// A lineage that began so many records ago is told by its time alone.
+    /// A subscription that began so many records ago is told by its time alone.
     const LINEAGE_BACK_MAX: u64 = 1 << 35;
 
-    /// How many records after the lineage began the position is.
-    fn lineage_back(&self) -> Option<u64> {
-        let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.lineage_from?);
+    /// How many records after the subscription began the position is.
+    fn subscription_back(&self) -> Option<u64> {
+        let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.subscription_from?);
         Some(back).filter(|back| *back < Self::LINEAGE_BACK_MAX)
     }
 }
@@ -101,7 +101,7 @@ impl Keyring {
             if trimmed.len() < Self::KEY_BYTES_MIN {
                 return Err(KeyError::TooShort(path.clone()));
             }
-            Ok(Key::new(trimmed))
+            Ok(SigningKey::new(trimmed))
         };
         files.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -118,38 +118,39 @@ impl Keyring {
 
     /// One key, from its bytes.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(vec![Key::new(bytes)])
+        Self(vec![SigningKey::new(bytes)])
     }
 
-    /// Signs a token: URL-safe text of at most 200 characters, and of at most 1,024 with private holes.
-    pub fn seal(&self, token: &Token) -> String {
+    /// Signs a token: URL-safe text of at most 200 characters, and of at most 1,024 with private gaps.
+    pub fn sign(&self, token: &ResumeToken) -> String {
         let key = self.0.first().expect("a keyring has at least the key that signs");
-        let mut bytes = vec![Token::VERSION];
+        let mut bytes = vec![ResumeToken::VERSION];
         bytes.extend_from_slice(&key.id);
         body::encode(token, &mut bytes);
         let mac = key.mac.clone().chain_update(&bytes).finalize().into_bytes();
-        bytes.extend_from_slice(&mac[..Token::MAC_BYTES]);
+        bytes.extend_from_slice(&mac[..ResumeToken::MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// Verifies a token and reads it.
-    pub fn open(&self, text: &str) -> Result<Token, Malformed> {
-        if text.len() > Token::CHARS_MAX {
-            return Err(Malformed);
+    pub fn verify(&self, text: &str) -> Result<ResumeToken, InvalidToken> {
+        if text.len() > ResumeToken::CHARS_MAX {
+            return Err(InvalidToken);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| Malformed)?;
-        let (signed, mac) = bytes.split_at_checked(bytes.len().saturating_sub(Token::MAC_BYTES)).ok_or(Malformed)?;
-        let (head, body) = signed.split_at_checked(5).ok_or(Malformed)?;
-        if head[0] != Token::VERSION {
-            return Err(Malformed);
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| InvalidToken)?;
+        let (signed, mac) =
+            bytes.split_at_checked(bytes.len().saturating_sub(ResumeToken::MAC_BYTES)).ok_or(InvalidToken)?;
+        let (head, body) = signed.split_at_checked(5).ok_or(InvalidToken)?;
+        if head[0] != ResumeToken::VERSION {
+            return Err(InvalidToken);
         }
-        let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(Malformed)?;
-        key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| Malformed)?;
-        body::decode(body).ok_or(Malformed)
+        let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(InvalidToken)?;
+        key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| InvalidToken)?;
+        body::decode(body).ok_or(InvalidToken)
     }
 }
 
-impl Key {
+impl SigningKey {
     fn new(bytes: &[u8]) -> Self {
         let digest = Sha256::digest([b"token key id", bytes].concat());
         Self {
@@ -179,19 +180,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::side_log::{Coverage, Hole};
-    use crate::model::{Epoch, GapCause, Span, Term};
+    use crate::hub::side_log::{Coverage, PrivateGap};
+    use crate::model::{Epoch, GapCause, Term, TimeRange};
 
-    fn token(name: &str, sequence: u64) -> Token {
-        Token {
+    fn token(name: &str, sequence: u64) -> ResumeToken {
+        ResumeToken {
             account: AccountName::new(name).expect("a name"),
             position: Position { epoch: Epoch(u128::MAX - 7), term: Term(42), sequence },
             low_watermark: UnixMillis(1_700_000_000_000),
-            reached: UnixMillis(1_700_000_030_000),
-            lineage_start: UnixMillis(-1),
-            lineage_from: None,
+            received_up_to: UnixMillis(1_700_000_030_000),
+            subscription_start: UnixMillis(-1),
+            subscription_from: None,
             filter: 99,
-            repeats_until: None,
+            duplicates_until: None,
             private: None,
         }
     }
@@ -200,13 +201,13 @@ mod tests {
     const YEAR_9999: UnixMillis = UnixMillis(253_402_300_799_999);
     const DAY_MS: i64 = 86_400_000;
 
-    fn longest() -> Token {
-        Token {
+    fn longest() -> ResumeToken {
+        ResumeToken {
             low_watermark: YEAR_9999,
-            lineage_start: YEAR_9999,
-            lineage_from: Some(u64::MAX - (1 << 34)),
-            reached: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
-            repeats_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
+            subscription_start: YEAR_9999,
+            subscription_from: Some(u64::MAX - (1 << 34)),
+            received_up_to: UnixMillis(YEAR_9999.0 + 2 * DAY_MS),
+            duplicates_until: Some(UnixMillis(YEAR_9999.0 + 2 * DAY_MS)),
             ..token(&"a".repeat(63), u64::MAX)
         }
     }
@@ -214,21 +215,21 @@ mod tests {
     #[test]
     fn the_longest_token_is_short_enough_for_a_header() {
         let keys = Keyring::from_bytes(&[7; 32]);
-        let check = |token: &Token, most: usize| {
-            let text = keys.seal(token);
+        let check = |token: &ResumeToken, most: usize| {
+            let text = keys.sign(token);
             assert!(text.len() <= most, "{} characters", text.len());
             assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
-            assert_eq!(keys.open(&text).as_ref(), Ok(token));
+            assert_eq!(keys.verify(&text).as_ref(), Ok(token));
         };
         check(&longest(), 200);
         // 500 years, and logs of 100,000 records a second for as long.
         let (late, far) = (UnixMillis(1 << 44), 1 << 51);
-        let hole = Hole::new(Span::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
-        let hole = Hole { since: far, offset: far, passed_until: far, ..hole };
+        let private_gap = PrivateGap::new(TimeRange::new(late, UnixMillis(0)), GapCause::JournalCorrupt, late, far);
+        let private_gap = PrivateGap { since: far, offset: far, passed_until: far, ..private_gap };
         let passed = vec![(far, 2 * far); Coverage::RANGES_MAX];
-        let coverage = Coverage { main_from: far, passed, is_partial: true };
-        let private = Holes { tag: u32::MAX, coverage, holes: vec![hole; Holes::MAX] };
-        check(&Token { private: Some(private), ..longest() }, Token::CHARS_MAX);
+        let coverage = Coverage { main_log_from: far, passed, is_partial: true };
+        let private = PrivateGaps { tag: u32::MAX, coverage, private_gaps: vec![private_gap; PrivateGaps::MAX] };
+        check(&ResumeToken { private: Some(private), ..longest() }, ResumeToken::CHARS_MAX);
     }
 
     #[test]
@@ -240,57 +241,55 @@ mod tests {
             path
         };
         let (old, new) = (path("old", b'o'), path("new", b'n'));
-        let before = Keyring::load(std::slice::from_ref(&old)).expect("keys").seal(&token("main", 5));
+        let before = Keyring::load(std::slice::from_ref(&old)).expect("keys").sign(&token("main", 5));
         let rotated = Keyring::load(&[new.clone(), old]).expect("keys");
-        assert_eq!(rotated.open(&before), Ok(token("main", 5)));
-        let after = rotated.seal(&token("main", 6));
-        assert_eq!(Keyring::load(&[new]).expect("keys").open(&after), Ok(token("main", 6)));
-        assert_eq!(Keyring::from_bytes(&[1; 32]).open(&after), Err(Malformed));
+        assert_eq!(rotated.verify(&before), Ok(token("main", 5)));
+        let after = rotated.sign(&token("main", 6));
+        assert_eq!(Keyring::load(&[new]).expect("keys").verify(&after), Ok(token("main", 6)));
+        assert_eq!(Keyring::from_bytes(&[1; 32]).verify(&after), Err(InvalidToken));
     }
 
     #[test]
     fn a_key_is_made_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let keys = dir.path().join("keys");
-        let text = Keyring::load_or_make(&keys, [3; 32]).expect("made").seal(&token("main", 1));
-        assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").open(&text).is_ok());
+        let text = Keyring::load_or_make(&keys, [3; 32]).expect("made").sign(&token("main", 1));
+        assert!(Keyring::load_or_make(&keys, [4; 32]).expect("found").verify(&text).is_ok());
     }
 
-    fn any_holes() -> impl Strategy<Value = Holes> {
+    fn any_holes() -> impl Strategy<Value = PrivateGaps> {
         // Times of the next 500 years, and logs of 100,000 records a second for as long.
         let (time, sequence) = (|| (0_i64..1 << 44).prop_map(UnixMillis), || 0_u64..1 << 51);
         let causes = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
         let cause = prop::sample::select(causes.to_vec());
         let sequences = (sequence(), sequence(), sequence(), sequence());
-        let hole = ((time(), time(), time()), cause, sequences, any::<(bool, bool)>()).prop_map(
-            |((from, to, repeats_until), cause, (since, offset, passed_until, born), flags)| Hole {
+        let private_gap = ((time(), time(), time()), cause, sequences, any::<(bool, bool)>()).prop_map(
+            |((from, to, repeats_until), cause, (since, offset, passed_until, born), flags)| PrivateGap {
                 since,
                 offset,
                 passed_until,
                 is_restarted: flags.0,
                 is_closed: flags.1,
-                ..Hole::new(Span::new(from, to), cause, repeats_until, born)
+                ..PrivateGap::new(TimeRange::new(from, to), cause, repeats_until, born)
             },
         );
-        let holes = prop::collection::vec(hole, 0..=Holes::MAX);
+        let private_gaps = prop::collection::vec(private_gap, 0..=PrivateGaps::MAX);
         let range = (sequence(), sequence()).prop_map(|(from, length)| (from, from + length));
         let ranges = prop::collection::vec(range, 0..=Coverage::RANGES_MAX);
         let coverage = (sequence(), ranges, any::<bool>());
-        (any::<u32>(), coverage, holes).prop_map(|(tag, (main_from, passed, is_partial), holes)| Holes {
-            tag,
-            coverage: Coverage { main_from, passed, is_partial },
-            holes,
+        (any::<u32>(), coverage, private_gaps).prop_map(|(tag, (main_from, passed, is_partial), private_gaps)| {
+            PrivateGaps { tag, coverage: Coverage { main_log_from: main_from, passed, is_partial }, private_gaps }
         })
     }
 
-    /// Tokens that the release before lineage positions issued.
+    /// Tokens that the release before subscription positions issued.
     #[test]
     fn token_without_lineage_position_opens() {
         let old = "AlV9JnwEbWFpbvj___________________8qAAAAAAAAAAcAAAAAAAAAgKCr_vliAWMAAAAAAAAA4NQDAcCpB2yjmI1nVpmyoEjI4XTgSeg";
         let keys = Keyring::from_bytes(&[9; 32]);
-        let expected = Token { repeats_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
-        assert_eq!(keys.open(old), Ok(expected.clone()));
-        assert_eq!(keys.seal(&expected), old, "and a lineage that began by time is told as before");
+        let expected = ResumeToken { duplicates_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
+        assert_eq!(keys.verify(old), Ok(expected.clone()));
+        assert_eq!(keys.sign(&expected), old, "and a lineage that began by time is told as before");
     }
 
     proptest! {
@@ -299,33 +298,33 @@ mod tests {
             times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);
-            let said = Token {
+            let said = ResumeToken {
                 low_watermark: UnixMillis(times.0),
-                reached: UnixMillis(times.1),
-                lineage_start: UnixMillis(times.2),
-                lineage_from: back.map(|back| 8 - back),
-                repeats_until: repeats.map(UnixMillis),
+                received_up_to: UnixMillis(times.1),
+                subscription_start: UnixMillis(times.2),
+                subscription_from: back.map(|back| 8 - back),
+                duplicates_until: repeats.map(UnixMillis),
                 private,
                 ..token("main", 7)
             };
-            prop_assert_eq!(keys.open(&keys.seal(&said)), Ok(said));
+            prop_assert_eq!(keys.verify(&keys.sign(&said)), Ok(said));
         }
 
         #[test]
         fn what_was_sealed_opens_and_nothing_else_does(sequence: u64, at: prop::sample::Index, flip in 1_u8..128) {
             let keys = Keyring::from_bytes(&[9; 32]);
-            let text = keys.seal(&token("main", sequence));
-            prop_assert_eq!(keys.open(&text), Ok(token("main", sequence)));
+            let text = keys.sign(&token("main", sequence));
+            prop_assert_eq!(keys.verify(&text), Ok(token("main", sequence)));
             let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("our own text");
             let at_byte = at.index(bytes.len());
             bytes[at_byte] ^= flip;
-            prop_assert_eq!(keys.open(&URL_SAFE_NO_PAD.encode(&bytes)), Err(Malformed));
-            prop_assert_eq!(keys.open(&text[..at.index(text.len())]), Err(Malformed));
+            prop_assert_eq!(keys.verify(&URL_SAFE_NO_PAD.encode(&bytes)), Err(InvalidToken));
+            prop_assert_eq!(keys.verify(&text[..at.index(text.len())]), Err(InvalidToken));
         }
 
         #[test]
         fn random_text_is_malformed(text in ".{0,300}") {
-            prop_assert_eq!(Keyring::from_bytes(&[9; 32]).open(&text), Err(Malformed));
+            prop_assert_eq!(Keyring::from_bytes(&[9; 32]).verify(&text), Err(InvalidToken));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::Known;
+use super::KnownPost;
 use crate::model::{PostId, Rule, Sequence};
 
 /// Ids of a block: at about 8 bytes each one read is about a page of the disk.
@@ -19,7 +19,7 @@ const HEAD: usize = 12;
 
 /// What is known of one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IdEntry {
     pub(super) id: PostId,
     pub(super) rules: Arc<[Rule]>,
     pub(super) sequence: Sequence,
@@ -27,7 +27,7 @@ pub(super) struct Entry {
 
 /// Collects the entries of one block.
 #[derive(Default)]
-pub(super) struct Encoder {
+pub(super) struct IdBlockEncoder {
     numbers: HashMap<Arc<[Rule]>, u64, FixedState>,
     sets: Vec<u8>,
     entries: Vec<u8>,
@@ -36,8 +36,8 @@ pub(super) struct Encoder {
     sequence: Sequence,
 }
 
-impl Encoder {
-    pub(super) fn push(&mut self, entry: &Entry) {
+impl IdBlockEncoder {
+    pub(super) fn push(&mut self, entry: &IdEntry) {
         let number = match self.numbers.get(&entry.rules) {
             Some(number) => *number,
             None => self.intern(&entry.rules),
@@ -93,7 +93,7 @@ impl Encoder {
 }
 
 /// All entries of a block.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<IdEntry>, &'static str> {
     let (mut sets, count, mut scan) = open(bytes)?;
     let mut known = Vec::new();
     while !sets.0.is_empty() {
@@ -105,13 +105,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Entry>, &'static str> {
         id = id.wrapping_add(scan.varint()?);
         let rules: &Arc<[Rule]> = known.get(scan.varint()? as usize).ok_or("an entry points to no rule set")?;
         sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
-        entries.push(Entry { id: PostId(id), rules: rules.clone(), sequence });
+        entries.push(IdEntry { id: PostId(id), rules: rules.clone(), sequence });
     }
     Ok(entries)
 }
 
 /// What a block knows of `wanted`.
-pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<Known>, &'static str> {
+pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<KnownPost>, &'static str> {
     let (mut sets, count, mut scan) = open(bytes)?;
     let (mut id, mut sequence) = (0u64, 0u64);
     for _ in 0..count {
@@ -123,7 +123,7 @@ pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<Known>, &'stat
             for _ in 0..number {
                 rules = sets.rules()?;
             }
-            return Ok(Some(Known { rules, sequence }));
+            return Ok(Some(KnownPost { rules, sequence }));
         }
         if id > wanted.0 {
             break;
@@ -132,22 +132,22 @@ pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<Known>, &'stat
     Ok(None)
 }
 
-fn open(bytes: &[u8]) -> Result<(Scan<'_>, usize, Scan<'_>), &'static str> {
-    let mut scan = Scan(bytes);
+fn open(bytes: &[u8]) -> Result<(IdReader<'_>, usize, IdReader<'_>), &'static str> {
+    let mut scan = IdReader(bytes);
     let crc = scan.u32()?;
     if crc32fast::hash(scan.0) != crc {
         return Err("the checksum of a block does not match");
     }
     let sets = scan.u32()? as usize;
     let count = scan.u32()? as usize;
-    let sets = Scan(scan.take(sets)?);
+    let sets = IdReader(scan.take(sets)?);
     Ok((sets, count, scan))
 }
 
 /// Reads on in bytes of our own; an end that comes early is an error.
-pub(super) struct Scan<'a>(pub(super) &'a [u8]);
+pub(super) struct IdReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Scan<'a> {
+impl<'a> IdReader<'a> {
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or("it ends early")?;
         self.0 = rest;
@@ -217,16 +217,16 @@ fn unzigzag(value: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn entry(id: u64, tags: &[&str], sequence: u64) -> Entry {
+    fn entry(id: u64, tags: &[&str], sequence: u64) -> IdEntry {
         let rules = tags.iter().map(|tag| Rule { id: (tag.len() > 1).then_some(id), tag: Some((*tag).into()) });
-        Entry { id: PostId(id), rules: rules.collect(), sequence }
+        IdEntry { id: PostId(id), rules: rules.collect(), sequence }
     }
 
     #[test]
     fn what_goes_into_a_block_comes_out_of_it() {
         let entries =
             [entry(0, &[], 7), entry(1, &["a"], u64::MAX), entry(9, &["äöü", "b"], 1), entry(u64::MAX, &["a"], 2)];
-        let mut encoder = Encoder::default();
+        let mut encoder = IdBlockEncoder::default();
         entries.iter().for_each(|entry| encoder.push(entry));
         let bytes = encoder.take();
         assert_eq!(decode(&bytes).as_deref(), Ok(entries.as_slice()));
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_block_with_any_bit_flipped_is_refused() {
-        let mut encoder = Encoder::default();
+        let mut encoder = IdBlockEncoder::default();
         (1..50).for_each(|n| encoder.push(&entry(n * 3, &["tag"], n)));
         let bytes = encoder.take();
         for bit in 0..bytes.len() * 8 {

@@ -3,10 +3,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::Entry;
-use super::id_file::Sealed;
+use super::block::IdEntry;
+use super::id_file::IdFile;
 use super::trailer::Coverage;
-use super::{Error, store};
+use super::{DedupError, store};
 use crate::model::UnixMillis;
 
 /// Files that are merged at once.
@@ -14,7 +14,7 @@ const WIDTH: usize = 4;
 
 /// What matters of a file for the choice of a merge.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(super) struct FileStats {
     pub(super) ids: u64,
     pub(super) received_min: UnixMillis,
     pub(super) received_max: UnixMillis,
@@ -24,8 +24,8 @@ pub(super) struct Shape {
 ///
 /// Four at a time, none larger than the others together, so that an id is written once per fourfold size at most; never
 /// more than `ids_max` ids or `span_max` of time in one file, for a file expires as a whole.
-pub(super) fn plan(files: &[Shape], ids_max: u64, span_max: Duration) -> Option<Range<usize>> {
-    let worth = |window: &[Shape]| {
+pub(super) fn plan(files: &[FileStats], ids_max: u64, span_max: Duration) -> Option<Range<usize>> {
+    let worth = |window: &[FileStats]| {
         let sum: u64 = window.iter().map(|file| file.ids).sum();
         let largest = window.iter().map(|file| file.ids).max().unwrap_or(0);
         let from = window.iter().map(|file| file.received_min).min().unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn plan(files: &[Shape], ids_max: u64, span_max: Duration) -> Option<
 }
 
 /// What the merged file covers.
-pub(super) fn coverage(files: &[Arc<Sealed>]) -> Option<Coverage> {
+pub(super) fn coverage(files: &[Arc<IdFile>]) -> Option<Coverage> {
     let all = || files.iter().map(|file| file.trailer().coverage);
     Some(Coverage {
         epoch: all().next()?.epoch,
@@ -50,14 +50,14 @@ pub(super) fn coverage(files: &[Arc<Sealed>]) -> Option<Coverage> {
 }
 
 /// The entries of several files in the order of ids; of an id that is in more than one, what is known last.
-pub(super) fn entries(files: &[Arc<Sealed>]) -> impl Iterator<Item = Result<Entry, Error>> {
-    Merge(files.iter().map(|file| file.entries().peekable()).collect())
+pub(super) fn entries(files: &[Arc<IdFile>]) -> impl Iterator<Item = Result<IdEntry, DedupError>> {
+    MergeIter(files.iter().map(|file| file.entries().peekable()).collect())
 }
 
-struct Merge<I: Iterator>(Vec<Peekable<I>>);
+struct MergeIter<I: Iterator>(Vec<Peekable<I>>);
 
-impl<I: Iterator<Item = Result<Entry, Error>>> Iterator for Merge<I> {
-    type Item = Result<Entry, Error>;
+impl<I: Iterator<Item = Result<IdEntry, DedupError>>> Iterator for MergeIter<I> {
+    type Item = Result<IdEntry, DedupError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut lowest = None;
@@ -81,10 +81,10 @@ mod tests {
 
     fn check(ids: &[u64], expected: Option<Range<usize>>) {
         let hour = |n: usize| UnixMillis(n as i64 * 3_600_000);
-        let files: Vec<Shape> = ids
+        let files: Vec<FileStats> = ids
             .iter()
             .enumerate()
-            .map(|(at, ids)| Shape { ids: *ids, received_min: hour(at), received_max: hour(at + 1) })
+            .map(|(at, ids)| FileStats { ids: *ids, received_min: hour(at), received_max: hour(at + 1) })
             .collect();
         assert_eq!(plan(&files, 1_000, Duration::from_secs(6 * 3600)), expected, "{ids:?}");
     }
@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn a_merged_file_never_spans_more_time_than_expiry_can_bear() {
         let day = Duration::from_secs(24 * 3600);
-        let file = |from: i64, to: i64| Shape { ids: 1, received_min: UnixMillis(from), received_max: UnixMillis(to) };
+        let file =
+            |from: i64, to: i64| FileStats { ids: 1, received_min: UnixMillis(from), received_max: UnixMillis(to) };
         let ms = day.as_millis() as i64;
         assert_eq!(plan(&[file(0, 1), file(1, 2), file(2, 3), file(3, ms)], 1_000, day), Some(0..4));
         assert_eq!(plan(&[file(0, 1), file(1, 2), file(2, 3), file(3, ms + 1)], 1_000, day), None);

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
-use super::block::{self, Entry, Scan};
-use super::trailer::{self, MAGIC, Trailer, Unreadable};
-use super::{Error, Known, Metrics};
+use super::block::{self, IdEntry, IdReader};
+use super::trailer::{self, MAGIC, Trailer, TrailerError};
+use super::{DedupError, KnownPost, Metrics};
 use crate::model::PostId;
 
 /// A sealed id file: its filters and the first id of each block in memory, the rest where it lies.
-pub(super) struct Sealed {
-    source: Source,
+pub(super) struct IdFile {
+    source: IdFileSource,
     trailer: Trailer,
-    chunks: Vec<Chunk>,
+    chunks: Vec<FilterPartition>,
     /// First id of each block.
     firsts: Box<[u64]>,
     /// Where each block begins, and where the last one ends.
@@ -25,7 +25,7 @@ pub(super) struct Sealed {
 }
 
 /// Where the bytes of an id file lie.
-pub(super) enum Source {
+pub(super) enum IdFileSource {
     /// In a file.
     Disk(PathBuf, File),
     /// In memory, when there is no directory.
@@ -33,14 +33,14 @@ pub(super) enum Source {
 }
 
 /// Ids that share a filter.
-struct Chunk {
+struct FilterPartition {
     last: u64,
     blocks: Range<usize>,
     descriptor: [u8; BinaryFuse8::DESCRIPTOR_LEN],
     fingerprints: Range<usize>,
 }
 
-impl Source {
+impl IdFileSource {
     fn len(&self) -> io::Result<u64> {
         match self {
             Self::Disk(_, file) => Ok(file.metadata()?.len()),
@@ -69,24 +69,24 @@ impl Source {
     }
 }
 
-impl Sealed {
+impl IdFile {
     /// Opens a file; its index and its filters are checked, its blocks when they are read.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        Self::load(Source::Disk(path.to_owned(), file))
+    pub(super) fn open(path: &Path) -> Result<Self, DedupError> {
+        let file = File::open(path).map_err(|source| DedupError::Io { path: path.to_owned(), source })?;
+        Self::load(IdFileSource::Disk(path.to_owned(), file))
     }
 
-    pub(super) fn load(source: Source) -> Result<Self, Error> {
+    pub(super) fn load(source: IdFileSource) -> Result<Self, DedupError> {
         let path = source.path();
         let trailer = read_trailer(&source, &path)?;
         // The index is in memory below; it cannot be longer than the file, which its checksum has told.
         let mut meta = vec![0; usize::try_from(trailer.meta_len).unwrap_or(usize::MAX)];
         source.read(&mut meta, trailer.meta_offset).map_err(|error| unreadable(&path, error))?;
         if crc32fast::hash(&meta) != trailer.meta_crc {
-            return Err(Error::damaged(&path, "the checksum of its index does not match"));
+            return Err(DedupError::damaged(&path, "the checksum of its index does not match"));
         }
-        let mut sealed = Self::index(source, trailer, &meta).map_err(|detail| Error::damaged(&path, detail))?;
-        if let Source::Memory(blocks) = &mut sealed.source {
+        let mut sealed = Self::index(source, trailer, &meta).map_err(|detail| DedupError::damaged(&path, detail))?;
+        if let IdFileSource::Memory(blocks) = &mut sealed.source {
             // The index is held decoded; its bytes are not needed a second time.
             blocks.truncate(usize::try_from(trailer.meta_offset).unwrap_or(usize::MAX));
             blocks.shrink_to_fit();
@@ -94,8 +94,8 @@ impl Sealed {
         Ok(sealed)
     }
 
-    fn index(source: Source, trailer: Trailer, meta: &[u8]) -> Result<Self, &'static str> {
-        let mut scan = Scan(meta);
+    fn index(source: IdFileSource, trailer: Trailer, meta: &[u8]) -> Result<Self, &'static str> {
+        let mut scan = IdReader(meta);
         let mut offset = MAGIC.len() as u64;
         let mut firsts = Vec::with_capacity(trailer.blocks as usize);
         let mut offsets = Vec::with_capacity(trailer.blocks as usize + 1);
@@ -113,12 +113,12 @@ impl Sealed {
             let descriptor = scan.array()?;
             let fingerprints = fingerprint..fingerprint + scan.u32()? as usize;
             (block, fingerprint) = (blocks.end, fingerprints.end);
-            chunks.push(Chunk { last, blocks, descriptor, fingerprints });
+            chunks.push(FilterPartition { last, blocks, descriptor, fingerprints });
         }
         let whole = offset == trailer.meta_offset
             && block == firsts.len()
             && fingerprint == scan.0.len()
-            && chunks.iter().all(Chunk::is_sound);
+            && chunks.iter().all(FilterPartition::is_sound);
         if !whole {
             return Err("its index contradicts itself");
         }
@@ -130,7 +130,7 @@ impl Sealed {
         &self.trailer
     }
 
-    pub(super) fn source(&self) -> &Source {
+    pub(super) fn source(&self) -> &IdFileSource {
         &self.source
     }
 
@@ -145,7 +145,7 @@ impl Sealed {
     }
 
     /// What it knows of an id.
-    pub(super) fn find(&self, id: PostId, metrics: &Metrics) -> Result<Option<Known>, Error> {
+    pub(super) fn find(&self, id: PostId, metrics: &Metrics) -> Result<Option<KnownPost>, DedupError> {
         if id < self.trailer.id_min || id > self.trailer.id_max {
             return Ok(None);
         }
@@ -154,12 +154,12 @@ impl Sealed {
         };
         let firsts = &self.firsts[chunk.blocks.clone()];
         let before = firsts.partition_point(|first| *first <= id.0);
-        if before == 0 || !chunk.may_hold(id, &self.fingerprints) {
+        if before == 0 || !chunk.may_contain(id, &self.fingerprints) {
             return Ok(None);
         }
         metrics.file_reads.inc();
         let bytes = self.block(chunk.blocks.start + before - 1)?;
-        let known = block::find(&bytes, id).map_err(|detail| Error::damaged(&self.source.path(), detail))?;
+        let known = block::find(&bytes, id).map_err(|detail| DedupError::damaged(&self.source.path(), detail))?;
         if known.is_none() {
             metrics.false_positives.inc();
         }
@@ -167,7 +167,7 @@ impl Sealed {
     }
 
     /// All it knows, in the order of ids; one block in memory at a time.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry, Error>> + '_ {
+    pub(super) fn entries(&self) -> impl Iterator<Item = Result<IdEntry, DedupError>> + '_ {
         (0..self.blocks()).flat_map(|at| {
             let (entries, error) = match self.decoded(at) {
                 Ok(entries) => (entries, None),
@@ -194,12 +194,12 @@ impl Sealed {
     }
 
     /// The entries of a block.
-    pub(super) fn decoded(&self, at: usize) -> Result<Vec<Entry>, Error> {
+    pub(super) fn decoded(&self, at: usize) -> Result<Vec<IdEntry>, DedupError> {
         let bytes = self.block(at)?;
-        block::decode(&bytes).map_err(|detail| Error::damaged(&self.source.path(), detail))
+        block::decode(&bytes).map_err(|detail| DedupError::damaged(&self.source.path(), detail))
     }
 
-    fn block(&self, at: usize) -> Result<Vec<u8>, Error> {
+    fn block(&self, at: usize) -> Result<Vec<u8>, DedupError> {
         let Range { start, end } = self.block_range(at);
         let mut bytes = vec![0; (end - start) as usize];
         self.source.read(&mut bytes, start).map_err(|source| unreadable(&self.source.path(), source))?;
@@ -207,7 +207,7 @@ impl Sealed {
     }
 }
 
-impl Chunk {
+impl FilterPartition {
     /// Whether its filter stays within its fingerprints, whatever it is asked.
     fn is_sound(&self) -> bool {
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| self.descriptor[at + i]));
@@ -217,7 +217,7 @@ impl Chunk {
             || (segment.is_power_of_two() && mask == segment - 1 && count + 2 * segment <= len && count % segment == 0)
     }
 
-    fn may_hold(&self, id: PostId, fingerprints: &[u8]) -> bool {
+    fn may_contain(&self, id: PostId, fingerprints: &[u8]) -> bool {
         let fingerprints = &fingerprints[self.fingerprints.clone()];
         fingerprints.is_empty() || BinaryFuse8Ref::from_dma(&self.descriptor, fingerprints).contains(&id.0)
     }
@@ -225,28 +225,28 @@ impl Chunk {
 
 /// What it means that a file cannot be read: a bad sector does not go away, so that it counts as damage; what the journal
 /// retains of it is noted again.
-fn unreadable(path: &Path, source: io::Error) -> Error {
+fn unreadable(path: &Path, source: io::Error) -> DedupError {
     let bad = [Errno::IO, Errno::BADMSG, Errno::NODATA, Errno::ISDIR, Errno::UCLEAN];
     if source.raw_os_error().is_some_and(|code| bad.iter().any(|it| it.raw_os_error() == code)) {
-        return Error::damaged(path, "the disk cannot read it");
+        return DedupError::damaged(path, "the disk cannot read it");
     }
-    Error::Io { path: path.to_owned(), source }
+    DedupError::Io { path: path.to_owned(), source }
 }
 
-fn read_trailer(source: &Source, path: &Path) -> Result<Trailer, Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
+fn read_trailer(source: &IdFileSource, path: &Path) -> Result<Trailer, DedupError> {
+    let failed = |source| DedupError::Io { path: path.to_owned(), source };
     let len = source.len().map_err(failed)?;
     let Some(offset) = len.checked_sub(trailer::LEN as u64) else {
-        return Err(Error::damaged(path, "it is shorter than its trailer"));
+        return Err(DedupError::damaged(path, "it is shorter than its trailer"));
     };
     let mut bytes = [0; trailer::LEN];
     source.read(&mut bytes, offset).map_err(|error| unreadable(path, error))?;
     let trailer = Trailer::decode(&bytes).map_err(|why| match why {
-        Unreadable::Version(found) => Error::Version { path: path.to_owned(), found, known: trailer::VERSION },
-        Unreadable::Damaged(detail) => Error::damaged(path, detail),
+        TrailerError::Version(found) => DedupError::Version { path: path.to_owned(), found, known: trailer::VERSION },
+        TrailerError::Damaged(detail) => DedupError::damaged(path, detail),
     })?;
     if trailer.meta_offset.checked_add(trailer.meta_len) != Some(offset) {
-        return Err(Error::damaged(path, "it does not have the length that it tells"));
+        return Err(DedupError::damaged(path, "it does not have the length that it tells"));
     }
     Ok(trailer)
 }

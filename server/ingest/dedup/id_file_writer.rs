@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use xorf::{BinaryFuse8, DmaSerializable};
 
-use super::block::{Encoder, Entry};
+use super::block::{IdBlockEncoder, IdEntry};
 use super::trailer::{Coverage, MAGIC, Trailer};
 use crate::model::PostId;
 
@@ -11,10 +11,10 @@ use crate::model::PostId;
 pub(super) const CHUNK_IDS: usize = 65_536;
 
 /// Writes an id file, front to back, from entries in the order of ids; memory for one chunk, and the filters.
-pub(super) struct Writer<W> {
+pub(super) struct IdFileWriter<W> {
     out: W,
     written: u64,
-    block: Encoder,
+    block: IdBlockEncoder,
     block_first: u64,
     chunk: Vec<u64>,
     chunk_blocks: u32,
@@ -27,13 +27,13 @@ pub(super) struct Writer<W> {
     id_max: PostId,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> IdFileWriter<W> {
     pub(super) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         Ok(Self {
             out,
             written: MAGIC.len() as u64,
-            block: Encoder::default(),
+            block: IdBlockEncoder::default(),
             block_first: 0,
             chunk: Vec::new(),
             chunk_blocks: 0,
@@ -48,7 +48,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Takes the next entry; its id is greater than the one before.
-    pub(super) fn push(&mut self, entry: &Entry) -> io::Result<()> {
+    pub(super) fn push(&mut self, entry: &IdEntry) -> io::Result<()> {
         if self.block.is_empty() {
             self.block_first = entry.id.0;
         }

@@ -3,16 +3,16 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
-use super::id_file::Sealed;
-use super::memtable::Hot;
+use super::id_file::IdFile;
+use super::memtable::MemTable;
 use super::store::Store;
 use super::trailer::Coverage;
-use super::{Config, Error, Known, Metrics, store};
+use super::{Config, DedupError, KnownPost, Metrics, store};
 use crate::journal::Reader;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
 /// The ids of an account that were appended, for everybody who wants to know of one.
-pub struct Index {
+pub struct DedupIndex {
     pub(super) config: Config,
     pub(super) epoch: Epoch,
     pub(super) metrics: Metrics,
@@ -20,49 +20,49 @@ pub struct Index {
     /// The log that the ids are of, for a file that is damaged.
     pub(super) records: OnceLock<Arc<dyn Reader>>,
     pub(super) rebuilding: Mutex<()>,
-    hot: RwLock<Hot>,
-    levels: ArcSwap<Levels>,
+    hot: RwLock<MemTable>,
+    levels: ArcSwap<IdFileSet>,
 }
 
 /// Everything but the table that grows. A look-up takes one snapshot of it, after it has looked there: what leaves the
 /// table is here before it is gone there.
 #[derive(Clone, Default)]
-pub(super) struct Levels {
+pub(super) struct IdFileSet {
     /// Generations that wait for their file, oldest first.
-    pub(super) frozen: Vec<Arc<Hot>>,
+    pub(super) frozen: Vec<Arc<MemTable>>,
     /// Files by the last sequence they cover, oldest first.
-    pub(super) files: Vec<Arc<Sealed>>,
+    pub(super) files: Vec<Arc<IdFile>>,
     /// First sequences of files that were set aside.
     pub(super) lost: Vec<Sequence>,
 }
 
 /// An appended post, on its way to the table.
-pub(super) struct Note {
+pub(super) struct DedupEntry {
     pub(super) id: PostId,
     pub(super) rules: Arc<[Rule]>,
     pub(super) sequence: Sequence,
     pub(super) received: UnixMillis,
 }
 
-impl Levels {
+impl IdFileSet {
     pub(super) fn covered(&self) -> Sequence {
         store::covered(self.files.iter().map(|file| file.trailer().coverage), &self.lost)
     }
 
-    pub(super) fn insert(&mut self, file: Arc<Sealed>) {
-        let key = |file: &Arc<Sealed>| -> Coverage { file.trailer().coverage };
+    pub(super) fn insert(&mut self, file: Arc<IdFile>) {
+        let key = |file: &Arc<IdFile>| -> Coverage { file.trailer().coverage };
         self.files.push(file);
         self.files.sort_by_key(|file| (key(file).last, key(file).complete));
     }
 
-    pub(super) fn without(&mut self, gone: &[Arc<Sealed>]) {
+    pub(super) fn without(&mut self, gone: &[Arc<IdFile>]) {
         self.files.retain(|file| !gone.iter().any(|gone| Arc::ptr_eq(gone, file)));
     }
 }
 
-impl Index {
-    pub(super) fn new(config: &Config, epoch: Epoch, metrics: Metrics, store: Store, levels: Levels) -> Self {
-        let hot = RwLock::new(Hot::new(levels.covered() + 1, 0));
+impl DedupIndex {
+    pub(super) fn new(config: &Config, epoch: Epoch, metrics: Metrics, store: Store, levels: IdFileSet) -> Self {
+        let hot = RwLock::new(MemTable::new(levels.covered() + 1, 0));
         let (records, rebuilding) = (OnceLock::new(), Mutex::new(()));
         let config = config.clone();
         let index = Self { config, epoch, metrics, store, records, rebuilding, hot, levels: ArcSwap::default() };
@@ -71,7 +71,7 @@ impl Index {
     }
 
     /// What is known of a post; it may read a file, so it belongs on a blocking thread.
-    pub fn find(&self, id: PostId) -> Result<Option<Known>, Error> {
+    pub fn find(&self, id: PostId) -> Result<Option<KnownPost>, DedupError> {
         if let Some(known) = self.hot.read().find(id) {
             return Ok(Some(known));
         }
@@ -88,7 +88,11 @@ impl Index {
         }
     }
 
-    fn find_in<'a>(&self, files: &'a [Arc<Sealed>], id: PostId) -> Result<Option<Known>, (&'a Arc<Sealed>, Error)> {
+    fn find_in<'a>(
+        &self,
+        files: &'a [Arc<IdFile>],
+        id: PostId,
+    ) -> Result<Option<KnownPost>, (&'a Arc<IdFile>, DedupError)> {
         for file in files.iter().rev() {
             if let Some(known) = file.find(id, &self.metrics).map_err(|error| (file, error))? {
                 return Ok(Some(known));
@@ -109,27 +113,27 @@ impl Index {
         &self.metrics
     }
 
-    pub(super) fn levels(&self) -> Arc<Levels> {
+    pub(super) fn levels(&self) -> Arc<IdFileSet> {
         self.levels.load_full()
     }
 
-    pub(super) fn change(&self, change: impl Fn(&mut Levels)) {
+    pub(super) fn change(&self, change: impl Fn(&mut IdFileSet)) {
         self.levels.rcu(|levels| {
-            let mut levels = Levels::clone(levels);
+            let mut levels = IdFileSet::clone(levels);
             change(&mut levels);
             levels
         });
     }
 
     /// Takes what was appended, in the order of sequences.
-    pub(super) fn take(&self, notes: impl Iterator<Item = Note>) {
+    pub(super) fn insert_all(&self, notes: impl Iterator<Item = DedupEntry>) {
         let mut hot = self.hot.write();
-        for Note { id, rules, sequence, received } in notes {
+        for DedupEntry { id, rules, sequence, received } in notes {
             let full = hot.len() as u64 >= self.config.hot_ids_max
                 || hot.sets_bytes() as u64 >= self.config.hot_rules_bytes_max
-                || !hot.reaches(sequence);
+                || !hot.covers(sequence);
             if full {
-                self.freeze(&mut hot);
+                self.rotate(&mut hot);
             }
             hot.insert(id, &rules, sequence, received);
         }
@@ -137,26 +141,26 @@ impl Index {
     }
 
     /// Freezes the table if it reaches back to before this sequence.
-    pub(super) fn freeze_if_due(&self, before: Sequence) {
+    pub(super) fn rotate_if_due(&self, before: Sequence) {
         let mut hot = self.hot.write();
         if hot.first < before {
-            self.freeze(&mut hot);
+            self.rotate(&mut hot);
         }
     }
 
     /// Forgets what is in no file: it is noted again from `covered` on.
-    pub(super) fn drop_unsealed(&self) {
+    pub(super) fn drop_memtables(&self) {
         let mut hot = self.hot.write();
         self.change(|levels| levels.frozen.clear());
-        *hot = Hot::new(self.levels.load().covered() + 1, 0);
+        *hot = MemTable::new(self.levels.load().covered() + 1, 0);
     }
 
-    fn freeze(&self, hot: &mut Hot) {
+    fn rotate(&self, hot: &mut MemTable) {
         if hot.len() == 0 {
             return;
         }
         // Room as for the one before: growing a large table would hold up the writer.
-        let next = Hot::new(hot.last + 1, hot.len());
+        let next = MemTable::new(hot.last + 1, hot.len());
         let full = Arc::new(std::mem::replace(hot, next));
         self.change(|levels| levels.frozen.push(full.clone()));
     }

@@ -1,30 +1,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Error;
-use super::compaction::{self, Shape};
-use super::id_file::Sealed;
-use super::index::{Index, Levels};
+use super::DedupError;
+use super::compaction::{self, FileStats};
+use super::id_file::IdFile;
+use super::index::{DedupIndex, IdFileSet};
 use super::store::Store;
 use super::trailer::Coverage;
-use crate::journal::Extent;
+use crate::journal::LogBounds;
 use crate::model::{Sequence, UnixMillis};
 
-/// Housekeeping, on a thread of its own: seals, drops what is past the horizon, merges.
-pub struct Upkeep {
-    index: Arc<Index>,
+/// Housekeeping, on a thread of its own: seals, drops what is past the deduplication window, merges.
+pub struct DedupMaintenance {
+    index: Arc<DedupIndex>,
 }
 
-/// What upkeep did in one step, and what there is after it.
+/// What maintenance did in one step, and what there is after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct DedupReport {
     /// Generations written to files.
     pub sealed: u64,
     /// Files merged into others.
     pub merged: u64,
     /// Files dropped.
     pub dropped: u64,
-    /// Files dropped before the horizon, for want of memory; only without a directory.
+    /// Files dropped before the deduplication window, for want of memory; only without a directory.
     pub dropped_early: u64,
     /// Files, after it.
     pub files: u64,
@@ -32,21 +32,25 @@ pub struct Report {
     pub since: Option<UnixMillis>,
 }
 
-impl Upkeep {
-    pub(super) fn new(index: Arc<Index>) -> Self {
-        let upkeep = Self { index };
-        upkeep.measure();
-        upkeep
+impl DedupMaintenance {
+    pub(super) fn new(index: Arc<DedupIndex>) -> Self {
+        let maintenance = Self { index };
+        maintenance.measure();
+        maintenance
     }
 
     /// Does what is due. Called about once a second; `journal` = what the journal holds now, `appended_before` = the
     /// sequence before which all of its records are at least so old, by machine time: no clock makes ids forgotten.
     ///
     /// After an error everything is as searchable as before, and the next step tries again.
-    pub fn step(&mut self, journal: Extent, appended_before: &dyn Fn(Duration) -> Sequence) -> Result<Report, Error> {
+    pub fn step(
+        &mut self,
+        journal: LogBounds,
+        appended_before: &dyn Fn(Duration) -> Sequence,
+    ) -> Result<DedupReport, DedupError> {
         let old = appended_before(self.index.config.hot_age_max);
-        self.index.freeze_if_due(old.max(half_way(journal)));
-        let mut report = Report { sealed: self.seal_frozen()?, ..Report::default() };
+        self.index.rotate_if_due(old.max(midpoint(journal)));
+        let mut report = DedupReport { sealed: self.seal_frozen()?, ..DedupReport::default() };
         self.expire(appended_before(self.index.config.horizon), &mut report)?;
         report.merged = self.merge_once()?;
         report.files = self.index.levels().files.len() as u64;
@@ -56,8 +60,8 @@ impl Upkeep {
     }
 
     /// Writes everything in memory to a file, so that the next start has nothing to note again: for a clean stop.
-    pub fn seal(&mut self) -> Result<u64, Error> {
-        self.index.freeze_if_due(Sequence::MAX);
+    pub fn flush(&mut self) -> Result<u64, DedupError> {
+        self.index.rotate_if_due(Sequence::MAX);
         let sealed = self.seal_frozen()?;
         self.measure();
         Ok(sealed)
@@ -65,20 +69,20 @@ impl Upkeep {
 
     /// Forgets every record after `last`, which the journal has lost (a torn tail, a journal restored from a copy), and
     /// all that is in no file. Only before anything is judged; `covered` may be lower after it.
-    pub fn forget_after(&mut self, last: Sequence) -> Result<(), Error> {
-        let knows_more = |file: &&Arc<Sealed>| file.trailer().coverage.last > last;
+    pub fn truncate_after(&mut self, last: Sequence) -> Result<(), DedupError> {
+        let knows_more = |file: &&Arc<IdFile>| file.trailer().coverage.last > last;
         while let Some(file) = self.index.levels().files.iter().find(knows_more).cloned() {
             match self.forget_in(&file, last) {
                 Err(error) if error.is_damage() => self.rebuild_or_leave(&file, error)?,
                 done => done?,
             }
         }
-        self.index.drop_unsealed();
+        self.index.drop_memtables();
         self.measure();
         Ok(())
     }
 
-    fn forget_in(&self, file: &Arc<Sealed>, last: Sequence) -> Result<(), Error> {
+    fn forget_in(&self, file: &Arc<IdFile>, last: Sequence) -> Result<(), DedupError> {
         let coverage = file.trailer().coverage;
         // A delta after `last` hides what was known before it, so nothing of the file is complete any more.
         let kept = Coverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
@@ -88,7 +92,7 @@ impl Upkeep {
     }
 
     /// Where nothing was judged yet, a file that was set aside is lost: its records are noted again.
-    fn rebuild_or_leave(&self, file: &Arc<Sealed>, why: Error) -> Result<(), Error> {
+    fn rebuild_or_leave(&self, file: &Arc<IdFile>, why: DedupError) -> Result<(), DedupError> {
         match self.index.rebuild(file, why) {
             Err(error) if error.is_damage() => {
                 self.index.change(|levels| {
@@ -101,7 +105,7 @@ impl Upkeep {
         }
     }
 
-    fn seal_frozen(&mut self) -> Result<u64, Error> {
+    fn seal_frozen(&mut self) -> Result<u64, DedupError> {
         let frozen = self.index.levels().frozen.clone();
         for hot in &frozen {
             let Some(coverage) = hot.coverage(self.index.epoch) else { continue };
@@ -114,7 +118,7 @@ impl Upkeep {
         Ok(frozen.len() as u64)
     }
 
-    fn expire(&mut self, forgotten: Sequence, report: &mut Report) -> Result<(), Error> {
+    fn expire(&mut self, forgotten: Sequence, report: &mut DedupReport) -> Result<(), DedupError> {
         let config = &self.index.config;
         let levels = self.index.levels();
         let in_memory = matches!(self.index.store, Store::Memory);
@@ -132,10 +136,10 @@ impl Upkeep {
         Ok(())
     }
 
-    fn merge_once(&mut self) -> Result<u64, Error> {
+    fn merge_once(&mut self) -> Result<u64, DedupError> {
         let levels = self.index.levels();
-        let shapes: Vec<Shape> = levels.files.iter().map(|file| shape(file)).collect();
-        // A quarter: what is kept in files for longer than the horizon stays below that.
+        let shapes: Vec<FileStats> = levels.files.iter().map(|file| shape(file)).collect();
+        // A quarter: what is kept in files for longer than the deduplication window stays below that.
         let span_max = self.index.config.horizon / 4;
         let Some(range) = compaction::plan(&shapes, self.index.config.file_ids_max, span_max) else { return Ok(0) };
         let inputs = &levels.files[range];
@@ -149,7 +153,7 @@ impl Upkeep {
         Ok(inputs.len() as u64)
     }
 
-    fn rebuild_broken(&self, files: &[Arc<Sealed>], why: Error) -> Result<(), Error> {
+    fn rebuild_broken(&self, files: &[Arc<IdFile>], why: DedupError) -> Result<(), DedupError> {
         for file in files {
             if file.entries().any(|entry| entry.is_err()) {
                 return self.index.rebuild(file, why);
@@ -159,7 +163,7 @@ impl Upkeep {
     }
 
     /// Takes files out of the index, and then away; a crash in between is cleared up at open.
-    fn replace(&self, gone: &[Arc<Sealed>], by: Option<Arc<Sealed>>) -> Result<(), Error> {
+    fn replace(&self, gone: &[Arc<IdFile>], by: Option<Arc<IdFile>>) -> Result<(), DedupError> {
         self.index.change(|levels| {
             levels.without(gone);
             by.iter().for_each(|file| levels.insert(file.clone()));
@@ -168,7 +172,7 @@ impl Upkeep {
     }
 
     fn measure(&self) {
-        let Levels { files, .. } = &*self.index.levels();
+        let IdFileSet { files, .. } = &*self.index.levels();
         let metrics = &self.index.metrics;
         metrics.unsealed_ids.set(self.index.unsealed_ids() as i64);
         metrics.sealed_ids.set(files.iter().map(|file| file.trailer().ids as i64).sum());
@@ -178,14 +182,14 @@ impl Upkeep {
     }
 }
 
-fn shape(file: &Sealed) -> Shape {
+fn shape(file: &IdFile) -> FileStats {
     let Coverage { received_min, received_max, .. } = file.trailer().coverage;
-    Shape { ids: file.trailer().ids, received_min, received_max }
+    FileStats { ids: file.trailer().ids, received_min, received_max }
 }
 
 /// Where the older half of a journal that is being trimmed ends. What is trimmed cannot be noted again, so ids are in
 /// files before their records come near the end; 0 while nothing was trimmed.
-fn half_way(journal: Extent) -> Sequence {
+fn midpoint(journal: LogBounds) -> Sequence {
     if journal.earliest <= 1 {
         return 0;
     }

@@ -3,15 +3,15 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::Known;
-use super::block::Entry;
+use super::KnownPost;
+use super::block::IdEntry;
 use super::trailer::Coverage;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
 /// A generation of ids in memory: first it grows, then it is frozen and waits for its file.
 ///
 /// Rule sets are interned within it, so that they go when it goes.
-pub(super) struct Hot {
+pub(super) struct MemTable {
     /// The first sequence it stands for.
     pub(super) first: Sequence,
     /// The last sequence it stands for; `first - 1` while it is empty.
@@ -33,7 +33,7 @@ struct Slot {
     offset: u32,
 }
 
-impl Hot {
+impl MemTable {
     /// An empty generation after `first - 1`, with room for so many ids.
     pub(super) fn new(first: Sequence, ids: usize) -> Self {
         Self {
@@ -58,13 +58,16 @@ impl Hot {
     }
 
     /// Whether a record of this sequence can be told from the others.
-    pub(super) fn reaches(&self, sequence: Sequence) -> bool {
+    pub(super) fn covers(&self, sequence: Sequence) -> bool {
         self.received.is_none() || u32::try_from(sequence.saturating_sub(self.base)).is_ok()
     }
 
-    pub(super) fn find(&self, id: PostId) -> Option<Known> {
+    pub(super) fn find(&self, id: PostId) -> Option<KnownPost> {
         let slot = self.slots.get(&id.0)?;
-        Some(Known { rules: self.sets[slot.set as usize].clone(), sequence: self.base + Sequence::from(slot.offset) })
+        Some(KnownPost {
+            rules: self.sets[slot.set as usize].clone(),
+            sequence: self.base + Sequence::from(slot.offset),
+        })
     }
 
     /// Takes what is known of an id; it replaces what was known before. Sequences ascend; those before `first` are in
@@ -95,10 +98,10 @@ impl Hot {
     }
 
     /// All it knows, in the order of ids.
-    pub(super) fn sorted(&self) -> impl Iterator<Item = Entry> {
+    pub(super) fn sorted(&self) -> impl Iterator<Item = IdEntry> {
         let mut all: Vec<(u64, Slot)> = self.slots.iter().map(|(id, slot)| (*id, *slot)).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
-        all.into_iter().map(|(id, slot)| Entry {
+        all.into_iter().map(|(id, slot)| IdEntry {
             id: PostId(id),
             rules: self.sets[slot.set as usize].clone(),
             sequence: self.base + Sequence::from(slot.offset),

@@ -1,19 +1,19 @@
 //! Which posts were logged before, and under which rules.
 //!
-//! Owns: the ids of an account that were appended within the horizon, each with the rules logged for it and its last
+//! Owns: the ids of an account that were appended within the deduplication window, each with the rules logged for it and its last
 //! sequence, and the verdict on an arrival: new, a duplicate, or a delta (contract, section 5). Does not own: the
 //! appending (`ingest/sequencer`) or the records (`journal`), from which everything here could be built again as far as
 //! they are retained; the ids outlive trimmed payloads.
 //!
-//! The newest ids are in a table in memory; by age or size it is frozen, and upkeep writes it to a sealed file: blocks
+//! The newest ids are in a table in memory; by age or size it is frozen, and maintenance writes it to a sealed file: blocks
 //! of sorted ids with their rule sets, and a filter for each 65,536 of them that stays in memory. A look-up goes from
 //! the newest to the oldest and reads a block only where the range and the filter of a chunk say so. Small files are
-//! merged; files past the horizon are dropped.
+//! merged; files past the deduplication window are dropped.
 //!
 //! # Invariants (held by `tests`)
 //!
 //! - Answers equal those of a plain map of everything appended, over any order of appends, refused appends, seals,
-//!   merges and restarts, if the caller notes the journal's records after [`Seen::covered`] again at start.
+//!   merges and restarts, if the caller notes the journal's records after [`DedupWriter::covered`] again at start.
 //! - An append that failed leaves no trace.
 //! - A file is there whole or not at all; a crash at any step changes no answer.
 //! - Damage is told with the path, never taken for 'not seen'. Damaged blocks are written again from the journal, and ids
@@ -45,16 +45,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use dedup_writer::Seen;
-pub use index::Index;
-pub use maintenance::{Report, Upkeep};
+pub use dedup_writer::DedupWriter;
+pub use index::DedupIndex;
+pub use maintenance::{DedupMaintenance, DedupReport};
 pub use metrics::Metrics;
-pub use store::set_aside;
+pub use store::quarantine;
 
 use crate::journal::{ReadError, Reader};
 use crate::model::{Epoch, Rule, Sequence, UnixMillis};
-use index::Levels;
-use store::{Found, Store};
+use index::IdFileSet;
+use store::{LoadedFiles, Store};
 
 /// Settings of the table of seen posts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +78,7 @@ pub struct Config {
     /// Maximum ids of a merged id file.
     pub file_ids_max: u64,
     /// Bytes of flushed ids without a directory (journal backend `memory`). The oldest are removed first, regardless
-    /// of the horizon.
+    /// of the deduplication window.
     pub memory_bytes_max: u64,
     /// Maximum corrupt blocks of a file (512 ids each) that are rebuilt from the journal at run time. Beyond it, the
     /// file is set aside and rebuilt at the next start.
@@ -110,7 +110,7 @@ impl Config {
     /// The shortest horizon: X sends a post again for as long as it can recover it.
     const HORIZON_MIN: Duration = Duration::from_secs(24 * 3600);
 
-    /// Raises the horizon to what the contract asks for (section 1): a post that the log still holds, or that X may send
+    /// Raises the deduplication window to what the contract asks for (section 1): a post that the log still holds, or that X may send
     /// again, must not be taken twice.
     pub fn raise(&mut self, retention_age_max: Duration) {
         self.horizon = self.horizon.max(retention_age_max).max(Self::HORIZON_MIN);
@@ -119,7 +119,7 @@ impl Config {
 
 /// What is known of a post that was logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownPost {
     /// The rules of all its records, in the order of first arrival.
     pub rules: Arc<[Rule]>,
     /// Its last record: the DELTA if there is one.
@@ -128,7 +128,7 @@ pub struct Known {
 
 /// What an arrival is (contract, section 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DedupResult {
     /// Not logged before.
     New,
     /// Logged, and its rules add nothing.
@@ -144,7 +144,7 @@ pub enum Verdict {
 
 /// A look-up or a file that failed. None of them means 'not seen'.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum DedupError {
     /// A file is damaged. Until it is set aside and the journal noted again, posts could be taken twice.
     #[error(
         "the id file {path} is damaged ({detail}): which of its posts were delivered is not known; set it aside \
@@ -190,7 +190,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl DedupError {
     fn damaged(path: &Path, detail: &'static str) -> Self {
         Self::Damaged { path: path.to_owned(), detail }
     }
@@ -208,12 +208,12 @@ impl Error {
 /// The ids of an account, opened.
 pub struct Dedup {
     /// For the sequencer.
-    pub seen: Seen,
+    pub seen: DedupWriter,
     /// For everybody.
-    pub index: Arc<Index>,
-    /// For the upkeep thread.
-    pub upkeep: Upkeep,
-    /// Files of an earlier epoch that were set aside; they are removed when the horizon has passed.
+    pub index: Arc<DedupIndex>,
+    /// For the maintenance thread.
+    pub maintenance: DedupMaintenance,
+    /// Files of an earlier epoch that were set aside; they are removed when the deduplication window has passed.
     pub stale_files: u64,
 }
 
@@ -225,19 +225,19 @@ impl Dedup {
 }
 
 /// Opens the ids in `dir` (made if it is missing), or in memory. Nobody else may have them open: the journal's lock
-/// tells. Then note the journal's records after [`Seen::covered`].
+/// tells. Then note the journal's records after [`DedupWriter::covered`].
 pub fn open(
     dir: Option<&Path>,
     config: &Config,
     epoch: Epoch,
     now: UnixMillis,
     metrics: Metrics,
-) -> Result<Dedup, Error> {
+) -> Result<Dedup, DedupError> {
     let store = Store::open(dir)?;
-    let Found { files, lost, stale } = store.load(epoch, now.minus(config.horizon))?;
-    let mut levels = Levels { lost, ..Levels::default() };
+    let LoadedFiles { files, lost, stale } = store.load(epoch, now.minus(config.horizon))?;
+    let mut levels = IdFileSet { lost, ..IdFileSet::default() };
     files.into_iter().for_each(|file| levels.insert(file));
-    let index = Arc::new(Index::new(config, epoch, metrics, store, levels));
-    let upkeep = Upkeep::new(index.clone());
-    Ok(Dedup { seen: Seen::new(index.clone()), index, upkeep, stale_files: stale })
+    let index = Arc::new(DedupIndex::new(config, epoch, metrics, store, levels));
+    let maintenance = DedupMaintenance::new(index.clone());
+    Ok(Dedup { seen: DedupWriter::new(index.clone()), index, maintenance, stale_files: stale })
 }

@@ -2,27 +2,27 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::Error;
-use super::block::Entry;
-use super::id_file::Sealed;
-use super::index::Index;
-use crate::journal::{Item, ReadError, Reader};
-use crate::model::{Keys, PostId};
+use super::DedupError;
+use super::block::IdEntry;
+use super::id_file::IdFile;
+use super::index::DedupIndex;
+use crate::journal::{ReadError, ReadItem, Reader};
+use crate::model::{KeyFilter, PostId};
 
 /// A block that cannot be read, with the ids that it stands for.
-type Broken = (usize, RangeInclusive<PostId>);
+type DamagedBlock = (usize, RangeInclusive<PostId>);
 
 /// Bytes of the journal that one read brings.
 const CHUNK_BYTES: usize = 1 << 20;
 
-impl Index {
+impl DedupIndex {
     /// Writes a file again of which blocks cannot be read. Their ids come from the journal, as far as it still has the
     /// records; `why` is what was found. The caller looks again then.
     ///
     /// A file with more such blocks than `rebuilt_blocks_max` (memory for what they held would not be bounded), or whose
     /// disk returns other bytes than were written, is set aside, and the error given back. The next start notes all of it
     /// again.
-    pub(super) fn rebuild(&self, file: &Arc<Sealed>, why: Error) -> Result<(), Error> {
+    pub(super) fn rebuild(&self, file: &Arc<IdFile>, why: DedupError) -> Result<(), DedupError> {
         let (true, Some(reader)) = (why.is_damage(), self.records.get()) else { return Err(why) };
         // One at a time: a second one that met the same damage finds the file replaced.
         let _turn = self.rebuilding.lock();
@@ -33,7 +33,7 @@ impl Index {
         let path = file.source().path();
         if broken.len() > self.config.rebuilt_blocks_max {
             tracing::error!(path = %path.display(), blocks = broken.len(), "setting a damaged file of post ids aside");
-            self.store.set_aside(file)?;
+            self.store.quarantine(file)?;
             return Err(why);
         }
         let coverage = file.trailer().coverage;
@@ -42,7 +42,7 @@ impl Index {
         let rebuilt = Arc::new(self.store.write(coverage, entries)?);
         if !rebuilt.broken_blocks()?.is_empty() {
             self.store.remove(&rebuilt)?;
-            self.store.set_aside(file)?;
+            self.store.quarantine(file)?;
             return Err(why);
         }
         let lost = file.trailer().ids.saturating_sub(rebuilt.trailer().ids);
@@ -61,27 +61,31 @@ impl Index {
 }
 
 /// What the journal tells of the ids of broken blocks.
-fn recorded(reader: &dyn Reader, file: &Sealed, broken: &[Broken]) -> Result<BTreeMap<PostId, Entry>, Error> {
+fn recorded(
+    reader: &dyn Reader,
+    file: &IdFile,
+    broken: &[DamagedBlock],
+) -> Result<BTreeMap<PostId, IdEntry>, DedupError> {
     let coverage = file.trailer().coverage;
     let mut found = BTreeMap::new();
     let mut cursor = coverage.first.max(reader.extent().earliest);
     while cursor <= coverage.last && cursor < reader.extent().next {
-        let chunk = match reader.read(cursor, &Keys::Always, CHUNK_BYTES) {
+        let chunk = match reader.read(cursor, &KeyFilter::Always, CHUNK_BYTES) {
             Ok(chunk) => chunk,
             // Trimmed since: what is left of it begins later.
             Err(ReadError::Trimmed { earliest }) => {
                 cursor = earliest;
                 continue;
             }
-            Err(source) => return Err(Error::Records { path: file.source().path(), source: Arc::new(source) }),
+            Err(source) => return Err(DedupError::Records { path: file.source().path(), source: Arc::new(source) }),
         };
         for item in chunk.items {
-            if let Item::Record(record) = item
+            if let ReadItem::Record(record) = item
                 && record.sequence <= coverage.last
                 && let Some(post) = record.body.post()
                 && broken.iter().any(|(_, ids)| ids.contains(&post.id))
             {
-                let entry = Entry { id: post.id, rules: post.rules.clone(), sequence: record.sequence };
+                let entry = IdEntry { id: post.id, rules: post.rules.clone(), sequence: record.sequence };
                 found.insert(post.id, entry);
             }
         }
@@ -90,8 +94,8 @@ fn recorded(reader: &dyn Reader, file: &Sealed, broken: &[Broken]) -> Result<BTr
     Ok(found)
 }
 
-impl Sealed {
-    fn broken_blocks(&self) -> Result<Vec<Broken>, Error> {
+impl IdFile {
+    fn broken_blocks(&self) -> Result<Vec<DamagedBlock>, DedupError> {
         let mut broken = Vec::new();
         for at in 0..self.blocks() {
             match self.decoded(at) {
@@ -106,11 +110,11 @@ impl Sealed {
     /// All entries in the order of ids, those of broken blocks from `found`.
     fn entries_with<'a>(
         &'a self,
-        broken: &'a [Broken],
-        found: &'a BTreeMap<PostId, Entry>,
-    ) -> impl Iterator<Item = Result<Entry, Error>> + 'a {
+        broken: &'a [DamagedBlock],
+        found: &'a BTreeMap<PostId, IdEntry>,
+    ) -> impl Iterator<Item = Result<IdEntry, DedupError>> + 'a {
         (0..self.blocks()).flat_map(move |at| {
-            let block: Vec<Result<Entry, Error>> = match broken.iter().find(|(number, _)| *number == at) {
+            let block: Vec<Result<IdEntry, DedupError>> = match broken.iter().find(|(number, _)| *number == at) {
                 Some((_, ids)) => found.range(ids.clone()).map(|(_, entry)| Ok(entry.clone())).collect(),
                 None => match self.decoded(at) {
                     Ok(entries) => entries.into_iter().map(Ok).collect(),

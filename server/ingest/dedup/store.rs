@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Error;
-use super::block::Entry;
-use super::id_file::{Sealed, Source};
-use super::id_file_writer::Writer;
+use super::DedupError;
+use super::block::IdEntry;
+use super::id_file::{IdFile, IdFileSource};
+use super::id_file_writer::IdFileWriter;
 use super::trailer::Coverage;
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
@@ -29,8 +29,8 @@ pub(super) enum Store {
 
 /// What was found at open.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) files: Vec<Arc<Sealed>>,
+pub(super) struct LoadedFiles {
+    pub(super) files: Vec<Arc<IdFile>>,
     /// First sequences of files that were set aside and are not made good yet.
     pub(super) lost: Vec<Sequence>,
     /// Files of another epoch.
@@ -38,22 +38,22 @@ pub(super) struct Found {
 }
 
 impl Store {
-    pub(super) fn open(dir: Option<&Path>) -> Result<Self, Error> {
+    pub(super) fn open(dir: Option<&Path>) -> Result<Self, DedupError> {
         let Some(dir) = dir else { return Ok(Self::Memory) };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| io_error(dir, source))?;
         Ok(Self::Folder { dir: dir.to_owned(), serial: AtomicU64::new(0) })
     }
 
     /// Loads what belongs to this epoch, and clears away what a crash left behind and what is past `expired`.
-    pub(super) fn load(&self, epoch: Epoch, expired: UnixMillis) -> Result<Found, Error> {
-        let Self::Folder { dir, serial } = self else { return Ok(Found::default()) };
-        let mut found = Found::default();
+    pub(super) fn load(&self, epoch: Epoch, expired: UnixMillis) -> Result<LoadedFiles, DedupError> {
+        let Self::Folder { dir, serial } = self else { return Ok(LoadedFiles::default()) };
+        let mut found = LoadedFiles::default();
         let mut damaged = Vec::new();
         for path in listing(dir)? {
             serial.fetch_max(numbers(&path)[2], Ordering::Relaxed);
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("ids") => {
-                    let file = Sealed::open(&path)?;
+                    let file = IdFile::open(&path)?;
                     if file.trailer().coverage.epoch == epoch {
                         found.files.push(Arc::new(file));
                     } else {
@@ -77,11 +77,11 @@ impl Store {
     pub(super) fn write(
         &self,
         coverage: Coverage,
-        entries: impl Iterator<Item = Result<Entry, Error>>,
-    ) -> Result<Sealed, Error> {
+        entries: impl Iterator<Item = Result<IdEntry, DedupError>>,
+    ) -> Result<IdFile, DedupError> {
         let Self::Folder { dir, serial } = self else {
             let bytes = fill(Vec::new(), Path::new("(memory)"), coverage, entries)?;
-            return Sealed::load(Source::Memory(bytes));
+            return IdFile::load(IdFileSource::Memory(bytes));
         };
         let Coverage { first, last, .. } = coverage;
         let number = serial.fetch_add(1, Ordering::Relaxed) + 1;
@@ -93,29 +93,29 @@ impl Store {
         out.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
         rename(&temporary, &path)?;
         sync_folder(dir)?;
-        Sealed::open(&path)
+        IdFile::open(&path)
     }
 
     /// Removes a file; readers that still hold it can go on.
-    pub(super) fn remove(&self, file: &Sealed) -> Result<(), Error> {
+    pub(super) fn remove(&self, file: &IdFile) -> Result<(), DedupError> {
         match file.source() {
-            Source::Disk(path, _) => remove(path),
-            Source::Memory(_) => Ok(()),
+            IdFileSource::Disk(path, _) => remove(path),
+            IdFileSource::Memory(_) => Ok(()),
         }
     }
 
     /// Sets a file aside, so that the next start notes its records again.
-    pub(super) fn set_aside(&self, file: &Sealed) -> Result<(), Error> {
+    pub(super) fn quarantine(&self, file: &IdFile) -> Result<(), DedupError> {
         match file.source() {
             // It may be set aside already: it stays in the index, and is met again.
-            Source::Disk(path, _) if path.exists() => set_aside(path),
-            Source::Disk(..) => Ok(()),
-            Source::Memory(_) => Ok(()),
+            IdFileSource::Disk(path, _) if path.exists() => quarantine(path),
+            IdFileSource::Disk(..) => Ok(()),
+            IdFileSource::Memory(_) => Ok(()),
         }
     }
 
     /// A crash between the renaming of a merged file and the removal of what went into it leaves both.
-    fn drop_contained(&self, files: &mut Vec<Arc<Sealed>>) -> Result<(), Error> {
+    fn drop_contained(&self, files: &mut Vec<Arc<IdFile>>) -> Result<(), DedupError> {
         let all: Vec<Coverage> = files.iter().map(|file| file.trailer().coverage).collect();
         for at in (0..files.len()).rev() {
             let inner = all[at];
@@ -134,7 +134,7 @@ impl Store {
 
 /// Sets a damaged file aside, so that the rest can be opened. What it held is lost until the journal from its first
 /// sequence on has been noted again: `Seen::covered` tells so.
-pub fn set_aside(path: &Path) -> Result<(), Error> {
+pub fn quarantine(path: &Path) -> Result<(), DedupError> {
     rename(path, &path.with_extension("damaged"))
 }
 
@@ -153,7 +153,7 @@ pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) 
 }
 
 /// A file that was set aside is made good when others cover what its name tells.
-fn still_lost(files: &[Arc<Sealed>], damaged: Vec<PathBuf>) -> Result<Vec<Sequence>, Error> {
+fn still_lost(files: &[Arc<IdFile>], damaged: Vec<PathBuf>) -> Result<Vec<Sequence>, DedupError> {
     let mut lost = Vec::new();
     for path in damaged {
         let [first, last, _] = numbers(&path);
@@ -178,18 +178,18 @@ fn fill<W: Write>(
     out: W,
     path: &Path,
     coverage: Coverage,
-    entries: impl Iterator<Item = Result<Entry, Error>>,
-) -> Result<W, Error> {
+    entries: impl Iterator<Item = Result<IdEntry, DedupError>>,
+) -> Result<W, DedupError> {
     let failed = |source| io_error(path, source);
-    let mut writer = Writer::new(out).map_err(failed)?;
+    let mut writer = IdFileWriter::new(out).map_err(failed)?;
     for entry in entries {
         writer.push(&entry?).map_err(failed)?;
     }
     writer.finish(coverage).map_err(failed)
 }
 
-fn remove_if_expired(path: &Path, expired: UnixMillis) -> Result<(), Error> {
-    match Sealed::open(path) {
+fn remove_if_expired(path: &Path, expired: UnixMillis) -> Result<(), DedupError> {
+    match IdFile::open(path) {
         Ok(file) if file.trailer().coverage.received_max < expired => remove(path),
         Ok(_) => Ok(()),
         Err(error) => {
@@ -199,7 +199,7 @@ fn remove_if_expired(path: &Path, expired: UnixMillis) -> Result<(), Error> {
     }
 }
 
-fn listing(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+fn listing(dir: &Path) -> Result<Vec<PathBuf>, DedupError> {
     let entries =
         fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut paths = entries.map_err(|source| io_error(dir, source))?;
@@ -207,18 +207,18 @@ fn listing(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+fn rename(from: &Path, to: &Path) -> Result<(), DedupError> {
     fs::rename(from, to).map_err(|source| io_error(from, source))
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+fn remove(path: &Path) -> Result<(), DedupError> {
     fs::remove_file(path).map_err(|source| io_error(path, source))
 }
 
-fn sync_folder(dir: &Path) -> Result<(), Error> {
+fn sync_folder(dir: &Path) -> Result<(), DedupError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| io_error(dir, source))
 }
 
-fn io_error(path: &Path, source: io::Error) -> Error {
-    Error::Io { path: path.to_owned(), source }
+fn io_error(path: &Path, source: io::Error) -> DedupError {
+    DedupError::Io { path: path.to_owned(), source }
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::journal::Extent;
-use crate::model::{PostId, rules_union};
+use crate::journal::LogBounds;
+use crate::model::{PostId, union_rules};
 
 const EPOCH: Epoch = Epoch(1);
-const UNTRIMMED: Extent = Extent { earliest: 1, next: 1, earliest_received: None, newest_received: None };
+const UNTRIMMED: LogBounds = LogBounds { earliest: 1, next: 1, earliest_received: None, newest_received: None };
 
 fn rule(id: u64) -> Rule {
     Rule { id: Some(id), tag: id.is_multiple_of(2).then(|| format!("tag {id}").into()) }
@@ -23,7 +23,7 @@ fn small() -> Config {
     Config { hot_ids_max: 5, file_ids_max: 40, ..Config::default() }
 }
 
-fn open_at(dir: &Path, config: &Config, now: UnixMillis) -> Result<Dedup, Error> {
+fn open_at(dir: &Path, config: &Config, now: UnixMillis) -> Result<Dedup, DedupError> {
     open(Some(dir), config, EPOCH, now, Metrics::default())
 }
 
@@ -33,16 +33,16 @@ fn id_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A gateway in small: a journal that is never lost, the ids under test, and a plain map that is right.
-struct World {
+struct TestEnv {
     dir: Option<tempfile::TempDir>,
     config: Config,
     dedup: Dedup,
     journal: Vec<(PostId, Arc<[Rule]>, UnixMillis)>,
-    model: HashMap<PostId, Known>,
+    model: HashMap<PostId, KnownPost>,
     now: UnixMillis,
 }
 
-impl World {
+impl TestEnv {
     fn new(dir: Option<tempfile::TempDir>, config: Config) -> Self {
         let now = UnixMillis(1_700_000_000_000);
         let path = dir.as_ref().map(|dir| dir.path());
@@ -64,21 +64,21 @@ impl World {
         for (id, mask) in batch {
             let id = PostId(*id);
             let arrived = rules((0..8).filter(|bit| mask >> bit & 1 == 1));
-            let verdict = self.dedup.seen.judge(id, &arrived).expect("can be told");
+            let verdict = self.dedup.seen.classify(id, &arrived).expect("can be told");
             let prior = self.model.get(&id).map(|known| known.rules.clone());
             let (expected, now) = match prior {
-                None => (Verdict::New, Some(arrived)),
-                Some(prior) => match rules_union(&prior, &arrived) {
-                    None => (Verdict::Duplicate, None),
-                    Some(now) => (Verdict::Delta { prior, now: now.clone() }, Some(now)),
+                None => (DedupResult::New, Some(arrived)),
+                Some(prior) => match union_rules(&prior, &arrived) {
+                    None => (DedupResult::Duplicate, None),
+                    Some(now) => (DedupResult::Delta { prior, now: now.clone() }, Some(now)),
                 },
             };
             assert_eq!(verdict, expected);
             if let Some(rules) = now {
                 self.journal.push((id, rules.clone(), self.now));
                 let sequence = self.journal.len() as Sequence;
-                self.model.insert(id, Known { rules: rules.clone(), sequence });
-                self.dedup.seen.note(id, &rules, sequence, self.now);
+                self.model.insert(id, KnownPost { rules: rules.clone(), sequence });
+                self.dedup.seen.stage(id, &rules, sequence, self.now);
             }
         }
         if appended {
@@ -89,16 +89,16 @@ impl World {
         }
     }
 
-    fn step(&mut self) -> Report {
+    fn step(&mut self) -> DedupReport {
         self.step_with(UNTRIMMED).expect("upkeep")
     }
 
-    /// A step of upkeep. Machine time passes as the time of the records does here.
-    fn step_with(&mut self, journal: Extent) -> Result<Report, Error> {
+    /// A step of maintenance. Machine time passes as the time of the records does here.
+    fn step_with(&mut self, journal: LogBounds) -> Result<DedupReport, DedupError> {
         let (records, now) = (&self.journal, self.now);
         let appended_before =
             |age: Duration| records.partition_point(|(.., received)| now.since(*received) > age) as Sequence + 1;
-        self.dedup.upkeep.step(journal, &appended_before)
+        self.dedup.maintenance.step(journal, &appended_before)
     }
 
     fn pass(&mut self, minutes: u64) {
@@ -112,9 +112,9 @@ impl World {
             self.journal.truncate(self.journal.len().saturating_sub(lost));
             self.model.clear();
             for (at, (id, rules, _)) in self.journal.iter().enumerate() {
-                self.model.insert(*id, Known { rules: rules.clone(), sequence: at as Sequence + 1 });
+                self.model.insert(*id, KnownPost { rules: rules.clone(), sequence: at as Sequence + 1 });
             }
-            self.dedup.upkeep.forget_after(self.journal.len() as Sequence).expect("forgets");
+            self.dedup.maintenance.truncate_after(self.journal.len() as Sequence).expect("forgets");
         }
         self.replay();
     }
@@ -123,12 +123,12 @@ impl World {
         let covered = self.dedup.seen.covered();
         assert!(covered <= self.journal.len() as Sequence, "nothing is covered that the journal has not");
         for (at, (id, rules, received)) in self.journal.iter().enumerate().skip(covered as usize) {
-            self.dedup.seen.note(*id, rules, at as Sequence + 1, *received);
+            self.dedup.seen.stage(*id, rules, at as Sequence + 1, *received);
             self.dedup.seen.commit();
         }
     }
 
-    /// The process is killed in a step of upkeep: what it removed is still there, and half a file beside it.
+    /// The process is killed in a step of maintenance: what it removed is still there, and half a file beside it.
     fn crash_in_upkeep(&mut self) {
         let before: Vec<(PathBuf, Vec<u8>)> =
             id_files(self.path()).into_iter().map(|path| (path.clone(), fs::read(path).expect("reads"))).collect();
@@ -170,21 +170,21 @@ fn op(on_disk: bool) -> impl Strategy<Value = Op> {
     ]
 }
 
-fn play(mut world: World, ops: Vec<Op>) {
+fn play(mut env: TestEnv, ops: Vec<Op>) {
     for op in ops {
         match op {
-            Op::Arrive(batch, appended) => world.arrive(&batch, appended),
+            Op::Arrive(batch, appended) => env.arrive(&batch, appended),
             Op::Step(minutes) => {
-                world.pass(minutes);
-                world.step();
+                env.pass(minutes);
+                env.step();
             }
             Op::Seal => {
-                world.dedup.upkeep.seal().expect("seals");
+                env.dedup.maintenance.flush().expect("seals");
             }
-            Op::Restart(lost) => world.restart(lost),
-            Op::CrashInUpkeep => world.crash_in_upkeep(),
+            Op::Restart(lost) => env.restart(lost),
+            Op::CrashInUpkeep => env.crash_in_upkeep(),
         }
-        world.verify();
+        env.verify();
     }
 }
 
@@ -193,98 +193,98 @@ proptest! {
 
     #[test]
     fn answers_equal_a_plain_map_over_seals_merges_restarts_and_crashes(ops in proptest::collection::vec(op(true), 1..60)) {
-        play(World::on_disk(small()), ops);
+        play(TestEnv::on_disk(small()), ops);
     }
 
     #[test]
     fn answers_equal_a_plain_map_without_a_directory(ops in proptest::collection::vec(op(false), 1..60)) {
-        play(World::new(None, small()), ops);
+        play(TestEnv::new(None, small()), ops);
     }
 }
 
 #[test]
 fn two_arrivals_in_one_batch_see_each_other() {
-    let mut world = World::on_disk(small());
-    world.arrive(&[(1, 1), (1, 1), (1, 2), (2, 1)], false);
-    world.verify();
-    world.arrive(&[(1, 1), (1, 1), (1, 3), (1, 2)], true);
-    assert_eq!(world.journal.len(), 2, "a post and a delta");
+    let mut env = TestEnv::on_disk(small());
+    env.arrive(&[(1, 1), (1, 1), (1, 2), (2, 1)], false);
+    env.verify();
+    env.arrive(&[(1, 1), (1, 1), (1, 3), (1, 2)], true);
+    assert_eq!(env.journal.len(), 2, "a post and a delta");
 }
 
 #[test]
 fn a_damaged_file_is_told_and_never_taken_for_unseen() {
-    let mut world = World::on_disk(Config::default());
+    let mut env = TestEnv::on_disk(Config::default());
     let batch: Vec<(u64, u8)> = (0..48).map(|id| (id, id as u8 | 1)).collect();
-    world.arrive(&batch, true);
-    world.dedup.upkeep.seal().expect("seals");
-    let [path] = <[PathBuf; 1]>::try_from(id_files(world.path())).expect("one file");
+    env.arrive(&batch, true);
+    env.dedup.maintenance.flush().expect("seals");
+    let [path] = <[PathBuf; 1]>::try_from(id_files(env.path())).expect("one file");
     let whole = fs::read(&path).expect("reads");
     for at in (8..whole.len()).step_by(7) {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).expect("writes");
-        match open_at(world.path(), &world.config, world.now) {
-            Err(Error::Damaged { path: told, .. }) => assert_eq!(told, path),
+        match open_at(env.path(), &env.config, env.now) {
+            Err(DedupError::Damaged { path: told, .. }) => assert_eq!(told, path),
             Err(other) => panic!("byte {at}: {other}"),
-            Ok(dedup) => assert!((0..48).all(|id| dedup.seen.judge(PostId(id), &[]).is_err()), "byte {at}"),
+            Ok(dedup) => assert!((0..48).all(|id| dedup.seen.classify(PostId(id), &[]).is_err()), "byte {at}"),
         }
     }
     for len in [0, 1, whole.len() / 2, whole.len() - 1] {
         fs::write(&path, &whole[..len]).expect("writes");
-        assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })), "{len} bytes");
+        assert!(matches!(open_at(env.path(), &env.config, env.now), Err(DedupError::Damaged { .. })), "{len} bytes");
     }
     // What the disk cannot read is set aside like the rest (here EISDIR).
     fs::remove_file(&path).expect("it is there");
     fs::create_dir(&path).expect("a directory");
-    assert!(matches!(open_at(world.path(), &world.config, world.now), Err(Error::Damaged { .. })));
+    assert!(matches!(open_at(env.path(), &env.config, env.now), Err(DedupError::Damaged { .. })));
 }
 
 #[test]
 fn a_file_set_aside_is_built_again_from_the_journal() {
     for damaged in 0..3 {
-        let mut world = World::on_disk(Config { hot_ids_max: 900, ..small() });
+        let mut env = TestEnv::on_disk(Config { hot_ids_max: 900, ..small() });
         for round in 0..3 {
-            world.arrive(&[(round, 1), (round + 10, 2), (round + 20, 3)], true);
-            world.dedup.upkeep.seal().expect("seals");
+            env.arrive(&[(round, 1), (round + 10, 2), (round + 20, 3)], true);
+            env.dedup.maintenance.flush().expect("seals");
         }
-        let mut files = id_files(world.path());
+        let mut files = id_files(env.path());
         files.sort();
-        set_aside(&files[damaged]).expect("renames");
-        world.restart(0);
-        world.verify();
-        world.dedup.upkeep.seal().expect("seals");
-        world.restart(0);
-        world.verify();
-        assert_eq!(world.dedup.seen.covered(), 9, "file {damaged} is made good");
-        let left = fs::read_dir(world.path()).expect("lists").count();
-        assert_eq!(left, id_files(world.path()).len(), "and what was set aside is gone");
+        quarantine(&files[damaged]).expect("renames");
+        env.restart(0);
+        env.verify();
+        env.dedup.maintenance.flush().expect("seals");
+        env.restart(0);
+        env.verify();
+        assert_eq!(env.dedup.seen.covered(), 9, "file {damaged} is made good");
+        let left = fs::read_dir(env.path()).expect("lists").count();
+        assert_eq!(left, id_files(env.path()).len(), "and what was set aside is gone");
     }
 }
 
 #[test]
 fn files_of_another_epoch_do_not_count_and_go_with_the_horizon() {
-    let mut world = World::on_disk(small());
-    world.arrive(&[(1, 1)], true);
-    world.dedup.upkeep.seal().expect("seals");
-    let open_new = |now| open(Some(world.path()), &world.config, Epoch(2), now, Metrics::default()).expect("opens");
-    let dedup = open_new(world.now);
+    let mut env = TestEnv::on_disk(small());
+    env.arrive(&[(1, 1)], true);
+    env.dedup.maintenance.flush().expect("seals");
+    let open_new = |now| open(Some(env.path()), &env.config, Epoch(2), now, Metrics::default()).expect("opens");
+    let dedup = open_new(env.now);
     assert_eq!((dedup.stale_files, dedup.seen.covered()), (1, 0));
-    assert_eq!(dedup.seen.judge(PostId(1), &[]).expect("can be told"), Verdict::New);
-    assert_eq!(fs::read_dir(world.path()).expect("lists").count(), 1);
-    open_new(world.now.plus(world.config.horizon * 2));
-    assert_eq!(fs::read_dir(world.path()).expect("lists").count(), 0);
+    assert_eq!(dedup.seen.classify(PostId(1), &[]).expect("can be told"), DedupResult::New);
+    assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 1);
+    open_new(env.now.plus(env.config.horizon * 2));
+    assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 0);
 }
 
 #[test]
 fn a_post_is_known_for_the_horizon_and_not_for_much_longer() {
-    let mut world = World::on_disk(Config::default());
+    let mut env = TestEnv::on_disk(Config::default());
     let mut files_most = 0;
     for minute in (0..4 * 24 * 60).step_by(5) {
-        world.arrive(&[(minute, 1)], true);
-        world.pass(5);
-        files_most = files_most.max(world.step().files);
+        env.arrive(&[(minute, 1)], true);
+        env.pass(5);
+        files_most = files_most.max(env.step().files);
         let age = |minutes: u64| minute.checked_sub(minutes).map(PostId);
-        let known = |id| world.dedup.index.find(id).expect("can be told").is_some();
+        let known = |id| env.dedup.index.find(id).expect("can be told").is_some();
         assert!(age(24 * 60 - 5).is_none_or(known), "minute {minute}");
         assert!(!age(31 * 60).is_some_and(known), "minute {minute}");
     }
@@ -293,50 +293,50 @@ fn a_post_is_known_for_the_horizon_and_not_for_much_longer() {
 
 #[test]
 fn ids_are_sealed_before_a_short_journal_trims_their_records() {
-    let mut world = World::on_disk(Config::default());
-    world.arrive(&[(1, 1), (2, 1), (3, 1)], true);
-    let extent = |earliest, next| Extent { earliest, next, ..UNTRIMMED };
-    assert_eq!(world.step_with(extent(1, 4)).expect("steps").sealed, 0);
-    assert_eq!(world.step_with(extent(2, 4)).expect("steps").sealed, 1);
-    assert_eq!(world.dedup.seen.covered(), 3);
+    let mut env = TestEnv::on_disk(Config::default());
+    env.arrive(&[(1, 1), (2, 1), (3, 1)], true);
+    let extent = |earliest, next| LogBounds { earliest, next, ..UNTRIMMED };
+    assert_eq!(env.step_with(extent(1, 4)).expect("steps").sealed, 0);
+    assert_eq!(env.step_with(extent(2, 4)).expect("steps").sealed, 1);
+    assert_eq!(env.dedup.seen.covered(), 3);
 }
 
 #[test]
 fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() {
-    let mut world = World::on_disk(Config { unsealed_ids_max: 20, ..small() });
+    let mut env = TestEnv::on_disk(Config { unsealed_ids_max: 20, ..small() });
     for id in 0..20 {
-        world.arrive(&[(id, 1)], true);
+        env.arrive(&[(id, 1)], true);
     }
-    assert!(world.dedup.seen.wants_upkeep());
-    assert!(matches!(world.dedup.seen.judge(PostId(40), &[]), Err(Error::Behind { unsealed: 20 })));
-    world.verify();
-    let moved = world.path().with_extension("away");
-    fs::rename(world.path(), &moved).expect("renames");
-    assert!(matches!(world.step_with(UNTRIMMED), Err(Error::Io { .. })));
-    world.verify();
-    fs::rename(&moved, world.path()).expect("renames");
-    world.step();
-    world.verify();
-    assert_eq!(world.dedup.seen.judge(PostId(40), &[]).expect("there is room"), Verdict::New);
+    assert!(env.dedup.seen.needs_maintenance());
+    assert!(matches!(env.dedup.seen.classify(PostId(40), &[]), Err(DedupError::Behind { unsealed: 20 })));
+    env.verify();
+    let moved = env.path().with_extension("away");
+    fs::rename(env.path(), &moved).expect("renames");
+    assert!(matches!(env.step_with(UNTRIMMED), Err(DedupError::Io { .. })));
+    env.verify();
+    fs::rename(&moved, env.path()).expect("renames");
+    env.step();
+    env.verify();
+    assert_eq!(env.dedup.seen.classify(PostId(40), &[]).expect("there is room"), DedupResult::New);
 }
 
 #[test]
 fn without_a_directory_the_oldest_go_when_memory_is_used_up() {
-    let mut world = World::new(None, Config { memory_bytes_max: 2_000, ..small() });
+    let mut env = TestEnv::new(None, Config { memory_bytes_max: 2_000, ..small() });
     for id in 0..200 {
-        world.arrive(&[(id, 1)], true);
-        world.pass(1);
-        let report = world.step();
-        assert!(world.dedup.index.metrics.files_bytes.get() <= 2_000);
+        env.arrive(&[(id, 1)], true);
+        env.pass(1);
+        let report = env.step();
+        assert!(env.dedup.index.metrics.files_bytes.get() <= 2_000);
         assert_eq!(report.since.is_some(), report.files > 0);
     }
-    assert_eq!(world.dedup.seen.judge(PostId(0), &[]).expect("can be told"), Verdict::New);
-    assert_eq!(world.dedup.seen.judge(PostId(195), &[]).expect("can be told"), Verdict::Duplicate);
+    assert_eq!(env.dedup.seen.classify(PostId(0), &[]).expect("can be told"), DedupResult::New);
+    assert_eq!(env.dedup.seen.classify(PostId(195), &[]).expect("can be told"), DedupResult::Duplicate);
 }
 
 #[test]
 fn an_old_id_among_new_ones_does_not_make_look_ups_read_files() {
-    let mut world = World::on_disk(Config { hot_ids_max: 200_000, ..Config::default() });
+    let mut env = TestEnv::on_disk(Config { hot_ids_max: 200_000, ..Config::default() });
     let set = rules([1, 2]);
     let id = |n: u64| PostId(1 << 60 | n << 22);
     let mut sequence = 0;
@@ -345,21 +345,21 @@ fn an_old_id_among_new_ones_does_not_make_look_ups_read_files() {
             // Each generation has one post that is older than all.
             let id = if n == 77 { PostId(generation + 5) } else { id(generation * 200_000 + n) };
             sequence += 1;
-            world.dedup.seen.note(id, &set, sequence, world.now);
+            env.dedup.seen.stage(id, &set, sequence, env.now);
         }
-        world.dedup.seen.commit();
+        env.dedup.seen.commit();
     }
-    world.dedup.upkeep.seal().expect("seals");
+    env.dedup.maintenance.flush().expect("seals");
     for n in (0..600_000).step_by(997) {
-        let known = world.dedup.index.find(id(n)).expect("can be told").expect("was noted");
+        let known = env.dedup.index.find(id(n)).expect("can be told").expect("was noted");
         assert_eq!((known.rules, known.sequence), (set.clone(), n + 1));
     }
-    assert_eq!(world.dedup.seen.judge(PostId(7), &set).expect("can be told"), Verdict::Duplicate);
-    let metrics = &world.dedup.index.metrics;
+    assert_eq!(env.dedup.seen.classify(PostId(7), &set).expect("can be told"), DedupResult::Duplicate);
+    let metrics = &env.dedup.index.metrics;
     let before = metrics.file_reads.get();
     for n in 0..10_000 {
-        assert_eq!(world.dedup.seen.judge(PostId(id(n * 60).0 + 1), &set).expect("can be told"), Verdict::New);
-        assert_eq!(world.dedup.seen.judge(id(600_000 + n), &set).expect("can be told"), Verdict::New);
+        assert_eq!(env.dedup.seen.classify(PostId(id(n * 60).0 + 1), &set).expect("can be told"), DedupResult::New);
+        assert_eq!(env.dedup.seen.classify(id(600_000 + n), &set).expect("can be told"), DedupResult::New);
     }
     // 1 of 256 by the filter, of those that lie between known ones; the newest are beyond every range.
     let reads = metrics.file_reads.get() - before;
@@ -386,15 +386,15 @@ fn short_horizon_is_raised_to_retention_and_day() {
 
 #[test]
 fn wrong_clock_forgets_no_id() {
-    let mut world = World::on_disk(Config { hot_ids_max: 2, ..Config::default() });
-    let (right, minute) = (world.now, Duration::from_secs(60));
+    let mut env = TestEnv::on_disk(Config { hot_ids_max: 2, ..Config::default() });
+    let (right, minute) = (env.now, Duration::from_secs(60));
     for (id, hours) in [(1, 0), (2, 0), (3, 0), (4, 30), (5, 30), (6, 30), (7, 0), (8, 0), (9, 0)] {
-        world.now = right.plus(Duration::from_secs(hours * 3_600));
-        world.arrive(&[(id, 1)], true);
-        world.dedup.upkeep.step(UNTRIMMED, &|age| if age < minute { 10 } else { 0 }).expect("upkeep");
-        world.verify();
+        env.now = right.plus(Duration::from_secs(hours * 3_600));
+        env.arrive(&[(id, 1)], true);
+        env.dedup.maintenance.step(UNTRIMMED, &|age| if age < minute { 10 } else { 0 }).expect("upkeep");
+        env.verify();
     }
-    let [before, after] = [0, 10].map(|old| world.dedup.upkeep.step(UNTRIMMED, &|_| old).expect("upkeep"));
+    let [before, after] = [0, 10].map(|old| env.dedup.maintenance.step(UNTRIMMED, &|_| old).expect("upkeep"));
     assert!(before.files > 0 && before.dropped == 0 && after.files == 0);
     assert_eq!(after.dropped, before.files + after.sealed, "by machine time");
 }

@@ -1,4 +1,4 @@
-use super::block::Scan;
+use super::block::IdReader;
 use crate::model::{Epoch, PostId, Sequence, UnixMillis};
 
 /// First bytes of every id file.
@@ -44,14 +44,14 @@ pub(super) struct Trailer {
 
 /// Why a trailer cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum TrailerError {
     /// Written by a newer program.
     Version(u32),
     /// Damaged.
     Damaged(&'static str),
 }
 
-impl From<&'static str> for Unreadable {
+impl From<&'static str> for TrailerError {
     fn from(detail: &'static str) -> Self {
         Self::Damaged(detail)
     }
@@ -83,18 +83,18 @@ impl Trailer {
         bytes.try_into().expect("its parts are 128 bytes")
     }
 
-    pub(super) fn decode(bytes: &[u8; LEN]) -> Result<Self, Unreadable> {
-        let mut scan = Scan(bytes);
+    pub(super) fn decode(bytes: &[u8; LEN]) -> Result<Self, TrailerError> {
+        let mut scan = IdReader(bytes);
         if scan.array()? != MAGIC {
-            return Err(Unreadable::Damaged("it does not end as an id file does"));
+            return Err(TrailerError::Damaged("it does not end as an id file does"));
         }
         let (body, crc) = bytes.split_at(LEN - 4);
         if crc32fast::hash(body).to_le_bytes() != crc {
-            return Err(Unreadable::Damaged("the checksum of its trailer does not match"));
+            return Err(TrailerError::Damaged("the checksum of its trailer does not match"));
         }
         let version = scan.u32()?;
         if version > VERSION {
-            return Err(Unreadable::Version(version));
+            return Err(TrailerError::Version(version));
         }
         let meta_crc = scan.u32()?;
         let coverage = Coverage {
@@ -165,6 +165,6 @@ mod tests {
         bytes[8] = 2;
         let crc = crc32fast::hash(&bytes[..LEN - 4]);
         bytes[LEN - 4..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Trailer::decode(&bytes), Err(Unreadable::Version(2)));
+        assert_eq!(Trailer::decode(&bytes), Err(TrailerError::Version(2)));
     }
 }

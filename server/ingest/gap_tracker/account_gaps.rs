@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use crate::hub::Hub;
 use crate::hub::side_log::Completeness;
-use crate::ingest::gap_tracker::Ledger;
+use crate::ingest::gap_tracker::GapTracker;
 use crate::ingest::recovery::GapList;
 use crate::model::{Gap, GapId, UnixMillis};
 
-/// The gaps of an account: those that its log tells of, and the open ones as the ledger knows them now.
+/// The gaps of an account: those that its log tells of, and the open ones as the gap tracker knows them now.
 pub struct AccountGaps {
     hub: Arc<Hub>,
-    ledger: Arc<Ledger>,
+    tracker: Arc<GapTracker>,
 }
 
 impl AccountGaps {
     /// Of this account.
-    pub fn new(hub: Arc<Hub>, ledger: Arc<Ledger>) -> Self {
-        Self { hub, ledger }
+    pub fn new(hub: Arc<Hub>, tracker: Arc<GapTracker>) -> Self {
+        Self { hub, tracker }
     }
 }
 
 impl GapList for AccountGaps {
     fn gaps(&self) -> Vec<Gap> {
-        // The ledger first: what it closes meanwhile is at worst told as open still.
-        let open = self.ledger.open_gaps();
+        // The gap tracker first: what it closes meanwhile is at worst told as open still.
+        let open = self.tracker.open_gaps();
         let told = self.hub.gaps().list();
         let mut gaps: BTreeMap<GapId, Gap> = open.into_iter().map(|gap| (gap.id, gap)).collect();
         for gap in told {
@@ -40,7 +40,7 @@ impl GapList for AccountGaps {
     fn complete_from(&self) -> Option<UnixMillis> {
         let extent = self.hub.reader().extent();
         let oldest = extent.earliest_received?;
-        match self.ledger.origin() {
+        match self.tracker.complete_from() {
             Some(Completeness::From(origin)) if extent.earliest == FIRST => Some(origin.min(oldest)),
             Some(Completeness::From(origin) | Completeness::Pending(origin)) => Some(origin.max(oldest)),
             None => Some(oldest),

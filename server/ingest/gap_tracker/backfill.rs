@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Span, UnixMillis};
+use crate::model::{TimeRange, UnixMillis};
 
 /// A backfill that a connection asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Backfill {
+pub(super) struct BackfillState {
     /// When the first byte came.
     pub(super) began: UnixMillis,
     /// What it delivers begins here at the latest.
@@ -19,7 +19,7 @@ pub(super) struct Backfill {
     /// It is given up then.
     deadline: UnixMillis,
     /// What was asked for, less what can come live.
-    asked: Span,
+    asked: TimeRange,
     /// Posts that were created before the connection, by the second of their creation: of the minutes asked for.
     seconds: BTreeMap<i64, u64>,
     /// Posts per second of the feed before the connection.
@@ -30,7 +30,7 @@ const SECOND_MS: i64 = 1_000;
 
 /// When a backfill is complete.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct BackfillTimeouts {
     /// Nothing of it came for this long.
     pub(super) quiet: Duration,
     /// It goes on for no longer than this.
@@ -39,16 +39,16 @@ pub(super) struct Patience {
     pub(super) due_min: f64,
 }
 
-impl Backfill {
+impl BackfillState {
     /// `margin` is how much older than its arrival a live post can be.
     pub(super) fn new(
         (began, to): (UnixMillis, UnixMillis),
         from: UnixMillis,
         margin: Duration,
         rate: f64,
-        patience: Patience,
+        patience: BackfillTimeouts,
     ) -> Self {
-        let asked = Span::new(from, began.minus(margin));
+        let asked = TimeRange::new(from, began.minus(margin));
         let deadline = began.plus(patience.duration_max);
         Self { began, from, to, last_inside: began, deadline, asked, seconds: BTreeMap::new(), rate }
     }
@@ -69,13 +69,13 @@ impl Backfill {
         self.deadline = self.deadline.plus(stopped);
     }
 
-    /// When [`Backfill::outcome`] has something to decide, if nothing comes until then.
-    pub(super) fn due(&self, last_byte: UnixMillis, patience: Patience) -> UnixMillis {
+    /// When [`BackfillState::outcome`] has something to decide, if nothing comes until then.
+    pub(super) fn expected_posts(&self, last_byte: UnixMillis, patience: BackfillTimeouts) -> UnixMillis {
         if self.is_quiet(last_byte, patience) { last_byte } else { self.deadline }
     }
 
     /// Returns whether it is over and brought what was due of what it was asked for; `None` while it goes on.
-    pub(super) fn outcome(&self, now: UnixMillis, last_byte: UnixMillis, patience: Patience) -> Option<bool> {
+    pub(super) fn outcome(&self, now: UnixMillis, last_byte: UnixMillis, patience: BackfillTimeouts) -> Option<bool> {
         if now >= self.deadline {
             return Some(false);
         }
@@ -84,12 +84,12 @@ impl Backfill {
 
     /// What has to bring something. Where all of it may come live, for posts are that late, it is the whole: if nothing came
     /// of it by now, nothing of it was proven.
-    fn judged(&self) -> Span {
-        if self.asked.is_empty() { Span::new(self.from, self.began) } else { self.asked }
+    fn judged(&self) -> TimeRange {
+        if self.asked.is_empty() { TimeRange::new(self.from, self.began) } else { self.asked }
     }
 
     /// Something came after nothing of the backfill did for long enough. A connection that is silent proves nothing.
-    fn is_quiet(&self, last_byte: UnixMillis, patience: Patience) -> bool {
+    fn is_quiet(&self, last_byte: UnixMillis, patience: BackfillTimeouts) -> bool {
         last_byte.since(self.last_inside) >= patience.quiet
     }
 
@@ -99,7 +99,7 @@ impl Backfill {
     }
 
     /// True if a post of this interval came that was created before the connection, at the grain of a second.
-    pub(super) fn has_any(&self, span: Span) -> bool {
+    pub(super) fn has_any(&self, span: TimeRange) -> bool {
         !span.is_empty()
             && self
                 .seconds
@@ -110,7 +110,7 @@ impl Backfill {
 
     /// True if something of this interval came, or fewer posts were due in it than may be missing by chance, at the rate
     /// before the connection.
-    pub(super) fn is_plausible(&self, span: Span, patience: Patience) -> bool {
+    pub(super) fn is_plausible(&self, span: TimeRange, patience: BackfillTimeouts) -> bool {
         self.has_any(span) || self.rate * span.to.since(span.from).as_secs_f64() < patience.due_min
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backfill::Backfill;
-use super::state_machine::Limits;
-use crate::model::{Span, UnixMillis};
+use super::backfill::BackfillState;
+use super::state_machine::TrackerLimits;
+use crate::model::{TimeRange, UnixMillis};
 
 /// What one connection of a feed has delivered since its first byte, or had when it ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct Connection {
     /// When the last whole message or heartbeat came.
     pub(super) last_byte: UnixMillis,
     /// The newest post; before the first one of this connection, that of the one before.
-    pub(super) newest: Option<Newest>,
+    pub(super) newest: Option<HighWatermark>,
     /// A post came by this connection.
     #[serde(default)]
     delivers: bool,
@@ -30,7 +30,7 @@ pub(super) struct Connection {
     pub(super) rate: f64,
     /// The backfill that it asked for, until that is decided.
     #[serde(skip)]
-    pub(super) backfill: Option<Backfill>,
+    pub(super) backfill: Option<BackfillState>,
     /// `complete_from` before the backfill was believed, and when it was.
     before_backfill: Option<(UnixMillis, UnixMillis)>,
     /// The last byte and the newest post came after a stop of the reader: both were sent at an unknown time within it.
@@ -42,7 +42,7 @@ pub(super) struct Connection {
 
 /// The newest post of a connection.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Newest {
+pub(super) struct HighWatermark {
     pub(super) created: UnixMillis,
     /// How long after its creation it came.
     pub(super) lag: Duration,
@@ -69,7 +69,7 @@ pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
 impl Connection {
     /// A connection whose first byte came now; `newest` is what is known of its lag.
     /// `rate` is that of its feed.
-    pub(super) fn new(now: UnixMillis, slack: Duration, newest: Option<Newest>, rate: f64) -> Self {
+    pub(super) fn new(now: UnixMillis, slack: Duration, newest: Option<HighWatermark>, rate: f64) -> Self {
         Self {
             up: true,
             first_byte: now,
@@ -86,16 +86,16 @@ impl Connection {
     }
 
     /// How much older than its arrival a post of this connection can be: the slack, or the lag if that is more.
-    pub(super) fn margin(&self, limits: &Limits) -> Duration {
+    pub(super) fn margin(&self, limits: &TrackerLimits) -> Duration {
         self.margin_of(self.newest.map_or(Duration::ZERO, |newest| newest.lag), limits)
     }
 
-    fn margin_of(&self, lag: Duration, limits: &Limits) -> Duration {
-        lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.slack)
+    fn margin_of(&self, lag: Duration, limits: &TrackerLimits) -> Duration {
+        lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.allowed_lateness)
     }
 
     /// For how long no post came although posts were due: heartbeats alone do not tell a quiet stream from a late one.
-    fn silence(&self, limits: &Limits) -> Duration {
+    fn silence(&self, limits: &TrackerLimits) -> Duration {
         // Before its first post, the newest one says only that posts were due since the first byte.
         let earliest = if self.delivers { UnixMillis(i64::MIN) } else { self.first_byte };
         let since = self.newest.map_or(self.first_byte, |newest| newest.created.max(earliest));
@@ -105,7 +105,7 @@ impl Connection {
     }
 
     /// Everything created before this, and after `complete_from`, has come.
-    pub(super) fn reach(&self, limits: &Limits) -> UnixMillis {
+    pub(super) fn reach(&self, limits: &TrackerLimits) -> UnixMillis {
         let behind = self.newest.filter(|_| self.behind);
         // The stop is in the time of the last byte already: it must not count again in the lag of what came with it.
         let margin = behind
@@ -115,14 +115,14 @@ impl Connection {
 
     /// What it has delivered of the time that is taken for settled: the connection that began last, and so settled what is
     /// before it, may not have delivered even that.
-    pub(super) fn settled_reach(&self, settled_to: UnixMillis, limits: &Limits) -> UnixMillis {
-        let began_last = self.first_byte.plus(limits.slack) >= settled_to;
+    pub(super) fn settled_reach(&self, settled_to: UnixMillis, limits: &TrackerLimits) -> UnixMillis {
+        let began_last = self.first_byte.plus(limits.allowed_lateness) >= settled_to;
         if began_last { settled_to.min(self.reach(limits)) } else { settled_to }
     }
 
     /// What it has delivered. That it is up proves nothing of the time since.
-    pub(super) fn delivered(&self, limits: &Limits) -> Span {
-        Span::new(self.complete_from, self.reach(limits))
+    pub(super) fn delivered(&self, limits: &TrackerLimits) -> TimeRange {
+        TimeRange::new(self.complete_from, self.reach(limits))
     }
 
     /// Something came; `created` are the times of the posts in it.
@@ -136,7 +136,7 @@ impl Connection {
         let newest = newest.filter(|created| self.newest.is_none_or(|own| own.created <= *created || !self.delivers));
         if let Some(created) = newest {
             // After a stop, it was sent up to when it was read.
-            (self.delivers, self.newest) = (true, Some(Newest { created, lag: read.since(created) }));
+            (self.delivers, self.newest) = (true, Some(HighWatermark { created, lag: read.since(created) }));
         }
         self.behind = received < read && (newest.is_some() || self.behind);
     }

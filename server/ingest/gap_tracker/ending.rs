@@ -1,13 +1,13 @@
 //! The end of a connection or of its backfill: what is a gap from then on, what is closed, and what is left to recovery.
 
 use super::feed::FeedGap;
-use super::state_machine::Book;
+use super::state_machine::GapStateMachine;
 use crate::hub::side_log::Completeness;
-use crate::model::{Gap, GapCause, GapEvidence, GapState, Span, Spans, UnixMillis, Window};
+use crate::model::{Gap, GapCause, GapEvidence, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
-impl Book {
+impl GapStateMachine {
     /// A connection ended.
-    pub(super) fn cut(&mut self, feed: usize, connection: usize, cause: GapCause) {
+    pub(super) fn on_disconnect(&mut self, feed: usize, connection: usize, cause: GapCause) {
         let limits = self.limits.clone();
         if self.kept.feeds[feed].connection(connection).is_some() && self.announce_at.take().is_some() {
             // Nobody may be there to do it when it is due.
@@ -20,14 +20,14 @@ impl Book {
         own.end(connection, &limits);
         match own.assured_from() {
             Some(assured) => {
-                self.distrust(feed, connection);
+                self.fall_back_to_recovery(feed, connection);
                 self.close_over(feed, assured, cause);
                 self.kept.feeds[feed].forget_delivered_twice(&limits);
             }
             None => {
                 // What lies before a new log is nobody's gap, but what comes now is.
                 if own.gaps.iter().any(|gap| !gap.announced) {
-                    self.distrust(feed, connection);
+                    self.fall_back_to_recovery(feed, connection);
                 }
                 self.open(feed, cause);
             }
@@ -39,17 +39,17 @@ impl Book {
     pub(super) fn open(&mut self, feed: usize, cause: GapCause) {
         let own = &mut self.kept.feeds[feed];
         let trusted = !own.connections.values().any(|own| own.slow);
-        let mut pieces: Vec<Span> = own.undelivered(UnixMillis(i64::MAX)).iter().collect();
-        let Some(Span { from: tail, .. }) = pieces.pop() else { return };
+        let mut pieces: Vec<TimeRange> = own.undelivered(UnixMillis(i64::MAX)).iter().collect();
+        let Some(TimeRange { from: tail, .. }) = pieces.pop() else { return };
         let first = pieces.first().map_or(tail, |first| first.from);
-        own.delivered = Spans::default();
+        own.delivered = TimeRangeSet::default();
         own.settled_to = tail;
         for gap in &mut own.gaps {
             gap.backfill = None;
             gap.trusted &= trusted;
         }
         if let Some(gap) = own.gaps.iter_mut().rfind(|gap| gap.announced) {
-            gap.gap.window = Window { from: gap.gap.window.from.min(first), to: None };
+            gap.gap.window = TimeInterval { from: gap.gap.window.from.min(first), to: None };
             gap.gap.state = GapState::Detected;
             if cause == GapCause::JournalCorrupt {
                 gap.gap.cause = cause;
@@ -58,8 +58,8 @@ impl Book {
             self.log(gap);
             return;
         }
-        let closed = pieces.iter().map(|span| Window { from: span.from, to: Some(span.to) });
-        for window in closed.chain([Window { from: tail, to: None }]) {
+        let closed = pieces.iter().map(|span| TimeInterval { from: span.from, to: Some(span.to) });
+        for window in closed.chain([TimeInterval { from: tail, to: None }]) {
             let gap = self.new_gap(window, cause);
             self.push(feed, gap, trusted);
         }
@@ -77,15 +77,15 @@ impl Book {
                 self.kept.feeds[feed].up().filter_map(|(number, own)| Some((number, own.backfill.as_ref()?.from)));
             let asked = asked.min_by_key(|(_, from)| *from);
             let brought = asked.map_or(span.to, |(_, from)| from.clamp(span.from, span.to));
-            let recovered = Span::new(span.from, brought);
+            let recovered = TimeRange::new(span.from, brought);
             if !recovered.is_empty() {
-                let gap = self.new_gap(Window { from: span.from, to: Some(brought) }, cause);
+                let gap = self.new_gap(TimeInterval { from: span.from, to: Some(brought) }, cause);
                 let rate = self.rate();
-                self.heal(Gap { state: GapState::Recovering, ..gap }, recovered, rate);
+                self.start_recovery(Gap { state: GapState::Recovering, ..gap }, recovered, rate);
             }
-            let backfilled = Span::new(brought, span.to);
+            let backfilled = TimeRange::new(brought, span.to);
             if let Some((number, _)) = asked.filter(|_| !backfilled.is_empty()) {
-                let gap = self.new_gap(Window { from: brought, to: Some(span.to) }, cause);
+                let gap = self.new_gap(TimeInterval { from: brought, to: Some(span.to) }, cause);
                 self.push(feed, gap, true);
                 let backfill = self.gap_backfill(feed, number, backfilled);
                 if let Some(own) = self.kept.feeds[feed].gaps.last_mut() {
@@ -111,7 +111,7 @@ impl Book {
         }
         match self.outcome(feed, connection, now) {
             None => {}
-            Some(false) => self.distrust(feed, connection),
+            Some(false) => self.fall_back_to_recovery(feed, connection),
             Some(true) => self.believe(feed, connection, now),
         }
     }
@@ -153,15 +153,16 @@ impl Book {
         }
     }
 
-    /// When [`Book::tick`] has something to look at.
-    pub(super) fn next_due(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
+    /// When [`GapStateMachine::tick`] has something to look at.
+    pub(super) fn next_deadline(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         let own = self.kept.feeds[feed].connection(connection);
-        let due = own.and_then(|own| Some(own.backfill.as_ref()?.due(own.last_byte, self.limits.patience())));
+        let due =
+            own.and_then(|own| Some(own.backfill.as_ref()?.expected_posts(own.last_byte, self.limits.patience())));
         due.into_iter().chain(self.announce_at).min()
     }
 
     /// What the backfill of this connection was to bring is left to recovery.
-    pub(super) fn distrust(&mut self, feed: usize, connection: usize) {
+    pub(super) fn fall_back_to_recovery(&mut self, feed: usize, connection: usize) {
         let own = &mut self.kept.feeds[feed];
         if let Some(own) = own.connections.get_mut(&connection) {
             own.backfill = None;
@@ -174,17 +175,17 @@ impl Book {
 
     /// A gap that has an end is left to recovery.
     pub(super) fn leave_to_recovery(&mut self, feed: usize, own: FeedGap) {
-        let Window { from, to: Some(to) } = own.gap.window else {
+        let TimeInterval { from, to: Some(to) } = own.gap.window else {
             self.kept.feeds[feed].gaps.push(own);
             return;
         };
         if own.announced {
-            self.heal(Gap { state: GapState::Recovering, ..own.gap }, Span::new(from, to), own.rate);
+            self.start_recovery(Gap { state: GapState::Recovering, ..own.gap }, TimeRange::new(from, to), own.rate);
         } else {
             self.kept.feeds[feed].origin = Some(Completeness::From(to));
             self.demands += 1;
             let promised = own.promised.max(from);
-            self.announce_promised(&FeedGap { promised, ..own }, to.minus(self.limits.slack), to);
+            self.announce_promised(&FeedGap { promised, ..own }, to.minus(self.limits.allowed_lateness), to);
         }
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::backfill::Backfill;
-use super::connection::{AHEAD_MAX, Connection, Heard, Newest};
-use super::rate::Rate;
-use super::state_machine::Limits;
+use super::backfill::BackfillState;
+use super::connection::{AHEAD_MAX, Connection, Heard, HighWatermark};
+use super::rate::PostRate;
+use super::state_machine::TrackerLimits;
 use crate::hub::side_log::Completeness;
-use crate::model::{Gap, GapId, Span, Spans, UnixMillis};
+use crate::model::{Gap, GapId, TimeRange, TimeRangeSet, UnixMillis};
 
 /// The name of the feed that carries all posts of an account.
 pub const ALL_FEEDS: &str = "all";
@@ -29,13 +29,13 @@ pub(super) struct Feed {
     /// All that was created before this was delivered, or lies in a gap.
     pub(super) settled_to: UnixMillis,
     /// Delivered after `settled_to` by connections that have ended.
-    pub(super) delivered: Spans,
+    pub(super) delivered: TimeRangeSet,
     /// Creation time of the newest post.
     pub(super) newest: Option<UnixMillis>,
     /// The lag of its newest post when it was restored.
-    pub(super) lag: Option<Newest>,
+    pub(super) lag: Option<HighWatermark>,
     /// How many posts come.
-    pub(super) rate: Rate,
+    pub(super) rate: PostRate,
     /// Gaps that wait for a backfill, or are being backfilled.
     pub(super) gaps: Vec<FeedGap>,
     /// From where on the log has all of it at its beginning; `None` before the first byte.
@@ -66,13 +66,13 @@ pub(super) struct GapBackfill {
     /// The connection that asked for it.
     pub(super) connection: usize,
     /// The part of the gap that nothing else can have delivered, and that cannot come live.
-    pub(super) core: Span,
+    pub(super) core: TimeRange,
 }
 
 impl FeedGap {
     /// The interval; one without an end ends at `open_to`.
-    pub(super) fn span(&self, open_to: UnixMillis) -> Span {
-        Span::new(self.gap.window.from, self.gap.window.to.unwrap_or(open_to))
+    pub(super) fn span(&self, open_to: UnixMillis) -> TimeRange {
+        TimeRange::new(self.gap.window.from, self.gap.window.to.unwrap_or(open_to))
     }
 
     /// True if this connection's backfill is to close it.
@@ -89,10 +89,10 @@ impl Feed {
             connections: BTreeMap::new(),
             began: false,
             settled_to,
-            delivered: Spans::default(),
+            delivered: TimeRangeSet::default(),
             newest: None,
             lag: None,
-            rate: Rate::default(),
+            rate: PostRate::default(),
             gaps: Vec::new(),
             origin: None,
         }
@@ -104,7 +104,7 @@ impl Feed {
     }
 
     /// What is known of the lag of a connection before it delivers a post.
-    pub(super) fn lag_of(&self, connection: usize) -> Option<Newest> {
+    pub(super) fn lag_of(&self, connection: usize) -> Option<HighWatermark> {
         self.connections.get(&connection).map_or(self.lag, |own| own.newest)
     }
 
@@ -114,7 +114,7 @@ impl Feed {
     }
 
     /// A connection that is up and its backfill, by number.
-    pub(super) fn backfill(&self, connection: usize) -> Option<&Backfill> {
+    pub(super) fn backfill(&self, connection: usize) -> Option<&BackfillState> {
         self.connection(connection)?.backfill.as_ref()
     }
 
@@ -124,14 +124,14 @@ impl Feed {
     }
 
     /// What was not delivered of the time from `settled_to` to `to` by connections that have ended.
-    pub(super) fn undelivered(&self, to: UnixMillis) -> Spans {
-        let mut rest: Spans = [Span::new(self.settled_to, to)].into_iter().collect();
+    pub(super) fn undelivered(&self, to: UnixMillis) -> TimeRangeSet {
+        let mut rest: TimeRangeSet = [TimeRange::new(self.settled_to, to)].into_iter().collect();
         rest.remove_all(&self.delivered);
         rest
     }
 
     /// The first time that no connection has delivered yet.
-    pub(super) fn undelivered_from(&self, limits: &Limits) -> UnixMillis {
+    pub(super) fn undelivered_from(&self, limits: &TrackerLimits) -> UnixMillis {
         let mut rest = self.undelivered(UnixMillis(i64::MAX));
         self.up().for_each(|(_, own)| rest.remove(own.delivered(limits)));
         let first = rest.first().map_or(self.settled_to, |first| first.from);
@@ -139,7 +139,7 @@ impl Feed {
     }
 
     /// A connection ended. What it has delivered is known now.
-    pub(super) fn end(&mut self, connection: usize, limits: &Limits) {
+    pub(super) fn end(&mut self, connection: usize, limits: &TrackerLimits) {
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
         (own.up, own.backfill) = (false, None);
         let (delivered, reach) = (own.delivered(limits), own.settled_reach(self.settled_to, limits));
@@ -148,7 +148,7 @@ impl Feed {
     }
 
     /// The process that had the connections is gone; `now` is the time of the next one.
-    pub(super) fn end_all(&mut self, limits: &Limits, now: UnixMillis) {
+    pub(super) fn end_all(&mut self, limits: &TrackerLimits, now: UnixMillis) {
         let numbers: Vec<usize> = self.connections.keys().copied().collect();
         for number in numbers {
             if let Some(own) = self.connections.get_mut(&number) {
@@ -166,28 +166,29 @@ impl Feed {
     /// comes after that end is not known.
     pub(super) fn note_end(&mut self, id: GapId, to: UnixMillis) {
         if !self.began && self.gaps.iter().any(|own| own.announced && own.gap.id == id) {
-            (self.began, self.settled_to, self.delivered) = (true, to, Spans::default());
+            (self.began, self.settled_to, self.delivered) = (true, to, TimeRangeSet::default());
         }
     }
 
     /// The log has lost what it was given after this.
     pub(super) fn lose_after(&mut self, time: UnixMillis) {
-        self.delivered.remove(Span::new(time, UnixMillis(i64::MAX)));
+        self.delivered.remove(TimeRange::new(time, UnixMillis(i64::MAX)));
         self.settled_to = self.settled_to.min(time);
     }
 
     /// Everything before `to` has been delivered, or has become a gap.
     pub(super) fn settle_to(&mut self, to: UnixMillis) {
         self.settled_to = self.settled_to.max(to);
-        self.delivered.remove(Span::new(UnixMillis(i64::MIN), self.settled_to));
+        self.delivered.remove(TimeRange::new(UnixMillis(i64::MIN), self.settled_to));
     }
 
     /// Forgets what a connection that is up has delivered as well, however late it may prove to be: so what is remembered of
     /// ended connections is bounded by the time that the others lag behind.
-    pub(super) fn forget_delivered_twice(&mut self, limits: &Limits) {
+    pub(super) fn forget_delivered_twice(&mut self, limits: &TrackerLimits) {
         let lag_max = limits.lag_max();
         let mut delivered = self.delivered.clone();
-        self.up().for_each(|(_, own)| delivered.insert(Span::new(own.complete_from, own.last_byte.minus(lag_max))));
+        self.up()
+            .for_each(|(_, own)| delivered.insert(TimeRange::new(own.complete_from, own.last_byte.minus(lag_max))));
         if let Some(first) = delivered.iter().find(|span| span.from <= self.settled_to && span.to > self.settled_to) {
             self.settle_to(first.to);
         }

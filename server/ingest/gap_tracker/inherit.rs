@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 
 use super::feed::{ALL_FEEDS, Feed, FeedGap};
-use super::state_machine::Book;
+use super::state_machine::GapStateMachine;
 use crate::hub::side_log::Completeness;
-use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
+use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
 /// Returns the later of two starts: a log is complete from where on it has the posts of all its feeds.
 pub(super) fn later(one: Option<Completeness>, other: Option<Completeness>) -> Option<Completeness> {
@@ -30,7 +30,7 @@ fn carries_all(feed: &Feed) -> bool {
     feed.name == ALL_FEEDS || feed.name.is_empty()
 }
 
-impl Book {
+impl GapStateMachine {
     /// Makes the feeds of these names out of the former ones.
     pub(super) fn inherit(&mut self, former: Vec<Feed>, names: &[String], now: UnixMillis) {
         let mut passed_on = BTreeSet::new();
@@ -72,7 +72,7 @@ impl Book {
             own.gaps.extend(parent.gaps.iter().cloned());
             own.origin = later(own.origin, parent.origin);
         }
-        own.delivered = [Span::new(own.settled_to, UnixMillis(i64::MAX))].into_iter().collect();
+        own.delivered = [TimeRange::new(own.settled_to, UnixMillis(i64::MAX))].into_iter().collect();
         own.delivered.remove_all(&lacking);
         // What a parent lacks that never began is in `lacking`.
         let began = own.began;
@@ -99,18 +99,18 @@ impl Book {
         for mut own in std::mem::take(&mut feed.gaps) {
             let span = own.span(now);
             if !own.announced {
-                lacking.insert(span.intersection(Span::new(own.promised, now)));
+                lacking.insert(span.intersection(TimeRange::new(own.promised, now)));
                 continue;
             }
             self.pass_on(&mut own, passed_on);
             lacking.remove(span);
-            let window = Window { from: span.from, to: Some(span.to) };
-            self.heal(Gap { state: GapState::Recovering, window, ..own.gap }, span, rate);
+            let window = TimeInterval { from: span.from, to: Some(span.to) };
+            self.start_recovery(Gap { state: GapState::Recovering, window, ..own.gap }, span, rate);
         }
-        let lacking: Spans = if self.has_begun() || feed.began { lacking } else { Spans::default() };
+        let lacking: TimeRangeSet = if self.has_begun() || feed.began { lacking } else { TimeRangeSet::default() };
         for span in lacking.iter() {
-            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
-            self.heal(Gap { state: GapState::Recovering, ..gap }, span, rate);
+            let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
+            self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, rate);
         }
     }
 }

@@ -4,7 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::state_machine::Kept;
+use super::state_machine::PersistedState;
 use crate::model::{Gap, GapCause, GapState, UnixMillis};
 
 /// What is missing, in numbers.
@@ -12,18 +12,18 @@ use crate::model::{Gap, GapCause, GapState, UnixMillis};
 pub struct Metrics {
     gaps_open: Gauge,
     gaps_open_seconds: Gauge,
-    gaps_begun: Family<Cause, Counter>,
-    gaps_ended: Family<State, Counter>,
+    gap_records: Family<GapCauseLabel, Counter>,
+    gaps_ended: Family<GapStateLabel, Counter>,
     unrecoverable_seconds: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cause {
+struct GapCauseLabel {
     cause: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct GapStateLabel {
     state: &'static str,
 }
 
@@ -37,7 +37,7 @@ impl Metrics {
             "Upstream time that is missing and may still be brought, in seconds",
             own.gaps_open_seconds.clone(),
         );
-        registry.register("gap_changes", "Records of gaps that are open, by cause", own.gaps_begun.clone());
+        registry.register("gap_changes", "Records of gaps that are open, by cause", own.gap_records.clone());
         registry.register("gaps_ended", "Gaps that have ended, by their last state", own.gaps_ended.clone());
         registry.register(
             "gaps_unrecoverable_seconds",
@@ -47,18 +47,18 @@ impl Metrics {
         own
     }
 
-    pub(super) fn note(&self, gap: &Gap) {
+    pub(super) fn record(&self, gap: &Gap) {
         let Some(to) = gap.window.to.filter(|_| gap.state.is_final()) else {
-            self.gaps_begun.get_or_create(&Cause { cause: cause(gap.cause) }).inc();
+            self.gap_records.get_or_create(&GapCauseLabel { cause: cause(gap.cause) }).inc();
             return;
         };
-        self.gaps_ended.get_or_create(&State { state: state(gap.state) }).inc();
+        self.gaps_ended.get_or_create(&GapStateLabel { state: state(gap.state) }).inc();
         if gap.state == GapState::Unrecoverable {
             self.unrecoverable_seconds.inc_by(to.since(gap.window.from).as_secs().max(1));
         }
     }
 
-    pub(super) fn note_open(&self, kept: &Kept, now: UnixMillis) {
+    pub(super) fn note_open(&self, kept: &PersistedState, now: UnixMillis) {
         let waiting = || kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
         let healing = kept.healing.values().flat_map(|healing| healing.missing.iter());
         let open = waiting().map(|own| own.span(now));

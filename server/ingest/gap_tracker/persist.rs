@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::Newest;
+use super::connection::HighWatermark;
 use super::feed::{Feed, FeedGap};
-use super::rate::Rate;
-use super::recovering_gap::Healing;
-use super::scale::Scale;
-use super::state_machine::{Kept, Limits};
-use super::tail::Tail;
+use super::rate::PostRate;
+use super::recovering_gap::RecoveringGap;
+use super::scale::CorrectionLog;
+use super::state_machine::{PersistedState, TrackerLimits};
+use super::tail::LostTail;
 use crate::hub::side_log::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
 use crate::state_file;
@@ -21,12 +21,12 @@ use crate::state_file;
 const VERSION: u32 = 2;
 
 #[derive(Deserialize)]
-struct Version {
+struct FileVersion {
     version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Form<K> {
+struct TrackerFile<K> {
     version: u32,
     kept: K,
 }
@@ -36,18 +36,18 @@ struct Form<K> {
 struct KeptByPlace {
     last_id: u64,
     lanes: Vec<FeedByPlace>,
-    healing: BTreeMap<GapId, Healing>,
+    healing: BTreeMap<GapId, RecoveringGap>,
     brought: BTreeMap<GapId, u64>,
     origin: Option<Completeness>,
-    side: side_log::Snapshot,
+    side: side_log::SideLogSnapshot,
     clock_offset_ms: i64,
 }
 
 #[derive(Deserialize)]
 struct FeedByPlace {
     last_byte: Option<UnixMillis>,
-    newest: Option<Newest>,
-    rate: Rate,
+    newest: Option<HighWatermark>,
+    rate: PostRate,
     hole: Option<GapByPlace>,
 }
 
@@ -60,7 +60,7 @@ struct GapByPlace {
 }
 
 /// Returns the content of the file; `None` if there is none, or it cannot be read: then the log alone tells what is open.
-pub(super) fn read(path: &Path, account: &AccountName, limits: &Limits) -> Option<Kept> {
+pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -> Option<PersistedState> {
     let bytes = match state_file::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -69,9 +69,9 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &Limits) -> Optio
             return None;
         }
     };
-    let kept = serde_json::from_slice::<Version>(&bytes).and_then(|Version { version }| match version {
-        1 => serde_json::from_slice::<Form<KeptByPlace>>(&bytes).map(|form| Some(form.kept.named(limits))),
-        VERSION => serde_json::from_slice::<Form<Kept>>(&bytes).map(|form| Some(form.kept)),
+    let kept = serde_json::from_slice::<FileVersion>(&bytes).and_then(|FileVersion { version }| match version {
+        1 => serde_json::from_slice::<TrackerFile<KeptByPlace>>(&bytes).map(|form| Some(form.kept.named(limits))),
+        VERSION => serde_json::from_slice::<TrackerFile<PersistedState>>(&bytes).map(|form| Some(form.kept)),
         _ => {
             tracing::error!(%account, path = %path.display(), version, "the ledger of gaps is of another version; the log tells what is open");
             Ok(None)
@@ -84,25 +84,25 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &Limits) -> Optio
 }
 
 /// Writes a new file and renames it: a reader finds the old one or the new one.
-pub(super) fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
-    let form = Form { version: VERSION, kept };
+pub(super) fn write(path: &Path, kept: &PersistedState) -> std::io::Result<()> {
+    let form = TrackerFile { version: VERSION, kept };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 impl KeptByPlace {
     /// As feeds whose names are not known: each may have carried any post.
-    fn named(self, limits: &Limits) -> Kept {
+    fn named(self, limits: &TrackerLimits) -> PersistedState {
         let Self { last_id, lanes, healing, brought, origin, side, clock_offset_ms } = self;
         let feeds = lanes.into_iter().map(|lane| lane.named(origin, limits)).collect();
         let (epoch, journal_next, late) = (String::new(), 0, Duration::ZERO);
-        Kept {
+        PersistedState {
             last_id,
             feeds,
             healing,
             brought,
-            tail: Tail::default(),
+            tail: LostTail::default(),
             late,
-            scale: Scale::default(),
+            scale: CorrectionLog::default(),
             side,
             clock_offset_ms,
             epoch,
@@ -112,9 +112,10 @@ impl KeptByPlace {
 }
 
 impl FeedByPlace {
-    fn named(self, origin: Option<Completeness>, limits: &Limits) -> Feed {
+    fn named(self, origin: Option<Completeness>, limits: &TrackerLimits) -> Feed {
         let Self { last_byte, newest, rate, hole } = self;
-        let lag = newest.map_or(limits.slack, |newest| newest.lag.min(limits.lag_max()).max(limits.slack));
+        let lag = newest
+            .map_or(limits.allowed_lateness, |newest| newest.lag.min(limits.lag_max()).max(limits.allowed_lateness));
         let open = hole.as_ref().filter(|hole| hole.gap.window.to.is_none()).map(|hole| hole.gap.window.from);
         // Without either nothing came, and nothing is missing yet.
         let settled_to = open.or(last_byte.map(|last| last.minus(lag))).unwrap_or_default();

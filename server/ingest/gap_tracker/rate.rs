@@ -12,7 +12,7 @@ use crate::model::UnixMillis;
 /// ten minutes has a rate although none came for an hour. The greater of the two counts, for an interval that is wrongly
 /// taken for plausible loses posts, and one that is wrongly doubted costs a recovery request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rate {
+pub(super) struct PostRate {
     posts: f64,
     seconds: f64,
     #[serde(default)]
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(2 * 3_600);
 /// A rate of a shorter time is unknown.
 const SECONDS_MIN: f64 = 30.0;
 
-impl Rate {
+impl PostRate {
     /// Starts or restarts the measurement: the time before is not counted.
     pub(super) fn resume(&mut self, now: UnixMillis) {
         self.since = Some(now);
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn quiet_stream_keeps_its_rate_between_posts() {
-        let (mut rate, mut now) = (Rate::default(), UnixMillis(0));
+        let (mut rate, mut now) = (PostRate::default(), UnixMillis(0));
         rate.resume(now);
         for second in 0..7_200 {
             now = now.plus(Duration::from_secs(1));

@@ -1,13 +1,13 @@
 //! What recovery is to bring: gaps with an end, and what becomes of their parts.
 
-use super::recovering_gap::{Healing, Piece};
-use super::state_machine::{Book, Healer};
-use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Span, Spans, Window};
+use super::recovering_gap::{GapPart, RecoveringGap};
+use super::state_machine::{GapStateMachine, RecoverySource};
+use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet};
 
-impl Book {
+impl GapStateMachine {
     /// What recovery has to bring.
-    pub(super) fn missing(&self) -> Spans {
-        let mut missing = Spans::default();
+    pub(super) fn missing(&self) -> TimeRangeSet {
+        let mut missing = TimeRangeSet::default();
         self.kept.healing.values().for_each(|healing| missing.insert_all(&healing.missing));
         missing
     }
@@ -18,7 +18,7 @@ impl Book {
     }
 
     /// True if fewer than `due_min` posts were due in this span at the rate before the gap, or too little is known of it.
-    pub(super) fn is_plausibly_empty(&self, span: Span) -> bool {
+    pub(super) fn is_plausibly_empty(&self, span: TimeRange) -> bool {
         let touched = self.kept.healing.values().filter(|healing| !healing.span().intersection(span).is_empty());
         let before = touched.map(|healing| healing.rate).reduce(f64::max).filter(|rate| *rate > 0.0);
         let rate = before.unwrap_or_else(|| self.rate());
@@ -26,21 +26,21 @@ impl Book {
     }
 
     /// The first of these gaps that is closed in this way.
-    pub(super) fn healed_by(&self, by: Healer, mut of: impl Iterator<Item = GapId>) -> Option<GapId> {
+    pub(super) fn healed_by(&self, by: RecoverySource, mut of: impl Iterator<Item = GapId>) -> Option<GapId> {
         let waiting = |connection| {
             let feeds = self.kept.feeds.iter().filter(move |feed| feed.connections.contains_key(&connection));
             feeds.flat_map(|feed| &feed.gaps).map(|own| own.gap.id)
         };
         match by {
-            Healer::Backfill { connection } => of.find(|id| waiting(connection).any(|own| own == *id)),
-            Healer::Recovery => of.find(|id| self.kept.healing.contains_key(id)),
+            RecoverySource::Backfill { connection } => of.find(|id| waiting(connection).any(|own| own == *id)),
+            RecoverySource::Recovery => of.find(|id| self.kept.healing.contains_key(id)),
         }
     }
 
-    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) {
+    pub(super) fn mark_recovered(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) {
         let mut changed = Vec::new();
         for healing in self.kept.healing.values_mut() {
-            if healing.prove(span, evidence, stamp) {
+            if healing.mark_recovered(span, evidence, stamp) {
                 changed.push(healing.gap.clone());
             }
         }
@@ -49,7 +49,7 @@ impl Book {
     }
 
     /// What cannot be brought becomes a gap of its own, with exact bounds.
-    pub(super) fn lose(&mut self, span: Span, evidence: GapEvidence) {
+    pub(super) fn mark_unrecoverable(&mut self, span: TimeRange, evidence: GapEvidence) {
         let hit: Vec<GapId> = self
             .kept
             .healing
@@ -61,21 +61,21 @@ impl Book {
             let healing = self.kept.healing.remove(&id).expect("just seen");
             let lost = healing.missing.within(span);
             let (mut ids, first) = (Some(id), self.changes.len());
-            for Piece { span, lost: is_lost } in healing.torn(&lost) {
+            for GapPart { span, lost: is_lost } in healing.split_by(&lost) {
                 let missing = healing.missing.within(span);
                 let state = match (is_lost, missing.is_empty()) {
                     (true, _) => GapState::Unrecoverable,
                     (false, true) => GapState::Recovered,
                     (false, false) => GapState::Recovering,
                 };
-                let mut gap = self.piece(&healing.gap, &mut ids, span, state);
+                let mut gap = self.split_gap(&healing.gap, &mut ids, span, state);
                 gap.progress = missing.first().map(|first| first.from).filter(|from| *from > span.from);
                 match state {
                     GapState::Unrecoverable => self.log(Gap { evidence, progress: None, ..gap }),
                     GapState::Recovered => self.log(Gap { progress: Some(span.to), ..gap }),
                     _ => {
                         self.log(gap.clone());
-                        self.kept.healing.insert(gap.id, Healing { gap, missing, ..healing.clone() });
+                        self.kept.healing.insert(gap.id, RecoveringGap { gap, missing, ..healing.clone() });
                     }
                 }
             }
@@ -93,17 +93,17 @@ impl Book {
     }
 
     /// A part of a gap as a gap: the first keeps the id, so that those who were told of it see it change.
-    pub(super) fn piece(&mut self, gap: &Gap, id: &mut Option<GapId>, span: Span, state: GapState) -> Gap {
+    pub(super) fn split_gap(&mut self, gap: &Gap, id: &mut Option<GapId>, span: TimeRange, state: GapState) -> Gap {
         let id = id.take().unwrap_or_else(|| self.next_id());
-        let window = Window { from: span.from, to: Some(span.to) };
+        let window = TimeInterval { from: span.from, to: Some(span.to) };
         Gap { id, window, state, progress: None, ..gap.clone() }
     }
 
-    pub(super) fn new_gap(&mut self, window: Window, cause: GapCause) -> Gap {
+    pub(super) fn new_gap(&mut self, window: TimeInterval, cause: GapCause) -> Gap {
         Self::gap(self.next_id(), window, cause)
     }
 
-    pub(super) fn gap(id: GapId, window: Window, cause: GapCause) -> Gap {
+    pub(super) fn gap(id: GapId, window: TimeInterval, cause: GapCause) -> Gap {
         let (state, evidence) = (GapState::Detected, GapEvidence::None);
         Gap { id, window, cause, state, evidence, progress: None, recovered: 0 }
     }
@@ -114,11 +114,11 @@ impl Book {
     }
 
     /// Leaves a gap to recovery; `rate` is that of the account before it.
-    pub(super) fn heal(&mut self, gap: Gap, span: Span, rate: f64) {
+    pub(super) fn start_recovery(&mut self, gap: Gap, span: TimeRange, rate: f64) {
         self.log(gap.clone());
         self.demands += 1;
         self.kept.tail.open(span, self.time);
-        self.kept.healing.insert(gap.id, Healing::new(gap, span, rate, self.demands));
+        self.kept.healing.insert(gap.id, RecoveringGap::new(gap, span, rate, self.demands));
     }
 
     /// All of it was proven, and the process was gone before the log had it.

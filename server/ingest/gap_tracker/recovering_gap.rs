@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Gap, GapEvidence, GapState, Span, Spans};
+use crate::model::{Gap, GapEvidence, GapState, TimeRange, TimeRangeSet};
 
 /// A gap that recovery is to bring.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Healing {
+pub(super) struct RecoveringGap {
     /// What is told of it; it has an end.
     pub(super) gap: Gap,
     /// What has not been brought yet.
-    pub(super) missing: Spans,
+    pub(super) missing: TimeRangeSet,
     /// Posts per second of the account before the gap.
     #[serde(default)]
     pub(super) rate: f64,
@@ -20,23 +20,23 @@ pub(super) struct Healing {
 }
 
 /// A stretch of a gap that was torn apart.
-pub(super) struct Piece {
-    pub(super) span: Span,
+pub(super) struct GapPart {
+    pub(super) span: TimeRange,
     pub(super) lost: bool,
 }
 
-impl Healing {
-    pub(super) fn new(gap: Gap, span: Span, rate: f64, demanded: u64) -> Self {
+impl RecoveringGap {
+    pub(super) fn new(gap: Gap, span: TimeRange, rate: f64, demanded: u64) -> Self {
         Self { gap, missing: [span].into_iter().collect(), rate, demanded }
     }
 
-    pub(super) fn span(&self) -> Span {
-        Span::new(self.gap.window.from, self.gap.window.to.expect("a gap that recovery brings has an end"))
+    pub(super) fn span(&self) -> TimeRange {
+        TimeRange::new(self.gap.window.from, self.gap.window.to.expect("a gap that recovery brings has an end"))
     }
 
     /// Takes note that a span is complete, by requests made at this stamp or later. True if that changes anything: a gap
     /// that came up after such a request is not proven by it.
-    pub(super) fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) -> bool {
+    pub(super) fn mark_recovered(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) -> bool {
         if self.demanded > stamp || self.missing.within(span).is_empty() {
             return false;
         }
@@ -55,15 +55,15 @@ impl Healing {
     }
 
     /// The gap in stretches that are lost and stretches that are not, in order.
-    pub(super) fn torn(&self, lost: &Spans) -> Vec<Piece> {
+    pub(super) fn split_by(&self, lost: &TimeRangeSet) -> Vec<GapPart> {
         let mut pieces = Vec::new();
         let mut at = self.span().from;
         for span in lost.iter() {
-            pieces.push(Piece { span: Span::new(at, span.from), lost: false });
-            pieces.push(Piece { span, lost: true });
+            pieces.push(GapPart { span: TimeRange::new(at, span.from), lost: false });
+            pieces.push(GapPart { span, lost: true });
             at = span.to;
         }
-        pieces.push(Piece { span: Span::new(at, self.span().to), lost: false });
+        pieces.push(GapPart { span: TimeRange::new(at, self.span().to), lost: false });
         pieces.retain(|piece| !piece.span.is_empty());
         pieces
     }
@@ -84,25 +84,25 @@ fn weaker(one: GapEvidence, other: GapEvidence) -> GapEvidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GapCause, GapId, UnixMillis, Window};
+    use crate::model::{GapCause, GapId, TimeInterval, UnixMillis};
 
-    fn span(from: i64, to: i64) -> Span {
-        Span::new(UnixMillis(from), UnixMillis(to))
+    fn span(from: i64, to: i64) -> TimeRange {
+        TimeRange::new(UnixMillis(from), UnixMillis(to))
     }
 
-    fn healing(demanded: u64) -> Healing {
-        let window = Window { from: UnixMillis(0), to: Some(UnixMillis(900)) };
+    fn healing(demanded: u64) -> RecoveringGap {
+        let window = TimeInterval { from: UnixMillis(0), to: Some(UnixMillis(900)) };
         let (cause, state, evidence) = (GapCause::Disconnected, GapState::Recovering, GapEvidence::None);
         let gap = Gap { id: GapId(1), window, cause, state, evidence, progress: None, recovered: 0 };
-        Healing::new(gap, span(0, 900), 0.0, demanded)
+        RecoveringGap::new(gap, span(0, 900), 0.0, demanded)
     }
 
     #[test]
     fn gap_is_proven_only_by_later_requests() {
         let mut gap = healing(7);
-        assert!(!gap.prove(span(0, 900), GapEvidence::CompletionMessage, 6));
+        assert!(!gap.mark_recovered(span(0, 900), GapEvidence::CompletionMessage, 6));
         assert_eq!((gap.missing.first(), gap.gap.state), (Some(span(0, 900)), GapState::Recovering));
-        assert!(gap.prove(span(0, 900), GapEvidence::CompletionMessage, 7));
+        assert!(gap.mark_recovered(span(0, 900), GapEvidence::CompletionMessage, 7));
         assert_eq!((gap.missing.is_empty(), gap.gap.state), (true, GapState::Recovered));
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let of = |parts: &[GapEvidence]| {
             let mut gap = healing(0);
             for (number, evidence) in (0..).zip(parts) {
-                gap.prove(span(number * 100, (number + 1) * 100), *evidence, 1);
+                gap.mark_recovered(span(number * 100, (number + 1) * 100), *evidence, 1);
             }
             gap.gap.evidence
         };

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use super::feed::{Feed, FeedGap};
 use super::inherit::later;
-use super::recovering_gap::Healing;
-use super::state_machine::{Book, Limits};
+use super::recovering_gap::RecoveringGap;
+use super::state_machine::{GapStateMachine, TrackerLimits};
 use crate::hub::side_log::Completeness;
-use crate::ingest::restore::Received;
-use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
+use crate::ingest::restore::LogTimes;
+use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
-/// What a book is restored with.
+/// What a state machine is restored with.
 #[derive(Clone, Debug)]
-pub(super) struct Start<'a> {
+pub(super) struct RestoreInput<'a> {
     /// The gaps of the log as it has them.
     pub(super) logged: Vec<Gap>,
     /// When what the log has was received, for a log whose checkpoint knows of nothing.
-    pub(super) received: Received,
+    pub(super) received: LogTimes,
     /// When the newest record was received that the log still has, if it has lost some since the checkpoint.
     pub(super) lost_after: Option<UnixMillis>,
     /// The names of the feeds.
@@ -29,13 +29,13 @@ pub(super) struct Start<'a> {
 impl FeedGap {
     /// From where on sessions of the process rely on a log that has not begun: all since its start, and the first backfill,
     /// less what their private gaps overlap with it.
-    fn relied_on(&self, limits: &Limits) -> UnixMillis {
+    fn relied_on(&self, limits: &TrackerLimits) -> UnixMillis {
         let backfill = Duration::from_secs(60 * u64::from(limits.config.first_backfill_minutes));
-        self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.slack)))
+        self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.allowed_lateness)))
     }
 }
 
-impl Book {
+impl GapStateMachine {
     /// True if any feed of the log has delivered anything.
     pub(super) fn has_begun(&self) -> bool {
         self.kept.feeds.iter().any(|feed| feed.began)
@@ -53,19 +53,19 @@ impl Book {
     }
 
     /// Restores the gaps and feeds.
-    pub(super) fn restore(&mut self, start: Start<'_>) {
-        let Start { logged, received, lost_after, feeds: names, now } = start;
+    pub(super) fn restore(&mut self, start: RestoreInput<'_>) {
+        let RestoreInput { logged, received, lost_after, feeds: names, now } = start;
         let limits = self.limits.clone();
         self.time = now;
         let mut former = std::mem::take(&mut self.kept.feeds);
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         // With a checkpoint, only a post shows that the log has begun.
         let newest = received.post.or(received.oldest.filter(|_| former.is_empty()));
-        let mut lacking = Spans::default();
+        let mut lacking = TimeRangeSet::default();
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
             if former.is_empty() {
                 // A log without a checkpoint.
-                former.push(Feed::new("", newest.min(now).minus(limits.slack)));
+                former.push(Feed::new("", newest.min(now).minus(limits.allowed_lateness)));
             }
             // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known, and
             // sessions rely on it. What lies behind it is a gap of the feed in any case.
@@ -73,26 +73,26 @@ impl Book {
                 feed.began = true;
                 let promised = feed.gaps.extract_if(.., |own| !own.announced).map(|own| own.relied_on(&limits));
                 let spans =
-                    promised.filter(|from| *from < feed.settled_to).map(|from| Span::new(from, feed.settled_to));
+                    promised.filter(|from| *from < feed.settled_to).map(|from| TimeRange::new(from, feed.settled_to));
                 spans.for_each(|span| lacking.insert(span));
             }
-            let told = logged.iter().filter_map(|gap| Some(Span::new(gap.window.from, gap.window.to?)));
+            let told = logged.iter().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?)));
             told.for_each(|span| lacking.remove(span));
         }
         if let Some(time) = lost_after {
             // How late connections were then is not known any more.
             former.iter_mut().for_each(|feed| feed.lose_after(time.minus(limits.lag_max())));
             for span in self.kept.tail.missing_after(time, limits.lag_max(), now.minus(limits.recovery_window)).iter() {
-                let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
-                self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+                let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
+                self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
             }
         }
         // Before a feed has begun, no gap is announced.
         let begun = former.iter().any(|feed| feed.began) || !logged.is_empty();
         let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
         for span in lacking.iter() {
-            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
-            self.heal(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
+            let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
+            self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
         }
         self.inherit(former, names, now);
         unknown.into_iter().for_each(|gap| self.adopt(gap));
@@ -126,27 +126,27 @@ impl Book {
                     // The log may have lost that it became wider.
                     let own = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.gap.id == id);
                     let windows = own.map(|own| own.gap.window).chain(known.map(|known| known.gap.window));
-                    let windows: Vec<Window> = windows.chain([Window { to, ..gap.window }]).collect();
+                    let windows: Vec<TimeInterval> = windows.chain([TimeInterval { to, ..gap.window }]).collect();
                     let from = windows.iter().map(|window| window.from).min().unwrap_or(gap.window.from);
                     let to = windows.iter().map(|window| window.to.unwrap_or(now)).max().unwrap_or(now);
-                    let span = Span::new(from, to.max(from));
+                    let span = TimeRange::new(from, to.max(from));
                     feeds.iter_mut().for_each(|feed| feed.note_end(id, span.to));
                     forget(feeds);
                     let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
-                    let window = Window { from: span.from, to: Some(span.to) };
+                    let window = TimeInterval { from: span.from, to: Some(span.to) };
                     let gap = Gap { window, state: GapState::Recovering, progress: None, ..gap };
                     self.log(gap.clone());
                     self.kept
                         .healing
-                        .insert(id, Healing { gap, missing: [span].into_iter().collect(), rate, demanded });
+                        .insert(id, RecoveringGap { gap, missing: [span].into_iter().collect(), rate, demanded });
                 }
                 (GapState::Recovering, Some(to)) => {
                     forget(feeds);
-                    let span = Span::new(gap.window.from, to);
+                    let span = TimeRange::new(gap.window.from, to);
                     let (rate, demanded) = known.map_or((0.0, self.demands), |known| (known.rate, known.demanded));
                     let missing = known.map(|known| known.missing.within(span));
                     let missing = missing.unwrap_or_else(|| [span].into_iter().collect());
-                    self.kept.healing.insert(id, Healing { gap, missing, rate, demanded });
+                    self.kept.healing.insert(id, RecoveringGap { gap, missing, rate, demanded });
                 }
                 _ if known.is_some() => {
                     let gap = known.map_or(gap, |known| known.gap.clone());
@@ -181,7 +181,7 @@ impl Book {
         let trusted = gap.cause != GapCause::SlowReader;
         let (promised, rate) = (gap.window.from, self.rate());
         // The connection that was to close it is gone with the process.
-        let reopened = Window { to: None, ..gap.window };
+        let reopened = TimeInterval { to: None, ..gap.window };
         if reopened != gap.window {
             self.log(Gap { window: reopened, ..gap.clone() });
         }
@@ -204,7 +204,7 @@ impl Book {
             return;
         }
         if own.gaps.is_empty() {
-            let window = Window { from: now, to: None };
+            let window = TimeInterval { from: now, to: None };
             let gap = Self::gap(GapId(0), window, GapCause::GatewayDown);
             own.settled_to = now;
             own.gaps.push(FeedGap { gap, announced: false, promised: now, trusted: true, rate: 0.0, backfill: None });

@@ -1,6 +1,6 @@
 //! Corrections of upstream time: what was noted by a clock that was wrong is of another time.
 //!
-//! A `Date` that differs widely is believed once a second answer confirms it, and may be taken back later. What the book noted
+//! A `Date` that differs widely is believed once a second answer confirms it, and may be taken back later. What the state machine noted
 //! between the two is then shifted. Where it cannot be told which of two times is right, both are kept: a gap that is too wide
 //! costs a request, one that is missing costs posts.
 
@@ -8,43 +8,43 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::state_machine::Book;
-use crate::model::{Gap, GapCause, GapId, GapState, Span, Spans, UnixMillis, Window};
+use super::state_machine::GapStateMachine;
+use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
 /// What was noted since the clock was last corrected.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Scale {
+pub(super) struct CorrectionLog {
     /// The newest gap of before the correction.
     since: u64,
     /// When the clock was last set ahead, by the clock of before.
     began: Option<UnixMillis>,
     /// What was given up since then for being too old to be recovered.
-    lost: Spans,
+    lost: TimeRangeSet,
 }
 
 /// Intervals that are remembered.
 const LOST_MAX: usize = 64;
 
-impl Scale {
+impl CorrectionLog {
     /// This was given up for being too old.
-    pub(super) fn lose(&mut self, span: Span) {
+    pub(super) fn lose(&mut self, span: TimeRange) {
         if self.began.is_some() && self.lost.len() < LOST_MAX {
             self.lost.insert(span);
         }
     }
 }
 
-impl Book {
+impl GapStateMachine {
     /// The clock was this far ahead, and with it what was noted by it; `now` is right. What is missing may begin as much
     /// earlier.
-    pub(super) fn set_back(&mut self, by: Duration, now: UnixMillis) {
-        let latest = now.plus(self.limits.slack);
+    pub(super) fn on_clock_moved_back(&mut self, by: Duration, now: UnixMillis) {
+        let latest = now.plus(self.limits.allowed_lateness);
         let back = |time: UnixMillis| if time > latest { time.minus(by).min(latest) } else { time };
         self.time = self.time.min(latest);
-        self.kept.tail.set_back(latest);
+        self.kept.tail.on_clock_moved_back(latest);
         for feed in &mut self.kept.feeds {
             feed.settled_to = back(feed.settled_to);
-            feed.delivered = feed.delivered.iter().map(|own| Span::new(own.from, back(own.to))).collect();
+            feed.delivered = feed.delivered.iter().map(|own| TimeRange::new(own.from, back(own.to))).collect();
             for own in feed.connections.values_mut() {
                 own.last_byte = own.last_byte.minus(by);
                 own.complete_from = back(own.complete_from);
@@ -60,7 +60,7 @@ impl Book {
     /// The clock was this far behind, or so much time passed that no clock of this host counted (a machine that was paused
     /// as a whole): what is missing begins where it did. A log that has heard nothing yet begins by the right time: else it
     /// would lack the hours between the two.
-    pub(super) fn set_ahead(&mut self, by: Duration, now: UnixMillis) {
+    pub(super) fn on_clock_moved_forward(&mut self, by: Duration, now: UnixMillis) {
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.gap.window.from = gap.gap.window.from.plus(by);
@@ -73,7 +73,7 @@ impl Book {
 
     /// Gaps left to recovery by the clock that was ahead are of as much earlier, and what it took for too old is not.
     fn set_healing_back(&mut self, by: Duration, latest: UnixMillis) {
-        let Scale { since, began, lost } = std::mem::take(&mut self.kept.scale);
+        let CorrectionLog { since, began, lost } = std::mem::take(&mut self.kept.scale);
         // Nothing of before the clock was set ahead was noted by it.
         let earliest = began.unwrap_or(UnixMillis(i64::MIN / 2)).minus(self.limits.lag_max());
         let noted = |gap: &Gap| gap.id.0 > since && gap.window.to.is_none_or(|to| to > latest);
@@ -84,16 +84,16 @@ impl Book {
             let span = own.span();
             let from = if span.from > latest { span.from.minus(by).max(earliest) } else { span.from };
             let to = span.to.minus(by).min(latest).max(from.plus(Duration::from_secs(1)));
-            let gap = Gap { window: Window { from, to: Some(to) }, progress: None, ..own.gap };
-            self.heal(gap, Span::new(from, to), own.rate);
+            let gap = Gap { window: TimeInterval { from, to: Some(to) }, progress: None, ..own.gap };
+            self.start_recovery(gap, TimeRange::new(from, to), own.rate);
         }
-        let passed = Span::new(latest.minus(self.limits.recovery_window), latest);
+        let passed = TimeRange::new(latest.minus(self.limits.recovery_window), latest);
         for span in lost.within(passed).iter() {
-            let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, GapCause::Disconnected);
+            let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::Disconnected);
             let rate = self.rate();
-            self.heal(Gap { state: GapState::Recovering, ..gap }, span, rate);
+            self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, rate);
         }
-        self.kept.scale = Scale { since: self.kept.last_id, ..Scale::default() };
+        self.kept.scale = CorrectionLog { since: self.kept.last_id, ..CorrectionLog::default() };
     }
 
     /// Gaps left to recovery by the clock that was behind are of as much later, unless so much time passed meanwhile: both
@@ -101,10 +101,10 @@ impl Book {
     fn set_healing_ahead(&mut self, by: Duration, now: UnixMillis) {
         let since = std::mem::replace(
             &mut self.kept.scale,
-            Scale { since: self.kept.last_id, began: Some(now.minus(by)), lost: Spans::default() },
+            CorrectionLog { since: self.kept.last_id, began: Some(now.minus(by)), lost: TimeRangeSet::default() },
         )
         .since;
-        let latest = now.plus(self.limits.slack);
+        let latest = now.plus(self.limits.allowed_lateness);
         let noted: Vec<(Gap, f64)> = self
             .kept
             .healing
@@ -114,10 +114,10 @@ impl Book {
             .collect();
         for (gap, rate) in noted {
             let later = |time: UnixMillis| time.plus(by).min(latest);
-            let span = Span::new(later(gap.window.from), later(gap.window.to.unwrap_or(latest)));
+            let span = TimeRange::new(later(gap.window.from), later(gap.window.to.unwrap_or(latest)));
             if !span.is_empty() {
-                let gap = self.new_gap(Window { from: span.from, to: Some(span.to) }, gap.cause);
-                self.heal(Gap { state: GapState::Recovering, ..gap }, span, rate);
+                let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, gap.cause);
+                self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, rate);
             }
         }
     }

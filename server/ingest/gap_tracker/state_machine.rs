@@ -6,22 +6,22 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use super::backfill::Patience;
+use super::backfill::BackfillTimeouts;
 use super::connection::Heard;
 use super::feed::Feed;
-use super::recovering_gap::Healing;
-use super::scale::Scale;
-use super::tail::Tail;
+use super::recovering_gap::RecoveringGap;
+use super::scale::CorrectionLog;
+use super::tail::LostTail;
 use crate::hub::side_log;
 use crate::model::{Gap, GapId, Sequence, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
-/// What does not change while a book is open.
+/// What does not change while a state machine is open.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(super) struct TrackerLimits {
     pub(super) config: Config,
     /// Allowance for what X sends late.
-    pub(super) slack: Duration,
+    pub(super) allowed_lateness: Duration,
     /// How far back X can be asked, less what is left to be sure of it.
     pub(super) recovery_window: Duration,
 }
@@ -32,15 +32,15 @@ pub(super) const START_GRACE: Duration = Duration::from_secs(10);
 
 /// The open gaps of an account.
 #[derive(Clone, Debug)]
-pub(super) struct Book {
-    pub(super) limits: Limits,
-    pub(super) kept: Kept,
+pub(super) struct GapStateMachine {
+    pub(super) limits: TrackerLimits,
+    pub(super) kept: PersistedState,
     /// Changes that wait to be logged, in order.
     pub(super) changes: Vec<Gap>,
     /// What recovery has to do has changed so often.
     pub(super) demands: u64,
     backfill_refused_until: Option<UnixMillis>,
-    /// The latest time that the book was told.
+    /// The latest time that the state machine was told.
     pub(super) time: UnixMillis,
     /// What feeds lack that have not begun is announced then.
     pub(super) announce_at: Option<UnixMillis>,
@@ -48,24 +48,24 @@ pub(super) struct Book {
 
 /// What outlives the process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct PersistedState {
     pub(super) last_id: u64,
     pub(super) feeds: Vec<Feed>,
     /// Gaps that recovery brings.
-    pub(super) healing: BTreeMap<GapId, Healing>,
+    pub(super) healing: BTreeMap<GapId, RecoveringGap>,
     /// Posts that were new, of the gaps that are open.
     pub(super) brought: BTreeMap<GapId, u64>,
     /// What becomes missing again if the log loses its tail, and no feed knows of.
     #[serde(default)]
-    pub(super) tail: Tail,
+    pub(super) tail: LostTail,
     /// How late the upstream was at most over the log.
     #[serde(default)]
     pub(super) late: Duration,
     /// What was noted since the clock was last corrected.
     #[serde(default)]
-    pub(super) scale: Scale,
-    /// What only some lineages lack.
-    pub(super) side: side_log::Snapshot,
+    pub(super) scale: CorrectionLog,
+    /// What only some subscriptions lack.
+    pub(super) side: side_log::SideLogSnapshot,
     /// How far X's clock was found to be ahead of the system's.
     pub(super) clock_offset_ms: i64,
     /// The log that this is about: its epoch.
@@ -78,7 +78,7 @@ pub(super) struct Kept {
 
 /// What X answered to a request for the stream.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer {
+pub struct StreamResponse {
     /// X's time when it answered.
     pub at: UnixMillis,
     /// The backfill that was asked for.
@@ -89,7 +89,7 @@ pub struct Answer {
 
 /// By what a post came that closes a part of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Healer {
+pub enum RecoverySource {
     /// The backfill of this connection, by its number among all of the account.
     Backfill {
         /// The number.
@@ -99,7 +99,7 @@ pub enum Healer {
     Recovery,
 }
 
-impl Kept {
+impl PersistedState {
     /// Leaves out what connections delivered after the last append, which was of something that came at `appended`.
     pub(super) fn keep_appended(&mut self, appended: Option<UnixMillis>) {
         let appended = appended.unwrap_or(UnixMillis(i64::MIN / 2));
@@ -109,29 +109,29 @@ impl Kept {
     }
 }
 
-impl Limits {
+impl TrackerLimits {
     pub(super) fn lag_max(&self) -> Duration {
-        self.config.lag_max.max(self.slack)
+        self.config.lag_max.max(self.allowed_lateness)
     }
 
-    pub(super) fn patience(&self) -> Patience {
-        Patience {
-            quiet: self.slack,
+    pub(super) fn patience(&self) -> BackfillTimeouts {
+        BackfillTimeouts {
+            quiet: self.allowed_lateness,
             duration_max: self.config.backfill_duration_max,
             due_min: f64::from(self.config.due_min),
         }
     }
 }
 
-impl Book {
-    pub(super) fn new(limits: Limits, kept: Kept) -> Self {
+impl GapStateMachine {
+    pub(super) fn new(limits: TrackerLimits, kept: PersistedState) -> Self {
         let demands = kept.healing.values().map(|healing| healing.demanded).max().unwrap_or(0) + 1;
         let (changes, time) = (Vec::new(), UnixMillis(i64::MIN / 2));
         Self { limits, kept, changes, demands, backfill_refused_until: None, time, announce_at: None }
     }
 
     /// The minutes of backfill to ask for; `None` if none would help. `uncertainty` is how far `now` may be from X's time.
-    pub(super) fn backfill_to_ask(
+    pub(super) fn backfill_minutes(
         &self,
         feed: usize,
         connection: usize,
@@ -161,7 +161,13 @@ impl Book {
     }
 
     /// Something came, with posts created at these times.
-    pub(super) fn heard(&mut self, feed: usize, connection: usize, heard: impl Into<Heard>, created: &[UnixMillis]) {
+    pub(super) fn record_activity(
+        &mut self,
+        feed: usize,
+        connection: usize,
+        heard: impl Into<Heard>,
+        created: &[UnixMillis],
+    ) {
         let heard = heard.into();
         self.time = self.time.max(heard.stamp);
         self.kept.feeds[feed].heard(connection, heard, created);

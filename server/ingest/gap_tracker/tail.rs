@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Span, Spans, UnixMillis};
+use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 
 /// Gaps that are remembered; the two oldest are merged.
 const OPENED_MAX: usize = 64;
@@ -17,28 +17,28 @@ const LOGGED_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// What becomes missing again if the log loses its tail.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Tail {
-    opened: Vec<Opened>,
+pub(super) struct LostTail {
+    opened: Vec<OpenedGap>,
     /// When feeds were removed from the list.
     left: Vec<UnixMillis>,
 }
 
 /// A gap that was left to recovery.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Opened {
-    span: Span,
+struct OpenedGap {
+    span: TimeRange,
     at: UnixMillis,
 }
 
-impl Tail {
+impl LostTail {
     /// A gap was left to recovery.
-    pub(super) fn open(&mut self, span: Span, at: UnixMillis) {
-        self.opened.push(Opened { span, at });
+    pub(super) fn open(&mut self, span: TimeRange, at: UnixMillis) {
+        self.opened.push(OpenedGap { span, at });
         if self.opened.len() > OPENED_MAX {
             let first = self.opened.remove(0);
             let second = &mut self.opened[0];
-            let span = Span::new(first.span.from.min(second.span.from), first.span.to.max(second.span.to));
-            *second = Opened { span, at: first.at.max(second.at) };
+            let span = TimeRange::new(first.span.from.min(second.span.from), first.span.to.max(second.span.to));
+            *second = OpenedGap { span, at: first.at.max(second.at) };
         }
     }
 
@@ -51,19 +51,19 @@ impl Tail {
     }
 
     /// The clock was ahead: nothing was noted later than now.
-    pub(super) fn set_back(&mut self, latest: UnixMillis) {
+    pub(super) fn on_clock_moved_back(&mut self, latest: UnixMillis) {
         self.opened.iter_mut().for_each(|own| own.at = own.at.min(latest));
         self.left.iter_mut().for_each(|at| *at = (*at).min(latest));
     }
 
     /// Returns what is missing again if the log has lost what it got after `time`. Posts arrive up to `lag_max` after their
     /// creation; nothing of before `oldest` can be recovered.
-    pub(super) fn missing_after(&mut self, time: UnixMillis, lag_max: Duration, oldest: UnixMillis) -> Spans {
+    pub(super) fn missing_after(&mut self, time: UnixMillis, lag_max: Duration, oldest: UnixMillis) -> TimeRangeSet {
         self.opened.retain(|own| own.span.to > oldest);
         self.left.retain(|at| *at > oldest);
         let after = time.minus(LOGGED_AFTER_MAX);
         let opened = self.opened.iter().filter(|own| own.at >= after).map(|own| own.span);
-        let left = self.left.iter().filter(|at| **at >= after).map(|at| Span::new(time.minus(lag_max), *at));
+        let left = self.left.iter().filter(|at| **at >= after).map(|at| TimeRange::new(time.minus(lag_max), *at));
         opened.chain(left).filter(|span| !span.is_empty()).collect()
     }
 }

@@ -1,14 +1,14 @@
-//! A ledger without a file, for tests of this room and of those beside it.
+//! A gap tracker without a file, for tests of this room and of those beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ALL_FEEDS, Config, Ledger, Metrics, Setup};
+use super::{ALL_FEEDS, Config, GapTracker, Metrics, TrackerParams};
 use crate::hub::Hub;
 
-/// The ledger of this hub's log, which is new.
-pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<Ledger> {
-    let setup = Setup {
+/// The gap tracker of this hub's log, which is new.
+pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<GapTracker> {
+    let setup = TrackerParams {
         hub: hub.clone(),
         config: Config::default(),
         recovery_window: Duration::from_secs(24 * 3_600),
@@ -16,5 +16,5 @@ pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<Ledger> {
         file: None,
         metrics: Metrics::default(),
     };
-    Arc::new(Ledger::open(setup, Vec::new(), crate::ingest::Received::default()))
+    Arc::new(GapTracker::open(setup, Vec::new(), crate::ingest::LogTimes::default()))
 }

@@ -1,34 +1,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::job_table::Order;
-use super::recovery_jobs::Desk;
+use super::job_table::JobRequest;
+use super::recovery_jobs::RecoveryJobs;
 use super::transcript::Transcript;
-use super::{Demand, JobId};
+use super::{JobId, MissingRanges};
 use crate::clock::Clock;
 use crate::hub::Hub;
-use crate::ingest::queue::{JobTally, Queue, Source};
-use crate::ingest::{Metrics, Upstream};
-use crate::model::{Span, UnixMillis};
+use crate::ingest::queue::{IngestQueue, IngestSource, JobCounters};
+use crate::ingest::{Metrics, UpstreamEndpoint};
+use crate::model::{TimeRange, UnixMillis};
 use crate::task::Shutdown;
-use crate::upstream::{self, Arrivals, EndCause, Event};
+use crate::upstream::{self, ConnectionEvent, DisconnectCause, MessageBatch};
 use crate::xapi::{StreamRequest, StreamWindow};
 
 /// What a request is made with.
-pub(super) struct Bench {
+pub(super) struct AttemptContext {
     pub hub: Arc<Hub>,
-    pub upstream: Upstream,
-    pub queue: Queue,
+    pub upstream: UpstreamEndpoint,
+    pub queue: IngestQueue,
     pub clock: Clock,
     pub metrics: Metrics,
-    pub desk: Arc<Desk>,
-    pub demand: Arc<dyn Demand>,
+    pub recovery_jobs: Arc<RecoveryJobs>,
+    pub demand: Arc<dyn MissingRanges>,
 }
 
 /// How a request went.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub order: Order,
+pub(super) struct AttemptReport {
+    pub order: JobRequest,
     pub received: u64,
     pub new: u64,
     pub transcript: Transcript,
@@ -36,10 +36,10 @@ pub(super) struct Report {
     pub reached: UnixMillis,
     /// That so little of the interval arrived is plausible at the account's rate.
     pub plausible: bool,
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
 }
 
-impl Report {
+impl AttemptReport {
     pub fn id(&self) -> JobId {
         self.order.id
     }
@@ -47,10 +47,10 @@ impl Report {
 
 /// Why it is over.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum AttemptOutcome {
     /// It ended, or did not begin; all that came is appended.
     Ended {
-        cause: EndCause,
+        cause: DisconnectCause,
         /// How long it gave signs of life; `None` if there was none.
         healthy_for: Option<Duration>,
         /// A message was cut off.
@@ -63,30 +63,31 @@ pub(super) enum Outcome {
 }
 
 /// Makes one request, and hands on what it brings. The socket is closed when this returns, or is dropped.
-pub(super) async fn attempt(bench: Arc<Bench>, order: Order) -> Report {
-    let mut reading = Reading::new(&bench, &order);
+pub(super) async fn attempt(bench: Arc<AttemptContext>, order: JobRequest) -> AttemptReport {
+    let mut reading = AttemptReader::new(&bench, &order);
     let connected = tokio::select! {
         biased;
         connected = bench.connect(order.request) => Some(connected),
-        () = bench.interrupted(&order.stop) => None,
+        () = bench.wait_interrupted(&order.stop) => None,
     };
-    bench.desk.answered(matches!(connected, Some(Ok(_))));
+    bench.recovery_jobs.on_response(matches!(connected, Some(Ok(_))));
     let outcome = match connected {
         Some(Ok(connection)) => reading.follow(connection).await,
-        Some(Err(cause)) => Outcome::Ended { cause, healthy_for: None, partial: false },
-        None => Outcome::PutBack,
+        Some(Err(cause)) => AttemptOutcome::Ended { cause, healthy_for: None, partial: false },
+        None => AttemptOutcome::PutBack,
     };
     reading.count();
     let (received, new) = (reading.tally.received(), reading.tally.recovered());
     let (reached, plausible) = (reading.reached(), reading.is_plausible());
     let transcript = reading.transcript;
-    Report { order, received, new, transcript, reached, plausible, outcome }
+    AttemptReport { order, received, new, transcript, reached, plausible, outcome }
 }
 
-impl Bench {
-    async fn connect(&self, window: Span) -> Result<upstream::Connection, EndCause> {
+impl AttemptContext {
+    async fn connect(&self, window: TimeRange) -> Result<upstream::Connection, DisconnectCause> {
         let upstream = &self.upstream;
-        let bearer = upstream.credentials.bearer().map_err(|error| EndCause::NoCredentials(error.to_string()))?;
+        let bearer =
+            upstream.credentials.bearer().map_err(|error| DisconnectCause::NoCredentials(error.to_string()))?;
         let request = StreamRequest {
             base_url: upstream.base_url.clone(),
             bearer,
@@ -98,7 +99,7 @@ impl Bench {
     }
 
     /// Ends when a request must not go on: X would cut one that is not read.
-    async fn interrupted(&self, stop: &Shutdown) {
+    async fn wait_interrupted(&self, stop: &Shutdown) {
         let mut status = self.hub.upstream().watch();
         tokio::select! {
             biased;
@@ -109,39 +110,39 @@ impl Bench {
     }
 }
 
-struct Reading<'a> {
-    bench: &'a Bench,
-    order: &'a Order,
-    tally: Arc<JobTally>,
-    /// Of the tally, what the book has.
+struct AttemptReader<'a> {
+    bench: &'a AttemptContext,
+    order: &'a JobRequest,
+    tally: Arc<JobCounters>,
+    /// Of the tally, what the job table has.
     counted: (u64, u64),
     transcript: Transcript,
 }
 
-impl<'a> Reading<'a> {
-    fn new(bench: &'a Bench, order: &'a Order) -> Self {
+impl<'a> AttemptReader<'a> {
+    fn new(bench: &'a AttemptContext, order: &'a JobRequest) -> Self {
         Self { bench, order, tally: Arc::default(), counted: (0, 0), transcript: Transcript::new(order.request) }
     }
 
-    async fn follow(&mut self, mut connection: upstream::Connection) -> Outcome {
-        let Bench { queue, clock, metrics, .. } = self.bench;
+    async fn follow(&mut self, mut connection: upstream::Connection) -> AttemptOutcome {
+        let AttemptContext { queue, clock, metrics, .. } = self.bench;
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.bench.interrupted(&self.order.stop) => return Outcome::PutBack,
+                () = self.bench.wait_interrupted(&self.order.stop) => return AttemptOutcome::PutBack,
                 event = connection.next() => event,
             };
             let (moved, end) = match event {
-                Event::Arrivals(arrivals) => {
+                ConnectionEvent::Arrivals(arrivals) => {
                     let moved = self.record(&arrivals);
                     metrics.messages_in.inc_by(arrivals.messages.len() as u64);
                     // Not given up half-way: what is counted is handed on.
-                    if !queue.put(arrivals, Source::Recovery(self.tally.clone()), clock.moment()).await {
-                        return Outcome::Unwanted;
+                    if !queue.send(arrivals, IngestSource::Recovery(self.tally.clone()), clock.moment()).await {
+                        return AttemptOutcome::Unwanted;
                     }
                     (moved, None)
                 }
-                Event::End(end) => {
+                ConnectionEvent::End(end) => {
                     if end.partial_bytes > 0 {
                         metrics.messages_in.inc();
                         metrics.partial.inc();
@@ -156,13 +157,13 @@ impl<'a> Reading<'a> {
             }
             if let Some(end) = end {
                 let partial = end.partial_bytes > 0;
-                return Outcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for), partial };
+                return AttemptOutcome::Ended { cause: end.cause, healthy_for: Some(end.healthy_for), partial };
             }
         }
     }
 
     /// Records what came; true if that changes what the order of the posts proves.
-    fn record(&mut self, arrivals: &Arrivals) -> bool {
+    fn record(&mut self, arrivals: &MessageBatch) -> bool {
         let mut moved = false;
         for message in &arrivals.messages {
             moved |= self.transcript.record(message);
@@ -177,29 +178,29 @@ impl<'a> Reading<'a> {
 
     /// Whether so little of the interval may be all of it.
     fn is_plausible(&self) -> bool {
-        let Order { demanded, core, .. } = self.order;
+        let JobRequest { demanded, core, .. } = self.order;
         let demand = &self.bench.demand;
         self.transcript.is_plausible(demanded, core, demand.due_min(), |empty| demand.is_plausibly_empty(empty))
     }
 
     /// Waits until all that came is appended, and only then notes how far the job has come.
-    async fn flush(&mut self) -> Result<(), Outcome> {
+    async fn flush(&mut self) -> Result<(), AttemptOutcome> {
         let flushed = tokio::select! {
             biased;
             flushed = self.bench.queue.flush() => flushed,
-            () = self.bench.interrupted(&self.order.stop) => return Err(Outcome::PutBack),
+            () = self.bench.wait_interrupted(&self.order.stop) => return Err(AttemptOutcome::PutBack),
         };
         if !flushed {
-            return Err(Outcome::Unwanted);
+            return Err(AttemptOutcome::Unwanted);
         }
         self.count();
-        self.bench.desk.advance(self.order.id, self.reached());
+        self.bench.recovery_jobs.advance(self.order.id, self.reached());
         Ok(())
     }
 
     fn count(&mut self) {
         let (received, new) = (self.tally.received(), self.tally.recovered());
         let (received_before, new_before) = std::mem::replace(&mut self.counted, (received, new));
-        self.bench.desk.add_posts(self.order.id, received - received_before, new - new_before);
+        self.bench.recovery_jobs.add_posts(self.order.id, received - received_before, new - new_before);
     }
 }

@@ -1,15 +1,15 @@
 //! What the end of a request proves: pure (contract, section 6.4).
 
-use super::planner::outward;
+use super::planner::round_out_to_minutes;
 use super::transcript::Transcript;
-use crate::model::{GapEvidence, Span, Spans, UnixMillis};
-use crate::upstream::message::Info;
+use crate::model::{GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
+use crate::upstream::message::RecoveryResult;
 
 /// How a request ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct AttemptEnd {
     /// What it asked for, in whole minutes.
-    pub request: Span,
+    pub request: TimeRange,
     /// What arrived.
     pub transcript: Transcript,
     /// End of the minutes that the order of the posts proves.
@@ -28,11 +28,11 @@ pub(super) struct Ended {
 
 /// What it proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AttemptResult {
     /// All but this has arrived.
     Proven {
         /// What to ask for again.
-        rest: Spans,
+        rest: TimeRangeSet,
         /// What that rests on.
         evidence: GapEvidence,
     },
@@ -46,13 +46,13 @@ pub(super) enum Verdict {
         /// The first minute that is not proven.
         from: UnixMillis,
         /// What is wrong with the answer.
-        flaw: Flaw,
+        flaw: IncompleteReason,
     },
 }
 
 /// Why an answer does not prove its whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(super) enum IncompleteReason {
     /// It broke off.
     Cut,
     /// X reports an error in it.
@@ -69,7 +69,7 @@ pub(super) enum Flaw {
     LeftOut,
 }
 
-impl Flaw {
+impl IncompleteReason {
     /// For people.
     pub(super) fn describe(self, transcript: &Transcript) -> String {
         match self {
@@ -85,76 +85,87 @@ impl Flaw {
                 let (count, arrived) = (transcript.count().unwrap_or_default(), transcript.arrived());
                 format!("upstream reports {count} posts as sent, {arrived} arrived")
             }
-            Self::LeftOut => LEFT_OUT.to_owned(),
+            Self::LeftOut => INCOMPLETE.to_owned(),
         }
     }
 }
 
 /// X names minutes or a range that it did not send.
-pub(super) const LEFT_OUT: &str = "X says that it could not send all of it";
+pub(super) const INCOMPLETE: &str = "X says that it could not send all of it";
 
 /// Judges an end.
-pub(super) fn verdict(ended: &Ended) -> Verdict {
-    let again = |from, flaw| Verdict::Again { from, flaw };
+pub(super) fn verdict(ended: &AttemptEnd) -> AttemptResult {
+    let again = |from, flaw| AttemptResult::Again { from, flaw };
     let (request, transcript) = (ended.request, &ended.transcript);
     if transcript.error().is_some() {
-        return again(ended.reached, Flaw::Error);
+        return again(ended.reached, IncompleteReason::Error);
     }
     if let Some(word) = transcript.word() {
         return believe(ended, word);
     }
     if transcript.foreign() > 0 {
-        return again(ended.reached, Flaw::Foreign);
+        return again(ended.reached, IncompleteReason::Foreign);
     }
     if !ended.clean {
-        return again(ended.reached, Flaw::Cut);
+        return again(ended.reached, IncompleteReason::Cut);
     }
     if transcript.is_disordered() {
-        return again(request.from, Flaw::Disordered);
+        return again(request.from, IncompleteReason::Disordered);
     }
     if !ended.plausible {
-        return again(ended.reached, Flaw::Implausible);
+        return again(ended.reached, IncompleteReason::Implausible);
     }
     match ended.confirms {
         // One that finds nothing where the one before it found posts confirms nothing.
         Some(before) if ended.new == 0 && (before == 0 || transcript.inside() > 0) => {
             let nothing = transcript.inside() == 0;
-            proven(Spans::default(), if nothing { GapEvidence::NothingDue } else { GapEvidence::CleanEof })
+            complete_except(
+                TimeRangeSet::default(),
+                if nothing { GapEvidence::NothingDue } else { GapEvidence::CleanEof },
+            )
         }
-        _ => Verdict::Confirm { from: ended.reached },
+        _ => AttemptResult::Confirm { from: ended.reached },
     }
 }
 
 /// Judges an answer in which X says how far it came.
-fn believe(ended: &Ended, word: &Info) -> Verdict {
+fn believe(ended: &AttemptEnd, word: &RecoveryResult) -> AttemptResult {
     let exceeds = ended.transcript.count().is_some_and(|count| count > ended.transcript.arrived());
     if exceeds && ended.counts_left > 0 {
-        return Verdict::Again { from: ended.request.from, flaw: Flaw::Count };
+        return AttemptResult::Again { from: ended.request.from, flaw: IncompleteReason::Count };
     }
     let evidence = if exceeds { GapEvidence::CountMismatch } else { GapEvidence::CompletionMessage };
-    let all_but = |named: Spans, otherwise| {
+    let all_but = |named: TimeRangeSet, otherwise| {
         let rest = named.within(ended.request);
         // Where X names nothing of the request, nothing is known to be complete.
-        if rest.is_empty() { Verdict::Again { from: otherwise, flaw: Flaw::LeftOut } } else { proven(rest, evidence) }
+        if rest.is_empty() {
+            AttemptResult::Again { from: otherwise, flaw: IncompleteReason::LeftOut }
+        } else {
+            complete_except(rest, evidence)
+        }
     };
     match word {
-        Info::Completed => proven(Spans::default(), evidence),
-        Info::CompletedWithErrors { minutes_failed } => {
-            let minutes = minutes_failed.iter().map(|minute| outward(Span::new(*minute, UnixMillis(minute.0 + 1))));
+        RecoveryResult::Completed => complete_except(TimeRangeSet::default(), evidence),
+        RecoveryResult::CompletedWithErrors { minutes_failed } => {
+            let minutes = minutes_failed
+                .iter()
+                .map(|minute| round_out_to_minutes(TimeRange::new(*minute, UnixMillis(minute.0 + 1))));
             all_but(minutes.collect(), ended.request.from)
         }
-        Info::FailedToComplete { from: None, to: None } => Verdict::Again { from: ended.reached, flaw: Flaw::LeftOut },
-        Info::FailedToComplete { from, to } => {
-            let range = Span::new(from.unwrap_or(ended.request.from), to.unwrap_or(ended.request.to));
-            all_but([outward(range)].into_iter().collect(), ended.reached)
+        RecoveryResult::FailedToComplete { from: None, to: None } => {
+            AttemptResult::Again { from: ended.reached, flaw: IncompleteReason::LeftOut }
+        }
+        RecoveryResult::FailedToComplete { from, to } => {
+            let range = TimeRange::new(from.unwrap_or(ended.request.from), to.unwrap_or(ended.request.to));
+            all_but([round_out_to_minutes(range)].into_iter().collect(), ended.reached)
         }
         // No word about the recovery: a transcript has none.
-        Info::Other => Verdict::Again { from: ended.reached, flaw: Flaw::Foreign },
+        RecoveryResult::Other => AttemptResult::Again { from: ended.reached, flaw: IncompleteReason::Foreign },
     }
 }
 
-fn proven(rest: Spans, evidence: GapEvidence) -> Verdict {
-    Verdict::Proven { rest, evidence }
+fn complete_except(rest: TimeRangeSet, evidence: GapEvidence) -> AttemptResult {
+    AttemptResult::Proven { rest, evidence }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::planner::Limits;
+use super::planner::RecoveryLimits;
 use crate::model::{BudgetLimits, Limit};
 
 /// Settings of recovery, for each account. How far back X can be asked is `hub.recovery_window`.
@@ -102,11 +102,11 @@ impl Config {
 
     /// What the planner keeps to, where X can be asked as far back as `recovery_window`, times are as uncertain as this, and
     /// posts of so much of a gap may have come live.
-    pub(super) fn limits(&self, recovery_window: Duration, uncertainty: Duration, slack: Duration) -> Limits {
-        Limits {
+    pub(super) fn limits(&self, recovery_window: Duration, uncertainty: Duration, slack: Duration) -> RecoveryLimits {
+        RecoveryLimits {
             overlap: uncertainty.min(self.overlap_max),
             slack,
-            reach: recovery_window.saturating_sub(self.clip),
+            lookback_max: recovery_window.saturating_sub(self.clip),
             window_max: self.window_max,
             freshness: self.freshness,
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stamp;
-use crate::model::{GapEvidence, Span, Spans, UnixMillis};
+use super::RequestStamp;
+use crate::model::{GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 
 /// Id of a recovery job, unique within the account; shown as `j7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,16 +92,16 @@ pub struct Job {
     /// Its id.
     pub id: JobId,
     /// The interval, in whole minutes.
-    pub window: Span,
+    pub window: TimeRange,
     /// How far it has come.
     pub state: JobState,
     /// What it still has to bring, in whole minutes.
-    pub rest: Spans,
+    pub rest: TimeRangeSet,
     /// What it has brought of the demand, without a word yet that this is all.
-    pub brought: Spans,
+    pub brought: TimeRangeSet,
     /// The stamp of the oldest request that brought it.
     #[serde(default)]
-    pub brought_at: Stamp,
+    pub brought_at: RequestStamp,
     /// The next request is to see whether the last one had brought all.
     pub confirming: bool,
     /// Posts that the last one found of what the next one asks for again.
@@ -141,14 +141,14 @@ pub struct Job {
 
 impl Job {
     /// A job that waits.
-    pub(super) fn new(id: JobId, window: Span, created: UnixMillis, manual: bool) -> Self {
+    pub(super) fn new(id: JobId, window: TimeRange, created: UnixMillis, manual: bool) -> Self {
         Self {
             id,
             window,
             state: JobState::Waiting,
             rest: [window].into_iter().collect(),
-            brought: Spans::default(),
-            brought_at: Stamp::default(),
+            brought: TimeRangeSet::default(),
+            brought_at: RequestStamp::default(),
             confirming: false,
             found: 0,
             attempts: 0,
@@ -173,13 +173,13 @@ impl Job {
     }
 
     /// What to ask for next; empty if nothing is left.
-    pub(super) fn request(&self, longest: Duration) -> Span {
-        let rest = self.rest.first().unwrap_or(Span::new(self.window.to, self.window.to));
-        Span::new(rest.from, rest.from.plus(longest).min(rest.to))
+    pub(super) fn request(&self, longest: Duration) -> TimeRange {
+        let rest = self.rest.first().unwrap_or(TimeRange::new(self.window.to, self.window.to));
+        TimeRange::new(rest.from, rest.from.plus(longest).min(rest.to))
     }
 
     /// What nobody else has to bring while it is active.
-    pub(super) fn holds(&self) -> Spans {
+    pub(super) fn claimed(&self) -> TimeRangeSet {
         let mut held = self.rest.clone();
         held.insert_all(&self.brought);
         held
@@ -192,8 +192,8 @@ impl Job {
 
     /// Records how far a request is proven: all of it before `reached`, and nothing after it. `asked` is what was demanded
     /// of it when it was made, at `stamp`. A later call may withdraw what an earlier one recorded.
-    pub(super) fn reach(&mut self, request: Span, asked: &Spans, stamp: Stamp, reached: UnixMillis) {
-        let (came, again) = (Span::new(request.from, reached), Span::new(reached, request.to));
+    pub(super) fn reach(&mut self, request: TimeRange, asked: &TimeRangeSet, stamp: RequestStamp, reached: UnixMillis) {
+        let (came, again) = (TimeRange::new(request.from, reached), TimeRange::new(reached, request.to));
         self.rest.remove(came);
         self.rest.insert(again);
         self.brought.remove(again);

@@ -9,8 +9,8 @@ use super::JobState;
 /// What recovery does. Cloning shares the numbers. Its connects have the metrics of `upstream`, with a prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    jobs: Family<State, Gauge>,
-    ended: Family<Outcome, Counter>,
+    jobs: Family<JobStateLabel, Gauge>,
+    ended: Family<JobOutcomeLabel, Counter>,
     refused: Gauge,
     /// Requests that X refused: 400, 403.
     pub refusals: Counter,
@@ -21,12 +21,12 @@ pub struct Metrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct JobStateLabel {
     state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct JobOutcomeLabel {
     outcome: &'static str,
 }
 
@@ -42,17 +42,17 @@ impl Metrics {
         registry.register("recovery_posts_received", "Posts that jobs received", own.posts_received.clone());
         registry.register("recovery_posts_new", "Posts that only a job brought", own.posts_new.clone());
         for state in [JobState::Waiting, JobState::Running] {
-            own.standing(state, 0);
+            own.set_active(state, 0);
         }
         for state in [JobState::Succeeded, JobState::Failed, JobState::Cancelled] {
-            own.ended.get_or_create(&Outcome { outcome: state.name() }).inc_by(0);
+            own.ended.get_or_create(&JobOutcomeLabel { outcome: state.name() }).inc_by(0);
         }
         own
     }
 
     /// So many jobs are in this state.
-    pub(super) fn standing(&self, state: JobState, jobs: usize) {
-        self.jobs.get_or_create(&State { state: state.name() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    pub(super) fn set_active(&self, state: JobState, jobs: usize) {
+        self.jobs.get_or_create(&JobStateLabel { state: state.name() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
     /// So many jobs wait because X refuses them.
@@ -62,6 +62,6 @@ impl Metrics {
 
     /// A job has ended so.
     pub(super) fn ended(&self, state: JobState) {
-        self.ended.get_or_create(&Outcome { outcome: state.name() }).inc();
+        self.ended.get_or_create(&JobOutcomeLabel { outcome: state.name() }).inc();
     }
 }

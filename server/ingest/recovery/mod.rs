@@ -1,15 +1,15 @@
 //! Recovery: what is missing is asked for again, in jobs beside the live connection.
 //!
-//! Owns: which windows to ask X for and when (`planner`, `young`, pure), the book of jobs that outlives the process (`job`,
+//! Owns: which windows to ask X for and when (`planner`, `young`, pure), the job table that outlives the process (`job`,
 //! `job_table`), one request and what it brings (`attempt`), what arrived in it and what its end proves (`transcript`,
 //! `attempt_result`, pure), whom a failure concerns and how often it may be repeated (`setback`, `pace`, pure), the task that
 //! keeps the rules of X for all of them (`scheduler`), and jobs made and ended by hand (`recovery_jobs`). Does not own: what is missing and
-//! what a gap's state is (the [`Demand`], which is the ledger), nor where posts go (the sequencer; what a job brings
+//! what a gap's state is (the [`MissingRanges`], which is the gap tracker), nor where posts go (the sequencer; what a job brings
 //! passes the same queue as live posts).
 //!
 //! A job has a *rest*, whole minutes that it still has to bring, and what it has *brought* of the demand without a word
 //! yet that it is complete. A request is for the first piece of the rest. It proves only what was demanded when it was made
-//! ([`Stamp`]): what is demanded later is asked for again.
+//! ([`RequestStamp`]): what is demanded later is asked for again.
 //!
 //! Progress of a request is the longest prefix of its minutes that the order of its posts proves (`transcript`). A refusal
 //! is not an end: the job waits longer each time, until its interval leaves what X recovers.
@@ -29,7 +29,7 @@
 
 use tokio::sync::watch;
 
-use crate::model::{Gap, GapEvidence, Span, Spans, UnixMillis};
+use crate::model::{Gap, GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 
 mod attempt;
 mod attempt_result;
@@ -50,32 +50,32 @@ mod young;
 pub use super::gap_tracker::account_gaps::AccountGaps;
 pub use config::Config;
 pub use job::{Job, JobId, JobState, LastAttempt};
-pub use job_table::{Jobs, JobsState};
+pub use job_table::{JobTable, JobsState};
 pub use metrics::Metrics;
-pub use recovery_jobs::{CreateError, Desk, Listed};
-pub use scheduler::{Parts, Recovery};
-pub use stamp::Stamp;
+pub use recovery_jobs::{CreateError, JobStatus, RecoveryJobs};
+pub use scheduler::{RecoveryScheduler, SchedulerParts};
+pub use stamp::RequestStamp;
 
-/// What recovery is to bring, and who is told how far it came. The ledger is it.
-pub trait Demand: Send + Sync {
+/// What recovery is to bring, and who is told how far it came. The gap tracker is it.
+pub trait MissingRanges: Send + Sync {
     /// What is missing, of intervals that have ended.
-    fn missing(&self) -> Spans;
+    fn missing(&self) -> TimeRangeSet;
 
     /// Stamp of the demands made so far. A request that is made afterwards answers them, and none that follow.
-    fn stamp(&self) -> Stamp;
+    fn stamp(&self) -> RequestStamp;
 
     /// All that X has of this interval has been appended, by requests made at this stamp or later: what was demanded by
     /// then is proven, and nothing else. The evidence is `None` where a job ended early, for what it had brought by then:
     /// X sends minute by minute, and later minutes had come. A job by hand proves all that it brought, also what was lost
     /// before.
-    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp);
+    fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp);
 
     /// This interval cannot be brought any more. What of it is not missing stays as it is.
-    fn lose(&self, span: Span, evidence: GapEvidence);
+    fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence);
 
     /// True if fewer than `due_min` posts were due in this span at the rate before it, or too little is known of the rate:
     /// that nothing arrived of it is plausible.
-    fn is_plausibly_empty(&self, span: Span) -> bool;
+    fn is_plausibly_empty(&self, span: TimeRange) -> bool;
 
     /// Number of posts of which it is implausible that none arrives where they were due.
     fn due_min(&self) -> u32;

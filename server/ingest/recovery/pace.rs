@@ -42,14 +42,14 @@ const PERIOD: Duration = Duration::from_millis(60_010);
 /// Bound of attempts that bring nothing new. Half of an hour's attempts may follow each other at the backoff alone; then
 /// they are spread evenly, so that no hour has more than the bound and none has to be waited out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(super) struct AttemptRate {
     burst: u32,
     interval: Duration,
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-impl Pace {
+impl AttemptRate {
     /// At most so many attempts in any hour, at least two.
     pub(super) fn new(per_hour_max: u32) -> Self {
         let burst = (per_hour_max / 2).max(1);
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn no_hour_exceeds_bound() {
         for per_hour in [0, 1, 2, 3, 7, 40, 1_000] {
-            let pace = Pace::new(per_hour);
+            let pace = AttemptRate::new(per_hour);
             let (mut now, mut paced_until, mut attempts) = (UnixMillis(1_750_000_000_000), UnixMillis(0), Vec::new());
             for _ in 0..3_000 {
                 attempts.push(now);
@@ -101,7 +101,7 @@ mod tests {
             per_hour in 2_u32..50,
             rests in prop::collection::vec(prop_oneof![3 => 1_u64..10, 1 => 10_u64..8_000], 1..300),
         ) {
-            let pace = Pace::new(per_hour);
+            let pace = AttemptRate::new(per_hour);
             let (mut now, mut paced_until, mut attempts) = (UnixMillis(1_750_000_000_000), UnixMillis(0), Vec::new());
             for rest in rests {
                 attempts.push(now);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn clock_that_was_ahead_leaves_no_debt() {
-        let (pace, now) = (Pace::new(40), UnixMillis(1_750_000_000_000));
+        let (pace, now) = (AttemptRate::new(40), UnixMillis(1_750_000_000_000));
         let paced_until = pace.charge(now.plus(HOUR * 48), now);
         assert!(pace.wait(paced_until, now) <= HOUR / 10);
     }

@@ -1,4 +1,4 @@
-//! The book of jobs on the disk: a small file, written anew about once a second while it changes.
+//! The job table on the disk: a small file, written anew about once a second while it changes.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::state_file;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct JobsFile {
     version: u32,
     jobs: JobsState,
 }
@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
             return JobsState::default();
         }
     };
-    match serde_json::from_slice::<Form>(&bytes) {
+    match serde_json::from_slice::<JobsFile>(&bytes) {
         Ok(form) if form.version == VERSION => form.jobs,
         Ok(form) => {
             let version = form.version;
@@ -43,23 +43,23 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
 
 /// Writes it beside, and puts it in place in one step: whoever reads finds the old or the new.
 pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
-    let form = Form { version: VERSION, jobs: jobs.clone() };
+    let form = JobsFile { version: VERSION, jobs: jobs.clone() };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::recovery::Jobs;
-    use crate::model::{Span, UnixMillis};
+    use crate::ingest::recovery::JobTable;
+    use crate::model::{TimeRange, UnixMillis};
 
     #[test]
     fn what_cannot_be_read_begins_anew() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, account) = (dir.path().join("jobs.json"), AccountName::new("main").expect("a name"));
         assert_eq!(read(&path, &account), JobsState::default());
-        let mut book = Jobs::default();
-        book.create(Span::new(UnixMillis(60_000), UnixMillis(120_000)), UnixMillis(180_000));
+        let mut book = JobTable::default();
+        book.create(TimeRange::new(UnixMillis(60_000), UnixMillis(120_000)), UnixMillis(180_000));
         let jobs = book.snapshot();
         write(&path, &jobs).expect("written");
         assert_eq!(read(&path, &account), jobs);

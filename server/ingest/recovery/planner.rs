@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Span, Spans, UnixMillis};
+use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 
 /// X works minute by minute (PT).
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -10,9 +10,9 @@ const MINUTE_MS: i64 = 60_000;
 
 /// What the planner keeps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct RecoveryLimits {
     /// How far back a demand may lie.
-    pub reach: Duration,
+    pub lookback_max: Duration,
     /// Longest window.
     pub window_max: Duration,
     /// How long ago a window must have ended.
@@ -25,21 +25,21 @@ pub(super) struct Limits {
 
 /// What to do about a demand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct RecoveryPlan {
     /// Windows for new jobs, the first to expire first.
-    pub windows: Vec<Span>,
+    pub windows: Vec<TimeRange>,
     /// What cannot be brought any more, with its exact bounds.
-    pub lost: Spans,
+    pub lost: TimeRangeSet,
 }
 
-impl Limits {
+impl RecoveryLimits {
     /// What is older than this is lost.
-    pub fn horizon(&self, now: UnixMillis) -> UnixMillis {
-        now.minus(self.reach)
+    pub fn earliest_recoverable(&self, now: UnixMillis) -> UnixMillis {
+        now.minus(self.lookback_max)
     }
 
     /// When a request that ends there may be made, where X refuses windows that are younger than `young`.
-    pub fn askable_at(&self, end: UnixMillis, young: Duration) -> UnixMillis {
+    pub fn available_at(&self, end: UnixMillis, young: Duration) -> UnixMillis {
         end.plus(self.freshness.max(young))
     }
 
@@ -61,38 +61,43 @@ pub(super) fn minute_of(time: UnixMillis) -> UnixMillis {
 }
 
 /// The whole minutes that an interval touches.
-pub(super) fn outward(span: Span) -> Span {
+pub(super) fn round_out_to_minutes(span: TimeRange) -> TimeRange {
     if span.is_empty() {
         return span;
     }
-    Span::new(minute_of(span.from), minute_of(UnixMillis(span.to.0.saturating_sub(1))).plus(MINUTE))
+    TimeRange::new(minute_of(span.from), minute_of(UnixMillis(span.to.0.saturating_sub(1))).plus(MINUTE))
 }
 
 /// Makes windows of what is missing and not `held`: brought, or still to be brought, by a job that exists.
 ///
 /// Windows are rounded outward after the demand is clipped and made longer by the overlap, so that nothing that is demanded
 /// is left out; the clip has room for that.
-pub(super) fn plan(missing: &Spans, held: &Spans, now: UnixMillis, limits: &Limits) -> Plan {
+pub(super) fn plan(
+    missing: &TimeRangeSet,
+    held: &TimeRangeSet,
+    now: UnixMillis,
+    limits: &RecoveryLimits,
+) -> RecoveryPlan {
     let mut wanted = missing.clone();
     wanted.remove_all(held);
-    let horizon = limits.horizon(now);
-    let lost = wanted.within(Span::new(UnixMillis(i64::MIN), horizon));
+    let horizon = limits.earliest_recoverable(now);
+    let lost = wanted.within(TimeRange::new(UnixMillis(i64::MIN), horizon));
     wanted.remove_all(&lost);
-    let longer = |span: Span| {
+    let longer = |span: TimeRange| {
         let from = span.from.minus(limits.overlap).max(horizon.min(span.from));
-        outward(Span::new(from, span.to.plus(limits.overlap)))
+        round_out_to_minutes(TimeRange::new(from, span.to.plus(limits.overlap)))
     };
-    let whole: Spans = wanted.iter().map(longer).collect();
-    let windows = whole.iter().flat_map(|span| pieces(span, limits)).collect();
-    Plan { windows, lost }
+    let whole: TimeRangeSet = wanted.iter().map(longer).collect();
+    let windows = whole.iter().flat_map(|span| split(span, limits)).collect();
+    RecoveryPlan { windows, lost }
 }
 
-fn pieces(span: Span, limits: &Limits) -> impl Iterator<Item = Span> {
+fn split(span: TimeRange, limits: &RecoveryLimits) -> impl Iterator<Item = TimeRange> {
     let (longest, overlap) = (limits.request_max(), limits.overlap_between());
     let mut from = Some(span.from);
     std::iter::from_fn(move || {
         let start = from?;
-        let piece = Span::new(start, start.plus(longest).min(span.to));
+        let piece = TimeRange::new(start, start.plus(longest).min(span.to));
         from = (piece.to < span.to).then(|| piece.to.minus(overlap));
         (!piece.is_empty()).then_some(piece)
     })
@@ -105,8 +110,8 @@ mod tests {
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
-    const LIMITS: Limits = Limits {
-        reach: Duration::from_secs(24 * 3600 - 60),
+    const LIMITS: RecoveryLimits = RecoveryLimits {
+        lookback_max: Duration::from_secs(24 * 3600 - 60),
         window_max: Duration::from_secs(2 * 3600),
         freshness: Duration::ZERO,
         overlap: Duration::from_secs(2),
@@ -114,15 +119,15 @@ mod tests {
     };
 
     /// So many milliseconds ago, so long.
-    fn span((ago, length): (i64, i64)) -> Span {
-        Span::new(UnixMillis(NOW.0 - ago), UnixMillis(NOW.0 - ago + length))
+    fn span((ago, length): (i64, i64)) -> TimeRange {
+        TimeRange::new(UnixMillis(NOW.0 - ago), UnixMillis(NOW.0 - ago + length))
     }
 
     fn is_whole(time: UnixMillis) -> bool {
         time == minute_of(time)
     }
 
-    fn spans(most: i64, longest: i64) -> impl Strategy<Value = Spans> {
+    fn spans(most: i64, longest: i64) -> impl Strategy<Value = TimeRangeSet> {
         prop::collection::vec((0..most, 0..longest), 0..12).prop_map(|all| all.into_iter().map(span).collect())
     }
 
@@ -132,17 +137,17 @@ mod tests {
             missing in spans(30 * 3_600_000, 5 * 3_600_000),
             held in spans(30 * 3_600_000, 3 * 3_600_000),
         ) {
-            let held: Spans = held.iter().map(outward).collect();
+            let held: TimeRangeSet = held.iter().map(round_out_to_minutes).collect();
             let plan = plan(&missing, &held, NOW, &LIMITS);
-            let horizon = LIMITS.horizon(NOW);
-            let planned: Spans = plan.windows.iter().copied().collect();
+            let horizon = LIMITS.earliest_recoverable(NOW);
+            let planned: TimeRangeSet = plan.windows.iter().copied().collect();
 
             let mut left = missing.clone();
             left.remove_all(&held);
             left.remove_all(&plan.lost);
             for demand in left.iter() {
                 prop_assert!(demand.from >= horizon, "what has expired is lost at once: {demand:?}");
-                let longer = Span::new(demand.from.minus(LIMITS.overlap).max(horizon), demand.to.plus(LIMITS.overlap));
+                let longer = TimeRange::new(demand.from.minus(LIMITS.overlap).max(horizon), demand.to.plus(LIMITS.overlap));
                 prop_assert!(planned.covers(longer), "{demand:?} and the uncertainty of its bounds is in no window");
             }
             for lost in plan.lost.iter() {
@@ -151,10 +156,10 @@ mod tests {
             for window in &plan.windows {
                 prop_assert!(is_whole(window.from) && is_whole(window.to) && !window.is_empty());
                 prop_assert!(window.to.since(window.from) <= LIMITS.window_max);
-                prop_assert!(window.from > NOW.minus(LIMITS.reach + MINUTE), "within what X recovers: {window:?}");
-                let longer = Span::new(window.from.minus(MINUTE), window.to.plus(MINUTE));
+                prop_assert!(window.from > NOW.minus(LIMITS.lookback_max + MINUTE), "within what X recovers: {window:?}");
+                let longer = TimeRange::new(window.from.minus(MINUTE), window.to.plus(MINUTE));
                 prop_assert!(!left.within(longer).is_empty(), "nobody wants {window:?}");
-                let core = Span::new(window.from.plus(MINUTE), window.to.minus(MINUTE));
+                let core = TimeRange::new(window.from.plus(MINUTE), window.to.minus(MINUTE));
                 let twice = held.within(core).iter().map(|held| held.to.since(held.from)).max();
                 prop_assert!(twice.is_none_or(|twice| twice <= MINUTE * 4), "two jobs for {window:?}");
             }
@@ -166,19 +171,19 @@ mod tests {
 
         #[test]
         fn what_is_planned_or_told_is_not_planned_or_told_again(missing in spans(30 * 3_600_000, 5 * 3_600_000)) {
-            let first = plan(&missing, &Spans::default(), NOW, &LIMITS);
+            let first = plan(&missing, &TimeRangeSet::default(), NOW, &LIMITS);
             let held = first.windows.iter().copied().collect();
             let mut left = missing;
             left.remove_all(&first.lost);
-            prop_assert_eq!(plan(&left, &held, NOW, &LIMITS), Plan::default());
+            prop_assert_eq!(plan(&left, &held, NOW, &LIMITS), RecoveryPlan::default());
         }
     }
 
     #[test]
     fn an_outage_of_thirty_hours_loses_six_and_makes_windows_of_two() {
-        let missing: Spans = [span((30 * 3_600_000, 30 * 3_600_000 - 90_000))].into_iter().collect();
-        let plan = plan(&missing, &Spans::default(), NOW, &LIMITS);
-        let lost = Span::new(UnixMillis(NOW.0 - 30 * 3_600_000), LIMITS.horizon(NOW));
+        let missing: TimeRangeSet = [span((30 * 3_600_000, 30 * 3_600_000 - 90_000))].into_iter().collect();
+        let plan = plan(&missing, &TimeRangeSet::default(), NOW, &LIMITS);
+        let lost = TimeRange::new(UnixMillis(NOW.0 - 30 * 3_600_000), LIMITS.earliest_recoverable(NOW));
         assert_eq!(plan.lost.iter().collect::<Vec<_>>(), [lost]);
         assert_eq!(plan.windows.len(), 13, "eleven overlaps of a minute make the last one longer than two hours");
         assert!(plan.windows[..12].iter().all(|window| window.to.since(window.from) == LIMITS.window_max));
@@ -186,12 +191,12 @@ mod tests {
 
     #[test]
     fn minutes_are_rounded_outward() {
-        let whole = |from, to| outward(Span::new(UnixMillis(from), UnixMillis(to)));
-        assert_eq!(whole(60_000, 120_000), Span::new(UnixMillis(60_000), UnixMillis(120_000)));
-        assert_eq!(whole(119_999, 120_001), Span::new(UnixMillis(60_000), UnixMillis(180_000)));
+        let whole = |from, to| round_out_to_minutes(TimeRange::new(UnixMillis(from), UnixMillis(to)));
+        assert_eq!(whole(60_000, 120_000), TimeRange::new(UnixMillis(60_000), UnixMillis(120_000)));
+        assert_eq!(whole(119_999, 120_001), TimeRange::new(UnixMillis(60_000), UnixMillis(180_000)));
         assert!(whole(5, 5).is_empty());
-        let odd = Limits { window_max: Duration::from_secs(90), ..LIMITS };
+        let odd = RecoveryLimits { window_max: Duration::from_secs(90), ..LIMITS };
         assert_eq!(odd.request_max(), MINUTE);
-        assert_eq!(Limits { window_max: Duration::ZERO, ..LIMITS }.request_max(), MINUTE);
+        assert_eq!(RecoveryLimits { window_max: Duration::ZERO, ..LIMITS }.request_max(), MINUTE);
     }
 }

@@ -5,51 +5,51 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::attempt_result::Verdict;
-use super::job_table::{Now, Order, Told};
+use super::attempt_result::AttemptResult;
+use super::job_table::{JobClock, JobRequest, Resolution};
 use super::persist;
-use super::planner::Limits;
-use super::{Config, Job, JobId, JobState, Jobs, JobsState, Metrics, Stamp};
+use super::planner::RecoveryLimits;
+use super::{Config, Job, JobId, JobState, JobTable, JobsState, Metrics, RequestStamp};
 use crate::clock::{Clock, Moment};
-use crate::model::{AccountName, BudgetExceeded, Caller, Span, Spans, UnixMillis};
+use crate::model::{AccountName, BudgetExceeded, Caller, TimeRange, TimeRangeSet, UnixMillis};
 
-/// Where the scheduler and those who ask for jobs by hand meet: the book of jobs, and what is told of its changes.
-pub struct Desk {
-    book: Mutex<Book>,
+/// Where the scheduler and those who ask for jobs by hand meet: the job table, and what is told of its changes.
+pub struct RecoveryJobs {
+    book: Mutex<JobsInner>,
     orders: watch::Sender<u64>,
     changes: watch::Sender<u64>,
     /// What the file has.
     saved: Mutex<JobsState>,
-    parts: DeskParts,
+    parts: RecoveryJobsParts,
 }
 
-pub(super) struct DeskParts {
+pub(super) struct RecoveryJobsParts {
     pub account: AccountName,
     pub config: Config,
     pub recovery_window: Duration,
     /// Posts of this much of a gap's edges may have come live.
     pub slack: Duration,
     /// Of the demand, when it was opened.
-    pub stamp: Stamp,
+    pub stamp: RequestStamp,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// Where the book is kept; `None` for a log in memory.
+    /// Where the job table is kept; `None` for a log in memory.
     pub file: Option<PathBuf>,
 }
 
-struct Book {
-    jobs: Jobs,
+struct JobsInner {
+    jobs: JobTable,
     /// No request is made before.
-    held_until: Option<Moment>,
+    paused_until: Option<Moment>,
     /// X took none since: one request at a time is made to see whether it does again.
     doubtful: bool,
     /// Requests that X has not answered yet.
-    unanswered: usize,
+    awaiting_response: usize,
 }
 
 /// A job as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct JobStatus {
     /// The job.
     pub job: Job,
     /// How long until its next request, if it waits for one.
@@ -84,11 +84,11 @@ pub enum CreateError {
     },
 }
 
-impl Desk {
-    pub(super) fn open(parts: DeskParts) -> Self {
+impl RecoveryJobs {
+    pub(super) fn open(parts: RecoveryJobsParts) -> Self {
         let saved = parts.file.as_deref().map(|path| persist::read(path, &parts.account)).unwrap_or_default();
-        let jobs = Jobs::restore(saved.clone(), parts.stamp);
-        let book = Book { jobs, held_until: None, doubtful: false, unanswered: 0 };
+        let jobs = JobTable::restore(saved.clone(), parts.stamp);
+        let book = JobsInner { jobs, paused_until: None, doubtful: false, awaiting_response: 0 };
         Self {
             book: Mutex::new(book),
             orders: watch::Sender::new(0),
@@ -114,27 +114,27 @@ impl Desk {
         Ok(())
     }
 
-    /// Changes with the book.
+    /// Changes with the job table.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// All jobs that have not ended, or ended within the retention, the newest first.
-    pub fn list(&self) -> Vec<Listed> {
+    pub fn list(&self) -> Vec<JobStatus> {
         let book = self.book.lock();
         book.jobs.list().map(|job| self.listed(&book, job)).collect()
     }
 
     /// What waits because X refuses it: it does not grant recovery, or not of these intervals now.
-    pub fn refused(&self) -> Spans {
+    pub fn refused(&self) -> TimeRangeSet {
         self.book.lock().jobs.refused()
     }
 
     /// Makes a job by hand. If one exists that still has to bring all of the interval, it is that one; if one by hand
     /// waits that touches it, that one becomes longer. A new job is charged to the account and to this caller.
-    pub fn create(&self, span: Span, caller: Caller) -> Result<Listed, CreateError> {
+    pub fn create(&self, span: TimeRange, caller: Caller) -> Result<JobStatus, CreateError> {
         let now = self.parts.clock.now();
-        let oldest = self.limits().horizon(now);
+        let oldest = self.limits().earliest_recoverable(now);
         if !self.parts.config.enabled {
             return Err(CreateError::Disabled);
         }
@@ -155,37 +155,37 @@ impl Desk {
     }
 
     /// Ends a job by hand; one that has ended is left as it is. `None` if there is none of that id.
-    pub fn cancel(&self, id: JobId) -> Option<Listed> {
+    pub fn cancel(&self, id: JobId) -> Option<JobStatus> {
         self.change(|jobs, now| jobs.cancel(id, now.time)).then_some(())?;
         self.orders.send_modify(|orders| *orders += 1);
         self.find(id)
     }
 
-    fn find(&self, id: JobId) -> Option<Listed> {
+    fn find(&self, id: JobId) -> Option<JobStatus> {
         let book = self.book.lock();
         book.jobs.get(id).map(|job| self.listed(&book, job))
     }
 
-    fn listed(&self, book: &Book, job: &Job) -> Listed {
-        let until = book.jobs.retry_at(job.id).max(book.held_until).filter(|_| job.state == JobState::Waiting);
+    fn listed(&self, book: &JobsInner, job: &Job) -> JobStatus {
+        let until = book.jobs.retry_at(job.id).max(book.paused_until).filter(|_| job.state == JobState::Waiting);
         let retry_after = until.map(|until| until.since(self.parts.clock.moment())).filter(|wait| !wait.is_zero());
-        Listed { job: job.clone(), retry_after }
+        JobStatus { job: job.clone(), retry_after }
     }
 
     /// Changes when a person made or ended a job, and when X answered.
-    pub(super) fn orders(&self) -> watch::Receiver<u64> {
+    pub(super) fn requests(&self) -> watch::Receiver<u64> {
         self.orders.subscribe()
     }
 
-    fn now(&self) -> Now {
-        Now { time: self.parts.clock.now(), moment: self.parts.clock.moment() }
+    fn now(&self) -> JobClock {
+        JobClock { time: self.parts.clock.now(), moment: self.parts.clock.moment() }
     }
 
-    /// Changes the book, and tells and counts what has ended by that.
-    fn change<T>(&self, change: impl FnOnce(&mut Jobs, Now) -> T) -> T {
+    /// Changes the job table, and tells and counts what has ended by that.
+    fn change<T>(&self, change: impl FnOnce(&mut JobTable, JobClock) -> T) -> T {
         let mut book = self.book.lock();
         let result = change(&mut book.jobs, self.now());
-        for job in book.jobs.take_ended() {
+        for job in book.jobs.drain_finished() {
             self.parts.metrics.ended(job.state);
             let (account, from, to) = (&self.parts.account, job.window.from, job.window.to);
             let (received, new, attempts) = (job.received, job.recovered, job.attempts);
@@ -197,7 +197,7 @@ impl Desk {
             }
         }
         for state in [JobState::Waiting, JobState::Running] {
-            self.parts.metrics.standing(state, book.jobs.count(state));
+            self.parts.metrics.set_active(state, book.jobs.count(state));
         }
         self.parts.metrics.refused(book.jobs.list().filter(|job| job.is_refused()).count());
         // Whoever looks then takes the lock itself.
@@ -207,50 +207,50 @@ impl Desk {
     }
 
     /// Makes jobs for what is missing.
-    pub(super) fn plan(&self, missing: &Spans) {
+    pub(super) fn plan(&self, missing: &TimeRangeSet) {
         let (limits, config) = (self.limits(), &self.parts.config);
         self.change(|jobs, now| jobs.plan(missing, now.time, &limits, config));
     }
 
-    fn limits(&self) -> Limits {
-        let DeskParts { config, recovery_window, slack, clock, .. } = &self.parts;
+    fn limits(&self) -> RecoveryLimits {
+        let RecoveryJobsParts { config, recovery_window, slack, clock, .. } = &self.parts;
         config.limits(*recovery_window, clock.uncertainty(), *slack)
     }
 
     /// The next request, unless none may be made now. `stamp` is that of the demand, taken before `missing` was.
-    pub(super) fn begin(&self, missing: &Spans, stamp: Stamp) -> Option<Order> {
+    pub(super) fn begin(&self, missing: &TimeRangeSet, stamp: RequestStamp) -> Option<JobRequest> {
         let (limits, config) = (self.limits(), &self.parts.config);
-        let waits = |book: &Book| book.doubtful && book.unanswered > 0;
-        if self.is_held() || waits(&self.book.lock()) {
+        let waits = |book: &JobsInner| book.doubtful && book.awaiting_response > 0;
+        if self.is_paused() || waits(&self.book.lock()) {
             return None;
         }
         let order = self.change(|jobs, now| jobs.begin(missing, stamp, now, &limits, config))?;
-        self.book.lock().unanswered += 1;
+        self.book.lock().awaiting_response += 1;
         Some(order)
     }
 
     /// X has answered a request, or will not.
-    pub(super) fn answered(&self, taken: bool) {
+    pub(super) fn on_response(&self, taken: bool) {
         let mut book = self.book.lock();
-        book.unanswered -= 1;
+        book.awaiting_response -= 1;
         book.doubtful &= !taken;
         drop(book);
         self.orders.send_modify(|orders| *orders += 1);
     }
 
-    fn is_held(&self) -> bool {
-        let until = self.book.lock().held_until;
+    fn is_paused(&self) -> bool {
+        let until = self.book.lock().paused_until;
         until.is_some_and(|until| until > self.parts.clock.moment())
     }
 
     /// No request is made for so long. False if all are held already: those that were under way change nothing.
-    pub(super) fn hold(&self, wait: impl FnOnce() -> Duration) -> bool {
-        if self.is_held() {
+    pub(super) fn pause_all(&self, wait: impl FnOnce() -> Duration) -> bool {
+        if self.is_paused() {
             return false;
         }
         let until = self.parts.clock.moment().plus(wait());
         let mut book = self.book.lock();
-        (book.held_until, book.doubtful) = (Some(until), true);
+        (book.paused_until, book.doubtful) = (Some(until), true);
         true
     }
 
@@ -266,9 +266,9 @@ impl Desk {
         self.change(|jobs, _| jobs.advance(id, reached));
     }
 
-    /// A request has ended; see [`Jobs::settle`].
-    pub(super) fn settle(&self, id: JobId, verdict: &Verdict, found: u64) -> bool {
-        self.change(|jobs, now| jobs.settle(id, verdict, found, now.time))
+    /// A request has ended; see [`JobTable::finish_attempt`].
+    pub(super) fn finish_attempt(&self, id: JobId, verdict: &AttemptResult, found: u64) -> bool {
+        self.change(|jobs, now| jobs.finish_attempt(id, verdict, found, now.time))
     }
 
     pub(super) fn is_active(&self, id: JobId) -> bool {
@@ -276,26 +276,26 @@ impl Desk {
     }
 
     /// Other changes of a job, without a word of their own.
-    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Jobs, Now) -> T) -> T {
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut JobTable, JobClock) -> T) -> T {
         self.change(change)
     }
 
     /// What the demand is to be told.
-    pub(super) fn take_told(&self) -> Vec<Told> {
-        self.book.lock().jobs.take_told()
+    pub(super) fn take_resolutions(&self) -> Vec<Resolution> {
+        self.book.lock().jobs.drain_resolutions()
     }
 
     /// How long until something is due by time alone.
-    pub(super) fn wait(&self, missing: &Spans) -> Option<Duration> {
+    pub(super) fn wait(&self, missing: &TimeRangeSet) -> Option<Duration> {
         let (book, now) = (self.book.lock(), self.now());
-        let held = book.held_until.map(|until| until.since(now.moment)).filter(|wait| !wait.is_zero());
+        let held = book.paused_until.map(|until| until.since(now.moment)).filter(|wait| !wait.is_zero());
         book.jobs.wait(missing, now, &self.limits()).into_iter().chain(held).min()
     }
 
     /// X refused a request, of this window if it may be the window's fault. Returns how often in a row.
-    pub(super) fn refuse(&self, id: JobId, window: Option<Span>) -> u32 {
+    pub(super) fn record_refusal(&self, id: JobId, window: Option<TimeRange>) -> u32 {
         self.parts.metrics.refusals.inc();
-        self.change(|jobs, now| jobs.refuse(id, window, now.time))
+        self.change(|jobs, now| jobs.record_refusal(id, window, now.time))
     }
 
     /// The settings.

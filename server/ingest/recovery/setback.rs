@@ -1,11 +1,11 @@
 //! Whom the failure of a recovery request concerns: pure.
 
-use crate::upstream::EndCause;
-use crate::xapi::Kind;
+use crate::upstream::DisconnectCause;
+use crate::xapi::ProblemKind;
 
 /// Whom a failure concerns, and so who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Setback {
+pub(super) enum FailureScope {
     /// This request alone: it had begun.
     Cut,
     /// All jobs: X, or the way to it, takes no request now.
@@ -20,30 +20,32 @@ pub(super) enum Setback {
 }
 
 /// Judges what a failed request ended with.
-pub(super) fn setback(cause: &EndCause) -> Setback {
+pub(super) fn failure_scope(cause: &DisconnectCause) -> FailureScope {
     match cause {
-        EndCause::CleanEof
-        | EndCause::Cut(_)
-        | EndCause::Stale
-        | EndCause::SlowReader
-        | EndCause::Operational
-        | EndCause::InvalidRules
-        | EndCause::ForcedDisconnect
-        | EndCause::Stopped => Setback::Cut,
-        EndCause::TooManyConnections => Setback::Held { counts: false },
-        EndCause::UsageCapped | EndCause::ConnectFailed(_) | EndCause::NoCredentials(_) => {
-            Setback::Held { counts: true }
+        DisconnectCause::CleanEof
+        | DisconnectCause::Cut(_)
+        | DisconnectCause::Stale
+        | DisconnectCause::SlowReader
+        | DisconnectCause::Operational
+        | DisconnectCause::InvalidRules
+        | DisconnectCause::ForcedDisconnect
+        | DisconnectCause::Stopped => FailureScope::Cut,
+        DisconnectCause::TooManyConnections => FailureScope::Held { counts: false },
+        DisconnectCause::UsageCapped | DisconnectCause::ConnectFailed(_) | DisconnectCause::NoCredentials(_) => {
+            FailureScope::Held { counts: true }
         }
-        EndCause::Refused(problem) => match problem.kind {
-            Kind::TooManyConnections | Kind::RateLimited { .. } | Kind::Provisioning => Setback::Held { counts: false },
-            Kind::Forbidden => Setback::Forbidden,
-            Kind::InvalidRequest | Kind::NotFound | Kind::NotAcceptable => Setback::BadWindow,
-            Kind::UsageCapped { .. }
-            | Kind::Unauthorized
-            | Kind::NoRules
-            | Kind::Redirect
-            | Kind::Server
-            | Kind::Other => Setback::Held { counts: true },
+        DisconnectCause::Refused(problem) => match problem.kind {
+            ProblemKind::TooManyConnections | ProblemKind::RateLimited { .. } | ProblemKind::Provisioning => {
+                FailureScope::Held { counts: false }
+            }
+            ProblemKind::Forbidden => FailureScope::Forbidden,
+            ProblemKind::InvalidRequest | ProblemKind::NotFound | ProblemKind::NotAcceptable => FailureScope::BadWindow,
+            ProblemKind::UsageCapped { .. }
+            | ProblemKind::Unauthorized
+            | ProblemKind::NoRules
+            | ProblemKind::Redirect
+            | ProblemKind::Server
+            | ProblemKind::Other => FailureScope::Held { counts: true },
         },
     }
 }
@@ -55,19 +57,23 @@ mod tests {
 
     #[test]
     fn a_failure_holds_up_those_whom_it_concerns() {
-        let refused =
-            |status, body: &str| setback(&EndCause::Refused(Box::new(Problem::read(status, Headers::default(), body))));
+        let refused = |status, body: &str| {
+            failure_scope(&DisconnectCause::Refused(Box::new(Problem::read(status, Headers::default(), body))))
+        };
         let too_many = r#"{"connection_issue":"TooManyConnections"}"#;
-        assert_eq!(refused(429, too_many), Setback::Held { counts: false });
-        assert_eq!(refused(429, ""), Setback::Held { counts: false });
-        assert_eq!(setback(&EndCause::TooManyConnections), Setback::Held { counts: false });
-        assert_eq!(refused(401, ""), Setback::Held { counts: true });
-        assert_eq!(refused(503, ""), Setback::Held { counts: true });
-        assert_eq!(refused(429, r#"{"title":"UsageCapExceeded"}"#), Setback::Held { counts: true });
-        assert_eq!(setback(&EndCause::NoCredentials(String::new())), Setback::Held { counts: true });
-        assert_eq!(refused(403, ""), Setback::Forbidden);
-        assert_eq!((refused(400, ""), refused(406, "")), (Setback::BadWindow, Setback::BadWindow));
+        assert_eq!(refused(429, too_many), FailureScope::Held { counts: false });
+        assert_eq!(refused(429, ""), FailureScope::Held { counts: false });
+        assert_eq!(failure_scope(&DisconnectCause::TooManyConnections), FailureScope::Held { counts: false });
+        assert_eq!(refused(401, ""), FailureScope::Held { counts: true });
+        assert_eq!(refused(503, ""), FailureScope::Held { counts: true });
+        assert_eq!(refused(429, r#"{"title":"UsageCapExceeded"}"#), FailureScope::Held { counts: true });
+        assert_eq!(failure_scope(&DisconnectCause::NoCredentials(String::new())), FailureScope::Held { counts: true });
+        assert_eq!(refused(403, ""), FailureScope::Forbidden);
+        assert_eq!((refused(400, ""), refused(406, "")), (FailureScope::BadWindow, FailureScope::BadWindow));
         let cut = BodyError { kind: BodyErrorKind::Cut, detail: String::new() };
-        assert_eq!((setback(&EndCause::Cut(cut)), setback(&EndCause::Stale)), (Setback::Cut, Setback::Cut));
+        assert_eq!(
+            (failure_scope(&DisconnectCause::Cut(cut)), failure_scope(&DisconnectCause::Stale)),
+            (FailureScope::Cut, FailureScope::Cut)
+        );
     }
 }

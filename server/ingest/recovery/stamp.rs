@@ -3,14 +3,14 @@ use serde::{Deserialize, Serialize};
 /// A point in the order of demands. What was demanded at or before the stamp of a request is answered by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Stamp {
+pub struct RequestStamp {
     /// Of gaps of the account's log.
     pub common: u64,
     /// Of private gaps; 0 is before the first.
     pub private: u64,
 }
 
-impl Stamp {
+impl RequestStamp {
     /// What both answer.
     pub fn older(self, other: Self) -> Self {
         Self { common: self.common.min(other.common), private: self.private.min(other.private) }

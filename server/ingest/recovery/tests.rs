@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use env::{Answer, COMPLETED, Heard, Then, World, minutes, posts, start};
+use env::{Answer, COMPLETED, Heard, TestEnv, Then, minutes, posts, start};
 
 use super::planner::{MINUTE, minute_of};
 use super::*;
@@ -28,8 +28,8 @@ fn minute_before_expiry(clock: &Clock) -> UnixMillis {
     minute_of(clock.now()).minus(MINUTE * (24 * 60 - 1 - 10))
 }
 
-fn job(world: &World) -> Job {
-    let listed = world.desk.list();
+fn job(env: &TestEnv) -> Job {
+    let listed = env.recovery_jobs.list();
     assert_eq!(listed.len(), 1, "{listed:?}");
     listed[0].job.clone()
 }
@@ -38,11 +38,11 @@ fn job(world: &World) -> Job {
 async fn never_more_than_two_at_once() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |_, window| Answer::Send(vec![window.from, window.from], say(COMPLETED)));
-    let outage = Span::new(UnixMillis(start.0 + 1), start.plus(MINUTE * 599));
-    world.wanted.miss(outage);
-    let heard = world.heard(5).await;
-    let proven: Spans = heard
+    let env = TestEnv::new(clock, move |_, window| Answer::Send(vec![window.from, window.from], say(COMPLETED)));
+    let outage = TimeRange::new(UnixMillis(start.0 + 1), start.plus(MINUTE * 599));
+    env.wanted.miss(outage);
+    let heard = env.heard(5).await;
+    let proven: TimeRangeSet = heard
         .iter()
         .map(|heard| match heard {
             Heard::Proven(span, GapEvidence::CompletionMessage) => *span,
@@ -50,8 +50,8 @@ async fn never_more_than_two_at_once() {
         })
         .collect();
     assert_eq!(proven.iter().collect::<Vec<_>>(), [outage], "exactly what was missing");
-    assert_eq!((world.x.open_max(), world.x.windows().len()), (2, 5));
-    let jobs = world.desk.list();
+    assert_eq!((env.x.open_max(), env.x.windows().len()), (2, 5));
+    let jobs = env.recovery_jobs.list();
     assert!(jobs.iter().all(|listed| listed.job.state == JobState::Succeeded && listed.job.recovered == 1));
     assert_eq!(jobs.iter().map(|listed| listed.job.received).sum::<u64>(), 10);
 }
@@ -60,15 +60,15 @@ async fn never_more_than_two_at_once() {
 async fn a_job_that_dies_goes_on_a_minute_before_its_newest_post() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
+    let env = TestEnv::new(clock, move |number, _| match number {
         0 => Answer::Send(posts(start, 0..8), Then::Cut),
         1 => Answer::Send(posts(start, 6..8), Then::Cut),
         _ => Answer::Send(posts(start, 6..30), say(COMPLETED)),
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
-    assert_eq!(world.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30), minutes(start, 6, 30)]);
-    let job = job(&world);
+    env.wanted.miss(minutes(start, 0, 30));
+    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30), minutes(start, 6, 30)]);
+    let job = job(&env);
     assert_eq!((job.attempts, job.received, job.recovered), (3, 8 + 2 + 24, 30));
     assert_eq!((job.state, job.progress()), (JobState::Succeeded, Some(start.plus(MINUTE * 30))));
     assert!(job.last_error.contains("cut"), "{}", job.last_error);
@@ -78,21 +78,21 @@ async fn a_job_that_dies_goes_on_a_minute_before_its_newest_post() {
 async fn an_end_without_a_word_is_asked_once_more_from_the_last_minute() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
+    let env = TestEnv::new(clock, move |number, _| match number {
         // X ended it by force, which looks the same.
         0 => Answer::Send(posts(start, 0..8), Then::End),
         1 => Answer::Send(posts(start, 7..20), Then::End),
         _ => Answer::Send(posts(start, 19..20), Then::End),
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
-    let asked = world.x.asked.borrow().clone();
+    env.wanted.miss(minutes(start, 0, 30));
+    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
+    let asked = env.x.asked.borrow().clone();
     let windows: Vec<_> = asked.iter().map(|asked| asked.window).collect();
     // All that is not proven by the order of posts is asked for again.
     assert_eq!(windows, [(0, 30), (6, 30), (18, 30)].map(|(from, to)| minutes(start, from, to)));
     let apart = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at));
     assert!(apart.min() >= Some(Duration::from_secs(5)), "at least the backoff apart: {asked:?}");
-    assert_eq!(job(&world).last_error, "");
+    assert_eq!(job(&env).last_error, "");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn failed_minutes_and_an_unprocessed_range_are_asked_for_and_nothing_else(
         time(40),
         time(60)
     );
-    let world = World::new(clock, move |_, window| {
+    let env = TestEnv::new(clock, move |_, window| {
         let after = |minute| window.from == start.plus(MINUTE * minute);
         let then = if after(0) {
             failed.clone()
@@ -121,8 +121,8 @@ async fn failed_minutes_and_an_unprocessed_range_are_asked_for_and_nothing_else(
         };
         Answer::Send(vec![window.from], Then::Say(then))
     });
-    world.wanted.miss(minutes(start, 0, 20));
-    let heard = world.heard(5).await;
+    env.wanted.miss(minutes(start, 0, 20));
+    let heard = env.heard(5).await;
     let mut proven: Vec<_> = heard
         .iter()
         .map(|heard| match heard {
@@ -133,62 +133,62 @@ async fn failed_minutes_and_an_unprocessed_range_are_asked_for_and_nothing_else(
     proven[..3].sort();
     let expected = [(0, 3), (4, 11), (12, 20), (3, 4), (11, 12)].map(|(from, to)| minutes(start, from, to));
     assert_eq!(proven, expected);
-    assert_eq!(world.x.windows()[1..], [minutes(start, 3, 4), minutes(start, 11, 12)]);
+    assert_eq!(env.x.windows()[1..], [minutes(start, 3, 4), minutes(start, 11, 12)]);
 
-    world.wanted.miss(minutes(start, 30, 60));
-    let heard = world.heard(7).await;
+    env.wanted.miss(minutes(start, 30, 60));
+    let heard = env.heard(7).await;
     let rest = [(30, 40), (40, 60)].map(|(from, to)| minutes(start, from, to));
     assert_eq!(heard[5..], rest.map(|span| Heard::Proven(span, GapEvidence::CompletionMessage)));
-    assert_eq!(world.x.windows()[3..], [minutes(start, 30, 60), minutes(start, 40, 60)]);
+    assert_eq!(env.x.windows()[3..], [minutes(start, 30, 60), minutes(start, 40, 60)]);
 }
 
 #[tokio::test]
 async fn a_429_holds_all_jobs_and_is_no_attempt() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
+    let env = TestEnv::new(clock, move |number, _| match number {
         0..=2 => Answer::Refuse(429, r#"{"connection_issue":"TooManyConnections"}"#),
         _ => Answer::Send(Vec::new(), say(COMPLETED)),
     });
-    world.wanted.miss(minutes(start, 0, 360));
-    world.heard(3).await;
-    let asked = world.asked(6).await;
+    env.wanted.miss(minutes(start, 0, 360));
+    env.heard(3).await;
+    let asked = env.asked(6).await;
     let wait = |from: usize, to: usize| asked[to].at.since(asked[from].at);
     // Two were under way when the first refusal came; then one at a time, until X takes one.
     assert_ne!(asked[0].window, asked[1].window, "the second did not wait");
     assert!(wait(1, 2) >= Duration::from_secs(59), "{asked:?}");
     assert!(wait(2, 3) >= Duration::from_secs(119), "{asked:?}");
     assert_eq!((asked.len(), asked[2].window, asked[3].window), (6, asked[0].window, asked[0].window));
-    assert!(world.desk.list().iter().all(|listed| listed.job.attempts == 1));
+    assert!(env.recovery_jobs.list().iter().all(|listed| listed.job.attempts == 1));
 }
 
 #[tokio::test]
 async fn nothing_is_read_while_the_journal_cannot_be_written() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
+    let env = TestEnv::new(clock, move |number, _| match number {
         0 => Answer::Send(posts(start, 0..8), Then::Stay),
         _ => Answer::Send(posts(start, 6..30), say(COMPLETED)),
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    world.progress(start.plus(MINUTE * 6)).await;
-    world.hub.upstream().update(|status| status.journal_unavailable = true);
-    world.state(JobState::Waiting).await;
-    assert_eq!(world.x.windows().len(), 1, "not while it cannot");
-    world.hub.upstream().update(|status| status.journal_unavailable = false);
-    world.heard(1).await;
-    assert_eq!(world.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30)]);
+    env.wanted.miss(minutes(start, 0, 30));
+    env.progress(start.plus(MINUTE * 6)).await;
+    env.hub.upstream().update(|status| status.journal_unavailable = true);
+    env.state(JobState::Waiting).await;
+    assert_eq!(env.x.windows().len(), 1, "not while it cannot");
+    env.hub.upstream().update(|status| status.journal_unavailable = false);
+    env.heard(1).await;
+    assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30)]);
 }
 
 #[tokio::test]
 async fn a_plan_goes_on_after_a_restart() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
-    world.wanted.miss(minutes(start, 0, 30));
-    world.progress(start.plus(MINUTE * 6)).await;
-    let state = world.stop().await;
-    let again = World::restored(clock, state, move |_, _| Answer::Send(posts(start, 6..30), say(COMPLETED)));
+    let env = TestEnv::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
+    env.wanted.miss(minutes(start, 0, 30));
+    env.progress(start.plus(MINUTE * 6)).await;
+    let state = env.stop().await;
+    let again = TestEnv::restored(clock, state, move |_, _| Answer::Send(posts(start, 6..30), say(COMPLETED)));
     again.wanted.miss(minutes(start, 0, 30));
     // Not in one: what was brought before the restart proves no private gap.
     let parts =
@@ -204,42 +204,43 @@ async fn a_job_ended_by_hand_frees_its_slot_and_is_not_made_again() {
     let start = start(&clock);
     let stays = Arc::new(AtomicBool::new(true));
     let script = stays.clone();
-    let world = World::new(clock, move |_, _| {
+    let env = TestEnv::new(clock, move |_, _| {
         let then = if script.load(Ordering::SeqCst) { Then::Stay } else { say(COMPLETED) };
         Answer::Send(posts(start, 0..8), then)
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    world.progress(start.plus(MINUTE * 6)).await;
-    let cancelled = world.desk.cancel(JobId(1)).expect("it exists");
+    env.wanted.miss(minutes(start, 0, 30));
+    env.progress(start.plus(MINUTE * 6)).await;
+    let cancelled = env.recovery_jobs.cancel(JobId(1)).expect("it exists");
     assert_eq!(cancelled.job.state, JobState::Cancelled);
     let brought = Heard::Proven(minutes(start, 0, 6), GapEvidence::None);
-    assert_eq!(world.heard(1).await, [brought], "what it brought stays");
+    assert_eq!(env.heard(1).await, [brought], "what it brought stays");
     stays.store(false, Ordering::SeqCst);
     // Something else is asked for meanwhile, and this is not.
-    world.wanted.miss(minutes(start, 100, 110));
-    world.heard(2).await;
-    assert_eq!(world.x.windows()[1..], [minutes(start, 100, 110)]);
-    let by_hand = world.desk.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("it can be asked for");
+    env.wanted.miss(minutes(start, 100, 110));
+    env.heard(2).await;
+    assert_eq!(env.x.windows()[1..], [minutes(start, 100, 110)]);
+    let by_hand = env.recovery_jobs.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("it can be asked for");
     assert!(by_hand.job.manual);
-    let heard = world.heard(3).await;
+    let heard = env.heard(3).await;
     assert_eq!(heard[2], Heard::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
-    assert_eq!(world.desk.cancel(JobId(1)).expect("it is known").job.state, JobState::Cancelled);
-    assert_eq!(world.desk.cancel(JobId(9)), None);
+    assert_eq!(env.recovery_jobs.cancel(JobId(1)).expect("it is known").job.state, JobState::Cancelled);
+    assert_eq!(env.recovery_jobs.cancel(JobId(9)), None);
 }
 
 #[tokio::test]
 async fn a_job_by_hand_is_asked_for_in_windows() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
-    let span = Span::new(UnixMillis(start.0 + 30_001), start.plus(MINUTE * 250));
-    world.desk.create(span, Caller::of_peer(None)).expect("it can be asked for");
-    world.heard(3).await;
-    assert_eq!(world.x.windows(), [(0, 120), (119, 239), (238, 250)].map(|(from, to)| minutes(start, from, to)));
-    assert_eq!(job(&world).state, JobState::Succeeded);
-    let now = world.clock.now();
-    let refused =
-        |from: UnixMillis, to| world.desk.create(Span::new(from, to), Caller::of_peer(None)).expect_err("refused");
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
+    let span = TimeRange::new(UnixMillis(start.0 + 30_001), start.plus(MINUTE * 250));
+    env.recovery_jobs.create(span, Caller::of_peer(None)).expect("it can be asked for");
+    env.heard(3).await;
+    assert_eq!(env.x.windows(), [(0, 120), (119, 239), (238, 250)].map(|(from, to)| minutes(start, from, to)));
+    assert_eq!(job(&env).state, JobState::Succeeded);
+    let now = env.clock.now();
+    let refused = |from: UnixMillis, to| {
+        env.recovery_jobs.create(TimeRange::new(from, to), Caller::of_peer(None)).expect_err("refused")
+    };
     assert_eq!(refused(now, now), CreateError::Empty);
     assert!(matches!(refused(now, now.plus(MINUTE * 999)), CreateError::InFuture { .. }));
     assert!(matches!(refused(now.minus(MINUTE * 1_441), now), CreateError::TooOld { .. }));
@@ -250,12 +251,12 @@ async fn a_job_by_hand_is_asked_for_in_windows() {
 async fn requests_keep_to_their_rate() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
-    let began = world.clock.moment();
-    (0..60).for_each(|n| world.wanted.miss(minutes(start, n * 6, n * 6 + 1)));
-    let heard = world.heard(60).await;
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
+    let began = env.clock.moment();
+    (0..60).for_each(|n| env.wanted.miss(minutes(start, n * 6, n * 6 + 1)));
+    let heard = env.heard(60).await;
     assert!(heard.iter().all(|heard| matches!(heard, Heard::Proven(..))), "{heard:?}");
-    let asked = world.asked(60).await;
+    let asked = env.asked(60).await;
     for (n, asked) in (0_u32..).zip(asked) {
         let minutes = n / u32::try_from(Config::default().requests_per_minute_max).expect("few");
         assert!(asked.at.since(began) >= MINUTE * minutes, "request {n} after {:?}", asked.at.since(began));

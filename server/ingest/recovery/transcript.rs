@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::planner::{MINUTE, minute_of};
-use crate::model::{Span, Spans, UnixMillis};
-use crate::upstream::Message;
-use crate::upstream::message::{Arrived, Control, Info};
+use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
+use crate::upstream::UpstreamMessage;
+use crate::upstream::message::{ControlMessage, RecoveryResult, UpstreamPost};
 
 /// A record of one recovery request.
 ///
@@ -13,7 +13,7 @@ use crate::upstream::message::{Arrived, Control, Info};
 /// posts may arrive out of order by up to one minute. Posts that contradict this order withdraw what the order proved.
 #[derive(Clone, Debug)]
 pub(super) struct Transcript {
-    request: Span,
+    request: TimeRange,
     /// Minutes of the request of which posts arrived: at most those of the longest window.
     minutes: BTreeSet<UnixMillis>,
     /// Creation time of the newest post, also of one just outside of the request.
@@ -21,7 +21,7 @@ pub(super) struct Transcript {
     is_disordered: bool,
     arrived: u64,
     inside: u64,
-    word: Option<Info>,
+    word: Option<RecoveryResult>,
     count: Option<u64>,
     error: Option<String>,
     foreign: u64,
@@ -32,7 +32,7 @@ const FULL_PERCENT_MIN: u8 = 90;
 
 impl Transcript {
     /// A request for whole minutes of which nothing has arrived.
-    pub(super) fn new(request: Span) -> Self {
+    pub(super) fn new(request: TimeRange) -> Self {
         Self {
             request,
             minutes: BTreeSet::new(),
@@ -48,24 +48,24 @@ impl Transcript {
     }
 
     /// Records a message. Returns true if it changes what the order of posts proves.
-    pub(super) fn record(&mut self, message: &Message) -> bool {
+    pub(super) fn record(&mut self, message: &UpstreamMessage) -> bool {
         match message {
-            Message::Post(post) => return self.record_post(post),
-            Message::Control(control) => self.record_control(control),
+            UpstreamMessage::Post(post) => return self.record_post(post),
+            UpstreamMessage::Control(control) => self.record_control(control),
             // Announced as skipped; X counted it.
-            Message::Oversized { .. } => self.arrived += 1,
-            Message::Foreign { kind, .. } if kind.is_post() => self.arrived += 1,
-            Message::Foreign { .. } => {}
-            Message::Unknown { .. } | Message::Malformed { .. } => self.foreign += 1,
+            UpstreamMessage::Oversized { .. } => self.arrived += 1,
+            UpstreamMessage::Foreign { kind, .. } if kind.is_post() => self.arrived += 1,
+            UpstreamMessage::Foreign { .. } => {}
+            UpstreamMessage::Unknown { .. } | UpstreamMessage::Malformed { .. } => self.foreign += 1,
         }
         false
     }
 
-    fn record_post(&mut self, post: &Arrived) -> bool {
+    fn record_post(&mut self, post: &UpstreamPost) -> bool {
         self.arrived += 1;
         let Some(created) = post.id.created_at() else { return false };
         // X may round the bounds of a window outward to whole minutes.
-        let tolerated = Span::new(self.request.from.minus(MINUTE), self.request.to.plus(MINUTE));
+        let tolerated = TimeRange::new(self.request.from.minus(MINUTE), self.request.to.plus(MINUTE));
         let is_late = self.newest.is_some_and(|newest| created.plus(MINUTE) < newest);
         let was_disordered = self.is_disordered;
         self.is_disordered |= is_late || !tolerated.contains(created);
@@ -78,38 +78,38 @@ impl Transcript {
         is_new_minute || self.is_disordered != was_disordered
     }
 
-    fn record_control(&mut self, control: &Control) {
+    fn record_control(&mut self, control: &ControlMessage) {
         match control {
-            Control::Info { info: Info::Other, .. } => self.foreign += 1,
-            Control::Info { info, activity_count } => {
+            ControlMessage::Info { info: RecoveryResult::Other, .. } => self.foreign += 1,
+            ControlMessage::Info { info, activity_count } => {
                 // A failure that X reported is not withdrawn by a later message.
-                if self.word.is_none() || *info != Info::Completed {
+                if self.word.is_none() || *info != RecoveryResult::Completed {
                     self.word = Some(info.clone());
                 }
                 self.count = self.count.max(*activity_count);
             }
-            Control::Fault { detail, .. } => {
+            ControlMessage::Fault { detail, .. } => {
                 self.error.get_or_insert_with(|| detail.clone());
             }
-            Control::Warning { percent_full, .. } => {
+            ControlMessage::Warning { percent_full, .. } => {
                 self.foreign += u64::from(percent_full.is_some_and(|full| full >= FULL_PERCENT_MIN));
             }
             // Posts that matched and were held back.
-            Control::Limit { .. } => self.foreign += 1,
-            Control::ConnectionMetadata { .. } => {}
+            ControlMessage::Limit { .. } => self.foreign += 1,
+            ControlMessage::ConnectionMetadata { .. } => {}
         }
     }
 
     /// End of the longest prefix of minutes that the order of the posts proves; the start of the request if there is none.
     /// Empty minutes count only if `is_plausibly_empty` says so of what each stretch of them has of `core`: of the demand,
     /// without what may have come live.
-    pub(super) fn proven_to(&self, core: &Spans, is_plausibly_empty: impl Fn(Span) -> bool) -> UnixMillis {
+    pub(super) fn proven_to(&self, core: &TimeRangeSet, is_plausibly_empty: impl Fn(TimeRange) -> bool) -> UnixMillis {
         if self.is_disordered {
             return self.request.from;
         }
         let (mut reached, mut newest) = (self.request.from, self.request.from);
         for minute in &self.minutes {
-            let empty = core.within(Span::new(reached, *minute));
+            let empty = core.within(TimeRange::new(reached, *minute));
             if !empty.iter().all(&is_plausibly_empty) {
                 break;
             }
@@ -122,10 +122,10 @@ impl Transcript {
     /// else unless posts were due behind the newest one, both at the account's rate and at the rate at which these arrived.
     pub(super) fn is_plausible(
         &self,
-        demanded: &Spans,
-        core: &Spans,
+        demanded: &TimeRangeSet,
+        core: &TimeRangeSet,
         due_min: u32,
-        is_plausibly_empty: impl Fn(Span) -> bool,
+        is_plausibly_empty: impl Fn(TimeRange) -> bool,
     ) -> bool {
         if self.inside == 0 {
             return demanded.within(self.request).iter().all(is_plausibly_empty);
@@ -136,14 +136,14 @@ impl Transcript {
     }
 
     /// The end of the request of which no post arrived.
-    fn tail(&self) -> Span {
+    fn tail(&self) -> TimeRange {
         let newest = self.minutes.last().map_or(self.request.from, |minute| minute.plus(MINUTE));
         let newest = self.newest.map_or(newest, |created| newest.min(created.max(self.request.from)));
-        Span::new(newest, self.request.to)
+        TimeRange::new(newest, self.request.to)
     }
 
     /// Number of posts due in a span at the rate at which posts of this request arrived.
-    fn due(&self, span: Span) -> f64 {
+    fn due(&self, span: TimeRange) -> f64 {
         let seconds = self.tail().from.since(self.request.from).as_secs_f64();
         if seconds > 0.0 { self.inside as f64 / seconds * span.to.since(span.from).as_secs_f64() } else { 0.0 }
     }
@@ -164,7 +164,7 @@ impl Transcript {
     }
 
     /// What X reported about the recovery as a whole.
-    pub(super) fn word(&self) -> Option<&Info> {
+    pub(super) fn word(&self) -> Option<&RecoveryResult> {
         self.word.as_ref()
     }
 
@@ -196,13 +196,13 @@ mod tests {
         UnixMillis(START.0 + seconds * 1_000)
     }
 
-    fn post(seconds: i64) -> Message {
+    fn post(seconds: i64) -> UpstreamMessage {
         let id = PostId::lowest_at(at(seconds));
-        Message::Post(Arrived { id, rules: Vec::new(), rules_missing: false, json: Bytes::new() })
+        UpstreamMessage::Post(UpstreamPost { id, rules: Vec::new(), rules_missing: false, json: Bytes::new() })
     }
 
     fn transcript(seconds: &[i64]) -> Transcript {
-        let mut transcript = Transcript::new(Span::new(at(0), at(1_800)));
+        let mut transcript = Transcript::new(TimeRange::new(at(0), at(1_800)));
         for seconds in seconds {
             transcript.record(&post(*seconds));
         }
@@ -210,8 +210,8 @@ mod tests {
     }
 
     fn proven_minutes(seconds: &[i64], due_per_minute: f64) -> i64 {
-        let is_plausible = |span: Span| span.to.since(span.from).as_secs_f64() / 60.0 * due_per_minute < 3.0;
-        let core = [Span::new(at(0), at(1_800))].into_iter().collect();
+        let is_plausible = |span: TimeRange| span.to.since(span.from).as_secs_f64() / 60.0 * due_per_minute < 3.0;
+        let core = [TimeRange::new(at(0), at(1_800))].into_iter().collect();
         (transcript(seconds).proven_to(&core, is_plausible).0 - START.0) / 60_000
     }
 
@@ -260,26 +260,26 @@ mod tests {
 
     #[test]
     fn tail_begins_at_newest_post_within_request() {
-        assert_eq!(transcript(&[]).tail(), Span::new(at(0), at(1_800)));
-        assert_eq!(transcript(&[30, 90]).tail(), Span::new(at(90), at(1_800)));
-        assert_eq!(transcript(&[-30]).tail(), Span::new(at(0), at(1_800)));
+        assert_eq!(transcript(&[]).tail(), TimeRange::new(at(0), at(1_800)));
+        assert_eq!(transcript(&[30, 90]).tail(), TimeRange::new(at(90), at(1_800)));
+        assert_eq!(transcript(&[-30]).tail(), TimeRange::new(at(0), at(1_800)));
         assert!(transcript(&[30, 1_799, 1_830]).tail().to.since(transcript(&[30, 1_799, 1_830]).tail().from) <= MINUTE);
-        let due = transcript(&[30, 60, 90, 120]).due(Span::new(at(120), at(180)));
+        let due = transcript(&[30, 60, 90, 120]).due(TimeRange::new(at(120), at(180)));
         assert!((due - 2.0).abs() < 0.01, "{due}");
     }
 
     #[test]
     fn minutes_outside_of_core_may_be_empty() {
-        let core = [Span::new(at(170), at(1_800))].into_iter().collect();
+        let core = [TimeRange::new(at(170), at(1_800))].into_iter().collect();
         let proven = |seconds| transcript(seconds).proven_to(&core, |empty| empty.to.since(empty.from) < MINUTE);
         assert_eq!((proven(&[190, 250, 310]), proven(&[250, 310])), (at(240), at(0)));
     }
 
     #[test]
     fn empty_tail_is_implausible_if_posts_were_due() {
-        let core: Spans = [Span::new(at(0), at(1_770))].into_iter().collect();
+        let core: TimeRangeSet = [TimeRange::new(at(0), at(1_770))].into_iter().collect();
         let plausible = |seconds: &[i64], due_per_minute: f64| {
-            let empty = |span: Span| span.to.since(span.from).as_secs_f64() / 60.0 * due_per_minute < 3.0;
+            let empty = |span: TimeRange| span.to.since(span.from).as_secs_f64() / 60.0 * due_per_minute < 3.0;
             transcript(seconds).is_plausible(&core, &core, 3, empty)
         };
         let every = |seconds: i64, until: i64| (0..until / seconds).map(|n| n * seconds + 5).collect::<Vec<_>>();
@@ -296,8 +296,8 @@ mod tests {
             let mut transcript = transcript(&[30]);
             for text in texts {
                 let message = match text.starts_with('{') {
-                    true => Message::classify(Bytes::from_static(text.as_bytes())),
-                    false => Message::classify_text(text.as_bytes(), text.len() as u64),
+                    true => UpstreamMessage::classify(Bytes::from_static(text.as_bytes())),
+                    false => UpstreamMessage::classify_text(text.as_bytes(), text.len() as u64),
                 };
                 transcript.record(&message);
             }
@@ -327,8 +327,11 @@ mod tests {
         }
         let completed = r#"{"info":{"message":"Recovery Request Completed","activity_count":7}}"#;
         let failed = r#"{"info":{"message":"Recovery Request Failed to Complete","activity_count":3}}"#;
-        assert_eq!((after(&[completed]).word(), after(&[completed]).count()), (Some(&Info::Completed), Some(7)));
-        let withheld = Info::FailedToComplete { from: None, to: None };
+        assert_eq!(
+            (after(&[completed]).word(), after(&[completed]).count()),
+            (Some(&RecoveryResult::Completed), Some(7))
+        );
+        let withheld = RecoveryResult::FailedToComplete { from: None, to: None };
         assert_eq!(after(&[failed, completed]).word(), Some(&withheld), "a failure is not withdrawn");
         assert_eq!(after(&[completed, failed]).word(), Some(&withheld));
     }

@@ -9,7 +9,7 @@ use crate::model::UnixMillis;
 /// Age below which X was found to refuse windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Young {
+pub struct WindowAgeMin {
     within_ms: u64,
     learned: UnixMillis,
 }
@@ -17,7 +17,7 @@ pub struct Young {
 /// After this, windows are tried while young again: X may have changed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
-impl Young {
+impl WindowAgeMin {
     /// Records that X refuses windows that ended less than `within` ago. Ages above `age_max` have other reasons.
     pub(super) fn learn(&mut self, within: Duration, age_max: Duration, now: UnixMillis) {
         if within <= age_max && within > self.within(now) {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn longest_age_is_kept_for_a_day() {
-        let mut young = Young::default();
+        let mut young = WindowAgeMin::default();
         assert_eq!(young.within(NOW), Duration::ZERO);
         young.learn(HOUR / 2, HOUR, NOW);
         young.learn(HOUR / 3, HOUR, NOW);

@@ -3,7 +3,7 @@ use crate::clock::Clock;
 use crate::hub::Config;
 use crate::hub::test_util::{hub_over, post_record};
 use crate::journal::{self, Backend};
-use crate::model::{GapCause, GapEvidence, GapId, Window};
+use crate::model::{GapCause, GapEvidence, GapId, TimeInterval};
 
 /// The record that opened a gap is trimmed, and the one that ended it is not: where the log begins, the gap is open.
 #[test]
@@ -13,7 +13,7 @@ fn gap_whose_beginning_is_trimmed_is_open_where_log_begins() {
     let (hub, mut writer, _side) = hub_over(&settings, &settings, Config::default(), Clock::system());
     let gap = |state, evidence| Gap {
         id: GapId(1),
-        window: Window { from: UnixMillis(0), to: Some(UnixMillis(100)) },
+        window: TimeInterval { from: UnixMillis(0), to: Some(UnixMillis(100)) },
         cause: GapCause::Disconnected,
         state,
         evidence,
@@ -21,18 +21,18 @@ fn gap_whose_beginning_is_trimmed_is_open_where_log_begins() {
         recovered: 0,
     };
     let mut sequence = 0;
-    let mut append = |body: Option<Body>| {
+    let mut append = |body: Option<RecordBody>| {
         sequence += 1;
         let post = post_record(sequence, &["a"]);
         let record = Record { body: body.unwrap_or(post.body.clone()), ..post };
         writer.append(&[record]).expect("memory takes it");
         sequence
     };
-    let first = append(Some(Body::Gap(gap(GapState::Detected, GapEvidence::None))));
+    let first = append(Some(RecordBody::Gap(gap(GapState::Detected, GapEvidence::None))));
     while hub.reader().extent().earliest <= first {
         append(None);
     }
-    let last = append(Some(Body::Gap(gap(GapState::Recovered, GapEvidence::CompletionMessage))));
+    let last = append(Some(RecordBody::Gap(gap(GapState::Recovered, GapEvidence::CompletionMessage))));
     restore_gaps(&**hub.reader(), &hub).expect("memory is readable");
     let earliest = hub.reader().extent().earliest;
     let (open, more) = hub.gaps().open_at(earliest, 0, 10);

@@ -7,17 +7,17 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Metrics;
 use crate::clock::Moment;
-use crate::hub::status::upstream_status::LastByte;
-use crate::ingest::{ConnectionLabel, ForeignLabel};
+use crate::hub::status::upstream_status::LastActivity;
+use crate::ingest::{ConnectionLabels, ForeignLabel};
 use crate::model::{Record, SkipReason, UnixMillis};
-use crate::upstream::message::Foreign;
+use crate::upstream::message::ForeignFormat;
 
 /// What is about to be appended.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct AppendBatch {
     pub(super) records: Vec<Record>,
-    pub(super) tally: Tally,
-    pub(super) heard: Option<LastByte>,
+    pub(super) tally: BatchCounts,
+    pub(super) heard: Option<LastActivity>,
     /// How late what connections brought was: at most, and at last.
     pub(super) late: Option<(Duration, Duration)>,
     /// Room in the queue that it holds.
@@ -26,8 +26,8 @@ pub(super) struct Batch {
     pub(super) flushes: Vec<oneshot::Sender<()>>,
 }
 
-impl Batch {
-    pub(super) fn answer_flushes(&mut self) {
+impl AppendBatch {
+    pub(super) fn complete_flushes(&mut self) {
         for flush in self.flushes.drain(..) {
             // Whoever asked may have gone.
             let _ = flush.send(());
@@ -37,7 +37,7 @@ impl Batch {
 
 /// What became of the messages of a batch; counted when it is appended.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct BatchCounts {
     pub(super) posts: u64,
     /// For the side log.
     pub(super) side: u64,
@@ -48,13 +48,13 @@ pub(super) struct Tally {
     pub(super) malformed: u64,
     pub(super) oversized: u64,
     /// Messages in another format, by what they are.
-    pub(super) foreign: BTreeMap<Foreign, u64>,
+    pub(super) foreign: BTreeMap<ForeignFormat, u64>,
     pub(super) rules_missing: u64,
     /// Posts and deltas by the live connection that brought them.
     pub(super) first: BTreeMap<usize, u64>,
 }
 
-impl Tally {
+impl BatchCounts {
     pub(super) fn count(&self, metrics: &Metrics) {
         metrics.posts_appended.inc_by(self.posts);
         metrics.side_appended.inc_by(self.side);
@@ -70,13 +70,13 @@ impl Tally {
         }
         for (connection, posts) in &self.first {
             let connection = u32::try_from(*connection).unwrap_or(u32::MAX);
-            metrics.posts_first.get_or_create(&ConnectionLabel { connection }).inc_by(*posts);
+            metrics.posts_first.get_or_create(&ConnectionLabels { connection }).inc_by(*posts);
         }
     }
 }
 
 /// Messages that could not be taken, gathered for at most a second.
-pub(super) struct Pending {
+pub(super) struct PendingSkip {
     pub(super) reason: SkipReason,
     pub(super) count: u64,
     pub(super) from: UnixMillis,
@@ -84,12 +84,12 @@ pub(super) struct Pending {
     pub(super) since: Moment,
 }
 
-pub(super) fn note_skip(pending: &mut Vec<Pending>, reason: SkipReason, received: UnixMillis, now: Moment) {
+pub(super) fn note_skip(pending: &mut Vec<PendingSkip>, reason: SkipReason, received: UnixMillis, now: Moment) {
     match pending.iter_mut().find(|skip| skip.reason == reason) {
         Some(skip) => {
             skip.count += 1;
             skip.to = skip.to.max(received);
         }
-        None => pending.push(Pending { reason, count: 1, from: received, to: received, since: now }),
+        None => pending.push(PendingSkip { reason, count: 1, from: received, to: received, since: now }),
     }
 }

@@ -10,26 +10,26 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use super::dedup::{self, Seen};
-use super::gap_tracker::Ledger;
-use super::side_log_writer::SideWriter;
-use super::{Config, Intake, Metrics};
+use super::dedup::{self, DedupWriter};
+use super::gap_tracker::GapTracker;
+use super::side_log_writer::SideLogWriter;
+use super::{Config, IngestItem, Metrics};
 use crate::clock::{Clock, Moment};
 use crate::hub::Hub;
 use crate::journal::{AppendError, Writer};
-use crate::model::{Body, Record, Sequence, Skip, Term, UnixMillis, Window};
+use crate::model::{Record, RecordBody, Sequence, Skip, Term, TimeInterval, UnixMillis};
 use crate::task::Shutdown;
 
 mod append_batch;
 mod apply;
 mod private_gaps;
 
-use append_batch::{Batch, Pending};
+use append_batch::{AppendBatch, PendingSkip};
 
 /// The one writer of an account's log.
 pub struct Sequencer {
-    writing: Writing,
-    intakes: mpsc::Receiver<Intake>,
+    writing: SequencerDeps,
+    intakes: mpsc::Receiver<IngestItem>,
     clock: Clock,
     config: Config,
     /// The journal could not be written when it was last tried.
@@ -39,17 +39,17 @@ pub struct Sequencer {
 }
 
 /// What it writes to.
-pub struct Writing {
+pub struct SequencerDeps {
     /// The log.
     pub writer: Box<dyn Writer>,
     /// Where sessions read it.
     pub hub: Arc<Hub>,
     /// Which posts were seen before.
-    pub seen: Seen,
-    /// Posts that only some lineages lack.
-    pub side: SideWriter,
+    pub seen: DedupWriter,
+    /// Posts that only some subscriptions lack.
+    pub side: SideLogWriter,
     /// Changes of gaps that wait to be logged.
-    pub ledger: Arc<Ledger>,
+    pub tracker: Arc<GapTracker>,
     /// This writer.
     pub term: Term,
     /// Counters.
@@ -61,7 +61,7 @@ const SKIP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Sequencer {
     /// A writer that takes what is put into the queue.
-    pub fn new(writing: Writing, intakes: mpsc::Receiver<Intake>, clock: Clock, config: Config) -> Self {
+    pub fn new(writing: SequencerDeps, intakes: mpsc::Receiver<IngestItem>, clock: Clock, config: Config) -> Self {
         let offset_ms = clock.offset_ms();
         writing.hub.note_setback();
         Self { writing, intakes, clock, config, stalled: false, offset_ms }
@@ -69,18 +69,18 @@ impl Sequencer {
 
     /// Writes until the queue is closed and empty, or `giving_up` while the journal cannot be written. An error is damage
     /// to our own files: the process must not go on.
-    pub fn run(self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
+    pub fn run(self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
         // Its own, made on its thread: on another's, each wait would wake a thread of that to set a timer.
         let runtime = Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime without I/O asks nothing of the system").block_on(self.write_all(giving_up))
     }
 
     /// Does the same as a task. It blocks its thread while it waits for the disk.
-    pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<(), dedup::Error> {
-        let mut pending: Vec<Pending> = Vec::new();
+    pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
+        let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
-        // What the ledger found at the start: that the gateway was down.
-        self.write(vec![Intake::Ledger], &mut pending, giving_up).await?;
+        // What the gap tracker found at the start: that the gateway was down.
+        self.write(vec![IngestItem::Ledger], &mut pending, giving_up).await?;
         while open {
             let next = self.intakes.recv();
             let first = match self.clock.timeout(SKIP_INTERVAL, next).await {
@@ -91,14 +91,14 @@ impl Sequencer {
                 }
                 Err(crate::clock::Elapsed) => None,
             };
-            let ready = first.map(|first| self.take_ready(first)).unwrap_or_default();
+            let ready = first.map(|first| self.drain_ready(first)).unwrap_or_default();
             self.write(ready, &mut pending, giving_up).await?;
         }
         Ok(())
     }
 
     /// All that is ready, up to the bound of a batch.
-    fn take_ready(&mut self, first: Intake) -> Vec<Intake> {
+    fn drain_ready(&mut self, first: IngestItem) -> Vec<IngestItem> {
         let mut bytes = first.bytes();
         let mut ready = vec![first];
         while bytes < self.config.append_bytes_max as u64
@@ -112,10 +112,10 @@ impl Sequencer {
 
     async fn write(
         &mut self,
-        intakes: Vec<Intake>,
-        pending: &mut Vec<Pending>,
+        intakes: Vec<IngestItem>,
+        pending: &mut Vec<PendingSkip>,
         giving_up: &Shutdown,
-    ) -> Result<(), dedup::Error> {
+    ) -> Result<(), dedup::DedupError> {
         self.follow_clock();
         let mut batch = self.batch(intakes, pending, giving_up).await?;
         self.add_skips(&mut batch, pending);
@@ -139,23 +139,23 @@ impl Sequencer {
 
     /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since. In a new
     /// log it is that of what it is written for, which may have been sent before a stop of the reader.
-    fn begin_term(&self, batch: &mut Batch, received: UnixMillis) {
+    fn begin_term(&self, batch: &mut AppendBatch, received: UnixMillis) {
         if !batch.records.is_empty() {
             return;
         }
         let terms = self.writing.hub.reader().terms();
         if terms.last().is_none_or(|start| start.term != self.writing.term) {
             let received = self.writing.hub.tip_received().unwrap_or(received);
-            batch.records.push(self.record(batch, received, Body::Term));
+            batch.records.push(self.record(batch, received, RecordBody::Term));
         }
     }
 
-    fn push(&self, batch: &mut Batch, received: UnixMillis, body: Body) {
+    fn push(&self, batch: &mut AppendBatch, received: UnixMillis, body: RecordBody) {
         self.begin_term(batch, received);
         batch.records.push(self.record(batch, received, body));
     }
 
-    fn record(&self, batch: &Batch, received: UnixMillis, body: Body) -> Record {
+    fn record(&self, batch: &AppendBatch, received: UnixMillis, body: RecordBody) -> Record {
         let (next, tip): (Sequence, Option<UnixMillis>) = match batch.records.last() {
             Some(last) => (last.sequence + 1, Some(last.received)),
             None => (self.writing.hub.next(), self.writing.hub.tip_received()),
@@ -170,13 +170,13 @@ impl Sequencer {
     }
 
     /// Adds what is due of the messages that could not be taken.
-    fn add_skips(&self, batch: &mut Batch, pending: &mut Vec<Pending>) {
+    fn add_skips(&self, batch: &mut AppendBatch, pending: &mut Vec<PendingSkip>) {
         let (now, closed) = (self.clock.moment(), self.intakes.is_closed());
         pending.retain(|skip| {
             let due = closed || now.since(skip.since) >= SKIP_INTERVAL;
             if due {
-                let window = Window { from: skip.from, to: Some(skip.to.plus(Duration::from_millis(1))) };
-                let body = Body::Skip(Skip { reason: skip.reason, count: skip.count, window });
+                let window = TimeInterval { from: skip.from, to: Some(skip.to.plus(Duration::from_millis(1))) };
+                let body = RecordBody::Skip(Skip { reason: skip.reason, count: skip.count, window });
                 self.push(batch, skip.to, body);
             }
             !due
@@ -184,7 +184,7 @@ impl Sequencer {
     }
 
     /// Appends and then publishes; as long as the journal cannot be written, keeps the batch and tries again.
-    async fn append(&mut self, batch: &mut Batch, giving_up: &Shutdown) {
+    async fn append(&mut self, batch: &mut AppendBatch, giving_up: &Shutdown) {
         let (hub, late) = (self.writing.hub.clone(), batch.late);
         if let Some((most, _)) = late {
             hub.lateness().rise(hub.next(), most, hub.config().slack);
@@ -193,7 +193,7 @@ impl Sequencer {
             self.writing.metrics.append_failures.inc();
             self.unavailable(&error);
             if giving_up.is_cancelled() {
-                return self.give_up(batch, &error);
+                return self.drop_batch(batch, &error);
             }
             self.pause(giving_up).await;
         }
@@ -202,13 +202,13 @@ impl Sequencer {
             hub.lateness().fall(hub.next(), last, hub.config().slack);
         }
         if let Some(heard) = batch.heard {
-            self.writing.hub.upstream().heard(heard);
+            self.writing.hub.upstream().record_activity(heard);
         }
-        batch.answer_flushes();
+        batch.complete_flushes();
     }
 
     /// The account's log first: what the side log says about its records must be true whenever the process is killed.
-    fn append_once(&mut self, batch: &mut Batch) -> Result<(), AppendError> {
+    fn append_once(&mut self, batch: &mut AppendBatch) -> Result<(), AppendError> {
         // Also when there is nothing to append: upstream is closed before it sends what cannot be kept.
         self.writing.writer.check()?;
         if !batch.records.is_empty() {
@@ -222,7 +222,7 @@ impl Sequencer {
         Ok(())
     }
 
-    fn give_up(&mut self, batch: &mut Batch, error: &AppendError) {
+    fn drop_batch(&mut self, batch: &mut AppendBatch, error: &AppendError) {
         let refused = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
         let lost = refused + self.writing.side.discard();
         tracing::error!(account = %self.writing.hub.account(), lost, %error, "stopping with posts that the journal did not take");

@@ -9,25 +9,25 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::hub;
 use crate::hub::test_util::{EPOCH, TERM, hub_over};
-use crate::ingest::{JobTally, Queue, Source, gap_tracker, queue, side_log_writer};
-use crate::journal::{self, Backend, Item, Reader};
-use crate::model::{Keys, PostId, SkipReason, Span};
-use crate::task::{OnExit, Tasks};
-use crate::upstream::message::Foreign;
-use crate::upstream::{Arrivals, Message};
+use crate::ingest::{IngestQueue, IngestSource, JobCounters, gap_tracker, queue, side_log_writer};
+use crate::journal::{self, Backend, ReadItem, Reader};
+use crate::model::{KeyFilter, PostId, SkipReason, TimeRange};
+use crate::task::{ExitPolicy, TaskGroup};
+use crate::upstream::message::ForeignFormat;
+use crate::upstream::{MessageBatch, UpstreamMessage};
 
 /// A sequencer over a log in memory, and what feeds it.
-struct World {
+struct TestEnv {
     runtime: Runtime,
     hub: Arc<Hub>,
     reader: Arc<dyn Reader>,
     metrics: Metrics,
-    queue: Queue,
+    queue: IngestQueue,
     sequencer: Option<Sequencer>,
     giving_up: Shutdown,
 }
 
-const LIVE: Source = Source::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
+const LIVE: IngestSource = IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
 
 /// Refuses so many appends before it takes any.
 struct Failing {
@@ -42,7 +42,7 @@ impl Writer for Failing {
     }
 }
 
-impl World {
+impl TestEnv {
     fn new(refusals: u32) -> Self {
         let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = builder.expect("a runtime");
@@ -54,12 +54,12 @@ impl World {
         let counters = dedup::Metrics::register(&mut Registry::default());
         let ids = dedup::open(None, &config.dedup, EPOCH, clock.now(), counters).expect("in memory");
         let (metrics, (queue, intakes)) = (Metrics::default(), queue(config.queue_bytes_max));
-        let writing = Writing {
+        let writing = SequencerDeps {
             writer: Box::new(Failing { inner: writer, refusals: Arc::new(AtomicU32::new(refusals)) }),
             hub: hub.clone(),
             seen: ids.seen,
             side: side_log_writer::in_memory(side_log, hub.side().reader().clone(), TERM),
-            ledger: gap_tracker::test_util::in_memory(&hub),
+            tracker: gap_tracker::test_util::in_memory(&hub),
             term: TERM,
             metrics: metrics.clone(),
         };
@@ -67,14 +67,14 @@ impl World {
         Self { runtime, hub, reader, metrics, queue, sequencer: Some(sequencer), giving_up: Shutdown::new() }
     }
 
-    fn put(&self, received: i64, messages: Vec<Message>) {
+    fn put(&self, received: i64, messages: Vec<UpstreamMessage>) {
         self.put_by(received, messages, LIVE);
     }
 
-    fn put_by(&self, received: i64, messages: Vec<Message>, source: Source) {
-        let arrivals = Arrivals { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
+    fn put_by(&self, received: i64, messages: Vec<UpstreamMessage>, source: IngestSource) {
+        let arrivals = MessageBatch { received: UnixMillis(received), bytes: 100, heartbeats: 0, messages };
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-        assert!(self.runtime.block_on(self.queue.put(arrivals, source, self.hub.clock().moment())));
+        assert!(self.runtime.block_on(self.queue.send(arrivals, source, self.hub.clock().moment())));
     }
 
     /// Closes the queue, lets the sequencer write all that is in it, and gives what the log holds then.
@@ -82,58 +82,59 @@ impl World {
         let sequencer = self.sequencer.take().expect("run once");
         drop(self.queue);
         sequencer.run(&self.giving_up).expect("no damage");
-        let chunk = self.reader.read(1, &Keys::Always, usize::MAX).expect("readable");
+        let chunk = self.reader.read(1, &KeyFilter::Always, usize::MAX).expect("readable");
         assert_eq!(self.hub.next(), chunk.next, "what is appended is published, and nothing else");
         let record = |item| match item {
-            Item::Record(record) => record,
-            damaged @ Item::Damaged { .. } => panic!("{damaged:?}"),
+            ReadItem::Record(record) => record,
+            damaged @ ReadItem::Damaged { .. } => panic!("{damaged:?}"),
         };
         assert_eq!(self.metrics.messages_in.get(), self.metrics.accounted(), "the accounting law");
         (chunk.items.into_iter().map(record).collect(), self.metrics)
     }
 }
 
-fn post(id: u64, tags: &[&str]) -> Message {
+fn post(id: u64, tags: &[&str]) -> UpstreamMessage {
     let matching: Vec<_> = tags.iter().map(|tag| format!("{{\"tag\":\"{tag}\"}}")).collect();
     let json = format!("{{\"id_str\":\"{id}\",\"text\":\"t\",\"matching_rules\":[{}]}}", matching.join(","));
-    Message::classify(json.into())
+    UpstreamMessage::classify(json.into())
 }
 
 fn kinds(records: &[Record]) -> Vec<&'static str> {
     let kind = |record: &Record| match record.body {
-        Body::Post(_) => "post",
-        Body::Delta { .. } => "delta",
-        Body::Gap(_) => "gap",
-        Body::Skip(_) => "skip",
-        Body::Term => "term",
+        RecordBody::Post(_) => "post",
+        RecordBody::Delta { .. } => "delta",
+        RecordBody::Gap(_) => "gap",
+        RecordBody::Skip(_) => "skip",
+        RecordBody::Term => "term",
     };
     records.iter().map(kind).collect()
 }
 
 #[test]
 fn a_post_is_logged_once_and_again_only_under_more_rules() {
-    let world = World::new(0);
-    world.put(1_000, vec![post(1, &["a"]), post(2, &["b"]), post(1, &["a"])]);
-    world.put(2_000, vec![post(1, &["a", "c"]), post(2, &[]), post(1, &["c"])]);
-    let (records, metrics) = world.records();
+    let env = TestEnv::new(0);
+    env.put(1_000, vec![post(1, &["a"]), post(2, &["b"]), post(1, &["a"])]);
+    env.put(2_000, vec![post(1, &["a", "c"]), post(2, &[]), post(1, &["c"])]);
+    let (records, metrics) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "post", "delta"]);
     assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert!(records.iter().all(|record| record.term == TERM));
-    let Body::Delta { prior, post } = &records[3].body else { panic!("{:?}", records[3]) };
+    let RecordBody::Delta { prior, post } = &records[3].body else { panic!("{:?}", records[3]) };
     assert_eq!((prior.len(), post.rules.len(), post.id), (1, 2, PostId(1)));
     assert_eq!((metrics.posts_appended.get(), metrics.deltas.get(), metrics.duplicates.get()), (2, 1, 3));
 }
 
 #[test]
 fn what_waits_is_appended_together_up_to_the_bound() {
-    let world = World::new(0);
+    let env = TestEnv::new(0);
     let bytes = 100 << 10;
     for id in 1..=20 {
-        let arrivals = Arrivals { received: UnixMillis(1_000), bytes, heartbeats: 0, messages: vec![post(id, &["a"])] };
-        world.metrics.messages_in.inc();
-        assert!(world.runtime.block_on(world.queue.put(arrivals, LIVE, world.hub.clock().moment())));
+        let arrivals =
+            MessageBatch { received: UnixMillis(1_000), bytes, heartbeats: 0, messages: vec![post(id, &["a"])] };
+        env.metrics.messages_in.inc();
+        assert!(env.runtime.block_on(env.queue.send(arrivals, LIVE, env.hub.clock().moment())));
     }
-    let (records, metrics) = world.records();
+    let (records, metrics) = env.records();
     assert_eq!(records.len(), 21, "a TERM and all posts");
     let batch = Config::default().append_bytes_max as u64 / bytes + 1;
     assert_eq!(metrics.appends.get(), 20_u64.div_ceil(batch));
@@ -141,16 +142,16 @@ fn what_waits_is_appended_together_up_to_the_bound() {
 
 #[test]
 fn what_comes_alone_is_appended_and_shown_at_once() {
-    let mut world = World::new(0);
-    let (sequencer, giving_up) = (world.sequencer.take().expect("run once"), world.giving_up.clone());
-    let tasks = Tasks::new();
-    tasks.thread("sequencer", OnExit::Continue, move || sequencer.run(&giving_up).expect("no damage"));
+    let mut env = TestEnv::new(0);
+    let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
+    let tasks = TaskGroup::new();
+    tasks.thread("sequencer", ExitPolicy::Continue, move || sequencer.run(&giving_up).expect("no damage"));
     for id in 1..=5 {
-        world.put(1_000, vec![post(id, &["a"])]);
-        assert!(world.runtime.block_on(world.queue.flush()));
-        assert_eq!((world.metrics.appends.get(), world.hub.next()), (id, id + 2), "behind the TERM");
+        env.put(1_000, vec![post(id, &["a"])]);
+        assert!(env.runtime.block_on(env.queue.flush()));
+        assert_eq!((env.metrics.appends.get(), env.hub.next()), (id, id + 2), "behind the TERM");
     }
-    let World { runtime, hub, queue, .. } = world;
+    let TestEnv { runtime, hub, queue, .. } = env;
     drop(queue);
     assert!(runtime.block_on(tasks.join(&Clock::system(), Duration::from_secs(60))));
     assert_eq!(hub.next(), 7);
@@ -158,15 +159,15 @@ fn what_comes_alone_is_appended_and_shown_at_once() {
 
 #[test]
 fn what_cannot_be_taken_is_told_once_for_each_reason() {
-    let world = World::new(0);
-    let (bad, long) = (|| Message::Malformed { bytes: 3 }, || Message::Oversized { bytes: 1 << 21 });
-    world.put(1_000, vec![bad(), post(1, &[]), bad(), long()]);
-    world.put(1_500, vec![bad(), Message::Unknown { bytes: 2 }]);
-    let (records, metrics) = world.records();
+    let env = TestEnv::new(0);
+    let (bad, long) = (|| UpstreamMessage::Malformed { bytes: 3 }, || UpstreamMessage::Oversized { bytes: 1 << 21 });
+    env.put(1_000, vec![bad(), post(1, &[]), bad(), long()]);
+    env.put(1_500, vec![bad(), UpstreamMessage::Unknown { bytes: 2 }]);
+    let (records, metrics) = env.records();
     let skips: Vec<_> = records
         .iter()
         .filter_map(|record| match &record.body {
-            Body::Skip(skip) => Some((skip.reason, skip.count, skip.window.from, skip.window.to)),
+            RecordBody::Skip(skip) => Some((skip.reason, skip.count, skip.window.from, skip.window.to)),
             _ => None,
         })
         .collect();
@@ -180,14 +181,14 @@ fn what_cannot_be_taken_is_told_once_for_each_reason() {
 /// A delta with the rules of all arrivals became a message that no client could pass.
 #[test]
 fn post_too_long_to_deliver_is_skipped() {
-    let world = World::new(0);
+    let env = TestEnv::new(0);
     let tags = |from: usize| (from..from + 500).map(|n| format!("{n:01000}")).collect::<Vec<_>>();
     let of = |id, tags: &[String]| post(id, &tags.iter().map(String::as_str).collect::<Vec<_>>());
     let (first, second) = (tags(0), tags(500));
-    world.put(1_000, vec![of(1, &first), of(1, &second), post(2, &["a"]), of(1, &first)]);
-    let (records, metrics) = world.records();
+    env.put(1_000, vec![of(1, &first), of(1, &second), post(2, &["a"]), of(1, &first)]);
+    let (records, metrics) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "post", "skip"]);
-    let Body::Skip(skip) = &records[3].body else { panic!("{:?}", records[3]) };
+    let RecordBody::Skip(skip) = &records[3].body else { panic!("{:?}", records[3]) };
     assert_eq!((skip.reason, skip.count), (SkipReason::Oversized, 1));
     assert_eq!((metrics.oversized.get(), metrics.deltas.get(), metrics.duplicates.get()), (1, 0, 1));
 }
@@ -195,30 +196,33 @@ fn post_too_long_to_deliver_is_skipped() {
 /// Posts in another format and compliance messages are announced with their own reason, and counted by kind.
 #[test]
 fn foreign_messages_are_skipped_and_counted() {
-    let world = World::new(0);
-    let activity = || Message::classify(r#"{"id":"tag:search.example.com,2005:1","verb":"post"}"#.into());
-    let v2 = Message::classify(r#"{"data":{"id":"1","text":"x"}}"#.into());
-    let delete = Message::classify(r#"{"delete":{"status":{"id":1}}}"#.into());
-    world.put(1_000, vec![activity(), post(1, &[]), v2, activity(), delete]);
-    let (records, metrics) = world.records();
+    let env = TestEnv::new(0);
+    let activity = || UpstreamMessage::classify(r#"{"id":"tag:search.example.com,2005:1","verb":"post"}"#.into());
+    let v2 = UpstreamMessage::classify(r#"{"data":{"id":"1","text":"x"}}"#.into());
+    let delete = UpstreamMessage::classify(r#"{"delete":{"status":{"id":1}}}"#.into());
+    env.put(1_000, vec![activity(), post(1, &[]), v2, activity(), delete]);
+    let (records, metrics) = env.records();
     let skips = records.iter().filter_map(|record| match &record.body {
-        Body::Skip(skip) => Some((skip.reason, skip.count)),
+        RecordBody::Skip(skip) => Some((skip.reason, skip.count)),
         _ => None,
     });
     assert_eq!(skips.collect::<Vec<_>>(), [(SkipReason::ForeignFormat, 4)]);
-    let of_kind = |kind: Foreign| {
+    let of_kind = |kind: ForeignFormat| {
         metrics.foreign_messages.get_or_create(&crate::ingest::ForeignLabel { kind: kind.name() }).get()
     };
-    assert_eq!([Foreign::ActivityStreams, Foreign::V2, Foreign::Delete, Foreign::User].map(of_kind), [2, 1, 1, 0]);
+    assert_eq!(
+        [ForeignFormat::ActivityStreams, ForeignFormat::V2, ForeignFormat::Delete, ForeignFormat::User].map(of_kind),
+        [2, 1, 1, 0]
+    );
 }
 
 #[test]
 fn the_order_of_the_log_survives_a_step_of_the_clock() {
-    let world = World::new(0);
+    let env = TestEnv::new(0);
     let late = i64::MAX / 2;
-    world.put(late, vec![post(1, &[])]);
-    world.put(1_000, vec![post(2, &[])]);
-    let (records, _) = world.records();
+    env.put(late, vec![post(1, &[])]);
+    env.put(1_000, vec![post(2, &[])]);
+    let (records, _) = env.records();
     assert_eq!(records[1].received, UnixMillis(late));
     assert_eq!(records[2].received, UnixMillis(late), "not before the record in front of it");
 }
@@ -226,10 +230,10 @@ fn the_order_of_the_log_survives_a_step_of_the_clock() {
 #[test]
 fn a_full_disk_holds_everything_up_and_loses_nothing() {
     // The first refusal is of the TERM record, the others of the posts.
-    let world = World::new(4);
-    world.put(1_000, vec![post(1, &["a"]), post(2, &["a"]), post(1, &["a"])]);
-    let hub = world.hub.clone();
-    let (records, metrics) = world.records();
+    let env = TestEnv::new(4);
+    env.put(1_000, vec![post(1, &["a"]), post(2, &["a"]), post(1, &["a"])]);
+    let hub = env.hub.clone();
+    let (records, metrics) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "post"]);
     assert_eq!((metrics.append_failures.get(), metrics.duplicates.get()), (4, 1));
     assert!(!hub.upstream().status().journal_unavailable, "and it is told when the disk takes records again");
@@ -237,10 +241,10 @@ fn a_full_disk_holds_everything_up_and_loses_nothing() {
 
 #[test]
 fn a_stop_with_a_full_disk_ends_and_counts_what_is_given_up() {
-    let world = World::new(u32::MAX);
-    world.put(1_000, vec![post(1, &["a"]), Message::Unknown { bytes: 2 }]);
-    world.giving_up.cancel();
-    let (records, metrics) = world.records();
+    let env = TestEnv::new(u32::MAX);
+    env.put(1_000, vec![post(1, &["a"]), UpstreamMessage::Unknown { bytes: 2 }]);
+    env.giving_up.cancel();
+    let (records, metrics) = env.records();
     assert!(records.is_empty());
     assert_eq!((metrics.refused_by_disk.get(), metrics.posts_appended.get()), (1, 0));
 }
@@ -252,41 +256,41 @@ fn id_at(second: i64, number: u64) -> u64 {
 
 /// What the side log holds: ids and what each says of the account's log.
 fn brought(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
-    let chunk = hub.side().read(1, &Keys::Always, usize::MAX).expect("readable");
-    let said = |item: &Item| match item {
-        Item::Record(record) => record.body.post().map(|post| (post.id.0, post.beside)),
-        Item::Damaged { .. } => None,
+    let chunk = hub.side().read(1, &KeyFilter::Always, usize::MAX).expect("readable");
+    let said = |item: &ReadItem| match item {
+        ReadItem::Record(record) => record.body.post().map(|post| (post.id.0, post.counterpart)),
+        ReadItem::Damaged { .. } => None,
     };
     chunk.items.iter().filter_map(said).collect()
 }
 
 #[test]
 fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_other() {
-    let mut world = World::new(0);
-    let hub = world.hub.clone();
+    let mut env = TestEnv::new(0);
+    let hub = env.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
     // Older than X recovers, so only wanted here, not asked for: the sequencer looks at what was wanted.
     hub.side().restore(
         serde_json::from_value(serde_json::json!({
-            "tag": hub.side().tag(), "next": 1,
-            "shares": [{ "span": Span::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
+            "tag": hub.side().log_id(), "next": 1,
+            "shares": [{ "span": TimeRange::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
         }))
         .expect("a snapshot"),
     );
-    let begins = Record { sequence: 1, term: TERM, received: second(8), body: Body::Term };
-    let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+    let begins = Record { sequence: 1, term: TERM, received: second(8), body: RecordBody::Term };
+    let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
     writing.writer.append(std::slice::from_ref(&begins)).expect("there is room");
     hub.publish(vec![begins]);
     let [live, lacked, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
-    let tally = Arc::new(JobTally::default());
-    let recovery = || Source::Recovery(tally.clone());
-    world.put_by(second(21).0, vec![post(live, &["a"]), post(both, &["a"])], LIVE);
-    world.put_by(second(30).0, vec![post(lacked, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
-    world.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(lacked, &["a"])], recovery());
-    world.runtime.block_on(async { assert!(world.queue.log_gaps().await) });
-    world.put_by(second(32).0, vec![post(late, &["a"])], LIVE);
-    let (records, metrics) = world.records();
+    let tally = Arc::new(JobCounters::default());
+    let recovery = || IngestSource::Recovery(tally.clone());
+    env.put_by(second(21).0, vec![post(live, &["a"]), post(both, &["a"])], LIVE);
+    env.put_by(second(30).0, vec![post(lacked, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
+    env.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(lacked, &["a"])], recovery());
+    env.runtime.block_on(async { assert!(env.queue.log_gaps().await) });
+    env.put_by(second(32).0, vec![post(late, &["a"])], LIVE);
+    let (records, metrics) = env.records();
     let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
     assert_eq!(posts.iter().map(|post| post.id.0).collect::<Vec<_>>(), [live, both, outside, old, late]);
     assert_eq!((metrics.side_appended.get(), metrics.duplicates.get()), (3, 1));
@@ -294,7 +298,7 @@ fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_o
     let late_main = main(late).expect("logged");
     // The late post was in the same batch or in a later one: then one of the two says that the other was first.
     let late_beside = brought(&hub).iter().find(|(id, _)| *id == late).expect("brought").1;
-    let main_beside = late_main.body.post().and_then(|post| post.beside);
+    let main_beside = late_main.body.post().and_then(|post| post.counterpart);
     assert!(late_beside.is_some() != main_beside.is_some(), "{late_beside:?} {main_beside:?}");
     let both_at = main(both).map(|record| record.sequence);
     let said: Vec<_> = brought(&hub).into_iter().filter(|(id, _)| *id != late).collect();
@@ -302,31 +306,31 @@ fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_o
     assert_eq!((tally.received(), tally.recovered()), (6, 5));
 }
 
-/// A world where some lineage lacks the posts of seconds 10 to 20.
-fn lacking() -> (World, Arc<Hub>) {
-    let world = World::new(0);
-    let hub = world.hub.clone();
+/// A world where some subscription lacks the posts of seconds 10 to 20.
+fn lacking() -> (TestEnv, Arc<Hub>) {
+    let env = TestEnv::new(0);
+    let hub = env.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
     hub.side().restore(
         serde_json::from_value(serde_json::json!({
-            "tag": hub.side().tag(), "next": 1,
-            "shares": [{ "span": Span::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
+            "tag": hub.side().log_id(), "next": 1,
+            "shares": [{ "span": TimeRange::new(second(10), second(20)), "since": 1, "fate": "open", "posts": 0 }],
         }))
         .expect("a snapshot"),
     );
-    (world, hub)
+    (env, hub)
 }
 
-fn recovery() -> Source {
-    Source::Recovery(Arc::new(JobTally::default()))
+fn recovery() -> IngestSource {
+    IngestSource::Recovery(Arc::new(JobCounters::default()))
 }
 
 /// What the side log holds of posts.
 fn side_posts(hub: &Hub) -> Vec<crate::model::Post> {
-    let chunk = hub.side().read(1, &Keys::Always, usize::MAX).expect("readable");
-    let post = |item: &Item| match item {
-        Item::Record(record) => record.body.post().cloned(),
-        Item::Damaged { .. } => None,
+    let chunk = hub.side().read(1, &KeyFilter::Always, usize::MAX).expect("readable");
+    let post = |item: &ReadItem| match item {
+        ReadItem::Record(record) => record.body.post().cloned(),
+        ReadItem::Damaged { .. } => None,
     };
     chunk.items.iter().filter_map(post).collect()
 }
@@ -339,17 +343,17 @@ fn tags(rules: Option<&Arc<[crate::model::Rule]>>) -> Vec<String> {
 /// The record of the side log carries the newest record of the log, and that leads on to the POST.
 #[test]
 fn side_record_refers_to_newest_main_record() {
-    let (world, hub) = lacking();
+    let (env, hub) = lacking();
     let id = id_at(15, 1);
-    world.put(1_704_067_221_000, vec![post(id, &["a"])]);
-    world.put(1_704_067_222_000, vec![post(id, &["a", "b"])]);
-    world.put_by(1_704_067_230_000, vec![post(id, &["b", "c"])], recovery());
-    let (records, metrics) = world.records();
+    env.put(1_704_067_221_000, vec![post(id, &["a"])]);
+    env.put(1_704_067_222_000, vec![post(id, &["a", "b"])]);
+    env.put_by(1_704_067_230_000, vec![post(id, &["b", "c"])], recovery());
+    let (records, metrics) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "delta", "delta"], "recovery brought a rule that the log lacked");
     let previous: Vec<_> = records.iter().filter_map(|record| record.body.post()).map(|post| post.previous).collect();
     assert_eq!(previous, [None, Some(2), Some(3)]);
     let side = side_posts(&hub);
-    assert_eq!(side.iter().map(|post| (post.id.0, post.beside)).collect::<Vec<_>>(), [(id, Some(4))]);
+    assert_eq!(side.iter().map(|post| (post.id.0, post.counterpart)).collect::<Vec<_>>(), [(id, Some(4))]);
     assert_eq!(tags(side[0].beside_rules.as_ref()), ["a", "b", "c"]);
     assert_eq!(tags(Some(&side[0].rules)), ["a", "b", "c"], "the rules of all arrivals");
     assert_eq!((metrics.side_appended.get(), metrics.deltas.get()), (0, 2), "one message is counted once");
@@ -358,16 +362,16 @@ fn side_record_refers_to_newest_main_record() {
 /// A rule that only recovery has seen, for a post that the log holds, and for one that it does not.
 #[test]
 fn recovered_delta_enters_log_that_holds_post() {
-    let (mut world, hub) = lacking();
+    let (mut env, hub) = lacking();
     let (held, gone) = (id_at(15, 1), id_at(15, 2));
-    let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+    let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
     let rules: Arc<[crate::model::Rule]> = [crate::model::Rule { id: None, tag: Some("a".into()) }].into();
     // Logged before the oldest record that is left.
-    writing.seen.note(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
+    writing.seen.stage(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
     writing.seen.commit();
-    world.put(1_704_067_221_000, vec![post(held, &["a"])]);
-    world.put_by(1_704_067_230_000, vec![post(held, &["b"]), post(gone, &["b"])], recovery());
-    let (records, _) = world.records();
+    env.put(1_704_067_221_000, vec![post(held, &["a"])]);
+    env.put_by(1_704_067_230_000, vec![post(held, &["b"]), post(gone, &["b"])], recovery());
+    let (records, _) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "delta"]);
     assert_eq!(records[2].body.post().map(|post| post.id.0), Some(held));
     assert_eq!(side_posts(&hub).iter().map(|post| post.id.0).collect::<Vec<_>>(), [held, gone]);
@@ -376,23 +380,23 @@ fn recovered_delta_enters_log_that_holds_post() {
 /// What the side log has is carried by every later record of the log.
 #[test]
 fn main_record_refers_to_side_record() {
-    let (world, hub) = lacking();
+    let (env, hub) = lacking();
     let id = id_at(15, 1);
-    world.put_by(1_704_067_230_000, vec![post(id, &["a"])], recovery());
-    let World { runtime, queue, .. } = &world;
+    env.put_by(1_704_067_230_000, vec![post(id, &["a"])], recovery());
+    let TestEnv { runtime, queue, .. } = &env;
     runtime.block_on(async { assert!(queue.log_gaps().await) });
     let _ = hub;
-    world.put(1_704_067_231_000, vec![post(id, &["b"])]);
-    world.put(1_704_067_232_000, vec![post(id, &["c"])]);
-    let (records, _) = world.records();
+    env.put(1_704_067_231_000, vec![post(id, &["b"])]);
+    env.put(1_704_067_232_000, vec![post(id, &["c"])]);
+    let (records, _) = env.records();
     let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
-    let said: Vec<_> = posts.iter().map(|post| (post.beside, tags(post.beside_rules.as_ref()))).collect();
+    let said: Vec<_> = posts.iter().map(|post| (post.counterpart, tags(post.beside_rules.as_ref()))).collect();
     let side = side_posts(&hub);
-    if side[0].beside.is_none() {
+    if side[0].counterpart.is_none() {
         assert_eq!(said, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);
     } else {
         assert_eq!(
-            side[0].beside,
+            side[0].counterpart,
             posts.last().map(|_| 3),
             "taken in one batch: the side log carries the log's newest"
         );

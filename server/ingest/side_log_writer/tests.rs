@@ -5,7 +5,7 @@ use crate::hub::test_util::post_record;
 use crate::model::Origin;
 
 /// An account's log and its side log, in files.
-struct World {
+struct TestEnv {
     dir: TempDir,
     name: AccountName,
     journal: journal::Config,
@@ -14,23 +14,23 @@ struct World {
     terms: u64,
 }
 
-impl World {
+impl TestEnv {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let name = AccountName::new("main").expect("a name");
         Self { dir, name, journal: journal::Config::default(), ids: dedup::Config::default(), main: None, terms: 0 }
     }
 
-    fn identity(&self) -> Identity {
-        Identity { epoch: Epoch(u128::from(self.terms)), term: Term(self.terms) }
+    fn identity(&self) -> WriterIdentity {
+        WriterIdentity { epoch: Epoch(u128::from(self.terms)), term: Term(self.terms) }
     }
 
     /// Opens both, as a new process would.
-    fn open(&mut self) -> SideLog {
+    fn open(&mut self) -> OpenedSideLog {
         self.main = None;
         self.terms += 1;
         let main = journal::open(&self.journal, self.dir.path(), self.identity(), UnixMillis(0)).expect("opened");
-        let side = open(&Setup {
+        let side = open(&SideLogParams {
             account: &self.name,
             main: &*main.reader,
             dir: self.dir.path(),
@@ -57,81 +57,81 @@ impl World {
 }
 
 fn post(id: u64, tags: &[&str], beside: Option<Sequence>) -> Post {
-    let Body::Post(post) = post_record(id, tags).body else { panic!("it is a post") };
-    Post { id: PostId(id), origin: Origin::Recovery, beside, ..post }
+    let RecordBody::Post(post) = post_record(id, tags).body else { panic!("it is a post") };
+    Post { id: PostId(id), origin: Origin::Recovery, counterpart: beside, ..post }
 }
 
-fn side_of(log: &SideLog) -> Side {
-    Side::new(
+fn side_of(log: &OpenedSideLog) -> SideLog {
+    SideLog::new(
         log.reader.clone(),
         crate::clock::Clock::system(),
-        crate::hub::side_log::Config::default(),
+        crate::hub::side_log::PrivateGapConfig::default(),
         Duration::ZERO,
     )
 }
 
 #[test]
 fn what_is_there_is_known_after_a_restart_and_not_taken_again() {
-    let mut world = World::new();
-    let mut log = world.open();
+    let mut env = TestEnv::new();
+    let mut log = env.open();
     let side = side_of(&log);
-    assert!(log.writer.take(post(1, &["a"], None), UnixMillis(5)).expect("ids"));
-    assert!(!log.writer.take(post(1, &["a"], None), UnixMillis(5)).expect("ids"), "in the same batch");
+    assert!(log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("ids"));
+    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("ids"), "in the same batch");
     log.writer.append(&side).expect("there is room");
     assert_eq!((side.next(), log.writer.known(PostId(1)).expect("ids").map(|known| known.sequence)), (2, Some(1)));
     let epoch = log.reader.epoch();
     drop((log, side));
-    let mut log = world.open();
+    let mut log = env.open();
     assert_eq!(log.reader.epoch(), epoch, "the same side log");
-    assert!(!log.writer.take(post(1, &["a"], None), UnixMillis(6)).expect("ids"));
-    assert!(log.writer.take(post(1, &["b"], None), UnixMillis(6)).expect("ids"), "under a further rule");
-    let Body::Delta { prior, post } = &log.writer.records[0].body else { panic!("{:?}", log.writer.records) };
+    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(6)).expect("ids"));
+    assert!(log.writer.append_post(post(1, &["b"], None), UnixMillis(6)).expect("ids"), "under a further rule");
+    let RecordBody::Delta { prior, post } = &log.writer.records[0].body else { panic!("{:?}", log.writer.records) };
     assert_eq!((prior.len(), post.rules.len()), (1, 2));
 }
 
 #[test]
 fn a_side_log_goes_with_its_log() {
-    let mut world = World::new();
-    let mut log = world.open();
-    world.append(3);
-    log.writer.take(post(1, &[], Some(2)), UnixMillis(5)).expect("ids");
+    let mut env = TestEnv::new();
+    let mut log = env.open();
+    env.append(3);
+    log.writer.append_post(post(1, &[], Some(2)), UnixMillis(5)).expect("ids");
     log.writer.append(&side_of(&log)).expect("there is room");
     let first = log.reader.epoch();
     drop(log);
-    let log = world.open();
+    let log = env.open();
     assert_eq!((log.reader.epoch(), log.reader.extent().next), (first, 2));
     drop(log);
-    world.main = None;
-    for entry in std::fs::read_dir(world.dir.path()).expect("it is there").flatten() {
+    env.main = None;
+    for entry in std::fs::read_dir(env.dir.path()).expect("it is there").flatten() {
         if entry.file_name() != "side" {
             let path = entry.path();
             let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             gone.expect("it is ours");
         }
     }
-    let log = world.open();
+    let log = env.open();
     assert_ne!(log.reader.epoch(), first, "the log was lost, and what the side log says of it");
-    assert_eq!(std::fs::read_dir(world.dir.path().join("side")).expect("it is there").count(), 1);
+    assert_eq!(std::fs::read_dir(env.dir.path().join("side")).expect("it is there").count(), 1);
 }
 
 #[test]
 fn a_side_log_that_knows_of_lost_records_is_begun_anew() {
-    let mut world = World::new();
-    let mut log = world.open();
-    log.writer.take(post(1, &[], Some(7)), UnixMillis(5)).expect("ids");
+    let mut env = TestEnv::new();
+    let mut log = env.open();
+    log.writer.append_post(post(1, &[], Some(7)), UnixMillis(5)).expect("ids");
     log.writer.append(&side_of(&log)).expect("there is room");
     drop(log);
-    assert_eq!(world.open().reader.extent().next, 1);
+    assert_eq!(env.open().reader.extent().next, 1);
 }
 
 #[test]
 fn a_post_that_waits_yields_to_the_log_that_takes_it_first() {
-    let mut world = World::new();
-    let mut log = world.open();
-    log.writer.take(post(1, &[], None), UnixMillis(5)).expect("ids");
+    let mut env = TestEnv::new();
+    let mut log = env.open();
+    log.writer.append_post(post(1, &[], None), UnixMillis(5)).expect("ids");
     let rules = post(1, &["a"], None).rules;
-    log.writer.yield_to(PostId(2), 8, &rules);
-    log.writer.yield_to(PostId(1), 9, &rules);
+    log.writer.set_counterpart(PostId(2), 8, &rules);
+    log.writer.set_counterpart(PostId(1), 9, &rules);
     let own = log.writer.records[0].body.post().expect("a post");
-    assert_eq!((own.beside, own.beside_rules.as_ref()), (Some(9), Some(&rules)));
+    assert_eq!((own.counterpart, own.beside_rules.as_ref()), (Some(9), Some(&rules)));
 }

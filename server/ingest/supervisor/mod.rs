@@ -13,32 +13,32 @@ use tracing::Instrument;
 use url::Url;
 
 use super::Metrics;
-use super::gap_tracker::{Answer, Ledger};
-use super::queue::Queue;
+use super::gap_tracker::{GapTracker, StreamResponse};
+use super::queue::IngestQueue;
 use crate::clock::{Clock, Correction};
 use crate::hub::Hub;
-use crate::hub::status::upstream_status::{NewsKind, State};
+use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState};
 use crate::task::Shutdown;
-use crate::upstream::{self, Attempts, ConnectionInfo, EndCause, NextStep};
-use crate::xapi::{BackfillMinutes, Credentials, Kind, Problem, StreamRequest, Transport};
+use crate::upstream::{self, ConnectionInfo, DisconnectCause, ReconnectBackoff, ReconnectDecision};
+use crate::xapi::{BackfillMinutes, Credentials, Problem, ProblemKind, StreamRequest, Transport};
 
 mod read_loop;
 mod turns;
 
-use read_loop::Up;
+use read_loop::ConnectedGuard;
 
 /// Keeps one connection of an account: connects, hands on what comes, and after each end waits as X asks.
-pub struct Session {
+pub struct ConnectionSupervisor {
     hub: Arc<Hub>,
-    upstream: Upstream,
-    place: Place,
-    ledger: Arc<Ledger>,
-    queue: Queue,
+    upstream: UpstreamEndpoint,
+    place: ConnectionId,
+    tracker: Arc<GapTracker>,
+    queue: IngestQueue,
     clock: Clock,
     metrics: Metrics,
-    attempts: Attempts,
+    attempts: ReconnectBackoff,
     rng: StdRng,
-    told: Option<(NewsKind, &'static str)>,
+    told: Option<(UpstreamNoticeKind, &'static str)>,
     /// Since the last connection it was tried whether X refuses the request or only its backfill.
     probed: bool,
     /// The last answer of X was followed by a sign of life. If not, the next one alone does not mean connected: a 200 and
@@ -48,7 +48,7 @@ pub struct Session {
 
 /// Which of an account's connections a session keeps.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct ConnectionId {
     /// The place of its feed among those of the account.
     pub feed: usize,
     /// Its number among all connections of the account.
@@ -56,7 +56,7 @@ pub struct Place {
 }
 
 /// What to connect to, and how.
-pub struct Upstream {
+pub struct UpstreamEndpoint {
     /// Makes connections.
     pub transport: Arc<dyn Transport>,
     /// Where.
@@ -72,11 +72,11 @@ pub struct Upstream {
 }
 
 /// How an attempt went.
-enum Outcome {
+enum ConnectOutcome {
     /// It ended, or did not begin.
     Ended {
         /// Why.
-        cause: EndCause,
+        cause: DisconnectCause,
         /// What X said about it in the stream; empty if it said nothing.
         words: String,
         /// How long it gave signs of life; `None` if there was none.
@@ -85,27 +85,27 @@ enum Outcome {
     /// The gateway ended it, for the journal cannot be written: the next one is made as soon as it can.
     JournalUnavailable,
     /// Nobody takes what it brings: the gateway stops.
-    Unwanted,
+    IngestClosed,
 }
 
-impl Session {
+impl ConnectionSupervisor {
     /// A session that is not connected yet; `seed` decides its jitter.
     pub fn new(
         hub: Arc<Hub>,
-        upstream: Upstream,
-        place: Place,
-        ledger: Arc<Ledger>,
-        queue: Queue,
+        upstream: UpstreamEndpoint,
+        place: ConnectionId,
+        tracker: Arc<GapTracker>,
+        queue: IngestQueue,
         metrics: Metrics,
         seed: u64,
     ) -> Self {
-        let attempts = Attempts::new(&upstream.config);
+        let attempts = ReconnectBackoff::new(&upstream.config);
         let (clock, rng) = (hub.clock().clone(), StdRng::seed_from_u64(seed));
         Self {
             hub,
             upstream,
             place,
-            ledger,
+            tracker,
             queue,
             clock,
             metrics,
@@ -126,22 +126,22 @@ impl Session {
                 outcome = self.attempt() => outcome,
             };
             let next = match outcome {
-                Outcome::Ended { cause, words, healthy_for } => {
+                ConnectOutcome::Ended { cause, words, healthy_for } => {
                     let next = self.attempts.next_step(&cause, healthy_for, self.clock.now(), &mut self.rng);
                     self.report(&cause, &words, next);
                     next
                 }
-                Outcome::JournalUnavailable => {
+                ConnectOutcome::JournalUnavailable => {
                     self.report_closed();
-                    NextStep::Now
+                    ReconnectDecision::Now
                 }
-                Outcome::Unwanted => NextStep::Stop,
+                ConnectOutcome::IngestClosed => ReconnectDecision::Stop,
             };
             let wait = async {
                 match next {
-                    NextStep::Now => {}
-                    NextStep::After(wait) => self.clock.sleep(wait).await,
-                    NextStep::Stop => std::future::pending().await,
+                    ReconnectDecision::Now => {}
+                    ReconnectDecision::After(wait) => self.clock.sleep(wait).await,
+                    ReconnectDecision::Stop => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -150,39 +150,39 @@ impl Session {
                 () = wait => {}
             }
         }
-        self.set_state(State::Stopped);
+        self.set_state(UpstreamState::Stopped);
     }
 
-    async fn attempt(&mut self) -> Outcome {
+    async fn attempt(&mut self) -> ConnectOutcome {
         self.journal_available().await;
         // What is down until an operator acts does not change with each attempt.
-        if !matches!(self.told, Some((NewsKind::AuthFailed | NewsKind::UsageCap, _))) {
-            self.set_state(State::Connecting);
+        if !matches!(self.told, Some((UpstreamNoticeKind::AuthFailed | UpstreamNoticeKind::UsageCap, _))) {
+            self.set_state(UpstreamState::Connecting);
         }
         let span = tracing::info_span!("connect", account = %self.hub.account());
         match self.connect().instrument(span).await {
             Ok((connection, answer)) => {
-                let _up = Up::new(&self.metrics);
+                let _up = ConnectedGuard::new(&self.metrics);
                 self.follow(connection, answer).await
             }
-            Err(cause) => Outcome::Ended { cause, words: String::new(), healthy_for: None },
+            Err(cause) => ConnectOutcome::Ended { cause, words: String::new(), healthy_for: None },
         }
     }
 
     /// Asks for the stream, with the backfill that would help. Where X refuses that, the same is asked for without: then
     /// it is known whether the parameter is at fault.
-    async fn connect(&mut self) -> Result<(upstream::Connection, Answer), EndCause> {
-        let asked = self.ledger.backfill_to_ask(self.place.feed, self.place.connection);
+    async fn connect(&mut self) -> Result<(upstream::Connection, StreamResponse), DisconnectCause> {
+        let asked = self.tracker.backfill_to_ask(self.place.feed, self.place.connection);
         match self.request(asked).await {
-            Err(EndCause::Refused(problem))
+            Err(DisconnectCause::Refused(problem))
                 if asked.is_some() && may_mean_backfill(&problem) && !std::mem::replace(&mut self.probed, true) =>
             {
                 let connected = self.request(None).await.inspect_err(|error| {
-                    let again = matches!(error, EndCause::Refused(problem) if may_mean_backfill(problem));
+                    let again = matches!(error, DisconnectCause::Refused(problem) if may_mean_backfill(problem));
                     self.probed = again;
                 })?;
                 tracing::warn!(account = %self.hub.account(), %problem, "X refuses backfill; recovery takes its place");
-                self.ledger.backfill_refused(self.clock.now());
+                self.tracker.backfill_refused(self.clock.now());
                 Ok(connected)
             }
             answer => answer,
@@ -191,7 +191,10 @@ impl Session {
 
     /// Makes one request. Where its `Date` differs widely and nothing has confirmed the clock yet, a second one is made
     /// at once and takes its place: a host with a wrong clock must not run with it until the connection ends by itself.
-    async fn request(&self, backfill: Option<BackfillMinutes>) -> Result<(upstream::Connection, Answer), EndCause> {
+    async fn request(
+        &self,
+        backfill: Option<BackfillMinutes>,
+    ) -> Result<(upstream::Connection, StreamResponse), DisconnectCause> {
         let connection = self.request_once(backfill).await?;
         let correction = self.set_clock(connection.info());
         if !matches!(correction, Correction::Unconfirmed(_)) || self.clock.is_confirmed() {
@@ -205,13 +208,14 @@ impl Session {
     }
 
     /// X has just answered.
-    fn answer(&self, backfill: Option<BackfillMinutes>) -> Answer {
-        Answer { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }
+    fn answer(&self, backfill: Option<BackfillMinutes>) -> StreamResponse {
+        StreamResponse { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }
     }
 
-    async fn request_once(&self, backfill: Option<BackfillMinutes>) -> Result<upstream::Connection, EndCause> {
+    async fn request_once(&self, backfill: Option<BackfillMinutes>) -> Result<upstream::Connection, DisconnectCause> {
         let upstream = &self.upstream;
-        let bearer = upstream.credentials.bearer().map_err(|error| EndCause::NoCredentials(error.to_string()))?;
+        let bearer =
+            upstream.credentials.bearer().map_err(|error| DisconnectCause::NoCredentials(error.to_string()))?;
         let request = StreamRequest {
             base_url: upstream.base_url.clone(),
             bearer,
@@ -223,7 +227,7 @@ impl Session {
         upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await
     }
 
-    /// Takes the `Date` of an answer: the ledger's times follow what it corrects.
+    /// Takes the `Date` of an answer: the gap tracker's times follow what it corrects.
     fn set_clock(&self, info: &ConnectionInfo) -> Correction {
         let Some(date) = info.date else { return Correction::None };
         let account = self.hub.account();
@@ -233,7 +237,7 @@ impl Session {
             Correction::Applied(by_ms) => {
                 tracing::warn!(%account, offset_ms = self.clock.offset_ms(), changed_ms = by_ms, "clock corrected by upstream date");
                 let by = Duration::from_millis(by_ms.unsigned_abs());
-                if by_ms < 0 { self.ledger.set_back(by) } else { self.ledger.set_ahead(by) }
+                if by_ms < 0 { self.tracker.on_clock_moved_back(by) } else { self.tracker.on_clock_moved_forward(by) }
             }
             Correction::Unconfirmed(by_ms) => {
                 tracing::warn!(%account, %date, differs_ms = by_ms, "ignoring unconfirmed Date header from upstream");
@@ -245,7 +249,7 @@ impl Session {
         correction
     }
 
-    fn set_state(&self, state: State) {
+    fn set_state(&self, state: UpstreamState) {
         self.hub.upstream().update(|status| status.set(self.place.feed, self.place.connection, state));
     }
 
@@ -259,23 +263,23 @@ impl Session {
     fn report_closed(&mut self) {
         tracing::warn!(account = %self.hub.account(), "{CLOSED}");
         self.told = None;
-        let Place { feed, connection } = self.place;
+        let ConnectionId { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
-            status.set(feed, connection, State::BackingOff);
+            status.set(feed, connection, UpstreamState::BackingOff);
             status.last_error = CLOSED.into();
-            status.tell(NewsKind::Reconnecting, CLOSED.into());
+            status.notify(UpstreamNoticeKind::Reconnecting, CLOSED.into());
         });
     }
 
     /// Tells of an end: one log line for each, and a notice to the sessions where it is news.
-    fn report(&mut self, cause: &EndCause, words: &str, next: NextStep) {
+    fn report(&mut self, cause: &DisconnectCause, words: &str, next: ReconnectDecision) {
         let account = self.hub.account();
         let (state, wait) = match next {
-            NextStep::Now => (State::Connecting, Duration::ZERO),
+            ReconnectDecision::Now => (UpstreamState::Connecting, Duration::ZERO),
             // Until an operator acts, or a period ends: what is tried again meanwhile is that.
-            NextStep::After(wait) if is_stopped(cause) => (State::Stopped, wait),
-            NextStep::After(wait) => (State::BackingOff, wait),
-            NextStep::Stop => (State::Stopped, Duration::ZERO),
+            ReconnectDecision::After(wait) if is_stopped(cause) => (UpstreamState::Stopped, wait),
+            ReconnectDecision::After(wait) => (UpstreamState::BackingOff, wait),
+            ReconnectDecision::Stop => (UpstreamState::Stopped, Duration::ZERO),
         };
         if self.attempts.is_at_cap() {
             tracing::error!(%account, kind = cause.name(), %cause, words, ?wait, "upstream is down, at the longest wait");
@@ -285,12 +289,12 @@ impl Session {
         let kind = news_kind(cause);
         let news = Some((kind, cause.name()));
         let fresh = std::mem::replace(&mut self.told, news) != news;
-        let Place { feed, connection } = self.place;
+        let ConnectionId { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
             status.set(feed, connection, state);
             status.last_error = if words.is_empty() { cause.to_string() } else { format!("{cause}: {words}") };
             if fresh {
-                status.tell(kind, cause.to_string());
+                status.notify(kind, cause.to_string());
             }
         });
     }
@@ -298,27 +302,27 @@ impl Session {
 
 /// True for answers that may be to the parameter: X's own documents, not an error page of whatever is in between.
 fn may_mean_backfill(problem: &Problem) -> bool {
-    matches!(problem.kind, Kind::InvalidRequest | Kind::Forbidden) && !problem.title.is_empty()
+    matches!(problem.kind, ProblemKind::InvalidRequest | ProblemKind::Forbidden) && !problem.title.is_empty()
 }
 
 /// The journal cannot be written, so nothing is read either.
 const CLOSED: &str = "the gateway closed the upstream connection until its journal can be written again";
 
 /// True if the connection stays down until an operator acts or a period ends.
-fn is_stopped(cause: &EndCause) -> bool {
-    matches!(news_kind(cause), NewsKind::AuthFailed | NewsKind::UsageCap)
+fn is_stopped(cause: &DisconnectCause) -> bool {
+    matches!(news_kind(cause), UpstreamNoticeKind::AuthFailed | UpstreamNoticeKind::UsageCap)
 }
 
-fn news_kind(cause: &EndCause) -> NewsKind {
+fn news_kind(cause: &DisconnectCause) -> UpstreamNoticeKind {
     match cause {
-        EndCause::NoCredentials(_) => NewsKind::AuthFailed,
-        EndCause::UsageCapped => NewsKind::UsageCap,
-        EndCause::Refused(problem) => match problem.kind {
-            Kind::Unauthorized | Kind::Forbidden => NewsKind::AuthFailed,
-            Kind::UsageCapped { .. } => NewsKind::UsageCap,
-            _ => NewsKind::Reconnecting,
+        DisconnectCause::NoCredentials(_) => UpstreamNoticeKind::AuthFailed,
+        DisconnectCause::UsageCapped => UpstreamNoticeKind::UsageCap,
+        DisconnectCause::Refused(problem) => match problem.kind {
+            ProblemKind::Unauthorized | ProblemKind::Forbidden => UpstreamNoticeKind::AuthFailed,
+            ProblemKind::UsageCapped { .. } => UpstreamNoticeKind::UsageCap,
+            _ => UpstreamNoticeKind::Reconnecting,
         },
-        _ => NewsKind::Reconnecting,
+        _ => UpstreamNoticeKind::Reconnecting,
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::hub;
 use crate::hub::test_util::new_hub;
-use crate::ingest::{Intake, gap_tracker, queue};
+use crate::ingest::{IngestItem, gap_tracker, queue};
 use crate::model::UnixMillis;
-use crate::secret::Source;
-use crate::xapi::{BodyError, Error, Headers, Response};
+use crate::secret::SecretSource;
+use crate::xapi::{BodyError, Headers, Response, TransportError};
 
 mod states;
 
@@ -22,14 +22,14 @@ mod states;
 struct Silent(AtomicUsize);
 
 impl Transport for Silent {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let body = futures::stream::pending().boxed();
         futures::future::ready(Ok(Response { status: 200, headers: Headers::default(), body })).boxed()
     }
 }
 
-async fn until(hub: &Hub, state: State) {
+async fn until(hub: &Hub, state: UpstreamState) {
     let mut status = hub.upstream().watch();
     let reached = hub.clock().timeout(Duration::from_secs(20), status.wait_for(|status| status.state == state));
     reached.await.expect("in time").expect("the hub lives");
@@ -42,30 +42,30 @@ async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_writte
     let bearer = dir.path().join("bearer");
     std::fs::write(&bearer, "bearer").expect("written");
     let transport = Arc::new(Silent::default());
-    let upstream = Upstream {
+    let upstream = UpstreamEndpoint {
         transport: transport.clone(),
         base_url: "http://127.0.0.1:1".parse().expect("a URL"),
-        credentials: Credentials::new(Source::File(bearer)),
+        credentials: Credentials::new(SecretSource::File(bearer)),
         local_dc_only: false,
         config: upstream::Config::default(),
         metrics: upstream::Metrics::default(),
     };
     let (queue, _intakes) = queue(1);
-    let place = Place { feed: 0, connection: 0 };
-    let ledger = gap_tracker::test_util::in_memory(&hub);
-    let session = Session::new(hub.clone(), upstream, place, ledger, queue, Metrics::default(), 1);
+    let place = ConnectionId { feed: 0, connection: 0 };
+    let tracker = gap_tracker::test_util::in_memory(&hub);
+    let session = ConnectionSupervisor::new(hub.clone(), upstream, place, tracker, queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
     let running = tokio::spawn(session.run(shutdown.clone()));
-    until(&hub, State::Connected).await;
+    until(&hub, UpstreamState::Connected).await;
     hub.upstream().update(|status| status.journal_unavailable = true);
-    until(&hub, State::BackingOff).await;
+    until(&hub, UpstreamState::BackingOff).await;
     assert_eq!(transport.0.load(Ordering::Relaxed), 1, "not while it cannot");
     hub.upstream().update(|status| status.journal_unavailable = false);
-    until(&hub, State::Connected).await;
+    until(&hub, UpstreamState::Connected).await;
     assert_eq!(transport.0.load(Ordering::Relaxed), 2);
     shutdown.cancel();
     running.await.expect("it ends");
-    assert_eq!(hub.upstream().status().state, State::Stopped);
+    assert_eq!(hub.upstream().status().state, UpstreamState::Stopped);
 }
 
 /// Answers with these `Date` headers, as milliseconds ahead of the host; then without one.
@@ -76,7 +76,7 @@ struct Dated {
 }
 
 impl Transport for Dated {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let date = self.ahead_ms.lock().pop_front().map(|ahead| self.host.now().shifted(ahead));
         let (headers, body) = (Headers { date, ..Headers::default() }, futures::stream::pending().boxed());
@@ -97,17 +97,18 @@ async fn dates_of_answers_correct_account_clock() {
         std::fs::write(&bearer, "bearer").expect("written");
         let ahead_ms = Mutex::new(dates.iter().copied().collect());
         let transport = Arc::new(Dated { host: host.clone(), ahead_ms, requests: AtomicUsize::new(0) });
-        let upstream = Upstream {
+        let upstream = UpstreamEndpoint {
             transport: transport.clone(),
             base_url: "http://127.0.0.1:1".parse().expect("a URL"),
-            credentials: Credentials::new(Source::File(bearer)),
+            credentials: Credentials::new(SecretSource::File(bearer)),
             local_dc_only: false,
             config: upstream::Config::default(),
             metrics: upstream::Metrics::default(),
         };
-        let place = Place { feed: 0, connection: 0 };
-        let ledger = gap_tracker::test_util::in_memory(&hub);
-        let mut session = Session::new(hub.clone(), upstream, place, ledger, queue(1).0, Metrics::default(), 1);
+        let place = ConnectionId { feed: 0, connection: 0 };
+        let tracker = gap_tracker::test_util::in_memory(&hub);
+        let mut session =
+            ConnectionSupervisor::new(hub.clone(), upstream, place, tracker, queue(1).0, Metrics::default(), 1);
         for (number, (requests, offset_ms)) in expected.iter().enumerate() {
             let before = transport.requests.load(Ordering::Relaxed);
             session.connect().await.expect("it answers");
@@ -133,7 +134,7 @@ async fn dates_of_answers_correct_account_clock() {
 struct Line(Mutex<Option<mpsc::Receiver<Result<Bytes, BodyError>>>>);
 
 impl Transport for Line {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         let Some(receiver) = self.0.lock().take() else { return futures::future::pending().boxed() };
         let next = |mut receiver: mpsc::Receiver<_>| async { receiver.recv().await.map(|piece| (piece, receiver)) };
         let body = futures::stream::unfold(receiver, next).boxed();
@@ -142,11 +143,11 @@ impl Transport for Line {
 }
 
 /// When the next arrivals came.
-async fn received(intakes: &mut mpsc::Receiver<Intake>) -> UnixMillis {
+async fn received(intakes: &mut mpsc::Receiver<IngestItem>) -> UnixMillis {
     loop {
         match intakes.recv().await.expect("the session lives") {
-            Intake::Arrivals(brought) => return brought.arrivals.received,
-            Intake::Ledger | Intake::Flush(_) => {}
+            IngestItem::Arrivals(brought) => return brought.arrivals.received,
+            IngestItem::Ledger | IngestItem::Flush(_) => {}
         }
     }
 }
@@ -163,18 +164,19 @@ async fn gap_after_stop_starts_at_last_turn() {
     let (sender, receiver) = mpsc::channel(4);
     // Only the stop of this test is one, however busy the machine is.
     let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
-    let upstream = Upstream {
+    let upstream = UpstreamEndpoint {
         transport: Arc::new(Line(Mutex::new(Some(receiver)))),
         base_url: "http://127.0.0.1:1".parse().expect("a URL"),
-        credentials: Credentials::new(Source::File(bearer)),
+        credentials: Credentials::new(SecretSource::File(bearer)),
         local_dc_only: false,
         config,
         metrics: upstream::Metrics::default(),
     };
     let (queue, mut intakes) = queue(1 << 20);
-    let ledger = gap_tracker::test_util::in_memory(&hub);
-    let place = Place { feed: 0, connection: 0 };
-    let session = Session::new(hub.clone(), upstream, place, ledger.clone(), queue, Metrics::default(), 1);
+    let tracker = gap_tracker::test_util::in_memory(&hub);
+    let place = ConnectionId { feed: 0, connection: 0 };
+    let session =
+        ConnectionSupervisor::new(hub.clone(), upstream, place, tracker.clone(), queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
     let running = tokio::spawn(session.run(shutdown.clone()));
     let heartbeat = || sender.try_send(Ok(Bytes::from_static(b"\r\n"))).expect("there is room");
@@ -188,8 +190,8 @@ async fn gap_after_stop_starts_at_last_turn() {
     }
     assert!(received(&mut intakes).await <= stopped, "it may have been sent at once after the stop");
     drop(sender);
-    while !matches!(intakes.recv().await, Some(Intake::Ledger)) {}
-    let gaps = ledger.open_gaps();
+    while !matches!(intakes.recv().await, Some(IngestItem::Ledger)) {}
+    let gaps = tracker.open_gaps();
     assert!(gaps.iter().any(|gap| gap.window.from <= stopped && gap.window.to.is_none()), "{stopped}: {gaps:?}");
     shutdown.cancel();
     running.await.expect("it ends");

@@ -12,22 +12,22 @@ use crate::model::UnixMillis;
 /// waited in the socket and can be of any time since the turn before: it is stamped with that turn, until the reader has
 /// caught up.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ReadTurns {
     held_up_min: Duration,
     last: (Moment, UnixMillis),
-    behind: Option<Behind>,
+    behind: Option<UnreadSocketData>,
 }
 
 /// What waits in the socket has not been read yet.
 #[derive(Clone, Copy, Debug)]
-struct Behind {
+struct UnreadSocketData {
     /// The last turn before the stop.
     stamp: UnixMillis,
     /// The first turn after it.
     resumed: UnixMillis,
 }
 
-impl Turns {
+impl ReadTurns {
     /// A reader that takes its first turn now.
     pub(super) fn new(held_up_min: Duration, moment: Moment, time: UnixMillis) -> Self {
         Self { held_up_min, last: (moment, time), behind: None }
@@ -41,7 +41,7 @@ impl Turns {
             return None;
         }
         let stamp = self.behind.map_or(stamp, |behind| behind.stamp);
-        self.behind = Some(Behind { stamp, resumed: time });
+        self.behind = Some(UnreadSocketData { stamp, resumed: time });
         Some(passed)
     }
 
@@ -83,8 +83,8 @@ mod tests {
     }
 
     /// Stopped from second 11 to second 600.
-    fn stopped() -> Turns {
-        let mut turns = Turns::new(Duration::from_secs(5), moment(10), time(10));
+    fn stopped() -> ReadTurns {
+        let mut turns = ReadTurns::new(Duration::from_secs(5), moment(10), time(10));
         assert_eq!(turns.take(moment(11), time(11), PULSE), None);
         assert_eq!(turns.take(moment(600), time(600), PULSE), Some(Duration::from_secs(589)));
         turns
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn ordinary_waits_are_no_stop() {
-        let mut turns = Turns::new(Duration::from_secs(5), moment(0), time(0));
+        let mut turns = ReadTurns::new(Duration::from_secs(5), moment(0), time(0));
         for second in 1..100 {
             assert_eq!(turns.take(moment(second * 5), time(second * 5), PULSE), None);
         }
         assert!(!turns.is_behind());
-        let mut never = Turns::new(Duration::MAX, moment(0), time(0));
+        let mut never = ReadTurns::new(Duration::MAX, moment(0), time(0));
         assert_eq!(never.take(moment(u64::from(u32::MAX)), time(1), PULSE), None);
     }
 }

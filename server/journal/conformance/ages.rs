@@ -12,12 +12,12 @@ fn wrong_stamps_trim_nothing_and_keep_nothing() {
             let received = [0, T0, 4_000_000_000_000][(n / 100) as usize % 3] + n as i64;
             let record = Record { received: UnixMillis(received), ..post(n, "a") };
             journal.writer.append(&[record]).expect("there is room");
-            journal.upkeep.step(at(n / 2)).expect("a step");
+            journal.maintenance.step(at(n / 2)).expect("a step");
         }
         assert_eq!(journal.reader.extent().earliest, 1, "nothing is older than 150 s");
-        assert_eq!(journal.upkeep.appended_before(Duration::from_secs(100)), 102);
+        assert_eq!(journal.maintenance.appended_before(Duration::from_secs(100)), 102);
         for _ in 0..2 {
-            journal.upkeep.step(at(400)).expect("a step");
+            journal.maintenance.step(at(400)).expect("a step");
         }
         assert_eq!(journal.reader.extent().earliest, 301, "and everything is older than 240 s");
     });
@@ -36,13 +36,13 @@ fn restart_years_later_trims_nothing_at_once() {
         for (seconds, n) in (0..=70).zip(next..) {
             let record = Record { received: now, ..post(n, "a") };
             journal.writer.append(&with_term(term, vec![record])).expect("there is room");
-            journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
+            journal.maintenance.step(START.plus(Duration::from_secs(seconds))).expect("a step");
         }
         assert_eq!(journal.reader.extent().earliest, 1, "{years} years: none is older than 210 s");
     }
     let mut journal = embedded(dir.path(), &config, 4);
     for seconds in [0, 60, 60] {
-        journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
+        journal.maintenance.step(START.plus(Duration::from_secs(seconds))).expect("a step");
     }
     let earliest = journal.reader.extent().earliest;
     assert!((2..40).contains(&earliest), "{earliest}: the first ones are older than 240 s");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::journal::embedded::{files, segment_scan};
 
-/// Makes a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`; each step of upkeep recompresses
+/// Makes a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`; each step of maintenance recompresses
 /// one of them.
 pub(super) fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usize) -> Vec<Record> {
     let mut journal = embedded(dir, &Config { segment_bytes_max, ..small_segments() }, 1);
@@ -14,7 +14,7 @@ pub(super) fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64,
         journal.writer.append(batch).expect("there is room");
     }
     for _ in 0..steps {
-        journal.upkeep.step(START).expect("a step");
+        journal.maintenance.step(START).expect("a step");
     }
     all
 }
@@ -49,13 +49,13 @@ fn flip(path: &Path, bit: u64) {
 pub(super) fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence, Sequence)> {
     let mut next = 1;
     let mut damaged = Vec::new();
-    for item in read_all(reader, 1, &Keys::Always, 2_000) {
+    for item in read_all(reader, 1, &KeyFilter::Always, 2_000) {
         match item {
-            Item::Record(record) => {
+            ReadItem::Record(record) => {
                 assert_eq!(record, all[next as usize - 1]);
                 next += 1;
             }
-            Item::Damaged { first, last, from, to } => {
+            ReadItem::Damaged { first, last, from, to } => {
                 assert!(first == next && last >= first, "{first} to {last} at {next}");
                 let received = |at: u64| all.get(at.wrapping_sub(1) as usize).map(|record| record.received);
                 // Without a record on one side: the damaged ones' own times if their header is sound, else the log's.
@@ -86,10 +86,10 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_counted() {
         std::fs::write(&torn, &bytes[..length]).expect("there is room");
         let mut journal = embedded(dir.path(), &small_segments(), 2);
         assert_eq!(journal.torn_bytes, (length - last) as u64);
-        assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, 1 << 20)), all[..8]);
+        assert_eq!(records(read_all(&*journal.reader, 1, &KeyFilter::Always, 1 << 20)), all[..8]);
         let batch = with_term(2, vec![post(9, "b")]);
         journal.writer.append(&batch).expect("there is room");
-        assert_eq!(records(read_all(&*journal.reader, 9, &Keys::Always, 1 << 20)), batch);
+        assert_eq!(records(read_all(&*journal.reader, 9, &KeyFilter::Always, 1 << 20)), batch);
     }
 }
 
@@ -141,7 +141,7 @@ fn a_lost_index_is_made_anew() {
     let mut journal = embedded(dir.path(), &small_segments(), 2);
     flip(&index(2), length * 8 - 9);
     assert_eq!(check_given(&*journal.reader, &all), []);
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     assert!(index(0).exists());
     assert_eq!(check_given(&*journal.reader, &all), []);
 }
@@ -175,7 +175,7 @@ proptest! {
         let damaged = check_given(&*journal.reader, &all);
         prop_assert_eq!(&damaged, &hit, "the block that was hit, or none if it was the segment's header");
         for _ in 0..3 {
-            journal.upkeep.step(START).expect("a step");
+            journal.maintenance.step(START).expect("a step");
         }
         prop_assert_eq!(check_given(&*journal.reader, &all), damaged);
     }

@@ -29,7 +29,7 @@ fn files_are_for_us_only() {
     for n in 1..=200 {
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&log), 0o700);
     for entry in std::fs::read_dir(&log).expect("it is there") {
@@ -53,13 +53,13 @@ fn a_restart_keeps_epoch_records_and_terms() {
         }
         all.extend(batch);
         if term % 2 == 0 {
-            journal.upkeep.step(START).expect("a step");
+            journal.maintenance.step(START).expect("a step");
         }
     }
-    let other = Identity { epoch: Epoch(1), term: Term(6) };
+    let other = WriterIdentity { epoch: Epoch(1), term: Term(6) };
     let journal = open_embedded(&small_segments(), dir.path(), other, UnixMillis(T0)).expect("the directory is ours");
     assert_eq!(journal.reader.epoch(), EPOCH);
-    assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, 5_000)), all);
+    assert_eq!(records(read_all(&*journal.reader, 1, &KeyFilter::Always, 5_000)), all);
     let terms: Vec<(u64, u64)> = journal.reader.terms().iter().map(|start| (start.term.0, start.first)).collect();
     assert_eq!(terms, [(1, 1), (2, 151), (3, 301), (4, 451), (5, 601)]);
 }
@@ -72,7 +72,7 @@ fn the_table_of_terms_and_the_sequence_outlive_all_records() {
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
     for seconds in [0, 1_000_000, 1_000_000] {
-        journal.upkeep.step(START.plus(Duration::from_secs(seconds))).expect("a step");
+        journal.maintenance.step(START.plus(Duration::from_secs(seconds))).expect("a step");
     }
     drop(journal);
     let journal = embedded(dir.path(), &small_segments(), 2);
@@ -109,7 +109,7 @@ fn a_refused_append_leaves_no_trace() {
             let full = matches!(faults.write, Some((ErrorKind::StorageFull, _)));
             assert_eq!(matches!(error, AppendError::DiskFull), full, "{error}");
             assert_eq!(journal.reader.extent().next, 41);
-            assert_eq!(read_all(&*journal.reader, 1, &Keys::Always, 1 << 20).len(), 40);
+            assert_eq!(read_all(&*journal.reader, 1, &KeyFilter::Always, 1 << 20).len(), 40);
         }
         disk.set(Faults::default());
         if !faults.truncate {
@@ -120,7 +120,7 @@ fn a_refused_append_leaves_no_trace() {
         journal.writer.append(&batch).expect("it may be tried again");
         drop(journal);
         let journal = embedded(dir.path(), &config, 1);
-        assert_eq!(records(read_all(&*journal.reader, 41, &Keys::Always, 1 << 20)), batch);
+        assert_eq!(records(read_all(&*journal.reader, 41, &KeyFilter::Always, 1 << 20)), batch);
     }
 }
 
@@ -133,17 +133,17 @@ fn a_disk_without_headroom_costs_the_oldest_records_and_then_stops_the_writer() 
         journal.writer.append(&[post(n, "a")]).expect("there is room");
     }
     disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
-    let report = journal.upkeep.step(START).expect("a step");
+    let report = journal.maintenance.step(START).expect("a step");
     assert!(report.trimmed_records > 0 && report.trimmed_records < 60, "{report:?}");
     journal.writer.append(&[post(401, "a")]).expect("there is headroom again");
     disk.set(Faults { free_bytes: Some(0), write: Some((ErrorKind::StorageFull, 0)), ..Faults::default() });
     for _ in 0..100 {
-        let _ = journal.upkeep.step(START);
+        let _ = journal.maintenance.step(START);
     }
     assert!(matches!(journal.writer.append(&[post(402, "a")]), Err(AppendError::DiskFull)));
-    assert!(read_all(&*journal.reader, 401, &Keys::Always, 1).len() == 1, "what is there is served");
+    assert!(read_all(&*journal.reader, 401, &KeyFilter::Always, 1).len() == 1, "what is there is served");
     disk.set(Faults::default());
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     journal.writer.append(&[post(402, "a")]).expect("there is room again");
 }
 
@@ -157,16 +157,17 @@ fn recompression_changes_no_record_and_makes_a_quiet_log_as_small_as_a_busy_one(
         for batch in all.chunks(batch) {
             journal.writer.append(batch).expect("there is room");
         }
-        journal.upkeep.step(START).expect("a step");
+        journal.maintenance.step(START).expect("a step");
         let later = START.plus(Duration::from_secs(6 * 3_600));
-        let reports: Vec<Report> = (0..20).map(|_| journal.upkeep.step(later).expect("a step")).collect();
+        let reports: Vec<MaintenanceReport> =
+            (0..20).map(|_| journal.maintenance.step(later).expect("a step")).collect();
         assert_eq!(reports.iter().any(|report| report.recompressed > 0), batch == 1);
-        assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, 10_000)), all);
-        let dogs = Keys::AnyOf([Key::Tag("dogs".into())].into());
+        assert_eq!(records(read_all(&*journal.reader, 1, &KeyFilter::Always, 10_000)), all);
+        let dogs = KeyFilter::AnyOf([IndexKey::Tag("dogs".into())].into());
         assert_eq!(read_all(&*journal.reader, 1, &dogs, 10_000).len(), 4_000);
         drop(journal);
         let journal = embedded(dir.path(), &config, 2);
-        assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, 10_000)), all);
+        assert_eq!(records(read_all(&*journal.reader, 1, &KeyFilter::Always, 10_000)), all);
         reports[19].bytes as f64 / all.len() as f64
     };
     let (quiet, busy) = (bytes_per_post(1), bytes_per_post(2_500));

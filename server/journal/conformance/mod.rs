@@ -25,7 +25,8 @@ use proptest::sample::select;
 use self::faulty_disk::{Faults, FaultyDisk, Unreadable};
 use super::*;
 use crate::model::{
-    Body, Gap, GapCause, GapEvidence, GapId, GapState, Key, Origin, Post, PostId, Rule, Skip, SkipReason, Window,
+    Gap, GapCause, GapEvidence, GapId, GapState, IndexKey, Origin, Post, PostId, RecordBody, Rule, Skip, SkipReason,
+    TimeInterval,
 };
 
 /// The start of time in these tests.
@@ -33,8 +34,8 @@ pub(super) const T0: i64 = 1_700_000_000_000;
 pub(super) const START: Moment = Moment::ZERO;
 pub(super) const EPOCH: Epoch = Epoch(0xfeed << 100);
 
-pub(super) fn identity(term: u64) -> Identity {
-    Identity { epoch: EPOCH, term: Term(term) }
+pub(super) fn identity(term: u64) -> WriterIdentity {
+    WriterIdentity { epoch: EPOCH, term: Term(term) }
 }
 
 pub(super) fn small_segments() -> Config {
@@ -53,16 +54,16 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         rules,
         origin: Origin::Live,
         gap: None,
-        beside: None,
+        counterpart: None,
         beside_rules: None,
         previous: None,
         json: Bytes::from(json),
     };
-    Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: Body::Post(post) }
+    Record { sequence, term: Term(1), received: UnixMillis(T0 + sequence as i64 * 1_000), body: RecordBody::Post(post) }
 }
 
 pub(super) fn gap(sequence: Sequence) -> Record {
-    let window = Window { from: UnixMillis(T0), to: None };
+    let window = TimeInterval { from: UnixMillis(T0), to: None };
     let gap = Gap {
         id: GapId(sequence),
         window,
@@ -72,7 +73,7 @@ pub(super) fn gap(sequence: Sequence) -> Record {
         progress: None,
         recovered: 0,
     };
-    Record { body: Body::Gap(gap), ..post(sequence, "") }
+    Record { body: RecordBody::Gap(gap), ..post(sequence, "") }
 }
 
 pub(super) fn with_term(term: u64, records: Vec<Record>) -> Vec<Record> {
@@ -80,7 +81,7 @@ pub(super) fn with_term(term: u64, records: Vec<Record>) -> Vec<Record> {
 }
 
 /// Everything from `from` on, read in chunks of `bytes_max`.
-pub(super) fn read_all(reader: &dyn Reader, from: Sequence, keys: &Keys, bytes_max: usize) -> Vec<Item> {
+pub(super) fn read_all(reader: &dyn Reader, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Vec<ReadItem> {
     let mut items = Vec::new();
     let mut at = from;
     loop {
@@ -94,10 +95,10 @@ pub(super) fn read_all(reader: &dyn Reader, from: Sequence, keys: &Keys, bytes_m
     }
 }
 
-pub(super) fn records(items: Vec<Item>) -> Vec<Record> {
+pub(super) fn records(items: Vec<ReadItem>) -> Vec<Record> {
     let record = |item| match item {
-        Item::Record(record) => record,
-        damaged @ Item::Damaged { .. } => panic!("nothing is damaged here: {damaged:?}"),
+        ReadItem::Record(record) => record,
+        damaged @ ReadItem::Damaged { .. } => panic!("nothing is damaged here: {damaged:?}"),
     };
     items.into_iter().map(record).collect()
 }
@@ -118,21 +119,21 @@ fn readers_see_what_was_appended_in_dense_order() {
     each(&small_segments(), |journal| {
         let reader = journal.reader.clone();
         assert_eq!((reader.extent().earliest, reader.extent().next, reader.extent().newest_received), (1, 1, None));
-        assert_eq!(reader.read(1, &Keys::Always, 1_000).expect("an empty log").next, 1);
+        assert_eq!(reader.read(1, &KeyFilter::Always, 1_000).expect("an empty log").next, 1);
         let all: Vec<Record> = (1..=500).map(|n| if n % 97 == 0 { gap(n) } else { post(n, "cats") }).collect();
         for (at, batch) in all.chunks(7).enumerate() {
             journal.writer.append(batch).expect("there is room");
             let last = batch.last().expect("chunks are not empty");
             assert_eq!(reader.extent().next, last.sequence + 1);
             assert_eq!(reader.extent().newest_received, Some(last.received));
-            let seen = reader.read(batch[0].sequence, &Keys::Always, 1 << 20).expect("it was appended");
+            let seen = reader.read(batch[0].sequence, &KeyFilter::Always, 1 << 20).expect("it was appended");
             assert_eq!(records(seen.items), batch, "batch {at}");
         }
         for bytes_max in [0, 1, 700, 1 << 20] {
-            assert_eq!(records(read_all(&*reader, 1, &Keys::Always, bytes_max)), all, "{bytes_max} bytes");
+            assert_eq!(records(read_all(&*reader, 1, &KeyFilter::Always, bytes_max)), all, "{bytes_max} bytes");
         }
         for from in [2, 13, 250, 499, 500] {
-            assert_eq!(records(read_all(&*reader, from, &Keys::Always, 1 << 12)), all[from as usize - 1..]);
+            assert_eq!(records(read_all(&*reader, from, &KeyFilter::Always, 1 << 12)), all[from as usize - 1..]);
         }
         assert_eq!(reader.terms()[..], [TermStart { term: Term(1), first: 1 }]);
         assert_eq!(reader.epoch(), EPOCH);
@@ -166,10 +167,10 @@ fn narrow_readers_get_all_that_may_match_and_every_notice() {
                 if n == 133 { gap(n) } else { post(n, if n % 10 == 0 { tags[(n / 10) as usize % 5] } else { "fish" }) };
             journal.writer.append(&[record]).expect("there is room");
         }
-        let check = |keys: &[Key], expected: &dyn Fn(&str) -> bool| {
-            let keys = Keys::AnyOf(keys.into());
+        let check = |keys: &[IndexKey], expected: &dyn Fn(&str) -> bool| {
+            let keys = KeyFilter::AnyOf(keys.into());
             let given = records(read_all(&*journal.reader, 1, &keys, 300));
-            let all = records(read_all(&*journal.reader, 1, &Keys::Always, 1 << 20));
+            let all = records(read_all(&*journal.reader, 1, &KeyFilter::Always, 1 << 20));
             for record in all {
                 let tag = record.body.post().map(|post| post.tags().next().map_or("", |tag| tag).to_owned());
                 if tag.is_none_or(|tag| expected(&tag)) {
@@ -178,10 +179,10 @@ fn narrow_readers_get_all_that_may_match_and_every_notice() {
             }
             assert!(given.len() < 200, "{keys:?}: what cannot match is passed over");
         };
-        check(&[Key::Tag("dogs".into())], &|tag| tag == "dogs");
-        check(&[Key::Prefix("cats.".into())], &|tag| tag.starts_with("cats."));
-        check(&[Key::Rule(5), Key::Tag("dogs".into())], &|tag| tag == "birds" || tag == "dogs");
-        check(&[Key::Tag("none".into())], &|_| false);
+        check(&[IndexKey::Tag("dogs".into())], &|tag| tag == "dogs");
+        check(&[IndexKey::Prefix("cats.".into())], &|tag| tag.starts_with("cats."));
+        check(&[IndexKey::Rule(5), IndexKey::Tag("dogs".into())], &|tag| tag == "birds" || tag == "dogs");
+        check(&[IndexKey::Tag("none".into())], &|_| false);
     });
 }
 
@@ -192,17 +193,17 @@ fn what_is_shared_is_all_of_what_is_stored_together() {
         all.chunks(7).for_each(|batch| journal.writer.append(batch).expect("there is room"));
         for round in 0..30 {
             for at in 1..=300 {
-                let first = journal.reader.shared_start(at, &Keys::Always).expect("held").expect("sound");
-                let chunk = journal.reader.read_shared(first, 1_000).expect("held");
+                let first = journal.reader.page_start(at, &KeyFilter::Always).expect("held").expect("sound");
+                let chunk = journal.reader.read_page(first, 1_000).expect("held");
                 let given = records(chunk.items);
                 assert!(first <= at && at < chunk.next, "{at} is in {first}..{}", chunk.next);
                 assert_eq!(given, all[first as usize - 1..chunk.next as usize - 1], "round {round}");
-                let behind = journal.reader.shared_start(chunk.next, &Keys::Always).expect("held");
+                let behind = journal.reader.page_start(chunk.next, &KeyFilter::Always).expect("held");
                 assert!(chunk.next == 301 || behind == Some(chunk.next), "nothing is read twice");
             }
-            let none = Keys::AnyOf([Key::Tag("none".into())].into());
-            assert_eq!(journal.reader.shared_start(5, &none).expect("held"), None);
-            journal.upkeep.step(START).expect("a step");
+            let none = KeyFilter::AnyOf([IndexKey::Tag("none".into())].into());
+            assert_eq!(journal.reader.page_start(5, &none).expect("held"), None);
+            journal.maintenance.step(START).expect("a step");
         }
     });
 }
@@ -235,24 +236,24 @@ fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
     each(&config, |journal| {
         let time = |seconds: i64| UnixMillis(T0 + seconds * 1_000);
         let at = |seconds| START.plus(Duration::from_secs(seconds));
-        let mut report = Report::default();
+        let mut report = MaintenanceReport::default();
         for n in 1..=300 {
             journal.writer.append(&[post(n, "a")]).expect("there is room");
-            report = journal.upkeep.step(at(n)).expect("a step");
+            report = journal.maintenance.step(at(n)).expect("a step");
         }
         let extent = journal.reader.extent();
         assert!(extent.earliest > 20 && extent.earliest <= 61, "whole segments: {extent:?}");
         assert_eq!(extent.earliest_received, Some(time(extent.earliest as i64)));
         assert!(report.bytes > 0);
-        let trimmed = journal.reader.read(1, &Keys::Always, 1);
+        let trimmed = journal.reader.read(1, &KeyFilter::Always, 1);
         assert!(matches!(trimmed, Err(ReadError::Trimmed { earliest }) if earliest == extent.earliest));
         assert_eq!(journal.reader.seek(time(0)).expect("a seek"), extent.earliest);
         // A silent log is trimmed, too.
         for _ in 0..2 {
-            journal.upkeep.step(at(10_000)).expect("a step");
+            journal.maintenance.step(at(10_000)).expect("a step");
         }
         let extent = journal.reader.extent();
-        let empty = Extent { earliest: 301, next: 301, earliest_received: None, newest_received: None };
+        let empty = LogBounds { earliest: 301, next: 301, earliest_received: None, newest_received: None };
         assert_eq!(extent, empty);
         assert_eq!(journal.reader.terms().len(), 1);
         journal.writer.append(&[post(301, "a")]).expect("there is room");
@@ -267,7 +268,7 @@ fn bytes_are_bounded() {
         let mut noise = 1_u64;
         for n in 1..=2_000 {
             let mut record = post(n, "a");
-            if let Body::Post(post) = &mut record.body {
+            if let RecordBody::Post(post) = &mut record.body {
                 let mut step = || {
                     noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n);
                     format!("{:016x}", noise)
@@ -276,7 +277,7 @@ fn bytes_are_bounded() {
             }
             journal.writer.append(&[record]).expect("there is room");
             if n % 50 == 0 {
-                let report = journal.upkeep.step(START).expect("a step");
+                let report = journal.maintenance.step(START).expect("a step");
                 assert!(report.bytes <= 700 << 10, "{report:?}");
             }
         }
@@ -285,7 +286,7 @@ fn bytes_are_bounded() {
     });
 }
 
-pub(super) fn any_record() -> impl Strategy<Value = Body> {
+pub(super) fn any_record() -> impl Strategy<Value = RecordBody> {
     let rule = (any::<Option<u64>>(), proptest::option::of("[a-z.]{0,6}"))
         .prop_map(|(id, tag)| Rule { id, tag: tag.map(Into::into) });
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
@@ -295,14 +296,14 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
         id: PostId(id),
         origin,
         gap: gap.map(GapId),
-        beside,
+        counterpart: beside,
         beside_rules: previous.map(|_| Arc::clone(&rules)),
         rules,
         previous,
         json: json.into(),
     });
     let time = || any::<i64>().prop_map(UnixMillis);
-    let window = || (time(), proptest::option::of(time())).prop_map(|(from, to)| Window { from, to });
+    let window = || (time(), proptest::option::of(time())).prop_map(|(from, to)| TimeInterval { from, to });
     let causes = [GapCause::Disconnected, GapCause::SlowReader, GapCause::JournalUnavailable, GapCause::InvalidRules];
     let states = [GapState::Detected, GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable];
     let evidences = [GapEvidence::None, GapEvidence::BackfillQuiet, GapEvidence::Refused, GapEvidence::Unproven];
@@ -321,11 +322,11 @@ pub(super) fn any_record() -> impl Strategy<Value = Body> {
     let skip = (select(reasons.to_vec()), any::<u64>(), window());
     let skip = skip.prop_map(|(reason, count, window)| Skip { reason, count, window });
     prop_oneof![
-        4 => post.clone().prop_map(Body::Post),
-        2 => (rules, post).prop_map(|(prior, post)| Body::Delta { prior, post }),
-        1 => gap.prop_map(Body::Gap),
-        1 => skip.prop_map(Body::Skip),
-        1 => Just(Body::Term),
+        4 => post.clone().prop_map(RecordBody::Post),
+        2 => (rules, post).prop_map(|(prior, post)| RecordBody::Delta { prior, post }),
+        1 => gap.prop_map(RecordBody::Gap),
+        1 => skip.prop_map(RecordBody::Skip),
+        1 => Just(RecordBody::Term),
     ]
 }
 
@@ -347,12 +348,12 @@ proptest! {
             for batch in all.chunks(batch) {
                 journal.writer.append(batch).expect("there is room");
             }
-            let given = records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max));
+            let given = records(read_all(&*journal.reader, 1, &KeyFilter::Always, bytes_max));
             assert_eq!(given, all);
             for _ in 0..4 {
-                journal.upkeep.step(START).expect("a step");
+                journal.maintenance.step(START).expect("a step");
             }
-            assert_eq!(records(read_all(&*journal.reader, 1, &Keys::Always, bytes_max)), all);
+            assert_eq!(records(read_all(&*journal.reader, 1, &KeyFilter::Always, bytes_max)), all);
         });
     }
 }

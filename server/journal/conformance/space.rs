@@ -24,14 +24,14 @@ fn disk_filled_by_others_trims_nothing_in_vain() {
     for free in [0, 1_000, 9 << 20] {
         disk.set(Faults { free_bytes: Some(free), ..Faults::default() });
         for _ in 0..20 {
-            let report = journal.upkeep.step(START).expect("a step");
+            let report = journal.maintenance.step(START).expect("a step");
             assert_eq!(report.trimmed_records, 0, "{free} bytes free");
         }
         assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
         assert_eq!(journal.reader.extent().earliest, 1);
     }
     disk.set(Faults::default());
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     fill(&mut journal, 401..=401);
 }
 
@@ -43,16 +43,16 @@ fn removed_directory_refuses_appends_at_once() {
     let (mut journal, _) = faulty(&dir, &small_segments());
     fill(&mut journal, 1..=10);
     std::fs::rename(&dir, &moved).expect("ours");
-    journal.upkeep.step(START).expect_err("it is not there");
+    journal.maintenance.step(START).expect_err("it is not there");
     journal.writer.check().expect_err("known by upkeep");
     journal.writer.append(&[post(11, "a")]).expect_err("it is not there");
     // Another directory is not the log's.
     std::fs::create_dir(&dir).expect("ours");
-    journal.upkeep.step(START).expect_err("another one");
+    journal.maintenance.step(START).expect_err("another one");
     assert_eq!(std::fs::read_dir(&dir).expect("ours").count(), 0, "nothing is written into it");
     std::fs::remove_dir(&dir).expect("ours");
     std::fs::rename(&moved, &dir).expect("ours");
-    journal.upkeep.step(START).expect("it is back");
+    journal.maintenance.step(START).expect("it is back");
     fill(&mut journal, 11..=20);
     assert_eq!(journal.reader.extent().next, 21);
     std::fs::remove_dir_all(&dir).expect("ours");
@@ -69,7 +69,7 @@ fn trim_that_frees_nothing_is_not_repeated() {
     fill(&mut journal, 1..=400);
     disk.set(Faults { free_bytes: Some(9_000), ..Faults::default() });
     let trimmed: Vec<u64> =
-        (0..50).map(|_| journal.upkeep.step(START).expect("a step").trimmed_early_records).collect();
+        (0..50).map(|_| journal.maintenance.step(START).expect("a step").trimmed_early_records).collect();
     assert!(trimmed[0] > 0 && trimmed[1..].iter().all(|it| *it == 0), "{trimmed:?}");
 }
 
@@ -80,7 +80,7 @@ fn quiet_log_is_not_trimmed_for_busy_one() {
     let (mut busy, busy_disk) = faulty(busy_dir.path(), &config(100_000));
     let (mut quiet, quiet_disk) = faulty(quiet_dir.path(), &config(100_000));
     fill(&mut quiet, 1..=400);
-    let step = |journal: &mut Journal| journal.upkeep.step(START).expect("a step");
+    let step = |journal: &mut Journal| journal.maintenance.step(START).expect("a step");
     let bytes = |dir: &Path| {
         let files =
             std::fs::read_dir(dir).expect("ours").map(|it| it.expect("an entry").metadata().expect("ours").len());
@@ -110,21 +110,21 @@ fn failed_removal_is_retried_and_counted() {
     let config = Config { retention_age_max: Duration::from_secs(300), ..config(10_000) };
     let (mut journal, disk) = faulty(dir.path(), &config);
     fill(&mut journal, 1..=200);
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     fill(&mut journal, 201..=400);
     let before = segments(dir.path()).len();
     let now = START.plus(Duration::from_secs(400));
     disk.set(Faults { remove: true, ..Faults::default() });
-    assert!(journal.upkeep.step(now).is_err(), "it is reported");
+    assert!(journal.maintenance.step(now).is_err(), "it is reported");
     let earliest = journal.reader.extent().earliest;
     assert!(earliest > 1 && segments(dir.path()).len() >= before);
     disk.set(Faults { remove: true, free_bytes: Some(9_000), ..Faults::default() });
     for _ in 0..20 {
-        let _ = journal.upkeep.step(now);
+        let _ = journal.maintenance.step(now);
     }
     assert_eq!(journal.reader.extent().earliest, earliest, "trimming would free nothing");
     disk.set(Faults::default());
-    let report = journal.upkeep.step(now).expect("a step");
+    let report = journal.maintenance.step(now).expect("a step");
     assert_eq!(report.trimmed_records, earliest - 1, "what failed steps trimmed is not forgotten");
     assert_eq!(super::damage::first_of(&segments(dir.path())[0]), earliest);
     let bytes: u64 = std::fs::read_dir(dir.path())
@@ -150,7 +150,7 @@ fn refused_append_with_free_space_trims_one_segment() {
     for _ in 0..10 {
         assert!(matches!(journal.writer.append(&[post(401, "a")]), Err(AppendError::DiskFull)));
         let before = journal.reader.extent().earliest;
-        let _ = journal.upkeep.step(START);
+        let _ = journal.maintenance.step(START);
         trimmed += u64::from(journal.reader.extent().earliest > before);
     }
     assert_eq!(trimmed, 1);
@@ -187,7 +187,7 @@ fn early_trim_is_warned_of_with_count_and_range() {
         let dir = tempfile::tempdir().expect("a directory");
         let config = Config { retention_age_max: Duration::from_secs(300), ..config(10_000) };
         let (mut journal, disk) = faulty(dir.path(), &config);
-        journal.upkeep.step(START).expect("a step");
+        journal.maintenance.step(START).expect("a step");
         fill(&mut journal, 1..=400);
         let text = logged(|| {
             if early {
@@ -195,7 +195,7 @@ fn early_trim_is_warned_of_with_count_and_range() {
             }
             for step in 0..3 {
                 let passed = if early { 0 } else { step * 400 };
-                journal.upkeep.step(START.plus(Duration::from_secs(passed))).expect("a step");
+                journal.maintenance.step(START.plus(Duration::from_secs(passed))).expect("a step");
             }
         });
         let earliest = journal.reader.extent().earliest;

@@ -23,7 +23,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut journal, disk) = faulty(dir.path(), &config(Durability::Os));
     let mut all = fill(&mut journal, 1..=100);
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     assert_eq!(journal.reader.synced(), 101);
     all.extend(fill(&mut journal, 101..=200));
     let path = segments(dir.path()).pop().expect("there is one");
@@ -32,7 +32,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
     let inode = old.metadata().expect("ours").ino();
     disk.set(Faults { sync: true, ..Faults::default() });
     for _ in 0..3 {
-        assert!(journal.upkeep.step(START).is_err());
+        assert!(journal.maintenance.step(START).is_err());
         assert!(
             matches!(journal.writer.append(&[post(201, "a")]), Err(AppendError::Io(_))),
             "the journal is unavailable"
@@ -41,7 +41,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
         assert_eq!(journal.reader.synced(), 101);
     }
     disk.set(Faults::default());
-    journal.upkeep.step(START).expect("a step");
+    journal.maintenance.step(START).expect("a step");
     let inodes: Vec<u64> =
         segments(dir.path()).iter().map(|path| std::fs::metadata(path).expect("ours").ino()).collect();
     assert!(!inodes.contains(&inode), "it is another file");
@@ -63,9 +63,9 @@ fn blocks_lost_with_failed_sync_are_damage() {
     let inode = std::fs::metadata(&path).expect("ours").ino();
     let unreadable = Unreadable { inode, from: 2_000, to: 2_001, errno: rustix::io::Errno::IO };
     disk.set(Faults { sync: true, unreadable: Some(unreadable), ..Faults::default() });
-    assert!(journal.upkeep.step(START).is_err());
+    assert!(journal.maintenance.step(START).is_err());
     disk.set(Faults { unreadable: Some(unreadable), ..Faults::default() });
-    let report = journal.upkeep.step(START).expect("a step");
+    let report = journal.maintenance.step(START).expect("a step");
     let damage = journal.reader.damage();
     let [lost] = damage[..] else { panic!("one block: {damage:?}") };
     assert_eq!((lost.last - lost.first, report.damaged_records), (4, 5));
@@ -93,10 +93,10 @@ fn failed_sync_is_healed_in_every_state() {
                 all.push(post(count + 1, "a"));
             }
             assert_eq!(refused.is_ok(), durability == Durability::Os && count > 0, "{count}");
-            let _ = journal.upkeep.step(START);
+            let _ = journal.maintenance.step(START);
             disk.set(Faults::default());
             for _ in 0..3 {
-                journal.upkeep.step(START).expect("a step");
+                journal.maintenance.step(START).expect("a step");
             }
             let next = journal.reader.extent().next;
             assert_eq!(next, all.len() as u64 + 1);

@@ -1,4 +1,4 @@
-//! A reader beside a writer beside upkeep.
+//! A reader beside a writer beside maintenance.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,7 +13,7 @@ fn readers_go_on_while_the_log_grows_is_recompressed_and_trimmed() {
     let dir = tempfile::tempdir().expect("a directory");
     let config =
         Config { segment_bytes_max: 32 << 10, retention_age_max: Duration::from_secs(RECORDS / 2), ..small_segments() };
-    let Journal { mut writer, reader, mut upkeep, .. } = embedded(dir.path(), &config, 1);
+    let Journal { mut writer, reader, mut maintenance, .. } = embedded(dir.path(), &config, 1);
     let done = AtomicBool::new(false);
     let started = Instant::now();
     let (recompressed, trimmed, seen) = std::thread::scope(|scope| {
@@ -24,12 +24,12 @@ fn readers_go_on_while_the_log_grows_is_recompressed_and_trimmed() {
         });
         let keeping = scope.spawn(|| {
             let (mut recompressed, mut trimmed) = (0, 0);
-            // On a busy machine all is written and read before upkeep has had many turns.
+            // On a busy machine all is written and read before maintenance has had many turns.
             while !done.load(Ordering::Acquire) || ((recompressed == 0 || trimmed == 0) && started.elapsed() < DEADLINE)
             {
                 let newest = reader.extent().newest_received.unwrap_or(UnixMillis(T0));
                 let now = START.plus(newest.since(UnixMillis(T0)));
-                let report = upkeep.step(now).expect("a step");
+                let report = maintenance.step(now).expect("a step");
                 recompressed += report.recompressed;
                 trimmed += report.trimmed_records;
             }
@@ -56,7 +56,7 @@ fn follow(reader: &dyn Reader, bytes_max: usize, started: Instant) -> u64 {
     let (mut at, mut seen) = (1, 0);
     while at <= RECORDS {
         assert!(started.elapsed() < DEADLINE, "at {at}");
-        match reader.read(at, &Keys::Always, bytes_max) {
+        match reader.read(at, &KeyFilter::Always, bytes_max) {
             Ok(chunk) => {
                 for record in records(chunk.items) {
                     assert_eq!(record, post(at, if at % 2 == 1 { "a" } else { "b" }));

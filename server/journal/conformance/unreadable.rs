@@ -67,8 +67,8 @@ fn unreadable_file_is_damage_and_passed() {
             assert_eq!(found.is_clean(), which > 2);
         }
         journal.writer.append(&with_term(2, vec![post(next, "b")])).expect("the log goes on");
-        journal.upkeep.step(START).map(drop).unwrap_or_default();
-        assert_eq!(read_all(&*journal.reader, next, &Keys::Always, 1).len(), 1);
+        journal.maintenance.step(START).map(drop).unwrap_or_default();
+        assert_eq!(read_all(&*journal.reader, next, &KeyFilter::Always, 1).len(), 1);
     }
 }
 
@@ -93,7 +93,7 @@ proptest! {
         let length = std::fs::metadata(path).expect("it is there").len();
         let at = at.index(length as usize) as u64 / SECTOR * SECTOR;
         let scan = segment_scan::scan(&SystemDisk, path, EPOCH, first_of(path)).expect("it is there");
-        let touches = |entry: &&crate::journal::embedded::index::Entry| {
+        let touches = |entry: &&crate::journal::embedded::index::IndexEntry| {
             entry.offset < at + SECTOR && at < entry.offset + entry.header.block_bytes()
         };
         let hit: Vec<_> = scan.index.entries.iter().filter(touches).map(|it| (it.header.first, it.header.end() - 1)).collect();
@@ -127,7 +127,7 @@ proptest! {
         journal.writer.append(&batch).expect("the log goes on");
         all.extend(batch);
         for _ in 0..4 {
-            journal.upkeep.step(START).expect("a step");
+            journal.maintenance.step(START).expect("a step");
         }
         prop_assert_eq!(check_given(&*journal.reader, &all), lost, "after recompression");
     }
@@ -142,7 +142,7 @@ fn shortage_of_process_is_no_damage() {
         let disk = Arc::new(FaultyDisk::default());
         let journal = on(dir.path(), &disk, 2);
         disk.set(bad_page(&segments(dir.path())[0], 0, errno));
-        assert!(matches!(journal.reader.read(1, &Keys::Always, 1_000), Err(ReadError::Io(_))), "{errno}");
+        assert!(matches!(journal.reader.read(1, &KeyFilter::Always, 1_000), Err(ReadError::Io(_))), "{errno}");
         assert_eq!(journal.reader.damage(), []);
     }
 }

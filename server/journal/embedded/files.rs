@@ -17,7 +17,7 @@ pub(in crate::journal) const IDENTITY: &str = "identity";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::journal) struct SegmentName {
     pub(in crate::journal) first: Sequence,
-    /// True if upkeep made it anew with large blocks; sorts behind the one it replaces.
+    /// True if maintenance made it anew with large blocks; sorts behind the one it replaces.
     pub(in crate::journal) packed: bool,
 }
 
@@ -69,7 +69,7 @@ pub(in crate::journal) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
 }
 
 /// Removes what a crash may have left: unfinished files, replaced segments, indexes without a segment.
-pub(in crate::journal) fn sweep(dir: &Path, keep: &[SegmentName]) -> io::Result<()> {
+pub(in crate::journal) fn remove_orphans(dir: &Path, keep: &[SegmentName]) -> io::Result<()> {
     let kept = |name: SegmentName| keep.binary_search(&name).is_ok();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();

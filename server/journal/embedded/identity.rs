@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::files;
 use crate::journal::disk::Disk;
-use crate::journal::wire::{Input, Malformed};
-use crate::journal::{Identity, OpenError};
+use crate::journal::wire::{ByteReader, DecodeError};
+use crate::journal::{OpenError, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
 use crate::state_file;
 
@@ -46,7 +46,7 @@ impl LogIdentity {
     pub(in crate::journal) fn read_or_make(
         disk: &dyn Disk,
         dir: &Path,
-        new: Identity,
+        new: WriterIdentity,
         now: UnixMillis,
     ) -> Result<Self, OpenError> {
         if let Some(identity) = Self::read(dir)? {
@@ -94,8 +94,8 @@ impl LogIdentity {
 
     /// The error tells the version if it is one that we do not know.
     fn decode(bytes: &[u8]) -> Result<Self, Option<u32>> {
-        let damage = |_: Malformed| None;
-        let mut input = Input::new(bytes);
+        let damage = |_: DecodeError| None;
+        let mut input = ByteReader::new(bytes);
         if input.take(MAGIC.len()).map_err(damage)? != MAGIC {
             return Err(None);
         }
@@ -112,7 +112,7 @@ impl LogIdentity {
         }
     }
 
-    fn decode_fields(input: &mut Input<'_>) -> Result<Self, Malformed> {
+    fn decode_fields(input: &mut ByteReader<'_>) -> Result<Self, DecodeError> {
         let (epoch, created) = (Epoch(input.u128()?), UnixMillis(input.i64()?));
         let mut terms = Vec::new();
         for _ in 0..input.u32()? {

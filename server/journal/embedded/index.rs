@@ -1,31 +1,31 @@
 //! What is known of a segment's blocks without reading them: where they are, what they hold, which rules matched.
 
-use crate::journal::block::Header;
-use crate::journal::key_match::{Matcher, wants_most};
-use crate::journal::rule_table::Numbering;
-use crate::model::{Keys, Rule, Sequence, UnixMillis};
+use crate::journal::block::BlockHeader;
+use crate::journal::key_match::{Matcher, is_broad};
+use crate::journal::rule_table::RuleInterner;
+use crate::model::{KeyFilter, Rule, Sequence, UnixMillis};
 
 /// A block of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::journal) struct Entry {
+pub(in crate::journal) struct IndexEntry {
     /// Where it begins.
     pub(in crate::journal) offset: u64,
     /// Its header.
-    pub(in crate::journal) header: Header,
+    pub(in crate::journal) header: BlockHeader,
     /// The rules of its records, as numbers in the index's table.
     pub(in crate::journal) rules: Box<[u32]>,
 }
 
 /// The blocks of a segment, in order. Sequences that no block holds are damaged.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::journal) struct Index {
+pub(in crate::journal) struct SegmentIndex {
     pub(in crate::journal) rules: Vec<Rule>,
-    pub(in crate::journal) entries: Vec<Entry>,
+    pub(in crate::journal) entries: Vec<IndexEntry>,
 }
 
 /// Where a segment lies among the others.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::journal) struct Surroundings {
+pub(in crate::journal) struct SegmentBounds {
     /// The first sequence that the segment should hold.
     pub(in crate::journal) first: Sequence,
     /// The sequence after the last that it should hold; `None` for the last segment.
@@ -35,29 +35,29 @@ pub(in crate::journal) struct Surroundings {
     /// When the first record after it was received.
     pub(in crate::journal) after: Option<UnixMillis>,
     /// Bounds of damage that has no record on one side.
-    pub(in crate::journal) outermost: Sides,
+    pub(in crate::journal) outermost: ReceivedBounds,
 }
 
 /// When the records on both sides of a place were received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::journal) struct Sides {
+pub(in crate::journal) struct ReceivedBounds {
     pub(in crate::journal) from: UnixMillis,
     pub(in crate::journal) to: UnixMillis,
 }
 
 /// A step of a reader through a segment.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::journal) enum Step {
+pub(in crate::journal) enum ReadStep {
     /// Read this block; the sides are for the case that it is damaged.
-    Block { offset: u64, header: Header, sides: Sides },
+    Block { offset: u64, header: BlockHeader, sides: ReceivedBounds },
     /// Tell that these are damaged.
-    Hole { first: Sequence, last: Sequence, sides: Sides },
+    Hole { first: Sequence, last: Sequence, sides: ReceivedBounds },
 }
 
 /// The way of a reader through a part of a segment.
 #[derive(Debug)]
-pub(in crate::journal) struct Plan {
-    pub(in crate::journal) steps: Vec<Step>,
+pub(in crate::journal) struct ReadPlan {
+    pub(in crate::journal) steps: Vec<ReadStep>,
     /// Where it goes on once the steps are done.
     pub(in crate::journal) next: Sequence,
     /// True if nothing of the segment is left then.
@@ -67,11 +67,17 @@ pub(in crate::journal) struct Plan {
 /// Entries looked at in one go: some microseconds, for the writer may wait for it.
 const ENTRIES_MAX: usize = 1024;
 
-impl Index {
+impl SegmentIndex {
     /// Adds a block.
-    pub(in crate::journal) fn push(&mut self, offset: u64, header: Header, rules: &[Rule], numbering: &mut Numbering) {
+    pub(in crate::journal) fn push(
+        &mut self,
+        offset: u64,
+        header: BlockHeader,
+        rules: &[Rule],
+        numbering: &mut RuleInterner,
+    ) {
         let numbers = rules.iter().map(|rule| numbering.number(rule, &mut self.rules)).collect();
-        self.entries.push(Entry { offset, header, rules: numbers });
+        self.entries.push(IndexEntry { offset, header, rules: numbers });
     }
 
     /// Payload bytes of all blocks.
@@ -93,12 +99,12 @@ impl Index {
     pub(in crate::journal) fn plan(
         &self,
         at: Sequence,
-        around: &Surroundings,
+        around: &SegmentBounds,
         matcher: &mut Matcher<'_>,
         bytes_max: usize,
-    ) -> Plan {
-        matcher.learn(&self.rules);
-        let mut plan = Plan { steps: Vec::new(), next: at.max(around.first), done: false };
+    ) -> ReadPlan {
+        matcher.add_rules(&self.rules);
+        let mut plan = ReadPlan { steps: Vec::new(), next: at.max(around.first), done: false };
         let start = self.entries.partition_point(|entry| entry.header.end() <= plan.next);
         let mut bytes = 0;
         for (number, entry) in self.entries.iter().enumerate().skip(start) {
@@ -107,19 +113,19 @@ impl Index {
             }
             if plan.next < entry.header.first {
                 let sides = self.sides(number, number, around, around.outermost);
-                plan.steps.push(Step::Hole { first: plan.next, last: entry.header.first - 1, sides });
+                plan.steps.push(ReadStep::Hole { first: plan.next, last: entry.header.first - 1, sides });
             }
             plan.next = entry.header.end();
             if entry.header.notices || matcher.any(&entry.rules) {
                 bytes += entry.header.payload_bytes as usize;
-                let own = Sides { from: entry.header.first_received, to: entry.header.last_received };
+                let own = ReceivedBounds { from: entry.header.first_received, to: entry.header.last_received };
                 let sides = self.sides(number, number + 1, around, own);
-                plan.steps.push(Step::Block { offset: entry.offset, header: entry.header, sides });
+                plan.steps.push(ReadStep::Block { offset: entry.offset, header: entry.header, sides });
             }
         }
         if let Some(end) = around.end.filter(|&end| plan.next < end) {
             let sides = self.sides(self.entries.len(), self.entries.len(), around, around.outermost);
-            plan.steps.push(Step::Hole { first: plan.next, last: end - 1, sides });
+            plan.steps.push(ReadStep::Hole { first: plan.next, last: end - 1, sides });
             plan.next = end;
         }
         plan.done = true;
@@ -127,22 +133,22 @@ impl Index {
     }
 
     /// The block that holds a record, if there is one and a reader with these keys wants most of it.
-    pub(in crate::journal) fn wanted(&self, at: Sequence, keys: &Keys) -> Option<&Header> {
+    pub(in crate::journal) fn wanted(&self, at: Sequence, keys: &KeyFilter) -> Option<&BlockHeader> {
         let number = self.entries.partition_point(|entry| entry.header.end() <= at);
         let entry = self.entries.get(number).filter(|entry| entry.header.first <= at)?;
         let rules = entry.rules.iter().filter_map(|&number| self.rules.get(number as usize)).collect::<Vec<_>>();
-        wants_most(keys, rules.into_iter()).then_some(&entry.header)
+        is_broad(keys, rules.into_iter()).then_some(&entry.header)
     }
 
     /// When the records before entry `before` and from entry `after` on were received; `or` for a side without any.
-    fn sides(&self, before: usize, after: usize, around: &Surroundings, or: Sides) -> Sides {
+    fn sides(&self, before: usize, after: usize, around: &SegmentBounds, or: ReceivedBounds) -> ReceivedBounds {
         let from = before.checked_sub(1).map(|at| self.entries[at].header.last_received).or(around.before);
         let to = self.entries.get(after).map(|entry| entry.header.first_received).or(around.after);
-        Sides { from: from.unwrap_or(or.from), to: to.unwrap_or(or.to) }
+        ReceivedBounds { from: from.unwrap_or(or.from), to: to.unwrap_or(or.to) }
     }
 
     /// The first block with a record received at or after `time`, and the end of the block in front of it.
-    pub(in crate::journal) fn find(&self, time: UnixMillis) -> Option<(&Entry, Option<Sequence>)> {
+    pub(in crate::journal) fn find(&self, time: UnixMillis) -> Option<(&IndexEntry, Option<Sequence>)> {
         let at = self.entries.partition_point(|entry| entry.header.last_received < time);
         let before = at.checked_sub(1).map(|at| self.entries[at].header.end());
         self.entries.get(at).map(|entry| (entry, before))

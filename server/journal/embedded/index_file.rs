@@ -11,11 +11,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::files;
-use super::index::{Entry, Index};
-use crate::journal::block::{HEADER_BYTES, Header, checksum, seed};
+use super::index::{IndexEntry, SegmentIndex};
+use crate::journal::block::{BlockHeader, HEADER_BYTES, checksum, seed};
 use crate::journal::disk::{Disk, is_shortage};
 use crate::journal::rule_table::{decode_rules, encode_rules};
-use crate::journal::wire::{Input, Malformed, put_varint};
+use crate::journal::wire::{ByteReader, DecodeError, put_varint};
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 
@@ -25,7 +25,7 @@ const HEAD_BYTES: usize = 84;
 
 /// What the log has to know of a sealed segment at all times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::journal) struct Summary {
+pub(in crate::journal) struct SegmentSummary {
     /// Length of the segment file.
     pub(in crate::journal) segment_bytes: u64,
     /// Payload of all its blocks.
@@ -38,8 +38,8 @@ pub(in crate::journal) struct Summary {
     pub(in crate::journal) received: Option<(UnixMillis, UnixMillis)>,
 }
 
-impl Summary {
-    pub(in crate::journal) fn of(index: &Index, segment_bytes: u64) -> Self {
+impl SegmentSummary {
+    pub(in crate::journal) fn of(index: &SegmentIndex, segment_bytes: u64) -> Self {
         Self {
             segment_bytes,
             payload_bytes: index.payload_bytes(),
@@ -55,7 +55,7 @@ pub(in crate::journal) fn write(
     disk: &dyn Disk,
     segment: &Path,
     epoch: Epoch,
-    index: &Index,
+    index: &SegmentIndex,
     segment_bytes: u64,
 ) -> io::Result<u64> {
     let bytes = encode(epoch, index, segment_bytes);
@@ -65,7 +65,7 @@ pub(in crate::journal) fn write(
 
 /// Reads the head of a segment's index file; `None` if it is not there, damaged, or of another state of the segment.
 /// Also tells the length of the index file.
-pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Result<Option<(Summary, u64)>> {
+pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Result<Option<(SegmentSummary, u64)>> {
     let segment_bytes = std::fs::metadata(segment)?.len();
     let mut file = match File::open(files::index_path(segment)) {
         Err(error) if is_shortage(&error) => return Err(error),
@@ -84,7 +84,7 @@ pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Resu
 }
 
 /// Reads a segment's index file; `None` if it is not there, damaged or unreadable.
-pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Option<Index>> {
+pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Option<SegmentIndex>> {
     match state_file::read(&files::index_path(segment)) {
         Ok(bytes) => Ok(decode(&bytes, epoch).ok()),
         Err(error) if is_shortage(&error) => Err(error),
@@ -92,7 +92,7 @@ pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Optio
     }
 }
 
-fn encode(epoch: Epoch, index: &Index, segment_bytes: u64) -> Vec<u8> {
+fn encode(epoch: Epoch, index: &SegmentIndex, segment_bytes: u64) -> Vec<u8> {
     let seed = seed(epoch);
     let mut body = Vec::new();
     encode_rules(&index.rules, &mut body);
@@ -104,7 +104,7 @@ fn encode(epoch: Epoch, index: &Index, segment_bytes: u64) -> Vec<u8> {
             put_varint(&mut body, u64::from(number));
         }
     }
-    let summary = Summary::of(index, segment_bytes);
+    let summary = SegmentSummary::of(index, segment_bytes);
     let (first_received, last_received) = summary.received.unwrap_or_default();
     let mut out = MAGIC.to_vec();
     out.extend_from_slice(&VERSION.to_le_bytes());
@@ -122,41 +122,41 @@ fn encode(epoch: Epoch, index: &Index, segment_bytes: u64) -> Vec<u8> {
     out
 }
 
-fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<(Summary, u32, u32), Malformed> {
-    let head = bytes.get(..HEAD_BYTES).ok_or(Malformed)?;
-    let mut input = Input::new(head);
+fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<(SegmentSummary, u32, u32), DecodeError> {
+    let head = bytes.get(..HEAD_BYTES).ok_or(DecodeError)?;
+    let mut input = ByteReader::new(head);
     if input.take(8)? != MAGIC || input.u32()? != VERSION || input.u128()? != epoch.0 {
-        return Err(Malformed);
+        return Err(DecodeError);
     }
     let (segment_bytes, payload_bytes) = (input.u64()?, input.u64()?);
     let (blocks, end) = (input.u32()?, input.u64()?);
     let received = (UnixMillis(input.i64()?), UnixMillis(input.i64()?));
     let (body_bytes, body_crc) = (input.u32()?, input.u32()?);
     if input.u32()? != checksum(seed(epoch), &head[..HEAD_BYTES - 4]) {
-        return Err(Malformed);
+        return Err(DecodeError);
     }
     let received = (blocks > 0).then_some(received);
-    Ok((Summary { segment_bytes, payload_bytes, blocks, end, received }, body_bytes, body_crc))
+    Ok((SegmentSummary { segment_bytes, payload_bytes, blocks, end, received }, body_bytes, body_crc))
 }
 
-fn decode(bytes: &[u8], epoch: Epoch) -> Result<Index, Malformed> {
+fn decode(bytes: &[u8], epoch: Epoch) -> Result<SegmentIndex, DecodeError> {
     let (summary, _, body_crc) = decode_head(bytes, epoch)?;
     let body = &bytes[HEAD_BYTES..];
     let seed = seed(epoch);
     if checksum(seed, body) != body_crc {
-        return Err(Malformed);
+        return Err(DecodeError);
     }
-    let mut input = Input::new(body);
-    let mut index = Index { rules: decode_rules(&mut input)?, entries: Vec::new() };
+    let mut input = ByteReader::new(body);
+    let mut index = SegmentIndex { rules: decode_rules(&mut input)?, entries: Vec::new() };
     for _ in 0..summary.blocks {
         let offset = input.u64()?;
-        let header = Header::decode(input.take(HEADER_BYTES)?, seed)?;
+        let header = BlockHeader::decode(input.take(HEADER_BYTES)?, seed)?;
         let count = input.count()?;
         let mut rules = Vec::with_capacity(count);
         for _ in 0..count {
-            rules.push(u32::try_from(input.varint()?).map_err(|_| Malformed)?);
+            rules.push(u32::try_from(input.varint()?).map_err(|_| DecodeError)?);
         }
-        index.entries.push(Entry { offset, header, rules: rules.into() });
+        index.entries.push(IndexEntry { offset, header, rules: rules.into() });
     }
-    if input.is_at_end() { Ok(index) } else { Err(Malformed) }
+    if input.is_at_end() { Ok(index) } else { Err(DecodeError) }
 }

@@ -7,33 +7,33 @@ use std::time::Duration;
 
 use super::files;
 use super::index_file;
-use super::recompress::{self, Packing, Progress};
+use super::recompress::{self, Recompression, RecompressionProgress};
 use super::rescue;
-use super::shared::{Sealed, Shared};
+use super::shared::{SealedSegment, SharedLog};
 use super::trim::{Trimmed, Trimmer, bytes_of};
 use crate::clock::Moment;
-use crate::journal::ages::Ages;
-use crate::journal::disk::refused;
-use crate::journal::{AppendError, Durability, Report, Upkeep};
+use crate::journal::ages::RecordAges;
+use crate::journal::disk::append_error;
+use crate::journal::{AppendError, Durability, Maintenance, MaintenanceReport};
 use crate::model::Sequence;
 
 /// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
 /// closely.
 const AGE_PARTS: u32 = 24;
 
-pub(super) struct EmbeddedUpkeep {
-    shared: Arc<Shared>,
-    packing: Option<Packing>,
+pub(super) struct EmbeddedMaintenance {
+    shared: Arc<SharedLog>,
+    packing: Option<Recompression>,
     trimmer: Trimmer,
     /// Trimmed by steps that failed otherwise, not reported yet.
     trimmed: Trimmed,
-    ages: Ages,
+    ages: RecordAges,
 }
 
-impl EmbeddedUpkeep {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+impl EmbeddedMaintenance {
+    pub(super) fn new(shared: Arc<SharedLog>) -> Self {
         let (next, longest) = (shared.tip.lock().next, shared.config.retention_age_max);
-        let ages = Ages::open(&shared.dir, shared.epoch, next, longest);
+        let ages = RecordAges::open(&shared.dir, shared.epoch, next, longest);
         Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default(), ages }
     }
 
@@ -87,7 +87,7 @@ impl EmbeddedUpkeep {
             }
             let segment_bytes = segment.summary.segment_bytes;
             let write = |index: &_| index_file::write(&*shared.disk, &segment.path, shared.epoch, index, segment_bytes);
-            match held.look(write) {
+            match held.with_index(write) {
                 Ok(bytes) => {
                     segment.index_bytes.store(bytes, Ordering::Relaxed);
                     *segment.held.lock() = None;
@@ -99,7 +99,7 @@ impl EmbeddedUpkeep {
     }
 
     /// Recompresses for a while; true if a segment was finished.
-    fn pack(&mut self) -> io::Result<bool> {
+    fn recompress_next(&mut self) -> io::Result<bool> {
         if self.shared.full.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -110,47 +110,47 @@ impl EmbeddedUpkeep {
                 let Some(source) = snapshot.sealed.iter().find(|it| recompress::is_worth_it(it)) else {
                     return Ok(false);
                 };
-                match Packing::start(&self.shared, source.clone())? {
+                match Recompression::start(&self.shared, source.clone())? {
                     Some(packing) => packing,
                     None => return Ok(leave_alone(source)),
                 }
             }
         };
         let source = packing.source().clone();
-        match self.pack_on(packing)? {
-            Progress::Damaged => Ok(leave_alone(&source)),
-            Progress::Done { replaced } => Ok(replaced),
-            Progress::More => Ok(false),
+        match self.continue_recompression(packing)? {
+            RecompressionProgress::Damaged => Ok(leave_alone(&source)),
+            RecompressionProgress::Done { replaced } => Ok(replaced),
+            RecompressionProgress::More => Ok(false),
         }
     }
 
-    fn pack_on(&mut self, mut packing: Packing) -> io::Result<Progress> {
+    fn continue_recompression(&mut self, mut packing: Recompression) -> io::Result<RecompressionProgress> {
         match packing.step(&self.shared)? {
-            Progress::Done { .. } => packing.finish(&self.shared),
-            Progress::Damaged => Ok(Progress::Damaged),
-            Progress::More => {
+            RecompressionProgress::Done { .. } => packing.finish(&self.shared),
+            RecompressionProgress::Damaged => Ok(RecompressionProgress::Damaged),
+            RecompressionProgress::More => {
                 self.packing = Some(packing);
-                Ok(Progress::More)
+                Ok(RecompressionProgress::More)
             }
         }
     }
 }
 
 /// A segment that cannot be read whole stays as it is, so that damage stays what it is. False: it was not replaced.
-fn leave_alone(source: &Sealed) -> bool {
+fn leave_alone(source: &SealedSegment) -> bool {
     source.left_alone.store(true, Ordering::Relaxed);
     tracing::warn!(segment = %source.path.display(), "segment is corrupt, skipping recompression");
     false
 }
 
-impl Upkeep for EmbeddedUpkeep {
+impl Maintenance for EmbeddedMaintenance {
     /// Every part is done whatever fails of the others; the first error is returned.
-    fn step(&mut self, now: Moment) -> Result<Report, AppendError> {
+    fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError> {
         // Nothing is written into a directory that took the place of the log's.
         self.shared.check_dir().map_err(AppendError::Io)?;
         self.ages.note(now, self.shared.tip.lock().next);
         let expired = self.ages.appended_before(self.shared.config.retention_age_max);
-        let packing_bytes = self.packing.as_ref().map_or(0, Packing::bytes);
+        let packing_bytes = self.packing.as_ref().map_or(0, Recompression::bytes);
         let (trimmed, mut result) = self.trimmer.step(&self.shared, packing_bytes, expired);
         if self.shared.config.durability == Durability::Os || self.shared.sync_failed.load(Ordering::Acquire) {
             result = result.and(self.sync());
@@ -158,16 +158,16 @@ impl Upkeep for EmbeddedUpkeep {
         result = result.and(self.seal_by_age());
         result = result.and(self.write_indexes());
         result = result.and(self.ages.save(&*self.shared.disk));
-        let packed = self.pack();
+        let packed = self.recompress_next();
         let recompressed = u64::from(*packed.as_ref().unwrap_or(&false));
         self.trimmed.records += trimmed.records;
         self.trimmed.early_records += trimmed.early_records;
-        result.and(packed.map(drop)).map_err(refused)?;
+        result.and(packed.map(drop)).map_err(append_error)?;
         // What a failed step trimmed is reported by the next one that succeeds.
         let Trimmed { records, early_records } = std::mem::take(&mut self.trimmed);
         let snapshot = self.shared.snapshot.load();
         let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();
-        Ok(Report {
+        Ok(MaintenanceReport {
             trimmed_records: records,
             trimmed_early_records: early_records,
             bytes: sealed + self.shared.tail.lock().offset + self.shared.doomed_bytes(),

@@ -43,16 +43,16 @@ use rustix::fs::{FlockOperation, flock};
 
 use self::damage::KnownDamage;
 use self::identity::LogIdentity;
-use self::opening::Opened;
-use self::shared::Shared;
+use self::opening::LoadedLog;
+use self::shared::SharedLog;
 use super::disk::{Disk, check_headroom};
-use super::{Config, Identity, Journal, OpenError};
+use super::{Config, Journal, OpenError, WriterIdentity};
 use crate::model::UnixMillis;
 
 pub(super) fn open(
     config: &Config,
     dir: &Path,
-    identity: Identity,
+    identity: WriterIdentity,
     now: UnixMillis,
     disk: Arc<dyn Disk>,
 ) -> Result<Journal, OpenError> {
@@ -61,14 +61,14 @@ pub(super) fn open(
     check_headroom(config.disk_headroom_bytes_min, dir, &*disk)?;
     let lock = lock(dir)?;
     let mut known = LogIdentity::read_or_make(&*disk, dir, identity, now)?;
-    let opened = Opened::read(dir, &known, &*disk, now).map_err(io)?;
+    let opened = LoadedLog::read(dir, &known, &*disk, now).map_err(io)?;
     opened.check_terms(&mut known);
     let ids = AtomicU64::new(opened.snapshot.sealed.len() as u64 + 2);
     let lost_tail = opened.lost_tail;
     let damage = KnownDamage::default();
     opened.holes().into_iter().for_each(|hole| damage.add(dir, hole));
     let synced = AtomicU64::new(opened.tip.next);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedLog {
         dir: dir.to_owned(),
         config: config.clone(),
         disk,
@@ -104,7 +104,7 @@ pub(super) fn open(
     Ok(Journal {
         writer: Box::new(writer),
         reader: Arc::new(reader::EmbeddedReader::new(shared.clone())),
-        upkeep: Box::new(maintenance::EmbeddedUpkeep::new(shared)),
+        maintenance: Box::new(maintenance::EmbeddedMaintenance::new(shared)),
         torn_bytes: lost_tail.bytes,
         lost_tail,
     })

@@ -3,30 +3,30 @@
 use std::io;
 use std::ops::Range;
 
-use super::gathered::Gathered;
-use super::index::{Plan, Step};
-use super::reader::{EmbeddedReader, Place};
-use super::shared::Snapshot;
-use crate::journal::block::Header;
+use super::gathered::ReadBuilder;
+use super::index::{ReadPlan, ReadStep};
+use super::reader::{EmbeddedReader, SegmentCursor};
+use super::shared::LogSnapshot;
+use crate::journal::block::BlockHeader;
 use crate::journal::key_match::Matcher;
-use crate::journal::{Chunk, ReadError};
-use crate::model::{Keys, Sequence};
+use crate::journal::{ReadBatch, ReadError};
+use crate::model::{KeyFilter, Sequence};
 
 /// Payload of the blocks planned at once.
 const PLAN_BYTES: usize = 1 << 20;
 
 /// A bounded walk through the log.
-struct Walk {
-    gathered: Gathered,
+struct NoticeScan {
+    gathered: ReadBuilder,
     end: Sequence,
     check: bool,
     /// Bytes that may still be read from the disk.
     bytes_left: u64,
 }
 
-impl Walk {
+impl NoticeScan {
     /// True if the block fits into what may be read; the first always does.
-    fn affords(&mut self, header: &Header) -> bool {
+    fn affords(&mut self, header: &BlockHeader) -> bool {
         let bytes = header.block_bytes();
         let fits = bytes <= self.bytes_left || self.gathered.bytes == 0;
         if fits {
@@ -41,17 +41,17 @@ impl EmbeddedReader {
     /// See [`crate::journal::Reader::read_notices`]; `lost` as in [`EmbeddedReader::with_snapshot`].
     pub(super) fn notices_of(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &LogSnapshot,
         range: Range<Sequence>,
         (check, bytes_max): (bool, u64),
         lost: bool,
-    ) -> Result<Chunk, ReadError> {
+    ) -> Result<ReadBatch, ReadError> {
         let from = range.start.max(1);
-        let chunk = Chunk { items: Vec::new(), next: from };
-        let gathered = Gathered { chunk, bytes: 0, bytes_max: usize::MAX, whole: false };
-        let mut walk = Walk { gathered, end: range.end, check, bytes_left: bytes_max };
+        let chunk = ReadBatch { items: Vec::new(), next: from };
+        let gathered = ReadBuilder { chunk, bytes: 0, bytes_max: usize::MAX, whole: false };
+        let mut walk = NoticeScan { gathered, end: range.end, check, bytes_left: bytes_max };
         for number in snapshot.find(from)?..=snapshot.sealed.len() {
-            let mut place = self.place(snapshot, number, lost)?;
+            let mut place = self.open_segment(snapshot, number, lost)?;
             if walk.gathered.chunk.next >= walk.end || !self.walk_place(&mut place, &mut walk)? {
                 break;
             }
@@ -63,22 +63,22 @@ impl EmbeddedReader {
     }
 
     /// False if the walk ends within this segment.
-    fn walk_place(&self, place: &mut Place<'_>, walk: &mut Walk) -> io::Result<bool> {
+    fn walk_place(&self, place: &mut SegmentCursor<'_>, walk: &mut NoticeScan) -> io::Result<bool> {
         // No post has a key of none: only blocks with notices match.
-        let none = Keys::AnyOf([].into());
-        let keys = if walk.check { &Keys::Always } else { &none };
+        let none = KeyFilter::AnyOf([].into());
+        let keys = if walk.check { &KeyFilter::Always } else { &none };
         let mut matcher = Matcher::new(keys);
         loop {
             let at = walk.gathered.chunk.next;
-            let plan: Plan = place.held.look(|index| index.plan(at, &place.around, &mut matcher, PLAN_BYTES));
+            let plan: ReadPlan = place.held.with_index(|index| index.plan(at, &place.around, &mut matcher, PLAN_BYTES));
             for step in plan.steps {
                 match step {
-                    Step::Hole { first, .. } if first >= walk.end => return Ok(false),
-                    Step::Hole { first, last, sides } => walk.gathered.damaged(first, last, sides),
-                    Step::Block { header, .. } if header.first >= walk.end || !walk.affords(&header) => {
+                    ReadStep::Hole { first, .. } if first >= walk.end => return Ok(false),
+                    ReadStep::Hole { first, last, sides } => walk.gathered.damaged(first, last, sides),
+                    ReadStep::Block { header, .. } if header.first >= walk.end || !walk.affords(&header) => {
                         return Ok(false);
                     }
-                    Step::Block { offset, header, sides } => {
+                    ReadStep::Block { offset, header, sides } => {
                         let sound = if header.notices {
                             let block = self.block(place, offset, &header)?;
                             block.map(|block| walk.gathered.take(&block, &none, sides)).is_some()

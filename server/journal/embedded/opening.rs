@@ -19,18 +19,18 @@ use parking_lot::{Mutex, RwLock};
 
 use super::files::{self, SegmentName};
 use super::identity::LogIdentity;
-use super::index::Sides;
-use super::index_file::{self, Summary};
-use super::segment_scan::{self, Scan};
-use super::shared::{self, Held, Sealed, Snapshot, Tail, TailState, Tip};
+use super::index::ReceivedBounds;
+use super::index_file::{self, SegmentSummary};
+use super::segment_scan::{self, SegmentScan};
+use super::shared::{self, ActiveSegment, IndexHandle, LogSnapshot, SealedSegment, TailState, Tip};
 use crate::journal::disk::{Disk, is_shortage};
-use crate::journal::rule_table::Numbering;
+use crate::journal::rule_table::RuleInterner;
 use crate::journal::{Damage, LostTail};
 use crate::model::{Epoch, Sequence, TermStart, UnixMillis};
 
 /// What was found in the directory.
-pub(super) struct Opened {
-    pub(super) snapshot: Snapshot,
+pub(super) struct LoadedLog {
+    pub(super) snapshot: LogSnapshot,
     pub(super) state: TailState,
     pub(super) tip: Tip,
     pub(super) lost_tail: LostTail,
@@ -44,10 +44,10 @@ struct Opening<'a> {
     now: UnixMillis,
 }
 
-impl Opened {
+impl LoadedLog {
     pub(super) fn read(dir: &Path, known: &LogIdentity, disk: &dyn Disk, now: UnixMillis) -> io::Result<Self> {
         let names = files::segments(dir)?;
-        files::sweep(dir, &names)?;
+        files::remove_orphans(dir, &names)?;
         let (sealed, tail) = match names.split_last() {
             Some((last, sealed)) if !last.packed => (sealed, Some(*last)),
             _ => (&names[..], None),
@@ -78,7 +78,7 @@ impl Opened {
 
     /// Damage that can be seen without reading a block: sequences that no segment holds.
     pub(super) fn holes(&self) -> Vec<Damage> {
-        let Snapshot { sealed, tail, outermost } = &self.snapshot;
+        let LogSnapshot { sealed, tail, outermost } = &self.snapshot;
         let mut holes = Vec::new();
         let mut add = |first: Sequence, end: Sequence, from: Option<UnixMillis>, to: Option<UnixMillis>| {
             if first < end {
@@ -101,7 +101,7 @@ impl Opened {
 
 impl Opening<'_> {
     /// Goes on with the last segment, less its torn tail.
-    fn with_tail(&self, sealed: Vec<Arc<Sealed>>, name: SegmentName) -> io::Result<Opened> {
+    fn with_tail(&self, sealed: Vec<Arc<SealedSegment>>, name: SegmentName) -> io::Result<LoadedLog> {
         let path = name.path(self.dir);
         let scan = match segment_scan::scan(self.disk, &path, self.known.epoch, name.first) {
             Err(error) if is_shortage(&error) => return Err(error),
@@ -135,10 +135,10 @@ impl Opening<'_> {
         let (dirty, failed) = (AtomicBool::new(true), AtomicBool::new(false));
         let id = sealed.len() as u64;
         let claimed = scan.claimed.map_or(0, |_| next);
-        let tail = Tail { id, first: name.first, path, file, index, dirty, failed, claimed };
+        let tail = ActiveSegment { id, first: name.first, path, file, index, dirty, failed, claimed };
         let snapshot = self.snapshot(sealed, tail, last_received);
         let tip = Tip { next, newest_received: last_received.or_else(|| snapshot.newest()) };
-        Ok(Opened {
+        Ok(LoadedLog {
             snapshot,
             state: TailState { numbering: scan.numbering, offset, unclean: false },
             tip,
@@ -147,7 +147,12 @@ impl Opening<'_> {
     }
 
     /// The disk cannot read all of the last segment: it stays as it is, and the log goes on in a new one.
-    fn behind_unreadable(&self, mut sealed: Vec<Arc<Sealed>>, name: SegmentName, scan: Scan) -> io::Result<Opened> {
+    fn behind_unreadable(
+        &self,
+        mut sealed: Vec<Arc<SealedSegment>>,
+        name: SegmentName,
+        scan: SegmentScan,
+    ) -> io::Result<LoadedLog> {
         let path = name.path(self.dir);
         let (next, lost_bytes, last_received) = (scan.next(name.first), scan.torn_bytes(), scan.last_received());
         // A file that cannot even be opened has no known length.
@@ -162,11 +167,11 @@ impl Opening<'_> {
             sealed.push(Arc::new(of_scan(path, name, sealed.len() as u64, scan)));
         }
         let opened = self.with_tail_at(sealed, next, last_received)?;
-        Ok(Opened { lost_tail: LostTail { bytes: lost_bytes, corrupt }, ..opened })
+        Ok(LoadedLog { lost_tail: LostTail { bytes: lost_bytes, corrupt }, ..opened })
     }
 
     /// The log is new, or its tail never reached the disk.
-    fn with_new_tail(&self, mut sealed: Vec<Arc<Sealed>>) -> io::Result<Opened> {
+    fn with_new_tail(&self, mut sealed: Vec<Arc<SealedSegment>>) -> io::Result<LoadedLog> {
         if let Some(last) = sealed.pop_if(|last| last.summary.end == 0) {
             // The new segment gets its number.
             set_aside(&last.path)?;
@@ -178,24 +183,29 @@ impl Opening<'_> {
 
     fn with_tail_at(
         &self,
-        sealed: Vec<Arc<Sealed>>,
+        sealed: Vec<Arc<SealedSegment>>,
         next: Sequence,
         last_received: Option<UnixMillis>,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<LoadedLog> {
         let id = sealed.len() as u64;
         let (tail, offset) = shared::create_tail(self.disk, self.dir, self.known.epoch, next, id)?;
         files::sync_dir(self.dir)?;
         let snapshot = self.snapshot(sealed, tail, last_received);
         let tip = Tip { next, newest_received: last_received.or_else(|| snapshot.newest()) };
-        let state = TailState { numbering: Numbering::default(), offset, unclean: false };
-        Ok(Opened { snapshot, state, tip, lost_tail: LostTail::default() })
+        let state = TailState { numbering: RuleInterner::default(), offset, unclean: false };
+        Ok(LoadedLog { snapshot, state, tip, lost_tail: LostTail::default() })
     }
 
-    fn snapshot(&self, sealed: Vec<Arc<Sealed>>, tail: Tail, last_received: Option<UnixMillis>) -> Snapshot {
-        let mut snapshot = Snapshot { sealed, tail: Arc::new(tail), outermost: Sides::default() };
+    fn snapshot(
+        &self,
+        sealed: Vec<Arc<SealedSegment>>,
+        tail: ActiveSegment,
+        last_received: Option<UnixMillis>,
+    ) -> LogSnapshot {
+        let mut snapshot = LogSnapshot { sealed, tail: Arc::new(tail), outermost: ReceivedBounds::default() };
         let created = self.known.created;
         let newest = last_received.or_else(|| snapshot.newest()).unwrap_or(self.now);
-        snapshot.outermost = Sides { from: created.min(newest), to: newest };
+        snapshot.outermost = ReceivedBounds { from: created.min(newest), to: newest };
         snapshot
     }
 }
@@ -207,7 +217,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
 }
 
 /// True if the bytes behind the last known block are the beginning of a block: an append that was interrupted.
-fn is_torn(disk: &dyn Disk, file: &File, scan: &Scan, epoch: Epoch) -> io::Result<bool> {
+fn is_torn(disk: &dyn Disk, file: &File, scan: &SegmentScan, epoch: Epoch) -> io::Result<bool> {
     if scan.kept_end() < segment_scan::SEGMENT_HEADER_BYTES as u64 {
         return Ok(true);
     }
@@ -215,11 +225,11 @@ fn is_torn(disk: &dyn Disk, file: &File, scan: &Scan, epoch: Epoch) -> io::Resul
 }
 
 /// Takes the head of a segment's index, or reads the segment if that is lost.
-fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id: u64) -> io::Result<Sealed> {
+fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id: u64) -> io::Result<SealedSegment> {
     let path = name.path(dir);
     match index_file::read_summary(&path, epoch) {
         Ok(Some((summary, index_bytes))) => {
-            return Ok(Sealed {
+            return Ok(SealedSegment {
                 id,
                 name,
                 path,
@@ -245,15 +255,15 @@ fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id:
     Ok(of_scan(path, name, id, scan))
 }
 
-fn of_scan(path: std::path::PathBuf, name: SegmentName, id: u64, scan: Scan) -> Sealed {
+fn of_scan(path: std::path::PathBuf, name: SegmentName, id: u64, scan: SegmentScan) -> SealedSegment {
     let unreadable = scan.unreadable_bytes > 0;
-    Sealed {
+    SealedSegment {
         id,
         name,
         path,
-        summary: Summary::of(&scan.index, scan.length),
+        summary: SegmentSummary::of(&scan.index, scan.length),
         index_bytes: AtomicU64::new(0),
-        held: Mutex::new(Some(Held::Loaded(Arc::new(scan.index)))),
+        held: Mutex::new(Some(IndexHandle::Loaded(Arc::new(scan.index)))),
         left_alone: AtomicBool::new(unreadable),
         unreadable,
     }

@@ -11,15 +11,15 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
-use super::gathered::{Gathered, WHOLE_BYTES_MAX};
-use super::index::{Plan, Step, Surroundings};
-use super::shared::{Held, Shared, Snapshot};
-use crate::journal::block::{Block, HEADER_BYTES, Header, seed};
+use super::gathered::{ReadBuilder, WHOLE_BYTES_MAX};
+use super::index::{ReadPlan, ReadStep, SegmentBounds};
+use super::shared::{IndexHandle, LogSnapshot, SharedLog};
+use crate::journal::block::{Block, BlockHeader, HEADER_BYTES, seed};
 use crate::journal::disk::{Disk, is_shortage, try_read};
 use crate::journal::key_match::Matcher;
-use crate::journal::record::Preview;
-use crate::journal::{Chunk, Damage, Extent, Item, ReadError, Reader};
-use crate::model::{Epoch, Keys, Sequence, TermStart, UnixMillis};
+use crate::journal::record::RecordHeader;
+use crate::journal::{Damage, LogBounds, ReadBatch, ReadError, ReadItem, Reader};
+use crate::model::{Epoch, KeyFilter, Sequence, TermStart, UnixMillis};
 
 /// Decompressed blocks kept for readers that stopped amid them: 32 of 256 KiB once recompressed, fewer of large batches.
 const BLOCKS_BYTES_MAX: usize = 8 << 20;
@@ -31,32 +31,32 @@ const ATTEMPTS_MAX: usize = 16;
 type BlockId = (u64, u64);
 
 pub(super) struct EmbeddedReader {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedLog>,
     pub(super) seed: u32,
     blocks: Mutex<VecDeque<(BlockId, Arc<Block>)>>,
-    tools: Mutex<Vec<Tools>>,
+    tools: Mutex<Vec<BlockDecoder>>,
 }
 
 /// What it takes to read a block.
-struct Tools {
+struct BlockDecoder {
     decompressor: Decompressor<'static>,
     /// Never shrinks, so that it is zeroed once only.
     stored: Vec<u8>,
 }
 
 /// A segment as a reader goes through it.
-pub(super) struct Place<'a> {
+pub(super) struct SegmentCursor<'a> {
     pub(super) id: u64,
     path: &'a std::path::Path,
-    pub(super) held: Held,
-    pub(super) around: Surroundings,
+    pub(super) held: IndexHandle,
+    pub(super) around: SegmentBounds,
     /// Opened when the first block is read.
     file: Option<File>,
     /// The file is gone, and no other took its place.
     lost: bool,
 }
 
-impl Tools {
+impl BlockDecoder {
     fn new() -> io::Result<Self> {
         Ok(Self { decompressor: Decompressor::new()?, stored: Vec::new() })
     }
@@ -65,7 +65,7 @@ impl Tools {
     fn read<R>(
         &mut self,
         (disk, file): (&dyn Disk, &File),
-        (offset, header): (u64, &Header),
+        (offset, header): (u64, &BlockHeader),
         take: impl FnOnce(&[u8], &mut Decompressor<'static>) -> R,
     ) -> io::Result<Option<R>> {
         let length = usize::try_from(header.block_bytes()).map_err(io::Error::other)?;
@@ -79,7 +79,7 @@ impl Tools {
 }
 
 impl EmbeddedReader {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedLog>) -> Self {
         let seed = seed(shared.epoch);
         Self { shared, seed, blocks: Mutex::default(), tools: Mutex::default() }
     }
@@ -88,7 +88,7 @@ impl EmbeddedReader {
     /// there is none newer: then the file is lost.
     pub(super) fn with_snapshot<R>(
         &self,
-        read: impl Fn(&Snapshot, bool) -> Result<R, ReadError>,
+        read: impl Fn(&LogSnapshot, bool) -> Result<R, ReadError>,
     ) -> Result<R, ReadError> {
         let mut snapshot = self.shared.snapshot.load_full();
         let mut lost = false;
@@ -105,30 +105,40 @@ impl EmbeddedReader {
         Err(ReadError::Io(io::ErrorKind::NotFound.into()))
     }
 
-    pub(super) fn place<'a>(&self, snapshot: &'a Snapshot, number: usize, lost: bool) -> io::Result<Place<'a>> {
+    pub(super) fn open_segment<'a>(
+        &self,
+        snapshot: &'a LogSnapshot,
+        number: usize,
+        lost: bool,
+    ) -> io::Result<SegmentCursor<'a>> {
         let (before, after) = (snapshot.received_before(number), snapshot.received_after(number));
         let outermost = snapshot.outermost;
         let Some(segment) = snapshot.sealed.get(number) else {
             let tail = &snapshot.tail;
-            let around = Surroundings { first: tail.first, end: Some(tail.claimed), before, after, outermost };
-            let held = Held::Tail(tail.clone());
-            return Ok(Place { id: tail.id, path: &tail.path, held, around, file: None, lost });
+            let around = SegmentBounds { first: tail.first, end: Some(tail.claimed), before, after, outermost };
+            let held = IndexHandle::Tail(tail.clone());
+            return Ok(SegmentCursor { id: tail.id, path: &tail.path, held, around, file: None, lost });
         };
         let around =
-            Surroundings { first: segment.name.first, end: Some(snapshot.end(number)), before, after, outermost };
+            SegmentBounds { first: segment.name.first, end: Some(snapshot.end(number)), before, after, outermost };
         let held = match self.shared.index(segment) {
             Err(error) if is_shortage(&error) || (!lost && error.kind() == io::ErrorKind::NotFound) => {
                 return Err(error);
             }
             // Nothing of it can be read: all of it is damage.
-            Err(_) => Held::Loaded(Arc::default()),
+            Err(_) => IndexHandle::Loaded(Arc::default()),
             Ok(held) => held,
         };
-        Ok(Place { id: segment.id, path: &segment.path, held, around, file: None, lost })
+        Ok(SegmentCursor { id: segment.id, path: &segment.path, held, around, file: None, lost })
     }
 
     /// A block, decompressed; `None` if it is damaged.
-    pub(super) fn block(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<Option<Arc<Block>>> {
+    pub(super) fn block(
+        &self,
+        place: &mut SegmentCursor<'_>,
+        offset: u64,
+        header: &BlockHeader,
+    ) -> io::Result<Option<Arc<Block>>> {
         let cached = self.blocks.lock().iter().find(|(id, _)| *id == (place.id, offset)).map(|(_, it)| it.clone());
         if cached.is_some() {
             return Ok(cached);
@@ -146,11 +156,16 @@ impl EmbeddedReader {
     }
 
     /// True if the block is on the disk as it was written.
-    pub(super) fn is_sound(&self, place: &mut Place<'_>, offset: u64, header: &Header) -> io::Result<bool> {
+    pub(super) fn is_sound(
+        &self,
+        place: &mut SegmentCursor<'_>,
+        offset: u64,
+        header: &BlockHeader,
+    ) -> io::Result<bool> {
         let seed = self.seed;
         let check = |stored: &[u8], _: &mut Decompressor<'static>| {
             let body = stored.get(HEADER_BYTES..).unwrap_or_default();
-            Header::decode(stored, seed).is_ok_and(|found| found == *header) && header.is_body(body, seed)
+            BlockHeader::decode(stored, seed).is_ok_and(|found| found == *header) && header.is_body(body, seed)
         };
         let sound = self.with_stored(place, (offset, header), check)?.unwrap_or(false);
         if sound {
@@ -162,8 +177,8 @@ impl EmbeddedReader {
     /// Reads the stored bytes of a block and does something with them; `None` if they cannot be read.
     fn with_stored<R>(
         &self,
-        place: &mut Place<'_>,
-        block: (u64, &Header),
+        place: &mut SegmentCursor<'_>,
+        block: (u64, &BlockHeader),
         take: impl FnOnce(&[u8], &mut Decompressor<'static>) -> R,
     ) -> io::Result<Option<R>> {
         if place.file.is_none() {
@@ -176,7 +191,7 @@ impl EmbeddedReader {
         }
         let Some(file) = &place.file else { return Ok(None) };
         let pooled = self.tools.lock().pop();
-        let mut tools = pooled.map_or_else(Tools::new, Ok)?;
+        let mut tools = pooled.map_or_else(BlockDecoder::new, Ok)?;
         let taken = tools.read((&*self.shared.disk, file), block, take);
         let mut pool = self.tools.lock();
         if pool.len() < TOOLS_MAX {
@@ -186,7 +201,7 @@ impl EmbeddedReader {
     }
 
     /// Keeps a block that the reader has not come to the end of.
-    fn keep(&self, id: BlockId, block: &Arc<Block>) {
+    fn cache_block(&self, id: BlockId, block: &Arc<Block>) {
         let mut blocks = self.blocks.lock();
         if block.payload_bytes() > BLOCKS_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
             return;
@@ -202,20 +217,21 @@ impl EmbeddedReader {
 
     fn read_snapshot(
         &self,
-        snapshot: &Snapshot,
-        (from, keys): (Sequence, &Keys),
+        snapshot: &LogSnapshot,
+        (from, keys): (Sequence, &KeyFilter),
         (bytes_max, whole): (usize, bool),
         lost: bool,
-    ) -> Result<Chunk, ReadError> {
+    ) -> Result<ReadBatch, ReadError> {
         let start = snapshot.find(from)?;
-        let mut gathered = Gathered { chunk: Chunk { items: Vec::new(), next: from }, bytes: 0, bytes_max, whole };
+        let mut gathered =
+            ReadBuilder { chunk: ReadBatch { items: Vec::new(), next: from }, bytes: 0, bytes_max, whole };
         for number in start..=snapshot.sealed.len() {
-            let mut place = match self.place(snapshot, number, lost) {
+            let mut place = match self.open_segment(snapshot, number, lost) {
                 // What was gathered stands; the rest is for the next call.
                 Err(_) if !gathered.chunk.items.is_empty() => break,
                 place => place?,
             };
-            match self.read_place(&mut place, keys, &mut gathered) {
+            match self.read_segment(&mut place, keys, &mut gathered) {
                 Err(_) if !gathered.chunk.items.is_empty() => break,
                 result => result?,
             }
@@ -227,30 +243,35 @@ impl EmbeddedReader {
     }
 
     /// Announces the damage of a chunk.
-    pub(super) fn announced(&self, chunk: Chunk) -> Chunk {
+    pub(super) fn announced(&self, chunk: ReadBatch) -> ReadBatch {
         for item in &chunk.items {
-            if let Item::Damaged { first, last, from, to } = *item {
+            if let ReadItem::Damaged { first, last, from, to } = *item {
                 self.shared.damage.add(&self.shared.dir, Damage { first, last, from, to });
             }
         }
         chunk
     }
 
-    fn read_place(&self, place: &mut Place<'_>, keys: &Keys, gathered: &mut Gathered) -> io::Result<()> {
+    fn read_segment(
+        &self,
+        place: &mut SegmentCursor<'_>,
+        keys: &KeyFilter,
+        gathered: &mut ReadBuilder,
+    ) -> io::Result<()> {
         let mut matcher = Matcher::new(keys);
         loop {
             let at = gathered.chunk.next;
             let bytes_max = gathered.bytes_max.saturating_sub(gathered.bytes).max(1);
-            let plan: Plan = place.held.look(|index| index.plan(at, &place.around, &mut matcher, bytes_max));
+            let plan: ReadPlan = place.held.with_index(|index| index.plan(at, &place.around, &mut matcher, bytes_max));
             for step in plan.steps {
                 match step {
-                    Step::Hole { first, last, sides } => gathered.damaged(first, last, sides),
-                    Step::Block { offset, header, sides } => match self.block(place, offset, &header)? {
+                    ReadStep::Hole { first, last, sides } => gathered.damaged(first, last, sides),
+                    ReadStep::Block { offset, header, sides } => match self.block(place, offset, &header)? {
                         None => gathered.damaged(header.first, header.end() - 1, sides),
                         Some(block) => {
                             let whole = gathered.take(&block, keys, sides);
                             if !whole {
-                                self.keep((place.id, offset), &block);
+                                self.cache_block((place.id, offset), &block);
                             }
                         }
                     },
@@ -266,7 +287,7 @@ impl EmbeddedReader {
         }
     }
 
-    fn seek_snapshot(&self, snapshot: &Snapshot, time: UnixMillis, lost: bool) -> Result<Sequence, ReadError> {
+    fn seek_snapshot(&self, snapshot: &LogSnapshot, time: UnixMillis, lost: bool) -> Result<Sequence, ReadError> {
         let sealed = &snapshot.sealed;
         // A segment with no sound block is in nobody's way: what follows tells.
         let behind = |number: usize| sealed[number].summary.received.is_none_or(|(_, last)| last < time);
@@ -274,9 +295,9 @@ impl EmbeddedReader {
         while start < sealed.len() && behind(start) {
             start += 1;
         }
-        let mut place = self.place(snapshot, start, lost)?;
+        let mut place = self.open_segment(snapshot, start, lost)?;
         let found =
-            place.held.look(|index| index.find(time).map(|(entry, before)| (entry.offset, entry.header, before)));
+            place.held.with_index(|index| index.find(time).map(|(entry, before)| (entry.offset, entry.header, before)));
         let Some((offset, header, before)) = found else {
             return Ok(self.shared.tip.lock().next);
         };
@@ -289,7 +310,7 @@ impl EmbeddedReader {
             return Ok(before.min(header.first));
         }
         let Some(block) = self.block(&mut place, offset, &header)? else { return Ok(header.first) };
-        let late = |preview: &Preview| preview.received >= time;
+        let late = |preview: &RecordHeader| preview.received >= time;
         let mut records = block.records(&late);
         let at = records.next_from(0).ok().flatten();
         Ok(at.map_or(header.first, |record| record.sequence))
@@ -305,7 +326,7 @@ impl Reader for EmbeddedReader {
         self.shared.terms.read().clone()
     }
 
-    fn extent(&self) -> Extent {
+    fn extent(&self) -> LogBounds {
         self.shared.extent()
     }
 
@@ -321,27 +342,27 @@ impl Reader for EmbeddedReader {
         self.with_snapshot(|snapshot, lost| self.seek_snapshot(snapshot, time, lost))
     }
 
-    fn read(&self, from: Sequence, keys: &Keys, bytes_max: usize) -> Result<Chunk, ReadError> {
+    fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError> {
         self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, (from.max(1), keys), (bytes_max, false), lost))
     }
 
-    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<Chunk, ReadError> {
+    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<ReadBatch, ReadError> {
         self.with_snapshot(|snapshot, lost| self.notices_of(snapshot, range.clone(), (check, bytes_max), lost))
     }
 
-    fn shared_start(&self, at: Sequence, keys: &Keys) -> Result<Option<Sequence>, ReadError> {
+    fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, ReadError> {
         self.with_snapshot(|snapshot, lost| {
             let at = at.max(1);
-            let place = self.place(snapshot, snapshot.find(at)?, lost)?;
-            let start = |header: &Header| {
+            let place = self.open_segment(snapshot, snapshot.find(at)?, lost)?;
+            let start = |header: &BlockHeader| {
                 if header.payload_bytes as usize <= WHOLE_BYTES_MAX { header.first } else { at }
             };
-            Ok(place.held.look(|index| index.wanted(at, keys).map(start)))
+            Ok(place.held.with_index(|index| index.wanted(at, keys).map(start)))
         })
     }
 
-    fn read_shared(&self, first: Sequence, bytes_max: usize) -> Result<Chunk, ReadError> {
-        let from = (first.max(1), &Keys::Always);
+    fn read_page(&self, first: Sequence, bytes_max: usize) -> Result<ReadBatch, ReadError> {
+        let from = (first.max(1), &KeyFilter::Always);
         self.with_snapshot(|snapshot, lost| self.read_snapshot(snapshot, from, (bytes_max, true), lost))
     }
 }

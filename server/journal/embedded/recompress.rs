@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 use zstd::bulk::Decompressor;
 
 use super::files::SegmentName;
-use super::index::{Entry, Index};
-use super::index_file::{self, Summary};
+use super::index::{IndexEntry, SegmentIndex};
+use super::index_file::{self, SegmentSummary};
 use super::segment_scan;
-use super::shared::{Held, Sealed, Shared};
-use super::trim::{Doomed, bytes_of};
-use crate::journal::block::{Block, Encoder, seed};
+use super::shared::{IndexHandle, SealedSegment, SharedLog};
+use super::trim::{UnlinkedSegment, bytes_of};
+use crate::journal::block::{Block, BlockEncoder, seed};
 use crate::journal::disk::{is_shortage, try_read};
-use crate::journal::rule_table::Numbering;
-use crate::journal::wire::Malformed;
+use crate::journal::rule_table::RuleInterner;
+use crate::journal::wire::DecodeError;
 use crate::state_file::Replacement;
 
 /// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader who wants 64 KiB
@@ -26,32 +26,32 @@ use crate::state_file::Replacement;
 const BLOCK_BYTES: usize = 256 << 10;
 /// Level of zstd: the default of its makers; there is time.
 const LEVEL: i32 = 3;
-/// Payload recompressed in one step: less than half a second, for upkeep has to sync once a second.
+/// Payload recompressed in one step: less than half a second, for maintenance has to sync once a second.
 const STEP_BYTES: usize = 64 << 20;
 
 /// True if a segment has so many blocks that large ones would be much shorter.
-pub(super) fn is_worth_it(segment: &Sealed) -> bool {
+pub(super) fn is_worth_it(segment: &SealedSegment) -> bool {
     let large = segment.summary.payload_bytes / BLOCK_BYTES as u64 + 1;
     !segment.name.packed && !segment.left_alone.load(Ordering::Relaxed) && u64::from(segment.summary.blocks) > 2 * large
 }
 
 /// A segment in the making.
-pub(super) struct Packing {
-    source: Arc<Sealed>,
-    held: Held,
+pub(super) struct Recompression {
+    source: Arc<SealedSegment>,
+    held: IndexHandle,
     file: File,
     /// Blocks of the source that are done.
     done: usize,
     target: Replacement,
     name: SegmentName,
     offset: u64,
-    index: Index,
-    numbering: Numbering,
-    encoder: Encoder,
+    index: SegmentIndex,
+    numbering: RuleInterner,
+    encoder: BlockEncoder,
 }
 
 /// How far it has come.
-pub(super) enum Progress {
+pub(super) enum RecompressionProgress {
     /// There is more to do.
     More,
     /// The old segment was replaced, or went away meanwhile.
@@ -60,9 +60,9 @@ pub(super) enum Progress {
     Damaged,
 }
 
-impl Packing {
+impl Recompression {
     /// Begins with a segment; `None` if it cannot be opened.
-    pub(super) fn start(shared: &Shared, source: Arc<Sealed>) -> io::Result<Option<Self>> {
+    pub(super) fn start(shared: &SharedLog, source: Arc<SealedSegment>) -> io::Result<Option<Self>> {
         let (held, file) = match (shared.index(&source), File::open(&source.path)) {
             (Ok(held), Ok(file)) => (held, file),
             (Err(error), _) | (_, Err(error)) if is_shortage(&error) => return Err(error),
@@ -80,9 +80,9 @@ impl Packing {
             target,
             name,
             offset: header.len() as u64,
-            index: Index::default(),
-            numbering: Numbering::default(),
-            encoder: Encoder::new(shared.epoch, LEVEL)?,
+            index: SegmentIndex::default(),
+            numbering: RuleInterner::default(),
+            encoder: BlockEncoder::new(shared.epoch, LEVEL)?,
         }))
     }
 
@@ -91,41 +91,50 @@ impl Packing {
         self.offset
     }
 
-    pub(super) fn source(&self) -> &Arc<Sealed> {
+    pub(super) fn source(&self) -> &Arc<SealedSegment> {
         &self.source
     }
 
     /// Works for a while.
-    pub(super) fn step(&mut self, shared: &Shared) -> io::Result<Progress> {
+    pub(super) fn step(&mut self, shared: &SharedLog) -> io::Result<RecompressionProgress> {
         let mut decompressor = Decompressor::new()?;
         let mut worked = 0;
         while worked < STEP_BYTES {
-            let Some(entry) = self.held.look(|index| index.entries.get(self.done).cloned()) else {
+            let Some(entry) = self.held.with_index(|index| index.entries.get(self.done).cloned()) else {
                 self.flush(shared)?;
                 let whole = self.index.entries.last().map(|it| it.header.end()) == Some(self.source.summary.end);
-                return Ok(if whole { Progress::Done { replaced: false } } else { Progress::Damaged });
+                return Ok(if whole {
+                    RecompressionProgress::Done { replaced: false }
+                } else {
+                    RecompressionProgress::Damaged
+                });
             };
             let expected = self.next();
             let Some(block) = self.read(shared, &entry, &mut decompressor)? else {
-                return Ok(Progress::Damaged);
+                return Ok(RecompressionProgress::Damaged);
             };
             if expected != entry.header.first || self.push(shared, &block)?.is_err() {
-                return Ok(Progress::Damaged);
+                return Ok(RecompressionProgress::Damaged);
             }
             worked += block.payload_bytes();
             self.done += 1;
         }
-        Ok(Progress::More)
+        Ok(RecompressionProgress::More)
     }
 
     /// The sequence that the next block must begin with.
     fn next(&self) -> u64 {
         let before = self.done.checked_sub(1);
-        let end = before.map(|at| self.held.look(|index| index.entries[at].header.end()));
+        let end = before.map(|at| self.held.with_index(|index| index.entries[at].header.end()));
         end.unwrap_or(self.name.first)
     }
 
-    fn read(&self, shared: &Shared, entry: &Entry, decompressor: &mut Decompressor<'_>) -> io::Result<Option<Block>> {
+    fn read(
+        &self,
+        shared: &SharedLog,
+        entry: &IndexEntry,
+        decompressor: &mut Decompressor<'_>,
+    ) -> io::Result<Option<Block>> {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];
         if !try_read(&*shared.disk, &self.file, &mut bytes, entry.offset)? {
             return Ok(None);
@@ -134,7 +143,7 @@ impl Packing {
         Ok(block.filter(|block| block.header == entry.header))
     }
 
-    fn push(&mut self, shared: &Shared, block: &Block) -> io::Result<Result<(), Malformed>> {
+    fn push(&mut self, shared: &SharedLog, block: &Block) -> io::Result<Result<(), DecodeError>> {
         if self.encoder.term().is_some_and(|term| term != block.header.term) {
             self.flush(shared)?;
         }
@@ -152,7 +161,7 @@ impl Packing {
     }
 
     /// Writes the block in the making.
-    fn flush(&mut self, shared: &Shared) -> io::Result<()> {
+    fn flush(&mut self, shared: &SharedLog) -> io::Result<()> {
         if self.encoder.payload_bytes() == 0 {
             return Ok(());
         }
@@ -165,15 +174,15 @@ impl Packing {
     }
 
     /// Puts the new segment in the place of the old one.
-    pub(super) fn finish(self, shared: &Shared) -> io::Result<Progress> {
+    pub(super) fn finish(self, shared: &SharedLog) -> io::Result<RecompressionProgress> {
         let path = self.name.path(&shared.dir);
         let index_bytes = index_file::write(&*shared.disk, &path, shared.epoch, &self.index, self.offset)?;
         self.target.finish(|file| shared.disk.sync(file))?;
-        let packed = Arc::new(Sealed {
+        let packed = Arc::new(SealedSegment {
             id: shared.new_id(),
             name: self.name,
             path: path.clone(),
-            summary: Summary::of(&self.index, self.offset),
+            summary: SegmentSummary::of(&self.index, self.offset),
             index_bytes: AtomicU64::new(index_bytes),
             held: Mutex::new(None),
             left_alone: AtomicBool::new(false),
@@ -188,8 +197,8 @@ impl Packing {
         });
         let bytes = if replaced { bytes_of(&self.source) } else { packed_bytes };
         let gone = if replaced { self.source.path.clone() } else { path };
-        shared.doomed.lock().push(Doomed::new(gone, bytes));
+        shared.doomed.lock().push(UnlinkedSegment::new(gone, bytes));
         shared.remove_doomed()?;
-        Ok(Progress::Done { replaced })
+        Ok(RecompressionProgress::Done { replaced })
     }
 }

@@ -3,7 +3,7 @@
 //! The system reports a failed write-back once. It may have dropped the pages, so that a second sync that succeeds proves
 //! nothing. Therefore every segment with such a sync is written anew: blocks that can still be read intact go into a new
 //! file, which is synced and takes the name of the old one. Blocks that cannot are damage, and announced as such. Until all
-//! of it is done, nothing is appended ([`Shared::sync_failed`]): the journal counts as unavailable.
+//! of it is done, nothing is appended ([`SharedLog::sync_failed`]): the journal counts as unavailable.
 
 use std::io;
 use std::sync::Arc;
@@ -13,20 +13,21 @@ use parking_lot::{Mutex, RwLock};
 use zstd::bulk::Decompressor;
 
 use super::files;
-use super::index::Index;
-use super::index_file::Summary;
+use super::index::SegmentIndex;
+use super::index_file::SegmentSummary;
 use super::segment_scan;
-use super::shared::{Held, Sealed, Shared, Tail};
+use super::shared::{ActiveSegment, IndexHandle, SealedSegment, SharedLog};
 use crate::journal::Damage;
-use crate::journal::block::{Block, Header, seed};
+use crate::journal::block::{Block, BlockHeader, seed};
 use crate::journal::disk::try_read;
-use crate::journal::rule_table::Numbering;
+use crate::journal::rule_table::RuleInterner;
 use crate::state_file::Replacement;
 
 /// Writes all segments anew whose sync failed. An error leaves the rest for the next call.
-pub(super) fn rescue(shared: &Shared) -> io::Result<()> {
+pub(super) fn rescue(shared: &SharedLog) -> io::Result<()> {
     leave_tail(shared)?;
-    let failed: Vec<Arc<Tail>> = shared.unsynced.lock().iter().filter(|it| it.sync_failed()).cloned().collect();
+    let failed: Vec<Arc<ActiveSegment>> =
+        shared.unsynced.lock().iter().filter(|it| it.sync_failed()).cloned().collect();
     for tail in failed {
         rewrite(shared, &tail)?;
         shared.unsynced.lock().retain(|it| it.id != tail.id);
@@ -37,7 +38,7 @@ pub(super) fn rescue(shared: &Shared) -> io::Result<()> {
 }
 
 /// Seals the active segment if its sync failed, so that it is written anew like the others.
-fn leave_tail(shared: &Shared) -> io::Result<()> {
+fn leave_tail(shared: &SharedLog) -> io::Result<()> {
     let mut state = shared.tail.lock();
     let tail = shared.snapshot.load().tail.clone();
     if !tail.sync_failed() {
@@ -54,7 +55,7 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
     target.publish(|file| shared.disk.sync(file))?;
     let (id, first, path) = (shared.new_id(), tail.first, tail.path.clone());
     let (index, dirty) = (RwLock::default(), AtomicBool::new(false));
-    let new = Tail { id, first, path, file, index, dirty, failed: AtomicBool::new(false), claimed: 0 };
+    let new = ActiveSegment { id, first, path, file, index, dirty, failed: AtomicBool::new(false), claimed: 0 };
     state.offset = header.len() as u64;
     state.unclean = false;
     shared.change(|snapshot| snapshot.tail = Arc::new(new));
@@ -62,15 +63,15 @@ fn leave_tail(shared: &Shared) -> io::Result<()> {
 }
 
 /// What is intact of a segment, in a new file.
-struct Copy {
+struct SegmentCopy {
     target: Replacement,
-    index: Index,
+    index: SegmentIndex,
     offset: u64,
-    lost: Vec<Header>,
+    lost: Vec<BlockHeader>,
 }
 
-fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
-    let held = |sealed: &&Arc<Sealed>| sealed.id == tail.id;
+fn rewrite(shared: &SharedLog, tail: &ActiveSegment) -> io::Result<()> {
+    let held = |sealed: &&Arc<SealedSegment>| sealed.id == tail.id;
     let Some(old) = shared.snapshot.load().sealed.iter().find(held).cloned() else {
         // Trimmed or recompressed meanwhile: its records are in another file, or gone.
         return Ok(());
@@ -79,13 +80,13 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
     // The index file of the old one does not fit the new one.
     files::remove(&*shared.disk, &files::index_path(&old.path))?;
     copy.target.publish(|file| shared.disk.sync(file))?;
-    let new = Arc::new(Sealed {
+    let new = Arc::new(SealedSegment {
         id: shared.new_id(),
         name: old.name,
         path: old.path.clone(),
-        summary: Summary::of(&copy.index, copy.offset),
+        summary: SegmentSummary::of(&copy.index, copy.offset),
         index_bytes: AtomicU64::new(0),
-        held: Mutex::new(Some(Held::Loaded(Arc::new(copy.index)))),
+        held: Mutex::new(Some(IndexHandle::Loaded(Arc::new(copy.index)))),
         left_alone: AtomicBool::new(false),
         unreadable: false,
     });
@@ -104,12 +105,13 @@ fn rewrite(shared: &Shared, tail: &Tail) -> io::Result<()> {
     Ok(())
 }
 
-fn copy(shared: &Shared, tail: &Tail) -> io::Result<Copy> {
+fn copy(shared: &SharedLog, tail: &ActiveSegment) -> io::Result<SegmentCopy> {
     let target = Replacement::new(&tail.path)?;
     let header = segment_scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
-    let mut copy = Copy { target, index: Index::default(), offset: header.len() as u64, lost: Vec::new() };
-    let (seed, mut decompressor, mut numbering) = (seed(shared.epoch), Decompressor::new()?, Numbering::default());
+    let mut copy =
+        SegmentCopy { target, index: SegmentIndex::default(), offset: header.len() as u64, lost: Vec::new() };
+    let (seed, mut decompressor, mut numbering) = (seed(shared.epoch), Decompressor::new()?, RuleInterner::default());
     let entries = tail.index.read().entries.clone();
     for entry in entries {
         let mut bytes = vec![0; usize::try_from(entry.header.block_bytes()).map_err(io::Error::other)?];

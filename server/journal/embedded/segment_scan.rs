@@ -14,11 +14,11 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::index::Index;
-use crate::journal::block::{HEADER_BYTES, Header, MAGIC as BLOCK_MAGIC, seed};
+use super::index::SegmentIndex;
+use crate::journal::block::{BlockHeader, HEADER_BYTES, MAGIC as BLOCK_MAGIC, seed};
 use crate::journal::disk::{Disk, try_read};
-use crate::journal::rule_table::{Numbering, Table};
-use crate::journal::wire::Malformed;
+use crate::journal::rule_table::{RuleInterner, RuleTable};
+use crate::journal::wire::DecodeError;
 use crate::model::{Epoch, Sequence, UnixMillis};
 
 const MAGIC: [u8; 8] = *b"PSGWSEG\n";
@@ -42,11 +42,11 @@ pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; 
 
 /// What a segment holds.
 #[derive(Debug, Default)]
-pub(in crate::journal) struct Scan {
+pub(in crate::journal) struct SegmentScan {
     /// Its sound blocks.
-    pub(in crate::journal) index: Index,
+    pub(in crate::journal) index: SegmentIndex,
     /// Numbers of the index's rules.
-    pub(in crate::journal) numbering: Numbering,
+    pub(in crate::journal) numbering: RuleInterner,
     /// Length of the file.
     pub(in crate::journal) length: u64,
     /// Where the last sound block ends.
@@ -58,19 +58,19 @@ pub(in crate::journal) struct Scan {
     /// Bytes that the disk could not read.
     pub(in crate::journal) unreadable_bytes: u64,
     /// What a block behind the last sound one held: all of it is there, but damaged.
-    pub(in crate::journal) claimed: Option<Claimed>,
+    pub(in crate::journal) claimed: Option<DamagedLastBlock>,
 }
 
 /// A complete block with a damaged body at the end of a segment. It was appended and may have been exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::journal) struct Claimed {
+pub(in crate::journal) struct DamagedLastBlock {
     /// Its header, which is sound.
-    pub(in crate::journal) header: Header,
+    pub(in crate::journal) header: BlockHeader,
     /// Where it ends.
     pub(in crate::journal) end: u64,
 }
 
-impl Scan {
+impl SegmentScan {
     /// Bytes at the end that are no block, or a part of one.
     pub(in crate::journal) fn torn_bytes(&self) -> u64 {
         self.length - self.kept_end()
@@ -94,24 +94,24 @@ impl Scan {
 }
 
 /// What a segment is taken for of which nothing can be read.
-pub(in crate::journal) fn unreadable(length: u64) -> Scan {
-    Scan { length, unreadable_bytes: length.max(1), ..Scan::default() }
+pub(in crate::journal) fn unreadable(length: u64) -> SegmentScan {
+    SegmentScan { length, unreadable_bytes: length.max(1), ..SegmentScan::default() }
 }
 
 /// Scans the segment at `path`, whose first record should be `first`. Fails if it cannot be opened, or if the process is
 /// short of something; bytes that cannot be read are damage.
-pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first: Sequence) -> io::Result<Scan> {
+pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first: Sequence) -> io::Result<SegmentScan> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut source = Windowed { disk, file, length, window: Vec::new(), start: 0, unreadable: Vec::new() };
+    let mut source = WindowedReader { disk, file, length, window: Vec::new(), start: 0, unreadable: Vec::new() };
     let start = length.min(SEGMENT_HEADER_BYTES as u64);
     let header_sound = source.get(0, start)? == segment_header(epoch, first);
-    let mut scan = Scan { length, sound_end: start, header_sound, ..Scan::default() };
+    let mut scan = SegmentScan { length, sound_end: start, header_sound, ..SegmentScan::default() };
     let seed = seed(epoch);
     let (mut at, mut next) = (start, first);
     while at < length {
         match read_block(&mut source, at, next, seed)? {
-            Found::Block(header, table) => {
+            ScanResult::Block(header, table) => {
                 if scan.sound_end < at {
                     scan.damaged.push(scan.sound_end..at);
                 }
@@ -121,12 +121,12 @@ pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first
                 scan.sound_end = at;
                 scan.claimed = None;
             }
-            Found::Unsound(header) => {
+            ScanResult::Unsound(header) => {
                 at += header.block_bytes();
                 next = header.end();
-                scan.claimed = Some(Claimed { header, end: at });
+                scan.claimed = Some(DamagedLastBlock { header, end: at });
             }
-            Found::Nothing => at = find_header(&mut source, at + 1, next, seed)?.unwrap_or(length),
+            ScanResult::Nothing => at = find_header(&mut source, at + 1, next, seed)?.unwrap_or(length),
         }
     }
     source.unreadable.sort_unstable();
@@ -151,39 +151,39 @@ pub(in crate::journal) fn begins_block(
         let magic = start.len().min(BLOCK_MAGIC.len());
         return Ok(start[..magic] == BLOCK_MAGIC[..magic]);
     }
-    Ok(Header::decode(&start, seed(epoch)).is_ok_and(|header| header.block_bytes() > count))
+    Ok(BlockHeader::decode(&start, seed(epoch)).is_ok_and(|header| header.block_bytes() > count))
 }
 
-enum Found {
-    Block(Header, Table),
+enum ScanResult {
+    Block(BlockHeader, RuleTable),
     /// The header is sound, what follows is not.
-    Unsound(Header),
+    Unsound(BlockHeader),
     Nothing,
 }
 
-fn read_block(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Found> {
-    let Some(header) = read_header(source, at, next, seed)? else { return Ok(Found::Nothing) };
+fn read_block(source: &mut WindowedReader<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<ScanResult> {
+    let Some(header) = read_header(source, at, next, seed)? else { return Ok(ScanResult::Nothing) };
     if header.block_bytes() > source.length - at {
-        return Ok(Found::Nothing);
+        return Ok(ScanResult::Nothing);
     }
     let body = source.get(at + HEADER_BYTES as u64, header.block_bytes() - HEADER_BYTES as u64)?;
-    let table = header.is_body(body, seed).then(|| Table::decode(&body[..header.table_bytes as usize]));
+    let table = header.is_body(body, seed).then(|| RuleTable::decode(&body[..header.table_bytes as usize]));
     Ok(match table {
-        Some(Ok(table)) => Found::Block(header, table),
-        Some(Err(Malformed)) | None => Found::Unsound(header),
+        Some(Ok(table)) => ScanResult::Block(header, table),
+        Some(Err(DecodeError)) | None => ScanResult::Unsound(header),
     })
 }
 
-fn read_header(source: &mut Windowed<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Option<Header>> {
+fn read_header(source: &mut WindowedReader<'_>, at: u64, next: Sequence, seed: u32) -> io::Result<Option<BlockHeader>> {
     if source.length - at < HEADER_BYTES as u64 {
         return Ok(None);
     }
-    let header = Header::decode(source.get(at, HEADER_BYTES as u64)?, seed).ok();
+    let header = BlockHeader::decode(source.get(at, HEADER_BYTES as u64)?, seed).ok();
     Ok(header.filter(|header| header.first >= next))
 }
 
 /// The next place at or after `at` where a header of a block stands.
-fn find_header(source: &mut Windowed<'_>, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
+fn find_header(source: &mut WindowedReader<'_>, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
     while at + HEADER_BYTES as u64 <= source.length {
         let ahead = source.ahead(at)?;
         let length = ahead.len() as u64;
@@ -203,7 +203,7 @@ fn find_header(source: &mut Windowed<'_>, mut at: u64, next: Sequence, seed: u32
 }
 
 /// A file read through a window.
-struct Windowed<'a> {
+struct WindowedReader<'a> {
     disk: &'a dyn Disk,
     file: File,
     length: u64,
@@ -213,7 +213,7 @@ struct Windowed<'a> {
     unreadable: Vec<u64>,
 }
 
-impl Windowed<'_> {
+impl WindowedReader<'_> {
     /// What is at hand from `at` on, at least a header's length if the file has so much: a search that stops often must
     /// not read the same bytes again each time.
     fn ahead(&mut self, at: u64) -> io::Result<&[u8]> {

@@ -1,8 +1,8 @@
-//! What the writer, the readers and upkeep of a log have between them.
+//! What the writer, the readers and maintenance of a log have between them.
 //!
 //! The list of segments is a snapshot that is replaced whole: readers take it without a lock, and go on with an old one
 //! until a file of it is gone. The tail's index is behind a lock that is held for microseconds. Whoever adds to the tail
-//! or seals it holds `Shared::tail`; whoever changes the list, `Shared::change`, always in this order.
+//! or seals it holds `SharedLog::tail`; whoever changes the list, `SharedLog::change`, always in this order.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,23 +18,23 @@ use parking_lot::{Mutex, RwLock};
 use super::damage::KnownDamage;
 use super::files::{self, SegmentName};
 use super::identity::LogIdentity;
-use super::index::{Index, Sides};
-use super::index_file::{self, Summary};
+use super::index::{ReceivedBounds, SegmentIndex};
+use super::index_file::{self, SegmentSummary};
 use super::segment_scan;
-use super::trim::Doomed;
+use super::trim::UnlinkedSegment;
 use crate::journal::disk::Disk;
-use crate::journal::rule_table::Numbering;
-use crate::journal::{AppendError, Config, Durability, Extent, ReadError};
+use crate::journal::rule_table::RuleInterner;
+use crate::journal::{AppendError, Config, Durability, LogBounds, ReadError};
 use crate::model::{Sequence, TermStart, UnixMillis};
 
 /// The segment that is written to.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct ActiveSegment {
     pub(super) id: u64,
     pub(super) first: Sequence,
     pub(super) path: PathBuf,
     pub(super) file: File,
-    pub(super) index: RwLock<Index>,
+    pub(super) index: RwLock<SegmentIndex>,
     /// Something was written that was not synced.
     pub(super) dirty: AtomicBool,
     /// A sync of it failed: what was written may be lost although the next sync succeeds.
@@ -44,7 +44,7 @@ pub(super) struct Tail {
     pub(super) claimed: Sequence,
 }
 
-impl Tail {
+impl ActiveSegment {
     pub(super) fn sync_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
@@ -52,15 +52,15 @@ impl Tail {
 
 /// A segment that is not written to any more.
 #[derive(Debug)]
-pub(super) struct Sealed {
+pub(super) struct SealedSegment {
     pub(super) id: u64,
     pub(super) name: SegmentName,
     pub(super) path: PathBuf,
-    pub(super) summary: Summary,
+    pub(super) summary: SegmentSummary,
     /// Length of its index file; 0 while it has none.
     pub(super) index_bytes: AtomicU64,
     /// Its index, as long as there is no file of it.
-    pub(super) held: Mutex<Option<Held>>,
+    pub(super) held: Mutex<Option<IndexHandle>>,
     /// Damaged, or otherwise not to be recompressed.
     pub(super) left_alone: AtomicBool,
     /// True if the disk could not read a part of it when it was scanned. No index file is made of that scan, so that the
@@ -70,16 +70,16 @@ pub(super) struct Sealed {
 
 /// An index that is at hand.
 #[derive(Clone, Debug)]
-pub(super) enum Held {
+pub(super) enum IndexHandle {
     /// Of a segment that is or was the tail.
-    Tail(Arc<Tail>),
+    Tail(Arc<ActiveSegment>),
     /// Of a file.
-    Loaded(Arc<Index>),
+    Loaded(Arc<SegmentIndex>),
 }
 
-impl Held {
+impl IndexHandle {
     /// Looks into it; for the tail, the writer waits meanwhile.
-    pub(super) fn look<R>(&self, look: impl FnOnce(&Index) -> R) -> R {
+    pub(super) fn with_index<R>(&self, look: impl FnOnce(&SegmentIndex) -> R) -> R {
         match self {
             Self::Tail(tail) => look(&tail.index.read()),
             Self::Loaded(index) => look(index),
@@ -89,16 +89,16 @@ impl Held {
 
 /// The segments at one moment.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(super) struct LogSnapshot {
     /// Oldest first.
-    pub(super) sealed: Vec<Arc<Sealed>>,
-    pub(super) tail: Arc<Tail>,
+    pub(super) sealed: Vec<Arc<SealedSegment>>,
+    pub(super) tail: Arc<ActiveSegment>,
     /// Bounds of damage that has no readable record on one side: when the log was made, or its newest trimmed record was
     /// received; when the newest record was received that was found at open, sound or not.
-    pub(super) outermost: Sides,
+    pub(super) outermost: ReceivedBounds,
 }
 
-impl Snapshot {
+impl LogSnapshot {
     pub(super) fn earliest(&self) -> Sequence {
         self.sealed.first().map_or(self.tail.first, |segment| segment.name.first)
     }
@@ -148,7 +148,7 @@ pub(super) struct Tip {
 /// What whoever adds to the tail needs.
 #[derive(Debug)]
 pub(super) struct TailState {
-    pub(super) numbering: Numbering,
+    pub(super) numbering: RuleInterner,
     /// Where the next block goes.
     pub(super) offset: u64,
     /// True if bytes of a failed append may still lie behind `offset`.
@@ -159,11 +159,11 @@ pub(super) struct TailState {
 const INDEXES_MAX: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedLog {
     pub(super) dir: PathBuf,
     pub(super) config: Config,
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) snapshot: ArcSwap<LogSnapshot>,
     pub(super) change: Mutex<()>,
     pub(super) tail: Mutex<TailState>,
     pub(super) tip: Mutex<Tip>,
@@ -172,12 +172,12 @@ pub(super) struct Shared {
     pub(super) terms: RwLock<Arc<[TermStart]>>,
     /// True while less than the headroom is free and trimming cannot help.
     pub(super) full: AtomicBool,
-    /// True if an append was refused for lack of space since upkeep last looked.
+    /// True if an append was refused for lack of space since maintenance last looked.
     pub(super) refused: AtomicBool,
     /// Bytes appended since the log was opened.
     pub(super) appended_bytes: AtomicU64,
     /// Segments that were trimmed or replaced and could not be removed yet.
-    pub(super) doomed: Mutex<Vec<Doomed>>,
+    pub(super) doomed: Mutex<Vec<UnlinkedSegment>>,
     /// True while a segment has to be written anew because its sync failed; nothing is appended meanwhile.
     pub(super) sync_failed: AtomicBool,
     /// Ranges that cannot be read.
@@ -185,8 +185,8 @@ pub(super) struct Shared {
     /// Every record before it was synced.
     pub(super) synced: AtomicU64,
     /// Sealed tails that were not synced yet.
-    pub(super) unsynced: Mutex<Vec<Arc<Tail>>>,
-    pub(super) indexes: Mutex<VecDeque<(u64, Arc<Index>)>>,
+    pub(super) unsynced: Mutex<Vec<Arc<ActiveSegment>>>,
+    pub(super) indexes: Mutex<VecDeque<(u64, Arc<SegmentIndex>)>>,
     pub(super) ids: AtomicU64,
     /// True while the directory is not where it was opened: what is written is in files without a name.
     pub(super) gone: AtomicBool,
@@ -194,7 +194,7 @@ pub(super) struct Shared {
     pub(super) lock: File,
 }
 
-impl Shared {
+impl SharedLog {
     /// A number for a segment that no other has had since the log was opened.
     pub(super) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
@@ -232,7 +232,7 @@ impl Shared {
     }
 
     /// Notes that a sync of this segment failed.
-    pub(super) fn note_failed_sync(&self, tail: &Tail, error: &io::Error) {
+    pub(super) fn note_failed_sync(&self, tail: &ActiveSegment, error: &io::Error) {
         tail.failed.store(true, Ordering::Release);
         if !self.sync_failed.swap(true, Ordering::AcqRel) {
             tracing::error!(
@@ -242,13 +242,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn extent(&self) -> Extent {
+    pub(super) fn extent(&self) -> LogBounds {
         let snapshot = self.snapshot.load();
         let tip = *self.tip.lock();
         let earliest = snapshot.earliest();
         let sealed = snapshot.sealed.iter().find_map(|segment| segment.summary.received);
         let earliest_received = sealed.map(|(first, _)| first).or_else(|| snapshot.tail.index.read().first_received());
-        Extent {
+        LogBounds {
             earliest,
             next: tip.next,
             earliest_received: earliest_received.filter(|_| earliest < tip.next),
@@ -257,25 +257,25 @@ impl Shared {
     }
 
     /// Puts another list of segments in the place of this one.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut LogSnapshot)) {
         let _guard = self.change.lock();
         let old = self.snapshot.load();
-        let mut new = Snapshot { sealed: old.sealed.clone(), tail: old.tail.clone(), ..**old };
+        let mut new = LogSnapshot { sealed: old.sealed.clone(), tail: old.tail.clone(), ..**old };
         change(&mut new);
         self.snapshot.store(Arc::new(new));
     }
 
     /// The index of a sealed segment. If its file is lost, the segment is scanned.
-    pub(super) fn index(&self, segment: &Arc<Sealed>) -> io::Result<Held> {
+    pub(super) fn index(&self, segment: &Arc<SealedSegment>) -> io::Result<IndexHandle> {
         if let Some(held) = &*segment.held.lock() {
             return Ok(held.clone());
         }
         let cached = self.indexes.lock().iter().find(|(id, _)| *id == segment.id).map(|(_, index)| index.clone());
         if let Some(index) = cached {
-            return Ok(Held::Loaded(index));
+            return Ok(IndexHandle::Loaded(index));
         }
         let index = match index_file::read(&segment.path, self.epoch)? {
-            Some(index) if Summary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
+            Some(index) if SegmentSummary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
             _ => {
                 tracing::warn!(segment = %segment.path.display(), "the index of a segment is damaged; reading it anew");
                 segment_scan::scan(&*self.disk, &segment.path, self.epoch, segment.name.first)?.index
@@ -285,7 +285,7 @@ impl Shared {
         let mut cache = self.indexes.lock();
         cache.truncate(INDEXES_MAX - 1);
         cache.push_front((segment.id, index.clone()));
-        Ok(Held::Loaded(index))
+        Ok(IndexHandle::Loaded(index))
     }
 
     /// Puts a new, empty tail behind the present one, which is sealed thereby. `state` is that of `self.tail`.
@@ -305,21 +305,21 @@ impl Shared {
             state.unclean = false;
         }
         let (tail, offset) = self.new_tail(self.tip.lock().next)?;
-        let summary = Summary::of(&old.index.read(), state.offset);
-        let sealed = Arc::new(Sealed {
+        let summary = SegmentSummary::of(&old.index.read(), state.offset);
+        let sealed = Arc::new(SealedSegment {
             id: old.id,
             name: SegmentName { first: old.first, packed: false },
             path: old.path.clone(),
             summary,
             index_bytes: AtomicU64::new(0),
-            held: Mutex::new(Some(Held::Tail(old.clone()))),
+            held: Mutex::new(Some(IndexHandle::Tail(old.clone()))),
             left_alone: AtomicBool::new(false),
             unreadable: false,
         });
         if unsynced {
             self.unsynced.lock().push(old);
         }
-        *state = TailState { numbering: Numbering::default(), offset, unclean: false };
+        *state = TailState { numbering: RuleInterner::default(), offset, unclean: false };
         self.change(|snapshot| {
             snapshot.sealed.push(sealed);
             snapshot.tail = Arc::new(tail);
@@ -327,7 +327,7 @@ impl Shared {
         Ok(())
     }
 
-    fn new_tail(&self, first: Sequence) -> io::Result<(Tail, u64)> {
+    fn new_tail(&self, first: Sequence) -> io::Result<(ActiveSegment, u64)> {
         create_tail(&*self.disk, &self.dir, self.epoch, first, self.new_id())
     }
 }
@@ -339,7 +339,7 @@ pub(super) fn create_tail(
     epoch: crate::model::Epoch,
     first: Sequence,
     id: u64,
-) -> io::Result<(Tail, u64)> {
+) -> io::Result<(ActiveSegment, u64)> {
     let path = SegmentName { first, packed: false }.path(dir);
     let file = files::create(&path)?;
     let header = segment_scan::segment_header(epoch, first);
@@ -348,7 +348,7 @@ pub(super) fn create_tail(
         files::remove(disk, &path)?;
         return Err(error);
     }
-    let tail = Tail {
+    let tail = ActiveSegment {
         id,
         first,
         path,

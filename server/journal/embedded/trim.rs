@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files;
-use super::shared::{Sealed, Shared, Snapshot};
-use crate::journal::headroom::{Decision, Headroom, Situation};
-use crate::journal::retention::{Bounds, Candidate, Verdict, judge};
+use super::shared::{LogSnapshot, SealedSegment, SharedLog};
+use crate::journal::headroom::{DiskState, Headroom, HeadroomDecision};
+use crate::journal::retention::{Candidate, RetentionLimits, TrimDecision, select_for_trim};
 use crate::model::{Sequence, UnixMillis};
 
 /// Steps (about one a second) between two warnings about records that are trimmed before their age.
@@ -31,12 +31,12 @@ pub(super) struct Trimmed {
 
 /// A segment that no reader finds any more, and whose files are still there.
 #[derive(Debug)]
-pub(super) struct Doomed {
+pub(super) struct UnlinkedSegment {
     path: PathBuf,
     bytes: u64,
 }
 
-impl Doomed {
+impl UnlinkedSegment {
     pub(super) fn new(path: PathBuf, bytes: u64) -> Self {
         Self { path, bytes }
     }
@@ -56,10 +56,15 @@ struct EarlyTrims {
 impl Trimmer {
     /// Does what is due; records before `expired` are older than the retention. Segments whose removal fails are tried again
     /// by the next step; the error is returned. `packing_bytes` is what a segment in the making takes.
-    pub(super) fn step(&mut self, shared: &Shared, packing_bytes: u64, expired: Sequence) -> (Trimmed, io::Result<()>) {
+    pub(super) fn step(
+        &mut self,
+        shared: &SharedLog,
+        packing_bytes: u64,
+        expired: Sequence,
+    ) -> (Trimmed, io::Result<()>) {
         let removed = shared.remove_doomed();
         let snapshot = shared.snapshot.load_full();
-        let candidate = |(at, it): (usize, &Arc<Sealed>)| Candidate {
+        let candidate = |(at, it): (usize, &Arc<SealedSegment>)| Candidate {
             bytes: bytes_of(it),
             expired: snapshot.end_of(at + 1) <= expired,
         };
@@ -84,22 +89,22 @@ impl Trimmer {
             snapshot.outermost.from = snapshot.outermost.from.max(newest.unwrap_or_default());
         });
         shared.damage.trimmed(shared.snapshot.load().earliest());
-        let doomed = snapshot.sealed[..trim].iter().map(|it| Doomed::new(it.path.clone(), bytes_of(it)));
+        let doomed = snapshot.sealed[..trim].iter().map(|it| UnlinkedSegment::new(it.path.clone(), bytes_of(it)));
         shared.doomed.lock().extend(doomed);
         (trimmed, removed.and(shared.remove_doomed()))
     }
 
     fn for_headroom(
         &mut self,
-        shared: &Shared,
+        shared: &SharedLog,
         candidates: &[Candidate],
         taken: usize,
         packing_bytes: u64,
-    ) -> Decision {
+    ) -> HeadroomDecision {
         let freed: u64 = candidates[..taken].iter().map(|it| it.bytes).sum();
         let free = shared.disk.free_bytes(&shared.dir).ok();
         let sealed: Vec<u64> = candidates[taken..].iter().map(|it| it.bytes).collect();
-        let now = Situation {
+        let now = DiskState {
             sealed: &sealed,
             free_bytes: free.map(|free| free.saturating_add(freed)),
             written_bytes: shared.appended_bytes.load(Ordering::Relaxed) + packing_bytes,
@@ -123,16 +128,16 @@ impl Trimmer {
     }
 }
 
-fn by_retention(shared: &Shared, candidates: &[Candidate]) -> Verdict {
+fn by_retention(shared: &SharedLog, candidates: &[Candidate]) -> TrimDecision {
     let config = &shared.config;
-    let bounds = Bounds { bytes_max: config.retention_bytes_max };
+    let bounds = RetentionLimits { bytes_max: config.retention_bytes_max };
     let tail_bytes = shared.tail.lock().offset;
-    let verdict = judge(candidates, tail_bytes, &bounds);
+    let verdict = select_for_trim(candidates, tail_bytes, &bounds);
     // As long as what was trimmed cannot be removed, more of it would not make the log shorter.
-    if shared.doomed.lock().is_empty() { verdict } else { Verdict { by_bytes: 0, ..verdict } }
+    if shared.doomed.lock().is_empty() { verdict } else { TrimDecision { by_bytes: 0, ..verdict } }
 }
 
-impl Shared {
+impl SharedLog {
     /// Removes the files of segments that no reader finds any more. What fails is tried again by the next call.
     pub(super) fn remove_doomed(&self) -> io::Result<()> {
         let mut result = Ok(());
@@ -155,7 +160,7 @@ impl Shared {
 }
 
 impl EarlyTrims {
-    fn add(&mut self, segments: &[Arc<Sealed>], records: u64, by_bytes: usize, for_headroom: usize) {
+    fn add(&mut self, segments: &[Arc<SealedSegment>], records: u64, by_bytes: usize, for_headroom: usize) {
         self.records += records;
         self.for_bytes |= by_bytes > 0;
         self.for_headroom |= for_headroom > 0;
@@ -166,7 +171,7 @@ impl EarlyTrims {
     }
 
     /// Warns at once, then of all that came together in [`WARNING_STEPS`].
-    fn warn(&mut self, shared: &Shared) {
+    fn warn(&mut self, shared: &SharedLog) {
         self.silent_steps = self.silent_steps.saturating_sub(1);
         if self.records == 0 || self.silent_steps > 0 {
             return;
@@ -182,7 +187,7 @@ impl EarlyTrims {
     }
 }
 
-impl Snapshot {
+impl LogSnapshot {
     /// The sequence at which the log begins once this many segments are trimmed.
     fn end_of(&self, trim: usize) -> Sequence {
         self.sealed.get(trim).map_or(self.tail.first, |segment| segment.name.first)
@@ -190,6 +195,6 @@ impl Snapshot {
 }
 
 /// Bytes of a segment and its index.
-pub(super) fn bytes_of(segment: &Sealed) -> u64 {
+pub(super) fn bytes_of(segment: &SealedSegment) -> u64 {
     segment.summary.segment_bytes + segment.index_bytes.load(Ordering::Relaxed)
 }

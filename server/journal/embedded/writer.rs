@@ -6,29 +6,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files;
-use super::shared::{Shared, TailState, Tip};
-use crate::journal::block::{Encoder, Header};
-use crate::journal::disk::refused;
+use super::shared::{SharedLog, TailState, Tip};
+use crate::journal::block::{BlockEncoder, BlockHeader};
+use crate::journal::disk::append_error;
 use crate::journal::{AppendError, Durability, Writer, check_batch};
 use crate::model::{Record, Sequence, Term};
 
-/// Level of zstd for batches: the fastest of its usual ones (upkeep compresses again what is quiet).
+/// Level of zstd for batches: the fastest of its usual ones (maintenance compresses again what is quiet).
 const APPEND_LEVEL: i32 = 1;
 
 pub(super) struct EmbeddedWriter {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     term: Term,
     /// True once the term is in the table of terms.
     listed: bool,
     /// True once readers see it there.
     shown: bool,
-    encoder: Encoder,
+    encoder: BlockEncoder,
     segment_bytes_max: u64,
 }
 
 impl EmbeddedWriter {
-    pub(super) fn new(shared: Arc<Shared>, term: Term) -> io::Result<Self> {
-        let encoder = Encoder::new(shared.epoch, APPEND_LEVEL)?;
+    pub(super) fn new(shared: Arc<SharedLog>, term: Term) -> io::Result<Self> {
+        let encoder = BlockEncoder::new(shared.epoch, APPEND_LEVEL)?;
         let segment_bytes_max = segment_bytes_max(&shared.config);
         Ok(Self { shared, term, listed: false, shown: false, encoder, segment_bytes_max })
     }
@@ -47,7 +47,7 @@ impl EmbeddedWriter {
     }
 
     /// Shows a block that was written to the readers.
-    fn show(&mut self, state: &mut TailState, header: Header) {
+    fn publish(&mut self, state: &mut TailState, header: BlockHeader) {
         let shared = &self.shared;
         let snapshot = shared.snapshot.load();
         if !std::mem::replace(&mut self.shown, true) {
@@ -67,7 +67,7 @@ impl EmbeddedWriter {
 }
 
 /// Seals the tail if it is full.
-fn make_room(shared: &Shared, state: &mut TailState, segment_bytes_max: u64) -> io::Result<()> {
+fn rotate_if_full(shared: &SharedLog, state: &mut TailState, segment_bytes_max: u64) -> io::Result<()> {
     let empty = shared.snapshot.load().tail.index.read().entries.is_empty();
     if state.offset < segment_bytes_max || empty {
         return Ok(());
@@ -88,7 +88,7 @@ impl Writer for EmbeddedWriter {
         if records.is_empty() {
             return Ok(());
         }
-        // Upkeep looks at the name of the directory once a second; that the file has none any more is known at once.
+        // Maintenance looks at the name of the directory once a second; that the file has none any more is known at once.
         if shared.snapshot.load().tail.file.metadata().is_ok_and(|tail| tail.nlink() == 0) {
             shared.check_dir().map_err(AppendError::Io)?;
         }
@@ -99,7 +99,7 @@ impl Writer for EmbeddedWriter {
         if shared.sync_failed.load(Ordering::Acquire) {
             return Err(AppendError::Io(io::Error::other("a sync failed, and its segment is not written anew yet")));
         }
-        let refused = |error| shared.note_refusal(refused(error));
+        let refused = |error| shared.note_refusal(append_error(error));
         if !self.listed {
             self.list_term(next).map_err(refused)?;
         }
@@ -109,15 +109,15 @@ impl Writer for EmbeddedWriter {
         }
         let (header, block) = self.encoder.finish().map_err(AppendError::Io)?;
         let mut state = shared.tail.lock();
-        make_room(&shared, &mut state, self.segment_bytes_max).map_err(refused)?;
+        rotate_if_full(&shared, &mut state, self.segment_bytes_max).map_err(refused)?;
         write(&shared, &mut state, block).map_err(refused)?;
-        self.show(&mut state, header);
+        self.publish(&mut state, header);
         Ok(())
     }
 }
 
 /// Writes a block behind the tail; if that fails, nothing of it stays.
-fn write(shared: &Shared, state: &mut TailState, block: &[u8]) -> io::Result<()> {
+fn write(shared: &SharedLog, state: &mut TailState, block: &[u8]) -> io::Result<()> {
     let tail = shared.snapshot.load().tail.clone();
     if state.unclean {
         shared.disk.truncate(&tail.file, state.offset)?;

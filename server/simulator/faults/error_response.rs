@@ -2,7 +2,7 @@ use serde_json::json;
 
 /// The answer to a stream request that is not to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// Headers beside those of every answer.
@@ -11,7 +11,7 @@ pub struct Refusal {
     pub body: String,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// A JSON body with this status.
     pub fn json(status: u16, body: &str) -> Self {
         let headers = vec![("content-type".into(), "application/json; charset=utf-8".into())];

@@ -28,7 +28,7 @@ pub enum Flow {
 /// A 200 that is no stream of posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Hollow {
+pub enum BogusResponse {
     /// One error object, then a clean end.
     Error(super::StreamError),
     /// A web page, then a clean end.

@@ -22,12 +22,12 @@ use tokio::sync::watch;
 
 pub use cut::CutKind;
 pub use date::DateHeader;
-pub use error_response::Refusal;
-pub use flow::{Flow, Hollow};
+pub use error_response::ErrorResponse;
+pub use flow::{BogusResponse, Flow};
 pub use job::JobFault;
-pub(super) use pending_response::Answer;
-use pending_response::Order;
-pub use pending_response::Times;
+pub(super) use pending_response::InjectedResponse;
+use pending_response::PendingResponse;
+pub use pending_response::Repeat;
 pub use scope::Scope;
 pub use stream_error::StreamError;
 
@@ -41,7 +41,7 @@ pub(super) struct Faults {
     flows: [watch::Sender<Flow>; 2],
     /// True once somebody has met the stall that is on.
     stall_met: AtomicBool,
-    orders: Mutex<VecDeque<Order>>,
+    orders: Mutex<VecDeque<PendingResponse>>,
     jobs: Mutex<VecDeque<(u32, JobFault)>>,
     heartbeats_to_skip: AtomicU32,
     date: Mutex<DateHeader>,
@@ -64,12 +64,12 @@ impl Faults {
     }
 
     /// True the first time that a stall is met.
-    pub(super) fn meets_stall(&self) -> bool {
+    pub(super) fn is_stalled(&self) -> bool {
         !self.stall_met.swap(true, Ordering::Relaxed)
     }
 
-    pub(super) fn order(&self, scope: Scope, times: Times, answer: Answer, now: Moment) {
-        self.orders.lock().push_back(Order::new(scope, times, answer, now));
+    pub(super) fn order(&self, scope: Scope, times: Repeat, answer: InjectedResponse, now: Moment) {
+        self.orders.lock().push_back(PendingResponse::new(scope, times, answer, now));
     }
 
     /// No more answers that were asked for with this scope; all of them without one.
@@ -77,9 +77,14 @@ impl Faults {
         self.orders.lock().retain(|order| scope.is_some_and(|scope| !order.has_scope(scope)));
     }
 
-    /// What the next request of this kind gets instead of a stream. A hollow stream is spent by `spend_hollow`, when the
+    /// What the next request of this kind gets instead of a stream. A hollow stream is spent by `consume_bogus_response`, when the
     /// request is admitted.
-    pub(super) fn take_answer(&self, recovery: bool, datacenter: Option<&str>, now: Moment) -> Option<Answer> {
+    pub(super) fn take_answer(
+        &self,
+        recovery: bool,
+        datacenter: Option<&str>,
+        now: Moment,
+    ) -> Option<InjectedResponse> {
         let mut orders = self.orders.lock();
         orders.retain(|order| !order.is_over(now));
         orders
@@ -89,7 +94,7 @@ impl Faults {
     }
 
     /// The hollow stream that was taken for this request is given.
-    pub(super) fn spend_hollow(&self, recovery: bool, datacenter: Option<&str>) {
+    pub(super) fn consume_bogus_response(&self, recovery: bool, datacenter: Option<&str>) {
         let mut orders = self.orders.lock();
         if let Some(order) = orders.iter_mut().find(|order| order.is_hollow() && order.is_for(recovery, datacenter)) {
             order.take();
@@ -151,21 +156,21 @@ mod tests {
 
     fn statuses(faults: &Faults, recovery: bool, datacenter: Option<&str>, times: usize) -> Vec<u16> {
         let take = |_| match faults.take_answer(recovery, datacenter, Moment::default())? {
-            Answer::Refuse(refusal) => Some(refusal.status),
-            Answer::Hollow(_) => Some(200),
+            InjectedResponse::Refuse(refusal) => Some(refusal.status),
+            InjectedResponse::Hollow(_) => Some(200),
         };
         (0..times).filter_map(take).collect()
     }
 
-    fn refuse(faults: &Faults, scope: Scope, times: Times, refusal: Refusal) {
-        faults.order(scope, times, Answer::Refuse(refusal), Moment::default());
+    fn refuse(faults: &Faults, scope: Scope, times: Repeat, refusal: ErrorResponse) {
+        faults.order(scope, times, InjectedResponse::Refuse(refusal), Moment::default());
     }
 
     #[test]
     fn refusals_are_given_as_often_as_asked() {
         let faults = Faults::default();
-        refuse(&faults, Scope::All, Times::Next(2), Refusal::unauthorized());
-        refuse(&faults, Scope::All, Times::UntilCleared, Refusal::html());
+        refuse(&faults, Scope::All, Repeat::Next(2), ErrorResponse::unauthorized());
+        refuse(&faults, Scope::All, Repeat::UntilCleared, ErrorResponse::html());
         assert_eq!(statuses(&faults, false, None, 4), [401, 401, 403, 403]);
         faults.clear_orders(None);
         assert!(statuses(&faults, false, None, 1).is_empty());
@@ -174,9 +179,9 @@ mod tests {
     #[test]
     fn each_refusal_is_for_those_it_was_asked_for() {
         let faults = Faults::default();
-        refuse(&faults, Scope::Recovery, Times::Next(2), Refusal::too_many_connections());
-        refuse(&faults, Scope::Datacenter("pdxa".into()), Times::UntilCleared, Refusal::unauthorized());
-        refuse(&faults, Scope::Live, Times::For(Duration::from_secs(9)), Refusal::forbidden());
+        refuse(&faults, Scope::Recovery, Repeat::Next(2), ErrorResponse::too_many_connections());
+        refuse(&faults, Scope::Datacenter("pdxa".into()), Repeat::UntilCleared, ErrorResponse::unauthorized());
+        refuse(&faults, Scope::Live, Repeat::For(Duration::from_secs(9)), ErrorResponse::forbidden());
         assert_eq!(statuses(&faults, false, Some("pdxa"), 1), [401]);
         assert_eq!(statuses(&faults, false, Some("atla"), 1), [403]);
         assert_eq!(statuses(&faults, true, Some("atla"), 3), [429, 429]);

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use super::{Hollow, Refusal, Scope};
+use super::{BogusResponse, ErrorResponse, Scope};
 use crate::clock::Moment;
 
 /// For how long requests are answered in some way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub enum Repeat {
     /// So many requests.
     Next(u32),
     /// All requests of this time, from now on.
@@ -16,26 +16,26 @@ pub enum Times {
 
 /// The answer to a stream request that is no stream of posts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Answer {
-    Refuse(Refusal),
-    Hollow(Hollow),
+pub(in crate::simulator) enum InjectedResponse {
+    Refuse(ErrorResponse),
+    Hollow(BogusResponse),
 }
 
 /// Answers to requests to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct PendingResponse {
     scope: Scope,
     left: u32,
     until: Option<Moment>,
-    answer: Answer,
+    answer: InjectedResponse,
 }
 
-impl Order {
-    pub(super) fn new(scope: Scope, times: Times, answer: Answer, now: Moment) -> Self {
+impl PendingResponse {
+    pub(super) fn new(scope: Scope, times: Repeat, answer: InjectedResponse, now: Moment) -> Self {
         let (left, until) = match times {
-            Times::Next(times) => (times, None),
-            Times::For(duration) => (u32::MAX, Some(now.plus(duration))),
-            Times::UntilCleared => (u32::MAX, None),
+            Repeat::Next(times) => (times, None),
+            Repeat::For(duration) => (u32::MAX, Some(now.plus(duration))),
+            Repeat::UntilCleared => (u32::MAX, None),
         };
         Self { scope, left, until, answer }
     }
@@ -54,16 +54,16 @@ impl Order {
     }
 
     pub(super) fn is_hollow(&self) -> bool {
-        matches!(self.answer, Answer::Hollow(_))
+        matches!(self.answer, InjectedResponse::Hollow(_))
     }
 
     /// The answer, without being given.
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> InjectedResponse {
         self.answer.clone()
     }
 
     /// The answer, once more; `u32::MAX` times is as often as asked.
-    pub(super) fn take(&mut self) -> Answer {
+    pub(super) fn take(&mut self) -> InjectedResponse {
         if self.left != u32::MAX {
             self.left -= 1;
         }

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use super::Handle;
+use super::SimulatorHandle;
 use crate::simulator::faults::{
-    Answer, CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times,
+    BogusResponse, CutKind, DateHeader, ErrorResponse, Flow, InjectedResponse, JobFault, Repeat, Scope, StreamError,
 };
-use crate::simulator::stream::Ending;
+use crate::simulator::stream::StreamEnd;
 
-impl Handle {
+impl SimulatorHandle {
     /// Cuts all live connections; tells how many.
     pub fn cut(&self, kind: CutKind) -> usize {
         self.cut_of(&Scope::Live, kind)
@@ -19,28 +19,28 @@ impl Handle {
 
     /// Cuts these streams; tells how many. A kind that waits for a post is counted when the post comes.
     pub fn cut_of(&self, scope: &Scope, kind: CutKind) -> usize {
-        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let links = self.state.seats.of(scope, &self.state.config().datacenters);
         let cut = links.iter().filter(|link| link.cut(kind)).count();
         if !kind.waits() {
-            self.world.count(|counters| kind.count(counters, cut));
+            self.state.count(|counters| kind.count(counters, cut));
         }
         cut
     }
 
     /// Ends these streams with an error object and the zero-length chunk; tells how many.
     pub fn end_with(&self, scope: &Scope, error: StreamError) -> usize {
-        let links = self.world.seats.of(scope, &self.world.config().datacenters);
-        let ending = || Ending::Clean(Some(error.json().into()));
+        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let ending = || StreamEnd::Clean(Some(error.json().into()));
         let ended = links.iter().filter(|link| link.end(ending())).count();
-        self.world.count(|counters| counters.in_stream_errors += ended as u64);
+        self.state.count(|counters| counters.in_stream_errors += ended as u64);
         ended
     }
 
     /// Ends these live connections as if their buffers were full, with or without X's message; tells how many. The next
     /// connection gets no backfill (`Config::slow_reader_backfill`).
     pub fn cut_slow_reader(&self, scope: &Scope, message: bool) -> usize {
-        let links = self.world.seats.of(scope, &self.world.config().datacenters);
-        links.iter().filter(|link| link.is_live() && self.world.drop_slow_reader(link, message)).count()
+        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        links.iter().filter(|link| link.is_live() && self.state.drop_slow_reader(link, message)).count()
     }
 
     /// While on, live connections stay open and nothing comes, not even heartbeats.
@@ -51,14 +51,14 @@ impl Handle {
     /// What these streams carry from now on; tells how many are open. `All`, `Live` and `Recovery` hold for streams to come
     /// too.
     pub fn set_flow(&self, scope: &Scope, flow: Flow) -> usize {
-        let faults = &self.world.faults;
+        let faults = &self.state.faults;
         for recovery in [false, true].into_iter().filter(|recovery| scope.has_all(*recovery)) {
             if flow == Flow::Stalled && *faults.flow(recovery).borrow() != flow {
                 faults.new_stall();
             }
             faults.set_flow(recovery, flow);
         }
-        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let links = self.state.seats.of(scope, &self.state.config().datacenters);
         if let Scope::Datacenter(_) | Scope::Connection(_) = scope {
             faults.new_stall();
             links.iter().for_each(|link| link.set_flow(flow));
@@ -68,70 +68,70 @@ impl Handle {
 
     /// The next live connection brings posts so much later than they are made, after those that were asked for before.
     pub fn lag_next(&self, lag: Duration) {
-        self.world.seats.lag_next(lag);
+        self.state.seats.lag_next(lag);
     }
 
     /// These live connections bring posts so much later than they are made; tells how many are open.
     pub fn set_lag(&self, scope: &Scope, lag: Duration) -> usize {
-        let links = self.world.seats.of(scope, &self.world.config().datacenters);
+        let links = self.state.seats.of(scope, &self.state.config().datacenters);
         let live = links.iter().filter(|link| link.is_live());
         live.map(|link| link.set_lag(lag)).count()
     }
 
     /// Leaves out so many of the next heartbeats of live connections.
     pub fn skip_heartbeats(&self, count: u32) {
-        self.world.faults.skip_heartbeats(count);
+        self.state.faults.skip_heartbeats(count);
     }
 
     /// Refuses this many stream requests, after those refusals that were asked for before.
-    pub fn refuse_next(&self, times: u32, refusal: Refusal) {
-        self.refuse(&Scope::All, Times::Next(times), refusal);
+    pub fn refuse_next(&self, times: u32, refusal: ErrorResponse) {
+        self.refuse(&Scope::All, Repeat::Next(times), refusal);
     }
 
     /// Refuses all stream requests until it is cleared.
-    pub fn refuse_until_cleared(&self, refusal: Refusal) {
-        self.refuse(&Scope::All, Times::UntilCleared, refusal);
+    pub fn refuse_until_cleared(&self, refusal: ErrorResponse) {
+        self.refuse(&Scope::All, Repeat::UntilCleared, refusal);
     }
 
     /// Refuses requests for these streams. What was asked for first and fits a request is what it gets.
-    pub fn refuse(&self, scope: &Scope, times: Times, refusal: Refusal) {
-        let now = self.world.clock.moment();
-        self.world.faults.order(scope.clone(), times, Answer::Refuse(refusal), now);
+    pub fn refuse(&self, scope: &Scope, times: Repeat, refusal: ErrorResponse) {
+        let now = self.state.clock.moment();
+        self.state.faults.order(scope.clone(), times, InjectedResponse::Refuse(refusal), now);
     }
 
     /// Answers requests for these streams with 200, and then with something else than posts.
-    pub fn answer_with(&self, scope: &Scope, times: Times, hollow: Hollow) {
-        let now = self.world.clock.moment();
-        self.world.faults.order(scope.clone(), times, Answer::Hollow(hollow), now);
+    pub fn answer_with(&self, scope: &Scope, times: Repeat, hollow: BogusResponse) {
+        let now = self.state.clock.moment();
+        self.state.faults.order(scope.clone(), times, InjectedResponse::Hollow(hollow), now);
     }
 
     /// No more refusals and other answers that were asked for.
     pub fn clear_refusals(&self) {
-        self.world.faults.clear_orders(None);
+        self.state.faults.clear_orders(None);
     }
 
     /// The same for those that were asked for with this scope alone.
     pub fn clear_refusals_of(&self, scope: &Scope) {
-        self.world.faults.clear_orders(Some(scope));
+        self.state.faults.clear_orders(Some(scope));
     }
 
     /// So many of the next recovery jobs go wrong like this, after those that were asked for before.
     pub fn fail_jobs(&self, times: u32, fault: JobFault) {
-        self.world.faults.fail_jobs(times, fault);
+        self.state.faults.fail_jobs(times, fault);
     }
 
     /// No recovery job goes wrong any more.
     pub fn clear_job_faults(&self) {
-        self.world.faults.clear_jobs();
+        self.state.faults.clear_jobs();
     }
 
     /// The `Date` header of answers from now on.
     pub fn set_date(&self, date: DateHeader) {
-        self.world.faults.set_date(date);
+        self.state.faults.set_date(date);
     }
 
     /// X's time is so many seconds later than the clock, or earlier: its dates, its ids and its windows.
     pub fn set_skew_seconds(&self, seconds: i64) {
-        self.world.faults.set_skew(seconds.saturating_mul(1_000));
+        self.state.faults.set_skew(seconds.saturating_mul(1_000));
     }
 }

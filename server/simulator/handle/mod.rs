@@ -16,15 +16,15 @@ use thiserror::Error;
 
 use super::config::{Config, InitialRule};
 use super::counters::{Counters, RequestLine};
-use super::producer::{self, Source};
-use super::rules::{Added, RuleError, StoredRule};
-use super::sent_post::Truth;
+use super::producer::{self, PostSource};
+use super::rules::{AddResult, RuleError, StoredRule};
+use super::sent_post::SentPost;
 use super::server;
-use super::state::{Pace, World};
-use super::stream::Kind;
+use super::state::{ProducerRate, SimulatorState};
+use super::stream::StreamKind;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::task::{OnExit, Tasks};
+use crate::task::{ExitPolicy, TaskGroup};
 
 /// Datacenters that an id can name.
 const DATACENTERS_MAX: usize = 32;
@@ -34,7 +34,7 @@ pub struct Simulator;
 
 /// A simulator that cannot start.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum SimulatorStartError {
     /// The posts cannot be read, or the listener cannot be used.
     #[error("cannot {0}: {1}")]
     Io(&'static str, std::io::ErrorKind),
@@ -48,13 +48,13 @@ pub enum StartError {
 
 /// A running simulator. Clones are the same one.
 #[derive(Clone)]
-pub struct Handle {
-    world: Arc<World>,
+pub struct SimulatorHandle {
+    state: Arc<SimulatorState>,
 }
 
 /// Open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Connections {
+pub struct ConnectionCounts {
     /// Live connections open now.
     pub live: usize,
     /// The most live connections that were ever open at a time.
@@ -67,33 +67,39 @@ pub struct Connections {
 
 impl Simulator {
     /// Starts on a listener that the caller has bound. It runs until the tasks are told to stop.
-    pub fn start(config: Config, listener: TcpListener, clock: Clock, tasks: &Tasks) -> Result<Handle, StartError> {
+    pub fn start(
+        config: Config,
+        listener: TcpListener,
+        clock: Clock,
+        tasks: &TaskGroup,
+    ) -> Result<SimulatorHandle, SimulatorStartError> {
         if !(1..=DATACENTERS_MAX).contains(&config.datacenters.len()) {
-            return Err(StartError::Datacenters);
+            return Err(SimulatorStartError::Datacenters);
         }
-        let source = Source::open(&config).map_err(|error| StartError::Io("read the posts", error.kind()))?;
-        let io = |error: std::io::Error| StartError::Io("use the listener", error.kind());
+        let source =
+            PostSource::open(&config).map_err(|error| SimulatorStartError::Io("read the posts", error.kind()))?;
+        let io = |error: std::io::Error| SimulatorStartError::Io("use the listener", error.kind());
         listener.set_nonblocking(true).map_err(io)?;
         let addr = listener.local_addr().map_err(io)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(io)?;
-        let world = Arc::new(World::new(config, addr, clock, tasks.clone()));
-        world.count(|counters| counters.lines_left_out = source.left_out());
-        let handle = Handle::of(world.clone());
-        handle.add_rules(&world.config().rules).map_err(StartError::Rule)?;
-        tasks.spawn("simulator.accept", OnExit::StopProcess, server::serve(world.clone(), listener));
-        tasks.spawn("simulator.pace", OnExit::Continue, producer::run(world, source));
+        let state = Arc::new(SimulatorState::new(config, addr, clock, tasks.clone()));
+        state.count(|counters| counters.lines_left_out = source.left_out());
+        let handle = SimulatorHandle::of(state.clone());
+        handle.add_rules(&state.config().rules).map_err(SimulatorStartError::Rule)?;
+        tasks.spawn("simulator.accept", ExitPolicy::StopProcess, server::serve(state.clone(), listener));
+        tasks.spawn("simulator.pace", ExitPolicy::Continue, producer::run(state, source));
         Ok(handle)
     }
 }
 
-impl Handle {
-    pub(super) fn of(world: Arc<World>) -> Self {
-        Self { world }
+impl SimulatorHandle {
+    pub(super) fn of(state: Arc<SimulatorState>) -> Self {
+        Self { state }
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.world.addr
+        self.state.addr
     }
 
     /// `http://host:port`, without a path.
@@ -109,96 +115,96 @@ impl Handle {
 
     /// Its settings as they are now.
     pub fn config(&self) -> Arc<Config> {
-        self.world.config()
+        self.state.config()
     }
 
     /// Changes settings while it runs; `Config` says which are read only once.
-    pub fn tune(&self, change: impl FnOnce(&mut Config)) {
-        self.world.tune(change);
+    pub fn update_config(&self, change: impl FnOnce(&mut Config)) {
+        self.state.tune(change);
     }
 
     pub(super) fn clock(&self) -> Clock {
-        self.world.clock.clone()
+        self.state.clock.clone()
     }
 
     /// X's time.
     pub fn now(&self) -> UnixMillis {
-        self.world.now()
+        self.state.now()
     }
 
     /// All posts sent so far that are still kept, oldest first.
-    pub fn truth(&self) -> Vec<Truth> {
+    pub fn sent_posts(&self) -> Vec<SentPost> {
         self.truth_since(0)
     }
 
     /// The posts after this ordinal.
-    pub fn truth_since(&self, ordinal: u64) -> Vec<Truth> {
+    pub fn truth_since(&self, ordinal: u64) -> Vec<SentPost> {
         self.truth_after(ordinal, usize::MAX)
     }
 
     /// So many posts after this ordinal.
-    pub fn truth_after(&self, ordinal: u64, max: usize) -> Vec<Truth> {
-        self.world.log.truth_after(ordinal, max)
+    pub fn truth_after(&self, ordinal: u64, max: usize) -> Vec<SentPost> {
+        self.state.log.truth_after(ordinal, max)
     }
 
     /// Posts sent so far: the ordinal of the last one.
     pub fn truth_len(&self) -> u64 {
-        self.world.log.counts().0
+        self.state.log.counts().0
     }
 
     /// Posts that are no longer kept.
     pub fn truth_dropped(&self) -> u64 {
-        self.world.log.counts().1
+        self.state.log.counts().1
     }
 
     /// No posts are made any more; heartbeats go on.
     pub fn pause(&self) {
-        self.world.pace.send_modify(|pace| pace.paused = true);
+        self.state.pace.send_modify(|pace| pace.paused = true);
     }
 
     /// Posts are made again.
     pub fn resume(&self) {
-        self.world.pace.send_modify(|pace| pace.paused = false);
+        self.state.pace.send_modify(|pace| pace.paused = false);
     }
 
     /// Posts to make per second.
     pub fn set_rate(&self, rate: f64) {
         let rate = if rate.is_finite() { rate.max(0.0) } else { 0.0 };
-        self.world.pace.send_modify(|pace: &mut Pace| pace.rate = rate);
+        self.state.pace.send_modify(|pace: &mut ProducerRate| pace.rate = rate);
     }
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        self.world.counters()
+        self.state.counters()
     }
 
     /// Streams that are and were open.
-    pub fn connections(&self) -> Connections {
-        let (live, live_max_ever) = self.world.seats.open(Kind::Live);
-        let (recovery, recovery_max_ever) = self.world.seats.open(Kind::Recovery);
-        Connections { live, live_max_ever, recovery, recovery_max_ever }
+    pub fn connections(&self) -> ConnectionCounts {
+        let (live, live_max_ever) = self.state.seats.open(StreamKind::Live);
+        let (recovery, recovery_max_ever) = self.state.seats.open(StreamKind::Recovery);
+        ConnectionCounts { live, live_max_ever, recovery, recovery_max_ever }
     }
 
     /// The last requests to X's endpoints, oldest first.
     pub fn requests(&self) -> Vec<RequestLine> {
-        self.world.requests()
+        self.state.requests()
     }
 
     /// The rules.
     pub fn rules(&self) -> Vec<StoredRule> {
-        self.world.rules.list()
+        self.state.rules.list()
     }
 
     /// Adds rules past X's desk: no request is counted, and they match at once. Those whose value is there already are
     /// left as they are; all are given back as they are now.
     pub fn add_rules(&self, rules: &[InitialRule]) -> Result<Vec<StoredRule>, RuleError> {
         let wanted: Vec<_> = rules.iter().map(|rule| (rule.value.clone(), rule.tag.clone())).collect();
-        let added = self.world.rules.add(&wanted, || self.world.mint(0).id.0, self.world.clock.moment())?;
-        Ok(added.into_iter().map(|(Added::New(rule) | Added::Duplicate(rule))| rule).collect())
+        let added = self.state.rules.add(&wanted, || self.state.mint(0).id.0, self.state.clock.moment())?;
+        Ok(added.into_iter().map(|(AddResult::New(rule) | AddResult::Duplicate(rule))| rule).collect())
     }
 
     /// Removes the rule with this value; true if there was one.
     pub fn remove_rule(&self, value: &str) -> bool {
-        self.world.rules.remove(|rule| rule.value == value)
+        self.state.rules.remove(|rule| rule.value == value)
     }
 }

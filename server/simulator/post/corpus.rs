@@ -1,7 +1,7 @@
 //! What invented people write about, by language. Nothing here was ever posted.
 
 /// A language and how to write in it.
-pub(super) struct Tongue {
+pub(super) struct Language {
     /// As in `lang`.
     pub(super) code: &'static str,
     /// Out of 100 posts.
@@ -22,8 +22,8 @@ pub(super) const HASHTAGS: [&str; SUBJECTS] =
 /// Emoji, in the order of the subjects; some of several code points.
 pub(super) const EMOJI: [&str; SUBJECTS] = ["🐈", "🐕‍🦺", "☕️", "⚽", "🌧️", "🎵", "🚆", "🍜👩🏽‍🍳"];
 
-pub(super) const TONGUES: &[Tongue] = &[
-    Tongue {
+pub(super) const TONGUES: &[Language] = &[
+    Language {
         code: "en",
         share: 50,
         sentences: &[
@@ -36,7 +36,7 @@ pub(super) const TONGUES: &[Tongue] = &[
         ],
         subjects: ["cat", "dog", "coffee", "football", "rain", "music", "train", "soup"],
     },
-    Tongue {
+    Language {
         code: "ja",
         share: 15,
         sentences: &[
@@ -47,7 +47,7 @@ pub(super) const TONGUES: &[Tongue] = &[
         ],
         subjects: ["猫", "犬", "コーヒー", "サッカー", "雨", "音楽", "電車", "ラーメン"],
     },
-    Tongue {
+    Language {
         code: "es",
         share: 10,
         sentences: &[
@@ -57,31 +57,31 @@ pub(super) const TONGUES: &[Tongue] = &[
         ],
         subjects: ["gato", "perro", "café", "fútbol", "chaparrón", "concierto", "tren", "caldo"],
     },
-    Tongue {
+    Language {
         code: "pt",
         share: 8,
         sentences: &["Não há {} como este em toda a região, podem acreditar.", "Hoje o {} está impossível, que manhã!"],
         subjects: ["gatinho", "cachorro", "cafezinho", "futebol", "temporal", "violão", "trem", "caldinho"],
     },
-    Tongue {
+    Language {
         code: "ar",
         share: 7,
         sentences: &["لا شيء يضاهي {} في هذا الصباح الجميل", "هل رأيتم {} اليوم؟ كان رائعا حقا"],
         subjects: ["القط", "الكلب", "القهوة", "كرة القدم", "المطر", "الموسيقى", "القطار", "الحساء"],
     },
-    Tongue {
+    Language {
         code: "ko",
         share: 5,
         sentences: &["오늘도 {} 생각뿐이에요.", "역 앞에서 본 {} 너무 귀여워"],
         subjects: ["고양이", "강아지", "커피", "축구", "비", "음악", "기차", "라면"],
     },
-    Tongue {
+    Language {
         code: "fr",
         share: 4,
         sentences: &["Là où il y a un {}, il y a de l'espoir.", "Ça y est, le {} est arrivé à l'heure !"],
         subjects: ["chat", "chien", "café crème", "foot", "déluge", "piano", "train de nuit", "potage"],
     },
-    Tongue { code: "und", share: 1, sentences: &["{} {} {}", "{}!!!"], subjects: EMOJI },
+    Language { code: "und", share: 1, sentences: &["{} {} {}", "{}!!!"], subjects: EMOJI },
 ];
 
 pub(super) const NAMES: [&str; 16] = [

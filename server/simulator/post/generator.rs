@@ -1,10 +1,10 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::corpus::{EMOJI, HASHTAGS, PLACES, SOURCES, SUBJECTS, TONGUES, Tongue};
-use super::json::Writer;
-use super::post_json::{self, Draft, Media, Text, User};
-use super::snowflake::Minted;
+use super::corpus::{EMOJI, HASHTAGS, Language, PLACES, SOURCES, SUBJECTS, TONGUES};
+use super::json::JsonWriter;
+use super::post_json::{self, MediaKind, PostDraft, PostText, User};
+use super::snowflake::GeneratedId;
 use crate::model::PostId;
 
 /// Accounts that post; the first ones post most.
@@ -27,7 +27,7 @@ impl Generator {
     }
 
     /// The next post, under this id, without `matching_rules`.
-    pub(in crate::simulator) fn draw(&mut self, minted: Minted) -> String {
+    pub(in crate::simulator) fn draw(&mut self, minted: GeneratedId) -> String {
         let mut draft = self.original(minted.id, minted.created.0);
         match self.percent() {
             0..25 => {
@@ -39,16 +39,16 @@ impl Generator {
             35..50 => draft.reply_to = Some((self.id_before(minted.id), self.user())),
             _ => {}
         }
-        let mut writer = Writer::new(self.chance(70));
+        let mut writer = JsonWriter::new(self.chance(70));
         writer.item(|w| post_json::post(w, &draft, true));
         writer.finish()
     }
 
     /// A small post without id and time, to be filled in.
     pub(in crate::simulator) fn sketch(&mut self) -> String {
-        let tongue = self.tongue();
-        let (text, user) = (self.text(tongue).full, self.user());
-        let mut writer = Writer::new(self.chance(70));
+        let language = self.language();
+        let (text, user) = (self.text(language).full, self.user());
+        let mut writer = JsonWriter::new(self.chance(70));
         writer.item(|w| {
             w.string("text", &text);
             w.object("user", |w| {
@@ -56,19 +56,19 @@ impl Generator {
                 w.string("id_str", &user.id().to_string());
                 w.string("screen_name", &user.screen_name());
             });
-            w.string("lang", tongue.code);
+            w.string("lang", language.code);
         });
         writer.finish()
     }
 
-    fn original(&mut self, id: PostId, created_ms: i64) -> Draft {
-        let tongue = self.tongue();
-        Draft {
+    fn original(&mut self, id: PostId, created_ms: i64) -> PostDraft {
+        let language = self.language();
+        PostDraft {
             id,
             created_ms,
             user: self.user(),
-            lang: tongue.code,
-            text: self.text(tongue),
+            lang: language.code,
+            text: self.text(language),
             media: None,
             place: self.chance(4).then(|| self.pick(&PLACES)),
             source: self.pick(&SOURCES),
@@ -80,13 +80,13 @@ impl Generator {
         .with_media(self.media())
     }
 
-    fn with_quote(&mut self, mut draft: Draft) -> Draft {
+    fn with_quote(&mut self, mut draft: PostDraft) -> PostDraft {
         draft.quoted = Some(Box::new(self.earlier(&draft)));
         draft
     }
 
     /// A post of the hours before, which by now has been seen.
-    fn earlier(&mut self, than: &Draft) -> Draft {
+    fn earlier(&mut self, than: &PostDraft) -> PostDraft {
         let id = self.id_before(than.id);
         let created = id.created_at().map_or(0, |time| time.0);
         let mut draft = self.original(id, created);
@@ -100,12 +100,12 @@ impl Generator {
         PostId(id.0.saturating_sub(age_ms << 22))
     }
 
-    fn text(&mut self, tongue: &Tongue) -> Text {
+    fn text(&mut self, language: &Language) -> PostText {
         let subject = self.0.random_range(0..SUBJECTS);
-        let mut text = Text::default();
+        let mut text = PostText::default();
         let sentences = if self.chance(15) { self.0.random_range(3..7) } else { 1 };
         for _ in 0..sentences {
-            text.push(&self.pick(tongue.sentences).replace("{}", tongue.subjects[subject]));
+            text.push(&self.pick(language.sentences).replace("{}", language.subjects[subject]));
         }
         if self.chance(20) {
             text.push(EMOJI[subject]);
@@ -124,23 +124,23 @@ impl Generator {
         text
     }
 
-    fn media(&mut self) -> Option<(Media, String)> {
+    fn media(&mut self) -> Option<(MediaKind, String)> {
         let kind = match self.percent() {
-            0..12 => Media::Photo,
-            12..16 => Media::Video,
-            16..18 => Media::Gif,
+            0..12 => MediaKind::Photo,
+            12..16 => MediaKind::Video,
+            16..18 => MediaKind::Gif,
             _ => return None,
         };
         Some((kind, self.code()))
     }
 
-    fn tongue(&mut self) -> &'static Tongue {
+    fn language(&mut self) -> &'static Language {
         let mut point = self.percent();
-        for tongue in TONGUES {
-            if point < tongue.share {
-                return tongue;
+        for language in TONGUES {
+            if point < language.share {
+                return language;
             }
-            point -= tongue.share;
+            point -= language.share;
         }
         &TONGUES[0]
     }

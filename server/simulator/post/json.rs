@@ -1,13 +1,13 @@
 use std::fmt::{Display, Write};
 
 /// Writes JSON text member by member, in the order they are given, with X's escapes.
-pub(super) struct Writer {
+pub(super) struct JsonWriter {
     out: String,
     /// Everything beyond ASCII as `\uXXXX`, `<` and `>` too: how most posts come.
     ascii: bool,
 }
 
-impl Writer {
+impl JsonWriter {
     pub(super) fn new(ascii: bool) -> Self {
         Self { out: String::with_capacity(6 << 10), ascii }
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn check(ascii: bool, value: &str, expected: &str) {
-        let mut writer = Writer::new(ascii);
+        let mut writer = JsonWriter::new(ascii);
         writer.item(|w| {
             w.string("a", value);
             w.array("b", |w| {

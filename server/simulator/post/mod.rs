@@ -19,5 +19,5 @@ mod splice;
 pub(super) use generator::Generator;
 pub(super) use playback::Playback;
 pub(super) use post_json::created_at;
-pub(super) use snowflake::{Minted, Snowflakes};
+pub(super) use snowflake::{GeneratedId, Snowflakes};
 pub(super) use splice::{indented, root_value, with_member};

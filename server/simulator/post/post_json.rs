@@ -1,5 +1,5 @@
 use super::corpus::NAMES;
-use super::json::Writer;
+use super::json::JsonWriter;
 use crate::model::PostId;
 
 /// An account that posts.
@@ -8,42 +8,42 @@ pub(super) struct User(pub(super) u32);
 
 /// What is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Media {
+pub(super) enum MediaKind {
     Photo,
     Video,
     Gif,
 }
 
 /// Characters `[from, to)` of the text.
-type Span = (usize, usize);
+type CharRange = (usize, usize);
 
 /// A text and what stands in it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Text {
+pub(super) struct PostText {
     pub(super) full: String,
     /// The beginning, where the text is longer than a classic post.
     pub(super) short: Option<String>,
-    hashtags: Vec<(&'static str, Span)>,
-    mentions: Vec<(User, Span)>,
-    links: Vec<(String, Span)>,
+    hashtags: Vec<(&'static str, CharRange)>,
+    mentions: Vec<(User, CharRange)>,
+    links: Vec<(String, CharRange)>,
 }
 
 /// A post before it is written.
 #[derive(Clone, Debug)]
-pub(super) struct Draft {
+pub(super) struct PostDraft {
     pub(super) id: PostId,
     pub(super) created_ms: i64,
     pub(super) user: User,
     pub(super) lang: &'static str,
-    pub(super) text: Text,
-    pub(super) media: Option<(Media, String, Span)>,
+    pub(super) text: PostText,
+    pub(super) media: Option<(MediaKind, String, CharRange)>,
     pub(super) place: Option<(&'static str, &'static str, &'static str, f64, f64)>,
     pub(super) source: &'static str,
     /// Retweets, favourites.
     pub(super) counts: (u32, u32),
     pub(super) reply_to: Option<(PostId, User)>,
-    pub(super) retweeted: Option<Box<Draft>>,
-    pub(super) quoted: Option<Box<Draft>>,
+    pub(super) retweeted: Option<Box<PostDraft>>,
+    pub(super) quoted: Option<Box<PostDraft>>,
 }
 
 impl User {
@@ -60,8 +60,8 @@ impl User {
     }
 }
 
-impl Text {
-    pub(super) fn push(&mut self, words: &str) -> Span {
+impl PostText {
+    pub(super) fn push(&mut self, words: &str) -> CharRange {
         if !self.full.is_empty() {
             self.full.push(' ');
         }
@@ -91,8 +91,8 @@ impl Text {
     }
 }
 
-impl Draft {
-    pub(super) fn with_media(mut self, media: Option<(Media, String)>) -> Self {
+impl PostDraft {
+    pub(super) fn with_media(mut self, media: Option<(MediaKind, String)>) -> Self {
         if let Some((kind, code)) = media {
             let span = self.text.push(&format!("https://t.co/{code}"));
             self.media = Some((kind, code, span));
@@ -102,8 +102,8 @@ impl Draft {
 }
 
 /// The retweet of a post: its text is cut, it is not `truncated`, and it has no place.
-pub(super) fn retweet_of(inner: Draft, mut by: Draft) -> Draft {
-    let mut text = Text::default();
+pub(super) fn retweet_of(inner: PostDraft, mut by: PostDraft) -> PostDraft {
+    let mut text = PostText::default();
     text.push("RT");
     text.mention(inner.user);
     text.full.push(':');
@@ -126,7 +126,7 @@ pub(in crate::simulator) fn created_at(unix_ms: i64) -> String {
 }
 
 /// The members of a post; `live` adds those that only the root of a streamed post has.
-pub(super) fn post(w: &mut Writer, draft: &Draft, live: bool) {
+pub(super) fn post(w: &mut JsonWriter, draft: &PostDraft, live: bool) {
     w.string("created_at", &created_at(draft.created_ms));
     w.raw("id", draft.id);
     w.string("id_str", &draft.id.to_string());
@@ -151,7 +151,7 @@ pub(super) fn post(w: &mut Writer, draft: &Draft, live: bool) {
             });
             media_and_entities(w, draft);
         });
-        w.object("entities", |w| entities(w, &Text::default(), None));
+        w.object("entities", |w| entities(w, &PostText::default(), None));
     } else {
         media_and_entities(w, draft);
     }
@@ -167,7 +167,7 @@ pub(super) fn post(w: &mut Writer, draft: &Draft, live: bool) {
     }
 }
 
-fn nested(w: &mut Writer, draft: &Draft) {
+fn nested(w: &mut JsonWriter, draft: &PostDraft) {
     if let Some(retweeted) = &draft.retweeted {
         w.object("retweeted_status", |w| post(w, retweeted, false));
     }
@@ -179,7 +179,7 @@ fn nested(w: &mut Writer, draft: &Draft) {
     }
 }
 
-fn reply(w: &mut Writer, to: Option<(PostId, User)>) {
+fn reply(w: &mut JsonWriter, to: Option<(PostId, User)>) {
     let Some((id, user)) = to else {
         for key in ["status_id", "status_id_str", "user_id", "user_id_str", "screen_name"] {
             w.raw(&format!("in_reply_to_{key}"), "null");
@@ -193,7 +193,7 @@ fn reply(w: &mut Writer, to: Option<(PostId, User)>) {
     w.string("in_reply_to_screen_name", &user.screen_name());
 }
 
-fn user(w: &mut Writer, user: User) {
+fn user(w: &mut JsonWriter, user: User) {
     let (id, name, seen) = (user.id(), user.screen_name(), user.0);
     w.raw("id", id);
     w.string("id_str", &id.to_string());
@@ -234,7 +234,7 @@ fn user(w: &mut Writer, user: User) {
     w.string("profile_image_url_https", &format!("https://images.example/profile_images/{id}/normal.jpg"));
 }
 
-fn place(w: &mut Writer, draft: &Draft) {
+fn place(w: &mut JsonWriter, draft: &PostDraft) {
     let Some((name, code, country, longitude, latitude)) = draft.place else {
         for key in ["geo", "coordinates", "place"] {
             w.raw(key, "null");
@@ -267,7 +267,7 @@ fn place(w: &mut Writer, draft: &Draft) {
     });
 }
 
-fn point(w: &mut Writer, key: &str, first: f64, second: f64) {
+fn point(w: &mut JsonWriter, key: &str, first: f64, second: f64) {
     w.object(key, |w| {
         w.string("type", "Point");
         w.array("coordinates", |w| {
@@ -277,14 +277,14 @@ fn point(w: &mut Writer, key: &str, first: f64, second: f64) {
     });
 }
 
-fn media_and_entities(w: &mut Writer, draft: &Draft) {
+fn media_and_entities(w: &mut JsonWriter, draft: &PostDraft) {
     w.object("entities", |w| entities(w, &draft.text, draft.media.as_ref()));
     if let Some(attached) = &draft.media {
         w.object("extended_entities", |w| w.array("media", |w| w.item(|w| media(w, attached, true))));
     }
 }
 
-fn entities(w: &mut Writer, text: &Text, attached: Option<&(Media, String, Span)>) {
+fn entities(w: &mut JsonWriter, text: &PostText, attached: Option<&(MediaKind, String, CharRange)>) {
     w.array("hashtags", |w| {
         for (tag, span) in &text.hashtags {
             w.item(|w| {
@@ -320,7 +320,7 @@ fn entities(w: &mut Writer, text: &Text, attached: Option<&(Media, String, Span)
     }
 }
 
-fn media(w: &mut Writer, (kind, code, span): &(Media, String, Span), extended: bool) {
+fn media(w: &mut JsonWriter, (kind, code, span): &(MediaKind, String, CharRange), extended: bool) {
     let id = u64::from(span.0 as u32) + 1_900_000_000_000_000_000;
     w.raw("id", id);
     w.string("id_str", &id.to_string());
@@ -331,9 +331,9 @@ fn media(w: &mut Writer, (kind, code, span): &(Media, String, Span), extended: b
     w.string("display_url", &format!("pic.example/{code}"));
     w.string("expanded_url", &format!("https://x.example/i/status/{id}/photo/1"));
     let name = match (kind, extended) {
-        (Media::Photo, _) | (_, false) => "photo",
-        (Media::Video, true) => "video",
-        (Media::Gif, true) => "animated_gif",
+        (MediaKind::Photo, _) | (_, false) => "photo",
+        (MediaKind::Video, true) => "video",
+        (MediaKind::Gif, true) => "animated_gif",
     };
     w.string("type", name);
     w.object("sizes", |w| {
@@ -347,7 +347,7 @@ fn media(w: &mut Writer, (kind, code, span): &(Media, String, Span), extended: b
     });
 }
 
-fn indices(w: &mut Writer, (from, to): Span) {
+fn indices(w: &mut JsonWriter, (from, to): CharRange) {
     w.array("indices", |w| {
         w.number(from);
         w.number(to);

@@ -9,7 +9,7 @@ const COUNTER_MASK: u64 = (1 << DATACENTER_SHIFT) - 1;
 
 /// A new id and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulator) struct Minted {
+pub(in crate::simulator) struct GeneratedId {
     pub(in crate::simulator) id: PostId,
     pub(in crate::simulator) created: UnixMillis,
     pub(in crate::simulator) datacenter: usize,
@@ -21,11 +21,11 @@ pub(in crate::simulator) struct Snowflakes(AtomicU64);
 
 impl Snowflakes {
     /// An id for something made at this time in this datacenter (below 32).
-    pub(in crate::simulator) fn mint(&self, created: UnixMillis, datacenter: usize) -> Minted {
+    pub(in crate::simulator) fn mint(&self, created: UnixMillis, datacenter: usize) -> GeneratedId {
         let counter = self.0.fetch_add(1, Ordering::Relaxed) & COUNTER_MASK;
         let place = (datacenter as u64 & 31) << DATACENTER_SHIFT;
         let id = PostId(PostId::lowest_at(created).0 | place | counter);
-        Minted { id, created, datacenter }
+        GeneratedId { id, created, datacenter }
     }
 }
 

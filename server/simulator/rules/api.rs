@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::rule_set::{Added, RuleError, Rules, StoredRule};
+use super::rule_set::{AddResult, RuleError, RuleSet, StoredRule};
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
@@ -19,7 +19,7 @@ pub(in crate::simulator) enum Method {
 
 /// An answer of the rules endpoint.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::simulator) struct Answer {
+pub(in crate::simulator) struct RulesResponse {
     pub(in crate::simulator) status: u16,
     pub(in crate::simulator) body: Value,
     /// `x-rate-limit-limit`, `-remaining`, `-reset` (unix seconds).
@@ -27,7 +27,7 @@ pub(in crate::simulator) struct Answer {
 }
 
 /// When a request comes, and what it gets from the world around.
-pub(in crate::simulator) struct Visit<'a> {
+pub(in crate::simulator) struct RequestContext<'a> {
     pub(in crate::simulator) moment: Moment,
     pub(in crate::simulator) wall: UnixMillis,
     /// From when on added rules match.
@@ -36,7 +36,12 @@ pub(in crate::simulator) struct Visit<'a> {
 }
 
 /// Serves a request.
-pub(in crate::simulator) fn answer(rules: &Rules, method: Method, body: &[u8], visit: &mut Visit<'_>) -> Answer {
+pub(in crate::simulator) fn answer(
+    rules: &RuleSet,
+    method: Method,
+    body: &[u8],
+    visit: &mut RequestContext<'_>,
+) -> RulesResponse {
     let (status, body, remaining, reset_in) = match rules.spend(visit.moment) {
         Err(wait) => (429, json!({"errors": [{"code": 88, "message": "Rate limit exceeded"}]}), 0, wait),
         Ok(remaining) => {
@@ -49,15 +54,15 @@ pub(in crate::simulator) fn answer(rules: &Rules, method: Method, body: &[u8], v
         }
     };
     let reset = visit.wall.plus(reset_in + Duration::from_millis(999)).0 / 1_000;
-    Answer { status, body, budget: (rules.requests_max(), remaining, reset) }
+    RulesResponse { status, body, budget: (rules.requests_max(), remaining, reset) }
 }
 
-fn list(rules: &Rules, now: UnixMillis) -> Value {
+fn list(rules: &RuleSet, now: UnixMillis) -> Value {
     let rules: Vec<Value> = rules.list().iter().map(rule_json).collect();
     json!({"data": {"rules": rules}, "meta": {"sent": now.to_string()}})
 }
 
-fn add(rules: &Rules, body: &[u8], visit: &mut Visit<'_>) -> (u16, Value) {
+fn add(rules: &RuleSet, body: &[u8], visit: &mut RequestContext<'_>) -> (u16, Value) {
     let wanted = match wanted(body) {
         Ok(wanted) => wanted,
         Err(detail) => return (400, invalid_request(&detail)),
@@ -68,12 +73,12 @@ fn add(rules: &Rules, body: &[u8], visit: &mut Visit<'_>) -> (u16, Value) {
     }
 }
 
-fn added_json(added: &[Added]) -> Value {
+fn added_json(added: &[AddResult]) -> Value {
     let (mut rules, mut errors) = (Vec::new(), Vec::new());
     for one in added {
         match one {
-            Added::New(rule) => rules.push(rule_json(rule)),
-            Added::Duplicate(rule) => errors.push(json!({
+            AddResult::New(rule) => rules.push(rule_json(rule)),
+            AddResult::Duplicate(rule) => errors.push(json!({
                 "value": rule.value,
                 "id": rule.id.to_string(),
                 "title": "DuplicateRule",
@@ -103,7 +108,7 @@ fn refused(wanted: &[(String, Option<String>)], error: &RuleError, now: UnixMill
     json!({"summary": {"created": 0, "not_created": wanted.len()}, "detail": detail, "sent": now.to_string()})
 }
 
-fn delete(rules: &Rules, body: &[u8]) -> (u16, Value) {
+fn delete(rules: &RuleSet, body: &[u8]) -> (u16, Value) {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         return (400, invalid_request(FORMAT));
     };
@@ -172,29 +177,29 @@ mod tests {
     use super::super::rule_set::{REQUEST_WINDOW, RULES_MAX};
     use super::*;
 
-    struct Desk {
-        rules: Rules,
+    struct TestEnv {
+        rules: RuleSet,
         moment: Moment,
         next_id: u64,
     }
 
-    impl Desk {
+    impl TestEnv {
         fn new(requests_max: usize) -> Self {
-            Self { rules: Rules::new(requests_max), moment: Moment::default(), next_id: 100 }
+            Self { rules: RuleSet::new(requests_max), moment: Moment::default(), next_id: 100 }
         }
 
-        fn ask(&mut self, method: Method, body: &Value) -> Answer {
+        fn ask(&mut self, method: Method, body: &Value) -> RulesResponse {
             let next_id = &mut self.next_id;
             let mut id = || {
                 *next_id += 1;
                 *next_id
             };
             let (moment, wall) = (self.moment, UnixMillis(1_000));
-            let mut visit = Visit { moment, wall, effective: moment, id: &mut id };
+            let mut visit = RequestContext { moment, wall, effective: moment, id: &mut id };
             answer(&self.rules, method, body.to_string().as_bytes(), &mut visit)
         }
 
-        fn post(&mut self, values: &[&str]) -> Answer {
+        fn post(&mut self, values: &[&str]) -> RulesResponse {
             let rules: Vec<Value> = values.iter().map(|value| json!({"value": value, "tag": "t"})).collect();
             self.ask(Method::Post, &json!({"rules": rules}))
         }
@@ -202,69 +207,69 @@ mod tests {
 
     #[test]
     fn a_rule_is_unique_by_value_and_gets_a_new_id_when_added_again() {
-        let mut desk = Desk::new(50);
-        let first = desk.post(&["cat", "dog"]);
+        let mut env = TestEnv::new(50);
+        let first = env.post(&["cat", "dog"]);
         assert_eq!((first.status, first.budget.1), (201, 49));
         assert_eq!(first.body["data"]["rules"][0], json!({"id": "101", "value": "cat", "tag": "t"}));
-        let again = desk.post(&["cat", "bird"]);
+        let again = env.post(&["cat", "bird"]);
         assert_eq!((again.status, &again.body["errors"][0]["id"]), (201, &json!("101")));
         assert_eq!(again.body["data"]["rules"].as_array().map(Vec::len), Some(1));
-        let gone = desk.ask(Method::Delete, &json!({"rules": [{"value": "cat"}, {"value": "cow"}]}));
+        let gone = env.ask(Method::Delete, &json!({"rules": [{"value": "cat"}, {"value": "cow"}]}));
         assert_eq!((gone.status, gone.body), (200, json!({"data": {"deleted": 1, "not_deleted": 1}})));
-        assert_eq!(desk.post(&["cat"]).body["data"]["rules"][0]["id"], "104");
+        assert_eq!(env.post(&["cat"]).body["data"]["rules"][0]["id"], "104");
         for body in [json!({"rule_ids": [102]}), json!({"ids": ["103"]}), json!({"rules": [{"id": "104"}]})] {
-            assert_eq!(desk.ask(Method::Delete, &body).body["data"]["deleted"], 1, "{body}");
+            assert_eq!(env.ask(Method::Delete, &body).body["data"]["deleted"], 1, "{body}");
         }
-        assert_eq!(desk.ask(Method::Get, &json!(null)).body["data"]["rules"], json!([]));
+        assert_eq!(env.ask(Method::Get, &json!(null)).body["data"]["rules"], json!([]));
     }
 
     #[test]
     fn one_wrong_rule_fails_the_whole_request() {
-        let mut desk = Desk::new(50);
-        let answer = desk.post(&["cat", "-dog"]);
+        let mut env = TestEnv::new(50);
+        let answer = env.post(&["cat", "-dog"]);
         assert_eq!(answer.status, 422);
         assert_eq!(answer.body["summary"], json!({"created": 0, "not_created": 2}));
         assert_eq!(answer.body["detail"].as_array().map(Vec::len), Some(1));
         assert_eq!(answer.body["detail"][0]["rule"]["value"], "-dog");
-        assert!(desk.rules.is_empty());
+        assert!(env.rules.is_empty());
     }
 
     #[test]
     fn the_limits_are_xs() {
-        let mut desk = Desk::new(50);
-        let check = |answer: Answer, status: u16| assert_eq!(answer.status, status, "{}", answer.body);
-        check(desk.post(&["a".repeat(2_048).as_str()]), 201);
-        check(desk.post(&["a".repeat(2_049).as_str()]), 422);
-        check(desk.ask(Method::Post, &json!({"rules": [{"value": "x", "tag": "t".repeat(256)}]})), 422);
+        let mut env = TestEnv::new(50);
+        let check = |answer: RulesResponse, status: u16| assert_eq!(answer.status, status, "{}", answer.body);
+        check(env.post(&["a".repeat(2_048).as_str()]), 201);
+        check(env.post(&["a".repeat(2_049).as_str()]), 422);
+        check(env.ask(Method::Post, &json!({"rules": [{"value": "x", "tag": "t".repeat(256)}]})), 422);
         let values = |from: usize, to: usize| (from..to).map(|n| format!("w{n}")).collect::<Vec<_>>();
-        let post = |desk: &mut Desk, from: usize, to: usize, status: u16| {
+        let post = |env: &mut TestEnv, from: usize, to: usize, status: u16| {
             let values = values(from, to);
-            check(desk.post(&values.iter().map(String::as_str).collect::<Vec<_>>()), status);
+            check(env.post(&values.iter().map(String::as_str).collect::<Vec<_>>()), status);
         };
-        post(&mut desk, 0, 101, 400);
+        post(&mut env, 0, 101, 400);
         for start in (0..900).step_by(100) {
-            post(&mut desk, start, start + 100, 201);
+            post(&mut env, start, start + 100, 201);
         }
-        post(&mut desk, 900, 1_000, 422);
-        post(&mut desk, 900, 999, 201);
-        assert_eq!(desk.rules.list().len(), RULES_MAX);
+        post(&mut env, 900, 1_000, 422);
+        post(&mut env, 900, 999, 201);
+        assert_eq!(env.rules.list().len(), RULES_MAX);
         for body in [json!({}), json!({"rules": []}), json!({"rules": ["cat"]}), json!([1])] {
-            check(desk.ask(Method::Post, &body), 400);
-            check(desk.ask(Method::Delete, &json!({})), 400);
+            check(env.ask(Method::Post, &body), 400);
+            check(env.ask(Method::Delete, &json!({})), 400);
         }
     }
 
     #[test]
     fn fifty_requests_in_a_day_and_no_more() {
-        let mut desk = Desk::new(50);
+        let mut env = TestEnv::new(50);
         for n in 1..=50 {
-            assert_eq!(desk.ask(Method::Get, &json!(null)).budget.1, 50 - n);
+            assert_eq!(env.ask(Method::Get, &json!(null)).budget.1, 50 - n);
         }
-        desk.moment = desk.moment.plus(Duration::from_secs(3_600));
-        let refused = desk.ask(Method::Get, &json!(null));
+        env.moment = env.moment.plus(Duration::from_secs(3_600));
+        let refused = env.ask(Method::Get, &json!(null));
         assert_eq!((refused.status, &refused.body["errors"][0]["code"]), (429, &json!(88)));
         assert_eq!(refused.budget, (50, 0, 1 + 23 * 3_600));
-        desk.moment = Moment::default().plus(REQUEST_WINDOW);
-        assert_eq!(desk.ask(Method::Get, &json!(null)).status, 200);
+        env.moment = Moment::default().plus(REQUEST_WINDOW);
+        assert_eq!(env.ask(Method::Get, &json!(null)).status, 200);
     }
 }

@@ -6,7 +6,7 @@ use super::text_tokens::tokens;
 
 /// What rules look at in a post.
 #[derive(Debug, Default)]
-pub(in crate::simulator) struct Subject {
+pub(in crate::simulator) struct PostAttributes {
     /// Tokens of each text: the post's own, in full, and the quoted one's.
     pub(super) texts: Vec<Vec<String>>,
     /// All tokens, so that most keywords are told quickly.
@@ -36,7 +36,7 @@ pub(in crate::simulator) struct Subject {
     pub(super) bio_name: Vec<String>,
 }
 
-impl Subject {
+impl PostAttributes {
     pub(in crate::simulator) fn of(post: &Value) -> Self {
         let mut subject = Self::default();
         let retweeted = object(post, "retweeted_status");

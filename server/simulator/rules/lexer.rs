@@ -3,7 +3,7 @@ use std::str::CharIndices;
 
 /// A piece of a rule and the place where it begins, counted in characters from 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct Token {
     pub(super) at: usize,
     pub(super) what: Lexeme,
 }
@@ -21,7 +21,7 @@ pub(super) enum Lexeme {
 }
 
 /// The pieces of a rule in their order.
-pub(super) fn split(rule: &str) -> Result<Vec<Piece>, String> {
+pub(super) fn split(rule: &str) -> Result<Vec<Token>, String> {
     let mut pieces = Vec::new();
     let mut chars = rule.char_indices().peekable();
     let mut position = 0;
@@ -36,13 +36,13 @@ pub(super) fn split(rule: &str) -> Result<Vec<Piece>, String> {
         };
         if c.is_whitespace() || single.is_some() {
             chars.next();
-            pieces.extend(single.map(|what| Piece { at, what }));
+            pieces.extend(single.map(|what| Token { at, what }));
             continue;
         }
         let what = if c == '"' { Lexeme::Quoted(quoted(&mut chars, at)?) } else { word(rule, &mut chars, at)? };
         let end = chars.peek().map_or(rule.len(), |(end, _)| *end);
         position += rule[start..end].chars().count() - 1;
-        pieces.push(Piece { at, what });
+        pieces.push(Token { at, what });
     }
     Ok(pieces)
 }
@@ -116,6 +116,6 @@ mod tests {
             (17, quoted),
             (25, Lexeme::Close),
         ];
-        assert_eq!(pieces, expected.map(|(at, what)| Piece { at, what }));
+        assert_eq!(pieces, expected.map(|(at, what)| Token { at, what }));
     }
 }

@@ -1,11 +1,11 @@
-use super::attributes::Subject;
-use super::parser::{Expr, Feature, Kind, Term};
+use super::attributes::PostAttributes;
+use super::parser::{Expr, Feature, Operator, PostKind};
 
 /// Kilometres of a degree of latitude.
 const DEGREE_KM: f64 = 111.195;
 
 impl Expr {
-    pub(super) fn matches(&self, post: &Subject) -> bool {
+    pub(super) fn matches(&self, post: &PostAttributes) -> bool {
         match self {
             Self::Any(branches) => branches.iter().any(|branch| branch.matches(post)),
             Self::All(parts) => parts.iter().all(|part| part.matches(post)),
@@ -15,8 +15,8 @@ impl Expr {
     }
 }
 
-impl Term {
-    fn matches(&self, post: &Subject) -> bool {
+impl Operator {
+    fn matches(&self, post: &PostAttributes) -> bool {
         match self {
             Self::Words(words) => {
                 words.iter().all(|word| post.words.contains(word))
@@ -47,7 +47,7 @@ impl Term {
     }
 }
 
-impl Subject {
+impl PostAttributes {
     fn has(&self, feature: Feature) -> bool {
         match feature {
             Feature::Mentions => !self.mentions.is_empty(),
@@ -62,11 +62,11 @@ impl Subject {
         }
     }
 
-    fn is(&self, kind: Kind) -> bool {
+    fn is(&self, kind: PostKind) -> bool {
         match kind {
-            Kind::Retweet => self.retweeted_id.is_some(),
-            Kind::Reply => self.reply,
-            Kind::Quote => self.quote,
+            PostKind::Retweet => self.retweeted_id.is_some(),
+            PostKind::Reply => self.reply,
+            PostKind::Quote => self.quote,
         }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
 
     fn check(post: &serde_json::Value, rule: &str, expected: bool) {
         let expr = parse(rule).expect(rule);
-        assert_eq!(expr.matches(&Subject::of(post)), expected, "{rule}");
+        assert_eq!(expr.matches(&PostAttributes::of(post)), expected, "{rule}");
     }
 
     #[test]

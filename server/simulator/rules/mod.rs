@@ -17,7 +17,7 @@ mod parser;
 mod rule_set;
 mod text_tokens;
 
-pub(super) use api::{Method, Visit, answer};
-pub(super) use attributes::Subject;
-pub(super) use rule_set::{Added, Rules};
+pub(super) use api::{Method, RequestContext, answer};
+pub(super) use attributes::PostAttributes;
+pub(super) use rule_set::{AddResult, RuleSet};
 pub use rule_set::{RuleError, StoredRule};

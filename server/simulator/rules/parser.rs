@@ -1,6 +1,6 @@
 use std::iter::Peekable;
 
-use super::lexer::{Lexeme, Piece, split};
+use super::lexer::{Lexeme, Token, split};
 use super::text_tokens::tokens;
 
 /// A rule, read.
@@ -9,12 +9,12 @@ pub(super) enum Expr {
     Any(Vec<Expr>),
     All(Vec<Expr>),
     Not(Box<Expr>),
-    Is(Term),
+    Is(Operator),
 }
 
 /// A condition on a post. Names and texts are in lower case.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Term {
+pub(super) enum Operator {
     /// These tokens, one after the other.
     Words(Vec<String>),
     Hashtag(String),
@@ -28,7 +28,7 @@ pub(super) enum Term {
     UrlContains(String),
     Lang(String),
     Has(Feature),
-    Is(Kind),
+    Is(PostKind),
     Place(String),
     Bio(Vec<String>),
     BioName(Vec<String>),
@@ -54,7 +54,7 @@ pub(super) enum Feature {
 
 /// What a post is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PostKind {
     Retweet,
     Reply,
     Quote,
@@ -79,11 +79,11 @@ pub(super) fn parse(rule: &str) -> Result<Expr, String> {
     Ok(expr)
 }
 
-struct Parser<I: Iterator<Item = Piece>> {
+struct Parser<I: Iterator<Item = Token>> {
     pieces: Peekable<I>,
 }
 
-impl<I: Iterator<Item = Piece>> Parser<I> {
+impl<I: Iterator<Item = Token>> Parser<I> {
     fn any(&mut self) -> Result<Expr, String> {
         let mut branches = vec![self.all()?];
         while self.pieces.next_if(|piece| piece.what == Lexeme::Or).is_some() {
@@ -110,7 +110,7 @@ impl<I: Iterator<Item = Piece>> Parser<I> {
             Lexeme::Open => {
                 let inner = self.any()?;
                 match self.pieces.next() {
-                    Some(Piece { what: Lexeme::Close, .. }) => Ok(inner),
+                    Some(Token { what: Lexeme::Close, .. }) => Ok(inner),
                     _ => Err(format!("missing ')' for the group opened (at position {})\n", piece.at)),
                 }
             }
@@ -122,7 +122,7 @@ impl<I: Iterator<Item = Piece>> Parser<I> {
     }
 }
 
-fn no_alternative(piece: &Piece) -> String {
+fn no_alternative(piece: &Token) -> String {
     let input = match &piece.what {
         Lexeme::Open => "(",
         Lexeme::Close => ")",
@@ -142,7 +142,7 @@ fn positive(expr: &Expr) -> bool {
     }
 }
 
-fn word_term(word: &str, at: usize) -> Result<Term, String> {
+fn word_term(word: &str, at: usize) -> Result<Operator, String> {
     let lower = word.to_lowercase();
     if lower == "and" || lower == "or" {
         let say = if lower == "and" { "a space" } else { "OR" };
@@ -152,23 +152,23 @@ fn word_term(word: &str, at: usize) -> Result<Term, String> {
         ));
     }
     if let Some(name) = lower.strip_prefix('@').filter(|name| !name.is_empty()) {
-        return Ok(Term::Mention(name.into()));
+        return Ok(Operator::Mention(name.into()));
     }
     if let Some(tag) = lower.strip_prefix('#').filter(|tag| !tag.is_empty()) {
-        return Ok(Term::Hashtag(tag.into()));
+        return Ok(Operator::Hashtag(tag.into()));
     }
     words(word, at)
 }
 
-fn words(text: &str, at: usize) -> Result<Term, String> {
+fn words(text: &str, at: usize) -> Result<Operator, String> {
     let tokens = tokens(text);
     if tokens.is_empty() {
         return Err(format!("no viable alternative at input '{text}' (at position {at})\n"));
     }
-    Ok(Term::Words(tokens))
+    Ok(Operator::Words(tokens))
 }
 
-fn operator(name: &str, value: &str, at: usize) -> Result<Term, String> {
+fn operator(name: &str, value: &str, at: usize) -> Result<Operator, String> {
     let lower = value.to_lowercase();
     let account = || lower.trim_start_matches('@').to_owned();
     let colon = at + name.chars().count();
@@ -176,19 +176,19 @@ fn operator(name: &str, value: &str, at: usize) -> Result<Term, String> {
         return Err(format!("Cannot parse rule at ':' (position {colon})\n"));
     }
     Ok(match name {
-        "from" => Term::From(account()),
-        "to" => Term::To(account()),
-        "retweets_of" => Term::RetweetsOf(account()),
-        "retweets_of_status_id" => Term::RetweetsOfStatus(lower),
-        "in_reply_to_status_id" => Term::InReplyToStatus(lower),
-        "contains" => Term::Contains(lower),
-        "url_contains" => Term::UrlContains(lower),
-        "lang" => Term::Lang(lower),
-        "place" => Term::Place(lower),
-        "bio" => Term::Bio(tokens(value)),
-        "bio_name" => Term::BioName(tokens(value)),
-        "has" => Term::Has(feature(&lower).ok_or_else(|| unknown_value(name, value, at))?),
-        "is" => Term::Is(kind(&lower).ok_or_else(|| unknown_value(name, value, at))?),
+        "from" => Operator::From(account()),
+        "to" => Operator::To(account()),
+        "retweets_of" => Operator::RetweetsOf(account()),
+        "retweets_of_status_id" => Operator::RetweetsOfStatus(lower),
+        "in_reply_to_status_id" => Operator::InReplyToStatus(lower),
+        "contains" => Operator::Contains(lower),
+        "url_contains" => Operator::UrlContains(lower),
+        "lang" => Operator::Lang(lower),
+        "place" => Operator::Place(lower),
+        "bio" => Operator::Bio(tokens(value)),
+        "bio_name" => Operator::BioName(tokens(value)),
+        "has" => Operator::Has(feature(&lower).ok_or_else(|| unknown_value(name, value, at))?),
+        "is" => Operator::Is(kind(&lower).ok_or_else(|| unknown_value(name, value, at))?),
         "bounding_box" => bounding_box(value).ok_or_else(|| unknown_value(name, value, at))?,
         "point_radius" => point_radius(value).ok_or_else(|| unknown_value(name, value, at))?,
         _ => return Err(format!("Cannot parse rule at ':' (position {colon})\n")),
@@ -214,22 +214,22 @@ fn feature(name: &str) -> Option<Feature> {
     })
 }
 
-fn kind(name: &str) -> Option<Kind> {
+fn kind(name: &str) -> Option<PostKind> {
     Some(match name {
-        "retweet" => Kind::Retweet,
-        "reply" => Kind::Reply,
-        "quote" => Kind::Quote,
+        "retweet" => PostKind::Retweet,
+        "reply" => PostKind::Reply,
+        "quote" => PostKind::Quote,
         _ => return None,
     })
 }
 
-fn bounding_box(value: &str) -> Option<Term> {
+fn bounding_box(value: &str) -> Option<Operator> {
     let numbers: Vec<f64> = value.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     let corners: [f64; 4] = numbers.try_into().ok()?;
-    (corners[0] < corners[2] && corners[1] < corners[3]).then_some(Term::Box(corners))
+    (corners[0] < corners[2] && corners[1] < corners[3]).then_some(Operator::Box(corners))
 }
 
-fn point_radius(value: &str) -> Option<Term> {
+fn point_radius(value: &str) -> Option<Operator> {
     let parts: Vec<&str> = value.split_whitespace().collect();
     let [longitude, latitude, radius] = parts.try_into().ok()?;
     let kilometres = match (radius.strip_suffix("km"), radius.strip_suffix("mi")) {
@@ -237,7 +237,7 @@ fn point_radius(value: &str) -> Option<Term> {
         (_, Some(mi)) => mi.parse::<f64>().ok()? * MILE_KM,
         _ => return None,
     };
-    Some(Term::Near(longitude.parse().ok()?, latitude.parse().ok()?, kilometres))
+    Some(Operator::Near(longitude.parse().ok()?, latitude.parse().ok()?, kilometres))
 }
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn words_of(text: &str) -> Expr {
-        Expr::Is(Term::Words(tokens(text)))
+        Expr::Is(Operator::Words(tokens(text)))
     }
 
     fn check(rule: &str, expected: Expr) {
@@ -257,24 +257,24 @@ mod tests {
         check("cat", words_of("cat"));
         check("a b OR c", Expr::Any(vec![Expr::All(vec![words_of("a"), words_of("b")]), words_of("c")]));
         check("a (b OR c)", Expr::All(vec![words_of("a"), Expr::Any(vec![words_of("b"), words_of("c")])]));
-        let not_retweet = Expr::Not(Box::new(Expr::Is(Term::Is(Kind::Retweet))));
+        let not_retweet = Expr::Not(Box::new(Expr::Is(Operator::Is(PostKind::Retweet))));
         check("cat -is:retweet", Expr::All(vec![words_of("cat"), not_retweet]));
     }
 
     #[test]
     fn operators_take_words_quotes_and_brackets() {
-        check("FROM:@Ada", Expr::Is(Term::From("ada".into())));
+        check("FROM:@Ada", Expr::Is(Operator::From("ada".into())));
         check("\"Hello, World\"", words_of("hello world"));
-        check("contains:-2345.432", Expr::Is(Term::Contains("-2345.432".into())));
-        check("url_contains:\"com/x\"", Expr::Is(Term::UrlContains("com/x".into())));
-        check("place:\"Belmont Central\"", Expr::Is(Term::Place("belmont central".into())));
-        check("bounding_box:[1 2 3 4]", Expr::Is(Term::Box([1.0, 2.0, 3.0, 4.0])));
-        check("point_radius:[1 2 10km]", Expr::Is(Term::Near(1.0, 2.0, 10.0)));
+        check("contains:-2345.432", Expr::Is(Operator::Contains("-2345.432".into())));
+        check("url_contains:\"com/x\"", Expr::Is(Operator::UrlContains("com/x".into())));
+        check("place:\"Belmont Central\"", Expr::Is(Operator::Place("belmont central".into())));
+        check("bounding_box:[1 2 3 4]", Expr::Is(Operator::Box([1.0, 2.0, 3.0, 4.0])));
+        check("point_radius:[1 2 10km]", Expr::Is(Operator::Near(1.0, 2.0, 10.0)));
         check(
             "has:links lang:en",
-            Expr::All(vec![Expr::Is(Term::Has(Feature::Links)), Expr::Is(Term::Lang("en".into()))]),
+            Expr::All(vec![Expr::Is(Operator::Has(Feature::Links)), Expr::Is(Operator::Lang("en".into()))]),
         );
-        check("@Ada", Expr::Is(Term::Mention("ada".into())));
+        check("@Ada", Expr::Is(Operator::Mention("ada".into())));
     }
 
     fn check_wrong(rule: &str, words: &str) {

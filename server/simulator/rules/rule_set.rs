@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-use super::attributes::Subject;
+use super::attributes::PostAttributes;
 use super::parser::{Expr, parse};
 use crate::clock::Moment;
 use crate::model::Rule;
@@ -43,7 +43,7 @@ pub enum RuleError {
 
 /// What became of a rule to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Added {
+pub(in crate::simulator) enum AddResult {
     New(StoredRule),
     /// One with this value is there already.
     Duplicate(StoredRule),
@@ -51,20 +51,20 @@ pub(in crate::simulator) enum Added {
 
 /// The rules in force, and the budget of requests.
 #[derive(Debug)]
-pub(in crate::simulator) struct Rules {
-    list: RwLock<Vec<Active>>,
+pub(in crate::simulator) struct RuleSet {
+    list: RwLock<Vec<ActiveRule>>,
     requests: Mutex<VecDeque<Moment>>,
     requests_max: usize,
 }
 
 #[derive(Debug)]
-struct Active {
+struct ActiveRule {
     rule: StoredRule,
     expr: Expr,
     from: Moment,
 }
 
-impl Rules {
+impl RuleSet {
     pub(in crate::simulator) fn new(requests_max: usize) -> Self {
         Self { list: RwLock::default(), requests: Mutex::default(), requests_max }
     }
@@ -75,7 +75,7 @@ impl Rules {
         wanted: &[(String, Option<String>)],
         mut id: impl FnMut() -> u64,
         from: Moment,
-    ) -> Result<Vec<Added>, RuleError> {
+    ) -> Result<Vec<AddResult>, RuleError> {
         let read: Vec<Expr> =
             wanted.iter().map(|(value, tag)| check(value, tag.as_deref())).collect::<Result<_, _>>()?;
         let mut list = self.list.write();
@@ -86,12 +86,12 @@ impl Rules {
         let mut added = Vec::with_capacity(wanted.len());
         for ((value, tag), expr) in wanted.iter().zip(read) {
             if let Some(active) = list.iter().find(|active| active.rule.value == *value) {
-                added.push(Added::Duplicate(active.rule.clone()));
+                added.push(AddResult::Duplicate(active.rule.clone()));
                 continue;
             }
             let rule = StoredRule { id: id(), value: value.clone(), tag: tag.as_deref().map(Arc::from) };
-            added.push(Added::New(rule.clone()));
-            list.push(Active { rule, expr, from });
+            added.push(AddResult::New(rule.clone()));
+            list.push(ActiveRule { rule, expr, from });
         }
         Ok(added)
     }
@@ -112,7 +112,7 @@ impl Rules {
     }
 
     /// The rules that match, in the order they were added.
-    pub(in crate::simulator) fn matching(&self, post: &Subject, now: Moment) -> Vec<Rule> {
+    pub(in crate::simulator) fn matching(&self, post: &PostAttributes, now: Moment) -> Vec<Rule> {
         let list = self.list.read();
         let matching = list.iter().filter(|active| active.from <= now && active.expr.matches(post));
         matching.map(|active| Rule { id: Some(active.rule.id), tag: active.rule.tag.clone() }).collect()

@@ -3,10 +3,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::model::Span;
+use crate::model::TimeRange;
 use crate::simulator::config::Config;
-use crate::simulator::faults::{CutKind, DateHeader, Flow, Hollow, JobFault, Refusal, Scope, StreamError, Times};
-use crate::simulator::handle::Handle;
+use crate::simulator::faults::{
+    BogusResponse, CutKind, DateHeader, ErrorResponse, Flow, JobFault, Repeat, Scope, StreamError,
+};
+use crate::simulator::handle::SimulatorHandle;
 
 /// Settings that are read once, at the start, so that no action can change them.
 const FIXED: [&str; 11] = [
@@ -101,7 +103,7 @@ pub enum Action {
     /// Answers requests for streams with 200 and then no posts: so often, for so long, or until `allow`.
     Answer {
         /// With what.
-        with: Hollow,
+        with: BogusResponse,
         /// Which requests.
         #[serde(default = "live")]
         of: Scope,
@@ -202,8 +204,8 @@ impl Action {
     fn check(&self, config: &Config) -> Result<(), String> {
         match self {
             Self::Refuse { with, times, lasting, .. } => {
-                if Refusal::named(with).is_none() {
-                    return Err(format!("no refusal is called {with}: there are {}", Refusal::NAMES.join(", ")));
+                if ErrorResponse::named(with).is_none() {
+                    return Err(format!("no refusal is called {with}: there are {}", ErrorResponse::NAMES.join(", ")));
                 }
                 terms(*times, *lasting)?;
             }
@@ -239,7 +241,7 @@ impl Action {
     }
 
     /// Does it; tells what was done.
-    pub fn apply(&self, handle: &Handle) -> String {
+    pub fn apply(&self, handle: &SimulatorHandle) -> String {
         let streams = |verb: &str, count: usize| format!("{verb} {count} streams");
         match self {
             Self::Cut { kind, of } if kind.waits() => streams("is to cut", handle.cut_of(of, *kind)),
@@ -263,11 +265,11 @@ impl Action {
         }
     }
 
-    fn answer(&self, handle: &Handle) -> String {
+    fn answer(&self, handle: &SimulatorHandle) -> String {
         // Whatever was read has passed the check; what was made by hand and is wrong does nothing.
         match self {
             Self::Refuse { with, of, times, lasting } => {
-                if let (Some(refusal), Ok(times)) = (Refusal::named(with), terms(*times, *lasting)) {
+                if let (Some(refusal), Ok(times)) = (ErrorResponse::named(with), terms(*times, *lasting)) {
                     handle.refuse(of, times, refusal);
                 }
                 format!("refuses with {with}")
@@ -289,14 +291,14 @@ impl Action {
         }
     }
 
-    fn change(&self, handle: &Handle) -> String {
+    fn change(&self, handle: &SimulatorHandle) -> String {
         match self {
             Self::Rate(rate) => handle.set_rate(*rate),
             Self::Pause(true) => handle.pause(),
             Self::Pause(false) => handle.resume(),
             Self::Date(date) => handle.set_date(date.clone()),
             Self::Skew(seconds) => handle.set_skew_seconds(*seconds),
-            Self::Set(settings) => handle.tune(|config| {
+            Self::Set(settings) => handle.update_config(|config| {
                 if let Ok(new) = changed(config, settings) {
                     *config = new;
                 }
@@ -304,7 +306,7 @@ impl Action {
             Self::Inject(text) => handle.inject(text.clone().into_bytes()),
             Self::History { from, to, rate } => {
                 let now = handle.now();
-                let made = handle.history(Span::new(now.minus(*from), now.minus(*to)), *rate);
+                let made = handle.history(TimeRange::new(now.minus(*from), now.minus(*to)), *rate);
                 return format!("put {made} posts into the past");
             }
             _ => {}
@@ -313,16 +315,16 @@ impl Action {
     }
 }
 
-fn flow(handle: &Handle, of: &Scope, flow: Flow) -> String {
+fn flow(handle: &SimulatorHandle, of: &Scope, flow: Flow) -> String {
     format!("{} streams are open", handle.set_flow(of, flow))
 }
 
-fn terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Times, String> {
+fn terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Repeat, String> {
     match (times, lasting) {
         (Some(_), Some(_)) => Err("say `times` or `for`, not both".into()),
-        (Some(times), None) => Ok(Times::Next(times)),
-        (None, Some(lasting)) => Ok(Times::For(lasting)),
-        (None, None) => Ok(Times::UntilCleared),
+        (Some(times), None) => Ok(Repeat::Next(times)),
+        (None, Some(lasting)) => Ok(Repeat::For(lasting)),
+        (None, None) => Ok(Repeat::UntilCleared),
     }
 }
 

@@ -20,7 +20,7 @@ use thiserror::Error;
 pub use action::Action;
 
 use super::config::Config;
-use super::handle::Handle;
+use super::handle::SimulatorHandle;
 
 /// Steps of a script at most: a day with something each ten seconds.
 const STEPS_MAX: usize = 10_000;
@@ -28,12 +28,12 @@ const STEPS_MAX: usize = 10_000;
 /// A timeline of faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
-    steps: Vec<Step>,
+    steps: Vec<ScriptStep>,
 }
 
 /// An action and its time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct ScriptStep {
     /// How long after the start of the script.
     pub at: Duration,
     /// What is done.
@@ -46,7 +46,7 @@ pub struct Step {
 pub struct ScriptError(pub Vec<String>);
 
 #[derive(Deserialize)]
-struct At {
+struct StepTime {
     #[serde(with = "humantime_serde")]
     at: Duration,
 }
@@ -74,22 +74,22 @@ impl Script {
         };
         let mut steps = Vec::with_capacity(list.len());
         for (number, step) in list.iter().enumerate() {
-            match Step::read(step, config) {
+            match ScriptStep::read(step, config) {
                 Ok(step) => steps.push(step),
                 Err(fault) => faults.push(format!("step {}{}: {fault}", number + 1, shown_time(step))),
             }
         }
-        steps.sort_by_key(|step: &Step| step.at);
+        steps.sort_by_key(|step: &ScriptStep| step.at);
         if faults.is_empty() { Ok(Self { steps }) } else { Err(ScriptError(faults)) }
     }
 
     /// The steps, in the order they are played.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[ScriptStep] {
         &self.steps
     }
 
     /// Plays all steps by the simulator's clock, from now on; `told` hears of each, with what it did.
-    pub async fn play(&self, handle: &Handle, mut told: impl FnMut(&Step, &str)) {
+    pub async fn play(&self, handle: &SimulatorHandle, mut told: impl FnMut(&ScriptStep, &str)) {
         let clock = handle.clock();
         let started = clock.moment();
         for step in &self.steps {
@@ -101,7 +101,7 @@ impl Script {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ScriptStep {
     /// The time, and the action as it is written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = serde_json::to_string(&self.action).map_err(|_| fmt::Error)?;
@@ -109,13 +109,14 @@ impl fmt::Display for Step {
     }
 }
 
-impl Step {
+impl ScriptStep {
     fn read(step: &Value, config: &Config) -> Result<Self, String> {
         let Some(step) = step.as_object() else {
             return Err("a step is `at` and one action, as in `{at: 30s, cut: {kind: reset}}`".into());
         };
-        let at =
-            serde_json::from_value::<At>(step.get("at").map(|at| serde_json::json!({"at": at})).unwrap_or_default());
+        let at = serde_json::from_value::<StepTime>(
+            step.get("at").map(|at| serde_json::json!({"at": at})).unwrap_or_default(),
+        );
         let at = at.map_err(|_| "`at` must be a time since the start of the script, such as 90s or 1h 5m")?.at;
         let mut actions = step.iter().filter(|(key, _)| *key != "at");
         match (actions.next(), actions.next()) {

@@ -7,12 +7,12 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
 use super::encode::Encoder;
-use super::handle::{Ending, Kind};
-use super::post_log::Entry;
-use super::slots::Seat;
+use super::handle::{StreamEnd, StreamKind};
+use super::post_log::LogEntry;
+use super::slots::SlotGuard;
 use crate::clock::Moment;
 use crate::simulator::faults::{CutKind, Flow};
-use crate::simulator::state::World;
+use crate::simulator::state::SimulatorState;
 
 /// What a stream that has nothing to cut is cut in.
 const NOTHING: &[u8] = br#"{"created_at":"Wed Oct 10"}"#;
@@ -20,9 +20,9 @@ const NOTHING: &[u8] = br#"{"created_at":"Wed Oct 10"}"#;
 const ENDLESS: &[u8] = b"{\"text\":\"";
 
 /// What an open stream has in common whatever it carries: its seat, its encoder, its heartbeat, and its faults.
-pub(super) struct Line {
-    pub(super) world: Arc<World>,
-    pub(super) seat: Seat,
+pub(super) struct StreamCore {
+    pub(super) state: Arc<SimulatorState>,
+    pub(super) seat: SlotGuard,
     pub(super) encoder: Encoder,
     pub(super) heartbeat: Moment,
     jitter: StdRng,
@@ -36,7 +36,7 @@ pub(super) struct Line {
 }
 
 /// What comes next.
-pub(super) enum Turn {
+pub(super) enum NextAction {
     Chunk(Bytes),
     End,
     /// It is to be cut in the message that is next.
@@ -45,20 +45,20 @@ pub(super) enum Turn {
     Serve,
 }
 
-impl Line {
-    pub(super) fn new(world: Arc<World>, seat: Seat, gzip: bool) -> Self {
-        let config = world.config();
+impl StreamCore {
+    pub(super) fn new(state: Arc<SimulatorState>, seat: SlotGuard, gzip: bool) -> Self {
+        let config = state.config();
         let seed = config.seed ^ seat.link.number.rotate_left(32);
-        let flow = world.faults.flow(seat.link.kind == Kind::Recovery);
+        let flow = state.faults.flow(seat.link.kind == StreamKind::Recovery);
         let mut line = Self {
             encoder: Encoder::new(gzip, config.chunking, seed),
-            heartbeat: world.clock.moment(),
+            heartbeat: state.clock.moment(),
             jitter: StdRng::seed_from_u64(seed),
             flow,
             foul: None,
             unflushed: Vec::new(),
             dying: false,
-            world,
+            state,
             seat,
         };
         line.schedule_heartbeat();
@@ -66,32 +66,32 @@ impl Line {
     }
 
     /// Waits while the stream is kept from what it is for.
-    pub(super) async fn turn(&mut self) -> Turn {
+    pub(super) async fn next_action(&mut self) -> NextAction {
         loop {
             if let Some(chunk) = self.encoder.pop() {
-                return Turn::Chunk(chunk);
+                return NextAction::Chunk(chunk);
             }
             if !self.unflushed.is_empty() && self.encoder.is_drained() {
-                self.world.writes.flushed(self.unflushed.drain(..));
+                self.state.writes.flushed(self.unflushed.drain(..));
             }
             if self.dying {
                 self.seat.link.die_after_flush();
                 std::future::pending::<()>().await;
             }
             if self.seat.ended {
-                return Turn::End;
+                return NextAction::End;
             }
             match self.seat.link.ending() {
-                Some(Ending::Clean(message)) => self.finish(message.as_deref()),
+                Some(StreamEnd::Clean(message)) => self.finish(message.as_deref()),
                 // The socket is being dropped already.
-                Some(Ending::Reset) => std::future::pending().await,
-                Some(Ending::MidMessage) => return Turn::Cut,
+                Some(StreamEnd::Reset) => std::future::pending().await,
+                Some(StreamEnd::MidMessage) => return NextAction::Cut,
                 None => match self.flow() {
                     Flow::Open => {
                         self.clean();
-                        return Turn::Serve;
+                        return NextAction::Serve;
                     }
-                    flow => self.carry(flow).await,
+                    flow => self.apply_flow(flow).await,
                 },
             }
         }
@@ -105,8 +105,8 @@ impl Line {
     }
 
     /// Carries something else than what it is for, until something changes or the next of it is due.
-    async fn carry(&mut self, flow: Flow) {
-        let now = self.world.clock.moment();
+    async fn apply_flow(&mut self, flow: Flow) {
+        let now = self.state.clock.moment();
         if self.foul.is_none_or(|(before, _)| before != flow) {
             self.begin(flow, now);
         }
@@ -117,13 +117,13 @@ impl Line {
         };
         if due <= now && every < Duration::MAX {
             self.foul = Some((flow, now.plus(every)));
-            self.foul_once(flow);
+            self.inject_once(flow);
             return;
         }
         tokio::select! {
             _ = self.flow.changed() => {}
             () = self.seat.link.woken() => {}
-            () = self.world.clock.sleep_until(due), if every < Duration::MAX => {}
+            () = self.state.clock.sleep_until(due), if every < Duration::MAX => {}
         }
     }
 
@@ -131,23 +131,23 @@ impl Line {
         self.clean();
         self.foul = Some((flow, now));
         match flow {
-            Flow::Stalled if self.world.faults.meets_stall() => self.world.count(|counters| counters.stalls += 1),
+            Flow::Stalled if self.state.faults.is_stalled() => self.state.count(|counters| counters.stalls += 1),
             Flow::Trickle { .. } => self.encoder.piece(ENDLESS),
             _ => {}
         }
     }
 
-    fn foul_once(&mut self, flow: Flow) {
+    fn inject_once(&mut self, flow: Flow) {
         match flow {
             Flow::Trickle { .. } => {
                 self.encoder.piece(b"x");
-                self.world.count(|counters| counters.trickled_bytes += 1);
+                self.state.count(|counters| counters.trickled_bytes += 1);
             }
             Flow::Garbage { .. } => {
                 let rubbish: u64 = self.jitter.random();
                 self.encoder.message(&[format!("<{rubbish:x}> }}{{ \u{fffd}\u{1}").as_bytes(), b"\r\n"]);
                 self.encoder.flush();
-                self.world.count(|counters| counters.garbage_lines += 1);
+                self.state.count(|counters| counters.garbage_lines += 1);
             }
             Flow::Open | Flow::Stalled => {}
         }
@@ -161,54 +161,54 @@ impl Line {
     }
 
     /// Waits until this moment, until there is more to send, or until something is done to the stream.
-    pub(super) async fn rest(&mut self, until: Moment, more: impl Future<Output = ()>) {
+    pub(super) async fn idle(&mut self, until: Moment, more: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.flow.changed() => {}
             () = self.seat.link.woken() => {}
-            () = self.world.clock.sleep_until(until) => {}
+            () = self.state.clock.sleep_until(until) => {}
             () = more => {}
         }
     }
 
     /// Sends the heartbeat, if it is due.
-    pub(super) fn beat(&mut self) {
-        if self.world.clock.moment() < self.heartbeat {
+    pub(super) fn send_heartbeat(&mut self) {
+        if self.state.clock.moment() < self.heartbeat {
             return;
         }
-        if self.seat.link.kind == Kind::Live && self.world.faults.skips_heartbeat() {
-            self.world.count(|counters| counters.heartbeats_skipped += 1);
+        if self.seat.link.kind == StreamKind::Live && self.state.faults.skips_heartbeat() {
+            self.state.count(|counters| counters.heartbeats_skipped += 1);
         } else {
             self.encoder.message(&[b"\r\n"]);
-            self.world.writes.sign(self.seat.link.number, self.world.now().0);
-            self.world.count(|counters| counters.heartbeats += 1);
+            self.state.writes.sign(self.seat.link.number, self.state.now().0);
+            self.state.count(|counters| counters.heartbeats += 1);
         }
         let late = self.schedule_heartbeat();
-        self.world.count(|counters| counters.heartbeats_late += u64::from(!late.is_zero()));
+        self.state.count(|counters| counters.heartbeats_late += u64::from(!late.is_zero()));
     }
 
     fn schedule_heartbeat(&mut self) -> Duration {
-        let config = self.world.config();
+        let config = self.state.config();
         let late = config.heartbeat_jitter.mul_f64(self.jitter.random_range(0.0..=1.0));
-        self.heartbeat = self.world.clock.moment().plus(config.heartbeat + late);
+        self.heartbeat = self.state.clock.moment().plus(config.heartbeat + late);
         late
     }
 
     /// Cuts the stream in this post if a cut waited for one; true if so.
-    pub(super) fn is_cut_in(&mut self, json: &Bytes, entry: &Entry) -> bool {
+    pub(super) fn is_cut_in(&mut self, json: &Bytes, entry: &LogEntry) -> bool {
         let Some(kind) = self.seat.link.take_armed() else { return false };
         self.cut_in(json, entry, kind);
         true
     }
 
     /// Cuts the stream in this post.
-    pub(super) fn cut_in(&mut self, json: &Bytes, entry: &Entry, kind: CutKind) {
+    pub(super) fn cut_in(&mut self, json: &Bytes, entry: &LogEntry, kind: CutKind) {
         if !matches!(kind, CutKind::CleanEnd | CutKind::Reset) {
             self.note(entry, json, false, false);
         }
         match kind {
             CutKind::CleanEnd => self.finish(None),
             CutKind::Reset => {
-                self.seat.link.end(Ending::Reset);
+                self.seat.link.end(StreamEnd::Reset);
             }
             CutKind::MidPost => self.encoder.post_up_to(json, entry.framing, json.len() / 2),
             CutKind::AfterBrace => self.encoder.post_up_to(json, entry.framing, json.len()),
@@ -216,26 +216,26 @@ impl Line {
         }
         if !matches!(kind, CutKind::CleanEnd | CutKind::Reset) {
             self.dying = true;
-            self.seat.link.end(Ending::MidMessage);
+            self.seat.link.end(StreamEnd::MidMessage);
         }
-        self.world.count(|counters| kind.count(counters, 1));
+        self.state.count(|counters| kind.count(counters, 1));
     }
 
     /// Sends a post.
-    pub(super) fn post(&mut self, entry: &Entry, json: &Bytes, is_backfill: bool) {
+    pub(super) fn post(&mut self, entry: &LogEntry, json: &Bytes, is_backfill: bool) {
         self.encoder.post(json, entry.framing);
         self.note(entry, json, is_backfill, true);
     }
 
-    fn note(&mut self, entry: &Entry, json: &Bytes, is_backfill: bool, is_whole: bool) {
+    fn note(&mut self, entry: &LogEntry, json: &Bytes, is_backfill: bool, is_whole: bool) {
         let Some(post) = entry.post() else { return };
-        let (number, now) = (self.seat.link.number, self.world.now().0);
-        let place = self.world.writes.post(number, now, (post, json), (is_backfill, is_whole));
+        let (number, now) = (self.seat.link.number, self.state.now().0);
+        let place = self.state.writes.post(number, now, (post, json), (is_backfill, is_whole));
         self.unflushed.extend((place > 0).then_some(place));
     }
 
     /// Half of what is next, or of a message that never was, is the last that comes.
-    pub(super) fn die_in(&mut self, next: Option<&[u8]>) {
+    pub(super) fn abort_in(&mut self, next: Option<&[u8]>) {
         self.encoder.half(next.unwrap_or(NOTHING));
         self.dying = true;
     }
@@ -244,7 +244,7 @@ impl Line {
     pub(super) fn finish(&mut self, message: Option<&[u8]>) {
         if let Some(message) = message {
             self.encoder.message(&[message, b"\r\n"]);
-            self.world.writes.sign(self.seat.link.number, self.world.now().0);
+            self.state.writes.sign(self.seat.link.number, self.state.now().0);
         }
         self.encoder.finish();
         self.seat.ended = true;
@@ -252,8 +252,8 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for StreamCore {
     fn drop(&mut self) {
-        self.world.writes.closed(self.seat.link.number, self.world.now().0);
+        self.state.writes.closed(self.seat.link.number, self.state.now().0);
     }
 }

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::post_log::{Content, Entry};
+use super::post_log::{EntryContent, LogEntry};
 use crate::simulator::config::{Chunking, Framing};
 
 /// Messages in, HTTP chunks out.
@@ -44,10 +44,10 @@ impl Encoder {
         self.chunks.is_empty() && self.rest.is_empty()
     }
 
-    pub(super) fn entry(&mut self, entry: &Entry) {
+    pub(super) fn entry(&mut self, entry: &LogEntry) {
         match &entry.content {
-            Content::Post(truth) => self.post(&truth.json, entry.framing),
-            Content::Raw(raw) => self.message(&[raw]),
+            EntryContent::Post(truth) => self.post(&truth.json, entry.framing),
+            EntryContent::Raw(raw) => self.message(&[raw]),
         }
     }
 

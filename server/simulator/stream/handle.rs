@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::simulator::faults::{CutKind, Flow};
-use crate::simulator::socket::Control;
+use crate::simulator::socket::SocketControl;
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Kind {
+pub(in crate::simulator) enum StreamKind {
     Live,
     Recovery,
 }
 
 /// How a stream is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum Ending {
+pub(in crate::simulator) enum StreamEnd {
     /// With this message, if any, and the zero-length chunk.
     Clean(Option<Bytes>),
     Reset,
@@ -27,8 +27,8 @@ pub(in crate::simulator) enum Ending {
 
 /// An open stream, as the rest of the simulator sees it.
 #[derive(Debug)]
-pub(in crate::simulator) struct Link {
-    pub(in crate::simulator) kind: Kind,
+pub(in crate::simulator) struct StreamHandle {
+    pub(in crate::simulator) kind: StreamKind,
     /// The datacenter whose posts alone it gets.
     pub(in crate::simulator) datacenter: Option<usize>,
     /// The datacenter that it was asked for by.
@@ -37,7 +37,7 @@ pub(in crate::simulator) struct Link {
     pub(in crate::simulator) number: u64,
     /// Bytes of the log that the client has taken.
     taken: AtomicU64,
-    ending: Mutex<Option<Ending>>,
+    ending: Mutex<Option<StreamEnd>>,
     /// The end of the body was handed over.
     finished: AtomicBool,
     /// A cut that waits for a post.
@@ -47,16 +47,16 @@ pub(in crate::simulator) struct Link {
     /// Posts come so much later than they were made.
     lag: Mutex<Duration>,
     wake: Notify,
-    socket: Arc<Control>,
+    socket: Arc<SocketControl>,
 }
 
-impl Link {
+impl StreamHandle {
     pub(super) fn new(
-        kind: Kind,
+        kind: StreamKind,
         datacenter: Option<usize>,
         via: Option<usize>,
         number: u64,
-        socket: Arc<Control>,
+        socket: Arc<SocketControl>,
     ) -> Self {
         Self {
             kind,
@@ -80,12 +80,12 @@ impl Link {
     }
 
     /// Ends the stream; the first ending counts. True if this is it.
-    pub(in crate::simulator) fn end(&self, ending: Ending) -> bool {
+    pub(in crate::simulator) fn end(&self, ending: StreamEnd) -> bool {
         let mut now = self.ending.lock();
         if now.is_some() {
             return false;
         }
-        let reset = ending == Ending::Reset;
+        let reset = ending == StreamEnd::Reset;
         *now = Some(ending);
         drop(now);
         self.wake.notify_one();
@@ -97,7 +97,7 @@ impl Link {
         true
     }
 
-    pub(in crate::simulator) fn ending(&self) -> Option<Ending> {
+    pub(in crate::simulator) fn ending(&self) -> Option<StreamEnd> {
         self.ending.lock().clone()
     }
 
@@ -106,7 +106,7 @@ impl Link {
     }
 
     pub(in crate::simulator) fn is_live(&self) -> bool {
-        self.kind == Kind::Live
+        self.kind == StreamKind::Live
     }
 
     /// True if it gets posts of this datacenter.
@@ -117,7 +117,7 @@ impl Link {
     /// Cuts the stream like this: at once, or in its next post. True if it was not to end already.
     pub(in crate::simulator) fn cut(&self, kind: CutKind) -> bool {
         if !kind.waits() {
-            return self.end(Ending::from(kind));
+            return self.end(StreamEnd::from(kind));
         }
         *self.armed.lock() = Some(kind);
         !self.is_ending()
@@ -163,14 +163,14 @@ impl Link {
     /// free, unless it is to stay taken after an unclean end (`held`).
     pub(super) fn is_over(&self, held: bool) -> bool {
         match &*self.ending.lock() {
-            Some(Ending::Clean(_)) => true,
-            Some(Ending::Reset | Ending::MidMessage) => !held,
+            Some(StreamEnd::Clean(_)) => true,
+            Some(StreamEnd::Reset | StreamEnd::MidMessage) => !held,
             None => self.finished.load(Ordering::Relaxed),
         }
     }
 
     /// True if the client has let go of the stream, whether its task has noticed yet or not.
-    pub(super) fn is_left(&self) -> bool {
+    pub(super) fn is_disconnected(&self) -> bool {
         self.socket.is_left()
     }
 
@@ -190,7 +190,7 @@ impl Link {
     }
 }
 
-impl From<CutKind> for Ending {
+impl From<CutKind> for StreamEnd {
     fn from(kind: CutKind) -> Self {
         match kind {
             CutKind::CleanEnd => Self::Clean(None),

@@ -4,83 +4,88 @@ use std::sync::Arc;
 use hyper::body::Frame;
 use tokio::sync::watch;
 
-use super::Chunk;
-use super::core::{Line, Turn};
-use super::post_log::Entry;
-use super::slots::Seat;
+use super::BodyFrame;
+use super::core::{NextAction, StreamCore};
+use super::post_log::LogEntry;
+use super::slots::SlotGuard;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 use crate::simulator::config::Backfill;
-use crate::simulator::state::World;
+use crate::simulator::state::SimulatorState;
 
 /// Messages taken from the log at a time.
 const BATCH: usize = 64;
 
 /// The body of a live stream: a cursor over the log, and in front of it the backfill.
-pub(in crate::simulator) struct Live {
-    line: Line,
+pub(in crate::simulator) struct LiveStream {
+    line: StreamCore,
     tip: watch::Receiver<u64>,
     cursor: u64,
     /// What is still to come of the backfill, in the order it comes.
-    backfill: VecDeque<Arc<Entry>>,
+    backfill: VecDeque<Arc<LogEntry>>,
     /// Read from the log.
-    batch: VecDeque<Arc<Entry>>,
+    batch: VecDeque<Arc<LogEntry>>,
     /// The last one was of the backfill.
     alternate: bool,
     /// The connection is late, and the next post is not to be sent before this.
     held_until: Option<Moment>,
 }
 
-impl Live {
+impl LiveStream {
     /// `since`: from when on history is wanted.
-    pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, since: Option<UnixMillis>) -> Self {
-        let (cursor, offset, mut backfill) = world.log.join(since);
+    pub(in crate::simulator) fn new(
+        state: Arc<SimulatorState>,
+        seat: SlotGuard,
+        gzip: bool,
+        since: Option<UnixMillis>,
+    ) -> Self {
+        let (cursor, offset, mut backfill) = state.log.join(since);
         seat.link.took(offset);
-        if world.config().backfill == Backfill::NewestFirst {
+        if state.config().backfill == Backfill::NewestFirst {
             backfill.make_contiguous().reverse();
         }
-        let tip = world.log.tip();
-        let line = Line::new(world, seat, gzip);
+        let tip = state.log.tip();
+        let line = StreamCore::new(state, seat, gzip);
         let mut live = Self { line, tip, cursor, backfill, batch: VecDeque::new(), alternate: false, held_until: None };
-        live.greet();
+        live.send_metadata();
         live
     }
 
     /// The chunks of the body.
-    pub(in crate::simulator) fn into_stream(self) -> impl futures::Stream<Item = Chunk> + Send + 'static {
+    pub(in crate::simulator) fn into_stream(self) -> impl futures::Stream<Item = BodyFrame> + Send + 'static {
         futures::stream::unfold(self, |mut live| async move {
             let chunk = live.next().await?;
             Some((chunk, live))
         })
     }
 
-    fn greet(&mut self) {
-        let (world, datacenter) = (&self.line.world, self.line.seat.link.datacenter);
-        if let Some(name) = datacenter.and_then(|at| world.config().datacenters.get(at).cloned()) {
-            let timestamp = world.now().0;
+    fn send_metadata(&mut self) {
+        let (state, datacenter) = (&self.line.state, self.line.seat.link.datacenter);
+        if let Some(name) = datacenter.and_then(|at| state.config().datacenters.get(at).cloned()) {
+            let timestamp = state.now().0;
             let message = format!(r#"{{"type":"connection_metadata","datacenter":"{name}","timestamp":{timestamp}}}"#);
             self.line.encoder.message(&[message.as_bytes(), b"\r\n"]);
-            world.writes.sign(self.line.seat.link.number, timestamp);
+            state.writes.sign(self.line.seat.link.number, timestamp);
         }
     }
 
-    async fn next(&mut self) -> Option<Chunk> {
+    async fn next(&mut self) -> Option<BodyFrame> {
         loop {
-            match self.line.turn().await {
-                Turn::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
-                Turn::End => return None,
-                Turn::Cut => {
+            match self.line.next_action().await {
+                NextAction::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
+                NextAction::End => return None,
+                NextAction::Cut => {
                     let next = self.backfill.front().or(self.batch.front()).and_then(|entry| entry.post());
                     let json = next.map(|post| post.json.clone());
-                    self.line.die_in(json.as_deref());
+                    self.line.abort_in(json.as_deref());
                 }
-                Turn::Serve => self.serve().await,
+                NextAction::Serve => self.serve().await,
             }
         }
     }
 
     async fn serve(&mut self) {
-        self.line.beat();
+        self.line.send_heartbeat();
         if self.advance() {
             return;
         }
@@ -98,18 +103,18 @@ impl Live {
             // It can only end with the process.
             let _ = tip.changed().await;
         };
-        self.line.rest(until, more).await;
+        self.line.idle(until, more).await;
     }
 
     /// Encodes the next message; false if there is none.
     fn advance(&mut self) -> bool {
         if self.batch.is_empty() {
             self.tip.borrow_and_update();
-            let (entries, next) = self.line.world.log.read(self.cursor, BATCH);
+            let (entries, next) = self.line.state.log.read(self.cursor, BATCH);
             self.batch.extend(entries);
             self.cursor = next;
         }
-        let interleaved = self.line.world.config().backfill_interleaved;
+        let interleaved = self.line.state.config().backfill_interleaved;
         let live_is_next = self.backfill.is_empty() || (interleaved && self.alternate && !self.batch.is_empty());
         let next = if live_is_next { self.batch.front() } else { self.backfill.front() };
         self.held_until = next.and_then(|entry| self.held_until(entry));
@@ -127,32 +132,32 @@ impl Live {
     }
 
     /// When a connection that is late sends this; `None` if it may be sent now.
-    fn held_until(&self, entry: &Entry) -> Option<Moment> {
-        let (world, lag) = (&self.line.world, self.line.seat.link.lag());
-        let wait = entry.time().plus(lag).since(world.now());
-        (!lag.is_zero() && !wait.is_zero()).then(|| world.clock.moment().plus(wait))
+    fn held_until(&self, entry: &LogEntry) -> Option<Moment> {
+        let (state, lag) = (&self.line.state, self.line.seat.link.lag());
+        let wait = entry.time().plus(lag).since(state.now());
+        (!lag.is_zero() && !wait.is_zero()).then(|| state.clock.moment().plus(wait))
     }
 
-    fn send_backfill(&mut self, entry: &Entry) {
+    fn send_backfill(&mut self, entry: &LogEntry) {
         let line = &mut self.line;
-        line.seat.link.took(line.world.log.end().1);
+        line.seat.link.took(line.state.log.end().1);
         let Some(post) = entry.post().filter(|post| line.seat.link.wants(post.datacenter)) else { return };
-        let json = line.world.replayed(post);
+        let json = line.state.replayed(post);
         if line.is_cut_in(&json, entry) {
             return;
         }
         line.post(entry, &json, true);
-        let again = is_doubled(post.ordinal, line.world.config().backfill_doubled_percent);
+        let again = is_doubled(post.ordinal, line.state.config().backfill_doubled_percent);
         if again {
             line.post(entry, &json, true);
         }
-        line.world.count(|counters| {
+        line.state.count(|counters| {
             counters.backfill_posts += 1 + u64::from(again);
             counters.backfill_repeats += u64::from(again);
         });
     }
 
-    fn send_live(&mut self, entry: &Entry) {
+    fn send_live(&mut self, entry: &LogEntry) {
         let line = &mut self.line;
         line.seat.link.took(entry.end_offset);
         if entry.past {
@@ -164,7 +169,7 @@ impl Live {
         }
         line.post(entry, &post.json, false);
         let (interleaved, is_late) = (!self.backfill.is_empty(), !line.seat.link.lag().is_zero());
-        line.world.count(|counters| {
+        line.state.count(|counters| {
             counters.live_posts += 1;
             counters.late_posts += u64::from(is_late);
             counters.backfill_interleaved += u64::from(interleaved);

@@ -24,12 +24,12 @@ mod post_log;
 mod recovery;
 mod slots;
 
-pub(super) use handle::{Ending, Kind, Link};
-pub(super) use live::Live;
-pub(super) use params::{Wrong, is_recovery, parse};
-pub(super) use post_log::{Draft, Log, When};
-pub(super) use recovery::Recovery;
-pub(super) use slots::{Limits, Seat, Seats, Wanted};
+pub(super) use handle::{StreamEnd, StreamHandle, StreamKind};
+pub(super) use live::LiveStream;
+pub(super) use params::{ParamError, is_recovery, parse};
+pub(super) use post_log::{PostLog, PublishTime, UnsentPost};
+pub(super) use recovery::RecoveryStream;
+pub(super) use slots::{ConnectionSlots, SlotGuard, SlotLimits, SlotRequest};
 
 /// What a body yields. It never fails: where a stream is to be cut, the socket is.
-pub(super) type Chunk = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;
+pub(super) type BodyFrame = Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>;

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::model::{PostId, Rule, Span, UnixMillis};
+use crate::model::{PostId, Rule, TimeRange, UnixMillis};
 use crate::simulator::config::Framing;
-use crate::simulator::sent_post::Truth;
+use crate::simulator::sent_post::SentPost;
 
 /// A message of the log.
 #[derive(Debug)]
-pub(in crate::simulator) struct Entry {
+pub(in crate::simulator) struct LogEntry {
     pub(in crate::simulator) framing: Framing,
     /// Bytes of payload up to and with this one, since the start.
     pub(in crate::simulator) end_offset: u64,
@@ -21,19 +21,19 @@ pub(in crate::simulator) struct Entry {
     time: UnixMillis,
     /// It was put into the past: those who are connected do not get it.
     pub(in crate::simulator) past: bool,
-    pub(in crate::simulator) content: Content,
+    pub(in crate::simulator) content: EntryContent,
 }
 
 #[derive(Debug)]
-pub(in crate::simulator) enum Content {
-    Post(Truth),
+pub(in crate::simulator) enum EntryContent {
+    Post(SentPost),
     /// Bytes for those who are connected now.
     Raw(Bytes),
 }
 
 /// A post that is to be published.
 #[derive(Debug)]
-pub(in crate::simulator) struct Draft {
+pub(in crate::simulator) struct UnsentPost {
     pub(in crate::simulator) post_id: PostId,
     pub(in crate::simulator) rules: Arc<[Rule]>,
     pub(in crate::simulator) json: String,
@@ -43,7 +43,7 @@ pub(in crate::simulator) struct Draft {
 
 /// When a post is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulator) enum When {
+pub(in crate::simulator) enum PublishTime {
     /// At this time, which is now.
     Now(UnixMillis),
     /// When it was created: it is history.
@@ -52,7 +52,7 @@ pub(in crate::simulator) enum When {
 
 /// All that was sent, as far back as is kept: history and truth in one.
 #[derive(Debug)]
-pub(in crate::simulator) struct Log {
+pub(in crate::simulator) struct PostLog {
     inner: RwLock<Inner>,
     tip: watch::Sender<u64>,
     framing: Framing,
@@ -64,9 +64,9 @@ pub(in crate::simulator) struct Log {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Arc<LogEntry>>,
     /// The same posts by time and ordinal.
-    times: BTreeMap<(UnixMillis, u64), Arc<Entry>>,
+    times: BTreeMap<(UnixMillis, u64), Arc<LogEntry>>,
     /// Number of the first entry kept.
     first: u64,
     bytes: usize,
@@ -77,7 +77,7 @@ struct Inner {
     dropped: u64,
 }
 
-impl Log {
+impl PostLog {
     pub(in crate::simulator) fn new(
         framing: Framing,
         by_publishing: bool,
@@ -89,28 +89,29 @@ impl Log {
     }
 
     /// Appends a post; gives it as it is in the truth.
-    pub(in crate::simulator) fn publish(&self, draft: Draft, when: When) -> Truth {
+    pub(in crate::simulator) fn publish(&self, draft: UnsentPost, when: PublishTime) -> SentPost {
         self.publish_one(&mut self.inner.write(), draft, when)
     }
 
     /// Appends history.
-    pub(in crate::simulator) fn publish_past(&self, drafts: impl Iterator<Item = Draft>) -> u64 {
+    pub(in crate::simulator) fn publish_past(&self, drafts: impl Iterator<Item = UnsentPost>) -> u64 {
         let mut inner = self.inner.write();
-        drafts.map(|draft| self.publish_one(&mut inner, draft, When::Past)).count() as u64
+        drafts.map(|draft| self.publish_one(&mut inner, draft, PublishTime::Past)).count() as u64
     }
 
-    fn publish_one(&self, inner: &mut Inner, draft: Draft, when: When) -> Truth {
+    fn publish_one(&self, inner: &mut Inner, draft: UnsentPost, when: PublishTime) -> SentPost {
         inner.ordinal += 1;
         let framing = self.framing.of(inner.ordinal);
         let json = if framing == Framing::Pretty { crate::simulator::post::indented(&draft.json) } else { draft.json };
-        let Draft { post_id, rules, created, datacenter, .. } = draft;
+        let UnsentPost { post_id, rules, created, datacenter, .. } = draft;
         let published = match when {
-            When::Now(now) => inner.no_earlier(now),
-            When::Past => created,
+            PublishTime::Now(now) => inner.no_earlier(now),
+            PublishTime::Past => created,
         };
-        let truth = Truth { ordinal: inner.ordinal, post_id, rules, json: json.into(), created, published, datacenter };
+        let truth =
+            SentPost { ordinal: inner.ordinal, post_id, rules, json: json.into(), created, published, datacenter };
         let time = if self.by_publishing { published } else { created };
-        let entry = inner.entry(framing, time, when == When::Past, Content::Post(truth.clone()));
+        let entry = inner.entry(framing, time, when == PublishTime::Past, EntryContent::Post(truth.clone()));
         inner.times.insert((time, truth.ordinal), entry.clone());
         self.append(inner, entry);
         truth
@@ -120,11 +121,11 @@ impl Log {
     pub(in crate::simulator) fn inject(&self, raw: Bytes, now: UnixMillis) {
         let mut inner = self.inner.write();
         let now = inner.no_earlier(now);
-        let entry = inner.entry(self.framing, now, false, Content::Raw(raw));
+        let entry = inner.entry(self.framing, now, false, EntryContent::Raw(raw));
         self.append(&mut inner, entry);
     }
 
-    fn append(&self, inner: &mut Inner, entry: Arc<Entry>) {
+    fn append(&self, inner: &mut Inner, entry: Arc<LogEntry>) {
         inner.bytes += entry.bytes();
         inner.entries.push_back(entry);
         while inner.entries.len() > self.entries_max.max(1) || (inner.bytes > self.bytes_max && inner.entries.len() > 1)
@@ -152,7 +153,7 @@ impl Log {
     }
 
     /// Messages from this number on, so many at most, and the number after them; what is no longer kept is left out.
-    pub(in crate::simulator) fn read(&self, from: u64, max: usize) -> (Vec<Arc<Entry>>, u64) {
+    pub(in crate::simulator) fn read(&self, from: u64, max: usize) -> (Vec<Arc<LogEntry>>, u64) {
         let inner = self.inner.read();
         let from = from.max(inner.first);
         let start = inner.entries.len().min((from - inner.first) as usize);
@@ -162,14 +163,14 @@ impl Log {
     }
 
     /// Number of the next message, bytes since the start, and the posts that are as old as this or newer, oldest first.
-    pub(in crate::simulator) fn join(&self, since: Option<UnixMillis>) -> (u64, u64, VecDeque<Arc<Entry>>) {
+    pub(in crate::simulator) fn join(&self, since: Option<UnixMillis>) -> (u64, u64, VecDeque<Arc<LogEntry>>) {
         let inner = self.inner.read();
         let posts = since.map(|since| inner.times.range((since, 0)..).map(|(_, entry)| entry.clone()).collect());
         (inner.first + inner.entries.len() as u64, inner.offset, posts.unwrap_or_default())
     }
 
     /// The posts of this time, in the order they were sent first.
-    pub(in crate::simulator) fn span(&self, span: Span) -> Vec<Arc<Entry>> {
+    pub(in crate::simulator) fn span(&self, span: TimeRange) -> Vec<Arc<LogEntry>> {
         if span.is_empty() {
             return Vec::new();
         }
@@ -181,14 +182,14 @@ impl Log {
     }
 
     /// The last arrival of this post.
-    pub(in crate::simulator) fn latest(&self, post_id: PostId) -> Option<Truth> {
+    pub(in crate::simulator) fn latest(&self, post_id: PostId) -> Option<SentPost> {
         let inner = self.inner.read();
         let mut posts = inner.entries.iter().rev().filter_map(|entry| entry.post());
         posts.find(|truth| truth.post_id == post_id).cloned()
     }
 
     /// The truth after this ordinal, so many at most.
-    pub(in crate::simulator) fn truth_after(&self, ordinal: u64, max: usize) -> Vec<Truth> {
+    pub(in crate::simulator) fn truth_after(&self, ordinal: u64, max: usize) -> Vec<SentPost> {
         let inner = self.inner.read();
         let start = inner.entries.partition_point(|entry| entry.ordinal <= ordinal);
         // An injected message has the ordinal of the post before it, so it never stands in front of that post.
@@ -210,31 +211,31 @@ impl Inner {
     }
 
     /// What is put into the past is no load on those who are connected.
-    fn entry(&mut self, framing: Framing, time: UnixMillis, past: bool, content: Content) -> Arc<Entry> {
-        let mut entry = Entry { framing, end_offset: 0, ordinal: self.ordinal, time, past, content };
+    fn entry(&mut self, framing: Framing, time: UnixMillis, past: bool, content: EntryContent) -> Arc<LogEntry> {
+        let mut entry = LogEntry { framing, end_offset: 0, ordinal: self.ordinal, time, past, content };
         self.offset += if past { 0 } else { entry.bytes() as u64 };
         entry.end_offset = self.offset;
         Arc::new(entry)
     }
 }
 
-impl Entry {
+impl LogEntry {
     /// The time by which a window takes or leaves it.
     pub(in crate::simulator) fn time(&self) -> UnixMillis {
         self.time
     }
 
-    pub(in crate::simulator) fn post(&self) -> Option<&Truth> {
+    pub(in crate::simulator) fn post(&self) -> Option<&SentPost> {
         match &self.content {
-            Content::Post(truth) => Some(truth),
-            Content::Raw(_) => None,
+            EntryContent::Post(truth) => Some(truth),
+            EntryContent::Raw(_) => None,
         }
     }
 
     fn bytes(&self) -> usize {
         match &self.content {
-            Content::Post(truth) => truth.json.len(),
-            Content::Raw(raw) => raw.len(),
+            EntryContent::Post(truth) => truth.json.len(),
+            EntryContent::Raw(raw) => raw.len(),
         }
     }
 }
@@ -243,20 +244,20 @@ impl Entry {
 mod tests {
     use super::*;
 
-    fn log(framing: Framing, entries_max: usize, bytes_max: usize) -> Log {
-        Log::new(framing, false, entries_max, bytes_max)
+    fn log(framing: Framing, entries_max: usize, bytes_max: usize) -> PostLog {
+        PostLog::new(framing, false, entries_max, bytes_max)
     }
 
-    fn draft(id: u64) -> Draft {
+    fn draft(id: u64) -> UnsentPost {
         let (json, created) = (format!("{{\"id\":{id}}}"), UnixMillis(id as i64));
-        Draft { post_id: PostId(id), rules: [].into(), json, created, datacenter: 0 }
+        UnsentPost { post_id: PostId(id), rules: [].into(), json, created, datacenter: 0 }
     }
 
-    fn publish(log: &Log, id: u64) -> Truth {
-        log.publish(draft(id), When::Now(UnixMillis(id as i64)))
+    fn publish(log: &PostLog, id: u64) -> SentPost {
+        log.publish(draft(id), PublishTime::Now(UnixMillis(id as i64)))
     }
 
-    fn ids(entries: impl IntoIterator<Item = Arc<Entry>>) -> Vec<u64> {
+    fn ids(entries: impl IntoIterator<Item = Arc<LogEntry>>) -> Vec<u64> {
         entries.into_iter().filter_map(|entry| Some(entry.post()?.post_id.0)).collect()
     }
 
@@ -273,7 +274,11 @@ mod tests {
         assert!(entries[0].post().is_none());
         assert_eq!(ids(log.join(Some(UnixMillis(5))).2), [5, 6]);
         assert_eq!((log.join(None).0, *log.tip().borrow()), (7, 7));
-        assert_eq!(ids(log.span(Span::new(UnixMillis(0), UnixMillis(6)))), [4, 5], "what is dropped is in no window");
+        assert_eq!(
+            ids(log.span(TimeRange::new(UnixMillis(0), UnixMillis(6)))),
+            [4, 5],
+            "what is dropped is in no window"
+        );
     }
 
     #[test]
@@ -302,7 +307,7 @@ mod tests {
         assert_eq!((log.end().0 - before.0, log.end().1), (2, before.1));
         assert_eq!(log.latest(PostId(30)).map(|truth| truth.published), Some(UnixMillis(30)));
         assert_eq!(ids(log.join(Some(UnixMillis(40))).2), [40, 50]);
-        assert_eq!(ids(log.span(Span::new(UnixMillis(0), UnixMillis(51)))), [50, 30, 40], "as they were sent");
+        assert_eq!(ids(log.span(TimeRange::new(UnixMillis(0), UnixMillis(51)))), [50, 30, 40], "as they were sent");
         let past: Vec<_> = log.read(0, 9).0.iter().map(|entry| entry.past).collect();
         assert_eq!(past, [false, true, true]);
     }

@@ -5,28 +5,28 @@ use std::time::Duration;
 use hyper::body::Frame;
 use serde_json::json;
 
-use super::Chunk;
-use super::core::{Line, Turn};
-use super::handle::Ending;
-use super::post_log::Entry;
-use super::slots::Seat;
+use super::BodyFrame;
+use super::core::{NextAction, StreamCore};
+use super::handle::StreamEnd;
+use super::post_log::LogEntry;
+use super::slots::SlotGuard;
 use crate::clock::Moment;
-use crate::model::{Span, UnixMillis};
+use crate::model::{TimeRange, UnixMillis};
 use crate::simulator::config::Completion;
 use crate::simulator::faults::{CutKind, JobFault};
-use crate::simulator::state::World;
+use crate::simulator::state::SimulatorState;
 
 /// Jobs work minute by minute (PowerTrack guide).
 const MINUTE_MS: i64 = 60_000;
 
 /// The body of a recovery job: the window once more, minute by minute, then the end.
-pub(in crate::simulator) struct Recovery {
-    line: Line,
-    window: Span,
+pub(in crate::simulator) struct RecoveryStream {
+    line: StreamCore,
+    window: TimeRange,
     /// The minute that is to be read next, since 1970.
     minute: i64,
     /// What is still to come of the minute before.
-    batch: VecDeque<Arc<Entry>>,
+    batch: VecDeque<Arc<LogEntry>>,
     fault: Option<JobFault>,
     /// The job dies like this as soon as the batch is sent.
     dies: Option<CutKind>,
@@ -36,12 +36,17 @@ pub(in crate::simulator) struct Recovery {
     started: Moment,
 }
 
-impl Recovery {
-    pub(in crate::simulator) fn new(world: Arc<World>, seat: Seat, gzip: bool, window: Span) -> Self {
+impl RecoveryStream {
+    pub(in crate::simulator) fn new(
+        state: Arc<SimulatorState>,
+        seat: SlotGuard,
+        gzip: bool,
+        window: TimeRange,
+    ) -> Self {
         Self {
-            started: world.clock.moment().plus(world.config().recovery_delay),
-            fault: world.faults.take_job(),
-            line: Line::new(world, seat, gzip),
+            started: state.clock.moment().plus(state.config().recovery_delay),
+            fault: state.faults.take_job(),
+            line: StreamCore::new(state, seat, gzip),
             minute: window.from.0.div_euclid(MINUTE_MS),
             window,
             batch: VecDeque::new(),
@@ -52,36 +57,36 @@ impl Recovery {
     }
 
     /// The chunks of the body.
-    pub(in crate::simulator) fn into_stream(self) -> impl futures::Stream<Item = Chunk> + Send + 'static {
+    pub(in crate::simulator) fn into_stream(self) -> impl futures::Stream<Item = BodyFrame> + Send + 'static {
         futures::stream::unfold(self, |mut job| async move {
             let chunk = job.next().await?;
             Some((chunk, job))
         })
     }
 
-    async fn next(&mut self) -> Option<Chunk> {
+    async fn next(&mut self) -> Option<BodyFrame> {
         loop {
-            match self.line.turn().await {
-                Turn::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
-                Turn::End => return None,
-                Turn::Cut => self.line.die_in(None),
-                Turn::Serve if self.due() > self.line.world.clock.moment() => self.pace().await,
-                Turn::Serve => self.advance(),
+            match self.line.next_action().await {
+                NextAction::Chunk(chunk) => return Some(Ok(Frame::data(chunk))),
+                NextAction::End => return None,
+                NextAction::Cut => self.line.abort_in(None),
+                NextAction::Serve if self.due() > self.line.state.clock.moment() => self.pace().await,
+                NextAction::Serve => self.advance(),
             }
         }
     }
 
     /// When the next post may be sent at the soonest.
     fn due(&self) -> Moment {
-        let seconds = self.sent as f64 / self.line.world.config().recovery_rate.max(0.001);
+        let seconds = self.sent as f64 / self.line.state.config().recovery_rate.max(0.001);
         self.started.plus(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
     async fn pace(&mut self) {
         self.line.encoder.flush();
         let until = self.due().min(self.line.heartbeat);
-        self.line.rest(until, std::future::pending()).await;
-        self.line.beat();
+        self.line.idle(until, std::future::pending()).await;
+        self.line.send_heartbeat();
     }
 
     fn advance(&mut self) {
@@ -89,11 +94,11 @@ impl Recovery {
             return self.send(&entry);
         }
         if let Some(how) = self.dies.take() {
-            return self.die(how);
+            return self.abort(how);
         }
         if self.minute > self.last_minute() {
             return match self.fault {
-                Some(JobFault::Dies { how, .. }) => self.die(how),
+                Some(JobFault::Dies { how, .. }) => self.abort(how),
                 _ => self.complete(None),
             };
         }
@@ -106,7 +111,7 @@ impl Recovery {
     fn read(&mut self, minute: i64) {
         let number = minute - self.window.from.0.div_euclid(MINUTE_MS);
         let is = |wanted: u32| i64::from(wanted) == number;
-        let completion = self.line.world.config().recovery_end;
+        let completion = self.line.state.config().recovery_end;
         let stops = match &self.fault {
             Some(JobFault::Unprocessed { minute }) => is(*minute),
             Some(_) => false,
@@ -115,8 +120,8 @@ impl Recovery {
         if stops {
             return self.complete(Some(minute));
         }
-        let whole = Span::new(UnixMillis(minute * MINUTE_MS), UnixMillis((minute + 1) * MINUTE_MS));
-        let mut posts = self.line.world.log.span(whole.intersection(self.window));
+        let whole = TimeRange::new(UnixMillis(minute * MINUTE_MS), UnixMillis((minute + 1) * MINUTE_MS));
+        let mut posts = self.line.state.log.span(whole.intersection(self.window));
         let link = &self.line.seat.link;
         posts.retain(|entry| entry.post().is_some_and(|post| link.wants(post.datacenter)));
         let fails = match &self.fault {
@@ -126,7 +131,7 @@ impl Recovery {
         };
         if fails {
             self.failed.push(minute);
-            self.line.world.count(|counters| counters.recovery_minutes_failed += 1);
+            self.line.state.count(|counters| counters.recovery_minutes_failed += 1);
             return;
         }
         if let Some(JobFault::Dies { minute, how }) = self.fault
@@ -138,12 +143,12 @@ impl Recovery {
         self.batch = posts.into();
     }
 
-    fn send(&mut self, entry: &Entry) {
+    fn send(&mut self, entry: &LogEntry) {
         let Some(post) = entry.post() else { return };
-        let json = self.line.world.replayed(post);
+        let json = self.line.state.replayed(post);
         if let Some(how) = self.dies.filter(|how| how.waits() && self.batch.is_empty()) {
             self.line.cut_in(&json, entry, how);
-            self.line.world.count(|counters| counters.recovery_died += 1);
+            self.line.state.count(|counters| counters.recovery_died += 1);
             return;
         }
         if self.line.is_cut_in(&json, entry) {
@@ -151,13 +156,13 @@ impl Recovery {
         }
         self.line.post(entry, &json, false);
         self.sent += 1;
-        self.line.world.count(|counters| counters.recovery_posts += 1);
+        self.line.state.count(|counters| counters.recovery_posts += 1);
     }
 
     /// Dies where there is no post to die in.
-    fn die(&mut self, how: CutKind) {
-        self.line.seat.link.end(Ending::from(how));
-        self.line.world.count(|counters| {
+    fn abort(&mut self, how: CutKind) {
+        self.line.seat.link.end(StreamEnd::from(how));
+        self.line.state.count(|counters| {
             how.count(counters, 1);
             counters.recovery_died += 1;
         });
@@ -170,10 +175,10 @@ impl Recovery {
     /// All is sent; `unprocessed`: but for this minute and what follows.
     fn complete(&mut self, unprocessed: Option<i64>) {
         let time = |minute: i64| offset_time(UnixMillis(minute * MINUTE_MS));
-        let sent = offset_time(self.line.world.now());
+        let sent = offset_time(self.line.state.now());
         let silent = match &self.fault {
             Some(fault) => *fault == JobFault::Silent,
-            None => self.line.world.config().recovery_end == Completion::Silent,
+            None => self.line.state.config().recovery_end == Completion::Silent,
         };
         let info = match unprocessed {
             _ if silent => None,
@@ -195,7 +200,7 @@ impl Recovery {
             None => Some(json!({"message": "Recovery Request Completed", "sent": sent, "activity_count": self.sent})),
         };
         self.line.finish(info.map(|info| json!({"info": info}).to_string()).as_deref().map(str::as_bytes));
-        self.line.world.count(|counters| {
+        self.line.state.count(|counters| {
             counters.recovery_jobs_ended += 1;
             counters.recovery_silent += u64::from(silent);
             counters.recovery_unprocessed += u64::from(unprocessed.is_some());

@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::handle::{Ending, Kind, Link};
+use super::handle::{StreamEnd, StreamHandle, StreamKind};
 use crate::clock::{Clock, Moment};
 use crate::simulator::faults::Scope;
-use crate::simulator::socket::Control;
+use crate::simulator::socket::SocketControl;
 
 /// A slot in use; dropping it gives the slot back.
 #[derive(Debug)]
-pub(in crate::simulator) struct Seat {
-    seats: Arc<Seats>,
-    pub(in crate::simulator) link: Arc<Link>,
+pub(in crate::simulator) struct SlotGuard {
+    seats: Arc<ConnectionSlots>,
+    pub(in crate::simulator) link: Arc<StreamHandle>,
     /// The stream was sent to its end.
     pub(in crate::simulator) ended: bool,
 }
 
 /// The slots.
 #[derive(Debug)]
-pub(in crate::simulator) struct Seats {
-    state: Mutex<State>,
+pub(in crate::simulator) struct ConnectionSlots {
+    state: Mutex<SlotState>,
     clock: Clock,
     /// How long a slot stays taken after an unclean end.
     held_for: Mutex<Duration>,
@@ -29,15 +29,15 @@ pub(in crate::simulator) struct Seats {
 
 /// How many slots there are.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::simulator) struct Limits {
+pub(in crate::simulator) struct SlotLimits {
     pub(in crate::simulator) live: usize,
     pub(in crate::simulator) recovery: usize,
 }
 
 /// What a slot is wanted for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::simulator) struct Wanted {
-    pub(in crate::simulator) kind: Kind,
+pub(in crate::simulator) struct SlotRequest {
+    pub(in crate::simulator) kind: StreamKind,
     /// There need not be one.
     pub(in crate::simulator) over: bool,
     /// Only the posts of one datacenter; there are so many.
@@ -47,12 +47,12 @@ pub(in crate::simulator) struct Wanted {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    links: Vec<Arc<Link>>,
+struct SlotState {
+    links: Vec<Arc<StreamHandle>>,
     /// Lags of the next live connections.
     lags: VecDeque<Duration>,
     /// Until when slots stay taken that were left uncleanly.
-    held: Vec<(Kind, Moment)>,
+    held: Vec<(StreamKind, Moment)>,
     next: u64,
     live_ever: usize,
     recovery_ever: usize,
@@ -60,7 +60,7 @@ struct State {
     held_ever: u64,
 }
 
-impl Seats {
+impl ConnectionSlots {
     pub(in crate::simulator) fn new(clock: Clock, held_for: Duration) -> Self {
         Self { state: Mutex::default(), clock, held_for: Mutex::new(held_for) }
     }
@@ -70,7 +70,7 @@ impl Seats {
     }
 
     /// How long slots stay taken from now on after an unclean end.
-    pub(in crate::simulator) fn hold_for(&self, duration: Duration) {
+    pub(in crate::simulator) fn reserve_for(&self, duration: Duration) {
         *self.held_for.lock() = duration;
     }
 
@@ -82,45 +82,45 @@ impl Seats {
     /// A slot, if there is one, or if there need not be.
     pub(in crate::simulator) fn take(
         self: &Arc<Self>,
-        limits: Limits,
-        wanted: Wanted,
-        socket: Arc<Control>,
-    ) -> Option<Seat> {
+        limits: SlotLimits,
+        wanted: SlotRequest,
+        socket: Arc<SocketControl>,
+    ) -> Option<SlotGuard> {
         let kind = wanted.kind;
         let mut state = self.state.lock();
         let now = self.clock.moment();
         state.held.retain(|(_, until)| *until > now);
         let open = state.in_use(kind, self.holds()) + 1;
         let taken = open + state.held.iter().filter(|(held, _)| *held == kind).count();
-        let max = if kind == Kind::Live { limits.live } else { limits.recovery };
+        let max = if kind == StreamKind::Live { limits.live } else { limits.recovery };
         if taken > max && !wanted.over {
             return None;
         }
         let datacenter = wanted.local.map(|count| wanted.via.unwrap_or_else(|| state.least_served(count)));
-        let link = Arc::new(Link::new(kind, datacenter, wanted.via, state.next, socket));
+        let link = Arc::new(StreamHandle::new(kind, datacenter, wanted.via, state.next, socket));
         state.next += 1;
         state.links.push(link.clone());
         match kind {
-            Kind::Live => {
+            StreamKind::Live => {
                 // Together with its number: of connections that begin at once, the first one has the first lag.
                 link.set_lag(state.lags.pop_front().unwrap_or_default());
                 state.live_ever = state.live_ever.max(open);
             }
-            Kind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
+            StreamKind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
-        Some(Seat { seats: self.clone(), link, ended: false })
+        Some(SlotGuard { seats: self.clone(), link, ended: false })
     }
 
     /// The open streams of this scope; `datacenters` are the names that it may say.
-    pub(in crate::simulator) fn of(&self, scope: &Scope, datacenters: &[String]) -> Vec<Arc<Link>> {
+    pub(in crate::simulator) fn of(&self, scope: &Scope, datacenters: &[String]) -> Vec<Arc<StreamHandle>> {
         let mut links = self.state.lock().links.clone();
         links.retain(|link| !link.is_over(false));
         match scope {
             Scope::All => {}
-            Scope::Live => links.retain(|link| link.kind == Kind::Live),
-            Scope::Recovery => links.retain(|link| link.kind == Kind::Recovery),
+            Scope::Live => links.retain(|link| link.kind == StreamKind::Live),
+            Scope::Recovery => links.retain(|link| link.kind == StreamKind::Recovery),
             Scope::Connection(number) => {
-                links.retain(|link| link.kind == Kind::Live);
+                links.retain(|link| link.kind == StreamKind::Live);
                 links = links.get(*number).cloned().into_iter().collect();
             }
             Scope::Datacenter(name) => {
@@ -131,26 +131,26 @@ impl Seats {
         links
     }
 
-    pub(in crate::simulator) fn links(&self, kind: Kind) -> Vec<Arc<Link>> {
+    pub(in crate::simulator) fn links(&self, kind: StreamKind) -> Vec<Arc<StreamHandle>> {
         self.state.lock().links.iter().filter(|link| link.kind == kind).cloned().collect()
     }
 
     /// Open now, and most ever.
-    pub(in crate::simulator) fn open(&self, kind: Kind) -> (usize, usize) {
+    pub(in crate::simulator) fn open(&self, kind: StreamKind) -> (usize, usize) {
         let state = self.state.lock();
-        let ever = if kind == Kind::Live { state.live_ever } else { state.recovery_ever };
+        let ever = if kind == StreamKind::Live { state.live_ever } else { state.recovery_ever };
         (state.open(kind, self.holds()), ever)
     }
 
     /// Streams that their clients left, and slots that were held.
-    pub(in crate::simulator) fn left_and_held(&self) -> (u64, u64) {
+    pub(in crate::simulator) fn disconnected_and_reserved(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.left, state.held_ever)
     }
 
     /// The live connection to end where there are too many.
-    pub(in crate::simulator) fn excess(&self, live_max: usize, newest: bool) -> Option<Arc<Link>> {
-        let mut live = self.links(Kind::Live);
+    pub(in crate::simulator) fn excess(&self, live_max: usize, newest: bool) -> Option<Arc<StreamHandle>> {
+        let mut live = self.links(StreamKind::Live);
         live.retain(|link| !link.is_ending());
         if live.len() <= live_max {
             return None;
@@ -159,17 +159,17 @@ impl Seats {
     }
 }
 
-impl State {
+impl SlotState {
     /// `held`: slots stay taken after an unclean end.
-    fn open(&self, kind: Kind, held: bool) -> usize {
+    fn open(&self, kind: StreamKind, held: bool) -> usize {
         self.links.iter().filter(|link| link.kind == kind && !link.is_over(held)).count()
     }
 
     /// Those of them that somebody still has: a client that left before it asked again is not refused for the moment that it
     /// takes to notice.
-    fn in_use(&self, kind: Kind, held: bool) -> usize {
-        let of_it = |link: &&Arc<Link>| link.kind == kind && !link.is_over(held);
-        self.links.iter().filter(of_it).filter(|link| held || !link.is_left()).count()
+    fn in_use(&self, kind: StreamKind, held: bool) -> usize {
+        let of_it = |link: &&Arc<StreamHandle>| link.kind == kind && !link.is_over(held);
+        self.links.iter().filter(of_it).filter(|link| held || !link.is_disconnected()).count()
     }
 
     /// The datacenter with the fewest connections, so that a second one gets the other coast.
@@ -179,11 +179,11 @@ impl State {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         let mut state = self.seats.state.lock();
         state.links.retain(|link| link.number != self.link.number);
-        let clean = self.ended && !matches!(self.link.ending(), Some(Ending::Reset | Ending::MidMessage));
+        let clean = self.ended && !matches!(self.link.ending(), Some(StreamEnd::Reset | StreamEnd::MidMessage));
         if !self.ended && !self.link.is_ending() {
             state.left += 1;
         }
@@ -199,16 +199,16 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::socket::Wire;
+    use crate::simulator::socket::ControlledSocket;
 
-    const LIMITS: Limits = Limits { live: 1, recovery: 2 };
+    const LIMITS: SlotLimits = SlotLimits { live: 1, recovery: 2 };
 
-    fn seats() -> Arc<Seats> {
-        Arc::new(Seats::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
+    fn seats() -> Arc<ConnectionSlots> {
+        Arc::new(ConnectionSlots::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
     }
 
-    fn take(seats: &Arc<Seats>, limits: Limits, kind: Kind) -> Option<Seat> {
-        seats.take(limits, Wanted { kind, over: false, local: None, via: None }, Arc::default())
+    fn take(seats: &Arc<ConnectionSlots>, limits: SlotLimits, kind: StreamKind) -> Option<SlotGuard> {
+        seats.take(limits, SlotRequest { kind, over: false, local: None, via: None }, Arc::default())
     }
 
     #[tokio::test]
@@ -216,17 +216,17 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let client = tokio::net::TcpStream::connect(address).await.expect("connected");
-        let control = Arc::new(Control::default());
+        let control = Arc::new(SocketControl::default());
         // Nobody reads from it.
-        let wire = Wire::new(listener.accept().await.expect("accepted").0, control.clone());
+        let wire = ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone());
         let seats = seats();
-        let wanted = Wanted { kind: Kind::Live, over: false, local: None, via: None };
+        let wanted = SlotRequest { kind: StreamKind::Live, over: false, local: None, via: None };
         let first = seats.take(LIMITS, wanted, control.clone()).expect("the first");
-        assert!(take(&seats, LIMITS, Kind::Live).is_none(), "it is there");
+        assert!(take(&seats, LIMITS, StreamKind::Live).is_none(), "it is there");
         drop(client);
-        let second = take(&seats, LIMITS, Kind::Live).expect("it has left");
-        assert_eq!(seats.open(Kind::Live).1, 1, "never two at once");
-        assert!(take(&seats, LIMITS, Kind::Live).is_none(), "and now the second is there");
+        let second = take(&seats, LIMITS, StreamKind::Live).expect("it has left");
+        assert_eq!(seats.open(StreamKind::Live).1, 1, "never two at once");
+        assert!(take(&seats, LIMITS, StreamKind::Live).is_none(), "and now the second is there");
         drop((first, second, wire));
         assert!(!control.is_left(), "a socket that is closed here tells nothing");
     }
@@ -234,32 +234,32 @@ mod tests {
     #[test]
     fn live_and_recovery_have_slots_of_their_own() {
         let seats = seats();
-        let live = take(&seats, LIMITS, Kind::Live).expect("the first");
-        assert!(take(&seats, LIMITS, Kind::Live).is_none());
-        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, Kind::Recovery)).collect();
-        assert!(take(&seats, LIMITS, Kind::Recovery).is_none());
+        let live = take(&seats, LIMITS, StreamKind::Live).expect("the first");
+        assert!(take(&seats, LIMITS, StreamKind::Live).is_none());
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, StreamKind::Recovery)).collect();
+        assert!(take(&seats, LIMITS, StreamKind::Recovery).is_none());
         drop((live, jobs));
         assert_eq!(
-            (seats.open(Kind::Live), seats.open(Kind::Recovery), seats.left_and_held()),
+            (seats.open(StreamKind::Live), seats.open(StreamKind::Recovery), seats.disconnected_and_reserved()),
             ((0, 1), (0, 2), (3, 0))
         );
-        assert!(take(&seats, LIMITS, Kind::Live).is_some());
+        assert!(take(&seats, LIMITS, StreamKind::Live).is_some());
     }
 
     #[test]
     fn a_slot_left_uncleanly_stays_taken_for_a_while() {
-        let limits = Limits { live: 1, recovery: 1 };
-        for (kind, other) in [(Kind::Live, Kind::Recovery), (Kind::Recovery, Kind::Live)] {
+        let limits = SlotLimits { live: 1, recovery: 1 };
+        for (kind, other) in [(StreamKind::Live, StreamKind::Recovery), (StreamKind::Recovery, StreamKind::Live)] {
             let seats = seats();
-            seats.hold_for(Duration::from_secs(3_600));
+            seats.reserve_for(Duration::from_secs(3_600));
             let mut clean = take(&seats, limits, kind).expect("free");
             clean.ended = true;
             drop(clean);
             drop(take(&seats, limits, kind).expect("free after a clean end"));
             assert!(take(&seats, limits, kind).is_none());
-            assert_eq!(seats.left_and_held(), (1, 1));
+            assert_eq!(seats.disconnected_and_reserved(), (1, 1));
             assert!(take(&seats, limits, other).is_some());
-            let over = Wanted { kind, over: true, local: None, via: None };
+            let over = SlotRequest { kind, over: true, local: None, via: None };
             assert!(seats.take(limits, over, Arc::default()).is_some());
         }
     }
@@ -267,46 +267,46 @@ mod tests {
     #[test]
     fn the_newest_or_the_oldest_is_too_many() {
         let seats = seats();
-        let wanted = Wanted { kind: Kind::Live, over: true, local: Some(2), via: None };
+        let wanted = SlotRequest { kind: StreamKind::Live, over: true, local: Some(2), via: None };
         let live: Vec<_> = (0..3).filter_map(|_| seats.take(LIMITS, wanted, Arc::default())).collect();
         assert_eq!(live.iter().map(|seat| seat.link.datacenter).collect::<Vec<_>>(), [Some(0), Some(1), Some(0)]);
         let newest = seats.excess(1, true).expect("one too many");
-        assert!(Arc::ptr_eq(&newest, &live[2].link) && newest.end(Ending::Reset) && !newest.end(Ending::Reset));
+        assert!(Arc::ptr_eq(&newest, &live[2].link) && newest.end(StreamEnd::Reset) && !newest.end(StreamEnd::Reset));
         let oldest = seats.excess(1, false).expect("still one too many");
-        assert!(Arc::ptr_eq(&oldest, &live[0].link) && oldest.end(Ending::Clean(None)));
+        assert!(Arc::ptr_eq(&oldest, &live[0].link) && oldest.end(StreamEnd::Clean(None)));
         assert!(seats.excess(1, false).is_none());
     }
 
     #[test]
     fn a_slot_is_free_as_soon_as_x_has_let_go_of_it() {
-        for ending in [Ending::Clean(None), Ending::Reset, Ending::MidMessage] {
+        for ending in [StreamEnd::Clean(None), StreamEnd::Reset, StreamEnd::MidMessage] {
             let seats = seats();
-            let seat = take(&seats, LIMITS, Kind::Live).expect("the first");
-            assert!(seat.link.end(ending) && take(&seats, LIMITS, Kind::Live).is_some());
-            assert_eq!(seats.open(Kind::Live), (0, 1));
+            let seat = take(&seats, LIMITS, StreamKind::Live).expect("the first");
+            assert!(seat.link.end(ending) && take(&seats, LIMITS, StreamKind::Live).is_some());
+            assert_eq!(seats.open(StreamKind::Live), (0, 1));
         }
         let seats = seats();
-        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, Kind::Recovery)).collect();
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, StreamKind::Recovery)).collect();
         jobs[0].link.finished();
-        assert!(take(&seats, LIMITS, Kind::Recovery).is_some(), "the job was sent to its end");
-        seats.hold_for(Duration::from_secs(60));
-        jobs[1].link.end(Ending::Reset);
-        assert_eq!(seats.open(Kind::Recovery).0, 1, "it is not let go of after an unclean end");
+        assert!(take(&seats, LIMITS, StreamKind::Recovery).is_some(), "the job was sent to its end");
+        seats.reserve_for(Duration::from_secs(60));
+        jobs[1].link.end(StreamEnd::Reset);
+        assert_eq!(seats.open(StreamKind::Recovery).0, 1, "it is not let go of after an unclean end");
     }
 
     #[test]
     fn a_scope_names_streams_by_number_and_by_datacenter() {
         let seats = seats();
-        let limits = Limits { live: 3, ..LIMITS };
+        let limits = SlotLimits { live: 3, ..LIMITS };
         let seat = |kind, local, via| {
-            let wanted = Wanted { kind, over: false, local, via };
+            let wanted = SlotRequest { kind, over: false, local, via };
             seats.take(limits, wanted, Arc::default()).expect("free")
         };
         let _open = [
-            seat(Kind::Recovery, None, None),
-            seat(Kind::Live, None, None),
-            seat(Kind::Live, None, Some(1)),
-            seat(Kind::Live, Some(2), Some(1)),
+            seat(StreamKind::Recovery, None, None),
+            seat(StreamKind::Live, None, None),
+            seat(StreamKind::Live, None, Some(1)),
+            seat(StreamKind::Live, Some(2), Some(1)),
         ];
         let names = ["atla".to_owned(), "pdxa".to_owned()];
         let numbers = |scope| seats.of(&scope, &names).iter().map(|link| link.number).collect::<Vec<_>>();

@@ -18,7 +18,9 @@ async fn a_connection_too_many_is_refused_and_a_slot_comes_back() {
 
 #[tokio::test]
 async fn a_connection_too_many_is_suffered_for_a_while_where_it_is_so_set() {
-    for (excess, gone) in [(Excess::NewestKilledAfterGrace, 1), (Excess::OldestKilledAfterGrace, 0)] {
+    for (excess, gone) in
+        [(ConnectionLimitPolicy::NewestKilledAfterGrace, 1), (ConnectionLimitPolicy::OldestKilledAfterGrace, 0)]
+    {
         let bench = Bench::at_rate(Config { excess, ..quiet() }, 200.0);
         let mut clients = [bench.get("/2/powerstream").await, bench.get("/2/powerstream").await];
         assert_eq!(bench.sim.connections().live, 2);
@@ -44,8 +46,8 @@ async fn refusals_are_xs_and_are_counted() {
     let bench = Bench::start(quiet());
     assert_eq!(bench.get("/2/powerstream?backfillMinutes=9").await.status(), 400);
     assert_eq!(bench.get("/2/elsewhere").await.status(), 404);
-    bench.sim.refuse_next(1, Refusal::usage_capped());
-    bench.sim.refuse_until_cleared(Refusal::html());
+    bench.sim.refuse_next(1, ErrorResponse::usage_capped());
+    bench.sim.refuse_until_cleared(ErrorResponse::html());
     let capped = bench.get("/2/powerstream").await;
     assert_eq!((capped.status(), capped.json().await["title"].as_str()), (429, Some("UsageCapExceeded")));
     for _ in 0..3 {
@@ -71,7 +73,7 @@ async fn other_processes_are_served_the_truth_and_the_faults() {
     assert_eq!(client.read_lines(2).await[1], "{\"warn\":1}");
     let line = bench.get("/simulator/truth?after=0&limit=5&payload=1").await.json().await;
     assert_eq!((&line["post_id"], &line["rules"][0]["tag"]), (&published["post_id"], &"cats".into()));
-    assert_eq!(line["json"].as_str(), Some(&*payloads(&bench.sim.truth())[0]));
+    assert_eq!(line["json"].as_str(), Some(&*payloads(&bench.sim.sent_posts())[0]));
     assert_eq!(line["sha256"].as_str().map(str::len), Some(64));
     for target in ["stall?on=true", "stall?on=false", "rate?value=0", "pause?on=true", "refuse?kind=no_rules&times=1"] {
         assert_eq!(bench.ask("POST", &format!("/simulator/{target}"), "", "").await.status(), 200, "{target}");

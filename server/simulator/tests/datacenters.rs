@@ -23,7 +23,7 @@ async fn each_full_copy_has_all_and_each_datacenter_its_own() {
         [bench.get(&path("pdxa", "?localDcOnly=true")).await, bench.get(&path("atla", "?localDcOnly=true")).await];
     let mut full = [bench.get("/2/powerstream").await, bench.get(&path("pdxa", "")).await];
     publish(&bench);
-    let truth = bench.sim.truth();
+    let truth = bench.sim.sent_posts();
     for client in &mut full {
         assert_eq!(client.read_lines(6).await, payloads(&truth));
         assert!(!client.head.contains("x-powerstream-datacenter"));
@@ -47,7 +47,7 @@ async fn faults_can_be_aimed_at_a_datacenter_or_a_connection() {
         bench.get("/2/powerstream").await,
     ];
     let pdxa = Scope::Datacenter("pdxa".into());
-    bench.sim.refuse(&pdxa, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+    bench.sim.refuse(&pdxa, Repeat::UntilCleared, ErrorResponse::named("unavailable").expect("it is known"));
     assert_eq!(bench.sim.cut_of(&pdxa, CutKind::CleanEnd), 1);
     clients[1].read_to_end().await;
     assert_eq!(bench.get(&path("pdxa", "?localDcOnly=true")).await.status(), 503);

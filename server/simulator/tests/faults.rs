@@ -3,9 +3,9 @@ use std::time::Duration;
 use super::*;
 
 /// One answer of 200 that is no stream of posts.
-async fn hollow(hollow: Hollow) -> (Bench, Client) {
+async fn hollow(hollow: BogusResponse) -> (Bench, Client) {
     let bench = Bench::at_rate(quiet(), 100.0);
-    bench.sim.answer_with(&Scope::Live, Times::Next(1), hollow);
+    bench.sim.answer_with(&Scope::Live, Repeat::Next(1), hollow);
     let client = bench.get("/2/powerstream?backfillMinutes=2").await;
     assert_eq!(client.status(), 200);
     (bench, client)
@@ -14,7 +14,7 @@ async fn hollow(hollow: Hollow) -> (Bench, Client) {
 #[tokio::test]
 async fn every_error_of_x_can_come_after_the_200() {
     for error in StreamError::ALL {
-        let (bench, mut client) = hollow(Hollow::Error(error)).await;
+        let (bench, mut client) = hollow(BogusResponse::Error(error)).await;
         client.read_to_end().await;
         assert_eq!((client.lines(), client.chunks().1), (vec![error.json()], true));
         let told: Value = serde_json::from_str(&error.json()).expect("JSON");
@@ -32,11 +32,11 @@ async fn every_error_of_x_can_come_after_the_200() {
 
 #[tokio::test]
 async fn a_200_can_be_a_web_page_or_nothing() {
-    let (bench, mut client) = hollow(Hollow::Html).await;
+    let (bench, mut client) = hollow(BogusResponse::Html).await;
     client.read_to_end().await;
     assert!(client.head.contains("content-type: text/html") && client.body().starts_with(b"<html>"));
     assert_eq!((client.chunks().1, bench.sim.counters().html_answers), (true, 1));
-    let (bench, mut client) = hollow(Hollow::Empty).await;
+    let (bench, mut client) = hollow(BogusResponse::Empty).await;
     client.read_to_end().await;
     assert_eq!((client.body().len(), client.chunks().1, bench.sim.counters().empty_answers), (0, true, 1));
     assert_eq!(bench.sim.counters().backfills, 0);
@@ -46,7 +46,7 @@ async fn a_200_can_be_a_web_page_or_nothing() {
 async fn an_answer_waits_for_a_request_that_is_admitted() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
-    bench.sim.answer_with(&Scope::Live, Times::Next(1), Hollow::Html);
+    bench.sim.answer_with(&Scope::Live, Repeat::Next(1), BogusResponse::Html);
     assert_eq!(bench.get("/2/powerstream").await.status(), 429, "the slot is taken");
     assert_eq!(bench.get("/2/powerstream?backfillMinutes=7").await.status(), 400);
     bench.sim.cut(CutKind::CleanEnd);
@@ -59,7 +59,7 @@ async fn an_answer_waits_for_a_request_that_is_admitted() {
 
 #[tokio::test]
 async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
-    let (bench, mut client) = hollow(Hollow::Garbage { every: Duration::from_secs(1) }).await;
+    let (bench, mut client) = hollow(BogusResponse::Garbage { every: Duration::from_secs(1) }).await;
     client.read_until(|client| client.lines().len() >= 20).await;
     bench.sim.publish(&cat(1)).expect("an object");
     assert!(client.lines().iter().all(|line| serde_json::from_str::<Value>(line).is_err()));
@@ -67,7 +67,7 @@ async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
     drop(client);
     bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
     let mut client = bench.get("/2/powerstream?backfillMinutes=5").await;
-    assert_eq!(client.read_lines(1).await, payloads(&bench.sim.truth()));
+    assert_eq!(client.read_lines(1).await, payloads(&bench.sim.sent_posts()));
 }
 
 #[tokio::test]
@@ -81,13 +81,13 @@ async fn a_message_trickles_byte_by_byte_and_ends_with_the_fault() {
     assert_eq!(bench.sim.counters().heartbeats, 0, "there are 50 s of it");
     bench.sim.stall(false);
     let lines = client.read_lines(2).await;
-    assert_eq!(lines[1..], payloads(&bench.sim.truth()));
+    assert_eq!(lines[1..], payloads(&bench.sim.sent_posts()));
     assert!(serde_json::from_str::<Value>(&lines[0]).is_ok() && bench.sim.counters().trickled_bytes >= 40);
 }
 
 #[tokio::test]
 async fn a_stall_is_counted_when_a_stream_meets_it() {
-    let (bench, client) = hollow(Hollow::Silence).await;
+    let (bench, client) = hollow(BogusResponse::Silence).await;
     bench.eventually("it is met", |sim| sim.counters().stalls == 1).await;
     assert_eq!(client.body().len(), 0);
     let bench = Bench::start(quiet());

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::{Rule, Span};
+use crate::model::{Rule, TimeRange};
 
 #[tokio::test]
 async fn backfill_comes_first_and_misses_nothing_at_the_seam() {
@@ -17,7 +17,7 @@ async fn backfill_comes_first_and_misses_nothing_at_the_seam() {
         bench.sim.inject(&b"{\"info\":1}\r\n"[..]);
         let mut client = bench.get("/2/powerstream?backfillMinutes=2").await;
         bench.sim.publish(&cat(4)).expect("an object");
-        let truth = payloads(&bench.sim.truth());
+        let truth = payloads(&bench.sim.sent_posts());
         let expected: Vec<_> = expected.into_iter().map(|n: usize| truth[n].clone()).collect();
         assert_eq!(client.read_lines(expected.len()).await, expected, "{backfill:?}");
     }
@@ -33,7 +33,7 @@ async fn backfill_reaches_as_far_back_as_asked() {
     bench.clock.sleep(Duration::from_secs(90)).await;
     bench.sim.publish(&cat(1)).expect("an object");
     let mut client = bench.get("/2/powerstream?backfillMinutes=1").await;
-    assert_eq!(client.read_lines(1).await, payloads(&bench.sim.truth())[1..]);
+    assert_eq!(client.read_lines(1).await, payloads(&bench.sim.sent_posts())[1..]);
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn counts_may_have_changed_when_a_post_is_sent_again() {
     let bench = Bench::start(Config { replay_changes_counts: true, ..quiet() });
     bench.sim.publish(r#"{"text":"cat","favorite_count":1,"user":{"favorite_count":5}}"#).expect("an object");
     let mut client = bench.get("/2/powerstream?backfillMinutes=1").await;
-    let live = payloads(&bench.sim.truth())[0].clone();
+    let live = payloads(&bench.sim.sent_posts())[0].clone();
     assert_eq!(client.read_lines(1).await, [live.replace(r#""favorite_count":1"#, r#""favorite_count":2"#)]);
 }
 
@@ -84,7 +84,7 @@ async fn backfill_can_be_doubled_interleaved_and_newest_first_at_once() {
     }
     bench.sim.stall(false);
     let lines = client.read_lines(1_400).await;
-    let truth = payloads(&bench.sim.truth());
+    let truth = payloads(&bench.sim.sent_posts());
     let place = |line: &String| truth.iter().position(|json| json == line).expect("it is in the truth");
     let places: Vec<_> = lines.iter().map(place).collect();
     let (live, old): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| **place >= 1_000);
@@ -102,7 +102,7 @@ async fn backfill_begins_exactly_where_it_was_asked_to() {
     // An hour of the past, a post each second; the clock hardly moves while it is read.
     let bench = Bench::start(quiet());
     let now = bench.sim.now();
-    assert_eq!(bench.sim.history(Span::new(now.minus(Duration::from_secs(3_600)), now), 1.0), 3_600);
+    assert_eq!(bench.sim.history(TimeRange::new(now.minus(Duration::from_secs(3_600)), now), 1.0), 3_600);
     for minutes in [1, 3, 5] {
         let before = bench.sim.now();
         let mut client = bench.get(&format!("/2/powerstream?backfillMinutes={minutes}")).await;
@@ -112,7 +112,7 @@ async fn backfill_begins_exactly_where_it_was_asked_to() {
         client.read_until(|client| client.lines().contains(&end)).await;
         let lines = client.lines();
         let reach = Duration::from_secs(60 * minutes);
-        let mut truth = bench.sim.truth();
+        let mut truth = bench.sim.sent_posts();
         truth.retain(|post| post.ordinal <= last.ordinal);
         truth.sort_by_key(|post| (post.created, post.ordinal));
         let least = truth.iter().filter(|post| post.created >= after.minus(reach)).count();
@@ -129,7 +129,7 @@ async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
     let now = bench.sim.now();
-    let span = Span::new(now.minus(Duration::from_secs(30 * 3_600)), now.minus(Duration::from_secs(60)));
+    let span = TimeRange::new(now.minus(Duration::from_secs(30 * 3_600)), now.minus(Duration::from_secs(60)));
     let started = Instant::now();
     let made = bench.sim.history(span, 1.0);
     assert_eq!(made, 30 * 3_600 - 60);
@@ -137,7 +137,7 @@ async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
     assert!(took < DEADLINE / 10, "{took:?}");
     let live = bench.sim.publish(&cat(1)).expect("an object");
     assert_eq!(client.read_lines(1).await, payloads(&[live]));
-    let truth = bench.sim.truth();
+    let truth = bench.sim.sent_posts();
     let mut ids = std::collections::HashSet::new();
     for (n, post) in truth[..truth.len() - 1].iter().enumerate() {
         assert_eq!((post.created.0 - span.from.0, post.published), (n as i64 * 1_000, post.created));
@@ -161,7 +161,7 @@ async fn a_post_is_sent_again_with_one_more_rule_and_the_truth_has_both() {
     assert_eq!((second.post_id, second.created, second.ordinal), (first.post_id, first.created, 2));
     assert_eq!(second.rules[..], [&first.rules[..], &[more]].concat());
     let lines = client.read_lines(2).await;
-    assert_eq!(lines, payloads(&bench.sim.truth()));
+    assert_eq!(lines, payloads(&bench.sim.sent_posts()));
     let told: Value = serde_json::from_str(&lines[1]).expect("JSON");
     assert_eq!((&told["matching_rules"][1]["tag"], &told["matching_rules"][1]["id"]), (&"late".into(), &77.into()));
     assert!(bench.sim.redeliver(crate::model::PostId(5), &[]).is_err());

@@ -29,14 +29,14 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::clock::Clock;
-use crate::task::Tasks;
+use crate::task::TaskGroup;
 
 /// No wait of a test is longer, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Bench {
-    sim: Handle,
-    tasks: Tasks,
+    sim: SimulatorHandle,
+    tasks: TaskGroup,
     clock: Clock,
 }
 
@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn at_rate(config: Config, rate: f64) -> Self {
-        let (tasks, clock) = (Tasks::new(), Clock::with_rate(rate, None));
+        let (tasks, clock) = (TaskGroup::new(), Clock::with_rate(rate, None));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let sim = Simulator::start(config, listener, clock.clone(), &tasks).expect("starts");
         Self { sim, tasks, clock }
@@ -70,7 +70,7 @@ impl Bench {
         client
     }
 
-    async fn eventually(&self, what: &str, condition: impl Fn(&Handle) -> bool) {
+    async fn eventually(&self, what: &str, condition: impl Fn(&SimulatorHandle) -> bool) {
         let started = Instant::now();
         while !condition(&self.sim) {
             assert!(started.elapsed() < DEADLINE, "{what}: {:?}", self.sim.counters());
@@ -186,6 +186,6 @@ fn cat(n: usize) -> String {
     format!(r#"{{"text":"a cat, number {n} \/ 猫","lang":"en","user":{{"screen_name":"ada"}}}}"#)
 }
 
-fn payloads(truth: &[Truth]) -> Vec<String> {
+fn payloads(truth: &[SentPost]) -> Vec<String> {
     truth.iter().map(|truth| String::from_utf8(truth.json.to_vec()).expect("UTF-8")).collect()
 }

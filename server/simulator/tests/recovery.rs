@@ -23,7 +23,7 @@ async fn recovery_sends_the_window_again_and_says_so() {
             bench.clock.sleep(Duration::from_secs(10)).await;
         }
         bench.clock.sleep(Duration::from_secs(2)).await;
-        let truth = bench.sim.truth();
+        let truth = bench.sim.sent_posts();
         let second = |time: UnixMillis| UnixMillis(time.0 / 1_000 * 1_000);
         let (from, to) = (second(truth[4].created), second(truth[16].created));
         let mut inside: Vec<_> =
@@ -105,7 +105,7 @@ impl Past {
 
     /// The truth of these minutes.
     fn minutes(&self, wanted: impl Fn(i64) -> bool) -> Vec<String> {
-        let mut truth = self.bench.sim.truth();
+        let mut truth = self.bench.sim.sent_posts();
         truth.retain(|post| wanted((post.created.0 - self.from.0) / 60_000));
         payloads(&truth)
     }
@@ -181,7 +181,7 @@ async fn minutes_come_in_their_order_whenever_their_posts_were_sent() {
     let late = past.from.plus(Duration::from_secs(90));
     past.bench.sim.publish_at(late, &cat(99)).expect("an object");
     let (_, lines, _) = past.job().await;
-    let truth = past.bench.sim.truth();
+    let truth = past.bench.sim.sent_posts();
     let mut order: Vec<_> = truth.iter().map(|post| ((post.created.0 - past.from.0) / 60_000, post.ordinal)).collect();
     order.sort_unstable();
     let expected: Vec<_> = order.iter().map(|(_, ordinal)| truth[*ordinal as usize - 1].clone()).collect();
@@ -193,14 +193,14 @@ async fn minutes_come_in_their_order_whenever_their_posts_were_sent() {
 async fn refusals_of_recovery_leave_live_alone_and_the_other_way_round() {
     let past = Past::of(2, Config { live_connections_max: 9, recovery_jobs_max: 9, ..quiet() });
     let sim = &past.bench.sim;
-    sim.refuse(&Scope::Recovery, Times::Next(1), Refusal::not_entitled());
-    sim.refuse(&Scope::Recovery, Times::UntilCleared, Refusal::too_many_connections());
+    sim.refuse(&Scope::Recovery, Repeat::Next(1), ErrorResponse::not_entitled());
+    sim.refuse(&Scope::Recovery, Repeat::UntilCleared, ErrorResponse::too_many_connections());
     for status in [403, 429, 429] {
         assert_eq!(past.job().await.0.status(), status);
         assert_eq!(past.bench.get("/2/powerstream?backfillMinutes=1").await.status(), 200);
     }
     sim.clear_refusals_of(&Scope::Recovery);
-    sim.refuse(&Scope::Live, Times::Next(2), Refusal::redirect("/elsewhere"));
+    sim.refuse(&Scope::Live, Repeat::Next(2), ErrorResponse::redirect("/elsewhere"));
     assert_eq!(past.job().await.0.status(), 200);
     let redirected = past.bench.get("/2/powerstream").await;
     assert_eq!(redirected.status(), 307);
@@ -212,7 +212,7 @@ async fn refusals_of_recovery_leave_live_alone_and_the_other_way_round() {
 #[tokio::test]
 async fn a_refusal_for_a_period_ends_with_it() {
     let bench = Bench::at_rate(quiet(), 1_000.0);
-    bench.sim.refuse(&Scope::All, Times::For(Duration::from_secs(600)), Refusal::too_many_connections());
+    bench.sim.refuse(&Scope::All, Repeat::For(Duration::from_secs(600)), ErrorResponse::too_many_connections());
     assert_eq!(bench.get("/2/powerstream").await.status(), 429);
     bench.clock.sleep(Duration::from_secs(600)).await;
     assert_eq!(bench.get("/2/powerstream").await.status(), 200);
@@ -226,7 +226,7 @@ async fn a_window_that_is_too_fresh_or_too_old_is_refused() {
         bench.get(&format!("/2/powerstream?startTime={from}&endTime={to}")).await.status()
     };
     assert_eq!(ask(3_600, 1_700).await, 200);
-    bench.sim.tune(|config| config.recovery_freshness = Duration::from_secs(1_800));
+    bench.sim.update_config(|config| config.recovery_freshness = Duration::from_secs(1_800));
     assert_eq!((ask(3_600, 1_700).await, ask(3_600, 1_900).await), (400, 200));
     assert_eq!((ask(90_000, 3_600).await, bench.sim.counters().recovery_too_fresh), (400, 1));
 }

@@ -16,11 +16,11 @@ async fn what_a_client_reads_is_the_truth() {
         let mut client = bench.ask("GET", "/2/powerstream", headers, "").await;
         assert_eq!(client.head.contains("content-encoding: gzip"), !headers.is_empty());
         let lines = client.read_lines(100).await;
-        let truth = payloads(&bench.sim.truth());
+        let truth = payloads(&bench.sim.sent_posts());
         let start = truth.iter().position(|json| *json == lines[0]).expect("the first line is in the truth");
         assert_eq!(lines[..], truth[start..start + lines.len()], "{chunking:?} {headers}");
         let post: Value = serde_json::from_str(&lines[0]).expect("JSON");
-        let rule = &bench.sim.truth()[start].rules[0];
+        let rule = &bench.sim.sent_posts()[start].rules[0];
         assert_eq!(post["matching_rules"][0]["id"].as_u64(), rule.id);
         assert_eq!(post["matching_rules"][0]["tag"].as_str(), rule.tag.as_deref());
     }
@@ -133,10 +133,10 @@ async fn played_posts_are_sent_as_they_are_or_matched() {
     let config = Config { posts: Some(path), rate: 50.0, ..Config::default() };
     let bench = Bench::start(config.clone());
     bench.eventually("both are sent", |sim| sim.truth_len() == 2).await;
-    assert_eq!(payloads(&bench.sim.truth()), lines);
+    assert_eq!(payloads(&bench.sim.sent_posts()), lines);
     let bench = Bench::start(Config { match_posts: true, at_end: AtEnd::Loop, ..config });
     bench.eventually("the first is sent twice", |sim| sim.truth_len() >= 2).await;
-    let truth = bench.sim.truth();
+    let truth = bench.sim.sent_posts();
     assert!(payloads(&truth)[0].starts_with(r#"{"id":5, "id_str":"5","text":"a \/ cat","matching_rules":[{"id":"#));
     assert_eq!((truth[0].post_id.0, truth[0].rules.len()), (5, 1));
     assert!(truth[1].post_id.0 > 1 << 60, "a new id the second time");

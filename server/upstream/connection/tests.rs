@@ -6,18 +6,18 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::secret::Secret;
-use crate::task::{OnExit, Tasks};
-use crate::xapi::{BodyErrorKind, Headers, Kind};
+use crate::task::{ExitPolicy, TaskGroup};
+use crate::xapi::{BodyErrorKind, Headers, ProblemKind};
 
 type Piece = Result<Bytes, BodyError>;
 /// More than any test here sends before it reads.
 const PIECES_MAX: usize = 1_024;
 
 /// Gives one response whose body is what the test sends.
-struct Scripted(parking_lot::Mutex<Option<Result<Response, Error>>>);
+struct Scripted(parking_lot::Mutex<Option<Result<Response, TransportError>>>);
 
 impl Transport for Scripted {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         match self.0.lock().take() {
             Some(response) => futures::future::ready(response).boxed(),
             None => futures::future::pending().boxed(),
@@ -39,7 +39,10 @@ fn body(receiver: mpsc::Receiver<Piece>) -> BoxStream<'static, Piece> {
     stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) }).boxed()
 }
 
-async fn attempt(response: Option<Result<Response, Error>>, clock: &Clock) -> (Result<Connection, EndCause>, Metrics) {
+async fn attempt(
+    response: Option<Result<Response, TransportError>>,
+    clock: &Clock,
+) -> (Result<Connection, DisconnectCause>, Metrics) {
     let transport = Scripted(parking_lot::Mutex::new(response));
     let metrics = Metrics::default();
     let config = Config { batch_bytes_max: 100, ..Config::default() };
@@ -50,7 +53,7 @@ async fn connected(clock: &Clock) -> (Connection, mpsc::Sender<Piece>) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
     let (connection, metrics) = attempt(Some(Ok(response)), clock).await;
-    assert_eq!(metrics.connects.get_or_create(&Outcome { outcome: "ok" }).get(), 1);
+    assert_eq!(metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome: "ok" }).get(), 1);
     (connection.unwrap_or_else(|cause| panic!("{cause}")), sender)
 }
 
@@ -58,17 +61,17 @@ fn send(sender: &mpsc::Sender<Piece>, text: &str) {
     sender.try_send(Ok(Bytes::copy_from_slice(text.as_bytes()))).expect("a reader with room");
 }
 
-async fn arrivals(connection: &mut Connection) -> Arrivals {
+async fn arrivals(connection: &mut Connection) -> MessageBatch {
     match connection.next().await {
-        Event::Arrivals(arrivals) => arrivals,
-        Event::End(end) => panic!("{end:?}"),
+        ConnectionEvent::Arrivals(arrivals) => arrivals,
+        ConnectionEvent::End(end) => panic!("{end:?}"),
     }
 }
 
 /// Reads to the end.
-async fn end(connection: &mut Connection) -> End {
+async fn end(connection: &mut Connection) -> ConnectionEnd {
     loop {
-        if let Event::End(end) = connection.next().await {
+        if let ConnectionEvent::End(end) = connection.next().await {
             return end;
         }
     }
@@ -98,11 +101,11 @@ async fn a_batch_is_bounded_and_nothing_of_the_rest_is_lost() {
     send(&sender, "{\"id\":8}");
     drop(sender);
     let mut counts = Vec::new();
-    while let Event::Arrivals(got) = connection.next().await {
+    while let ConnectionEvent::Arrivals(got) = connection.next().await {
         counts.push(got.messages.len());
     }
     assert_eq!(counts, [2, 2, 2, 2]);
-    assert_eq!(end(&mut connection).await.cause, EndCause::CleanEof);
+    assert_eq!(end(&mut connection).await.cause, DisconnectCause::CleanEof);
 }
 
 #[tokio::test]
@@ -110,8 +113,8 @@ async fn a_silent_connection_is_stale() {
     let clock = fast();
     let (mut connection, _sender) = connected(&clock).await;
     let ended = end(&mut connection).await;
-    assert_eq!((ended.cause, ended.healthy_for), (EndCause::Stale, Duration::ZERO));
-    assert_eq!(connection.metrics.ends.get_or_create(&Cause { cause: "stale" }).get(), 1);
+    assert_eq!((ended.cause, ended.healthy_for), (DisconnectCause::Stale, Duration::ZERO));
+    assert_eq!(connection.metrics.ends.get_or_create(&DisconnectCauseLabel { cause: "stale" }).get(), 1);
 }
 
 /// After SIGSTOP the timer was judged before the socket, and 20 posts in it were dropped.
@@ -134,7 +137,7 @@ async fn posts_in_socket_are_read_before_silence_counts() {
     });
     assert_eq!(arrivals(&mut connection).await.messages.len(), 3);
     let _open = late.await.expect("it sends");
-    assert_eq!(end(&mut connection).await.cause, EndCause::Stale, "it waits again, and is then silent");
+    assert_eq!(end(&mut connection).await.cause, DisconnectCause::Stale, "it waits again, and is then silent");
 }
 
 #[tokio::test]
@@ -156,7 +159,7 @@ async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
             ended = end(&mut connection) => ended,
             () = dribble => unreachable!("it never ends"),
         };
-        assert_eq!(ended.cause, EndCause::Stale);
+        assert_eq!(ended.cause, DisconnectCause::Stale);
     }
 }
 
@@ -166,7 +169,7 @@ async fn a_connection_that_floods_with_garbage_is_stale_too() {
         let pieces = stream::repeat_with(|| Ok(Bytes::from_static(piece)));
         let response = Response { status: 200, headers: Headers::default(), body: pieces.boxed() };
         let connection = &mut attempt(Some(Ok(response)), &fast()).await.0.expect("one");
-        assert_eq!(end(connection).await.cause, EndCause::Stale);
+        assert_eq!(end(connection).await.cause, DisconnectCause::Stale);
     }
 }
 
@@ -175,8 +178,8 @@ async fn handed_over(pieces: usize) -> Connection {
     let (sender, receiver) = mpsc::channel(1);
     let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
     let (connection, _) = attempt(Some(Ok(response)), &Clock::system()).await;
-    let tasks = Tasks::new();
-    tasks.spawn("client", OnExit::Continue, async move {
+    let tasks = TaskGroup::new();
+    tasks.spawn("client", ExitPolicy::Continue, async move {
         for _ in 0..pieces {
             sender.send(Ok(Bytes::from_static(b"{\"id\":1}"))).await.expect("a reader");
         }
@@ -195,7 +198,7 @@ async fn what_is_handed_over_one_by_one_is_taken_together() {
 /// Closes a connection as the HTTP client does: in a task that has to get its turn once the body was dropped.
 #[derive(Default)]
 struct Closing {
-    tasks: Tasks,
+    tasks: TaskGroup,
     /// Held by the task of each connection that is open.
     open: Arc<()>,
     /// Connections that were open when each was asked for.
@@ -203,12 +206,12 @@ struct Closing {
 }
 
 impl Transport for Closing {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.seen.lock().push(Arc::strong_count(&self.open) - 1);
         let (sender, receiver) = mpsc::channel(1);
         send(&sender, "\r\n");
         let held = self.open.clone();
-        self.tasks.spawn("client", OnExit::Continue, async move {
+        self.tasks.spawn("client", ExitPolicy::Continue, async move {
             sender.closed().await;
             drop(held);
         });
@@ -235,8 +238,8 @@ async fn one_that_is_dropped_while_it_gives_a_turn_loses_nothing() {
     let taken = loop {
         let polled = futures::poll!(Box::pin(connection.next()));
         match polled {
-            std::task::Poll::Ready(Event::Arrivals(arrivals)) => break arrivals,
-            std::task::Poll::Ready(Event::End(end)) => panic!("{end:?}"),
+            std::task::Poll::Ready(ConnectionEvent::Arrivals(arrivals)) => break arrivals,
+            std::task::Poll::Ready(ConnectionEvent::End(end)) => panic!("{end:?}"),
             std::task::Poll::Pending => held |= connection.gathered.is_some(),
         }
         tokio::task::yield_now().await;
@@ -248,7 +251,7 @@ async fn one_that_is_dropped_while_it_gives_a_turn_loses_nothing() {
 #[tokio::test]
 async fn what_x_tells_before_the_end_is_its_cause() {
     let cut = || Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() });
-    let check = async |text: &str, last: Option<Piece>, expected: EndCause| {
+    let check = async |text: &str, last: Option<Piece>, expected: DisconnectCause| {
         let (mut connection, sender) = connected(&Clock::system()).await;
         send(&sender, text);
         if let Some(last) = last {
@@ -258,14 +261,19 @@ async fn what_x_tells_before_the_end_is_its_cause() {
         let ended = end(&mut connection).await;
         assert_eq!(ended.cause, expected, "{text}");
     };
-    check("{\"id\":1}\r\n", None, EndCause::CleanEof).await;
+    check("{\"id\":1}\r\n", None, DisconnectCause::CleanEof).await;
     let broken = BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() };
-    check("{\"id\":1}\r\n", Some(cut()), EndCause::Cut(broken)).await;
+    check("{\"id\":1}\r\n", Some(cut()), DisconnectCause::Cut(broken)).await;
     let operational = "{\"errors\":[{\"disconnect_type\":\"OperationalDisconnect\"}]}\r\n";
-    check(operational, Some(cut()), EndCause::Operational).await;
-    check("{\"error\":{\"message\":\"maximum allowed connection limit\"}}\n", None, EndCause::TooManyConnections).await;
-    check("Your client was unable to keep up with us", None, EndCause::SlowReader).await;
-    check("{\"error\":{\"message\":\"something\"}}\n", None, EndCause::CleanEof).await;
+    check(operational, Some(cut()), DisconnectCause::Operational).await;
+    check(
+        "{\"error\":{\"message\":\"maximum allowed connection limit\"}}\n",
+        None,
+        DisconnectCause::TooManyConnections,
+    )
+    .await;
+    check("Your client was unable to keep up with us", None, DisconnectCause::SlowReader).await;
+    check("{\"error\":{\"message\":\"something\"}}\n", None, DisconnectCause::CleanEof).await;
 }
 
 #[tokio::test]
@@ -275,7 +283,7 @@ async fn a_message_that_is_cut_off_is_counted() {
     drop(sender);
     let ended = end(&mut connection).await;
     assert_eq!(ended.partial_bytes, 6);
-    assert!(matches!(connection.next().await, Event::End(again) if again == ended));
+    assert!(matches!(connection.next().await, ConnectionEvent::End(again) if again == ended));
 }
 
 #[tokio::test]
@@ -304,18 +312,18 @@ async fn an_answer_that_is_no_stream_is_refused_with_its_problem() {
     let html = stream::iter([Ok(Bytes::from_static(b"<html><title>Over capacity</title>"))]).boxed();
     let response = Response { status: 503, headers: Headers::default(), body: html };
     let (refused, metrics) = attempt(Some(Ok(response)), &Clock::system()).await;
-    let Err(EndCause::Refused(problem)) = refused else { panic!("refused") };
-    assert_eq!((&problem.kind, &*problem.detail), (&Kind::Server, "Over capacity"));
-    assert_eq!(metrics.connects.get_or_create(&Outcome { outcome: "server" }).get(), 1);
+    let Err(DisconnectCause::Refused(problem)) = refused else { panic!("refused") };
+    assert_eq!((&problem.kind, &*problem.detail), (&ProblemKind::Server, "Over capacity"));
+    assert_eq!(metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome: "server" }).get(), 1);
     let endless = Response { status: 429, headers: Headers::default(), body: stream::pending().boxed() };
     let (refused, _) = attempt(Some(Ok(endless)), &fast()).await;
-    assert!(matches!(refused, Err(EndCause::Refused(problem)) if problem.status == 429));
+    assert!(matches!(refused, Err(DisconnectCause::Refused(problem)) if problem.status == 429));
 }
 
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let (failed, _) = attempt(None, &fast()).await;
-    assert!(matches!(failed, Err(EndCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
+    assert!(matches!(failed, Err(DisconnectCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
 }
 
 /// What X said of a slow reader first, or in the second element of a list, stays the cause (R2-A, R2-B, rule 1.9).
@@ -333,7 +341,7 @@ async fn slow_reader_told_first_stays_cause() {
             let (mut connection, sender) = connected(&Clock::system()).await;
             send(&sender, &format!("{first}\r\n{second}\r\n"));
             drop(sender);
-            assert_eq!(end(&mut connection).await.cause, EndCause::SlowReader, "{first} {second}");
+            assert_eq!(end(&mut connection).await.cause, DisconnectCause::SlowReader, "{first} {second}");
         }
     }
 }
@@ -349,15 +357,17 @@ async fn post_behind_unfinished_one_survives_end() {
         let mut ids = Vec::new();
         let end = loop {
             match connection.next().await {
-                Event::End(end) => break end,
-                Event::Arrivals(arrivals) => ids.extend(arrivals.messages.into_iter().map(|message| match message {
-                    Message::Post(post) => post.id.0,
-                    Message::Malformed { .. } => 0,
-                    other => panic!("{other:?}"),
-                })),
+                ConnectionEvent::End(end) => break end,
+                ConnectionEvent::Arrivals(arrivals) => {
+                    ids.extend(arrivals.messages.into_iter().map(|message| match message {
+                        UpstreamMessage::Post(post) => post.id.0,
+                        UpstreamMessage::Malformed { .. } => 0,
+                        other => panic!("{other:?}"),
+                    }))
+                }
             }
         };
-        let cause = if stale { EndCause::Stale } else { EndCause::CleanEof };
+        let cause = if stale { DisconnectCause::Stale } else { DisconnectCause::CleanEof };
         assert_eq!((ids, end.cause, end.partial_bytes), (vec![0, 2], cause, 0));
     }
 }
@@ -371,9 +381,9 @@ async fn first_foreign_message_of_kind_is_marked() {
         send(&sender, &format!("{activity}\r\n{delete}\r\n{activity}\r\n{delete}\r\n"));
         drop(sender);
         let mut marks = Vec::new();
-        while let Event::Arrivals(arrivals) = connection.next().await {
+        while let ConnectionEvent::Arrivals(arrivals) = connection.next().await {
             marks.extend(arrivals.messages.iter().map(|message| match message {
-                Message::Foreign { first, .. } => *first,
+                UpstreamMessage::Foreign { first, .. } => *first,
                 other => panic!("{other:?}"),
             }));
         }
@@ -393,7 +403,7 @@ async fn batch_of_zero_bytes_hands_on_messages() {
     send(&sender, "{\"id\":1}\r\n{\"id\":2}\r\n");
     drop(sender);
     let mut messages = 0;
-    while let Event::Arrivals(arrivals) = connection.next().await {
+    while let ConnectionEvent::Arrivals(arrivals) = connection.next().await {
         messages += arrivals.messages.len();
     }
     assert_eq!(messages, 2);

@@ -12,38 +12,44 @@ fn exact() -> Config {
     Config { jitter_percent_max: 0, ..Config::default() }
 }
 
-fn network() -> EndCause {
-    EndCause::ConnectFailed(Error { kind: ErrorKind::Connect, detail: String::new() })
+fn network() -> DisconnectCause {
+    DisconnectCause::ConnectFailed(TransportError { kind: ErrorKind::Connect, detail: String::new() })
 }
 
-fn cut() -> EndCause {
-    EndCause::Cut(BodyError { kind: BodyErrorKind::Cut, detail: String::new() })
+fn cut() -> DisconnectCause {
+    DisconnectCause::Cut(BodyError { kind: BodyErrorKind::Cut, detail: String::new() })
 }
 
-fn refused(kind: Kind) -> EndCause {
+fn refused(kind: ProblemKind) -> DisconnectCause {
     refused_with(kind, Headers::default())
 }
 
-fn refused_with(kind: Kind, headers: Headers) -> EndCause {
-    EndCause::Refused(Box::new(Problem { status: 0, kind, title: String::new(), detail: String::new(), headers }))
+fn refused_with(kind: ProblemKind, headers: Headers) -> DisconnectCause {
+    DisconnectCause::Refused(Box::new(Problem {
+        status: 0,
+        kind,
+        title: String::new(),
+        detail: String::new(),
+        headers,
+    }))
 }
 
-struct Table(Attempts, SmallRng);
+struct Table(ReconnectBackoff, SmallRng);
 
 impl Table {
     fn new() -> Self {
-        Self(Attempts::new(&exact()), SmallRng::seed_from_u64(1))
+        Self(ReconnectBackoff::new(&exact()), SmallRng::seed_from_u64(1))
     }
 
-    fn next(&mut self, cause: &EndCause, healthy_for: Option<Duration>) -> NextStep {
+    fn next(&mut self, cause: &DisconnectCause, healthy_for: Option<Duration>) -> ReconnectDecision {
         self.0.next_step(cause, healthy_for, NOW, &mut self.1)
     }
 
     /// The same end again and again, waits in milliseconds.
-    fn check(&mut self, cause: &EndCause, healthy_for: Option<Duration>, expected_ms: &[u64]) {
+    fn check(&mut self, cause: &DisconnectCause, healthy_for: Option<Duration>, expected_ms: &[u64]) {
         for (at, ms) in expected_ms.iter().enumerate() {
             let next = self.next(cause, healthy_for);
-            assert_eq!(next, NextStep::After(Duration::from_millis(*ms)), "{cause:?} {at}");
+            assert_eq!(next, ReconnectDecision::After(Duration::from_millis(*ms)), "{cause:?} {at}");
         }
     }
 }
@@ -51,17 +57,17 @@ impl Table {
 #[test]
 fn an_established_connection_that_drops_is_made_again_at_once() {
     for cause in [
-        EndCause::CleanEof,
+        DisconnectCause::CleanEof,
         cut(),
-        EndCause::Stale,
-        EndCause::SlowReader,
-        EndCause::Operational,
-        EndCause::InvalidRules,
-        EndCause::ForcedDisconnect,
+        DisconnectCause::Stale,
+        DisconnectCause::SlowReader,
+        DisconnectCause::Operational,
+        DisconnectCause::InvalidRules,
+        DisconnectCause::ForcedDisconnect,
     ] {
-        assert_eq!(Table::new().next(&cause, HEALTHY), NextStep::Now, "{cause:?}");
+        assert_eq!(Table::new().next(&cause, HEALTHY), ReconnectDecision::Now, "{cause:?}");
     }
-    assert_eq!(Table::new().next(&EndCause::Stopped, HEALTHY), NextStep::Stop);
+    assert_eq!(Table::new().next(&DisconnectCause::Stopped, HEALTHY), ReconnectDecision::Stop);
 }
 
 #[test]
@@ -72,27 +78,35 @@ fn waits_grow_by_the_class_of_the_failure() {
     table.check(&network(), None, &[16_000, 16_000]);
     assert!(table.0.is_at_cap());
     let http = [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000];
-    for kind in [Kind::Server, Kind::Unauthorized, Kind::Forbidden, Kind::NoRules, Kind::Other] {
+    for kind in [
+        ProblemKind::Server,
+        ProblemKind::Unauthorized,
+        ProblemKind::Forbidden,
+        ProblemKind::NoRules,
+        ProblemKind::Other,
+    ] {
         Table::new().check(&refused(kind), None, &http);
     }
-    Table::new().check(&EndCause::NoCredentials("unreadable".to_owned()), None, &http);
+    Table::new().check(&DisconnectCause::NoCredentials("unreadable".to_owned()), None, &http);
     let limited = [60_000, 120_000, 240_000, 480_000, 900_000, 900_000];
-    for kind in [Kind::RateLimited { reset: None }, Kind::TooManyConnections, Kind::Provisioning] {
+    for kind in [ProblemKind::RateLimited { reset: None }, ProblemKind::TooManyConnections, ProblemKind::Provisioning] {
         Table::new().check(&refused(kind), None, &limited);
     }
-    Table::new().check(&EndCause::TooManyConnections, BRIEF, &limited);
+    Table::new().check(&DisconnectCause::TooManyConnections, BRIEF, &limited);
 }
 
 #[test]
 fn what_time_does_not_heal_waits_long_from_the_start() {
-    for kind in [Kind::InvalidRequest, Kind::NotFound, Kind::NotAcceptable, Kind::Redirect] {
+    for kind in [ProblemKind::InvalidRequest, ProblemKind::NotFound, ProblemKind::NotAcceptable, ProblemKind::Redirect]
+    {
         Table::new().check(&refused(kind), None, &[320_000, 320_000]);
     }
     let period = Some("Monthly".to_owned());
-    Table::new().check(&refused(Kind::UsageCapped { period }), None, &[3_600_000, 3_600_000]);
-    Table::new().check(&EndCause::UsageCapped, HEALTHY, &[3_600_000]);
-    let not_allowed = EndCause::ConnectFailed(Error { kind: ErrorKind::NotAllowed, detail: String::new() });
-    assert_eq!(Table::new().next(&not_allowed, None), NextStep::Stop);
+    Table::new().check(&refused(ProblemKind::UsageCapped { period }), None, &[3_600_000, 3_600_000]);
+    Table::new().check(&DisconnectCause::UsageCapped, HEALTHY, &[3_600_000]);
+    let not_allowed =
+        DisconnectCause::ConnectFailed(TransportError { kind: ErrorKind::NotAllowed, detail: String::new() });
+    assert_eq!(Table::new().next(&not_allowed, None), ReconnectDecision::Stop);
 }
 
 #[test]
@@ -100,7 +114,7 @@ fn a_rate_limit_is_waited_out_by_the_clock_of_x() {
     let limited = |reset_s: i64, date: Option<UnixMillis>| {
         let reset = Some(NOW.plus(Duration::from_secs(reset_s as u64)));
         let rate_limit = RateLimit { reset, ..RateLimit::default() };
-        refused_with(Kind::RateLimited { reset }, Headers { date, rate_limit, ..Headers::default() })
+        refused_with(ProblemKind::RateLimited { reset }, Headers { date, rate_limit, ..Headers::default() })
     };
     Table::new().check(&limited(600, None), None, &[600_000, 600_000, 600_000, 600_000, 900_000]);
     Table::new().check(&limited(3, None), None, &[60_000]);
@@ -113,7 +127,7 @@ fn a_rate_limit_is_waited_out_by_the_clock_of_x() {
 fn a_server_may_ask_for_a_longer_wait_within_bounds() {
     let asking = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
-        refused_with(Kind::Server, Headers { retry_after, ..Headers::default() })
+        refused_with(ProblemKind::Server, Headers { retry_after, ..Headers::default() })
     };
     Table::new().check(&asking(30), None, &[30_000, 30_000, 30_000, 40_000]);
     Table::new().check(&asking(86_400), None, &[320_000]);
@@ -122,29 +136,29 @@ fn a_server_may_ask_for_a_longer_wait_within_bounds() {
 #[test]
 fn only_health_begins_the_waits_anew() {
     let mut table = Table::new();
-    table.check(&refused(Kind::Server), None, &[5_000, 10_000]);
+    table.check(&refused(ProblemKind::Server), None, &[5_000, 10_000]);
     // 200 and then garbage, for ever; two clients that throw each other out.
-    table.check(&EndCause::CleanEof, BRIEF, &[20_000, 40_000]);
-    table.check(&EndCause::Stale, Some(Duration::ZERO), &[80_000]);
-    assert_eq!(table.next(&EndCause::CleanEof, HEALTHY), NextStep::Now);
-    table.check(&refused(Kind::Server), None, &[5_000]);
+    table.check(&DisconnectCause::CleanEof, BRIEF, &[20_000, 40_000]);
+    table.check(&DisconnectCause::Stale, Some(Duration::ZERO), &[80_000]);
+    assert_eq!(table.next(&DisconnectCause::CleanEof, HEALTHY), ReconnectDecision::Now);
+    table.check(&refused(ProblemKind::Server), None, &[5_000]);
 }
 
 #[test]
 fn the_rules_count_for_themselves() {
     let mut table = Table::new();
     table.check(&network(), None, &[250, 500]);
-    table.check(&refused(Kind::Server), None, &[5_000]);
+    table.check(&refused(ProblemKind::Server), None, &[5_000]);
     table.check(&network(), None, &[750]);
-    table.check(&refused(Kind::TooManyConnections), None, &[60_000]);
-    table.check(&refused(Kind::Server), None, &[10_000]);
+    table.check(&refused(ProblemKind::TooManyConnections), None, &[60_000]);
+    table.check(&refused(ProblemKind::Server), None, &[10_000]);
 }
 
 #[test]
 fn jitter_only_ever_adds() {
-    let mut attempts = Attempts::new(&Config::default());
+    let mut attempts = ReconnectBackoff::new(&Config::default());
     let mut rng = SmallRng::seed_from_u64(9);
-    let NextStep::After(wait) = attempts.next_step(&refused(Kind::Server), None, NOW, &mut rng) else {
+    let ReconnectDecision::After(wait) = attempts.next_step(&refused(ProblemKind::Server), None, NOW, &mut rng) else {
         panic!("a wait")
     };
     assert!((Duration::from_millis(5_000)..=Duration::from_millis(5_500)).contains(&wait), "{wait:?}");

@@ -5,7 +5,7 @@
 
 use wide::u8x16;
 
-use super::Place;
+use super::ScanState;
 
 /// Bytes of a block: a mask has as many bits.
 pub(super) const BYTES: usize = 64;
@@ -14,7 +14,7 @@ pub(super) const BYTES: usize = 64;
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
 /// What a block of a value holds outside of strings; bit n of a mask stands for byte n.
-pub(super) struct Block {
+pub(super) struct ByteBlock {
     /// Brackets and braces that open.
     pub(super) opens: u64,
     /// Of these the brackets.
@@ -24,33 +24,33 @@ pub(super) struct Block {
     /// Line breaks.
     pub(super) lines: u64,
     /// Where the byte behind it is: in the value or one of its strings.
-    pub(super) after: Place,
+    pub(super) after: ScanState,
 }
 
-impl Block {
+impl ByteBlock {
     /// Reads the block that begins at this place of a value. `None` if it has to be read byte by byte: it has a line break
     /// in a string, or a backslash outside of any.
     #[inline]
-    pub(super) fn read(bytes: &[u8; BYTES], place: Place) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8; BYTES], place: ScanState) -> Option<Self> {
         let (lanes, _) = bytes.as_chunks();
         let mask = |byte: u8| {
             let bits = |lane: &[u8; 16]| u64::from(u8x16::new(*lane).simd_eq(u8x16::splat(byte)).to_bitmask());
             lanes.iter().rev().fold(0, |mask, lane| mask << 16 | bits(lane))
         };
         let backslashes = mask(b'\\');
-        let (escaped, ends_escaped) = escaped(backslashes, place == Place::Escaped);
+        let (escaped, ends_escaped) = escaped(backslashes, place == ScanState::Escaped);
         let quotes = mask(b'"') & !escaped;
-        let carried = if place == Place::InValue { 0 } else { u64::MAX };
+        let carried = if place == ScanState::InValue { 0 } else { u64::MAX };
         // Each quote turns what follows inside out; the one that opens counts as within.
-        let strings = below_odd(quotes) ^ carried;
+        let strings = prefix_xor(quotes) ^ carried;
         let lines = mask(b'\n');
         if lines & strings != 0 || backslashes & !strings != 0 {
             return None;
         }
         let after = match (strings >> (BYTES - 1) == 1, ends_escaped) {
-            (false, _) => Place::InValue,
-            (true, false) => Place::InString,
-            (true, true) => Place::Escaped,
+            (false, _) => ScanState::InValue,
+            (true, false) => ScanState::InString,
+            (true, true) => ScanState::Escaped,
         };
         let arrays = mask(b'[') & !strings;
         let opens = mask(b'{') & !strings | arrays;
@@ -75,7 +75,7 @@ fn escaped(backslashes: u64, first: bool) -> (u64, bool) {
 }
 
 /// Bit n is set if an odd number of the bits up to n are.
-fn below_odd(bits: u64) -> u64 {
+fn prefix_xor(bits: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].into_iter().fold(bits, |bits, by| bits ^ bits << by)
 }
 
@@ -86,22 +86,22 @@ mod tests {
     use super::*;
 
     /// The same, byte by byte.
-    fn plainly(bytes: &[u8; BYTES], mut place: Place) -> Option<([u64; 4], Place)> {
+    fn plainly(bytes: &[u8; BYTES], mut place: ScanState) -> Option<([u64; 4], ScanState)> {
         let (mut opens, mut arrays, mut closes, mut lines) = (0, 0, 0, 0);
         for (at, byte) in bytes.iter().enumerate() {
             place = match (place, byte) {
-                (Place::InString | Place::Escaped, b'\n') | (Place::InValue, b'\\') => return None,
-                (Place::InValue, b'"') => Place::InString,
-                (Place::InValue, byte) => {
+                (ScanState::InString | ScanState::Escaped, b'\n') | (ScanState::InValue, b'\\') => return None,
+                (ScanState::InValue, b'"') => ScanState::InString,
+                (ScanState::InValue, byte) => {
                     opens |= u64::from(matches!(byte, b'{' | b'[')) << at;
                     arrays |= u64::from(*byte == b'[') << at;
                     closes |= u64::from(matches!(byte, b'}' | b']')) << at;
                     lines |= u64::from(*byte == b'\n') << at;
-                    Place::InValue
+                    ScanState::InValue
                 }
-                (Place::InString, b'"') => Place::InValue,
-                (Place::InString, b'\\') => Place::Escaped,
-                (_, _) => Place::InString,
+                (ScanState::InString, b'"') => ScanState::InValue,
+                (ScanState::InString, b'\\') => ScanState::Escaped,
+                (_, _) => ScanState::InString,
             };
         }
         Some(([opens, arrays, closes, lines], place))
@@ -113,7 +113,7 @@ mod tests {
         #[test]
         fn a_block_is_read_as_its_bytes_are_one_by_one(
             bytes in prop::collection::vec(prop::sample::select(b"\\\\\\\"\"{}[]\n a\xff".as_slice()), BYTES),
-            place in prop::sample::select([Place::InValue, Place::InString, Place::Escaped].as_slice()),
+            place in prop::sample::select([ScanState::InValue, ScanState::InString, ScanState::Escaped].as_slice()),
             calm: bool,
         ) {
             let mut bytes: [u8; BYTES] = bytes.try_into().expect("a block");
@@ -121,7 +121,7 @@ mod tests {
                 // Without line breaks most blocks that begin in a string can be read.
                 bytes.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'b');
             }
-            let read = Block::read(&bytes, place)
+            let read = ByteBlock::read(&bytes, place)
                 .map(|block| ([block.opens, block.arrays, block.closes, block.lines], block.after));
             prop_assert_eq!(read, plainly(&bytes, place));
         }

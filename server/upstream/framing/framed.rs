@@ -17,7 +17,7 @@ pub enum Framed {
         /// How long it was.
         bytes: u64,
         /// What is wrong with it.
-        reason: Reason,
+        reason: MalformedReason,
         /// Its first 512 bytes, if it is a line between values: X tells some ends in plain text.
         text: Bytes,
     },
@@ -25,7 +25,7 @@ pub enum Framed {
 
 /// What is wrong with a piece of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum MalformedReason {
     /// It is not valid UTF-8.
     Encoding,
     /// It is nested too deeply.
@@ -42,7 +42,7 @@ pub enum Reason {
 
 /// What is left when the stream has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct FramerRemainder {
     /// What was taken for a part of a value that did not end, and a last line of text, which needs no line break.
     pub framed: Vec<Framed>,
     /// Bytes of a value that was cut off.

@@ -18,9 +18,9 @@ mod framed;
 mod resync;
 mod value;
 
-use block::Block;
-pub use framed::{Framed, Reason, Rest};
-use value::{Stop, Value};
+use block::ByteBlock;
+pub use framed::{Framed, FramerRemainder, MalformedReason};
+use value::{BlockEnd, PartialValue};
 
 /// Deepest nesting of a message: 10 is the deepest of some 450 real posts, serde_json stops at 128.
 pub const DEPTH_MAX: u32 = 128;
@@ -41,18 +41,18 @@ pub struct Framer {
     /// Pieces not looked at yet; the first from `at` on.
     pieces: VecDeque<Bytes>,
     at: usize,
-    place: Place,
+    place: ScanState,
     /// The array that values are now elements of.
-    array: Array,
+    array: ArrayState,
     /// The next line break ends a value or a line, so it is no heartbeat.
     owes_delimiter: bool,
-    value: Value,
+    value: PartialValue,
     /// What earlier pieces hold of the value, or the head of a line that is no JSON.
     kept: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ScanState {
     Between,
     InValue,
     /// In a value, at the beginning of a line: in the white space behind a line break.
@@ -65,7 +65,7 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Array {
+enum ArrayState {
     No,
     /// After `[` or `,`.
     ElementNext,
@@ -81,10 +81,10 @@ impl Framer {
             depth_max,
             pieces: VecDeque::new(),
             at: 0,
-            place: Place::Between,
-            array: Array::No,
+            place: ScanState::Between,
+            array: ArrayState::No,
             owes_delimiter: false,
-            value: Value::default(),
+            value: PartialValue::default(),
             kept: Vec::new(),
         }
     }
@@ -110,20 +110,20 @@ impl Framer {
     }
 
     /// Returns what is left, once the stream has ended and everything was taken.
-    pub fn finish(&mut self) -> Rest {
-        let mut rest = Rest::default();
+    pub fn finish(&mut self) -> FramerRemainder {
+        let mut rest = FramerRemainder::default();
         loop {
             match self.place {
-                Place::Between => {}
-                Place::InText => rest.framed.push(self.end_text(&[])),
-                Place::InValue | Place::AtLine | Place::InString | Place::Escaped => {
+                ScanState::Between => {}
+                ScanState::InText => rest.framed.push(self.end_text(&[])),
+                ScanState::InValue | ScanState::AtLine | ScanState::InString | ScanState::Escaped => {
                     if let Some(candidate) = self.value.candidate {
                         rest.framed.push(self.resume_at(candidate));
                         rest.framed.extend(std::iter::from_fn(|| self.next()));
                         continue;
                     }
                     rest.partial_bytes = std::mem::take(&mut self.value).bytes;
-                    (self.kept, self.place) = (Vec::new(), Place::Between);
+                    (self.kept, self.place) = (Vec::new(), ScanState::Between);
                 }
             }
             return rest;
@@ -139,12 +139,12 @@ impl Framer {
                 break;
             }
             let framed = match self.place {
-                Place::Between => self.scan_between(piece),
-                Place::InValue => self.scan_value(piece),
-                Place::AtLine => self.scan_line(piece),
-                Place::InString => self.scan_string(piece),
-                Place::Escaped => self.scan_escaped(piece),
-                Place::InText => self.scan_text(piece),
+                ScanState::Between => self.scan_between(piece),
+                ScanState::InValue => self.scan_value(piece),
+                ScanState::AtLine => self.scan_line(piece),
+                ScanState::InString => self.scan_string(piece),
+                ScanState::Escaped => self.scan_escaped(piece),
+                ScanState::InText => self.scan_text(piece),
             };
             if framed.is_some() {
                 return framed;
@@ -156,18 +156,18 @@ impl Framer {
     /// Passes over blocks of a value, as far as there are whole ones and nothing in them is broken. True if it ends: `at`
     /// is behind it then.
     fn scan_blocks(&mut self, piece: &[u8]) -> bool {
-        while matches!(self.place, Place::InValue | Place::InString | Place::Escaped)
+        while matches!(self.place, ScanState::InValue | ScanState::InString | ScanState::Escaped)
             && let Some(bytes) = piece[self.at..].first_chunk()
-            && let Some(block) = Block::read(bytes, self.place)
+            && let Some(block) = ByteBlock::read(bytes, self.place)
         {
-            match self.value.pass(&block, self.depth_max) {
-                Some(Stop::End(bytes)) => {
+            match self.value.skip(&block, self.depth_max) {
+                Some(BlockEnd::End(bytes)) => {
                     self.at += bytes;
                     return true;
                 }
-                Some(Stop::Line(bytes)) => {
+                Some(BlockEnd::Line(bytes)) => {
                     self.at += bytes;
-                    self.place = Place::InValue;
+                    self.place = ScanState::InValue;
                     return false;
                 }
                 None => {}
@@ -191,33 +191,33 @@ impl Framer {
             }
             (b'\n', _) => Some(Framed::Heartbeat),
             // Indentation, or space before the end of a line.
-            (b' ' | b'\t', array) if array != Array::No || self.owes_delimiter => None,
+            (b' ' | b'\t', array) if array != ArrayState::No || self.owes_delimiter => None,
             (b' ' | b'\t', _) => Some(Framed::Heartbeat),
-            (b',', Array::CommaNext) => self.between(Array::ElementNext),
-            (b']', Array::CommaNext | Array::ElementNext) => self.between(Array::No),
-            (b'[', Array::No | Array::CommaNext) => self.between(Array::ElementNext),
+            (b',', ArrayState::CommaNext) => self.between(ArrayState::ElementNext),
+            (b']', ArrayState::CommaNext | ArrayState::ElementNext) => self.between(ArrayState::No),
+            (b'[', ArrayState::No | ArrayState::CommaNext) => self.between(ArrayState::ElementNext),
             (b'{', array) => self.begin_value(array, false),
-            (b'[', Array::ElementNext) => self.begin_value(Array::ElementNext, true),
+            (b'[', ArrayState::ElementNext) => self.begin_value(ArrayState::ElementNext, true),
             _ => {
                 self.at -= 1;
-                self.value = Value { start: self.at, ..Value::default() };
-                self.place = Place::InText;
+                self.value = PartialValue { start: self.at, ..PartialValue::default() };
+                self.place = ScanState::InText;
                 None
             }
         }
     }
 
-    fn between(&mut self, array: Array) -> Option<Framed> {
+    fn between(&mut self, array: ArrayState) -> Option<Framed> {
         self.array = array;
         self.owes_delimiter = true;
         None
     }
 
-    fn begin_value(&mut self, array: Array, nested_array: bool) -> Option<Framed> {
+    fn begin_value(&mut self, array: ArrayState, nested_array: bool) -> Option<Framed> {
         // Without a comma before it the array has broken off, and this is a value of its own.
-        self.array = if array == Array::ElementNext { Array::CommaNext } else { Array::No };
-        self.value = Value::begin(self.at - 1, nested_array);
-        self.place = Place::InValue;
+        self.array = if array == ArrayState::ElementNext { ArrayState::CommaNext } else { ArrayState::No };
+        self.value = PartialValue::begin(self.at - 1, nested_array);
+        self.place = ScanState::InValue;
         None
     }
 
@@ -226,13 +226,13 @@ impl Framer {
             self.at += found + 1;
             match piece[self.at - 1] {
                 b'"' => {
-                    self.place = Place::InString;
+                    self.place = ScanState::InString;
                     return None;
                 }
                 open @ (b'{' | b'[') => self.value.open(open == b'[', self.depth_max),
                 b'\n' => {
                     self.value.begin_line(&piece[self.value.start..self.at]);
-                    self.place = Place::AtLine;
+                    self.place = ScanState::AtLine;
                     return None;
                 }
                 _ => {
@@ -253,9 +253,9 @@ impl Framer {
         };
         self.at += found + 1;
         match piece[self.at - 1] {
-            b'"' => self.place = Place::InValue,
-            b'\\' => self.place = Place::Escaped,
-            _ => return Some(self.end_value(piece, Some(Reason::BrokenString))),
+            b'"' => self.place = ScanState::InValue,
+            b'\\' => self.place = ScanState::Escaped,
+            _ => return Some(self.end_value(piece, Some(MalformedReason::BrokenString))),
         }
         None
     }
@@ -263,9 +263,9 @@ impl Framer {
     fn scan_escaped(&mut self, piece: &Bytes) -> Option<Framed> {
         self.at += 1;
         if piece[self.at - 1] == b'\n' {
-            return Some(self.end_value(piece, Some(Reason::BrokenString)));
+            return Some(self.end_value(piece, Some(MalformedReason::BrokenString)));
         }
-        self.place = Place::InString;
+        self.place = ScanState::InString;
         None
     }
 
@@ -280,7 +280,7 @@ impl Framer {
     }
 
     /// Ends the value before `at`. A broken string ends with its line, so the line break is spent.
-    fn end_value(&mut self, piece: &Bytes, broken: Option<Reason>) -> Framed {
+    fn end_value(&mut self, piece: &Bytes, broken: Option<MalformedReason>) -> Framed {
         if let Some(candidate) = self.value.candidate
             && (broken.is_some() || self.is_unwanted(self.value.bytes + (self.at - self.value.start) as u64))
         {
@@ -289,18 +289,18 @@ impl Framer {
         let value = std::mem::take(&mut self.value);
         let kept = std::mem::take(&mut self.kept);
         let bytes = value.bytes + (self.at - value.start) as u64;
-        self.place = Place::Between;
+        self.place = ScanState::Between;
         self.owes_delimiter = broken.is_none();
         if broken.is_some() {
-            self.array = Array::No;
+            self.array = ArrayState::No;
         }
         if bytes > self.message_bytes_max as u64 {
             return Framed::Oversized { bytes };
         }
         let reason = match broken {
             Some(_) => broken,
-            None if value.nested_array => Some(Reason::NestedArray),
-            None if value.too_deep => Some(Reason::Depth),
+            None if value.nested_array => Some(MalformedReason::NestedArray),
+            None if value.too_deep => Some(MalformedReason::Depth),
             None => None,
         };
         if let Some(reason) = reason {
@@ -310,7 +310,7 @@ impl Framer {
             if value.bytes == 0 { piece.slice(value.start..self.at) } else { assembled(kept, &piece[..self.at]) };
         match std::str::from_utf8(&whole) {
             Ok(_) => Framed::Value(whole),
-            Err(_) => Framed::Malformed { bytes, reason: Reason::Encoding, text: Bytes::new() },
+            Err(_) => Framed::Malformed { bytes, reason: MalformedReason::Encoding, text: Bytes::new() },
         }
     }
 
@@ -319,11 +319,11 @@ impl Framer {
         let bytes = value.bytes + line.len() as u64;
         let mut text = std::mem::take(&mut self.kept);
         text.extend_from_slice(&line[..line.len().min(TEXT_BYTES_MAX.saturating_sub(text.len()))]);
-        self.place = Place::Between;
-        self.array = Array::No;
+        self.place = ScanState::Between;
+        self.array = ArrayState::No;
         self.owes_delimiter = false;
         let text = Bytes::copy_from_slice(text.trim_ascii_end());
-        Framed::Malformed { bytes, reason: Reason::NotAnObject, text }
+        Framed::Malformed { bytes, reason: MalformedReason::NotAnObject, text }
     }
 
     /// True if nothing of a value is kept once it has this many bytes.
@@ -333,7 +333,7 @@ impl Framer {
 
     /// Ends a piece: keeps what it holds of something incomplete, if it may still be wanted.
     fn leave(&mut self, piece: &[u8]) -> Option<Framed> {
-        if self.place != Place::Between {
+        if self.place != ScanState::Between {
             let part = &piece[self.value.start..];
             let bytes = self.value.bytes + part.len() as u64;
             let unwanted = self.is_unwanted(bytes);
@@ -342,7 +342,7 @@ impl Framer {
             }
             self.value.note_last(part);
             (self.value.bytes, self.value.start) = (bytes, 0);
-            if self.place == Place::InText {
+            if self.place == ScanState::InText {
                 let room = TEXT_BYTES_MAX.saturating_sub(self.kept.len());
                 self.kept.extend_from_slice(&part[..part.len().min(room)]);
             } else if unwanted {

@@ -17,8 +17,8 @@
 
 use bytes::Bytes;
 
-use super::value::{Candidate, Value};
-use super::{Array, Framed, Framer, Place, Reason};
+use super::value::{Candidate, PartialValue};
+use super::{ArrayState, Framed, Framer, MalformedReason, ScanState};
 
 impl Framer {
     /// Reads the white space at the beginning of a line within a value, and judges the byte behind it.
@@ -56,7 +56,7 @@ impl Framer {
                 if bytes <= self.message_bytes_max as u64 {
                     self.value.note_line(byte, bytes);
                 }
-                self.place = Place::InValue;
+                self.place = ScanState::InValue;
                 None
             }
         }
@@ -82,12 +82,12 @@ impl Framer {
 
     /// Ends the value after this many bytes as one that was cut off.
     fn abandon(&mut self, bytes: u64) -> Framed {
-        self.value = Value::default();
-        self.place = Place::Between;
-        self.array = Array::No;
+        self.value = PartialValue::default();
+        self.place = ScanState::Between;
+        self.array = ArrayState::No;
         // The line break that showed it was its delimiter.
         self.owes_delimiter = false;
-        Framed::Malformed { bytes, reason: Reason::Unfinished, text: Bytes::new() }
+        Framed::Malformed { bytes, reason: MalformedReason::Unfinished, text: Bytes::new() }
     }
 }
 

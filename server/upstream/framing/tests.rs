@@ -34,7 +34,7 @@ fn tell(framed: Framed) -> String {
         Framed::Value(value) => String::from_utf8(value.to_vec()).expect("a value is UTF-8"),
         Framed::Heartbeat => "heartbeat".to_owned(),
         Framed::Oversized { bytes } => format!("oversized {bytes}"),
-        Framed::Malformed { bytes, reason: Reason::NotAnObject, text } => {
+        Framed::Malformed { bytes, reason: MalformedReason::NotAnObject, text } => {
             format!("text {bytes} {}", String::from_utf8_lossy(&text))
         }
         Framed::Malformed { bytes, reason, .. } => format!("{reason:?} {bytes}"),

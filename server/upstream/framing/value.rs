@@ -1,8 +1,8 @@
-use super::block::Block;
+use super::block::ByteBlock;
 
 /// The value, or the line, that is being read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Value {
+pub(super) struct PartialValue {
     /// Its bytes in earlier pieces.
     pub(super) bytes: u64,
     /// Where it begins in this piece.
@@ -35,14 +35,14 @@ pub(super) struct Candidate {
 }
 
 /// Where a block ends early.
-pub(super) enum Stop {
+pub(super) enum BlockEnd {
     /// The value ends: this many bytes of the block belong to it.
     End(usize),
     /// A line break outside of strings, at this byte.
     Line(usize),
 }
 
-impl Value {
+impl PartialValue {
     /// A value whose first byte is at this place of the piece.
     pub(super) fn begin(start: usize, nested_array: bool) -> Self {
         let last = if nested_array { b'[' } else { b'{' };
@@ -65,7 +65,7 @@ impl Value {
 
     /// Goes through the brackets of a block, up to the end of the value or of its line.
     #[inline]
-    pub(super) fn pass(&mut self, block: &Block, depth_max: u32) -> Option<Stop> {
+    pub(super) fn skip(&mut self, block: &ByteBlock, depth_max: u32) -> Option<BlockEnd> {
         let mut marks = block.opens | block.closes | block.lines;
         while marks != 0 {
             let at = marks.trailing_zeros();
@@ -74,10 +74,10 @@ impl Value {
                 self.open(block.arrays >> at & 1 == 1, depth_max);
             } else if block.closes >> at & 1 == 1 {
                 if self.close() {
-                    return Some(Stop::End(at as usize + 1));
+                    return Some(BlockEnd::End(at as usize + 1));
                 }
             } else {
-                return Some(Stop::Line(at as usize));
+                return Some(BlockEnd::Line(at as usize));
             }
         }
         None

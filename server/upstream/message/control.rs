@@ -19,7 +19,7 @@ pub const NEARLY_FULL_PERCENT: u8 = 90;
 
 /// Something that X says about the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
+pub enum ControlMessage {
     /// The first message of a connection that asked for one datacenter's posts only.
     ConnectionMetadata {
         /// That datacenter.
@@ -28,7 +28,7 @@ pub enum Control {
     /// How a recovery ended, or other news.
     Info {
         /// Which.
-        info: Info,
+        info: RecoveryResult,
         /// Posts sent, where it says so.
         activity_count: Option<u64>,
     },
@@ -42,7 +42,7 @@ pub enum Control {
     /// A failure, after which X usually ends the connection.
     Fault {
         /// What it means.
-        fault: Fault,
+        fault: StreamErrorKind,
         /// The words.
         detail: String,
     },
@@ -53,7 +53,7 @@ pub enum Control {
     },
 }
 
-impl Control {
+impl ControlMessage {
     /// A short name, for logs: messages of one name say the same kind of thing.
     pub fn name(&self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Control {
     }
 }
 
-impl Fault {
+impl StreamErrorKind {
     /// A short name, for logs.
     fn name(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Fault {
 
 /// News of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Info {
+pub enum RecoveryResult {
     /// All was sent.
     Completed,
     /// All but these minutes was sent.
@@ -117,7 +117,7 @@ pub enum Info {
 
 /// What a failure told in the stream means, the weightier the later: of several the weightiest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
+pub enum StreamErrorKind {
     /// Something else.
     Other,
     /// X needs to restart something.
@@ -135,37 +135,38 @@ pub enum Fault {
 }
 
 /// What X says in plain text (PT, FAQ).
-pub(super) fn read_text(text: &str) -> Option<Control> {
+pub(super) fn read_text(text: &str) -> Option<ControlMessage> {
     match fault_in_words(text) {
-        Fault::Other => None,
-        fault => Some(Control::Fault { fault, detail: bounded(text) }),
+        StreamErrorKind::Other => None,
+        fault => Some(ControlMessage::Fault { fault, detail: bounded(text) }),
     }
 }
 
-pub(super) fn read(root: &Map<String, Value>) -> Option<Control> {
+pub(super) fn read(root: &Map<String, Value>) -> Option<ControlMessage> {
     let inner = |key: &str| root.get(key).filter(|value| !value.is_null());
     if inner("type").is_some_and(|kind| kind == "connection_metadata") {
-        return Some(Control::ConnectionMetadata {
+        return Some(ControlMessage::ConnectionMetadata {
             datacenter: inner("datacenter").and_then(Value::as_str).map(bounded),
         });
     }
     if let Some(info) = inner("info") {
-        return Some(Control::Info { info: read_info(info), activity_count: count(&info["activity_count"]) });
+        return Some(ControlMessage::Info { info: read_info(info), activity_count: count(&info["activity_count"]) });
     }
-    let weightiest = |first: (Fault, String), next: (Fault, String)| if next.0 > first.0 { next } else { first };
+    let weightiest =
+        |first: (StreamErrorKind, String), next: (StreamErrorKind, String)| if next.0 > first.0 { next } else { first };
     if let Some((fault, detail)) = faults(root).into_iter().reduce(weightiest) {
-        return Some(Control::Fault { fault, detail });
+        return Some(ControlMessage::Fault { fault, detail });
     }
     if let Some(warning) = inner("warning").or(inner("warn")) {
         let detail = words(warning);
         let percent_full = percent_full(warning).or_else(|| percent_in_words(&detail));
-        return Some(Control::Warning { detail, percent_full });
+        return Some(ControlMessage::Warning { detail, percent_full });
     }
-    inner("limit").map(|limit| Control::Limit { track: limit["track"].as_u64() })
+    inner("limit").map(|limit| ControlMessage::Limit { track: limit["track"].as_u64() })
 }
 
 /// All failures that a message tells of, with their words, wherever it has them.
-fn faults(root: &Map<String, Value>) -> Vec<(Fault, String)> {
+fn faults(root: &Map<String, Value>) -> Vec<(StreamErrorKind, String)> {
     let inner = |key: &str| root.get(key).filter(|value| !value.is_null());
     let mut faults = Vec::new();
     let mut add = |problem: &Value| faults.push((fault_of_problem(problem), words(problem)));
@@ -202,25 +203,25 @@ fn percent_in_words(text: &str) -> Option<u8> {
     number.parse::<u64>().ok().map(|percent| percent.min(100) as u8)
 }
 
-fn read_info(info: &Value) -> Info {
+fn read_info(info: &Value) -> RecoveryResult {
     let message = info["message"].as_str().unwrap_or_default().to_ascii_lowercase();
     let range = &info["unprocessed_range"];
     let at = |value: &Value| value.as_str().and_then(time);
     if message.contains("failed to complete") || range.is_object() {
-        return Info::FailedToComplete { from: at(&range["fromDate"]), to: at(&range["toDate"]) };
+        return RecoveryResult::FailedToComplete { from: at(&range["fromDate"]), to: at(&range["toDate"]) };
     }
     let minutes = info["minutes_failed"].as_array();
     if message.contains("completed with errors") || minutes.is_some_and(|minutes| !minutes.is_empty()) {
         let named: Option<Vec<_>> = minutes.into_iter().flatten().take(MINUTES_MAX + 1).map(at).collect();
         // Where one cannot be read, it is not known which minutes were sent.
         let minutes_failed = named.filter(|minutes| minutes.len() <= MINUTES_MAX).unwrap_or_default();
-        return Info::CompletedWithErrors { minutes_failed };
+        return RecoveryResult::CompletedWithErrors { minutes_failed };
     }
-    let Some((_, more)) = message.split_once("request completed") else { return Info::Other };
+    let Some((_, more)) = message.split_once("request completed") else { return RecoveryResult::Other };
     if ["with ", "without all", "error", "fail", "partial", "incomplete"].iter().any(|word| more.contains(word)) {
-        return Info::CompletedWithErrors { minutes_failed: Vec::new() };
+        return RecoveryResult::CompletedWithErrors { minutes_failed: Vec::new() };
     }
-    Info::Completed
+    RecoveryResult::Completed
 }
 
 /// A count: a number, or its digits in a string, with or without separators of thousands.
@@ -240,19 +241,19 @@ fn is_problem(root: &Map<String, Value>) -> bool {
     has("disconnect_type") || has("connection_issue") || (has("title") && more())
 }
 
-fn fault_of_problem(problem: &Value) -> Fault {
+fn fault_of_problem(problem: &Value) -> StreamErrorKind {
     if is_usage_cap(problem) {
-        return Fault::UsageCapped;
+        return StreamErrorKind::UsageCapped;
     }
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
     if INVALID_RULES_KEYS.iter().any(|key| problem[*key].as_str().is_some_and(is_invalid_rules)) {
-        return Fault::InvalidRules;
+        return StreamErrorKind::InvalidRules;
     }
     let by_words = fault_in_words(&words(problem));
     match (text("disconnect_type"), text("connection_issue"), text("type").rsplit('/').next().unwrap_or_default()) {
-        ("SlowReader", ..) => Fault::FullBuffer,
-        ("ForceDisconnect", ..) => Fault::ForcedDisconnect.max(by_words),
-        (_, "TooManyConnections", _) => Fault::TooManyConnections.max(by_words),
+        ("SlowReader", ..) => StreamErrorKind::FullBuffer,
+        ("ForceDisconnect", ..) => StreamErrorKind::ForcedDisconnect.max(by_words),
+        (_, "TooManyConnections", _) => StreamErrorKind::TooManyConnections.max(by_words),
         (
             "OperationalDisconnect"
             | "UpstreamOperationalDisconnect"
@@ -261,7 +262,7 @@ fn fault_of_problem(problem: &Value) -> Fault {
             | "ClientApplicationStateDegraded",
             ..,
         )
-        | (_, _, "operational-disconnect") => Fault::Operational.max(by_words),
+        | (_, _, "operational-disconnect") => StreamErrorKind::Operational.max(by_words),
         _ => by_words,
     }
 }
@@ -277,32 +278,32 @@ fn is_invalid_rules(text: &str) -> bool {
 }
 
 /// v1.1's codes (streaming message types; hbc, Constants).
-fn fault_of_code(code: Option<u64>) -> Fault {
+fn fault_of_code(code: Option<u64>) -> StreamErrorKind {
     match code {
-        Some(2) => Fault::TooManyConnections,
-        Some(3 | 7) => Fault::ForcedDisconnect,
-        Some(4) => Fault::FullBuffer,
-        Some(1 | 5 | 9..=12) => Fault::Operational,
-        _ => Fault::Other,
+        Some(2) => StreamErrorKind::TooManyConnections,
+        Some(3 | 7) => StreamErrorKind::ForcedDisconnect,
+        Some(4) => StreamErrorKind::FullBuffer,
+        Some(1 | 5 | 9..=12) => StreamErrorKind::Operational,
+        _ => StreamErrorKind::Other,
     }
 }
 
-fn fault_in_words(text: &str) -> Fault {
+fn fault_in_words(text: &str) -> StreamErrorKind {
     if is_usage_cap(&Value::from(text)) {
-        return Fault::UsageCapped;
+        return StreamErrorKind::UsageCapped;
     }
     let text = text.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["maximum allowed backup", "unable to keep up", "buffer size", "slow reader", "slowreader"]) {
-        Fault::FullBuffer
+        StreamErrorKind::FullBuffer
     } else if says(&["too many connections", "maximum allowed connection"]) {
-        Fault::TooManyConnections
+        StreamErrorKind::TooManyConnections
     } else if says(&["forced disconnect", "force closing"]) {
-        Fault::ForcedDisconnect
+        StreamErrorKind::ForcedDisconnect
     } else if says(&["operational reasons"]) {
-        Fault::Operational
+        StreamErrorKind::Operational
     } else {
-        Fault::Other
+        StreamErrorKind::Other
     }
 }
 
@@ -321,10 +322,10 @@ fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn info(fields: &str) -> (Info, Option<u64>) {
+    fn info(fields: &str) -> (RecoveryResult, Option<u64>) {
         let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("it is JSON");
         match read(root.as_object().expect("an object")) {
-            Some(Control::Info { info, activity_count }) => (info, activity_count),
+            Some(ControlMessage::Info { info, activity_count }) => (info, activity_count),
             other => panic!("{other:?}"),
         }
     }
@@ -335,7 +336,7 @@ mod tests {
             [("8874", 8874), ("\"8874\"", 8874), ("\"8,874\"", 8874), ("\"1 008 874\"", 1_008_874), ("8874.0", 8874)]
         {
             let completed = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
-            assert_eq!(completed, (Info::Completed, Some(expected)), "{text}");
+            assert_eq!(completed, (RecoveryResult::Completed, Some(expected)), "{text}");
         }
         for text in ["null", "\"many\"", "[]", "-1.5e300"] {
             let (_, count) = info(&format!(r#""message":"Replay Request Completed","activity_count":{text}"#));
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn unreadable_failure_is_no_completion() {
-        let nothing_named = Info::CompletedWithErrors { minutes_failed: Vec::new() };
+        let nothing_named = RecoveryResult::CompletedWithErrors { minutes_failed: Vec::new() };
         for fields in [
             r#""message":"Recovery Request Completed with Errors""#,
             r#""message":"Recovery Request Completed with failures""#,
@@ -354,7 +355,7 @@ mod tests {
         ] {
             assert_eq!(info(fields).0, nothing_named, "{fields}");
         }
-        assert_eq!(info(r#""message":"Recovery Request Completed.""#).0, Info::Completed);
-        assert_eq!(info(r#""message":"Recovery Request not completed""#).0, Info::Other);
+        assert_eq!(info(r#""message":"Recovery Request Completed.""#).0, RecoveryResult::Completed);
+        assert_eq!(info(r#""message":"Recovery Request not completed""#).0, RecoveryResult::Other);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// What a message in another format is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Foreign {
+pub enum ForeignFormat {
     /// A post in the format Activity Streams.
     ActivityStreams,
     /// A post in the format of the v2 API.
@@ -27,7 +27,7 @@ pub enum Foreign {
     User,
 }
 
-impl Foreign {
+impl ForeignFormat {
     /// True for a post in another format, false for a compliance message.
     pub fn is_post(self) -> bool {
         matches!(self, Self::ActivityStreams | Self::V2 | Self::Envelope)
@@ -77,9 +77,9 @@ impl Foreign {
 }
 
 /// Tells what format an object has that is no post and nothing that X says about the stream; `None` if that is not known.
-pub(super) fn read(root: &Map<String, Value>) -> Option<Foreign> {
+pub(super) fn read(root: &Map<String, Value>) -> Option<ForeignFormat> {
     if is_activity(root) {
-        return Some(Foreign::ActivityStreams);
+        return Some(ForeignFormat::ActivityStreams);
     }
     if let Some(kind) = compliance(root) {
         return Some(kind);
@@ -88,7 +88,7 @@ pub(super) fn read(root: &Map<String, Value>) -> Option<Foreign> {
     // The answer to a request for rules has data too.
     let is_post = |data: &Map<String, Value>| is_post(data) || data.contains_key("edit_history_tweet_ids");
     if root.contains_key("matching_rules") || data.clone().any(is_post) {
-        return Some(Foreign::V2);
+        return Some(ForeignFormat::V2);
     }
     data.filter_map(compliance).next()
 }
@@ -116,16 +116,16 @@ fn is_activity(root: &Map<String, Value>) -> bool {
     id.starts_with("tag:") || id.starts_with("object:") || text("objectType").is_some() || text("verb").is_some()
 }
 
-fn compliance(root: &Map<String, Value>) -> Option<Foreign> {
+fn compliance(root: &Map<String, Value>) -> Option<ForeignFormat> {
     root.iter().filter(|(_, inner)| inner.is_object()).find_map(|(key, _)| {
         Some(match &**key {
-            "delete" | "status_delete" | "tweet_delete" => Foreign::Delete,
-            "scrub_geo" => Foreign::ScrubGeo,
-            "status_withheld" | "tweet_withheld" | "withheld" => Foreign::StatusWithheld,
-            "drop" | "tweet_drop" => Foreign::Drop,
-            "undrop" | "tweet_undrop" => Foreign::Undrop,
-            "tweet_edit" | "status_edit" => Foreign::Edit,
-            _ if key.starts_with("user_") => Foreign::User,
+            "delete" | "status_delete" | "tweet_delete" => ForeignFormat::Delete,
+            "scrub_geo" => ForeignFormat::ScrubGeo,
+            "status_withheld" | "tweet_withheld" | "withheld" => ForeignFormat::StatusWithheld,
+            "drop" | "tweet_drop" => ForeignFormat::Drop,
+            "undrop" | "tweet_undrop" => ForeignFormat::Undrop,
+            "tweet_edit" | "status_edit" => ForeignFormat::Edit,
+            _ if key.starts_with("user_") => ForeignFormat::User,
             _ => return None,
         })
     })

@@ -2,7 +2,7 @@
 //!
 //! X's names of JSON fields are known here. A post is read as far as its id and its rules, borrowed from the payload,
 //! which stays byte for byte as it came. Whatever has an id of its own is a post, however odd its shape; a post in another
-//! format is [`Message::Foreign`]; whatever else is JSON and is not known is [`Message::Unknown`], for new kinds may appear
+//! format is [`UpstreamMessage::ForeignFormat`]; whatever else is JSON and is not known is [`UpstreamMessage::Unknown`], for new kinds may appear
 //! at any time (F-CSD).
 
 mod control;
@@ -12,22 +12,22 @@ mod post;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub use control::{Control, Fault, Info, NEARLY_FULL_PERCENT};
-pub use foreign::Foreign;
+pub use control::{ControlMessage, NEARLY_FULL_PERCENT, RecoveryResult, StreamErrorKind};
+pub use foreign::ForeignFormat;
 
 use crate::model::{PostId, Rule, UnixMillis};
 
 /// A message of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum UpstreamMessage {
     /// A post.
-    Post(Arrived),
+    Post(UpstreamPost),
     /// Something that X says about the stream.
-    Control(Control),
+    Control(ControlMessage),
     /// A post in another format, or a compliance message: nothing that a subscriber can get.
     Foreign {
         /// What it is.
-        kind: Foreign,
+        kind: ForeignFormat,
         /// Its length.
         bytes: u64,
         /// True if it is the first of its kind on its connection.
@@ -52,7 +52,7 @@ pub enum Message {
 
 /// A post as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrived {
+pub struct UpstreamPost {
     /// Its id.
     pub id: PostId,
     /// The rules that matched, in order.
@@ -63,20 +63,20 @@ pub struct Arrived {
     pub json: Bytes,
 }
 
-impl Message {
+impl UpstreamMessage {
     /// Tells what a value is. It has to be valid UTF-8, as [`super::framing::Framed::Value`] is.
     pub fn classify(value: Bytes) -> Self {
         let bytes = value.len() as u64;
         match post::read(&value) {
-            Ok(post::Root::Post { id, rules, rules_missing }) => {
-                Self::Post(Arrived { id, rules, rules_missing, json: value })
+            Ok(post::RootKind::Post { id, rules, rules_missing }) => {
+                Self::Post(UpstreamPost { id, rules, rules_missing, json: value })
             }
-            Ok(root) => Self::other(&value, bytes, matches!(root, post::Root::BadId)),
+            Ok(root) => Self::other(&value, bytes, matches!(root, post::RootKind::BadId)),
             Err(_) => Self::Malformed { bytes },
         }
     }
 
-    /// A post with more rules than this, or with a tag that no filter can name, is [`Message::Oversized`]. X allows neither,
+    /// A post with more rules than this, or with a tag that no filter can name, is [`UpstreamMessage::Oversized`]. X allows neither,
     /// and the gateway leaves no rule out in silence.
     pub fn bounded(self, post_rules_max: usize) -> Self {
         let is_long = |rule: &Rule| rule.tag.as_ref().is_some_and(|tag| tag.len() > Rule::TAG_BYTES_MAX);
@@ -99,7 +99,7 @@ impl Message {
         } else if let Some(control) = control::read(&root) {
             Self::Control(control)
         } else if foreign::is_envelope(&root) {
-            foreign(Foreign::Envelope)
+            foreign(ForeignFormat::Envelope)
         } else {
             Self::Unknown { bytes }
         }

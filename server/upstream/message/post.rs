@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::model::{PostId, Rule};
 
 /// What the root of a value shows.
-pub(super) enum Root {
+pub(super) enum RootKind {
     /// It has an id.
     Post { id: PostId, rules: Vec<Rule>, rules_missing: bool },
     /// It has an id that is none: negative, too large, no number.
@@ -18,18 +18,22 @@ pub(super) enum Root {
 }
 
 /// Reads the id and the rules; checks that the value is JSON on the way.
-pub(super) fn read(value: &[u8]) -> Result<Root, serde_json::Error> {
+pub(super) fn read(value: &[u8]) -> Result<RootKind, serde_json::Error> {
     let keys: Keys<'_> = serde_json::from_slice(value)?;
     let said = [keys.id_str, keys.id];
     let mut ids = said.iter().flatten().map(|raw| raw.get()).filter(|raw| *raw != "null").peekable();
     if ids.peek().is_none() {
-        return Ok(Root::NoPost);
+        return Ok(RootKind::NoPost);
     }
     let Some(id) = ids.find_map(id) else {
-        return Ok(Root::BadId);
+        return Ok(RootKind::BadId);
     };
     let rules = keys.matching_rules.map(RawValue::get).filter(|raw| raw.starts_with('['));
-    Ok(Root::Post { id: PostId(id), rules: rules.map(read_rules).unwrap_or_default(), rules_missing: rules.is_none() })
+    Ok(RootKind::Post {
+        id: PostId(id),
+        rules: rules.map(read_rules).unwrap_or_default(),
+        rules_missing: rules.is_none(),
+    })
 }
 
 /// The keys of the root that matter; of repeated ones the last, as JavaScript reads them.
@@ -57,12 +61,12 @@ impl<'de> Visitor<'de> for KeysVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
         let mut keys = Keys::default();
-        while let Some(key) = map.next_key::<Key>()? {
+        while let Some(key) = map.next_key::<PostKey>()? {
             match key {
-                Key::IdStr => keys.id_str = Some(map.next_value()?),
-                Key::Id => keys.id = Some(map.next_value()?),
-                Key::MatchingRules => keys.matching_rules = Some(map.next_value()?),
-                Key::Other => {
+                PostKey::IdStr => keys.id_str = Some(map.next_value()?),
+                PostKey::Id => keys.id = Some(map.next_value()?),
+                PostKey::MatchingRules => keys.matching_rules = Some(map.next_value()?),
+                PostKey::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -73,7 +77,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
+enum PostKey {
     IdStr,
     Id,
     MatchingRules,

@@ -22,24 +22,26 @@ fn classify(wire: &str) -> Vec<String> {
 fn tell(framed: Framed) -> String {
     let message = match framed {
         Framed::Heartbeat => return "heartbeat".to_owned(),
-        Framed::Value(value) => Message::classify(value),
-        Framed::Malformed { bytes, text, .. } => Message::classify_text(&text, bytes),
-        Framed::Oversized { bytes } => Message::Oversized { bytes },
+        Framed::Value(value) => UpstreamMessage::classify(value),
+        Framed::Malformed { bytes, text, .. } => UpstreamMessage::classify_text(&text, bytes),
+        Framed::Oversized { bytes } => UpstreamMessage::Oversized { bytes },
     };
     match message {
-        Message::Post(post) => format!("post {}", post.id),
-        Message::Control(Control::ConnectionMetadata { datacenter }) => {
+        UpstreamMessage::Post(post) => format!("post {}", post.id),
+        UpstreamMessage::Control(ControlMessage::ConnectionMetadata { datacenter }) => {
             format!("metadata {}", datacenter.unwrap_or_default())
         }
-        Message::Control(Control::Info { info, activity_count }) => format!("info {info:?} {activity_count:?}"),
-        Message::Control(Control::Warning { percent_full, .. }) => format!("warning {percent_full:?}"),
-        Message::Control(Control::Fault { fault, .. }) => format!("fault {fault:?}"),
-        Message::Control(Control::Limit { track }) => format!("limit {track:?}"),
-        Message::Foreign { kind, first: false, .. } => format!("foreign {}", kind.name()),
-        Message::Foreign { .. } => "the connection marks the first".to_owned(),
-        Message::Unknown { .. } => "unknown".to_owned(),
-        Message::Malformed { .. } => "malformed".to_owned(),
-        Message::Oversized { .. } => "oversized".to_owned(),
+        UpstreamMessage::Control(ControlMessage::Info { info, activity_count }) => {
+            format!("info {info:?} {activity_count:?}")
+        }
+        UpstreamMessage::Control(ControlMessage::Warning { percent_full, .. }) => format!("warning {percent_full:?}"),
+        UpstreamMessage::Control(ControlMessage::Fault { fault, .. }) => format!("fault {fault:?}"),
+        UpstreamMessage::Control(ControlMessage::Limit { track }) => format!("limit {track:?}"),
+        UpstreamMessage::Foreign { kind, first: false, .. } => format!("foreign {}", kind.name()),
+        UpstreamMessage::Foreign { .. } => "the connection marks the first".to_owned(),
+        UpstreamMessage::Unknown { .. } => "unknown".to_owned(),
+        UpstreamMessage::Malformed { .. } => "malformed".to_owned(),
+        UpstreamMessage::Oversized { .. } => "oversized".to_owned(),
     }
 }
 
@@ -57,9 +59,9 @@ fn every_known_message_is_recognised() {
     assert!(seen >= 50, "{seen} shapes");
 }
 
-fn post(json: &str) -> Arrived {
-    match Message::classify(Bytes::copy_from_slice(json.as_bytes())) {
-        Message::Post(post) => {
+fn post(json: &str) -> UpstreamPost {
+    match UpstreamMessage::classify(Bytes::copy_from_slice(json.as_bytes())) {
+        UpstreamMessage::Post(post) => {
             assert_eq!(post.json, json.as_bytes());
             post
         }
@@ -105,7 +107,11 @@ fn an_id_that_is_none_is_malformed() {
         "{\"id\":1,\"text\":\"\u{1}\"}",
     ] {
         let bytes = json.len() as u64;
-        assert_eq!(Message::classify(Bytes::copy_from_slice(json.as_bytes())), Message::Malformed { bytes }, "{json}");
+        assert_eq!(
+            UpstreamMessage::classify(Bytes::copy_from_slice(json.as_bytes())),
+            UpstreamMessage::Malformed { bytes },
+            "{json}"
+        );
     }
 }
 
@@ -148,9 +154,9 @@ fn a_post_without_rules_says_so() {
 #[test]
 fn what_x_says_is_kept_short() {
     let long = format!("{{\"error\":{{\"message\":\"{}\"}}}}", "a\\n".repeat(9_000));
-    let Message::Control(mut control) = Message::classify(long.into()) else { panic!("a fault") };
+    let UpstreamMessage::Control(mut control) = UpstreamMessage::classify(long.into()) else { panic!("a fault") };
     control.replace_words(|words| crate::xapi::shown(words, ""));
-    let Control::Fault { detail, .. } = control else { panic!("a fault") };
+    let ControlMessage::Fault { detail, .. } = control else { panic!("a fault") };
     assert_eq!(detail.chars().count(), 301);
     assert!(!detail.contains('\n'));
 }
@@ -162,13 +168,17 @@ fn post_beyond_rules_of_x_is_oversized() {
         let rules: Vec<_> =
             (0..rules).map(|n| format!(r#"{{"id":{n},"tag":"{n:0width$}"}}"#, width = tag_bytes)).collect();
         let json = format!(r#"{{"id":1,"matching_rules":[{}]}}"#, rules.join(","));
-        Message::classify(Bytes::from(json)).bounded(1_000)
+        UpstreamMessage::classify(Bytes::from(json)).bounded(1_000)
     };
     for (rules, tag_bytes, is_oversized) in
         [(1_000, 5, false), (1_001, 5, true), (1, 1_020, false), (1, 1_021, true), (20_000, 5, true)]
     {
         let message = post(rules, tag_bytes);
-        assert_eq!(matches!(message, Message::Oversized { .. }), is_oversized, "{rules} rules, {tag_bytes} bytes");
-        assert_eq!(matches!(message, Message::Post(_)), !is_oversized);
+        assert_eq!(
+            matches!(message, UpstreamMessage::Oversized { .. }),
+            is_oversized,
+            "{rules} rules, {tag_bytes} bytes"
+        );
+        assert_eq!(matches!(message, UpstreamMessage::Post(_)), !is_oversized);
     }
 }

@@ -59,7 +59,7 @@ async fn next(response: &mut Response) -> Option<Result<Bytes, BodyError>> {
 }
 
 /// Connects to a server that answers with these bytes and then closes.
-async fn answered(bytes: &[u8]) -> (Result<Response, Error>, String) {
+async fn answered(bytes: &[u8]) -> (Result<Response, TransportError>, String) {
     let (listener, address) = listen().await;
     let (client, request) = (client(), request(&format!("http://{address}")));
     let (response, head) = tokio::join!(client.connect(&request), async {
@@ -157,7 +157,7 @@ async fn a_body_that_is_cut_is_told_from_one_that_ends() {
 async fn failures_are_told_by_what_failed_and_never_with_the_bearer() {
     let (listener, address) = listen().await;
     drop(listener);
-    let check = |error: Error, kind: ErrorKind| {
+    let check = |error: TransportError, kind: ErrorKind| {
         assert_eq!(error.kind, kind, "{error}");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains(BEARER) && !shown.contains("startTime"), "{shown}");

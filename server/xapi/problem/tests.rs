@@ -18,8 +18,8 @@ struct Fixture {
 
 fn tell(problem: &Problem) -> String {
     match &problem.kind {
-        Kind::RateLimited { reset: Some(reset) } => format!("rate_limited {}", reset.0),
-        Kind::UsageCapped { period: Some(period) } => format!("usage_capped {period}"),
+        ProblemKind::RateLimited { reset: Some(reset) } => format!("rate_limited {}", reset.0),
+        ProblemKind::UsageCapped { period: Some(period) } => format!("usage_capped {period}"),
         kind => kind.name().to_owned(),
     }
 }
@@ -47,26 +47,32 @@ fn every_known_refusal_is_recognised() {
     assert!(seen >= 20, "{seen} shapes");
 }
 
-fn check(status: u16, body: &str, expected: Kind, title: &str, detail: &str) {
+fn check(status: u16, body: &str, expected: ProblemKind, title: &str, detail: &str) {
     let problem = Problem::read(status, Headers::default(), body);
     assert_eq!((&problem.kind, &*problem.title, &*problem.detail), (&expected, title, detail), "{status} {body}");
 }
 
 #[test]
 fn words_are_found_in_every_form_of_body() {
-    check(503, "<HTML><Title>Over\n capacity</Title>", Kind::Server, "", "Over capacity");
-    check(503, "<html><body>no title", Kind::Server, "", "an HTML page");
-    check(400, r#"{"error":{"message":"bad"}}"#, Kind::InvalidRequest, "", "bad");
-    check(400, r#"{"error":"bad"}"#, Kind::InvalidRequest, "", "bad");
-    check(400, r#"{"errors":[{"message":"bad","code":1}]}"#, Kind::InvalidRequest, "", "bad");
-    check(400, r#"{"errors":[{"message":"x"}],"title":"T","detail":"d"}"#, Kind::InvalidRequest, "T", "d");
-    check(400, r#""just a string""#, Kind::InvalidRequest, "", "just a string");
-    check(429, "[1,2", Kind::RateLimited { reset: None }, "", "[1,2");
-    check(401, "", Kind::Unauthorized, "", "");
-    check(204, "", Kind::Other, "", "");
-    check(418, "null", Kind::Other, "", "null");
-    check(429, r#"{"type":"https://example.com/new/usage-capped/"}"#, Kind::UsageCapped { period: None }, "", "");
-    check(429, r#"{"type":"x/streaming-connection"}"#, Kind::TooManyConnections, "", "");
+    check(503, "<HTML><Title>Over\n capacity</Title>", ProblemKind::Server, "", "Over capacity");
+    check(503, "<html><body>no title", ProblemKind::Server, "", "an HTML page");
+    check(400, r#"{"error":{"message":"bad"}}"#, ProblemKind::InvalidRequest, "", "bad");
+    check(400, r#"{"error":"bad"}"#, ProblemKind::InvalidRequest, "", "bad");
+    check(400, r#"{"errors":[{"message":"bad","code":1}]}"#, ProblemKind::InvalidRequest, "", "bad");
+    check(400, r#"{"errors":[{"message":"x"}],"title":"T","detail":"d"}"#, ProblemKind::InvalidRequest, "T", "d");
+    check(400, r#""just a string""#, ProblemKind::InvalidRequest, "", "just a string");
+    check(429, "[1,2", ProblemKind::RateLimited { reset: None }, "", "[1,2");
+    check(401, "", ProblemKind::Unauthorized, "", "");
+    check(204, "", ProblemKind::Other, "", "");
+    check(418, "null", ProblemKind::Other, "", "null");
+    check(
+        429,
+        r#"{"type":"https://example.com/new/usage-capped/"}"#,
+        ProblemKind::UsageCapped { period: None },
+        "",
+        "",
+    );
+    check(429, r#"{"type":"x/streaming-connection"}"#, ProblemKind::TooManyConnections, "", "");
 }
 
 #[tokio::test]
@@ -80,7 +86,7 @@ async fn a_body_is_read_up_to_its_bound_and_never_shows_the_bearer() {
     };
     let endless = futures::stream::repeat_with(|| Ok(bytes::Bytes::from_static(b"you sent tell-nobody ")));
     let response = Response { status: 500, headers: Headers::default(), body: endless.boxed() };
-    let problem = refusal(response, &request).await;
+    let problem = read_problem(response, &request).await;
     assert!(problem.detail.starts_with("you sent [secret] you"), "{problem}");
     assert!(!problem.to_string().contains("tell-nobody"));
 }
@@ -101,7 +107,7 @@ async fn echoed_bearer_in_any_spelling_is_removed() {
     {
         let piece = format!(r#"{{"title":"for {spelling}","detail":"no such token {spelling}"}}"#);
         let body = futures::stream::iter([Ok(bytes::Bytes::from(piece))]).boxed();
-        let problem = refusal(Response { status: 401, headers: Headers::default(), body }, &request).await;
+        let problem = read_problem(Response { status: 401, headers: Headers::default(), body }, &request).await;
         assert_eq!((&*problem.title, &*problem.detail), ("for [secret]", "no such token [secret]"), "{spelling}");
     }
 }

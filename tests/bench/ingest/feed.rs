@@ -12,7 +12,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::xapi::{BodyError, Client, ClientOptions, Error, Headers, Response, StreamRequest, Transport};
+use powerstream_gateway::xapi::{
+    BodyError, Client, ClientOptions, Headers, Response, StreamRequest, Transport, TransportError,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How pieces are handed over.
@@ -48,7 +50,7 @@ impl Feed {
 struct Handed(Mutex<Option<BoxStream<'static, Result<Bytes, BodyError>>>>);
 
 impl Transport for Handed {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         match self.0.lock().take() {
             Some(body) => std::future::ready(Ok(Response { status: 200, headers: Headers::default(), body })).boxed(),
             None => std::future::pending().boxed(),

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench ingest [-- POSTS] [ROWS]` prints a table, of the rows that have these words; nothing is judged
 //! here. `RULES_PER_POST` sets how many rules each post matches. Each row is the median of its rounds by processor time. The whole is the gateway's own session, queue, sequencer,
-//! ids, journal (`os`) and hub, put together as `app` does it, without upkeep and subscribers; only X is left out, and but
+//! ids, journal (`os`) and hub, put together as `app` does it, without maintenance and subscribers; only X is left out, and but
 //! for one row HTTP. The thread that sends over HTTP runs on another core and is not counted.
 #![allow(clippy::print_stdout)]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use feed::{Feed, Handing};
-use powerstream_gateway::upstream::Message;
+use powerstream_gateway::upstream::UpstreamMessage;
 use powerstream_gateway::upstream::framing::{DEPTH_MAX, Framed, Framer};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -127,5 +127,5 @@ fn frame(pieces: &[Bytes], count: u64, wanted: &dyn Fn(Bytes) -> bool) -> Run {
 }
 
 fn is_post(value: Bytes) -> bool {
-    matches!(Message::classify(value), Message::Post(_))
+    matches!(UpstreamMessage::classify(value), UpstreamMessage::Post(_))
 }

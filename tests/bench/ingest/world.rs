@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
-use powerstream_gateway::hub::status::upstream_status::State;
+use powerstream_gateway::hub::status::upstream_status::UpstreamState;
 use powerstream_gateway::hub::token::Keyring;
 use powerstream_gateway::hub::{self, Hub};
-use powerstream_gateway::ingest::gap_tracker::{self, Ledger};
-use powerstream_gateway::ingest::{self, Place, Sequencer, Session, Writing, dedup, side_log_writer};
-use powerstream_gateway::journal::{self, Identity};
+use powerstream_gateway::ingest::gap_tracker::{self, GapTracker};
+use powerstream_gateway::ingest::{
+    self, ConnectionId, ConnectionSupervisor, Sequencer, SequencerDeps, dedup, side_log_writer,
+};
+use powerstream_gateway::journal::{self, WriterIdentity};
 use powerstream_gateway::model::{AccountName, Epoch, Term};
-use powerstream_gateway::secret::Source;
+use powerstream_gateway::secret::SecretSource;
 use powerstream_gateway::task::Shutdown;
 use powerstream_gateway::upstream;
 use powerstream_gateway::xapi::Credentials;
@@ -25,8 +27,8 @@ use crate::feed::Feed;
 pub struct World {
     runtime: tokio::runtime::Runtime,
     hub: Arc<Hub>,
-    ledger: Arc<Ledger>,
-    queue: ingest::Queue,
+    tracker: Arc<GapTracker>,
+    queue: ingest::IngestQueue,
     sequencer: Sequencer,
     metrics: ingest::Metrics,
     dir: tempfile::TempDir,
@@ -39,13 +41,13 @@ impl World {
         let (clock, dir) = (Clock::system(), tempfile::tempdir().expect("a directory"));
         let account = AccountName::new("main").expect("a name");
         let config = journal::Config::default();
-        let identity = Identity { epoch: Epoch(1), term: Term(1) };
+        let identity = WriterIdentity { epoch: Epoch(1), term: Term(1) };
         let log = journal::open_embedded(&config, dir.path(), identity, clock.now()).expect("a fresh directory");
         let registry = &mut Registry::default();
         let mut settings = ingest::Config::default();
         // Nothing was missed: what comes is live.
         settings.gaps.first_backfill_minutes = 0;
-        let side = side_log_writer::open(&side_log_writer::Setup {
+        let side = side_log_writer::open(&side_log_writer::SideLogParams {
             account: &account,
             main: &*log.reader,
             dir: dir.path(),
@@ -53,48 +55,48 @@ impl World {
             ids: &settings.dedup,
             bytes_max: settings.side_bytes_max,
             window: Duration::from_secs(24 * 3_600),
-            identity: Identity { epoch: Epoch(2), ..identity },
+            identity: WriterIdentity { epoch: Epoch(2), ..identity },
             now: clock.now(),
         });
         let side = side.expect("a fresh directory");
         let hub = Arc::new(new_hub(account, &clock, log.reader, side.reader, registry));
         let ids = ids(dir.path(), &settings.dedup, &clock, registry);
-        let ledger = Arc::new(new_ledger(&hub, &settings, registry));
+        let tracker = Arc::new(new_ledger(&hub, &settings, registry));
         let (queue, intakes) = ingest::queue(settings.queue_bytes_max);
         let metrics = ingest::Metrics::default();
-        let writing = Writing {
+        let writing = SequencerDeps {
             writer: log.writer,
             hub: hub.clone(),
             seen: ids.seen,
             side: side.writer,
-            ledger: ledger.clone(),
+            tracker: tracker.clone(),
             term: identity.term,
             metrics: metrics.clone(),
         };
         let sequencer = Sequencer::new(writing, intakes, clock, settings);
-        Self { runtime, hub, ledger, queue, sequencer, metrics, dir }
+        Self { runtime, hub, tracker, queue, sequencer, metrics, dir }
     }
 
-    fn session(&self, feed: &Feed) -> Session {
+    fn session(&self, feed: &Feed) -> ConnectionSupervisor {
         let bearer = self.dir.path().join("bearer");
         std::fs::write(&bearer, "bearer-of-benchmark").expect("written");
-        let upstream = ingest::Upstream {
+        let upstream = ingest::UpstreamEndpoint {
             transport: feed.transport.clone(),
             base_url: feed.base_url.parse().expect("a URL"),
-            credentials: Credentials::new(Source::File(bearer)),
+            credentials: Credentials::new(SecretSource::File(bearer)),
             local_dc_only: false,
             config: upstream::Config::default(),
             metrics: upstream::Metrics::default(),
         };
-        let place = Place { feed: 0, connection: 0 };
-        let (hub, ledger, queue) = (self.hub.clone(), self.ledger.clone(), self.queue.clone());
-        Session::new(hub, upstream, place, ledger, queue, self.metrics.clone(), 1)
+        let place = ConnectionId { feed: 0, connection: 0 };
+        let (hub, tracker, queue) = (self.hub.clone(), self.tracker.clone(), self.queue.clone());
+        ConnectionSupervisor::new(hub, upstream, place, tracker, queue, self.metrics.clone(), 1)
     }
 
     pub fn run(self, feed: Feed, count: u64) -> Run {
         let session = self.session(&feed);
-        let Self { runtime, hub, ledger, queue, sequencer, metrics, dir } = self;
-        drop(ledger);
+        let Self { runtime, hub, tracker, queue, sequencer, metrics, dir } = self;
+        drop(tracker);
         let writing = std::thread::spawn(move || sequencer.run(&Shutdown::new()));
         let stopping = Shutdown::new();
         let mut run = Run::of(|| {
@@ -102,7 +104,7 @@ impl World {
             runtime.block_on(async {
                 let mut status = hub.upstream().watch();
                 // The stream has ended, and all of it is in the queue.
-                status.wait_for(|status| status.state == State::BackingOff).await.expect("the hub is there");
+                status.wait_for(|status| status.state == UpstreamState::BackingOff).await.expect("the hub is there");
                 assert!(queue.flush().await);
             });
             stopping.cancel();
@@ -128,7 +130,7 @@ fn new_hub(
     side: Arc<dyn journal::Reader>,
     registry: &mut Registry,
 ) -> Hub {
-    let parts = hub::Parts {
+    let parts = hub::HubParts {
         account,
         config: hub::Config::default(),
         tags: Vec::new(),
@@ -146,8 +148,8 @@ fn ids(dir: &Path, config: &dedup::Config, clock: &Clock, registry: &mut Registr
     dedup::open(Some(&dir.join("ids")), config, Epoch(1), clock.now(), metrics).expect("a fresh directory")
 }
 
-fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry) -> Ledger {
-    let setup = gap_tracker::Setup {
+fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry) -> GapTracker {
+    let setup = gap_tracker::TrackerParams {
         hub: hub.clone(),
         config: settings.gaps.clone(),
         recovery_window: hub.config().recovery_window,
@@ -155,5 +157,5 @@ fn new_ledger(hub: &Arc<Hub>, settings: &ingest::Config, registry: &mut Registry
         file: None,
         metrics: gap_tracker::Metrics::register(registry),
     };
-    Ledger::open(setup, Vec::new(), ingest::Received::default())
+    GapTracker::open(setup, Vec::new(), ingest::LogTimes::default())
 }

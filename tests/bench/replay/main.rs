@@ -16,7 +16,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use powerstream_gateway::model::{Keys, Sequence};
+use powerstream_gateway::model::{KeyFilter, Sequence};
 use stretches::Stretches;
 use world::{Session, World};
 
@@ -105,7 +105,7 @@ fn read(world: &World, from: Sequence) -> f64 {
     let started = Instant::now();
     let mut cursor = from;
     while cursor < from + POSTS {
-        let chunk = world.hub.reader().read(cursor, &Keys::Always, world.hub.config().replay_chunk_bytes_max);
+        let chunk = world.hub.reader().read(cursor, &KeyFilter::Always, world.hub.config().replay_chunk_bytes_max);
         cursor = chunk.expect("nothing is trimmed").next;
     }
     rate(cursor - from, started.elapsed())

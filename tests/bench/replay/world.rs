@@ -10,13 +10,13 @@ use powerstream_gateway::app::App;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::clock::Moment;
 use powerstream_gateway::config::{Account, Settings};
-use powerstream_gateway::hub::filter::{Filter, Request};
-use powerstream_gateway::hub::session::{Content, Opening, Pace, Subscription};
-use powerstream_gateway::hub::start::{self, Policy, Start};
-use powerstream_gateway::hub::{Hub, Limits, SessionInfo};
-use powerstream_gateway::journal::{self, Identity, Journal};
+use powerstream_gateway::hub::filter::{Filter, FilterSpec};
+use powerstream_gateway::hub::session::{DeliveryOptions, FrameContent, Session as Subscription, SessionParams};
+use powerstream_gateway::hub::start::{self, Start, StartPolicy};
+use powerstream_gateway::hub::{Hub, ReadLimits, SessionInfo};
+use powerstream_gateway::journal::{self, Journal, WriterIdentity};
 use powerstream_gateway::model::{
-    AccountName, Body, Epoch, Keys, Origin, Post, PostId, Record, Rule, Sequence, Term, UnixMillis,
+    AccountName, Epoch, KeyFilter, Origin, Post, PostId, Record, RecordBody, Rule, Sequence, Term, UnixMillis,
 };
 use powerstream_gateway::secret;
 use tempfile::TempDir;
@@ -53,8 +53,8 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let app = runtime.block_on(App::start(settings(dir.path(), count))).expect("the gateway starts");
         let hub = app.gateway().account("main").expect("configured").hub.clone();
-        let one = Limits { entries: 1, bytes: usize::MAX };
-        let hot = |from: &Sequence| hub.read_hot(*from, &Keys::Always, one).is_some();
+        let one = ReadLimits { entries: 1, bytes: usize::MAX };
+        let hot = |from: &Sequence| hub.read_hot(*from, &KeyFilter::Always, one).is_some();
         let ring = (1..=count).find(hot).expect("the ring holds the newest");
         assert!(ring > count / 2, "what is to be read from the journal is not in the ring");
         // The oldest of the ring go while rows are measured, if records are appended meanwhile.
@@ -83,17 +83,19 @@ impl Session {
         let start = Start::Token(world.token(from));
         let info =
             SessionInfo { id: "s".into(), consumer: "bench".into(), peer: String::new(), since: hub.clock().now() };
-        let opening = Opening {
-            guest: hub.registry().enter(info).expect("there is room"),
-            seat: hub.enter(Filter::new(&Request::default()).expect("everything is a filter")).expect("there is room"),
-            pace: Pace {
+        let opening = SessionParams {
+            guard: hub.registry().register(info).expect("there is room"),
+            seat: hub
+                .enter(Filter::new(&FilterSpec::default()).expect("everything is a filter"))
+                .expect("there is room"),
+            pace: DeliveryOptions {
                 batch_events_max: BATCH_EVENTS_MAX,
                 batch_bytes_max: BATCH_BYTES_MAX,
                 batch_delay_max: Duration::ZERO,
                 heartbeat: Duration::from_secs(10),
                 deadline: None,
             },
-            resolved: start::resolve(hub, &start, Policy::Fail, true).expect("the log holds it"),
+            resolved: start::resolve(hub, &start, StartPolicy::Fail, true).expect("the log holds it"),
             session_id: "s".into(),
             consumer: "bench".into(),
             warnings: Vec::new(),
@@ -105,7 +107,7 @@ impl Session {
     pub async fn read(mut self, posts: u64) -> u64 {
         let mut read = 0;
         while read < posts {
-            if let Content::Batch(batch) = self.0.next().await.expect("it goes on").content {
+            if let FrameContent::Batch(batch) = self.0.next().await.expect("it goes on").content {
                 read += batch.chunk.entries.len() as u64;
             }
         }
@@ -116,7 +118,7 @@ impl Session {
 fn settings(dir: &Path, count: u64) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bench").expect("the directory is ours");
-    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::Source::File(bearer));
+    let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));
     // Nobody is there: it stays without an upstream.
     account.url = "http://127.0.0.1:9/".parse().expect("a URL");
     let mut settings = Settings { data_dir: dir.join("data"), accounts: vec![account], ..Settings::default() };
@@ -127,7 +129,7 @@ fn settings(dir: &Path, count: u64) -> Settings {
     settings
 }
 
-/// Segments so long that what is fresh stays so: upkeep goes on while rows are measured.
+/// Segments so long that what is fresh stays so: maintenance goes on while rows are measured.
 fn journal_settings() -> journal::Config {
     journal::Config { segment_bytes_max: 1 << 30, ..journal::Config::default() }
 }
@@ -135,7 +137,7 @@ fn journal_settings() -> journal::Config {
 fn write_log(dir: &Path, count: u64) {
     let now = Clock::system().now();
     let first_received = now.minus(Duration::from_millis(count));
-    let identity = Identity { epoch: Epoch(1), term: Term(1) };
+    let identity = WriterIdentity { epoch: Epoch(1), term: Term(1) };
     let mut journal = journal::open_embedded(&journal_settings(), dir, identity, now).expect("a fresh directory");
     let mut posts = Posts::new(first_received);
     let packed = count / 2 / SEGMENTS * SEGMENTS;
@@ -157,9 +159,9 @@ fn append(journal: &mut Journal, posts: &mut Posts, count: u64) {
 
 /// Seals what was appended, as if it were older, and recompresses it.
 fn settle(journal: &mut Journal) {
-    journal.upkeep.step(Moment::ZERO).expect("a step");
+    journal.maintenance.step(Moment::ZERO).expect("a step");
     let later = Moment::ZERO.plus(Duration::from_secs(7_200));
-    while journal.upkeep.step(later).expect("a step").recompressed == 0 {}
+    while journal.maintenance.step(later).expect("a step").recompressed == 0 {}
 }
 
 /// Posts of 200 rules, received one each millisecond.
@@ -192,12 +194,12 @@ impl Iterator for Posts {
             rules,
             origin: Origin::Live,
             gap: None,
-            beside: None,
+            counterpart: None,
             beside_rules: None,
             previous: None,
             json,
         };
         let received = self.first_received.plus(Duration::from_millis(sequence));
-        Some(Record { sequence, term: Term(1), received, body: Body::Post(post) })
+        Some(Record { sequence, term: Term(1), received, body: RecordBody::Post(post) })
     }
 }

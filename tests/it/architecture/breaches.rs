@@ -49,13 +49,13 @@ fn a_word_on_the_wrong_side_of_its_fence_is_found() {
         ("#[cfg(test)]\nmod tests {\n    fn f() { tokio::spawn(run()); }\n}\n", 0),
         ("#[cfg(test)]\nmod tests;\nfn f() { tokio::spawn(run()); }\n", 1),
     ] {
-        finds(fences, "server/hub/ring.rs", text, expected);
+        finds(restricted_identifiers, "server/hub/ring.rs", text, expected);
     }
-    finds(fences, "server/xapi/mod.rs", "use reqwest::Client;", 0);
-    finds(fences, "server/journal/conformance/mod.rs", "tokio::spawn(run());", 0);
-    finds(fences, "server/hub/tests.rs", "tokio::spawn(run());", 0);
-    finds(fences, "server/upstream/message.rs", "struct Post { id_str: String }", 0);
-    finds(fences, "server/upstream/framing/mod.rs", "struct Post { id_str: String }", 1);
+    finds(restricted_identifiers, "server/xapi/mod.rs", "use reqwest::Client;", 0);
+    finds(restricted_identifiers, "server/journal/conformance/mod.rs", "tokio::spawn(run());", 0);
+    finds(restricted_identifiers, "server/hub/tests.rs", "tokio::spawn(run());", 0);
+    finds(restricted_identifiers, "server/upstream/message.rs", "struct Post { id_str: String }", 0);
+    finds(restricted_identifiers, "server/upstream/framing/mod.rs", "struct Post { id_str: String }", 1);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn unfinished_work_and_sleep_are_found() {
         ("tokio::time::sleep(d).await", 1),
         ("clock.sleep(d).await", 0),
     ] {
-        finds(nowhere, "server/hub/ring.rs", text, expected);
+        finds(forbidden, "server/hub/ring.rs", text, expected);
     }
 }
 
@@ -80,10 +80,10 @@ fn what_is_too_large_or_says_nothing_is_found() {
     finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 2)), 0);
     finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 1)), 1);
     finds(sizes, "server/hub/ring.rs", &"//\n".repeat(FILE_LINES_MAX + 1), 1);
-    finds(room_docs, "server/hub/mod.rs", "//! hub\n", 1);
-    finds(room_docs, "server/hub/cold/mod.rs", &"//! cold\n".repeat(FOLDER_DOC_LINES_MIN), 0);
-    finds(room_docs, "server/hub/cold/mod.rs", "//! cold\n", 1);
-    finds(room_docs, "server/hub/mod.rs", &"//! hub\n".repeat(ROOM_DOC_LINES_MIN), 0);
+    finds(module_docs, "server/hub/mod.rs", "//! hub\n", 1);
+    finds(module_docs, "server/hub/cold/mod.rs", &"//! cold\n".repeat(FOLDER_DOC_LINES_MIN), 0);
+    finds(module_docs, "server/hub/cold/mod.rs", "//! cold\n", 1);
+    finds(module_docs, "server/hub/mod.rs", &"//! hub\n".repeat(MODULE_DOC_LINES_MIN), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 use source::{Source, words};
 
 /// Rooms by floor, the lowest first. A file imports rooms of lower floors, or its own.
-const FLOORS: &[&[&str]] = &[
+const LAYERS: &[&[&str]] = &[
     &["model", "proto", "state_file"],
     &["clock", "backoff", "buffer_pool", "escape", "secret"],
     &["task", "telemetry"],
@@ -30,7 +30,7 @@ const FLOORS: &[&[&str]] = &[
 const SIMULATOR_BELOW: usize = 3;
 
 /// Words that only some places may say. A place is the start of a path below `server/`.
-struct Fence {
+struct RestrictedIdentifier {
     words: &'static [&'static str],
     /// True if the word counts in strings too.
     text: bool,
@@ -38,27 +38,32 @@ struct Fence {
     instead: &'static str,
 }
 
-const FENCES: &[Fence] = &[
-    Fence {
+const RESTRICTED: &[RestrictedIdentifier] = &[
+    RestrictedIdentifier {
         words: &["matching_rules", "id_str", "connection_metadata", "disconnect_type", "fullfilled_at"],
         text: true,
         places: &["upstream/message", "xapi", "rules", "simulator"],
         instead: "X's JSON is known to upstream/message alone: take what it made of it",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &["screen_name", "extended_tweet", "retweeted_status", "full_text"],
         text: true,
         places: &["upstream/message", "xapi", "rules", "simulator", "cli/tail"],
         instead: "a payload is opaque: only the human form of tail looks into it",
     },
-    Fence { words: &["reqwest"], text: false, places: &["xapi"], instead: "go through xapi, the only door to X" },
-    Fence {
+    RestrictedIdentifier {
+        words: &["reqwest"],
+        text: false,
+        places: &["xapi"],
+        instead: "go through xapi, the only door to X",
+    },
+    RestrictedIdentifier {
         words: &["crate::proto"],
         text: false,
         places: &["grpc", "hub/entry", "cli"],
         instead: "speak in words of model; grpc/convert translates",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &[
             "Status::new",
             "Status::ok",
@@ -89,13 +94,13 @@ const FENCES: &[Fence] = &[
         places: &["grpc/status"],
         instead: "every end of a stream is made in grpc/status, with its reason and token",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &["anyhow"],
         text: false,
         places: &["app", "cli", "main.rs"],
         instead: "an error that a caller acts on has a type",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &[
             "tokio::spawn",
             "tokio::task::spawn",
@@ -108,7 +113,7 @@ const FENCES: &[Fence] = &[
         places: &["task"],
         instead: "take Tasks: a task has a name and an exit policy",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &[
             "SystemTime",
             "Instant::now",
@@ -123,13 +128,13 @@ const FENCES: &[Fence] = &[
         places: &["clock"],
         instead: "take a Clock",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &["std::env", "env::var", "env::vars", "env::var_os"],
         text: false,
         places: &["config", "secret.rs", "main.rs"],
         instead: "settings come from config, secrets from secret::Source",
     },
-    Fence {
+    RestrictedIdentifier {
         words: &["println!", "eprintln!", "print!", "eprint!"],
         text: false,
         places: &["cli", "main.rs"],
@@ -138,7 +143,7 @@ const FENCES: &[Fence] = &[
 ];
 
 /// What may stand nowhere. Words in two pieces, so that this file does not hold them.
-const NOWHERE: &[(&str, &str)] = &[
+const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("to", "do!"), "finish it"),
     (concat!("unimple", "mented!"), "finish it"),
     (concat!("#[ig", "nore"), "a test that is not run is no test"),
@@ -151,7 +156,7 @@ const NOWHERE: &[(&str, &str)] = &[
 /// Sleeping in tests makes them slow, and wrong on a slow machine.
 const SLEEPS: &[&str] = &[concat!("thread::sl", "eep"), concat!("time::sl", "eep"), concat!("sl", "eep_ms")];
 /// The clock, the one loop of the tests that polls a condition up to a deadline, and benchmarks, which prove nothing.
-const SLEEPERS: &[&str] =
+const SLEEP_ALLOWED_IN: &[&str] =
     &["server/clock/mod.rs", "server/app/tests/", "tests/it/harness/eventually.rs", "tests/bench/"];
 
 /// Longest file and function, in lines (house: 91 % of the tidiest trees' files and 99 % of their functions).
@@ -161,7 +166,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LONGER: &[(&str, &str)] = &[];
 
 /// Lines that the `//!` of a room's mod.rs has at the least: what it owns, what it does not, invariants, their tests.
-const ROOM_DOC_LINES_MIN: usize = 10;
+const MODULE_DOC_LINES_MIN: usize = 10;
 /// The same for a folder within a room.
 const FOLDER_DOC_LINES_MIN: usize = 5;
 
@@ -174,23 +179,23 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/tmp/", "wt"),
 ];
 
-fn room(path: &str) -> Option<&str> {
+fn module(path: &str) -> Option<&str> {
     let inside = path.strip_prefix("server/")?;
     let name = inside.split('/').next()?.trim_end_matches(".rs");
     (!["lib", "main"].contains(&name)).then_some(name)
 }
 
-fn floor(room: &str) -> Option<usize> {
-    FLOORS.iter().position(|rooms| rooms.contains(&room))
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
 fn direction(source: &Source) -> Vec<String> {
-    let Some(own) = room(&source.path) else { return Vec::new() };
-    let Some(own_floor) = floor(own) else { return vec![format!("{}: room {own} has no floor", source.path)] };
+    let Some(own) = module(&source.path) else { return Vec::new() };
+    let Some(own_floor) = layer(own) else { return vec![format!("{}: room {own} has no floor", source.path)] };
     let limit = if own == "simulator" { SIMULATOR_BELOW } else { own_floor };
     let mut found = Vec::new();
     for (at, other) in source.crate_paths() {
-        if other != own && floor(&other).is_none_or(|floor| floor >= limit) {
+        if other != own && layer(&other).is_none_or(|floor| floor >= limit) {
             found.push(format!("{}:{}: {own} may not import {other}", source.path, source.line(at)));
         }
     }
@@ -203,13 +208,13 @@ fn direction(source: &Source) -> Vec<String> {
     found
 }
 
-fn fences(source: &Source) -> Vec<String> {
+fn restricted_identifiers(source: &Source) -> Vec<String> {
     let Some(inside) = source.path.strip_prefix("server/") else { return Vec::new() };
     if ["lib.rs", "proto.rs"].contains(&inside) {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for fence in FENCES.iter().filter(|fence| !fence.places.iter().any(|place| inside.starts_with(place))) {
+    for fence in RESTRICTED.iter().filter(|fence| !fence.places.iter().any(|place| inside.starts_with(place))) {
         let text = if fence.text { &source.live_text } else { &source.live_code };
         let mut said: Vec<_> = fence.words.iter().flat_map(|word| words(text, word)).collect();
         if fence.words == ["crate::proto"] {
@@ -227,9 +232,9 @@ fn fences(source: &Source) -> Vec<String> {
     found
 }
 
-fn nowhere(source: &Source) -> Vec<String> {
+fn forbidden(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
-    for (word, instead) in NOWHERE {
+    for (word, instead) in FORBIDDEN {
         // Macros and attributes count as code; the marks of unfinished work count anywhere.
         let mark = word.chars().all(|c| c.is_ascii_uppercase());
         let text = if mark { &source.raw } else { &source.code };
@@ -237,7 +242,7 @@ fn nowhere(source: &Source) -> Vec<String> {
             found.push(format!("{}:{}: {word}: {instead}", source.path, source.line(at)));
         }
     }
-    if !SLEEPERS.iter().any(|place| source.path.starts_with(place)) {
+    if !SLEEP_ALLOWED_IN.iter().any(|place| source.path.starts_with(place)) {
         for at in SLEEPS.iter().flat_map(|word| words(&source.code, word)) {
             found.push(format!("{}:{}: sleeps: wait for a condition, up to a deadline", source.path, source.line(at)));
         }
@@ -261,12 +266,12 @@ fn sizes(source: &Source) -> Vec<String> {
     found
 }
 
-fn room_docs(source: &Source) -> Vec<String> {
+fn module_docs(source: &Source) -> Vec<String> {
     let lines = source.raw.lines().take_while(|line| line.starts_with("//!")).count();
     let Some(folder) = source.path.strip_prefix("server/").and_then(|path| path.strip_suffix("/mod.rs")) else {
         return Vec::new();
     };
-    let least = if folder.contains('/') { FOLDER_DOC_LINES_MIN } else { ROOM_DOC_LINES_MIN };
+    let least = if folder.contains('/') { FOLDER_DOC_LINES_MIN } else { MODULE_DOC_LINES_MIN };
     if lines >= least {
         return Vec::new();
     }
@@ -314,12 +319,12 @@ fn rooms_import_only_what_is_below_them() {
 
 #[test]
 fn words_stay_behind_their_fences() {
-    check(fences);
+    check(restricted_identifiers);
 }
 
 #[test]
 fn nothing_is_left_unfinished_and_no_test_sleeps() {
-    check(nowhere);
+    check(forbidden);
 }
 
 #[test]
@@ -329,7 +334,7 @@ fn files_and_functions_stay_small() {
 
 #[test]
 fn rooms_say_what_they_own() {
-    check(room_docs);
+    check(module_docs);
 }
 
 #[test]

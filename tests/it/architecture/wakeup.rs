@@ -30,9 +30,13 @@ fn wakeup_model_mirrors_order_of_hub() {
             "{path}: {name} has no longer the steps {steps:?}: change src/hub.rs of tests/wakeup-model too"
         );
     };
-    check("server/hub/core.rs", "publish", &["self.ring.push(", "self.next.store(next, Ordering::Release)", ".offer("]);
-    check("tests/wakeup-model/src/hub.rs", "publish", &["self.next.store(", ".offer("]);
-    let waits = [".park(", "self.wait(None)", ".unpark(", "self.skip_to("];
+    check(
+        "server/hub/core.rs",
+        "publish",
+        &["self.ring.push(", "self.next.store(next, Ordering::Release)", ".notify("],
+    );
+    check("tests/wakeup-model/src/hub.rs", "publish", &["self.next.store(", ".notify("]);
+    let waits = [".park(", "self.wait(None)", ".unpark(", "self.advance_unmatched("];
     check("server/hub/session/waiting.rs", "wait_for_records", &waits);
     check("tests/wakeup-model/src/hub.rs", "wait", &[".park(", "*cursor, || hub.next()", ".unpark(", "*cursor = to"]);
     check("server/hub/core.rs", "next", &["self.next.load(Ordering::Acquire)"]);

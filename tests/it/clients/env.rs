@@ -9,7 +9,7 @@ use super::language::Language;
 use super::network::Network;
 use super::printed::{is_whole, judge};
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, after, eventually, filters};
+use crate::harness::{Subscriber, TestEnv, after, eventually, filters};
 
 /// Posts drawn per second; those that match a rule are sent.
 const RATE: f64 = 300.0;
@@ -25,7 +25,7 @@ pub struct Stage {
     /// The wire.
     pub network: Network,
     /// X.
-    pub world: World,
+    pub env: TestEnv,
     gateway: Option<Gateway>,
     /// Where each life of the example found the token when it began; 0 without a token.
     stored: Vec<u64>,
@@ -53,14 +53,13 @@ impl Stage {
             tune(all);
             settings(all);
         };
-        let world = World::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
-        let gateway = Gateway::start(&world.settings, world.dir()).await;
-        world.connected().await;
+        let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+        let gateway = Gateway::start(&env.settings, env.dir()).await;
+        env.connected().await;
         let network = Network::start(gateway.grpc(), None).await;
         let addr = format!("127.0.0.1:{}", network.port());
-        let example =
-            Example::new(language, world.dir(), &addr).with(&["--from", "earliest", "--tags", &TAGS.join(",")]);
-        Self { example, network, world, gateway: Some(gateway), stored: Vec::new() }
+        let example = Example::new(language, env.dir(), &addr).with(&["--from", "earliest", "--tags", &TAGS.join(",")]);
+        Self { example, network, env, gateway: Some(gateway), stored: Vec::new() }
     }
 
     /// The gateway.
@@ -105,21 +104,21 @@ impl Stage {
 
     /// The gateway starts again, at another address.
     pub async fn start_gateway(&mut self) {
-        let gateway = Gateway::start(&self.world.settings, self.world.dir()).await;
+        let gateway = Gateway::start(&self.env.settings, self.env.dir()).await;
         self.network.point_to(gateway.grpc());
         self.gateway = Some(gateway);
-        self.world.connected().await;
+        self.env.connected().await;
     }
 
     /// Waits until upstream has sent so many more posts.
     pub async fn more_posts(&self, count: u64) {
-        let until = self.world.x.truth_len() + count;
-        eventually("posts go on", async || self.world.x.truth_len() >= until).await;
+        let until = self.env.x.truth_len() + count;
+        eventually("posts go on", async || self.env.x.truth_len() >= until).await;
     }
 
     /// Stops the posts until all are printed, and judges what was; then they go on.
     pub async fn judge(&mut self, after: &str) {
-        let x = self.world.x.clone();
+        let x = self.env.x.clone();
         x.pause();
         let sent = x.truth_len();
         assert!(sent > 0, "there was something to print");
@@ -127,7 +126,7 @@ impl Stage {
         let whole = async {
             loop {
                 // One that was under way when they stopped may come late.
-                let truth = x.truth();
+                let truth = x.sent_posts();
                 eventually("all is printed", async || is_whole(lives, &truth, &filter())).await;
                 if x.truth_len() == truth.len() as u64 {
                     return truth;

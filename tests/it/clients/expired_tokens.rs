@@ -1,7 +1,7 @@
 //! A token that is older than anything the gateway, or X, can give.
 
 use powerstream_gateway::model::UnixMillis;
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::SentPost;
 
 use super::example::Example;
 use super::language::Language;
@@ -16,12 +16,12 @@ const POSTS: f64 = 0.01;
 
 pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Language) {
     let mut lost = Lost::for_seconds(30 * HOUR, NEAR, POSTS, |_| ()).await;
-    let world = &lost.own.world;
-    eventually("the log has begun", async || world.metric("posts_appended_total") > 0.0).await;
+    let env = &lost.own.env;
+    eventually("the log has begun", async || env.metric("posts_appended_total") > 0.0).await;
     let example = |policy: &str| {
-        let dir = world.dir().join(policy);
+        let dir = env.dir().join(policy);
         std::fs::create_dir(&dir).expect("the directory is ours");
-        let example = Example::new(language, &dir, &world.app().grpc_address().to_string());
+        let example = Example::new(language, &dir, &env.app().grpc_address().to_string());
         example.set_cursor(&lost.consumer.token);
         example.with(&["--on-too-old", policy])
     };
@@ -41,12 +41,13 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
         clamped.says(": clamped\n").await;
         clamped.says("\nmissing: from ").await;
     }
-    let new = lost.own.world.post_mix(20);
+    let new = lost.own.env.post_mix(20);
     for clamped in [&mut earliest, &mut latest] {
         let last = new.last().expect("there are some").post_id.0;
         clamped.until("the new posts come", |life| life.lines().iter().any(|line| line.post_id() == last)).await;
         let missing = missing_to(&clamped.life().stderr());
-        let after: Vec<Truth> = lost.own.world.x.truth().into_iter().filter(|post| post.created >= missing).collect();
+        let after: Vec<SentPost> =
+            lost.own.env.x.sent_posts().into_iter().filter(|post| post.created >= missing).collect();
         assert!(after.len() >= new.len(), "what is new is not missing");
         let lines = clamped.life().lines().iter().filter(|line| line.event_time_ms() >= missing.0);
         let lines: Vec<_> = lines.collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::grpc::Compression;
-use powerstream_gateway::simulator::{CutKind, Refusal};
+use powerstream_gateway::simulator::{CutKind, ErrorResponse};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -73,10 +73,10 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
     let mut stage = Stage::new(language).await;
     stage.start().await;
     stage.example.prints(20).await;
-    let x = stage.world.x.clone();
-    x.refuse_until_cleared(Refusal::named("unavailable").expect("it is known"));
+    let x = stage.env.x.clone();
+    x.refuse_until_cleared(ErrorResponse::named("unavailable").expect("it is known"));
     assert_eq!(x.cut(CutKind::MidPost), 1, "there was a connection to cut");
-    stage.world.left().await;
+    stage.env.left().await;
     stage.more_posts(100).await;
     x.clear_refusals();
     stage.judge("over a cut of the upstream").await;

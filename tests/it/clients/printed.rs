@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use powerstream_gateway::proto::TagFilter;
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::SentPost;
 use serde::Deserialize;
 
 use crate::harness::ground_truth::expected;
@@ -112,14 +112,14 @@ impl Printed {
 }
 
 /// Waits are for this: true if all posts of the truth that match were printed.
-pub fn is_whole(lives: &mut [Printed], truth: &[Truth], filter: &TagFilter) -> bool {
+pub fn is_whole(lives: &mut [Printed], truth: &[SentPost], filter: &TagFilter) -> bool {
     let printed: HashSet<_> = lives.iter_mut().flat_map(|life| life.lines()).map(Line::post_id).collect();
     expected(truth, filter).iter().all(|post| printed.contains(&post.post_id.0))
 }
 
 /// What was printed, put together, is the truth: nothing missing, nothing foreign, and nothing twice but what a life
 /// printed after the token that was stored last (`stored`: where each life found the token when it began).
-pub fn judge(who: &str, lives: &mut [Printed], stored: &[u64], truth: &[Truth], filter: &TagFilter) {
+pub fn judge(who: &str, lives: &mut [Printed], stored: &[u64], truth: &[SentPost], filter: &TagFilter) {
     assert_eq!(lives.len(), stored.len(), "{who}: each life began somewhere");
     let wanted: HashMap<_, _> = expected(truth, filter).into_iter().map(|post| (post.post_id.0, post)).collect();
     let mut printed = HashSet::new();
@@ -138,7 +138,7 @@ pub fn judge(who: &str, lives: &mut [Printed], stored: &[u64], truth: &[Truth], 
 }
 
 /// The line tells this post.
-pub fn assert_is(who: &str, line: &Line, post: &Truth) {
+pub fn assert_is(who: &str, line: &Line, post: &SentPost) {
     assert_eq!(line.json.as_bytes(), post.json, "{who}: the payload is another");
     let tags: HashSet<_> = post.rules.iter().filter_map(|rule| rule.tag.as_deref()).collect();
     assert_eq!(tags, line.tags.iter().map(String::as_str).collect(), "{who}: it has other tags");

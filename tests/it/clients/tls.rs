@@ -13,7 +13,7 @@ use super::example::Example;
 use super::language::Language;
 use super::network::Network;
 use super::printed::assert_is;
-use crate::harness::{World, ground_truth};
+use crate::harness::{TestEnv, ground_truth};
 
 /// An authority of our own; the file has its certificate.
 fn authority(dir: &Path, name: &str) -> (CertifiedIssuer<'static, KeyPair>, PathBuf) {
@@ -44,16 +44,16 @@ fn acceptor(authority: &CertifiedIssuer<'static, KeyPair>) -> TlsAcceptor {
 }
 
 pub async fn it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust(language: Language) {
-    let mut world = World::new().await;
+    let mut env = TestEnv::new().await;
     let dir = |name: &str| {
-        let dir = world.dir().join(name);
+        let dir = env.dir().join(name);
         std::fs::create_dir(&dir).expect("the directory is ours");
         dir
     };
     let (good, bad) = (dir("good"), dir("bad"));
     let (ours, ours_file) = authority(&good, "ca.pem");
     let (_, other_file) = authority(&bad, "ca.pem");
-    let network = Network::start(world.app().grpc_address(), Some(acceptor(&ours))).await;
+    let network = Network::start(env.app().grpc_address(), Some(acceptor(&ours))).await;
     let credential = good.join("credential");
     std::fs::write(&credential, "secret-of-this-test\n").expect("the directory is ours");
     let addr = format!("localhost:{}", network.port());
@@ -70,7 +70,7 @@ pub async fn it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust(language: La
     trusting.start();
     trusting.says("caught up: ").await;
     assert_eq!(network.handshakes(), 1, "it spoke TLS, and HTTP/2 in it");
-    let sent = world.post_mix(30);
+    let sent = env.post_mix(30);
     trusting.prints(sent.len()).await;
     let truth = ground_truth::expected(&sent, &Default::default());
     for (line, post) in trusting.life().lines().iter().zip(&truth) {

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::model::{Span, Spans, UnixMillis};
+use powerstream_gateway::model::{TimeRange, TimeRangeSet, UnixMillis};
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{Event, Gap, GapState, StartOutcome, SubscribeRequest, TagFilter, TimeInterval};
-use powerstream_gateway::simulator::{Config as Upstream, Handle, RequestLine, Truth};
+use powerstream_gateway::simulator::{Config as Upstream, RequestLine, SentPost, SimulatorHandle};
 
 use super::eventually::DEADLINE;
 use super::ground_truth::expected;
-use super::{Subscriber, World, after, eventually, in_time, record};
+use super::{Subscriber, TestEnv, after, eventually, in_time, record};
 
 /// A minute in a second, and one more: by what a start sets the clock forward is then a whole number of milliseconds of
 /// its origin.
@@ -28,7 +28,7 @@ const BATCH: u32 = 10;
 /// The gateway and its upstream, with a clock that can be set forward.
 pub struct Absence {
     /// The gateway and its upstream.
-    pub world: World,
+    pub env: TestEnv,
     /// When its log was lost, and what was left of it.
     pub losses: Vec<oracle::Loss>,
     clock: Clock,
@@ -54,7 +54,7 @@ pub struct Consumer {
     /// How each session began.
     pub outcomes: Vec<StartOutcome>,
     /// The intervals that it was told to lack.
-    pub lacked: Spans,
+    pub lacked: TimeRangeSet,
     /// How many posts had come before each of its own gaps was told.
     told_after: Vec<usize>,
     /// Its sessions, for the oracle.
@@ -80,15 +80,15 @@ fn millis(time: &prost_types::Timestamp) -> UnixMillis {
 }
 
 /// The interval of a gap that has an end.
-pub fn span(gap: &Gap) -> Span {
+pub fn span(gap: &Gap) -> TimeRange {
     let [from, to] = [&gap.from, &gap.to].map(|time| millis(time.as_ref().expect("it has bounds")));
-    Span::new(from, to)
+    TimeRange::new(from, to)
 }
 
 /// An interval of the first frame.
-pub fn interval(interval: &TimeInterval) -> Span {
+pub fn interval(interval: &TimeInterval) -> TimeRange {
     let [from, to] = [&interval.from, &interval.to].map(|time| millis(time.as_ref().expect("it has bounds")));
-    Span::new(from, to)
+    TimeRange::new(from, to)
 }
 
 fn is_final(gap: &Gap) -> bool {
@@ -96,7 +96,7 @@ fn is_final(gap: &Gap) -> bool {
 }
 
 /// The window that a request for a recovery job asks for; `None` for other requests.
-fn window(request: &RequestLine) -> Option<Span> {
+fn window(request: &RequestLine) -> Option<TimeRange> {
     let time = |name: &str| {
         let (_, rest) = request.target.split_once(name)?;
         let text = rest.split('&').next()?.replace("%3A", ":");
@@ -104,7 +104,7 @@ fn window(request: &RequestLine) -> Option<Span> {
         assert_eq!(time.as_second() % 60, 0, "whole minutes: {text}");
         Some(UnixMillis(time.as_millisecond()))
     };
-    Some(Span::new(time("startTime=")?, time("endTime=")?))
+    Some(TimeRange::new(time("startTime=")?, time("endTime=")?))
 }
 
 /// Copies a directory with all that is in it.
@@ -136,67 +136,67 @@ impl Absence {
             patient(settings);
             tune(settings);
         };
-        let world = World::without_gateway(clock.clone(), upstream, tune);
-        Self { world, losses: Vec::new(), clock, skew_seconds: 0 }
+        let env = TestEnv::without_gateway(clock.clone(), upstream, tune);
+        Self { env, losses: Vec::new(), clock, skew_seconds: 0 }
     }
 
     /// Starts the gateway, and waits for its upstream.
     pub async fn start(&mut self) {
-        self.world.start_gateway().await;
-        self.world.connected().await;
+        self.env.start_gateway().await;
+        self.env.connected().await;
     }
 
     /// So much time passes at once, for both. The gateway must be down.
-    pub fn pass_at_once(&mut self, seconds: i64) -> Span {
-        let from = self.world.x.now();
+    pub fn pass_at_once(&mut self, seconds: i64) -> TimeRange {
+        let from = self.env.x.now();
         self.skew_seconds += seconds;
-        self.world.x.set_skew_seconds(self.skew_seconds);
+        self.env.x.set_skew_seconds(self.skew_seconds);
         let per_origin = RATE as i64 - 1;
         let origin = self.clock.origin().0 - self.skew_seconds * 1_000 / per_origin;
-        self.world.settings.clock.origin_ms = Some(origin);
-        Span::new(from, self.world.x.now())
+        self.env.settings.clock.origin_ms = Some(origin);
+        TimeRange::new(from, self.env.x.now())
     }
 
     /// Waits until so much time has passed while all goes on.
     pub async fn pass(&self, seconds: u64) {
-        let until = self.world.x.now().plus(Duration::from_secs(seconds));
-        eventually("time passes", async || self.world.x.now() >= until).await;
+        let until = self.env.x.now().plus(Duration::from_secs(seconds));
+        eventually("time passes", async || self.env.x.now() >= until).await;
     }
 
     /// Posts of the time that passed while nobody was connected, but for its first and last seconds: that many a second.
-    pub fn history(&self, passed: Span, (after, before): (u64, u64), per_second: f64) -> u64 {
+    pub fn history(&self, passed: TimeRange, (after, before): (u64, u64), per_second: f64) -> u64 {
         let [after, before] = [after, before].map(Duration::from_secs);
-        let made = self.world.x.history(Span::new(passed.from.plus(after), passed.to.minus(before)), per_second);
+        let made = self.env.x.history(TimeRange::new(passed.from.plus(after), passed.to.minus(before)), per_second);
         assert!(made > 0, "there are posts of that time");
         made
     }
 
     /// The log of the account is lost: all that was kept of it.
     pub fn lose_log(&mut self) {
-        self.losses.push(oracle::Loss { at: self.world.x.now().0, kept_to: oracle::Ms::MIN });
-        std::fs::remove_dir_all(self.world.log_dir("main")).expect("it was there");
+        self.losses.push(oracle::Loss { at: self.env.x.now().0, kept_to: oracle::Ms::MIN });
+        std::fs::remove_dir_all(self.env.log_dir("main")).expect("it was there");
     }
 
     /// The windows that X was asked for, and gave, after so many requests.
-    pub fn windows(&self, after: usize) -> Vec<Span> {
+    pub fn windows(&self, after: usize) -> Vec<TimeRange> {
         let given = |request: &&RequestLine| request.status == 200;
-        self.world.x.requests().iter().skip(after).filter(given).filter_map(window).collect()
+        self.env.x.requests().iter().skip(after).filter(given).filter_map(window).collect()
     }
 
     /// A session of a new consumer.
     pub async fn consumer(&self, filter: &TagFilter, request: SubscribeRequest) -> Consumer {
         let mut consumer = Consumer::new(filter);
-        consumer.begin(&self.world, request).await;
+        consumer.begin(&self.env, request).await;
         consumer
     }
 
     /// What holds after every run: what came in is accounted for, and X was never asked for more at once than it allows.
     pub async fn judge(&self) {
         self.balanced().await;
-        let mut history = record::history(&self.world.x, Vec::new(), oracle::Terms::new(), |_| true);
-        history.tallies = record::tallies(&self.world.app().metrics());
+        let mut history = record::history(&self.env.x, Vec::new(), oracle::Terms::new(), |_| true);
+        history.tallies = record::tallies(&self.env.app().metrics());
         record::assert_sound("the run", &history);
-        let counters = self.world.x.counters();
+        let counters = self.env.x.counters();
         assert_eq!(counters.too_many_connections, 0);
         assert_eq!(counters.bad_requests, counters.backfills_refused, "every other request was as X wants it");
     }
@@ -204,7 +204,7 @@ impl Absence {
     /// What is on its way is counted when it is there.
     async fn balanced(&self) {
         eventually("all that came in is accounted for", async || {
-            record::are_balanced(&record::tallies(&self.world.app().metrics()))
+            record::are_balanced(&record::tallies(&self.env.app().metrics()))
         })
         .await;
     }
@@ -221,7 +221,7 @@ impl Consumer {
             own_gaps: Vec::new(),
             hub_gaps: Vec::new(),
             outcomes: Vec::new(),
-            lacked: Spans::default(),
+            lacked: TimeRangeSet::default(),
             told_after: Vec::new(),
             sessions: Vec::new(),
             session: None,
@@ -235,10 +235,10 @@ impl Consumer {
         own
     }
 
-    async fn begin(&mut self, world: &World, request: SubscribeRequest) {
+    async fn begin(&mut self, env: &TestEnv, request: SubscribeRequest) {
         let heartbeat_interval = Some(prost_types::Duration { seconds: 20, nanos: 0 });
         let request = SubscribeRequest { heartbeat_interval, max_batch_events: BATCH, ..request };
-        self.enter(world.subscribe(request).await);
+        self.enter(env.subscribe(request).await);
     }
 
     fn enter(&mut self, session: Subscriber) {
@@ -257,8 +257,8 @@ impl Consumer {
     }
 
     /// It comes back with its last token.
-    pub async fn resume(&mut self, world: &World) {
-        self.begin(world, after(&self.token, &self.filter)).await;
+    pub async fn resume(&mut self, env: &TestEnv) {
+        self.begin(env, after(&self.token, &self.filter)).await;
     }
 
     /// How its last session began.
@@ -306,7 +306,7 @@ impl Consumer {
     }
 
     /// Reads until all of this has come, and nothing that it lacked is open.
-    pub async fn whole(&mut self, truth: &[Truth]) {
+    pub async fn whole(&mut self, truth: &[SentPost]) {
         let wanted: HashSet<u64> = expected(truth, &self.filter).iter().map(|post| post.post_id.0).collect();
         let reading = async {
             loop {
@@ -323,7 +323,7 @@ impl Consumer {
 
     /// True if all that it lacked has an end.
     pub fn is_healed(&self) -> bool {
-        let ended: Spans = self.ended().iter().map(span).collect();
+        let ended: TimeRangeSet = self.ended().iter().map(span).collect();
         self.lacked.iter().all(|lacked| ended.covers(lacked))
     }
 
@@ -339,7 +339,7 @@ impl Consumer {
 
     /// Nothing that it got, or did not get, is against the contract. Where all of the truth has to have come, none of it is
     /// only excused: what it lacked has ended, and had come by then.
-    pub fn assert_whole(&self, who: &str, x: &Handle, losses: &[oracle::Loss], truth: &[Truth]) {
+    pub fn assert_whole(&self, who: &str, x: &SimulatorHandle, losses: &[oracle::Loss], truth: &[SentPost]) {
         let sessions = self.sessions.iter().chain(self.session.as_ref().map(|session| &session.record));
         let sessions = sessions.cloned().collect();
         let subscription = oracle::Subscription { number: 0, filter: record::filter(&self.filter), sessions };
@@ -357,7 +357,7 @@ impl Consumer {
             let before: HashSet<u64> = self.got[..*had].iter().map(|event| event.post_id).collect();
             // What the log lacks as well is told by its own gaps.
             let told =
-                |post: &&Truth| self.hub_gaps.iter().any(|gap| gap.to.is_some() && span(gap).contains(post.created));
+                |post: &&SentPost| self.hub_gaps.iter().any(|gap| gap.to.is_some() && span(gap).contains(post.created));
             let within = wanted.iter().filter(|post| span(gap).contains(post.created) && !told(post));
             let late: Vec<_> = within.map(|post| post.post_id.0).filter(|id| !before.contains(id)).collect();
             assert!(late.is_empty(), "{who}: {late:?} came after {gap:?}");

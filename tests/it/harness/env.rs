@@ -11,8 +11,8 @@ use powerstream_gateway::model::AccountName;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::{SubscribeRequest, SubscribeResponse};
 use powerstream_gateway::secret;
-use powerstream_gateway::simulator::{Config as Upstream, Handle, Simulator, Truth};
-use powerstream_gateway::task::Tasks;
+use powerstream_gateway::simulator::{Config as Upstream, SentPost, Simulator, SimulatorHandle};
+use powerstream_gateway::task::TaskGroup;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -27,14 +27,14 @@ pub type Client = StreamServiceClient<Channel>;
 
 /// The stand-in for X; gone when dropped.
 pub struct Upstreams {
-    tasks: Tasks,
+    tasks: TaskGroup,
     clock: Clock,
 }
 
 /// A gateway with one account, `main`, and its upstream.
-pub struct World {
+pub struct TestEnv {
     /// The upstream of `main`.
-    pub x: Handle,
+    pub x: SimulatorHandle,
     /// More of them can be started.
     pub upstreams: Upstreams,
     /// What the gateway runs with; changes count at its next start.
@@ -47,11 +47,11 @@ pub struct World {
 impl Upstreams {
     /// None yet.
     pub fn new(clock: Clock) -> Self {
-        Self { tasks: Tasks::new(), clock }
+        Self { tasks: TaskGroup::new(), clock }
     }
 
     /// Starts one on a free port.
-    pub fn start(&self, tune: impl FnOnce(&mut Upstream)) -> Handle {
+    pub fn start(&self, tune: impl FnOnce(&mut Upstream)) -> SimulatorHandle {
         let mut config = Upstream {
             rate: 0.0,
             bearer: Some(BEARER.into()),
@@ -71,14 +71,14 @@ impl Drop for Upstreams {
 }
 
 /// An account that reads from this upstream.
-pub fn account(name: &str, x: &Handle, bearer: &Path) -> Account {
-    let mut account = Account::new(AccountName::new(name).expect("a name"), secret::Source::File(bearer.into()));
+pub fn account(name: &str, x: &SimulatorHandle, bearer: &Path) -> Account {
+    let mut account = Account::new(AccountName::new(name).expect("a name"), secret::SecretSource::File(bearer.into()));
     account.url = x.base_url().parse().expect("a URL");
     account
 }
 
 /// Settings for free ports and this directory, with one account.
-pub fn settings(x: &Handle, dir: &Path) -> Settings {
+pub fn settings(x: &SimulatorHandle, dir: &Path) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, BEARER).expect("the directory is ours");
     let mut settings = Settings { data_dir: dir.join("data"), ..Settings::default() };
@@ -110,7 +110,7 @@ pub async fn client(address: std::net::SocketAddr) -> Client {
     in_time("a connection to the gateway", connecting).await.expect("it listens").max_decoding_message_size(2 << 20)
 }
 
-impl World {
+impl TestEnv {
     /// With the defaults.
     pub async fn new() -> Self {
         Self::tuned(|_| (), |_| ()).await
@@ -118,9 +118,9 @@ impl World {
 
     /// With these changes, and connected to its upstream.
     pub async fn tuned(upstream: impl FnOnce(&mut Upstream), tune: impl FnOnce(&mut Settings)) -> Self {
-        let world = Self::starting(Clock::system(), upstream, tune).await;
-        world.connected().await;
-        world
+        let env = Self::starting(Clock::system(), upstream, tune).await;
+        env.connected().await;
+        env
     }
 
     /// With these changes; the clock is the upstream's, and the settings' own is set to it.
@@ -129,9 +129,9 @@ impl World {
         upstream: impl FnOnce(&mut Upstream),
         tune: impl FnOnce(&mut Settings),
     ) -> Self {
-        let mut world = Self::without_gateway(clock, upstream, tune);
-        world.start_gateway().await;
-        world
+        let mut env = Self::without_gateway(clock, upstream, tune);
+        env.start_gateway().await;
+        env
     }
 
     /// Only the upstream and the settings: for a gateway in a process of its own.
@@ -233,7 +233,7 @@ impl World {
     }
 
     /// Sends a post for each list of tags, and gives back what was sent.
-    pub fn post(&mut self, posts: &[&[&str]]) -> Vec<Truth> {
+    pub fn post(&mut self, posts: &[&[&str]]) -> Vec<SentPost> {
         let send = |tags: &&[&str]| {
             self.posted += 1;
             self.x.publish(&posts::post(self.posted, tags)).expect("a post")
@@ -242,7 +242,7 @@ impl World {
     }
 
     /// Sends so many posts with the mix of tags of all tests.
-    pub fn post_mix(&mut self, count: usize) -> Vec<Truth> {
+    pub fn post_mix(&mut self, count: usize) -> Vec<SentPost> {
         let mixed: Vec<Vec<&str>> = (self.posted + 1..=self.posted + count).map(posts::tags).collect();
         self.post(&mixed.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
@@ -270,7 +270,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestEnv {
     /// Each scenario ends with a stop in order, unless it failed.
     fn drop(&mut self) {
         if let Some(app) = self.app.take().filter(|_| !std::thread::panicking()) {

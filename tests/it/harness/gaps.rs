@@ -1,18 +1,18 @@
-//! What a lineage was told of gaps, for scenarios that expect some of them; the oracle judges what holds of all.
+//! What a subscription was told of gaps, for scenarios that expect some of them; the oracle judges what holds of all.
 
 use std::time::Duration;
 
-use powerstream_gateway::model::{Span, Spans, UnixMillis};
+use powerstream_gateway::model::{TimeRange, TimeRangeSet, UnixMillis};
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{Event, Gap, GapState};
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::SentPost;
 
 use super::Subscriber;
 
 /// Allowance for what X sends late (contract, 1).
 pub const SLACK: Duration = Duration::from_secs(30);
 
-/// What a lineage was told of gaps.
+/// What a subscription was told of gaps.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
     /// How many posts had come before, whether it was in the first frame of a session, and the gap as it was told.
@@ -36,9 +36,9 @@ pub fn millis(time: &prost_types::Timestamp) -> UnixMillis {
 }
 
 /// The interval of a gap; one that is open has no end that could be named.
-pub fn span(gap: &Gap) -> Span {
+pub fn span(gap: &Gap) -> TimeRange {
     let from = millis(gap.from.as_ref().expect("a gap has a start"));
-    Span::new(from, gap.to.as_ref().map_or(UnixMillis(i64::MAX), millis))
+    TimeRange::new(from, gap.to.as_ref().map_or(UnixMillis(i64::MAX), millis))
 }
 
 fn is_final(state: GapState) -> bool {
@@ -124,18 +124,18 @@ impl Gaps {
 
     /// True if no gap is open, and the last post that is due has come: what closes a gap comes before its end, and what is
     /// live in order.
-    pub fn have_settled(&self, last: Option<&Truth>, got: &[Event]) -> bool {
-        let came = |last: &Truth| got.iter().rev().any(|event| event.post_id == last.post_id.0);
+    pub fn have_settled(&self, last: Option<&SentPost>, got: &[Event]) -> bool {
+        let came = |last: &SentPost| got.iter().rev().any(|event| event.post_id == last.post_id.0);
         self.are_over() && last.is_none_or(|last| self.excused().contains(last.created) || came(last))
     }
 
     /// The intervals of the gaps whose last state is one of these.
-    pub fn spans(&self, states: &[GapState]) -> Spans {
+    pub fn spans(&self, states: &[GapState]) -> TimeRangeSet {
         self.last().into_iter().filter(|gap| states.contains(&gap.state())).map(span).collect()
     }
 
     /// Where posts may be missing: gaps that are open, or were given up.
-    pub fn excused(&self) -> Spans {
+    pub fn excused(&self) -> TimeRangeSet {
         self.spans(&[GapState::Detected, GapState::Recovering, GapState::Unrecoverable])
     }
 }

@@ -1,8 +1,8 @@
 //! A consumer whose log is lost while it is away.
 
-use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::model::{TimeRange, UnixMillis};
 use powerstream_gateway::proto::{GapCause, GapState, StartOutcome, TagFilter};
-use powerstream_gateway::simulator::{Config as Upstream, Truth};
+use powerstream_gateway::simulator::{Config as Upstream, SentPost};
 
 use super::clock_jump::{Absence, Consumer};
 use super::{filters, in_time, latest};
@@ -14,7 +14,7 @@ pub struct Lost {
     /// The consumer.
     pub consumer: Consumer,
     /// When nobody was connected.
-    pub passed: Span,
+    pub passed: TimeRange,
     /// Posts that were made meanwhile.
     pub made: u64,
 }
@@ -34,10 +34,10 @@ impl Lost {
     ) -> Self {
         let mut own = Absence::new(upstream, |_| ()).await;
         let mut consumer = own.consumer(&filter, latest(&filter)).await;
-        let had = own.world.post_mix(20);
+        let had = own.env.post_mix(20);
         consumer.whole(&had).await;
         consumer.leave();
-        own.world.stop_gateway().await;
+        own.env.stop_gateway().await;
         own.lose_log();
         let passed = own.pass_at_once(seconds);
         let made = own.history(passed, but, per_second);
@@ -47,7 +47,7 @@ impl Lost {
 
     /// The consumer comes back, and live posts go on while it reads.
     pub async fn resume(&mut self) {
-        self.consumer.resume(&self.own.world).await;
+        self.consumer.resume(&self.own.env).await;
         assert_eq!(self.consumer.outcome(), StartOutcome::TimeBounded, "never silently live");
     }
 
@@ -59,7 +59,7 @@ impl Lost {
                 let had = consumer.recovered();
                 assert!(consumer.read().await, "it ended before");
                 if consumer.recovered() > had {
-                    own.world.post_mix(1);
+                    own.env.post_mix(1);
                 }
             }
         };
@@ -70,13 +70,13 @@ impl Lost {
     pub async fn judge(&mut self) {
         let truth = self.truth();
         self.consumer.whole(&truth).await;
-        self.consumer.assert_whole("the one that was away", &self.own.world.x, &self.own.losses, &truth);
+        self.consumer.assert_whole("the one that was away", &self.own.env.x, &self.own.losses, &truth);
         self.own.judge().await;
     }
 
     /// All posts.
-    pub fn truth(&self) -> Vec<Truth> {
-        self.own.world.x.truth()
+    pub fn truth(&self) -> Vec<SentPost> {
+        self.own.env.x.sent_posts()
     }
 
     /// States and causes of the gaps that were its own.

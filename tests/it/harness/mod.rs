@@ -23,7 +23,7 @@ pub mod subscriber;
 pub mod watermarks;
 
 pub use clock_jump::Absence;
-pub use env::World;
+pub use env::TestEnv;
 pub use eventually::{eventually, in_time};
 pub use lost_log::Lost;
 pub use outage::Drill;

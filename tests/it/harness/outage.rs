@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::model::{Span, UnixMillis};
+use powerstream_gateway::model::{TimeRange, UnixMillis};
 use powerstream_gateway::proto::{GapState, Origin, SubscribeRequest};
 use powerstream_gateway::simulator::{
-    Config as Upstream, CutKind, Handle, Hollow, Refusal, RequestLine, Scope, Times, Truth,
+    BogusResponse, Config as Upstream, CutKind, ErrorResponse, Repeat, RequestLine, Scope, SentPost, SimulatorHandle,
 };
 
 use super::env::patient;
 use super::eventually::eventually;
 use super::gaps::{Gaps, Outage, SLACK};
 use super::resuming_consumer::Lineage;
-use super::{Subscriber, World, after, filters, latest, record};
+use super::{Subscriber, TestEnv, after, filters, latest, record};
 
 /// Posts drawn per second of the fast clock; those that match a rule are sent.
 const POSTS: f64 = 2.0;
@@ -31,7 +31,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The drill.
 pub struct Drill {
     /// The gateway and its upstream.
-    pub world: World,
+    pub env: TestEnv,
     /// Those that are there all the time; the first takes everything.
     pub sessions: Vec<Subscriber>,
     /// Their sessions before the last start of the gateway.
@@ -65,9 +65,9 @@ fn tuned(settings: &mut Settings) {
 
 /// Posts of before: a backfill that brings nothing of a stream with many posts is not believed. None is so young that it
 /// would be for a session that begins now.
-pub fn give_a_past(x: &Handle) {
+pub fn give_a_past(x: &SimulatorHandle) {
     let (from, to) = (x.now().minus(Duration::from_secs(300)), x.now().minus(Duration::from_secs(60)));
-    x.history(Span::new(from, to), POSTS);
+    x.history(TimeRange::new(from, to), POSTS);
 }
 
 /// The minutes of backfill that a request asks for.
@@ -101,8 +101,8 @@ impl Drill {
             tuned(settings);
             tune(settings);
         };
-        let world = World::without_gateway(Clock::with_rate(rate, None), upstream, tune);
-        Self::over(world, 0).await
+        let env = TestEnv::without_gateway(Clock::with_rate(rate, None), upstream, tune);
+        Self::over(env, 0).await
     }
 
     /// Live connections that are made before the first cut: a gateway whose clock is far off asks twice (contract, 6.1).
@@ -112,27 +112,27 @@ impl Drill {
 
     /// Where X's clock is ahead of the machine's from the beginning.
     pub async fn skewed(rate: f64, seconds: i64) -> Self {
-        let world = World::without_gateway(Clock::with_rate(rate, None), |_| (), tuned);
-        world.x.set_skew_seconds(seconds);
-        Self::over(world, seconds).await
+        let env = TestEnv::without_gateway(Clock::with_rate(rate, None), |_| (), tuned);
+        env.x.set_skew_seconds(seconds);
+        Self::over(env, seconds).await
     }
 
-    async fn over(mut world: World, skew_seconds: i64) -> Self {
-        give_a_past(&world.x);
-        world.start_gateway().await;
+    async fn over(mut env: TestEnv, skew_seconds: i64) -> Self {
+        give_a_past(&env.x);
+        env.start_gateway().await;
         if skew_seconds.abs() > 60 {
-            eventually("the gateway has asked twice", async || world.x.counters().connects >= 2).await;
+            eventually("the gateway has asked twice", async || env.x.counters().connects >= 2).await;
         }
-        world.connected().await;
+        env.connected().await;
         let (mut sessions, mut before) = (Vec::new(), Vec::new());
         for filter in [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])] {
-            sessions.push(world.subscribe(calm(latest(&filter))).await);
-            before.push(Lineage::new(&world.x, filter));
+            sessions.push(env.subscribe(calm(latest(&filter))).await);
+            before.push(Lineage::new(&env.x, filter));
         }
-        let began = world.x.truth_len();
-        world.x.set_rate(POSTS);
+        let began = env.x.truth_len();
+        env.x.set_rate(POSTS);
         let drill = Self {
-            world,
+            env,
             sessions,
             before,
             began,
@@ -144,14 +144,14 @@ impl Drill {
         };
         drill.pass(HEALTHY).await;
         // A gap of the drill itself begins the slack before its first cut.
-        let healthy = drill.world.x.now().minus(SLACK);
+        let healthy = drill.env.x.now().minus(SLACK);
         Self { healthy, ..drill }
     }
 
     /// Waits until so much of X's time has passed.
     pub async fn pass(&self, time: Duration) {
-        let until = self.world.x.now().plus(time);
-        eventually("time passes", async || self.world.x.now() >= until).await;
+        let until = self.env.x.now().plus(time);
+        eventually("time passes", async || self.env.x.now() >= until).await;
     }
 
     /// Cuts the line; what was under way before may still arrive.
@@ -160,8 +160,8 @@ impl Drill {
     }
 
     /// Lets X end the line in this way.
-    pub async fn cut_by(&mut self, cut: impl FnOnce(&Handle) -> usize) {
-        let x = &self.world.x;
+    pub async fn cut_by(&mut self, cut: impl FnOnce(&SimulatorHandle) -> usize) {
+        let x = &self.env.x;
         assert_eq!(cut(x), 1, "there was a line");
         self.cuts += 1;
         let first = self.first_connects() as u64;
@@ -182,26 +182,30 @@ impl Drill {
     }
 
     /// The same with another end of the line.
-    pub async fn outage_by(&mut self, cut: impl FnOnce(&Handle) -> usize, time: Duration) {
-        self.world.x.refuse(&Scope::Live, Times::UntilCleared, Refusal::named("unavailable").expect("it is known"));
+    pub async fn outage_by(&mut self, cut: impl FnOnce(&SimulatorHandle) -> usize, time: Duration) {
+        self.env.x.refuse(
+            &Scope::Live,
+            Repeat::UntilCleared,
+            ErrorResponse::named("unavailable").expect("it is known"),
+        );
         self.cut_by(cut).await;
         self.pass(time).await;
-        self.world.x.clear_refusals_of(&Scope::Live);
+        self.env.x.clear_refusals_of(&Scope::Live);
         self.back().await;
     }
 
     /// Cuts the line, and lets so much of X's time pass at once, with posts made in it, so many a second. The gateway
     /// learns of the time by answers that are empty.
     pub async fn away(&mut self, time: Duration, per_second: f64) {
-        let x = self.world.x.clone();
-        x.answer_with(&Scope::Live, Times::UntilCleared, Hollow::Empty);
+        let x = self.env.x.clone();
+        x.answer_with(&Scope::Live, Repeat::UntilCleared, BogusResponse::Empty);
         self.cut(CutKind::CleanEnd).await;
         let from = x.now();
         self.skew_seconds += time.as_secs() as i64;
         x.set_skew_seconds(self.skew_seconds);
         let empty = x.counters().empty_answers;
         eventually("the gateway knows the time", async || x.counters().empty_answers >= empty + 2).await;
-        assert!(x.history(Span::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
+        assert!(x.history(TimeRange::new(from, x.now().minus(Duration::from_secs(1))), per_second) > 0);
         x.clear_refusals_of(&Scope::Live);
         self.back().await;
     }
@@ -209,7 +213,7 @@ impl Drill {
     /// Waits until the line is up again and something has come by it.
     pub async fn back(&mut self) {
         // Answers that were empty brought nothing.
-        let wanted = self.cuts as usize + self.first_connects() + self.world.x.counters().empty_answers as usize;
+        let wanted = self.cuts as usize + self.first_connects() + self.env.x.counters().empty_answers as usize;
         eventually("X has answered again", async || self.live_answers().len() >= wanted).await;
         let answered = self.live_answers()[wanted - 1];
         self.answers.push(answered);
@@ -221,26 +225,26 @@ impl Drill {
     /// When X was asked for live connections that it gave.
     fn live_answers(&self) -> Vec<UnixMillis> {
         let given = |request: &&RequestLine| request.status == 200 && !is_recovery(request);
-        let requests = self.world.x.requests();
+        let requests = self.env.x.requests();
         let time = |request: &RequestLine| UnixMillis(request.received_ms + self.skew_seconds * 1_000);
         requests.iter().filter(given).map(time).collect()
     }
 
     /// The requests for live connections after the first.
     pub fn reconnects(&self) -> Vec<RequestLine> {
-        let requests = self.world.x.requests();
+        let requests = self.env.x.requests();
         requests.into_iter().filter(|request| !is_recovery(request)).skip(self.first_connects()).collect()
     }
 
     /// The requests for recovery jobs.
     pub fn jobs(&self) -> Vec<RequestLine> {
-        self.world.x.requests().into_iter().filter(is_recovery).collect()
+        self.env.x.requests().into_iter().filter(is_recovery).collect()
     }
 
     /// No more posts; reads until each session has all that it is due and no gap is open, or for as long as one waits for
     /// anything: what is wrong then is for the judge.
     pub async fn settle(&mut self) {
-        self.world.x.pause();
+        self.env.x.pause();
         let mut truth = Vec::new();
         // A post may be under way while posts are stopped.
         while truth.len() < self.truth().len() {
@@ -249,7 +253,7 @@ impl Drill {
         }
     }
 
-    async fn settle_at(&mut self, truth: &[Truth]) {
+    async fn settle_at(&mut self, truth: &[SentPost]) {
         for (session, before) in self.sessions.iter_mut().zip(&self.before) {
             let last = super::ground_truth::expected(truth, session.filter()).pop();
             let settled = session.read_until(|own| before.gaps.with(own).have_settled(last.as_ref(), &own.got));
@@ -259,8 +263,8 @@ impl Drill {
     }
 
     /// The truth that the sessions are judged by.
-    pub fn truth(&self) -> Vec<Truth> {
-        self.world.x.truth_since(self.began)
+    pub fn truth(&self) -> Vec<SentPost> {
+        self.env.x.truth_since(self.began)
     }
 
     /// What the session that takes everything was told of gaps.
@@ -275,21 +279,21 @@ impl Drill {
 
     /// Stops the gateway in order and starts it again; all resume from where they were.
     pub async fn restart(&mut self) {
-        self.world.stop_gateway().await;
+        self.env.stop_gateway().await;
         for (session, before) in self.sessions.iter_mut().zip(&mut self.before) {
             session.ended().await;
             before.follow(session);
         }
-        self.world.start_gateway().await;
+        self.env.start_gateway().await;
         for (session, before) in self.sessions.iter_mut().zip(&self.before) {
             let token = before.token.as_deref().expect("a session has one");
-            *session = self.world.subscribe(calm(after(token, &before.filter))).await;
+            *session = self.env.subscribe(calm(after(token, &before.filter))).await;
         }
     }
 
     /// The outages as they were.
     pub fn outages(&self) -> Vec<Outage> {
-        let mut live = self.world.x.connection_records();
+        let mut live = self.env.x.connection_records();
         live.retain(|record| record.window_ms.is_none() && record.first_sign_ms.is_some());
         let outage = |answered: &UnixMillis| {
             // It is answered after it was asked for.
@@ -305,7 +309,7 @@ impl Drill {
     /// connections than it allows.
     pub fn judge(&self) {
         self.judge_with(Some(0));
-        assert_eq!(self.world.x.counters().too_many_connections, 0);
+        assert_eq!(self.env.x.counters().too_many_connections, 0);
     }
 
     /// The same where outages were not remembered.
@@ -316,8 +320,8 @@ impl Drill {
     fn judge_with(&self, tight_within: Option<oracle::Ms>) {
         let terms = oracle::Terms { tight_within, ..oracle::Terms::new() };
         let subscriptions = (0..self.sessions.len()).map(|at| self.lineage(at).record(at)).collect();
-        let mut history = record::history(&self.world.x, subscriptions, terms, |_| true);
-        history.tallies = record::tallies(&self.world.app().metrics());
+        let mut history = record::history(&self.env.x, subscriptions, terms, |_| true);
+        history.tallies = record::tallies(&self.env.app().metrics());
         record::assert_sound(&format!("{:#?}", self.gaps().stories()), &history);
         for at in 0..self.sessions.len() {
             let own = self.lineage(at);

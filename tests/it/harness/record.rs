@@ -9,7 +9,7 @@ use powerstream_gateway::model::Rule;
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::subscribe_response::Frame as ProtoFrame;
 use powerstream_gateway::proto::{self, EventBatch, Phase, SessionStart, TagFilter};
-use powerstream_gateway::simulator::{Handle, Truth};
+use powerstream_gateway::simulator::{SentPost, SimulatorHandle};
 use tonic::Status;
 
 use super::env::sum;
@@ -157,12 +157,12 @@ fn gap(own: &proto::Gap, log: &str) -> Gap {
 
 /// What happened up to now, for subscriptions over all their sessions. `is_carried`: some feed brings the post.
 pub fn history(
-    x: &Handle,
+    x: &SimulatorHandle,
     subscriptions: Vec<oracle::Subscription>,
     terms: Terms,
-    is_carried: impl Fn(&Truth) -> bool,
+    is_carried: impl Fn(&SentPost) -> bool,
 ) -> History {
-    let truth = x.truth();
+    let truth = x.sent_posts();
     let (posts, places) = posts_of(&truth, is_carried);
     let records = x.connection_records();
     let numbers: HashMap<u64, usize> = records.iter().enumerate().map(|(at, record)| (record.number, at)).collect();
@@ -206,7 +206,7 @@ pub fn history(
     history
 }
 
-fn posts_of(truth: &[Truth], is_carried: impl Fn(&Truth) -> bool) -> (Vec<oracle::Post>, HashMap<u64, usize>) {
+fn posts_of(truth: &[SentPost], is_carried: impl Fn(&SentPost) -> bool) -> (Vec<oracle::Post>, HashMap<u64, usize>) {
     let (mut posts, mut places): (Vec<oracle::Post>, HashMap<u64, usize>) = Default::default();
     for own in truth {
         let own_rules = rules(&own.rules);
@@ -240,11 +240,11 @@ pub fn assert_sound(who: &str, history: &History) {
 
 /// A history of posts that came over one connection in this order, and of one subscriber that got these: where a scenario
 /// has nothing more to it.
-pub fn plain(expected: &[Truth], got: &[proto::Event]) -> History {
+pub fn plain(expected: &[SentPost], got: &[proto::Event]) -> History {
     let (posts, places) = posts_of(expected, |_| true);
     let first = expected.iter().map(|post| post.created.0).min().unwrap_or(0);
     let last = expected.iter().map(|post| post.published.0.max(post.created.0)).max().unwrap_or(0);
-    let write = |own: &Truth| oracle::Write {
+    let write = |own: &SentPost| oracle::Write {
         post: places[&own.post_id.0],
         connection: 0,
         at: first,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use powerstream_gateway::proto::{Event, StartOutcome, TagFilter};
-use powerstream_gateway::simulator::Handle;
+use powerstream_gateway::simulator::SimulatorHandle;
 use tonic::Status;
 
 use super::env::Client;
@@ -31,12 +31,12 @@ pub struct Lineage {
     pub end: Option<Status>,
     /// All its sessions, for the oracle.
     pub sessions: Vec<oracle::Session>,
-    x: Handle,
+    x: SimulatorHandle,
 }
 
 impl Lineage {
     /// It has not begun; the times of what it gets are those of this upstream.
-    pub fn new(x: &Handle, filter: TagFilter) -> Self {
+    pub fn new(x: &SimulatorHandle, filter: TagFilter) -> Self {
         Self {
             filter,
             token: None,

@@ -6,13 +6,13 @@ use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
     Earliest, Event, EventBatch, Heartbeat, Latest, Phase, SessionStart, SubscribeRequest, SubscribeResponse, TagFilter,
 };
-use powerstream_gateway::simulator::Handle;
+use powerstream_gateway::simulator::SimulatorHandle;
 use tonic::{Status, Streaming};
 
 use super::env::Client;
 use super::{filters, in_time, record};
 
-/// Longest token without private holes, and with them (contract, 1).
+/// Longest token without private gaps, and with them (contract, 1).
 const TOKEN_CHARS_MAX: usize = 200;
 const TOKEN_WITH_HOLES_CHARS_MAX: usize = 1_024;
 
@@ -37,7 +37,7 @@ pub struct Subscriber {
     /// The same in the words of the oracle, by the clock of its upstream, if it was given one.
     pub record: oracle::Session,
     filter: TagFilter,
-    x: Option<Handle>,
+    x: Option<SimulatorHandle>,
     stream: Streaming<SubscribeResponse>,
     sequence: u64,
     caught_up: bool,
@@ -75,7 +75,11 @@ impl Subscriber {
     }
 
     /// The same, with the times of what it gets by the clock of this upstream.
-    pub async fn watching(x: Option<&Handle>, client: &mut Client, request: SubscribeRequest) -> Result<Self, Status> {
+    pub async fn watching(
+        x: Option<&SimulatorHandle>,
+        client: &mut Client,
+        request: SubscribeRequest,
+    ) -> Result<Self, Status> {
         let x = x.cloned();
         let now = || x.as_ref().map_or(0, |x| x.now().0);
         let asked = record::asked(request.start.as_ref(), now());

@@ -1,7 +1,7 @@
 //! One consumer over all its sessions, whose low watermarks are watched: it has to get some.
 
 use oracle::{Content, Terms};
-use powerstream_gateway::simulator::{Handle, Truth};
+use powerstream_gateway::simulator::{SentPost, SimulatorHandle};
 
 use super::{Lineage, Subscriber, record};
 
@@ -23,7 +23,7 @@ impl Watched {
     }
 
     /// Nothing is against the contract, where these posts are carried by some feed. There were heartbeats.
-    pub fn judge(&self, who: &str, x: &Handle, is_carried: impl Fn(&Truth) -> bool) {
+    pub fn judge(&self, who: &str, x: &SimulatorHandle, is_carried: impl Fn(&SentPost) -> bool) {
         let frames = self.lineage.sessions.iter().flat_map(|session| &session.frames);
         let beats = frames.filter(|frame| matches!(frame.content, Content::Heartbeat { .. })).count();
         assert!(beats > 3, "{who}: {beats} heartbeats");

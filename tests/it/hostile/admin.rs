@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::scaled;
 use super::stage::Stage;
-use crate::harness::World;
+use crate::harness::TestEnv;
 use crate::harness::probe::get;
 
 const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -18,8 +18,8 @@ const CONNECTIONS_MAX: usize = 8;
 /// The longest time until a case has its outcome, and until `/livez` is answered beside it.
 const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
-fn tune(world: &mut World) {
-    let admin = &mut world.settings.admin;
+fn tune(env: &mut TestEnv) {
+    let admin = &mut env.settings.admin;
     (admin.header_timeout, admin.exchange_timeout) = (HEADER_TIMEOUT, EXCHANGE_TIMEOUT);
     (admin.connections_max, admin.scrapes_max) = (CONNECTIONS_MAX, 2);
 }

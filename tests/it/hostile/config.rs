@@ -195,7 +195,7 @@ fn prepare(dir: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_configurations_are_refused_at_once() {
     let mut stage = Stage::open(|_| ()).await;
-    let dir = stage.world.dir().join("configurations");
+    let dir = stage.env.dir().join("configurations");
     std::fs::create_dir(&dir).expect("the directory is ours");
     prepare(&dir);
     for (name, text, said) in texts().into_iter().chain(values()).chain(accounts()) {

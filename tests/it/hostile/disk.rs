@@ -15,7 +15,7 @@ use super::command::{Ended, gateway, run};
 use super::compare;
 use super::stage::Stage;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, earliest, filters, latest};
+use crate::harness::{Subscriber, TestEnv, earliest, filters, latest};
 
 /// Posts in the log that is damaged.
 const POSTS: usize = 40;
@@ -259,13 +259,13 @@ fn below(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// The gateway starts, and a subscriber gets what is sent then.
-async fn starts(world: &mut World) -> Result<(), String> {
-    let mut gateway = Gateway::try_start(&world.settings, world.dir()).await?;
+async fn starts(env: &mut TestEnv) -> Result<(), String> {
+    let mut gateway = Gateway::try_start(&env.settings, env.dir()).await?;
     let served = async {
-        world.connected().await;
+        env.connected().await;
         let opened = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await;
         let mut session = opened.map_err(|status| status.to_string())?;
-        let sent = world.post_mix(3);
+        let sent = env.post_mix(3);
         session.read_until(|own| own.got.len() >= sent.len()).await;
         let faults = compare(&sent, &session.got);
         if faults.is_empty() { Ok(()) } else { Err(format!("{faults:?} {:?}", session.end)) }
@@ -273,41 +273,41 @@ async fn starts(world: &mut World) -> Result<(), String> {
     let served = Clock::system().timeout(OUTCOME_MAX, served).await.unwrap_or(Err("no post came".into()));
     gateway.terminate();
     let code = gateway.exited().await.code();
-    world.left().await;
+    env.left().await;
     served?;
     if code == Some(0) { Ok(()) } else { Err(format!("it ended with {code:?}")) }
 }
 
 /// The gateway refuses to start, and changes nothing.
-async fn refused(world: &World, said: &str) -> Result<(), String> {
-    let before = below(&world.settings.data_dir);
-    std::fs::write(world.dir().join("gateway.yaml"), world.settings.render()).expect("the directory is ours");
-    let ended: Ended = run(world.dir(), gateway(world.dir(), &["serve", "--config", "gateway.yaml"])).await?;
+async fn refused(env: &TestEnv, said: &str) -> Result<(), String> {
+    let before = below(&env.settings.data_dir);
+    std::fs::write(env.dir().join("gateway.yaml"), env.settings.render()).expect("the directory is ours");
+    let ended: Ended = run(env.dir(), gateway(env.dir(), &["serve", "--config", "gateway.yaml"])).await?;
     ended.judge(1, said, &[crate::harness::env::BEARER])?;
-    let (mut changed, after) = (Vec::new(), below(&world.settings.data_dir));
+    let (mut changed, after) = (Vec::new(), below(&env.settings.data_dir));
     changed.extend(before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).map(|(path, _)| path));
     if changed.is_empty() { Ok(()) } else { Err(format!("changed: {changed:?}")) }
 }
 
-async fn template(world: &mut World) -> PathBuf {
-    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+async fn template(env: &mut TestEnv) -> PathBuf {
+    let mut gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let mut session =
         Subscriber::open(&mut gateway.client().await, earliest(&filters::all())).await.expect("it begins");
-    world.post_mix(POSTS);
+    env.post_mix(POSTS);
     session.posts(POSTS).await;
     gateway.terminate();
     assert_eq!(gateway.exited().await.code(), Some(0));
-    world.left().await;
-    let template = world.dir().join("template");
-    copy(&world.settings.data_dir, &template);
+    env.left().await;
+    let template = env.dir().join("template");
+    copy(&env.settings.data_dir, &template);
     template
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_files_are_replaced_or_refused() {
     let mut stage = Stage::open(|_| ()).await;
-    let mut world = World::without_gateway(
+    let mut env = TestEnv::without_gateway(
         Clock::system(),
         |_| (),
         |settings| {
@@ -316,8 +316,8 @@ async fn damaged_files_are_replaced_or_refused() {
             (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.first_backfill_minutes) = (0, 0);
         },
     );
-    let template = template(&mut world).await;
-    let place = Place { data: world.settings.data_dir.clone(), victim: world.dir().join("victim") };
+    let template = template(&mut env).await;
+    let place = Place { data: env.settings.data_dir.clone(), victim: env.dir().join("victim") };
     for (name, damage, expected) in [states(), identities(), logs()].into_iter().flatten() {
         remove(&place.data);
         copy(&template, &place.data);
@@ -325,8 +325,8 @@ async fn damaged_files_are_replaced_or_refused() {
         damage(&place);
         let attack = async {
             match expected {
-                Starts => starts(&mut world).await?,
-                Refused(said) => refused(&world, said).await?,
+                Starts => starts(&mut env).await?,
+                Refused(said) => refused(&env, said).await?,
             }
             let kept = std::fs::read(&place.victim).is_ok_and(|bytes| bytes == PRECIOUS);
             if kept { Ok(()) } else { Err("what the symlink names was changed".into()) }

@@ -15,17 +15,17 @@ use tonic::Code;
 use super::stage::Stage;
 use super::wire::play;
 use crate::harness::env::account;
-use crate::harness::{Subscriber, World, filters, latest, reason};
+use crate::harness::{Subscriber, TestEnv, filters, latest, reason};
 
 /// The account beside `main`.
 const OTHER: &str = "other";
 /// Manual recovery jobs of an hour.
 const JOBS_MAX: usize = 3;
 
-fn tune(world: &mut World) {
-    let other = world.upstreams.start(|_| ());
-    let bearer: PathBuf = world.bearer_file();
-    let settings = &mut world.settings;
+fn tune(env: &mut TestEnv) {
+    let other = env.upstreams.start(|_| ());
+    let bearer: PathBuf = env.bearer_file();
+    let settings = &mut env.settings;
     settings.accounts.push(account(OTHER, &other, &bearer));
     settings.listen.unary_timeout = Duration::from_secs(2);
     settings.ingest.recovery.manual_jobs_per_hour_max = JOBS_MAX;

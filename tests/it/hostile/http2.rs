@@ -16,13 +16,13 @@ use super::frames::{PING, PREFACE, frame, settings};
 use super::h2::MARK;
 use super::stage::Stage;
 use super::wire::{Case, case, play};
-use crate::harness::World;
+use crate::harness::TestEnv;
 
 /// How long a connection may take to send its preface.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn tune(world: &mut World) {
-    let settings = &mut world.settings;
+fn tune(env: &mut TestEnv) {
+    let settings = &mut env.settings;
     settings.listen.first_bytes_timeout = FIRST_BYTES_TIMEOUT;
     settings.listen.unary_timeout = Duration::from_secs(2);
     settings.listen.streams_per_connection_max = 100;

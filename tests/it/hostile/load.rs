@@ -12,7 +12,7 @@ use super::frames::{
 use super::h2::Raw;
 use super::scaled;
 use super::stage::Stage;
-use crate::harness::{World, filters, in_time, latest};
+use crate::harness::{TestEnv, filters, in_time, latest};
 
 const MIB: u64 = 1 << 20;
 /// Streams of one connection.
@@ -37,7 +37,7 @@ fn allowed(settings: &Settings, sessions: u64, stalled: u64) -> u64 {
 
 /// Judges the memory, and ends.
 async fn judge(mut stage: Stage, name: &'static str, sessions: u32, stalled: u32) {
-    let bound = allowed(&stage.world.settings, u64::from(sessions), u64::from(stalled));
+    let bound = allowed(&stage.env.settings, u64::from(sessions), u64::from(stalled));
     let (before, peak) = (stage.resident_before, stage.memory().1);
     eprintln!("{name}: {} MiB before, {} MiB at most; {} MiB allowed", before / MIB, peak / MIB, bound / MIB);
     let judged = if peak <= bound { Ok(()) } else { Err(format!("{} MiB, not {} MiB", peak / MIB, bound / MIB)) };
@@ -56,8 +56,8 @@ async fn connect(stage: &Stage, count: u32, window: u32) -> Vec<Raw> {
     all
 }
 
-fn patient(world: &mut World) {
-    world.settings.listen.first_bytes_timeout = Duration::from_secs(60);
+fn patient(env: &mut TestEnv) {
+    env.settings.listen.first_bytes_timeout = Duration::from_secs(60);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +94,7 @@ async fn calls_of_one_connection_that_nobody_reads() {
 /// 300 calls on each of so many connections with a window of 0.
 async fn unread_calls(name: &'static str, connections: u32) {
     let tags = (0..1_000).map(|n| format!("{n:0505}")).collect();
-    let mut stage = Stage::open(|world| world.settings.accounts[0].tags = tags).await;
+    let mut stage = Stage::open(|env| env.settings.accounts[0].tags = tags).await;
     let mut attackers = connect(&stage, connections, 0).await;
     let calling = async {
         for raw in &mut attackers {

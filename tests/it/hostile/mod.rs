@@ -23,10 +23,10 @@ mod upstream;
 mod wire;
 
 use powerstream_gateway::proto::Event;
-use powerstream_gateway::simulator::Truth;
+use powerstream_gateway::simulator::SentPost;
 
 use crate::harness::ground_truth::assert_exact;
-use crate::harness::{Subscriber, World, filters, latest, record};
+use crate::harness::{Subscriber, TestEnv, filters, latest, record};
 
 /// How much of an attack is carried out: `HOSTILE=full` takes minutes.
 fn scaled(few: u32, full: u32) -> u32 {
@@ -34,24 +34,24 @@ fn scaled(few: u32, full: u32) -> u32 {
 }
 
 /// Everything that is wrong with what a subscriber got of these posts.
-fn compare(sent: &[Truth], got: &[Event]) -> Vec<String> {
+fn compare(sent: &[SentPost], got: &[Event]) -> Vec<String> {
     oracle::judge(&record::plain(sent, got)).iter().map(ToString::to_string).collect()
 }
 
 /// A subscriber with a connection of its own, beside the attacker.
 struct Neighbour {
     session: Subscriber,
-    sent: Vec<Truth>,
+    sent: Vec<SentPost>,
 }
 
 impl Neighbour {
-    async fn open(world: &World) -> Self {
-        Self { session: world.subscribe(latest(&filters::all())).await, sent: Vec::new() }
+    async fn open(env: &TestEnv) -> Self {
+        Self { session: env.subscribe(latest(&filters::all())).await, sent: Vec::new() }
     }
 
     /// Sends posts, and waits until it has all that were sent so far.
-    async fn gets_all(&mut self, world: &mut World, posts: usize) {
-        self.sent.extend(world.post_mix(posts));
+    async fn gets_all(&mut self, env: &mut TestEnv, posts: usize) {
+        self.sent.extend(env.post_mix(posts));
         self.session.posts(self.sent.len()).await;
         assert_exact("the neighbour", &self.sent, &self.session.got);
     }

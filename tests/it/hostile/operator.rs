@@ -17,14 +17,14 @@ use super::command::{gateway, run};
 use super::compare;
 use super::stage::Stage;
 use crate::harness::env::{BEARER, client};
-use crate::harness::{Subscriber, World, eventually, filters, latest};
+use crate::harness::{Subscriber, TestEnv, eventually, filters, latest};
 
 /// The longest time until posts come.
 const DELIVERY_MAX: Duration = Duration::from_secs(60);
 
 /// A process of the gateway that was started in some odd way; killed when dropped.
 struct Odd {
-    world: World,
+    env: TestEnv,
     child: Child,
     grpc: SocketAddr,
 }
@@ -36,20 +36,20 @@ fn free_port() -> SocketAddr {
 impl Odd {
     /// Starts it with this line of a shell, in which "$@" is the command.
     async fn start(line: &str, change: impl FnOnce(&mut Command), tune: impl FnOnce(&mut Settings)) -> Self {
-        let mut world = World::without_gateway(Clock::system(), |_| (), tune);
-        (world.settings.listen.address, world.settings.admin.address) = (free_port(), free_port());
-        std::fs::write(world.dir().join("gateway.yaml"), world.settings.render()).expect("the directory is ours");
-        let program = gateway(world.dir(), &["serve", "--config", "gateway.yaml"]);
+        let mut env = TestEnv::without_gateway(Clock::system(), |_| (), tune);
+        (env.settings.listen.address, env.settings.admin.address) = (free_port(), free_port());
+        std::fs::write(env.dir().join("gateway.yaml"), env.settings.render()).expect("the directory is ours");
+        let program = gateway(env.dir(), &["serve", "--config", "gateway.yaml"]);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", line, "sh"]).arg(program.get_program()).args(program.get_args());
-        command.current_dir(world.dir()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.current_dir(env.dir()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         change(&mut command);
         let mut child = command.spawn().expect("there is a shell");
         drop((child.stdout.take(), child.stderr.take()));
-        let grpc = world.settings.listen.address;
+        let grpc = env.settings.listen.address;
         eventually("it listens", async || TcpStream::connect(grpc).await.is_ok()).await;
-        world.connected().await;
-        Self { world, child, grpc }
+        env.connected().await;
+        Self { env, child, grpc }
     }
 
     async fn subscribe(&self) -> Result<Subscriber, String> {
@@ -59,7 +59,7 @@ impl Odd {
 
     /// Sends posts, which the session gets.
     async fn posts(&mut self, session: &mut Subscriber, count: usize) -> Result<(), String> {
-        let (before, sent) = (session.got.len(), self.world.post_mix(count));
+        let (before, sent) = (session.got.len(), self.env.post_mix(count));
         let reading = session.read_until(|own| own.got.len() >= before + count);
         if Clock::system().timeout(DELIVERY_MAX, reading).await.is_err() {
             return Err(format!("{} of {count} posts came", session.got.len() - before));
@@ -142,7 +142,7 @@ async fn no_mask() -> Result<(), String> {
     let mut session = own.subscribe().await?;
     own.posts(&mut session, 20).await?;
     let mut open = Vec::new();
-    exposed(&own.world.settings.data_dir, &mut open);
+    exposed(&own.env.settings.data_dir, &mut open);
     own.stop().await?;
     if open.is_empty() { Ok(()) } else { Err(format!("others have {open:?}")) }
 }
@@ -189,7 +189,7 @@ async fn paused() -> Result<(), String> {
     for _ in 0..3 {
         own.signal(Signal::STOP);
         own.stopped().await;
-        let sent = own.world.post_mix(20);
+        let sent = own.env.post_mix(20);
         let before = session.got.len();
         let read = Clock::system().timeout(Duration::from_millis(300), session.posts(before + 20)).await;
         if read.is_ok() {
@@ -202,7 +202,7 @@ async fn paused() -> Result<(), String> {
             return Err(format!("{faults:?} {:?}", session.end));
         }
     }
-    if own.world.x.counters().connects != 1 {
+    if own.env.x.counters().connects != 1 {
         return Err("it connected again".into());
     }
     own.stop().await
@@ -232,10 +232,10 @@ struct SecondPlace {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_processes_serve_or_refuse() {
     let mut stage = Stage::open(|_| ()).await;
-    let (grpc, admin, first) = (stage.grpc(), stage.admin(), stage.world.settings.data_dir.clone());
-    let dir = stage.world.dir().join("second");
+    let (grpc, admin, first) = (stage.grpc(), stage.admin(), stage.env.settings.data_dir.clone());
+    let dir = stage.env.dir().join("second");
     std::fs::create_dir(&dir).expect("the directory is ours");
-    let mut settings = stage.world.settings.clone();
+    let mut settings = stage.env.settings.clone();
     settings.data_dir = dir.join("data");
     let place = SecondPlace { settings, dir };
 
@@ -260,7 +260,7 @@ async fn odd_processes_serve_or_refuse() {
         std::fs::write(log, "a file").expect("the directory is ours");
     };
     stage.play("--strict with an unusable account", second(&place, "other", unusable, true)).await;
-    assert_eq!(stage.world.x.connections().live_max_ever, 1, "none of them connected upstream");
+    assert_eq!(stage.env.x.connections().live_max_ever, 1, "none of them connected upstream");
 
     stage.play("few files", few_files()).await;
     stage.play("no mask", no_mask()).await;

@@ -9,21 +9,21 @@ use tokio::net::TcpStream;
 
 use crate::harness::ground_truth::assert_exact;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, eventually, filters, latest, posts};
+use crate::harness::{Subscriber, TestEnv, eventually, filters, latest, posts};
 
 /// A FIFO in the place of gaps.json held up the start for ever, and SIGTERM was not heard meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifo_in_place_of_state_file_holds_nothing_up() {
     for (name, starts) in [("gaps.json", true), ("jobs.json", true), ("times.json", true), ("identity", false)] {
-        let world = World::without_gateway(Clock::system(), |_| (), |_| ());
-        let log = world.log_dir("main");
+        let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
+        let log = env.log_dir("main");
         std::fs::create_dir_all(&log).expect("the directory is ours");
         mknodat(CWD, log.join(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("the directory is ours");
-        let mut gateway = Gateway::spawn(&world.settings, world.dir());
+        let mut gateway = Gateway::spawn(&env.settings, env.dir());
         if starts {
             // What is in it is told by the log, too; it is replaced by a file.
             eventually("it serves", async || gateway.log().contains("listening")).await;
-            world.connected().await;
+            env.connected().await;
             gateway.terminate();
         }
         let code = gateway.exited().await.code();
@@ -35,18 +35,18 @@ async fn fifo_in_place_of_state_file_holds_nothing_up() {
 /// SIGHUP, as a terminal sends it that closes or a habit of operators, ended the process without a drain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sighup_is_logged_and_ignored() {
-    let world = World::without_gateway(Clock::system(), |_| (), |_| ());
-    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
+    let mut gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let mut reader = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins");
     for number in 0..3 {
         gateway.signal(Signal::HUP);
         let logged = || gateway.log().matches("SIGHUP ignored").count();
         eventually("it is logged", async || logged() > number).await;
-        world.x.publish(&posts::post(number, &["cats"])).expect("a post");
+        env.x.publish(&posts::post(number, &["cats"])).expect("a post");
         reader.posts(number + 1).await;
     }
-    assert_exact("the reader", &world.x.truth(), &reader.got);
+    assert_exact("the reader", &env.x.sent_posts(), &reader.got);
     gateway.terminate();
     assert_eq!(gateway.exited().await.code(), Some(0));
 }
@@ -57,13 +57,13 @@ async fn second_signal_stops_at_once() {
     let long = |settings: &mut powerstream_gateway::config::Settings| {
         settings.drain_deadline = Duration::from_secs(3_600);
     };
-    let world = World::without_gateway(Clock::system(), |_| (), long);
-    let mut gateway = Gateway::start(&world.settings, world.dir()).await;
-    world.connected().await;
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), long);
+    let mut gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
     let stalled = gateway.client().await.subscribe(latest(&filters::all())).await.expect("it begins");
     let silent = TcpStream::connect(gateway.grpc()).await.expect("it listens");
     for number in 0..40 {
-        world.x.publish(&posts::large_post(number, 64 << 10)).expect("a post");
+        env.x.publish(&posts::large_post(number, 64 << 10)).expect("a post");
     }
     gateway.signal(Signal::INT);
     eventually("it stops", async || gateway.log().contains("stopping on signal")).await;

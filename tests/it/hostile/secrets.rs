@@ -9,13 +9,13 @@ use std::time::Duration;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::AccountName;
 use powerstream_gateway::proto::GetStreamInfoRequest;
-use powerstream_gateway::secret::Source;
-use powerstream_gateway::simulator::{CutKind, Handle};
+use powerstream_gateway::secret::SecretSource;
+use powerstream_gateway::simulator::{CutKind, SimulatorHandle};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::command::{gateway, run};
 use super::stage::Stage;
-use crate::harness::World;
+use crate::harness::TestEnv;
 use crate::harness::env::{BEARER, account, client};
 use crate::harness::probe::get;
 
@@ -95,7 +95,7 @@ async fn last_error(grpc: std::net::SocketAddr) -> String {
 }
 
 /// The gateway reads it at its next attempt.
-async fn judge(grpc: std::net::SocketAddr, x: &Handle, error: Option<&str>) -> Result<(), String> {
+async fn judge(grpc: std::net::SocketAddr, x: &SimulatorHandle, error: Option<&str>) -> Result<(), String> {
     let (clock, before) = (Clock::system(), x.counters());
     x.cut(CutKind::CleanEnd);
     let mut said = String::new();
@@ -120,10 +120,10 @@ async fn judge(grpc: std::net::SocketAddr, x: &Handle, error: Option<&str>) -> R
     }
 }
 
-fn tune(world: &mut World, x: &Handle, path: &Path) {
-    let settings = &mut world.settings;
+fn tune(env: &mut TestEnv, x: &SimulatorHandle, path: &Path) {
+    let settings = &mut env.settings;
     let mut keyed = account(KEYED, x, path);
-    keyed.bearer = Source::File(path.into());
+    keyed.bearer = SecretSource::File(path.into());
     settings.accounts.push(keyed);
     let upstream = &mut settings.upstream;
     (upstream.http_backoff_step, upstream.http_backoff_max) = (BACKOFF, BACKOFF);
@@ -135,9 +135,9 @@ fn tune(world: &mut World, x: &Handle, path: &Path) {
 
 /// Commands that read secrets: key files of `serve`, and warnings of `check`.
 async fn commands(stage: &mut Stage, path: &Path) {
-    let dir = stage.world.dir().join("commands");
+    let dir = stage.env.dir().join("commands");
     std::fs::create_dir(&dir).expect("the directory is ours");
-    let mut settings = stage.world.settings.clone();
+    let mut settings = stage.env.settings.clone();
     (settings.data_dir, settings.token_key_files) = (dir.join("data"), vec![path.to_owned()]);
     settings.accounts.truncate(1);
     for (name, make, said) in [
@@ -160,7 +160,7 @@ async fn commands(stage: &mut Stage, path: &Path) {
     settings.token_key_files.clear();
     let second = dir.join("second");
     let mut other = settings.accounts[0].clone();
-    (other.name, other.bearer) = (AccountName::new("other").expect("a name"), Source::File(second.clone()));
+    (other.name, other.bearer) = (AccountName::new("other").expect("a name"), SecretSource::File(second.clone()));
     settings.accounts.push(other);
     put(&second, format!("{BEARER}\r\n"));
     std::fs::write(dir.join("case.yaml"), settings.render()).expect("the directory is ours");
@@ -178,10 +178,10 @@ async fn commands(stage: &mut Stage, path: &Path) {
 async fn unusable_secrets_cost_only_their_account() {
     let mut path = PathBuf::new();
     let mut keyed = None;
-    let mut stage = Stage::open(|world| {
-        let x = world.upstreams.start(|_| ());
-        path = world.dir().join("keyed-bearer");
-        tune(world, &x, &path);
+    let mut stage = Stage::open(|env| {
+        let x = env.upstreams.start(|_| ());
+        path = env.dir().join("keyed-bearer");
+        tune(env, &x, &path);
         keyed = Some(x);
     })
     .await;

@@ -14,7 +14,7 @@ use powerstream_gateway::clock::Clock;
 use super::{compare, scaled};
 use crate::harness::probe::get;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, World, filters, latest, posts};
+use crate::harness::{Subscriber, TestEnv, filters, latest, posts};
 
 /// The longest time of an attack, and of a post's way to the subscriber.
 const ATTACK_MAX: (Duration, Duration) = (Duration::from_secs(180), Duration::from_secs(1_200));
@@ -33,7 +33,7 @@ const RESOLUTION: Duration = Duration::from_millis(5);
 /// A running gateway and its healthy subscriber.
 pub struct Stage {
     /// The upstream of `main`.
-    pub world: World,
+    pub env: TestEnv,
     /// The gateway.
     pub gateway: Gateway,
     /// Memory of the gateway before any attack, in bytes.
@@ -56,16 +56,16 @@ fn is_judged() -> bool {
 
 impl Stage {
     /// With these changes of the settings.
-    pub async fn open(tune: impl FnOnce(&mut World)) -> Self {
-        let mut world = World::without_gateway(Clock::system(), |_| (), |_| ());
-        tune(&mut world);
-        let gateway = Gateway::start(&world.settings, world.dir()).await;
-        world.connected().await;
+    pub async fn open(tune: impl FnOnce(&mut TestEnv)) -> Self {
+        let mut env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
+        tune(&mut env);
+        let gateway = Gateway::start(&env.settings, env.dir()).await;
+        env.connected().await;
         let neighbour = Self::subscriber(&gateway).await;
         let (faults, alone, beside) = (Vec::new(), Vec::new(), Vec::new());
-        let mut own = Self { world, gateway, resident_before: 0, neighbour, faults, cases: 0, alone, beside };
+        let mut own = Self { env, gateway, resident_before: 0, neighbour, faults, cases: 0, alone, beside };
         for _ in 0..if is_judged() { POSTS_ALONE_JUDGED } else { POSTS_ALONE } {
-            let latency = deliver(&mut own.world, &mut own.neighbour).await.expect("nobody attacks yet");
+            let latency = deliver(&mut own.env, &mut own.neighbour).await.expect("nobody attacks yet");
             own.alone.push(latency);
         }
         own.resident_before = own.memory().0;
@@ -103,7 +103,7 @@ impl Stage {
     pub async fn flood(&mut self, count: usize, bytes: usize) {
         for number in 0..count {
             let before = self.neighbour.got.len();
-            let sent = self.world.x.publish(&posts::large_post(number, bytes)).expect("a post");
+            let sent = self.env.x.publish(&posts::large_post(number, bytes)).expect("a post");
             self.neighbour.posts(before + 1).await;
             let faults = compare(&[sent], &self.neighbour.got[before..]);
             assert!(faults.is_empty(), "{faults:?}");
@@ -120,11 +120,11 @@ impl Stage {
             done.set(true);
             ended.unwrap_or_else(|_| Err(format!("not over within {time:?}")))
         };
-        let (world, neighbour, beside) = (&mut self.world, &mut self.neighbour, &mut self.beside);
+        let (env, neighbour, beside) = (&mut self.env, &mut self.neighbour, &mut self.beside);
         let delivery = async {
             let mut posts = 0;
             while posts < POSTS_MIN || !done.get() {
-                beside.push(deliver(world, neighbour).await?);
+                beside.push(deliver(env, neighbour).await?);
                 posts += 1;
                 let _ = clock.timeout(PACE, std::future::pending::<()>()).await;
             }
@@ -173,10 +173,10 @@ impl Stage {
 }
 
 /// Sends a post and waits until the subscriber has it, and nothing else.
-async fn deliver(world: &mut World, neighbour: &mut Subscriber) -> Result<Duration, String> {
+async fn deliver(env: &mut TestEnv, neighbour: &mut Subscriber) -> Result<Duration, String> {
     let clock = Clock::system();
     let began = clock.moment();
-    let sent = world.post_mix(1);
+    let sent = env.post_mix(1);
     let before = neighbour.got.len();
     if clock.timeout(DELIVERY_MAX, neighbour.read_until(|own| own.got.len() > before)).await.is_err() {
         return Err(format!("a post did not come within {DELIVERY_MAX:?}"));

@@ -10,7 +10,7 @@ use super::frames::{
     DATA, END_HEADERS, GET_STREAM_INFO, HEADERS, INITIAL_WINDOW_SIZE, REFLECTION, call, fields, frame, message,
 };
 use super::h2::Raw;
-use crate::harness::{World, in_time};
+use crate::harness::{TestEnv, in_time};
 
 /// Calls of each attack.
 const CALLS: u32 = 300;
@@ -29,8 +29,8 @@ fn tune(settings: &mut Settings) {
 }
 
 /// One that reads has its answer.
-async fn answered(world: &World) {
-    let answer = in_time("an answer", world.client().await.get_stream_info(GetStreamInfoRequest::default())).await;
+async fn answered(env: &TestEnv) {
+    let answer = in_time("an answer", env.client().await.get_stream_info(GetStreamInfoRequest::default())).await;
     // And those of posts.
     assert!(answer.expect("there is space for it").into_inner().streams[0].tags.len() >= TAGS);
 }
@@ -40,12 +40,12 @@ async fn answered(world: &World) {
 async fn unread_calls_end_within_budget() {
     // Nothing may be sent; a byte, after which HTTP/2 has the whole response; a part.
     for window in [0, 1, 50_000] {
-        let mut world = World::tuned(|_| (), tune).await;
-        let mut neighbour = Neighbour::open(&world).await;
+        let mut env = TestEnv::tuned(|_| (), tune).await;
+        let mut neighbour = Neighbour::open(&env).await;
         // Together more than the budget of the process.
         let mut attackers = Vec::new();
         for _ in 0..8 {
-            let mut raw = Raw::connect(world.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, window)]).await;
+            let mut raw = Raw::connect(env.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, window)]).await;
             raw.open_windows = false;
             raw.send(&streams().flat_map(|stream| call(stream, GET_STREAM_INFO, &[])).collect::<Vec<u8>>()).await;
             attackers.push(raw);
@@ -54,23 +54,23 @@ async fn unread_calls_end_within_budget() {
             let refused = |raw: &Raw| streams().filter(|stream| raw.is_over(*stream)).count() >= CALLS as usize - 4;
             assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
         }
-        answered(&world).await;
-        neighbour.gets_all(&mut world, 20).await;
+        answered(&env).await;
+        neighbour.gets_all(&mut env, 20).await;
         for raw in &mut attackers {
             let over = |raw: &Raw| streams().all(|stream| raw.is_over(stream));
             assert!(raw.until("the others end after send_timeout", over).await, "{:?}", raw.why);
             assert_eq!(raw.goaway, None, "only the streams end");
         }
-        answered(&world).await;
+        answered(&env).await;
     }
 }
 
 /// Each kept 100 KiB and more, counted by no limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_streams_beyond_budget_are_refused() {
-    let mut world = World::tuned(|_| (), tune).await;
-    let mut neighbour = Neighbour::open(&world).await;
-    let mut raw = Raw::connect(world.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let mut env = TestEnv::tuned(|_| (), tune).await;
+    let mut neighbour = Neighbour::open(&env).await;
+    let mut raw = Raw::connect(env.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     raw.open_windows = false;
     // file_containing_symbol (field 4) of the largest file.
     let symbol = b"powerstream.gateway.v1.StreamService";
@@ -83,7 +83,7 @@ async fn reflection_streams_beyond_budget_are_refused() {
     raw.send(&streams().flat_map(asking).collect::<Vec<u8>>()).await;
     let refused = |raw: &Raw| streams().filter(|stream| raw.is_over(*stream)).count() >= CALLS as usize - 4;
     assert!(raw.until("most are refused", refused).await, "{:?}", raw.why);
-    answered(&world).await;
-    neighbour.gets_all(&mut world, 20).await;
+    answered(&env).await;
+    neighbour.gets_all(&mut env, 20).await;
     assert_eq!(raw.goaway, None, "only the streams end");
 }

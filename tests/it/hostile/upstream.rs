@@ -16,7 +16,7 @@ use self::raw::{Answer, Raw};
 use super::stage::Stage;
 use crate::harness::env::{BEARER, account, client};
 use crate::harness::probe::get;
-use crate::harness::{Subscriber, World, filters, latest};
+use crate::harness::{Subscriber, TestEnv, filters, latest};
 
 /// The account whose upstream misbehaves.
 const EVIL: &str = "evil";
@@ -79,12 +79,12 @@ fn post(id: u64) -> String {
     format!("{{\"id_str\":\"{id}\",\"text\":\"a post\",\"matching_rules\":[{{\"id\":1,\"tag\":\"evil\"}}]}}\r\n")
 }
 
-fn tune(world: &mut World, raw: &Raw) {
-    let bearer = world.dir().join("evil-bearer");
+fn tune(env: &mut TestEnv, raw: &Raw) {
+    let bearer = env.dir().join("evil-bearer");
     std::fs::write(&bearer, SECRET).expect("the directory is ours");
-    let mut evil = account(EVIL, &world.x, &bearer);
+    let mut evil = account(EVIL, &env.x, &bearer);
     evil.url = format!("http://{}", raw.address()).parse().expect("a URL");
-    let settings = &mut world.settings;
+    let settings = &mut env.settings;
     settings.accounts.push(evil);
     let upstream = &mut settings.upstream;
     (upstream.stale_after, upstream.response_timeout) = (STALE_AFTER, RESPONSE_TIMEOUT);
@@ -97,7 +97,7 @@ fn tune(world: &mut World, raw: &Raw) {
     settings.ingest.recovery.enabled = false;
     (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.first_backfill_minutes) = (0, 0);
     settings.telemetry.log_filter = "debug".into();
-    world.x.tune(|x| x.heartbeat = STALE_AFTER / 4);
+    env.x.update_config(|x| x.heartbeat = STALE_AFTER / 4);
 }
 
 /// What the gateway says about the upstream.
@@ -140,7 +140,7 @@ async fn judge(raw: &mut Raw, session: &mut Subscriber, grpc: SocketAddr, case: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upstream_attacks_cost_only_their_account() {
     let mut raw = Raw::start().await;
-    let mut stage = Stage::open(|world| tune(world, &raw)).await;
+    let mut stage = Stage::open(|env| tune(env, &raw)).await;
     let request = SubscribeRequest { account: EVIL.into(), ..latest(&filters::all()) };
     let mut session = Subscriber::open(&mut stage.gateway.client().await, request).await.expect("it begins");
     raw.asked().await;

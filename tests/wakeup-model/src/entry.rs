@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{KeySet, Keys, Rule, Sequence};
+use crate::model::{KeyFilter, KeySet, Rule, Sequence};
 
 /// A record as the index sees it.
 #[derive(Clone, Debug)]
@@ -10,12 +10,12 @@ pub struct Entry {
     /// Position in the log.
     pub sequence: Sequence,
     /// What the record announces.
-    pub kind: Kind,
+    pub kind: EntryKind,
 }
 
 /// The kinds of `server/hub/entry`.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum EntryKind {
     /// A POST or DELTA.
     Event(Event),
     /// A GAP.
@@ -34,30 +34,30 @@ pub struct Event {
 }
 
 /// Returns a post with these tags; its rules have no id.
-pub fn tagged(tags: &[&str]) -> Kind {
-    Kind::Event(Event { rules: tags.iter().map(|&tag| Rule { id: None, tag: Some(tag.into()) }).collect() })
+pub fn tagged(tags: &[&str]) -> EntryKind {
+    EntryKind::Event(Event { rules: tags.iter().map(|&tag| Rule { id: None, tag: Some(tag.into()) }).collect() })
 }
 
 /// Returns a post that the rule with this id matched; the rule has no tag.
-pub fn ruled(id: u64) -> Kind {
-    Kind::Event(Event { rules: [Rule { id: Some(id), tag: None }].into() })
+pub fn ruled(id: u64) -> EntryKind {
+    EntryKind::Event(Event { rules: [Rule { id: Some(id), tag: None }].into() })
 }
 
 impl Entry {
     /// Returns true if a session with these keys must see the record. Does not use the index.
-    pub fn is_for(&self, keys: &Keys) -> bool {
+    pub fn is_for(&self, keys: &KeyFilter) -> bool {
         let mut found = KeySet::default();
         match &self.kind {
-            Kind::Event(event) => found.add(&event.rules),
-            Kind::Gap(()) | Kind::Skip(()) => found.notices = true,
-            Kind::Term => return false,
+            EntryKind::Event(event) => found.add(&event.rules),
+            EntryKind::Gap(()) | EntryKind::Skip(()) => found.notices = true,
+            EntryKind::Term => return false,
         }
         found.may_match(keys)
     }
 }
 
 /// Returns the batches of a log that starts at sequence 1.
-pub fn batches<const N: usize>(kinds: [Vec<Kind>; N]) -> Vec<Vec<Arc<Entry>>> {
+pub fn batches<const N: usize>(kinds: [Vec<EntryKind>; N]) -> Vec<Vec<Arc<Entry>>> {
     let mut sequence = 0;
     let mut entry = |kind| {
         sequence += 1;

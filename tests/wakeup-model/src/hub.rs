@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::entry::Entry;
-use super::parked::{Parked, Ticket};
 use super::sync::{AtomicU64, Mutex, Notify, Ordering, block_on};
-use crate::model::{Key, Keys, Sequence};
+use super::wakeup::{WaiterHandle, WakeupIndex};
+use crate::model::{IndexKey, KeyFilter, Sequence};
 
 /// A log that grows, and the index of the sessions that wait for it.
 pub struct Hub {
     /// End of the log: everything before it can be read.
     next: AtomicU64,
-    parked: Arc<Parked>,
+    parked: Arc<WakeupIndex>,
     /// Only one publisher at a time: the index relies on it.
     publishing: Mutex<()>,
 }
@@ -23,7 +23,7 @@ pub struct Hub {
 pub struct Session {
     hub: Arc<Hub>,
     /// `None` only while a failed model unwinds.
-    ticket: Option<Ticket>,
+    waiter: Option<WaiterHandle>,
     alarm: Option<Arc<Notify>>,
     cursor: Sequence,
     /// Sequences that the session must read, ascending.
@@ -33,19 +33,19 @@ pub struct Session {
 }
 
 /// Returns the keys of a filter for these terms, where `tag*` is a prefix and `#7` a rule id; none of them is any post.
-pub fn keys(terms: &[&str]) -> Keys {
+pub fn keys(terms: &[&str]) -> KeyFilter {
     let key = |term: &&str| match (term.strip_suffix('*'), term.strip_prefix('#')) {
-        (Some(prefix), _) => Key::Prefix(prefix.into()),
-        (_, Some(id)) => Key::Rule(id.parse().expect("a rule id is a number")),
-        _ => Key::Tag((*term).into()),
+        (Some(prefix), _) => IndexKey::Prefix(prefix.into()),
+        (_, Some(id)) => IndexKey::Rule(id.parse().expect("a rule id is a number")),
+        _ => IndexKey::Tag((*term).into()),
     };
-    if terms.is_empty() { Keys::Always } else { Keys::AnyOf(terms.iter().map(key).collect()) }
+    if terms.is_empty() { KeyFilter::Always } else { KeyFilter::AnyOf(terms.iter().map(key).collect()) }
 }
 
 impl Hub {
     /// Creates an empty log.
     pub fn new() -> Arc<Self> {
-        let parked = Arc::new(Parked::new(1));
+        let parked = Arc::new(WakeupIndex::new(1));
         Arc::new(Self { next: AtomicU64::new(1), parked, publishing: Mutex::default() })
     }
 
@@ -53,7 +53,7 @@ impl Hub {
     pub fn publish(&self, batch: &[Arc<Entry>]) -> usize {
         let last = batch.last().expect("a batch has an entry");
         self.next.store(last.sequence + 1, Ordering::Release);
-        self.parked.offer(batch)
+        self.parked.notify(batch)
     }
 
     /// Publishes the next of these batches, of which several publishers take turns. Returns false if there is none left.
@@ -73,11 +73,11 @@ impl Hub {
     }
 
     /// Registers a session that starts at `cursor`. It must read all of `batches` that is for its keys.
-    pub fn session(self: &Arc<Self>, keys: &Keys, cursor: Sequence, batches: &[Vec<Arc<Entry>>]) -> Session {
+    pub fn session(self: &Arc<Self>, keys: &KeyFilter, cursor: Sequence, batches: &[Vec<Arc<Entry>>]) -> Session {
         let entries = batches.iter().flatten().filter(|entry| entry.sequence >= cursor && entry.is_for(keys));
         let wanted = entries.map(|entry| entry.sequence).collect();
-        let ticket = Some(self.parked.register(keys.clone()));
-        Session { hub: self.clone(), ticket, alarm: None, cursor, wanted, waits: 0 }
+        let waiter = Some(self.parked.register(keys.clone()));
+        Session { hub: self.clone(), waiter, alarm: None, cursor, wanted, waits: 0 }
     }
 }
 
@@ -111,15 +111,15 @@ impl Session {
 
     /// Parks, waits and unparks, in the order of `wait_for_records`. Returns false if the index refused the wait.
     pub fn wait(&mut self) -> bool {
-        let Self { hub, ticket, alarm, cursor, wanted, waits } = self;
-        let ticket = ticket.as_ref().expect("the session is registered");
-        let Some(waiting) = ticket.park(*cursor, || hub.next()) else { return false };
+        let Self { hub, waiter, alarm, cursor, wanted, waits } = self;
+        let waiter = waiter.as_ref().expect("the session is registered");
+        let Some(waiting) = waiter.park(*cursor, || hub.next()) else { return false };
         match alarm {
-            Some(alarm) => block_on(first_of(ticket.wait(), alarm.notified())),
-            None => block_on(ticket.wait()),
+            Some(alarm) => block_on(first_of(waiter.wait(), alarm.notified())),
+            None => block_on(waiter.wait()),
         }
         *waits += 1;
-        if let Some(to) = ticket.unpark(waiting).filter(|to| to > cursor) {
+        if let Some(to) = waiter.unpark(waiting).filter(|to| to > cursor) {
             let passed = wanted.iter().find(|sequence| (*cursor..to).contains(sequence));
             assert!(passed.is_none(), "record {passed:?} was passed over: the cursor went from {cursor} to {to}");
             *cursor = to;
@@ -130,8 +130,8 @@ impl Session {
     /// Parks and leaves the index without an end of the wait.
     pub fn cancel_wait(mut self) {
         let hub = self.hub.clone();
-        if let Some(ticket) = self.ticket.take() {
-            let _parked = ticket.park(self.cursor, || hub.next());
+        if let Some(waiter) = self.waiter.take() {
+            let _parked = waiter.park(self.cursor, || hub.next());
         }
     }
 
@@ -150,7 +150,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // A failed model unwinds outside of any schedule: leaving the index would lock, panic again and hide the failure.
         if std::thread::panicking() {
-            std::mem::forget(self.ticket.take());
+            std::mem::forget(self.waiter.take());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loom::model::Builder;
-use wakeup_model::entry::{Entry, Kind, batches, ruled, tagged};
+use wakeup_model::entry::{Entry, EntryKind, batches, ruled, tagged};
 use wakeup_model::loom::hub::{Hub, Session, keys};
 use wakeup_model::loom::sync::{JoinHandle, spawn};
 
@@ -33,7 +33,7 @@ fn join<T>(thread: JoinHandle<T>) -> T {
 }
 
 /// One session with these terms, one publisher, and a timer if there are heartbeats.
-fn play<const N: usize>(terms: &[&str], kinds: [Vec<Kind>; N], beats: usize) {
+fn play<const N: usize>(terms: &[&str], kinds: [Vec<EntryKind>; N], beats: usize) {
     let (hub, batches) = (Hub::new(), batches(kinds));
     let mut session = hub.session(&keys(terms), 1, &batches);
     let timer = (beats > 0).then(|| heartbeats(&mut session, beats));
@@ -43,11 +43,11 @@ fn play<const N: usize>(terms: &[&str], kinds: [Vec<Kind>; N], beats: usize) {
     timer.map(join);
 }
 
-fn a() -> Kind {
+fn a() -> EntryKind {
     tagged(&["a"])
 }
 
-fn b() -> Kind {
+fn b() -> EntryKind {
     tagged(&["b"])
 }
 
@@ -89,7 +89,7 @@ fn batch_wakeup_passes_no_record_of_it() {
 #[test]
 fn heartbeat_after_notify_passes_unmatched_batches() {
     model(4, || {
-        let (hub, batches) = (Hub::new(), batches([vec![b()], vec![b(), Kind::Term]]));
+        let (hub, batches) = (Hub::new(), batches([vec![b()], vec![b(), EntryKind::Term]]));
         let mut session = hub.session(&keys(&["a"]), 1, &batches);
         let alarm = session.alarm();
         let publisher = {
@@ -126,21 +126,22 @@ fn two_publishers_in_turn_wake_one_session() {
 
 #[test]
 fn every_kind_of_key_wakes() {
-    let wakes = |terms: &'static [&'static str], kind: Kind| model(3, move || play(terms, [vec![kind.clone()]], 0));
+    let wakes =
+        |terms: &'static [&'static str], kind: EntryKind| model(3, move || play(terms, [vec![kind.clone()]], 0));
     wakes(&["ab*"], tagged(&["x", "abc"]));
     wakes(&["*"], b());
     wakes(&["#7"], ruled(7));
     wakes(&["x", "a"], a());
     wakes(&[], ruled(8));
-    wakes(&["a"], Kind::Skip(()));
-    wakes(&["a"], Kind::Gap(()));
+    wakes(&["a"], EntryKind::Skip(()));
+    wakes(&["a"], EntryKind::Gap(()));
 }
 
 /// The batch finds the session under four keys.
 #[test]
 fn session_under_several_keys_is_woken_once() {
     model(3, || {
-        let (hub, batches) = (Hub::new(), batches([vec![tagged(&["ab"]), ruled(7), Kind::Skip(())]]));
+        let (hub, batches) = (Hub::new(), batches([vec![tagged(&["ab"]), ruled(7), EntryKind::Skip(())]]));
         let mut session = hub.session(&keys(&["ab", "a*", "ab*", "#7"]), 1, &batches);
         let publisher = publisher(&hub, batches);
         session.run();
@@ -165,7 +166,7 @@ fn sessions_of_one_key_are_all_woken() {
 #[test]
 fn skip_wakes_sessions_of_all_keys() {
     model(2, || {
-        let (hub, batches) = (Hub::new(), batches([vec![Kind::Skip(())]]));
+        let (hub, batches) = (Hub::new(), batches([vec![EntryKind::Skip(())]]));
         let other = reader(hub.session(&keys(&["b*"]), 1, &batches));
         let mut session = hub.session(&keys(&["a"]), 1, &batches);
         let publisher = publisher(&hub, batches);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
-use wakeup_model::entry::{Entry, Kind, batches, ruled, tagged};
+use wakeup_model::entry::{Entry, EntryKind, batches, ruled, tagged};
 use wakeup_model::shuttle::hub::{Hub, keys};
 use wakeup_model::shuttle::sync::spawn;
 
@@ -33,12 +33,12 @@ fn log() -> Vec<Vec<Arc<Entry>>> {
         vec![tag("a"), tag("abc")],
         vec![tag("x")],
         vec![ruled(7), tag("x"), tag("a")],
-        vec![Kind::Term],
+        vec![EntryKind::Term],
         vec![tagged(&["b", "ab"])],
-        vec![tag("x"), tag("x"), Kind::Skip(())],
+        vec![tag("x"), tag("x"), EntryKind::Skip(())],
         vec![tag("x")],
         vec![tag("b"), ruled(7)],
-        vec![tag("abc"), Kind::Gap(()), tag("a")],
+        vec![tag("abc"), EntryKind::Gap(()), tag("a")],
         // No notice from here on: those wake all, and would hide a session that is missing in a list.
         vec![tag("a")],
         vec![tag("abc")],

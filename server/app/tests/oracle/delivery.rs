@@ -119,7 +119,7 @@ impl Case<'_> {
     fn is_wanted_later(&self, at: usize, post: &Post) -> bool {
         let began = self.seen.sessions.first().map_or(Ms::MAX, |first| first.at);
         let until = self.record.to - UNDER_WAY;
-        // Of records that are damaged only the number is announced, and a start by time moves the start of a lineage.
+        // Of records that are damaged only the number is announced, and a start by time moves the start of a subscription.
         let is_damage = |frame: &Frame| matches!(&frame.content, Content::Skip(skip) if skip.reason == Reason::Damaged);
         if !self.is_exact() || self.seen.sessions.iter().flat_map(|session| &session.frames).any(is_damage) {
             return false;

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::plan::{Answer, Date, End, Extra, Job, Live};
 use super::truth::{Ms, Post, RuleSet, SECOND};
 use crate::model::UnixMillis;
-use crate::xapi::{Error, ErrorKind, Headers, Response, StreamRequest, Transport};
+use crate::xapi::{ErrorKind, Headers, Response, StreamRequest, Transport, TransportError};
 
 /// The upstream.
 pub(super) struct X {
@@ -189,7 +189,7 @@ impl X {
         }
     }
 
-    fn answer(self: &Arc<Self>, request: &StreamRequest) -> Result<Response, (Error, bool)> {
+    fn answer(self: &Arc<Self>, request: &StreamRequest) -> Result<Response, (TransportError, bool)> {
         let now = self.now();
         let window = request.window.map(|window| (window.from.0, window.to.0));
         let asked = request.backfill_minutes.map(|minutes| minutes.get());
@@ -239,8 +239,8 @@ impl X {
     }
 }
 
-fn refused_connection() -> Error {
-    Error { kind: ErrorKind::Connect, detail: "connection refused".into() }
+fn refused_connection() -> TransportError {
+    TransportError { kind: ErrorKind::Connect, detail: "connection refused".into() }
 }
 
 fn short(text: String) -> BoxStream<'static, Result<bytes::Bytes, crate::xapi::BodyError>> {
@@ -251,7 +251,7 @@ fn short(text: String) -> BoxStream<'static, Result<bytes::Bytes, crate::xapi::B
 pub(super) struct Link(pub Arc<X>);
 
 impl Transport for Link {
-    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         async move {
             match self.0.answer(request) {
                 Ok(response) => Ok(response),

@@ -12,31 +12,31 @@ use prost::Message;
 
 use super::*;
 use crate::clock::Clock;
-use crate::hub::filter::{Filter, Request};
-use crate::hub::session::{Content, Frame, Opening, Pace, Phase, Subscription};
-use crate::hub::start::{self, Outcome, Policy, Resolved, Start};
+use crate::hub::filter::{Filter, FilterSpec};
+use crate::hub::session::{DeliveryOptions, Frame, FrameContent, Phase, Session, SessionParams};
+use crate::hub::start::{self, ResolvedStart, Start, StartOutcome, StartPolicy};
 use crate::hub::test_util::{confirmed, hub_over, post_record};
-use crate::hub::token::Token;
+use crate::hub::token::ResumeToken;
 use crate::hub::{Config, SessionInfo};
 use crate::journal::{self, Backend, Writer};
-use crate::model::{Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Spans, Term};
+use crate::model::{Epoch, GapCause, Origin, Position, Post, PostId, Record, RecordBody, Term, TimeRangeSet};
 use crate::proto;
 
 const SLACK: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A log and its side log in memory. Times are counted from two hours before it was made.
-struct World {
+struct TestEnv {
     hub: Arc<Hub>,
     main: Mutex<Box<dyn Writer>>,
     side: Mutex<Box<dyn Writer>>,
     begun: UnixMillis,
 }
 
-/// What a lineage got: how often unmarked, how often marked.
+/// What a subscription got: how often unmarked, how often marked.
 type Got = BTreeMap<u64, (usize, usize)>;
 
-impl World {
+impl TestEnv {
     fn new(main_bytes_max: u64, side_bytes_max: u64) -> Self {
         let clock = confirmed(Clock::with_rate(1_000.0, None));
         let begun = clock.now().minus(2 * HOUR);
@@ -54,8 +54,8 @@ impl World {
         self.begun.plus(Duration::from_secs(second))
     }
 
-    fn span(&self, from: u64, to: u64) -> Span {
-        Span::new(self.time(from), self.time(to))
+    fn span(&self, from: u64, to: u64) -> TimeRange {
+        TimeRange::new(self.time(from), self.time(to))
     }
 
     /// A post of that second; `number` tells posts of one second apart.
@@ -65,9 +65,9 @@ impl World {
 
     fn record(&self, id: PostId, origin: Origin, beside: Option<Sequence>, next: Sequence) -> Record {
         let record = post_record(next, &["a"]);
-        let Body::Post(post) = record.body else { panic!("it is a post") };
+        let RecordBody::Post(post) = record.body else { panic!("it is a post") };
         let received = self.hub.clock().now().max(self.hub.tip_received().unwrap_or_default());
-        Record { received, body: Body::Post(Post { id, origin, beside, ..post }), ..record }
+        Record { received, body: RecordBody::Post(Post { id, origin, counterpart: beside, ..post }), ..record }
     }
 
     /// Appends to the account's log. Gives the sequence.
@@ -90,59 +90,59 @@ impl World {
 
     fn prove(&self, from: u64, to: u64) {
         let side = self.hub.side();
-        side.prove(self.span(from, to), GapEvidence::CompletionMessage, side.stamp());
+        side.mark_complete(self.span(from, to), GapEvidence::CompletionMessage, side.stamp());
     }
 
     /// A token of a log that is lost, at that second.
     fn lost_token(&self, second: u64) -> String {
-        self.hub.seal(&Token {
+        self.hub.seal(&ResumeToken {
             account: self.hub.account().clone(),
             position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
             low_watermark: self.time(second).minus(SLACK),
-            reached: self.time(second),
-            lineage_start: self.time(0),
-            lineage_from: None,
-            filter: Token::NO_FILTER,
-            repeats_until: None,
+            received_up_to: self.time(second),
+            subscription_start: self.time(0),
+            subscription_from: None,
+            filter: ResumeToken::NO_FILTER,
+            duplicates_until: None,
             private: None,
         })
     }
 
-    fn resolve(&self, token: &str) -> Resolved {
-        start::resolve(&self.hub, &Start::Token(token.to_owned()), Policy::Fail, false).expect("taken")
+    fn resolve(&self, token: &str) -> ResolvedStart {
+        start::resolve(&self.hub, &Start::Token(token.to_owned()), StartPolicy::Fail, false).expect("taken")
     }
 
-    fn subscribe(&self, token: &str) -> Subscription {
+    fn subscribe(&self, token: &str) -> Session {
         self.subscribe_at(&Start::Token(token.to_owned()))
     }
 
-    fn subscribe_at(&self, start: &Start) -> Subscription {
+    fn subscribe_at(&self, start: &Start) -> Session {
         let info =
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
-        let pace = Pace {
+        let pace = DeliveryOptions {
             batch_events_max: 2,
             batch_bytes_max: 4_096,
             batch_delay_max: Duration::ZERO,
             heartbeat: Duration::from_secs(10),
             deadline: None,
         };
-        let filter = Filter::new(&Request { any_of: vec!["a".into()], ..Request::default() }).expect("good");
+        let filter = Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good");
         let seat = self.hub.enter(filter).expect("within");
-        let opening = Opening {
-            guest: self.hub.registry().enter(info).expect("room"),
+        let opening = SessionParams {
+            guard: self.hub.registry().register(info).expect("room"),
             seat,
             pace,
-            resolved: start::resolve(&self.hub, start, Policy::Fail, false).expect("taken"),
+            resolved: start::resolve(&self.hub, start, StartPolicy::Fail, false).expect("taken"),
             session_id: "s".into(),
             consumer: "c".into(),
             warnings: Vec::new(),
         };
-        Subscription::open(self.hub.clone(), opening)
+        Session::open(self.hub.clone(), opening)
     }
 }
 
 fn note(frame: &Frame, got: &mut Got) {
-    let Content::Batch(batch) = &frame.content else { return };
+    let FrameContent::Batch(batch) = &frame.content else { return };
     let chunk = &batch.chunk;
     for entry in &chunk.entries {
         let wire = entry.event().expect("an event").wire.bytes();
@@ -155,38 +155,38 @@ fn note(frame: &Frame, got: &mut Got) {
 
 fn private_gap(frame: &Frame) -> Option<Gap> {
     match &frame.content {
-        Content::Gap { sequence: 0, gap } if gap.id.is_private() => Some(gap.clone()),
+        FrameContent::Gap { sequence: 0, gap } if gap.id.is_private() => Some(gap.clone()),
         _ => None,
     }
 }
 
 /// Frames until two heartbeats follow one another: then nothing was left to tell.
-async fn until_idle(session: &mut Subscription, got: &mut Got) -> (String, Vec<Gap>) {
+async fn until_idle(session: &mut Session, got: &mut Got) -> (String, Vec<Gap>) {
     let (mut gaps, mut quiet) = (Vec::new(), 0);
     loop {
         let frame = session.next().await.expect("it goes on");
         note(&frame, got);
         gaps.extend(private_gap(&frame));
-        quiet = if matches!(frame.content, Content::Heartbeat(_)) { quiet + 1 } else { 0 };
+        quiet = if matches!(frame.content, FrameContent::Heartbeat(_)) { quiet + 1 } else { 0 };
         if quiet == 2 {
             return (frame.token.expect("a heartbeat has one"), gaps);
         }
     }
 }
 
-fn has_open(token: &Token) -> bool {
-    token.private.as_ref().is_some_and(|holes| holes.open().next().is_some())
+fn has_open(token: &ResumeToken) -> bool {
+    token.private.as_ref().is_some_and(|private_gaps| private_gaps.open().next().is_some())
 }
 
-/// Frames until no hole is left and the tip is reached.
-async fn until_whole(session: &mut Subscription, world: &World, got: &mut Got) -> Vec<Gap> {
+/// Frames until no gap is left and the tip is reached.
+async fn until_whole(session: &mut Session, env: &TestEnv, got: &mut Got) -> Vec<Gap> {
     let mut gaps = Vec::new();
     for _ in 0..500 {
         let frame = session.next().await.expect("it goes on");
         note(&frame, got);
         gaps.extend(private_gap(&frame));
-        let token = world.hub.keyring().open(&frame.token.expect("they all have one")).expect("ours");
-        if matches!(frame.content, Content::Heartbeat(_)) && !has_open(&token) {
+        let token = env.hub.keyring().verify(&frame.token.expect("they all have one")).expect("ours");
+        if matches!(frame.content, FrameContent::Heartbeat(_)) && !has_open(&token) {
             return gaps;
         }
     }
@@ -198,7 +198,7 @@ fn run(test: impl Future<Output = ()>) {
     runtime.expect("a runtime").block_on(test);
 }
 
-/// How a post of the hole reaches the two logs.
+/// How a post of the gap reaches the two logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     SideOnly,
@@ -206,7 +206,7 @@ enum Way {
     MainThenSide,
     SideThenMain,
     Live,
-    /// Not a post: the lineage is cut.
+    /// Not a post: the subscription is cut.
     Cut,
     /// Not a post: some minutes are proven.
     Prove,
@@ -215,7 +215,7 @@ enum Way {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
-    /// The lineage is cut at random, in the middle of the hole and of live; posts reach one log or both, in either order.
+    /// The subscription is cut at random, in the middle of the gap and of live; posts reach one log or both, in either order.
     #[test]
     fn any_cut_of_a_lineage_with_a_hole_gets_each_post_once(
         steps in prop::collection::vec((
@@ -228,33 +228,33 @@ proptest! {
         late: bool,
     ) {
         run(async {
-            let world = World::new(0, 0);
+            let env = TestEnv::new(0, 0);
             let (mut truth, mut got) = (Vec::new(), Got::new());
-            let mut token = world.lost_token(600);
-            let mut session = world.subscribe(&token);
+            let mut token = env.lost_token(600);
+            let mut session = env.subscribe(&token);
             let mut waiting = Vec::new();
             for (number, (way, second, frames)) in (0_u64..).zip(steps) {
-                let id = world.id(if way == Way::Live { 7_300 } else { second }, number);
+                let id = env.id(if way == Way::Live { 7_300 } else { second }, number);
                 match way {
                     Way::SideOnly => {
-                        world.bring(id, None);
+                        env.bring(id, None);
                     }
                     Way::MainOnly => {
-                        world.log(id, Origin::Backfill, None);
+                        env.log(id, Origin::Backfill, None);
                     }
                     Way::MainThenSide => {
-                        let main = world.log(id, Origin::Backfill, None);
-                        if late { waiting.push((id, main)) } else { world.bring(id, Some(main)); }
+                        let main = env.log(id, Origin::Backfill, None);
+                        if late { waiting.push((id, main)) } else { env.bring(id, Some(main)); }
                     }
                     Way::SideThenMain => {
-                        let side = world.bring(id, None);
-                        world.log(id, Origin::Live, Some(side));
+                        let side = env.bring(id, None);
+                        env.log(id, Origin::Live, Some(side));
                     }
                     Way::Live => {
-                        world.log(id, Origin::Live, None);
+                        env.log(id, Origin::Live, None);
                     }
-                    Way::Cut => session = world.subscribe(&token),
-                    Way::Prove => world.prove(0, second.min(4_000)),
+                    Way::Cut => session = env.subscribe(&token),
+                    Way::Prove => env.prove(0, second.min(4_000)),
                 }
                 if !matches!(way, Way::Cut | Way::Prove) {
                     truth.push(id.0);
@@ -266,11 +266,11 @@ proptest! {
                 }
             }
             for (id, main) in waiting {
-                world.bring(id, Some(main));
+                env.bring(id, Some(main));
             }
-            let mut session = world.subscribe(&token);
-            world.prove(0, 9_000);
-            let gaps = until_whole(&mut session, &world, &mut got).await;
+            let mut session = env.subscribe(&token);
+            env.prove(0, 9_000);
+            let gaps = until_whole(&mut session, &env, &mut got).await;
             let once: Got = truth.into_iter().map(|id| (id, (1, 0))).collect();
             assert_eq!(got, once);
             let state = gaps.last().map(|gap| gap.state);
@@ -282,53 +282,57 @@ proptest! {
 #[test]
 fn a_hole_is_told_from_its_beginning_to_its_end_with_what_is_lost_of_it() {
     run(async {
-        let world = World::new(0, 0);
-        let mut session = world.subscribe(&world.lost_token(600));
+        let env = TestEnv::new(0, 0);
+        let mut session = env.subscribe(&env.lost_token(600));
         let (token, gaps) = until_idle(&mut session, &mut Got::new()).await;
         let [gap] = &gaps[..] else { panic!("{gaps:?}") };
         assert_eq!((gap.state, gap.cause, gap.progress), (GapState::Recovering, GapCause::LogLost, None));
-        let held = world.hub.keyring().open(&token).expect("ours").private.expect("the hole").holes[0];
-        assert_eq!((held.id(), held.span.from), (gap.id, world.time(570)));
-        world.prove(0, 1_000);
+        let held = env.hub.keyring().verify(&token).expect("ours").private.expect("the hole").private_gaps[0];
+        assert_eq!((held.id(), held.span.from), (gap.id, env.time(570)));
+        env.prove(0, 1_000);
         let (_, gaps) = until_idle(&mut session, &mut Got::new()).await;
-        assert_eq!(gaps.iter().map(|gap| gap.progress).collect::<Vec<_>>(), [Some(world.time(1_000))]);
-        world.bring(world.id(1_500, 0), None);
-        world.hub.side().lose(world.span(1_000, 1_200), GapEvidence::Refused);
-        world.prove(1_200, 9_000);
+        assert_eq!(gaps.iter().map(|gap| gap.progress).collect::<Vec<_>>(), [Some(env.time(1_000))]);
+        env.bring(env.id(1_500, 0), None);
+        env.hub.side().mark_unrecoverable(env.span(1_000, 1_200), GapEvidence::Refused);
+        env.prove(1_200, 9_000);
         let mut got = Got::new();
         let (token, gaps) = until_idle(&mut session, &mut got).await;
         assert_eq!(got.len(), 1, "before the end is told");
         let told: Vec<_> = gaps.iter().filter(|gap| gap.state.is_final()).map(|gap| (gap.window, gap.state)).collect();
-        let window = |from, to| Window { from, to: Some(to) };
+        let window = |from, to| TimeInterval { from, to: Some(to) };
         assert_eq!(
             told,
             [
-                (window(held.span.from, world.time(1_000)), GapState::Recovered),
-                (window(world.time(1_000), world.time(1_200)), GapState::Unrecoverable),
-                (window(world.time(1_200), held.span.to), GapState::Recovered),
+                (window(held.span.from, env.time(1_000)), GapState::Recovered),
+                (window(env.time(1_000), env.time(1_200)), GapState::Unrecoverable),
+                (window(env.time(1_200), held.span.to), GapState::Recovered),
             ],
         );
         assert_eq!(gaps.iter().filter(|gap| gap.id == held.id() && gap.state.is_final()).count(), 1);
-        assert!(!has_open(&world.hub.keyring().open(&token).expect("ours")));
+        assert!(!has_open(&env.hub.keyring().verify(&token).expect("ours")));
     });
 }
 
 #[test]
 fn what_was_brought_for_one_serves_the_next_and_only_repeats_near_the_token_are_marked() {
     run(async {
-        let world = World::new(0, 0);
-        let (near, far) = (world.id(620, 1), world.id(700, 2));
-        drop(world.subscribe(&world.lost_token(600)));
-        let demand = world.hub.side().missing();
+        let env = TestEnv::new(0, 0);
+        let (near, far) = (env.id(620, 1), env.id(700, 2));
+        drop(env.subscribe(&env.lost_token(600)));
+        let demand = env.hub.side().missing();
         for id in [near, far] {
-            world.bring(id, None);
+            env.bring(id, None);
         }
-        world.prove(0, 9_000);
-        assert_ne!(demand, Spans::default());
+        env.prove(0, 9_000);
+        assert_ne!(demand, TimeRangeSet::default());
         let mut got = Got::new();
-        let mut session = world.subscribe(&world.lost_token(600));
+        let mut session = env.subscribe(&env.lost_token(600));
         let (_, gaps) = until_idle(&mut session, &mut got).await;
-        assert_eq!(world.hub.side().missing().within(world.span(0, 7_200)), Spans::default(), "nothing is asked again");
+        assert_eq!(
+            env.hub.side().missing().within(env.span(0, 7_200)),
+            TimeRangeSet::default(),
+            "nothing is asked again"
+        );
         assert_eq!(got, [(near.0, (0, 1)), (far.0, (1, 0))].into_iter().collect());
         assert!(gaps.iter().any(|gap| gap.state == GapState::Recovering), "{gaps:?}");
     });
@@ -337,24 +341,24 @@ fn what_was_brought_for_one_serves_the_next_and_only_repeats_near_the_token_are_
 #[test]
 fn a_trimmed_token_gets_what_is_gone_from_the_side_log_and_the_rest_from_the_log() {
     run(async {
-        let world = World::new(4_000, 0);
-        let mut session = world.subscribe(&world.hub.token_before(1, world.time(100)));
+        let env = TestEnv::new(4_000, 0);
+        let mut session = env.subscribe(&env.hub.token_before(1, env.time(100)));
         let (token, _) = until_idle(&mut session, &mut Got::new()).await;
         drop(session);
-        let ids: Vec<_> = (0..40).map(|number| world.id(200 + number, number)).collect();
+        let ids: Vec<_> = (0..40).map(|number| env.id(200 + number, number)).collect();
         for id in &ids {
-            world.log(*id, Origin::Live, None);
+            env.log(*id, Origin::Live, None);
         }
-        let earliest = world.hub.reader().extent().earliest;
+        let earliest = env.hub.reader().extent().earliest;
         assert!(earliest > 5, "some are gone");
-        let resolved = world.resolve(&token);
-        assert_eq!((resolved.outcome, resolved.cursor), (Outcome::TimeBounded, earliest));
-        let mut session = world.subscribe(&token);
+        let resolved = env.resolve(&token);
+        assert_eq!((resolved.outcome, resolved.cursor), (StartOutcome::TimeBounded, earliest));
+        let mut session = env.subscribe(&token);
         // X brings all of it, and the log had all of it.
         for (main, id) in (1..).zip(&ids) {
-            world.bring(*id, Some(main));
+            env.bring(*id, Some(main));
         }
-        world.prove(0, 9_000);
+        env.prove(0, 9_000);
         let mut got = Got::new();
         until_idle(&mut session, &mut got).await;
         assert_eq!(got, ids.iter().map(|id| (id.0, (1, 0))).collect(), "from one of the two");
@@ -364,27 +368,27 @@ fn a_trimmed_token_gets_what_is_gone_from_the_side_log_and_the_rest_from_the_log
 #[test]
 fn what_the_side_log_trimmed_before_it_was_read_is_asked_for_again_and_marked() {
     run(async {
-        let world = World::new(0, 3_000);
-        let token = world.lost_token(600);
-        let mut session = world.subscribe(&token);
+        let env = TestEnv::new(0, 3_000);
+        let token = env.lost_token(600);
+        let mut session = env.subscribe(&token);
         until_idle(&mut session, &mut Got::new()).await;
-        let ids: Vec<_> = (0..30).map(|number| world.id(1_000 + number, number)).collect();
+        let ids: Vec<_> = (0..30).map(|number| env.id(1_000 + number, number)).collect();
         for id in &ids {
-            world.bring(*id, None);
+            env.bring(*id, None);
         }
-        world.prove(0, 9_000);
-        assert!(world.hub.side().reader().extent().earliest > 5, "some are gone");
+        env.prove(0, 9_000);
+        assert!(env.hub.side().reader().extent().earliest > 5, "some are gone");
         let mut got = Got::new();
         let (token, gaps) = until_idle(&mut session, &mut got).await;
         assert!(!gaps.iter().any(|gap| gap.state.is_final()), "{gaps:?}");
-        assert!(world.hub.side().missing().contains(world.time(1_000)));
+        assert!(env.hub.side().missing().contains(env.time(1_000)));
         assert!(got.values().all(|counts| counts.0 == 0), "whatever comes may be a repeat: {got:?}");
         ids.iter().for_each(|id| {
             if !got.contains_key(&id.0) {
-                world.bring(*id, None);
+                env.bring(*id, None);
             }
         });
-        let mut again = world.subscribe(&token);
+        let mut again = env.subscribe(&token);
         until_idle(&mut again, &mut got).await;
         assert!(ids.iter().any(|id| got.contains_key(&id.0)));
     });
@@ -393,8 +397,8 @@ fn what_the_side_log_trimmed_before_it_was_read_is_asked_for_again_and_marked() 
 #[test]
 fn a_session_without_holes_has_no_room_for_them() {
     run(async {
-        let world = World::new(0, 0);
-        world.log(world.id(7_200, 0), Origin::Live, None);
-        assert!(world.subscribe(&world.hub.token_before(2, world.time(7_200))).private.is_none());
+        let env = TestEnv::new(0, 0);
+        env.log(env.id(7_200, 0), Origin::Live, None);
+        assert!(env.subscribe(&env.hub.token_before(2, env.time(7_200))).private.is_none());
     });
 }

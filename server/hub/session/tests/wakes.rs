@@ -10,19 +10,20 @@ const ROUNDS: u64 = 12;
 /// So far away that no session finds a post by it in time.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-fn session(hub: &Arc<Hub>, number: u64) -> Subscription {
-    let filter = Filter::new(&Request { any_of: vec![format!("t{number}")], ..Request::default() }).expect("good");
+fn session(hub: &Arc<Hub>, number: u64) -> Session {
+    let filter =
+        Filter::new(&FilterSpec { any_of: vec![format!("t{number}")], ..FilterSpec::default() }).expect("good");
     let info = SessionInfo { id: String::new(), consumer: "c".into(), peer: String::new(), since: hub.clock().now() };
-    let opening = Opening {
-        guest: hub.registry().enter(info).expect("room"),
+    let opening = SessionParams {
+        guard: hub.registry().register(info).expect("room"),
         seat: hub.enter(filter).expect("within"),
         pace: pace(HEARTBEAT),
-        resolved: start::resolve(hub, &Start::Latest, Policy::Fail, true).expect("the tip"),
+        resolved: start::resolve(hub, &Start::Latest, StartPolicy::Fail, true).expect("the tip"),
         session_id: String::new(),
         consumer: "c".into(),
         warnings: Vec::new(),
     };
-    Subscription::open(hub.clone(), opening)
+    Session::open(hub.clone(), opening)
 }
 
 /// Posts of a round in an order and in batches that differ from round to round.

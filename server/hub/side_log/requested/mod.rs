@@ -9,15 +9,15 @@ mod tree;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{GapEvidence, Sequence, Span, Spans, UnixMillis};
+use crate::model::{GapEvidence, Sequence, TimeRange, TimeRangeSet, UnixMillis};
 
-use past::Past;
-use tree::{Link, Posts, Visit};
+use past::FormerRanges;
+use tree::{Link, PostsSide, Visit};
 
 /// What has become of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum RangeState {
     /// Not all of it is there yet.
     Open,
     /// All that X has of it is in the side log.
@@ -28,16 +28,16 @@ pub enum Fate {
 
 /// An interval that somebody lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
+pub struct RequestedRange {
     /// The interval.
-    pub span: Span,
+    pub span: TimeRange,
     /// Its posts have this sequence in the side log, or a later one.
     pub since: Sequence,
     /// Stamp of the demand for it: only requests made afterwards prove it.
     #[serde(default)]
     pub wanted: u64,
     /// What has become of it.
-    pub fate: Fate,
+    pub fate: RangeState,
     /// It was settled before, and may have been told as ended.
     #[serde(default)]
     pub was_settled: bool,
@@ -47,54 +47,54 @@ pub struct Share {
 
 /// Intervals that somebody lacks, in order; none overlaps another.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(from = "Kept", into = "Kept")]
-pub struct Shares {
+#[serde(from = "PersistedRanges", into = "PersistedRanges")]
+pub struct RequestedRanges {
     root: Link,
-    past: Past,
+    past: FormerRanges,
 }
 
 /// How they are written down.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Kept {
+enum PersistedRanges {
     /// Of which nobody asked for less since.
-    Plain(Vec<Share>),
+    Plain(Vec<RequestedRange>),
     /// With what was asked for before.
-    WithPast { shares: Vec<Share>, past: Past },
+    WithPast { shares: Vec<RequestedRange>, past: FormerRanges },
 }
 
-impl From<Kept> for Shares {
-    fn from(kept: Kept) -> Self {
+impl From<PersistedRanges> for RequestedRanges {
+    fn from(kept: PersistedRanges) -> Self {
         let (shares, past) = match kept {
-            Kept::Plain(shares) => (shares, Past::default()),
-            Kept::WithPast { shares, past } => (shares, past),
+            PersistedRanges::Plain(shares) => (shares, FormerRanges::default()),
+            PersistedRanges::WithPast { shares, past } => (shares, past),
         };
         Self { root: gathered(shares), past }
     }
 }
 
-impl From<Shares> for Kept {
-    fn from(own: Shares) -> Self {
+impl From<RequestedRanges> for PersistedRanges {
+    fn from(own: RequestedRanges) -> Self {
         let (shares, past) = (own.list(), own.past);
         if past.is_empty() { Self::Plain(shares) } else { Self::WithPast { shares, past } }
     }
 }
 
-impl PartialEq for Shares {
+impl PartialEq for RequestedRanges {
     fn eq(&self, other: &Self) -> bool {
         self.list() == other.list() && self.past == other.past
     }
 }
 
-impl Eq for Shares {}
+impl Eq for RequestedRanges {}
 
-impl std::fmt::Debug for Shares {
+impl std::fmt::Debug for RequestedRanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.list()).finish()
     }
 }
 
-impl Share {
+impl RequestedRange {
     /// True if the two touch and differ in nothing else.
     fn is_continued_by(&self, next: &Self) -> bool {
         let alike = |share: &Self| (share.since, share.wanted, share.fate, share.was_settled);
@@ -102,22 +102,22 @@ impl Share {
     }
 
     /// Its fate, as one that is told.
-    fn settle(&mut self, fate: Fate) {
+    fn settle(&mut self, fate: RangeState) {
         (self.fate, self.was_settled) = (fate, true);
     }
 }
 
 /// In order, with what is alike and touches in one piece.
-fn gathered(shares: impl IntoIterator<Item = Share>) -> Link {
+fn gathered(shares: impl IntoIterator<Item = RequestedRange>) -> Link {
     let kept = shares.into_iter().filter(|share| !share.span.is_empty());
     kept.fold(None, |all, share| tree::join(all, tree::leaf(share)))
 }
 
-impl Shares {
+impl RequestedRanges {
     /// Asks for an interval, with the stamp of this demand. What is asked for the first time begins at `next` of the side log,
     /// or where records of it were before; what was asked for before, and is proven by records of which some are gone, is asked
     /// for again. Returns what that changed.
-    pub fn want(&mut self, span: Span, earliest: Sequence, next: Sequence, stamp: u64) -> Change {
+    pub fn request(&mut self, span: TimeRange, earliest: Sequence, next: Sequence, stamp: u64) -> Change {
         let mut change = Change::default();
         if span.is_empty() {
             return change;
@@ -130,12 +130,12 @@ impl Shares {
             asks = true;
             let before = past.since(span);
             let (since, was_settled) = (before.unwrap_or(next).clamp(earliest, next.max(earliest)), before.is_some());
-            Share { span, since, wanted: stamp, fate: Fate::Open, was_settled, posts: 0 }
+            RequestedRange { span, since, wanted: stamp, fate: RangeState::Open, was_settled, posts: 0 }
         };
-        let mut renew = |share: &mut Share| {
+        let mut renew = |share: &mut RequestedRange| {
             change.asks = true;
-            change.tells |= share.fate != Fate::Open;
-            (share.since, share.fate, share.wanted) = (earliest, Fate::Open, stamp);
+            change.tells |= share.fate != RangeState::Open;
+            (share.since, share.fate, share.wanted) = (earliest, RangeState::Open, stamp);
         };
         let inside = tree::fill(inside, span, earliest, &mut fresh, &mut renew);
         change.asks |= asks;
@@ -144,7 +144,7 @@ impl Shares {
     }
 
     /// True if a demand for this interval asks X for anything: a part was not asked for before, or records of it are gone.
-    pub fn asks(&self, span: Span, earliest: Sequence) -> bool {
+    pub fn asks(&self, span: TimeRange, earliest: Sequence) -> bool {
         let (mut reached, mut asks) = (span.from, false);
         tree::within(&self.root, span, &mut |visit| {
             let (own, since, is_dense) = match visit {
@@ -161,10 +161,10 @@ impl Shares {
     }
 
     /// Asks no longer for what is open of an interval. `next` is that of the side log: records before it may be of that.
-    pub fn withdraw(&mut self, span: Span, next: Sequence) {
+    pub fn withdraw(&mut self, span: TimeRange, next: Sequence) {
         let (before, inside, after) = self.cut(span);
         let kept = list(&inside).into_iter().filter(|share| {
-            let is_kept = share.fate != Fate::Open;
+            let is_kept = share.fate != RangeState::Open;
             if !is_kept {
                 self.past.add(share.span, share.since, next);
             }
@@ -175,19 +175,24 @@ impl Shares {
     }
 
     /// All of an interval that was asked for at this stamp or before is proven. Returns whether that changed anything.
-    pub fn prove(&mut self, span: Span, evidence: GapEvidence, stamp: u64) -> bool {
-        let fate = Fate::Proven(evidence);
+    pub fn prove(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) -> bool {
+        let fate = RangeState::Proven(evidence);
         self.change(span, |share| share.wanted <= stamp && share.fate != fate, |share| share.settle(fate))
     }
 
     /// What is open of an interval is lost. Returns whether that changed anything.
-    pub fn lose(&mut self, span: Span, evidence: GapEvidence) -> bool {
-        let fate = Fate::Lost(evidence);
-        self.change(span, |share| share.fate == Fate::Open, |share| share.settle(fate))
+    pub fn lose(&mut self, span: TimeRange, evidence: GapEvidence) -> bool {
+        let fate = RangeState::Lost(evidence);
+        self.change(span, |share| share.fate == RangeState::Open, |share| share.settle(fate))
     }
 
     /// Changes those that lie in `span`, and only what of them does. Returns whether there are any.
-    fn change(&mut self, span: Span, is_changed: impl Fn(&Share) -> bool, change: impl Fn(&mut Share)) -> bool {
+    fn change(
+        &mut self,
+        span: TimeRange,
+        is_changed: impl Fn(&RequestedRange) -> bool,
+        change: impl Fn(&mut RequestedRange),
+    ) -> bool {
         let mut any = false;
         let (before, inside, after) = self.cut(span);
         let changed = list(&inside).into_iter().map(|mut share| {
@@ -205,17 +210,17 @@ impl Shares {
     /// Takes them up in a new process: no request of an earlier one proves anything of them any more. `earliest` if the side
     /// log has lost records of theirs. Records from `unknown` up to `next` may be of any time up to `until`.
     pub fn restart(&mut self, stamp: u64, lost: Option<Sequence>, unknown: (Sequence, Sequence), until: UnixMillis) {
-        let again = |mut share: Share| {
-            share.was_settled |= share.fate != Fate::Open;
+        let again = |mut share: RequestedRange| {
+            share.was_settled |= share.fate != RangeState::Open;
             share.wanted = stamp;
             if let Some(earliest) = lost {
-                (share.since, share.fate) = (earliest, Fate::Open);
+                (share.since, share.fate) = (earliest, RangeState::Open);
             }
             share
         };
         self.root = gathered(self.list().into_iter().map(again).collect::<Vec<_>>());
         if unknown.0 < unknown.1 {
-            self.past.add(Span::new(UnixMillis(i64::MIN), until), unknown.0, unknown.1);
+            self.past.add(TimeRange::new(UnixMillis(i64::MIN), until), unknown.0, unknown.1);
         }
     }
 
@@ -223,12 +228,12 @@ impl Shares {
     pub fn forget(&mut self, horizon: UnixMillis, earliest: Sequence, next: Sequence) {
         // One that has not ended by then is not cut.
         let at = tree::at(&self.root, horizon).map_or(horizon, |share| share.span.from);
-        let (ended, rest) = tree::split(self.root.take(), at, Posts::Before);
+        let (ended, rest) = tree::split(self.root.take(), at, PostsSide::Before);
         let is_readable = |sum: &tree::Summary| sum.is_proven && sum.since_min >= earliest;
         let ended = match ended {
             Some(node) if !is_readable(node.sum()) => {
                 let kept = list(&Some(node)).into_iter().filter(|share| {
-                    let is_kept = matches!(share.fate, Fate::Proven(_)) && share.since >= earliest;
+                    let is_kept = matches!(share.fate, RangeState::Proven(_)) && share.since >= earliest;
                     if !is_kept {
                         self.past.add(share.span, share.since, next);
                     }
@@ -248,18 +253,18 @@ impl Shares {
         while self.len() > max.max(1)
             && let Some((a, b)) = tree::nearest(&self.root)
         {
-            let (before, _, after) = self.cut(Span::new(a.span.from, b.span.to));
-            let asks = tree::Cost::of(&a, &b).asks();
-            let joined = Share {
-                span: Span::new(a.span.from, b.span.to),
+            let (before, _, after) = self.cut(TimeRange::new(a.span.from, b.span.to));
+            let asks = tree::MergeCost::of(&a, &b).asks();
+            let joined = RequestedRange {
+                span: TimeRange::new(a.span.from, b.span.to),
                 since: a.since.min(b.since),
                 wanted: if asks { stamp } else { a.wanted.max(b.wanted) },
-                fate: if asks { Fate::Open } else { a.fate },
+                fate: if asks { RangeState::Open } else { a.fate },
                 was_settled: a.was_settled || b.was_settled,
                 posts: a.posts + b.posts,
             };
             change.asks |= asks;
-            change.tells |= asks && (a.fate, b.fate) != (Fate::Open, Fate::Open);
+            change.tells |= asks && (a.fate, b.fate) != (RangeState::Open, RangeState::Open);
             self.root = tree::join(tree::join(before, tree::leaf(joined)), after);
         }
         change
@@ -271,20 +276,20 @@ impl Shares {
     }
 
     /// The one that holds this time, if somebody lacks, or lacked, it.
-    pub fn at(&self, time: UnixMillis) -> Option<&Share> {
+    pub fn at(&self, time: UnixMillis) -> Option<&RequestedRange> {
         tree::at(&self.root, time)
     }
 
     /// What is asked for and open.
-    pub fn open(&self) -> Spans {
-        let always = Span::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
-        self.fates(always).into_iter().filter(|(_, fate)| *fate == Fate::Open).map(|(span, _)| span).collect()
+    pub fn open(&self) -> TimeRangeSet {
+        let always = TimeRange::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
+        self.fates(always).into_iter().filter(|(_, fate)| *fate == RangeState::Open).map(|(span, _)| span).collect()
     }
 
     /// What has become of the parts of `span`, in order; what touches and is alike in one piece.
-    pub fn fates(&self, span: Span) -> Vec<(Span, Fate)> {
-        let mut fates: Vec<(Span, Fate)> = Vec::new();
-        let mut add = |part: Span, fate: Fate| match fates.last_mut() {
+    pub fn fates(&self, span: TimeRange) -> Vec<(TimeRange, RangeState)> {
+        let mut fates: Vec<(TimeRange, RangeState)> = Vec::new();
+        let mut add = |part: TimeRange, fate: RangeState| match fates.last_mut() {
             Some((own, known)) if own.to == part.from && *known == fate => own.to = part.to,
             _ => fates.push((part.intersection(span), fate)),
         };
@@ -308,7 +313,7 @@ impl Shares {
     }
 
     /// From where in the side log the posts of `span` are; `None` if nobody lacks anything of it.
-    pub fn since(&self, span: Span) -> Option<Sequence> {
+    pub fn since(&self, span: TimeRange) -> Option<Sequence> {
         let mut since: Option<Sequence> = None;
         tree::within(&self.root, span, &mut |visit| {
             let own = match visit {
@@ -322,7 +327,7 @@ impl Shares {
     }
 
     /// Posts of `span` that were appended, about: of those that reach beyond it, all are counted.
-    pub fn posts(&self, span: Span) -> u64 {
+    pub fn posts(&self, span: TimeRange) -> u64 {
         let mut posts = 0;
         tree::within(&self.root, span, &mut |visit| {
             posts += match visit {
@@ -340,19 +345,19 @@ impl Shares {
     }
 
     /// All of them, in order.
-    fn list(&self) -> Vec<Share> {
+    fn list(&self) -> Vec<RequestedRange> {
         list(&self.root)
     }
 
     /// What lies before `span`, in it, and after it. Posts of what is cut stay in it.
-    fn cut(&mut self, span: Span) -> (Link, Link, Link) {
-        let (before, rest) = tree::split(self.root.take(), span.from, Posts::After);
-        let (inside, after) = tree::split(rest, span.to.max(span.from), Posts::Before);
+    fn cut(&mut self, span: TimeRange) -> (Link, Link, Link) {
+        let (before, rest) = tree::split(self.root.take(), span.from, PostsSide::After);
+        let (inside, after) = tree::split(rest, span.to.max(span.from), PostsSide::Before);
         (before, inside, after)
     }
 }
 
-fn list(link: &Link) -> Vec<Share> {
+fn list(link: &Link) -> Vec<RequestedRange> {
     let mut shares = Vec::new();
     tree::each(link, &mut |share| shares.push(*share));
     shares

@@ -2,32 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Sequence, Span};
+use crate::model::{Sequence, TimeRange};
 
 /// Intervals that were asked for, and where in the side log records of them may be. If one is asked for again its posts are
 /// read from there: X sends them once more, but what the side log has is not appended again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Past(Vec<Asked>);
+pub(super) struct FormerRanges(Vec<FormerRange>);
 
 /// An interval, and the records [`since`, `until`) that may be of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Asked {
-    span: Span,
+struct FormerRange {
+    span: TimeRange,
     since: Sequence,
     until: Sequence,
 }
 
-impl Past {
+impl FormerRanges {
     /// Most intervals that are remembered; beyond it the first two become one.
     const INTERVALS_MAX: usize = 64;
 
     /// Remembers an interval. Those that it touches become one with it.
-    pub(super) fn add(&mut self, span: Span, since: Sequence, until: Sequence) {
+    pub(super) fn add(&mut self, span: TimeRange, since: Sequence, until: Sequence) {
         if span.is_empty() || since >= until {
             return;
         }
-        let mut own = Asked { span, since, until };
+        let mut own = FormerRange { span, since, until };
         self.0.retain(|other| {
             let touches = other.span.from <= own.span.to && own.span.from <= other.span.to;
             if touches {
@@ -49,7 +49,7 @@ impl Past {
     }
 
     /// From where on records of `span` may be in the side log that were appended when somebody asked for it before.
-    pub(super) fn since(&self, span: Span) -> Option<Sequence> {
+    pub(super) fn since(&self, span: TimeRange) -> Option<Sequence> {
         self.0.iter().filter(|asked| !asked.span.intersection(span).is_empty()).map(|asked| asked.since).min()
     }
 
@@ -58,10 +58,10 @@ impl Past {
     }
 }
 
-impl Asked {
+impl FormerRange {
     fn with(self, other: &Self) -> Self {
         Self {
-            span: Span::new(self.span.from.min(other.span.from), self.span.to.max(other.span.to)),
+            span: TimeRange::new(self.span.from.min(other.span.from), self.span.to.max(other.span.to)),
             since: self.since.min(other.since),
             until: self.until.max(other.until),
         }

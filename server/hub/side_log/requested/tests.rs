@@ -6,41 +6,41 @@ use super::*;
 use plain::Plain;
 use tree::work;
 
-const QUIET: Fate = Fate::Proven(GapEvidence::CompletionMessage);
+const QUIET: RangeState = RangeState::Proven(GapEvidence::CompletionMessage);
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 
-fn span(from: i64, to: i64) -> Span {
-    Span::new(UnixMillis(from), UnixMillis(to))
+fn span(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(UnixMillis(from), UnixMillis(to))
 }
 
-fn prove(shares: &mut Shares, (from, to): (i64, i64)) -> bool {
+fn prove(shares: &mut RequestedRanges, (from, to): (i64, i64)) -> bool {
     shares.prove(span(from, to), GapEvidence::CompletionMessage, u64::MAX)
 }
 
-fn fates(shares: &Shares) -> Vec<(i64, i64, Sequence, Fate)> {
+fn fates(shares: &RequestedRanges) -> Vec<(i64, i64, Sequence, RangeState)> {
     shares.list().iter().map(|share| (share.span.from.0, share.span.to.0, share.since, share.fate)).collect()
 }
 
 #[test]
 fn holders_of_overlapping_holes_share_what_they_ask_for() {
-    let mut shares = Shares::default();
-    assert!(shares.want(span(10, 20), 1, 1, 1).asks);
+    let mut shares = RequestedRanges::default();
+    assert!(shares.request(span(10, 20), 1, 1, 1).asks);
     assert!(prove(&mut shares, (0, 15)));
-    assert_eq!(shares.want(span(12, 30), 1, 5, 1), Change { asks: true, tells: false });
-    assert_eq!(fates(&shares), [(10, 15, 1, QUIET), (15, 20, 1, Fate::Open), (20, 30, 5, Fate::Open)]);
+    assert_eq!(shares.request(span(12, 30), 1, 5, 1), Change { asks: true, tells: false });
+    assert_eq!(fates(&shares), [(10, 15, 1, QUIET), (15, 20, 1, RangeState::Open), (20, 30, 5, RangeState::Open)]);
     assert_eq!(shares.open(), [span(15, 30)].into_iter().collect());
-    assert_eq!(shares.want(span(11, 30), 1, 6, 2), Change::default(), "all of it is asked for");
+    assert_eq!(shares.request(span(11, 30), 1, 6, 2), Change::default(), "all of it is asked for");
 }
 
 #[test]
 fn what_is_proven_by_records_that_are_gone_is_asked_for_again() {
-    let mut shares = Shares::default();
-    shares.want(span(10, 20), 1, 3, 1);
+    let mut shares = RequestedRanges::default();
+    shares.request(span(10, 20), 1, 3, 1);
     prove(&mut shares, (10, 20));
-    shares.want(span(10, 20), 3, 9, 1);
+    shares.request(span(10, 20), 3, 9, 1);
     assert_eq!(fates(&shares), [(10, 20, 3, QUIET)]);
-    assert_eq!(shares.want(span(15, 20), 4, 9, 1), Change { asks: true, tells: true });
-    assert_eq!(fates(&shares), [(10, 15, 3, QUIET), (15, 20, 4, Fate::Open)]);
+    assert_eq!(shares.request(span(15, 20), 4, 9, 1), Change { asks: true, tells: true });
+    assert_eq!(fates(&shares), [(10, 15, 3, QUIET), (15, 20, 4, RangeState::Open)]);
     shares.forget(UnixMillis(100), 3, 9);
     assert_eq!(fates(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
     shares.forget(UnixMillis(100), 4, 9);
@@ -49,41 +49,43 @@ fn what_is_proven_by_records_that_are_gone_is_asked_for_again() {
 
 #[test]
 fn too_many_are_joined_where_they_are_nearest() {
-    let mut shares = Shares::default();
+    let mut shares = RequestedRanges::default();
     for (from, to) in [(0, 10), (15, 20), (100, 110)] {
-        shares.want(span(from, to), 1, 1, 1);
+        shares.request(span(from, to), 1, 1, 1);
     }
     prove(&mut shares, (0, 200));
     assert_eq!(shares.bound(2, 7), Change { asks: true, tells: true });
     assert_eq!(shares.list()[0].wanted, 7, "what lies between is asked for now");
-    assert_eq!(fates(&shares), [(0, 20, 1, Fate::Open), (100, 110, 1, QUIET)]);
+    assert_eq!(fates(&shares), [(0, 20, 1, RangeState::Open), (100, 110, 1, QUIET)]);
 }
 
 /// Subscriptions that came one after the other fill the bound with pieces of one interval. Nothing of it is asked for again,
 /// and no request that is under way is worth less.
 #[test]
 fn touching_shares_join_without_new_request() {
-    let mut shares = Shares::default();
+    let mut shares = RequestedRanges::default();
     for number in 0..10_u64 {
         let from = 100 - 10 * i64::try_from(number).expect("small");
-        shares.want(span(from, from + 10), 1, number + 1, number + 1);
+        shares.request(span(from, from + 10), 1, number + 1, number + 1);
     }
     shares.prove(span(50, 200), GapEvidence::CompletionMessage, 4);
     assert_eq!((shares.len(), shares.bound(2, 99)), (10, Change::default()));
-    assert_eq!(fates(&shares), [(10, 70, 5, Fate::Open), (70, 110, 1, QUIET)]);
+    assert_eq!(fates(&shares), [(10, 70, 5, RangeState::Open), (70, 110, 1, QUIET)]);
     assert_eq!(shares.list()[0].wanted, 10, "only a request after the last demand proves all of it");
 }
 
 #[test]
 fn shares_survive_serialization() {
-    let mut shares = Shares::default();
-    shares.want(span(10, 20), 1, 3, 1);
+    let mut shares = RequestedRanges::default();
+    shares.request(span(10, 20), 1, 3, 1);
     let old = r#"[{"span":{"from":10,"to":20},"since":3,"wanted":1,"fate":"open","posts":0}]"#;
-    assert_eq!(serde_json::from_str::<Shares>(old).expect("as it was written before"), shares);
-    let again = |shares: &Shares| serde_json::from_value(serde_json::to_value(shares).expect("JSON")).expect("our own");
+    assert_eq!(serde_json::from_str::<RequestedRanges>(old).expect("as it was written before"), shares);
+    let again = |shares: &RequestedRanges| {
+        serde_json::from_value(serde_json::to_value(shares).expect("JSON")).expect("our own")
+    };
     assert_eq!(shares, again(&shares));
     shares.withdraw(span(15, 40), 9);
-    let again: Shares = again(&shares);
+    let again: RequestedRanges = again(&shares);
     assert_eq!(shares, again);
     assert_eq!(again.past.since(span(16, 17)), Some(3));
 }
@@ -118,7 +120,7 @@ proptest! {
     /// Every answer is that of the plain definition.
     #[test]
     fn shares_equal_plain_definition(steps in prop::collection::vec(step(), 0..60)) {
-        let (mut shares, mut plain) = (Shares::default(), Plain::default());
+        let (mut shares, mut plain) = (RequestedRanges::default(), Plain::default());
         let (mut earliest, mut next, mut stamp, mut horizon) = (1, 1, 0, 0);
         for step in steps {
             let before = plain.0.clone();
@@ -126,10 +128,10 @@ proptest! {
                 Step::Want(from, length) => {
                     stamp += 1;
                     let span = span(from.max(horizon), from + length);
-                    let change = shares.want(span, earliest, next, stamp);
+                    let change = shares.request(span, earliest, next, stamp);
                     plain.want(span, earliest, next, stamp);
                     prop_assert_eq!(change.asks, before != plain.0);
-                    let again = |share: &Share| share.fate != Fate::Open && plain.fate(share.span.from) == Some(Fate::Open);
+                    let again = |share: &RequestedRange| share.fate != RangeState::Open && plain.fate(share.span.from) == Some(RangeState::Open);
                     prop_assert!(change.tells || !before.iter().any(again));
                 }
                 Step::Prove(from, length, age) => {
@@ -171,7 +173,7 @@ proptest! {
                 let known: Vec<_> = (from..from + 15).map(|at| plain.fate(UnixMillis(at))).collect();
                 prop_assert_eq!(told, known);
             }
-            let open: Spans = plain.0.iter().filter(|share| share.fate == Fate::Open).map(|share| share.span).collect();
+            let open: TimeRangeSet = plain.0.iter().filter(|share| share.fate == RangeState::Open).map(|share| share.span).collect();
             prop_assert_eq!(shares.open(), open);
         }
     }
@@ -183,7 +185,7 @@ proptest! {
     fn demand_sees_records_of_earlier_demands(
         steps in prop::collection::vec(step(), 0..60), restarts in prop::collection::vec(0_usize..60, 0..3),
     ) {
-        let mut shares = Shares::default();
+        let mut shares = RequestedRanges::default();
         let (mut kept, mut kept_next) = (shares.clone(), 1);
         let (mut earliest, mut next, mut stamp, mut horizon) = (1, 1, 0, 0);
         let mut appended: Vec<(i64, Sequence)> = Vec::new();
@@ -197,7 +199,7 @@ proptest! {
             match step {
                 Step::Want(from, length) if length > 0 => {
                     let span = span(from, from + length);
-                    shares.want(span, earliest, next, stamp);
+                    shares.request(span, earliest, next, stamp);
                     let since = shares.since(span).expect("it is asked for");
                     prop_assert!(since >= earliest && since <= next);
                     let hidden = appended.iter().find(|(created, sequence)| {
@@ -232,12 +234,12 @@ proptest! {
     /// What is asked for is asked for or settled afterwards, and nothing is proven or lost by it.
     #[test]
     fn bound_keeps_all_and_settles_nothing(steps in prop::collection::vec(step(), 0..40), max in 1_usize..8) {
-        let mut shares = Shares::default();
+        let mut shares = RequestedRanges::default();
         let mut stamp = 0;
         for step in steps {
             stamp += 1;
             match step {
-                Step::Want(from, length) => drop(shares.want(span(from, from + length), 1, stamp, stamp)),
+                Step::Want(from, length) => drop(shares.request(span(from, from + length), 1, stamp, stamp)),
                 Step::Prove(from, length, age) => {
                     shares.prove(span(from, from + length), GapEvidence::CleanEof, stamp.saturating_sub(age));
                 }
@@ -248,7 +250,7 @@ proptest! {
             let change = shares.bound(max, stamp + 1);
             prop_assert!(shares.len() <= max);
             prop_assert!(change.asks || shares.open() == before.open());
-            let posts = |shares: &Shares| shares.posts(span(ALWAYS.0, ALWAYS.1));
+            let posts = |shares: &RequestedRanges| shares.posts(span(ALWAYS.0, ALWAYS.1));
             prop_assert_eq!(posts(&shares), posts(&before));
             for time in (0..80).map(UnixMillis) {
                 let (Some(old), Some(new)) = (before.at(time), shares.at(time)) else {
@@ -256,7 +258,7 @@ proptest! {
                     continue;
                 };
                 prop_assert!(new.since <= old.since && new.wanted >= old.wanted && new.was_settled >= old.was_settled);
-                prop_assert!(new.fate == old.fate || new.fate == Fate::Open && new.wanted == stamp + 1 && change.tells);
+                prop_assert!(new.fate == old.fate || new.fate == RangeState::Open && new.wanted == stamp + 1 && change.tells);
             }
         }
     }
@@ -264,12 +266,12 @@ proptest! {
 
 /// Visits of nodes by so many subscriptions, each of which asks for its interval and looks four times at what became of it;
 /// posts come all the while, and requests are made between them.
-fn visits(count: i64, max: usize, interval: impl Fn(i64) -> Span) -> u64 {
-    let (mut shares, before) = (Shares::default(), work::steps());
+fn visits(count: i64, max: usize, interval: impl Fn(i64) -> TimeRange) -> u64 {
+    let (mut shares, before) = (RequestedRanges::default(), work::steps());
     for number in 0..count {
         let (own, stamp) = (interval(number), u64::try_from(number).expect("positive") + 1);
         shares.forget(UnixMillis(-1), 1, stamp);
-        shares.want(own, 1, stamp, stamp);
+        shares.request(own, 1, stamp, stamp);
         shares.bound(max, stamp);
         for _ in 0..4 {
             shares.count(own.from);
@@ -285,7 +287,7 @@ fn visits(count: i64, max: usize, interval: impl Fn(i64) -> Span) -> u64 {
 /// Twice the subscriptions are about twice the work: it grows with the depth of the tree, not with what is in it.
 #[test]
 fn work_grows_with_subscriptions_not_with_their_square() {
-    type Pattern = fn(i64) -> Span;
+    type Pattern = fn(i64) -> TimeRange;
     let patterns: [(&str, Pattern); 5] = [
         ("newest first", |number| span(1_000_000 - 10 * number, 1_000_010)),
         ("oldest first", |number| span(10 * number, 1_000_010)),

@@ -5,8 +5,8 @@
 //! on is it in the side log) without a visit of each interval: every operation visits as many nodes as there are results or
 //! changes, each at the depth of the tree.
 
-use super::{Fate, Share};
-use crate::model::{Sequence, Span, UnixMillis};
+use super::{RangeState, RequestedRange};
+use crate::model::{Sequence, TimeRange, UnixMillis};
 
 /// A subtree, or none.
 pub(super) type Link = Option<Box<Node>>;
@@ -14,7 +14,7 @@ pub(super) type Link = Option<Box<Node>>;
 /// An interval, and those before and after it.
 #[derive(Clone)]
 pub(super) struct Node {
-    share: Share,
+    share: RequestedRange,
     before: Link,
     after: Link,
     priority: u64,
@@ -25,11 +25,11 @@ pub(super) struct Node {
 #[derive(Clone, Copy)]
 pub(super) struct Summary {
     /// From the first to the last.
-    pub span: Span,
+    pub span: TimeRange,
     /// Nothing lies between two of them.
     pub is_dense: bool,
     /// What has become of all of them, if that is the same.
-    pub fate: Option<Fate>,
+    pub fate: Option<RangeState>,
     /// All are proven, by whatever evidence.
     pub is_proven: bool,
     /// The smallest of theirs.
@@ -39,20 +39,20 @@ pub(super) struct Summary {
     /// How many there are.
     pub len: usize,
     /// What it costs to make the two nearest one.
-    pub nearest: Cost,
+    pub nearest: MergeCost,
     /// What has become of the first and of the last.
-    ends: (Fate, Fate),
+    ends: (RangeState, RangeState),
 }
 
 /// What it costs to make two neighbours one: time that is asked for in vain, and whether anything is asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cost(u64, bool);
+pub(super) struct MergeCost(u64, bool);
 
-impl Cost {
+impl MergeCost {
     const NONE: Self = Self(u64::MAX, true);
 
     /// Of two neighbours.
-    pub(super) fn of(own: &Share, next: &Share) -> Self {
+    pub(super) fn of(own: &RequestedRange, next: &RequestedRange) -> Self {
         Self::between(&Summary::of(own), &Summary::of(next))
     }
 
@@ -69,22 +69,22 @@ impl Cost {
 
 /// Where the posts of an interval stay that is cut in two: which of them lie where is not known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Posts {
+pub(super) enum PostsSide {
     Before,
     After,
 }
 
 impl Summary {
-    fn of(share: &Share) -> Self {
+    fn of(share: &RequestedRange) -> Self {
         Self {
             span: share.span,
             is_dense: true,
             fate: Some(share.fate),
-            is_proven: matches!(share.fate, Fate::Proven(_)),
+            is_proven: matches!(share.fate, RangeState::Proven(_)),
             since_min: share.since,
             posts: share.posts,
             len: 1,
-            nearest: Cost::NONE,
+            nearest: MergeCost::NONE,
             ends: (share.fate, share.fate),
         }
     }
@@ -92,14 +92,14 @@ impl Summary {
     /// Of two that follow each other.
     fn with(self, next: Self) -> Self {
         Self {
-            span: Span::new(self.span.from, next.span.to),
+            span: TimeRange::new(self.span.from, next.span.to),
             is_dense: self.is_dense && next.is_dense && self.span.to == next.span.from,
             fate: self.fate.filter(|fate| next.fate == Some(*fate)),
             is_proven: self.is_proven && next.is_proven,
             since_min: self.since_min.min(next.since_min),
             posts: self.posts + next.posts,
             len: self.len + next.len,
-            nearest: self.nearest.min(next.nearest).min(Cost::between(&self, &next)),
+            nearest: self.nearest.min(next.nearest).min(MergeCost::between(&self, &next)),
             ends: (self.ends.0, next.ends.1),
         }
     }
@@ -114,7 +114,7 @@ fn priority(from: UnixMillis) -> u64 {
 }
 
 /// A subtree of one interval.
-pub(super) fn leaf(share: Share) -> Link {
+pub(super) fn leaf(share: RequestedRange) -> Link {
     let (priority, sum) = (priority(share.span.from), Summary::of(&share));
     Some(Box::new(Node { share, before: None, after: None, priority, sum }))
 }
@@ -139,20 +139,20 @@ impl Node {
     }
 
     /// The first interval of the subtree.
-    pub(super) fn first(&self) -> &Share {
+    pub(super) fn first(&self) -> &RequestedRange {
         work::step();
         self.before.as_ref().map_or(&self.share, |before| before.first())
     }
 
     /// The last interval of the subtree.
-    pub(super) fn last(&self) -> &Share {
+    pub(super) fn last(&self) -> &RequestedRange {
         work::step();
         self.after.as_ref().map_or(&self.share, |after| after.last())
     }
 }
 
 /// Those that begin before `at`, and the others. The one that holds `at` is cut there.
-pub(super) fn split(link: Link, at: UnixMillis, posts: Posts) -> (Link, Link) {
+pub(super) fn split(link: Link, at: UnixMillis, posts: PostsSide) -> (Link, Link) {
     let Some(mut node) = link else { return (None, None) };
     if node.share.span.from >= at {
         let (before, inner) = split(node.before.take(), at, posts);
@@ -166,9 +166,9 @@ pub(super) fn split(link: Link, at: UnixMillis, posts: Posts) -> (Link, Link) {
         node.update();
         return (Some(node), after);
     }
-    let mut rest = Share { span: Span::new(at, node.share.span.to), ..node.share };
+    let mut rest = RequestedRange { span: TimeRange::new(at, node.share.span.to), ..node.share };
     node.share.span.to = at;
-    *if posts == Posts::Before { &mut rest.posts } else { &mut node.share.posts } = 0;
+    *if posts == PostsSide::Before { &mut rest.posts } else { &mut node.share.posts } = 0;
     let after = merge(leaf(rest), node.after.take());
     node.update();
     (Some(node), after)
@@ -198,14 +198,15 @@ pub(super) fn join(before: Link, after: Link) -> Link {
     if !own.is_continued_by(&next) {
         return merge(before, after);
     }
-    let whole = Share { span: Span::new(own.span.from, next.span.to), posts: own.posts + next.posts, ..own };
-    let (rest, _) = split(before, own.span.from, Posts::Before);
-    let (_, beyond) = split(after, next.span.to, Posts::Before);
+    let whole =
+        RequestedRange { span: TimeRange::new(own.span.from, next.span.to), posts: own.posts + next.posts, ..own };
+    let (rest, _) = split(before, own.span.from, PostsSide::Before);
+    let (_, beyond) = split(after, next.span.to, PostsSide::Before);
     merge(merge(rest, leaf(whole)), beyond)
 }
 
 /// Visits the intervals in order.
-pub(super) fn each(link: &Link, visit: &mut impl FnMut(&Share)) {
+pub(super) fn each(link: &Link, visit: &mut impl FnMut(&RequestedRange)) {
     if let Some(node) = link {
         work::step();
         each(&node.before, visit);
@@ -219,11 +220,11 @@ pub(super) enum Visit<'a> {
     /// A subtree of which the summary is to be enough, or not.
     Whole(&'a Summary),
     /// An interval.
-    Share(&'a Share),
+    Share(&'a RequestedRange),
 }
 
 /// Visits what reaches into `span`, in order. A subtree within it of which `visit` takes the summary is not entered.
-pub(super) fn within(link: &Link, span: Span, visit: &mut impl FnMut(Visit<'_>) -> bool) {
+pub(super) fn within(link: &Link, span: TimeRange, visit: &mut impl FnMut(Visit<'_>) -> bool) {
     let Some(node) = link else { return };
     work::step();
     if node.sum.span.intersection(span).is_empty() || span.covers(node.sum.span) && visit(Visit::Whole(&node.sum)) {
@@ -237,7 +238,7 @@ pub(super) fn within(link: &Link, span: Span, visit: &mut impl FnMut(Visit<'_>) 
 }
 
 /// The interval that holds this time.
-pub(super) fn at(mut link: &Link, time: UnixMillis) -> Option<&Share> {
+pub(super) fn at(mut link: &Link, time: UnixMillis) -> Option<&RequestedRange> {
     while let Some(node) = link {
         work::step();
         if node.share.span.contains(time) {
@@ -263,10 +264,10 @@ pub(super) fn count(link: &mut Link, time: UnixMillis) {
 /// Subtrees with nothing to do are not entered.
 pub(super) fn fill(
     link: Link,
-    span: Span,
+    span: TimeRange,
     earliest: Sequence,
-    fresh: &mut impl FnMut(Span) -> Share,
-    renew: &mut impl FnMut(&mut Share),
+    fresh: &mut impl FnMut(TimeRange) -> RequestedRange,
+    renew: &mut impl FnMut(&mut RequestedRange),
 ) -> Link {
     let Some(mut node) = link else { return if span.is_empty() { None } else { leaf(fresh(span)) } };
     work::step();
@@ -275,8 +276,8 @@ pub(super) fn fill(
     }
     let mut own = node.share;
     let (to, from) = (own.span.from, own.span.to);
-    let before = fill(node.before.take(), Span::new(span.from, to), earliest, fresh, renew);
-    let after = fill(node.after.take(), Span::new(from, span.to), earliest, fresh, renew);
+    let before = fill(node.before.take(), TimeRange::new(span.from, to), earliest, fresh, renew);
+    let after = fill(node.after.take(), TimeRange::new(from, span.to), earliest, fresh, renew);
     if own.since < earliest {
         renew(&mut own);
     }
@@ -284,17 +285,17 @@ pub(super) fn fill(
 }
 
 /// The first of those two neighbours that are made one for the least cost, the first of equals.
-pub(super) fn nearest(link: &Link) -> Option<(Share, Share)> {
+pub(super) fn nearest(link: &Link) -> Option<(RequestedRange, RequestedRange)> {
     let mut node = link.as_ref()?;
     let least = node.sum.nearest;
     loop {
         work::step();
         match (&node.before, &node.after) {
             (Some(before), _) if before.sum.nearest == least => node = before,
-            (Some(before), _) if Cost::of(before.last(), &node.share) == least => {
+            (Some(before), _) if MergeCost::of(before.last(), &node.share) == least => {
                 return Some((*before.last(), node.share));
             }
-            (_, Some(after)) if Cost::of(&node.share, after.first()) == least => {
+            (_, Some(after)) if MergeCost::of(&node.share, after.first()) == least => {
                 return Some((node.share, *after.first()));
             }
             (_, Some(after)) if after.sum.nearest == least => node = after,

@@ -9,9 +9,9 @@ use proptest::test_runner::RngSeed;
 use super::*;
 use crate::hub::entry::{self, Entry};
 use crate::hub::test_util::{TERM, post_record};
-use crate::hub::token::{Keyring, Token};
+use crate::hub::token::{Keyring, ResumeToken};
 use crate::model::{
-    AccountName, Body, Epoch, GapCause, Origin, Position, Post, PostId, Record, Span, Term, rules_union,
+    AccountName, Epoch, GapCause, Origin, Position, Post, PostId, Record, RecordBody, Term, TimeRange, union_rules,
 };
 
 use steps::{Step, any_step};
@@ -51,14 +51,14 @@ impl Log {
     }
 }
 
-/// Two logs as the sequencer writes them, and a lineage that reads them.
-struct World {
+/// Two logs as the sequencer writes them, and a subscription that reads them.
+struct TestEnv {
     main: Log,
     side: Log,
-    /// From where in the side log the posts of each second are, where some lineage lacks them.
+    /// From where in the side log the posts of each second are, where some subscription lacks them.
     wanted: Vec<Option<Sequence>>,
     posts: Vec<(PostId, Arc<[Rule]>)>,
-    holes: Holes,
+    private_gaps: PrivateGaps,
     has_gap: bool,
     takes_all: bool,
     cursor: Sequence,
@@ -85,14 +85,14 @@ fn matches(rules: &[Rule]) -> bool {
     has("a") && !has("x")
 }
 
-impl World {
+impl TestEnv {
     fn new(takes_all: bool) -> Self {
         Self {
             main: Log { earliest: 1, ..Log::default() },
             side: Log { earliest: 1, ..Log::default() },
             wanted: vec![None; SECONDS as usize],
             posts: Vec::new(),
-            holes: Holes::default(),
+            private_gaps: PrivateGaps::default(),
             has_gap: false,
             takes_all,
             cursor: 1,
@@ -118,7 +118,7 @@ impl World {
         let prior = known.as_ref().map(|(_, rules)| rules.clone());
         let now = match &prior {
             None => arrived,
-            Some(prior) => match rules_union(prior, &arrived) {
+            Some(prior) => match union_rules(prior, &arrived) {
                 Some(now) => now,
                 None => return,
             },
@@ -140,12 +140,12 @@ impl World {
         let beside = self.main.known.get(&post).cloned();
         let mut now = rules(tags);
         if let Some((_, rules)) = &beside {
-            now = rules_union(rules, &now).unwrap_or_else(|| rules.clone());
+            now = union_rules(rules, &now).unwrap_or_else(|| rules.clone());
         }
         let known = self.side.known.get(&post).cloned();
         let mut prior = None;
         if let Some((sequence, rules)) = &known {
-            match rules_union(rules, &now) {
+            match union_rules(rules, &now) {
                 Some(union) => (prior, now) = (Some(rules.clone()), union),
                 None if *sequence >= self.side.earliest => return,
                 None => now = rules.clone(),
@@ -153,7 +153,8 @@ impl World {
         }
         let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), beside, true);
         // Of what the side log gets after a gap has ended, a main record carries only the newest.
-        self.is_side_whole &= self.holes.at(Some(self.created(post))).is_none_or(|hole| !hole.is_closed);
+        self.is_side_whole &=
+            self.private_gaps.at(Some(self.created(post))).is_none_or(|private_gap| !private_gap.is_closed);
         let sequence = self.side.next();
         self.side.known.insert(post, (sequence, now.clone()));
         let entry = Arc::new(Entry::side(record));
@@ -169,13 +170,20 @@ impl World {
         side: bool,
     ) -> Record {
         let sequence = if side { self.side.next() } else { self.main.next() };
-        let Body::Post(template) = post_record(sequence, &[]).body else { panic!("it is a post") };
+        let RecordBody::Post(template) = post_record(sequence, &[]).body else { panic!("it is a post") };
         let (beside, beside_rules) = beside.unzip();
-        let post =
-            Post { id: self.posts[post].0, rules, origin: Origin::Live, beside, beside_rules, previous, ..template };
+        let post = Post {
+            id: self.posts[post].0,
+            rules,
+            origin: Origin::Live,
+            counterpart: beside,
+            beside_rules,
+            previous,
+            ..template
+        };
         let body = match prior {
-            Some(prior) => Body::Delta { prior, post },
-            None => Body::Post(post),
+            Some(prior) => RecordBody::Delta { prior, post },
+            None => RecordBody::Post(post),
         };
         Record { sequence, term: TERM, received: UnixMillis(BASE), body }
     }
@@ -189,38 +197,38 @@ impl World {
         }
     }
 
-    /// Records before `to` are not there any more for the lineage: what is not delivered of them lies in a gap.
+    /// Records before `to` are not there any more for the subscription: what is not delivered of them lies in a gap.
     fn lose(&mut self, to: Sequence, cause: GapCause) {
         let lacking = (0..self.posts.len())
             .filter(|post| self.got.get(post).is_none_or(|counts| *counts == (0, 0)) && matches(&self.posts[*post].1));
         let from = lacking.map(|post| self.created(post)).min().unwrap_or(time(SECONDS - 1));
-        let span = Span::new(from, time(SECONDS));
-        self.holes.skip(self.cursor, to, span);
+        let span = TimeRange::new(from, time(SECONDS));
+        self.private_gaps.skip(self.cursor, to, span);
         self.cursor = to;
         // As the time that a token has reached: what was delivered was created before it.
         let delivered = self.got.iter().filter(|(_, counts)| **counts != (0, 0)).map(|(post, _)| self.created(*post));
         let repeats_until = delivered.max().unwrap_or(UnixMillis(i64::MIN));
         self.repeats_until = self.repeats_until.max(repeats_until);
         if cause == GapCause::JournalCorrupt {
-            self.holes.note_repeats(span, repeats_until);
+            self.private_gaps.note_repeats(span, repeats_until);
         }
-        self.holes.add(Hole::new(span, cause, repeats_until, to));
+        self.private_gaps.add(PrivateGap::new(span, cause, repeats_until, to));
         self.has_gap = true;
         self.losses += 1;
         self.demand();
     }
 
-    /// As `Holes::demand_new` over a side log.
+    /// As `PrivateGaps::demand_new` over a side log.
     fn demand(&mut self) {
         let (earliest, next) = (self.side.earliest, self.side.next());
-        for hole in self.holes.open_mut().filter(|hole| hole.offset == 0) {
-            let seconds = (hole.span.from.0 - BASE) / 1_000..(hole.span.to.0 - BASE + 999) / 1_000;
+        for private_gap in self.private_gaps.open_mut().filter(|private_gap| private_gap.offset == 0) {
+            let seconds = (private_gap.span.from.0 - BASE) / 1_000..(private_gap.span.to.0 - BASE + 999) / 1_000;
             let mut since = next;
             for second in seconds {
                 let wanted = &mut self.wanted[usize::try_from(second).expect("small")];
                 since = since.min(*wanted.insert(wanted.unwrap_or(next).max(earliest)));
             }
-            (hole.since, hole.offset) = (since, since);
+            (private_gap.since, private_gap.offset) = (since, since);
         }
     }
 
@@ -231,7 +239,7 @@ impl World {
         let Some(Written { post, sequence, entry }) = self.main.at(self.cursor).cloned() else { return };
         let event = entry.event().expect("a post");
         let delivery = if self.has_gap || self.takes_all {
-            self.holes.select_main(&Candidate { sequence, event, matches }, self.takes_all)
+            self.private_gaps.select_main(&Candidate { sequence, event, matches }, self.takes_all)
         } else {
             let prior = event.prior.as_deref().is_some_and(matches);
             if matches(&event.rules) && !prior { Delivery::Once } else { Delivery::Skip }
@@ -241,22 +249,25 @@ impl World {
     }
 
     fn side_cursor(&self) -> Option<Sequence> {
-        self.holes.open().map(|hole| hole.offset).min()
+        self.private_gaps.open().map(|private_gap| private_gap.offset).min()
     }
 
     fn read_side(&mut self) {
         let Some(at) = self.side_cursor().filter(|at| *at < self.side.next()) else { return };
         let earliest = self.side.earliest;
         if at < earliest {
-            self.holes.open_mut().filter(|hole| hole.offset < earliest).for_each(|hole| hole.start_over(self.cursor));
+            self.private_gaps
+                .open_mut()
+                .filter(|private_gap| private_gap.offset < earliest)
+                .for_each(|private_gap| private_gap.reset(self.cursor));
             self.losses += 1;
             return self.demand();
         }
         let Written { post, sequence, entry } = self.side.at(at).cloned().expect("it is there");
         let event = entry.event().expect("a post");
-        let delivery = self.holes.select_side(&Candidate { sequence, event, matches });
+        let delivery = self.private_gaps.select_side(&Candidate { sequence, event, matches });
         self.note(post, delivery);
-        self.holes.open_mut().for_each(|hole| hole.offset = hole.offset.max(at + 1));
+        self.private_gaps.open_mut().for_each(|private_gap| private_gap.offset = private_gap.offset.max(at + 1));
     }
 
     /// X brings all that it has, everything is read, and the gaps end.
@@ -275,62 +286,68 @@ impl World {
                 return self.settle();
             }
         }
-        let spans: Vec<Span> = self.holes.open().map(|hole| hole.span).collect();
-        spans.into_iter().for_each(|span| self.holes.close(span));
+        let spans: Vec<TimeRange> = self.private_gaps.open().map(|private_gap| private_gap.span).collect();
+        spans.into_iter().for_each(|span| self.private_gaps.close(span));
     }
 
-    /// The lineage goes on from its token.
+    /// The subscription goes on from its token.
     fn resume(&mut self) {
         let keys = Keyring::from_bytes(&[9; 32]);
-        let token = Token {
+        let token = ResumeToken {
             account: AccountName::new("main").expect("a name"),
             position: Position { epoch: Epoch(1), term: Term(1), sequence: self.cursor - 1 },
             low_watermark: time(0),
-            reached: time(0),
-            lineage_start: time(0),
-            lineage_from: None,
+            received_up_to: time(0),
+            subscription_start: time(0),
+            subscription_from: None,
             filter: 0,
-            repeats_until: None,
-            private: Some(self.holes.clone()),
+            duplicates_until: None,
+            private: Some(self.private_gaps.clone()),
         };
-        self.holes = keys.open(&keys.seal(&token)).expect("ours").private.expect("it is there");
+        self.private_gaps = keys.verify(&keys.sign(&token)).expect("ours").private.expect("it is there");
     }
 }
 
-/// What the side log had before the damage may have reached the lineage by the account's log since, unless it was created
-/// later than all that the lineage has.
+/// What the side log had before the damage may have reached the subscription by the account's log since, unless it was created
+/// later than all that the subscription has.
 #[test]
 fn what_was_brought_for_another_before_damage_is_marked() {
-    let mut world = World::new(false);
+    let mut env = TestEnv::new(false);
     for second in [5, 15] {
-        world.step(&Step::Create(second));
+        env.step(&Step::Create(second));
     }
-    world.wanted = vec![Some(1); SECONDS as usize];
+    env.wanted = vec![Some(1); SECONDS as usize];
     for post in 0..2 {
-        world.bring(post, "a");
+        env.bring(post, "a");
     }
-    world.holes.add(Hole::new(Span::new(time(0), time(SECONDS)), GapCause::JournalCorrupt, time(10), 1));
-    world.demand();
+    env.private_gaps.add(PrivateGap::new(
+        TimeRange::new(time(0), time(SECONDS)),
+        GapCause::JournalCorrupt,
+        time(10),
+        1,
+    ));
+    env.demand();
     for _ in 0..2 {
-        world.read_side();
+        env.read_side();
     }
-    assert_eq!(world.got, BTreeMap::from([(0, (0, 1)), (1, (1, 0))]));
+    assert_eq!(env.got, BTreeMap::from([(0, (0, 1)), (1, (1, 0))]));
 }
 
 /// A gap that was started over marks all that it delivers, out of either log: which of them comes first is not known.
 #[test]
 fn both_logs_mark_what_restarted_gap_brings() {
-    let mut world = World::new(false);
-    world.step(&Step::Create(5));
-    let hole = Hole::new(Span::new(time(0), time(SECONDS)), GapCause::LogLost, UnixMillis(i64::MIN), 1);
-    world.holes.add(Hole { is_restarted: true, ..hole });
-    (world.has_gap, world.holes.coverage) = (true, Coverage::from(1));
-    world.demand();
-    world.arrive(0, "a");
-    world.bring(0, "a");
-    world.read_side();
-    world.read_main();
-    assert_eq!(world.got, BTreeMap::from([(0, (0, 2))]));
+    let mut env = TestEnv::new(false);
+    env.step(&Step::Create(5));
+    let private_gap =
+        PrivateGap::new(TimeRange::new(time(0), time(SECONDS)), GapCause::LogLost, UnixMillis(i64::MIN), 1);
+    env.private_gaps.add(PrivateGap { is_restarted: true, ..private_gap });
+    (env.has_gap, env.private_gaps.coverage) = (true, Coverage::from(1));
+    env.demand();
+    env.arrive(0, "a");
+    env.bring(0, "a");
+    env.read_side();
+    env.read_main();
+    assert_eq!(env.got, BTreeMap::from([(0, (0, 2))]));
 }
 
 proptest! {
@@ -340,13 +357,13 @@ proptest! {
     /// several private gaps, gaps of the account's log over them, posts after a gap has ended.
     #[test]
     fn each_post_is_delivered_once_by_one_log(steps in prop::collection::vec(any_step(), 1..60), takes_all: bool) {
-        let mut world = World::new(takes_all);
+        let mut env = TestEnv::new(takes_all);
         for step in &steps {
-            world.step(step);
-            world.resume();
+            env.step(step);
+            env.resume();
         }
-        world.settle();
-        world.settle();
-        world.check();
+        env.settle();
+        env.settle();
+        env.check();
     }
 }

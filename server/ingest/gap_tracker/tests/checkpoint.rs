@@ -1,11 +1,11 @@
-//! The checkpoint of a ledger against the journal that is found at the next start.
+//! The checkpoint of a gap tracker against the journal that is found at the next start.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock;
-use crate::hub::status::upstream_status::LastByte;
+use crate::hub::status::upstream_status::LastActivity;
 use crate::hub::test_util::{new_hub, post_record};
 use crate::hub::{self, Hub};
 use crate::model::Record;
@@ -20,8 +20,8 @@ fn log(posts: u64, clock: &Clock) -> Arc<Hub> {
     hub
 }
 
-fn open(hub: &Arc<Hub>, file: &Path) -> Ledger {
-    let setup = Setup {
+fn open(hub: &Arc<Hub>, file: &Path) -> GapTracker {
+    let setup = TrackerParams {
         hub: hub.clone(),
         config: Config::default(),
         recovery_window: DAY,
@@ -30,7 +30,7 @@ fn open(hub: &Arc<Hub>, file: &Path) -> Ledger {
         metrics: Metrics::default(),
     };
     let post = hub.reader().extent().newest_received;
-    Ledger::open(setup, Vec::new(), Received { post, oldest: post })
+    GapTracker::open(setup, Vec::new(), LogTimes { post, oldest: post })
 }
 
 /// The same log is found at the next start, or one that lacks the last records: those were exposed, and are missing.
@@ -39,14 +39,14 @@ fn shorter_journal_is_found_at_open() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
     let hub = log(5, &clock);
-    let ledger = open(&hub, &file);
+    let tracker = open(&hub, &file);
     let now = clock.now();
-    ledger.first_byte(0, 0, answer(now, None), now);
-    ledger.heard(0, 0, now, &[now]);
-    hub.upstream().heard(LastByte { moment: clock.moment(), time: now });
-    ledger.save().expect("written");
+    tracker.first_byte(0, 0, answer(now, None), now);
+    tracker.heard(0, 0, now, &[now]);
+    hub.upstream().record_activity(LastActivity { moment: clock.moment(), time: now });
+    tracker.save().expect("written");
     for (posts, cause) in [(5, GapCause::GatewayDown), (6, GapCause::GatewayDown), (4, GapCause::JournalCorrupt)] {
-        let found = open(&log(posts, &clock), &file).take_changes();
+        let found = open(&log(posts, &clock), &file).drain_changes();
         let open = found.last().expect("the gateway was down, at least");
         assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
     }
@@ -58,22 +58,22 @@ fn shorter_journal_is_found_at_open() {
 fn journal_older_than_window_leaves_nothing_out() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, clock) = (dir.path().join("gaps.json"), Clock::system());
-    let ledger = open(&log(5, &clock), &file);
+    let tracker = open(&log(5, &clock), &file);
     let now = clock.now();
-    ledger.first_byte(0, 0, answer(now, None), now);
-    ledger.heard(0, 0, now, &[now]);
-    ledger.save().expect("written");
+    tracker.first_byte(0, 0, answer(now, None), now);
+    tracker.heard(0, 0, now, &[now]);
+    tracker.save().expect("written");
     let copied = now.minus(3 * DAY);
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
     let records = vec![Record { received: copied, ..post_record(1, &["a"]) }];
     writer.append(&records).expect("memory takes it");
     hub.publish(records);
-    let ledger = open(&hub, &file);
-    ledger.first_byte(0, 0, answer(now, None), now);
+    let tracker = open(&hub, &file);
+    tracker.first_byte(0, 0, answer(now, None), now);
     let mut told = BTreeMap::new();
-    told.extend(ledger.take_changes().into_iter().map(|gap| (gap.id, gap)));
+    told.extend(tracker.drain_changes().into_iter().map(|gap| (gap.id, gap)));
     let missing = told_missing(&told);
-    assert!(missing.covers(Span::new(copied, now)), "{told:?}");
+    assert!(missing.covers(TimeRange::new(copied, now)), "{told:?}");
     let lost = told.values().find(|gap| gap.state == GapState::Unrecoverable).expect("X has no more of it");
     assert_eq!(lost.evidence, GapEvidence::WindowPassed);
 }

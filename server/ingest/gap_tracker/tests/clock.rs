@@ -5,27 +5,27 @@ use super::*;
 /// The clock was an hour ahead for a while, and nobody said when it was set back (review R7).
 #[test]
 fn gap_after_unannounced_clock_setback_covers_outage() {
-    let mut world = World::new();
-    world.connect();
-    world.pass(100);
+    let mut env = TestEnv::new();
+    env.connect();
+    env.pass(100);
     let hour = Duration::from_secs(3_600);
-    world.now = world.now.plus(hour);
-    world.pass(60);
-    world.now = world.now.minus(hour);
-    world.pass(600);
+    env.now = env.now.plus(hour);
+    env.pass(60);
+    env.now = env.now.minus(hour);
+    env.pass(600);
     for _ in 0..30 {
-        world.pass(20);
-        world.book.heard(0, 0, world.now, &[]);
+        env.pass(20);
+        env.machine.record_activity(0, 0, env.now, &[]);
     }
-    let cut = world.now;
-    world.cut(GapCause::Disconnected);
-    world.pass(300);
-    let back = world.now;
-    world.connect();
-    world.pass(100);
-    let told: Spans =
-        world.told.values().map(|gap| Span::new(gap.window.from, gap.window.to.unwrap_or(back))).collect();
-    let down = Span::new(cut.plus(Duration::from_secs(1)), back);
+    let cut = env.now;
+    env.cut(GapCause::Disconnected);
+    env.pass(300);
+    let back = env.now;
+    env.connect();
+    env.pass(100);
+    let told: TimeRangeSet =
+        env.told.values().map(|gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(back))).collect();
+    let down = TimeRange::new(cut.plus(Duration::from_secs(1)), back);
     assert!(told.covers(down), "{down:?} is not in {told:?}");
 }
 
@@ -35,52 +35,52 @@ fn gap_after_unannounced_clock_setback_covers_outage() {
 #[test]
 fn confirmed_wrong_date_leaves_outages_covered() {
     for hours in [25, -7] {
-        let mut world = World::new();
-        world.connect();
-        world.pass(100);
+        let mut env = TestEnv::new();
+        env.connect();
+        env.pass(100);
         let mut given_up = None;
         for ahead in [hours > 0, hours < 0] {
-            world.cut(GapCause::Disconnected);
-            world.pass(10);
-            let before = world.told.keys().last().copied().expect("the gap is told");
-            world.step(i64::abs(hours), ahead);
-            let (from, now) = (world.last_byte.expect("heard").minus(SLACK), world.now);
-            let asked = world.connect();
-            let opened: Vec<&Gap> = world.told.range(before..).map(|(_, gap)| gap).collect();
-            let spans: Spans =
-                opened.iter().map(|gap| Span::new(gap.window.from, gap.window.to.unwrap_or(now))).collect();
+            env.cut(GapCause::Disconnected);
+            env.pass(10);
+            let before = env.told.keys().last().copied().expect("the gap is told");
+            env.step(i64::abs(hours), ahead);
+            let (from, now) = (env.last_byte.expect("heard").minus(SLACK), env.now);
+            let asked = env.connect();
+            let opened: Vec<&Gap> = env.told.range(before..).map(|(_, gap)| gap).collect();
+            let spans: TimeRangeSet =
+                opened.iter().map(|gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(now))).collect();
             // What the clock that was ahead took for too old is asked for again.
             let from = given_up.filter(|_| !ahead).map_or(from, |given_up: UnixMillis| given_up.min(from));
             given_up = Some(from).filter(|_| ahead);
-            let expected: Spans = [Span::new(from, now.plus(SLACK))].into_iter().collect();
+            let expected: TimeRangeSet = [TimeRange::new(from, now.plus(SLACK))].into_iter().collect();
             assert_eq!(spans, expected, "{hours} h: {opened:?}");
             assert_eq!(asked, Some(if ahead { 5 } else { 1 }), "{hours} h");
-            world.pass(100);
+            env.pass(100);
         }
     }
 }
 
-impl World {
+impl TestEnv {
     /// The clock is corrected by so many hours.
     fn step(&mut self, hours: i64, ahead: bool) {
         let by = Duration::from_secs(hours.unsigned_abs() * 3_600);
         self.now = if ahead { self.now.plus(by) } else { self.now.minus(by) };
         self.last_byte = self.last_byte.map(|last| if ahead { last } else { last.minus(by) });
         if ahead {
-            self.book.set_ahead(by, self.now)
+            self.machine.on_clock_moved_forward(by, self.now)
         } else {
-            self.book.set_back(by, self.now)
+            self.machine.on_clock_moved_back(by, self.now)
         }
         self.take_changes();
     }
 
     /// An outage of so many seconds that is left to recovery.
-    fn outage(&mut self, seconds: u64) -> Span {
+    fn outage(&mut self, seconds: u64) -> TimeRange {
         let from = self.now;
         self.cut(GapCause::SlowReader);
         self.pass(seconds);
         self.connect();
-        Span::new(from, self.now)
+        TimeRange::new(from, self.now)
     }
 }
 
@@ -90,22 +90,22 @@ impl World {
 fn confirmed_wrong_date_shifts_gaps_of_recovery() {
     for hours in [25, -7] {
         let by = Duration::from_secs(u64::try_from(i64::abs(hours)).expect("positive") * 3_600);
-        let mut world = World::new();
-        world.connect();
-        world.pass(100);
-        world.step(i64::abs(hours), hours > 0);
-        let noted = world.outage(900);
-        world.pass(100);
-        world.step(i64::abs(hours), hours < 0);
+        let mut env = TestEnv::new();
+        env.connect();
+        env.pass(100);
+        env.step(i64::abs(hours), hours > 0);
+        let noted = env.outage(900);
+        env.pass(100);
+        env.step(i64::abs(hours), hours < 0);
         let right = |time: UnixMillis| if hours > 0 { time.minus(by) } else { time.plus(by) };
-        let outage = Span::new(right(noted.from), right(noted.to));
-        let missing = world.book.missing();
+        let outage = TimeRange::new(right(noted.from), right(noted.to));
+        let missing = env.machine.missing();
         assert!(missing.covers(outage), "{hours} h: {outage:?} is not in {missing:?}");
-        let future = Span::new(world.now.plus(SLACK), UnixMillis(i64::MAX));
-        assert!(missing.within(future).is_empty(), "{hours} h: {missing:?} at {}", world.now);
+        let future = TimeRange::new(env.now.plus(SLACK), UnixMillis(i64::MAX));
+        assert!(missing.within(future).is_empty(), "{hours} h: {missing:?} at {}", env.now);
         if hours > 0 {
             // How much of what was given up is of the time before now cannot be told.
-            let widest = Span::new(outage.from.minus(Duration::from_secs(600)), world.now.plus(SLACK));
+            let widest = TimeRange::new(outage.from.minus(Duration::from_secs(600)), env.now.plus(SLACK));
             assert!(missing.iter().all(|span| widest.covers(span)), "{missing:?} is wider than {widest:?}");
         }
     }
@@ -114,17 +114,17 @@ fn confirmed_wrong_date_shifts_gaps_of_recovery() {
 /// What a clock that is ahead takes for too old is asked for once it is set back.
 #[test]
 fn outage_given_up_by_wrong_date_is_recovered() {
-    let mut world = World::new();
-    world.connect();
-    world.pass(100);
-    let from = world.now;
-    world.cut(GapCause::SlowReader);
-    world.pass(900);
-    world.step(25, true);
-    world.connect();
-    assert!(world.told.values().any(|gap| gap.state == GapState::Unrecoverable), "{:?}", world.gaps());
-    world.pass(100);
-    world.step(25, false);
-    let outage = Span::new(from, from.plus(Duration::from_secs(900)));
-    assert!(world.book.missing().covers(outage), "{outage:?} is not in {:?}", world.book.missing());
+    let mut env = TestEnv::new();
+    env.connect();
+    env.pass(100);
+    let from = env.now;
+    env.cut(GapCause::SlowReader);
+    env.pass(900);
+    env.step(25, true);
+    env.connect();
+    assert!(env.told.values().any(|gap| gap.state == GapState::Unrecoverable), "{:?}", env.gaps());
+    env.pass(100);
+    env.step(25, false);
+    let outage = TimeRange::new(from, from.plus(Duration::from_secs(900)));
+    assert!(env.machine.missing().covers(outage), "{outage:?} is not in {:?}", env.machine.missing());
 }

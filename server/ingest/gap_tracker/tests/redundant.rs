@@ -12,30 +12,42 @@ fn names(feeds: &[&str]) -> Vec<String> {
     feeds.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A book of these feeds that was restored at this second.
-fn book(kept: Kept, feeds: &[&str], logged: Vec<Gap>, second: i64, lost_after: Option<i64>) -> Book {
+/// A state machine of these feeds that was restored at this second.
+fn machine(
+    kept: PersistedState,
+    feeds: &[&str],
+    logged: Vec<Gap>,
+    second: i64,
+    lost_after: Option<i64>,
+) -> GapStateMachine {
     let json = serde_json::to_vec(&kept).expect("it is plain data");
-    let mut book = Book::new(limits(), serde_json::from_slice(&json).expect("what was written"));
+    let mut machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("what was written"));
     let lost_after = lost_after.map(at);
-    book.restore(Start { logged, received: Received::default(), lost_after, feeds: &names(feeds), now: at(second) });
-    book
+    machine.restore(RestoreInput {
+        logged,
+        received: LogTimes::default(),
+        lost_after,
+        feeds: &names(feeds),
+        now: at(second),
+    });
+    machine
 }
 
-/// The first byte, with the backfill that the book asks for.
-fn connect(book: &mut Book, feed: usize, connection: usize, second: i64) -> Option<u8> {
-    let backfill = book.backfill_to_ask(feed, connection, at(second), UNCERTAIN);
-    book.first_byte(feed, connection, answer(at(second), backfill), at(second));
+/// The first byte, with the backfill that the state machine asks for.
+fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second: i64) -> Option<u8> {
+    let backfill = machine.backfill_minutes(feed, connection, at(second), UNCERTAIN);
+    machine.first_byte(feed, connection, answer(at(second), backfill), at(second));
     // X has posts of the minute before.
     let created: Vec<_> = backfill.iter().map(|_| at(second - 59)).collect();
-    book.heard(feed, connection, at(second), &created);
+    machine.record_activity(feed, connection, at(second), &created);
     backfill.map(BackfillMinutes::get)
 }
 
 /// A post a second on this connection, so many seconds late.
-fn flow(book: &mut Book, feed: usize, connection: usize, seconds: std::ops::Range<i64>, lag: i64) {
+fn flow(machine: &mut GapStateMachine, feed: usize, connection: usize, seconds: std::ops::Range<i64>, lag: i64) {
     for second in seconds {
-        book.heard(feed, connection, at(second), &[at(second - lag)]);
-        book.tick(feed, connection, at(second));
+        machine.record_activity(feed, connection, at(second), &[at(second - lag)]);
+        machine.tick(feed, connection, at(second));
     }
 }
 
@@ -51,22 +63,22 @@ fn gaps(changes: &[Gap]) -> Vec<(i64, i64, GapState)> {
 #[test]
 fn half_open_copy_does_not_cover_outage() {
     for refused in [false, true] {
-        let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-        connect(&mut book, 0, 0, 0);
-        connect(&mut book, 0, 1, 0);
+        let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+        connect(&mut machine, 0, 0, 0);
+        connect(&mut machine, 0, 1, 0);
         for connection in [0, 1] {
-            flow(&mut book, 0, connection, 1..101, 0);
+            flow(&mut machine, 0, connection, 1..101, 0);
         }
-        book.cut(0, 1, GapCause::Disconnected);
-        assert_eq!(book.changes, [], "one is up");
+        machine.on_disconnect(0, 1, GapCause::Disconnected);
+        assert_eq!(machine.changes, [], "one is up");
         if refused {
-            book.backfill_refused(at(120));
+            machine.backfill_refused(at(120));
         }
-        assert_eq!(connect(&mut book, 0, 1, 130), (!refused).then_some(2));
-        flow(&mut book, 0, 1, 131..135, 0);
-        book.cut(0, 0, GapCause::Stale);
+        assert_eq!(connect(&mut machine, 0, 1, 130), (!refused).then_some(2));
+        flow(&mut machine, 0, 1, 131..135, 0);
+        machine.on_disconnect(0, 0, GapCause::Stale);
         let state = if refused { GapState::Recovering } else { GapState::Detected };
-        assert_eq!(gaps(&book.changes), [(70, 160, state)]);
+        assert_eq!(gaps(&machine.changes), [(70, 160, state)]);
     }
 }
 
@@ -74,66 +86,66 @@ fn half_open_copy_does_not_cover_outage() {
 #[test]
 fn late_copy_covers_only_what_it_delivered() {
     let late_is_cut_at = |second: i64| {
-        let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-        connect(&mut book, 0, 0, 0);
-        connect(&mut book, 0, 1, 0);
-        flow(&mut book, 0, 0, 1..301, 0);
-        flow(&mut book, 0, 1, 1..301, 120);
-        book.cut(0, 0, GapCause::Disconnected);
-        flow(&mut book, 0, 1, 301..400, 120);
-        book.backfill_refused(at(399));
-        assert_eq!(connect(&mut book, 0, 0, 400), None);
+        let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+        connect(&mut machine, 0, 0, 0);
+        connect(&mut machine, 0, 1, 0);
+        flow(&mut machine, 0, 0, 1..301, 0);
+        flow(&mut machine, 0, 1, 1..301, 120);
+        machine.on_disconnect(0, 0, GapCause::Disconnected);
+        flow(&mut machine, 0, 1, 301..400, 120);
+        machine.backfill_refused(at(399));
+        assert_eq!(connect(&mut machine, 0, 0, 400), None);
         for second in 401..second {
-            flow(&mut book, 0, 0, second..second + 1, 0);
-            flow(&mut book, 0, 1, second..second + 1, 120);
+            flow(&mut machine, 0, 0, second..second + 1, 0);
+            flow(&mut machine, 0, 1, second..second + 1, 120);
         }
-        book.cut(0, 1, GapCause::Disconnected);
-        gaps(&book.changes)
+        machine.on_disconnect(0, 1, GapCause::Disconnected);
+        gaps(&machine.changes)
     };
     assert_eq!(late_is_cut_at(450), [(329, 430, GapState::Recovering)]);
     assert_eq!(late_is_cut_at(552), []);
 }
 
-/// Review R7: the clock was an hour ahead for a while, and nobody told the ledger that it was set right.
+/// Review R7: the clock was an hour ahead for a while, and nobody told the gap tracker that it was set right.
 #[test]
 fn clock_that_went_back_leaves_no_later_last_byte() {
-    let mut world = World::new();
-    world.connect();
-    world.pass(100);
+    let mut env = TestEnv::new();
+    env.connect();
+    env.pass(100);
     let hour = Duration::from_secs(3_600);
-    world.now = world.now.plus(hour);
-    world.pass(60);
-    world.now = world.now.minus(hour);
+    env.now = env.now.plus(hour);
+    env.pass(60);
+    env.now = env.now.minus(hour);
     for _ in 0..30 {
-        world.now = world.now.plus(Duration::from_secs(20));
-        world.book.heard(0, 0, world.now, &[]);
+        env.now = env.now.plus(Duration::from_secs(20));
+        env.machine.record_activity(0, 0, env.now, &[]);
     }
-    let cut = world.now;
-    world.book.cut(0, 0, GapCause::Disconnected);
-    let from = world.book.changes.last().expect("a gap").window.from;
+    let cut = env.now;
+    env.machine.on_disconnect(0, 0, GapCause::Disconnected);
+    let from = env.machine.changes.last().expect("a gap").window.from;
     assert!(from <= cut && from >= cut.minus(SLACK), "{from} for {cut}");
 }
 
 /// 1.5: neither a stop nor the silence of a half-open connection is the quiet that closes a gap.
 #[test]
 fn backfill_is_quiet_only_while_read() {
-    let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-    connect(&mut book, 0, 0, 0);
-    flow(&mut book, 0, 0, 1..200, 0);
-    book.cut(0, 0, GapCause::Disconnected);
-    connect(&mut book, 0, 0, 260);
-    book.heard(0, 0, at(261), &[at(220)]);
+    let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+    connect(&mut machine, 0, 0, 0);
+    flow(&mut machine, 0, 0, 1..200, 0);
+    machine.on_disconnect(0, 0, GapCause::Disconnected);
+    connect(&mut machine, 0, 0, 260);
+    machine.record_activity(0, 0, at(261), &[at(220)]);
     for second in 262..330 {
-        book.tick(0, 0, at(second));
+        machine.tick(0, 0, at(second));
     }
-    assert_eq!(book.changes.last().map(|gap| gap.state), Some(GapState::Detected), "nothing came at all");
-    book.stopped(0, 0, Duration::from_secs(600));
-    book.heard(0, 0, at(862), &[]);
-    book.tick(0, 0, at(862));
-    assert_eq!(book.changes.last().map(|gap| gap.state), Some(GapState::Detected), "it was stopped");
-    book.heard(0, 0, at(893), &[]);
-    book.tick(0, 0, at(893));
-    let last = book.changes.last().map(|gap| (gap.state, gap.evidence));
+    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "nothing came at all");
+    machine.stopped(0, 0, Duration::from_secs(600));
+    machine.record_activity(0, 0, at(862), &[]);
+    machine.tick(0, 0, at(862));
+    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "it was stopped");
+    machine.record_activity(0, 0, at(893), &[]);
+    machine.tick(0, 0, at(893));
+    let last = machine.changes.last().map(|gap| (gap.state, gap.evidence));
     assert_eq!(last, Some((GapState::Backfilled, GapEvidence::BackfillQuiet)));
 }
 
@@ -141,53 +153,53 @@ fn backfill_is_quiet_only_while_read() {
 /// recovery, also once the first one is back with a backfill of its own, and though nothing was due.
 #[test]
 fn interrupted_backfill_closes_nothing() {
-    let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-    let beat = |book: &mut Book, connections: &[usize], seconds: std::ops::Range<i64>| {
+    let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+    let beat = |machine: &mut GapStateMachine, connections: &[usize], seconds: std::ops::Range<i64>| {
         for second in seconds {
             for connection in connections {
-                book.heard(0, *connection, at(second), &[]);
-                book.tick(0, *connection, at(second));
+                machine.record_activity(0, *connection, at(second), &[]);
+                machine.tick(0, *connection, at(second));
             }
         }
     };
     for connection in [0, 1] {
-        connect(&mut book, 0, connection, 0);
+        connect(&mut machine, 0, connection, 0);
     }
-    beat(&mut book, &[0, 1], 1..101);
+    beat(&mut machine, &[0, 1], 1..101);
     for connection in [0, 1] {
-        book.cut(0, connection, GapCause::Disconnected);
+        machine.on_disconnect(0, connection, GapCause::Disconnected);
     }
-    assert_eq!(connect(&mut book, 0, 0, 160), Some(3));
-    connect(&mut book, 0, 1, 162);
-    book.heard(0, 0, at(165), &[at(120)]);
-    book.cut(0, 0, GapCause::Disconnected);
-    beat(&mut book, &[1], 163..400);
-    connect(&mut book, 0, 0, 400);
-    beat(&mut book, &[0, 1], 401..600);
+    assert_eq!(connect(&mut machine, 0, 0, 160), Some(3));
+    connect(&mut machine, 0, 1, 162);
+    machine.record_activity(0, 0, at(165), &[at(120)]);
+    machine.on_disconnect(0, 0, GapCause::Disconnected);
+    beat(&mut machine, &[1], 163..400);
+    connect(&mut machine, 0, 0, 400);
+    beat(&mut machine, &[0, 1], 401..600);
     // The newest post was 59 s late.
-    assert_eq!(gaps(&book.changes).first(), Some(&(41, 190, GapState::Recovering)), "{:?}", gaps(&book.changes));
-    assert!(book.missing().covers(Span::new(at(41), at(190))));
+    assert_eq!(gaps(&machine.changes).first(), Some(&(41, 190, GapState::Recovering)), "{:?}", gaps(&machine.changes));
+    assert!(machine.missing().covers(TimeRange::new(at(41), at(190))));
 }
 
 /// 1.4: what was due is reckoned by the rate before the gap.
 #[test]
 fn empty_backfill_is_judged_by_rate_before_gap() {
     let check = |pace: i64, expected: (GapState, GapEvidence)| {
-        let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-        connect(&mut book, 0, 0, 0);
+        let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+        connect(&mut machine, 0, 0, 0);
         for second in 1..3_600 {
             let created = if second % pace == 0 { vec![at(second)] } else { vec![] };
-            book.heard(0, 0, at(second), &created);
-            book.tick(0, 0, at(second));
+            machine.record_activity(0, 0, at(second), &created);
+            machine.tick(0, 0, at(second));
         }
-        book.cut(0, 0, GapCause::Disconnected);
-        let backfill = book.backfill_to_ask(0, 0, at(3_840), UNCERTAIN);
-        book.first_byte(0, 0, answer(at(3_840), backfill), at(3_840));
+        machine.on_disconnect(0, 0, GapCause::Disconnected);
+        let backfill = machine.backfill_minutes(0, 0, at(3_840), UNCERTAIN);
+        machine.first_byte(0, 0, answer(at(3_840), backfill), at(3_840));
         for second in 3_841..4_000 {
-            book.heard(0, 0, at(second), &[]);
-            book.tick(0, 0, at(second));
+            machine.record_activity(0, 0, at(second), &[]);
+            machine.tick(0, 0, at(second));
         }
-        let last = book.changes.last().expect("a gap");
+        let last = machine.changes.last().expect("a gap");
         assert_eq!((last.state, last.evidence), expected, "a post every {pace} s");
     };
     check(40, (GapState::Recovering, GapEvidence::None));
@@ -196,12 +208,12 @@ fn empty_backfill_is_judged_by_rate_before_gap() {
 
 #[test]
 fn feed_down_from_start_is_gap_once_log_begins() {
-    let mut book = book(Kept::default(), &["atla", "pdxa"], Vec::new(), 0, None);
-    connect(&mut book, 0, 0, 5);
-    flow(&mut book, 0, 0, 6..100, 0);
-    assert_eq!(gaps(&book.changes), [(0, -1, GapState::Detected)]);
-    let told = book.changes.clone();
-    let mut again = self::book(book.kept.clone(), &["atla", "pdxa"], told, 700, None);
+    let mut machine = machine(PersistedState::default(), &["atla", "pdxa"], Vec::new(), 0, None);
+    connect(&mut machine, 0, 0, 5);
+    flow(&mut machine, 0, 0, 6..100, 0);
+    assert_eq!(gaps(&machine.changes), [(0, -1, GapState::Detected)]);
+    let told = machine.changes.clone();
+    let mut again = self::machine(machine.kept.clone(), &["atla", "pdxa"], told, 700, None);
     assert_eq!(connect(&mut again, 1, 1, 700), Some(5));
     let brought = gaps(&again.changes);
     assert!(brought.contains(&(0, 402, GapState::Recovering)), "{brought:?}");
@@ -210,13 +222,13 @@ fn feed_down_from_start_is_gap_once_log_begins() {
 
 #[test]
 fn feeds_that_begin_together_make_no_gap() {
-    let mut book = book(Kept::default(), &["atla", "pdxa"], Vec::new(), 0, None);
-    connect(&mut book, 0, 0, 0);
-    connect(&mut book, 1, 1, 3);
+    let mut machine = machine(PersistedState::default(), &["atla", "pdxa"], Vec::new(), 0, None);
+    connect(&mut machine, 0, 0, 0);
+    connect(&mut machine, 1, 1, 3);
     for second in 4..300 {
-        (0..2).for_each(|feed| flow(&mut book, feed, feed, second..second + 1, 0));
+        (0..2).for_each(|feed| flow(&mut machine, feed, feed, second..second + 1, 0));
     }
-    assert_eq!(book.changes, []);
+    assert_eq!(machine.changes, []);
 }
 
 /// What each list makes of a feed that was down for 200 s when the gateway was stopped.
@@ -224,13 +236,13 @@ fn feeds_that_begin_together_make_no_gap() {
 fn changed_list_inherits_by_name() {
     use GapState::{Detected, Recovering};
     let check = |from: &[&str], to: &[&str], expected: &[(&str, i64)], left: &[(i64, i64, GapState)]| {
-        let mut old = book(Kept::default(), from, Vec::new(), 0, None);
+        let mut old = machine(PersistedState::default(), from, Vec::new(), 0, None);
         (0..from.len()).for_each(|feed| assert_eq!(connect(&mut old, feed, feed, 0), Some(5)));
         for feed in 0..from.len() {
             flow(&mut old, feed, feed, 1..if feed == 0 { 101 } else { 301 }, 0);
         }
-        old.cut(0, 0, GapCause::Disconnected);
-        let new = book(old.kept.clone(), to, old.changes.clone(), 300, None);
+        old.on_disconnect(0, 0, GapCause::Disconnected);
+        let new = machine(old.kept.clone(), to, old.changes.clone(), 300, None);
         let seconds = |time: UnixMillis| (time.0 - START) / 1_000;
         let mut told: Vec<_> = Vec::new();
         for feed in &new.kept.feeds {
@@ -252,13 +264,13 @@ fn changed_list_inherits_by_name() {
 
 #[test]
 fn shorter_journal_opens_gap_at_newest_record() {
-    let mut old = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    let mut old = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
     connect(&mut old, 0, 0, 0);
     flow(&mut old, 0, 0, 1..1_000, 0);
     let kept = old.kept.clone();
-    let whole = book(kept.clone(), &["all"], Vec::new(), 1_010, None);
+    let whole = machine(kept.clone(), &["all"], Vec::new(), 1_010, None);
     assert_eq!(gaps(&whole.changes), [(969, -1, GapState::Detected)]);
-    let lost = book(kept, &["all"], Vec::new(), 1_010, Some(700));
+    let lost = machine(kept, &["all"], Vec::new(), 1_010, Some(700));
     // How late the connection was at the newest record is not known any more.
     assert_eq!(gaps(&lost.changes), [(100, -1, GapState::Detected)]);
     assert_eq!(lost.changes[0].cause, GapCause::JournalCorrupt);
@@ -267,14 +279,14 @@ fn shorter_journal_opens_gap_at_newest_record() {
 /// The tail that was lost reaches back behind a reconnect, and with it what was announced of that outage.
 #[test]
 fn lost_tail_reaches_back_behind_reconnect() {
-    let mut old = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    let mut old = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
     connect(&mut old, 0, 0, 0);
     flow(&mut old, 0, 0, 1..600, 0);
-    old.cut(0, 0, GapCause::Disconnected);
+    old.on_disconnect(0, 0, GapCause::Disconnected);
     old.backfill_refused(at(609));
     assert_eq!(connect(&mut old, 0, 0, 610), None);
     flow(&mut old, 0, 0, 611..1_000, 0);
-    let lost = book(old.kept.clone(), &["all"], Vec::new(), 1_010, Some(500));
+    let lost = machine(old.kept.clone(), &["all"], Vec::new(), 1_010, Some(500));
     let told = gaps(&lost.changes);
     let reaches = |&(from, to, state): &(i64, i64, GapState)| from <= 470 && to == -1 && state == GapState::Detected;
     assert!(told.iter().any(reaches), "{told:?}");
@@ -283,16 +295,16 @@ fn lost_tail_reaches_back_behind_reconnect() {
 /// What a gap was brought is missing again if the log has lost it.
 #[test]
 fn shorter_journal_forgets_progress_of_recovery() {
-    let mut old = book(Kept::default(), &["all"], Vec::new(), 0, None);
+    let mut old = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
     connect(&mut old, 0, 0, 0);
     flow(&mut old, 0, 0, 1..100, 0);
-    old.cut(0, 0, GapCause::SlowReader);
+    old.on_disconnect(0, 0, GapCause::SlowReader);
     connect(&mut old, 0, 0, 900);
     let told = old.changes.last().cloned().into_iter().collect::<Vec<_>>();
-    old.prove(Span::new(at(0), at(500)), GapEvidence::CompletionMessage, u64::MAX);
-    let missing = |lost| book(old.kept.clone(), &["all"], told.clone(), 1_000, lost).missing();
-    assert_eq!(missing(None), [Span::new(at(500), at(930))].into_iter().collect());
-    assert_eq!(missing(Some(905)), [Span::new(at(69), at(930))].into_iter().collect());
+    old.mark_recovered(TimeRange::new(at(0), at(500)), GapEvidence::CompletionMessage, u64::MAX);
+    let missing = |lost| machine(old.kept.clone(), &["all"], told.clone(), 1_000, lost).missing();
+    assert_eq!(missing(None), [TimeRange::new(at(500), at(930))].into_iter().collect());
+    assert_eq!(missing(Some(905)), [TimeRange::new(at(69), at(930))].into_iter().collect());
 }
 
 /// Version 1 of the file knew feeds by their place.
@@ -306,8 +318,8 @@ fn checkpoint_of_version_1_is_read() {
             "rate": {"posts": 600.0, "seconds": 600.0}, "hole": hole,
         })
     };
-    let window = Window { from: at(40), to: None };
-    let gap = Book::gap(GapId(7), window, GapCause::Disconnected);
+    let window = TimeInterval { from: at(40), to: None };
+    let gap = GapStateMachine::gap(GapId(7), window, GapCause::Disconnected);
     let hole = serde_json::json!({"gap": gap, "told": true, "promised": at(40), "trusted": true});
     let kept = serde_json::json!({
         "last_id": 7, "lanes": [lane(70, hole), lane(200, serde_json::Value::Null)], "healing": {}, "brought": {},
@@ -317,7 +329,7 @@ fn checkpoint_of_version_1_is_read() {
     let account = crate::model::AccountName::new("main").expect("a name");
     let kept = persist::read(&path, &account, &limits()).expect("it is read");
     assert_eq!((kept.clock_offset_ms, kept.last_id), (5, 7));
-    let new = book(kept, &["atla", "pdxa"], vec![gap], 300, None);
+    let new = machine(kept, &["atla", "pdxa"], vec![gap], 300, None);
     for feed in &new.kept.feeds {
         assert_eq!(feed.gaps.iter().map(|own| own.gap.window.from).min(), Some(at(40)), "each may have had the gap");
         assert!(feed.rate.per_second() > 1.9);
@@ -329,43 +341,46 @@ fn checkpoint_of_version_1_is_read() {
 /// Two datacenters are cut at once: what the backfill of each brings, and what recovery brings, counts for its own gap.
 #[test]
 fn overlapping_gaps_of_feeds_count_their_own_posts() {
-    let mut book = book(Kept::default(), &["east", "west"], Vec::new(), 0, None);
+    let mut machine = machine(PersistedState::default(), &["east", "west"], Vec::new(), 0, None);
     for feed in [0, 1] {
-        connect(&mut book, feed, feed, 0);
-        flow(&mut book, feed, feed, 1..101, 0);
+        connect(&mut machine, feed, feed, 0);
+        flow(&mut machine, feed, feed, 1..101, 0);
     }
     for feed in [0, 1] {
-        book.cut(feed, feed, GapCause::Disconnected);
+        machine.on_disconnect(feed, feed, GapCause::Disconnected);
     }
     for feed in [0, 1] {
-        connect(&mut book, feed, feed, 130);
+        connect(&mut machine, feed, feed, 130);
     }
-    let waiting =
-        |book: &Book, feed: usize| book.kept.feeds[feed].gaps.iter().map(|own| own.gap.id).collect::<Vec<_>>();
-    let ([east], [west]) = (&waiting(&book, 0)[..], &waiting(&book, 1)[..]) else { panic!("one each: {book:?}") };
-    let backfill = |connection| Healer::Backfill { connection };
-    let found = |book: &Book, by| book.healed_by(by, [*east, *west].into_iter());
-    assert_eq!([found(&book, backfill(0)), found(&book, backfill(1))], [Some(*east), Some(*west)]);
-    assert_eq!(found(&book, Healer::Recovery), None, "none is left to recovery");
+    let waiting = |machine: &GapStateMachine, feed: usize| {
+        machine.kept.feeds[feed].gaps.iter().map(|own| own.gap.id).collect::<Vec<_>>()
+    };
+    let ([east], [west]) = (&waiting(&machine, 0)[..], &waiting(&machine, 1)[..]) else {
+        panic!("one each: {machine:?}")
+    };
+    let backfill = |connection| RecoverySource::Backfill { connection };
+    let found = |machine: &GapStateMachine, by| machine.healed_by(by, [*east, *west].into_iter());
+    assert_eq!([found(&machine, backfill(0)), found(&machine, backfill(1))], [Some(*east), Some(*west)]);
+    assert_eq!(found(&machine, RecoverySource::Recovery), None, "none is left to recovery");
     // X gives no backfill to a slow reader: its gap is left to recovery.
-    book.cut(1, 1, GapCause::SlowReader);
-    connect(&mut book, 1, 1, 135);
-    assert_eq!(found(&book, Healer::Recovery), Some(*west));
-    assert_eq!(found(&book, backfill(0)), Some(*east));
+    machine.on_disconnect(1, 1, GapCause::SlowReader);
+    connect(&mut machine, 1, 1, 135);
+    assert_eq!(found(&machine, RecoverySource::Recovery), Some(*west));
+    assert_eq!(found(&machine, backfill(0)), Some(*east));
 }
 
 /// 6.2: what was read after a stop was sent at an unknown time within it. The stop is in its stamp, or in its lag, not in both.
 #[test]
 fn stop_widens_gap_once() {
     let cut_after = |heartbeat: Option<i64>| {
-        let mut book = book(Kept::default(), &["all"], Vec::new(), 0, None);
-        connect(&mut book, 0, 0, 0);
-        flow(&mut book, 0, 0, 1..401, 0);
-        book.stopped(0, 0, Duration::from_secs(200));
-        book.heard(0, 0, Heard { stamp: at(420), read: at(600) }, &[at(420)]);
-        heartbeat.iter().for_each(|second| book.heard(0, 0, at(*second), &[]));
-        book.cut(0, 0, GapCause::Disconnected);
-        gaps(&book.changes)
+        let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
+        connect(&mut machine, 0, 0, 0);
+        flow(&mut machine, 0, 0, 1..401, 0);
+        machine.stopped(0, 0, Duration::from_secs(200));
+        machine.record_activity(0, 0, Heard { stamp: at(420), read: at(600) }, &[at(420)]);
+        heartbeat.iter().for_each(|second| machine.record_activity(0, 0, at(*second), &[]));
+        machine.on_disconnect(0, 0, GapCause::Disconnected);
+        gaps(&machine.changes)
     };
     assert_eq!(cut_after(None), [(390, -1, GapState::Detected)], "the slack before the stamp");
     assert_eq!(cut_after(Some(601)), [(420, -1, GapState::Detected)], "it is as late as when it was read");

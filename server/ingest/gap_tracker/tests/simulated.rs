@@ -11,7 +11,7 @@ const START: i64 = 1_800_000_000;
 /// Lists of feeds: what the list of datacenters can be changed to.
 const LISTS: [&[&str]; 5] = [&["all"], &["atla", "pdxa"], &["pdxa", "atla"], &["atla"], &["atla", "west"]];
 /// Seconds by which a connection is late: not at all, within the slack, and beyond it. Beyond it a connection betrays
-/// itself only by posts that are due and do not come (contract, 6.2): see [`World::connect`].
+/// itself only by posts that are due and do not come (contract, 6.2): see [`SimulatedEnv::connect`].
 const LAGS: [i64; 3] = [0, 20, 120];
 
 fn at(second: i64) -> UnixMillis {
@@ -53,8 +53,8 @@ struct Line {
     heard: i64,
 }
 
-struct World {
-    book: Book,
+struct SimulatedEnv {
+    machine: GapStateMachine,
     log: Vec<(i64, Gap)>,
     posts: Vec<Post>,
     feeds: Vec<String>,
@@ -63,7 +63,7 @@ struct World {
     pace: i64,
     now: i64,
     /// What the checkpoint had a second ago.
-    kept: Kept,
+    kept: PersistedState,
 }
 
 #[derive(Clone, Debug)]
@@ -82,24 +82,24 @@ enum Step {
     Recover,
 }
 
-impl World {
+impl SimulatedEnv {
     fn new(list: usize, pace: i64) -> Self {
-        let mut world = Self {
-            book: Book::new(limits(), Kept::default()),
+        let mut env = Self {
+            machine: GapStateMachine::new(limits(), PersistedState::default()),
             log: Vec::new(),
             posts: Vec::new(),
             feeds: Vec::new(),
             lines: Vec::new(),
             pace,
             now: START,
-            kept: Kept::default(),
+            kept: PersistedState::default(),
         };
         // X has a past: by that a connection is known to be late before it delivers anything live.
         for created in (START - 600..=START).filter(|second| second % pace == 0) {
-            (0..2).for_each(|datacenter| world.posts.push(Post { created, datacenter, due: false, delivered: None }));
+            (0..2).for_each(|datacenter| env.posts.push(Post { created, datacenter, due: false, delivered: None }));
         }
-        world.start(Kept::default(), list, None);
-        world
+        env.start(PersistedState::default(), list, None);
+        env
     }
 
     /// The gaps as the log has them.
@@ -111,7 +111,7 @@ impl World {
     fn story(&self) -> Vec<String> {
         let seconds = |time: UnixMillis| time.0 / 1_000 - START;
         let line = |(when, gap): &(i64, Gap)| {
-            let Window { from, to } = gap.window;
+            let TimeInterval { from, to } = gap.window;
             let (from, to) = (seconds(from), to.map_or(-1, seconds));
             format!("{} {} {from} {to} {:?} {:?} {:?}", when - START, gap.id, gap.state, gap.evidence, gap.cause)
         };
@@ -119,37 +119,37 @@ impl World {
     }
 
     fn take_changes(&mut self) {
-        for gap in std::mem::take(&mut self.book.changes) {
+        for gap in std::mem::take(&mut self.machine.changes) {
             let known = self.gaps().remove(&gap.id);
             assert!(known.is_none_or(|known| !known.state.is_final()), "{gap:?} had ended");
             self.log.push((self.now, gap));
         }
     }
 
-    fn start(&mut self, kept: Kept, list: usize, lost_after: Option<i64>) {
+    fn start(&mut self, kept: PersistedState, list: usize, lost_after: Option<i64>) {
         self.feeds = LISTS[list].iter().map(|name| (*name).to_owned()).collect();
         // A post of this very moment is what the new list makes of it.
         for post in self.posts.iter_mut().filter(|post| post.created == self.now) {
             post.due &= self.feeds.iter().any(|feed| carries(feed, post.datacenter));
         }
         let json = serde_json::to_vec(&kept).expect("it is plain data");
-        self.book = Book::new(limits(), serde_json::from_slice(&json).expect("what was written"));
+        self.machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("what was written"));
         let logged = self.gaps().into_values().collect();
         let lost_after = lost_after.map(at);
         let newest = self.posts.iter().filter_map(|post| post.delivered).max().map(at);
-        if newest.is_none() && !self.book.has_begun() {
+        if newest.is_none() && !self.machine.has_begun() {
             // The log is as new as before.
             self.posts.iter_mut().for_each(|post| post.due = false);
         }
-        self.book.restore(Start {
+        self.machine.restore(RestoreInput {
             logged,
-            received: Received { post: newest, oldest: newest },
+            received: LogTimes { post: newest, oldest: newest },
             lost_after,
             feeds: &self.feeds,
             now: at(self.now),
         });
         self.take_changes();
-        self.kept = self.book.kept.clone();
+        self.kept = self.machine.kept.clone();
         let line = |number: usize| Line {
             feed: if self.feeds.len() == 1 { 0 } else { number },
             number,
@@ -191,7 +191,7 @@ impl World {
         if !running {
             return;
         }
-        self.kept = self.book.kept.clone();
+        self.kept = self.machine.kept.clone();
         for line in 0..self.lines.len() {
             let own = &self.lines[line];
             if !own.up {
@@ -200,12 +200,12 @@ impl World {
             let (feed, number, silent) = (own.feed, own.number, own.silent);
             let created = if silent { Vec::new() } else { self.send(line, self.now) };
             if !created.is_empty() || (!silent && self.now - self.lines[line].heard >= 20) {
-                self.book.heard(feed, number, at(self.now), &created);
+                self.machine.record_activity(feed, number, at(self.now), &created);
                 self.lines[line].heard = self.now;
             } else if silent && self.now - self.lines[line].heard >= 35 {
                 self.cut(line, GapCause::Stale);
             }
-            self.book.tick(feed, number, at(self.now));
+            self.machine.tick(feed, number, at(self.now));
             self.take_changes();
         }
     }
@@ -218,14 +218,14 @@ impl World {
             return;
         }
         let (feed, number, now) = (own.feed, own.number, at(self.now));
-        let backfill = self.book.backfill_to_ask(feed, number, now, UNCERTAIN);
-        self.book.first_byte(feed, number, answer(now, backfill), now);
+        let backfill = self.machine.backfill_minutes(feed, number, now, UNCERTAIN);
+        self.machine.first_byte(feed, number, answer(now, backfill), now);
         // X's clock may be so much ahead.
         let asked = backfill.filter(|_| !own.slow).map(|minutes| self.now + 2 - 60 * i64::from(minutes.get()));
         let sent_to = asked.unwrap_or(self.now - lag).min(self.now - lag);
         self.lines[line] =
             Line { up: true, silent: false, starved_to: 0, slow: false, lag, sent_to, heard: self.now, ..own };
-        self.book.heard(feed, number, now, &[]);
+        self.machine.record_activity(feed, number, now, &[]);
         self.take_changes();
     }
 
@@ -233,7 +233,7 @@ impl World {
         let own = &mut self.lines[line];
         if std::mem::take(&mut own.up) {
             own.slow |= cause == GapCause::SlowReader;
-            self.book.cut(own.feed, own.number, cause);
+            self.machine.on_disconnect(own.feed, own.number, cause);
         }
         self.take_changes();
     }
@@ -241,7 +241,7 @@ impl World {
     /// No posts come any more, where as many are due within the slack as are not missing by chance, and that is known.
     fn starve(&mut self, line: usize) {
         let own = &self.lines[line];
-        let rate = self.book.kept.feeds[own.feed].connection(own.number).map_or(0.0, |own| own.rate);
+        let rate = self.machine.kept.feeds[own.feed].connection(own.number).map_or(0.0, |own| own.rate);
         if rate * SLACK.as_secs_f64() >= f64::from(Config::default().due_min) {
             self.lines[line].starved_to = self.now + 150;
         }
@@ -254,11 +254,11 @@ impl World {
         for line in 0..self.lines.len() {
             let Line { feed, number, up: true, silent, .. } = self.lines[line] else { continue };
             let ends = ended == Some(line);
-            self.book.stopped(feed, number, Duration::from_secs(seconds as u64));
+            self.machine.stopped(feed, number, Duration::from_secs(seconds as u64));
             let created = if silent { Vec::new() } else { self.send(line, if ends { half } else { self.now }) };
             let stamp = created.iter().max().map_or(turn, |newest| turn.max(*newest));
             if !silent {
-                self.book.heard(feed, number, Heard { stamp, read: at(self.now) }, &created);
+                self.machine.record_activity(feed, number, Heard { stamp, read: at(self.now) }, &created);
             }
             if ends {
                 self.cut(line, GapCause::Disconnected);
@@ -280,12 +280,12 @@ impl World {
             Step::Pass(seconds) => (0..seconds).for_each(|_| self.second(true)),
             Step::Stop(seconds, ended) => self.stop(seconds, ended.map(|line| line % lines)),
             Step::Restart(seconds, list, late) => {
-                let kept = if late { self.kept.clone() } else { self.book.kept.clone() };
+                let kept = if late { self.kept.clone() } else { self.machine.kept.clone() };
                 (0..seconds).for_each(|_| self.second(false));
                 self.start(kept, list, None);
             }
             Step::Lose(seconds) => {
-                let (kept, from) = (self.book.kept.clone(), self.now - seconds);
+                let (kept, from) = (self.machine.kept.clone(), self.now - seconds);
                 for post in self.posts.iter_mut().filter(|post| post.delivered.is_some_and(|when| when > from)) {
                     post.delivered = None;
                 }
@@ -297,12 +297,12 @@ impl World {
             }
             Step::Recover => {
                 // Asked for once it has passed.
-                let passed = Span::new(at(0), at(self.now));
-                for span in self.book.missing().within(passed).iter() {
+                let passed = TimeRange::new(at(0), at(self.now));
+                for span in self.machine.missing().within(passed).iter() {
                     for post in self.posts.iter_mut().filter(|post| span.contains(at(post.created))) {
                         post.delivered = post.delivered.or(Some(self.now));
                     }
-                    self.book.prove(span, GapEvidence::CompletionMessage, u64::MAX);
+                    self.machine.mark_recovered(span, GapEvidence::CompletionMessage, u64::MAX);
                 }
                 self.take_changes();
             }
@@ -338,26 +338,26 @@ proptest! {
         pace in prop::sample::select(vec![1_i64, 7, 60]),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let mut world = World::new(list, pace);
+        let mut env = SimulatedEnv::new(list, pace);
         for step in steps {
-            world.take(step);
-            world.check_mark()?;
+            env.take(step);
+            env.check_mark()?;
         }
         // While a line is silent, or late, its posts may still come; in the end they have, or do not any more.
-        world.take(Step::Pass(200));
-        if world.book.has_begun() {
-            world.check()?;
+        env.take(Step::Pass(200));
+        if env.machine.has_begun() {
+            env.check()?;
         }
-        for line in 0..world.lines.len() {
-            world.connect(line, 0);
+        for line in 0..env.lines.len() {
+            env.connect(line, 0);
         }
-        world.take(Step::Pass(700));
-        world.check()?;
-        world.take(Step::Recover);
-        let left = world.undelivered().count();
-        prop_assert!(left == 0, "{left} posts are left: {:?}", world.story());
-        let open: Vec<_> = world.gaps().into_values().filter(|gap| !gap.state.is_final()).collect();
-        prop_assert!(open.is_empty(), "a gap stays open: {open:?}, {:?}", world.story());
+        env.take(Step::Pass(700));
+        env.check()?;
+        env.take(Step::Recover);
+        let left = env.undelivered().count();
+        prop_assert!(left == 0, "{left} posts are left: {:?}", env.story());
+        let open: Vec<_> = env.gaps().into_values().filter(|gap| !gap.state.is_final()).collect();
+        prop_assert!(open.is_empty(), "a gap stays open: {open:?}, {:?}", env.story());
     }
 }
 
@@ -365,18 +365,18 @@ proptest! {
 #[test]
 fn healthy_redundant_connections_make_no_gap() {
     for pace in [1, 1_000_000] {
-        let mut world = World::new(0, pace);
-        (0..2).for_each(|line| world.connect(line, 0));
-        world.take(Step::Pass(200));
+        let mut env = SimulatedEnv::new(0, pace);
+        (0..2).for_each(|line| env.connect(line, 0));
+        env.take(Step::Pass(200));
         for round in 0..400 {
             let line = round % 2;
-            world.take(Step::Cut(line, false));
-            world.take(Step::Pass(if round % 7 == 0 { 1_000 } else { 3 }));
-            world.connect(line, 0);
-            world.take(Step::Pass(120));
+            env.take(Step::Cut(line, false));
+            env.take(Step::Pass(if round % 7 == 0 { 1_000 } else { 3 }));
+            env.connect(line, 0);
+            env.take(Step::Pass(120));
         }
-        assert!(world.gaps().is_empty(), "{:?}", world.gaps());
-        let feed = &world.book.kept.feeds[0];
+        assert!(env.gaps().is_empty(), "{:?}", env.gaps());
+        let feed = &env.machine.kept.feeds[0];
         assert!(feed.delivered.len() <= 20, "what is remembered is bounded: {:?}", feed.delivered);
     }
 }

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::super::planner::MINUTE;
 use super::*;
 use crate::model::PostId;
-use crate::upstream::Message;
+use crate::upstream::UpstreamMessage;
 
 const START: i64 = 1_750_000_020_000;
 const COMPLETED: &str = r#"{"info":{"message":"Recovery Request Completed"}}"#;
@@ -12,19 +12,19 @@ fn minute(number: i64) -> UnixMillis {
     UnixMillis(START / 60_000 * 60_000 + number * 60_000)
 }
 
-fn minutes(from: i64, to: i64) -> Span {
-    Span::new(minute(from), minute(to))
+fn minutes(from: i64, to: i64) -> TimeRange {
+    TimeRange::new(minute(from), minute(to))
 }
 
-fn message(text: &str) -> Message {
+fn message(text: &str) -> UpstreamMessage {
     match text.starts_with('{') {
-        true => Message::classify(Bytes::copy_from_slice(text.as_bytes())),
-        false => Message::classify_text(text.as_bytes(), text.len() as u64),
+        true => UpstreamMessage::classify(Bytes::copy_from_slice(text.as_bytes())),
+        false => UpstreamMessage::classify_text(text.as_bytes(), text.len() as u64),
     }
 }
 
 /// A request for 30 minutes, with a post in each of these minutes, and these messages behind them.
-fn answer(posts: &[i64], texts: &[&str]) -> Ended {
+fn answer(posts: &[i64], texts: &[&str]) -> AttemptEnd {
     let mut transcript = Transcript::new(minutes(0, 30));
     for number in posts {
         let id = PostId::lowest_at(minute(*number).plus(MINUTE / 2));
@@ -33,23 +33,23 @@ fn answer(posts: &[i64], texts: &[&str]) -> Ended {
     for text in texts {
         transcript.record(&message(text));
     }
-    let reached = transcript.proven_to(&Spans::default(), |_| true);
+    let reached = transcript.proven_to(&TimeRangeSet::default(), |_| true);
     let request = minutes(0, 30);
-    Ended { request, transcript, reached, new: 3, clean: true, plausible: true, confirms: None, counts_left: 3 }
+    AttemptEnd { request, transcript, reached, new: 3, clean: true, plausible: true, confirms: None, counts_left: 3 }
 }
 
-fn ended(posts: &[i64], texts: &[&str], change: impl FnOnce(&mut Ended)) -> Verdict {
+fn ended(posts: &[i64], texts: &[&str], change: impl FnOnce(&mut AttemptEnd)) -> AttemptResult {
     let mut ended = answer(posts, texts);
     change(&mut ended);
     verdict(&ended)
 }
 
-fn rest(spans: &[Span], evidence: GapEvidence) -> Verdict {
-    proven(spans.iter().copied().collect(), evidence)
+fn rest(spans: &[TimeRange], evidence: GapEvidence) -> AttemptResult {
+    complete_except(spans.iter().copied().collect(), evidence)
 }
 
-fn again(from: i64, flaw: Flaw) -> Verdict {
-    Verdict::Again { from: minute(from), flaw }
+fn again(from: i64, flaw: IncompleteReason) -> AttemptResult {
+    AttemptResult::Again { from: minute(from), flaw }
 }
 
 fn info(fields: &str) -> String {
@@ -70,7 +70,7 @@ fn completion_message_proves_all_but_failures() {
     let failed = |minutes: &str| said(&info(&format!(r#"Completed with Errors","minutes_failed":[{minutes}]"#)));
     let named = format!(r#""{}","{}","{}""#, time(3), UnixMillis(minute(9).0 + 5_000), time(99));
     assert_eq!(failed(&named), rest(&[minutes(3, 4), minutes(9, 10)], GapEvidence::CompletionMessage));
-    let nothing_named = again(0, Flaw::LeftOut);
+    let nothing_named = again(0, IncompleteReason::LeftOut);
     assert_eq!((failed(""), failed(&format!(r#""{}""#, time(99)))), (nothing_named.clone(), nothing_named));
     let range = |from: Option<i64>, to: Option<i64>| {
         let end = |key: &str, at: Option<i64>| at.map(|at| format!(r#""{key}":"{}""#, time(at)));
@@ -80,8 +80,8 @@ fn completion_message_proves_all_but_failures() {
     let from_12 = rest(&[minutes(12, 30)], GapEvidence::CompletionMessage);
     assert_eq!((range(Some(12), Some(90)), range(Some(12), None)), (from_12.clone(), from_12));
     assert_eq!(range(None, Some(2)), rest(&[minutes(0, 2)], GapEvidence::CompletionMessage));
-    assert_eq!(range(None, None), again(6, Flaw::LeftOut));
-    assert_eq!(range(Some(40), Some(50)), again(6, Flaw::LeftOut));
+    assert_eq!(range(None, None), again(6, IncompleteReason::LeftOut));
+    assert_eq!(range(Some(40), Some(50)), again(6, IncompleteReason::LeftOut));
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn foreign_messages_discredit_answers_without_completion() {
     ];
     for text in foreign {
         for posts in [&[][..], &[5, 7]] {
-            let confirming = |ended: &mut Ended| (ended.confirms, ended.new) = (Some(0), 0);
+            let confirming = |ended: &mut AttemptEnd| (ended.confirms, ended.new) = (Some(0), 0);
             let reached = if posts.is_empty() { 0 } else { 6 };
-            assert_eq!(ended(posts, &[text], confirming), again(reached, Flaw::Foreign), "{text}");
+            assert_eq!(ended(posts, &[text], confirming), again(reached, IncompleteReason::Foreign), "{text}");
             let completed = rest(&[], GapEvidence::CompletionMessage);
             assert_eq!(ended(posts, &[text, COMPLETED], confirming), completed, "X may add kinds: {text}");
         }
@@ -109,8 +109,8 @@ fn foreign_messages_discredit_answers_without_completion() {
     ];
     for text in errors {
         for texts in [&[text][..], &[text, COMPLETED], &[COMPLETED, text]] {
-            let confirming = |ended: &mut Ended| (ended.confirms, ended.new) = (Some(0), 0);
-            assert_eq!(ended(&[5, 7], texts, confirming), again(6, Flaw::Error), "{texts:?}");
+            let confirming = |ended: &mut AttemptEnd| (ended.confirms, ended.new) = (Some(0), 0);
+            assert_eq!(ended(&[5, 7], texts, confirming), again(6, IncompleteReason::Error), "{texts:?}");
         }
     }
 }
@@ -121,8 +121,8 @@ fn count_above_arrivals_is_repeated_then_reported() {
     let with = |sent: u64, left: u32| ended(&[5, 7, 9], &[&count(sent)], |ended| ended.counts_left = left);
     assert_eq!(with(3, 3), rest(&[], GapEvidence::CompletionMessage));
     assert_eq!(with(2, 3), rest(&[], GapEvidence::CompletionMessage), "more than X counted is no loss");
-    assert_eq!(with(4, 3), again(0, Flaw::Count));
-    assert_eq!(with(4, 1), again(0, Flaw::Count));
+    assert_eq!(with(4, 3), again(0, IncompleteReason::Count));
+    assert_eq!(with(4, 1), again(0, IncompleteReason::Count));
     assert_eq!(with(4, 0), rest(&[], GapEvidence::CountMismatch));
 }
 
@@ -131,37 +131,37 @@ fn clean_end_is_confirmed_by_second_without_news() {
     let first = |posts: &[i64]| ended(posts, &[], |_| ());
     assert_eq!(
         (first(&[5, 7]), first(&[])),
-        (Verdict::Confirm { from: minute(6) }, Verdict::Confirm { from: minute(0) })
+        (AttemptResult::Confirm { from: minute(6) }, AttemptResult::Confirm { from: minute(0) })
     );
     let second =
         |posts: &[i64], new, before| ended(posts, &[], |ended| (ended.confirms, ended.new) = (Some(before), new));
     assert_eq!(second(&[5, 7], 0, 2), rest(&[], GapEvidence::CleanEof));
     assert_eq!(second(&[], 0, 0), rest(&[], GapEvidence::NothingDue));
-    assert_eq!(second(&[5, 7], 1, 2), Verdict::Confirm { from: minute(6) }, "that was not all");
-    assert_eq!(second(&[], 0, 2), Verdict::Confirm { from: minute(0) }, "the first had found posts");
+    assert_eq!(second(&[5, 7], 1, 2), AttemptResult::Confirm { from: minute(6) }, "that was not all");
+    assert_eq!(second(&[], 0, 2), AttemptResult::Confirm { from: minute(0) }, "the first had found posts");
 }
 
 #[test]
 fn clean_end_proves_nothing_if_implausible_or_disordered() {
-    let confirming = |ended: &mut Ended| (ended.confirms, ended.new) = (Some(0), 0);
-    let implausible = |ended: &mut Ended| {
+    let confirming = |ended: &mut AttemptEnd| (ended.confirms, ended.new) = (Some(0), 0);
+    let implausible = |ended: &mut AttemptEnd| {
         confirming(ended);
         ended.plausible = false;
     };
-    assert_eq!(ended(&[], &[], implausible), again(0, Flaw::Implausible));
-    assert_eq!(ended(&[5, 7], &[], implausible), again(6, Flaw::Implausible));
+    assert_eq!(ended(&[], &[], implausible), again(0, IncompleteReason::Implausible));
+    assert_eq!(ended(&[5, 7], &[], implausible), again(6, IncompleteReason::Implausible));
     for posts in [&[29, 2, 3][..], &[2, 3, 44], &[5, 6, 7, 3]] {
-        assert_eq!(ended(posts, &[], confirming), again(0, Flaw::Disordered), "{posts:?}");
+        assert_eq!(ended(posts, &[], confirming), again(0, IncompleteReason::Disordered), "{posts:?}");
     }
 }
 
 #[test]
 fn cut_answer_continues_after_proven_minutes() {
     let cut = |posts: &[i64]| ended(posts, &[], |ended| (ended.clean, ended.confirms, ended.new) = (false, Some(0), 0));
-    assert_eq!(cut(&[5, 7]), again(6, Flaw::Cut));
-    assert_eq!(cut(&[0]), again(0, Flaw::Cut), "never before the start");
+    assert_eq!(cut(&[5, 7]), again(6, IncompleteReason::Cut));
+    assert_eq!(cut(&[0]), again(0, IncompleteReason::Cut), "never before the start");
     assert_eq!(
         (cut(&[]), cut(&[29, 2, 3]), cut(&[44, 2])),
-        (again(0, Flaw::Cut), again(0, Flaw::Cut), again(0, Flaw::Cut))
+        (again(0, IncompleteReason::Cut), again(0, IncompleteReason::Cut), again(0, IncompleteReason::Cut))
     );
 }

@@ -9,33 +9,33 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::planner::{self, Limits, MINUTE, minute_of, outward};
-use super::young::Young;
-use super::{Config, Job, JobId, JobState, LastAttempt, Stamp};
+use super::planner::{self, MINUTE, RecoveryLimits, minute_of, round_out_to_minutes};
+use super::young::WindowAgeMin;
+use super::{Config, Job, JobId, JobState, LastAttempt, RequestStamp};
 use crate::clock::Moment;
-use crate::model::{Budget, BudgetExceeded, GapEvidence, Span, Spans, UnixMillis};
+use crate::model::{Budget, BudgetExceeded, GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 use crate::task::Shutdown;
 
 mod manual;
 mod requests;
 mod retries;
 
-pub(super) use requests::Order;
-use requests::Running;
+pub(super) use requests::JobRequest;
+use requests::RunningJob;
 
-/// The book of an account's jobs.
+/// The job table.
 #[derive(Debug, Default)]
-pub struct Jobs {
+pub struct JobTable {
     last: u64,
     jobs: BTreeMap<JobId, Job>,
-    running: BTreeMap<JobId, Running>,
+    running: BTreeMap<JobId, RunningJob>,
     /// When those that had a setback may try again.
     retries: BTreeMap<JobId, Moment>,
     /// What is not asked for again by itself: a person ended the job.
-    declined: Spans,
-    young: Young,
+    declined: TimeRangeSet,
+    young: WindowAgeMin,
     budget: Budget,
-    told: Vec<Told>,
+    told: Vec<Resolution>,
     ended: Vec<JobId>,
 }
 
@@ -44,37 +44,37 @@ pub struct Jobs {
 pub struct JobsState {
     last: u64,
     jobs: Vec<Job>,
-    declined: Spans,
+    declined: TimeRangeSet,
     #[serde(default)]
-    young: Young,
+    young: WindowAgeMin,
     #[serde(default)]
     budget: Budget,
 }
 
 /// Something that the demand is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Resolution {
     /// By requests that were made at this stamp or later.
-    Proven(Spans, GapEvidence, Stamp),
-    Lost(Spans, GapEvidence),
+    Proven(TimeRangeSet, GapEvidence, RequestStamp),
+    Lost(TimeRangeSet, GapEvidence),
 }
 
 /// Now, on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
+pub(super) struct JobClock {
     pub time: UnixMillis,
     pub moment: Moment,
 }
 
 const EXPIRED: &str = "its interval left the time that X recovers";
-const UNWANTED: &str = "nothing misses its interval any more";
+const NOT_MISSING: &str = "nothing misses its interval any more";
 const DISABLED: &str = "recovery is switched off (ingest.recovery.enabled)";
 
-impl Jobs {
-    /// The book as it was left; `stamp` is that of the demand now. What was running then waits for its turn, and goes on
+impl JobTable {
+    /// The job table as it was left; `stamp` is that of the demand now. What was running then waits for its turn, and goes on
     /// where it was: what it had brought proves the common gaps of then, and no private one. A confirmation needs two ends
     /// that this process saw.
-    pub fn restore(state: JobsState, stamp: Stamp) -> Self {
+    pub fn restore(state: JobsState, stamp: RequestStamp) -> Self {
         let put_back = |mut job: Job| {
             if job.state == JobState::Running {
                 job.state = JobState::Waiting;
@@ -110,29 +110,29 @@ impl Jobs {
     }
 
     /// What the demand is to be told since this was last asked.
-    pub(super) fn take_told(&mut self) -> Vec<Told> {
+    pub(super) fn drain_resolutions(&mut self) -> Vec<Resolution> {
         std::mem::take(&mut self.told)
     }
 
     /// The jobs that have ended since this was last asked.
-    pub(super) fn take_ended(&mut self) -> Vec<Job> {
+    pub(super) fn drain_finished(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.ended).into_iter().filter_map(|id| self.jobs.get(&id).cloned()).collect()
     }
 
     /// Gives up what has expired or is not wanted any more, and makes jobs for what is missing.
-    pub(super) fn plan(&mut self, missing: &Spans, now: UnixMillis, limits: &Limits, config: &Config) {
-        self.expire(limits.horizon(now), now);
-        self.drop_unwanted(missing, now);
+    pub(super) fn plan(&mut self, missing: &TimeRangeSet, now: UnixMillis, limits: &RecoveryLimits, config: &Config) {
+        self.expire(limits.earliest_recoverable(now), now);
+        self.cancel_unneeded(missing, now);
         let mut held = self.declined.clone();
-        self.active().for_each(|job| held.insert_all(&job.holds()));
+        self.active().for_each(|job| held.insert_all(&job.claimed()));
         for told in &self.told {
             // The demand does not know yet.
-            let (Told::Proven(spans, ..) | Told::Lost(spans, _)) = told;
+            let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = told;
             held.insert_all(spans);
         }
         let plan = planner::plan(missing, &held, now, limits);
         if !plan.lost.is_empty() {
-            self.told.push(Told::Lost(plan.lost, GapEvidence::WindowPassed));
+            self.told.push(Resolution::Lost(plan.lost, GapEvidence::WindowPassed));
         }
         for window in plan.windows {
             if !self.lengthen(window, now, limits) {
@@ -145,13 +145,13 @@ impl Jobs {
     /// Makes a job longer by a window that touches it, up to the longest request. Only one that was never asked for, and that
     /// would not wait longer than before: so demands that come one after the other while all slots are taken share a request.
     /// False if there is none.
-    fn lengthen(&mut self, window: Span, now: UnixMillis, limits: &Limits) -> bool {
+    fn lengthen(&mut self, window: TimeRange, now: UnixMillis, limits: &RecoveryLimits) -> bool {
         let young = self.young.within(now);
-        let hull = |job: &Job| Span::new(job.window.from.min(window.from), job.window.to.max(window.to));
+        let hull = |job: &Job| TimeRange::new(job.window.from.min(window.from), job.window.to.max(window.to));
         let fits = |job: &&mut Job| {
             let (touches, hull) = (job.window.from <= window.to && window.from <= job.window.to, hull(job));
             let is_new = !job.manual && job.state == JobState::Waiting && job.attempts == 0 && job.brought.is_empty();
-            let waits = hull.to > job.window.to && limits.askable_at(hull.to, young) > now;
+            let waits = hull.to > job.window.to && limits.available_at(hull.to, young) > now;
             is_new && touches && !waits && hull.to.since(hull.from) <= limits.request_max()
         };
         let Some(job) = self.jobs.values_mut().find(fits) else { return false };
@@ -170,7 +170,7 @@ impl Jobs {
         self.jobs.values().filter(|job| job.state.is_active())
     }
 
-    fn add(&mut self, window: Span, now: UnixMillis, manual: bool) -> JobId {
+    fn add(&mut self, window: TimeRange, now: UnixMillis, manual: bool) -> JobId {
         self.last += 1;
         let id = JobId(self.last);
         self.jobs.insert(id, Job::new(id, window, now, manual));
@@ -179,7 +179,7 @@ impl Jobs {
 
     /// Trims what waits. The minute of the horizon may still be asked for as a whole.
     fn expire(&mut self, horizon: UnixMillis, now: UnixMillis) {
-        let expired = Span::new(UnixMillis(i64::MIN), minute_of(horizon));
+        let expired = TimeRange::new(UnixMillis(i64::MIN), minute_of(horizon));
         self.declined.remove(expired);
         let mut over = Vec::new();
         for job in self.jobs.values_mut().filter(|job| job.state == JobState::Waiting) {
@@ -196,7 +196,7 @@ impl Jobs {
             }
             // What was never asked for is lost where it is planned, with its exact bounds.
             if job.last_attempt != LastAttempt::None {
-                self.told.push(Told::Lost(late, job.last_attempt.evidence()));
+                self.told.push(Resolution::Lost(late, job.last_attempt.evidence()));
             }
         }
         for id in over {
@@ -204,12 +204,12 @@ impl Jobs {
         }
     }
 
-    fn drop_unwanted(&mut self, missing: &Spans, now: UnixMillis) {
-        let wanted = |job: &Job| job.manual || job.holds().iter().any(|held| !missing.within(held).is_empty());
+    fn cancel_unneeded(&mut self, missing: &TimeRangeSet, now: UnixMillis) {
+        let wanted = |job: &Job| job.manual || job.claimed().iter().any(|held| !missing.within(held).is_empty());
         let unwanted: Vec<_> =
             self.jobs.values().filter(|job| job.state == JobState::Waiting && !wanted(job)).map(|job| job.id).collect();
         for id in unwanted {
-            self.end(id, JobState::Cancelled, UNWANTED, now);
+            self.end(id, JobState::Cancelled, NOT_MISSING, now);
         }
     }
 
@@ -224,7 +224,7 @@ impl Jobs {
         }
         let brought = std::mem::take(&mut job.brought);
         if !brought.is_empty() {
-            self.told.push(Told::Proven(brought, GapEvidence::None, job.brought_at));
+            self.told.push(Resolution::Proven(brought, GapEvidence::None, job.brought_at));
         }
         self.retries.remove(&id);
         self.ended.push(id);
@@ -242,21 +242,21 @@ impl Jobs {
     }
 
     /// When the next request of a job may be made. One that was refused waits for its retry alone.
-    fn askable_at(&self, job: &Job, now: UnixMillis, limits: &Limits) -> UnixMillis {
+    fn askable_at(&self, job: &Job, now: UnixMillis, limits: &RecoveryLimits) -> UnixMillis {
         let end = job.request(limits.request_max()).to;
         let young = if job.refusals == 0 { self.young.within(now) } else { Duration::ZERO };
-        limits.askable_at(end, young)
+        limits.available_at(end, young)
     }
 
     /// How long until something is due by time alone; `None` if nothing is.
-    pub(super) fn wait(&self, missing: &Spans, now: Now, limits: &Limits) -> Option<Duration> {
+    pub(super) fn wait(&self, missing: &TimeRangeSet, now: JobClock, limits: &RecoveryLimits) -> Option<Duration> {
         let waiting = self.jobs.values().filter(|job| job.state == JobState::Waiting);
         let turns = waiting.map(|job| {
             let ended = self.askable_at(job, now.time, limits).since(now.time);
             let retry = self.retry_at(job.id).map(|at| at.since(now.moment));
             ended.max(retry.unwrap_or_default())
         });
-        let expiry = missing.first().map(|first| first.from.plus(limits.reach).since(now.time));
+        let expiry = missing.first().map(|first| first.from.plus(limits.lookback_max).since(now.time));
         // What is due now waits for something else: a slot, or the end of a request.
         turns.chain(expiry).filter(|wait| !wait.is_zero()).min()
     }

@@ -1,30 +1,30 @@
 //! Requests of jobs: which is next, how far one is, and what its end makes of the job.
 
-use super::super::attempt_result::Verdict;
+use super::super::attempt_result::AttemptResult;
 use super::*;
 
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub request: Span,
+pub(super) struct RunningJob {
+    pub request: TimeRange,
     /// What was demanded of it when it was made; all of it for a job by hand, also what is given up. What is demanded later
     /// is asked for again.
-    pub asked: Spans,
+    pub asked: TimeRangeSet,
     /// When that was.
-    pub stamp: Stamp,
+    pub stamp: RequestStamp,
     pub stop: Shutdown,
 }
 
 /// A request to be made.
 #[derive(Clone, Debug)]
-pub(in crate::ingest::recovery) struct Order {
+pub(in crate::ingest::recovery) struct JobRequest {
     pub id: JobId,
     /// In whole minutes.
-    pub request: Span,
+    pub request: TimeRange,
     /// What of it is demanded: all of it for a job by hand.
-    pub demanded: Spans,
+    pub demanded: TimeRangeSet,
     /// What of that cannot have come live.
-    pub core: Spans,
+    pub core: TimeRangeSet,
     /// The request before this one ended cleanly, and found so many posts of this interval.
     pub confirms: Option<u64>,
     /// How often a count of X may still be met with another request.
@@ -33,17 +33,17 @@ pub(in crate::ingest::recovery) struct Order {
     pub stop: Shutdown,
 }
 
-impl Jobs {
+impl JobTable {
     /// The next request: of those whose time has come, the one that expires first. `stamp` is that of the demand; it was
     /// taken before `missing` was.
     pub(in crate::ingest::recovery) fn begin(
         &mut self,
-        missing: &Spans,
-        stamp: Stamp,
-        now: Now,
-        limits: &Limits,
+        missing: &TimeRangeSet,
+        stamp: RequestStamp,
+        now: JobClock,
+        limits: &RecoveryLimits,
         config: &Config,
-    ) -> Option<Order> {
+    ) -> Option<JobRequest> {
         let longest = limits.request_max();
         let due = |job: &&Job| {
             job.state == JobState::Waiting
@@ -56,14 +56,15 @@ impl Jobs {
         job.state = JobState::Running;
         job.attempts += 1;
         let (request, stop) = (job.request(longest), Shutdown::new());
-        let core = |span: Span| Span::new(span.from.plus(limits.slack), span.to.minus(limits.slack));
+        let core = |span: TimeRange| TimeRange::new(span.from.plus(limits.slack), span.to.minus(limits.slack));
         let whole = || [request].into_iter().collect();
-        let asked: Spans = if job.manual { whole() } else { missing.within(request) };
-        let core = if job.manual { whole() } else { missing.iter().map(core).collect::<Spans>().within(request) };
-        self.running.insert(id, Running { request, asked: asked.clone(), stamp, stop: stop.clone() });
+        let asked: TimeRangeSet = if job.manual { whole() } else { missing.within(request) };
+        let core =
+            if job.manual { whole() } else { missing.iter().map(core).collect::<TimeRangeSet>().within(request) };
+        self.running.insert(id, RunningJob { request, asked: asked.clone(), stamp, stop: stop.clone() });
         let confirms = job.confirming.then_some(job.found);
         let counts_left = config.count_repeats_max.saturating_sub(job.mismatches);
-        Some(Order { id, request, demanded: asked, core, confirms, counts_left, stop })
+        Some(JobRequest { id, request, demanded: asked, core, confirms, counts_left, stop })
     }
 
     /// Posts that a running job has brought.
@@ -84,31 +85,33 @@ impl Jobs {
 
     /// A request has ended, and found so many posts of its interval: the job waits for the next one, or is done. Returns
     /// true if less of the interval is left to be requested than before the request.
-    pub(in crate::ingest::recovery) fn settle(
+    pub(in crate::ingest::recovery) fn finish_attempt(
         &mut self,
         id: JobId,
-        verdict: &Verdict,
+        verdict: &AttemptResult,
         found: u64,
         now: UnixMillis,
     ) -> bool {
-        let Some(Running { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return false };
+        let Some(RunningJob { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return false };
         // It may have been ended by hand meanwhile.
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return false };
         job.state = JobState::Waiting;
         job.last_attempt = LastAttempt::Unproven;
-        job.confirming = matches!(verdict, Verdict::Confirm { .. });
+        job.confirming = matches!(verdict, AttemptResult::Confirm { .. });
         job.found = found;
         match verdict {
-            Verdict::Again { from, .. } | Verdict::Confirm { from } => job.reach(request, &asked, stamp, *from),
-            Verdict::Proven { rest, evidence } => {
+            AttemptResult::Again { from, .. } | AttemptResult::Confirm { from } => {
+                job.reach(request, &asked, stamp, *from)
+            }
+            AttemptResult::Proven { rest, evidence } => {
                 job.mismatches = 0;
-                job.reach(request, &Spans::default(), stamp, request.from);
+                job.reach(request, &TimeRangeSet::default(), stamp, request.from);
                 let more = job.rest.iter().any(|rest| rest.covers(request) && rest.to > request.to);
                 job.rest.remove(request);
                 job.rest.insert_all(rest);
                 if more && request.to.since(request.from) > MINUTE {
                     // The next request overlaps with this one.
-                    job.rest.insert(Span::new(request.to.minus(MINUTE), request.to));
+                    job.rest.insert(TimeRange::new(request.to.minus(MINUTE), request.to));
                 }
                 let (mut brought, brought_at) = (std::mem::take(&mut job.brought), job.brought_at);
                 let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request));
@@ -118,7 +121,7 @@ impl Jobs {
                 }
                 for (proven, stamp) in [(brought, brought_at), (asked, stamp)] {
                     if !proven.is_empty() {
-                        self.told.push(Told::Proven(proven, *evidence, stamp));
+                        self.told.push(Resolution::Proven(proven, *evidence, stamp));
                     }
                 }
                 if done {
@@ -132,7 +135,7 @@ impl Jobs {
 
     /// A request was given up by the gateway, or not answered: the job goes on later. One that has `begun` to bring
     /// something confirms nothing any more.
-    pub(in crate::ingest::recovery) fn put_back(&mut self, id: JobId, begun: bool) {
+    pub(in crate::ingest::recovery) fn requeue(&mut self, id: JobId, begun: bool) {
         self.running.remove(&id);
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) {
             job.state = JobState::Waiting;

@@ -1,23 +1,28 @@
 //! What a setback makes of a job: waits, refusals, and the bound of attempts in vain.
 
-use super::super::pace::Pace;
+use super::super::pace::AttemptRate;
 use super::*;
 
-impl Jobs {
+impl JobTable {
     /// When a job that had a setback may try again.
     pub(in crate::ingest::recovery) fn retry_at(&self, id: JobId) -> Option<Moment> {
         self.retries.get(&id).copied()
     }
 
     /// X had no room for a request: it does not count.
-    pub(in crate::ingest::recovery) fn uncount(&mut self, id: JobId) {
+    pub(in crate::ingest::recovery) fn refund_attempt(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.attempts = job.attempts.saturating_sub(1);
         }
     }
 
     /// Notes why a request failed, and when the next one may be made.
-    pub(in crate::ingest::recovery) fn set_back(&mut self, id: JobId, error: Option<String>, retry_at: Option<Moment>) {
+    pub(in crate::ingest::recovery) fn record_failure(
+        &mut self,
+        id: JobId,
+        error: Option<String>,
+        retry_at: Option<Moment>,
+    ) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
         if let Some(error) = error {
             job.last_error = error;
@@ -28,7 +33,7 @@ impl Jobs {
     }
 
     /// Accounts for an attempt that brought nothing new: the next one waits longer if there were too many in an hour.
-    pub(in crate::ingest::recovery) fn pace(&mut self, id: JobId, pace: Pace, now: Now) {
+    pub(in crate::ingest::recovery) fn pace(&mut self, id: JobId, pace: AttemptRate, now: JobClock) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
         job.paced_until = pace.charge(job.paced_until, now.time);
         let at = now.moment.plus(pace.wait(job.paced_until, now.time));
@@ -44,7 +49,7 @@ impl Jobs {
     }
 
     /// X took a request. What it refused when it was younger, it refuses for its age.
-    pub(in crate::ingest::recovery) fn taken(&mut self, id: JobId, age_max: Duration, now: UnixMillis) {
+    pub(in crate::ingest::recovery) fn reset_refusals(&mut self, id: JobId, age_max: Duration, now: UnixMillis) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.refusals = 0;
         if let Some(age) = job.refused_age_ms.take() {
@@ -53,7 +58,12 @@ impl Jobs {
     }
 
     /// X refused a request for this window. Returns how often in a row.
-    pub(in crate::ingest::recovery) fn refuse(&mut self, id: JobId, window: Option<Span>, now: UnixMillis) -> u32 {
+    pub(in crate::ingest::recovery) fn record_refusal(
+        &mut self,
+        id: JobId,
+        window: Option<TimeRange>,
+        now: UnixMillis,
+    ) -> u32 {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return 0 };
         job.refusals = job.refusals.saturating_add(1);
         job.last_attempt = LastAttempt::Refused;
@@ -67,9 +77,9 @@ impl Jobs {
     }
 
     /// What waits because X refuses it.
-    pub(in crate::ingest::recovery) fn refused(&self) -> Spans {
-        let mut refused = Spans::default();
-        self.active().filter(|job| job.is_refused()).for_each(|job| refused.insert_all(&job.holds()));
+    pub(in crate::ingest::recovery) fn refused(&self) -> TimeRangeSet {
+        let mut refused = TimeRangeSet::default();
+        self.active().filter(|job| job.is_refused()).for_each(|job| refused.insert_all(&job.claimed()));
         refused
     }
 }

@@ -1,48 +1,48 @@
 use proptest::prelude::*;
 
-use super::super::attempt_result::{Flaw, Verdict};
+use super::super::attempt_result::{AttemptResult, IncompleteReason};
 use super::*;
 use crate::model::Caller;
 
 const NOW: UnixMillis = UnixMillis(1_750_000_027_000);
 
-fn limits() -> Limits {
+fn limits() -> RecoveryLimits {
     Config::default().limits(Duration::from_secs(24 * 3600), Duration::ZERO, Duration::ZERO)
 }
 
 /// Of the demand, where nothing is demanded later.
-const STAMP: Stamp = Stamp { common: 5, private: 5 };
+const STAMP: RequestStamp = RequestStamp { common: 5, private: 5 };
 
-fn begin(jobs: &mut Jobs, missing: &Spans, now: UnixMillis, limits: &Limits) -> Option<Order> {
+fn begin(jobs: &mut JobTable, missing: &TimeRangeSet, now: UnixMillis, limits: &RecoveryLimits) -> Option<JobRequest> {
     jobs.begin(missing, STAMP, now_at(now), limits, &Config::default())
 }
 
-fn now_at(time: UnixMillis) -> Now {
-    Now { time, moment: Moment::default() }
+fn now_at(time: UnixMillis) -> JobClock {
+    JobClock { time, moment: Moment::default() }
 }
 
 /// From so many minutes ago to so many.
-fn ago(from: u32, to: u32) -> Span {
+fn ago(from: u32, to: u32) -> TimeRange {
     let now = minute_of(NOW);
-    Span::new(now.minus(MINUTE * from), now.minus(MINUTE * to))
+    TimeRange::new(now.minus(MINUTE * from), now.minus(MINUTE * to))
 }
 
-fn spans(all: &[Span]) -> Spans {
+fn spans(all: &[TimeRange]) -> TimeRangeSet {
     all.iter().copied().collect()
 }
 
-fn planned(missing: &[Span]) -> Jobs {
-    let mut jobs = Jobs::default();
+fn planned(missing: &[TimeRange]) -> JobTable {
+    let mut jobs = JobTable::default();
     jobs.plan(&spans(missing), NOW, &limits(), &Config::default());
     jobs
 }
 
-fn windows(jobs: &Jobs) -> Vec<Span> {
+fn windows(jobs: &JobTable) -> Vec<TimeRange> {
     jobs.active().map(|job| job.window).collect()
 }
 
-fn proven() -> Verdict {
-    Verdict::Proven { rest: Spans::default(), evidence: GapEvidence::CompletionMessage }
+fn proven() -> AttemptResult {
+    AttemptResult::Proven { rest: TimeRangeSet::default(), evidence: GapEvidence::CompletionMessage }
 }
 
 #[test]
@@ -55,14 +55,14 @@ fn the_first_to_expire_is_asked_for_first() {
 
 #[test]
 fn a_window_is_asked_for_once_it_has_ended() {
-    let open = Span::new(ago(10, 0).from, NOW);
+    let open = TimeRange::new(ago(10, 0).from, NOW);
     let mut jobs = planned(&[open]);
     let end = ago(0, 0).to.plus(MINUTE);
-    assert_eq!(windows(&jobs), [Span::new(open.from, end)]);
+    assert_eq!(windows(&jobs), [TimeRange::new(open.from, end)]);
     let early = UnixMillis(end.0 - 1);
     assert!(begin(&mut jobs, &spans(&[open]), early, &limits()).is_none());
-    assert_eq!(jobs.wait(&Spans::default(), now_at(early), &limits()), Some(Duration::from_millis(1)));
-    let late = Limits { freshness: MINUTE * 30, ..limits() };
+    assert_eq!(jobs.wait(&TimeRangeSet::default(), now_at(early), &limits()), Some(Duration::from_millis(1)));
+    let late = RecoveryLimits { freshness: MINUTE * 30, ..limits() };
     assert!(begin(&mut jobs, &spans(&[open]), end, &late).is_none());
     assert!(begin(&mut jobs, &spans(&[open]), end, &limits()).is_some());
 }
@@ -75,12 +75,12 @@ fn a_waiting_job_whose_head_has_expired_is_trimmed_and_the_head_is_lost() {
     let later = minute_of(NOW).plus(MINUTE * 14 + MINUTE / 2);
     jobs.plan(&missing, later, &limits(), &Config::default());
     assert_eq!(windows(&jobs), [ago(1_425, 1_420)], "its minute may still be asked for as a whole");
-    assert_eq!(jobs.take_told(), [Told::Lost(spans(&[ago(1_430, 1_425)]), GapEvidence::WindowPassed)]);
+    assert_eq!(jobs.drain_resolutions(), [Resolution::Lost(spans(&[ago(1_430, 1_425)]), GapEvidence::WindowPassed)]);
     let mut left = missing.clone();
     left.remove(ago(1_430, 1_425));
     jobs.plan(&left, later.plus(MINUTE * 6), &limits(), &Config::default());
-    assert_eq!((windows(&jobs).len(), jobs.take_ended()[0].state), (0, JobState::Failed));
-    assert_eq!(jobs.take_told(), [Told::Lost(spans(&[ago(1_425, 1_420)]), GapEvidence::WindowPassed)]);
+    assert_eq!((windows(&jobs).len(), jobs.drain_finished()[0].state), (0, JobState::Failed));
+    assert_eq!(jobs.drain_resolutions(), [Resolution::Lost(spans(&[ago(1_425, 1_420)]), GapEvidence::WindowPassed)]);
 }
 
 /// Demands of one interval that grows by a minute at a time, to either side, while no slot is free: one request is made for
@@ -102,7 +102,7 @@ fn touching_demands_share_waiting_job() {
     assert!(longest <= Some(limits().request_max()), "{longest:?}");
     // A window that has not ended yet would make it wait.
     let mut jobs = planned(&[ago(40, 30)]);
-    jobs.plan(&spans(&[Span::new(ago(40, 0).from, NOW)]), NOW, &limits(), &Config::default());
+    jobs.plan(&spans(&[TimeRange::new(ago(40, 0).from, NOW)]), NOW, &limits(), &Config::default());
     assert_eq!(windows(&jobs)[0], ago(40, 30));
 }
 
@@ -113,18 +113,18 @@ fn a_running_job_goes_on_where_it_was_after_a_restart() {
     let order = begin(&mut jobs, &missing, NOW, &limits()).expect("due");
     jobs.advance(order.id, ago(54, 0).from);
     let text = serde_json::to_string(&jobs.snapshot()).expect("plain values");
-    let later = Stamp { common: 9, private: 9 };
-    let mut again = Jobs::restore(serde_json::from_str(&text).expect("its own"), later);
+    let later = RequestStamp { common: 9, private: 9 };
+    let mut again = JobTable::restore(serde_json::from_str(&text).expect("its own"), later);
     again.plan(&missing, NOW, &limits(), &Config::default());
     assert_eq!(windows(&again), [ago(60, 30)], "no second job");
     assert_eq!(again.get(order.id).map(|job| job.state), Some(JobState::Waiting));
     let resumed = begin(&mut again, &missing, NOW, &limits()).expect("at once");
     assert_eq!(resumed.request, ago(54, 30));
-    again.settle(resumed.id, &proven(), 9, NOW);
-    let told = |from, to, stamp| Told::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
+    again.finish_attempt(resumed.id, &proven(), 9, NOW);
+    let told = |from, to, stamp| Resolution::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
     // What it brought before proves no private gap, whatever is demanded now.
-    let before = Stamp { private: 0, ..STAMP };
-    assert_eq!(again.take_told(), [told(60, 54, before), told(54, 30, STAMP)]);
+    let before = RequestStamp { private: 0, ..STAMP };
+    assert_eq!(again.drain_resolutions(), [told(60, 54, before), told(54, 30, STAMP)]);
     assert_eq!(again.create(ago(9, 8), NOW), JobId(2), "no id is given twice");
 }
 
@@ -136,8 +136,8 @@ fn demand_made_during_request_is_requested_again() {
     // Also of minutes that this request has yet to read: posts of them may have arrived out of order.
     let after = spans(&[ago(60, 45), ago(35, 30)]);
     jobs.advance(order.id, ago(47, 0).from);
-    jobs.settle(order.id, &proven(), 9, NOW);
-    assert_eq!(jobs.take_told(), [Told::Proven(before.clone(), GapEvidence::CompletionMessage, STAMP)]);
+    jobs.finish_attempt(order.id, &proven(), 9, NOW);
+    assert_eq!(jobs.drain_resolutions(), [Resolution::Proven(before.clone(), GapEvidence::CompletionMessage, STAMP)]);
     let mut left = after;
     left.remove_all(&before);
     jobs.plan(&left, NOW, &limits(), &Config::default());
@@ -148,20 +148,20 @@ fn demand_made_during_request_is_requested_again() {
 fn proof_carries_stamp_of_its_requests() {
     let missing = spans(&[ago(60, 30)]);
     let mut jobs = planned(&[ago(60, 30)]);
-    let at = |common| Stamp { common, private: 10 - common };
-    let next = |jobs: &mut Jobs, common| {
+    let at = |common| RequestStamp { common, private: 10 - common };
+    let next = |jobs: &mut JobTable, common| {
         jobs.begin(&missing, at(common), now_at(NOW), &limits(), &Config::default()).expect("due")
     };
-    let cut = |from| Verdict::Again { from, flaw: Flaw::Cut };
+    let cut = |from| AttemptResult::Again { from, flaw: IncompleteReason::Cut };
     for (common, reached) in [(7, 50), (4, 40), (8, 35)] {
         let order = next(&mut jobs, common);
-        jobs.settle(order.id, &cut(ago(reached, 0).from), 9, NOW);
+        jobs.finish_attempt(order.id, &cut(ago(reached, 0).from), 9, NOW);
     }
     let last = next(&mut jobs, 9);
     assert_eq!(last.request, ago(35, 30));
-    jobs.settle(last.id, &proven(), 9, NOW);
-    let told = |from, to, stamp| Told::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
-    assert_eq!(jobs.take_told(), [told(60, 35, Stamp { common: 4, private: 2 }), told(35, 30, at(9))]);
+    jobs.finish_attempt(last.id, &proven(), 9, NOW);
+    let told = |from, to, stamp| Resolution::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
+    assert_eq!(jobs.drain_resolutions(), [told(60, 35, RequestStamp { common: 4, private: 2 }), told(35, 30, at(9))]);
 }
 
 #[test]
@@ -174,40 +174,47 @@ fn contradicted_progress_is_withdrawn() {
     jobs.advance(order.id, ago(60, 0).from);
     assert_eq!(jobs.get(order.id).and_then(Job::progress), None);
     jobs.cancel(order.id, NOW);
-    assert_eq!(jobs.take_told(), [], "nothing was brought");
+    assert_eq!(jobs.drain_resolutions(), [], "nothing was brought");
 }
 
 #[test]
 fn expiry_has_evidence_of_last_attempt() {
     let missing = spans(&[ago(1_430, 1_400)]);
     let whole_window_later = minute_of(NOW).plus(MINUTE * 45);
-    let expired = |attempt: &dyn Fn(&mut Jobs, &Order)| {
+    let expired = |attempt: &dyn Fn(&mut JobTable, &JobRequest)| {
         let mut jobs = planned(&[ago(1_430, 1_400)]);
         let order = begin(&mut jobs, &missing, NOW, &limits()).expect("due");
         attempt(&mut jobs, &order);
         jobs.plan(&missing, whole_window_later, &limits(), &Config::default());
-        assert_eq!(jobs.take_ended()[0].state, JobState::Failed);
-        match &jobs.take_told()[..] {
-            [Told::Lost(lost, evidence)] if *lost == missing => *evidence,
+        assert_eq!(jobs.drain_finished()[0].state, JobState::Failed);
+        match &jobs.drain_resolutions()[..] {
+            [Resolution::Lost(lost, evidence)] if *lost == missing => *evidence,
             other => panic!("all of it, and nothing proven: {other:?}"),
         }
     };
-    let refused = |jobs: &mut Jobs, order: &Order| {
-        jobs.put_back(order.id, false);
-        jobs.refuse(order.id, None, NOW);
+    let refused = |jobs: &mut JobTable, order: &JobRequest| {
+        jobs.requeue(order.id, false);
+        jobs.record_refusal(order.id, None, NOW);
     };
-    assert_eq!(expired(&|jobs, order| jobs.put_back(order.id, false)), GapEvidence::WindowPassed);
+    assert_eq!(expired(&|jobs, order| jobs.requeue(order.id, false)), GapEvidence::WindowPassed);
     assert_eq!(expired(&refused), GapEvidence::Refused);
     let flawed = |flaw| {
-        move |jobs: &mut Jobs, order: &Order| {
-            jobs.settle(order.id, &Verdict::Again { from: order.request.from, flaw }, 0, NOW);
+        move |jobs: &mut JobTable, order: &JobRequest| {
+            jobs.finish_attempt(order.id, &AttemptResult::Again { from: order.request.from, flaw }, 0, NOW);
         }
     };
-    for flaw in [Flaw::Cut, Flaw::Error, Flaw::Foreign, Flaw::Disordered, Flaw::Implausible, Flaw::Count] {
+    for flaw in [
+        IncompleteReason::Cut,
+        IncompleteReason::Error,
+        IncompleteReason::Foreign,
+        IncompleteReason::Disordered,
+        IncompleteReason::Implausible,
+        IncompleteReason::Count,
+    ] {
         assert_eq!(expired(&flawed(flaw)), GapEvidence::Unproven, "{flaw:?}");
     }
-    let confirm = |jobs: &mut Jobs, order: &Order| {
-        jobs.settle(order.id, &Verdict::Confirm { from: order.request.from }, 0, NOW);
+    let confirm = |jobs: &mut JobTable, order: &JobRequest| {
+        jobs.finish_attempt(order.id, &AttemptResult::Confirm { from: order.request.from }, 0, NOW);
     };
     assert_eq!(expired(&confirm), GapEvidence::Unproven, "one end proves nothing");
 }
@@ -220,17 +227,17 @@ fn window_refused_while_young_is_learned() {
     for minutes in [0, 5, 20] {
         let now = minute_of(NOW).plus(MINUTE * minutes);
         let order = begin(&mut jobs, &missing, now, &limits()).expect("a retry is not held back by what is learned");
-        jobs.put_back(order.id, false);
-        jobs.refuse(order.id, Some(order.request), now);
+        jobs.requeue(order.id, false);
+        jobs.record_refusal(order.id, Some(order.request), now);
         assert!(jobs.get(order.id).is_some_and(Job::is_refused));
     }
     let now = minute_of(NOW).plus(MINUTE * 40);
     let order = begin(&mut jobs, &missing, now, &limits()).expect("due");
-    jobs.taken(order.id, age_max, now);
-    jobs.settle(order.id, &proven(), 0, now);
+    jobs.reset_refusals(order.id, age_max, now);
+    jobs.finish_attempt(order.id, &proven(), 0, now);
     assert!(jobs.refused().is_empty());
     // The next window waits until it is older than 21 minutes, the age at which the last one was refused.
-    let next = Span::new(now.minus(MINUTE * 10), now.minus(MINUTE));
+    let next = TimeRange::new(now.minus(MINUTE * 10), now.minus(MINUTE));
     jobs.plan(&spans(&[next]), now, &limits(), &Config::default());
     let mut at = |minutes| begin(&mut jobs, &spans(&[next]), now.plus(MINUTE * minutes), &limits()).is_some();
     assert_eq!((at(0), at(19), at(20)), (false, false, true));
@@ -241,7 +248,7 @@ fn jobs_of_version_one_are_read() {
     let text = r#"{"last":1,"jobs":[{"id":1,"window":{"from":60000,"to":120000},"state":"running",
         "rest":[{"from":60000,"to":120000}],"brought":[],"confirming":true,"attempts":3,"refusals":2,"received":4,
         "recovered":5,"last_error":"","created":7,"ended":null,"manual":false}],"declined":[]}"#;
-    let jobs = Jobs::restore(serde_json::from_str(text).expect("it is read"), STAMP);
+    let jobs = JobTable::restore(serde_json::from_str(text).expect("it is read"), STAMP);
     let job = jobs.get(JobId(1)).expect("it is there");
     assert_eq!((job.state, job.confirming, job.attempts, job.refusals), (JobState::Waiting, false, 3, 2));
 }
@@ -250,9 +257,9 @@ fn jobs_of_version_one_are_read() {
 fn a_job_that_nobody_wants_any_more_ends() {
     let mut jobs = planned(&[ago(60, 30)]);
     let by_hand = jobs.create(ago(20, 10), NOW);
-    jobs.plan(&Spans::default(), NOW, &limits(), &Config::default());
+    jobs.plan(&TimeRangeSet::default(), NOW, &limits(), &Config::default());
     assert_eq!(jobs.active().map(|job| job.id).collect::<Vec<_>>(), [by_hand]);
-    assert_eq!(jobs.take_ended()[0].state, JobState::Cancelled);
+    assert_eq!(jobs.drain_finished()[0].state, JobState::Cancelled);
 }
 
 #[test]
@@ -267,20 +274,20 @@ fn jobs_by_hand_are_found_or_made_longer_before_new_ones_are_made() {
 
 #[test]
 fn ended_jobs_are_kept_for_a_while_and_not_too_many() {
-    let mut jobs = Jobs::default();
+    let mut jobs = JobTable::default();
     for minute in 1..=5 {
         let id = jobs.create(ago(10 * minute + 5, 10 * minute), NOW);
         jobs.cancel(id, NOW.plus(MINUTE * minute));
     }
     let config = Config { jobs_kept_max: 3, retention: MINUTE * 10, ..Config::default() };
-    let kept = |jobs: &Jobs| jobs.list().map(|job| job.id.0).collect::<Vec<_>>();
-    jobs.plan(&Spans::default(), NOW.plus(MINUTE * 5), &limits(), &config);
+    let kept = |jobs: &JobTable| jobs.list().map(|job| job.id.0).collect::<Vec<_>>();
+    jobs.plan(&TimeRangeSet::default(), NOW.plus(MINUTE * 5), &limits(), &config);
     assert_eq!(kept(&jobs), [5, 4, 3]);
-    jobs.plan(&Spans::default(), NOW.plus(MINUTE * 14), &limits(), &config);
+    jobs.plan(&TimeRangeSet::default(), NOW.plus(MINUTE * 14), &limits(), &config);
     assert_eq!(kept(&jobs), [5]);
 }
 
-/// A step of a life of the book.
+/// A step of a life of the job table.
 #[derive(Clone, Debug)]
 enum Step {
     Miss(u32, u32),
@@ -307,23 +314,23 @@ proptest! {
     /// Whatever happens, in the end all that was missed is proven or lost, and no two requests are for the same minutes.
     #[test]
     fn all_that_is_missed_is_proven_or_lost(steps in steps()) {
-        let (mut jobs, mut missing, mut now) = (Jobs::default(), Spans::default(), NOW);
-        let mut under_way: Vec<Order> = Vec::new();
-        let settle = |jobs: &mut Jobs, order: Order, kind: u8, now| {
+        let (mut jobs, mut missing, mut now) = (JobTable::default(), TimeRangeSet::default(), NOW);
+        let mut under_way: Vec<JobRequest> = Vec::new();
+        let settle = |jobs: &mut JobTable, order: JobRequest, kind: u8, now| {
             let verdict = match kind % 4 {
                 0 => proven(),
-                1 => Verdict::Proven {
-                    rest: [Span::new(order.request.from, order.request.from.plus(MINUTE))].into_iter().collect(),
+                1 => AttemptResult::Proven {
+                    rest: [TimeRange::new(order.request.from, order.request.from.plus(MINUTE))].into_iter().collect(),
                     evidence: GapEvidence::CompletionMessage,
                 },
-                2 => Verdict::Confirm { from: order.request.to.minus(MINUTE) },
-                _ => Verdict::Again { from: order.request.from, flaw: Flaw::Cut },
+                2 => AttemptResult::Confirm { from: order.request.to.minus(MINUTE) },
+                _ => AttemptResult::Again { from: order.request.from, flaw: IncompleteReason::Cut },
             };
-            jobs.settle(order.id, &verdict, 0, now);
+            jobs.finish_attempt(order.id, &verdict, 0, now);
         };
-        let tell = |jobs: &mut Jobs, missing: &mut Spans| {
-            for told in jobs.take_told() {
-                let (Told::Proven(spans, ..) | Told::Lost(spans, _)) = told;
+        let tell = |jobs: &mut JobTable, missing: &mut TimeRangeSet| {
+            for told in jobs.drain_resolutions() {
+                let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = told;
                 missing.remove_all(&spans);
             }
         };
@@ -331,7 +338,7 @@ proptest! {
             match step {
                 Step::Miss(ago, length) => {
                     let from = now.minus(MINUTE * ago + Duration::from_millis(1_234));
-                    missing.insert(Span::new(from, from.plus(MINUTE * length).min(now)));
+                    missing.insert(TimeRange::new(from, from.plus(MINUTE * length).min(now)));
                 }
                 Step::Begin => under_way.extend(begin(&mut jobs, &missing, now, &limits())),
                 Step::Advance(minute) => {
@@ -348,15 +355,15 @@ proptest! {
                 }
                 Step::Restart => {
                     under_way.clear();
-                    jobs = Jobs::restore(jobs.snapshot(), STAMP);
+                    jobs = JobTable::restore(jobs.snapshot(), STAMP);
                 }
                 Step::Pass(minutes) => now = now.plus(MINUTE * minutes),
             }
             tell(&mut jobs, &mut missing);
             jobs.plan(&missing, now, &limits(), &Config::default());
             tell(&mut jobs, &mut missing);
-            let mut held = Spans::default();
-            jobs.active().for_each(|job| held.insert_all(&job.holds()));
+            let mut held = TimeRangeSet::default();
+            jobs.active().for_each(|job| held.insert_all(&job.claimed()));
             prop_assert!(missing.iter().all(|span| held.covers(span)), "forgotten: {missing:?} {held:?}");
             for order in &under_way {
                 prop_assert!(order.request.to.since(order.request.from) <= limits().window_max);
@@ -380,15 +387,15 @@ proptest! {
 /// Anybody could create 2,000 jobs, of which 1,717 requests reached X within seconds.
 #[test]
 fn manual_jobs_have_persisted_budget() {
-    let (mut jobs, caller) = (Jobs::default(), Caller::of_peer(None));
+    let (mut jobs, caller) = (JobTable::default(), Caller::of_peer(None));
     let config = Config { manual_jobs_per_hour_per_caller_max: 3, ..Config::default() };
     let span = |n: u32| ago(10 * n + 5, 10 * n);
-    let create = |jobs: &mut Jobs, n| jobs.create_charged(span(n), caller, &config, NOW).map_err(|e| e.retry_after);
+    let create = |jobs: &mut JobTable, n| jobs.create_charged(span(n), caller, &config, NOW).map_err(|e| e.retry_after);
     assert_eq!([1, 2, 3].map(|n| create(&mut jobs, n)), [1, 2, 3].map(|n| Ok(JobId(n))));
     assert_eq!(create(&mut jobs, 4), Err(Duration::from_secs(3_600)));
     assert_eq!(create(&mut jobs, 3), Ok(JobId(3)), "no new job is made");
     jobs.cancel(JobId(1), NOW);
-    let mut again = Jobs::restore(jobs.snapshot(), Stamp::default());
+    let mut again = JobTable::restore(jobs.snapshot(), RequestStamp::default());
     assert_eq!(create(&mut again, 4), Err(Duration::from_secs(3_600)), "a restart does not renew it");
     let other = Caller::of_peer(Some([192, 0, 2, 1].into()));
     assert_eq!(again.create_charged(span(4), other, &config, NOW), Ok(JobId(4)), "others have their own");

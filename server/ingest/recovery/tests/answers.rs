@@ -3,21 +3,17 @@
 use super::*;
 
 /// X answers so often like this, then as it should.
-async fn recovered_after(count: usize, message: &'static str) -> (World, UnixMillis) {
+async fn recovered_after(count: usize, message: &'static str) -> (TestEnv, UnixMillis) {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |number, _| match number {
+    let env = TestEnv::new(clock, move |number, _| match number {
         number if number < count => Answer::Send(Vec::new(), say(message)),
         _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(
-        world.heard(1).await,
-        [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)],
-        "{message}"
-    );
-    assert_eq!(world.x.windows(), vec![minutes(start, 0, 30); count + 1], "{message}");
-    (world, start)
+    env.wanted.miss(minutes(start, 0, 30));
+    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)], "{message}");
+    assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); count + 1], "{message}");
+    (env, start)
 }
 
 #[tokio::test]
@@ -29,11 +25,11 @@ async fn foreign_answer_is_failed_attempt() {
         (r#"{"status":"FAILED","reason":"backend"}"#, "malformed or unknown"),
     ];
     for (answer, error) in answers {
-        let (world, _) = recovered_after(3, answer).await;
-        let job = job(&world);
+        let (env, _) = recovered_after(3, answer).await;
+        let job = job(&env);
         assert_eq!((job.attempts, job.recovered), (4, 30), "{answer}");
         assert!(job.last_error.contains(error), "{answer}: {}", job.last_error);
-        let asked = world.x.asked.borrow().clone();
+        let asked = env.x.asked.borrow().clone();
         let waits = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at).as_secs()).collect::<Vec<_>>();
         assert!(waits.iter().zip([5, 10, 20]).all(|(wait, least)| *wait >= least), "the backoff grows: {waits:?}");
     }
@@ -43,16 +39,16 @@ async fn foreign_answer_is_failed_attempt() {
 async fn empty_answers_are_believed_only_if_nothing_was_due() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock.clone(), move |number, _| match number {
+    let env = TestEnv::new(clock.clone(), move |number, _| match number {
         0..=3 => Answer::Send(Vec::new(), Then::End),
         _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
     });
-    world.wanted.due_per_minute(1);
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
-    assert_eq!((world.x.windows().len(), job(&world).recovered), (5, 30));
+    env.wanted.due_per_minute(1);
+    env.wanted.miss(minutes(start, 0, 30));
+    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!((env.x.windows().len(), job(&env).recovered), (5, 30));
 
-    let quiet = World::new(clock, |_, _| Answer::Send(Vec::new(), Then::End));
+    let quiet = TestEnv::new(clock, |_, _| Answer::Send(Vec::new(), Then::End));
     quiet.wanted.miss(minutes(start, 0, 30));
     assert_eq!(quiet.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::NothingDue)]);
     assert_eq!(quiet.x.windows().len(), 2);
@@ -62,14 +58,14 @@ async fn empty_answers_are_believed_only_if_nothing_was_due() {
 async fn excessive_count_is_repeated_three_times() {
     let clock = fast();
     let start = start(&clock);
-    let world = World::new(clock, move |_, _| {
+    let env = TestEnv::new(clock, move |_, _| {
         let message = r#"{"info":{"message":"Recovery Request Completed","activity_count":31}}"#;
         Answer::Send(posts(start, 0..30), say(message))
     });
-    world.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
-    assert_eq!(world.x.windows(), vec![minutes(start, 0, 30); 4]);
-    assert!(job(&world).last_error.contains("31 posts as sent, 30 arrived"), "{}", job(&world).last_error);
+    env.wanted.miss(minutes(start, 0, 30));
+    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
+    assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 4]);
+    assert!(job(&env).last_error.contains("31 posts as sent, 30 arrived"), "{}", job(&env).last_error);
 }
 
 #[tokio::test]
@@ -77,15 +73,15 @@ async fn stray_post_before_cut_proves_no_minutes() {
     for stray in [29, 31, 500] {
         let clock = fast();
         let start = start(&clock);
-        let world = World::new(clock, move |number, _| match number {
+        let env = TestEnv::new(clock, move |number, _| match number {
             0 => Answer::Send([posts(start, stray..stray + 1), posts(start, 0..3)].concat(), Then::Cut),
             1 => Answer::Send(posts(start, stray..stray + 1), Then::Cut),
             _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
         });
-        world.wanted.due_per_minute(1);
-        world.wanted.miss(minutes(start, 0, 30));
-        assert_eq!(world.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
-        assert_eq!(world.x.windows(), vec![minutes(start, 0, 30); 3], "{stray}");
+        env.wanted.due_per_minute(1);
+        env.wanted.miss(minutes(start, 0, 30));
+        assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+        assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 3], "{stray}");
     }
 }
 
@@ -94,11 +90,11 @@ async fn unproven_interval_is_lost_when_it_expires() {
     let clock = fast();
     // Ten minutes before X forgets it.
     let start = minute_before_expiry(&clock);
-    let world = World::new(clock, move |_, _| Answer::Send(Vec::new(), say("<html>")));
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say("<html>")));
     let span = minutes(start, 0, 5);
-    world.wanted.miss(span);
-    let heard = world.heard(1).await;
-    let lost: Spans = heard
+    env.wanted.miss(span);
+    let heard = env.heard(1).await;
+    let lost: TimeRangeSet = heard
         .iter()
         .map(|heard| match heard {
             Heard::Lost(span, GapEvidence::Unproven) => *span,
@@ -134,21 +130,21 @@ async fn vain_attempts_are_bounded_per_hour() {
         };
         let config =
             Config { vain_attempts_per_hour_max: PER_HOUR_MAX, overlap_max: Duration::ZERO, ..Config::default() };
-        let world = World::configured(clock, JobsState::default(), config, {
+        let env = TestEnv::configured(clock, JobsState::default(), config, {
             let word = word.clone();
             move |_, _| {
                 let then = if word.is_empty() { Then::End } else { say(word.clone()) };
                 Answer::Send(posts(start, numbers.iter().copied()), then)
             }
         });
-        world.wanted.due_per_minute(1);
-        world.wanted.miss(minutes(start, 0, 30));
+        env.wanted.due_per_minute(1);
+        env.wanted.miss(minutes(start, 0, 30));
         // The first one may bring posts.
-        let asked: Vec<_> = world.asked(11).await.iter().skip(1).map(|asked| asked.at).collect();
+        let asked: Vec<_> = env.asked(11).await.iter().skip(1).map(|asked| asked.at).collect();
         let within = |from| asked.iter().filter(|at| **at >= from && at.since(from) < MINUTE * 60).count();
         let most = asked.iter().map(|from| within(*from)).max().unwrap_or(0);
         assert!(most <= PER_HOUR_MAX as usize, "{most} attempts in an hour: {word} {asked:?}");
-        assert!(world.wanted.heard.borrow().is_empty(), "nothing is proven: {word}");
+        assert!(env.wanted.heard.borrow().is_empty(), "nothing is proven: {word}");
     });
     futures::future::join_all(attempts).await;
 }

@@ -17,12 +17,12 @@ use super::super::*;
 use crate::clock::{Clock, Moment};
 use crate::hub::test_util::new_hub;
 use crate::hub::{self, Hub};
-use crate::ingest::{self, Intake, Source, Upstream, queue};
+use crate::ingest::{self, IngestItem, IngestSource, UpstreamEndpoint, queue};
 use crate::model::PostId;
 use crate::secret;
 use crate::task::Shutdown;
-use crate::upstream::{self, Message};
-use crate::xapi::{BodyError, BodyErrorKind, Credentials, Error, Headers, Response, StreamRequest, Transport};
+use crate::upstream::{self, UpstreamMessage};
+use crate::xapi::{BodyError, BodyErrorKind, Credentials, Headers, Response, StreamRequest, Transport, TransportError};
 use std::sync::Arc;
 
 /// What X answers to a request.
@@ -44,11 +44,11 @@ pub(super) enum Then {
 /// A request that X got.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    pub window: Span,
+    pub window: TimeRange,
     pub at: Moment,
 }
 
-type Script = Box<dyn Fn(usize, Span) -> Answer + Send + Sync>;
+type Script = Box<dyn Fn(usize, TimeRange) -> Answer + Send + Sync>;
 
 pub(super) struct X {
     script: Script,
@@ -67,7 +67,7 @@ impl Drop for Open {
 }
 
 impl X {
-    pub(super) fn windows(&self) -> Vec<Span> {
+    pub(super) fn windows(&self) -> Vec<TimeRange> {
         self.asked.borrow().iter().map(|asked| asked.window).collect()
     }
 
@@ -104,10 +104,10 @@ impl X {
 }
 
 impl Transport for X {
-    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         let window = request.window.expect("recovery asks for a window");
         assert_eq!(request.backfill_minutes, None);
-        let window = Span::new(window.from, window.to);
+        let window = TimeRange::new(window.from, window.to);
         let number = self.asked.borrow().len();
         self.asked.send_modify(|asked| asked.push(Asked { window, at: self.clock.moment() }));
         let response = match (self.script)(number, window) {
@@ -124,14 +124,14 @@ impl Transport for X {
 /// What the demand was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    Proven(Span, GapEvidence),
-    Lost(Span, GapEvidence),
+    Proven(TimeRange, GapEvidence),
+    Lost(TimeRange, GapEvidence),
 }
 
 /// What is missing, and since which stamp each part of it is.
 #[derive(Default)]
 pub(super) struct Wanted {
-    missing: Mutex<Vec<(Span, u64)>>,
+    missing: Mutex<Vec<(TimeRange, u64)>>,
     stamp: AtomicU64,
     /// Posts due in each minute.
     due_per_minute: AtomicU64,
@@ -139,27 +139,27 @@ pub(super) struct Wanted {
     pub heard: watch::Sender<Vec<Heard>>,
 }
 
-impl Demand for Wanted {
-    fn missing(&self) -> Spans {
+impl MissingRanges for Wanted {
+    fn missing(&self) -> TimeRangeSet {
         self.missing.lock().iter().map(|(span, _)| *span).collect()
     }
 
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> RequestStamp {
         let stamp = self.stamp.load(Ordering::SeqCst);
-        Stamp { common: stamp, private: stamp }
+        RequestStamp { common: stamp, private: stamp }
     }
 
-    fn prove(&self, span: Span, evidence: GapEvidence, stamp: Stamp) {
+    fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp) {
         self.remove(span, stamp.common);
         self.heard.send_modify(|heard| heard.push(Heard::Proven(span, evidence)));
     }
 
-    fn lose(&self, span: Span, evidence: GapEvidence) {
+    fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
         self.remove(span, u64::MAX);
         self.heard.send_modify(|heard| heard.push(Heard::Lost(span, evidence)));
     }
 
-    fn is_plausibly_empty(&self, span: Span) -> bool {
+    fn is_plausibly_empty(&self, span: TimeRange) -> bool {
         let minutes = span.to.since(span.from).as_secs_f64() / 60.0;
         (self.due_per_minute.load(Ordering::SeqCst) as f64) * minutes < f64::from(self.due_min())
     }
@@ -174,7 +174,7 @@ impl Demand for Wanted {
 }
 
 impl Wanted {
-    pub(super) fn miss(&self, span: Span) {
+    pub(super) fn miss(&self, span: TimeRange) {
         let stamp = self.stamp.fetch_add(1, Ordering::SeqCst) + 1;
         self.missing.lock().push((span, stamp));
         self.changes.send_modify(|changes| *changes += 1);
@@ -185,10 +185,10 @@ impl Wanted {
     }
 
     /// What was missed at or before this stamp is not missing any more.
-    fn remove(&self, span: Span, stamp: u64) {
+    fn remove(&self, span: TimeRange, stamp: u64) {
         let mut missing = self.missing.lock();
-        let left = |(own, wanted): (Span, u64)| {
-            let mut left: Spans = [own].into_iter().collect();
+        let left = |(own, wanted): (TimeRange, u64)| {
+            let mut left: TimeRangeSet = [own].into_iter().collect();
             if wanted <= stamp {
                 left.remove(span);
             }
@@ -198,11 +198,11 @@ impl Wanted {
     }
 }
 
-pub(super) struct World {
+pub(super) struct TestEnv {
     pub x: Arc<X>,
     pub wanted: Arc<Wanted>,
     pub hub: Arc<Hub>,
-    pub desk: Arc<Desk>,
+    pub recovery_jobs: Arc<RecoveryJobs>,
     pub clock: Clock,
     pub shutdown: Shutdown,
     running: JoinHandle<()>,
@@ -215,8 +215,8 @@ pub(super) fn start(clock: &Clock) -> UnixMillis {
 }
 
 /// From this minute to that, counted from `start`.
-pub(super) fn minutes(start: UnixMillis, from: u32, to: u32) -> Span {
-    Span::new(start.plus(MINUTE * from), start.plus(MINUTE * to))
+pub(super) fn minutes(start: UnixMillis, from: u32, to: u32) -> TimeRange {
+    TimeRange::new(start.plus(MINUTE * from), start.plus(MINUTE * to))
 }
 
 /// A post in the middle of each of these minutes.
@@ -226,15 +226,15 @@ pub(super) fn posts(start: UnixMillis, minutes: impl Iterator<Item = u32>) -> Ve
 
 pub(super) const COMPLETED: &str = r#"{"info":{"message":"Recovery Request Completed"}}"#;
 
-impl World {
-    pub(super) fn new(clock: Clock, script: impl Fn(usize, Span) -> Answer + Send + Sync + 'static) -> Self {
+impl TestEnv {
+    pub(super) fn new(clock: Clock, script: impl Fn(usize, TimeRange) -> Answer + Send + Sync + 'static) -> Self {
         Self::restored(clock, JobsState::default(), script)
     }
 
     pub(super) fn restored(
         clock: Clock,
         state: JobsState,
-        script: impl Fn(usize, Span) -> Answer + Send + Sync + 'static,
+        script: impl Fn(usize, TimeRange) -> Answer + Send + Sync + 'static,
     ) -> Self {
         // Windows are those of the minutes that are missed.
         let config = Config { overlap_max: Duration::ZERO, ..Config::default() };
@@ -245,7 +245,7 @@ impl World {
         clock: Clock,
         state: JobsState,
         settings: Config,
-        script: impl Fn(usize, Span) -> Answer + Send + Sync + 'static,
+        script: impl Fn(usize, TimeRange) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let (hub, _writer) = new_hub(hub::Config::default(), clock.clone());
         let dir = tempfile::tempdir().expect("a directory");
@@ -260,10 +260,10 @@ impl World {
         });
         // Nothing goes stale because a machine is slow.
         let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
-        let upstream = Upstream {
+        let upstream = UpstreamEndpoint {
             transport: x.clone(),
             base_url: "http://127.0.0.1:1".parse().expect("a URL"),
-            credentials: Credentials::new(secret::Source::File(bearer)),
+            credentials: Credentials::new(secret::SecretSource::File(bearer)),
             local_dc_only: false,
             config,
             metrics: upstream::Metrics::default(),
@@ -273,7 +273,7 @@ impl World {
         let wanted = Arc::new(Wanted::default());
         let file = dir.path().join("jobs.json");
         persist::write(&file, &state).expect("written");
-        let recovery = Recovery::open(Parts {
+        let recovery = RecoveryScheduler::open(SchedulerParts {
             hub: hub.clone(),
             upstream,
             queue,
@@ -284,9 +284,9 @@ impl World {
             metrics: Metrics::default(),
             seed: 1,
         });
-        let (desk, shutdown) = (recovery.desk(), Shutdown::new());
+        let (recovery_jobs, shutdown) = (recovery.jobs(), Shutdown::new());
         let running = tokio::spawn(recovery.run(shutdown.clone()));
-        Self { x, wanted, hub, desk, clock, shutdown, running, _dir: dir }
+        Self { x, wanted, hub, recovery_jobs, clock, shutdown, running, _dir: dir }
     }
 
     /// Waits until so many things were told, and gives them.
@@ -303,12 +303,12 @@ impl World {
         came.unwrap_or_else(|_| panic!("only {:?}", self.x.windows())).expect("it lives").clone()
     }
 
-    /// Waits until a look at the jobs, after each change of the book, finds this.
+    /// Waits until a look at the jobs, after each change of the job table, finds this.
     pub(super) async fn job(&self, what: &str, holds: impl Fn(&Job) -> bool) {
-        let mut changes = self.desk.changes();
-        let seen = changes.wait_for(|_| self.desk.list().iter().any(|listed| holds(&listed.job)));
+        let mut changes = self.recovery_jobs.changes();
+        let seen = changes.wait_for(|_| self.recovery_jobs.list().iter().any(|listed| holds(&listed.job)));
         let seen = Clock::system().timeout(Duration::from_secs(20), seen).await;
-        let _ = seen.unwrap_or_else(|_| panic!("{what}: {:?}", self.desk.list()));
+        let _ = seen.unwrap_or_else(|_| panic!("{what}: {:?}", self.recovery_jobs.list()));
     }
 
     pub(super) async fn progress(&self, reached: UnixMillis) {
@@ -322,26 +322,26 @@ impl World {
     pub(super) async fn stop(self) -> JobsState {
         self.shutdown.cancel();
         self.running.await.expect("it ends");
-        self.desk.snapshot()
+        self.recovery_jobs.snapshot()
     }
 }
 
 /// Takes what is put into the queue, as the sequencer does.
-async fn write(mut intakes: mpsc::Receiver<Intake>) {
+async fn write(mut intakes: mpsc::Receiver<IngestItem>) {
     let mut seen = HashSet::new();
     while let Some(intake) = intakes.recv().await {
         match intake {
-            Intake::Arrivals(brought) => {
-                let Source::Recovery(tally) = &brought.source else { panic!("nothing is live here") };
+            IngestItem::Arrivals(brought) => {
+                let IngestSource::Recovery(tally) = &brought.source else { panic!("nothing is live here") };
                 for message in &brought.arrivals.messages {
-                    if let Message::Post(post) = message {
-                        tally.note(seen.insert(post.id));
+                    if let UpstreamMessage::Post(post) = message {
+                        tally.count_post(seen.insert(post.id));
                     }
                 }
             }
-            Intake::Ledger => {}
+            IngestItem::Ledger => {}
             // Whoever asked may have gone.
-            Intake::Flush(done) => drop(done.send(())),
+            IngestItem::Flush(done) => drop(done.send(())),
         }
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::attempt_result::{Ended, Flaw, Verdict, verdict};
-use super::super::job_table::{Now, Order, Told};
-use super::super::planner::Limits;
+use super::super::attempt_result::{AttemptEnd, AttemptResult, IncompleteReason, verdict};
+use super::super::job_table::{JobClock, JobRequest, Resolution};
+use super::super::planner::RecoveryLimits;
 use super::super::transcript::Transcript;
 use super::*;
 use crate::clock::Moment;
 use crate::model::PostId;
-use crate::upstream::Message;
+use crate::upstream::UpstreamMessage;
 
 const START: UnixMillis = UnixMillis(1_750_000_020_000 / 60_000 * 60_000);
 const MINUTES: u32 = 12;
@@ -80,49 +80,51 @@ fn replies() -> impl Strategy<Value = Vec<Reply>> {
     prop::collection::vec(reply.prop_map(|(sequence, sent, word, clean)| Reply { sequence, sent, word, clean }), 0..30)
 }
 
-fn truth(window: Span) -> Vec<UnixMillis> {
+fn truth(window: TimeRange) -> Vec<UnixMillis> {
     let posts = (0..).map(|number| START.plus(APART * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
     posts.filter(|at| window.contains(*at)).collect()
 }
 
 /// Too little for `DUE_MIN` at the rate of the truth.
-fn is_plausibly_empty(span: Span) -> bool {
+fn is_plausibly_empty(span: TimeRange) -> bool {
     span.to.since(span.from) < APART * DUE_MIN
 }
 
-struct World {
-    jobs: Jobs,
-    missing: Spans,
+struct HistoryEnv {
+    jobs: JobTable,
+    missing: TimeRangeSet,
     delivered: BTreeSet<UnixMillis>,
     now: UnixMillis,
 }
 
-fn limits() -> Limits {
+fn limits() -> RecoveryLimits {
     Config::default().limits(Duration::from_secs(24 * 3600), Duration::ZERO, Duration::ZERO)
 }
 
-impl World {
+impl HistoryEnv {
     fn new() -> Self {
-        let missing = [Span::new(START, START.plus(MINUTE * MINUTES))].into_iter().collect();
+        let missing = [TimeRange::new(START, START.plus(MINUTE * MINUTES))].into_iter().collect();
         let now = START.plus(MINUTE * (MINUTES + 1));
-        Self { jobs: Jobs::default(), missing, delivered: BTreeSet::new(), now }
+        Self { jobs: JobTable::default(), missing, delivered: BTreeSet::new(), now }
     }
 
-    fn next(&mut self) -> Option<Order> {
+    fn next(&mut self) -> Option<JobRequest> {
         self.jobs.plan(&self.missing, self.now, &limits(), &Config::default());
         self.hear();
-        let now = Now { time: self.now, moment: Moment::default() };
-        self.jobs.begin(&self.missing, Stamp::default(), now, &limits(), &Config::default())
+        let now = JobClock { time: self.now, moment: Moment::default() };
+        self.jobs.begin(&self.missing, RequestStamp::default(), now, &limits(), &Config::default())
     }
 
     /// What is proven was delivered, but for what X hides so well that nobody can tell.
     fn hear(&mut self) {
-        for told in self.jobs.take_told() {
+        for told in self.jobs.drain_resolutions() {
             let (spans, hidden_max) = match told {
-                Told::Proven(spans, GapEvidence::CleanEof | GapEvidence::NothingDue, _) => (spans, DUE_MIN as usize),
-                Told::Proven(spans, GapEvidence::CountMismatch, _) => (spans, usize::MAX),
-                Told::Proven(spans, ..) => (spans, 0),
-                Told::Lost(spans, _) => {
+                Resolution::Proven(spans, GapEvidence::CleanEof | GapEvidence::NothingDue, _) => {
+                    (spans, DUE_MIN as usize)
+                }
+                Resolution::Proven(spans, GapEvidence::CountMismatch, _) => (spans, usize::MAX),
+                Resolution::Proven(spans, ..) => (spans, 0),
+                Resolution::Lost(spans, _) => {
                     self.missing.remove_all(&spans);
                     continue;
                 }
@@ -133,7 +135,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, order: &Order, reply: Reply) {
+    fn answer(&mut self, order: &JobRequest, reply: Reply) {
         let posts = truth(order.request);
         let mut sending = reply.sequence.of(&posts);
         let all = sending.len();
@@ -149,20 +151,20 @@ impl World {
         for post in &sending {
             new += u64::from(self.delivered.insert(*post));
             let id = PostId::lowest_at(*post);
-            let moved = transcript.record(&Message::classify(Bytes::from(format!(r#"{{"id_str":"{id}"}}"#))));
+            let moved = transcript.record(&UpstreamMessage::classify(Bytes::from(format!(r#"{{"id_str":"{id}"}}"#))));
             if moved {
                 self.jobs.advance(order.id, reached(&transcript));
             }
         }
         if let Some(text) = reply.word.text(complete, left, order.request, all) {
             transcript.record(&match text.starts_with('{') {
-                true => Message::classify(Bytes::from(text)),
-                false => Message::classify_text(text.as_bytes(), 1),
+                true => UpstreamMessage::classify(Bytes::from(text)),
+                false => UpstreamMessage::classify_text(text.as_bytes(), 1),
             });
         }
         let (reached, found) = (reached(&transcript), transcript.inside());
         let plausible = transcript.is_plausible(&order.demanded, &order.core, DUE_MIN, is_plausibly_empty);
-        let verdict = verdict(&Ended {
+        let verdict = verdict(&AttemptEnd {
             request: order.request,
             transcript,
             reached,
@@ -172,8 +174,8 @@ impl World {
             confirms: order.confirms,
             counts_left: order.counts_left,
         });
-        self.jobs.settle(order.id, &verdict, found, self.now);
-        if let Verdict::Again { flaw: Flaw::Count, .. } = verdict {
+        self.jobs.finish_attempt(order.id, &verdict, found, self.now);
+        if let AttemptResult::Again { flaw: IncompleteReason::Count, .. } = verdict {
             self.jobs.count_differs(order.id);
         }
         self.hear();
@@ -203,7 +205,7 @@ impl Sequence {
 }
 
 impl Word {
-    fn text(self, complete: bool, left: Option<UnixMillis>, request: Span, all: usize) -> Option<String> {
+    fn text(self, complete: bool, left: Option<UnixMillis>, request: TimeRange, all: usize) -> Option<String> {
         match self {
             Self::Nothing => None,
             Self::Error => Some(r#"{"error":{"message":"try again"}}"#.into()),
@@ -225,25 +227,25 @@ impl Word {
 proptest! {
     #[test]
     fn nothing_held_back_is_proven(replies in replies(), restart in 0_usize..30, gives_in in any::<bool>()) {
-        let mut world = World::new();
+        let mut env = HistoryEnv::new();
         for (number, reply) in replies.into_iter().enumerate() {
-            let Some(order) = world.next() else { break };
-            world.answer(&order, reply);
+            let Some(order) = env.next() else { break };
+            env.answer(&order, reply);
             if number == restart {
-                world.jobs = Jobs::restore(world.jobs.snapshot(), Stamp::default());
+                env.jobs = JobTable::restore(env.jobs.snapshot(), RequestStamp::default());
             }
         }
         let whole = Reply { sequence: Sequence::Ordered, sent: usize::MAX, word: Word::Honest, clean: true };
         let html = Reply { sent: 0, word: Word::Html, ..whole };
         for _ in 0..20 {
-            let Some(order) = world.next() else { break };
-            world.answer(&order, if gives_in { whole } else { html });
+            let Some(order) = env.next() else { break };
+            env.answer(&order, if gives_in { whole } else { html });
         }
-        prop_assert!(world.missing.is_empty() || !gives_in, "left: {:?}", world.missing);
+        prop_assert!(env.missing.is_empty() || !gives_in, "left: {:?}", env.missing);
         // What X never gives is lost once it is too old, and only then.
-        world.now = world.now.plus(MINUTE * 60 * 24);
-        world.jobs.plan(&world.missing.clone(), world.now, &limits(), &Config::default());
-        world.hear();
-        prop_assert!(world.missing.is_empty(), "left: {:?}", world.missing);
+        env.now = env.now.plus(MINUTE * 60 * 24);
+        env.jobs.plan(&env.missing.clone(), env.now, &limits(), &Config::default());
+        env.hear();
+        prop_assert!(env.missing.is_empty(), "left: {:?}", env.missing);
     }
 }

@@ -2,40 +2,42 @@ use super::*;
 use crate::model::{GapEvidence, Rule};
 
 /// A post that X first sends after the private gap of its time has ended, or a further rule of one that came before: the
-/// lineage does not read the side log for it any more, so the account's log gets it as well. What the side log had when the
+/// subscription does not read the side log for it any more, so the account's log gets it as well. What the side log had when the
 /// gap ended was delivered out of it, and does not enter the account's log.
 #[test]
 fn post_after_end_of_private_gap_enters_both_logs() {
     for has_ended in [false, true] {
-        let (mut world, hub) = lacking();
+        let (mut env, hub) = lacking();
         let [known, grown, late] = [id_at(15, 1), id_at(15, 2), id_at(15, 3)];
-        let writing = &mut world.sequencer.as_mut().expect("not run yet").writing;
+        let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
         for id in [known, grown] {
             let rules: Arc<[Rule]> = [Rule { id: None, tag: Some("a".into()) }].into();
-            let Body::Post(post) = crate::hub::test_util::post_record(1, &[]).body else { panic!("it is a post") };
+            let RecordBody::Post(post) = crate::hub::test_util::post_record(1, &[]).body else {
+                panic!("it is a post")
+            };
             let post = crate::model::Post { id: PostId(id), rules, ..post };
-            assert!(writing.side.take(post, UnixMillis(1_704_067_230_000)).expect("ids in memory"));
+            assert!(writing.side.append_post(post, UnixMillis(1_704_067_230_000)).expect("ids in memory"));
         }
         writing.side.append(hub.side()).expect("there is room");
         let created = PostId(late).created_at().expect("a snowflake id");
         if has_ended {
-            let always = Span::new(UnixMillis(0), UnixMillis(i64::MAX));
-            hub.side().prove(always, GapEvidence::CompletionMessage, hub.side().stamp());
+            let always = TimeRange::new(UnixMillis(0), UnixMillis(i64::MAX));
+            hub.side().mark_complete(always, GapEvidence::CompletionMessage, hub.side().stamp());
         }
         assert_eq!(hub.side().has_ended(created), has_ended);
-        world.put_by(
+        env.put_by(
             1_704_067_231_000,
             vec![post(known, &["a"]), post(grown, &["a", "b"]), post(late, &["a"]), post(late, &["a"])],
             recovery(),
         );
-        let (records, _) = world.records();
+        let (records, _) = env.records();
         let logged: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
         let ids: Vec<_> = logged.iter().map(|post| post.id.0).collect();
         assert_eq!(side_posts(&hub).iter().map(|post| post.id.0).collect::<Vec<_>>(), [known, grown, grown, late]);
         if has_ended {
             assert_eq!(ids, [grown, late]);
-            assert_eq!((logged[0].beside, tags(logged[0].beside_rules.as_ref())), (Some(2), vec!["a".to_owned()]));
-            assert_eq!((logged[1].beside, side_posts(&hub)[3].beside.is_some()), (None, true));
+            assert_eq!((logged[0].counterpart, tags(logged[0].beside_rules.as_ref())), (Some(2), vec!["a".to_owned()]));
+            assert_eq!((logged[1].counterpart, side_posts(&hub)[3].counterpart.is_some()), (None, true));
         } else {
             assert_eq!(ids, [0; 0], "all of it is read from the side log yet");
         }

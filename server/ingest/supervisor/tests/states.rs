@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::hub::status::upstream_status::Status;
+use crate::hub::status::upstream_status::UpstreamStatus;
 use crate::model::{Gap, GapCause};
 
 const BEARER: &str = "AAAA/bearer+x";
@@ -17,7 +17,7 @@ struct Scripted {
 }
 
 impl Transport for Scripted {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, Error>> {
+    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let piece = Ok(Bytes::from_static(self.body.as_bytes()));
         let body = futures::stream::iter([piece]);
@@ -27,36 +27,40 @@ impl Transport for Scripted {
 }
 
 /// Runs a session until so many requests were made; every status on the way.
-async fn statuses(status: u16, body: &'static str, requests: usize) -> Vec<Status> {
+async fn statuses(status: u16, body: &'static str, requests: usize) -> Vec<UpstreamStatus> {
     run(Scripted { status, body, stays: false, requests: AtomicUsize::new(0) }, |_, made| made >= requests).await
 }
 
 /// Runs a session until `over`, which gets the last status and the number of requests; every status on the way.
-async fn run(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> Vec<Status> {
+async fn run(scripted: Scripted, over: impl Fn(&UpstreamStatus, usize) -> bool) -> Vec<UpstreamStatus> {
     run_with_gaps(scripted, over).await.0
 }
 
 /// The same, with the gaps that are open then.
-async fn run_with_gaps(scripted: Scripted, over: impl Fn(&Status, usize) -> bool) -> (Vec<Status>, Vec<Gap>) {
+async fn run_with_gaps(
+    scripted: Scripted,
+    over: impl Fn(&UpstreamStatus, usize) -> bool,
+) -> (Vec<UpstreamStatus>, Vec<Gap>) {
     let (hub, _writer) = new_hub(hub::Config::default(), Clock::with_rate(10_000.0, None));
     let dir = tempfile::tempdir().expect("a directory");
     let bearer = dir.path().join("bearer");
     std::fs::write(&bearer, BEARER).expect("written");
     let transport = Arc::new(scripted);
-    let upstream = Upstream {
+    let upstream = UpstreamEndpoint {
         transport: transport.clone(),
         base_url: "http://127.0.0.1:1".parse().expect("a URL"),
-        credentials: Credentials::new(Source::File(bearer)),
+        credentials: Credentials::new(SecretSource::File(bearer)),
         local_dc_only: false,
         config: upstream::Config::default(),
         metrics: upstream::Metrics::default(),
     };
     let (queue, mut intakes) = queue(1 << 20);
     let taking = tokio::spawn(async move { while intakes.recv().await.is_some() {} });
-    let place = Place { feed: 0, connection: 0 };
-    let ledger = gap_tracker::test_util::in_memory(&hub);
+    let place = ConnectionId { feed: 0, connection: 0 };
+    let tracker = gap_tracker::test_util::in_memory(&hub);
     let mut watch = hub.upstream().watch();
-    let session = Session::new(hub.clone(), upstream, place, ledger.clone(), queue, Metrics::default(), 1);
+    let session =
+        ConnectionSupervisor::new(hub.clone(), upstream, place, tracker.clone(), queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
     let running = tokio::spawn(session.run(shutdown.clone()));
     let mut seen = Vec::new();
@@ -70,16 +74,16 @@ async fn run_with_gaps(scripted: Scripted, over: impl Fn(&Status, usize) -> bool
     shutdown.cancel();
     running.await.expect("it ends");
     taking.abort();
-    (seen, ledger.open_gaps())
+    (seen, tracker.open_gaps())
 }
 
 /// A 200 and then a web page, for ten minutes: health was SERVING in 41 % of samples.
 #[tokio::test]
 async fn malformed_input_after_200_is_not_connected() {
     let seen = statuses(200, "<html>\r\nnot a stream\r\n</html>\r\n", 6).await;
-    let connected = seen.iter().filter(|status| status.state == State::Connected).count();
+    let connected = seen.iter().filter(|status| status.state == UpstreamState::Connected).count();
     assert!(connected <= 1, "only the first answer is believed: {seen:?}");
-    assert!(seen.iter().any(|status| status.state == State::BackingOff));
+    assert!(seen.iter().any(|status| status.state == UpstreamState::BackingOff));
 }
 
 /// The API promises STOPPED for what an operator or a new period has to end.
@@ -88,9 +92,9 @@ async fn refused_credentials_and_usage_cap_stop() {
     let cap = r#"{"title":"CreditsDepleted","status":402}"#;
     for (status, body) in [(401, "{}"), (402, cap), (429, r#"{"title":"UsageCapExceeded"}"#)] {
         let seen = statuses(status, body, 3).await;
-        let first = seen.iter().position(|status| status.state == State::Stopped).expect("it is stopped");
+        let first = seen.iter().position(|status| status.state == UpstreamState::Stopped).expect("it is stopped");
         let after: Vec<_> = seen[first..].iter().map(|status| status.state).collect();
-        assert!(after.iter().all(|state| *state == State::Stopped), "{status}: it does not flap: {after:?}");
+        assert!(after.iter().all(|state| *state == UpstreamState::Stopped), "{status}: it does not flap: {after:?}");
     }
 }
 
@@ -130,7 +134,8 @@ async fn ends_that_upstream_explains_have_gap_causes_of_their_own() {
 async fn withheld_posts_are_announced() {
     let body = "{\"limit\":{\"track\":7}}\r\n";
     let scripted = Scripted { status: 200, body, stays: true, requests: AtomicUsize::new(0) };
-    let is_told = |status: &Status| status.news.as_ref().is_some_and(|news| news.kind == NewsKind::Limited);
+    let is_told =
+        |status: &UpstreamStatus| status.news.as_ref().is_some_and(|news| news.kind == UpstreamNoticeKind::Limited);
     let seen = run(scripted, |status, _| is_told(status)).await;
     let news = seen.last().and_then(|status| status.news.as_ref()).expect("it is told");
     assert!(news.message.contains("7 posts"), "{news:?}");

@@ -4,7 +4,7 @@
 mod key;
 mod post;
 
-pub use key::{Key, KeySet, Keys};
+pub use key::{IndexKey, KeyFilter, KeySet};
 pub use post::{Rule, tags};
 
 /// Position of a record in the log.

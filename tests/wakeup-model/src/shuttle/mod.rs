@@ -4,9 +4,9 @@
 pub mod hub;
 #[path = "../notify.rs"]
 pub mod notify;
+pub mod sync;
 /// The index itself.
 #[path = "../../../../server/hub/wakeup.rs"]
-pub mod parked;
-pub mod sync;
+pub mod wakeup;
 
 pub use crate::entry;

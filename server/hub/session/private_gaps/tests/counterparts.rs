@@ -2,7 +2,7 @@
 
 use super::*;
 
-impl World {
+impl TestEnv {
     fn rules(tags: &[&str]) -> Arc<[Rule]> {
         let rule = |tag: &&str| Rule { id: Some(u64::from(tag.as_bytes()[0])), tag: Some((*tag).into()) };
         tags.iter().map(rule).collect()
@@ -19,17 +19,17 @@ impl World {
     ) -> Sequence {
         let mut writer = self.main.lock();
         let record = self.record(id, Origin::Recovery, beside, self.hub.next());
-        let Body::Post(post) = record.body else { panic!("it is a post") };
+        let RecordBody::Post(post) = record.body else { panic!("it is a post") };
         let beside_rules = beside.map(|_| Self::rules(now));
         let post = Post { rules: Self::rules(now), beside_rules, previous: Some(previous), ..post };
-        let record = Record { body: Body::Delta { prior: Self::rules(prior), post }, ..record };
+        let record = Record { body: RecordBody::Delta { prior: Self::rules(prior), post }, ..record };
         writer.append(std::slice::from_ref(&record)).expect("memory takes it");
         self.hub.publish(vec![record]);
         self.hub.next() - 1
     }
 
     /// Heartbeats do not come before everything else.
-    fn subscribe_slowly(&self, token: &str) -> Subscription {
+    fn subscribe_slowly(&self, token: &str) -> Session {
         let mut session = self.subscribe(token);
         session.pace.heartbeat = HOUR;
         session.heartbeat_at = self.hub.clock().moment().plus(HOUR);
@@ -38,12 +38,12 @@ impl World {
 }
 
 /// A trimmed token, a log of 40 posts of which the first are gone, and a session that goes on from the token.
-async fn trimmed(world: &World) -> (Vec<PostId>, String) {
-    let mut session = world.subscribe(&world.hub.token_before(1, world.time(100)));
+async fn trimmed(env: &TestEnv) -> (Vec<PostId>, String) {
+    let mut session = env.subscribe(&env.hub.token_before(1, env.time(100)));
     let (token, _) = until_idle(&mut session, &mut Got::new()).await;
-    let ids: Vec<_> = (0..40).map(|number| world.id(200 + number, number)).collect();
+    let ids: Vec<_> = (0..40).map(|number| env.id(200 + number, number)).collect();
     for id in &ids {
-        world.log(*id, Origin::Live, None);
+        env.log(*id, Origin::Live, None);
     }
     (ids, token)
 }
@@ -57,20 +57,20 @@ fn once(ids: &[PostId]) -> Got {
 fn delta_without_its_post_reaches_every_subscription() {
     for side_first in [false, true] {
         run(async {
-            let world = World::new(4_000, 0);
-            let (ids, token) = trimmed(&world).await;
+            let env = TestEnv::new(4_000, 0);
+            let (ids, token) = trimmed(&env).await;
             let rules: [&[&str]; 2] = [&["a"], &["a", "b"]];
-            let delta = (!side_first).then(|| world.log_delta(ids[0], 1, None, rules));
-            let mut session = world.subscribe(&token);
+            let delta = (!side_first).then(|| env.log_delta(ids[0], 1, None, rules));
+            let mut session = env.subscribe(&token);
             for (main, id) in (1..).zip(&ids) {
                 let newest = delta.filter(|_| *id == ids[0]).unwrap_or(main);
-                let side = world.bring(*id, Some(newest));
+                let side = env.bring(*id, Some(newest));
                 if side_first && *id == ids[0] {
-                    world.log_delta(*id, 1, Some(side), rules);
+                    env.log_delta(*id, 1, Some(side), rules);
                 }
             }
-            assert!(world.hub.reader().extent().earliest > 1, "the POST is gone");
-            world.prove(0, 9_000);
+            assert!(env.hub.reader().extent().earliest > 1, "the POST is gone");
+            env.prove(0, 9_000);
             let mut got = Got::new();
             until_idle(&mut session, &mut got).await;
             assert_eq!(got, once(&ids), "each once, from one of the two; {side_first}");
@@ -82,18 +82,18 @@ fn delta_without_its_post_reaches_every_subscription() {
 #[test]
 fn delta_is_delivered_when_recovery_lacks_the_post() {
     run(async {
-        let world = World::new(4_000, 0);
-        let (ids, token) = trimmed(&world).await;
-        world.log_delta(ids[0], 1, None, [&["a"], &["a", "b"]]);
-        let mut session = world.subscribe(&token);
+        let env = TestEnv::new(4_000, 0);
+        let (ids, token) = trimmed(&env).await;
+        env.log_delta(ids[0], 1, None, [&["a"], &["a", "b"]]);
+        let mut session = env.subscribe(&token);
         for (main, id) in (1..).zip(&ids).skip(1) {
-            world.bring(*id, Some(main));
+            env.bring(*id, Some(main));
         }
-        world.prove(0, 9_000);
+        env.prove(0, 9_000);
         let mut got = Got::new();
         until_idle(&mut session, &mut got).await;
         assert_eq!(got, once(&ids));
-        let mut earliest = world.subscribe_at(&Start::Earliest);
+        let mut earliest = env.subscribe_at(&Start::Earliest);
         let mut got = Got::new();
         until_idle(&mut earliest, &mut got).await;
         assert_eq!(got.get(&ids[0].0), Some(&(1, 0)), "whoever takes all that the log holds gets it, too");
@@ -104,14 +104,14 @@ fn delta_is_delivered_when_recovery_lacks_the_post() {
 #[test]
 fn delta_after_side_log_delivery_is_not_repeated() {
     run(async {
-        let world = World::new(4_000, 0);
-        let (ids, token) = trimmed(&world).await;
-        let mut session = world.subscribe(&token);
-        let sides: Vec<_> = (1..).zip(&ids).map(|(main, id)| world.bring(*id, Some(main))).collect();
+        let env = TestEnv::new(4_000, 0);
+        let (ids, token) = trimmed(&env).await;
+        let mut session = env.subscribe(&token);
+        let sides: Vec<_> = (1..).zip(&ids).map(|(main, id)| env.bring(*id, Some(main))).collect();
         let mut got = Got::new();
         until_idle(&mut session, &mut got).await;
-        world.log_delta(ids[0], 1, Some(sides[0]), [&["b"], &["b", "a"]]);
-        world.prove(0, 9_000);
+        env.log_delta(ids[0], 1, Some(sides[0]), [&["b"], &["b", "a"]]);
+        env.prove(0, 9_000);
         until_idle(&mut session, &mut got).await;
         assert_eq!(got, once(&ids));
     });
@@ -122,21 +122,21 @@ fn delta_after_side_log_delivery_is_not_repeated() {
 fn post_arriving_after_its_gap_ended_is_not_repeated() {
     for resumed in [false, true] {
         run(async {
-            let world = World::new(0, 0);
-            let mut session = world.subscribe(&world.lost_token(600));
-            let id = world.id(6_000, 1);
-            let side = world.bring(id, None);
-            world.prove(0, 9_000);
+            let env = TestEnv::new(0, 0);
+            let mut session = env.subscribe(&env.lost_token(600));
+            let id = env.id(6_000, 1);
+            let side = env.bring(id, None);
+            env.prove(0, 9_000);
             let mut got = Got::new();
-            until_whole(&mut session, &world, &mut got).await;
+            until_whole(&mut session, &env, &mut got).await;
             let (token, _) = until_idle(&mut session, &mut got).await;
             if resumed {
-                session = world.subscribe(&token);
+                session = env.subscribe(&token);
             }
-            world.log(id, Origin::Live, Some(side));
-            let other = world.log(world.id(6_000, 2), Origin::Live, None);
+            env.log(id, Origin::Live, Some(side));
+            let other = env.log(env.id(6_000, 2), Origin::Live, None);
             until_idle(&mut session, &mut got).await;
-            assert_eq!(got, once(&[id, world.id(6_000, 2)]), "the other one, {other}, is new");
+            assert_eq!(got, once(&[id, env.id(6_000, 2)]), "the other one, {other}, is new");
         });
     }
 }
@@ -145,23 +145,23 @@ fn post_arriving_after_its_gap_ended_is_not_repeated() {
 #[test]
 fn post_left_to_trimmed_record_comes_from_side_log() {
     run(async {
-        let world = World::new(6_000, 0);
-        let mut session = world.subscribe_slowly(&world.lost_token(600));
+        let env = TestEnv::new(6_000, 0);
+        let mut session = env.subscribe_slowly(&env.lost_token(600));
         for number in 0..10 {
-            world.log(world.id(7_300, number), Origin::Live, None);
+            env.log(env.id(7_300, number), Origin::Live, None);
         }
-        let id = world.id(1_000, 1);
-        let main = world.log(id, Origin::Recovery, None);
-        let side = world.bring(id, Some(main));
+        let id = env.id(1_000, 1);
+        let main = env.log(id, Origin::Recovery, None);
+        let side = env.bring(id, Some(main));
         let (mut got, mut token) = (Got::new(), None);
         for _ in 0..12 {
             // The read of the side log, in the background, is faster than this client.
-            world.hub.clock().sleep(Duration::from_secs(20)).await;
+            env.hub.clock().sleep(Duration::from_secs(20)).await;
             let frame = session.next().await.expect("it goes on");
             note(&frame, &mut got);
             let Some(text) = frame.token else { continue };
-            let said = world.hub.keyring().open(&text).expect("ours");
-            let passed = said.private.as_ref().is_some_and(|private| private.holes[0].offset > side);
+            let said = env.hub.keyring().verify(&text).expect("ours");
+            let passed = said.private.as_ref().is_some_and(|private| private.private_gaps[0].offset > side);
             if passed && said.position.sequence < main {
                 token = Some(text);
                 break;
@@ -171,11 +171,11 @@ fn post_left_to_trimmed_record_comes_from_side_log() {
         drop(session);
         assert!(!got.contains_key(&id.0));
         for number in 0..80 {
-            world.log(world.id(7_400, number), Origin::Live, None);
+            env.log(env.id(7_400, number), Origin::Live, None);
         }
-        assert!(world.hub.reader().extent().earliest > main, "it is trimmed");
-        let mut session = world.subscribe(&token);
-        world.prove(0, 9_000);
+        assert!(env.hub.reader().extent().earliest > main, "it is trimmed");
+        let mut session = env.subscribe(&token);
+        env.prove(0, 9_000);
         until_idle(&mut session, &mut got).await;
         assert!(got.contains_key(&id.0), "the side log still has it at {side}");
         assert!(got.values().all(|(unmarked, marked)| unmarked + marked == 1), "each once: {got:?}");

@@ -1,4 +1,4 @@
-//! What happens to the two logs and the lineage.
+//! What happens to the two logs and the subscription.
 
 use super::*;
 
@@ -38,20 +38,20 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-impl World {
+impl TestEnv {
     /// True if X may bring the post for the side log alone. Once a gap has ended X has no more of it than it brought.
     fn may_bring(&self, post: usize) -> bool {
-        let is_open = self.holes.at(Some(self.created(post))).is_some_and(|hole| !hole.is_closed);
+        let is_open = self.private_gaps.at(Some(self.created(post))).is_some_and(|private_gap| !private_gap.is_closed);
         self.wanted[self.second(post)].is_some() && (is_open || matches(&self.posts[post].1))
     }
 
     pub(super) fn step(&mut self, step: &Step) {
         let posts = self.posts.len();
-        let note = |world: &mut Self, post: &prop::sample::Index, tags: &str| {
+        let note = |env: &mut Self, post: &prop::sample::Index, tags: &str| {
             let post = (posts > 0).then(|| post.index(posts))?;
-            let is_taken = !matches!(step, Step::Bring(..)) || world.may_bring(post);
-            let known = is_taken.then_some(&mut world.posts[post].1)?;
-            *known = rules_union(known, &rules(tags)).unwrap_or_else(|| known.clone());
+            let is_taken = !matches!(step, Step::Bring(..)) || env.may_bring(post);
+            let known = is_taken.then_some(&mut env.posts[post].1)?;
+            *known = union_rules(known, &rules(tags)).unwrap_or_else(|| known.clone());
             Some(post)
         };
         match step {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-impl World {
+impl SimulatedEnv {
     /// Posts that are due, were not delivered, and that no line is about to send.
     pub(super) fn undelivered(&self) -> impl Iterator<Item = &Post> {
         let carried =
@@ -16,11 +16,11 @@ impl World {
 
     /// Nothing that is due and was not delivered is from before the low watermark, unless it is lost.
     pub(super) fn check_mark(&self) -> Result<(), TestCaseError> {
-        let up = self.book.kept.feeds.iter().flat_map(|feed| feed.up());
+        let up = self.machine.kept.feeds.iter().flat_map(|feed| feed.up());
         let Some(heard) = up.map(|(_, own)| own.last_byte).max() else { return Ok(()) };
         let gaps = self.gaps();
         let open = gaps.values().filter(|gap| !gap.state.is_final()).map(|gap| gap.window.from);
-        let mark = open.fold(heard.minus(self.book.late(heard).max(SLACK)), UnixMillis::min);
+        let mark = open.fold(heard.minus(self.machine.late(heard).max(SLACK)), UnixMillis::min);
         let lost = |post: &Post| {
             gaps.values().any(|gap| gap.state == GapState::Unrecoverable && gap.window.contains(at(post.created)))
         };
@@ -42,10 +42,10 @@ impl World {
     /// Every post that is due was delivered, or is in a gap that is open and that somebody is to close, or that is lost.
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         self.check_mark()?;
-        let missing = self.book.missing();
+        let missing = self.machine.missing();
         let gaps = self.gaps();
         let waiting: BTreeSet<GapId> =
-            self.book.kept.feeds.iter().flat_map(|feed| &feed.gaps).map(|own| own.gap.id).collect();
+            self.machine.kept.feeds.iter().flat_map(|feed| &feed.gaps).map(|own| own.gap.id).collect();
         for post in self.undelivered() {
             let created = at(post.created);
             let excused = gaps.values().filter(|gap| gap.window.contains(created)).any(|gap| match gap.state {
