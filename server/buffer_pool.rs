@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_used_again_when_nobody_has_its_bytes() {
+    fn buffer_is_reused_once_its_bytes_are_dropped() {
         static BUFFERS: BufferPool = BufferPool::new(100 << 10);
         let mut buffer = BUFFERS.acquire(60 << 10);
         buffer.extend_from_slice(b"some");

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_its_first_line_and_is_never_shown() {
+    fn secret_is_first_line_and_redacted() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         std::fs::write(&path, "hunter2hunter2\n").expect("written");

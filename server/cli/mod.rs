@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_of_every_command_fit_together() {
+    fn flags_of_every_command_fit_together() {
         Cli::command().debug_assert();
     }
 

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drills_of_the_documentation_can_be_played() {
+    fn drills_of_documentation_can_be_played() {
         let drills = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/drills");
         let files = std::fs::read_dir(drills).expect("they are there");
         let mut steps = 0;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_on_drills_names_every_action_refusal_and_error() {
+    fn drills_page_lists_every_action_and_error() {
         let page = include_str!("../../docs/drills.md");
         let quoted = |error: &simulator::StreamError| {
             serde_json::to_value(error).expect("a word").as_str().map(str::to_owned).expect("a word")
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_checked_before_anything_begins() {
+    fn script_is_checked_before_anything_begins() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("script.yaml");
         std::fs::write(&path, "steps:\n  - {at: 1s, cutt: {}}\n  - {at: 2s}\n").expect("it is ours");

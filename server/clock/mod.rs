@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_fast_clock_runs_for_timers_and_wall_time_alike() {
+    async fn fast_clock_drives_timers_and_wall_time() {
         let origin = UnixMillis(system_now_us() / 1_000 - 1_000);
         let clock = Clock::with_rate(1_000.0, Some(origin));
         assert!(clock.now().since(origin) >= Duration::from_secs(1_000));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn corrections_follow_the_table() {
+    fn corrections_follow_table() {
         const HOUR: i64 = 3_600_000;
         // Measurements of successive answers, in ms, and the offset after each.
         let table: &[(&str, &[(i64, i64)])] = &[

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_covers_what_lies_below_and_above_it() {
+    fn error_covers_parent_and_child_paths() {
         let fault = ConfigError::new("accounts[1].bearer", "bad");
         for (path, expected) in [
             ("accounts[1].bearer", true),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_key_is_understood() {
+    fn slip_of_key_is_understood() {
         let known = ["journal", "listen", "data_dir", "drain_deadline"];
         for (slip, meant) in [("jornal", Some("journal")), ("datadir", Some("data_dir")), ("kafka", None)] {
             assert_eq!(closest_match(slip, known.into_iter()), meant, "{slip}");

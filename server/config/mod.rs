@@ -14,11 +14,11 @@
 //! Invariants:
 //! - Nothing is ignored: an unknown key is a fault, whichever layer it comes from (`each_fault_is_told_with_its_path`).
 //! - All faults are told at once: a bad value does not hide the others (`all_faults_are_told_at_once`).
-//! - A fault never shows a value that might be a secret pasted at the wrong place (`a_pasted_secret_is_not_shown`).
+//! - A fault never shows a value that might be a secret pasted at the wrong place (`pasted_secret_is_not_shown`).
 //! - Every number and duration has a range (`ranges`: `number_without_range_is_found`).
 //! - Reading takes a bounded time, whatever the file holds (`expansion`, `many_faults_are_found_in_time`).
-//! - What is rendered loads as the same settings (`what_is_rendered_means_the_same`).
-//! - `docs/config.example.yaml` has every key with its default (`the_example_has_every_key_and_its_default`), and
+//! - What is rendered loads as the same settings (`what_is_rendered_means_same`).
+//! - `docs/config.example.yaml` has every key with its default (`example_has_every_key_and_its_default`), and
 //!   `docs/configuration.md` also its range (`reference_page_lists_every_setting`).
 
 mod account;

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn every_end_of_a_session_has_its_code_and_the_last_token() {
+    fn session_ends_carry_code_and_last_token() {
         for (ending, code, reason) in [
             (EndReason::Shutdown, Code::Unavailable, "DRAINING"),
             (EndReason::Rotated, Code::Unavailable, "SESSION_ROTATED"),
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_to_do() {
+    fn errors_carry_retry_advice() {
         let too_old =
             StartError::TooOld { oldest_token: "t".into(), oldest_time: None, missing: Duration::from_secs(90) };
         let status = refused(too_old);

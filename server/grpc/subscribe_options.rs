@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_read_as_grpc_writes_it() {
+    fn deadline_is_read_as_grpc_writes_it() {
         let check = |text: &'static str, expected: Option<u64>| {
             let mut headers = MetadataMap::new();
             headers.insert("grpc-timeout", text.parse().expect("ASCII"));

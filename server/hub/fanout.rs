@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_stand_apart_come_to_share() {
+    fn members_at_different_cursors_converge() {
         let (groups, ring) = (Arc::new(FanoutGroups::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a"; 9]);
         let [ahead, behind, other] = ["a", "a", "*"].map(|term| groups.join(filter(term)).expect("within"));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_ends_a_stretch_and_is_left_to_each_session() {
+    fn group_read_stops_before_notice() {
         let (groups, ring) = (Arc::new(FanoutGroups::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a", "b"]);
         ring.push(&[encoded(skip_record(3))]);
@@ -349,7 +349,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_gets_what_matches_whoever_put_it_together_and_what_is_kept_is_bounded(
+        fn group_reads_match_filter_within_budget(
             tags in prop::collection::vec(prop_oneof!["a", "b"], 1..40), starts in prop::collection::vec(1_u64..20, 2..5),
             turns in prop::collection::vec(0_usize..5, 200), bytes_max in 0_usize..4_000,
         ) {

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn consumers_past_the_bound_count_as_other() {
+    fn consumers_past_bound_count_as_other() {
         let metrics = Metrics::register(&mut Registry::default());
         let labels = ["a", "b", "", "c", "a"].map(|name| metrics.label(name, 3));
         assert_eq!(labels, ["a", "b", "unnamed", "other", "a"]);

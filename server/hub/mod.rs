@@ -12,7 +12,7 @@
 //!
 //! Invariants and the tests that hold them:
 //! - I1, I3, I4, I5, I6: `session::tests::any_cut_resumes_without_loss_or_repeat`.
-//! - A narrow cursor never scans, and misses nothing: `ring::tests::an_indexed_read_finds_what_a_full_scan_finds`.
+//! - A narrow cursor never scans, and misses nothing: `ring::tests::indexed_read_equals_full_scan`.
 //! - A page of the journal is read once for all that want it, and is never given after it was trimmed: `cold::tests`.
 //! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
 //!   `tests/wakeup-model` checks that under loom and shuttle, on the source of [`wakeup`] itself.

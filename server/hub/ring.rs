@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_reader_takes_only_what_may_match_and_passes_the_rest() {
+    fn indexed_read_skips_unmatched_entries() {
         let ring = Ring::new(usize::MAX, 1);
         ring.push(&[entry(1, &["a"]), entry(2, &["b", "c"]), entry(3, &[]), entry(4, &["a"])]);
         ring.push(&[encoded(skip_record(5))]);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first_and_the_index_with_them() {
+    fn eviction_is_oldest_first_and_updates_index() {
         let size = entry(1, &["a"]).bytes();
         let ring = Ring::new(3 * size, 1);
         (1..=9).for_each(|sequence| ring.push(&[entry(sequence, &["a"])]));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_found_whether_they_came_before_somebody_asked_or_after() {
+    fn rule_index_is_built_lazily() {
         let size = entry(1, &["a"]).bytes();
         let ring = Ring::new(5 * size, 1);
         let ask = |from, rule| {
@@ -329,7 +329,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_indexed_read_finds_what_a_full_scan_finds(
+        fn indexed_read_equals_full_scan(
             posts in prop::collection::vec(prop::collection::vec("[ab]{1,2}", 0..3), 1..40),
             any_of in prop::collection::vec("[ab]{0,2}\\*?", 1..4),
             from in 1_u64..45, entries in 1_usize..8,

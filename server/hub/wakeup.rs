@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_wakes_those_it_may_be_for() {
+    fn batch_wakes_matching_waiters() {
         check(any_of(&["a"]), &["a", "b"], 1);
         check(any_of(&["a"]), &["b"], 0);
         check(any_of(&["a*"]), &["abc"], 1);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_one_tag_are_all_woken_and_leave_one_by_one() {
+    fn waiters_of_one_tag_deregister_individually() {
         let parked = Arc::new(WakeupIndex::new(1));
         let mut tickets: Vec<_> = (0..3).map(|_| parked.register(any_of(&["a"]))).collect();
         let entry = encoded(post_record(1, &["a", "b"]));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_wakes_everybody_and_a_dropped_ticket_nobody() {
+    fn notice_wakes_all_dropped_waiter_is_removed() {
         let parked = Arc::new(WakeupIndex::new(1));
         let tickets = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
         let park = |handle: &WaiterHandle| drop(handle.park(1, || 1).expect("nothing to read"));
@@ -316,7 +316,7 @@ mod tests {
 
     /// Found by the fan-out benchmark: one delivery in a million was lost.
     #[test]
-    fn a_batch_offered_just_before_a_session_parks_is_not_passed_over() {
+    fn no_lost_wakeup_when_notify_precedes_park() {
         let parked = Arc::new(WakeupIndex::new(1));
         let handle = parked.register(any_of(&["a"]));
         let entry = encoded(post_record(1, &["a"]));

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_stay_few_over_a_year() {
+    fn marks_stay_few_over_year() {
         let mut ages = RecordAges::in_memory(EPOCH, DAY * 3);
         for minute in 0..366 * 24 * 60 {
             ages.note(at(minute * 60), minute + 1);

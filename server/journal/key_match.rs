@@ -93,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rule_by_rule_is_what_a_key_set_says(
+        fn matcher_equals_key_set(
             rules in proptest::collection::vec(any_rule(), 0..5),
             keys in proptest::collection::vec(any_key(), 0..4),
         ) {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_segments_go_and_no_more_than_must() {
+    fn oldest_segments_are_trimmed_minimally() {
         let check = |expired: usize, bytes_max: u64, expected: (usize, usize)| {
             let sealed: Vec<Candidate> = (0..3).map(|at| Candidate { bytes: 10, expired: at < expired }).collect();
             let verdict = select_for_trim(&sealed, 5, &RetentionLimits { bytes_max });

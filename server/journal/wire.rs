@@ -114,7 +114,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_read_beyond_the_end(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
+        fn no_bytes_make_it_read_beyond_end(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
             let mut input = ByteReader::new(&bytes);
             while input.varint().is_ok() {}
             prop_assert!(input.at() <= bytes.len());

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_was_ahead_leaves_debt_of_an_hour_at_most() {
+    fn fast_clock_leaves_one_hour_debt_at_most() {
         let (mut budget, limits) = (Budget::default(), bounds(1, 0));
         budget.charge(caller(1), &limits, NOW.plus(PERIOD * 48)).expect("the first");
         let exceeded = budget.charge(caller(1), &limits, NOW).expect_err("one an hour");

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_set_holds_what_its_posts_have() {
+    fn key_set_holds_what_its_posts_have() {
         let mut set = KeySet::default();
         set.add(&[Rule { id: Some(7), tag: Some("cats.eu".into()) }, Rule { id: Some(8), tag: None }]);
         let check = |key: IndexKey, expected: bool| {

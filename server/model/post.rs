@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_tells_when_the_post_was_created() {
+    fn id_tells_when_post_was_created() {
         let id = PostId(1_068_540_203_504_144_386);
         let time = id.created_at().expect("a snowflake id");
         assert_eq!(time.to_string(), "2018-11-30T16:20:11.689Z");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn few_and_many_rules_give_the_same_tags() {
+    fn few_and_many_rules_give_same_tags() {
         for count in [FEW - 1, FEW, FEW + 1, 5 * FEW] {
             let rules: Vec<_> = (0..count as u64).map(|n| rule(n, ["", "a", "b", "c"][n as usize % 4])).collect();
             assert_eq!(tags(&rules).map(|tag| &**tag).collect::<Vec<_>>(), ["a", "b", "c"]);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_union_is_told_only_when_it_adds_something() {
+    fn union_is_reported_only_for_new_rules() {
         let prior = [rule(1, "a"), rule(2, "b")];
         assert_eq!(union_rules(&prior, &[rule(2, "b")]), None);
         let now = union_rules(&prior, &[rule(3, "b"), rule(1, "a")]).expect("rule 3 is new");

@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_set_of_its_times(steps in prop::collection::vec((any::<bool>(), 0_i64..40, 0_i64..12), 0..30)) {
+        fn it_is_set_of_its_times(steps in prop::collection::vec((any::<bool>(), 0_i64..40, 0_i64..12), 0..30)) {
             let (mut spans, mut times) = (TimeRangeSet::default(), BTreeSet::new());
             for (insert, from, length) in steps {
                 if insert {

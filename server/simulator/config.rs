@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_survive_serde_and_unknown_keys_do_not() {
+    fn defaults_round_trip_and_unknown_keys_fail() {
         let json = serde_json::to_string(&Config::default()).expect("serialises");
         assert_eq!(serde_json::from_str::<Config>(&json).expect("its own output"), Config::default());
         assert!(serde_json::from_str::<Config>(r#"{"speed":1}"#).is_err());

@@ -18,11 +18,11 @@
 //!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first
-//!   (`tests::wire`: `what_a_client_reads_is_the_truth`), a post that was cut included
-//!   (`tests::faults`: `a_cut_that_waits_hits_the_next_post_which_is_whole_in_the_truth`).
+//!   (`tests::wire`: `what_client_reads_is_truth`), a post that was cut included
+//!   (`tests::faults`: `pending_cut_hits_next_post_kept_in_truth`).
 //! - Nothing queues without bound: a connection is a cursor, and one that falls too far behind is dropped
-//!   (`tests::history`: `a_slow_reader_is_dropped_and_may_not_backfill`).
-//! - The same seed draws the same posts, and the same bytes (`tests::faults`: `the_same_seed_gives_the_same_bytes`).
+//!   (`tests::history`: `slow_reader_is_dropped_without_backfill`).
+//! - The same seed draws the same posts, and the same bytes (`tests::faults`: `same_seed_gives_same_bytes`).
 
 mod config;
 mod control_api;

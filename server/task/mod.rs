@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_must_not_end_stops_the_process() {
+    async fn essential_task_end_stops_process() {
         let tasks = TaskGroup::new();
         tasks.spawn("harmless", ExitPolicy::Continue, async { panic!("only this task") });
         tasks.spawn_dedicated("harmless too", ExitPolicy::Continue, async { panic!("only this thread") });
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_apart_is_joined_and_waits_for_nothing_it_left_behind() {
+    async fn dedicated_task_is_joined() {
         let (tasks, never) = (TaskGroup::new(), std::sync::mpsc::sync_channel::<()>(1));
         let (started, start) = std::sync::mpsc::sync_channel(1);
         tasks.spawn_dedicated("apart", ExitPolicy::Continue, async move {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn joining_has_a_deadline() {
+    async fn joining_has_deadline() {
         let tasks = TaskGroup::new();
         tasks.spawn("stuck", ExitPolicy::Continue, std::future::pending());
         assert!(!tasks.join(&Clock::system(), Duration::from_millis(1)).await);

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_and_the_build_are_told() {
+    fn process_and_build_are_told() {
         let registry = registry();
         let starts = Counter::<u64>::default();
         registry.process(|part| part.register("starts", "Starts", starts.clone()));

@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - Telling never holds up or ends what is told about: a collector that is gone costs dropped spans and one warning, a
-//!   closed stderr costs the lines (`a_collector_that_is_not_there_is_told_once_and_holds_up_nothing`).
+//!   closed stderr costs the lines (`unreachable_collector_is_logged_once`).
 //! - Every queue is bounded: spans past `otlp_queue_spans_max` are dropped, oldest kept.
 //! - The log is set up once per process; later calls change nothing (`setting_up_twice_changes_nothing`).
 //! - Only spans of this crate leave the process; libraries' spans and their fields stay inside (I17).

@@ -82,14 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_tells_about_the_process() {
+    fn system_tells_about_process() {
         assert!(resident_bytes().expect("memory") > 1 << 20);
         assert!(open_files().expect("files") >= 3);
         assert!(cpu_seconds().expect("time") >= 0.0);
     }
 
     #[test]
-    fn the_limit_of_open_files_is_raised_once() {
+    fn limit_of_open_files_is_raised_once() {
         let (before, after) = raise_open_files_limit().expect("raised");
         assert!(after >= before);
         assert_eq!(raise_open_files_limit().expect("again"), (after, after));

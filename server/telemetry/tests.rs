@@ -72,7 +72,7 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn spans_reach_a_collector_with_their_attributes() {
+async fn spans_reach_collector_with_their_attributes() {
     let collector = Collector::default();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -102,7 +102,7 @@ async fn spans_reach_a_collector_with_their_attributes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_not_there_is_told_once_and_holds_up_nothing() {
+async fn unreachable_collector_is_logged_once() {
     // One refuses connections, one takes them and stays silent.
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let refusing = closed.local_addr().expect("an address").port();
@@ -130,7 +130,7 @@ async fn a_collector_that_is_not_there_is_told_once_and_holds_up_nothing() {
 }
 
 #[test]
-fn a_failing_export_is_told_when_it_begins_and_when_it_ends() {
+fn export_failure_is_logged_at_start_and_end() {
     let outcomes = [false, false, true, true, false];
     let (text, _) = told_at(&Config::default(), || {
         let told = otlp::told("http://127.0.0.1:4317".parse().expect("a URL"));
@@ -144,7 +144,7 @@ fn a_failing_export_is_told_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
-fn lines_are_text_or_json_as_the_filter_says() {
+fn log_lines_follow_format_and_filter() {
     let work = || {
         tracing::info!(account = "main", "connected");
         tracing::debug!("a detail");
@@ -167,7 +167,7 @@ fn setting_up_twice_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_set_up_is_told_with_what_to_write() {
+fn setup_errors_name_the_remedy() {
     for (config, word) in [
         (Config { log_filter: "a=b=c".to_owned(), ..Config::default() }, "info,powerstream_gateway=debug"),
         (exporting_to(4317), "no runtime"),

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn weightiest_recent_fault_is_the_cause() {
+    fn weightiest_recent_fault_is_cause() {
         check(&[], None);
         check(&[(999, OTHER)], None);
         check(&[(990, OPERATIONAL), (999, OTHER)], Some(DisconnectCause::Operational));

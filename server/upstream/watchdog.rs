@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_heartbeats_of_20_to_21_5_seconds_never_trip_it() {
+    fn steady_heartbeats_never_trip_watchdog() {
         let mut now = 100.0;
         let mut watchdog = Watchdog::new(STALE_AFTER, at(now));
         for step in [20.0, 20.3, 21.5, 20.9].iter().cycle().take(180) {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_reads_is_not_silence() {
+    fn reader_stall_is_not_upstream_silence() {
         let mut watchdog = Watchdog::new(STALE_AFTER, at(0.0));
         watchdog.exclude(Duration::from_secs(60));
         assert_eq!(watchdog.remaining(at(70.0)), Some(Duration::from_secs(25)));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_never_proved_alive_was_never_healthy() {
+    fn connection_without_data_was_never_healthy() {
         let watchdog = Watchdog::new(STALE_AFTER, at(1.0));
         assert_eq!(watchdog.remaining(at(36.0)), None);
         assert_eq!(watchdog.healthy_for(), Duration::ZERO);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bearer_is_read_again_before_each_attempt() {
+    fn bearer_is_read_again_before_each_attempt() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bearer");
         let credentials = Credentials::new(SecretSource::File(path.clone()));

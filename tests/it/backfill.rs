@@ -29,7 +29,7 @@ fn recovered(drill: &Drill) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn newest_first_doubled_and_between_live_posts_it_brings_each_post_once() {
+async fn reversed_doubled_backfill_delivers_each_post_once() {
     let mut drill = drill(|x| {
         x.backfill = Backfill::NewestFirst;
         x.backfill_doubled_percent = 30;
@@ -55,7 +55,7 @@ async fn newest_first_doubled_and_between_live_posts_it_brings_each_post_once() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ignored_without_a_word_it_is_never_believed_and_recovery_takes_its_place() {
+async fn ignored_backfill_is_replaced_by_recovery() {
     let mut drill = drill(|_| ()).await;
     drill.env.x.update_config(|config| config.backfill = Backfill::Ignored);
     drill.outage(CutKind::Reset, OUTAGE).await;
@@ -68,7 +68,7 @@ async fn ignored_without_a_word_it_is_never_believed_and_recovery_takes_its_plac
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refused_it_is_not_asked_for_again_and_recovery_takes_its_place() {
+async fn refused_backfill_is_replaced_by_recovery() {
     for backfill in [Backfill::Refused, Backfill::Forbidden] {
         let mut drill = drill(|_| ()).await;
         drill.env.x.update_config(|config| config.backfill = backfill);
@@ -84,7 +84,7 @@ async fn refused_it_is_not_asked_for_again_and_recovery_takes_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_cut_for_slow_reading_there_is_none_and_recovery_brings_even_a_minute() {
+async fn slow_reader_disconnect_uses_recovery_for_minute() {
     let mut drill = drill(|_| ()).await;
     drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, true), Duration::from_secs(60)).await;
     drill.settle().await;
@@ -97,7 +97,7 @@ async fn after_a_cut_for_slow_reading_there_is_none_and_recovery_brings_even_a_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_for_slow_reading_without_a_word_is_found_out_by_a_backfill_that_brings_nothing() {
+async fn silent_slow_reader_drop_detected_by_empty_backfill() {
     let mut drill = drill(|_| ()).await;
     drill.outage_by(|x| x.cut_slow_reader(&Scope::Live, false), Duration::from_secs(60)).await;
     drill.settle().await;

@@ -18,7 +18,7 @@ use crate::harness::{Drill, Lineage, Subscriber, TestEnv, eventually, filters};
 const RATE: f64 = 30.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bounds_are_in_x_time_where_the_clock_of_the_machine_is_hours_off() {
+async fn bounds_use_upstream_time_despite_wrong_clock() {
     for hours in [-5, 7] {
         let mut drill = Drill::skewed(RATE, hours * 3_600).await;
         let cut = drill.env.x.now();
@@ -33,7 +33,7 @@ async fn bounds_are_in_x_time_where_the_clock_of_the_machine_is_hours_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_date_that_cannot_be_or_is_not_there_changes_nothing() {
+async fn implausible_or_missing_date_changes_nothing() {
     let absurd = "Thu, 01 Jan 1970 00:00:00 GMT";
     let dates = [DateHeader::Absent, DateHeader::Text("soon".into()), DateHeader::Text(absurd.into())];
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
@@ -55,7 +55,7 @@ fn signal(gateway: &Gateway, signal: Signal) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_was_suspended_for_longer_than_silence_may_last_loses_nothing() {
+async fn long_suspend_loses_nothing() {
     let env = TestEnv::without_gateway(
         Clock::system(),
         |x| {

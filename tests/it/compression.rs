@@ -36,11 +36,11 @@ async fn subscribed_under(encoding: CompressionEncoding, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_under_gzip_get_each_post_byte_for_byte() {
+async fn gzip_sessions_get_exact_bytes() {
     subscribed_under(CompressionEncoding::Gzip, "gzip").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_under_zstd_get_each_post_byte_for_byte() {
+async fn zstd_sessions_get_exact_bytes() {
     subscribed_under(CompressionEncoding::Zstd, "zstd").await;
 }

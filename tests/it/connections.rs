@@ -49,7 +49,7 @@ async fn settle(env: &TestEnv, session: &mut Subscriber, past: u64) -> Lineage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_full_copies_one_is_enough_and_a_gap_is_when_both_are_down() {
+async fn gap_opens_only_when_both_copies_are_down() {
     let (env, mut session, past) = with_two(|_, settings| settings.accounts[0].connections = 2).await;
     let x = &env.x;
     x.refuse(&Scope::Live, Repeat::UntilCleared, ErrorResponse::html());
@@ -88,7 +88,7 @@ async fn of_two_full_copies_one_is_enough_and_a_gap_is_when_both_are_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_one_connection_for_each_datacenter_each_has_its_own_holes() {
+async fn datacenter_connections_have_own_gaps() {
     let (env, mut session, past) = with_two(|x, settings| {
         let datacenter =
             |name: &str| Datacenter { name: name.into(), url: x.base_url_of(name).parse().expect("a URL") };

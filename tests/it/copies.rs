@@ -76,7 +76,7 @@ async fn judge(who: &str, env: &TestEnv, mut session: Subscriber, past: u64) -> 
 /// Fault 12, first case: the copy on time is cut and comes back; then the late one is cut, before it has delivered what the
 /// other one missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn late_copy_cut_before_it_passed_hole_loses_nothing() {
+async fn late_copy_lost_before_gap_end_loses_nothing() {
     for lag in [5, 20, 28] {
         let (env, session, past) = with_late_copy(lag, false).await;
         let x = &env.x;

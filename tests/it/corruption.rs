@@ -21,7 +21,7 @@ fn segments(env: &TestEnv) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_in_the_log_is_told_to_the_record_and_the_rest_comes() {
+async fn log_damage_is_reported_exactly() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 16 << 10;
     };
@@ -92,7 +92,7 @@ fn skipped(frame: &Frame) -> Option<(u64, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_stops_the_upstream_and_what_is_there_is_served() {
+async fn full_disk_closes_upstream_keeps_serving() {
     // A stop waits a part of it for the disk.
     let tune = |settings: &mut powerstream_gateway::config::Settings| settings.drain_deadline = Duration::from_secs(2);
     let mut env = TestEnv::tuned(|_| (), tune).await;

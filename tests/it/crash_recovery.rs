@@ -59,17 +59,17 @@ enum By {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_50_times_no_exposed_record_is_lost_or_changes() {
+async fn delivered_records_survive_50_kills() {
     over_ends(kills(KILLS), By::Kill, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_x_fails_too_no_post_is_lost_or_repeated() {
+async fn kills_during_upstream_failures_lose_nothing() {
     over_ends(kills(KILLS_IN_OUTAGES), By::Kill, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopped_10_times_no_exposed_record_is_lost_or_changes_and_all_are_told() {
+async fn delivered_records_survive_repeated_restart() {
     over_ends(STOPS, By::Stop, false).await;
 }
 

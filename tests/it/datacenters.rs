@@ -185,12 +185,12 @@ async fn swapped_datacenters_keep_their_gaps() {
 
 /// Fault 11, second case.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn datacenters_in_place_of_one_connection_inherit_its_gap() {
+async fn datacenters_inherit_gap_of_single_connection() {
     changed(&[], &["atla", "pdxa"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_connection_in_place_of_datacenters_inherits_their_gaps() {
+async fn single_connection_inherits_gaps_of_datacenters() {
     changed(&["atla", "pdxa"], &[]).await;
 }
 
@@ -228,7 +228,7 @@ async fn new_datacenter_that_is_down_inherits_gap() {
 
 /// Fault 10: a datacenter that is down from the start, over a restart of the gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn datacenter_down_from_start_is_gap_until_it_comes() {
+async fn datacenter_down_from_start_is_gap() {
     for restarted in [false, true] {
         let mut lists = Lists::new();
         lists.down("pdxa");

@@ -20,7 +20,7 @@ fn shown(events: &[Event]) -> Vec<Shown<'_>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by_it() {
+async fn delta_reaches_only_newly_matching_subscribers() {
     let env = TestEnv::new().await;
     let who: [(TagFilter, Vec<Shown>); 5] = [
         (filters::all(), vec![(7, false, vec!["cats"]), (8, false, vec!["end"])]),
@@ -58,7 +58,7 @@ async fn the_same_post_again_with_one_more_rule_reaches_only_those_that_match_by
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn posts_without_rules_reach_those_that_take_all_and_are_counted() {
+async fn posts_without_rules_reach_unfiltered_subscribers() {
     let mut env = TestEnv::tuned(|upstream| upstream.rules.clear(), |_| ()).await;
     let mut all = env.subscribe(latest(&filters::all())).await;
     let mut tagged = env.subscribe(latest(&filters::any(&["*"]))).await;

@@ -8,7 +8,7 @@ use powerstream_gateway::proto::StartOutcome;
 const PART: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_that_is_killed_gets_exactly_what_it_missed() {
+async fn killed_consumer_gets_exactly_missed_posts() {
     let mut env = TestEnv::new().await;
     let filter = filters::any(&["cats", "news/*"]);
     let mut all = env.subscribe(latest(&filters::all())).await;

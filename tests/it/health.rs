@@ -30,7 +30,7 @@ async fn serving(health: &mut HealthClient<Channel>, service: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_whose_upstream_is_down_is_alive_and_ready_and_says_which_account_is_not() {
+async fn ready_while_upstream_is_down() {
     let quick = |settings: &mut Settings| settings.upstream.http_backoff_step = std::time::Duration::from_millis(200);
     let mut env = TestEnv::without_gateway(Clock::system(), |_| (), quick);
     env.x.refuse_until_cleared(ErrorResponse::unauthorized());
@@ -75,7 +75,7 @@ async fn services_are_known_and_unknown_watch_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_bearer_is_shown_nowhere() {
+async fn bearer_is_shown_nowhere() {
     /// Not the one that is taken: a refused one may not be shown either.
     const WRONG: &str = "AAAAwrongOneThatNobodyMaySee";
     let tune = |settings: &mut Settings| {
@@ -111,7 +111,7 @@ async fn reflected(client: &mut ServerReflectionClient<Channel>, request: Messag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
+async fn reflection_describes_services_and_errors() {
     let env = TestEnv::new().await;
     let mut client = ServerReflectionClient::new(channel(env.app().grpc_address()).await);
     let listed = reflected(&mut client, MessageRequest::ListServices(String::new())).await;
@@ -130,7 +130,7 @@ async fn reflection_lists_what_is_served_and_describes_it_with_the_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn older_clients_find_the_same_by_the_older_reflection() {
+async fn reflection_v1alpha_equals_v1() {
     use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;

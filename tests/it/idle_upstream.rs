@@ -42,19 +42,19 @@ async fn is_stale(flow: Flow) -> Drill {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_line_without_a_word_is_left_after_35_s() {
+async fn silent_connection_is_closed_after_35_s() {
     let drill = is_stale(Flow::Stalled).await;
     assert_eq!(drill.env.x.counters().stalls, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_never_ends_is_silence() {
+async fn message_that_never_ends_is_silence() {
     let drill = is_stale(Flow::Trickle { every: Duration::from_secs(1) }).await;
     assert!(drill.env.x.counters().trickled_bytes > 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heartbeats_that_are_up_to_1500_ms_late_keep_the_line_for_an_hour() {
+async fn late_heartbeats_keep_connection_alive() {
     let jitter = |x: &mut powerstream_gateway::simulator::Config| x.heartbeat_jitter = Duration::from_millis(1_500);
     let drill = Drill::new(RATE_OF_HOURS, jitter, impatient).await;
     drill.env.x.pause();

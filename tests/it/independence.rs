@@ -91,7 +91,7 @@ fn median(rounds: &[Duration]) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stalled_subscribers_slow_no_other_and_not_the_upstream() {
+async fn stalled_subscribers_slow_nothing_else() {
     let clock = Clock::system();
     let mut sides = [Side::new(0).await, Side::new(STALLED).await];
     for _ in 0..FILLING {

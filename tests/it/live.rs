@@ -42,7 +42,7 @@ async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> Lineage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_come_and_go_at_the_seam_of_replay_and_live_miss_nothing() {
+async fn no_loss_at_replay_live_handover() {
     let small = |settings: &mut powerstream_gateway::config::Settings| settings.hub.ring_bytes_max = 100 << 10;
     let env = TestEnv::tuned(|_| (), small).await;
     env.x.set_rate(RATE);
@@ -64,7 +64,7 @@ async fn sessions_that_come_and_go_at_the_seam_of_replay_and_live_miss_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribing_and_cancelling_again_and_again_leaves_nothing_behind() {
+async fn repeated_cancelled_sessions_leak_nothing() {
     let mut env = TestEnv::new().await;
     let mut neighbour = env.subscribe(latest(&filters::all())).await;
     let mut client = env.client().await;
@@ -81,7 +81,7 @@ async fn subscribing_and_cancelling_again_and_again_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_keep_the_bounds_that_were_asked_for() {
+async fn batches_keep_bounds_that_were_asked_for() {
     const BYTES_MAX: u32 = 20 << 10;
     let env = TestEnv::new().await;
     for number in 0..200 {

@@ -41,7 +41,7 @@ async fn accounted(env: &TestEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rubbish_at_the_grpc_port_hurts_nobody() {
+async fn rubbish_at_grpc_port_hurts_nobody() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.listen.first_bytes_timeout = Duration::from_secs(1);
     };
@@ -79,7 +79,7 @@ fn skipped(session: &Subscriber) -> HashMap<SkipReason, u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rubbish_from_upstream_is_told_and_the_posts_around_it_come() {
+async fn malformed_upstream_data_spares_neighbouring_posts() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.upstream.message_bytes_max = MESSAGE_BYTES_MAX;
     };
@@ -118,7 +118,7 @@ async fn rubbish_from_upstream_is_told_and_the_posts_around_it_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_framing_and_chunking_gives_the_same_posts() {
+async fn every_framing_and_chunking_gives_same_posts() {
     for (framing, chunking, gzip) in [
         (Framing::Lf, Chunking::Message, Gzip::Off),
         (Framing::Array, Chunking::Anywhere, Gzip::Off),
@@ -141,7 +141,7 @@ async fn every_framing_and_chunking_gives_the_same_posts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_shape_of_matching_rules_is_read_as_it_says() {
+async fn every_matching_rules_form_is_parsed() {
     for shape in [MatchingRules::IdAndTag, MatchingRules::StringId, MatchingRules::TagOnly, MatchingRules::Absent] {
         let env = TestEnv::tuned(|config| config.matching_rules = shape, |_| ()).await;
         let rule = env.x.rules().first().expect("there are some").id;
@@ -166,7 +166,7 @@ async fn every_shape_of_matching_rules_is_read_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_cut_in_two_is_counted_and_delivered_to_nobody() {
+async fn truncated_message_is_counted_not_delivered() {
     let mut env = TestEnv::new().await;
     let mut all = env.subscribe(latest(&filters::all())).await;
     let before = env.post_mix(50);

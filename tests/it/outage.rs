@@ -34,7 +34,7 @@ async fn cut_for_a_second(kind: CutKind, fired: fn(&Counters) -> u64, partial: s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_of_a_second_is_backfilled_wherever_it_falls() {
+async fn one_second_disconnect_is_backfilled_anywhere() {
     cut_for_a_second(CutKind::CleanEnd, |counters| counters.cuts_clean_end, 0.0..=0.0).await;
     cut_for_a_second(CutKind::Reset, |counters| counters.cuts_reset, 0.0..=0.0).await;
     cut_for_a_second(CutKind::MidPost, |counters| counters.cuts_mid_post, 1.0..=1.0).await;
@@ -44,7 +44,7 @@ async fn a_cut_of_a_second_is_backfilled_wherever_it_falls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_90_seconds_asks_for_3_minutes() {
+async fn outage_of_90_s_requests_3_backfill_minutes() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
     drill.outage(CutKind::Reset, Duration::from_secs(91)).await;
     drill.settle().await;
@@ -61,7 +61,7 @@ const BOTH: [&[GapState]; 2] =
     [&[GapState::Detected, GapState::Recovering, GapState::Recovered], &[GapState::Detected, GapState::Backfilled]];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_4_minutes_50_is_over_5_with_the_slack_and_recovery_brings_the_first_part() {
+async fn outage_over_backfill_limit_uses_recovery() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |_| (), |_| ()).await;
     drill.outage(CutKind::Reset, Duration::from_secs(290)).await;
     drill.settle().await;
@@ -73,7 +73,7 @@ async fn an_outage_of_4_minutes_50_is_over_5_with_the_slack_and_recovery_brings_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_20_minutes_is_recovered_while_live_goes_on() {
+async fn outage_of_20_minutes_recovers_during_live() {
     let mut drill = Drill::new(5.0 * MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(60), |_| ()).await;
     drill.outage(CutKind::Reset, Duration::from_secs(1_200)).await;
     // Live flows while the job runs.
@@ -100,7 +100,7 @@ fn in_windows_of_two_hours(drill: &Drill, hours: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_23_hours_is_recovered_whole() {
+async fn outage_of_23_hours_is_recovered_whole() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
     drill.away(Duration::from_secs(23 * 3_600), 0.05).await;
     drill.settle().await;
@@ -111,7 +111,7 @@ async fn an_outage_of_23_hours_is_recovered_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_an_outage_of_30_hours_the_first_six_are_lost_and_told_with_tight_bounds() {
+async fn thirty_hour_outage_reports_unrecoverable_part() {
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.recovery_delay = Duration::from_secs(5), |_| ()).await;
     drill.away(Duration::from_secs(30 * 3_600), 0.05).await;
     drill.settle().await;

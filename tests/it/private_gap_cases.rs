@@ -36,7 +36,7 @@ async fn lose_log_for(own: &mut Absence, seconds: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_lack_the_same_time_share_its_jobs() {
+async fn equal_private_gaps_share_jobs() {
     let upstream = |x: &mut powerstream_gateway::simulator::Config| x.recovery_delay = Duration::from_secs(20);
     let mut own = Absence::new(upstream, |_| ()).await;
     let mut early = one_that_left(&mut own).await;
@@ -87,7 +87,7 @@ async fn refused_if_exact(own: &Absence, request: &SubscribeRequest) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_was_trimmed_gets_what_the_log_no_longer_has() {
+async fn trimmed_token_gets_missing_posts() {
     let tune = |settings: &mut Settings| {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.journal.segment_bytes_max = 64 << 10;
@@ -119,7 +119,7 @@ async fn a_token_that_was_trimmed_gets_what_the_log_no_longer_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_before_the_log_gets_what_was_sent_before_it() {
+async fn start_before_log_gets_earlier_posts() {
     let mut own = Absence::before_the_gateway(|_| (), |_| ());
     let passed = own.pass_at_once(3_600);
     let made = own.history(passed, (0, 1), 0.1);
@@ -152,7 +152,7 @@ fn agree(consumers: &[&Consumer]) -> HashMap<(String, u64, u64), u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_volume_is_never_taken_for_the_one_that_was_lost() {
+async fn restored_volume_is_not_mistaken_for_lost_one() {
     let mut own = Absence::new(|_| (), |_| ()).await;
     let mut old = one_that_left(&mut own).await;
     // The first backfill is over: what the log begins with is no question any more.

@@ -24,7 +24,7 @@ async fn two_hours() -> Lost {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cuts_of_the_line_and_of_jobs_lose_and_repeat_nothing() {
+async fn disconnects_during_recovery_lose_nothing() {
     let mut lost = two_hours().await;
     let x = lost.own.env.x.clone();
     for recovered in [30, 80, 130, 180] {
@@ -44,7 +44,7 @@ async fn cuts_of_the_line_and_of_jobs_lose_and_repeat_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_that_end_badly_are_made_good_before_it_is_told_as_recovered() {
+async fn failed_jobs_are_repeated_before_gap_closes() {
     for (fault, fired) in [
         (JobFault::Silent, "silent"),
         (JobFault::MinutesFailed((5..60).collect()), "minutes"),
@@ -74,7 +74,7 @@ async fn jobs_that_end_badly_are_made_good_before_it_is_told_as_recovered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
+async fn second_log_loss_repeats_but_loses_nothing() {
     let mut lost = two_hours().await;
     lost.with_live(60).await;
     assert!(!lost.consumer.is_healed());
@@ -94,7 +94,7 @@ async fn a_log_that_is_lost_again_in_the_middle_costs_repeats_but_no_post() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_put_back_in_the_middle_costs_repeats_but_no_post() {
+async fn restored_copy_repeats_but_loses_nothing() {
     let mut lost = two_hours().await;
     lost.with_live(40).await;
     lost.own.env.stop_gateway().await;
@@ -121,7 +121,7 @@ async fn a_copy_put_back_in_the_middle_costs_repeats_but_no_post() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_comes_before_the_upstream_is_there_gets_it_all_too() {
+async fn subscriber_before_upstream_gets_everything() {
     for minutes in [2, 8] {
         let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |_| ()).await;
         // The new log is lost again, and X does not answer for a while.
@@ -150,7 +150,7 @@ async fn whoever_comes_before_the_upstream_is_there_gets_it_all_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_first_backfill_is_refused_or_cut_a_young_token_is_served_by_recovery() {
+async fn failed_first_backfill_falls_back_to_recovery() {
     let refused = |x: &mut powerstream_gateway::simulator::Config| x.backfill = Backfill::Refused;
     let mut lost = Lost::for_seconds(40, 0, 1.0, refused).await;
     lost.resume().await;

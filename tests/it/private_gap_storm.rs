@@ -176,11 +176,11 @@ async fn private_gaps_of_many_mixed_positions_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn private_gaps_of_many_positions_newest_first_share_requests() {
+async fn private_gaps_newest_first_share_requests() {
     serve(Order::NewestFirst).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn private_gaps_of_many_positions_oldest_first_are_served() {
+async fn private_gaps_oldest_first_are_served() {
     serve(Order::OldestFirst).await;
 }

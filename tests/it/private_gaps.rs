@@ -26,7 +26,7 @@ const NEAR: u64 = 90;
 const BACKFILL: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_forty_seconds_ago_is_served_by_the_first_backfill_alone() {
+async fn token_of_40_s_is_served_by_backfill() {
     let mut lost = Lost::for_seconds(40, 0, 1.0, |_| ()).await;
     lost.resume().await;
     lost.own.env.post_mix(20);
@@ -40,7 +40,7 @@ async fn a_token_of_forty_seconds_ago_is_served_by_the_first_backfill_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_two_hours_ago_is_served_by_recovery_while_live_posts_flow() {
+async fn token_of_2_h_is_served_by_recovery() {
     let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
     lost.resume().await;
     lost.with_live(200).await;
@@ -69,7 +69,7 @@ async fn a_token_of_two_hours_ago_is_served_by_recovery_while_live_posts_flow() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_thirty_hours_ago_is_refused_or_clamped_as_asked() {
+async fn token_of_30_h_follows_resume_policy() {
     let lost = Lost::for_seconds(30 * HOUR, NEAR, 0.01, |_| ()).await;
     let (env, request) = (&lost.own.env, after(&lost.consumer.token, &filters::all()));
     let began = env.x.now();
@@ -110,7 +110,7 @@ async fn clamped(lost: &Lost, request: SubscribeRequest) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
+async fn disconnect_within_private_gap_resumes() {
     let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
     lost.resume().await;
     lost.with_live(60).await;
@@ -126,7 +126,7 @@ async fn cut_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_at_random_frames_and_by_restarts_a_consumer_gets_what_it_lacks_once() {
+async fn random_disconnects_deliver_private_gap_once() {
     for seed in 0..3 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
@@ -157,7 +157,7 @@ async fn cut_at_random_frames_and_by_restarts_a_consumer_gets_what_it_lacks_once
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_a_restart_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest() {
+async fn restart_within_private_gap_resumes() {
     let mut lost = Lost::for_seconds(2 * HOUR, NEAR, POSTS, |x| x.recovery_rate = 4.0).await;
     lost.resume().await;
     for recovered in [40, 120] {
@@ -178,7 +178,7 @@ async fn over_a_restart_in_the_middle_of_what_it_lacks_a_consumer_gets_the_rest(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_lacks_is_filtered_for_it_and_shown_to_nobody_else() {
+async fn private_gap_posts_are_filtered_and_private() {
     let cats = filters::any_but(&["cats"], &["japanese", "links", "retweets"]);
     let mut lost = Lost::with_filter(cats, 2 * HOUR, ((NEAR, BACKFILL), 0.2), |x| x.recovery_rate = 40.0).await;
     let everything = filters::all();

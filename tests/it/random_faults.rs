@@ -389,7 +389,7 @@ fn play_alone(seed: u64) {
 }
 
 #[test]
-fn random_mixtures_of_all_that_goes_wrong_lose_and_repeat_nothing() {
+fn random_faults_lose_and_repeat_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("SEED") {
         Some(seed) => play_alone(seed),

@@ -53,7 +53,7 @@ async fn read(sessions: &mut [Subscriber], truth: &[SentPost]) {
 
 #[expect(clippy::print_stdout, reason = "figures for whoever asks for a larger crowd")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_that_comes_back_after_a_restart_gets_what_it_missed() {
+async fn reconnect_storm_after_restart_loses_nothing() {
     let mut env = TestEnv::new().await;
     let mut sessions = open(&env, |number| latest(&filter(number))).await;
     let had = env.post_mix(POSTS);

@@ -53,7 +53,7 @@ fn told(drill: &Drill) -> (Vec<GapState>, GapEvidence) {
 const RECOVERED: [GapState; 3] = [GapState::Detected, GapState::Recovering, GapState::Recovered];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_dies_twice_goes_on_from_the_minute_before_the_last_whole_one() {
+async fn job_aborted_twice_resumes_before_last_minute() {
     let fault = JobFault::Dies { minute: 7, how: CutKind::Reset };
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, fault)).await;
     let windows = windows(&drill);
@@ -64,7 +64,7 @@ async fn a_job_that_dies_twice_goes_on_from_the_minute_before_the_last_whole_one
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn minutes_that_failed_are_asked_for_again_and_no_others() {
+async fn only_failed_minutes_are_requested_again() {
     let fault = JobFault::MinutesFailed(vec![3, 9, 10]);
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     assert_eq!(windows(&drill)[1..], [(3, 4), (9, 11)]);
@@ -73,7 +73,7 @@ async fn minutes_that_failed_are_asked_for_again_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_range_that_was_not_processed_is_asked_for_again() {
+async fn unprocessed_range_is_requested_again() {
     let fault = JobFault::Unprocessed { minute: 10 };
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(1, fault)).await;
     let windows = windows(&drill);
@@ -83,7 +83,7 @@ async fn a_range_that_was_not_processed_is_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_without_a_message_is_believed_once_its_tail_brings_nothing_new() {
+async fn silent_end_is_trusted_after_empty_confirmation() {
     let drill = after_away(AWAY, |_| (), |drill| drill.env.x.fail_jobs(2, JobFault::Silent)).await;
     let windows = windows(&drill);
     let [(0, end), (tail, again)] = windows[..] else { panic!("once more, for the tail: {windows:?}") };
@@ -93,7 +93,7 @@ async fn an_end_without_a_message_is_believed_once_its_tail_brings_nothing_new()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_outages_are_asked_for_in_windows_of_two_hours_two_at_a_time() {
+async fn long_outages_use_two_parallel_windows() {
     let drill =
         after_away(Duration::from_secs(7 * 3_600), |x| x.recovery_delay = Duration::from_secs(10), |_| ()).await;
     let windows = windows(&drill);
@@ -103,7 +103,7 @@ async fn long_outages_are_asked_for_in_windows_of_two_hours_two_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_x_has_one_slot_for_jobs_the_second_waits_for_it() {
+async fn second_job_waits_for_single_slot() {
     let upstream = |x: &mut Upstream| {
         x.recovery_jobs_max = 1;
         x.recovery_delay = Duration::from_secs(10);
@@ -119,7 +119,7 @@ async fn where_x_has_one_slot_for_jobs_the_second_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_minutes_of_429_are_waited_out_with_live_untouched() {
+async fn ten_minutes_of_429_spare_live_stream() {
     let mut drill = Drill::new(RATE, |_| (), |_| ()).await;
     let x = drill.env.x.clone();
     x.refuse(&Scope::Recovery, Repeat::UntilCleared, ErrorResponse::too_many_connections());
@@ -138,7 +138,7 @@ async fn ten_minutes_of_429_are_waited_out_with_live_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_outlives_a_restart_and_leads_to_no_third_job() {
+async fn recovery_plan_survives_restart() {
     let mut drill = Drill::new(RATE, |x| x.recovery_delay = Duration::from_secs(60), |_| ()).await;
     drill.away(Duration::from_secs(7 * 3_600), POSTS).await;
     let x = drill.env.x.clone();

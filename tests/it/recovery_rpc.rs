@@ -62,7 +62,7 @@ async fn passed(clock: &Clock, since: UnixMillis, minutes: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
+async fn manual_job_recovers_unconnected_time() {
     let clock = fast();
     let mut env = TestEnv::without_gateway(clock.clone(), |_| (), patient);
     let began = clock.now();
@@ -94,7 +94,7 @@ async fn a_job_by_hand_brings_what_was_sent_while_nobody_was_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_twenty_minutes_is_recovered_without_help() {
+async fn outage_of_20_minutes_recovers_automatically() {
     let clock = fast();
     let tune = |settings: &mut Settings| {
         patient(settings);
@@ -162,7 +162,7 @@ fn accounted(env: &TestEnv) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_asked_for_is_told_with_its_reason() {
+async fn invalid_job_requests_get_reasons() {
     let env = TestEnv::new().await;
     let mut client = client(&env).await;
     let now = Clock::system().now();
@@ -203,7 +203,7 @@ async fn what_cannot_be_asked_for_is_told_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_are_listed_in_pages_and_ended_by_hand() {
+async fn jobs_are_paged_and_cancellable() {
     let env = TestEnv::new().await;
     let mut client = client(&env).await;
     env.x.refuse_until_cleared(ErrorResponse::too_many_connections());
@@ -281,7 +281,7 @@ async fn caller_beyond_budget_is_told_when_to_retry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gap_is_listed_and_not_covered_until_it_is_closed() {
+async fn open_gap_is_listed_and_uncovered() {
     let mut env = TestEnv::new().await;
     env.post_mix(10);
     env.all_logged().await;

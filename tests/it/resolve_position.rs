@@ -14,7 +14,7 @@ async fn resolve(client: &mut Client, target: Target) -> Result<String, Status> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_post_or_a_time_resolves_to_the_token_just_before_it() {
+async fn post_or_time_resolves_to_preceding_token() {
     let mut env = TestEnv::new().await;
     let truth = env.post_mix(300);
     env.all_logged().await;
@@ -42,7 +42,7 @@ async fn a_post_or_a_time_resolves_to_the_token_just_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_stream_info_tells_what_the_log_holds() {
+async fn stream_info_tells_what_log_holds() {
     let mut env = TestEnv::new().await;
     env.post(&[&["cats"], &["cats", "dogs"], &[]]);
     env.all_logged().await;

@@ -53,7 +53,7 @@ async fn resumed_exactly(env: &TestEnv, token: &str, filter: &TagFilter, rest: &
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_every_frame_a_consumer_gets_each_post_once() {
+async fn kill_at_any_frame_delivers_each_post_once() {
     let (env, truth) = run_of_posts().await;
     for (filter, batch) in
         [(filters::any(&["rare"]), 1), (filters::every(&["cats", "news/uk"]), 1), (filters::all(), 50)]
@@ -110,7 +110,7 @@ async fn one_token_serves_two_clients_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_outlive_a_restart_with_the_journal() {
+async fn tokens_outlive_restart_with_journal() {
     let (mut env, truth) = run_of_posts().await;
     let filter = filters::any(&["cats"]);
     let before = read_all(&env, in_batches(earliest(&filter), 20)).await;
@@ -129,7 +129,7 @@ async fn tokens_outlive_a_restart_with_the_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_filter_is_taken_with_a_warning() {
+async fn another_filter_is_taken_with_warning() {
     let (env, truth) = run_of_posts().await;
     let (cats, dogs) = (filters::any(&["cats"]), filters::any(&["dogs"]));
     let whole = read_all(&env, in_batches(earliest(&cats), 50)).await;

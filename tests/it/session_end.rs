@@ -56,7 +56,7 @@ fn mutations(token: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_change_of_a_token_is_taken_and_all_are_told_alike() {
+async fn tampered_tokens_get_same_error() {
     let mut env = TestEnv::new().await;
     let mut neighbour = env.subscribe(latest(&filters::all())).await;
     let truth = env.post_mix(10);
@@ -82,7 +82,7 @@ async fn no_change_of_a_token_is_taken_and_all_are_told_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_served_is_refused_with_its_reason() {
+async fn invalid_requests_are_rejected_with_reason() {
     let env = TestEnv::starting(
         powerstream_gateway::clock::Clock::system(),
         |_| (),
@@ -131,7 +131,7 @@ fn impossible_filters() -> Vec<(TagFilter, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_of_the_client_ends_the_stream_with_a_token() {
+async fn client_deadline_ends_stream_with_token() {
     let mut env = TestEnv::new().await;
     let mut status = None;
     // On a busy machine the first may be over before anything is read.
@@ -164,7 +164,7 @@ async fn a_deadline_of_the_client_ends_the_stream_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_vanishes_is_reaped_even_if_nothing_matches() {
+async fn vanished_peer_is_reaped_without_matches() {
     let env = TestEnv::tuned(
         |_| (),
         |settings| {
@@ -187,7 +187,7 @@ async fn a_peer_that_vanishes_is_reaped_even_if_nothing_matches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_is_too_old_is_rotated_and_resumes() {
+async fn old_session_is_rotated_and_resumes() {
     let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.session_age_max = Duration::from_secs(1)).await;
     let mut session = env.subscribe(latest(&filters::all())).await;
     let mut truth = env.post_mix(5);
@@ -206,7 +206,7 @@ async fn a_session_that_is_too_old_is_rotated_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_an_account_reaches_another() {
+async fn nothing_of_account_reaches_another() {
     let mut env = TestEnv::tuned(|_| (), |_| ()).await;
     let second = env.upstreams.start(|config| config.rate = 0.0);
     env.settings.accounts.push(account("second", &second, &env.bearer_file()));
@@ -231,7 +231,7 @@ async fn nothing_of_an_account_reaches_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_live_as_long_as_the_key_that_signed_them() {
+async fn tokens_are_valid_while_key_is() {
     let mut env = TestEnv::new().await;
     let (old, new) = (env.dir().join("old.key"), env.dir().join("new.key"));
     std::fs::write(&old, "o".repeat(32)).expect("the directory is ours");

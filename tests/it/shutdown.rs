@@ -19,7 +19,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 const LARGE: usize = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_tells_all_that_read_and_waits_for_none_that_do_not() {
+async fn shutdown_notifies_readers_and_skips_stalled() {
     let env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| settings.drain_deadline = DRAIN_DEADLINE);
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;
     env.connected().await;
@@ -77,7 +77,7 @@ async fn told_to_leave(reader: &mut Subscriber) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_process_on_the_same_directory_refuses_to_start() {
+async fn second_process_on_directory_fails_to_start() {
     let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
     let first = Gateway::start(&env.settings, env.dir()).await;
     env.connected().await;

@@ -34,7 +34,7 @@ fn resident(gateway: &Gateway) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
+async fn stalled_subscriber_does_not_block_others() {
     let tune = |settings: &mut Settings| {
         settings.hub.ring_bytes_max = BUDGET_BYTES;
         settings.ingest.queue_bytes_max = BUDGET_BYTES;
@@ -85,7 +85,7 @@ async fn one_that_does_not_read_holds_up_nobody_and_gets_it_all_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
+async fn subscriber_behind_retention_gets_position_too_old() {
     let tune = |settings: &mut Settings| {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.journal.segment_bytes_max = 64 << 10;
@@ -123,7 +123,7 @@ async fn one_that_is_slower_than_the_retention_is_told_so_and_can_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_that_read_the_journal_are_sent_away_with_a_token() {
+async fn replay_limit_rejects_with_resume_token() {
     let tune = |settings: &mut Settings| {
         settings.hub.ring_bytes_max = 64 << 10;
         settings.hub.replays_max = 1;

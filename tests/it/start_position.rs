@@ -90,7 +90,7 @@ async fn every_start_begins_where_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_before_the_log_is_refused_or_clamped_as_asked() {
+async fn start_before_log_follows_resume_policy() {
     let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.private_holes.enabled = false).await;
     env.post_mix(50);
     env.all_logged().await;
@@ -100,7 +100,7 @@ async fn a_start_before_the_log_is_refused_or_clamped_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_older_than_the_retention_is_refused_or_clamped_as_asked() {
+async fn token_beyond_retention_follows_resume_policy() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 512 << 10;
@@ -135,7 +135,7 @@ async fn a_token_older_than_the_retention_is_refused_or_clamped_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
+async fn token_of_lost_log_resumes_by_time() {
     let mut env = TestEnv::new().await;
     let mut first = env.subscribe(latest(&filters::all())).await;
     let had = env.post_mix(20);
@@ -159,7 +159,7 @@ async fn a_token_of_a_lost_log_resumes_by_time_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
+async fn token_newer_than_snapshot_resumes_by_time() {
     let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.slack = Duration::from_secs(600)).await;
     env.post_mix(20);
     env.all_logged().await;
@@ -187,7 +187,7 @@ async fn a_token_from_after_a_restored_snapshot_resumes_by_time_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_an_empty_log_every_start_gets_the_first_post_once() {
+async fn every_start_on_empty_log_gets_first_post() {
     let mut env = TestEnv::new().await;
     let mut sessions = Vec::new();
     for request in [earliest(&filters::all()), latest(&filters::all()), from(back(0))] {

@@ -38,7 +38,7 @@ async fn after_refusals(refusal: ErrorResponse, least: &[f64]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_are_answered_with_the_wait_that_x_asks_for() {
+async fn rejected_connects_wait_as_upstream_requests() {
     after_refusals(ErrorResponse::named("unavailable").expect("it is known"), &[5.0, 10.0, 20.0]).await;
     after_refusals(ErrorResponse::named("provisioning").expect("it is known"), &[5.0, 10.0]).await;
     after_refusals(ErrorResponse::html(), &[5.0, 10.0]).await;
@@ -48,7 +48,7 @@ async fn refusals_are_answered_with_the_wait_that_x_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_bearer_is_no_storm_and_a_new_one_is_found() {
+async fn unauthorized_backs_off_and_reloads_bearer() {
     let mut env = TestEnv::without_gateway(Clock::with_rate(RATE, None), |_| (), patient);
     std::fs::write(env.bearer_file(), "wrong").expect("it is ours");
     env.start_gateway().await;
@@ -63,7 +63,7 @@ async fn a_refused_bearer_is_no_storm_and_a_new_one_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_is_told_as_reconnecting_and_then_connected() {
+async fn disconnect_is_notified_as_reconnecting_then_connected() {
     let tune = |settings: &mut Settings| settings.upstream.http_backoff_step = Duration::from_secs(3);
     let mut env = TestEnv::tuned(|_| (), tune).await;
     let mut session = env.subscribe(latest(&filters::any(&["nothing"]))).await;
@@ -93,7 +93,7 @@ fn told(session: &Subscriber, kind: StreamNoticeKind) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_connection_is_left_and_made_anew() {
+async fn silent_connection_is_left_and_made_anew() {
     let tune = |settings: &mut Settings| {
         settings.upstream.stale_after = Duration::from_secs(2);
         // X may hold the slot for a moment after it was left.
@@ -118,7 +118,7 @@ async fn a_silent_connection_is_left_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_moves_with_heartbeats_even_if_nothing_matches() {
+async fn heartbeats_advance_token_without_matches() {
     let mut env = TestEnv::new().await;
     let mut session = env.subscribe(latest(&filters::any(&["nothing"]))).await;
     let mut sent = 0;

@@ -59,19 +59,19 @@ async fn hollow_for_long(hollow: BogusResponse, fired: fn(&Counters) -> u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_for_ever_is_met_with_backoff_and_hides_no_post() {
+async fn endless_garbage_backs_off_and_loses_nothing() {
     hollow_for_long(BogusResponse::Garbage { every: Duration::from_secs(5) }, |counters| counters.garbage_lines).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn web_pages_and_errors_after_a_200_are_met_with_backoff_and_hide_no_post() {
+async fn bogus_200_responses_back_off_and_lose_nothing() {
     hollow_for_long(BogusResponse::Html, |counters| counters.html_answers).await;
     hollow_for_long(BogusResponse::Error(StreamError::OperationalDisconnect), |counters| counters.in_stream_errors)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redirect_is_not_followed_and_the_bearer_goes_nowhere_else() {
+async fn redirect_is_not_followed_with_bearer() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a free port");
     elsewhere.set_nonblocking(true).expect("it is ours");
     let address = elsewhere.local_addr().expect("it is bound");

@@ -145,7 +145,7 @@ fn seed_plays_same_history() {
 }
 
 #[test]
-fn hostile_histories_keep_the_contract() {
+fn hostile_histories_keep_contract() {
     let one = setting("HISTORY_SEED");
     if std::env::var_os("HISTORY_TRACE").is_some_and(|it| it == "log") {
         tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time().with_ansi(false).init();

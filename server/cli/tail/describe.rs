@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_must_know_is_said_in_words() {
+    fn control_frames_are_described_in_words() {
         check(
             Frame::SessionStart(SessionStart {
                 session_id: "s1".into(),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_a_newer_gateway_or_a_broken_one_are_no_panic() {
+    fn unknown_enum_values_do_not_panic() {
         let far = prost_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX };
         let gap = Gap { state: 99, cause: -1, from: Some(far), to: Some(far), ..Gap::default() };
         assert!(of(&Frame::GapNotice(GapNotice { sequence: 0, gap: Some(gap) })).is_some());

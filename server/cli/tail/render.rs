@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_sees_author_and_the_longest_text() {
+    fn person_sees_author_and_longest_text() {
         let check = |json: &str, width: usize, expected: &str| {
             assert_eq!(
                 shown(Format::Human { width }, json),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_decides_and_not_the_code() {
+    fn reason_decides_and_not_code() {
         let check = |code: Code, reason: &str, expected: Option<Exit>| match classify(&status(code, reason, None)) {
             RetryDecision::Retry { .. } => assert_eq!(None, expected, "{reason}"),
             RetryDecision::Stop(refusal) => assert_eq!(Some(refusal.exit), expected, "{reason}"),
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_the_gateway_asks_for_is_heard() {
+    fn retry_delay_of_gateway_is_respected() {
         let after = Some(Duration::from_secs(7));
         let verdict = classify(&status(Code::Unavailable, "DRAINING", after));
         assert_eq!(verdict, RetryDecision::Retry { why: "DRAINING: words".into(), after });
     }
 
     #[test]
-    fn an_end_without_a_reason_of_ours_is_the_network() {
+    fn status_without_reason_counts_as_network_failure() {
         for code in [Code::Unavailable, Code::Internal, Code::PermissionDenied] {
             let verdict = classify(&Status::new(code, "reset"));
             assert_eq!(verdict, RetryDecision::Retry { why: "reset".into(), after: None });
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_too_old_says_what_is_missing_and_what_to_do() {
+    fn position_too_old_describes_gap_and_remedy() {
         let RetryDecision::Stop(refusal) = classify(&status(Code::OutOfRange, "POSITION_TOO_OLD", None)) else {
             panic!("stops")
         };

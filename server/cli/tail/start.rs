@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_is_a_word_a_token_a_time_or_a_lookback() {
+    fn start_argument_parses_every_form() {
         let check = |text: &str, expected: Option<StartArg>| {
             assert_eq!(text.parse::<StartArg>().ok(), expected, "{text}");
         };
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_go_there_and_back_and_odd_ones_are_none() {
+    fn durations_round_trip_and_invalid_are_rejected() {
         for duration in [Duration::ZERO, Duration::from_millis(1_500)] {
             assert_eq!(from_proto_duration(wire_duration(duration)), Some(duration));
         }

@@ -147,7 +147,7 @@ async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>
 }
 
 #[tokio::test]
-async fn after_a_cut_it_comes_back_with_the_last_token() {
+async fn reconnects_with_last_token_after_disconnect() {
     let (gateway, settings) = Gateway::start([
         vec![cut()],
         vec![start(), batch("t1", &[1, 2], 2), batch("t2", &[3], 3), cut()],
@@ -163,7 +163,7 @@ async fn after_a_cut_it_comes_back_with_the_last_token() {
 }
 
 #[tokio::test]
-async fn the_wait_grows_with_every_failure_and_is_reset_by_a_good_frame() {
+async fn backoff_grows_and_is_reset_by_frame() {
     let (_gateway, settings) = Gateway::start([
         vec![cut()],
         vec![cut()],
@@ -182,7 +182,7 @@ async fn the_wait_grows_with_every_failure_and_is_reset_by_a_good_frame() {
 }
 
 #[tokio::test]
-async fn the_wait_that_the_gateway_asks_for_is_kept() {
+async fn retry_delay_of_gateway_is_waited() {
     let asked = Duration::from_secs(12);
     let farewell =
         Draining { reconnect_after: Some(prost_types::Duration { seconds: 9, nanos: 0 }), ..Draining::default() };
@@ -201,7 +201,7 @@ async fn the_wait_that_the_gateway_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn a_silent_session_is_left_after_three_heartbeats() {
+async fn silent_session_is_left_after_three_heartbeats() {
     let (gateway, settings) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), Act::Hang], vec![start(), batch("t2", &[2], 1)]]).await;
     let (mut consumer, clock) = consumer(settings);
@@ -222,7 +222,7 @@ async fn a_silent_session_is_left_after_three_heartbeats() {
 }
 
 #[tokio::test]
-async fn a_count_that_differs_ends_it_and_the_token_stays_good() {
+async fn event_count_mismatch_ends_consumer_with_valid_token() {
     let (_gateway, settings) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), batch("t3", &[3], 3), Act::Hang]]).await;
     let (mut consumer, _) = consumer(settings);
@@ -234,7 +234,7 @@ async fn a_count_that_differs_ends_it_and_the_token_stays_good() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_that_counts_otherwise_ends_it_too() {
+async fn heartbeat_that_counts_otherwise_ends_it_too() {
     let heartbeat = Heartbeat { delivered_total: 2, ..Heartbeat::default() };
     let (_gateway, settings) =
         Gateway::start([vec![start(), batch("t1", &[1], 1), send("t2", Frame::Heartbeat(heartbeat))]]).await;
@@ -244,7 +244,7 @@ async fn a_heartbeat_that_counts_otherwise_ends_it_too() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_too_old_ends_it_or_is_clamped_as_asked() {
+async fn position_too_old_ends_or_clamps_by_policy() {
     let clamped = SessionStart { missing: Some(TimeInterval::default()), ..SessionStart::default() };
     let clamped = send("t9", Frame::SessionStart(clamped));
     let too_old = end(Code::OutOfRange, "POSITION_TOO_OLD", None);
@@ -272,7 +272,7 @@ async fn a_position_that_is_too_old_ends_it_or_is_clamped_as_asked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_is_not_asked_for_again() {
+async fn fatal_status_is_not_retried() {
     for (code, reason, exit) in [
         (Code::InvalidArgument, "FILTER_INVALID", Exit::Usage),
         (Code::PermissionDenied, "ACCESS_DENIED", Exit::Refused),
@@ -288,7 +288,7 @@ async fn what_cannot_be_served_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_a_cut_and_not_an_end() {
+async fn refused_connection_is_retried() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let (mut consumer, _) = consumer(ConsumerOptions::new(format!("http://{free}")));
     for _ in 0..3 {
@@ -358,7 +358,7 @@ async fn run_to_end(
 }
 
 #[tokio::test]
-async fn it_ends_after_a_count_with_the_token_of_what_it_printed() {
+async fn count_limit_ends_with_token_of_last_output() {
     let script = vec![start(), batch("t1", &[1], 1), batch("t2", &[2], 2), batch("t4", &[3, 4], 4), Act::Hang];
     let outcome = run_to_end(script.clone(), Some(2), false, None).await;
     assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n{\"n\":2}\n".into(), Some("t2\n".into())));
@@ -368,7 +368,7 @@ async fn it_ends_after_a_count_with_the_token_of_what_it_printed() {
 }
 
 #[tokio::test]
-async fn a_closed_output_ends_it_quietly_and_keeps_no_token() {
+async fn closed_output_ends_quietly_without_token() {
     let outcome = run_to_end(vec![batch("t1", &[1], 1)], None, true, None).await;
     assert_eq!(outcome.0, Exit::ContractViolated, "the script must begin with a start");
     let outcome = run_to_end(vec![start(), batch("t1", &[1], 1), Act::Hang], None, true, None).await;
@@ -377,7 +377,7 @@ async fn a_closed_output_ends_it_quietly_and_keeps_no_token() {
 }
 
 #[tokio::test]
-async fn a_stop_keeps_the_token_and_is_no_failure() {
+async fn stop_stores_token_and_succeeds() {
     let script = vec![start(), batch("t1", &[1], 1), Act::Hang];
     let outcome = run_to_end(script, None, false, Some(&Sink::default())).await;
     assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n".into(), Some("t1\n".into())));

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_replaced_as_a_whole_and_found_again() {
+    fn token_file_is_replaced_atomically() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         let mut file = TokenFile::open(&path, Clock::system()).expect("opened");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_old_token() {
+    fn write_that_fails_leaves_old_token() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         let mut file = TokenFile::open(&path, Clock::system()).expect("opened");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_token_is_refused_and_not_overwritten() {
+    fn foreign_file_is_rejected_and_not_overwritten() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("token");
         let long = "x".repeat(FILE_BYTES_MAX + 1);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_held_to_its_start_its_count_and_its_order() {
+    fn validator_checks_start_count_order() {
         check(vec![start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)], Ok(5));
         check(vec![heartbeat(0)], Err(ContractViolation::Start));
         check(vec![start(), start()], Err(ContractViolation::Start));

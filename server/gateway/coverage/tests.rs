@@ -36,7 +36,7 @@ fn check(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>, expected: &[(i
 }
 
 #[test]
-fn what_is_missing_is_told_once_with_its_reason() {
+fn missing_range_is_reported_once_with_reason() {
     let held = Some(span(100, 900));
     check(span(100, 900), &[], held, &[]);
     check(span(0, 1_000), &[], held, &[(0, 100, "trimmed"), (900, 1_000, "not yet")]);
@@ -55,7 +55,7 @@ fn what_is_missing_is_told_once_with_its_reason() {
 }
 
 #[test]
-fn a_log_that_holds_nothing_has_everything_still_to_come() {
+fn empty_log_covers_nothing_yet() {
     check(span(5, 9), &[], None, &[(5, 9, "not yet")]);
 }
 

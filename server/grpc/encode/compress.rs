@@ -190,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_spliced_is_an_ordinary_stream_of_its_encoding(
+        fn spliced_message_is_valid_compressed_stream(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3_000), 1..6),
             times in 1_usize..40, own in prop::collection::vec(any::<u8>(), 0..1_100),
         ) {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_is_used_when_the_client_takes_it_and_the_setting_allows() {
+    fn encoding_needs_client_support_and_setting() {
         let check =
             |choice, encoding: Option<&'static str>, accept: &'static str, expected: Option<MessageEncoding>| {
                 let mut headers = HeaderMap::new();

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_more_is_sent_when_none_comes() {
+    async fn corked_data_is_flushed_on_idle() {
         let (mut socket, mut client) = pair().await;
         let (pusher, frame) = (socket.pusher(), [7; FULL_FRAME_BYTES.start]);
         assert_eq!(socket.write(&frame).await.expect("room"), frame.len());

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_no_hole() {
+    fn page_has_no_hole() {
         let mut entries = entry::encode((1..5).map(|at| post_record(at, &[])).collect());
         assert!(Page::new(entries.clone(), 6).is_none(), "one is missing at its end");
         entries.remove(1);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_larger_than_all_may_be_is_not_kept_and_puts_none_out() {
+    fn oversized_page_does_not_evict_others() {
         let (small, large) = (page(1, 3), page(3, 40));
         let pages = PageCache::new(large.bytes - 1);
         pages.insert(small.into(), 1);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_trimmed_is_let_go() {
+    fn trimmed_pages_are_evicted() {
         let pages = PageCache::new(usize::MAX);
         [page(1, 3), page(3, 6), page(6, 9)].into_iter().for_each(|page| pages.insert(page.into(), 1));
         pages.insert(page(9, 12).into(), 5);
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slices_give_each_record_once_and_keep_no_more_than_asked_for(
+        fn slices_cover_each_record_once_within_limit(
             next in 2_u64..60, from in 1_u64..60, bytes_max in 0_usize..4_000,
         ) {
             let page = page(1, next);
@@ -215,7 +215,7 @@ mod tests {
         }
 
         #[test]
-        fn the_newest_in_use_are_kept_within_the_bound(
+        fn recently_used_pages_stay_within_bound(
             calls in prop::collection::vec((1_u64..20, any::<bool>()), 1..60), count in 1_usize..6,
         ) {
             let bytes = page(1, 4).bytes.max(page(4, 7).bytes);

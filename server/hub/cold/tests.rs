@@ -150,7 +150,7 @@ fn sequences(read: &Read) -> Vec<Sequence> {
 }
 
 #[tokio::test]
-async fn one_that_asked_and_is_not_polled_holds_up_nobody() {
+async fn unpolled_reader_does_not_block_others() {
     for replay_cache_bytes_max in [0, 1 << 20] {
         let config = Config { replays_reading_max: 1, replay_cache_bytes_max, ..Config::default() };
         let (hub, log, _) = env(config, 10);
@@ -172,7 +172,7 @@ async fn one_that_asked_and_is_not_polled_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn those_that_want_the_same_page_at_once_have_it_read_once() {
+async fn concurrent_page_reads_hit_journal_once() {
     let (hub, log, _) = env(Config { replays_reading_max: 2, ..Config::default() }, 10);
     log.hold(true);
     let mut reads: Vec<_> = (1..=9).map(|from| Box::pin(hub.clone().read_cold(from, KeyFilter::Always))).collect();
@@ -191,7 +191,7 @@ async fn those_that_want_the_same_page_at_once_have_it_read_once() {
 }
 
 #[tokio::test]
-async fn the_page_behind_is_read_ahead_and_none_further() {
+async fn only_next_page_is_prefetched() {
     let (hub, log, _) = env(Config::default(), 100);
     in_time(&hub, hub.clone().read_cold(1, KeyFilter::Always)).await.expect("readable");
     eventually(&hub, || hub.pages().contains(10)).await;
@@ -212,7 +212,7 @@ async fn what_was_trimmed_is_given_from_no_page() {
 }
 
 #[tokio::test]
-async fn a_page_larger_than_all_that_is_kept_is_given_all_the_same() {
+async fn page_larger_than_cache_is_still_served() {
     let (hub, ..) = env(Config { replay_cache_bytes_max: 1, ..Config::default() }, 25);
     for _ in 0..3 {
         let read = in_time(&hub, hub.clone().read_cold(12, KeyFilter::Always)).await.expect("readable");

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_an_element_of_a_batch_byte_for_byte() {
+    fn entry_bytes_equal_batch_element() {
         let json = "{\"id_str\":\"1068540203504144386\",\"text\":\"\\u00e4 \u{1f355}\"}";
         let rules: Arc<[Rule]> = [
             Rule { id: Some(7), tag: Some("cats".into()) },

@@ -199,7 +199,7 @@ fn live_readers_miss_nothing_while_records_are_appended() {
 }
 
 #[test]
-fn a_session_that_matches_nothing_keeps_its_token_at_the_tip() {
+fn idle_session_advances_token_to_tip() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
         let mut session = env.subscribe(&["none"], Start::Latest);
@@ -217,7 +217,7 @@ fn a_session_that_matches_nothing_keeps_its_token_at_the_tip() {
 }
 
 #[test]
-fn heartbeats_flow_while_a_session_waits_for_its_turn_at_the_journal() {
+fn heartbeats_continue_while_waiting_for_read_permit() {
     runtime().block_on(async {
         let env = TestEnv::new(Config { ring_bytes_max: 1, replays_reading_max: 0, ..Config::default() });
         env.post(&[vec!["a"], vec!["a"]]);
@@ -270,7 +270,7 @@ fn control_frames_come_while_journal_read_waits() {
 }
 
 #[test]
-fn draining_is_told_and_then_ends_the_session_with_the_last_token() {
+fn drain_notice_precedes_session_end() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
         let mut session = env.subscribe(&[], Start::Latest);
@@ -290,7 +290,7 @@ fn draining_is_told_and_then_ends_the_session_with_the_last_token() {
 }
 
 #[test]
-fn news_of_the_upstream_is_told_once() {
+fn news_of_upstream_is_told_once() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
         let mut session = env.subscribe(&[], Start::Latest);
@@ -308,7 +308,7 @@ fn news_of_the_upstream_is_told_once() {
 
 /// The ids of these posts are years old, as those of posts that X sends late are older than the token.
 #[test]
-fn a_resume_by_time_leaves_no_live_post_out_and_marks_what_may_come_again() {
+fn resume_by_time_marks_possible_duplicates() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
         let (now, slack) = (env.hub.clock().now(), env.hub.config().slack);

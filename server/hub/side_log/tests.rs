@@ -26,7 +26,7 @@ fn env() -> (std::sync::Arc<crate::hub::Hub>, Times) {
 }
 
 #[test]
-fn what_is_wanted_is_missing_until_it_is_proven_or_lost() {
+fn requested_range_is_missing_until_resolved() {
     let (hub, times) = env();
     let side = hub.side();
     assert!(!side.accepts(times.ago(50)));
@@ -49,7 +49,7 @@ fn what_is_wanted_is_missing_until_it_is_proven_or_lost() {
 }
 
 #[test]
-fn what_is_older_than_x_recovers_is_lost_without_being_asked_for() {
+fn range_beyond_recovery_window_is_lost_unrequested() {
     let (hub, times) = env();
     let day = 24 * 60;
     hub.side().request(times.span(day + 60, day - 60), false);
@@ -67,7 +67,7 @@ fn what_is_older_than_x_recovers_is_lost_without_being_asked_for() {
 }
 
 #[test]
-fn what_the_first_backfill_may_bring_is_not_asked_for() {
+fn range_of_first_backfill_is_not_requested() {
     let (hub, times) = env();
     let side = hub.side();
     side.set_complete_from(Completeness::Pending(times.ago(5)));
@@ -89,7 +89,7 @@ fn what_the_first_backfill_may_bring_is_not_asked_for() {
 }
 
 #[test]
-fn a_restart_takes_up_what_was_wanted_and_trusts_no_proof_of_another_side_log() {
+fn restart_keeps_requests_drops_foreign_proof() {
     let (hub, times) = env();
     let side = hub.side();
     side.request(times.span(60, 10), false);
@@ -106,7 +106,7 @@ fn a_restart_takes_up_what_was_wanted_and_trusts_no_proof_of_another_side_log() 
 }
 
 #[test]
-fn what_is_not_over_yet_is_not_told_as_closed() {
+fn unfinished_range_is_not_reported_closed() {
     let (hub, times) = env();
     let side = hub.side();
     side.set_complete_from(Completeness::From(times.ago(1)));

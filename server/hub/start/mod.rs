@@ -14,6 +14,7 @@ use crate::journal::LogBounds;
 use crate::model::{Caller, GapCause, Position, Sequence, TermStart, TimeInterval, TimeRange, UnixMillis};
 
 mod outcome;
+mod too_old;
 
 pub use outcome::{BEGINNING, Start, StartError, StartOutcome, StartPolicy};
 
@@ -341,10 +342,6 @@ impl<'a> Resolver<'a> {
         (from < begins).then(|| TimeRange::new(from, begins.plus(self.hub.config().slack)))
     }
 
-    fn in_future(&self) -> StartError {
-        StartError::InFuture { head_time: self.now }
-    }
-
     /// From when on the log has everything, but for its gaps.
     fn complete_from(&self) -> UnixMillis {
         match self.hub.side().complete_from() {
@@ -360,46 +357,6 @@ impl<'a> Resolver<'a> {
 
     fn cause(&self) -> GapCause {
         if self.extent.earliest > 1 { GapCause::Trimmed } else { GapCause::LogLost }
-    }
-
-    /// As the policy says, with what the subscription lacks already.
-    fn clamped(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
-        let clamped = self.too_old(self.lacks_from(&token))?;
-        let mut held = token.private.unwrap_or_default();
-        let place = self.match_log(&token.position);
-        let subscription_start = match place {
-            LogMatch::Here => {
-                held.skip(
-                    token.position.sequence + 1,
-                    clamped.cursor,
-                    TimeRange::new(clamped.reached, clamped.reached),
-                );
-                token.subscription_start
-            }
-            LogMatch::Elsewhere => {
-                held.rebase(clamped.cursor);
-                clamped.subscription_start
-            }
-        };
-        Ok(ResolvedStart { private: held.or_none(), subscription_start, ..clamped })
-    }
-
-    fn too_old(&self, from: UnixMillis) -> Result<ResolvedStart, StartError> {
-        let begins = self.extent.earliest_received.unwrap_or(self.now);
-        let missing = |to| Some(TimeInterval { from, to: Some(to) });
-        match self.policy {
-            StartPolicy::Earliest => {
-                Ok(ResolvedStart { missing: missing(begins), ..self.at_earliest(StartOutcome::Clamped) })
-            }
-            StartPolicy::Latest => {
-                Ok(ResolvedStart { missing: missing(self.now), ..self.begun_at_tip(StartOutcome::Clamped) })
-            }
-            StartPolicy::Fail => Err(StartError::TooOld {
-                oldest_token: self.hub.oldest_token(),
-                oldest_time: self.extent.earliest_received,
-                missing: begins.since(from),
-            }),
-        }
     }
 
     fn seek(&self, time: UnixMillis) -> Sequence {

@@ -86,7 +86,7 @@ fn spans(resolved: &ResolvedStart) -> Vec<(TimeRange, GapCause)> {
 }
 
 #[test]
-fn what_the_log_lacks_is_a_private_hole_as_long_as_x_has_it() {
+fn missing_recoverable_range_becomes_private_gap() {
     let day = 24 * 60;
     for ours in [true, false] {
         let env = TestEnv::new(ours, true);
@@ -118,7 +118,7 @@ fn what_the_log_lacks_is_a_private_hole_as_long_as_x_has_it() {
 
 /// A backfill that was pending when the token was made held its low watermark back, to before the subscription began.
 #[test]
-fn nothing_from_before_a_lineage_began_is_lacked() {
+fn nothing_from_before_lineage_began_is_lacked() {
     for ours in [true, false] {
         let env = TestEnv::new(ours, true);
         let token = ResumeToken { subscription_start: env.ago(12), ..env.token(ours, 20) };
@@ -129,7 +129,7 @@ fn nothing_from_before_a_lineage_began_is_lacked() {
 }
 
 #[test]
-fn who_demands_an_exact_start_asks_for_nothing() {
+fn who_demands_exact_start_asks_for_nothing() {
     let env = TestEnv::new(true, true);
     let refused = env.resolve(&env.token(true, 60), StartPolicy::Fail, true);
     assert_eq!(refused, Err(StartError::ExactUnavailable(StartOutcome::TimeBounded)));
@@ -138,7 +138,7 @@ fn who_demands_an_exact_start_asks_for_nothing() {
 }
 
 #[test]
-fn a_start_before_the_log_is_a_private_hole_and_one_within_it_is_exact() {
+fn start_before_log_opens_private_gap() {
     let env = TestEnv::new(true, true);
     let early = resolve(&env.hub, &Start::Lookback(60 * MINUTE), StartPolicy::Fail, false).expect("taken");
     assert_eq!((early.outcome, spans(&early).len(), early.repeats_until), (StartOutcome::TimeBounded, 1, None));
@@ -161,7 +161,7 @@ fn without_private_recovery_nothing_is_asked_for() {
 }
 
 #[test]
-fn what_the_first_backfill_brought_is_not_lacked() {
+fn what_first_backfill_brought_is_not_lacked() {
     let env = TestEnv::new(false, true);
     env.hub.side().set_complete_from(Completeness::From(env.ago(15)));
     let near = env.resolve(&env.token(false, 14), StartPolicy::Fail, false).expect("taken");
@@ -174,7 +174,7 @@ fn what_the_first_backfill_brought_is_not_lacked() {
 
 /// The first backfill brought nothing: the log is complete from the slack after its first byte on.
 #[test]
-fn start_within_first_slack_of_log_asks_for_nothing() {
+fn start_within_lateness_of_log_start_requests_nothing() {
     for private in [true, false] {
         let env = TestEnv::new(false, private);
         let first = env.hub.reader().extent().earliest_received.expect("it has records");
@@ -209,7 +209,7 @@ fn earliest_start_and_oldest_token_leave_nothing_out() {
 }
 
 #[test]
-fn holes_are_carried_on_wherever_the_position_is() {
+fn holes_are_carried_on_wherever_position_is() {
     let env = TestEnv::new(false, true);
     let private_gap = |offset| PrivateGap {
         since: offset,
@@ -253,7 +253,7 @@ fn start_within_uncertainty_of_now_is_tip() {
 
 /// A subscription that began at the tip while the clock was ahead, and resumes after it was set back (rule 3.4).
 #[test]
-fn lineage_start_of_fast_clock_is_set_by_log() {
+fn subscription_start_of_fast_clock_is_corrected() {
     let env = TestEnv::new(false, true);
     let started = resolve(&env.hub, &Start::Latest, StartPolicy::Fail, false).expect("taken");
     assert_eq!(started.subscription_from, Some(5));

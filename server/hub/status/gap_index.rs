@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_holds_the_watermark_back_from_its_first_record_to_its_last() {
+    fn open_gap_holds_back_low_watermark() {
         let gaps = GapIndex::new(10);
         gaps.record(5, &gap(1, 100, GapState::Detected));
         gaps.record(9, &gap(2, 300, GapState::Recovering));
@@ -189,7 +189,7 @@ mod tests {
     /// A session that begins between two records of a gap is told the bounds of the first of them: the rest of a gap that is
     /// divided later is not open yet.
     #[test]
-    fn gap_has_the_bounds_of_its_cursor() {
+    fn gap_has_bounds_of_its_cursor() {
         let record = |to: Option<i64>, state| Gap {
             window: TimeInterval { from: UnixMillis(100), to: to.map(UnixMillis) },
             ..gap(1, 0, state)
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_gaps_are_forgotten_oldest_first_and_open_ones_never() {
+    fn closed_gaps_are_evicted_oldest_first() {
         let gaps = GapIndex::new(3);
         gaps.record(1, &gap(1, 0, GapState::Detected));
         for id in 2..10 {

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_last_minute() {
+    fn rates_are_of_last_minute() {
         let tags = TagStats::new(&["known".into()], 10);
         let at = |seconds| Moment::default().plus(Duration::from_secs(seconds));
         (0..60).for_each(|second| tags.count([rules("cats").as_slice(), &rules("cats")].into_iter(), at(second)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_tag_gets_a_suggestion_when_one_is_near() {
+    fn unknown_tag_gets_near_suggestion() {
         let tags = TagStats::new(&["cats".into(), "dogs".into()], 2);
         tags.count([rules("birds").as_slice()].into_iter(), Moment::default());
         let unknown = |tag: &str| tags.unknown([Arc::from(tag)].iter()).pop().map(|(_, like)| like);

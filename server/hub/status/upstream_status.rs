@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_full_copies_the_best_counts_and_of_different_flows_the_worst() {
+    fn feed_state_is_best_connection_and_worst_feed() {
         let mut status = UpstreamMonitor::default().status();
         status.set(0, 0, UpstreamState::BackingOff);
         assert_eq!(status.state, UpstreamState::BackingOff);

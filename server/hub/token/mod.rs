@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_token_is_short_enough_for_a_header() {
+    fn longest_token_fits_in_header() {
         let keys = Keyring::from_bytes(&[7; 32]);
         let check = |token: &ResumeToken, most: usize| {
             let text = keys.sign(token);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_verify_and_the_first_signs() {
+    fn all_keys_verify_and_first_signs() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str, byte: u8| {
             let path = dir.path().join(name);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once() {
+    fn key_is_made_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let keys = dir.path().join("keys");
         let text = Keyring::load_or_make(&keys, [3; 32]).expect("made").sign(&token("main", 1));
@@ -294,7 +294,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_token_says_is_read_again(
+        fn whatever_token_says_is_read_again(
             times in (0_i64..1 << 44, 0_i64..1 << 44, 0_i64..1 << 44), repeats in prop::option::of(0_i64..1 << 44), private in prop::option::of(any_holes()), back in prop::option::of(0..8_u64),
         ) {
             let keys = Keyring::from_bytes(&[9; 32]);

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_into_a_block_comes_out_of_it() {
+    fn id_block_round_trips() {
         let entries =
             [entry(0, &[], 7), entry(1, &["a"], u64::MAX), entry(9, &["äöü", "b"], 1), entry(u64::MAX, &["a"], 2)];
         let mut encoder = IdBlockEncoder::default();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_with_any_bit_flipped_is_refused() {
+    fn block_with_any_bit_flipped_is_refused() {
         let mut encoder = IdBlockEncoder::default();
         (1..50).for_each(|n| encoder.push(&entry(n * 3, &["tag"], n)));
         let bytes = encoder.take();

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_like_size_are_merged_and_the_newest_first() {
+    fn similar_neighbours_are_merged_newest_first() {
         check(&[], None);
         check(&[1, 1, 1], None);
         check(&[1, 1, 1, 1], Some(0..4));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_file_never_spans_more_time_than_expiry_can_bear() {
+    fn merged_file_stays_within_expiry_span() {
         let day = Duration::from_secs(24 * 3600);
         let file =
             |from: i64, to: i64| FileStats { ids: 1, received_min: UnixMillis(from), received_max: UnixMillis(to) };

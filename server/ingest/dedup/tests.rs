@@ -192,12 +192,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn answers_equal_a_plain_map_over_seals_merges_restarts_and_crashes(ops in proptest::collection::vec(op(true), 1..60)) {
+    fn lookups_equal_plain_map_over_any_history(ops in proptest::collection::vec(op(true), 1..60)) {
         play(TestEnv::on_disk(small()), ops);
     }
 
     #[test]
-    fn answers_equal_a_plain_map_without_a_directory(ops in proptest::collection::vec(op(false), 1..60)) {
+    fn answers_equal_plain_map_without_directory(ops in proptest::collection::vec(op(false), 1..60)) {
         play(TestEnv::new(None, small()), ops);
     }
 }
@@ -212,7 +212,7 @@ fn two_arrivals_in_one_batch_see_each_other() {
 }
 
 #[test]
-fn a_damaged_file_is_told_and_never_taken_for_unseen() {
+fn damaged_file_is_reported_and_ids_stay_known() {
     let mut env = TestEnv::on_disk(Config::default());
     let batch: Vec<(u64, u8)> = (0..48).map(|id| (id, id as u8 | 1)).collect();
     env.arrive(&batch, true);
@@ -240,7 +240,7 @@ fn a_damaged_file_is_told_and_never_taken_for_unseen() {
 }
 
 #[test]
-fn a_file_set_aside_is_built_again_from_the_journal() {
+fn quarantined_file_is_rebuilt_from_journal() {
     for damaged in 0..3 {
         let mut env = TestEnv::on_disk(Config { hot_ids_max: 900, ..small() });
         for round in 0..3 {
@@ -262,7 +262,7 @@ fn a_file_set_aside_is_built_again_from_the_journal() {
 }
 
 #[test]
-fn files_of_another_epoch_do_not_count_and_go_with_the_horizon() {
+fn foreign_epoch_files_are_ignored_and_expire() {
     let mut env = TestEnv::on_disk(small());
     env.arrive(&[(1, 1)], true);
     env.dedup.maintenance.flush().expect("seals");
@@ -276,7 +276,7 @@ fn files_of_another_epoch_do_not_count_and_go_with_the_horizon() {
 }
 
 #[test]
-fn a_post_is_known_for_the_horizon_and_not_for_much_longer() {
+fn ids_expire_after_dedup_window() {
     let mut env = TestEnv::on_disk(Config::default());
     let mut files_most = 0;
     for minute in (0..4 * 24 * 60).step_by(5) {
@@ -292,7 +292,7 @@ fn a_post_is_known_for_the_horizon_and_not_for_much_longer() {
 }
 
 #[test]
-fn ids_are_sealed_before_a_short_journal_trims_their_records() {
+fn ids_are_flushed_before_journal_trims_them() {
     let mut env = TestEnv::on_disk(Config::default());
     env.arrive(&[(1, 1), (2, 1), (3, 1)], true);
     let extent = |earliest, next| LogBounds { earliest, next, ..UNTRIMMED };
@@ -302,7 +302,7 @@ fn ids_are_sealed_before_a_short_journal_trims_their_records() {
 }
 
 #[test]
-fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() {
+fn failed_flush_applies_backpressure() {
     let mut env = TestEnv::on_disk(Config { unsealed_ids_max: 20, ..small() });
     for id in 0..20 {
         env.arrive(&[(id, 1)], true);
@@ -321,7 +321,7 @@ fn when_files_cannot_be_written_memory_stays_bounded_and_nothing_is_forgotten() 
 }
 
 #[test]
-fn without_a_directory_the_oldest_go_when_memory_is_used_up() {
+fn in_memory_dedup_evicts_oldest_ids() {
     let mut env = TestEnv::new(None, Config { memory_bytes_max: 2_000, ..small() });
     for id in 0..200 {
         env.arrive(&[(id, 1)], true);
@@ -335,7 +335,7 @@ fn without_a_directory_the_oldest_go_when_memory_is_used_up() {
 }
 
 #[test]
-fn an_old_id_among_new_ones_does_not_make_look_ups_read_files() {
+fn old_id_does_not_cause_file_reads() {
     let mut env = TestEnv::on_disk(Config { hot_ids_max: 200_000, ..Config::default() });
     let set = rules([1, 2]);
     let id = |n: u64| PostId(1 << 60 | n << 22);
@@ -367,7 +367,7 @@ fn an_old_id_among_new_ones_does_not_make_look_ups_read_files() {
 }
 
 #[test]
-fn settings_are_read_as_written_and_unknown_ones_refused() {
+fn settings_round_trip_and_unknown_are_rejected() {
     let config = Config::default();
     let text = serde_json::to_string(&config).expect("serialises");
     assert_eq!(serde_json::from_str::<Config>(&text).expect("reads"), config);

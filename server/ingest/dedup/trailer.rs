@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_is_read_as_it_was_written() {
+    fn trailer_is_read_as_it_was_written() {
         assert_eq!(Trailer::decode(&trailer().encode()), Ok(trailer()));
     }
 
     #[test]
-    fn a_trailer_with_any_bit_flipped_is_refused() {
+    fn trailer_with_any_bit_flipped_is_refused() {
         for bit in 0..LEN * 8 {
             let mut bytes = trailer().encode();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_apart_from_damage() {
+    fn newer_format_is_told_apart_from_damage() {
         let mut bytes = trailer().encode();
         bytes[8] = 2;
         let crc = crc32fast::hash(&bytes[..LEN - 4]);

@@ -17,7 +17,7 @@
 //!
 //! Invariants and the tests that hold them:
 //! - No time in which a feed was down is ever outside of a gap, and none in which it was up is inside, but for the slack
-//!   and the lag (I2b): `tests::any_history_is_covered_and_no_wider_than_it_must_be`. No post that no connection delivered
+//!   and the lag (I2b): `tests::gaps_cover_any_history_tightly`. No post that no connection delivered
 //!   is outside of a gap, whatever is late, stale, stopped or configured anew: `tests::simulated`.
 //! - A gap is BACKFILLED only on a connection that asked for it, got its first byte, was quiet about it for the slack, and
 //!   is still up (I2c); never after a slow-reader cut: `tests`.

@@ -178,7 +178,7 @@ fn check_outage(seconds: u64, minutes: u8, expected: &[(i64, i64, GapState)]) {
 }
 
 #[test]
-fn an_outage_falls_into_what_is_lost_recovered_and_backfilled() {
+fn outage_splits_into_lost_recovered_backfilled() {
     use GapState::{Detected, Recovering, Unrecoverable};
     check_outage(1, 1, &[(70, 131, Detected)]);
     check_outage(88, 2, &[(70, 218, Detected)]);
@@ -195,7 +195,7 @@ fn an_outage_falls_into_what_is_lost_recovered_and_backfilled() {
 }
 
 #[test]
-fn a_backfill_is_believed_when_it_is_quiet_and_brought_what_was_due() {
+fn quiet_backfill_with_expected_posts_closes_gap() {
     let mut env = TestEnv::new();
     env.connect();
     for _ in 0..100 {
@@ -233,7 +233,7 @@ fn a_backfill_is_believed_when_it_is_quiet_and_brought_what_was_due() {
 }
 
 #[test]
-fn a_slow_reader_cut_is_left_to_recovery_and_so_is_what_x_refuses_to_backfill() {
+fn slow_reader_and_refused_backfill_use_recovery() {
     let mut env = TestEnv::new();
     env.connect();
     env.pass(100);
@@ -252,7 +252,7 @@ fn a_slow_reader_cut_is_left_to_recovery_and_so_is_what_x_refuses_to_backfill() 
 }
 
 #[test]
-fn what_is_proven_closes_a_gap_and_what_is_lost_becomes_one_of_its_own() {
+fn unrecoverable_part_splits_gap() {
     let mut env = TestEnv::new();
     env.connect();
     env.pass(100);
@@ -340,7 +340,7 @@ impl TestEnv {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn any_history_is_covered_and_no_wider_than_it_must_be(steps in prop::collection::vec(step(), 1..60)) {
+    fn gaps_cover_any_history_tightly(steps in prop::collection::vec(step(), 1..60)) {
         let mut env = TestEnv::new();
         for step in steps {
             env.take(step);

@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_spelling() {
+    fn id_has_one_spelling() {
         assert_eq!(JobId(7).to_string().parse(), Ok(JobId(7)));
         for text in ["", "j", "7", "g7", "j07", "j+7", "j-1", "j 7", "j18446744073709551616"] {
             assert_eq!(text.parse::<JobId>(), Err(()), "{text:?}");

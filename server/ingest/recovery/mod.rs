@@ -24,8 +24,8 @@
 //! - Attempts that bring nothing new are bounded, whatever they prove meanwhile: `pace::tests`, `tests::answers`.
 //! - Manual jobs are charged to the caller and to the account, also over a restart: `job_table::budget`,
 //!   `job_table::tests::manual_jobs_have_persisted_budget`.
-//! - A plan outlives the process: `job_table::tests::a_running_job_goes_on_where_it_was_after_a_restart`.
-//! - A refusal for too many connections waits and is no attempt: `tests::a_429_holds_all_jobs_and_is_no_attempt`.
+//! - A plan outlives the process: `job_table::tests::running_job_continues_after_restart`.
+//! - A refusal for too many connections waits and is no attempt: `tests::rate_limit_pauses_all_jobs_without_attempt`.
 
 use tokio::sync::watch;
 

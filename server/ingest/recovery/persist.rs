@@ -54,7 +54,7 @@ mod tests {
     use crate::model::{TimeRange, UnixMillis};
 
     #[test]
-    fn what_cannot_be_read_begins_anew() {
+    fn corrupt_file_is_replaced() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, account) = (dir.path().join("jobs.json"), AccountName::new("main").expect("a name"));
         assert_eq!(read(&path, &account), JobsState::default());

@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_demanded_is_planned_or_held_or_lost_and_nothing_else_is(
+        fn plan_partitions_missing_ranges(
             missing in spans(30 * 3_600_000, 5 * 3_600_000),
             held in spans(30 * 3_600_000, 3 * 3_600_000),
         ) {
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_planned_or_told_is_not_planned_or_told_again(missing in spans(30 * 3_600_000, 5 * 3_600_000)) {
+        fn planned_ranges_are_not_planned_again(missing in spans(30 * 3_600_000, 5 * 3_600_000)) {
             let first = plan(&missing, &TimeRangeSet::default(), NOW, &LIMITS);
             let held = first.windows.iter().copied().collect();
             let mut left = missing;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_thirty_hours_loses_six_and_makes_windows_of_two() {
+    fn thirty_hour_outage_plans_two_hour_windows() {
         let missing: TimeRangeSet = [span((30 * 3_600_000, 30 * 3_600_000 - 90_000))].into_iter().collect();
         let plan = plan(&missing, &TimeRangeSet::default(), NOW, &LIMITS);
         let lost = TimeRange::new(UnixMillis(NOW.0 - 30 * 3_600_000), LIMITS.earliest_recoverable(NOW));

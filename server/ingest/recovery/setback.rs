@@ -56,7 +56,7 @@ mod tests {
     use crate::xapi::{BodyError, BodyErrorKind, Headers, Problem};
 
     #[test]
-    fn a_failure_holds_up_those_whom_it_concerns() {
+    fn failure_scope_by_cause() {
         let refused = |status, body: &str| {
             failure_scope(&DisconnectCause::Refused(Box::new(Problem::read(status, Headers::default(), body))))
         };

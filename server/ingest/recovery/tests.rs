@@ -57,7 +57,7 @@ async fn never_more_than_two_at_once() {
 }
 
 #[tokio::test]
-async fn a_job_that_dies_goes_on_a_minute_before_its_newest_post() {
+async fn aborted_job_resumes_minute_before_newest_post() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
@@ -75,7 +75,7 @@ async fn a_job_that_dies_goes_on_a_minute_before_its_newest_post() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_word_is_asked_once_more_from_the_last_minute() {
+async fn silent_end_is_confirmed_from_last_minute() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
@@ -96,7 +96,7 @@ async fn an_end_without_a_word_is_asked_once_more_from_the_last_minute() {
 }
 
 #[tokio::test]
-async fn failed_minutes_and_an_unprocessed_range_are_asked_for_and_nothing_else() {
+async fn only_failed_minutes_and_unprocessed_range_are_requested() {
     let clock = fast();
     let start = start(&clock);
     let time = |minute: u32| start.plus(MINUTE * minute).to_string();
@@ -143,7 +143,7 @@ async fn failed_minutes_and_an_unprocessed_range_are_asked_for_and_nothing_else(
 }
 
 #[tokio::test]
-async fn a_429_holds_all_jobs_and_is_no_attempt() {
+async fn rate_limit_pauses_all_jobs_without_attempt() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
@@ -163,7 +163,7 @@ async fn a_429_holds_all_jobs_and_is_no_attempt() {
 }
 
 #[tokio::test]
-async fn nothing_is_read_while_the_journal_cannot_be_written() {
+async fn unwritable_journal_stops_reading() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
@@ -181,7 +181,7 @@ async fn nothing_is_read_while_the_journal_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_plan_goes_on_after_a_restart() {
+async fn plan_goes_on_after_restart() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
@@ -199,7 +199,7 @@ async fn a_plan_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_job_ended_by_hand_frees_its_slot_and_is_not_made_again() {
+async fn cancelled_job_frees_slot_and_stays_cancelled() {
     let clock = fast();
     let start = start(&clock);
     let stays = Arc::new(AtomicBool::new(true));
@@ -228,7 +228,7 @@ async fn a_job_ended_by_hand_frees_its_slot_and_is_not_made_again() {
 }
 
 #[tokio::test]
-async fn a_job_by_hand_is_asked_for_in_windows() {
+async fn manual_job_is_requested_in_windows() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));

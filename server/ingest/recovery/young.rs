@@ -59,7 +59,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     #[test]
-    fn longest_age_is_kept_for_a_day() {
+    fn longest_age_is_kept_for_day() {
         let mut young = WindowAgeMin::default();
         assert_eq!(young.within(NOW), Duration::ZERO);
         young.learn(HOUR / 2, HOUR, NOW);

@@ -7,7 +7,7 @@ use crate::model::{GapCause, GapEvidence, GapId, TimeInterval};
 
 /// The record that opened a gap is trimmed, and the one that ended it is not: where the log begins, the gap is open.
 #[test]
-fn gap_whose_beginning_is_trimmed_is_open_where_log_begins() {
+fn gap_with_trimmed_start_opens_at_log_start() {
     let settings =
         journal::Config { backend: Backend::Memory, retention_bytes_max: 2_000, ..journal::Config::default() };
     let (hub, mut writer, _side) = hub_over(&settings, &settings, Config::default(), Clock::system());

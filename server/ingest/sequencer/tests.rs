@@ -1,5 +1,6 @@
 mod clock;
 mod late;
+mod references;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -111,7 +112,7 @@ fn kinds(records: &[Record]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_post_is_logged_once_and_again_only_under_more_rules() {
+fn post_is_logged_again_only_for_new_rules() {
     let env = TestEnv::new(0);
     env.put(1_000, vec![post(1, &["a"]), post(2, &["b"]), post(1, &["a"])]);
     env.put(2_000, vec![post(1, &["a", "c"]), post(2, &[]), post(1, &["c"])]);
@@ -125,7 +126,7 @@ fn a_post_is_logged_once_and_again_only_under_more_rules() {
 }
 
 #[test]
-fn what_waits_is_appended_together_up_to_the_bound() {
+fn queued_posts_are_appended_in_bounded_batches() {
     let env = TestEnv::new(0);
     let bytes = 100 << 10;
     for id in 1..=20 {
@@ -141,7 +142,7 @@ fn what_waits_is_appended_together_up_to_the_bound() {
 }
 
 #[test]
-fn what_comes_alone_is_appended_and_shown_at_once() {
+fn single_post_is_appended_immediately() {
     let mut env = TestEnv::new(0);
     let (sequencer, giving_up) = (env.sequencer.take().expect("run once"), env.giving_up.clone());
     let tasks = TaskGroup::new();
@@ -158,7 +159,7 @@ fn what_comes_alone_is_appended_and_shown_at_once() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_told_once_for_each_reason() {
+fn skipped_messages_are_reported_once_per_reason() {
     let env = TestEnv::new(0);
     let (bad, long) = (|| UpstreamMessage::Malformed { bytes: 3 }, || UpstreamMessage::Oversized { bytes: 1 << 21 });
     env.put(1_000, vec![bad(), post(1, &[]), bad(), long()]);
@@ -217,7 +218,7 @@ fn foreign_messages_are_skipped_and_counted() {
 }
 
 #[test]
-fn the_order_of_the_log_survives_a_step_of_the_clock() {
+fn log_order_survives_clock_step() {
     let env = TestEnv::new(0);
     let late = i64::MAX / 2;
     env.put(late, vec![post(1, &[])]);
@@ -228,7 +229,7 @@ fn the_order_of_the_log_survives_a_step_of_the_clock() {
 }
 
 #[test]
-fn a_full_disk_holds_everything_up_and_loses_nothing() {
+fn full_disk_blocks_without_loss() {
     // The first refusal is of the TERM record, the others of the posts.
     let env = TestEnv::new(4);
     env.put(1_000, vec![post(1, &["a"]), post(2, &["a"]), post(1, &["a"])]);
@@ -240,7 +241,7 @@ fn a_full_disk_holds_everything_up_and_loses_nothing() {
 }
 
 #[test]
-fn a_stop_with_a_full_disk_ends_and_counts_what_is_given_up() {
+fn shutdown_with_full_disk_counts_dropped() {
     let env = TestEnv::new(u32::MAX);
     env.put(1_000, vec![post(1, &["a"]), UpstreamMessage::Unknown { bytes: 2 }]);
     env.giving_up.cancel();
@@ -265,7 +266,7 @@ fn brought(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
 }
 
 #[test]
-fn what_only_some_lineages_lack_goes_to_the_side_log_and_each_log_knows_of_the_other() {
+fn private_gap_posts_go_to_side_log() {
     let mut env = TestEnv::new(0);
     let hub = env.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
@@ -338,67 +339,4 @@ fn side_posts(hub: &Hub) -> Vec<crate::model::Post> {
 fn tags(rules: Option<&Arc<[crate::model::Rule]>>) -> Vec<String> {
     let tag = |rule: &crate::model::Rule| rule.tag.as_deref().unwrap_or_default().to_owned();
     rules.iter().flat_map(|rules| rules.iter()).map(tag).collect()
-}
-
-/// The record of the side log carries the newest record of the log, and that leads on to the POST.
-#[test]
-fn side_record_refers_to_newest_main_record() {
-    let (env, hub) = lacking();
-    let id = id_at(15, 1);
-    env.put(1_704_067_221_000, vec![post(id, &["a"])]);
-    env.put(1_704_067_222_000, vec![post(id, &["a", "b"])]);
-    env.put_by(1_704_067_230_000, vec![post(id, &["b", "c"])], recovery());
-    let (records, metrics) = env.records();
-    assert_eq!(kinds(&records), ["term", "post", "delta", "delta"], "recovery brought a rule that the log lacked");
-    let previous: Vec<_> = records.iter().filter_map(|record| record.body.post()).map(|post| post.previous).collect();
-    assert_eq!(previous, [None, Some(2), Some(3)]);
-    let side = side_posts(&hub);
-    assert_eq!(side.iter().map(|post| (post.id.0, post.counterpart)).collect::<Vec<_>>(), [(id, Some(4))]);
-    assert_eq!(tags(side[0].beside_rules.as_ref()), ["a", "b", "c"]);
-    assert_eq!(tags(Some(&side[0].rules)), ["a", "b", "c"], "the rules of all arrivals");
-    assert_eq!((metrics.side_appended.get(), metrics.deltas.get()), (0, 2), "one message is counted once");
-}
-
-/// A rule that only recovery has seen, for a post that the log holds, and for one that it does not.
-#[test]
-fn recovered_delta_enters_log_that_holds_post() {
-    let (mut env, hub) = lacking();
-    let (held, gone) = (id_at(15, 1), id_at(15, 2));
-    let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
-    let rules: Arc<[crate::model::Rule]> = [crate::model::Rule { id: None, tag: Some("a".into()) }].into();
-    // Logged before the oldest record that is left.
-    writing.seen.stage(PostId(gone), &rules, 0, UnixMillis(1_704_067_201_000));
-    writing.seen.commit();
-    env.put(1_704_067_221_000, vec![post(held, &["a"])]);
-    env.put_by(1_704_067_230_000, vec![post(held, &["b"]), post(gone, &["b"])], recovery());
-    let (records, _) = env.records();
-    assert_eq!(kinds(&records), ["term", "post", "delta"]);
-    assert_eq!(records[2].body.post().map(|post| post.id.0), Some(held));
-    assert_eq!(side_posts(&hub).iter().map(|post| post.id.0).collect::<Vec<_>>(), [held, gone]);
-}
-
-/// What the side log has is carried by every later record of the log.
-#[test]
-fn main_record_refers_to_side_record() {
-    let (env, hub) = lacking();
-    let id = id_at(15, 1);
-    env.put_by(1_704_067_230_000, vec![post(id, &["a"])], recovery());
-    let TestEnv { runtime, queue, .. } = &env;
-    runtime.block_on(async { assert!(queue.log_gaps().await) });
-    let _ = hub;
-    env.put(1_704_067_231_000, vec![post(id, &["b"])]);
-    env.put(1_704_067_232_000, vec![post(id, &["c"])]);
-    let (records, _) = env.records();
-    let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
-    let said: Vec<_> = posts.iter().map(|post| (post.counterpart, tags(post.beside_rules.as_ref()))).collect();
-    let side = side_posts(&hub);
-    if side[0].counterpart.is_none() {
-        assert_eq!(said, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);
-    } else {
-        assert_eq!(
-            side[0].counterpart,
-            posts.last().map(|_| 3),
-            "taken in one batch: the side log carries the log's newest"
-        );
-    }
 }

@@ -71,7 +71,7 @@ fn side_of(log: &OpenedSideLog) -> SideLog {
 }
 
 #[test]
-fn what_is_there_is_known_after_a_restart_and_not_taken_again() {
+fn restart_restores_ids_of_side_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     let side = side_of(&log);
@@ -90,7 +90,7 @@ fn what_is_there_is_known_after_a_restart_and_not_taken_again() {
 }
 
 #[test]
-fn a_side_log_goes_with_its_log() {
+fn side_log_goes_with_its_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     env.append(3);
@@ -115,7 +115,7 @@ fn a_side_log_goes_with_its_log() {
 }
 
 #[test]
-fn a_side_log_that_knows_of_lost_records_is_begun_anew() {
+fn side_log_with_lost_counterparts_is_recreated() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     log.writer.append_post(post(1, &[], Some(7)), UnixMillis(5)).expect("ids");
@@ -125,7 +125,7 @@ fn a_side_log_that_knows_of_lost_records_is_begun_anew() {
 }
 
 #[test]
-fn a_post_that_waits_yields_to_the_log_that_takes_it_first() {
+fn staged_post_yields_to_earlier_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     log.writer.append_post(post(1, &[], None), UnixMillis(5)).expect("ids");

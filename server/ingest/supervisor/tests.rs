@@ -36,7 +36,7 @@ async fn until(hub: &Hub, state: UpstreamState) {
 }
 
 #[tokio::test]
-async fn a_connection_closed_for_the_journal_is_made_again_when_it_can_be_written() {
+async fn reconnects_when_journal_is_writable() {
     let (hub, _writer) = new_hub(hub::Config::default(), Clock::system());
     let dir = tempfile::tempdir().expect("a directory");
     let bearer = dir.path().join("bearer");

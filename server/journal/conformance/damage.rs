@@ -72,7 +72,7 @@ pub(super) fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence,
 }
 
 #[test]
-fn a_tail_torn_at_any_byte_is_cut_off_and_counted() {
+fn torn_tail_at_any_byte_is_truncated() {
     let origin = tempfile::tempdir().expect("a directory");
     let all = make(origin.path(), 12, 4, 1 << 20, 1);
     let segment = segments(origin.path()).pop().expect("there is one");
@@ -94,7 +94,7 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_counted() {
 }
 
 #[test]
-fn terms_of_a_lost_tail_end_where_the_next_one_begins() {
+fn terms_of_lost_tail_end_at_next_term() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut journal = embedded(dir.path(), &small_segments(), 1);
     journal.writer.append(&[post(1, "a"), post(2, "a")]).expect("there is room");
@@ -114,7 +114,7 @@ fn terms_of_a_lost_tail_end_where_the_next_one_begins() {
 }
 
 #[test]
-fn a_missing_segment_is_damage_of_exactly_its_records() {
+fn missing_segment_damages_exactly_its_records() {
     let dir = tempfile::tempdir().expect("a directory");
     let all = make(dir.path(), 400, 5, 4 << 10, 3);
     let segments = segments(dir.path());
@@ -131,7 +131,7 @@ fn a_missing_segment_is_damage_of_exactly_its_records() {
 }
 
 #[test]
-fn a_lost_index_is_made_anew() {
+fn lost_index_is_made_anew() {
     let dir = tempfile::tempdir().expect("a directory");
     let all = make(dir.path(), 400, 5, 4 << 10, 3);
     let index = |at: usize| PathBuf::from(format!("{}.idx", segments(dir.path())[at].display()));
@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_flipped_bit_costs_its_block_and_nothing_else(
+    fn flipped_bit_damages_only_its_block(
         segment in any::<prop::sample::Index>(),
         bit in any::<prop::sample::Index>(),
         steps in 0_usize..4,
@@ -182,7 +182,7 @@ proptest! {
 }
 
 #[test]
-fn damage_inside_the_last_segment_is_no_torn_tail() {
+fn damage_in_last_segment_is_no_torn_tail() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut all = make(dir.path(), 20, 5, 1 << 20, 1);
     let segment = segments(dir.path()).pop().expect("there is one");
@@ -200,7 +200,7 @@ fn damage_inside_the_last_segment_is_no_torn_tail() {
 }
 
 #[test]
-fn verification_counts_what_is_there_and_tells_what_is_damaged() {
+fn verification_counts_records_and_damage() {
     let dir = tempfile::tempdir().expect("a directory");
     let clean = |count: u64| {
         let found = verify(dir.path()).expect("a log");
@@ -226,7 +226,7 @@ fn verification_counts_what_is_there_and_tells_what_is_damaged() {
 }
 
 #[test]
-fn blocks_of_another_log_are_damage_and_found_so_in_one_pass() {
+fn foreign_blocks_are_reported_as_corrupt() {
     let dir = tempfile::tempdir().expect("a directory");
     make(dir.path(), 20_000, 1, 64 << 20, 0);
     let segment = segments(dir.path()).pop().expect("there is one");

@@ -12,7 +12,7 @@ pub(super) fn faulty(dir: &Path, config: &Config) -> (Journal, Arc<FaultyDisk>) 
 }
 
 #[test]
-fn a_second_opener_is_refused_until_the_first_is_gone() {
+fn second_open_is_locked_until_first_closes() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = embedded(dir.path(), &small_segments(), 1);
     let second = open_embedded(&small_segments(), dir.path(), identity(2), UnixMillis(T0));
@@ -39,7 +39,7 @@ fn files_are_for_us_only() {
 }
 
 #[test]
-fn a_restart_keeps_epoch_records_and_terms() {
+fn restart_keeps_epoch_records_and_terms() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut all = Vec::new();
     for term in 1..=5 {
@@ -65,7 +65,7 @@ fn a_restart_keeps_epoch_records_and_terms() {
 }
 
 #[test]
-fn the_table_of_terms_and_the_sequence_outlive_all_records() {
+fn terms_and_sequence_outlive_all_records() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut journal = embedded(dir.path(), &small_segments(), 1);
     for n in 1..=100 {
@@ -88,7 +88,7 @@ fn the_table_of_terms_and_the_sequence_outlive_all_records() {
 }
 
 #[test]
-fn a_refused_append_leaves_no_trace() {
+fn refused_append_leaves_no_trace() {
     for (durability, faults) in [
         (Durability::Os, Faults { write: Some((ErrorKind::StorageFull, 0)), ..Faults::default() }),
         (Durability::Os, Faults { write: Some((ErrorKind::StorageFull, 100)), ..Faults::default() }),
@@ -125,7 +125,7 @@ fn a_refused_append_leaves_no_trace() {
 }
 
 #[test]
-fn a_disk_without_headroom_costs_the_oldest_records_and_then_stops_the_writer() {
+fn low_disk_trims_then_blocks_writer() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = Config { disk_headroom_bytes_min: 10_000, ..small_segments() };
     let (mut journal, disk) = faulty(dir.path(), &config);
@@ -148,7 +148,7 @@ fn a_disk_without_headroom_costs_the_oldest_records_and_then_stops_the_writer() 
 }
 
 #[test]
-fn recompression_changes_no_record_and_makes_a_quiet_log_as_small_as_a_busy_one() {
+fn recompression_keeps_records_and_shrinks_quiet_log() {
     let bytes_per_post = |batch: usize| {
         let dir = tempfile::tempdir().expect("a directory");
         let config = Config { segment_bytes_max: 1 << 20, ..small_segments() };
@@ -175,7 +175,7 @@ fn recompression_changes_no_record_and_makes_a_quiet_log_as_small_as_a_busy_one(
 }
 
 #[test]
-fn an_identity_that_cannot_be_trusted_is_told() {
+fn identity_that_cannot_be_trusted_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
     embedded(dir.path(), &small_segments(), 1);
     let path = dir.path().join("identity");

@@ -141,7 +141,7 @@ fn readers_see_what_was_appended_in_dense_order() {
 }
 
 #[test]
-fn a_batch_that_leaves_a_hole_is_a_bug() {
+fn batch_with_sequence_jump_panics() {
     each(&small_segments(), |journal| {
         journal.writer.append(&[post(1, "a")]).expect("there is room");
         let writer = &mut journal.writer;
@@ -159,7 +159,7 @@ fn a_batch_that_leaves_a_hole_is_a_bug() {
 }
 
 #[test]
-fn narrow_readers_get_all_that_may_match_and_every_notice() {
+fn filtered_reader_gets_matches_and_notices() {
     each(&small_segments(), |journal| {
         let tags = ["cats.eu", "dogs", "", "cats.us", "birds"];
         for n in 1..=400_u64 {
@@ -187,7 +187,7 @@ fn narrow_readers_get_all_that_may_match_and_every_notice() {
 }
 
 #[test]
-fn what_is_shared_is_all_of_what_is_stored_together() {
+fn page_contains_all_records_of_its_blocks() {
     each(&small_segments(), |journal| {
         let all: Vec<Record> = (1..=300).map(|n| post(n, if n % 9 == 0 { "rare" } else { "a" })).collect();
         all.chunks(7).for_each(|batch| journal.writer.append(batch).expect("there is room"));
@@ -209,7 +209,7 @@ fn what_is_shared_is_all_of_what_is_stored_together() {
 }
 
 #[test]
-fn seeking_finds_the_first_record_at_or_after_a_time() {
+fn seek_finds_first_record_at_or_after() {
     each(&small_segments(), |journal| {
         let mut received = T0;
         let mut times = Vec::new();
@@ -231,7 +231,7 @@ fn seeking_finds_the_first_record_at_or_after_a_time() {
 }
 
 #[test]
-fn old_records_are_trimmed_and_the_table_of_terms_is_kept() {
+fn trim_keeps_table_of_terms() {
     let config = Config { retention_age_max: Duration::from_secs(240), ..small_segments() };
     each(&config, |journal| {
         let time = |seconds: i64| UnixMillis(T0 + seconds * 1_000);
@@ -334,7 +334,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_kind_of_record_comes_back_as_it_was(
+    fn every_record_kind_round_trips(
         bodies in proptest::collection::vec((any_record(), 0_i64..5_000), 1..60),
         batch in 1_usize..20,
         bytes_max in 1_usize..400,

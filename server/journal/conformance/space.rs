@@ -180,7 +180,7 @@ fn logged(work: impl FnOnce()) -> String {
 
 /// 2.6. Records that go before their age are warned of, with their number and their times; those that go by age are not.
 #[test]
-fn early_trim_is_warned_of_with_count_and_range() {
+fn early_trim_warns_with_count_and_range() {
     const WARNING: &str = "trimmed before retention_age_max";
     let received = |sequence: u64| UnixMillis(T0 + sequence as i64 * 1_000);
     for early in [true, false] {

@@ -9,7 +9,7 @@ const RECORDS: u64 = 20_000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn readers_go_on_while_the_log_grows_is_recompressed_and_trimmed() {
+fn readers_survive_append_recompression_and_trim() {
     let dir = tempfile::tempdir().expect("a directory");
     let config =
         Config { segment_bytes_max: 32 << 10, retention_age_max: Duration::from_secs(RECORDS / 2), ..small_segments() };

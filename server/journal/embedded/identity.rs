@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_comes_back_and_a_flipped_bit_is_seen() {
+    fn identity_round_trips_and_damage_is_detected() {
         let bytes = sample().encode();
         assert_eq!(LogIdentity::decode(&bytes), Ok(sample()));
         for bit in 0..bytes.len() * 8 {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_from_the_future_is_told() {
+    fn version_from_future_is_told() {
         let mut bytes = sample().encode();
         bytes.truncate(bytes.len() - 4);
         bytes[8..12].copy_from_slice(&9_u32.to_le_bytes());
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_whose_records_are_lost_end_before_the_next_one() {
+    fn terms_without_records_end_before_next() {
         let mut identity = sample();
         identity.list(Term(3), 91);
         assert_eq!(identity.terms.iter().map(|start| start.first).collect::<Vec<_>>(), [1, 91, 91]);

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_is_for_those_it_was_asked_for() {
+    fn injected_error_applies_only_to_its_scope() {
         let faults = Faults::default();
         refuse(&faults, Scope::Recovery, Repeat::Next(2), ErrorResponse::too_many_connections());
         refuse(&faults, Scope::Datacenter("pdxa".into()), Repeat::UntilCleared, ErrorResponse::unauthorized());

@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_posts() {
+    fn same_seed_draws_same_posts() {
         assert_eq!(posts(7, 200), posts(7, 200));
         assert_ne!(posts(7, 200), posts(8, 200));
     }
 
     #[test]
-    fn posts_are_of_all_kinds_and_of_a_real_size() {
+    fn posts_have_all_kinds_and_realistic_size() {
         let posts = posts(1, 2_000);
         let parsed: Vec<serde_json::Value> =
             posts.iter().map(|json| serde_json::from_str(json).expect("valid JSON")).collect();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_says_its_id_and_time_everywhere_alike() {
+    fn post_fields_agree_on_id_and_time() {
         for post in posts(3, 100) {
             let post: serde_json::Value = serde_json::from_str(&post).expect("valid JSON");
             let id = post["id"].as_u64().expect("an id");

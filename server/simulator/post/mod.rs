@@ -4,7 +4,7 @@
 //! Does not own: rules and what they match (`rules`), who is sent what (`stream`).
 //!
 //! Invariants
-//! - The same seed, ids and times give the same bytes (`generator`: `the_same_seed_draws_the_same_posts`).
+//! - The same seed, ids and times give the same bytes (`generator`: `same_seed_draws_same_posts`).
 //! - No id is given twice (`snowflake`: `ids_are_unique_and_tell_their_time`).
 //! - A change at the root leaves every other byte as it was (`splice`: `other_bytes_stay_as_they_were`).
 

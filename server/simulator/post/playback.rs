@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_played_once_or_again_and_again() {
+    fn playback_runs_once_or_loops() {
         let text = "{\"id\":1}\r\n\nrubbish\n{\"id\": 2}";
         let mut once = Playback::new(text, AtEnd::Stop);
         assert_eq!(once.left_out(), 1);

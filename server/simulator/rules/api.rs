@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_unique_by_value_and_gets_a_new_id_when_added_again() {
+    fn rule_value_is_unique_with_fresh_id() {
         let mut env = TestEnv::new(50);
         let first = env.post(&["cat", "dog"]);
         assert_eq!((first.status, first.budget.1), (201, 49));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_rule_fails_the_whole_request() {
+    fn one_wrong_rule_fails_whole_request() {
         let mut env = TestEnv::new(50);
         let answer = env.post(&["cat", "-dog"]);
         assert_eq!(answer.status, 422);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_are_xs() {
+    fn limits_are_xs() {
         let mut env = TestEnv::new(50);
         let check = |answer: RulesResponse, status: u16| assert_eq!(answer.status, status, "{}", answer.body);
         check(env.post(&["a".repeat(2_048).as_str()]), 201);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn fifty_requests_in_a_day_and_no_more() {
+    fn fifty_requests_in_day_and_no_more() {
         let mut env = TestEnv::new(50);
         for n in 1..=50 {
             assert_eq!(env.ask(Method::Get, &json!(null)).budget.1, 50 - n);

@@ -5,9 +5,9 @@
 //!
 //! Invariants
 //! - A value is there once; a rule that is removed and added again has a new id
-//!   (`api`: `a_rule_is_unique_by_value_and_gets_a_new_id_when_added_again`).
-//! - One wrong rule fails its whole request (`api`: `one_wrong_rule_fails_the_whole_request`).
-//! - 50 requests in 24 h, 100 rules per request, 1,000 rules, 2,048 characters, tags of 255 (`api`: `the_limits_are_xs`).
+//!   (`api`: `rule_value_is_unique_with_fresh_id`).
+//! - One wrong rule fails its whole request (`api`: `one_wrong_rule_fails_whole_request`).
+//! - 50 requests in 24 h, 100 rules per request, 1,000 rules, 2,048 characters, tags of 255 (`api`: `limits_are_xs`).
 
 mod api;
 mod attributes;

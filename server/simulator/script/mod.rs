@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! - All that is wrong with a script is told at once, each fault with its step (`all_faults_are_told_with_their_step`).
-//! - Steps are played in the order of their times (`tests::scripts`: `a_script_is_played_by_the_clock`).
+//! - Steps are played in the order of their times (`tests::scripts`: `script_is_played_by_clock`).
 
 mod action;
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_read_and_put_into_order() {
+    fn script_is_read_and_put_into_order() {
         let text = "
 steps:
   - at: 1m 30s

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_hundred_posts_as_many_are_doubled_as_the_setting_says() {
+    fn duplicate_share_follows_setting() {
         for percent in [0, 1, 30, 50, 100] {
             let doubled = (1..=1_000).filter(|ordinal| is_doubled(*ordinal, percent)).count();
             assert_eq!(doubled, usize::from(percent) * 10);

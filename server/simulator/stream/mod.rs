@@ -10,9 +10,9 @@
 //! Invariants
 //! - A live connection gets every message that was published since it was admitted, once, in order, unless it is cut.
 //! - Backfill is exactly what is as old as was asked for or newer; at the seam to live nothing is missing
-//!   (`tests::history`: `backfill_comes_first_and_misses_nothing_at_the_seam`).
+//!   (`tests::history`: `backfill_precedes_live_without_loss`).
 //! - A recovery job sends its window minute by minute, whoever was connected when the posts came
-//!   (`tests::recovery`: `recovery_sends_the_window_again_and_says_so`).
+//!   (`tests::recovery`: `recovery_sends_window_again_and_says_so`).
 //! - A slot is free again as soon as its stream is dropped, except where the setting says that X holds it.
 
 mod core;

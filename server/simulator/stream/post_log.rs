@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_keeps_what_it_may_and_counts_what_it_dropped() {
+    fn post_log_is_bounded_and_counts_drops() {
         let log = log(Framing::Crlf, 4, 1 << 20);
         (1..=3).for_each(|id| drop(publish(&log, id)));
         log.inject(Bytes::from_static(b"x"), UnixMillis(3));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_too_and_time_never_runs_back() {
+    fn post_log_bounds_bytes_with_monotonic_time() {
         let log = log(Framing::Crlf, 100, 20);
         (1..=9).for_each(|id| drop(publish(&log, id)));
         assert_eq!(log.truth_after(0, 10).len(), 2);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn history_has_its_place_in_time_and_is_no_load_on_the_living() {
+    fn history_does_not_affect_live_streams() {
         let log = log(Framing::Crlf, 100, 1 << 20);
         publish(&log, 50);
         let before = log.end();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_has_left_is_not_counted_whether_its_task_has_noticed_or_not() {
+    async fn disconnected_client_frees_slot() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let client = tokio::net::TcpStream::connect(address).await.expect("connected");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_left_uncleanly_stays_taken_for_a_while() {
+    fn unclean_disconnect_reserves_slot_for_grace() {
         let limits = SlotLimits { live: 1, recovery: 1 };
         for (kind, other) in [(StreamKind::Live, StreamKind::Recovery), (StreamKind::Recovery, StreamKind::Live)] {
             let seats = seats();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_or_the_oldest_is_too_many() {
+    fn newest_or_oldest_is_too_many() {
         let seats = seats();
         let wanted = SlotRequest { kind: StreamKind::Live, over: true, local: Some(2), via: None };
         let live: Vec<_> = (0..3).filter_map(|_| seats.take(LIMITS, wanted, Arc::default())).collect();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_free_as_soon_as_x_has_let_go_of_it() {
+    fn slot_is_free_after_server_releases_it() {
         for ending in [StreamEnd::Clean(None), StreamEnd::Reset, StreamEnd::MidMessage] {
             let seats = seats();
             let seat = take(&seats, LIMITS, StreamKind::Live).expect("the first");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_names_streams_by_number_and_by_datacenter() {
+    fn scope_selects_streams_by_number_and_datacenter() {
         let seats = seats();
         let limits = SlotLimits { live: 3, ..LIMITS };
         let seat = |kind, local, via| {

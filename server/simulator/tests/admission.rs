@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_connection_too_many_is_refused_and_a_slot_comes_back() {
+async fn excess_connection_is_rejected_until_slot_frees() {
     let bench = Bench::start(quiet());
     let first = bench.get("/2/powerstream").await;
     let second = bench.get("/2/powerstream").await;
@@ -17,7 +17,7 @@ async fn a_connection_too_many_is_refused_and_a_slot_comes_back() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_suffered_for_a_while_where_it_is_so_set() {
+async fn excess_connection_is_tolerated_for_grace() {
     for (excess, gone) in
         [(ConnectionLimitPolicy::NewestKilledAfterGrace, 1), (ConnectionLimitPolicy::OldestKilledAfterGrace, 0)]
     {
@@ -64,7 +64,7 @@ async fn refusals_are_xs_and_are_counted() {
 }
 
 #[tokio::test]
-async fn other_processes_are_served_the_truth_and_the_faults() {
+async fn control_api_serves_truth_and_faults() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
     let published = bench.ask("POST", "/simulator/publish", "", &cat(1)).await.json().await;
@@ -91,7 +91,7 @@ async fn other_processes_are_served_the_truth_and_the_faults() {
 }
 
 #[tokio::test]
-async fn rules_can_be_changed_over_http_and_match_from_then_on() {
+async fn rules_changed_over_http_match_later_posts() {
     let bench = Bench::start(quiet());
     let body = r#"{"rules":[{"value":"from:ada","tag":"ada"}]}"#;
     let added = bench.ask("POST", "/2/powerstream/rules", "", body).await;

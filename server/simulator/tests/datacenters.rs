@@ -16,7 +16,7 @@ fn path(datacenter: &str, query: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_full_copy_has_all_and_each_datacenter_its_own() {
+async fn full_copies_have_all_datacenters_their_own() {
     let bench = Bench::start(two());
     // The second is asked for first: the address decides, not the order.
     let mut local =
@@ -39,7 +39,7 @@ async fn each_full_copy_has_all_and_each_datacenter_its_own() {
 }
 
 #[tokio::test]
-async fn faults_can_be_aimed_at_a_datacenter_or_a_connection() {
+async fn faults_target_datacenter_or_connection() {
     let bench = Bench::start(two());
     let mut clients = [
         bench.get(&path("atla", "?localDcOnly=true")).await,

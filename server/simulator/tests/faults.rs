@@ -12,7 +12,7 @@ async fn hollow(hollow: BogusResponse) -> (Bench, Client) {
 }
 
 #[tokio::test]
-async fn every_error_of_x_can_come_after_the_200() {
+async fn stream_errors_can_follow_status_200() {
     for error in StreamError::ALL {
         let (bench, mut client) = hollow(BogusResponse::Error(error)).await;
         client.read_to_end().await;
@@ -31,7 +31,7 @@ async fn every_error_of_x_can_come_after_the_200() {
 }
 
 #[tokio::test]
-async fn a_200_can_be_a_web_page_or_nothing() {
+async fn status_200_can_carry_bogus_body() {
     let (bench, mut client) = hollow(BogusResponse::Html).await;
     client.read_to_end().await;
     assert!(client.head.contains("content-type: text/html") && client.body().starts_with(b"<html>"));
@@ -43,7 +43,7 @@ async fn a_200_can_be_a_web_page_or_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_waits_for_a_request_that_is_admitted() {
+async fn injected_response_waits_for_admitted_request() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
     bench.sim.answer_with(&Scope::Live, Repeat::Next(1), BogusResponse::Html);
@@ -58,7 +58,7 @@ async fn an_answer_waits_for_a_request_that_is_admitted() {
 }
 
 #[tokio::test]
-async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
+async fn endless_garbage_ends_with_its_connection() {
     let (bench, mut client) = hollow(BogusResponse::Garbage { every: Duration::from_secs(1) }).await;
     client.read_until(|client| client.lines().len() >= 20).await;
     bench.sim.publish(&cat(1)).expect("an object");
@@ -71,7 +71,7 @@ async fn rubbish_comes_for_ever_and_the_next_connection_is_right_again() {
 }
 
 #[tokio::test]
-async fn a_message_trickles_byte_by_byte_and_ends_with_the_fault() {
+async fn slow_message_ends_with_its_fault() {
     let bench = Bench::at_rate(quiet(), 100.0);
     let mut client = bench.get("/2/powerstream").await;
     bench.sim.set_flow(&Scope::Live, Flow::Trickle { every: Duration::from_secs(1) });
@@ -86,7 +86,7 @@ async fn a_message_trickles_byte_by_byte_and_ends_with_the_fault() {
 }
 
 #[tokio::test]
-async fn a_stall_is_counted_when_a_stream_meets_it() {
+async fn stall_is_counted_when_applied() {
     let (bench, client) = hollow(BogusResponse::Silence).await;
     bench.eventually("it is met", |sim| sim.counters().stalls == 1).await;
     assert_eq!(client.body().len(), 0);
@@ -97,7 +97,7 @@ async fn a_stall_is_counted_when_a_stream_meets_it() {
 }
 
 #[tokio::test]
-async fn heartbeats_can_be_late_by_the_seed_and_left_out() {
+async fn heartbeats_can_be_delayed_or_skipped() {
     let config = Config { heartbeat_jitter: Duration::from_millis(1_500), ..quiet() };
     let bench = Bench::at_rate(config, 100.0);
     let (mut client, started) = (bench.get("/2/powerstream").await, bench.clock.moment());
@@ -112,7 +112,7 @@ async fn heartbeats_can_be_late_by_the_seed_and_left_out() {
 }
 
 #[tokio::test]
-async fn a_cut_that_waits_hits_the_next_post_which_is_whole_in_the_truth() {
+async fn pending_cut_hits_next_post_kept_in_truth() {
     for headers in ["", "accept-encoding: gzip\r\n"] {
         for kind in [CutKind::MidPost, CutKind::AfterBrace, CutKind::MidGzip] {
             let bench = Bench::start(quiet());
@@ -145,7 +145,7 @@ async fn a_cut_that_waits_hits_the_next_post_which_is_whole_in_the_truth() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_dropped_on_demand_and_backfill_is_kept_from_it() {
+async fn forced_slow_reader_drop_denies_backfill() {
     for (message, slow_reader_backfill, status) in
         [(true, AfterOverflow::Withheld, 200), (false, AfterOverflow::Refused, 400)]
     {
@@ -171,7 +171,7 @@ async fn a_slow_reader_is_dropped_on_demand_and_backfill_is_kept_from_it() {
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_bytes() {
+async fn same_seed_gives_same_bytes() {
     let bytes = async || {
         let config = Config { chunking: Chunking::Anywhere, framing: Framing::Mixed, ..quiet() };
         let bench = Bench::start(config);

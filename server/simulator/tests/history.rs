@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{Rule, TimeRange};
 
 #[tokio::test]
-async fn backfill_comes_first_and_misses_nothing_at_the_seam() {
+async fn backfill_precedes_live_without_loss() {
     for (backfill, expected) in [
         (Backfill::OlderFirst, vec![0, 1, 2, 3, 4]),
         (Backfill::NewestFirst, vec![3, 2, 1, 0, 4]),
@@ -37,7 +37,7 @@ async fn backfill_reaches_as_far_back_as_asked() {
 }
 
 #[tokio::test]
-async fn counts_may_have_changed_when_a_post_is_sent_again() {
+async fn redelivered_post_may_have_new_counts() {
     let bench = Bench::start(Config { replay_changes_counts: true, ..quiet() });
     bench.sim.publish(r#"{"text":"cat","favorite_count":1,"user":{"favorite_count":5}}"#).expect("an object");
     let mut client = bench.get("/2/powerstream?backfillMinutes=1").await;
@@ -46,7 +46,7 @@ async fn counts_may_have_changed_when_a_post_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_dropped_and_may_not_backfill() {
+async fn slow_reader_is_dropped_without_backfill() {
     let bench = Bench::start(Config { slow_reader_bytes_max: 256 << 10, ..quiet() });
     let mut client = bench.get("/2/powerstream").await;
     let long = format!(r#"{{"text":"cat {}"}}"#, "x".repeat(100_000));
@@ -66,7 +66,7 @@ async fn a_slow_reader_is_dropped_and_may_not_backfill() {
 }
 
 #[tokio::test]
-async fn backfill_can_be_doubled_interleaved_and_newest_first_at_once() {
+async fn backfill_can_be_doubled_interleaved_and_reversed() {
     let bench = Bench::start(Config {
         backfill: Backfill::NewestFirst,
         backfill_doubled_percent: 30,
@@ -125,7 +125,7 @@ async fn backfill_begins_exactly_where_it_was_asked_to() {
 }
 
 #[tokio::test]
-async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
+async fn history_is_sent_only_on_request() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
     let now = bench.sim.now();
@@ -152,7 +152,7 @@ async fn the_past_is_filled_fast_and_only_for_those_who_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_post_is_sent_again_with_one_more_rule_and_the_truth_has_both() {
+async fn redelivery_with_new_rule_is_in_truth() {
     let bench = Bench::start(quiet());
     let mut client = bench.get("/2/powerstream").await;
     let first = bench.sim.publish(&cat(1)).expect("an object");

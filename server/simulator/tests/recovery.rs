@@ -9,7 +9,7 @@ fn iso(time: UnixMillis) -> String {
 }
 
 #[tokio::test]
-async fn recovery_sends_the_window_again_and_says_so() {
+async fn recovery_sends_window_again_and_says_so() {
     let minute = |time: UnixMillis| time.0 / 60_000;
     for (recovery_end, words) in [
         (Completion::Completed, "\"Recovery Request Completed\""),
@@ -48,7 +48,7 @@ async fn recovery_sends_the_window_again_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_third_recovery_job_is_refused_and_jobs_are_no_faster_than_allowed() {
+async fn recovery_jobs_are_limited_in_number_and_speed() {
     let bench = Bench::start(Config { recovery_rate: 1.0, ..quiet() });
     for n in 0..100 {
         bench.sim.publish(&cat(n)).expect("an object");
@@ -116,7 +116,7 @@ impl Past {
 }
 
 #[tokio::test]
-async fn a_job_dies_in_its_minute_as_often_as_asked_and_the_next_one_is_whole() {
+async fn injected_job_abort_repeats_as_requested() {
     for how in [CutKind::Reset, CutKind::CleanEnd, CutKind::MidPost, CutKind::AfterBrace] {
         let past = Past::of(10, quiet());
         past.bench.sim.fail_jobs(2, JobFault::Dies { minute: 7, how });
@@ -147,7 +147,7 @@ async fn a_job_dies_in_its_minute_as_often_as_asked_and_the_next_one_is_whole() 
 }
 
 #[tokio::test]
-async fn a_job_that_dies_behind_its_last_minute_has_sent_all() {
+async fn job_aborted_after_last_minute_sent_all() {
     let past = Past::of(3, quiet());
     past.bench.sim.fail_jobs(1, JobFault::Dies { minute: 99, how: CutKind::CleanEnd });
     let (_, lines, info) = past.job().await;
@@ -156,7 +156,7 @@ async fn a_job_that_dies_behind_its_last_minute_has_sent_all() {
 }
 
 #[tokio::test]
-async fn what_a_job_leaves_out_is_named_at_its_end() {
+async fn omitted_range_is_named_at_job_end() {
     let past = Past::of(8, quiet());
     past.bench.sim.fail_jobs(1, JobFault::MinutesFailed(vec![2, 5, 70]));
     past.bench.sim.fail_jobs(1, JobFault::Unprocessed { minute: 6 });
@@ -176,7 +176,7 @@ async fn what_a_job_leaves_out_is_named_at_its_end() {
 }
 
 #[tokio::test]
-async fn minutes_come_in_their_order_whenever_their_posts_were_sent() {
+async fn minutes_are_sent_in_order() {
     let past = Past::of(4, quiet());
     let late = past.from.plus(Duration::from_secs(90));
     past.bench.sim.publish_at(late, &cat(99)).expect("an object");
@@ -190,7 +190,7 @@ async fn minutes_come_in_their_order_whenever_their_posts_were_sent() {
 }
 
 #[tokio::test]
-async fn refusals_of_recovery_leave_live_alone_and_the_other_way_round() {
+async fn recovery_and_live_errors_are_independent() {
     let past = Past::of(2, Config { live_connections_max: 9, recovery_jobs_max: 9, ..quiet() });
     let sim = &past.bench.sim;
     sim.refuse(&Scope::Recovery, Repeat::Next(1), ErrorResponse::not_entitled());
@@ -210,7 +210,7 @@ async fn refusals_of_recovery_leave_live_alone_and_the_other_way_round() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_a_period_ends_with_it() {
+async fn refusal_for_period_ends_with_it() {
     let bench = Bench::at_rate(quiet(), 1_000.0);
     bench.sim.refuse(&Scope::All, Repeat::For(Duration::from_secs(600)), ErrorResponse::too_many_connections());
     assert_eq!(bench.get("/2/powerstream").await.status(), 429);
@@ -219,7 +219,7 @@ async fn a_refusal_for_a_period_ends_with_it() {
 }
 
 #[tokio::test]
-async fn a_window_that_is_too_fresh_or_too_old_is_refused() {
+async fn window_too_fresh_or_old_is_rejected() {
     let bench = Bench::start(quiet());
     let ask = async |from: u64, to: u64| {
         let (from, to) = (ago(&bench, from), ago(&bench, to));
@@ -236,7 +236,7 @@ fn ago(bench: &Bench, seconds: u64) -> String {
 }
 
 #[tokio::test]
-async fn a_slow_job_begins_with_heartbeats_alone() {
+async fn slow_job_begins_with_heartbeats_alone() {
     let bench = Bench::at_rate(Config { recovery_delay: Duration::from_secs(50), ..quiet() }, 100.0);
     let target = format!("/2/powerstream?startTime={}&endTime={}", ago(&bench, 3_600), ago(&bench, 60));
     bench.sim.publish_at(bench.sim.now().minus(Duration::from_secs(1_800)), &cat(1)).expect("an object");
@@ -247,7 +247,7 @@ async fn a_slow_job_begins_with_heartbeats_alone() {
 }
 
 #[tokio::test]
-async fn a_slot_is_held_after_a_job_that_ended_uncleanly() {
+async fn unclean_job_end_reserves_slot() {
     let config = Config { recovery_jobs_max: 1, slot_held: Duration::from_secs(3_600), ..quiet() };
     let past = Past::of(2, config);
     past.bench.sim.fail_jobs(1, JobFault::Dies { minute: 0, how: CutKind::MidPost });

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test]
-async fn a_script_is_played_by_the_clock() {
+async fn script_is_played_by_clock() {
     let bench = Bench::at_rate(quiet(), 100.0);
     let text = "
 steps:
@@ -35,7 +35,7 @@ steps:
 }
 
 #[tokio::test]
-async fn what_a_script_can_do_a_request_can_do() {
+async fn control_api_supports_every_script_action() {
     let bench = Bench::start(quiet());
     let act = async |body: &str| bench.ask("POST", "/simulator/do", "", body).await;
     let settings = r#"{"set":{"backfill":"forbidden","recovery_freshness":"30m"}}"#;

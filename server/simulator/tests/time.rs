@@ -20,7 +20,7 @@ fn seconds(date: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_date_can_be_off_absent_or_absurd_and_that_is_counted() {
+async fn wrong_dates_are_injected_and_counted() {
     let bench = Bench::start(quiet());
     let now = |bench: &Bench| bench.clock.now().0 / 1_000;
     let off = seconds(&told(&bench).await.expect("a date")) - now(&bench);
@@ -41,7 +41,7 @@ async fn the_date_can_be_off_absent_or_absurd_and_that_is_counted() {
 }
 
 #[tokio::test]
-async fn a_skew_moves_dates_ids_and_windows_alike() {
+async fn skew_moves_dates_ids_and_windows_alike() {
     let bench = Bench::start(quiet());
     let skew = Duration::from_secs(5 * 3_600);
     bench.sim.set_skew_seconds(skew.as_secs() as i64);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 
 #[tokio::test]
-async fn what_a_client_reads_is_the_truth() {
+async fn what_client_reads_is_truth() {
     for (chunking, headers) in [
         (Chunking::Message, ""),
         (Chunking::Anywhere, ""),
@@ -27,7 +27,7 @@ async fn what_a_client_reads_is_the_truth() {
 }
 
 #[tokio::test]
-async fn framing_and_the_shape_of_rules_are_settings() {
+async fn framing_and_shape_of_rules_are_settings() {
     for (framing, wire) in [
         (Framing::Crlf, "{\"id\":1}\r\n"),
         (Framing::Lf, "{\"id\":1}\n"),
@@ -56,7 +56,7 @@ async fn framing_and_the_shape_of_rules_are_settings() {
 }
 
 #[tokio::test]
-async fn heartbeats_come_while_nothing_else_does_and_stop_when_stalled() {
+async fn heartbeats_fill_idle_time_until_stall() {
     let bench = Bench::at_rate(quiet(), 200.0);
     let mut client = bench.get("/2/powerstream").await;
     assert!(client.read_until(|client| client.body() == b"\r\n\r\n\r\n").await);
@@ -72,7 +72,7 @@ async fn heartbeats_come_while_nothing_else_does_and_stop_when_stalled() {
 }
 
 #[tokio::test]
-async fn each_kind_of_cut_looks_like_itself_on_the_wire() {
+async fn every_cut_kind_is_distinct_on_wire() {
     for headers in ["", "accept-encoding: gzip\r\n"] {
         let bench = Bench::start(quiet());
         for kind in [CutKind::CleanEnd, CutKind::Reset, CutKind::MidMessage] {
@@ -102,7 +102,7 @@ async fn each_kind_of_cut_looks_like_itself_on_the_wire() {
 }
 
 #[tokio::test]
-async fn local_streams_tell_their_datacenter_and_have_only_its_posts() {
+async fn local_streams_carry_only_their_datacenter() {
     let bench = Bench::start(Config { live_connections_max: 2, ..busy() });
     let mut clients = Vec::new();
     for name in ["atla", "pdxa"] {
@@ -122,7 +122,7 @@ async fn local_streams_tell_their_datacenter_and_have_only_its_posts() {
 }
 
 #[tokio::test]
-async fn played_posts_are_sent_as_they_are_or_matched() {
+async fn playback_keeps_or_matches_rules() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("posts.jsonl");
     let lines = [
@@ -143,7 +143,7 @@ async fn played_posts_are_sent_as_they_are_or_matched() {
 }
 
 #[tokio::test]
-async fn pausing_stops_the_posts_and_stopping_ends_all_tasks() {
+async fn pause_stops_posts_and_stop_ends_tasks() {
     let bench = Bench::start(busy());
     let mut client = bench.get("/2/powerstream").await;
     client.read_lines(1).await;

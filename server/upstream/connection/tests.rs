@@ -9,6 +9,8 @@ use crate::secret::Secret;
 use crate::task::{ExitPolicy, TaskGroup};
 use crate::xapi::{BodyErrorKind, Headers, ProblemKind};
 
+mod unfinished;
+
 type Piece = Result<Bytes, BodyError>;
 /// More than any test here sends before it reads.
 const PIECES_MAX: usize = 1_024;
@@ -94,7 +96,7 @@ async fn all_that_is_ready_is_taken_at_once() {
 }
 
 #[tokio::test]
-async fn a_batch_is_bounded_and_nothing_of_the_rest_is_lost() {
+async fn batch_is_bounded_without_loss() {
     let (mut connection, sender) = connected(&Clock::system()).await;
     let post = format!("{{\"id\":1,\"text\":\"{}\"}}\r\n", "x".repeat(50));
     send(&sender, &post.repeat(7));
@@ -109,7 +111,7 @@ async fn a_batch_is_bounded_and_nothing_of_the_rest_is_lost() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_stale() {
+async fn silent_connection_is_stale() {
     let clock = fast();
     let (mut connection, _sender) = connected(&clock).await;
     let ended = end(&mut connection).await;
@@ -141,7 +143,7 @@ async fn posts_in_socket_are_read_before_silence_counts() {
 }
 
 #[tokio::test]
-async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
+async fn dribbling_connection_is_stale() {
     for piece in ["x", "garbage\r\n"] {
         let clock = fast();
         let (mut connection, sender) = connected(&clock).await;
@@ -164,7 +166,7 @@ async fn a_connection_that_dribbles_or_sends_garbage_is_stale() {
 }
 
 #[tokio::test]
-async fn a_connection_that_floods_with_garbage_is_stale_too() {
+async fn garbage_flood_is_stale() {
     for piece in [b"garbage\r\n".as_slice(), b"x"] {
         let pieces = stream::repeat_with(|| Ok(Bytes::from_static(piece)));
         let response = Response { status: 200, headers: Headers::default(), body: pieces.boxed() };
@@ -188,7 +190,7 @@ async fn handed_over(pieces: usize) -> Connection {
 }
 
 #[tokio::test]
-async fn what_is_handed_over_one_by_one_is_taken_together() {
+async fn pending_messages_are_taken_in_one_batch() {
     let mut connection = handed_over(9).await;
     assert_eq!(arrivals(&mut connection).await.messages.len(), 9);
     let mut connection = handed_over(30).await;
@@ -221,7 +223,7 @@ impl Transport for Closing {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_before_the_next_is_made() {
+async fn connection_is_closed_before_next_connect() {
     let (client, config, clock) = (Closing::default(), Config::default(), Clock::system());
     for _ in 0..3 {
         let connection = connect(&client, &request(), &config, &clock, &Metrics::default()).await;
@@ -232,7 +234,7 @@ async fn a_connection_is_closed_before_the_next_is_made() {
 }
 
 #[tokio::test]
-async fn one_that_is_dropped_while_it_gives_a_turn_loses_nothing() {
+async fn dropped_read_while_yielding_loses_nothing() {
     let mut connection = handed_over(9).await;
     let mut held = false;
     let taken = loop {
@@ -249,7 +251,7 @@ async fn one_that_is_dropped_while_it_gives_a_turn_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_x_tells_before_the_end_is_its_cause() {
+async fn announced_cause_becomes_disconnect_cause() {
     let cut = || Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".to_owned() });
     let check = async |text: &str, last: Option<Piece>, expected: DisconnectCause| {
         let (mut connection, sender) = connected(&Clock::system()).await;
@@ -277,7 +279,7 @@ async fn what_x_tells_before_the_end_is_its_cause() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_cut_off_is_counted() {
+async fn message_that_is_cut_off_is_counted() {
     let (mut connection, sender) = connected(&Clock::system()).await;
     send(&sender, "{\"id\":1}\r\n{\"id\":");
     drop(sender);
@@ -287,7 +289,7 @@ async fn a_message_that_is_cut_off_is_counted() {
 }
 
 #[tokio::test]
-async fn a_connection_knows_where_it_goes_and_how_clocks_differ() {
+async fn connection_reports_endpoint_and_clock_offset() {
     let clock = Clock::system();
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let headers = Headers {
@@ -308,7 +310,7 @@ async fn a_connection_knows_where_it_goes_and_how_clocks_differ() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_stream_is_refused_with_its_problem() {
+async fn non_stream_response_is_rejected_with_problem() {
     let html = stream::iter([Ok(Bytes::from_static(b"<html><title>Over capacity</title>"))]).boxed();
     let response = Response { status: 503, headers: Headers::default(), body: html };
     let (refused, metrics) = attempt(Some(Ok(response)), &Clock::system()).await;
@@ -321,7 +323,7 @@ async fn an_answer_that_is_no_stream_is_refused_with_its_problem() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
+async fn server_that_never_answers_is_given_up() {
     let (failed, _) = attempt(None, &fast()).await;
     assert!(matches!(failed, Err(DisconnectCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
 }
@@ -344,67 +346,4 @@ async fn slow_reader_told_first_stays_cause() {
             assert_eq!(end(&mut connection).await.cause, DisconnectCause::SlowReader, "{first} {second}");
         }
     }
-}
-
-/// A post behind one that was cut off is handed on when the stream ends, or goes stale (rule 2.7).
-#[tokio::test]
-async fn post_behind_unfinished_one_survives_end() {
-    for stale in [false, true] {
-        let clock = if stale { fast() } else { Clock::system() };
-        let (mut connection, sender) = connected(&clock).await;
-        send(&sender, "{\"id\":1,\"user\":\r\n{\"id\":2}\r\n");
-        let _open = stale.then_some(sender);
-        let mut ids = Vec::new();
-        let end = loop {
-            match connection.next().await {
-                ConnectionEvent::End(end) => break end,
-                ConnectionEvent::Arrivals(arrivals) => {
-                    ids.extend(arrivals.messages.into_iter().map(|message| match message {
-                        UpstreamMessage::Post(post) => post.id.0,
-                        UpstreamMessage::Malformed { .. } => 0,
-                        other => panic!("{other:?}"),
-                    }))
-                }
-            }
-        };
-        let cause = if stale { DisconnectCause::Stale } else { DisconnectCause::CleanEof };
-        assert_eq!((ids, end.cause, end.partial_bytes), (vec![0, 2], cause, 0));
-    }
-}
-
-/// The first message of each foreign kind is marked, once for each connection.
-#[tokio::test]
-async fn first_foreign_message_of_kind_is_marked() {
-    for _ in 0..2 {
-        let (mut connection, sender) = connected(&Clock::system()).await;
-        let (activity, delete) = (r#"{"id":"tag:search.example.com,2005:1"}"#, r#"{"delete":{"status":{"id":1}}}"#);
-        send(&sender, &format!("{activity}\r\n{delete}\r\n{activity}\r\n{delete}\r\n"));
-        drop(sender);
-        let mut marks = Vec::new();
-        while let ConnectionEvent::Arrivals(arrivals) = connection.next().await {
-            marks.extend(arrivals.messages.iter().map(|message| match message {
-                UpstreamMessage::Foreign { first, .. } => *first,
-                other => panic!("{other:?}"),
-            }));
-        }
-        assert_eq!(marks, [true, true, false, false]);
-    }
-}
-
-/// A bound of zero bytes is taken for one: a batch has at least one message (R2-C).
-#[tokio::test]
-async fn batch_of_zero_bytes_hands_on_messages() {
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
-    let transport = Scripted(parking_lot::Mutex::new(Some(Ok(response))));
-    let config = Config { batch_bytes_max: 0, ..Config::default() };
-    let connection = connect(&transport, &request(), &config, &Clock::system(), &Metrics::default()).await;
-    let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
-    send(&sender, "{\"id\":1}\r\n{\"id\":2}\r\n");
-    drop(sender);
-    let mut messages = 0;
-    while let ConnectionEvent::Arrivals(arrivals) = connection.next().await {
-        messages += arrivals.messages.len();
-    }
-    assert_eq!(messages, 2);
 }

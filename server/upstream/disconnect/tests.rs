@@ -55,7 +55,7 @@ impl Table {
 }
 
 #[test]
-fn an_established_connection_that_drops_is_made_again_at_once() {
+fn dropped_connection_reconnects_immediately() {
     for cause in [
         DisconnectCause::CleanEof,
         cut(),
@@ -71,7 +71,7 @@ fn an_established_connection_that_drops_is_made_again_at_once() {
 }
 
 #[test]
-fn waits_grow_by_the_class_of_the_failure() {
+fn waits_grow_by_class_of_failure() {
     Table::new().check(&network(), None, &[250, 500, 750, 1_000]);
     let mut table = Table::new();
     table.check(&network(), None, &(1..=64).map(|n| n * 250).collect::<Vec<_>>());
@@ -96,7 +96,7 @@ fn waits_grow_by_the_class_of_the_failure() {
 }
 
 #[test]
-fn what_time_does_not_heal_waits_long_from_the_start() {
+fn permanent_errors_start_at_long_backoff() {
     for kind in [ProblemKind::InvalidRequest, ProblemKind::NotFound, ProblemKind::NotAcceptable, ProblemKind::Redirect]
     {
         Table::new().check(&refused(kind), None, &[320_000, 320_000]);
@@ -110,7 +110,7 @@ fn what_time_does_not_heal_waits_long_from_the_start() {
 }
 
 #[test]
-fn a_rate_limit_is_waited_out_by_the_clock_of_x() {
+fn rate_limit_waits_by_upstream_clock() {
     let limited = |reset_s: i64, date: Option<UnixMillis>| {
         let reset = Some(NOW.plus(Duration::from_secs(reset_s as u64)));
         let rate_limit = RateLimit { reset, ..RateLimit::default() };
@@ -124,7 +124,7 @@ fn a_rate_limit_is_waited_out_by_the_clock_of_x() {
 }
 
 #[test]
-fn a_server_may_ask_for_a_longer_wait_within_bounds() {
+fn retry_after_extends_wait_within_bounds() {
     let asking = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
         refused_with(ProblemKind::Server, Headers { retry_after, ..Headers::default() })
@@ -134,7 +134,7 @@ fn a_server_may_ask_for_a_longer_wait_within_bounds() {
 }
 
 #[test]
-fn only_health_begins_the_waits_anew() {
+fn only_health_begins_waits_anew() {
     let mut table = Table::new();
     table.check(&refused(ProblemKind::Server), None, &[5_000, 10_000]);
     // 200 and then garbage, for ever; two clients that throw each other out.
@@ -145,7 +145,7 @@ fn only_health_begins_the_waits_anew() {
 }
 
 #[test]
-fn the_rules_count_for_themselves() {
+fn rules_count_for_themselves() {
     let mut table = Table::new();
     table.check(&network(), None, &[250, 500]);
     table.check(&refused(ProblemKind::Server), None, &[5_000]);

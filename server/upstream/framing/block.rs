@@ -111,7 +111,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn a_block_is_read_as_its_bytes_are_one_by_one(
+        fn block_scan_equals_byte_scan(
             bytes in prop::collection::vec(prop::sample::select(b"\\\\\\\"\"{}[]\n a\xff".as_slice()), BYTES),
             place in prop::sample::select([ScanState::InValue, ScanState::InString, ScanState::Escaped].as_slice()),
             calm: bool,

@@ -56,7 +56,7 @@ pub(super) fn check(wire: impl AsRef<[u8]>, expected: &[&str]) {
 }
 
 #[test]
-fn values_are_delimited_by_any_white_space_or_none() {
+fn values_need_no_delimiter() {
     check("{\"a\":1}\r\n{\"b\":2}\r\n", &["{\"a\":1}", "{\"b\":2}"]);
     check("{\"a\":1}\n{\"b\":2}\r\n", &["{\"a\":1}", "{\"b\":2}"]);
     check("{\"a\":1}{\"b\":2}", &["{\"a\":1}", "{\"b\":2}"]);
@@ -66,7 +66,7 @@ fn values_are_delimited_by_any_white_space_or_none() {
 }
 
 #[test]
-fn an_error_ended_by_lf_is_not_glued_to_the_post_after_it() {
+fn error_ended_by_lf_is_separate_value() {
     check(
         "{\"error\":{\"message\":\"full\"}}\n{\"id\":1}\r\n{\"id\":2}\r\n",
         &["{\"error\":{\"message\":\"full\"}}", "{\"id\":1}", "{\"id\":2}"],
@@ -74,7 +74,7 @@ fn an_error_ended_by_lf_is_not_glued_to_the_post_after_it() {
 }
 
 #[test]
-fn line_breaks_beyond_the_delimiter_are_heartbeats() {
+fn line_breaks_beyond_delimiter_are_heartbeats() {
     check("\r\n", &["heartbeat"]);
     check("{\"a\":1}\r\n\r\n\r\n{\"b\":2}\r\n\n", &["{\"a\":1}", "heartbeat", "heartbeat", "{\"b\":2}", "heartbeat"]);
     check(" ", &["heartbeat"]);
@@ -94,7 +94,7 @@ fn control_characters_between_values_are_skipped() {
 }
 
 #[test]
-fn elements_of_an_array_are_messages_of_their_own() {
+fn array_elements_are_separate_messages() {
     check("[{\"a\":1}]\r\n", &["{\"a\":1}"]);
     check("[\n  {\"a\":1},\n  {\"b\":2}\n]\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
     check("[]\r\n{\"a\":1}", &["{\"a\":1}"]);
@@ -108,7 +108,7 @@ fn elements_of_an_array_are_messages_of_their_own() {
 }
 
 #[test]
-fn text_between_values_is_malformed_up_to_the_end_of_its_line() {
+fn text_between_values_is_malformed_line() {
     check("<html>\r\n{\"a\":1}\r\n", &["text 8 <html>", "{\"a\":1}"]);
     check("{\"a\":1} oops {\"b\":2}\n{\"c\":3}", &["{\"a\":1}", "text 13 oops {\"b\":2}", "{\"c\":3}"]);
     check("}]\n,\n{\"c\":3}", &["text 3 }]", "text 2 ,", "{\"c\":3}"]);
@@ -119,7 +119,7 @@ fn text_between_values_is_malformed_up_to_the_end_of_its_line() {
 }
 
 #[test]
-fn a_value_that_cannot_be_is_malformed_and_the_next_one_is_not() {
+fn malformed_value_spares_next_value() {
     check([b"{\"a\":\"\xff\"}\n".as_slice(), b"{\"a\":1}"].concat(), &["Encoding 9", "{\"a\":1}"]);
     check("{\"a\":\"cut\r\n{\"b\":2}\r\n\r\n", &["BrokenString 11", "{\"b\":2}", "heartbeat"]);
     check("{\"a\":\"cut\\\n{\"b\":2}\r\n", &["BrokenString 11", "{\"b\":2}"]);
@@ -129,7 +129,7 @@ fn a_value_that_cannot_be_is_malformed_and_the_next_one_is_not() {
 }
 
 #[test]
-fn a_message_beyond_the_limit_is_skipped_to_its_end() {
+fn oversized_message_is_skipped() {
     let of_length = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
     let fits = of_length(BYTES_MAX);
     check(&fits, &[&fits]);
@@ -147,7 +147,7 @@ fn what_is_cut_off_is_told_as_partial() {
 }
 
 #[test]
-fn a_value_within_one_piece_is_not_copied() {
+fn value_within_one_piece_is_not_copied() {
     let piece = Bytes::from_static(b"\r\n{\"a\":1}\r\n");
     let mut framer = Framer::new(BYTES_MAX, DEPTH_MAX);
     framer.push(piece.clone());
@@ -219,7 +219,7 @@ pub(super) fn random_pieces(rng: &mut SmallRng, wire: &[u8]) -> Vec<Bytes> {
 }
 
 #[test]
-fn any_chunking_gives_the_same_messages() {
+fn any_chunking_gives_same_messages() {
     const SEED: u64 = 20_261_121;
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut chunkings = 0;
@@ -235,7 +235,7 @@ fn any_chunking_gives_the_same_messages() {
 }
 
 #[test]
-fn gzip_cut_at_any_border_gives_the_same_messages() {
+fn gzip_chunking_does_not_change_messages() {
     const SEED: u64 = 7;
     let mut rng = SmallRng::seed_from_u64(SEED);
     for round in 0..500 {
@@ -278,7 +278,7 @@ impl std::io::Read for Pieces {
 }
 
 #[test]
-fn a_cut_at_any_byte_changes_nothing() {
+fn cut_at_any_byte_changes_nothing() {
     let text = r#"\\\" \u00e4\\ \\\\\" {[]} \/\n"#.repeat(12);
     let wire =
         Bytes::from(format!("{{\"id\":1,\"text\":\"{text}\",\"a\":[{{}}]}}\r\n{{\"id\":2,\"text\":\"{text}\"}}\r\n"));

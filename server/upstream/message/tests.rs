@@ -74,7 +74,7 @@ fn check_id(json: &str, id: u64) {
 }
 
 #[test]
-fn whatever_has_an_id_is_a_post() {
+fn whatever_has_id_is_post() {
     check_id(r#"{"id":1,"id_str":"2"}"#, 2);
     check_id(r#"{"id":3}"#, 3);
     check_id(r#"{"id":"4"}"#, 4);
@@ -91,7 +91,7 @@ fn whatever_has_an_id_is_a_post() {
 }
 
 #[test]
-fn an_id_that_is_none_is_malformed() {
+fn id_that_is_none_is_malformed() {
     for json in [
         r#"{"id":-1}"#,
         r#"{"id":18446744073709551616}"#,
@@ -143,7 +143,7 @@ fn rules_are_read_in_every_shape() {
 }
 
 #[test]
-fn a_post_without_rules_says_so() {
+fn post_without_rules_says_so() {
     for json in [r#"{"id":1}"#, r#"{"id":1,"matching_rules":null}"#, r#"{"id":1,"matching_rules":"x"}"#] {
         let post = post(json);
         assert!(post.rules_missing && post.rules.is_empty(), "{json}");

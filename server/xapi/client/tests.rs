@@ -71,7 +71,7 @@ async fn answered(bytes: &[u8]) -> (Result<Response, TransportError>, String) {
 }
 
 #[tokio::test]
-async fn a_request_is_what_x_documents() {
+async fn request_is_what_x_documents() {
     let (response, head) =
         answered(b"HTTP/1.1 200 OK\r\nx-powerstream-datacenter: atla\r\ncontent-length: 2\r\n\r\n\r\n").await;
     let head = head.to_ascii_lowercase();
@@ -86,7 +86,7 @@ async fn a_request_is_what_x_documents() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn redirect_is_not_followed() {
     let (elsewhere, address) = listen().await;
     let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/\r\ncontent-length: 0\r\n\r\n");
     let (response, _) = answered(answer.as_bytes()).await;
@@ -95,7 +95,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn gzip_hands_over_each_message_when_it_is_flushed() {
+async fn flushed_gzip_message_is_delivered_at_once() {
     let (listener, address) = listen().await;
     let (client, request) = (client(), request(&format!("http://{address}")));
     let (response, mut socket) = tokio::join!(client.connect(&request), async {
@@ -122,7 +122,7 @@ async fn gzip_hands_over_each_message_when_it_is_flushed() {
 }
 
 #[tokio::test]
-async fn a_gzip_bomb_comes_in_small_pieces() {
+async fn gzip_bomb_comes_in_small_pieces() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&vec![b' '; 64 << 20]).expect("encoded");
     let bomb = encoder.finish().expect("encoded");
@@ -139,7 +139,7 @@ async fn a_gzip_bomb_comes_in_small_pieces() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_is_told_from_one_that_ends() {
+async fn truncated_body_differs_from_clean_end() {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     for (body, expected) in [("3\r\nabc\r\n0\r\n\r\n", None), ("3\r\nabc\r\n", Some(())), ("8\r\nabc", Some(()))] {
         let (response, _) = answered(format!("{head}{body}").as_bytes()).await;
@@ -154,7 +154,7 @@ async fn a_body_that_is_cut_is_told_from_one_that_ends() {
 }
 
 #[tokio::test]
-async fn failures_are_told_by_what_failed_and_never_with_the_bearer() {
+async fn errors_name_failure_without_bearer() {
     let (listener, address) = listen().await;
     drop(listener);
     let check = |error: TransportError, kind: ErrorKind| {
@@ -177,7 +177,7 @@ async fn failures_are_told_by_what_failed_and_never_with_the_bearer() {
 }
 
 #[tokio::test]
-async fn the_bearer_travels_encrypted_or_stays_on_the_machine() {
+async fn bearer_needs_tls_or_loopback() {
     for (url, allowed) in [
         ("https://api.x.com", true),
         ("http://127.0.0.1:1", true),
@@ -197,7 +197,7 @@ async fn the_bearer_travels_encrypted_or_stays_on_the_machine() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_used_as_a_tunnel_for_https_only() {
+async fn proxy_tunnels_https_only() {
     let (proxy, proxy_address) = listen().await;
     let (server, address) = listen().await;
     let proxy_url = format!("http://{proxy_address}").parse().expect("a URL");
@@ -221,7 +221,7 @@ async fn a_proxy_is_used_as_a_tunnel_for_https_only() {
 }
 
 #[tokio::test]
-async fn dropping_the_response_closes_the_socket() {
+async fn dropping_response_closes_socket() {
     let (listener, address) = listen().await;
     let (client, request) = (client(), request(&format!("http://{address}")));
     let (response, mut socket) = tokio::join!(client.connect(&request), async {
@@ -254,7 +254,7 @@ fn settings_that_cannot_work_are_refused() {
 }
 
 #[tokio::test]
-async fn what_came_before_a_cut_is_handed_over_first() {
+async fn data_before_disconnect_is_delivered_first() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&[b'x'; 100]).expect("encoded");
     encoder.flush().expect("a sync flush");

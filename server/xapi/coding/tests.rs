@@ -139,7 +139,7 @@ fn random_bytes_as_gzip_do_not_panic() {
 proptest! {
     /// Lines, in members as they fall, flushed or not, split at any byte: the lines come out.
     #[test]
-    fn any_chunking_of_members_gives_the_lines(
+    fn any_chunking_of_members_gives_lines(
         lines in prop::collection::vec(("[a-z ]{0,300}", any::<bool>(), any::<bool>()), 1..20),
         bytes in prop::collection::vec(1_usize..200, 1..20),
     ) {

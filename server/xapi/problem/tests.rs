@@ -76,7 +76,7 @@ fn words_are_found_in_every_form_of_body() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_up_to_its_bound_and_never_shows_the_bearer() {
+async fn problem_body_is_bounded_and_redacted() {
     let request = StreamRequest {
         base_url: "https://api.x.com".parse().expect("a URL"),
         bearer: crate::secret::Secret::new("tell-nobody".to_owned()),

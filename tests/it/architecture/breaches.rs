@@ -10,7 +10,7 @@ fn finds(rule: fn(&Source) -> Vec<String>, path: &str, text: &str, expected: usi
 }
 
 #[test]
-fn an_import_from_above_or_beside_is_found() {
+fn import_from_above_or_beside_is_found() {
     finds(direction, "server/hub/ring.rs", "use crate::journal::Reader;", 0);
     finds(direction, "server/hub/ring.rs", "use crate::hub::Entry;", 0);
     finds(direction, "server/hub/ring.rs", "use crate::ingest::Account;", 1);
@@ -27,7 +27,7 @@ fn an_import_from_above_or_beside_is_found() {
 }
 
 #[test]
-fn a_word_on_the_wrong_side_of_its_fence_is_found() {
+fn restricted_identifier_is_reported() {
     for (text, expected) in [
         ("struct Post { id_str: String }", 1),
         ("let field = \"matching_rules\";", 1),
@@ -75,7 +75,7 @@ fn unfinished_work_and_sleep_are_found() {
 }
 
 #[test]
-fn what_is_too_large_or_says_nothing_is_found() {
+fn oversized_and_undocumented_files_are_reported() {
     let lines = |count: usize| "    step();\n".repeat(count);
     finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 2)), 0);
     finds(sizes, "server/hub/ring.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES_MAX - 1)), 1);
@@ -87,7 +87,7 @@ fn what_is_too_large_or_says_nothing_is_found() {
 }
 
 #[test]
-fn the_scanner_tells_code_from_strings_and_comments() {
+fn scanner_tells_code_from_strings_and_comments() {
     let text = "/* a /* b */ c */ fn f<'a>(x: [u8; 3]) -> &'a str {\n let c = '{'; let d = '\\''; let s = \"}\\\"{\";\n \
                 let r = r#\"fn g() { \"}\"#; let b = br\"{\"; // {\n}\nfn h(f: fn(u8));\n";
     let functions = Source::new("server/hub/ring.rs", text).functions();

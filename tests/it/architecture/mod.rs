@@ -338,7 +338,7 @@ fn rooms_say_what_they_own() {
 }
 
 #[test]
-fn no_file_names_a_path_of_somebodys_machine() {
+fn no_file_names_path_of_somebodys_machine() {
     for (path, text) in files(&["."]) {
         for machine in MACHINE_PATHS {
             assert!(!text.contains(machine), "{path} names {machine}");

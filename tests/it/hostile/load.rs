@@ -134,7 +134,7 @@ async fn reflection_streams_that_stay_open() {
 
 /// Each took 548 KiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_with_the_largest_filters() {
+async fn sessions_with_largest_filters() {
     largest_filters("sessions with the largest filters", |n| n).await;
 }
 

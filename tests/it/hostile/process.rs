@@ -13,7 +13,7 @@ use crate::harness::{Subscriber, TestEnv, eventually, filters, latest, posts};
 
 /// A FIFO in the place of gaps.json held up the start for ever, and SIGTERM was not heard meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifo_in_place_of_state_file_holds_nothing_up() {
+async fn fifo_as_state_file_blocks_nothing() {
     for (name, starts) in [("gaps.json", true), ("jobs.json", true), ("times.json", true), ("identity", false)] {
         let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
         let log = env.log_dir("main");

@@ -2,6 +2,7 @@ mod clock;
 mod counterparts;
 mod damage;
 mod late;
+mod trimmed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -217,7 +218,7 @@ proptest! {
 
     /// The subscription is cut at random, in the middle of the gap and of live; posts reach one log or both, in either order.
     #[test]
-    fn any_cut_of_a_lineage_with_a_hole_gets_each_post_once(
+    fn reconnects_deliver_each_post_once(
         steps in prop::collection::vec((
             prop_oneof![
                 Just(Way::SideOnly), Just(Way::MainOnly), Just(Way::MainThenSide), Just(Way::SideThenMain),
@@ -280,7 +281,7 @@ proptest! {
 }
 
 #[test]
-fn a_hole_is_told_from_its_beginning_to_its_end_with_what_is_lost_of_it() {
+fn private_gap_reports_all_states() {
     run(async {
         let env = TestEnv::new(0, 0);
         let mut session = env.subscribe(&env.lost_token(600));
@@ -314,7 +315,7 @@ fn a_hole_is_told_from_its_beginning_to_its_end_with_what_is_lost_of_it() {
 }
 
 #[test]
-fn what_was_brought_for_one_serves_the_next_and_only_repeats_near_the_token_are_marked() {
+fn private_gap_is_reused_by_next_session() {
     run(async {
         let env = TestEnv::new(0, 0);
         let (near, far) = (env.id(620, 1), env.id(700, 2));
@@ -339,63 +340,7 @@ fn what_was_brought_for_one_serves_the_next_and_only_repeats_near_the_token_are_
 }
 
 #[test]
-fn a_trimmed_token_gets_what_is_gone_from_the_side_log_and_the_rest_from_the_log() {
-    run(async {
-        let env = TestEnv::new(4_000, 0);
-        let mut session = env.subscribe(&env.hub.token_before(1, env.time(100)));
-        let (token, _) = until_idle(&mut session, &mut Got::new()).await;
-        drop(session);
-        let ids: Vec<_> = (0..40).map(|number| env.id(200 + number, number)).collect();
-        for id in &ids {
-            env.log(*id, Origin::Live, None);
-        }
-        let earliest = env.hub.reader().extent().earliest;
-        assert!(earliest > 5, "some are gone");
-        let resolved = env.resolve(&token);
-        assert_eq!((resolved.outcome, resolved.cursor), (StartOutcome::TimeBounded, earliest));
-        let mut session = env.subscribe(&token);
-        // X brings all of it, and the log had all of it.
-        for (main, id) in (1..).zip(&ids) {
-            env.bring(*id, Some(main));
-        }
-        env.prove(0, 9_000);
-        let mut got = Got::new();
-        until_idle(&mut session, &mut got).await;
-        assert_eq!(got, ids.iter().map(|id| (id.0, (1, 0))).collect(), "from one of the two");
-    });
-}
-
-#[test]
-fn what_the_side_log_trimmed_before_it_was_read_is_asked_for_again_and_marked() {
-    run(async {
-        let env = TestEnv::new(0, 3_000);
-        let token = env.lost_token(600);
-        let mut session = env.subscribe(&token);
-        until_idle(&mut session, &mut Got::new()).await;
-        let ids: Vec<_> = (0..30).map(|number| env.id(1_000 + number, number)).collect();
-        for id in &ids {
-            env.bring(*id, None);
-        }
-        env.prove(0, 9_000);
-        assert!(env.hub.side().reader().extent().earliest > 5, "some are gone");
-        let mut got = Got::new();
-        let (token, gaps) = until_idle(&mut session, &mut got).await;
-        assert!(!gaps.iter().any(|gap| gap.state.is_final()), "{gaps:?}");
-        assert!(env.hub.side().missing().contains(env.time(1_000)));
-        assert!(got.values().all(|counts| counts.0 == 0), "whatever comes may be a repeat: {got:?}");
-        ids.iter().for_each(|id| {
-            if !got.contains_key(&id.0) {
-                env.bring(*id, None);
-            }
-        });
-        let mut again = env.subscribe(&token);
-        until_idle(&mut again, &mut got).await;
-        assert!(ids.iter().any(|id| got.contains_key(&id.0)));
-    });
-}
-
-#[test]
-fn a_session_without_holes_has_no_room_for_them() {
+fn session_without_gaps_allocates_no_gap_state() {
     run(async {
         let env = TestEnv::new(0, 0);
         env.log(env.id(7_200, 0), Origin::Live, None);

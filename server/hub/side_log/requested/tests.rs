@@ -22,7 +22,7 @@ fn fates(shares: &RequestedRanges) -> Vec<(i64, i64, Sequence, RangeState)> {
 }
 
 #[test]
-fn holders_of_overlapping_holes_share_what_they_ask_for() {
+fn overlapping_private_gaps_share_requests() {
     let mut shares = RequestedRanges::default();
     assert!(shares.request(span(10, 20), 1, 1, 1).asks);
     assert!(prove(&mut shares, (0, 15)));
@@ -33,7 +33,7 @@ fn holders_of_overlapping_holes_share_what_they_ask_for() {
 }
 
 #[test]
-fn what_is_proven_by_records_that_are_gone_is_asked_for_again() {
+fn trimmed_complete_range_becomes_pending() {
     let mut shares = RequestedRanges::default();
     shares.request(span(10, 20), 1, 3, 1);
     prove(&mut shares, (10, 20));

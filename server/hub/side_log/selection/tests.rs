@@ -311,7 +311,7 @@ impl TestEnv {
 /// What the side log had before the damage may have reached the subscription by the account's log since, unless it was created
 /// later than all that the subscription has.
 #[test]
-fn what_was_brought_for_another_before_damage_is_marked() {
+fn post_recovered_for_other_before_damage_is_marked() {
     let mut env = TestEnv::new(false);
     for second in [5, 15] {
         env.step(&Step::Create(second));

@@ -152,7 +152,7 @@ fn ids_of_trimmed_records_are_counted_as_lost() {
 }
 
 #[test]
-fn file_with_too_many_damaged_blocks_is_left_to_next_start() {
+fn heavily_damaged_file_is_rebuilt_at_next_start() {
     let mut env = TestEnv::new(u64::MAX);
     env.generation(0..4_000);
     let config = Config { rebuilt_blocks_max: 2, ..Config::default() };

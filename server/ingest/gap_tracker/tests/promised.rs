@@ -42,7 +42,7 @@ fn notices_do_not_begin_log() {
 /// first backfill was to bring is announced, but for what the log tells of already. Posts of a backfill do not tell when
 /// they came; then the oldest record is all that is known.
 #[test]
-fn first_backfill_that_checkpoint_does_not_know_is_announced() {
+fn first_backfill_unknown_to_checkpoint_is_announced() {
     let minus = |seconds| move |first: UnixMillis| first.minus(Duration::from_secs(seconds));
     let (known_to, relied_on) = (minus(100), minus((FIRST_BACKFILL - SLACK).as_secs()));
     for post in [Some(470), Some(-400), None] {
@@ -69,7 +69,7 @@ fn first_backfill_that_checkpoint_does_not_know_is_announced() {
 }
 
 #[test]
-fn a_cut_within_the_first_minutes_of_a_log_is_told_like_any_other() {
+fn early_disconnect_opens_ordinary_gap() {
     let mut env = TestEnv::new();
     env.connect();
     env.pass(10);
@@ -82,7 +82,7 @@ fn a_cut_within_the_first_minutes_of_a_log_is_told_like_any_other() {
 }
 
 #[test]
-fn what_a_new_log_misses_before_its_first_byte_is_told_as_far_as_backfill_does_not_reach() {
+fn new_log_reports_initial_gap() {
     use GapState::Recovering;
     let mut env = TestEnv::new();
     env.pass(200);

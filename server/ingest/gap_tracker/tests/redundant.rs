@@ -108,7 +108,7 @@ fn late_copy_covers_only_what_it_delivered() {
 
 /// Review R7: the clock was an hour ahead for a while, and nobody told the gap tracker that it was set right.
 #[test]
-fn clock_that_went_back_leaves_no_later_last_byte() {
+fn backward_clock_step_leaves_no_later_byte() {
     let mut env = TestEnv::new();
     env.connect();
     env.pass(100);
@@ -207,7 +207,7 @@ fn empty_backfill_is_judged_by_rate_before_gap() {
 }
 
 #[test]
-fn feed_down_from_start_is_gap_once_log_begins() {
+fn feed_down_from_start_opens_gap() {
     let mut machine = machine(PersistedState::default(), &["atla", "pdxa"], Vec::new(), 0, None);
     connect(&mut machine, 0, 0, 5);
     flow(&mut machine, 0, 0, 6..100, 0);

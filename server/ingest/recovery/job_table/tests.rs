@@ -4,6 +4,8 @@ use super::super::attempt_result::{AttemptResult, IncompleteReason};
 use super::*;
 use crate::model::Caller;
 
+mod persisted;
+
 const NOW: UnixMillis = UnixMillis(1_750_000_027_000);
 
 fn limits() -> RecoveryLimits {
@@ -46,7 +48,7 @@ fn proven() -> AttemptResult {
 }
 
 #[test]
-fn the_first_to_expire_is_asked_for_first() {
+fn first_to_expire_is_asked_for_first() {
     let missing = [ago(30, 20), ago(700, 600), ago(10, 5)];
     let mut jobs = planned(&missing);
     let mut next = || begin(&mut jobs, &spans(&missing), NOW, &limits()).map(|order| order.request);
@@ -54,7 +56,7 @@ fn the_first_to_expire_is_asked_for_first() {
 }
 
 #[test]
-fn a_window_is_asked_for_once_it_has_ended() {
+fn window_is_requested_after_its_end() {
     let open = TimeRange::new(ago(10, 0).from, NOW);
     let mut jobs = planned(&[open]);
     let end = ago(0, 0).to.plus(MINUTE);
@@ -68,7 +70,7 @@ fn a_window_is_asked_for_once_it_has_ended() {
 }
 
 #[test]
-fn a_waiting_job_whose_head_has_expired_is_trimmed_and_the_head_is_lost() {
+fn expired_head_of_waiting_job_is_lost() {
     let missing = spans(&[ago(1_430, 1_420)]);
     let mut jobs = planned(&[ago(1_430, 1_420)]);
     // 14 min 30 s later the first 5 min 50 s are older than 24 h - 60 s.
@@ -104,28 +106,6 @@ fn touching_demands_share_waiting_job() {
     let mut jobs = planned(&[ago(40, 30)]);
     jobs.plan(&spans(&[TimeRange::new(ago(40, 0).from, NOW)]), NOW, &limits(), &Config::default());
     assert_eq!(windows(&jobs)[0], ago(40, 30));
-}
-
-#[test]
-fn a_running_job_goes_on_where_it_was_after_a_restart() {
-    let missing = spans(&[ago(60, 30)]);
-    let mut jobs = planned(&[ago(60, 30)]);
-    let order = begin(&mut jobs, &missing, NOW, &limits()).expect("due");
-    jobs.advance(order.id, ago(54, 0).from);
-    let text = serde_json::to_string(&jobs.snapshot()).expect("plain values");
-    let later = RequestStamp { common: 9, private: 9 };
-    let mut again = JobTable::restore(serde_json::from_str(&text).expect("its own"), later);
-    again.plan(&missing, NOW, &limits(), &Config::default());
-    assert_eq!(windows(&again), [ago(60, 30)], "no second job");
-    assert_eq!(again.get(order.id).map(|job| job.state), Some(JobState::Waiting));
-    let resumed = begin(&mut again, &missing, NOW, &limits()).expect("at once");
-    assert_eq!(resumed.request, ago(54, 30));
-    again.finish_attempt(resumed.id, &proven(), 9, NOW);
-    let told = |from, to, stamp| Resolution::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
-    // What it brought before proves no private gap, whatever is demanded now.
-    let before = RequestStamp { private: 0, ..STAMP };
-    assert_eq!(again.drain_resolutions(), [told(60, 54, before), told(54, 30, STAMP)]);
-    assert_eq!(again.create(ago(9, 8), NOW), JobId(2), "no id is given twice");
 }
 
 #[test]
@@ -244,17 +224,7 @@ fn window_refused_while_young_is_learned() {
 }
 
 #[test]
-fn jobs_of_version_one_are_read() {
-    let text = r#"{"last":1,"jobs":[{"id":1,"window":{"from":60000,"to":120000},"state":"running",
-        "rest":[{"from":60000,"to":120000}],"brought":[],"confirming":true,"attempts":3,"refusals":2,"received":4,
-        "recovered":5,"last_error":"","created":7,"ended":null,"manual":false}],"declined":[]}"#;
-    let jobs = JobTable::restore(serde_json::from_str(text).expect("it is read"), STAMP);
-    let job = jobs.get(JobId(1)).expect("it is there");
-    assert_eq!((job.state, job.confirming, job.attempts, job.refusals), (JobState::Waiting, false, 3, 2));
-}
-
-#[test]
-fn a_job_that_nobody_wants_any_more_ends() {
+fn job_that_nobody_wants_any_more_ends() {
     let mut jobs = planned(&[ago(60, 30)]);
     let by_hand = jobs.create(ago(20, 10), NOW);
     jobs.plan(&TimeRangeSet::default(), NOW, &limits(), &Config::default());
@@ -263,7 +233,7 @@ fn a_job_that_nobody_wants_any_more_ends() {
 }
 
 #[test]
-fn jobs_by_hand_are_found_or_made_longer_before_new_ones_are_made() {
+fn manual_job_reuses_or_extends_existing() {
     let mut jobs = planned(&[ago(60, 30)]);
     assert_eq!(jobs.create(ago(50, 40), NOW), JobId(1), "it is on its way");
     assert_eq!(jobs.create(ago(20, 10), NOW), JobId(2));
@@ -273,7 +243,7 @@ fn jobs_by_hand_are_found_or_made_longer_before_new_ones_are_made() {
 }
 
 #[test]
-fn ended_jobs_are_kept_for_a_while_and_not_too_many() {
+fn finished_jobs_are_kept_within_bounds() {
     let mut jobs = JobTable::default();
     for minute in 1..=5 {
         let id = jobs.create(ago(10 * minute + 5, 10 * minute), NOW);
@@ -382,21 +352,4 @@ proptest! {
         }
         prop_assert!(missing.is_empty() && jobs.active().count() == 0, "left: {missing:?}");
     }
-}
-
-/// Anybody could create 2,000 jobs, of which 1,717 requests reached X within seconds.
-#[test]
-fn manual_jobs_have_persisted_budget() {
-    let (mut jobs, caller) = (JobTable::default(), Caller::of_peer(None));
-    let config = Config { manual_jobs_per_hour_per_caller_max: 3, ..Config::default() };
-    let span = |n: u32| ago(10 * n + 5, 10 * n);
-    let create = |jobs: &mut JobTable, n| jobs.create_charged(span(n), caller, &config, NOW).map_err(|e| e.retry_after);
-    assert_eq!([1, 2, 3].map(|n| create(&mut jobs, n)), [1, 2, 3].map(|n| Ok(JobId(n))));
-    assert_eq!(create(&mut jobs, 4), Err(Duration::from_secs(3_600)));
-    assert_eq!(create(&mut jobs, 3), Ok(JobId(3)), "no new job is made");
-    jobs.cancel(JobId(1), NOW);
-    let mut again = JobTable::restore(jobs.snapshot(), RequestStamp::default());
-    assert_eq!(create(&mut again, 4), Err(Duration::from_secs(3_600)), "a restart does not renew it");
-    let other = Caller::of_peer(Some([192, 0, 2, 1].into()));
-    assert_eq!(again.create_charged(span(4), other, &config, NOW), Ok(JobId(4)), "others have their own");
 }

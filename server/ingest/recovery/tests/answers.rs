@@ -36,7 +36,7 @@ async fn foreign_answer_is_failed_attempt() {
 }
 
 #[tokio::test]
-async fn empty_answers_are_believed_only_if_nothing_was_due() {
+async fn empty_answer_proves_only_quiet_range() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |number, _| match number {

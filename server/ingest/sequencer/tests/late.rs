@@ -5,7 +5,7 @@ use crate::model::{GapEvidence, Rule};
 /// subscription does not read the side log for it any more, so the account's log gets it as well. What the side log had when the
 /// gap ended was delivered out of it, and does not enter the account's log.
 #[test]
-fn post_after_end_of_private_gap_enters_both_logs() {
+fn post_after_private_gap_enters_both_logs() {
     for has_ended in [false, true] {
         let (mut env, hub) = lacking();
         let [known, grown, late] = [id_at(15, 1), id_at(15, 2), id_at(15, 3)];

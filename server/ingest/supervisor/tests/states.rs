@@ -111,7 +111,7 @@ async fn words_of_upstream_are_shown_without_bearer() {
 
 /// What X says before it ends the stream is the cause of the gap, not only a word in the log.
 #[tokio::test]
-async fn ends_that_upstream_explains_have_gap_causes_of_their_own() {
+async fn explained_disconnects_have_own_gap_causes() {
     for (body, cause, said) in [
         (r#"{"errors":[{"disconnect_type":"InvalidRules","detail":"rule 3"}]}"#, GapCause::InvalidRules, "rules"),
         (r#"{"errors":[{"connection_issue":"TooManyConnections"}]}"#, GapCause::TooManyConnections, "too many"),

@@ -158,7 +158,7 @@ proptest! {
 
     /// Lines that may or may not continue a value: any chunking gives the same.
     #[test]
-    fn any_chunking_of_broken_lines_is_the_same(
+    fn any_chunking_of_broken_lines_is_same(
         lines in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "[", "]", ",", "\"a\":", "1", " {", "\n", "{\"a\":", "{\"b\":[", "{\"c\":3}", "[{\"d\":4}]", "\"e", "", "", "{\"i\":[",
             "}}", "\r", "{\"f\":{\"g\":[1,", "text", "\u{feff}", "{\"h\":[[[[[[[[", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",

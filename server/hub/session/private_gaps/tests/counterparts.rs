@@ -80,7 +80,7 @@ fn delta_without_its_post_reaches_every_subscription() {
 
 /// X does not bring the post again, but the log has it: in a DELTA.
 #[test]
-fn delta_is_delivered_when_recovery_lacks_the_post() {
+fn delta_is_delivered_when_recovery_lacks_post() {
     run(async {
         let env = TestEnv::new(4_000, 0);
         let (ids, token) = trimmed(&env).await;
@@ -119,7 +119,7 @@ fn delta_after_side_log_delivery_is_not_repeated() {
 
 /// A post reaches the log after the side log has delivered it and the gap has ended, in the same session or a later one.
 #[test]
-fn post_arriving_after_its_gap_ended_is_not_repeated() {
+fn post_after_end_of_gap_is_not_repeated() {
     for resumed in [false, true] {
         run(async {
             let env = TestEnv::new(0, 0);
@@ -143,7 +143,7 @@ fn post_arriving_after_its_gap_ended_is_not_repeated() {
 
 /// The side log's record was passed, for the log has the post and delivers it later. That record is trimmed before.
 #[test]
-fn post_left_to_trimmed_record_comes_from_side_log() {
+fn post_of_trimmed_record_comes_from_side_log() {
     run(async {
         let env = TestEnv::new(6_000, 0);
         let mut session = env.subscribe_slowly(&env.lost_token(600));
