@@ -42,7 +42,7 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 	case "POSITION_TOO_OLD":
 		verdict.why += "; --on-too-old earliest or latest goes on without them"
 		verdict.stop = exitPosition
-	case "TOKEN_MALFORMED", "TOKEN_FOREIGN", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
+	case "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
 		verdict.stop = exitPosition
 	default:
 		verdict.stop = byCode(status.Code())

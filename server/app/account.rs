@@ -70,7 +70,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let Journal { writer, reader, mut maintenance, torn_bytes, .. } =
         journal::open_with(&settings.journal, &dir, identity, clock.now(), &shared.disk)?;
     let ids_config = ids_config(settings);
-    maintenance.keep_ages(ids_config.horizon);
+    maintenance.keep_ages(ids_config.window);
     let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
@@ -165,7 +165,7 @@ fn open_side(
         dir,
         journal: &settings.journal,
         ids: &settings.ingest.dedup,
-        bytes_max: settings.ingest.side_bytes_max,
+        bytes_max: settings.ingest.side_log_bytes_max,
         window: settings.hub.recovery_window,
         identity: WriterIdentity { epoch: shared.random_epoch(), ..identity },
         now: shared.clock.now(),
@@ -219,7 +219,7 @@ fn open_ledger(
         hub: hub.clone(),
         config: settings.ingest.gaps.clone(),
         // What recovery would leave alone at the far end is lost like what is beyond it.
-        recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.clip),
+        recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.expiry_margin),
         feeds: feeds(account),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
         metrics: shared.metrics.account(&account.name, gap_tracker::Metrics::register),
@@ -353,9 +353,9 @@ mod tests {
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         for (horizon, retention, expected) in [(1, 1, 24), (1, 72, 72), (100, 72, 100)] {
             let mut settings = Settings::default();
-            settings.ingest.dedup.horizon = hours(horizon);
+            settings.ingest.dedup.window = hours(horizon);
             settings.journal.retention_age_max = hours(retention);
-            assert_eq!(ids_config(&settings).horizon, hours(expected), "{horizon} h, retention {retention} h");
+            assert_eq!(ids_config(&settings).window, hours(expected), "{horizon} h, retention {retention} h");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Invariants and the tests that hold them (`tests/it`):
 //! - Nothing is bound and nothing connects upstream before every account's log is open and locked, or found unusable.
 //! - A log is taken up again (ids noted, ring filled) before anybody can subscribe to it.
-//! - A stop takes no longer than `drain_deadline`, whatever clients and upstream do (I16).
+//! - A stop takes no longer than `shutdown_timeout`, whatever clients and upstream do (I16).
 //! - An account that cannot be opened stops no other, unless none can be.
 //! - The failure of a part that cannot be done without stops the process with that reason.
 
@@ -85,8 +85,8 @@ impl App {
         let shared = parts.clone();
         let attempts = tokio::task::spawn_blocking(move || opening::open_all(&parts)).await?;
         let attempts = opening::failure(attempts, strict)?;
-        let grpc_listener = grpc::bind(settings.listen.address)
-            .with_context(|| format!("cannot listen on {} (listen.address)", settings.listen.address))?;
+        let grpc_listener = grpc::bind(settings.grpc.address)
+            .with_context(|| format!("cannot listen on {} (grpc.address)", settings.grpc.address))?;
         let admin_listener = TcpListener::bind(settings.admin.address)
             .await
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
@@ -123,7 +123,7 @@ impl App {
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
-        let server = grpc::GrpcServer::new(self.settings.listen.clone(), self.gateway.clone(), self.clock.clone());
+        let server = grpc::GrpcServer::new(self.settings.grpc.clone(), self.gateway.clone(), self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
         let site =
             http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };

@@ -19,7 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 impl App {
     /// Stops in order. `Err` tells why the process had to stop, if a part failed.
     pub async fn stop(self) -> Result<(), String> {
-        let deadline = self.settings.drain_deadline;
+        let deadline = self.settings.shutdown_timeout;
         let began = self.clock.moment();
         let left = |share: f64| began.plus(deadline.mul_f64(share)).since(self.clock.moment());
         tracing::info!(?deadline, "stopping");

@@ -157,14 +157,14 @@ mod tests {
         for name in ["hunter2", "AAAAA", "a%3D", "1234", "päss", &"a".repeat(33)] {
             assert_eq!(shown(name), HIDDEN);
         }
-        assert_eq!(shown_path("listen.hunter2.x"), format!("listen.{HIDDEN}.x"));
+        assert_eq!(shown_path("grpc.hunter2.x"), format!("grpc.{HIDDEN}.x"));
         let told = without_quotes("duplicate key `journal` in \"hunter2\", 'a b' and `hunter2");
         assert_eq!(told, format!("duplicate key `journal` in `{HIDDEN}`, `{HIDDEN}` and `{HIDDEN}`"));
     }
 
     #[test]
     fn slip_of_key_is_understood() {
-        let known = ["journal", "listen", "data_dir", "drain_deadline"];
+        let known = ["journal", "grpc", "data_dir", "shutdown_timeout"];
         for (slip, meant) in [("jornal", Some("journal")), ("datadir", Some("data_dir")), ("kafka", None)] {
             assert_eq!(closest_match(slip, known.into_iter()), meant, "{slip}");
         }

@@ -57,7 +57,7 @@ pub struct Settings {
     /// Directory of logs and keys, with a subdirectory per account.
     pub data_dir: PathBuf,
     /// gRPC port.
-    pub listen: grpc::Config,
+    pub grpc: grpc::Config,
     /// Admin port: liveness, readiness, metrics.
     pub admin: http::Config,
     /// Upstream connection.
@@ -73,7 +73,7 @@ pub struct Settings {
     /// Maximum duration of the shutdown, from the signal to the exit.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub drain_deadline: Duration,
+    pub shutdown_timeout: Duration,
     /// Interval at which an account whose log cannot be opened is retried, while the others are served.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -91,7 +91,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./data"),
-            listen: grpc::Config::default(),
+            grpc: grpc::Config::default(),
             admin: http::Config::default(),
             upstream: upstream::Config::default(),
             ingest: ingest::Config::default(),
@@ -99,7 +99,7 @@ impl Default for Settings {
             hub: hub::Config::default(),
             telemetry: telemetry::Config::default(),
             // Below the 30 s that Kubernetes gives a pod by default.
-            drain_deadline: Duration::from_secs(25),
+            shutdown_timeout: Duration::from_secs(25),
             account_retry_interval: Duration::from_secs(30),
             clock: ClockConfig::default(),
             token_key_files: Vec::new(),

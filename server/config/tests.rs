@@ -59,15 +59,15 @@ fn each_fault_is_told_with_its_path() {
         (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, clock, data_dir"),
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
-        (top("listen: { tls: true }"), "listen.tls", "there are address, allow_unauthenticated"),
+        (top("grpc: { tls: true }"), "grpc.tls", "there are address, allow_unauthenticated"),
         (top("journal: 5"), "journal", "must be a section with keys, not a whole number"),
         (top("journal: { retention_bytes_max: many }"), "journal.retention_bytes_max", "a whole number, not a text"),
         (top("journal: { retention_bytes_max: -1 }"), "journal.retention_bytes_max", "at least 0"),
         (top("journal: { durability: synk }"), "journal.durability", "memory, os, sync; did you mean sync?"),
         (top("journal: { retention_age_max: 5 }"), "journal.retention_age_max", "a duration has a unit, as in 1day"),
-        (top("drain_deadline: 5 parsecs"), "drain_deadline", "a number and a unit, as in 500ms"),
-        (top("drain_deadline: 0s"), "drain_deadline", "between 1s and 1h, not 0s"),
-        (top("drain_deadline: 900days"), "drain_deadline", "between 1s and 1h"),
+        (top("shutdown_timeout: 5 parsecs"), "shutdown_timeout", "a number and a unit, as in 500ms"),
+        (top("shutdown_timeout: 0s"), "shutdown_timeout", "between 1s and 1h, not 0s"),
+        (top("shutdown_timeout: 900days"), "shutdown_timeout", "between 1s and 1h"),
         (top("journal: { retention_age_max: 1s }"), "journal.retention_age_max", "between 1m and 1year"),
         (top("journal: { retention_bytes_max: 1000 }"), "journal.retention_bytes_max", "0, or at least"),
         (
@@ -77,10 +77,10 @@ fn each_fault_is_told_with_its_path() {
         ),
         (top("journal: { segment_bytes_max: 0 }"), "journal.segment_bytes_max", "at least 4096"),
         (top("journal: { backend: memory, durability: sync }"), "journal.durability", "power cut"),
-        (top("listen: { address: localhost }"), "listen.address", "as in 127.0.0.1:50051"),
-        (top("listen: { address: '0.0.0.0:50051' }"), "listen.address", "allow_unauthenticated: true"),
-        (top("listen: { address: '[::]:50051' }"), "listen.address", "allow_unauthenticated: true"),
-        (top("admin: { address: '127.0.0.1:50051' }"), "admin.address", "listen.address too"),
+        (top("grpc: { address: localhost }"), "grpc.address", "as in 127.0.0.1:50051"),
+        (top("grpc: { address: '0.0.0.0:50051' }"), "grpc.address", "allow_unauthenticated: true"),
+        (top("grpc: { address: '[::]:50051' }"), "grpc.address", "allow_unauthenticated: true"),
+        (top("admin: { address: '127.0.0.1:50051' }"), "admin.address", "grpc.address too"),
         (top("admin: { connections_max: 0 }"), "admin.connections_max", "at least 1"),
         (top("telemetry: { log_format: xml }"), "telemetry.log_format", "text, json"),
         (top("telemetry: { log_filter: 'a=b=c' }"), "telemetry.log_filter", "write a level"),
@@ -101,12 +101,12 @@ fn each_fault_is_told_with_its_path() {
         (top("hub: { session_age_max: 1ms }"), "hub.session_age_max", "0s, or at least 1s"),
         (top("upstream: { response_timeout: 200ms }"), "upstream.response_timeout", "X needs as much"),
         (top("upstream: { post_rules_max: 10 }"), "upstream.post_rules_max", "at least 1000"),
-        (top("hub: { slack: 0s }"), "hub.slack", "between 1s and"),
-        (top("ingest: { dedup: { horizon: 1s } }"), "ingest.dedup.horizon", "between 1day and"),
+        (top("hub: { allowed_lateness: 0s }"), "hub.allowed_lateness", "between 1s and"),
+        (top("ingest: { dedup: { window: 1s } }"), "ingest.dedup.window", "between 1day and"),
         (top("ingest: { gaps: { backfill_minutes_max: 9 } }"), "ingest.gaps.backfill_minutes_max", "at most 5"),
-        (top("listen: { ping_interval: 0s }"), "listen.ping_interval", "between 1s and"),
-        (top("listen: { connections_max: 9223372036854775807 }"), "listen.connections_max", "at most 1000000"),
-        (top("listen: { send_buffer_bytes_max: 4294967296 }"), "listen.send_buffer_bytes_max", "at most 67108864"),
+        (top("grpc: { ping_interval: 0s }"), "grpc.ping_interval", "between 1s and"),
+        (top("grpc: { connections_max: 9223372036854775807 }"), "grpc.connections_max", "at most 1000000"),
+        (top("grpc: { send_buffer_bytes_max: 4294967296 }"), "grpc.send_buffer_bytes_max", "at most 67108864"),
         (top("clock: { rate: 0 }"), "clock.rate", "at least 0.001"),
         (top("clock: { rate: 60 }"), "clock.rate", "with X it must be 1"),
         (top("token_key_files: [a, a]"), "token_key_files[1]", "twice"),
@@ -157,9 +157,9 @@ fn account_errors_name_their_path() {
 fn all_faults_are_told_at_once() {
     let text = "
         jornal: {}
-        drain_deadline: 3 fortnights
+        shutdown_timeout: 3 fortnights
         journal: { durability: synk, retention_age_max: 0s, segment_bytes_max: big }
-        listen: { address: 0.0.0.0:50051 }
+        grpc: { address: 0.0.0.0:50051 }
         accounts:
           - { name: A, bearer: { file: x } }
           - { name: b, bearer: {}, url: http://example.com }
@@ -174,12 +174,12 @@ fn all_faults_are_told_at_once() {
             ("accounts[2].name", "already"),
             ("accounts[3].name", "missing"),
             ("accounts[3].tag", "did you mean tags?"),
-            ("drain_deadline", "a unit"),
+            ("grpc.address", "loopback"),
             ("jornal", "did you mean"),
             ("journal.durability", "sync"),
             ("journal.retention_age_max", "between"),
             ("journal.segment_bytes_max", "a whole number"),
-            ("listen.address", "loopback"),
+            ("shutdown_timeout", "a unit"),
         ],
     );
 }
@@ -218,7 +218,7 @@ fn pasted_secret_is_not_shown() {
 fn toml_and_yaml_mean_same() {
     let toml = "
         data_dir = '/var/lib/gateway'
-        drain_deadline = '10s'
+        shutdown_timeout = '10s'
         [journal]
         durability = 'sync'
         retention_bytes_max = 1000000000
@@ -231,7 +231,7 @@ fn toml_and_yaml_mean_same() {
         tags = ['cats', 'dogs']";
     let same = "
         data_dir: /var/lib/gateway
-        drain_deadline: 10s
+        shutdown_timeout: 10s
         journal:
           durability: sync
           retention_bytes_max: 1000000000
@@ -253,7 +253,7 @@ fn override_order_file_env_cli() {
     let environment = [
         ("POWERSTREAM_GATEWAY__JOURNAL__DURABILITY", "os"),
         ("POWERSTREAM_GATEWAY__JOURNAL__RETENTION_BYTES_MAX", "123456789"),
-        ("POWERSTREAM_GATEWAY__LISTEN__ALLOW_UNAUTHENTICATED", "true"),
+        ("POWERSTREAM_GATEWAY__GRPC__ALLOW_UNAUTHENTICATED", "true"),
         ("POWERSTREAM_GATEWAY__TELEMETRY__OTLP_ENDPOINT", ""),
         ("POWERSTREAM_GATEWAY__TELEMETRY__LOG_FILTER", "off"),
         ("POWERSTREAM_GATEWAY__DATA_DIR", "123"),
@@ -265,7 +265,7 @@ fn override_order_file_env_cli() {
     let settings = load_text("yml", &text, &overrides, &environment).expect("good");
     assert_eq!(settings.journal.durability, journal::Durability::Sync);
     assert_eq!(settings.journal.retention_bytes_max, 123_456_789);
-    assert!(settings.listen.allow_unauthenticated);
+    assert!(settings.grpc.allow_unauthenticated);
     assert_eq!(settings.telemetry.log_filter, "off");
     assert_eq!(settings.data_dir, PathBuf::from("123"));
     assert_eq!(settings.token_key_files, [PathBuf::from("one")]);
@@ -279,7 +279,7 @@ fn override_errors_name_their_source() {
         ("POWERSTREAM_GATEWAY__CLOCK__RATE", "fast"),
         ("POWERSTREAM_GATEWAY__TOKEN_KEY_FILES", "[]"),
     ];
-    let overrides = [("drain_deadline", "0s"), ("journal", "x"), ("a[99999999999]..", ""), ("", "")];
+    let overrides = [("shutdown_timeout", "0s"), ("journal", "x"), ("a[99999999999]..", ""), ("", "")];
     check(
         load_text("yaml", MINIMAL, &overrides, &environment),
         &[
@@ -287,9 +287,9 @@ fn override_errors_name_their_source() {
             ("(a name that is not shown)", "no such key"),
             ("accounts.0.name", "POWERSTREAM_GATEWAY__ACCOUNTS__0__NAME"),
             ("clock.rate", "a number (set by the environment variable POWERSTREAM_GATEWAY__CLOCK__RATE)"),
-            ("drain_deadline", "(set by the command line)"),
             ("jornal", "did you mean journal? (set by the environment variable POWERSTREAM_GATEWAY__JORNAL"),
             ("journal", "set one of the keys below it"),
+            ("shutdown_timeout", "(set by the command line)"),
             ("token_key_files", "lists are set in the file only"),
         ],
     );
@@ -302,7 +302,7 @@ fn what_is_rendered_means_same() {
     settings.accounts[0].tags = odd.map(str::to_owned).to_vec();
     settings.token_key_files = odd.map(PathBuf::from).to_vec();
     settings.clock.origin_ms = Some(-5);
-    settings.drain_deadline = Duration::from_millis(61_001);
+    settings.shutdown_timeout = Duration::from_millis(61_001);
     settings.telemetry.otlp_endpoint = Some("http://127.0.0.1:4317".parse().expect("a URL"));
     let text = settings.render();
     assert_eq!(yaml(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}")), settings, "{text}");
@@ -346,7 +346,7 @@ fn unknown_key_is_fault_whatever_its_value() {
         for (text, path) in [
             (format!("{MINIMAL}unknown: {value}\n"), "unknown"),
             (format!("{MINIMAL}journal: {{ unknown: {value} }}\n"), "journal.unknown"),
-            (format!("{MINIMAL}hub: {{ private_holes: {{ unknown: {value} }} }}\n"), "hub.private_holes.unknown"),
+            (format!("{MINIMAL}hub: {{ private_gaps: {{ unknown: {value} }} }}\n"), "hub.private_gaps.unknown"),
             (format!("{MINIMAL}    unknown: {value}\n"), "accounts[0].unknown"),
             (
                 format!("accounts: [{{ name: a, bearer: {{ env: X, unknown: {value} }} }}]"),
@@ -356,7 +356,7 @@ fn unknown_key_is_fault_whatever_its_value() {
             check(yaml(&text), &[(path, "no such key")]);
         }
     }
-    let known = yaml(&format!("{MINIMAL}journal: {{ durability: ~ }}\nhub:\n  private_holes:\n"));
+    let known = yaml(&format!("{MINIMAL}journal: {{ durability: ~ }}\nhub:\n  private_gaps:\n"));
     assert_eq!(known, yaml(MINIMAL), "a known key without a value stands for its default");
 }
 

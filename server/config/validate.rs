@@ -43,12 +43,12 @@ impl Validator {
 }
 
 fn ports(settings: &Settings, found: &mut Validator) {
-    let listen = &settings.listen;
+    let listen = &settings.grpc;
     let text = "anybody who can reach this address could read all posts: use a loopback address such as \
-                127.0.0.1:50051, or say listen.allow_unauthenticated: true";
-    found.check(is_loopback(listen.address.ip()) || listen.allow_unauthenticated, "listen.address", text);
+                127.0.0.1:50051, or say grpc.allow_unauthenticated: true";
+    found.check(is_loopback(listen.address.ip()) || listen.allow_unauthenticated, "grpc.address", text);
     let same = listen.address == settings.admin.address && listen.address.port() != 0;
-    found.check(!same, "admin.address", "this is listen.address too: each port needs an address of its own");
+    found.check(!same, "admin.address", "this is grpc.address too: each port needs an address of its own");
 }
 
 /// Whether an account reads from X, not from a simulator on this machine.
@@ -86,8 +86,8 @@ fn journal(settings: &Settings, found: &mut Validator) {
 fn recovery(settings: &Settings, found: &mut Validator) {
     let (recovery, half) = (&settings.ingest.recovery, settings.hub.recovery_window / 2);
     for (path, value) in [
-        ("ingest.recovery.clip", recovery.clip),
-        ("ingest.recovery.freshness", recovery.freshness),
+        ("ingest.recovery.expiry_margin", recovery.expiry_margin),
+        ("ingest.recovery.window_age_min", recovery.window_age_min),
         ("ingest.recovery.refusal_backoff_max", recovery.refusal_backoff_max),
         ("ingest.recovery.young_refusal_age_max", recovery.young_refusal_age_max),
     ] {

@@ -75,8 +75,8 @@ impl Account {
     /// again to find skipped messages in what is left: belongs on a blocking thread.
     pub fn coverage(&self, asked: TimeRange, bytes_max: u64) -> Result<Coverage, ReadError> {
         let reader = self.hub.reader();
-        let slack = self.hub.config().slack;
-        let mut search = Search::new(asked, asked.to.plus(slack), &self.gaps.gaps());
+        let allowed_lateness = self.hub.config().allowed_lateness;
+        let mut search = Search::new(asked, asked.to.plus(allowed_lateness), &self.gaps.gaps());
         search.run(&**reader, bytes_max)?;
         search.add_known(reader.damage());
         let mut coverage = search.found;

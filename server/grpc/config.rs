@@ -30,7 +30,7 @@ pub struct Config {
     /// Maximum time until a new connection sends the HTTP/2 preface.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub first_bytes_timeout: Duration,
+    pub preface_timeout: Duration,
     /// Interval of PING frames. With `ping_timeout` it bounds how long a vanished client is kept.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -94,7 +94,7 @@ impl Default for Config {
             streams_per_connection_max: 1_024,
             // Half a core or so, if each is a subscription that is cancelled at once.
             streams_per_second_max: 4_096,
-            first_bytes_timeout: Duration::from_secs(10),
+            preface_timeout: Duration::from_secs(10),
             // 15 s + 15 s: a vanished peer is reaped within 35 s.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(15),

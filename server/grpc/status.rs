@@ -99,7 +99,7 @@ pub fn filter_invalid(fault: &InvalidFilter) -> Status {
 /// A request of more bytes than are taken, compressed or not.
 pub fn request_too_long(request_bytes_max: usize) -> Status {
     let message =
-        format!("the request has more than {request_bytes_max} bytes (listen.request_bytes_max): shorten the filter");
+        format!("the request has more than {request_bytes_max} bytes (grpc.request_bytes_max): shorten the filter");
     StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
 }
 
@@ -132,12 +132,12 @@ pub fn refused(refused: StartError) -> Status {
     match refused {
         StartError::Malformed => StatusBuilder::new(
             Code::InvalidArgument,
-            "TOKEN_MALFORMED",
+            "TOKEN_INVALID",
             "the resume token is malformed, damaged, or signed with a key that this gateway does not have: start by time",
         ),
         StartError::Foreign(account) => StatusBuilder::new(
             Code::FailedPrecondition,
-            "TOKEN_FOREIGN",
+            "TOKEN_ACCOUNT_MISMATCH",
             format!("the resume token is of the account {account}: subscribe to that account, or start by time"),
         )
         .with("account", account),
@@ -212,9 +212,9 @@ pub fn ended(end: SessionEnd) -> Status {
         EndReason::ReplayLimit => StatusBuilder::new(
             Code::ResourceExhausted,
             "REPLAY_LIMIT",
-            "too many sessions read the journal (hub.replays_max): resume later",
+            "too many sessions read the journal (hub.replay_sessions_max): resume later",
         )
-        .quota("hub.replays_max", "sessions that read the journal")
+        .quota("hub.replay_sessions_max", "sessions that read the journal")
         .retry_after(after),
         EndReason::JournalUnavailable => {
             StatusBuilder::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later")
@@ -266,13 +266,13 @@ pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> 
 
 /// A response for which there is no space, for others are not read.
 pub fn response_limit() -> Status {
-    let what = "responses that were not read yet (listen.connection_response_bytes_max, listen.response_bytes_max)";
+    let what = "responses that were not read yet (grpc.connection_response_bytes_max, grpc.response_bytes_max)";
     StatusBuilder::new(
         Code::ResourceExhausted,
         "RESPONSE_LIMIT",
         format!("too many bytes of {what}: read them, then try again"),
     )
-    .quota("listen.connection_response_bytes_max", "bytes of responses that were not read yet")
+    .quota("grpc.connection_response_bytes_max", "bytes of responses that were not read yet")
     .retry_after(RETRY_AFTER_SLOW)
     .status()
 }
@@ -286,7 +286,7 @@ pub fn draining(after: Duration) -> Status {
 pub fn post_unknown(post: PostId) -> Status {
     let mut ended = StatusBuilder::new(
         Code::NotFound,
-        "POST_UNKNOWN",
+        "POST_NOT_FOUND",
         format!("the post {post} is not in the log, as far back as it goes"),
     );
     ended.details.set_resource_info("post", post.to_string(), "", "not in the log");
@@ -301,7 +301,7 @@ pub fn not_ready(message: &str, after: Duration) -> Status {
 /// A call that takes longer than it may.
 pub fn too_slow(limit: Duration) -> Status {
     let limit = humantime::format_duration(limit);
-    not_ready(&format!("not answered within {limit} (listen.unary_timeout): try again later"), RETRY_AFTER_SLOW)
+    not_ready(&format!("not answered within {limit} (grpc.unary_timeout): try again later"), RETRY_AFTER_SLOW)
 }
 
 /// A bug of ours.
@@ -350,8 +350,8 @@ mod tests {
         let status = refused(too_old);
         check(&status, Code::OutOfRange, "POSITION_TOO_OLD");
         assert_eq!(status.get_details_error_info().expect("info").metadata["missing_seconds"], "90");
-        check(&refused(StartError::Malformed), Code::InvalidArgument, "TOKEN_MALFORMED");
-        check(&refused(StartError::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_FOREIGN");
+        check(&refused(StartError::Malformed), Code::InvalidArgument, "TOKEN_INVALID");
+        check(&refused(StartError::Foreign("b".into())), Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH");
         let job = job_refused(CreateError::TooOld { oldest: UnixMillis(0), missing: Duration::from_secs(90) });
         check(&job, Code::OutOfRange, "POSITION_TOO_OLD");
         check(&job_refused(CreateError::InFuture { now: UnixMillis(0) }), Code::OutOfRange, "POSITION_IN_FUTURE");
@@ -365,7 +365,7 @@ mod tests {
             assert!(status.get_details_retry_info().is_some(), "it says when");
         }
         let unknown = job_unknown(&"j".repeat(99));
-        check(&unknown, Code::NotFound, "JOB_UNKNOWN");
+        check(&unknown, Code::NotFound, "JOB_NOT_FOUND");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);
         let fault = InvalidFilter { field: "filter.any_of".into(), description: "is wrong".into() };
         let status = filter_invalid(&fault);

@@ -130,7 +130,10 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
         return name.to_owned();
     }
     let end = name.floor_char_boundary(CONSUMER_BYTES_MAX);
-    warnings.push(Warning { code: "CONSUMER_CUT", message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes") });
+    warnings.push(Warning {
+        code: "CONSUMER_NAME_TRUNCATED",
+        message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes"),
+    });
     name[..end].to_owned()
 }
 

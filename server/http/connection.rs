@@ -117,7 +117,7 @@ async fn serve_request(
         runtime.clock.sleep(config.drain_timeout).await;
     };
     tokio::select! {
-        ended = runtime.clock.timeout(config.exchange_timeout, connection) => match ended {
+        ended = runtime.clock.timeout(config.request_timeout, connection) => match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin port ended early"),
             Err(_) => tracing::debug!("a connection to the admin port took too long"),

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Liveness does not depend on upstream, disks or subscribers: it is answered as long as the process runs (I15).
-//! - One request per connection, and a connection lasts no longer than `exchange_timeout`, whatever its peer does. With
+//! - One request per connection, and a connection lasts no longer than `request_timeout`, whatever its peer does. With
 //!   `connections_max` in use the oldest makes way for the next one, and scrapes have places of their own: so a probe is
 //!   answered at once, whoever holds connections (`probe_is_answered_while_places_are_held`).
 //! - Rubbish is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
@@ -45,7 +45,7 @@ pub struct Config {
     /// Maximum duration of a connection, from accept to the last byte of the response.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub exchange_timeout: Duration,
+    pub request_timeout: Duration,
     /// Maximum connections whose request is not answered yet. A further connection replaces the oldest.
     #[schemars(range(min = 1, max = 10_000))]
     pub connections_max: usize,
@@ -67,7 +67,7 @@ impl Default for Config {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
             header_timeout: Duration::from_secs(5),
             // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
-            exchange_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(15),
             connections_max: 64,
             // Two Prometheus servers, and people who look.
             scrapes_max: 8,

@@ -107,7 +107,7 @@ async fn rubbish_hurts_nobody() {
 #[tokio::test]
 async fn slow_and_silent_clients_are_let_go() {
     let short = Duration::from_millis(200);
-    let config = Config { connections_max: 2, header_timeout: short, exchange_timeout: short * 5, ..Config::default() };
+    let config = Config { connections_max: 2, header_timeout: short, request_timeout: short * 5, ..Config::default() };
     let port = Port::open(config, Ok(())).await;
     let mut slow = Vec::new();
     for begin in ["", "GET /livez HT", "GET /metrics HTTP/1.1\r\nx: y\r\n", ""] {
@@ -128,7 +128,7 @@ async fn probe_is_answered_while_places_are_held() {
         connections_max: 4,
         scrapes_max: 2,
         header_timeout: long,
-        exchange_timeout: long,
+        request_timeout: long,
         drain_timeout: Duration::ZERO,
         ..Config::default()
     };
@@ -157,7 +157,7 @@ async fn it_stops_in_time_with_silent_clients() {
     let config = Config {
         drain_timeout: Duration::from_millis(300),
         header_timeout: long,
-        exchange_timeout: long,
+        request_timeout: long,
         ..Config::default()
     };
     let port = Port::open(config, Ok(())).await;

@@ -12,7 +12,7 @@ pub struct Config {
     /// Bytes of the ring buffer: the newest records in memory, in encoded form.
     pub ring_bytes_max: usize,
     /// Bytes of encoded batches that sessions with equal filters share, in addition to the ring buffer.
-    pub shared_bytes_max: usize,
+    pub fanout_cache_bytes_max: usize,
     /// Maximum open sessions of an account. Further sessions are rejected with SESSION_LIMIT.
     pub sessions_max: usize,
     /// Bytes of the filters of all sessions; equal filters are stored once. Further filters are rejected with
@@ -20,11 +20,11 @@ pub struct Config {
     pub filter_bytes_max: usize,
     /// Concurrent journal reads of sessions, and as many reads of the side log. Other sessions wait and send
     /// heartbeats.
-    pub replays_reading_max: usize,
+    pub journal_readers_max: usize,
     /// Maximum sessions that read the journal or wait for it. Further sessions are rejected with REPLAY_LIMIT.
-    pub replays_max: usize,
+    pub replay_sessions_max: usize,
     /// Bytes of the journal that a session takes at once and holds until they are sent.
-    pub replay_chunk_bytes_max: usize,
+    pub replay_read_bytes_max: usize,
     /// Bytes of the page cache: journal pages shared by sessions that replay the same range, and prefetched pages. 0
     /// disables the cache.
     pub replay_cache_bytes_max: usize,
@@ -35,40 +35,40 @@ pub struct Config {
     /// Allowed lateness of upstream delivery (L in the contract): watermarks stay this far behind.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub slack: Duration,
+    pub allowed_lateness: Duration,
     /// Recovery window of X. A position older than this cannot be resumed (F-RR: 24 h).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub recovery_window: Duration,
     /// Maximum closed gaps kept in memory.
-    pub gaps_kept_max: usize,
+    pub closed_gaps_max: usize,
     /// Private gaps: ranges that only some subscriptions lack.
-    pub private_holes: side_log::PrivateGapConfig,
+    pub private_gaps: side_log::PrivateGapConfig,
     /// Maximum tags whose rates are tracked.
     pub tags_tracked_max: usize,
     /// Maximum consumer names with a metric label of their own. Further names are labelled `other`.
-    pub consumers_labelled_max: usize,
+    pub consumer_labels_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             ring_bytes_max: 64 << 20,
-            shared_bytes_max: 16 << 20,
+            fanout_cache_bytes_max: 16 << 20,
             sessions_max: 20_000,
             // 20,000 sessions, each with a filter of its own of ten short tags, and half as much again.
             filter_bytes_max: 64 << 20,
-            replays_reading_max: 4,
-            replays_max: 10_000,
-            replay_chunk_bytes_max: 128 << 10,
+            journal_readers_max: 4,
+            replay_sessions_max: 10_000,
+            replay_read_bytes_max: 128 << 10,
             replay_cache_bytes_max: 32 << 20,
             session_age_max: Duration::ZERO,
-            slack: Duration::from_secs(30),
+            allowed_lateness: Duration::from_secs(30),
             recovery_window: Duration::from_secs(24 * 3600),
-            gaps_kept_max: 10_000,
-            private_holes: side_log::PrivateGapConfig::default(),
+            closed_gaps_max: 10_000,
+            private_gaps: side_log::PrivateGapConfig::default(),
             tags_tracked_max: 10_000,
-            consumers_labelled_max: 200,
+            consumer_labels_max: 200,
         }
     }
 }

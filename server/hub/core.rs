@@ -108,22 +108,22 @@ impl Hub {
         Self {
             ring: Ring::new(parts.config.ring_bytes_max, ring_start),
             parked: Arc::new(WakeupIndex::new(extent.next)),
-            groups: Arc::new(FanoutGroups::new(parts.config.shared_bytes_max, parts.config.filter_bytes_max)),
+            groups: Arc::new(FanoutGroups::new(parts.config.fanout_cache_bytes_max, parts.config.filter_bytes_max)),
             next: AtomicU64::new(extent.next),
             tip_receive_time: AtomicI64::new(extent.newest_received.map_or(NO_RECORD, |time| time.0)),
-            cold: ColdReader::new(parts.config.replays_reading_max, parts.config.replay_cache_bytes_max),
+            cold: ColdReader::new(parts.config.journal_readers_max, parts.config.replay_cache_bytes_max),
             side_cold: ColdReader::new(
-                parts.config.replays_reading_max,
-                parts.config.private_holes.page_cache_bytes_max,
+                parts.config.journal_readers_max,
+                parts.config.private_gaps.page_cache_bytes_max,
             ),
-            replaying: Arc::new(Semaphore::new(parts.config.replays_max)),
+            replaying: Arc::new(Semaphore::new(parts.config.replay_sessions_max)),
             tags: TagStats::new(&parts.tags, parts.config.tags_tracked_max),
-            gaps: GapIndex::new(parts.config.gaps_kept_max),
+            gaps: GapIndex::new(parts.config.closed_gaps_max),
             lateness: Lateness::default(),
             side: SideLog::new(
                 parts.side,
                 parts.clock.clone(),
-                parts.config.private_holes.clone(),
+                parts.config.private_gaps.clone(),
                 parts.config.recovery_window,
             ),
             times: ClockCorrections::new(extent.next),
@@ -198,7 +198,7 @@ impl Hub {
 
     /// Sessions that read the journal or wait to.
     pub(super) fn replays(&self) -> usize {
-        self.config.replays_max - self.replaying.available_permits().min(self.config.replays_max)
+        self.config.replay_sessions_max - self.replaying.available_permits().min(self.config.replay_sessions_max)
     }
 
     /// True if nothing from here on has to be read from the journal.
@@ -305,7 +305,7 @@ impl Hub {
     /// there; the record before the cursor was received at `received`. A record from a clock that was ahead says nothing of
     /// the future, and the two clocks are compared only so exactly.
     pub fn low_watermark(&self, cursor: Sequence, received: UnixMillis) -> UnixMillis {
-        let late = self.lateness.at(cursor).max(self.config.slack);
+        let late = self.lateness.at(cursor).max(self.config.allowed_lateness);
         let reached = received.min(self.clock.now()).minus(late).minus(self.clock.uncertainty());
         self.gaps.low_watermark(cursor, reached.min(self.side.pending_from()))
     }

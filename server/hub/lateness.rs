@@ -32,8 +32,8 @@ struct Step {
 }
 
 /// Rounds up to the grain; zero if it is within the slack.
-fn rounded(late: Duration, slack: Duration) -> Duration {
-    if late <= slack.saturating_add(Duration::from_secs(1)) {
+fn rounded(late: Duration, allowed_lateness: Duration) -> Duration {
+    if late <= allowed_lateness.saturating_add(Duration::from_secs(1)) {
         return Duration::ZERO;
     }
     Duration::from_secs(late.as_secs().div_ceil(GRAIN_SECONDS).saturating_mul(GRAIN_SECONDS))
@@ -46,14 +46,14 @@ impl Lateness {
     }
 
     /// Notes that from record `first` on the log is this late, if it was less late before.
-    pub fn rise(&self, first: Sequence, late: Duration, slack: Duration) {
-        let late = rounded(late, slack);
+    pub fn rise(&self, first: Sequence, late: Duration, allowed_lateness: Duration) {
+        let late = rounded(late, allowed_lateness);
         self.note(first, late, |known| late > known);
     }
 
     /// Notes that from record `next` on, which has not been appended yet, the log is this late, if it was later before.
-    pub fn fall(&self, next: Sequence, late: Duration, slack: Duration) {
-        let late = rounded(late, slack);
+    pub fn fall(&self, next: Sequence, late: Duration, allowed_lateness: Duration) {
+        let late = rounded(late, allowed_lateness);
         self.note(next, late, |known| late < known);
     }
 

@@ -52,19 +52,19 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("sessions", "Subscribe streams open now", own.sessions.clone());
-        registry.register("session_wakes", "Sessions woken by a batch that may be for them", own.wakes.clone());
+        registry.register("session_wakeups", "Sessions woken by a batch that may be for them", own.wakes.clone());
         let found = "Records that a session found by a timer: no wake-up came for them, which is a defect";
         registry.register("records_found_by_timer", found, own.found_by_timer.clone());
         registry.register("cold_reads", "Reads of the journal for sessions behind the ring", own.cold_reads.clone());
         let shared = "Reads for sessions behind the ring that were answered from memory";
-        registry.register("cold_reads_shared", shared, own.cold_reads_shared.clone());
+        registry.register("page_cache_hits", shared, own.cold_reads_shared.clone());
         let mut family = |name: &str, help: &str, family: &Family<ConsumerLabel, Counter<u64, AtomicU64>>| {
             registry.register(name, help, family.clone());
         };
         family("events_delivered", "Events delivered", &own.by_consumer);
         family("records_filtered", "Records passed that the filter left out", &own.filtered);
         family("notices_delivered", "Gaps and skips told", &own.notices);
-        family("records_passed", "Records passed: delivered, filtered and notices", &own.passed);
+        family("records_scanned", "Records passed: delivered, filtered and notices", &own.passed);
         own
     }
 

@@ -19,7 +19,7 @@ pub struct Config {
     pub append_retry: Duration,
     /// Maximum bytes of the side log: recovered posts for private gaps. The oldest are removed first; ranges removed
     /// before they were read are recovered again.
-    pub side_bytes_max: u64,
+    pub side_log_bytes_max: u64,
     /// Deduplication of posts.
     pub dedup: dedup::Config,
     /// Detection of gaps, and backfill.
@@ -37,7 +37,7 @@ impl Default for Config {
             append_bytes_max: 1 << 20,
             append_retry: Duration::from_secs(1),
             // A day at 300 posts/s, at about 300 bytes for each when compressed.
-            side_bytes_max: 8 << 30,
+            side_log_bytes_max: 8 << 30,
             dedup: dedup::Config::default(),
             gaps: gap_tracker::Config::default(),
             recovery: recovery::Config::default(),

@@ -6,8 +6,8 @@ use prometheus_client::registry::Registry;
 
 use crate::upstream::message::ForeignFormat;
 
-/// The accounting law of the way in: `messages_in = posts_appended + side_appended + duplicates + deltas + control +
-/// unknown + foreign_messages + malformed + oversized + partial + refused_by_disk` once the queue is empty.
+/// The accounting law of the way in: `ingest_messages = posts_appended + side_appended + duplicates + deltas + control +
+/// unknown + foreign_messages + malformed + oversized + partial + dropped_at_shutdown` once the queue is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Messages framed from upstream bodies, the unfinished ones at the end of a connection too.
@@ -65,7 +65,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
-        counter("messages_in", "Messages framed from upstream bodies", &own.messages_in);
+        counter("ingest_messages", "Messages framed from upstream bodies", &own.messages_in);
         counter("posts_appended", "Posts appended to the log", &own.posts_appended);
         counter("side_appended", "Posts appended to a side log", &own.side_appended);
         counter("duplicates", "Posts that were logged before under the same rules", &own.duplicates);
@@ -75,10 +75,14 @@ impl Metrics {
         counter("malformed", "Messages that are no JSON, or posts without an id", &own.malformed);
         counter("oversized", "Messages over the limit", &own.oversized);
         counter("partial", "Messages cut off at the end of a connection", &own.partial);
-        counter("refused_by_disk", "Messages given up because the journal could not be written", &own.refused_by_disk);
-        counter("rules_missing", "Posts without a list of matching rules", &own.rules_missing);
-        counter("append_failures", "Appends that failed and were tried again", &own.append_failures);
-        counter("appends", "Batches appended", &own.appends);
+        counter(
+            "dropped_at_shutdown",
+            "Messages given up because the journal could not be written",
+            &own.refused_by_disk,
+        );
+        counter("ingest_posts_without_rules", "Posts without a list of matching rules", &own.rules_missing);
+        counter("journal_append_failures", "Appends that failed and were tried again", &own.append_failures);
+        counter("journal_appends", "Batches appended", &own.appends);
         for kind in ForeignFormat::ALL {
             drop(own.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }));
         }
@@ -89,14 +93,14 @@ impl Metrics {
         );
         registry.register("upstream_connected", "Live connections that are up", own.upstream_connected.clone());
         registry.register(
-            "posts_first",
+            "upstream_posts_first_seen",
             "Posts that came by a live connection, by the one that brought them first",
             own.posts_first.clone(),
         );
         own
     }
 
-    /// What is made of messages so far: equal to `messages_in` once the queue is empty.
+    /// What is made of messages so far: equal to `ingest_messages` once the queue is empty.
     pub fn accounted(&self) -> u64 {
         let of_kind =
             |kind: ForeignFormat| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();

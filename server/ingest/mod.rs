@@ -13,7 +13,7 @@
 //!   and not appended.
 //! - Nothing is dropped because of load: a full queue slows reading. A journal that cannot be written closes the upstream
 //!   connection and is tried again; what was read is kept and appended first.
-//! - `messages_in` is what the sequencer made of them, to the last one: [`Metrics`], checked by `tests/it`.
+//! - `ingest_messages` is what the sequencer made of them, to the last one: [`Metrics`], checked by `tests/it`.
 
 mod config;
 pub mod dedup;

@@ -158,7 +158,7 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
     let Journal { writer, reader, maintenance, torn_bytes, .. } =
         journal::open(&config, dir, setup.identity, setup.now)?;
     let ids_dir = dir.join("ids");
-    let ids_config = dedup::Config { horizon: setup.window, ..setup.ids.clone() };
+    let ids_config = dedup::Config { window: setup.window, ..setup.ids.clone() };
     let ids_dir = in_files.then_some(ids_dir.as_path());
     let mut ids = dedup::open(ids_dir, &ids_config, reader.epoch(), setup.now, dedup::Metrics::default())?;
     ids.rebuild_from(reader.clone());

@@ -41,7 +41,7 @@ impl Metrics {
         counter("journal_recompressed_segments", "Segments recompressed", &own.recompressed_segments);
         let early = "Records removed before retention_age_max, by retention_bytes_max or disk_headroom_bytes_min";
         counter("journal_trimmed_early_records", early, &own.trimmed_early_records);
-        counter("journal_torn_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
+        counter("journal_truncated_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
         let failures = own.maintenance_failures.clone();
         registry.register("maintenance_failures", "Failed steps of maintenance, each tried again, by step", failures);
         own

@@ -34,15 +34,15 @@ impl Metrics {
     /// Metrics that are shown under this registry.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("connects", "Attempts to connect, by outcome", metrics.connects.clone());
-        registry.register("ends", "Ends of established connections, by cause", metrics.ends.clone());
+        registry.register("upstream_connect_attempts", "Attempts to connect, by outcome", metrics.connects.clone());
+        registry.register("upstream_disconnects", "Ends of established connections, by cause", metrics.ends.clone());
         registry.register_with_unit(
-            "received",
+            "upstream_received",
             "Bytes received, without their content coding",
             Unit::Bytes,
             metrics.received_bytes.clone(),
         );
-        registry.register("heartbeats", "Heartbeats received", metrics.heartbeats.clone());
+        registry.register("upstream_heartbeats", "Heartbeats received", metrics.heartbeats.clone());
         metrics
     }
 }

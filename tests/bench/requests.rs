@@ -47,9 +47,9 @@ const TAGS: usize = 10_000;
 const TAG_BYTES: usize = 505;
 /// Rules of a post from X.
 const RULES: usize = 1_000;
-/// Gaps: `hub.gaps_kept_max`, half of them open.
+/// Gaps: `hub.closed_gaps_max`, half of them open.
 const GAPS: u64 = 10_000;
-/// Recovery jobs: `ingest.recovery.jobs_kept_max`.
+/// Recovery jobs: `ingest.recovery.finished_jobs_max`.
 const JOBS: i64 = 1_000;
 
 fn main() {
@@ -349,8 +349,8 @@ fn settings(x: &SimulatorHandle, dir: &Path) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bench").expect("the directory is ours");
     let mut settings = Settings { data_dir: dir.join("data"), ..Settings::default() };
-    settings.listen.address = "127.0.0.1:0".parse().expect("an address");
-    settings.admin.address = settings.listen.address;
+    settings.grpc.address = "127.0.0.1:0".parse().expect("an address");
+    settings.admin.address = settings.grpc.address;
     settings.ingest.recovery.manual_jobs_per_hour_max = 100_000;
     settings.ingest.recovery.manual_jobs_per_hour_per_caller_max = 0;
     let mut account = Account::new(AccountName::new("main").expect("a name"), secret::SecretSource::File(bearer));

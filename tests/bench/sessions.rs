@@ -188,13 +188,13 @@ async fn idle(name: &str, streams_per_connection: usize) {
     assert_eq!(frames.len(), IDLE);
     pause(Duration::from_secs(2)).await;
     let each = (world.rss() - before) / IDLE as u64;
-    let wakes = world.counter("session_wakes_total");
+    let wakes = world.counter("session_wakeups_total");
     for event in 0..EVENTS {
         world.publish(&format!("tag-{}", event * (IDLE / EVENTS)));
     }
     let appended = || world.counter("posts_appended_total");
     wait("all is appended", || appended() >= EVENTS as f64).await;
-    let per_event = (world.counter("session_wakes_total") - wakes) / EVENTS as f64;
+    let per_event = (world.counter("session_wakeups_total") - wakes) / EVENTS as f64;
     println!("| {name} | {:.1} KB | {:.2} s | {per_event:.2} |", each as f64 / 1024.0, took.as_secs_f64());
 }
 

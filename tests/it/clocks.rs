@@ -236,8 +236,8 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
         clock,
         |_| (),
         |settings| {
-            settings.listen.ping_interval = Duration::from_secs(24 * 3_600);
-            settings.listen.ping_timeout = Duration::from_secs(24 * 3_600);
+            settings.grpc.ping_interval = Duration::from_secs(24 * 3_600);
+            settings.grpc.ping_timeout = Duration::from_secs(24 * 3_600);
         },
     );
     let gateway = Gateway::start(&env.settings, env.dir()).await;

@@ -75,9 +75,11 @@ async fn gap_opens_only_when_both_copies_are_down() {
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
     lineage.assert_whole("the one that takes all", 2);
     let metrics = env.app().metrics();
-    let first: Vec<_> =
-        metrics.lines().filter(|line| line.starts_with("powerstream_gateway_posts_first_total")).collect();
-    let counted = env.metric("posts_first_total");
+    let first: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("powerstream_gateway_upstream_posts_first_seen_total"))
+        .collect();
+    let counted = env.metric("upstream_posts_first_seen_total");
     assert!(
         first.len() == 2 && counted > lineage.got.len() as f64 * 0.9,
         "{counted} of {}: {first:?}",

@@ -94,7 +94,8 @@ fn skipped(frame: &Frame) -> Option<(u64, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_disk_closes_upstream_keeps_serving() {
     // A stop waits a part of it for the disk.
-    let tune = |settings: &mut powerstream_gateway::config::Settings| settings.drain_deadline = Duration::from_secs(2);
+    let tune =
+        |settings: &mut powerstream_gateway::config::Settings| settings.shutdown_timeout = Duration::from_secs(2);
     let mut env = TestEnv::tuned(|_| (), tune).await;
     let had = env.post_mix(50);
     env.all_logged().await;
@@ -109,7 +110,7 @@ async fn full_disk_closes_upstream_keeps_serving() {
     assert_exact("a reader of what is there", &had, &reader.got);
     eventually("a post cannot be logged, and upstream is left", async || {
         env.x.publish("{\"text\":\"too much\"}").expect("a post");
-        env.metric("append_failures_total") > 0.0 && env.x.connections().live == 0
+        env.metric("journal_append_failures_total") > 0.0 && env.x.connections().live == 0
     })
     .await;
     let beats = reader.heartbeats.len();

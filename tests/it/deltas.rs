@@ -71,5 +71,5 @@ async fn posts_without_rules_reach_unfiltered_subscribers() {
     assert_eq!(ids(&all), [bare.post_id.0, with_rules[0].post_id.0]);
     assert_eq!(ids(&tagged), [with_rules[0].post_id.0]);
     assert_eq!((all.got[0].json.as_bytes(), all.got[0].rules.len()), (&bare.json[..], 0));
-    env.counts("rules_missing_total", 1.0).await;
+    env.counts("ingest_posts_without_rules_total", 1.0).await;
 }

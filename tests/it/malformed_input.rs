@@ -28,22 +28,22 @@ const MADE: [&str; 11] = [
     "malformed_total",
     "oversized_total",
     "partial_total",
-    "refused_by_disk_total",
+    "dropped_at_shutdown_total",
 ];
 
 async fn accounted(env: &TestEnv) {
     let made = || MADE.iter().map(|name| env.metric(name)).sum::<f64>();
-    eventually("all is accounted for", async || env.metric("messages_in_total") == made()).await;
+    eventually("all is accounted for", async || env.metric("ingest_messages_total") == made()).await;
     let by_kind = ["events_delivered_total", "records_filtered_total", "notices_delivered_total"];
     let passed = || by_kind.iter().map(|name| env.metric(name)).sum::<f64>();
-    eventually("all that sessions passed is accounted for", async || env.metric("records_passed_total") == passed())
+    eventually("all that sessions passed is accounted for", async || env.metric("records_scanned_total") == passed())
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rubbish_at_grpc_port_hurts_nobody() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
-        settings.listen.first_bytes_timeout = Duration::from_secs(1);
+        settings.grpc.preface_timeout = Duration::from_secs(1);
     };
     let mut env = TestEnv::tuned(|_| (), tune).await;
     let mut neighbour = env.subscribe(latest(&filters::all())).await;
@@ -161,7 +161,7 @@ async fn every_matching_rules_form_is_parsed() {
             assert_exact(&format!("{shape:?} {filter:?}"), &wanted, &session.got);
         }
         let missing = if shape == MatchingRules::Absent { truth.len() } else { 0 };
-        env.counts("rules_missing_total", missing as f64).await;
+        env.counts("ingest_posts_without_rules_total", missing as f64).await;
     }
 }
 

@@ -81,7 +81,7 @@ async fn usage(gateway: &Gateway) -> Usage {
     Usage {
         cpu: process("process_cpu_seconds_total "),
         resident_mib: process("process_resident_memory_bytes ") / f64::from(1 << 20),
-        reads: sum(&metrics, "cold_reads_total") + sum(&metrics, "cold_reads_shared_total"),
+        reads: sum(&metrics, "cold_reads_total") + sum(&metrics, "page_cache_hits_total"),
     }
 }
 

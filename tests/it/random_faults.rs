@@ -67,7 +67,7 @@ fn tune(settings: &mut Settings) {
     settings.upstream.rate_limit_backoff_max = Duration::from_secs(8);
     // A fixed port, so that subscribers find the next process as they found the one before.
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    settings.listen.address = free.local_addr().expect("it is bound");
+    settings.grpc.address = free.local_addr().expect("it is bound");
 }
 
 impl Timeline {
@@ -327,7 +327,7 @@ async fn subscriber(
 async fn play(seed: u64) {
     let mut timeline = Timeline::begin(seed).await;
     let over = Arc::new(AtomicBool::new(false));
-    let address = format!("http://{}", timeline.env.settings.listen.address);
+    let address = format!("http://{}", timeline.env.settings.grpc.address);
     let mut subscribers = JoinSet::new();
     let asked = [filters::all(), filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links", "dogs"])];
     let seeds: Vec<u64> = asked.iter().map(|_| timeline.rng.random()).collect();

@@ -90,7 +90,7 @@ async fn manual_job_recovers_unconnected_time() {
     assert_eq!(env.x.counters().recovery_posts, sent);
     env.counts("recovery_posts_new_total", sent as f64).await;
     env.counts("posts_appended_total", sent as f64).await;
-    eventually("all is accounted for", async || env.metric("messages_in_total") == accounted(&env)).await;
+    eventually("all is accounted for", async || env.metric("ingest_messages_total") == accounted(&env)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,12 +152,12 @@ async fn outage_of_20_minutes_recovers_automatically() {
         assert!(!job.manual && job.gap_ids == [gap.gap_id.clone()], "{job:?}");
         assert_eq!((job.state(), job.recovered_count), (RecoveryJobState::Succeeded, posts), "{job:?}");
     }
-    eventually("all is accounted for", async || env.metric("messages_in_total") == accounted(&env)).await;
+    eventually("all is accounted for", async || env.metric("ingest_messages_total") == accounted(&env)).await;
 }
 
 fn accounted(env: &TestEnv) -> f64 {
     let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
-    let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
+    let more = ["foreign_messages", "malformed", "oversized", "partial", "dropped_at_shutdown"];
     kinds.iter().chain(&more).map(|kind| env.metric(&format!("{kind}_total"))).sum()
 }
 
@@ -182,9 +182,9 @@ async fn invalid_job_requests_get_reasons() {
     let future = create(&mut client, at(now, -60), at(now, 3_600)).await.expect_err("it has not ended");
     check(&future, Code::OutOfRange, "POSITION_IN_FUTURE");
     let unknown = cancel(&mut client, "j99").await.expect_err("nobody made it");
-    check(&unknown, Code::NotFound, "JOB_UNKNOWN");
+    check(&unknown, Code::NotFound, "JOB_NOT_FOUND");
     assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name, "j99");
-    check(&cancel(&mut client, "g1").await.expect_err("no id of a job"), Code::NotFound, "JOB_UNKNOWN");
+    check(&cancel(&mut client, "g1").await.expect_err("no id of a job"), Code::NotFound, "JOB_NOT_FOUND");
 
     let coverage = |from, to| GetCoverageRequest { account: String::new(), from, to };
     let future = client.get_coverage(coverage(at(now, 0), at(now, 3_600))).await.expect_err("it has not ended");

@@ -38,7 +38,7 @@ async fn post_or_time_resolves_to_preceding_token() {
     assert_eq!(session.got, whole.got[first..]);
 
     let unknown = resolve(&mut client, Target::PostId(5)).await.expect_err("nobody sent it");
-    assert_eq!((unknown.code(), reason(&unknown)), (Code::NotFound, "POST_UNKNOWN"));
+    assert_eq!((unknown.code(), reason(&unknown)), (Code::NotFound, "POST_NOT_FOUND"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,7 +67,7 @@ async fn tampered_tokens_get_same_error() {
     let bad = mutations(&token);
     for token in &bad {
         let refused = client.subscribe(after(token, &filters::all())).await.expect_err("it is no token");
-        check(&refused, Code::InvalidArgument, "TOKEN_MALFORMED");
+        check(&refused, Code::InvalidArgument, "TOKEN_INVALID");
         texts.insert(refused.message().to_owned());
     }
     assert_eq!((texts.len(), bad.len() > 150), (1, true), "{texts:?}");
@@ -98,7 +98,7 @@ async fn invalid_requests_are_rejected_with_reason() {
     let neighbour = env.subscribe(of("main", latest(&filters::all()))).await;
 
     let foreign = refused(&env, of("other", after(neighbour.token(), &filters::all()))).await;
-    let details = check(&foreign, Code::FailedPrecondition, "TOKEN_FOREIGN");
+    let details = check(&foreign, Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH");
     assert_eq!(details.error_info().expect("checked").metadata["account"], "main");
     for unknown in ["nobody", "", "Not A Name", &"x".repeat(5_000)] {
         let status = refused(&env, of(unknown, latest(&filters::all()))).await;
@@ -168,8 +168,8 @@ async fn vanished_peer_is_reaped_without_matches() {
     let env = TestEnv::tuned(
         |_| (),
         |settings| {
-            settings.listen.ping_interval = Duration::from_secs(1);
-            settings.listen.ping_timeout = Duration::from_secs(1);
+            settings.grpc.ping_interval = Duration::from_secs(1);
+            settings.grpc.ping_timeout = Duration::from_secs(1);
         },
     )
     .await;
@@ -245,6 +245,6 @@ async fn tokens_are_valid_while_key_is() {
     let first = with_keys(vec![old.clone()], None).await.expect("it begins");
     let second = with_keys(vec![new.clone(), old.clone()], Some(&first)).await.expect("the old key verifies");
     let refused = with_keys(vec![new.clone()], Some(&first)).await.expect_err("its key is gone");
-    check(&refused, Code::InvalidArgument, "TOKEN_MALFORMED");
+    check(&refused, Code::InvalidArgument, "TOKEN_INVALID");
     with_keys(vec![new], Some(&second)).await.expect("the first key signs");
 }

@@ -20,7 +20,7 @@ const LARGE: usize = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_notifies_readers_and_skips_stalled() {
-    let env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| settings.drain_deadline = DRAIN_DEADLINE);
+    let env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| settings.shutdown_timeout = DRAIN_DEADLINE);
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;
     env.connected().await;
 

@@ -91,7 +91,7 @@ async fn subscriber_behind_retention_gets_position_too_old() {
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 1 << 20;
         // Nobody is asked for what is gone.
-        settings.hub.private_holes.enabled = false;
+        settings.hub.private_gaps.enabled = false;
     };
     let env = TestEnv::tuned(|_| (), tune).await;
     let mut stalled = env.subscribe(latest(&filters::all())).await;
@@ -126,7 +126,7 @@ async fn subscriber_behind_retention_gets_position_too_old() {
 async fn replay_limit_rejects_with_resume_token() {
     let tune = |settings: &mut Settings| {
         settings.hub.ring_bytes_max = 64 << 10;
-        settings.hub.replays_max = 1;
+        settings.hub.replay_sessions_max = 1;
     };
     let env = TestEnv::tuned(|_| (), tune).await;
     // More than the buffers of a connection hold, so that the first is still at it.

@@ -91,7 +91,7 @@ async fn every_start_begins_where_it_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start_before_log_follows_resume_policy() {
-    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.private_holes.enabled = false).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.private_gaps.enabled = false).await;
     env.post_mix(50);
     env.all_logged().await;
     let whole = read_all(&env, earliest(&filters::all())).await;
@@ -104,7 +104,7 @@ async fn token_beyond_retention_follows_resume_policy() {
     let tune = |settings: &mut powerstream_gateway::config::Settings| {
         settings.journal.segment_bytes_max = 64 << 10;
         settings.journal.retention_bytes_max = 512 << 10;
-        settings.hub.private_holes.enabled = false;
+        settings.hub.private_gaps.enabled = false;
     };
     let env = TestEnv::tuned(|_| (), tune).await;
     let first = env.subscribe(latest(&filters::all())).await;
@@ -160,7 +160,7 @@ async fn token_of_lost_log_resumes_by_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_newer_than_snapshot_resumes_by_time() {
-    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.slack = Duration::from_secs(600)).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.hub.allowed_lateness = Duration::from_secs(600)).await;
     env.post_mix(20);
     env.all_logged().await;
     env.stop_gateway().await;

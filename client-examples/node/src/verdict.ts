@@ -84,8 +84,8 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
       return Exit.USAGE;
     case 'POSITION_TOO_OLD':
     case 'POSITION_IN_FUTURE':
-    case 'TOKEN_MALFORMED':
-    case 'TOKEN_FOREIGN':
+    case 'TOKEN_INVALID':
+    case 'TOKEN_ACCOUNT_MISMATCH':
     case 'EXACT_UNAVAILABLE':
       return Exit.POSITION;
     default:

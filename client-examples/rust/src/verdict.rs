@@ -68,7 +68,7 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
         "ACCESS_DENIED" => Some(Exit::Refused),
         reason if reason.starts_with("CREDENTIALS_") => Some(Exit::Refused),
         "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
-        "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "TOKEN_MALFORMED" | "TOKEN_FOREIGN" | "EXACT_UNAVAILABLE" => {
+        "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
             Some(Exit::Position)
         }
         _ => match code {
@@ -111,7 +111,7 @@ mod tests {
         check(Code::ResourceExhausted, "CONSUMER_TOO_SLOW", None);
         check(Code::Internal, "INTERNAL", None);
         check(Code::InvalidArgument, "FILTER_INVALID", Some(Exit::Usage));
-        check(Code::InvalidArgument, "TOKEN_MALFORMED", Some(Exit::Position));
+        check(Code::InvalidArgument, "TOKEN_INVALID", Some(Exit::Position));
         check(Code::OutOfRange, "POSITION_TOO_OLD", Some(Exit::Position));
         check(Code::PermissionDenied, "ACCESS_DENIED", Some(Exit::Refused));
         check(Code::OutOfRange, "OF_TOMORROW", Some(Exit::Position));

@@ -213,14 +213,14 @@ impl Play {
     async fn stop(&mut self) {
         let Some(gateway) = self.gateway.take() else { return };
         let kinds = ["posts_appended", "side_appended", "duplicates", "deltas", "control", "unknown"];
-        let more = ["foreign_messages", "malformed", "oversized", "partial", "refused_by_disk"];
+        let more = ["foreign_messages", "malformed", "oversized", "partial", "dropped_at_shutdown"];
         let counted: u64 = kinds.iter().chain(&more).map(|kind| gateway.metric(kind)).sum();
-        let came = gateway.metric("messages_in");
+        let came = gateway.metric("ingest_messages");
         if came != counted {
             self.faults.push(format!("accounting: {came} messages came in, {counted} are accounted for"));
         }
         let outcomes = ["events_delivered", "records_filtered", "notices_delivered"];
-        let (passed, counted) = (gateway.metric("records_passed"), outcomes.map(|kind| gateway.metric(kind)));
+        let (passed, counted) = (gateway.metric("records_scanned"), outcomes.map(|kind| gateway.metric(kind)));
         if passed != counted.iter().sum::<u64>() {
             self.faults.push(format!("accounting: {passed} records were passed, {counted:?} are accounted for"));
         }

@@ -235,7 +235,7 @@ fn judge(path: &str, value: &str, modes: &[bool]) -> Result<(Verdict, (usize, us
 fn swallowed_posts_and_storms_are_found() {
     let fault = |change: fn(&mut Settings)| {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut settings = load(dir.path(), "hub.slack", "30s").expect("the default");
+        let mut settings = load(dir.path(), "hub.allowed_lateness", "30s").expect("the default");
         change(&mut settings);
         play(dir.path().to_owned(), "", settings, false).expect_err("found")
     };

@@ -111,7 +111,7 @@ fn settings(args: &Args, truth: &SimulatorHandle, secrets: &Path, dir: PathBuf) 
     account.url = truth.base_url().parse()?;
     account.tags = TAGS.map(String::from).into();
     let mut settings = Settings { data_dir: dir, accounts: vec![account], ..Settings::default() };
-    settings.listen.address = args.listen;
+    settings.grpc.address = args.listen;
     settings.admin.address = args.admin;
     settings.telemetry.log_filter = "warn".into();
     settings.validate()?;

@@ -62,9 +62,11 @@ fn exit(reason: &str, code: Code) -> Option<Exit> {
         "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
         | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
         "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
-        "TOKEN_MALFORMED" | "TOKEN_FOREIGN" | "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "EXACT_UNAVAILABLE" => {
-            Some(Exit::Position)
-        }
+        "TOKEN_INVALID"
+        | "TOKEN_ACCOUNT_MISMATCH"
+        | "POSITION_TOO_OLD"
+        | "POSITION_IN_FUTURE"
+        | "EXACT_UNAVAILABLE" => Some(Exit::Position),
         "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "CREDENTIALS_EXPIRED" | "ACCESS_DENIED" => Some(Exit::Refused),
         _ => match code {
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => {
@@ -93,7 +95,7 @@ fn advice(reason: &str, details: &ErrorDetails) -> String {
                 write!(text, "; is this machine's clock right? The gateway's says {time}").ok();
             }
         }
-        "TOKEN_MALFORMED" => text.push_str(", as with --from 10m (and without the token file, if there is one)"),
+        "TOKEN_INVALID" => text.push_str(", as with --from 10m (and without the token file, if there is one)"),
         _ => {}
     }
     text
@@ -133,7 +135,7 @@ mod tests {
         check(Code::ResourceExhausted, "CONSUMER_TOO_SLOW", None);
         check(Code::DeadlineExceeded, "STREAM_DEADLINE", None);
         check(Code::InvalidArgument, "FILTER_INVALID", Some(Exit::Usage));
-        check(Code::FailedPrecondition, "TOKEN_FOREIGN", Some(Exit::Position));
+        check(Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH", Some(Exit::Position));
         check(Code::PermissionDenied, "ACCESS_DENIED", Some(Exit::Refused));
         check(Code::Unauthenticated, "CREDENTIALS_EXPIRED", Some(Exit::Refused));
         check(Code::Unavailable, "A_REASON_OF_TOMORROW", None);

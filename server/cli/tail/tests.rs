@@ -276,8 +276,8 @@ async fn fatal_status_is_not_retried() {
     for (code, reason, exit) in [
         (Code::InvalidArgument, "FILTER_INVALID", Exit::Usage),
         (Code::PermissionDenied, "ACCESS_DENIED", Exit::Refused),
-        (Code::FailedPrecondition, "TOKEN_FOREIGN", Exit::Position),
-        (Code::InvalidArgument, "TOKEN_MALFORMED", Exit::Position),
+        (Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH", Exit::Position),
+        (Code::InvalidArgument, "TOKEN_INVALID", Exit::Position),
     ] {
         let (gateway, settings) = Gateway::start([vec![end(code, reason, None)]]).await;
         let (mut consumer, _) = consumer(settings);

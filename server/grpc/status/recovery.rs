@@ -34,7 +34,7 @@ pub fn job_unknown(id: &str) -> Status {
     const SHOWN_CHARS_MAX: usize = 32;
     let shown: String = id.chars().take(SHOWN_CHARS_MAX).collect();
     let message = format!("there is no recovery job {shown:?}: it may have ended long ago");
-    let mut ended = StatusBuilder::new(Code::NotFound, "JOB_UNKNOWN", message);
+    let mut ended = StatusBuilder::new(Code::NotFound, "JOB_NOT_FOUND", message);
     ended.details.set_resource_info("recovery_job", shown, "", "not known");
     ended.status()
 }

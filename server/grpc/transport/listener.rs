@@ -55,7 +55,7 @@ impl Incoming {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
                     Some(seat) => return self.connection(stream, seat),
-                    None => tracing::warn!(%peer, "closing connection: all places are in use (listen.connections_max)"),
+                    None => tracing::warn!(%peer, "closing connection: all places are in use (grpc.connections_max)"),
                 },
                 Err(error) => {
                     // Once, until a connection is accepted again: a peer decides how long it lasts.
@@ -70,7 +70,7 @@ impl Incoming {
 
     fn connection(&self, stream: TcpStream, seat: SlotGuard) -> ClientConnection {
         tune(&stream);
-        let (clock, timeout) = (self.clock.clone(), self.config.first_bytes_timeout);
+        let (clock, timeout) = (self.clock.clone(), self.config.preface_timeout);
         ClientConnection {
             socket: Socket::new(stream),
             intake: StreamRateLimiter::new(&self.config, self.clock.clone()),

@@ -190,7 +190,7 @@ impl Hub {
         if from < self.reader_of(log).extent().earliest {
             return None;
         }
-        let read = page.slice(from, self.config().replay_chunk_bytes_max)?;
+        let read = page.slice(from, self.config().replay_read_bytes_max)?;
         self.metrics().cold_reads_shared.inc();
         Some((page, read))
     }
@@ -261,7 +261,7 @@ impl Hub {
         };
         let mut ahead = None;
         for request in std::iter::once(request).chain(under_way.end()) {
-            match page.slice(request.from, self.config().replay_chunk_bytes_max) {
+            match page.slice(request.from, self.config().replay_read_bytes_max) {
                 Some(read) => {
                     ahead = request.is_demand_read().then(|| request.keys.clone()).or(ahead);
                     request.complete(Ok(read));
@@ -299,7 +299,7 @@ impl Hub {
 
     fn read_journal(&self, log: LogKind, from: Sequence, keys: &KeyFilter) -> Result<Read, ReadError> {
         self.metrics().cold_reads.inc();
-        let chunk = self.reader_of(log).read(from, keys, self.config().replay_chunk_bytes_max)?;
+        let chunk = self.reader_of(log).read(from, keys, self.config().replay_read_bytes_max)?;
         let record = |item| match item {
             journal::ReadItem::Record(record) => record,
             journal::ReadItem::Damaged { first, last, from, to } => {

@@ -152,7 +152,7 @@ fn sequences(read: &Read) -> Vec<Sequence> {
 #[tokio::test]
 async fn unpolled_reader_does_not_block_others() {
     for replay_cache_bytes_max in [0, 1 << 20] {
-        let config = Config { replays_reading_max: 1, replay_cache_bytes_max, ..Config::default() };
+        let config = Config { journal_readers_max: 1, replay_cache_bytes_max, ..Config::default() };
         let (hub, log, _) = env(config, 10);
         // Polled once, so that it has asked, and never again.
         log.hold(true);
@@ -173,7 +173,7 @@ async fn unpolled_reader_does_not_block_others() {
 
 #[tokio::test]
 async fn concurrent_page_reads_hit_journal_once() {
-    let (hub, log, _) = env(Config { replays_reading_max: 2, ..Config::default() }, 10);
+    let (hub, log, _) = env(Config { journal_readers_max: 2, ..Config::default() }, 10);
     log.hold(true);
     let mut reads: Vec<_> = (1..=9).map(|from| Box::pin(hub.clone().read_cold(from, KeyFilter::Always))).collect();
     for read in &mut reads {

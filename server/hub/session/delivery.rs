@@ -129,8 +129,8 @@ impl Session {
         if skip.reason != SkipReason::JournalCorrupt {
             return;
         }
-        let slack = self.hub.config().slack;
-        let to = skip.window.to.unwrap_or(entry.received).plus(slack);
+        let allowed_lateness = self.hub.config().allowed_lateness;
+        let to = skip.window.to.unwrap_or(entry.received).plus(allowed_lateness);
         // Within a gap that was open then, its posts are from before.
         let low = self.hub.low_watermark(entry.sequence, skip.window.from);
         let from = low.min(self.backfilled_from(skip.window.from)).max(self.recovery_from());
@@ -154,7 +154,7 @@ impl Session {
 
     /// What was brought back of the time before this is of no gap of the subscription.
     pub(super) fn recovery_from(&self) -> UnixMillis {
-        self.subscription_start().minus(self.hub.config().slack)
+        self.subscription_start().minus(self.hub.config().allowed_lateness)
     }
 
     /// The upstream time at which the subscription began, as far as it is known now.

@@ -167,7 +167,7 @@ impl Session {
         let told = status.borrow().notice_count;
         Self {
             waiter: hub.register_waiter(seat.filter().keys().clone()),
-            counters: hub.metrics().session(&consumer, hub.config().consumers_labelled_max),
+            counters: hub.metrics().session(&consumer, hub.config().consumer_labels_max),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
             alarm: None,

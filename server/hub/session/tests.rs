@@ -130,7 +130,7 @@ proptest! {
         any_of in prop_oneof![Just(vec![]), Just(vec!["a"]), Just(vec!["c*", "b"]), Just(vec!["none"])],
         ring_bytes_max in prop_oneof![Just(1_usize), Just(3_000), Just(1 << 20)],
         replay_cache_bytes_max in prop_oneof![Just(0_usize), Just(3_000), Just(1 << 20)],
-        replay_chunk_bytes_max in prop_oneof![Just(1_usize), Just(1_000), Just(128 << 10)],
+        replay_read_bytes_max in prop_oneof![Just(1_usize), Just(1_000), Just(128 << 10)],
     ) {
         let posts: Vec<Vec<&str>> = posts.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect();
         let wanted = |tags: &Vec<&str>| {
@@ -141,7 +141,7 @@ proptest! {
         let truth: Vec<u64> = (1..).zip(&posts).filter(|(_, tags)| wanted(tags)).map(|(at, _)| at).collect();
         runtime().block_on(async {
             let config = Config {
-                ring_bytes_max, replay_cache_bytes_max, replay_chunk_bytes_max, ..Config::default()
+                ring_bytes_max, replay_cache_bytes_max, replay_read_bytes_max, ..Config::default()
             };
             let env = TestEnv::new(config);
             env.post(&posts);
@@ -219,7 +219,7 @@ fn idle_session_advances_token_to_tip() {
 #[test]
 fn heartbeats_continue_while_waiting_for_read_permit() {
     runtime().block_on(async {
-        let env = TestEnv::new(Config { ring_bytes_max: 1, replays_reading_max: 0, ..Config::default() });
+        let env = TestEnv::new(Config { ring_bytes_max: 1, journal_readers_max: 0, ..Config::default() });
         env.post(&[vec!["a"], vec!["a"]]);
         let mut session = env.subscribe(&[], Start::Earliest);
         assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Start(_)));
@@ -241,7 +241,7 @@ fn control_frames_come_while_journal_read_waits() {
             (Duration::ZERO, Some(age), EndReason::Deadline),
         ] {
             // No read ever gets its permit.
-            let config = Config { ring_bytes_max: 1, replays_reading_max: 0, session_age_max, ..Config::default() };
+            let config = Config { ring_bytes_max: 1, journal_readers_max: 0, session_age_max, ..Config::default() };
             let env = TestEnv::new(config);
             env.post(&[vec!["a"], vec!["a"]]);
             let mut session = env.subscribe(&[], Start::Earliest);
@@ -311,11 +311,11 @@ fn news_of_upstream_is_told_once() {
 fn resume_by_time_marks_possible_duplicates() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
-        let (now, slack) = (env.hub.clock().now(), env.hub.config().slack);
+        let (now, allowed_lateness) = (env.hub.clock().now(), env.hub.config().allowed_lateness);
         let lost = ResumeToken {
             account: env.hub.account().clone(),
             position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
-            low_watermark: now.minus(slack),
+            low_watermark: now.minus(allowed_lateness),
             received_up_to: now,
             subscription_start: now,
             subscription_from: None,
@@ -327,7 +327,7 @@ fn resume_by_time_marks_possible_duplicates() {
         env.hub.side().set_complete_from(Completeness::From(lost.low_watermark));
         let mut session = env.subscribe(&[], Start::Token(env.hub.seal(&lost)));
         let received = |sequence, received| Record { received, ..post_record(sequence, &["a"]) };
-        let soon = now.plus(slack);
+        let soon = now.plus(allowed_lateness);
         env.append(vec![received(1, now), received(2, soon), received(3, soon.plus(Duration::from_millis(1)))]);
         let mut marks = Vec::new();
         // Start, two batches, CaughtUp: a heartbeat after them means that a post was left out.

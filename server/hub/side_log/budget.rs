@@ -8,7 +8,7 @@ impl SideLog {
     /// free: however many subscriptions lack it, X is asked once.
     pub fn charge(&self, private_gaps: &PrivateGaps, caller: Caller) -> Result<(), BudgetExceeded> {
         let (max, setting) =
-            (self.config.demands_per_hour_per_caller_max, "hub.private_holes.demands_per_hour_per_caller_max");
+            (self.config.demands_per_hour_per_caller_max, "hub.private_gaps.demands_per_hour_per_caller_max");
         if max == 0 || !self.asks(private_gaps) {
             return Ok(());
         }

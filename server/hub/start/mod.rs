@@ -259,7 +259,7 @@ impl<'a> Resolver<'a> {
         if is_ahead && token.position.epoch != self.hub.reader().epoch() {
             return self.clamped(token);
         }
-        let (from, slack) = (self.lacks_from(&token), self.hub.config().slack);
+        let (from, allowed_lateness) = (self.lacks_from(&token), self.hub.config().allowed_lateness);
         let lacking = self.missing_since(from);
         if lacking.is_some() && self.private && !self.is_recoverable(from) {
             return self.clamped(token);
@@ -267,12 +267,12 @@ impl<'a> Resolver<'a> {
         if !self.private && self.now.since(from) > self.hub.config().recovery_window {
             return self.clamped(token);
         }
-        let repeats_until = token.received_up_to.max(from.plus(slack)).plus(slack);
-        let at_tip = self.at_tip(StartOutcome::TimeBounded, token.subscription_start.max(from.plus(slack)));
+        let repeats_until = token.received_up_to.max(from.plus(allowed_lateness)).plus(allowed_lateness);
+        let at_tip = self.at_tip(StartOutcome::TimeBounded, token.subscription_start.max(from.plus(allowed_lateness)));
         let resumed = ResolvedStart {
             cursor: self.seek(from),
-            reached: from.plus(slack),
-            streamed: from.plus(slack),
+            reached: from.plus(allowed_lateness),
+            streamed: from.plus(allowed_lateness),
             repeats_until: Some(token.duplicates_until.map_or(repeats_until, |until| until.max(repeats_until))),
             ..at_tip
         };
@@ -283,9 +283,10 @@ impl<'a> Resolver<'a> {
                 let private_gap = PrivateGap::new(span, GapCause::LogLost, repeats_until, self.extent.earliest);
                 self.add_private_gap(private_gap, held, resumed)
             }
-            Some(span) => {
-                ResolvedStart { missing: Some(TimeInterval { from, to: Some(span.to.minus(slack)) }), ..resumed }
-            }
+            Some(span) => ResolvedStart {
+                missing: Some(TimeInterval { from, to: Some(span.to.minus(allowed_lateness)) }),
+                ..resumed
+            },
             None => ResolvedStart { private: held.or_none(), ..resumed },
         })
     }
@@ -302,14 +303,14 @@ impl<'a> Resolver<'a> {
         if !self.is_recoverable(from) {
             return self.clamped(token);
         }
-        let span = TimeRange::new(from, self.complete_from().plus(self.hub.config().slack));
+        let span = TimeRange::new(from, self.complete_from().plus(self.hub.config().allowed_lateness));
         let resumed = ResolvedStart {
             reached: token.received_up_to,
             streamed: self.streamed(&token),
             repeats_until: token.duplicates_until,
             ..self.at_tip(StartOutcome::TimeBounded, token.subscription_start)
         };
-        let repeats_until = token.received_up_to.plus(self.hub.config().slack);
+        let repeats_until = token.received_up_to.plus(self.hub.config().allowed_lateness);
         let mut held = token.private.unwrap_or_default();
         held.skip(token.position.sequence + 1, self.extent.earliest, span);
         let private_gap = PrivateGap::new(span, GapCause::Trimmed, repeats_until, self.extent.earliest);
@@ -319,13 +320,17 @@ impl<'a> Resolver<'a> {
     /// From when on a subscription may lack something. What was created before it began is not its own, though a backfill of that
     /// time may have held its low watermark back.
     fn lacks_from(&self, token: &ResumeToken) -> UnixMillis {
-        let begins = token.subscription_start.minus(self.hub.config().slack + self.hub.clock().uncertainty());
+        let begins =
+            token.subscription_start.minus(self.hub.config().allowed_lateness + self.hub.clock().uncertainty());
         token.low_watermark.max(begins)
     }
 
     /// How far the live stream had come when the token was made, as its low watermark tells.
     fn streamed(&self, token: &ResumeToken) -> UnixMillis {
-        token.low_watermark.plus(self.hub.config().slack + self.hub.clock().uncertainty()).min(token.received_up_to)
+        token
+            .low_watermark
+            .plus(self.hub.config().allowed_lateness + self.hub.clock().uncertainty())
+            .min(token.received_up_to)
     }
 
     /// From the log's oldest record on, with this gap before it, and those that the subscription has already.
@@ -339,7 +344,7 @@ impl<'a> Resolver<'a> {
     /// What the log lacks of all that was created from `from` on: up to where it begins, with the slack.
     fn missing_since(&self, from: UnixMillis) -> Option<TimeRange> {
         let begins = self.complete_from();
-        (from < begins).then(|| TimeRange::new(from, begins.plus(self.hub.config().slack)))
+        (from < begins).then(|| TimeRange::new(from, begins.plus(self.hub.config().allowed_lateness)))
     }
 
     /// From when on the log has everything, but for its gaps.

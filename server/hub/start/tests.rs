@@ -30,7 +30,7 @@ impl TestEnv {
         let retention_bytes_max = if trimmed { 600 } else { 0 };
         let settings = journal::Config { backend: Backend::Memory, retention_bytes_max, ..journal::Config::default() };
         let mut config = Config::default();
-        config.private_holes.enabled = enabled;
+        config.private_gaps.enabled = enabled;
         let clock = Clock::system();
         let now = clock.now();
         let (hub, mut writer, _) = hub_over(&settings, &settings, config, clock);
@@ -311,7 +311,7 @@ fn caller_beyond_its_demands_is_refused() {
         let token = Start::Token(env.hub.seal(&env.token(false, minutes)));
         resolve_for(caller, &env.hub, &token, StartPolicy::Fail, false)
     };
-    let max = u32::try_from(env.hub.config().private_holes.demands_per_hour_per_caller_max).expect("few");
+    let max = u32::try_from(env.hub.config().private_gaps.demands_per_hour_per_caller_max).expect("few");
     for minutes in 11..11 + max {
         start(caller(1), minutes).expect("within the budget");
         start(caller(1), minutes).expect("asked for already");

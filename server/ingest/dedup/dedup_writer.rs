@@ -85,6 +85,6 @@ impl DedupWriter {
             return Ok(verdict);
         }
         let unsealed = self.index.unsealed_ids();
-        if unsealed >= self.index.config.unsealed_ids_max { Err(DedupError::Behind { unsealed }) } else { Ok(verdict) }
+        if unsealed >= self.index.config.unflushed_ids_max { Err(DedupError::Behind { unsealed }) } else { Ok(verdict) }
     }
 }

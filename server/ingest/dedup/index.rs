@@ -129,8 +129,8 @@ impl DedupIndex {
     pub(super) fn insert_all(&self, notes: impl Iterator<Item = DedupEntry>) {
         let mut hot = self.hot.write();
         for DedupEntry { id, rules, sequence, received } in notes {
-            let full = hot.len() as u64 >= self.config.hot_ids_max
-                || hot.sets_bytes() as u64 >= self.config.hot_rules_bytes_max
+            let full = hot.len() as u64 >= self.config.memtable_ids_max
+                || hot.sets_bytes() as u64 >= self.config.memtable_rules_bytes_max
                 || !hot.covers(sequence);
             if full {
                 self.rotate(&mut hot);

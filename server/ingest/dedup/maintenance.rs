@@ -48,10 +48,10 @@ impl DedupMaintenance {
         journal: LogBounds,
         appended_before: &dyn Fn(Duration) -> Sequence,
     ) -> Result<DedupReport, DedupError> {
-        let old = appended_before(self.index.config.hot_age_max);
+        let old = appended_before(self.index.config.memtable_age_max);
         self.index.rotate_if_due(old.max(midpoint(journal)));
         let mut report = DedupReport { sealed: self.seal_frozen()?, ..DedupReport::default() };
-        self.expire(appended_before(self.index.config.horizon), &mut report)?;
+        self.expire(appended_before(self.index.config.window), &mut report)?;
         report.merged = self.merge_once()?;
         report.files = self.index.levels().files.len() as u64;
         report.since = self.index.levels().files.iter().map(|file| file.trailer().coverage.received_min).min();
@@ -140,7 +140,7 @@ impl DedupMaintenance {
         let levels = self.index.levels();
         let shapes: Vec<FileStats> = levels.files.iter().map(|file| shape(file)).collect();
         // A quarter: what is kept in files for longer than the deduplication window stays below that.
-        let span_max = self.index.config.horizon / 4;
+        let span_max = self.index.config.window / 4;
         let Some(range) = compaction::plan(&shapes, self.index.config.file_ids_max, span_max) else { return Ok(0) };
         let inputs = &levels.files[range];
         let Some(coverage) = compaction::coverage(inputs) else { return Ok(0) };

@@ -30,8 +30,8 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let gauges = [
-            ("dedup_unsealed_ids", "Post ids in memory that are in no file yet", &metrics.unsealed_ids),
-            ("dedup_sealed_ids", "Post ids in sealed files", &metrics.sealed_ids),
+            ("dedup_memtable_ids", "Post ids in memory that are in no file yet", &metrics.unsealed_ids),
+            ("dedup_file_ids", "Post ids in sealed files", &metrics.sealed_ids),
             ("dedup_files", "Sealed id files", &metrics.files),
             ("dedup_files_bytes", "Bytes of sealed id files", &metrics.files_bytes),
             ("dedup_filter_bytes", "Bytes of memory for the filters of id files", &metrics.filter_bytes),

@@ -18,7 +18,7 @@
 //! - A file is there whole or not at all; a crash at any step changes no answer.
 //! - Damage is told with the path, never taken for 'not seen'. Damaged blocks are written again from the journal, and ids
 //!   that it has no record of any more are counted (`rebuild/tests`).
-//! - Memory is bounded: the table and the generations that wait by `unsealed_ids_max`, files by 9.5 bits per id for
+//! - Memory is bounded: the table and the generations that wait by `unflushed_ids_max`, files by 9.5 bits per id for
 //!   their filters and 20 bytes per 512 ids for their index.
 //! - The writer never waits for a file to be written.
 
@@ -64,17 +64,17 @@ pub struct Config {
     /// `journal.retention_age_max`.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub horizon: Duration,
+    pub window: Duration,
     /// Age of the oldest id in memory at which the ids are flushed to a file.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub hot_age_max: Duration,
+    pub memtable_age_max: Duration,
     /// Ids in memory at which they are flushed to a file.
-    pub hot_ids_max: u64,
+    pub memtable_ids_max: u64,
     /// Bytes of rule sets in memory at which the ids are flushed to a file.
-    pub hot_rules_bytes_max: u64,
+    pub memtable_rules_bytes_max: u64,
     /// Maximum ids in memory while id files cannot be written. Beyond it, ingest stops.
-    pub unsealed_ids_max: u64,
+    pub unflushed_ids_max: u64,
     /// Maximum ids of a merged id file.
     pub file_ids_max: u64,
     /// Bytes of flushed ids without a directory (journal backend `memory`). The oldest are removed first, regardless
@@ -89,14 +89,14 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             // The contract's 24 h: what X can recover (F-RR).
-            horizon: Duration::from_secs(24 * 3600),
+            window: Duration::from_secs(24 * 3600),
             // X sends again what backfill (5 min) and reconnects repeat; thrice that stays in memory.
-            hot_age_max: Duration::from_secs(15 * 60),
+            memtable_age_max: Duration::from_secs(15 * 60),
             // 15 minutes at 1,000 posts/s; it fits the 917,504 of a hash table of 2^20 slots.
-            hot_ids_max: 900_000,
-            hot_rules_bytes_max: 16 << 20,
+            memtable_ids_max: 900_000,
+            memtable_rules_bytes_max: 16 << 20,
             // Four generations of 18 MiB: an hour at 1,000 posts/s.
-            unsealed_ids_max: 3_600_000,
+            unflushed_ids_max: 3_600_000,
             file_ids_max: 4_000_000,
             // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
             memory_bytes_max: 192 << 20,
@@ -113,7 +113,7 @@ impl Config {
     /// Raises the deduplication window to what the contract asks for (section 1): a post that the log still holds, or that X may send
     /// again, must not be taken twice.
     pub fn raise(&mut self, retention_age_max: Duration) {
-        self.horizon = self.horizon.max(retention_age_max).max(Self::HORIZON_MIN);
+        self.window = self.window.max(retention_age_max).max(Self::HORIZON_MIN);
     }
 }
 
@@ -234,7 +234,7 @@ pub fn open(
     metrics: Metrics,
 ) -> Result<Dedup, DedupError> {
     let store = Store::open(dir)?;
-    let LoadedFiles { files, lost, stale } = store.load(epoch, now.minus(config.horizon))?;
+    let LoadedFiles { files, lost, stale } = store.load(epoch, now.minus(config.window))?;
     let mut levels = IdFileSet { lost, ..IdFileSet::default() };
     files.into_iter().for_each(|file| levels.insert(file));
     let index = Arc::new(DedupIndex::new(config, epoch, metrics, store, levels));

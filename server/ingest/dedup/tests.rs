@@ -20,7 +20,7 @@ fn rules(ids: impl IntoIterator<Item = u64>) -> Arc<[Rule]> {
 }
 
 fn small() -> Config {
-    Config { hot_ids_max: 5, file_ids_max: 40, ..Config::default() }
+    Config { memtable_ids_max: 5, file_ids_max: 40, ..Config::default() }
 }
 
 fn open_at(dir: &Path, config: &Config, now: UnixMillis) -> Result<Dedup, DedupError> {
@@ -242,7 +242,7 @@ fn damaged_file_is_reported_and_ids_stay_known() {
 #[test]
 fn quarantined_file_is_rebuilt_from_journal() {
     for damaged in 0..3 {
-        let mut env = TestEnv::on_disk(Config { hot_ids_max: 900, ..small() });
+        let mut env = TestEnv::on_disk(Config { memtable_ids_max: 900, ..small() });
         for round in 0..3 {
             env.arrive(&[(round, 1), (round + 10, 2), (round + 20, 3)], true);
             env.dedup.maintenance.flush().expect("seals");
@@ -271,7 +271,7 @@ fn foreign_epoch_files_are_ignored_and_expire() {
     assert_eq!((dedup.stale_files, dedup.seen.covered()), (1, 0));
     assert_eq!(dedup.seen.classify(PostId(1), &[]).expect("can be told"), DedupResult::New);
     assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 1);
-    open_new(env.now.plus(env.config.horizon * 2));
+    open_new(env.now.plus(env.config.window * 2));
     assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 0);
 }
 
@@ -303,7 +303,7 @@ fn ids_are_flushed_before_journal_trims_them() {
 
 #[test]
 fn failed_flush_applies_backpressure() {
-    let mut env = TestEnv::on_disk(Config { unsealed_ids_max: 20, ..small() });
+    let mut env = TestEnv::on_disk(Config { unflushed_ids_max: 20, ..small() });
     for id in 0..20 {
         env.arrive(&[(id, 1)], true);
     }
@@ -336,7 +336,7 @@ fn in_memory_dedup_evicts_oldest_ids() {
 
 #[test]
 fn old_id_does_not_cause_file_reads() {
-    let mut env = TestEnv::on_disk(Config { hot_ids_max: 200_000, ..Config::default() });
+    let mut env = TestEnv::on_disk(Config { memtable_ids_max: 200_000, ..Config::default() });
     let set = rules([1, 2]);
     let id = |n: u64| PostId(1 << 60 | n << 22);
     let mut sequence = 0;
@@ -378,15 +378,15 @@ fn settings_round_trip_and_unknown_are_rejected() {
 fn short_horizon_is_raised_to_retention_and_day() {
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     for (configured, retention, expected) in [(1, 6, 24), (1, 48, 48), (72, 48, 72), (24, 24, 24)] {
-        let mut raised = Config { horizon: hours(configured), ..Config::default() };
+        let mut raised = Config { window: hours(configured), ..Config::default() };
         raised.raise(hours(retention));
-        assert_eq!(raised.horizon, hours(expected));
+        assert_eq!(raised.window, hours(expected));
     }
 }
 
 #[test]
 fn wrong_clock_forgets_no_id() {
-    let mut env = TestEnv::on_disk(Config { hot_ids_max: 2, ..Config::default() });
+    let mut env = TestEnv::on_disk(Config { memtable_ids_max: 2, ..Config::default() });
     let (right, minute) = (env.now, Duration::from_secs(60));
     for (id, hours) in [(1, 0), (2, 0), (3, 0), (4, 30), (5, 30), (6, 30), (7, 0), (8, 0), (9, 0)] {
         env.now = right.plus(Duration::from_secs(hours * 3_600));

@@ -10,12 +10,12 @@ pub struct Config {
     /// Maximum minutes of backfill to request (X: 1 to 5). 0: never, for contracts without backfill.
     pub backfill_minutes_max: u8,
     /// Minutes of backfill that the first connection of a new log requests. 0: none.
-    pub first_backfill_minutes: u8,
+    pub initial_backfill_minutes: u8,
     /// How long no backfill is requested after X refused a request with backfill and accepted the same request
     /// without.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub backfill_refused_for: Duration,
+    pub backfill_retry_after: Duration,
     /// Maximum duration of a backfill. After it, the gap is left to recovery.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -32,19 +32,19 @@ pub struct Config {
     /// and may not report the reason (PowerTrack guide).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub held_up_min: Duration,
+    pub reader_stall_min: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             backfill_minutes_max: 5,
-            first_backfill_minutes: 5,
-            backfill_refused_for: Duration::from_secs(3_600),
+            initial_backfill_minutes: 5,
+            backfill_retry_after: Duration::from_secs(3_600),
             backfill_duration_max: Duration::from_secs(600),
             due_min: 3,
             lag_max: Duration::from_secs(600),
-            held_up_min: Duration::from_secs(5),
+            reader_stall_min: Duration::from_secs(5),
         }
     }
 }

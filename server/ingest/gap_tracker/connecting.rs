@@ -17,13 +17,14 @@ impl GapStateMachine {
     /// The first byte of a connection came.
     pub(super) fn first_byte(&mut self, feed: usize, connection: usize, answer: StreamResponse, now: UnixMillis) {
         self.time = self.time.max(now);
-        let (slack, patience, began) = (self.limits.allowed_lateness, self.limits.patience(), self.has_begun());
+        let (allowed_lateness, patience, began) =
+            (self.limits.allowed_lateness, self.limits.patience(), self.has_begun());
         let account_rate = self.rate();
         let own = &mut self.kept.feeds[feed];
         let rate = if own.rate.is_known() { own.rate.per_second() } else { account_rate };
         let was_up = own.assured_from().is_some();
-        let to = now.plus(slack);
-        let mut new = Connection::new(now, slack, own.lag_of(connection), rate);
+        let to = now.plus(allowed_lateness);
+        let mut new = Connection::new(now, allowed_lateness, own.lag_of(connection), rate);
         let margin = new.margin(&self.limits);
         let minutes = |minutes: BackfillMinutes| Duration::from_secs(60 * u64::from(minutes.get()));
         // X reckons by its own clock: what it sends may begin as much later as that is ahead.

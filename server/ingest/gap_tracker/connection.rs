@@ -69,11 +69,11 @@ pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
 impl Connection {
     /// A connection whose first byte came now; `newest` is what is known of its lag.
     /// `rate` is that of its feed.
-    pub(super) fn new(now: UnixMillis, slack: Duration, newest: Option<HighWatermark>, rate: f64) -> Self {
+    pub(super) fn new(now: UnixMillis, allowed_lateness: Duration, newest: Option<HighWatermark>, rate: f64) -> Self {
         Self {
             up: true,
             first_byte: now,
-            complete_from: now.plus(slack),
+            complete_from: now.plus(allowed_lateness),
             last_byte: now,
             newest,
             delivers: false,

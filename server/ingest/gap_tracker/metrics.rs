@@ -37,8 +37,8 @@ impl Metrics {
             "Upstream time that is missing and may still be brought, in seconds",
             own.gaps_open_seconds.clone(),
         );
-        registry.register("gap_changes", "Records of gaps that are open, by cause", own.gap_records.clone());
-        registry.register("gaps_ended", "Gaps that have ended, by their last state", own.gaps_ended.clone());
+        registry.register("gap_records", "Records of gaps that are open, by cause", own.gap_records.clone());
+        registry.register("gaps_closed", "Gaps that have ended, by their last state", own.gaps_ended.clone());
         registry.register(
             "gaps_unrecoverable_seconds",
             "Upstream time that is lost, in seconds",

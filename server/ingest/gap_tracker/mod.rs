@@ -77,7 +77,7 @@ pub struct GapTracker {
     demands: watch::Sender<u64>,
     metrics: Metrics,
     file: Option<PathBuf>,
-    held_up_min: Duration,
+    reader_stall_min: Duration,
 }
 
 /// What a gap tracker is opened with.
@@ -100,8 +100,8 @@ impl GapTracker {
     /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand.
     pub fn open(setup: TrackerParams, logged: Vec<Gap>, received: LogTimes) -> Self {
         let TrackerParams { hub, config, recovery_window, feeds, file, metrics } = setup;
-        let (first, held_up_min) = (config.first_backfill_minutes, config.held_up_min);
-        let limits = TrackerLimits { config, allowed_lateness: hub.config().slack, recovery_window };
+        let (first, reader_stall_min) = (config.initial_backfill_minutes, config.reader_stall_min);
+        let limits = TrackerLimits { config, allowed_lateness: hub.config().allowed_lateness, recovery_window };
         let kept = file.as_deref().and_then(|path| persist::read(path, hub.account(), &limits));
         if let Some(kept) = &kept {
             hub.clock().set_offset_ms(kept.clock_offset_ms);
@@ -131,7 +131,7 @@ impl GapTracker {
             demands: watch::channel(0).0,
             metrics,
             file,
-            held_up_min,
+            reader_stall_min,
         }
     }
 
@@ -190,7 +190,7 @@ impl GapTracker {
 
     /// A reader that is held up for this long may be cut as a slow one.
     pub fn reader_stall_min(&self) -> Duration {
-        self.held_up_min
+        self.reader_stall_min
     }
 
     /// When [`GapTracker::tick`] has something to look at for this connection.

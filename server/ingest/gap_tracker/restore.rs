@@ -30,7 +30,7 @@ impl FeedGap {
     /// From where on sessions of the process rely on a log that has not begun: all since its start, and the first backfill,
     /// less what their private gaps overlap with it.
     fn relied_on(&self, limits: &TrackerLimits) -> UnixMillis {
-        let backfill = Duration::from_secs(60 * u64::from(limits.config.first_backfill_minutes));
+        let backfill = Duration::from_secs(60 * u64::from(limits.config.initial_backfill_minutes));
         self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.allowed_lateness)))
     }
 }

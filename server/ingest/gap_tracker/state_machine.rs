@@ -144,7 +144,7 @@ impl GapStateMachine {
         }
         let most = BackfillMinutes::new(config.backfill_minutes_max)?;
         if own.assured_from().is_none() && own.gaps.iter().any(|gap| !gap.announced) {
-            return Some(BackfillMinutes::new(config.first_backfill_minutes)?.min(most));
+            return Some(BackfillMinutes::new(config.initial_backfill_minutes)?.min(most));
         }
         // What a connection that is up has not delivered yet may never come by it.
         let from = match own.assured_from() {
@@ -157,7 +157,7 @@ impl GapStateMachine {
 
     /// X refuses requests with backfill, and takes the same without.
     pub(super) fn backfill_refused(&mut self, now: UnixMillis) {
-        self.backfill_refused_until = Some(now.plus(self.limits.config.backfill_refused_for));
+        self.backfill_refused_until = Some(now.plus(self.limits.config.backfill_retry_after));
     }
 
     /// Something came, with posts created at these times.

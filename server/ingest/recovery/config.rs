@@ -25,12 +25,12 @@ pub struct Config {
     /// the request.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub clip: Duration,
+    pub expiry_margin: Duration,
     /// Minimum age of the end of a window before it is requested, for the case that X refuses recent windows (old
     /// Replay: 30 min).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub freshness: Duration,
+    pub window_age_min: Duration,
     /// Maximum backoff after refusals (400, 403); doubled with each, from `upstream.http_backoff_step`. A refused
     /// window is requested until it leaves `hub.recovery_window`.
     #[serde(with = "humantime_serde")]
@@ -58,11 +58,11 @@ pub struct Config {
     /// behind a proxy.
     pub manual_jobs_per_hour_per_caller_max: usize,
     /// Maximum ended jobs that are listed. The oldest are removed first.
-    pub jobs_kept_max: usize,
+    pub finished_jobs_max: usize,
     /// How long ended jobs are listed.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub retention: Duration,
+    pub finished_jobs_retention: Duration,
 }
 
 impl Default for Config {
@@ -73,8 +73,8 @@ impl Default for Config {
             // Far more than a day needs with its retries, and less than X's published backoff allows a live connection.
             requests_per_minute_max: 20,
             window_max: Duration::from_secs(2 * 3600),
-            clip: Duration::from_secs(60),
-            freshness: Duration::ZERO,
+            expiry_margin: Duration::from_secs(60),
+            window_age_min: Duration::ZERO,
             refusal_backoff_max: Duration::from_secs(15 * 60),
             young_refusal_age_max: Duration::from_secs(3_600),
             vain_attempts_per_hour_max: 40,
@@ -84,8 +84,8 @@ impl Default for Config {
             manual_jobs_per_hour_max: 60,
             // An outage of a day, and as much again; three callers exhaust the account's.
             manual_jobs_per_hour_per_caller_max: 20,
-            jobs_kept_max: 1_000,
-            retention: Duration::from_secs(24 * 3600),
+            finished_jobs_max: 1_000,
+            finished_jobs_retention: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -102,13 +102,18 @@ impl Config {
 
     /// What the planner keeps to, where X can be asked as far back as `recovery_window`, times are as uncertain as this, and
     /// posts of so much of a gap may have come live.
-    pub(super) fn limits(&self, recovery_window: Duration, uncertainty: Duration, slack: Duration) -> RecoveryLimits {
+    pub(super) fn limits(
+        &self,
+        recovery_window: Duration,
+        uncertainty: Duration,
+        allowed_lateness: Duration,
+    ) -> RecoveryLimits {
         RecoveryLimits {
             overlap: uncertainty.min(self.overlap_max),
-            slack,
-            lookback_max: recovery_window.saturating_sub(self.clip),
+            allowed_lateness,
+            lookback_max: recovery_window.saturating_sub(self.expiry_margin),
             window_max: self.window_max,
-            freshness: self.freshness,
+            window_age_min: self.window_age_min,
         }
     }
 }

@@ -35,7 +35,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("recovery_jobs", "Recovery jobs that have not ended, by state", own.jobs.clone());
-        registry.register("recovery_jobs_ended", "Recovery jobs that have ended, by outcome", own.ended.clone());
+        registry.register("recovery_jobs_finished", "Recovery jobs that have ended, by outcome", own.ended.clone());
         let help = "Recovery jobs that wait because X refuses their requests (RECOVERY_NOT_ENTITLED)";
         registry.register("recovery_jobs_refused", help, own.refused.clone());
         registry.register("recovery_refusals", "Recovery requests that X refused", own.refusals.clone());

@@ -16,11 +16,11 @@ pub(super) struct RecoveryLimits {
     /// Longest window.
     pub window_max: Duration,
     /// How long ago a window must have ended.
-    pub freshness: Duration,
+    pub window_age_min: Duration,
     /// How far requests overlap with what is next to them: the uncertainty of the clock by which a demand is bounded.
     pub overlap: Duration,
     /// Posts of this much at the edges of a demand may have come live.
-    pub slack: Duration,
+    pub allowed_lateness: Duration,
 }
 
 /// What to do about a demand.
@@ -40,7 +40,7 @@ impl RecoveryLimits {
 
     /// When a request that ends there may be made, where X refuses windows that are younger than `young`.
     pub fn available_at(&self, end: UnixMillis, young: Duration) -> UnixMillis {
-        end.plus(self.freshness.max(young))
+        end.plus(self.window_age_min.max(young))
     }
 
     /// How far a request overlaps with the next one, in whole minutes.
@@ -113,9 +113,9 @@ mod tests {
     const LIMITS: RecoveryLimits = RecoveryLimits {
         lookback_max: Duration::from_secs(24 * 3600 - 60),
         window_max: Duration::from_secs(2 * 3600),
-        freshness: Duration::ZERO,
+        window_age_min: Duration::ZERO,
         overlap: Duration::from_secs(2),
-        slack: Duration::from_secs(30),
+        allowed_lateness: Duration::from_secs(30),
     };
 
     /// So many milliseconds ago, so long.

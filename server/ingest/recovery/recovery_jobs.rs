@@ -28,7 +28,7 @@ pub(super) struct RecoveryJobsParts {
     pub config: Config,
     pub recovery_window: Duration,
     /// Posts of this much of a gap's edges may have come live.
-    pub slack: Duration,
+    pub allowed_lateness: Duration,
     /// Of the demand, when it was opened.
     pub stamp: RequestStamp,
     pub clock: Clock,
@@ -213,8 +213,8 @@ impl RecoveryJobs {
     }
 
     fn limits(&self) -> RecoveryLimits {
-        let RecoveryJobsParts { config, recovery_window, slack, clock, .. } = &self.parts;
-        config.limits(*recovery_window, clock.uncertainty(), *slack)
+        let RecoveryJobsParts { config, recovery_window, allowed_lateness, clock, .. } = &self.parts;
+        config.limits(*recovery_window, clock.uncertainty(), *allowed_lateness)
     }
 
     /// The next request, unless none may be made now. `stamp` is that of the demand, taken before `missing` was.

@@ -69,7 +69,7 @@ impl RecoveryScheduler {
         let recovery_jobs = RecoveryJobsParts {
             account: hub.account().clone(),
             recovery_window: hub.config().recovery_window,
-            slack: hub.config().slack,
+            allowed_lateness: hub.config().allowed_lateness,
             stamp: demand.stamp(),
             config,
             clock: clock.clone(),

@@ -187,7 +187,7 @@ impl Sequencer {
     async fn append(&mut self, batch: &mut AppendBatch, giving_up: &Shutdown) {
         let (hub, late) = (self.writing.hub.clone(), batch.late);
         if let Some((most, _)) = late {
-            hub.lateness().rise(hub.next(), most, hub.config().slack);
+            hub.lateness().rise(hub.next(), most, hub.config().allowed_lateness);
         }
         while let Err(error) = self.append_once(batch) {
             self.writing.metrics.append_failures.inc();
@@ -199,7 +199,7 @@ impl Sequencer {
         }
         batch.tally.count(&self.writing.metrics);
         if let Some((_, last)) = late {
-            hub.lateness().fall(hub.next(), last, hub.config().slack);
+            hub.lateness().fall(hub.next(), last, hub.config().allowed_lateness);
         }
         if let Some(heard) = batch.heard {
             self.writing.hub.upstream().record_activity(heard);

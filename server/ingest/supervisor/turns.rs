@@ -13,7 +13,7 @@ use crate::model::UnixMillis;
 /// caught up.
 #[derive(Debug)]
 pub(super) struct ReadTurns {
-    held_up_min: Duration,
+    reader_stall_min: Duration,
     last: (Moment, UnixMillis),
     behind: Option<UnreadSocketData>,
 }
@@ -29,15 +29,15 @@ struct UnreadSocketData {
 
 impl ReadTurns {
     /// A reader that takes its first turn now.
-    pub(super) fn new(held_up_min: Duration, moment: Moment, time: UnixMillis) -> Self {
-        Self { held_up_min, last: (moment, time), behind: None }
+    pub(super) fn new(reader_stall_min: Duration, moment: Moment, time: UnixMillis) -> Self {
+        Self { reader_stall_min, last: (moment, time), behind: None }
     }
 
     /// Takes a turn after a wait of at most `allowed`. Returns the time since the turn before if the reader was stopped.
     pub(super) fn take(&mut self, moment: Moment, time: UnixMillis, allowed: Duration) -> Option<Duration> {
         let (before, stamp) = std::mem::replace(&mut self.last, (moment, time));
         let passed = moment.since(before);
-        if passed < allowed.saturating_add(self.held_up_min) {
+        if passed < allowed.saturating_add(self.reader_stall_min) {
             return None;
         }
         let stamp = self.behind.map_or(stamp, |behind| behind.stamp);

@@ -46,14 +46,14 @@ impl World {
         let registry = &mut Registry::default();
         let mut settings = ingest::Config::default();
         // Nothing was missed: what comes is live.
-        settings.gaps.first_backfill_minutes = 0;
+        settings.gaps.initial_backfill_minutes = 0;
         let side = side_log_writer::open(&side_log_writer::SideLogParams {
             account: &account,
             main: &*log.reader,
             dir: dir.path(),
             journal: &config,
             ids: &settings.dedup,
-            bytes_max: settings.side_bytes_max,
+            bytes_max: settings.side_log_bytes_max,
             window: Duration::from_secs(24 * 3_600),
             identity: WriterIdentity { epoch: Epoch(2), ..identity },
             now: clock.now(),

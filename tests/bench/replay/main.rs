@@ -105,7 +105,7 @@ fn read(world: &World, from: Sequence) -> f64 {
     let started = Instant::now();
     let mut cursor = from;
     while cursor < from + POSTS {
-        let chunk = world.hub.reader().read(cursor, &KeyFilter::Always, world.hub.config().replay_chunk_bytes_max);
+        let chunk = world.hub.reader().read(cursor, &KeyFilter::Always, world.hub.config().replay_read_bytes_max);
         cursor = chunk.expect("nothing is trimmed").next;
     }
     rate(cursor - from, started.elapsed())

@@ -122,8 +122,8 @@ fn settings(dir: &Path, count: u64) -> Settings {
     // Nobody is there: it stays without an upstream.
     account.url = "http://127.0.0.1:9/".parse().expect("a URL");
     let mut settings = Settings { data_dir: dir.join("data"), accounts: vec![account], ..Settings::default() };
-    settings.listen.address = "127.0.0.1:0".parse().expect("an address");
-    settings.admin.address = settings.listen.address;
+    settings.grpc.address = "127.0.0.1:0".parse().expect("an address");
+    settings.admin.address = settings.grpc.address;
     settings.hub.ring_bytes_max = count as usize / 4 * ENTRY_BYTES;
     settings.journal = journal_settings();
     settings

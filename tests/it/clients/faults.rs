@@ -90,7 +90,7 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
 }
 
 pub async fn what_the_gateway_compresses_is_printed_all_the_same(language: Language) {
-    let mut stage = Stage::with(language, |settings| settings.listen.compression = Compression::Accepted).await;
+    let mut stage = Stage::with(language, |settings| settings.grpc.compression = Compression::Accepted).await;
     // Batches of many, out of the log, and then of one, live.
     stage.more_posts(300).await;
     for _ in 0..3 {

@@ -80,7 +80,7 @@ pub async fn it_stops_for_each_reason_to_stop(language: Language) {
         (Code::InvalidArgument, "FILTER_INVALID", 2),
         (Code::PermissionDenied, "ACCESS_DENIED", 4),
         (Code::Unauthenticated, "CREDENTIALS_MISSING", 4),
-        (Code::InvalidArgument, "TOKEN_MALFORMED", 5),
+        (Code::InvalidArgument, "TOKEN_INVALID", 5),
         (Code::OutOfRange, "A_REASON_OF_TOMORROW", 5),
         (Code::Unimplemented, "A_REASON_OF_TOMORROW", 2),
     ];

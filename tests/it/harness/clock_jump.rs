@@ -67,11 +67,11 @@ fn patient(settings: &mut Settings) {
     settings.upstream.stale_after = long;
     settings.upstream.connect_timeout = long;
     settings.upstream.response_timeout = long;
-    settings.listen.first_bytes_timeout = long;
-    settings.listen.ping_interval = long;
-    settings.listen.ping_timeout = long;
-    settings.ingest.gaps.held_up_min = long;
-    settings.drain_deadline = long;
+    settings.grpc.preface_timeout = long;
+    settings.grpc.ping_interval = long;
+    settings.grpc.ping_timeout = long;
+    settings.ingest.gaps.reader_stall_min = long;
+    settings.shutdown_timeout = long;
 }
 
 /// A time of the API.

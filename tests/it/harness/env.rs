@@ -82,8 +82,8 @@ pub fn settings(x: &SimulatorHandle, dir: &Path) -> Settings {
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, BEARER).expect("the directory is ours");
     let mut settings = Settings { data_dir: dir.join("data"), ..Settings::default() };
-    settings.listen.address = "127.0.0.1:0".parse().expect("an address");
-    settings.admin.address = settings.listen.address;
+    settings.grpc.address = "127.0.0.1:0".parse().expect("an address");
+    settings.admin.address = settings.grpc.address;
     settings.accounts = vec![account("main", x, &bearer)];
     settings
 }
@@ -94,14 +94,14 @@ pub fn patient(settings: &mut Settings) {
     settings.upstream.stale_after = long;
     settings.upstream.connect_timeout = long;
     settings.upstream.response_timeout = long;
-    settings.listen.first_bytes_timeout = long;
-    settings.listen.ping_interval = long;
-    settings.listen.ping_timeout = long;
-    settings.listen.unary_timeout = long;
-    settings.listen.idle_timeout = long;
-    settings.listen.send_timeout = long;
-    settings.ingest.gaps.held_up_min = long;
-    settings.drain_deadline = Duration::from_secs(3_600);
+    settings.grpc.preface_timeout = long;
+    settings.grpc.ping_interval = long;
+    settings.grpc.ping_timeout = long;
+    settings.grpc.unary_timeout = long;
+    settings.grpc.idle_timeout = long;
+    settings.grpc.send_timeout = long;
+    settings.ingest.gaps.reader_stall_min = long;
+    settings.shutdown_timeout = Duration::from_secs(3_600);
 }
 
 /// A client of the gateway that listens there.

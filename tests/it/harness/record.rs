@@ -323,10 +323,10 @@ pub fn tallies(metrics: &str) -> Vec<Tally> {
         "malformed",
         "oversized",
         "partial",
-        "refused_by_disk",
+        "dropped_at_shutdown",
     ];
     let records = ["events_delivered", "records_filtered", "notices_delivered"];
-    vec![of("messages", "messages_in", &messages), of("records", "records_passed", &records)]
+    vec![of("messages", "ingest_messages", &messages), of("records", "records_scanned", &records)]
 }
 
 /// True if the parts of each add up to its whole: what is on its way is counted when it is there.

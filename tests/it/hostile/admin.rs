@@ -20,7 +20,7 @@ const OUTCOME_MAX: Duration = Duration::from_secs(60);
 
 fn tune(env: &mut TestEnv) {
     let admin = &mut env.settings.admin;
-    (admin.header_timeout, admin.exchange_timeout) = (HEADER_TIMEOUT, EXCHANGE_TIMEOUT);
+    (admin.header_timeout, admin.request_timeout) = (HEADER_TIMEOUT, EXCHANGE_TIMEOUT);
     (admin.connections_max, admin.scrapes_max) = (CONNECTIONS_MAX, 2);
 }
 

@@ -56,7 +56,7 @@ async fn smallest_cancelled_streams_leave_others_of_channel() {
 /// 21 malformed requests over the life of a connection, or 20 refused streams, ended all others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_and_refused_streams_leave_others_of_channel() {
-    let mut env = TestEnv::tuned(|_| (), |settings| settings.listen.streams_per_connection_max = 8).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.grpc.streams_per_connection_max = 8).await;
     let mut neighbour = Neighbour::open(&env).await;
     let mut raw = Raw::connect(env.app().grpc_address(), &[]).await;
     let request = latest(&filters::all());

@@ -313,7 +313,7 @@ async fn damaged_files_are_replaced_or_refused() {
         |settings| {
             // What earlier cases sent is not to come again.
             settings.ingest.recovery.enabled = false;
-            (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.first_backfill_minutes) = (0, 0);
+            (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.initial_backfill_minutes) = (0, 0);
         },
     );
     let template = template(&mut env).await;

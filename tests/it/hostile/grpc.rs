@@ -27,7 +27,7 @@ fn tune(env: &mut TestEnv) {
     let bearer: PathBuf = env.bearer_file();
     let settings = &mut env.settings;
     settings.accounts.push(account(OTHER, &other, &bearer));
-    settings.listen.unary_timeout = Duration::from_secs(2);
+    settings.grpc.unary_timeout = Duration::from_secs(2);
     settings.ingest.recovery.manual_jobs_per_hour_max = JOBS_MAX;
 }
 

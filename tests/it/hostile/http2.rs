@@ -23,9 +23,9 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn tune(env: &mut TestEnv) {
     let settings = &mut env.settings;
-    settings.listen.first_bytes_timeout = FIRST_BYTES_TIMEOUT;
-    settings.listen.unary_timeout = Duration::from_secs(2);
-    settings.listen.streams_per_connection_max = 100;
+    settings.grpc.preface_timeout = FIRST_BYTES_TIMEOUT;
+    settings.grpc.unary_timeout = Duration::from_secs(2);
+    settings.grpc.streams_per_connection_max = 100;
 }
 
 /// What comes before a connection has begun.

@@ -10,7 +10,7 @@ use crate::harness::{TestEnv, filters, latest};
 /// They took all places for ever: nobody else could connect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_make_way_when_places_are_taken() {
-    let mut env = TestEnv::tuned(|_| (), |settings| settings.listen.connections_max = 8).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.grpc.connections_max = 8).await;
     let mut neighbour = Neighbour::open(&env).await;
     let address = env.app().grpc_address();
     let mut attackers = Vec::new();
@@ -29,7 +29,7 @@ async fn idle_connections_make_way_when_places_are_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connection_is_closed_in_order() {
-    let mut env = TestEnv::tuned(|_| (), |settings| settings.listen.idle_timeout = Duration::from_secs(1)).await;
+    let mut env = TestEnv::tuned(|_| (), |settings| settings.grpc.idle_timeout = Duration::from_secs(1)).await;
     let mut neighbour = Neighbour::open(&env).await;
     let address = env.app().grpc_address();
     let (mut idle, mut used) = (Raw::connect(address, &[]).await, Raw::connect(address, &[]).await);

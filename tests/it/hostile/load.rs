@@ -28,9 +28,9 @@ fn stream(n: u32) -> u32 {
 
 /// Most memory of a gateway (I9): its sessions, those that do not read, and the budgets of its settings.
 fn allowed(settings: &Settings, sessions: u64, stalled: u64) -> u64 {
-    let (hub, listen) = (&settings.hub, &settings.listen);
-    let caches = hub.replay_cache_bytes_max + hub.private_holes.page_cache_bytes_max;
-    let budgets = hub.ring_bytes_max + hub.shared_bytes_max + hub.filter_bytes_max + listen.response_bytes_max;
+    let (hub, listen) = (&settings.hub, &settings.grpc);
+    let caches = hub.replay_cache_bytes_max + hub.private_gaps.page_cache_bytes_max;
+    let budgets = hub.ring_bytes_max + hub.fanout_cache_bytes_max + hub.filter_bytes_max + listen.response_bytes_max;
     // A stalled session keeps a slab of the ring, too.
     150 * MIB + (sessions << 16) + stalled * ((128 + 64) << 10) + (caches + budgets) as u64
 }
@@ -57,7 +57,7 @@ async fn connect(stage: &Stage, count: u32, window: u32) -> Vec<Raw> {
 }
 
 fn patient(env: &mut TestEnv) {
-    env.settings.listen.first_bytes_timeout = Duration::from_secs(60);
+    env.settings.grpc.preface_timeout = Duration::from_secs(60);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,7 @@ impl Odd {
     /// Starts it with this line of a shell, in which "$@" is the command.
     async fn start(line: &str, change: impl FnOnce(&mut Command), tune: impl FnOnce(&mut Settings)) -> Self {
         let mut env = TestEnv::without_gateway(Clock::system(), |_| (), tune);
-        (env.settings.listen.address, env.settings.admin.address) = (free_port(), free_port());
+        (env.settings.grpc.address, env.settings.admin.address) = (free_port(), free_port());
         std::fs::write(env.dir().join("gateway.yaml"), env.settings.render()).expect("the directory is ours");
         let program = gateway(env.dir(), &["serve", "--config", "gateway.yaml"]);
         let mut command = Command::new("/bin/sh");
@@ -46,7 +46,7 @@ impl Odd {
         change(&mut command);
         let mut child = command.spawn().expect("there is a shell");
         drop((child.stdout.take(), child.stderr.take()));
-        let grpc = env.settings.listen.address;
+        let grpc = env.settings.grpc.address;
         eventually("it listens", async || TcpStream::connect(grpc).await.is_ok()).await;
         env.connected().await;
         Self { env, child, grpc }
@@ -239,12 +239,12 @@ async fn odd_processes_serve_or_refuse() {
     settings.data_dir = dir.join("data");
     let place = SecondPlace { settings, dir };
 
-    stage.play("gRPC port in use", second(&place, "cannot listen", |own| own.listen.address = grpc, false)).await;
+    stage.play("gRPC port in use", second(&place, "cannot listen", |own| own.grpc.address = grpc, false)).await;
     stage.play("admin port in use", second(&place, "cannot listen", |own| own.admin.address = admin, false)).await;
-    let elsewhere = |own: &mut Settings| own.listen.address = "192.0.2.1:1".parse().expect("an address");
+    let elsewhere = |own: &mut Settings| own.grpc.address = "192.0.2.1:1".parse().expect("an address");
     let allowed = |own: &mut Settings| {
         elsewhere(own);
-        own.listen.allow_unauthenticated = true;
+        own.grpc.allow_unauthenticated = true;
     };
     stage.play("an address of another machine", second(&place, "cannot listen", allowed, false)).await;
     stage

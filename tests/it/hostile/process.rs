@@ -55,7 +55,7 @@ async fn sighup_is_logged_and_ignored() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn second_signal_stops_at_once() {
     let long = |settings: &mut powerstream_gateway::config::Settings| {
-        settings.drain_deadline = Duration::from_secs(3_600);
+        settings.shutdown_timeout = Duration::from_secs(3_600);
     };
     let env = TestEnv::without_gateway(Clock::system(), |_| (), long);
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;

@@ -23,9 +23,9 @@ fn streams() -> impl Iterator<Item = u32> {
 
 fn tune(settings: &mut Settings) {
     settings.accounts[0].tags = (0..TAGS).map(|n| format!("{n:0250}")).collect();
-    settings.listen.connection_response_bytes_max = 1 << 20;
-    settings.listen.response_bytes_max = 4 << 20;
-    settings.listen.send_timeout = Duration::from_secs(1);
+    settings.grpc.connection_response_bytes_max = 1 << 20;
+    settings.grpc.response_bytes_max = 4 << 20;
+    settings.grpc.send_timeout = Duration::from_secs(1);
 }
 
 /// One that reads has its answer.

@@ -95,7 +95,7 @@ fn tune(env: &mut TestEnv, raw: &Raw) {
     upstream.message_bytes_max = MESSAGE_BYTES_MAX;
     // Its requests would take answers that are not for them.
     settings.ingest.recovery.enabled = false;
-    (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.first_backfill_minutes) = (0, 0);
+    (settings.ingest.gaps.backfill_minutes_max, settings.ingest.gaps.initial_backfill_minutes) = (0, 0);
     settings.telemetry.log_filter = "debug".into();
     env.x.update_config(|x| x.heartbeat = STALE_AFTER / 4);
 }

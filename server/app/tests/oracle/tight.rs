@@ -36,7 +36,7 @@ pub(super) fn judge(record: &Record, gap: &Gap, all: &[&Gap]) -> Option<String> 
     }
     let carried = carried(record);
     let outages = outages(record, &carried);
-    let tolerance = record.plan.uncertainty() + slack(record);
+    let tolerance = record.plan.uncertainty() + allowed_lateness(record);
     let begins = outages.iter().rposition(|(from, until)| *from - tolerance <= begin && begin <= *until);
     let ends = outages.iter().position(|(_, until)| to <= *until + tolerance);
     // A gap that was not closed when its connection ended goes on over the next one.
@@ -114,7 +114,7 @@ fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
 }
 
 /// The clock of the host, and stops of the process, widen a gap.
-fn slack(record: &Record) -> Ms {
+fn allowed_lateness(record: &Record) -> Ms {
     let longest = record.pauses.iter().map(|(from, to)| to - from).max().unwrap_or(0);
     longest + record.plan.setup.upkeep_interval
 }

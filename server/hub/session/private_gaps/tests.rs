@@ -38,7 +38,7 @@ struct TestEnv {
 type Got = BTreeMap<u64, (usize, usize)>;
 
 impl TestEnv {
-    fn new(main_bytes_max: u64, side_bytes_max: u64) -> Self {
+    fn new(main_bytes_max: u64, side_log_bytes_max: u64) -> Self {
         let clock = confirmed(Clock::with_rate(1_000.0, None));
         let begun = clock.now().minus(2 * HOUR);
         let settings = |retention_bytes_max| journal::Config {
@@ -47,7 +47,7 @@ impl TestEnv {
             ..journal::Config::default()
         };
         let (hub, main, side) =
-            hub_over(&settings(main_bytes_max), &settings(side_bytes_max), Config::default(), clock);
+            hub_over(&settings(main_bytes_max), &settings(side_log_bytes_max), Config::default(), clock);
         Self { hub, main: Mutex::new(main), side: Mutex::new(side), begun }
     }
 

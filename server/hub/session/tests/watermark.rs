@@ -42,7 +42,7 @@ fn watermark_follows_live_stream_alone() {
             let token = frame.token.map(|token| env.hub.keyring().verify(&token).expect("ours"));
             low = token.map_or(low, |token| low.max(token.low_watermark));
         }
-        let promised = silent_since.minus(env.hub.config().slack);
+        let promised = silent_since.minus(env.hub.config().allowed_lateness);
         assert!(low <= promised && low > promised.minus(Duration::from_secs(60)), "{low:?}, {promised:?}");
     });
 }

@@ -232,10 +232,10 @@ impl JobTable {
 
     /// Forgets those that ended long ago, or are too many.
     fn prune(&mut self, now: UnixMillis, config: &Config) {
-        self.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.since(ended) < config.retention));
+        self.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.since(ended) < config.finished_jobs_retention));
         let mut ended: Vec<_> = self.jobs.values().filter_map(|job| Some((job.ended?, job.id))).collect();
         ended.sort_unstable();
-        let surplus = ended.len().saturating_sub(config.jobs_kept_max);
+        let surplus = ended.len().saturating_sub(config.finished_jobs_max);
         for (_, id) in ended.drain(..surplus) {
             self.jobs.remove(&id);
         }

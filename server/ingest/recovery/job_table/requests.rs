@@ -56,7 +56,9 @@ impl JobTable {
         job.state = JobState::Running;
         job.attempts += 1;
         let (request, stop) = (job.request(longest), Shutdown::new());
-        let core = |span: TimeRange| TimeRange::new(span.from.plus(limits.slack), span.to.minus(limits.slack));
+        let core = |span: TimeRange| {
+            TimeRange::new(span.from.plus(limits.allowed_lateness), span.to.minus(limits.allowed_lateness))
+        };
         let whole = || [request].into_iter().collect();
         let asked: TimeRangeSet = if job.manual { whole() } else { missing.within(request) };
         let core =

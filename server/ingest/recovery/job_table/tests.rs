@@ -64,7 +64,7 @@ fn window_is_requested_after_its_end() {
     let early = UnixMillis(end.0 - 1);
     assert!(begin(&mut jobs, &spans(&[open]), early, &limits()).is_none());
     assert_eq!(jobs.wait(&TimeRangeSet::default(), now_at(early), &limits()), Some(Duration::from_millis(1)));
-    let late = RecoveryLimits { freshness: MINUTE * 30, ..limits() };
+    let late = RecoveryLimits { window_age_min: MINUTE * 30, ..limits() };
     assert!(begin(&mut jobs, &spans(&[open]), end, &late).is_none());
     assert!(begin(&mut jobs, &spans(&[open]), end, &limits()).is_some());
 }
@@ -249,7 +249,7 @@ fn finished_jobs_are_kept_within_bounds() {
         let id = jobs.create(ago(10 * minute + 5, 10 * minute), NOW);
         jobs.cancel(id, NOW.plus(MINUTE * minute));
     }
-    let config = Config { jobs_kept_max: 3, retention: MINUTE * 10, ..Config::default() };
+    let config = Config { finished_jobs_max: 3, finished_jobs_retention: MINUTE * 10, ..Config::default() };
     let kept = |jobs: &JobTable| jobs.list().map(|job| job.id.0).collect::<Vec<_>>();
     jobs.plan(&TimeRangeSet::default(), NOW.plus(MINUTE * 5), &limits(), &config);
     assert_eq!(kept(&jobs), [5, 4, 3]);

@@ -97,7 +97,7 @@ pub fn subscriptions() -> Vec<Case> {
 
 /// Starts: times, and tokens of all kinds.
 pub fn tokens(own: &str, foreign: &str) -> Vec<Case> {
-    let malformed = "InvalidArgument TOKEN_MALFORMED";
+    let malformed = "InvalidArgument TOKEN_INVALID";
     let token = |text: &str| from(Start::ResumeToken(text.into()));
     let time = |seconds, nanos| from(Start::StartTime(Timestamp { seconds, nanos }));
     let back = |seconds| from(Start::Lookback(Duration { seconds, nanos: 0 }));
@@ -109,7 +109,7 @@ pub fn tokens(own: &str, foreign: &str) -> Vec<Case> {
     let half = own.len() / 2;
     let mut cases = vec![
         case("a token of its own", token(own), "open"),
-        case("a token of another account", token(foreign), "FailedPrecondition TOKEN_FOREIGN"),
+        case("a token of another account", token(foreign), "FailedPrecondition TOKEN_ACCOUNT_MISMATCH"),
         case("an empty token", token(""), START_INVALID),
         case("half a token", token(&own[..half]), malformed),
         case("a token twice", token(&own.repeat(2)), malformed),
@@ -155,8 +155,8 @@ pub fn lookups() -> Vec<Case> {
         case("GetStreamInfo: a page token of 900 KB", info(0, &"A".repeat(900_000)), START_INVALID),
         case("GetStreamInfo: another list's token", info(0, "am9iczo3"), START_INVALID),
         case("ResolvePosition: nothing", position(None), START_INVALID),
-        case("ResolvePosition: post 0", position(Some(Target::PostId(0))), "NotFound POST_UNKNOWN"),
-        case("ResolvePosition: post 2^64-1", position(Some(Target::PostId(u64::MAX))), "NotFound POST_UNKNOWN"),
+        case("ResolvePosition: post 0", position(Some(Target::PostId(0))), "NotFound POST_NOT_FOUND"),
+        case("ResolvePosition: post 2^64-1", position(Some(Target::PostId(u64::MAX))), "NotFound POST_NOT_FOUND"),
         case("ResolvePosition: 2100", position(Some(Target::Time(Timestamp { seconds: FAR, nanos: 0 }))), IN_FUTURE),
         case(
             "ResolvePosition: before 1970",
@@ -185,7 +185,7 @@ pub fn jobs() -> Vec<Case> {
         let states = states.to_vec();
         ask(LIST_JOBS, &ListRecoveryJobsRequest { account: "main".into(), states, page_size, ..Default::default() })
     };
-    let unknown = "NotFound JOB_UNKNOWN";
+    let unknown = "NotFound JOB_NOT_FOUND";
     vec![
         case("CreateRecoveryJob: nothing", create(None, None), START_INVALID),
         case("CreateRecoveryJob: an interval that is inverted", create(at(9), at(5)), START_INVALID),

@@ -11,7 +11,7 @@ use super::super::frames::{
 use super::super::wire::{Case, case};
 
 const GRPC: &str = "application/grpc";
-/// Decompressed bytes of a bomb: far more than `listen.request_bytes_max`.
+/// Decompressed bytes of a bomb: far more than `grpc.request_bytes_max`.
 const BOMB_BYTES: usize = 64 << 20;
 
 /// A call with this body, whatever it is.

@@ -57,7 +57,7 @@ fn coding() -> Vec<Case> {
     ]
 }
 
-/// Blocks that grow, or do not end: bounded by `listen.header_bytes_max`.
+/// Blocks that grow, or do not end: bounded by `grpc.header_bytes_max`.
 fn bombs() -> Vec<Case> {
     // An entry of 3 KiB in the dynamic table, and then a byte for each time it is repeated.
     let entry = [&[0x40, 1, b'x'], integer(0, 7, 3_000).as_slice(), &[b'y'; 3_000]].concat();

@@ -1298,7 +1298,7 @@ func (x *SessionStart) GetWarnings() []*Warning {
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Code: UNKNOWN_TAG, FILTER_CHANGED, UPSTREAM_DOWN, HEARTBEAT_CLAMPED, BATCH_CLAMPED,
-	// CONSUMER_CUT.
+	// CONSUMER_NAME_TRUNCATED.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// Description for people.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`

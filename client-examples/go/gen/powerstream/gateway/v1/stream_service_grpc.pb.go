@@ -35,7 +35,7 @@ type StreamServiceClient interface {
 	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
 	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
-	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
+	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION TOKEN_ACCOUNT_MISMATCH,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, RECOVERY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED
 	// STREAM_DEADLINE; UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
@@ -47,7 +47,7 @@ type StreamServiceClient interface {
 	GetStreamInfo(ctx context.Context, in *GetStreamInfoRequest, opts ...grpc.CallOption) (*GetStreamInfoResponse, error)
 	// Returns a resume token for the position just before the record of a time or post id.
 	//
-	// Errors: NOT_FOUND POST_UNKNOWN; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
+	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
 	// PERMISSION_DENIED ACCESS_DENIED.
 	ResolvePosition(ctx context.Context, in *ResolvePositionRequest, opts ...grpc.CallOption) (*ResolvePositionResponse, error)
 }
@@ -108,7 +108,7 @@ type StreamServiceServer interface {
 	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
 	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
-	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_MALFORMED; FAILED_PRECONDITION TOKEN_FOREIGN,
+	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION TOKEN_ACCOUNT_MISMATCH,
 	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, RECOVERY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED
 	// STREAM_DEADLINE; UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
@@ -120,7 +120,7 @@ type StreamServiceServer interface {
 	GetStreamInfo(context.Context, *GetStreamInfoRequest) (*GetStreamInfoResponse, error)
 	// Returns a resume token for the position just before the record of a time or post id.
 	//
-	// Errors: NOT_FOUND POST_UNKNOWN; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
+	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
 	// PERMISSION_DENIED ACCESS_DENIED.
 	ResolvePosition(context.Context, *ResolvePositionRequest) (*ResolvePositionResponse, error)
 	mustEmbedUnimplementedStreamServiceServer()

@@ -55,7 +55,7 @@ sealed interface Verdict {
             case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);
             case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
             case "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
-            case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_MALFORMED", "TOKEN_FOREIGN", "EXACT_UNAVAILABLE" ->
+            case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
                 Optional.of(Exit.POSITION);
             default -> reason.startsWith("CREDENTIALS_") ? Optional.of(Exit.REFUSED) : exitOf(code);
         };

@@ -17,7 +17,7 @@ class VerdictTest {
         check(Code.RESOURCE_EXHAUSTED, "CONSUMER_TOO_SLOW", Credential.NONE, BACK_OFF);
         check(Code.INTERNAL, "INTERNAL", Credential.NONE, BACK_OFF);
         check(Code.INVALID_ARGUMENT, "FILTER_INVALID", Credential.NONE, Exit.USAGE);
-        check(Code.INVALID_ARGUMENT, "TOKEN_MALFORMED", Credential.NONE, Exit.POSITION);
+        check(Code.INVALID_ARGUMENT, "TOKEN_INVALID", Credential.NONE, Exit.POSITION);
         check(Code.OUT_OF_RANGE, "POSITION_TOO_OLD", Credential.NONE, Exit.POSITION);
         check(Code.PERMISSION_DENIED, "ACCESS_DENIED", Credential.CHANGED, Exit.REFUSED);
         check(Code.OUT_OF_RANGE, "OF_TOMORROW", Credential.NONE, Exit.POSITION);
