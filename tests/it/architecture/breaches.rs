@@ -93,3 +93,22 @@ fn scanner_tells_code_from_strings_and_comments() {
     let functions = Source::new("server/hub/ring.rs", text).functions();
     assert_eq!(functions, [Function { name: "f".into(), line: 1, lines: 4 }]);
 }
+
+/// Number of dependencies in cycles among these files.
+fn cyclic(files: &[(&str, &str)]) -> usize {
+    let sources: Vec<_> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    cycles::cycles(&sources).len()
+}
+
+#[test]
+fn import_cycle_is_found_through_reexports() {
+    let root = ("server/hub/mod.rs", "mod ring; mod entry;\npub use ring::Ring;");
+    let ring = ("server/hub/ring.rs", "use super::entry::{self, Entry};\npub struct Ring(Entry);");
+    assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "pub struct Entry;")]), 0);
+    assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "pub struct Entry(super::Ring);")]), 2);
+    assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "use crate::hub::{Ring as R};\npub struct Entry(R);")]), 2);
+    assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "#[cfg(test)]\nmod tests {\n use super::super::Ring;\n}\n")]), 0);
+    let owner = ("server/hub/mod.rs", "mod ring; mod entry;\nstruct Hub(ring::Ring);");
+    assert_eq!(cyclic(&[owner, ("server/hub/ring.rs", "use super::Hub;\npub struct Ring(Hub);")]), 2);
+    assert_eq!(cyclic(&[owner, ("server/hub/ring.rs", "use super::*;\npub struct Ring;")]), 2);
+}

@@ -2,6 +2,7 @@
 //! not be there at all. Each rule has a case that breaks it, so that a check which finds nothing is known to look.
 
 mod breaches;
+mod cycles;
 mod source;
 mod wakeup;
 
@@ -315,6 +316,12 @@ fn check(rule: fn(&Source) -> Vec<String>) {
 #[test]
 fn rooms_import_only_what_is_below_them() {
     check(direction);
+}
+
+#[test]
+fn no_import_cycle_inside_module() {
+    let found = cycles::cycles(&sources());
+    assert!(found.is_empty(), "{} findings:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
