@@ -6,10 +6,9 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use super::maintenance::AccountMaintenance;
-use super::opening::AccountTasks;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::gateway;
+use crate::gateway::{self, Gateway};
 use crate::hub::{self, Hub};
 use crate::ingest::gap_tracker::{self, GapTracker};
 use crate::ingest::recovery::{self, AccountGaps, RecoveryScheduler};
@@ -17,7 +16,7 @@ use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
 use crate::journal::{self, Backend, Journal, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
-use crate::task::{ExitPolicy, Shutdown};
+use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
@@ -358,4 +357,14 @@ mod tests {
             assert_eq!(ids_config(&settings).window, hours(expected), "{horizon} h, retention {retention} h");
         }
     }
+}
+
+/// What an open account runs with.
+#[derive(Clone)]
+pub(super) struct AccountTasks {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) sessions: TaskGroup,
+    pub(super) writers: TaskGroup,
+    pub(super) upstream: Shutdown,
+    pub(super) giving_up: Shutdown,
 }

@@ -24,7 +24,7 @@ use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
 
-use self::opening::AccountTasks;
+use self::account::AccountTasks;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::Gateway;

@@ -3,24 +3,11 @@
 //! One account whose directory cannot be used stops no other: it is reported (log, metric, health, status) and tried again
 //! every `account_retry_interval`.
 
-use std::sync::Arc;
-
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::account::{self, AccountRuntime, OpenContext};
+use super::account::{self, AccountRuntime, AccountTasks, OpenContext};
 use crate::config::{self, Settings};
-use crate::gateway::Gateway;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
-
-/// What an open account runs with.
-#[derive(Clone)]
-pub(super) struct AccountTasks {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) sessions: TaskGroup,
-    pub(super) writers: TaskGroup,
-    pub(super) upstream: Shutdown,
-    pub(super) giving_up: Shutdown,
-}
 
 /// An account of the configuration, opened or not.
 pub(super) struct AccountOpening {

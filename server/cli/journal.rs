@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, print};
+use super::exit::Exit;
+use super::terminal::print;
 use crate::journal;
 
 /// Flags of `journal`.

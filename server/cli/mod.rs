@@ -17,15 +17,16 @@ mod journal;
 mod serve;
 mod simulate;
 pub mod tail;
+mod terminal;
 mod token;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
+use terminal::print_status;
 
 /// The command line as a whole.
 #[derive(Debug, Parser)]
@@ -78,16 +79,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn failed(error: anyhow::Error) -> Exit {
     print_status(format_args!("error: {error:#}"));
     Exit::Failed
-}
-
-/// A line of words for a person, on stderr; a closed stderr is nobody's loss.
-fn print_status(words: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stderr(), "{words}").ok();
-}
-
-/// Data, on stdout; a closed one ends the output quietly.
-fn print(data: &str) {
-    std::io::stdout().write_all(data.as_bytes()).ok();
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Exit, print, print_status};
+use super::exit::Exit;
+use super::terminal::{print, print_status};
 use crate::app::App;
 use crate::config::{self, Account, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Exit, print_status};
+use super::exit::Exit;
+use super::terminal::print_status;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
 use crate::simulator::{self, Script, Simulator, SimulatorHandle};

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, print, print_status};
+use super::exit::Exit;
+use super::terminal::{print, print_status};
 use crate::hub::side_log::PrivateGap;
 use crate::hub::token::{Keyring, ResumeToken};
 

@@ -75,7 +75,7 @@ fn x_api() -> Url {
 mod name {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use super::AccountName;
+    use crate::model::AccountName;
 
     /// The error of a name shows it; this one does not, for it may be a secret at the wrong place.
     const REFUSED: &str = "this must be 1 to 63 characters of a-z, 0-9 and '-'";
@@ -104,7 +104,8 @@ struct Bearer {
 mod bearer {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use super::{Bearer, secret::SecretSource};
+    use crate::config::account::Bearer;
+    use crate::secret::SecretSource;
 
     pub(super) fn serialize<S: Serializer>(source: &SecretSource, serializer: S) -> Result<S::Ok, S::Error> {
         let said = match source {

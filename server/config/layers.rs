@@ -6,7 +6,7 @@ use config::{File, FileFormat, Source, ValueKind};
 use serde_json::{Map, Value};
 
 use super::error::{self, ConfigError, ConfigErrors};
-use super::{expansion, schema};
+use super::{expansion, json_schema, schema};
 
 /// What the environment variables of the configuration are called first. Two underscores, so that variables that an
 /// orchestrator sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not taken for settings.
@@ -90,7 +90,7 @@ fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), Strin
             return Ok(());
         };
         node = node.and_then(|node| schema::property(schema, node, key));
-        let is_list = node.is_some_and(|node| schema::has_type(node, "array"));
+        let is_list = node.is_some_and(|node| json_schema::has_type(node, "array"));
         let is_last = n + 1 == keys.len();
         if is_list && !(is_last && setting.may_be_list) {
             return Err("this is a list, and lists are set in the file only".to_owned());
@@ -110,7 +110,7 @@ fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), Strin
 fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
     match tree {
         Value::Object(section) => {
-            let node = schema::resolve(schema, node);
+            let node = json_schema::resolve(schema, node);
             section.retain(|key, value| !value.is_null() || schema::property(schema, node, key).is_none());
             for (key, value) in section {
                 if let Some(node) = schema::property(schema, node, key) {
@@ -119,7 +119,7 @@ fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
             }
         }
         Value::Array(items) => {
-            let node = node.get("items").map(|items| schema::resolve(schema, items));
+            let node = node.get("items").map(|items| json_schema::resolve(schema, items));
             items.iter_mut().for_each(|item| drop_defaults(schema, node.unwrap_or(&Value::Null), item));
         }
         _ => {}
@@ -128,7 +128,7 @@ fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
 
 /// Reads text as what the schema wants there.
 fn typed(node: &Value, text: &str) -> Result<Value, String> {
-    let is = |name| schema::has_type(node, name);
+    let is = |name| json_schema::has_type(node, name);
     if text.is_empty() && is("null") {
         return Ok(Value::Null);
     }

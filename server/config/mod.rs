@@ -24,22 +24,19 @@
 mod account;
 mod error;
 mod expansion;
+mod json_schema;
 mod layers;
 mod ranges;
 #[cfg(test)]
 mod reference;
 mod render;
 mod schema;
+mod settings;
 mod validate;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::clock::Clock;
-use crate::model::UnixMillis;
 use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
 
 pub use account::{Account, Datacenter};
@@ -49,43 +46,7 @@ pub use layers::{ENVIRONMENT_PREFIX, environment};
 pub(crate) use ranges::edges;
 pub use render::example;
 pub use schema::schema;
-
-/// Settings of powerstream-gateway.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Directory of logs and keys, with a subdirectory per account.
-    pub data_dir: PathBuf,
-    /// gRPC port.
-    pub grpc: grpc::Config,
-    /// Admin port: liveness, readiness, metrics.
-    pub admin: http::Config,
-    /// Upstream connection.
-    pub upstream: upstream::Config,
-    /// Ingest path.
-    pub ingest: ingest::Config,
-    /// Log of each account.
-    pub journal: journal::Config,
-    /// Sessions and their limits.
-    pub hub: hub::Config,
-    /// Logs and spans.
-    pub telemetry: telemetry::Config,
-    /// Maximum duration of the shutdown, from the signal to the exit.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub shutdown_timeout: Duration,
-    /// Interval at which an account whose log cannot be opened is retried, while the others are served.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub account_retry_interval: Duration,
-    /// Clock, for tests and drills with the simulator.
-    pub clock: ClockConfig,
-    /// Files with keys of resume tokens: the first one signs, all verify. Absent: a key is created once in
-    /// `data_dir`/keys.
-    pub token_key_files: Vec<PathBuf>,
-    /// Accounts, each with one upstream connection and one log.
-    pub accounts: Vec<Account>,
-}
+pub use settings::{ClockConfig, Settings};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -105,30 +66,6 @@ impl Default for Settings {
             token_key_files: Vec::new(),
             accounts: Vec::new(),
         }
-    }
-}
-
-/// How the clock runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClockConfig {
-    /// How many times as fast as real time: 1.0 but against a simulator that runs as fast.
-    #[schemars(range(min = 0.001, max = 10_000.0))]
-    pub rate: f64,
-    /// When this clock and the real one agree, in milliseconds since 1970; null = at the start of the process.
-    pub origin_ms: Option<i64>,
-}
-
-impl Default for ClockConfig {
-    fn default() -> Self {
-        Self { rate: 1.0, origin_ms: None }
-    }
-}
-
-impl ClockConfig {
-    /// The clock itself.
-    pub fn clock(&self) -> Clock {
-        Clock::with_rate(self.rate, self.origin_ms.map(UnixMillis))
     }
 }
 

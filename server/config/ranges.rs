@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Settings;
 use super::error::ConfigError;
-use super::schema;
+use super::json_schema;
+use super::settings::Settings;
 
 /// Lowest and highest value of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -178,7 +178,7 @@ pub(super) const PUBLISHED: &[(&str, u64)] = &[
 /// Lays the ranges over a schema: `minimum` and `maximum` of a number, `x-minimum` and `x-maximum` of a duration.
 pub(super) fn annotate(schema: &mut Value) {
     for (path, range) in RANGES {
-        let Some(key) = schema::key_mut(schema, path).and_then(Value::as_object_mut) else { continue };
+        let Some(key) = json_schema::key_mut(schema, path).and_then(Value::as_object_mut) else { continue };
         let (names, bounds) = match *range {
             Whole(min, max) => (["minimum", "maximum"], [json!(min), json!(max)]),
             Real(min, max) => (["minimum", "maximum"], [json!(min), json!(max)]),
@@ -248,13 +248,13 @@ mod tests {
     fn numbers(root: &Value, section: &Value, path: &str, found: &mut Vec<String>) {
         for (key, node) in section.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let default = node.get("default").and_then(Value::as_str).unwrap_or_default();
-            let node = schema::resolve(root, node);
+            let node = json_schema::resolve(root, node);
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let is_number = schema::has_type(node, "integer") || schema::has_type(node, "number");
+            let is_number = json_schema::has_type(node, "integer") || json_schema::has_type(node, "number");
             if is_number || humantime::parse_duration(default).is_ok() {
                 found.push(path);
             } else if let Some(items) = node.get("items") {
-                numbers(root, schema::resolve(root, items), &format!("{path}[]"), found);
+                numbers(root, json_schema::resolve(root, items), &format!("{path}[]"), found);
             } else {
                 numbers(root, node, &path, found);
             }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn all_numbers() -> Vec<String> {
-        let (schema, mut found) = (schema::schema(), Vec::new());
+        let (schema, mut found) = (crate::config::schema(), Vec::new());
         numbers(&schema, &schema, "", &mut found);
         assert!(found.len() > 60, "{found:?}");
         found

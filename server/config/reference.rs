@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ranges::{self, Range};
 use super::render::example_tree;
-use super::schema;
+use super::{json_schema, schema};
 
 /// One setting of the reference.
 struct Row {
@@ -44,9 +44,9 @@ fn table(title: &str, rows: &[Row], text: &mut String) {
 fn collect(root: &Value, node: &Value, defaults: &Value, path: &str, rows: &mut Vec<Row>) {
     for (key, raw) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let inner = schema::resolve(root, raw);
+        let inner = json_schema::resolve(root, raw);
         let default = defaults.get(key).unwrap_or(&Value::Null);
-        let items = inner.get("items").map(|items| schema::resolve(root, items));
+        let items = inner.get("items").map(|items| json_schema::resolve(root, items));
         if let Some(items) = items.filter(|items| items.get("properties").is_some()) {
             let entry = default.get(0).unwrap_or(&Value::Null);
             collect(root, items, entry, &format!("{path}[]"), rows);
@@ -69,7 +69,7 @@ fn range_of(path: &str, node: &Value) -> String {
         Some(Range::Time(min, max)) => format!("{} to {}", ranges::shown(min), ranges::shown(max)),
         None => {
             let choices: Vec<String> = schema::choices(node).iter().map(|choice| format!("`{choice}`")).collect();
-            if schema::has_type(node, "boolean") { "`true`, `false`".to_owned() } else { choices.join(", ") }
+            if json_schema::has_type(node, "boolean") { "`true`, `false`".to_owned() } else { choices.join(", ") }
         }
     }
 }

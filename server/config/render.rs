@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{Account, Settings, schema};
+use super::account::Account;
+use super::settings::Settings;
+use super::{json_schema, schema};
 use crate::model::AccountName;
 use crate::secret::SecretSource;
 
@@ -57,7 +59,7 @@ impl<'s> SchemaView<'s> {
         let Some(raw) = self.node.get("properties").and_then(|properties| properties.get(key)) else {
             return (None, Vec::new());
         };
-        let node = schema::resolve(self.root, raw);
+        let node = json_schema::resolve(self.root, raw);
         let description = raw.get("description").or_else(|| node.get("description")).and_then(Value::as_str);
         let mut lines: Vec<String> = description.unwrap_or_default().lines().map(str::to_owned).collect();
         let choices = schema::choices(node);
@@ -68,7 +70,7 @@ impl<'s> SchemaView<'s> {
     }
 
     fn items(self) -> Option<Self> {
-        let node = schema::resolve(self.root, self.node.get("items")?);
+        let node = json_schema::resolve(self.root, self.node.get("items")?);
         Some(Self { root: self.root, node })
     }
 }

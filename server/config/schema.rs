@@ -5,34 +5,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::{ConfigError, ConfigErrors, FAULTS_MAX, closest_match, shown};
-use super::{Settings, ranges};
+use super::settings::Settings;
+use super::{json_schema, ranges};
 
 /// JSON Schema (2020-12) of the configuration.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Settings).to_value();
     ranges::annotate(&mut schema);
     schema
-}
-
-/// The schema of the key with this path, where `[]` stands for the entries of a list; sections lie in the definitions.
-pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Value> {
-    // By pointers, for a reference into the definitions leads away from the node that it stands in.
-    let mut section = String::new();
-    let mut keys = path.split('.').peekable();
-    while let Some(key) = keys.next() {
-        let (name, is_list) = key.strip_suffix("[]").map_or((key, false), |name| (name, true));
-        let mut pointer = format!("{section}/properties/{name}");
-        root.pointer(&pointer)?;
-        if keys.peek().is_none() {
-            return root.pointer_mut(&pointer);
-        }
-        if is_list {
-            pointer = format!("{pointer}/items");
-        }
-        let reference = root.pointer(&pointer)?.get("$ref").and_then(Value::as_str);
-        section = reference.and_then(|reference| reference.strip_prefix('#')).map_or(pointer, str::to_owned);
-    }
-    None
 }
 
 /// What is wrong with the form of `tree`.
@@ -76,22 +56,7 @@ pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<ConfigErro
 
 /// The schema of a key of a section.
 pub(super) fn property<'s>(root: &'s Value, section: &'s Value, key: &str) -> Option<&'s Value> {
-    Some(resolve(root, section.get("properties")?.get(key)?))
-}
-
-/// Whether the schema takes values of this JSON type.
-pub(super) fn has_type(node: &Value, name: &str) -> bool {
-    match node.get("type") {
-        Some(Value::String(one)) => one == name,
-        Some(Value::Array(several)) => several.iter().any(|one| one == name),
-        _ => false,
-    }
-}
-
-/// Follows references into the definitions.
-pub(super) fn resolve<'s>(root: &'s Value, node: &'s Value) -> &'s Value {
-    let target = node.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
-    target.and_then(|pointer| root.pointer(pointer)).unwrap_or(node)
+    Some(json_schema::resolve(root, section.get("properties")?.get(key)?))
 }
 
 /// The texts that the schema takes, if it takes only some.
@@ -126,7 +91,7 @@ fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<PathSegment
             }
         }
         Value::Array(accounts) if is_accounts(keys) => {
-            let node = resolve(root, &node["items"]);
+            let node = json_schema::resolve(root, &node["items"]);
             for (n, account) in accounts.iter().enumerate() {
                 keys.push(PathSegment::Index(n));
                 collect(root, node, account, keys, leaves);
@@ -208,7 +173,7 @@ fn schema_errors(schema: &Value, error: &ValidationError<'_>) -> Vec<ConfigError
 fn node_at<'s>(schema: &'s Value, keys: &[PathSegment]) -> Option<&'s Value> {
     keys.iter().try_fold(schema, |node, key| match key {
         PathSegment::Name(name) => property(schema, node, name),
-        PathSegment::Index(_) => node.get("items").map(|items| resolve(schema, items)),
+        PathSegment::Index(_) => node.get("items").map(|items| json_schema::resolve(schema, items)),
     })
 }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::account::Account;
 use super::error::ConfigError;
-use super::{Account, Settings, ranges};
+use super::ranges;
+use super::settings::Settings;
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
 use crate::model::Rule;

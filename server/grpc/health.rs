@@ -13,7 +13,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::server::Services;
+use super::service_names::Services;
 use super::status;
 use crate::gateway::{Gateway, NoAccount};
 use crate::hub::status::upstream_status::{self, UpstreamState};

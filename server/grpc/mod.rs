@@ -22,6 +22,7 @@ mod message_bounds;
 mod paging;
 mod recovery_service;
 mod server;
+mod service_names;
 mod status;
 mod stream_service;
 mod subscribe_options;
@@ -29,6 +30,7 @@ mod tag_page;
 mod transport;
 
 pub use config::{Compression, Config};
-pub use server::{GrpcServer, Services};
+pub use server::GrpcServer;
+pub use service_names::Services;
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};
 pub use transport::listener::bind;

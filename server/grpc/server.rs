@@ -9,6 +9,7 @@ use super::Config;
 use super::blocking::Blocking;
 use super::health::HealthService;
 use super::recovery_service::RecoveryApi;
+use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
 use crate::clock::Clock;
@@ -24,20 +25,6 @@ pub struct GrpcServer {
     gateway: Arc<Gateway>,
     clock: Clock,
 }
-
-/// Names of the health service besides the accounts'.
-pub struct Services;
-
-impl Services {
-    /// Ready to serve: accounts are open and the gateway does not drain.
-    pub const READY: &'static str = "ready";
-    /// All names that tell that: `ready`, and the services' own, which load balancers ask for.
-    pub const ALL: [&'static str; 4] = [Self::READY, STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE];
-}
-
-const STREAM_SERVICE: &str = "powerstream.gateway.v1.StreamService";
-const RECOVERY_SERVICE: &str = "powerstream.gateway.v1.RecoveryService";
-const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 impl GrpcServer {
     /// A server over the accounts of this gateway.

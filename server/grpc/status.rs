@@ -3,91 +3,27 @@
 //! A client switches on the reason (`google.rpc.ErrorInfo`), not on the code; reason and last token stand in trailers
 //! too, for clients that do not decode details.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::gateway::{Gateway, NoAccount};
 use crate::hub::filter::InvalidFilter;
 use crate::hub::session::{EndReason, SessionEnd};
 use crate::hub::start::{StartError, StartOutcome};
-use crate::model::{AccountName, PostId, UnixMillis};
+use crate::model::{AccountName, PostId};
 
+mod builder;
 mod recovery;
+mod start;
 
+use builder::StatusBuilder;
+pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
+pub use start::{in_future, start_invalid};
 
 /// When to try a call again that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
-/// Domain of all reasons.
-const DOMAIN: &str = "powerstream.gateway";
-/// Trailer with the reason.
-pub const REASON_TRAILER: &str = "x-gateway-reason";
-/// Trailer with the last valid token.
-pub const TOKEN_TRAILER: &str = "x-gateway-resume-token";
-
-struct StatusBuilder {
-    code: Code,
-    reason: &'static str,
-    message: String,
-    metadata: HashMap<String, String>,
-    details: ErrorDetails,
-    token: Option<String>,
-}
-
-impl StatusBuilder {
-    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            metadata: HashMap::new(),
-            details: ErrorDetails::new(),
-            token: None,
-        }
-    }
-
-    fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.metadata.insert(key.into(), value.to_string());
-        self
-    }
-
-    fn retry_after(mut self, after: Duration) -> Self {
-        self.details.set_retry_info(Some(after));
-        self
-    }
-
-    fn field(mut self, field: &str, description: &str) -> Self {
-        self.details.add_bad_request_violation(field, description);
-        self
-    }
-
-    fn quota(mut self, subject: &str, description: &str) -> Self {
-        self.details.add_quota_failure_violation(subject, description);
-        self
-    }
-
-    fn token(mut self, token: String) -> Self {
-        self.token = Some(token);
-        self
-    }
-
-    fn status(mut self) -> Status {
-        let mut trailers = MetadataMap::new();
-        trailers.insert(REASON_TRAILER, AsciiMetadataValue::from_static(self.reason));
-        if let Some(token) = self.token {
-            if let Ok(value) = AsciiMetadataValue::try_from(token.as_str()) {
-                trailers.insert(TOKEN_TRAILER, value);
-            }
-            self.metadata.insert("resume_token".into(), token);
-        }
-        self.details.set_error_info(self.reason, DOMAIN, self.metadata);
-        Status::with_error_details_and_metadata(self.code, self.message, self.details, trailers)
-    }
-}
 
 /// A filter that cannot be used.
 pub fn filter_invalid(fault: &InvalidFilter) -> Status {
@@ -118,13 +54,6 @@ pub fn unimplemented(why: &str) -> Status {
 pub fn service_unknown() -> Status {
     let message = "no service or account of this name: leave it empty to ask for the process";
     StatusBuilder::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
-}
-
-/// A start that makes no sense.
-pub fn start_invalid(field: &str, description: &str) -> Status {
-    StatusBuilder::new(Code::InvalidArgument, "START_INVALID", format!("{field}: {description}"))
-        .field(field, description)
-        .status()
 }
 
 /// A start that cannot be met.
@@ -175,13 +104,6 @@ pub fn refused(refused: StartError) -> Status {
         StartError::RecoveryLimit(exceeded) => return recovery_limit(&exceeded),
     }
     .status()
-}
-
-/// A time that has not come yet.
-pub fn in_future(what: &str, head_time: UnixMillis) -> Status {
-    StatusBuilder::new(Code::OutOfRange, "POSITION_IN_FUTURE", format!("{what}: it is {head_time} here"))
-        .with("head_time", head_time)
-        .status()
 }
 
 /// The end of a session.
@@ -314,8 +236,12 @@ pub fn internal(session_id: &str) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt;
+
+    use super::builder::DOMAIN;
     use super::*;
     use crate::ingest::recovery::CreateError;
+    use crate::model::UnixMillis;
     use crate::model::{BudgetExceeded, BudgetScope, Limit};
 
     fn check(status: &Status, code: Code, reason: &str) {

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+use super::config::Config;
 use super::connection_slots::{ConnectionSlots, SlotGuard};
-use super::{Config, Runtime, SCRAPE_PATH};
-use crate::task::{ExitPolicy, Shutdown};
+use crate::clock::Clock;
+use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -125,4 +126,16 @@ async fn serve_request(
         () = own.evicted.cancelled() => tracing::debug!("a connection to the admin port made way for a new one"),
         () = stopped => {}
     }
+}
+
+/// Where metrics are.
+pub(super) const SCRAPE_PATH: &str = "/metrics";
+
+/// What runs the connections.
+#[derive(Clone)]
+pub struct Runtime {
+    /// For a task per connection.
+    pub tasks: TaskGroup,
+    /// For timeouts.
+    pub clock: Clock,
 }

@@ -12,73 +12,24 @@
 //! - Rubbish is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
 //! - It stops within `drain_timeout` of being told (`it_stops_in_time_with_silent_clients`).
 
+mod config;
 mod connection;
 mod connection_slots;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use crate::clock::Clock;
-use crate::task::{Shutdown, TaskGroup};
+pub use self::config::Config;
+pub use self::connection::Runtime;
+use self::connection::SCRAPE_PATH;
+use crate::task::Shutdown;
 use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
-
-/// Settings of the admin port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Address of the admin port. Port 0 selects any free port.
-    pub address: SocketAddr,
-    /// Maximum time until a client has sent the header of its request.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub header_timeout: Duration,
-    /// Maximum duration of a connection, from accept to the last byte of the response.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub request_timeout: Duration,
-    /// Maximum connections whose request is not answered yet. A further connection replaces the oldest.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub connections_max: usize,
-    /// Maximum concurrent requests of `/metrics`, counted separately. A further request replaces the oldest.
-    #[schemars(range(min = 1, max = 1_000))]
-    pub scrapes_max: usize,
-    /// Maximum bytes of a request header, including the request line.
-    #[schemars(range(min = 8_192, max = 1_048_576))]
-    pub header_bytes_max: usize,
-    /// Maximum time at shutdown for responses in progress.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub drain_timeout: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
-            header_timeout: Duration::from_secs(5),
-            // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
-            request_timeout: Duration::from_secs(15),
-            connections_max: 64,
-            // Two Prometheus servers, and people who look.
-            scrapes_max: 8,
-            header_bytes_max: 16 << 10,
-            drain_timeout: Duration::from_secs(1),
-        }
-    }
-}
-
-/// Where metrics are.
-const SCRAPE_PATH: &str = "/metrics";
 
 /// Says whether the process can do its work.
 pub trait ReadinessProbe: Send + Sync {
@@ -93,15 +44,6 @@ pub struct AdminState {
     pub probe: Arc<dyn ReadinessProbe>,
     /// Answers `/metrics`.
     pub metrics: Registry,
-}
-
-/// What runs the connections.
-#[derive(Clone)]
-pub struct Runtime {
-    /// For a task per connection.
-    pub tasks: TaskGroup,
-    /// For timeouts.
-    pub clock: Clock,
 }
 
 /// Serves until `shutdown`, then lets answers under way end, for `drain_timeout` at most.

@@ -1,11 +1,13 @@
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::task::ExitPolicy;
+use crate::task::{ExitPolicy, TaskGroup};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

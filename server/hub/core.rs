@@ -4,21 +4,23 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::cold::page_cache::PageCache;
-use super::cold::{ColdReader, LogKind};
-use super::entry::{self, Entry, EntryKind};
+use super::cold::queue::{ColdReader, LogKind};
+use super::entry::{self, EntryKind};
 use super::fanout::{FanoutGroups, FilterLimitReached, GroupMember, GroupRead, GroupReadKey};
 use super::filter::Filter;
 use super::lateness::Lateness;
+use super::read::Read;
 use super::ring::{ReadLimits, Ring};
 use super::session::registry::SessionRegistry;
 use super::side_log::SideLog;
+use super::start::outcome::{BEGINNING, trimmed_before};
 use super::status::gap_index::GapIndex;
 use super::status::tag_stats::TagStats;
 use super::status::upstream_status::UpstreamMonitor;
 use super::times::ClockCorrections;
 use super::token::{Keyring, ResumeToken};
 use super::wakeup::{WaiterHandle, WakeupIndex};
-use super::{Config, Metrics, TagInfo, start};
+use super::{Config, Metrics, TagInfo};
 use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
@@ -69,36 +71,6 @@ pub struct HubParts {
     pub keyring: Arc<Keyring>,
     /// Counters.
     pub metrics: Metrics,
-}
-
-/// A stretch of the log for one cursor.
-#[derive(Debug)]
-pub struct Read {
-    /// What may match, in order.
-    pub entries: Vec<Arc<Entry>>,
-    /// Where to read on.
-    pub next: Sequence,
-}
-
-/// A read that cannot be done.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The record is older than what the log holds.
-    Trimmed {
-        /// The oldest record held.
-        earliest: Sequence,
-    },
-    /// The journal cannot be read now.
-    Unavailable(String),
-}
-
-impl From<journal::ReadError> for ReadError {
-    fn from(error: journal::ReadError) -> Self {
-        match error {
-            journal::ReadError::Trimmed { earliest } => Self::Trimmed { earliest },
-            error @ journal::ReadError::Io(_) => Self::Unavailable(error.to_string()),
-        }
-    }
 }
 
 impl Hub {
@@ -283,11 +255,11 @@ impl Hub {
             position: self.position(extent.earliest - 1),
             low_watermark: self.low_watermark(extent.earliest, begins),
             received_up_to: begins,
-            subscription_start: start::BEGINNING,
+            subscription_start: BEGINNING,
             subscription_from: None,
             filter: ResumeToken::NO_FILTER,
             duplicates_until: None,
-            private: start::trimmed_before(extent.earliest),
+            private: trimmed_before(extent.earliest),
         })
     }
 

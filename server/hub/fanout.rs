@@ -10,11 +10,11 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use super::entry::Phase;
 use super::entry::batch::EncodedBatch;
 use super::entry::{Entry, EntryKind, Event};
 use super::filter::Filter;
 use super::ring::{ReadLimits, Ring};
-use super::session::Phase;
 use crate::model::{Origin, Sequence, Term, UnixMillis};
 
 /// All fan-out groups.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::faults::{CutKind, ErrorResponse};
 use super::handle::SimulatorHandle;
-use super::http_handler::{Body, refusal};
+use super::response::{Body, refusal};
 use super::script::Action;
 use super::sent_post::SentPost;
 use super::state::SimulatorState;

@@ -1,27 +1,23 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{Method, Request, Response};
 
 use super::config::{AfterOverflow, Backfill, ConnectionLimitPolicy, Gzip};
 use super::control_api;
 use super::counters::RequestLine;
-use super::faults::{BogusResponse, DateHeader, ErrorResponse, Flow, InjectedResponse};
+use super::faults::{BogusResponse, ErrorResponse, Flow, InjectedResponse};
+use super::response::{Body, date, put, refusal, too_large};
 use super::rules;
 use super::socket::SocketControl;
 use super::state::SimulatorState;
 use super::stream::{self, LiveStream, ParamError, RecoveryStream, SlotGuard, SlotRequest, StreamEnd, StreamKind};
 use crate::model::UnixMillis;
 use crate::task::ExitPolicy;
-
-/// The body of an answer.
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Bytes of a request body: 100 rules of 2,048 characters and more.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -307,34 +303,6 @@ async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>)
     refusal(told)
 }
 
-/// An answer that is whole.
-pub(super) fn refusal(told: ErrorResponse) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(told.body)).boxed_unsync());
-    *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in told.headers {
-        put(&mut response, &name, &value);
-    }
-    response
-}
-
-/// hyper would put the system's time, which is not X's where the clock runs faster.
-fn date(state: &SimulatorState, response: &mut Response<Body>) {
-    let header = state.faults.date();
-    if header != DateHeader::Right {
-        state.count(|counters| counters.dates_wrong += 1);
-    }
-    if let Some(text) = header.text(state.now()) {
-        put(response, DATE.as_str(), &text);
-    }
-}
-
-fn put(response: &mut Response<Body>, name: &str, value: &str) {
-    // What a caller gives as a header and is none, is left out.
-    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-        response.headers_mut().insert(name, value);
-    }
-}
-
 fn headers_of(request: &Request<Incoming>) -> Vec<(String, String)> {
     let shown = request.headers().iter().filter(|(name, _)| *name != AUTHORIZATION);
     shown.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
@@ -343,10 +311,4 @@ fn headers_of(request: &Request<Incoming>) -> Vec<(String, String)> {
 async fn body_of(request: Request<Incoming>) -> Option<Bytes> {
     let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
     body.ok().map(http_body_util::Collected::to_bytes)
-}
-
-fn too_large() -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::new()).boxed_unsync());
-    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-    response
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-use super::{Config, SERVICE_NAME, TelemetryError};
+use super::config::{Config, SERVICE_NAME, TelemetryError};
 
 /// Only what this crate says is exported, under the name that `tracing` knows it by.
 const TARGET: &str = "powerstream_gateway";

@@ -21,7 +21,7 @@ use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
-use super::transport::sanitize;
+use super::sanitize::sanitize;
 use super::{BodyError, BodyErrorKind};
 
 /// Longest decoded piece.

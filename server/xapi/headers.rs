@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::transport::sanitize;
+use super::sanitize::sanitize;
 use crate::model::UnixMillis;
 
 /// The response headers that matter. What is absent or makes no sense is `None`.

@@ -21,6 +21,7 @@ mod headers;
 mod problem;
 mod redact;
 mod request;
+mod sanitize;
 mod transport;
 
 pub use client::{Client, ClientError, ClientOptions};

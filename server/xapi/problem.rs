@@ -4,7 +4,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::redact::{redacted, shown};
-use super::transport::sanitize;
+use super::sanitize::sanitize;
 use super::{Headers, Response, StreamRequest};
 use crate::model::UnixMillis;
 

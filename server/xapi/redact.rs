@@ -1,6 +1,6 @@
 //! Texts that upstream sends: it may echo the secret, and what it sends is shown to people.
 
-use super::transport::sanitize;
+use super::sanitize::sanitize;
 
 /// What stands in its place.
 const MARK: &[u8] = b"[secret]";

@@ -14,9 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use self::delivery_log::{DeliveryLog, has};
+use super::exit::Exit;
 use super::simulate::example_rules;
 use super::tail::{Consumer, ConsumerEvent, ConsumerOptions as TailSettings, Format, StartArg, in_words};
-use super::{Exit, print, print_status};
+use super::terminal::{print, print_status};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Account, Settings};

@@ -45,7 +45,8 @@ pub use validator::ContractViolation;
 
 use self::output::{Output, WriteResult};
 use self::token_file::TokenFile;
-use super::{Exit, print_status};
+use super::exit::Exit;
+use super::terminal::print_status;
 use crate::clock::Clock;
 use crate::escape;
 use crate::proto::subscribe_response::Frame;

@@ -2,7 +2,8 @@
 
 use tonic::{Code, Status};
 
-use super::{StatusBuilder, in_future, start_invalid};
+use super::builder::StatusBuilder;
+use super::start::{in_future, start_invalid};
 use crate::ingest::recovery::CreateError;
 use crate::model::BudgetExceeded;
 

@@ -7,102 +7,16 @@
 //! What sessions read alike is read once: a page that is kept is cut, not read; one that is being read is waited for without
 //! a turn. As long as few replay, the page behind the one that a session begins is read while it sends that.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::page_cache::{PAGE_BYTES, Page, PageCache};
-use super::entry::Entry;
-use super::{Hub, Read, ReadError, entry};
+use self::page_cache::{PAGE_BYTES, Page};
+use self::queue::{InFlightPage, LogKind, ReadRequest};
+use super::{Hub, Read, ReadError};
 use crate::journal;
 use crate::model::{KeyFilter, Record, RecordBody, Sequence, Skip, SkipReason, Term, TimeInterval};
 use crate::task;
-
-/// Which of the two logs of an account a read is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogKind {
-    /// The account's log.
-    Main,
-    /// The side log.
-    Side,
-}
-
-/// Reads of one log that wait for their turn, and the pages of it that are kept.
-pub(super) struct ColdReader {
-    turns: Arc<Semaphore>,
-    reads: Mutex<ReadQueue>,
-    pages: PageCache,
-}
-
-#[derive(Default)]
-struct ReadQueue {
-    waiting: VecDeque<ReadRequest>,
-    /// Pages that nobody waits for yet: read when nobody waits for another. One for each of the few that replay.
-    prefetch: VecDeque<ReadRequest>,
-    /// Pages that are being read, by where they begin, and who waits for each.
-    in_flight: HashMap<Sequence, Vec<ReadRequest>, RandomState>,
-}
-
-struct ReadRequest {
-    from: Sequence,
-    keys: KeyFilter,
-    /// `None` if it is read ahead.
-    answer: Option<oneshot::Sender<Result<Read, ReadError>>>,
-}
-
-impl ColdReader {
-    /// A pool of `turns` reads at once that keeps pages of up to `page_bytes_max` in memory.
-    pub(super) fn new(turns: usize, page_bytes_max: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(turns)), reads: Mutex::default(), pages: PageCache::new(page_bytes_max) }
-    }
-
-    /// Pages of the log that are kept in memory.
-    pub(super) fn pages(&self) -> &PageCache {
-        &self.pages
-    }
-
-    /// Waits for a page that is being read; gives the request back if that is not so.
-    fn join_in_flight(&self, request: ReadRequest) -> Option<ReadRequest> {
-        match self.reads.lock().in_flight.get_mut(&request.from) {
-            Some(waiting) => waiting.push(request),
-            None => return Some(request),
-        }
-        None
-    }
-}
-
-impl ReadQueue {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.prefetch.is_empty()
-    }
-
-    /// The next one that somebody still waits for, those ahead last.
-    fn pop(&mut self) -> Option<ReadRequest> {
-        let wanted = std::iter::from_fn(|| self.waiting.pop_front()).find(ReadRequest::has_receiver);
-        wanted.or_else(|| self.prefetch.pop_front())
-    }
-}
-
-impl ReadRequest {
-    /// Whoever asked may have gone.
-    fn has_receiver(&self) -> bool {
-        self.answer.as_ref().is_none_or(|answer| !answer.is_closed())
-    }
-
-    fn is_demand_read(&self) -> bool {
-        self.answer.is_some()
-    }
-
-    fn complete(self, read: Result<Read, ReadError>) {
-        if let Some(answer) = self.answer {
-            // The session may have ended meanwhile.
-            let _ = answer.send(read);
-        }
-    }
-}
 
 /// Gives the turn back and lets the next begin, whatever happens to the read.
 struct ReadPermit {
@@ -115,36 +29,6 @@ impl Drop for ReadPermit {
     fn drop(&mut self) {
         drop(self.permit.take());
         self.hub.spawn_reads(self.log);
-    }
-}
-
-/// A page that is being read. Whoever came to wait for it asks again if that comes to nothing.
-struct InFlightPage<'a> {
-    cold: &'a ColdReader,
-    first: Sequence,
-}
-
-impl<'a> InFlightPage<'a> {
-    /// Begins it with a request; `None` if it is being read already, and then the request waits for it.
-    fn begin(cold: &'a ColdReader, first: Sequence, request: ReadRequest) -> Option<(Self, ReadRequest)> {
-        let mut reads = cold.reads.lock();
-        if let Some(waiting) = reads.in_flight.get_mut(&first) {
-            waiting.push(request);
-            return None;
-        }
-        reads.in_flight.insert(first, Vec::new());
-        Some((Self { cold, first }, request))
-    }
-
-    fn end(&self) -> Vec<ReadRequest> {
-        self.cold.reads.lock().in_flight.remove(&self.first).unwrap_or_default()
-    }
-}
-
-impl Drop for InFlightPage<'_> {
-    fn drop(&mut self) {
-        let waiting = self.end();
-        self.cold.reads.lock().waiting.extend(waiting);
     }
 }
 
@@ -313,15 +197,7 @@ impl Hub {
     }
 }
 
-impl LogKind {
-    fn encode(self, records: Vec<Record>) -> Vec<Arc<Entry>> {
-        match self {
-            Self::Main => entry::encode(records),
-            Self::Side => records.into_iter().map(|record| Arc::new(Entry::side(record))).collect(),
-        }
-    }
-}
-
 pub(super) mod page_cache;
+pub(super) mod queue;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::hub::Read;
 use crate::hub::entry::{EncodedEvent, Entry};
+use crate::hub::read::Read;
 use crate::model::Sequence;
 
 /// Payload of a page, about: that of a block of a recompressed segment.

@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Condvar;
+use parking_lot::{Condvar, Mutex};
 use proptest::prelude::*;
 
 use super::super::entry::EntryKind;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::OnceCell;
 
+pub use super::compressed::{CompressedBatch, CompressedVariants};
+use super::phase::Phase;
 use super::{EncodedEvent, Entry, Event};
-use crate::hub::session::Phase;
 use crate::model::Term;
 
 /// Events that go out together: their bytes are gathered, never encoded again, and what is made of them for one encoding is
@@ -25,28 +25,6 @@ pub struct EncodedBatch {
     bytes: usize,
     /// Unless it is one event's: then they are kept there.
     cells: OnceLock<Box<CompressedVariants>>,
-}
-
-/// What is made of a chunk once, for each encoding that some session negotiated.
-#[derive(Debug, Default)]
-pub struct CompressedVariants {
-    /// gzip.
-    pub gzip: OnceCell<CompressedBatch>,
-    /// zstd.
-    pub zstd: OnceCell<CompressedBatch>,
-}
-
-/// The shared part of a message, compressed, up to where what is a session's own follows.
-#[derive(Debug)]
-pub struct CompressedBatch {
-    /// The bytes.
-    pub slices: Arc<[Bytes]>,
-    /// How many they are.
-    pub bytes: usize,
-    /// How many were compressed.
-    pub plain_bytes: usize,
-    /// CRC-32 of those, where the encoding ends with one.
-    pub crc: u32,
 }
 
 /// Runs shorter than this are put together: a write for each costs more than a copy for all.

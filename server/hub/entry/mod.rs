@@ -10,17 +10,20 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use self::batch::CompressedVariants;
+use self::compressed::CompressedVariants;
 use crate::buffer_pool::BufferPool;
 use crate::model::{
     Gap, Origin, Post, Record, RecordBody, Rule, Sequence, Skip, SkipReason, Term, TimeInterval, UnixMillis,
 };
 
 pub mod batch;
+mod compressed;
 mod encoding;
+mod phase;
 
 use encoding::Layout;
 pub use encoding::{EVENT_BYTES_MAX, event_bytes};
+pub use phase::Phase;
 
 /// A record as sessions read it. A post is encoded once, here, and its bytes are shared by all that get it.
 #[derive(Debug)]

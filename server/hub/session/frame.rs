@@ -104,17 +104,6 @@ pub struct TimedPosition {
     pub time: Option<UnixMillis>,
 }
 
-/// Where the posts of a batch come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// The log, before its tip.
-    Replay,
-    /// The tip of the log.
-    Live,
-    /// The side log: what only this subscription lacks.
-    Recovery,
-}
-
 /// Posts, encoded already.
 #[derive(Debug)]
 pub struct EventBatch {

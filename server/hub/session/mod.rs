@@ -28,12 +28,13 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use frame::{
-    EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, Phase, SessionEnd, SessionStart, TimedPosition, Warning,
+    EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, SessionEnd, SessionStart, TimedPosition, Warning,
 };
 pub use open_gaps::START_GAPS_MAX;
 
 use self::registry::{DrainNotice, SessionGuard};
 use super::entry::Entry;
+pub use super::entry::Phase;
 use super::fanout::GroupMember;
 use super::metrics::SessionCounters;
 use super::ring::ReadLimits;

@@ -19,6 +19,7 @@
 //!   (`selection::tests`, `session::private_gaps::tests`).
 
 mod budget;
+mod coverage;
 mod persist;
 mod private_gap;
 mod requested;
@@ -34,10 +35,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use coverage::Coverage;
 pub use private_gap::{PrivateGap, PrivateGaps};
 pub use requested::RangeState;
 use requested::{Change, RequestedRanges};
-pub use selection::{Candidate, Coverage, Delivery};
+pub use selection::{Candidate, Delivery};
+pub use state::Completeness;
 use state::{FIRST_STAMP, SideLogState, joined};
 
 use crate::clock::Clock;
@@ -78,16 +81,6 @@ impl Default for PrivateGapConfig {
             page_cache_bytes_max: 8 << 20,
         }
     }
-}
-
-/// From where on the account's log has everything that its beginning is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Completeness {
-    /// The first connection's backfill is expected to bring it from here on, or is under way.
-    Pending(UnixMillis),
-    /// From here on.
-    From(UnixMillis),
 }
 
 /// What is known of the intervals that some subscriptions lack.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Completeness;
+use serde::{Deserialize, Serialize};
+
 use super::requested::{Change, RequestedRanges};
 use crate::model::{GapEvidence, GapState, TimeRange, UnixMillis};
 
@@ -65,4 +66,14 @@ pub(super) fn joined(mut parts: Vec<(TimeRange, GapState, GapEvidence)>) -> Vec<
         alike
     });
     parts
+}
+
+/// From where on the account's log has everything that its beginning is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// The first connection's backfill is expected to bring it from here on, or is under way.
+    Pending(UnixMillis),
+    /// From here on.
+    From(UnixMillis),
 }

@@ -13,15 +13,11 @@ use crate::clock::Moment;
 use crate::journal::LogBounds;
 use crate::model::{Caller, GapCause, Position, Sequence, TermStart, TimeInterval, TimeRange, UnixMillis};
 
-mod outcome;
+pub(super) mod outcome;
 mod too_old;
 
+pub(in crate::hub) use outcome::trimmed_before;
 pub use outcome::{BEGINNING, Start, StartError, StartOutcome, StartPolicy};
-
-/// What a subscription carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
-pub(super) fn trimmed_before(earliest: Sequence) -> Option<PrivateGaps> {
-    (earliest > 1).then(|| PrivateGaps { coverage: Coverage::from(earliest), ..PrivateGaps::default() })
-}
 
 /// Where a session really starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

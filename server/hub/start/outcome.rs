@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::hub::side_log::{Coverage, PrivateGaps};
 use crate::hub::token::InvalidToken;
-use crate::model::{BudgetExceeded, UnixMillis};
+use crate::model::{BudgetExceeded, Sequence, UnixMillis};
 
 /// Where a session asks to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,4 +89,9 @@ impl From<InvalidToken> for StartError {
     fn from(_: InvalidToken) -> Self {
         Self::Malformed
     }
+}
+
+/// What a subscription carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
+pub(in crate::hub) fn trimmed_before(earliest: Sequence) -> Option<PrivateGaps> {
+    (earliest > 1).then(|| PrivateGaps { coverage: Coverage::from(earliest), ..PrivateGaps::default() })
 }

@@ -20,7 +20,7 @@
 
 use prost::encoding::{decode_varint, encode_varint};
 
-use super::ResumeToken;
+use super::resume_token::ResumeToken;
 use crate::hub::side_log::{Coverage, PrivateGap, PrivateGaps};
 use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Term, TimeRange, UnixMillis};
 

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::journal::LogBounds;
-use crate::model::{PostId, union_rules};
+use crate::model::{PostId, Rule, Sequence, union_rules};
 
 const EPOCH: Epoch = Epoch(1);
 const UNTRIMMED: LogBounds = LogBounds { earliest: 1, next: 1, earliest_received: None, newest_received: None };

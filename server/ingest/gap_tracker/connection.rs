@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::backfill::BackfillState;
-use super::state_machine::TrackerLimits;
+use super::limits::TrackerLimits;
 use crate::model::{TimeRange, UnixMillis};
 
 /// What one connection of a feed has delivered since its first byte, or had when it ended.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::backfill::BackfillState;
 use super::connection::{AHEAD_MAX, Connection, Heard, HighWatermark};
+use super::limits::TrackerLimits;
 use super::rate::PostRate;
-use super::state_machine::TrackerLimits;
 use crate::hub::side_log::Completeness;
 use crate::model::{Gap, GapId, TimeRange, TimeRangeSet, UnixMillis};
 

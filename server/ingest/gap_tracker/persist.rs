@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::connection::HighWatermark;
+use super::correction_log::CorrectionLog;
 use super::feed::{Feed, FeedGap};
+use super::limits::TrackerLimits;
 use super::rate::PostRate;
 use super::recovering_gap::RecoveringGap;
-use super::scale::CorrectionLog;
-use super::state_machine::{PersistedState, TrackerLimits};
+use super::state_machine::PersistedState;
 use super::tail::LostTail;
 use crate::hub::side_log::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};

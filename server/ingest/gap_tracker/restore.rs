@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::feed::{Feed, FeedGap};
 use super::inherit::later;
+use super::limits::TrackerLimits;
 use super::recovering_gap::RecoveringGap;
-use super::state_machine::{GapStateMachine, TrackerLimits};
+use super::state_machine::GapStateMachine;
 use crate::hub::side_log::Completeness;
 use crate::ingest::restore::LogTimes;
 use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};

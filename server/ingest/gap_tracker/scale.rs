@@ -6,33 +6,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::correction_log::CorrectionLog;
 use super::state_machine::GapStateMachine;
 use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
-
-/// What was noted since the clock was last corrected.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct CorrectionLog {
-    /// The newest gap of before the correction.
-    since: u64,
-    /// When the clock was last set ahead, by the clock of before.
-    began: Option<UnixMillis>,
-    /// What was given up since then for being too old to be recovered.
-    lost: TimeRangeSet,
-}
-
-/// Intervals that are remembered.
-const LOST_MAX: usize = 64;
-
-impl CorrectionLog {
-    /// This was given up for being too old.
-    pub(super) fn lose(&mut self, span: TimeRange) {
-        if self.began.is_some() && self.lost.len() < LOST_MAX {
-            self.lost.insert(span);
-        }
-    }
-}
 
 impl GapStateMachine {
     /// The clock was this far ahead, and with it what was noted by it; `now` is right. What is missing may begin as much

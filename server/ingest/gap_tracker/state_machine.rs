@@ -5,26 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Config;
-use super::backfill::BackfillTimeouts;
 use super::connection::Heard;
+use super::correction_log::CorrectionLog;
 use super::feed::Feed;
+use super::limits::TrackerLimits;
 use super::recovering_gap::RecoveringGap;
-use super::scale::CorrectionLog;
 use super::tail::LostTail;
 use crate::hub::side_log;
 use crate::model::{Gap, GapId, Sequence, UnixMillis};
 use crate::xapi::BackfillMinutes;
-
-/// What does not change while a state machine is open.
-#[derive(Clone, Debug)]
-pub(super) struct TrackerLimits {
-    pub(super) config: Config,
-    /// Allowance for what X sends late.
-    pub(super) allowed_lateness: Duration,
-    /// How far back X can be asked, less what is left to be sure of it.
-    pub(super) recovery_window: Duration,
-}
 
 /// A feed of a new log may begin so much later than the first one before what it lacks is announced: less than the slack, so
 /// that no low watermark has passed the start by then.
@@ -105,20 +94,6 @@ impl PersistedState {
         let appended = appended.unwrap_or(UnixMillis(i64::MIN / 2));
         for own in self.feeds.iter_mut().flat_map(|feed| feed.connections.values_mut()).filter(|own| own.up) {
             *own = own.as_appended(appended);
-        }
-    }
-}
-
-impl TrackerLimits {
-    pub(super) fn lag_max(&self) -> Duration {
-        self.config.lag_max.max(self.allowed_lateness)
-    }
-
-    pub(super) fn patience(&self) -> BackfillTimeouts {
-        BackfillTimeouts {
-            quiet: self.allowed_lateness,
-            duration_max: self.config.backfill_duration_max,
-            due_min: f64::from(self.config.due_min),
         }
     }
 }

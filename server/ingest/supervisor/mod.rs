@@ -22,10 +22,11 @@ use crate::task::Shutdown;
 use crate::upstream::{self, ConnectionInfo, DisconnectCause, ReconnectBackoff, ReconnectDecision};
 use crate::xapi::{BackfillMinutes, Credentials, Problem, ProblemKind, StreamRequest, Transport};
 
+mod connected_guard;
 mod read_loop;
 mod turns;
 
-use read_loop::ConnectedGuard;
+use connected_guard::ConnectedGuard;
 
 /// Keeps one connection of an account: connects, hands on what comes, and after each end waits as X asks.
 pub struct ConnectionSupervisor {

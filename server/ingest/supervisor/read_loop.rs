@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
 use super::turns::ReadTurns;
 use super::{ConnectOutcome, ConnectionId, ConnectionSupervisor};
 use crate::clock::Moment;
 use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState, UpstreamStatus};
-use crate::ingest::Metrics;
 use crate::ingest::gap_tracker::{Heard, StreamResponse};
 use crate::ingest::queue::IngestSource;
 use crate::model::{GapCause, UnixMillis};
@@ -43,22 +41,6 @@ enum Wait {
     Pulse,
     /// All that had waited in the socket is read.
     CaughtUp,
-}
-
-/// Counts a connection as long as it is there.
-pub(super) struct ConnectedGuard(Gauge);
-
-impl ConnectedGuard {
-    pub(super) fn new(metrics: &Metrics) -> Self {
-        metrics.upstream_connected.inc();
-        Self(metrics.upstream_connected.clone())
-    }
-}
-
-impl Drop for ConnectedGuard {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// Subscribers are told of withheld posts no more often.

@@ -24,9 +24,10 @@ use proptest::sample::select;
 
 use self::faulty_disk::{Faults, FaultyDisk, Unreadable};
 use super::*;
+use crate::clock::Moment;
 use crate::model::{
-    Gap, GapCause, GapEvidence, GapId, GapState, IndexKey, Origin, Post, PostId, RecordBody, Rule, Skip, SkipReason,
-    TimeInterval,
+    Epoch, Gap, GapCause, GapEvidence, GapId, GapState, IndexKey, KeyFilter, Origin, Post, PostId, Record, RecordBody,
+    Rule, Sequence, Skip, SkipReason, Term, TermStart, TimeInterval,
 };
 
 /// The start of time in these tests.

@@ -29,6 +29,7 @@ mod rescue;
 pub(super) mod segment_scan;
 mod shared;
 mod trim;
+mod unlinked_segment;
 mod writer;
 
 use std::collections::VecDeque;

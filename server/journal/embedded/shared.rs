@@ -21,7 +21,7 @@ use super::identity::LogIdentity;
 use super::index::{ReceivedBounds, SegmentIndex};
 use super::index_file::{self, SegmentSummary};
 use super::segment_scan;
-use super::trim::UnlinkedSegment;
+use super::unlinked_segment::UnlinkedSegment;
 use crate::journal::disk::Disk;
 use crate::journal::rule_table::RuleInterner;
 use crate::journal::{AppendError, Config, Durability, LogBounds, ReadError};

@@ -1,12 +1,12 @@
 //! Trimming: removes the oldest segments by age, by size of the log, and for the headroom of the disk.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files;
 use super::shared::{LogSnapshot, SealedSegment, SharedLog};
+use super::unlinked_segment::UnlinkedSegment;
 use crate::journal::headroom::{DiskState, Headroom, HeadroomDecision};
 use crate::journal::retention::{Candidate, RetentionLimits, TrimDecision, select_for_trim};
 use crate::model::{Sequence, UnixMillis};
@@ -27,19 +27,6 @@ pub(super) struct Trimmed {
     pub(super) records: u64,
     /// Those of them that were not as old as the retention.
     pub(super) early_records: u64,
-}
-
-/// A segment that no reader finds any more, and whose files are still there.
-#[derive(Debug)]
-pub(super) struct UnlinkedSegment {
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl UnlinkedSegment {
-    pub(super) fn new(path: PathBuf, bytes: u64) -> Self {
-        Self { path, bytes }
-    }
 }
 
 /// Records that were trimmed before their age and not warned about yet.

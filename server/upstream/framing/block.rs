@@ -5,7 +5,7 @@
 
 use wide::u8x16;
 
-use super::ScanState;
+use super::scan_state::ScanState;
 
 /// Bytes of a block: a mask has as many bits.
 pub(super) const BYTES: usize = 64;

@@ -16,10 +16,12 @@ use memchr::{memchr, memchr3};
 mod block;
 mod framed;
 mod resync;
+mod scan_state;
 mod value;
 
 use block::ByteBlock;
 pub use framed::{Framed, FramerRemainder, MalformedReason};
+use scan_state::ScanState;
 use value::{BlockEnd, PartialValue};
 
 /// Deepest nesting of a message: 10 is the deepest of some 450 real posts, serde_json stops at 128.
@@ -49,19 +51,6 @@ pub struct Framer {
     value: PartialValue,
     /// What earlier pieces hold of the value, or the head of a line that is no JSON.
     kept: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ScanState {
-    Between,
-    InValue,
-    /// In a value, at the beginning of a line: in the white space behind a line break.
-    AtLine,
-    InString,
-    /// In a string, after a backslash.
-    Escaped,
-    /// In a line that is no JSON.
-    InText,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

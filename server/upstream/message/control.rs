@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::time;
+use super::time::time;
 use crate::model::UnixMillis;
 use crate::xapi::is_usage_cap;
 

@@ -8,6 +8,7 @@
 mod control;
 mod foreign;
 mod post;
+mod time;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use serde_json::Value;
 pub use control::{ControlMessage, NEARLY_FULL_PERCENT, RecoveryResult, StreamErrorKind};
 pub use foreign::ForeignFormat;
 
-use crate::model::{PostId, Rule, UnixMillis};
+use crate::model::{PostId, Rule};
 
 /// A message of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,11 +113,6 @@ impl UpstreamMessage {
             None => Self::Malformed { bytes },
         }
     }
-}
-
-/// An RFC 3339 time, as X's recovery messages have them.
-fn time(text: &str) -> Option<UnixMillis> {
-    text.parse::<jiff::Timestamp>().ok().map(|time| UnixMillis(time.as_millisecond()))
 }
 
 #[cfg(test)]

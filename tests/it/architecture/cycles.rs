@@ -79,7 +79,7 @@ fn read_module(source: &Source) -> Option<(ModulePath, Module)> {
         return None;
     }
     let own: ModulePath = inside.trim_end_matches("/mod").split('/').map(str::to_owned).collect();
-    let code = &source.live_code;
+    let code = &without_visibility(&source.live_code);
     let children = words(code, "mod ").into_iter().map(|at| ident(&code[at + 4..])).collect();
     let mut module = Module {
         file: source.path.clone(),
@@ -91,6 +91,16 @@ fn read_module(source: &Source) -> Option<(ModulePath, Module)> {
     let body = read_uses(code, &own, &mut module);
     read_paths(&body, &own, &mut module);
     Some((own, module))
+}
+
+/// Returns the code without `(in crate::…)`: a visibility is no dependency.
+fn without_visibility(code: &str) -> String {
+    let mut code = code.to_owned();
+    for at in words(&code.clone(), "pub(in ") {
+        let end = at + code[at..].find(')').unwrap_or(0);
+        code.replace_range(at + 3..end, &" ".repeat(end - at - 3));
+    }
+    code
 }
 
 /// Reads the `use` items, and returns the code without them.

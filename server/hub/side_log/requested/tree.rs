@@ -5,7 +5,7 @@
 //! on is it in the side log) without a visit of each interval: every operation visits as many nodes as there are results or
 //! changes, each at the depth of the tree.
 
-use super::{RangeState, RequestedRange};
+use super::range::{RangeState, RequestedRange};
 use crate::model::{Sequence, TimeRange, UnixMillis};
 
 /// A subtree, or none.

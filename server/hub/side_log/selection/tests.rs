@@ -8,6 +8,7 @@ use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::hub::entry::{self, Entry};
+use crate::hub::side_log::Coverage;
 use crate::hub::test_util::{TERM, post_record};
 use crate::hub::token::{Keyring, ResumeToken};
 use crate::model::{

@@ -19,9 +19,10 @@ use crate::task::Shutdown;
 mod manual;
 mod requests;
 mod retries;
+mod running;
 
-pub(super) use requests::JobRequest;
-use requests::RunningJob;
+pub(super) use running::JobRequest;
+use running::RunningJob;
 
 /// The job table.
 #[derive(Debug, Default)]

@@ -1,0 +1,17 @@
+//! Names that the health service knows in addition to the accounts.
+
+/// Names of the health service besides the accounts'.
+pub struct Services;
+
+impl Services {
+    /// Ready to serve: accounts are open and the gateway does not drain.
+    pub const READY: &'static str = "ready";
+    /// All names that tell that: `ready`, and the services' own, which load balancers ask for.
+    pub const ALL: [&'static str; 4] = [Self::READY, STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE];
+}
+
+pub(super) const STREAM_SERVICE: &str = "powerstream.gateway.v1.StreamService";
+
+pub(super) const RECOVERY_SERVICE: &str = "powerstream.gateway.v1.RecoveryService";
+
+pub(super) const HEALTH_SERVICE: &str = "grpc.health.v1.Health";

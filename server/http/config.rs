@@ -1,0 +1,52 @@
+//! Settings of the admin port.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the admin port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the admin port. Port 0 selects any free port.
+    pub address: SocketAddr,
+    /// Maximum time until a client has sent the header of its request.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub header_timeout: Duration,
+    /// Maximum duration of a connection, from accept to the last byte of the response.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub request_timeout: Duration,
+    /// Maximum connections whose request is not answered yet. A further connection replaces the oldest.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub connections_max: usize,
+    /// Maximum concurrent requests of `/metrics`, counted separately. A further request replaces the oldest.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub scrapes_max: usize,
+    /// Maximum bytes of a request header, including the request line.
+    #[schemars(range(min = 8_192, max = 1_048_576))]
+    pub header_bytes_max: usize,
+    /// Maximum time at shutdown for responses in progress.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            header_timeout: Duration::from_secs(5),
+            // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
+            request_timeout: Duration::from_secs(15),
+            connections_max: 64,
+            // Two Prometheus servers, and people who look.
+            scrapes_max: 8,
+            header_bytes_max: 16 << 10,
+            drain_timeout: Duration::from_secs(1),
+        }
+    }
+}

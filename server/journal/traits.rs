@@ -1,0 +1,229 @@
+//! The interface of a log: its traits, and the types that they exchange.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::{AppendError, ReadError};
+use crate::clock::Moment;
+use crate::model::{Epoch, KeyFilter, Record, Sequence, Term, TermStart, UnixMillis};
+
+/// What a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The oldest record held; equals `next` while none is.
+    pub earliest: Sequence,
+    /// The sequence that the next record will get; 1 in a new log.
+    pub next: Sequence,
+    /// When the oldest record was received; `None` while none is held.
+    pub earliest_received: Option<UnixMillis>,
+    /// When the newest record was received; `None` while none is held.
+    pub newest_received: Option<UnixMillis>,
+}
+
+/// A stretch of a log, in order.
+#[derive(Debug)]
+pub struct ReadBatch {
+    /// What it holds, less what the keys let it pass over.
+    pub items: Vec<ReadItem>,
+    /// Where to read on: everything before it is in `items`, or cannot match the keys.
+    pub next: Sequence,
+}
+
+/// A piece of a stretch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReadItem {
+    /// A record.
+    Record(Record),
+    /// Records that are lost to damage.
+    Damaged {
+        /// The first of them.
+        first: Sequence,
+        /// The last of them.
+        last: Sequence,
+        /// When the last good record before them was received. If there is none: when they were, if that is known, or when
+        /// the log was made.
+        from: UnixMillis,
+        /// When the first good record after them was received. If there is none: when they were, if that is known, or when
+        /// the newest record of the log was.
+        to: UnixMillis,
+    },
+}
+
+impl ReadItem {
+    /// Returns the sequence of the record, or of the first that is damaged.
+    pub fn first(&self) -> Sequence {
+        match self {
+            Self::Record(record) => record.sequence,
+            Self::Damaged { first, .. } => *first,
+        }
+    }
+}
+
+/// A range of records that cannot be read; the fields are those of [`ReadItem::Damaged`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first of them.
+    pub first: Sequence,
+    /// The last of them.
+    pub last: Sequence,
+    /// No record of them was received before this time.
+    pub from: UnixMillis,
+    /// No record of them was received after this time.
+    pub to: UnixMillis,
+}
+
+/// What a log lacks at its end since it was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LostTail {
+    /// Bytes that no longer belong to the log: cut off, or unreadable. How many records they held is not known; a
+    /// checkpoint that stores [`LogBounds::next`] can tell whether any of them was exposed.
+    pub bytes: u64,
+    /// False if they were an append that was interrupted, which was never exposed. True if they were damaged later: records
+    /// that were exposed may be lost.
+    pub corrupt: bool,
+}
+
+/// The one writer of a log. It lives on the sequencer's thread: calls may block on the disk.
+pub trait Writer: Send {
+    /// Appends a batch, all or nothing, as durably as configured. All records are of the term that the log was opened
+    /// with; together they are shorter than 1 GiB. An append that failed may be tried again, as it was or otherwise.
+    fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
+
+    /// Returns an error if the log's files are gone, as maintenance found, so that no append can succeed; cheap.
+    fn check(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+}
+
+/// Any reader of a log: calls may block on the disk, so they belong on a blocking thread unless [`Reader::extent`].
+pub trait Reader: Send + Sync {
+    /// Identity of the log.
+    fn epoch(&self) -> Epoch;
+
+    /// Where each term begins, oldest first. A term is listed from its first append on.
+    fn terms(&self) -> Arc<[TermStart]>;
+
+    /// What the log holds now; cheap.
+    fn extent(&self) -> LogBounds;
+
+    /// Returns the sequence before which every record has been synced to the disk: a power cut takes none of them.
+    /// [`LogBounds::next`] where the backend knows no difference.
+    fn synced(&self) -> Sequence {
+        self.extent().next
+    }
+
+    /// Returns the ranges that are known to be damaged: found when the log was opened, or by a reader since. Cheap.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
+
+    /// The first record held that was received at or after `time`; `next` if there is none. It may be somewhat early
+    /// where that record is damaged, never late.
+    fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError>;
+
+    /// When this record, or the first one after it that can be read, was received; `None` if there is none.
+    fn received_at(&self, sequence: Sequence) -> Result<Option<UnixMillis>, ReadError> {
+        let chunk = self.read(sequence, &KeyFilter::Always, 1)?;
+        Ok(chunk.items.first().map(|item| match item {
+            ReadItem::Record(record) => record.received,
+            ReadItem::Damaged { to, .. } => *to,
+        }))
+    }
+
+    /// Reads on from `from` (included), about `bytes_max` decoded bytes of payload, at least one item if there is any.
+    /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
+    /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
+    /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
+    fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError>;
+
+    /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed; with
+    /// `check` they are read to verify their checksum, otherwise they are passed over. Stops after about `bytes_max` bytes
+    /// have been read from the disk, at [`ReadBatch::next`].
+    fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<ReadBatch, ReadError> {
+        let _ = check;
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let mut chunk = self.read(range.start, &KeyFilter::AnyOf([].into()), bytes_max)?;
+        chunk.items.retain(|item| item.first() < range.end);
+        chunk.next = chunk.next.min(range.end);
+        Ok(chunk)
+    }
+
+    /// Where to begin a read of everything that many readers can share, `at` included: the start of what is stored
+    /// together with it. `None` where that is damaged, or where a reader with these keys wants less than half of it.
+    fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, ReadError>;
+
+    /// Reads everything from `first` on, as [`Reader::read`] does, but ends where what is stored together ends, so that
+    /// nothing has to be decompressed again for what follows; amid it only if it is very large.
+    fn read_page(&self, first: Sequence, bytes_max: usize) -> Result<ReadBatch, ReadError>;
+}
+
+/// Housekeeping of a log, on a thread of its own.
+pub trait Maintenance: Send {
+    /// Makes what was appended survive a power cut (for `os`), seals, recompresses, trims. Called about once a second.
+    /// Records are trimmed by their age in machine time, which no wall clock changes.
+    fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError>;
+
+    /// Every record before this sequence was appended at least `age` ago, by machine time while the log was open; 0 if
+    /// nothing is known to be so old. As of the last step.
+    fn appended_before(&self, age: Duration) -> Sequence;
+
+    /// [`Maintenance::appended_before`] is asked for ages up to this, or the retention if that is longer. Call it once at start.
+    fn keep_ages(&mut self, longest: Duration);
+}
+
+/// What maintenance did in one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaintenanceReport {
+    /// Records trimmed.
+    pub trimmed_records: u64,
+    /// Bytes of the log on disk, after it.
+    pub bytes: u64,
+    /// Segments of the log, after it.
+    pub segments: u64,
+    /// Segments recompressed.
+    pub recompressed: u64,
+    /// Records trimmed before they were as old as [`Config::retention_age_max`].
+    pub trimmed_early_records: u64,
+    /// Records of the log that are known to be damaged, after it.
+    pub damaged_records: u64,
+}
+
+/// An open log.
+pub struct Journal {
+    /// For the sequencer.
+    pub writer: Box<dyn Writer>,
+    /// For everybody.
+    pub reader: Arc<dyn Reader>,
+    /// For the maintenance thread.
+    pub maintenance: Box<dyn Maintenance>,
+    /// Bytes of a torn or corrupt tail that were cut off at open.
+    pub torn_bytes: u64,
+    /// What the log lacks at its end since it was closed.
+    pub lost_tail: LostTail,
+}
+
+/// Identity given to a log when it is made, and to this writer.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterIdentity {
+    /// Used only if the log is new.
+    pub epoch: Epoch,
+    /// This writer's term.
+    pub term: Term,
+}
+
+/// What a record counts in a read besides its payload, so that small ones are bounded, too.
+pub(super) const RECORD_BYTES: usize = 64;
+
+/// What a record counts in a read.
+pub(super) fn read_bytes(record: &Record) -> usize {
+    RECORD_BYTES + record.body.post().map_or(0, |post| post.json.len())
+}
+
+/// Panics if the batch does not continue the log: that would break I7, and only a bug of the writer can do it.
+pub(super) fn check_batch(records: &[Record], next: Sequence, term: Term) {
+    for (record, expected) in records.iter().zip(next..) {
+        assert_eq!(record.sequence, expected, "the sequences of a log are dense");
+        assert_eq!(record.term, term, "a writer writes its own term only");
+    }
+}

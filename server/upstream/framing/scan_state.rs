@@ -1,0 +1,14 @@
+//! State of the framer between two bytes.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScanState {
+    Between,
+    InValue,
+    /// In a value, at the beginning of a line: in the white space behind a line break.
+    AtLine,
+    InString,
+    /// In a string, after a backslash.
+    Escaped,
+    /// In a line that is no JSON.
+    InText,
+}
