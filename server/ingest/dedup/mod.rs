@@ -1,25 +1,26 @@
-//! Which posts were logged before, and under which rules.
+//! Deduplication: which posts were logged before, and under which rules.
 //!
-//! Owns: the ids of an account that were appended within the deduplication window, each with the rules logged for it and its last
-//! sequence, and the verdict on an arrival: new, a duplicate, or a delta (contract, section 5). Does not own: the
-//! appending (`ingest/sequencer`) or the records (`journal`), from which everything here could be built again as far as
-//! they are retained; the ids outlive trimmed payloads.
+//! Owns: the ids of an account that were appended within the deduplication window, each with its logged rules and its
+//! last sequence, and the classification of an arrival as new, duplicate or delta (contract, section 5). Does not own:
+//! appends (`ingest/sequencer`) or records (`journal`), from which ids can be rebuilt as far as the journal retains
+//! them. Ids outlive trimmed payloads.
 //!
-//! The newest ids are in a table in memory; by age or size it is frozen, and maintenance writes it to a sealed file: blocks
-//! of sorted ids with their rule sets, and a filter for each 65,536 of them that stays in memory. A look-up goes from
-//! the newest to the oldest and reads a block only where the range and the filter of a chunk say so. Small files are
-//! merged; files past the deduplication window are dropped.
+//! # Design
+//! The newest ids are in a memtable. By age or size it is frozen, and maintenance flushes it to an immutable file:
+//! blocks of sorted ids with their rule sets, and in memory a filter for each 65,536 ids. A lookup goes from the newest
+//! to the oldest table and reads a block only if the range and the filter of a partition match. Small files are
+//! compacted; files past the deduplication window are dropped.
 //!
-//! # Invariants (held by `tests`)
-//!
-//! - Answers equal those of a plain map of everything appended, over any order of appends, refused appends, seals,
-//!   merges and restarts, if the caller notes the journal's records after [`DedupWriter::covered`] again at start.
-//! - An append that failed leaves no trace.
-//! - A file is there whole or not at all; a crash at any step changes no answer.
-//! - Damage is told with the path, never taken for 'not seen'. Damaged blocks are written again from the journal, and ids
-//!   that it has no record of any more are counted (`rebuild/tests`).
-//! - Memory is bounded: the table and the generations that wait by `unflushed_ids_max`, files by 9.5 bits per id for
-//!   their filters and 20 bytes per 512 ids for their index.
+//! # Invariants (`tests`)
+//! - Answers equal those of a plain map of everything appended, over any order of appends, failed appends, flushes,
+//!   compactions and restarts, if the caller stages the journal's records after [`DedupWriter::covered`] again at
+//!   start.
+//! - A failed append leaves no trace.
+//! - A file exists completely or not at all; a crash at any step changes no answer.
+//! - Damage is reported with the path, never mistaken for 'not seen'. Damaged blocks are rebuilt from the journal; ids
+//!   without a record in it are counted (`rebuild/tests`).
+//! - Memory is bounded: memtables by `unflushed_ids_max`, files by 9.5 bits per id for filters and 20 bytes per 512 ids
+//!   for the index.
 //! - The writer never waits for a file to be written.
 
 mod block;
@@ -56,7 +57,7 @@ use crate::model::{Epoch, Rule, Sequence, UnixMillis};
 use index::IdFileSet;
 use store::{LoadedFiles, Store};
 
-/// Settings of the table of seen posts.
+/// Settings of deduplication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -88,14 +89,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // The contract's 24 h: what X can recover (F-RR).
+            // The contract's 24 h: X's recovery window (F-RR).
             window: Duration::from_secs(24 * 3600),
-            // X sends again what backfill (5 min) and reconnects repeat; thrice that stays in memory.
+            // Repeats are mostly of backfill (5 min) and reconnects; three times that stays in memory.
             memtable_age_max: Duration::from_secs(15 * 60),
             // 15 minutes at 1,000 posts/s; it fits the 917,504 of a hash table of 2^20 slots.
             memtable_ids_max: 900_000,
             memtable_rules_bytes_max: 16 << 20,
-            // Four generations of 18 MiB: an hour at 1,000 posts/s.
+            // Four memtables of 18 MiB: an hour at 1,000 posts/s.
             unflushed_ids_max: 3_600_000,
             file_ids_max: 4_000_000,
             // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
@@ -107,85 +108,87 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The shortest horizon: X sends a post again for as long as it can recover it.
-    const HORIZON_MIN: Duration = Duration::from_secs(24 * 3600);
+    /// Minimum deduplication window: X sends a post again for as long as it can recover it.
+    const WINDOW_MIN: Duration = Duration::from_secs(24 * 3600);
 
-    /// Raises the deduplication window to what the contract asks for (section 1): a post that the log still holds, or that X may send
-    /// again, must not be taken twice.
+    /// Raises the deduplication window to the contract's minimum (section 1): a post that the log still contains, or
+    /// that X may send again, must not be logged twice.
     pub fn raise(&mut self, retention_age_max: Duration) {
-        self.window = self.window.max(retention_age_max).max(Self::HORIZON_MIN);
+        self.window = self.window.max(retention_age_max).max(Self::WINDOW_MIN);
     }
 }
 
-/// What is known of a post that was logged.
+/// Entry of a logged post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPost {
-    /// The rules of all its records, in the order of first arrival.
+    /// Rules of all its records, in the order of first arrival.
     pub rules: Arc<[Rule]>,
-    /// Its last record: the DELTA if there is one.
+    /// Sequence of its last record: the DELTA if there is one.
     pub sequence: Sequence,
 }
 
-/// What an arrival is (contract, section 5).
+/// Classification of an arrival (contract, section 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupResult {
     /// Not logged before.
     New,
-    /// Logged, and its rules add nothing.
+    /// Logged, without a new rule.
     Duplicate,
-    /// Logged, and matched now by rules that it had not then.
+    /// Logged, with rules that were not logged before.
     Delta {
-        /// The rules logged so far.
+        /// Rules logged so far.
         prior: Arc<[Rule]>,
-        /// Those and the ones that this arrival adds.
+        /// Rules logged so far and the new ones.
         now: Arc<[Rule]>,
     },
 }
 
-/// A look-up or a file that failed. None of them means 'not seen'.
+/// A failed lookup or file operation. No variant means 'not seen'.
 #[derive(Debug, Error)]
 pub enum DedupError {
-    /// A file is damaged. Until it is set aside and the journal noted again, posts could be taken twice.
+    /// A file is damaged. Until it is quarantined and the journal staged again, posts could be logged twice.
     #[error(
-        "the id file {path} is damaged ({detail}): which of its posts were delivered is not known; set it aside \
-         (rename it to .damaged) and start again, then it is rebuilt from what the journal retains"
+        "id file {path} is corrupt ({detail}); its posts could be delivered twice; rename it to .damaged and restart \
+         to rebuild it from the journal"
     )]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Reason.
         detail: &'static str,
     },
-    /// A file is of a version that this program does not know.
-    #[error("the id file {path} has format version {found}, this program reads up to {known}: use a newer program")]
+    /// A file has an unsupported version.
+    #[error("id file {path} has format version {found}, newer than the supported {known}; use a newer gateway")]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Version found.
         found: u32,
-        /// Newest version known.
+        /// Newest supported version.
         known: u32,
     },
-    /// The system said no. It may be tried again.
-    #[error("the id file {path} cannot be read or written")]
+    /// I/O error; may be retried.
+    #[error("failed to access id file {path}")]
     Io {
-        /// The file or its directory.
+        /// Path of the file or its directory.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The journal could not be read for a damaged file. It may be tried again.
-    #[error("the id file {path} is damaged, and the journal cannot be read to write it again: {source}")]
+    /// The journal could not be read to rebuild a damaged file; may be retried.
+    #[error("failed to rebuild corrupt id file {path} from the journal: {source}")]
     Records {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// The read error.
         source: Arc<ReadError>,
     },
-    /// Files could not be written for so long that memory is used up. It may be tried again when they can.
-    #[error("{unsealed} post ids wait in memory for their files: see why those cannot be written")]
+    /// Too many ids wait to be flushed; may be retried once files can be written.
+    #[error(
+        "{unsealed} post ids cannot be flushed (ingest.dedup.unflushed_ids_max); see the log for the last write error"
+    )]
     Behind {
-        /// Ids that wait.
+        /// Number of unflushed ids.
         unsealed: u64,
     },
 }
@@ -199,33 +202,33 @@ impl DedupError {
         matches!(self, Self::Damaged { .. })
     }
 
-    /// True if it may be gone at the next attempt.
+    /// True if a retry may succeed.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Records { .. } | Self::Behind { .. })
     }
 }
 
-/// The ids of an account, opened.
+/// An open deduplication index.
 pub struct Dedup {
     /// For the sequencer.
     pub seen: DedupWriter,
-    /// For everybody.
+    /// For all readers.
     pub index: Arc<DedupIndex>,
     /// For the maintenance thread.
     pub maintenance: DedupMaintenance,
-    /// Files of an earlier epoch that were set aside; they are removed when the deduplication window has passed.
+    /// Quarantined files of an earlier epoch; they are removed after the deduplication window.
     pub stale_files: u64,
 }
 
 impl Dedup {
-    /// From now on a file that turns out to be damaged is written again from this log, which the ids are of.
+    /// Sets the log of the ids, from which damaged files are rebuilt from now on.
     pub fn rebuild_from(&self, records: Arc<dyn Reader>) {
         let _ = self.index.records.set(records);
     }
 }
 
-/// Opens the ids in `dir` (made if it is missing), or in memory. Nobody else may have them open: the journal's lock
-/// tells. Then note the journal's records after [`DedupWriter::covered`].
+/// Opens the ids in `dir` (created if missing), or in memory. The caller must hold the journal's lock: no other process
+/// may have them open. It then stages the journal's records after [`DedupWriter::covered`].
 pub fn open(
     dir: Option<&Path>,
     config: &Config,
