@@ -146,7 +146,11 @@ impl Transcript {
     /// first instant of the request: these have no rate, and the rate of the account decides alone.
     fn due(&self, span: TimeRange) -> f64 {
         let seconds = self.tail().from.since(self.request.from).as_secs_f64();
-        if seconds > 0.0 { self.inside as f64 / seconds * span.to.since(span.from).as_secs_f64() } else { f64::INFINITY }
+        if seconds > 0.0 {
+            self.inside as f64 / seconds * span.to.since(span.from).as_secs_f64()
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// True if posts arrived out of order by more than one minute, or from outside of the request.
@@ -289,7 +293,11 @@ mod tests {
         assert!(!plausible(&every(10, 600), 6.0), "X stopped after ten minutes");
         assert!(plausible(&every(300, 1_500), 6.0), "the night came: the rate of before is not that of now");
         assert!(plausible(&every(10, 600), 0.1), "one burst of a quiet account");
-        assert_eq!((plausible(&[0], 6.0), plausible(&[0], 0.05)), (false, true), "a post of the first instant has no rate");
+        assert_eq!(
+            (plausible(&[0], 6.0), plausible(&[0], 0.05)),
+            (false, true),
+            "a post of the first instant has no rate"
+        );
     }
 
     #[test]

@@ -107,7 +107,10 @@ fn import_cycle_is_found_through_reexports() {
     assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "pub struct Entry;")]), 0);
     assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "pub struct Entry(super::Ring);")]), 2);
     assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "use crate::hub::{Ring as R};\npub struct Entry(R);")]), 2);
-    assert_eq!(cyclic(&[root, ring, ("server/hub/entry.rs", "#[cfg(test)]\nmod tests {\n use super::super::Ring;\n}\n")]), 0);
+    assert_eq!(
+        cyclic(&[root, ring, ("server/hub/entry.rs", "#[cfg(test)]\nmod tests {\n use super::super::Ring;\n}\n")]),
+        0
+    );
     let owner = ("server/hub/mod.rs", "mod ring; mod entry;\nstruct Hub(ring::Ring);");
     assert_eq!(cyclic(&[owner, ("server/hub/ring.rs", "use super::Hub;\npub struct Ring(Hub);")]), 2);
     assert_eq!(cyclic(&[owner, ("server/hub/ring.rs", "use super::*;\npub struct Ring;")]), 2);
