@@ -1,31 +1,31 @@
-//! How long to wait before the next attempt: pure arithmetic, and jitter from a generator that is passed in.
+//! Backoff between attempts: pure arithmetic, and jitter from an injected generator.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// How a wait grows from one failed attempt to the next.
+/// Growth of the delay from one failed attempt to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Growth {
-    /// By `step` each time.
+    /// By `step`.
     Linear,
-    /// Doubled each time.
+    /// Doubling.
     Doubling,
 }
 
-/// A wait that grows with each failure, from `step` up to `max`.
+/// A delay that grows with each failure, from `step` up to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first wait, and what a linear one grows by.
+    /// First delay, and increment of linear growth.
     pub step: Duration,
-    /// The longest wait.
+    /// Maximum delay.
     pub max: Duration,
-    /// How it grows.
+    /// Growth of the delay.
     pub growth: Growth,
 }
 
 impl Backoff {
-    /// The wait after this many failures in a row; none after none.
+    /// Returns the delay after this many consecutive failures; zero after none.
     pub fn wait(&self, failures: u32) -> Duration {
         let factor = match (failures, self.growth) {
             (0, _) => return Duration::ZERO,
@@ -36,7 +36,7 @@ impl Backoff {
     }
 }
 
-/// Draws a wait between `base` and `base * (1 + share)`, so that many clients do not come at once.
+/// Draws a delay between `base` and `base * (1 + share)`, so that many clients do not retry at the same time.
 pub fn jitter(rng: &mut impl Rng, base: Duration, share: f64) -> Duration {
     base.mul_f64(1.0 + share * rng.random::<f64>())
 }

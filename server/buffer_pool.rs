@@ -1,27 +1,27 @@
-//! Large buffers that are used again: made on one thread and dropped on another, they would go back to the kernel each
-//! time, and come from it zeroed.
+//! Pool of large buffers. A buffer that is allocated on one thread and dropped on another would return to the kernel
+//! each time, and be zeroed when it is allocated again.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// Buffers that wait to be used again, up to a bound in bytes.
+/// Pool of spare buffers, bounded in bytes.
 pub struct BufferPool {
     bytes_max: usize,
     spare: Mutex<VecDeque<Vec<u8>>>,
 }
 
-/// Lengths are rounded up to this, so that one fits for another that is somewhat longer.
+/// Capacities are rounded up to this, so that a buffer can be reused for somewhat longer content.
 const STEP_BYTES: usize = 8 << 10;
 
 impl BufferPool {
-    /// None yet; those that wait are never more than `bytes_max`.
+    /// Creates an empty pool; spare buffers take at most `bytes_max`.
     pub const fn new(bytes_max: usize) -> Self {
         Self { bytes_max, spare: Mutex::new(VecDeque::new()) }
     }
 
-    /// An empty buffer with room for so many bytes, and not for twice as many.
+    /// Returns an empty buffer with at least this capacity, and less than twice as much.
     pub fn acquire(&self, bytes: usize) -> Vec<u8> {
         let wanted = bytes.next_multiple_of(STEP_BYTES);
         let mut spare = self.spare.lock();
@@ -31,7 +31,7 @@ impl BufferPool {
         found.unwrap_or_else(|| Vec::with_capacity(wanted))
     }
 
-    /// The bytes of a buffer, which waits to be used again once nobody has them.
+    /// Converts a buffer to `Bytes`; it returns to the pool when the last clone is dropped.
     pub fn into_bytes(&'static self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(PooledBuffer { bytes, home: self })
     }
@@ -83,16 +83,16 @@ mod tests {
         let part = bytes.slice(1..3);
         drop(bytes);
         let other = BUFFERS.acquire(60 << 10);
-        assert_ne!(other.as_ptr(), place, "somebody has it");
+        assert_ne!(other.as_ptr(), place, "the first buffer is in use");
         assert_eq!(part, "om");
         drop(part);
-        assert!(BUFFERS.acquire(10 << 10).capacity() < 60 << 10, "a short one is not a long one");
+        assert!(BUFFERS.acquire(10 << 10).capacity() < 60 << 10, "a short request gets no long buffer");
         let again = BUFFERS.acquire(62 << 10);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
     }
 
     #[test]
-    fn those_that_wait_are_bounded() {
+    fn spare_buffers_are_bounded() {
         static BUFFERS: BufferPool = BufferPool::new(100 << 10);
         let lent: Vec<_> = (0..9).map(|_| BUFFERS.into_bytes(BUFFERS.acquire(32 << 10))).collect();
         drop(lent);

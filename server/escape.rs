@@ -1,9 +1,9 @@
-//! Text from outside, made safe to show: no character of it drives a terminal, or changes the order in which a line is read.
+//! Escaping of external text: no character of it controls a terminal or changes the reading order of a line.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// True for control characters (C0, DEL, C1), and for those that change the direction of text.
+/// True for control characters (C0, DEL, C1), and for characters that change the direction of text.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c)
 }
@@ -12,18 +12,18 @@ fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text on one line, with each unsafe character written as `\u{1b}`.
+/// Returns a text on one line, with each unsafe character escaped as `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe, |c, out| write!(out, "\\u{{{:x}}}", c as u32))
 }
 
-/// Lines of a log in JSON: C1 and direction controls, which JSON allows in strings, are written as `\u0085`. C0 controls
-/// are escaped by every writer of JSON, and only strings contain the others.
+/// Escapes log lines in JSON: C1 and direction controls, which JSON allows in strings, become `\u0085`. C0 controls are
+/// escaped by every JSON serializer, and only strings contain the others.
 pub fn json_log(text: &str) -> Cow<'_, str> {
     escaped(text, is_beyond_ascii, |c, out| write!(out, "\\u{:04x}", c as u32))
 }
 
-/// Lines of a log as text: C1 and direction controls as `\u{85}`.
+/// Escapes log lines as text: C1 and direction controls become `\u{85}`.
 pub fn text_log(text: &str) -> Cow<'_, str> {
     escaped(text, is_beyond_ascii, |c, out| write!(out, "\\u{{{:x}}}", c as u32))
 }
@@ -39,7 +39,7 @@ fn escaped(text: &str, is_escaped: fn(char) -> bool, put: fn(char, &mut String) 
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if is_escaped(c) {
-            put(c, &mut out).expect("a String takes all that is written");
+            put(c, &mut out).expect("writing to a String cannot fail");
         } else {
             out.push(c);
         }
@@ -59,7 +59,7 @@ mod tests {
         let shown = json_log(&object);
         assert!(!shown.trim_end().contains(is_unsafe), "{shown}");
         let value: serde_json::Value = serde_json::from_str(&shown).expect("still JSON");
-        assert_eq!(value["m"], hostile, "and the same text");
+        assert_eq!(value["m"], hostile, "the text is unchanged");
         assert_eq!(text_log("x\u{9b}y\n"), "x\\u{9b}y\n");
         assert!(matches!(line("plain é"), Cow::Borrowed(_)));
     }

@@ -1,8 +1,8 @@
 //! powerstream-gateway: one Powerstream connection per account, one durable log, any number of gRPC subscribers, each
 //! with its own tag filter and resume token.
 //!
-//! Rooms in reading order, by floor; a file imports only from floors below its own, or from its own room
-//! (`tests/it/architecture` holds this).
+//! Modules in reading order, by layer. A module may import only modules of lower layers, and its own submodules
+//! (`tests/it/architecture`).
 
 pub mod model;
 pub mod proto;

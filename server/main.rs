@@ -1,4 +1,4 @@
-//! The binary: hands the command line to the library and its outcome to the system.
+//! The binary: passes the command line to the library, and its result to the system.
 
 use std::process::ExitCode;
 

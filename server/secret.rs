@@ -1,8 +1,8 @@
 //! Secrets: read from a file or the environment, never printed (I17).
 //!
 //! The value is reachable only through [`Secret::expose`], so every use can be found by its name, and `Debug` prints a
-//! placeholder. Memory is not promised to be wiped: a [`Secret`] is when it is dropped, but neither
-//! the buffer that it was read into nor what the HTTP client makes of it.
+//! placeholder. A [`Secret`] is wiped when it is dropped. The buffer from which it was read, and copies of the HTTP
+//! client, are not.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::state_file;
 
-/// Where a secret is kept. It is read again at each use, so that a rotated one is found without a restart.
+/// Source of a secret. It is read again at each use, so that a rotated secret is found without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// The first line of this file.
@@ -27,25 +27,25 @@ pub enum SecretSource {
     Environment(String),
 }
 
-/// A secret that could not be read. It names the source, never the content.
+/// A secret that could not be read. The text names the source, never the content.
 #[derive(Debug, Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("cannot read the secret file {path}: {problem}")]
+    #[error("failed to read secret file {path}: {problem}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         problem: String,
     },
     /// The variable is not set.
-    #[error("the environment variable {0} is not set")]
+    #[error("environment variable {0} is not set")]
     Missing(String),
-    /// There is nothing in it.
-    #[error("the secret in {0} is empty")]
+    /// The secret is empty.
+    #[error("secret in {0} is empty")]
     Empty(String),
-    /// It has characters that no header can carry.
-    #[error("the secret in {0} has characters that an HTTP header cannot carry")]
+    /// The secret contains characters that are not allowed in an HTTP header.
+    #[error("secret in {0} contains characters that are not allowed in an HTTP header")]
     NotPrintable(String),
 }
 
@@ -54,7 +54,7 @@ pub enum SecretError {
 pub struct Secret(SecretString);
 
 impl SecretSource {
-    /// Reads the secret as it is now.
+    /// Reads the current secret.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let text = match self {
             Self::File(path) => {
@@ -75,12 +75,12 @@ impl SecretSource {
     }
 }
 
-/// Largest file of a secret, in bytes.
+/// Maximum bytes of a secret file.
 pub const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Reads a file that holds a secret: the bearer of an account, a key of resume tokens. It never waits and has a bound,
-/// whatever the path names: a FIFO, a device, a directory and a file of more than `FILE_BYTES_MAX` are errors. Logs once for
-/// each file if others than its owner may read or change it.
+/// Reads a file with a secret: the bearer of an account, a key of resume tokens. It never blocks and is bounded for
+/// every path: a FIFO, a device, a directory and a file of more than `FILE_BYTES_MAX` are errors. Logs once for each
+/// file if users other than its owner may read or change it.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let (file, mode) = open(path)?;
@@ -94,12 +94,12 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Why others than its owner have this file, if they do.
+/// Returns why users other than its owner have access to this file, if they do.
 pub fn exposure(path: &Path) -> Option<&'static str> {
     exposure_of(open(path).ok()?.1)
 }
 
-/// Bits of the mode that are about who may do what.
+/// Permission bits of a file mode.
 const MODE_BITS: u32 = 0o777;
 
 fn exposure_of(mode: u32) -> Option<&'static str> {
@@ -110,9 +110,9 @@ fn exposure_of(mode: u32) -> Option<&'static str> {
     }
 }
 
-/// Whether this mode of the file was not logged yet: it is read again at each use.
+/// True if this mode of the file was not logged yet: the file is read again at each use.
 fn is_news(path: &Path, mode: u32) -> bool {
-    /// Files that are remembered: more than any configuration names.
+    /// Maximum files remembered: more than any configuration names.
     const FILES_MAX: usize = 10_000;
     static LOGGED: Mutex<Option<HashMap<PathBuf, u32>>> = Mutex::new(None);
     let mut logged = LOGGED.lock();
@@ -123,14 +123,14 @@ fn is_news(path: &Path, mode: u32) -> bool {
     logged.insert(path.to_owned(), mode) != Some(mode)
 }
 
-/// Opens a secret file; with its mode.
+/// Opens a secret file and returns its mode.
 fn open(path: &Path) -> io::Result<(File, u32)> {
     let file = state_file::open_regular(path)?;
     let mode = file.metadata()?.permissions().mode();
     Ok((file, mode))
 }
 
-/// What the system said, without its number.
+/// Formats the system's error without its number.
 fn problem(error: &io::Error) -> String {
     if error.raw_os_error().is_some() { error.kind().to_string() } else { error.to_string() }
 }
@@ -145,18 +145,18 @@ impl fmt::Display for SecretSource {
 }
 
 impl Secret {
-    /// Takes a value that is a secret from now on.
+    /// Wraps a value as a secret.
     pub fn new(value: String) -> Self {
         Self(value.into())
     }
 
-    /// The value itself: for the header that carries it, and nothing else.
+    /// Returns the value, for the header that carries it and nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// For two accounts that must not have the same one; an attacker has no part in this, so it need not take constant time.
+/// Detects two accounts with the same secret. An attacker has no influence on it, so it need not take constant time.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()
@@ -181,14 +181,14 @@ mod tests {
         let secret = SecretSource::File(path.clone()).read().expect("a secret");
         assert_eq!(secret.expose(), "hunter2hunter2");
         assert!(!format!("{secret:?}").contains("hunter"));
-        for (content, word) in [("\n", "empty"), ("a\u{7}b", "cannot carry")] {
+        for (content, word) in [("\n", "empty"), ("a\u{7}b", "not allowed")] {
             std::fs::write(&path, content).expect("written");
             let error = SecretSource::File(path.clone()).read().expect_err("refused").to_string();
             assert!(error.contains(word), "{error}");
         }
     }
 
-    /// A FIFO held up the session for ever, and /dev/zero filled the memory.
+    /// A FIFO once blocked the session forever, and /dev/zero filled the memory.
     #[test]
     fn secret_file_that_is_not_regular_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -200,7 +200,7 @@ mod tests {
             rustix::fs::Mode::from_raw_mode(0o600),
             0,
         )
-        .expect("the directory is ours");
+        .expect("a writable directory");
         std::fs::write(&long, vec![b'a'; FILE_BYTES_MAX as usize + 1]).expect("written");
         std::fs::write(&at_bound, vec![b'a'; FILE_BYTES_MAX as usize]).expect("written");
         for (path, word) in [
@@ -229,7 +229,7 @@ mod tests {
             (0o620, Some("writable")),
         ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
-            assert_eq!(exposure(&path).map(|told| told.contains(word.unwrap_or("!"))), word.map(|_| true), "{mode:o}");
+            assert_eq!(exposure(&path).map(|text| text.contains(word.unwrap_or("!"))), word.map(|_| true), "{mode:o}");
             assert!(is_news(&path, mode));
             assert!(!is_news(&path, mode));
         }

@@ -1,11 +1,11 @@
-//! Files of the gateway's own state: regular files, readable by its user only, replaced as a whole.
+//! State files of the gateway: regular files, readable by its user only, replaced atomically.
 //!
-//! Owns: how such a file is opened, created and replaced. Does not own: its content, or where it is.
+//! Owns: how such a file is opened, created and replaced. Does not own: its content or location.
 //!
-//! Invariants:
-//! - A symlink in the place of a file, or of its temporary file, is never followed for writing.
-//! - A FIFO or a device in the place of a file is an error, and never waited for.
-//! - A replaced file is the old one or the new one, whatever happens meanwhile.
+//! # Invariants
+//! - A symlink in place of a file, or of its temporary file, is never followed for writing.
+//! - A FIFO or a device in place of a file is an error and never blocks.
+//! - A replaced file is the old one or the new one, even after a crash.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// Largest file that is read at once. Far more than any of them has.
+/// Maximum bytes of a file that is read at once: far more than any state file has.
 const BYTES_MAX: u64 = 1 << 30;
 /// Extension of a file that is not complete yet.
 pub const TEMPORARY: &str = "tmp";
 
-/// Creates a file for its owner only. Whatever has the name is removed before, a symlink without what it names.
+/// Creates a file for its owner only. An existing file or symlink of that name is removed first; a symlink's target is
+/// not touched.
 pub fn create(path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -34,7 +35,7 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
     regular(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
-/// Opens a file for reading that must be a regular one, without waiting for the writer of a FIFO.
+/// Opens a regular file for reading, without waiting for the writer of a FIFO.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     regular(File::from(rustix::fs::open(path, flags, Mode::empty())?))
@@ -44,7 +45,7 @@ fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a regular file")) }
 }
 
-/// Reads a whole file, which must be a regular one.
+/// Reads a whole regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -54,16 +55,16 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file that gets its name only when it is complete and on the disk.
+/// A new version of a file, which gets its name only when it is complete and synced.
 pub struct Replacement {
-    /// The file, to be written.
+    /// The file to write.
     pub file: File,
     path: PathBuf,
     target: PathBuf,
 }
 
 impl Replacement {
-    /// Begins a new version of the file `target`.
+    /// Creates the new version of the file `target`.
     pub fn new(target: &Path) -> io::Result<Self> {
         let mut path = target.as_os_str().to_owned();
         path.push(".");
@@ -72,13 +73,13 @@ impl Replacement {
         Ok(Self { file: create(&path)?, path, target: target.to_owned() })
     }
 
-    /// Syncs the file and gives it its name, which survives a power cut only after [`sync_dir`].
+    /// Syncs the file and renames it. The new name survives a power cut only after [`sync_dir`].
     pub fn publish(&self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         sync(&self.file)?;
         std::fs::rename(&self.path, &self.target)
     }
 
-    /// Syncs the file, gives it its name, and syncs its directory.
+    /// Syncs the file, renames it, and syncs its directory.
     pub fn finish(self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         self.publish(sync)?;
         sync_dir(directory(&self.target))
@@ -87,24 +88,24 @@ impl Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        // Gone already if it was published.
+        // Already renamed if it was published.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Replaces a file: it is the old or the new one, whatever happens, and the new one after a power cut.
+/// Replaces a file atomically: after a crash it is the old or the new one, after return the new one.
 pub fn write_atomic(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut replacement = Replacement::new(target)?;
     replacement.file.write_all(bytes)?;
     replacement.finish(File::sync_all)
 }
 
-/// Makes the names in a directory survive a power cut.
+/// Syncs the names in a directory to the disk.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// The directory of a file.
+/// Returns the directory of a file.
 pub fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -119,7 +120,7 @@ mod tests {
         std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
     }
 
-    /// `keys/token.new` followed a symlink, and gaps.json had mode 0644.
+    /// Once `keys/token.new` followed a symlink, and gaps.json had mode 0644.
     #[test]
     fn replaced_file_is_private_and_follows_no_symlink() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).expect("ours").count(), 2, "no temporary file is left");
     }
 
-    /// A FIFO in the place of gaps.json held up the start for ever.
+    /// A FIFO in place of gaps.json once blocked the start forever.
     #[test]
     fn file_that_is_not_regular_is_error() {
         let dir = tempfile::tempdir().expect("a directory");

@@ -1,25 +1,28 @@
-//! The only reader of time. Every other module is handed a [`Clock`].
+//! Clocks: the only access to time. Every other module gets a [`Clock`] passed in.
 //!
 //! A clock has a rate: at rate `k` wall time, timers and ids all run `k` times faster, while every constant keeps its
-//! real value, so that a day is tested in a minute. Two processes at one rate agree on the time if they share an origin.
+//! real value, so that a day is tested in a minute. Two processes at one rate agree on the time if they share an
+//! origin.
 //!
 //! # Design
 //!
-//! - **Machine time** ([`Clock::moment`]) is the elapsed time of the host. It counts while the host is suspended, and no
-//!   peer can set it. Durations, waits, retention and the forgetting of ids use it.
-//! - **Upstream time** ([`Clock::now`]) is the wall clock of the host at start, plus machine time, plus a correction from
-//!   the `Date` headers of one account's endpoint. Each account has a clock of its own ([`Clock::for_account`]), so a
-//!   wrong `Date` of one account changes nothing of another.
+//! - **Machine time** ([`Clock::moment`]) is the elapsed time of the host. It advances while the host is suspended, and
+//!   no peer can set it. Durations, delays, retention and the expiry of ids use it.
+//! - **Upstream time** ([`Clock::now`]) is the wall clock of the host at start, plus machine time, plus a correction
+//!   from the `Date` headers of one account's endpoint. Each account has its own clock ([`Clock::for_account`]), so a
+//!   wrong `Date` of one account does not affect another.
 //!
 //! # Corrections ([`Clock::observe`])
 //!
-//! Each answer is a measurement: its `Date` less the uncorrected clock at the moment of the answer. Two measurements at
-//! once are therefore the same value and do not add up. A measurement within the grain and the transit confirms the
-//! clock. A difference of up to the given bound is applied at once, but never further than the bound from the last
-//! confirmed correction, so that no series of small steps exceeds it. A larger one is applied when the next measurement,
-//! from another connection attempt, agrees with it. An answer without `Date` is no measurement.
+//! Each response is a measurement: its `Date` minus the uncorrected clock at the moment of the response. Two
+//! simultaneous measurements therefore have the same value and do not add up. A measurement within the resolution and
+//! the transit confirms the clock. A difference of up to the given bound is applied immediately, but never further than
+//! the bound from the last confirmed correction, so that no series of small steps exceeds it. A larger difference is
+//! applied when the next measurement, from another connection attempt, agrees with it. A response without `Date` is no
+//! measurement.
 //!
-//! Invariants: durations inside the process come from machine time, never from differences of wall time.
+//! # Invariants
+//! - Durations inside the process come from machine time, never from differences of wall time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,103 +36,104 @@ mod host;
 use crate::model::UnixMillis;
 use host::{host_elapsed, system_now_us};
 
-/// Reads wall time, measures durations, waits. A clone shares the correction.
+/// A clock: reads wall time, measures durations, sleeps. Clones share the correction.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     host: HostClock,
-    /// How far upstream time is ahead of the host's, in milliseconds, as far as it is known.
+    /// Known offset of upstream time from the host's, in milliseconds.
     offset_ms: AtomicI64,
-    /// What was measured and not corrected, in milliseconds: beside the evidence, for it is read with every frame.
+    /// Measured and uncorrected difference, in milliseconds. Outside of `evidence`, because it is read with every
+    /// frame.
     uncorrected_ms: AtomicU64,
     evidence: Mutex<DateEvidence>,
 }
 
-/// What all clocks of a process share.
+/// Time source shared by all clocks of a process.
 #[derive(Clone, Copy, Debug)]
 struct HostClock {
     rate: f64,
-    /// The wall time at which this clock and the system's agree.
+    /// Wall time at which this clock and the system's agree.
     origin: UnixMillis,
-    /// Elapsed time of the host when the clock was made.
+    /// Elapsed time of the host when the clock was created.
     started: Duration,
-    /// Wall time when the clock was made, in microseconds.
+    /// Wall time when the clock was created, in microseconds.
     started_us: i64,
     /// Source of elapsed time.
     elapsed: fn() -> Duration,
 }
 
-/// What the `Date` headers seen so far support.
+/// Evidence of the `Date` headers seen so far.
 #[derive(Debug, Default)]
 struct DateEvidence {
-    /// The last correction that a measurement confirmed; the restored one or zero at first.
+    /// The last confirmed correction; initially the restored one, or zero.
     anchor_ms: i64,
-    /// True once a measurement agreed with the clock, or was applied.
+    /// A measurement agreed with the clock, or was applied.
     confirmed: bool,
-    /// A measurement that differs too much to be applied alone.
+    /// A measurement with too large a difference, which needs confirmation.
     candidate_ms: Option<i64>,
-    /// How far the last accepted measurement was from the correction in use, in milliseconds.
+    /// Difference of the last accepted measurement from the applied correction, in milliseconds.
     residual_ms: u64,
     /// When the correction last changed.
     changed: Option<Moment>,
 }
 
-/// What a `Date` header did to a clock.
+/// Effect of a `Date` header on a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Correction {
-    /// It agrees with the clock, or the clock is as near to it as can be told.
+    /// Agrees with the clock, within the resolution.
     None,
     /// The clock was corrected by this many milliseconds.
     Applied(i64),
-    /// It differs by this many milliseconds, which no other answer has confirmed yet; nothing was changed.
+    /// Differs by this many milliseconds, not confirmed by another response yet; not applied.
     Unconfirmed(i64),
-    /// It is outside of every plausible range; nothing was changed.
+    /// Outside of the plausible range; not applied.
     Implausible,
 }
 
-/// A time that X says is not believed outside of these: 2020 and 2100.
+/// Plausible times of X: 2020 to 2100.
 const PLAUSIBLE_RANGE: std::ops::Range<i64> = 1_577_836_800_000..4_102_444_800_000;
-/// `Date` has a grain of a second.
+/// Resolution of a `Date` header.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
-/// An answer is under way for up to this long, by the system's clock.
+/// Maximum transit of a response, on the system's clock.
 const TRANSIT: Duration = Duration::from_secs(1);
-/// Longest piece of a wait, on the system's timer: that timer stands still while the host is suspended.
+/// Maximum length of a single timer: the system's timer stops while the host is suspended.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A point of machine time: how long after the clock was made.
+/// A point of machine time, measured from the creation of the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
 impl Moment {
-    /// When the clock was made.
+    /// Creation of the clock.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This much later.
+    /// Returns the moment this much later.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
 }
 
-/// The time ran out.
+/// A timeout expired.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     pub fn system() -> Self {
         Self::with_rate(1.0, None)
     }
 
-    /// A clock that runs `rate` times as fast as the system's and agreed with it at `origin` (now, if not given).
+    /// Returns a clock that runs `rate` times as fast as the system's, and agrees with it at `origin` (default: now).
     pub fn with_rate(rate: f64, origin: Option<UnixMillis>) -> Self {
-        assert!(rate.is_finite() && rate > 0.0, "the rate of a clock is a positive number");
+        assert!(rate.is_finite() && rate > 0.0, "the rate of a clock must be positive");
         let (system_us, started) = (system_now_us(), host_elapsed());
         let origin = origin.unwrap_or(UnixMillis(system_us / 1_000));
         let passed_us = (system_us - origin.0.saturating_mul(1_000)) as f64 * rate;
@@ -137,7 +141,7 @@ impl Clock {
         Self::over(HostClock { rate, origin, started, started_us, elapsed: host_elapsed })
     }
 
-    /// A clock on the time of the tokio runtime that it is used in, which may be paused; the wall time is `now`.
+    /// Returns a clock on the time of the current tokio runtime, which may be paused; the wall time is `now`.
     #[cfg(test)]
     pub(crate) fn of_runtime(now: UnixMillis) -> Self {
         let elapsed = host::runtime_elapsed;
@@ -154,17 +158,17 @@ impl Clock {
         }))
     }
 
-    /// A clock of the same host and rate with a correction of its own: one for each account.
+    /// Returns a clock of the same host and rate with a correction of its own, for an account.
     pub fn for_account(&self) -> Self {
         Self::over(self.0.host)
     }
 
-    /// Wall time, as X has it as far as that is known.
+    /// Returns the current upstream time, by the current correction.
     pub fn now(&self) -> UnixMillis {
         self.at(self.moment())
     }
 
-    /// Upstream time at a moment of machine time, as far as it is known now.
+    /// Returns the upstream time of a moment, by the current correction.
     pub fn at(&self, moment: Moment) -> UnixMillis {
         UnixMillis(self.uncorrected(moment).0.saturating_add(self.offset_ms()))
     }
@@ -174,8 +178,8 @@ impl Clock {
         UnixMillis(self.0.host.started_us.saturating_add(passed) / 1_000)
     }
 
-    /// Takes the `Date` of an answer that came at `answered`. Each call is the answer of another connection attempt; a
-    /// difference of more than `correction_max` needs two that agree.
+    /// Processes the `Date` of a response received at `answered`. Each call is the response of another connection
+    /// attempt; a difference of more than `correction_max` needs two that agree.
     pub fn observe(&self, date: UnixMillis, answered: Moment, correction_max: Duration) -> Correction {
         if !PLAUSIBLE_RANGE.contains(&date.0) {
             return Correction::Implausible;
@@ -211,28 +215,28 @@ impl Clock {
         Correction::Applied(measured.saturating_sub(offset))
     }
 
-    /// True once the `Date` of an answer agreed with this clock or corrected it.
+    /// True once the `Date` of a response confirmed or corrected this clock.
     pub fn is_confirmed(&self) -> bool {
         self.0.evidence.lock().confirmed
     }
 
-    /// True if the correction changed at or after this moment: a time read before it is of another scale.
+    /// True if the correction changed at or after this moment: an earlier time is on another scale.
     pub fn changed_since(&self, moment: Moment) -> bool {
         self.0.evidence.lock().changed.is_some_and(|changed| changed >= moment)
     }
 
-    /// How far upstream time may be from this clock: the grain of `Date`, the transit, and the difference that was
-    /// measured and not corrected, of which a minute at most counts.
+    /// Returns the maximum error of upstream time: the resolution of `Date`, the transit, and the measured and
+    /// uncorrected difference, of which at most a minute counts.
     pub fn uncertainty(&self) -> Duration {
         DATE_RESOLUTION + TRANSIT + Duration::from_millis(self.0.uncorrected_ms.load(Ordering::Relaxed))
     }
 
-    /// How far X's clock is ahead of the system's, in milliseconds, as far as it is known.
+    /// Returns the known offset of X's clock from the system's, in milliseconds.
     pub fn offset_ms(&self) -> i64 {
         self.0.offset_ms.load(Ordering::Relaxed)
     }
 
-    /// Takes an offset over that was known before a restart.
+    /// Restores the offset known before a restart.
     pub fn set_offset_ms(&self, offset_ms: i64) {
         let mut evidence = self.0.evidence.lock();
         *evidence = DateEvidence { anchor_ms: offset_ms, changed: Some(self.moment()), ..DateEvidence::default() };
@@ -240,29 +244,29 @@ impl Clock {
         self.0.uncorrected_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Machine time: it counts while the host is suspended, and is never set.
+    /// Returns the current machine time: it advances while the host is suspended, and is never set.
     pub fn moment(&self) -> Moment {
         let passed = (self.0.host.elapsed)().saturating_sub(self.0.host.started);
         Moment(if self.0.host.rate == 1.0 { passed } else { passed.mul_f64(self.0.host.rate) })
     }
 
-    /// How fast this clock runs.
+    /// Returns the rate of this clock.
     pub fn rate(&self) -> f64 {
         self.0.host.rate
     }
 
-    /// Where wall time of this clock and of the system's agree.
+    /// Returns the wall time at which this clock and the system's agree.
     pub fn origin(&self) -> UnixMillis {
         self.0.host.origin
     }
 
-    /// Waits.
+    /// Sleeps.
     #[expect(clippy::disallowed_methods, reason = "the clock is where waiting is made")]
     pub async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(self.real(duration)).await;
     }
 
-    /// Waits until that moment of machine time; at most a minute longer if the host is suspended meanwhile.
+    /// Sleeps until that moment of machine time; at most a minute longer if the host is suspended meanwhile.
     #[expect(clippy::disallowed_methods, reason = "the clock is where waiting is made")]
     pub async fn sleep_until(&self, moment: Moment) {
         loop {
@@ -274,12 +278,12 @@ impl Clock {
         }
     }
 
-    /// Waits for `future`, but no longer than `limit`.
+    /// Waits for `future`. Returns `Elapsed` after `limit`.
     pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
         tokio::time::timeout(self.real(limit), future).await.map_err(|_| Elapsed)
     }
 
-    /// What a duration of this clock is on the system's, for APIs that keep their own timers.
+    /// Converts a duration of this clock to the system's, for APIs with timers of their own.
     pub fn real(&self, duration: Duration) -> Duration {
         if self.0.host.rate == 1.0 {
             return duration;
@@ -289,7 +293,7 @@ impl Clock {
 }
 
 impl DateEvidence {
-    /// A measurement confirmed this correction.
+    /// Accepts a confirmed correction.
     fn accept(&mut self, offset_ms: i64, measured_ms: i64) {
         self.anchor_ms = offset_ms;
         self.candidate_ms = None;
@@ -297,7 +301,7 @@ impl DateEvidence {
         self.residual_ms = measured_ms.abs_diff(offset_ms);
     }
 
-    /// How far what was measured is from the correction in use, as far as it counts.
+    /// Returns the difference of the last measurement from the applied correction, up to the bound.
     fn uncorrected_ms(&self, offset_ms: i64) -> u64 {
         const UNCORRECTED_MS_MAX: u64 = 60_000;
         let candidate = self.candidate_ms.map_or(0, |candidate| candidate.abs_diff(offset_ms));
@@ -323,7 +327,7 @@ mod tests {
 
     const MAX: Duration = Duration::from_secs(60);
 
-    /// An answer that says that upstream time is this far ahead of the host's.
+    /// Observes a response whose upstream time is this far ahead of the host's.
     fn answer(clock: &Clock, ahead_ms: i64) -> Correction {
         let at = clock.moment();
         clock.observe(UnixMillis(clock.uncorrected(at).0 + ahead_ms), at, MAX)
@@ -332,13 +336,13 @@ mod tests {
     #[test]
     fn corrections_follow_table() {
         const HOUR: i64 = 3_600_000;
-        // Measurements of successive answers, in ms, and the offset after each.
+        // Measurements of successive responses in ms, and the offset after each.
         let table: &[(&str, &[(i64, i64)])] = &[
             ("within grain and transit", &[(1_900, 0), (-2_000, 0)]),
             ("up to the bound at once", &[(59_000, 59_000), (58_500, 59_000)]),
             ("one wrong answer", &[(100, 0), (25 * HOUR, 0), (100, 0), (25 * HOUR, 0)]),
             ("confirmed by the next", &[(25 * HOUR, 0), (25 * HOUR + 900, 25 * HOUR + 900)]),
-            ("confirmed and taken back", &[(HOUR, 0), (HOUR, HOUR), (0, HOUR), (0, 0)]),
+            ("confirmed and reverted", &[(HOUR, 0), (HOUR, HOUR), (0, HOUR), (0, 0)]),
             ("two wrong ones that differ", &[(HOUR, 0), (2 * HOUR, 0), (3 * HOUR, 0), (0, 0)]),
             ("alternating", &[(HOUR, 0), (0, 0), (HOUR, 0), (0, 0), (HOUR, 0), (0, 0)]),
             ("small steps away", &[(55_000, 55_000), (110_000, 55_000), (165_000, 55_000), (220_000, 55_000)]),
@@ -365,7 +369,7 @@ mod tests {
         assert_eq!((clock.offset_ms(), clock.is_confirmed()), (0, false));
     }
 
-    /// Two connections measured the difference before either of them set the clock (review R8).
+    /// Two connections measure the same difference before either of them corrects the clock (review R8).
     #[test]
     fn two_answers_at_once_correct_once() {
         let clock = Clock::system();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{dedup, gap_tracker, recovery};
 
-/// Settings of the way into the log, for each account.
+/// Settings of ingest, for each account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

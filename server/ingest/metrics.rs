@@ -6,83 +6,83 @@ use prometheus_client::registry::Registry;
 
 use crate::upstream::message::ForeignFormat;
 
-/// The accounting law of the way in: `ingest_messages = posts_appended + side_appended + duplicates + deltas + control +
-/// unknown + foreign_messages + malformed + oversized + partial + dropped_at_shutdown` once the queue is empty.
+/// Metrics of ingest. Accounting law, once the queue is empty: `ingest_messages = posts_appended + side_appended +
+/// duplicates + deltas + control + unknown + foreign_messages + malformed + oversized + partial + dropped_at_shutdown`.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Messages framed from upstream bodies, the unfinished ones at the end of a connection too.
+    /// Messages framed from upstream bodies, including unfinished ones at the end of a connection.
     pub messages_in: Counter,
     /// POST records.
     pub posts_appended: Counter,
-    /// Posts in a side log, for subscriptions that lack them.
+    /// Posts appended to a side log, for private gaps.
     pub side_appended: Counter,
     /// Posts logged before, under the same rules.
     pub duplicates: Counter,
     /// DELTA records.
     pub deltas: Counter,
-    /// What X says about the stream.
+    /// Control messages of X.
     pub control: Counter,
-    /// JSON objects of no known kind.
+    /// JSON objects of unknown kind.
     pub unknown: Counter,
-    /// Posts in another format, and compliance messages, by what they are: the name of a [`ForeignFormat`].
+    /// Posts in another format, and compliance messages, by name of their [`ForeignFormat`].
     pub foreign_messages: Family<ForeignLabel, Counter>,
-    /// Messages that are no JSON, or posts without an id.
+    /// Messages that are not JSON, and posts without an id.
     pub malformed: Counter,
     /// Messages over the limit.
     pub oversized: Counter,
-    /// Messages cut off at the end of a connection.
+    /// Messages truncated by the end of a connection.
     pub partial: Counter,
-    /// Messages read and given up because the journal could not be written until the gateway stopped.
+    /// Messages that were read and dropped at shutdown, because the journal could not be written.
     pub refused_by_disk: Counter,
-    /// Posts without a list of matching rules; they are in `posts_appended` too.
+    /// Posts without a list of matching rules; also counted in `posts_appended`.
     pub rules_missing: Counter,
-    /// Appends that failed and were tried again.
+    /// Appends that failed and were retried.
     pub append_failures: Counter,
     /// Batches appended.
     pub appends: Counter,
-    /// Live connections that are up.
+    /// Open live connections.
     pub upstream_connected: Gauge,
-    /// Posts and deltas that came by a live connection, by the connection that brought them first.
+    /// Posts and deltas of live connections, by the connection that delivered them first.
     pub posts_first: Family<ConnectionLabels, Counter>,
 }
 
-/// Which of an account's connections.
+/// Label: a connection of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConnectionLabels {
-    /// Its number, from 0.
+    /// Number of the connection, from 0.
     pub connection: u32,
 }
 
 /// Label of [`Metrics::foreign_messages`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ForeignLabel {
-    /// What the message is.
+    /// Name of the [`ForeignFormat`].
     pub kind: &'static str,
 }
 
 impl Metrics {
-    /// Registers what is counted on the way in.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
-        counter("ingest_messages", "Messages framed from upstream bodies", &own.messages_in);
-        counter("posts_appended", "Posts appended to the log", &own.posts_appended);
-        counter("side_appended", "Posts appended to a side log", &own.side_appended);
-        counter("duplicates", "Posts that were logged before under the same rules", &own.duplicates);
-        counter("deltas", "Posts that were logged again under more rules", &own.deltas);
-        counter("control", "Messages of X about the stream", &own.control);
-        counter("unknown", "Messages of no known kind", &own.unknown);
-        counter("malformed", "Messages that are no JSON, or posts without an id", &own.malformed);
-        counter("oversized", "Messages over the limit", &own.oversized);
-        counter("partial", "Messages cut off at the end of a connection", &own.partial);
+        counter("ingest_messages", "Total messages framed from upstream bodies", &own.messages_in);
+        counter("posts_appended", "Total posts appended to the log", &own.posts_appended);
+        counter("side_appended", "Total posts appended to the side log", &own.side_appended);
+        counter("duplicates", "Total posts that were logged before under the same rules", &own.duplicates);
+        counter("deltas", "Total posts that were logged again under more rules", &own.deltas);
+        counter("control", "Total control messages of X", &own.control);
+        counter("unknown", "Total messages of unknown kind", &own.unknown);
+        counter("malformed", "Total messages that are not JSON, and posts without an id", &own.malformed);
+        counter("oversized", "Total messages over the size limit", &own.oversized);
+        counter("partial", "Total messages truncated by the end of a connection", &own.partial);
         counter(
             "dropped_at_shutdown",
-            "Messages given up because the journal could not be written",
+            "Total messages dropped at shutdown because the journal could not be written",
             &own.refused_by_disk,
         );
-        counter("ingest_posts_without_rules", "Posts without a list of matching rules", &own.rules_missing);
-        counter("journal_append_failures", "Appends that failed and were tried again", &own.append_failures);
-        counter("journal_appends", "Batches appended", &own.appends);
+        counter("ingest_posts_without_rules", "Total posts without a list of matching rules", &own.rules_missing);
+        counter("journal_append_failures", "Total appends that failed and were retried", &own.append_failures);
+        counter("journal_appends", "Total batches appended", &own.appends);
         for kind in ForeignFormat::ALL {
             drop(own.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }));
         }
@@ -91,16 +91,16 @@ impl Metrics {
             "Total messages in another format and compliance messages, by kind",
             own.foreign_messages.clone(),
         );
-        registry.register("upstream_connected", "Live connections that are up", own.upstream_connected.clone());
+        registry.register("upstream_connected", "Open live connections", own.upstream_connected.clone());
         registry.register(
             "upstream_posts_first_seen",
-            "Posts that came by a live connection, by the one that brought them first",
+            "Total posts of live connections, by the connection that delivered them first",
             own.posts_first.clone(),
         );
         own
     }
 
-    /// What is made of messages so far: equal to `ingest_messages` once the queue is empty.
+    /// Returns the accounted messages: equal to `ingest_messages` once the queue is empty.
     pub fn accounted(&self) -> u64 {
         let of_kind =
             |kind: ForeignFormat| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();

@@ -1,19 +1,19 @@
-//! From X into the log: one session that keeps the connection of an account, and the one writer.
+//! Ingest: connections of an account, and the single writer of its log.
 //!
-//! Owns: when to connect and when to wait (`supervisor`, with the rules of `upstream::disconnect`), the queue between
-//! reader and writer (`queue`), the verdict on each post (`dedup`), the [`sequencer`] that numbers, appends and publishes,
-//! and the jobs that ask X again for what is missing ([`recovery`]).
-//! Does not own: HTTP and framing (`upstream`), the files (`journal`), who reads (`hub`).
+//! Owns: connects and backoff (`supervisor`, with the rules of `upstream::disconnect`), the queue between readers and
+//! the writer (`queue`), classification of posts (`dedup`), the [`sequencer`] that numbers, appends and publishes, and
+//! the jobs that request missing posts from X ([`recovery`]). Does not own: HTTP and framing (`upstream`), files
+//! (`journal`), sessions (`hub`).
 //!
-//! The way of an event: `upstream::Connection` → `supervisor` → `queue` → `sequencer` (dedup, journal, then hub).
+//! Data flow of an event: `upstream::Connection` → `supervisor` → `queue` → `sequencer` (dedup, journal, then hub).
 //!
-//! Invariants and the tests that hold them:
-//! - One writer, and a record is shown only after its append (contract, section 3): `sequencer::tests`.
-//! - The reader of upstream never waits for a subscriber; it waits for the writer only when `queue_bytes_max` are read
-//!   and not appended.
-//! - Nothing is dropped because of load: a full queue slows reading. A journal that cannot be written closes the upstream
-//!   connection and is tried again; what was read is kept and appended first.
-//! - `ingest_messages` is what the sequencer made of them, to the last one: [`Metrics`], checked by `tests/it`.
+//! # Invariants
+//! - One writer, and a record is exposed only after its append (contract, section 3): `sequencer::tests`.
+//! - An upstream reader never waits for a subscriber; it waits for the writer only when `queue_bytes_max` bytes are
+//!   read and not appended.
+//! - Load drops nothing: a full queue slows reading. If the journal cannot be written, the upstream connection is
+//!   closed and the append retried; data already read is kept and appended first.
+//! - Every message in `ingest_messages` is accounted for by the sequencer: [`Metrics`], checked by `tests/it`.
 
 mod config;
 pub mod dedup;

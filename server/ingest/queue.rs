@@ -8,38 +8,38 @@ use crate::clock::Moment;
 use crate::model::UnixMillis;
 use crate::upstream::MessageBatch;
 
-/// Something for the sequencer, in the order in which it was put in.
+/// An item of the queue, processed in order.
 #[derive(Debug)]
 pub enum IngestItem {
-    /// What a connection brought.
+    /// Data of a connection.
     Arrivals(ReceivedBatch),
-    /// The gap tracker has changes of gaps to be logged.
+    /// The gap tracker has changes to be logged.
     Ledger,
-    /// Answered when all that was put in before is appended.
+    /// Answered when all earlier items are appended.
     Flush(oneshot::Sender<()>),
 }
 
-/// What a connection brought, on its way to the sequencer.
+/// Data of a connection on its way to the sequencer.
 #[derive(Debug)]
 pub struct ReceivedBatch {
-    /// What came.
+    /// Messages and heartbeats.
     pub arrivals: MessageBatch,
-    /// By what kind of connection.
+    /// Kind of connection.
     pub source: IngestSource,
     /// When it was read, for durations.
     pub moment: Moment,
-    /// Its share of the queue.
+    /// Its share of the queue's capacity.
     pub room: OwnedSemaphorePermit,
 }
 
-/// The kind of connection that brought something.
+/// Kind of connection that delivered data.
 #[derive(Clone, Debug)]
 pub enum IngestSource {
-    /// A live one.
+    /// A live connection.
     Live {
-        /// Which of the account's connections.
+        /// Number of the connection among those of the account.
         connection: usize,
-        /// While backfill is under way: posts created before this come by it.
+        /// While backfill is in progress: posts created before this time belong to it.
         backfill_before: Option<UnixMillis>,
         /// How long before this the first time lies that some feed has not delivered yet.
         late: Duration,
@@ -48,7 +48,7 @@ pub enum IngestSource {
     Recovery(Arc<JobCounters>),
 }
 
-/// What a recovery job brought; the sequencer counts it.
+/// Posts of a recovery job, counted by the sequencer.
 #[derive(Debug, Default)]
 pub struct JobCounters {
     received: AtomicU64,
@@ -56,7 +56,7 @@ pub struct JobCounters {
 }
 
 impl JobCounters {
-    /// Notes a post; `new` if neither the log nor the side log had it, or had it under fewer rules.
+    /// Counts a post; `new` if neither the log nor the side log had it under all its rules.
     pub fn count_post(&self, new: bool) {
         self.received.fetch_add(1, Ordering::Relaxed);
         self.recovered.fetch_add(u64::from(new), Ordering::Relaxed);
@@ -67,13 +67,13 @@ impl JobCounters {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Those of them that were new.
+    /// Posts that were new.
     pub fn recovered(&self) -> u64 {
         self.recovered.load(Ordering::Relaxed)
     }
 }
 
-/// The way in: as much as `queue_bytes_max` may be under way, then putting waits.
+/// Sending half of the queue, bounded in bytes; senders wait while `queue_bytes_max` bytes are queued.
 #[derive(Clone)]
 pub struct IngestQueue {
     sender: mpsc::Sender<IngestItem>,
@@ -81,10 +81,10 @@ pub struct IngestQueue {
     bytes_max: usize,
 }
 
-/// Intakes under way, whatever their size: each has at least a message or a heartbeat.
+/// Maximum items in the queue, whatever their size: each has at least a message or a heartbeat.
 const ITEMS_MAX: usize = 1_024;
 
-/// A queue that holds `bytes_max`, and the end where the sequencer takes.
+/// Creates a queue of `bytes_max` bytes, and the receiver for the sequencer.
 pub fn queue(bytes_max: usize) -> (IngestQueue, mpsc::Receiver<IngestItem>) {
     let (sender, receiver) = mpsc::channel(ITEMS_MAX);
     let bytes_max = bytes_max.clamp(1, Semaphore::MAX_PERMITS);
@@ -92,7 +92,7 @@ pub fn queue(bytes_max: usize) -> (IngestQueue, mpsc::Receiver<IngestItem>) {
 }
 
 impl IngestQueue {
-    /// Puts arrivals in, when there is room. False if nobody takes them any more.
+    /// Sends arrivals once there is capacity. Returns false if the receiver is gone.
     pub async fn send(&self, arrivals: MessageBatch, source: IngestSource, moment: Moment) -> bool {
         let bytes = usize::try_from(arrivals.bytes).unwrap_or(usize::MAX).clamp(1, self.bytes_max);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -100,12 +100,12 @@ impl IngestQueue {
         self.sender.send(IngestItem::Arrivals(ReceivedBatch { arrivals, source, moment, room })).await.is_ok()
     }
 
-    /// Lets the changes that the gap tracker holds be logged, behind all that was put in before. False as for `send`.
+    /// Requests that the changes of the gap tracker are logged, after all earlier items. Returns false like `send`.
     pub async fn log_gaps(&self) -> bool {
         self.sender.send(IngestItem::Ledger).await.is_ok()
     }
 
-    /// Waits until all that was put in before is appended. False if nobody takes it any more.
+    /// Waits until all earlier items are appended. Returns false if the receiver is gone.
     pub async fn flush(&self) -> bool {
         let (done, appended) = oneshot::channel();
         self.sender.send(IngestItem::Flush(done)).await.is_ok() && appended.await.is_ok()
@@ -113,10 +113,10 @@ impl IngestQueue {
 }
 
 impl IngestItem {
-    /// Bytes that came.
+    /// Returns the received bytes.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Arrivals(brought) => brought.arrivals.bytes,
+            Self::Arrivals(batch) => batch.arrivals.bytes,
             Self::Ledger | Self::Flush(_) => 0,
         }
     }

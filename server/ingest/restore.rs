@@ -8,40 +8,41 @@ use crate::hub::Hub;
 use crate::journal::{ReadError, ReadItem, Reader};
 use crate::model::{Gap, GapState, KeyFilter, Origin, Record, RecordBody, Sequence, UnixMillis};
 
-/// A log that cannot be taken up again.
+/// A log that cannot be restored.
 #[derive(Debug, Error)]
 pub enum RestoreError {
     /// The journal cannot be read.
-    #[error("cannot read the journal to take it up again: {0}")]
+    #[error("failed to restore from journal: {0}")]
     Journal(#[from] ReadError),
-    /// The ids of seen posts cannot be used.
+    /// The deduplication index failed.
     #[error(transparent)]
     Dedup(#[from] dedup::DedupError),
 }
 
-/// Bytes of the journal that one read brings.
+/// Bytes of one read of the journal.
 const CHUNK_BYTES: usize = 1 << 20;
-/// A post in the ring takes about this much: the smallest that X sends, so that the ring is filled, not overfilled much.
+/// Minimum size of a post in the ring, the smallest that X sends, so that the ring is filled and not overfilled by
+/// much.
 const ENTRY_BYTES_MIN: usize = 2 << 10;
 
-/// Where the hot tail of a ring of this size begins, about.
+/// Returns the approximate first sequence of a ring of this size.
 pub fn ring_start(reader: &dyn Reader, ring_bytes_max: usize) -> Sequence {
     let extent = reader.extent();
     let entries = (ring_bytes_max / ENTRY_BYTES_MIN) as u64;
     extent.next.saturating_sub(entries).max(extent.earliest)
 }
 
-/// Finds the gaps that a log tells of: as they stand, and for sessions where each was open.
+/// Finds the gaps of a log: their last state, and for sessions where each was open.
 pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreError> {
     let extent = reader.extent();
     let (mut gaps, mut cursor, mut trimmed) = (BTreeMap::new(), extent.earliest, 0);
-    // No post has a key of none: only blocks with notices are read.
+    // No post matches an empty filter: only blocks with notices are read.
     let keys = KeyFilter::AnyOf([].into());
     while cursor < extent.next {
         let chunk = reader.read(cursor, &keys, CHUNK_BYTES)?;
         for item in chunk.items {
             if let ReadItem::Record(Record { sequence, body: RecordBody::Gap(gap), .. }) = item {
-                // The log has lost the record that opened it, at its beginning.
+                // The log has trimmed the record that opened it.
                 let is_trimmed = !gaps.contains_key(&gap.id) && gap.state != GapState::Detected && extent.earliest > 1;
                 trimmed += u64::from(is_trimmed);
                 let opened = if is_trimmed { trimmed.min(extent.earliest - 1) } else { sequence };
@@ -54,17 +55,17 @@ pub fn restore_gaps(reader: &dyn Reader, hub: &Hub) -> Result<Vec<Gap>, RestoreE
     Ok(gaps.into_values().collect())
 }
 
-/// When what a log has was received, as far as its end shows.
+/// When the records of a log were received, from its oldest and newest ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogTimes {
-    /// The newest live post; the oldest record, if there are posts and none of them is a live one near the end. `None` for a
-    /// log without posts: notices do not show that X ever delivered anything.
+    /// The newest live post; the oldest record, if there are posts but no live one near the end. `None` for a log
+    /// without posts: notices do not show that X ever delivered anything.
     pub post: Option<UnixMillis>,
     /// The oldest record.
     pub oldest: Option<UnixMillis>,
 }
 
-/// Takes a log up again after a start: notes the posts that no id file has, and fills the ring from `ring_start` on.
+/// Restores a log at start: stages the posts that no id file has, and fills the ring from `ring_start` on.
 pub fn restore(
     reader: &Arc<dyn Reader>,
     seen: &mut DedupWriter,
@@ -74,7 +75,7 @@ pub fn restore(
 ) -> Result<LogTimes, RestoreError> {
     let extent = reader.extent();
     let mut newest_live = None;
-    // Files of ids are synced at once and the journal a second later: after a power cut they may know of lost records.
+    // Id files are synced at once, the journal a second later: after a power cut they may contain lost records.
     maintenance.truncate_after(extent.next - 1)?;
     let covered = seen.covered();
     let mut has_posts = covered > 0;
@@ -94,7 +95,7 @@ pub fn restore(
                         hot.push(record);
                     }
                 }
-                // The ring is dense: it begins behind the damage, and what is before it is read from the journal.
+                // The ring is dense: it begins after the damage, and earlier records are read from the journal.
                 ReadItem::Damaged { last, .. } => {
                     hot.clear();
                     hub.reset_ring((last + 1).max(ring_start));

@@ -1,7 +1,7 @@
-//! The writer of the side log, on the sequencer's thread: posts that only some subscriptions lack (`hub::side_log`).
+//! The writer of the side log, on the sequencer's thread: recovered posts for private gaps (`hub::side_log`).
 //!
-//! The side log is a log like the account's, with an epoch and ids of its own, but what is in it can be had again: a
-//! damaged one, or one that does not fit the account's log, is begun anew.
+//! The side log is a log like the account's, with an epoch and ids of its own, but its content can be recovered again.
+//! A side log that is damaged, or does not match the account's log, is recreated.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,46 +17,46 @@ use crate::journal::{
 };
 use crate::model::{AccountName, Epoch, KeyFilter, Post, PostId, Record, RecordBody, Rule, Sequence, Term, UnixMillis};
 
-/// What a side log is opened with.
+/// Parameters of [`open`].
 pub struct SideLogParams<'a> {
-    /// Whose.
+    /// Name of the account.
     pub account: &'a AccountName,
     /// The account's log.
     pub main: &'a dyn Reader,
     /// Directory of the account's log.
     pub dir: &'a Path,
-    /// Settings of the account's log; the side log has the same but for its retention.
+    /// Settings of the account's log; the side log differs only in its retention.
     pub journal: &'a journal::Config,
-    /// Settings of the account's ids.
+    /// Deduplication settings of the account.
     pub ids: &'a dedup::Config,
-    /// Bytes of the side log.
+    /// Maximum bytes of the side log.
     pub bytes_max: u64,
-    /// How far back X can be asked: as long the side log keeps what was brought.
+    /// Recovery window: how long the side log retains recovered posts.
     pub window: Duration,
-    /// Identity of a new one, and of its writer.
+    /// Identity of a new side log, and of its writer.
     pub identity: WriterIdentity,
-    /// The time.
+    /// Current time.
     pub now: UnixMillis,
 }
 
 /// A side log that cannot be opened.
 #[derive(Debug, Error)]
 pub enum SideError {
-    /// Its journal.
-    #[error("cannot open the side log")]
+    /// Failure of its journal.
+    #[error("failed to open side log")]
     Journal(#[from] OpenError),
-    /// Reading it.
-    #[error("cannot read the side log")]
+    /// Failure to read it.
+    #[error("failed to read side log")]
     Read(#[from] ReadError),
-    /// Its ids.
-    #[error("cannot open the ids of the side log")]
+    /// Failure of its deduplication index.
+    #[error("failed to open post ids of side log")]
     Ids(#[from] dedup::DedupError),
-    /// Its directory.
-    #[error("cannot clear {path}")]
+    /// Failure to remove a directory.
+    #[error("failed to remove {path}")]
     Clear {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
 }
@@ -78,28 +78,28 @@ pub struct SideLogWriter {
     seen: DedupWriter,
     index: Arc<DedupIndex>,
     term: Term,
-    /// What is taken and not appended yet.
+    /// Records to be appended.
     records: Vec<Record>,
 }
 
-/// Housekeeping of a side log.
+/// Maintenance of a side log.
 pub struct SideLogMaintenance {
     log: Box<dyn journal::Maintenance>,
     ids: dedup::DedupMaintenance,
     reader: Arc<dyn Reader>,
 }
 
-/// Bytes of it that one read brings.
+/// Bytes of one read.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Segments of a side log that is bounded in bytes: trimming goes by whole ones.
+/// Segments of a side log bounded in bytes: retention trims whole ones.
 const SEGMENTS_MAX: u64 = 16;
-/// Smallest segment of a journal.
+/// Minimum bytes of a segment.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
-/// Bytes of a side log in memory.
+/// Maximum bytes of a side log in memory.
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 
-/// Opens the side log of an account's log, or makes it. Side logs of earlier logs of the account are removed: what their
-/// records say about the account's log is not true of this one.
+/// Opens the side log of an account's log, or creates it. Side logs of earlier logs of the account are removed:
+/// references of their records do not match this log.
 pub fn open(setup: &SideLogParams<'_>) -> Result<OpenedSideLog, SideError> {
     let root = setup.dir.join("side");
     let dir = root.join(setup.main.epoch().to_string());
@@ -109,17 +109,17 @@ pub fn open(setup: &SideLogParams<'_>) -> Result<OpenedSideLog, SideError> {
     match open_in(setup, &dir) {
         Ok(Some(log)) => Ok(log),
         Ok(None) => {
-            tracing::error!(account = %setup.account, "the side log knows of records that the log has lost; it is begun anew");
+            tracing::error!(account = %setup.account, "side log refers to records that the log has lost, recreating it");
             clear(&dir)?;
             reopened(setup, &dir)
         }
         Err(SideError::Journal(error @ OpenError::Damaged { .. })) => {
-            tracing::error!(account = %setup.account, %error, "the side log is damaged; it is begun anew");
+            tracing::error!(account = %setup.account, %error, "side log is corrupt, recreating it");
             clear(&dir)?;
             reopened(setup, &dir)
         }
         Err(SideError::Ids(error @ dedup::DedupError::Damaged { .. })) => {
-            tracing::error!(account = %setup.account, %error, "the side log's ids are damaged; it is begun anew");
+            tracing::error!(account = %setup.account, %error, "post ids of side log are corrupt, recreating it");
             clear(&dir)?;
             reopened(setup, &dir)
         }
@@ -128,7 +128,7 @@ pub fn open(setup: &SideLogParams<'_>) -> Result<OpenedSideLog, SideError> {
 }
 
 fn reopened(setup: &SideLogParams<'_>, dir: &Path) -> Result<OpenedSideLog, SideError> {
-    Ok(open_in(setup, dir)?.expect("a new side log knows of no record"))
+    Ok(open_in(setup, dir)?.expect("a new side log has no references"))
 }
 
 fn clear(path: &Path) -> Result<(), SideError> {
@@ -138,13 +138,13 @@ fn clear(path: &Path) -> Result<(), SideError> {
 fn remove_other_epochs(account: &AccountName, root: &Path, own: &Path) -> Result<(), SideError> {
     let Ok(entries) = std::fs::read_dir(root) else { return Ok(()) };
     for entry in entries.flatten().map(|entry| entry.path()).filter(|path| path != own && path.is_dir()) {
-        tracing::info!(%account, path = %entry.display(), "removing the side log of an earlier log");
+        tracing::info!(%account, path = %entry.display(), "removing side log of an earlier log");
         clear(&entry)?;
     }
     Ok(())
 }
 
-/// `None` if it knows of records that the account's log does not have: a power cut took them.
+/// Returns `None` if it refers to records that the account's log has lost in a power cut.
 fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog>, SideError> {
     let in_files = setup.journal.backend == Backend::Embedded;
     let bytes_max = if in_files { setup.bytes_max } else { setup.bytes_max.min(MEMORY_BYTES_MAX) };
@@ -164,10 +164,10 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
     ids.rebuild_from(reader.clone());
     let extent = reader.extent();
     if torn_bytes > 0 || extent.next > 1 {
-        tracing::info!(account = %setup.account, next = extent.next, torn_bytes, "the side log is open");
+        tracing::info!(account = %setup.account, next = extent.next, torn_bytes, "side log opened");
     }
-    let newest_beside = restore_ids(&*reader, &mut ids)?;
-    if newest_beside >= setup.main.extent().next {
+    let newest_counterpart = restore_ids(&*reader, &mut ids)?;
+    if newest_counterpart >= setup.main.extent().next {
         return Ok(None);
     }
     let writer = SideLogWriter {
@@ -182,12 +182,12 @@ fn open_in(setup: &SideLogParams<'_>, dir: &Path) -> Result<Option<OpenedSideLog
     Ok(Some(OpenedSideLog { reader, writer, maintenance }))
 }
 
-/// Notes the posts that no id file has. Gives the newest record of the account's log that they know of.
+/// Stages the posts that no id file has. Returns the newest referenced record of the account's log.
 fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideError> {
     let extent = reader.extent();
     ids.maintenance.truncate_after(extent.next - 1)?;
     let mut cursor = (ids.seen.covered() + 1).max(extent.earliest);
-    let mut newest_beside = 0;
+    let mut newest_counterpart = 0;
     while cursor < extent.next {
         let chunk = reader.read(cursor, &KeyFilter::Always, CHUNK_BYTES)?;
         for item in &chunk.items {
@@ -195,7 +195,7 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
                 && let Some(post) = record.body.post()
             {
                 ids.seen.stage(post.id, &post.rules, record.sequence, record.received);
-                newest_beside = newest_beside.max(post.counterpart.unwrap_or(0));
+                newest_counterpart = newest_counterpart.max(post.counterpart.unwrap_or(0));
             }
         }
         ids.seen.commit();
@@ -204,21 +204,22 @@ fn restore_ids(reader: &dyn Reader, ids: &mut Dedup) -> Result<Sequence, SideErr
         }
         cursor = chunk.next;
     }
-    Ok(newest_beside)
+    Ok(newest_counterpart)
 }
 
 impl SideLogWriter {
-    /// What was appended of a post, whether it can be read yet or is trimmed: a session that has read it has it.
+    /// Returns the entry of an appended post, even if it is trimmed or not readable yet: a session that has read it has
+    /// it.
     pub fn known(&self, id: PostId) -> Result<Option<KnownPost>, dedup::DedupError> {
         self.index.find(id)
     }
 
-    /// Takes a post, to be appended with the next [`SideLogWriter::append`]. False if it is there already, under its rules.
-    /// The delta rule is the account's log's.
+    /// Stages a post for the next [`SideLogWriter::append`]. Returns false if the side log has it under these rules.
+    /// The delta rule is that of the account's log.
     pub fn append_post(&mut self, post: Post, received: UnixMillis) -> Result<bool, dedup::DedupError> {
         let extent = self.reader.extent();
         let known = self.seen.known(post.id)?;
-        // What is trimmed is appended again: a session that has not read it lacks it.
+        // A trimmed post is appended again: a session that has not read it needs it.
         let is_trimmed = known.as_ref().is_some_and(|known| known.sequence < extent.earliest);
         let (previous, known_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
         let (body, id, rules) = match self.seen.classify(post.id, &post.rules)? {
@@ -242,7 +243,7 @@ impl SideLogWriter {
         Ok(true)
     }
 
-    /// The account's log takes a record of a post that waits here, and is appended first.
+    /// Sets the reference of a staged post to its record in the account's log, which is appended first.
     pub fn set_counterpart(&mut self, id: PostId, main: Sequence, rules: &Arc<[Rule]>) {
         for record in &mut self.records {
             if let RecordBody::Post(post) | RecordBody::Delta { post, .. } = &mut record.body
@@ -253,7 +254,7 @@ impl SideLogWriter {
         }
     }
 
-    /// Appends what was taken, and shows it to sessions. After an error it may be tried again.
+    /// Appends the staged posts and publishes them to sessions. May be retried after an error.
     pub fn append(&mut self, side: &SideLog) -> Result<(), AppendError> {
         let Some(last) = self.records.last() else { return Ok(()) };
         let next = last.sequence + 1;
@@ -265,7 +266,7 @@ impl SideLogWriter {
         Ok(())
     }
 
-    /// What was taken will not be appended. Tells how many posts that are.
+    /// Discards the staged posts. Returns their number.
     pub fn discard(&mut self) -> u64 {
         self.seen.discard();
         let lost = self.records.len() as u64;
@@ -275,24 +276,24 @@ impl SideLogWriter {
 }
 
 impl SideLogMaintenance {
-    /// What is due; called about once a second.
+    /// Runs one step; called about once a second.
     pub fn step(&mut self, now: Moment) -> Result<(), String> {
-        let log = self.log.step(now).map_err(|error| format!("the side log: {error}"));
+        let log = self.log.step(now).map_err(|error| format!("side log: {error}"));
         let appended_before = |age| self.log.appended_before(age);
         let ids = self
             .ids
             .step(self.reader.extent(), &appended_before)
-            .map_err(|error| format!("the ids of the side log: {error}"));
+            .map_err(|error| format!("post ids of side log: {error}"));
         log.map(drop).and(ids.map(drop))
     }
 
-    /// Writes all ids to files, so that the next start has nothing to note again.
+    /// Flushes all ids to files, so that the next start has nothing to stage again.
     pub fn seal(&mut self) -> Result<(), dedup::DedupError> {
         self.ids.flush().map(drop)
     }
 }
 
-/// A side log in memory for a side, for tests of the sequencer.
+/// Creates a side log in memory, for tests of the sequencer.
 #[cfg(test)]
 pub fn in_memory(log: Box<dyn Writer>, reader: Arc<dyn Reader>, term: Term) -> SideLogWriter {
     let config = dedup::Config::default();

@@ -1,13 +1,15 @@
-//! Tasks and threads with a name and an exit policy, and the order to stop.
+//! Tasks and threads with a name and an exit policy, and the shutdown signal.
 //!
-//! A part of the gateway is `Config -> (Handle, Task)` with `run(self, shutdown)`; this room runs it. Nobody else calls
-//! `tokio::spawn` or starts a thread, so that every task is known, none outlives the drain deadline unseen, and a part
-//! that ends when it should not stops the process loudly instead of leaving it half alive (I14).
+//! A part of the gateway is `Config -> (Handle, Task)` with `run(self, shutdown)`; this module runs it. No other module
+//! calls `tokio::spawn` or starts a thread, so that every task is known, no task silently outlives the shutdown
+//! timeout, and a part that ends unexpectedly stops the process instead of leaving it partly working (I14).
 //!
-//! Owns: spawning, joining with a deadline, signals. Does not own: what the tasks do, or the order in which parts stop
-//! (that is `app/shutdown`).
+//! Owns: spawning, joining with a deadline, signals. Does not own: the work of tasks, or the order in which parts stop
+//! (`app/shutdown`).
 //!
-//! Invariants, held by the tests below: a task that must not end stops the process when it does; joining has a deadline.
+//! # Invariants
+//! - A task that must not end stops the process if it does.
+//! - Joining has a deadline.
 
 mod signal;
 
@@ -24,16 +26,16 @@ pub use signal::{Signal, Signals};
 
 use crate::clock::Clock;
 
-/// What it means when a task ends before it was told to.
+/// Consequence of a task that ends before the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitPolicy {
-    /// The part cannot be done without: the process stops, with a failure.
+    /// The part is essential: the process stops with a failure.
     StopProcess,
-    /// Its work is done, or its loss hurts nobody else; a panic is logged.
+    /// Its work is done, or its failure affects no other part; a panic is logged.
     Continue,
 }
 
-/// The tasks of a process (or of a test's process within the process).
+/// The tasks of a process, or of a simulated process in a test.
 #[derive(Clone)]
 pub struct TaskGroup {
     tracker: TaskTracker,
@@ -48,22 +50,22 @@ impl Default for TaskGroup {
 }
 
 impl TaskGroup {
-    /// No tasks yet.
+    /// Creates an empty group.
     pub fn new() -> Self {
         Self { tracker: TaskTracker::new(), shutdown: Shutdown::new(), failure: Arc::default() }
     }
 
-    /// Tasks of the same process that are joined apart from these.
+    /// Creates a group of the same process that is joined separately.
     pub fn group(&self) -> Self {
         Self { tracker: TaskTracker::new(), ..self.clone() }
     }
 
-    /// Cancelled when the process is to stop. Parts get children of it.
+    /// Returns the token that is cancelled at shutdown. Parts get child tokens.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
 
-    /// Runs `future` as a task of this name.
+    /// Spawns a named task.
     pub fn spawn<F>(&self, name: &'static str, on_exit: ExitPolicy, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -75,7 +77,7 @@ impl TaskGroup {
         });
     }
 
-    /// Runs `work` on a thread of its own: for CPU or disk work that would hold up the runtime.
+    /// Runs `work` on a dedicated thread: for CPU or disk work that would block the runtime.
     pub fn thread<F>(&self, name: &'static str, on_exit: ExitPolicy, work: F)
     where
         F: FnOnce() + Send + 'static,
@@ -88,12 +90,12 @@ impl TaskGroup {
             drop(token);
         });
         if let Err(error) = started {
-            self.fail(format!("cannot start the thread {name}: {error}"));
+            self.fail(format!("failed to start thread {name}: {error}"));
         }
     }
 
-    /// Runs `future`, and what it spawns, on a thread of its own: for what must not wait until other tasks have had their
-    /// turn.
+    /// Runs `future`, and the tasks that it spawns, on a dedicated thread: for work that must not compete with other
+    /// tasks.
     pub fn spawn_dedicated<F>(&self, name: &'static str, on_exit: ExitPolicy, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -101,31 +103,32 @@ impl TaskGroup {
         let tasks = self.clone();
         self.thread(name, on_exit, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                // As a task among those that it spawns: what is blocked on is woken by way of the system, each time.
+                // As a task among those that it spawns: waking the future passed to `block_on` takes a system call each
+                // time.
                 let ended = runtime.block_on(runtime.spawn(future));
                 if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
                     std::panic::resume_unwind(panic);
                 }
-                // A name that is still being looked up must not hold up the end.
+                // A pending name lookup must not block the end.
                 runtime.shutdown_background();
             }
-            Err(error) => tasks.fail(format!("no runtime for {name}: {error}")),
+            Err(error) => tasks.fail(format!("failed to create runtime for {name}: {error}")),
         });
     }
 
     /// Stops the process with a failure; the first reason is kept.
     pub fn fail(&self, reason: String) {
-        tracing::error!(reason, "stopping because of a failure");
+        tracing::error!(reason, "shutting down after failure");
         self.failure.lock().get_or_insert(reason);
         self.shutdown.cancel();
     }
 
-    /// Why the process has to stop, if it failed.
+    /// Returns the reason if the process has failed.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().clone()
     }
 
-    /// Waits until all tasks and threads have ended, but no longer than `limit`. True if they have.
+    /// Waits until all tasks and threads have ended, at most for `limit`. Returns true if they have.
     pub async fn join(&self, clock: &Clock, limit: Duration) -> bool {
         self.tracker.close();
         clock.timeout(limit, self.tracker.wait()).await.is_ok()
@@ -135,15 +138,15 @@ impl TaskGroup {
         let early = !self.shutdown.is_cancelled();
         match (panicked, on_exit) {
             (true, ExitPolicy::StopProcess) => self.fail(format!("{name} panicked")),
-            (false, ExitPolicy::StopProcess) if early => self.fail(format!("{name} ended before it was told to")),
-            (true, ExitPolicy::Continue) => tracing::error!(task = name, "a task panicked; the others go on"),
+            (false, ExitPolicy::StopProcess) if early => self.fail(format!("{name} ended unexpectedly")),
+            (true, ExitPolicy::Continue) => tracing::error!(task = name, "task panicked, others continue"),
             (false, _) => tracing::debug!(task = name, "task ended"),
         }
     }
 }
 
-/// Runs a future that is part of another task and ends with it, such as a stream of a connection. Nobody waits for it, and
-/// a panic ends it alone.
+/// Spawns a future that belongs to another task, such as the stream of a connection. It is not joined, and a panic ends
+/// only this future.
 pub fn detached<F>(future: F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -151,7 +154,7 @@ where
     tokio::spawn(future);
 }
 
-/// Runs `work`, which may block, off the threads of the runtime.
+/// Runs blocking `work` outside of the runtime's threads.
 pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
     #[cfg(test)]
     if inline::is_on() {
@@ -160,14 +163,14 @@ pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
     tokio::task::spawn_blocking(work)
 }
 
-/// Blocking work on the caller's thread, for tests in which the order of all steps has to be the same each time.
+/// Blocking work on the caller's thread, for tests that need a deterministic order of steps.
 #[cfg(test)]
 pub(crate) mod inline {
     use std::cell::Cell;
 
     thread_local!(static ON: Cell<bool> = const { Cell::new(false) });
 
-    /// From now on work of this thread is done in place.
+    /// Runs the blocking work of this thread in place from now on.
     pub(crate) fn turn_on() {
         ON.set(true);
     }
@@ -194,17 +197,17 @@ mod tests {
         tasks.thread("vital", ExitPolicy::StopProcess, || {});
         tasks.shutdown().cancelled().await;
         assert!(tasks.join(&Clock::system(), Duration::from_secs(10)).await);
-        assert_eq!(tasks.failure().as_deref(), Some("vital ended before it was told to"));
+        assert_eq!(tasks.failure().as_deref(), Some("vital ended unexpectedly"));
     }
 
     #[tokio::test]
     async fn dedicated_task_is_joined() {
         let (tasks, never) = (TaskGroup::new(), std::sync::mpsc::sync_channel::<()>(1));
         let (started, start) = std::sync::mpsc::sync_channel(1);
-        tasks.spawn_dedicated("apart", ExitPolicy::Continue, async move {
+        tasks.spawn_dedicated("dedicated", ExitPolicy::Continue, async move {
             let blocked = never.1;
             tokio::task::spawn_blocking(move || {
-                started.send(()).expect("somebody waits");
+                started.send(()).expect("receiver exists");
                 // Until the test ends.
                 blocked.recv().ok();
             });

@@ -2,12 +2,12 @@ use std::task::Poll;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A request from outside the process.
+/// A request to stop the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM: an orchestrator stops the process.
+    /// SIGTERM, sent by an orchestrator.
     Terminate,
-    /// SIGINT: a person at the terminal does.
+    /// SIGINT, sent from a terminal.
     Interrupt,
 }
 
@@ -15,24 +15,24 @@ pub enum Signal {
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    /// `None` where SIGHUP ends the process, as the system does by default.
+    /// `None` if SIGHUP ends the process, which is the system's default.
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
-    /// Takes over SIGTERM and SIGINT from their defaults.
+    /// Installs handlers for SIGTERM and SIGINT.
     pub fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt, hangup: None })
     }
 
-    /// The same for a process that serves others: SIGHUP, which is reserved for reading the configuration again, does not
-    /// end it. It is logged and ignored.
+    /// Installs handlers for a server process: SIGHUP, which is reserved for reloading the configuration, is logged and
+    /// ignored.
     pub fn listen_as_server() -> std::io::Result<Self> {
         Ok(Self { hangup: Some(signal(SignalKind::hangup())?), ..Self::listen()? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Signal {
         std::future::poll_fn(|cx| {
             while let Some(Poll::Ready(Some(()))) = self.hangup.as_mut().map(|hangup| hangup.poll_recv(cx)) {

@@ -49,13 +49,13 @@ impl Default for Config {
             otlp_batch_spans_max: 512,
             otlp_delay: Duration::from_secs(5),
             otlp_timeout: Duration::from_secs(10),
-            // A small part of the drain deadline of 25 s.
+            // A small part of the shutdown timeout of 25 s.
             otlp_flush_timeout: Duration::from_secs(2),
         }
     }
 }
 
-/// Form of the log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -68,14 +68,12 @@ pub enum LogFormat {
 /// Telemetry that cannot be set up.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
-    /// The filter cannot be read.
+    /// The filter is invalid.
     #[error(
-        "log_filter cannot be read ({0}): write a level, and exceptions by module, as in info,powerstream_gateway=debug"
+        "invalid log_filter ({0}); expected a level with exceptions by module, as in info,powerstream_gateway=debug"
     )]
     Filter(String),
-    /// The exporter cannot be made.
-    #[error(
-        "otlp_endpoint cannot be used ({0}): write the OTLP/gRPC address of a collector, as in http://127.0.0.1:4317"
-    )]
+    /// The exporter cannot be created.
+    #[error("invalid otlp_endpoint ({0}); expected the OTLP/gRPC address of a collector, as in http://127.0.0.1:4317")]
     Endpoint(String),
 }

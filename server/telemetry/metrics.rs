@@ -1,7 +1,7 @@
-//! The registry of metrics and its text.
+//! The registry of metrics and its text form.
 //!
-//! Names: `powerstream_gateway_…` for our own, with the label `account` where a metric belongs to one; `process_…` for
-//! facts of the process, as everywhere else.
+//! Names: `powerstream_gateway_…` for metrics of the gateway, with the label `account` for metrics of an account;
+//! `process_…` for metrics of the process, as in other Prometheus clients.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub use prometheus_client::registry::Registry as Part;
 use crate::model::{AccountName, UnixMillis};
 use crate::telemetry::process;
 
-/// What every metric of this program is called first.
+/// Prefix of every metric of the gateway.
 pub const PREFIX: &str = "powerstream_gateway";
 
 /// Media type of [`Registry::encode`].
@@ -22,26 +22,26 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[derive(Clone, Debug)]
 pub struct Registry {
     root: Arc<Mutex<Part>>,
-    /// Registries whose metrics are among those of this one.
+    /// Registries whose metrics are included.
     adopted: Arc<Mutex<Vec<Registry>>>,
 }
 
 impl Registry {
-    /// A registry that holds facts of the process and of the build; `started` is when the process did.
+    /// Creates a registry with metrics of the process and the build; `started` is the start of the process.
     pub fn new(started: UnixMillis) -> Self {
         let mut root = Part::default();
         root.register_collector(Box::new(process::ProcessCollector { started }));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        root.sub_registry_with_prefix(PREFIX).register("build", "Version of the program", build);
+        root.sub_registry_with_prefix(PREFIX).register("build", "Version of the gateway", build);
         Self { root: Arc::new(Mutex::new(root)), adopted: Arc::default() }
     }
 
-    /// An empty registry for a part that may fail to start, to be given to [`Registry::adopt`] when it has started.
+    /// Creates an empty registry for a part that may fail to start, for [`Registry::adopt`] once it has started.
     pub fn staged() -> Self {
         Self { root: Arc::default(), adopted: Arc::default() }
     }
 
-    /// Shows the metrics of a staged registry among these.
+    /// Includes the metrics of a staged registry.
     pub fn adopt(&self, staged: Self) {
         self.adopted.lock().push(staged);
     }
@@ -57,19 +57,19 @@ impl Registry {
         register(self.root.lock().sub_registry_with_prefix(PREFIX).sub_registry_with_label(label))
     }
 
-    /// All metrics as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         for registry in std::iter::once(self).chain(&*self.adopted.lock()) {
             prometheus_client::encoding::text::encode(&mut text, &registry.root.lock())
-                .expect("a String takes all that is written");
+                .expect("writing to a String cannot fail");
         }
         merge_metric_families(&text)
     }
 }
 
-/// Puts the samples of a metric together. The library writes a metric once per sub-registry, here once per account, and
-/// OpenMetrics forbids to interleave metrics or to describe one twice.
+/// Merges the samples of each metric. The library writes a metric once per sub-registry, which is once per account, and
+/// OpenMetrics forbids interleaved metrics and repeated descriptions.
 fn merge_metric_families(text: &str) -> String {
     let mut blocks: Vec<MetricFamily> = Vec::new();
     let mut places = std::collections::HashMap::new();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn process_and_build_are_told() {
+    fn process_and_build_are_reported() {
         let registry = registry();
         let starts = Counter::<u64>::default();
         registry.process(|part| part.register("starts", "Starts", starts.clone()));

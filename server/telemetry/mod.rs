@@ -1,17 +1,17 @@
-//! What the process tells about itself: log lines, spans, metrics.
+//! Telemetry of the process: log lines, spans, metrics.
 //!
-//! Owns: the log's format and filter, export of spans to an OpenTelemetry collector (`otlp`), the registry
-//! of metrics and its text form ([`metrics`]), facts of the process such as its memory and its open files
-//! ([`process`]). Does not own: the metrics themselves (each room registers its own), the port that serves them
-//! (`http`), or what is worth a log line (whoever handles the event).
+//! Owns: format and filter of the log, export of spans to an OpenTelemetry collector (`otlp`), the registry of metrics
+//! and its text form ([`metrics`]), metrics of the process such as memory and open files ([`process`]). Does not own:
+//! other metrics (each module registers its own), the port that serves them (`http`), or the choice of log lines (the
+//! code that handles the event).
 //!
-//! Invariants:
-//! - Telling never holds up or ends what is told about: a collector that is gone costs dropped spans and one warning, a
-//!   closed stderr costs the lines (`unreachable_collector_is_logged_once`).
-//! - Every queue is bounded: spans past `otlp_queue_spans_max` are dropped, oldest kept.
-//! - The log is set up once per process; later calls change nothing (`setting_up_twice_changes_nothing`).
-//! - Only spans of this crate leave the process; libraries' spans and their fields stay inside (I17).
-//! - Each metric has one block in the text, whatever the number of accounts (`accounts_share_one_block_per_metric`).
+//! # Invariants
+//! - Telemetry never blocks or ends the reported work: an unreachable collector costs dropped spans and one warning, a
+//!   closed stderr costs lines (`unreachable_collector_is_logged_once`).
+//! - Every queue is bounded: spans past `otlp_queue_spans_max` are dropped, the oldest are kept.
+//! - The log is set up once per process; later calls have no effect (`setting_up_twice_changes_nothing`).
+//! - Only spans of this crate leave the process; spans of libraries and their fields are not exported (I17).
+//! - Each metric has one block in the text, for any number of accounts (`accounts_share_one_block_per_metric`).
 
 mod config;
 pub mod metrics;
@@ -29,7 +29,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use self::config::{Config, LogFormat, SERVICE_NAME, TelemetryError};
 use crate::escape;
 
-/// Keeps the export of spans going; see [`Guard::shutdown`].
+/// Keeps the export of spans running until [`Guard::shutdown`].
 #[must_use = "spans are exported only as long as this is held"]
 #[derive(Debug, Default)]
 pub struct Guard {
@@ -37,8 +37,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Exports the spans that wait, for no longer than `otlp_flush_timeout`. It blocks, and the export itself runs on
-    /// the runtime: call it from a thread that is not the runtime's only one.
+    /// Exports pending spans, for at most `otlp_flush_timeout`. It blocks, and the export itself runs on the runtime:
+    /// it must not be called from the runtime's only thread.
     pub fn shutdown(self) {
         if let Some(export) = self.export {
             export.shutdown();
@@ -46,9 +46,9 @@ impl Guard {
     }
 }
 
-/// Sets up logs and spans for the whole process. It must be called within a tokio runtime if spans are to be exported.
+/// Sets up logs and spans for the whole process. Export of spans requires a tokio runtime.
 ///
-/// Only the first call of a process has an effect; later ones return a guard of nothing.
+/// Only the first call in a process has an effect; later ones return an empty guard.
 pub fn init(config: &Config) -> Result<Guard, TelemetryError> {
     let (subscriber, export) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
     match tracing::subscriber::set_global_default(subscriber) {
@@ -57,7 +57,7 @@ pub fn init(config: &Config) -> Result<Guard, TelemetryError> {
     }
 }
 
-/// Reads a filter of log lines.
+/// Parses a log filter.
 pub fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(text).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
@@ -81,7 +81,7 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // A closed stderr must cost lines, not the process: the layer would report it on stderr, and panic there.
+    // A closed stderr must cost lines, not the process: the layer would report the error on stderr, and panic.
     let writer = Escaping { inner: writer, format };
     let layer = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     match format {
@@ -90,7 +90,7 @@ where
     }
 }
 
-/// Writes log lines in which no character from outside drives a terminal or turns the text around.
+/// Writes log lines in which no external character controls a terminal or changes the reading order.
 struct Escaping<W> {
     inner: W,
     format: LogFormat,
@@ -105,7 +105,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Escaping<W> {
 }
 
 impl<W: Write> Write for Escaping<W> {
-    /// A line comes in one piece.
+    /// Writes one line; the layer passes each line as one buffer.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
         let line = match self.format {

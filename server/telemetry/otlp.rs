@@ -19,7 +19,7 @@ use url::Url;
 
 use super::config::{Config, SERVICE_NAME, TelemetryError};
 
-/// Only what this crate says is exported, under the name that `tracing` knows it by.
+/// Only spans of this crate are exported; `tracing` identifies them by this target.
 const TARGET: &str = "powerstream_gateway";
 
 /// Export of spans to a collector.
@@ -30,14 +30,14 @@ pub(super) struct OtlpExport {
 }
 
 impl OtlpExport {
-    /// Prepares the export; it connects when there is something to export.
+    /// Creates the exporter; it connects when there are spans to export.
     pub(super) fn new(endpoint: &Url, config: &Config) -> Result<Self, TelemetryError> {
         let refused = |error: String| TelemetryError::Endpoint(error);
         if endpoint.scheme() != "http" {
             return Err(refused(format!("{} is not supported, only http", endpoint.scheme())));
         }
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(refused("there is no runtime to export on".to_owned()));
+            return Err(refused("no runtime for the export".to_owned()));
         }
         let channel = Endpoint::from_shared(endpoint.to_string())
             .map_err(|error| refused(error.to_string()))?
@@ -55,7 +55,7 @@ impl OtlpExport {
             .with_max_export_batch_size(config.otlp_batch_spans_max)
             .with_scheduled_delay(config.otlp_delay)
             .build();
-        let exporter = LoggingExporter { exporter, told: told(endpoint.clone()) };
+        let exporter = LoggingExporter { exporter, health: ExportHealthLog::new(endpoint.clone()) };
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
@@ -63,7 +63,7 @@ impl OtlpExport {
         Ok(Self { provider, flush_timeout: config.otlp_flush_timeout })
     }
 
-    /// Takes the spans of this crate.
+    /// Returns the layer for the spans of this crate.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'s> LookupSpan<'s>,
@@ -73,10 +73,10 @@ impl OtlpExport {
             .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO))
     }
 
-    /// Exports what waits, within the deadline.
+    /// Exports pending spans, within the timeout.
     pub(super) fn shutdown(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(self.flush_timeout) {
-            tracing::warn!(%error, "the last spans were not exported");
+            tracing::warn!(%error, "failed to export last spans");
         }
     }
 }
@@ -88,28 +88,28 @@ fn resource() -> Resource {
         .build()
 }
 
-/// Says when exporting begins to fail and when it works again, not each time.
+/// Logs when the export begins to fail and when it recovers, not each attempt.
 #[derive(Debug)]
 pub(super) struct ExportHealthLog {
     endpoint: Url,
     failing: AtomicBool,
 }
 
-/// Nothing told yet.
-pub(super) fn told(endpoint: Url) -> ExportHealthLog {
-    ExportHealthLog { endpoint, failing: AtomicBool::new(false) }
-}
-
 impl ExportHealthLog {
-    /// Takes note of how an export ended.
+    /// Creates a log without a failure so far.
+    pub(super) fn new(endpoint: Url) -> Self {
+        Self { endpoint, failing: AtomicBool::new(false) }
+    }
+
+    /// Records the result of an export.
     pub(super) fn record_result(&self, outcome: &OTelSdkResult) {
         let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
         let endpoint = &self.endpoint;
         match outcome {
             Err(error) if !was_failing => {
-                tracing::warn!(%endpoint, %error, "spans cannot be exported and are dropped until they can");
+                tracing::warn!(%endpoint, %error, "failed to export spans, dropping them");
             }
-            Ok(()) if was_failing => tracing::info!(%endpoint, "spans are exported again"),
+            Ok(()) if was_failing => tracing::info!(%endpoint, "span export recovered"),
             _ => {}
         }
     }
@@ -118,13 +118,13 @@ impl ExportHealthLog {
 #[derive(Debug)]
 struct LoggingExporter<E> {
     exporter: E,
-    told: ExportHealthLog,
+    health: ExportHealthLog,
 }
 
 impl<E: ExportSpans> ExportSpans for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let outcome = self.exporter.export(batch).await;
-        self.told.record_result(&outcome);
+        self.health.record_result(&outcome);
         outcome
     }
 

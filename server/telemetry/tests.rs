@@ -13,7 +13,7 @@ use tracing::subscriber::with_default;
 
 use super::*;
 
-/// Keeps what is written.
+/// A writer that stores its output.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -34,7 +34,7 @@ impl Write for Lines {
     }
 }
 
-/// A collector that keeps what it is sent.
+/// A collector that stores its requests.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -49,7 +49,7 @@ impl TraceService for Collector {
     }
 }
 
-fn told_at(config: &Config, work: impl FnOnce()) -> (String, Option<otlp::OtlpExport>) {
+fn logged_with(config: &Config, work: impl FnOnce()) -> (String, Option<otlp::OtlpExport>) {
     let lines = Lines::default();
     let writer = lines.clone();
     let (subscriber, export) = subscriber(config, move || writer.clone(), false).expect("a subscriber");
@@ -78,7 +78,7 @@ async fn spans_reach_collector_with_their_attributes() {
     let port = listener.local_addr().expect("an address").port();
     let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let (_, export) = told_at(&exporting_to(port), || {
+    let (_, export) = logged_with(&exporting_to(port), || {
         let outer = tracing::info_span!("subscribe", account = "main", batch_events = 64).entered();
         tracing::info_span!(parent: &outer, "resume").in_scope(|| tracing::info!("caught up"));
         drop(tracing::info_span!(target: "h2", "a library's span", authorization = "Bearer x"));
@@ -103,7 +103,7 @@ async fn spans_reach_collector_with_their_attributes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreachable_collector_is_logged_once() {
-    // One refuses connections, one takes them and stays silent.
+    // One collector refuses connections, one accepts them and stays silent.
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let refusing = closed.local_addr().expect("an address").port();
     drop(closed);
@@ -117,7 +117,7 @@ async fn unreachable_collector_is_logged_once() {
             ..exporting_to(port)
         };
         let before = Instant::now();
-        let (_, export) = told_at(&config, || {
+        let (_, export) = logged_with(&config, || {
             for n in 0..2_000 {
                 drop(tracing::info_span!("subscribe", n));
             }
@@ -132,15 +132,15 @@ async fn unreachable_collector_is_logged_once() {
 #[test]
 fn export_failure_is_logged_at_start_and_end() {
     let outcomes = [false, false, true, true, false];
-    let (text, _) = told_at(&Config::default(), || {
-        let told = otlp::told("http://127.0.0.1:4317".parse().expect("a URL"));
+    let (text, _) = logged_with(&Config::default(), || {
+        let health = otlp::ExportHealthLog::new("http://127.0.0.1:4317".parse().expect("a URL"));
         for good in outcomes {
             let failed = || opentelemetry_sdk::error::OTelSdkError::InternalFailure("refused".to_owned());
-            told.record_result(&if good { Ok(()) } else { Err(failed()) });
+            health.record_result(&if good { Ok(()) } else { Err(failed()) });
         }
     });
-    let told: Vec<_> = text.lines().map(|line| line.contains("exported again")).collect();
-    assert_eq!(told, [false, true, false], "{text}");
+    let recovered: Vec<_> = text.lines().map(|line| line.contains("recovered")).collect();
+    assert_eq!(recovered, [false, true, false], "{text}");
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn log_lines_follow_format_and_filter() {
         tracing::info!(target: "other", "of a library");
     };
     let log_filter = "warn,powerstream_gateway=info".to_owned();
-    let (text, _) = told_at(&Config { log_filter: log_filter.clone(), ..Config::default() }, work);
+    let (text, _) = logged_with(&Config { log_filter: log_filter.clone(), ..Config::default() }, work);
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("INFO") && text.contains("connected account=\"main\""), "{text}");
-    let (json, _) = told_at(&Config { log_format: LogFormat::Json, log_filter, ..Config::default() }, work);
+    let (json, _) = logged_with(&Config { log_format: LogFormat::Json, log_filter, ..Config::default() }, work);
     let line: serde_json::Value = serde_json::from_str(json.trim_end()).expect("one line of JSON");
     assert_eq!((&line["message"], &line["account"]), (&"connected".into(), &"main".into()), "{json}");
 }

@@ -1,22 +1,23 @@
 use super::UpstreamMessage;
 use crate::model::UnixMillis;
 
-/// All that was ready, up to `batch_bytes_max`.
+/// Messages and heartbeats that were ready at one poll, up to `batch_bytes_max`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageBatch {
-    /// When the first of it came.
+    /// When the first of them arrived.
     pub received: UnixMillis,
-    /// Messages in the order of the wire; also those that could not be taken.
+    /// Messages in wire order, including those that could not be parsed.
     pub messages: Vec<UpstreamMessage>,
-    /// Heartbeats.
+    /// Number of heartbeats.
     pub heartbeats: u32,
-    /// Bytes that came, also of messages that are not complete yet.
+    /// Bytes received, including those of incomplete messages.
     pub bytes: u64,
 }
 
 impl MessageBatch {
-    /// True if a whole message or a heartbeat came. Malformed input, and a message that does not end, say nothing of the
-    /// posts of their time: else a gap would be taken for closed by a 200 with a web page, or begin after what it lacks.
+    /// True if a complete message or a heartbeat arrived. Malformed input and an unfinished message do not count: they
+    /// prove nothing about the posts of their time. Otherwise a 200 with a web page would close a gap, or move its
+    /// start.
     pub fn is_sign_of_life(&self) -> bool {
         let is_whole = |message: &UpstreamMessage| !matches!(message, UpstreamMessage::Malformed { .. });
         self.heartbeats > 0 || self.messages.iter().any(is_whole)

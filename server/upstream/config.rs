@@ -30,7 +30,7 @@ pub struct Config {
     /// Maximum rules of a post (X allows 1,000 rules). A post with more rules, or with a tag of more than 1,020
     /// bytes, is skipped and counted as oversized.
     pub post_rules_max: usize,
-    /// Maximum bytes of messages that the reader passes on at once.
+    /// Maximum bytes of messages in one batch of the reader.
     pub batch_bytes_max: usize,
     /// First backoff after a network failure, and its increment.
     #[serde(with = "humantime_serde")]
@@ -80,7 +80,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // Between a missed heartbeat of X's 20 s and a second one: a timer of 20 s flaps (HunterLarco/twitter-v2#64).
+            // Between a missed heartbeat of X's 20 s and a second one: a timer of 20 s flaps
+            // (HunterLarco/twitter-v2#64).
             stale_after: Duration::from_secs(35),
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(30),
@@ -98,7 +99,7 @@ impl Default for Config {
             rate_limit_backoff_step: Duration::from_secs(60),
             // X gives no maximum; its rate limit window has 15 minutes (RL).
             rate_limit_backoff_max: Duration::from_secs(15 * 60),
-            // The cap ends with a day or a month; somebody may raise it earlier.
+            // The cap ends with a day or a month; the customer may raise it earlier.
             usage_cap_retry: Duration::from_secs(3_600),
             // More than one heartbeat.
             healthy_after: Duration::from_secs(30),
@@ -112,7 +113,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the production transport takes from these settings.
+    /// Returns the settings of the production transport.
     pub fn client_options(&self) -> ClientOptions {
         ClientOptions {
             connect_timeout: self.connect_timeout,

@@ -18,12 +18,12 @@ use crate::model::UnixMillis;
 use crate::secret::Secret;
 use crate::xapi::{self, BodyError, ErrorKind, Response, StreamRequest, Transport, TransportError};
 
-/// How long after the watchdog's time what X told is still taken for the cause of an end: the time to notice it.
-const TOLD_SLACK: Duration = Duration::from_secs(5);
+/// An announcement of X explains a disconnect for `stale_after` plus this time: the time to notice the disconnect.
+const ANNOUNCEMENT_SLACK: Duration = Duration::from_secs(5);
 
-/// How long a connection that seems silent is read: what is in the socket is handed over within this time.
+/// Maximum wait for the next piece while the socket of a silent connection is drained.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
-/// The same for all of it: a peer that dribbles has a byte for each pause.
+/// Maximum duration of that drain: a slow peer could send one byte per pause.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that X answered with 200. Dropping it closes the socket.
@@ -31,51 +31,52 @@ pub struct Connection {
     body: BoxStream<'static, Result<Bytes, BodyError>>,
     framer: Framer,
     watchdog: Watchdog,
-    /// Over when the watchdog's patience may be at its end; set anew only then, for a timer for each post costs more than
-    /// its framing.
+    /// Expires at the earliest time at which the watchdog can. It is reset only then: resetting a timer for each post
+    /// costs more than framing the post.
     timer: BoxFuture<'static, ()>,
     evidence: EndEvidence,
-    /// Kinds of foreign messages that came.
+    /// Kinds of foreign messages received so far.
     foreign: BTreeSet<ForeignFormat>,
     ended: Option<ConnectionEnd>,
-    /// What came while the client was given a turn.
+    /// Messages that arrived while the HTTP client was polled.
     gathered: Option<PendingBatch>,
-    /// When the last [`Connection::next`] returned; `None` while one is waiting, or was dropped while it waited.
+    /// When the last [`Connection::next`] returned; `None` while a call is pending, or after a pending call was
+    /// dropped.
     unread_since: Option<Moment>,
     info: ConnectionInfo,
     last_received: UnixMillis,
     config: Config,
-    /// X may echo it.
+    /// Removed from X's texts, which may echo it.
     bearer: Secret,
     clock: Clock,
     metrics: Metrics,
 }
 
-/// What is known about a connection.
+/// Properties of a connection, from the response headers and the connection metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionInfo {
-    /// Which datacenter answers, where it says so.
+    /// Datacenter that answered, if X names it.
     pub datacenter: Option<String>,
-    /// Whether it sends its own posts only, where it says so.
+    /// Whether the datacenter sends only its own posts, if X reports it.
     pub local_dc_only: Option<bool>,
-    /// X's clock less ours in milliseconds, ± 1 s, from the `date` header.
+    /// X's clock minus the local clock in milliseconds, ± 1 s, from the `date` header.
     pub skew_ms: Option<i64>,
     /// The `date` header.
     pub date: Option<UnixMillis>,
-    /// Machine time when the answer came.
+    /// Monotonic time of the response.
     pub answered: Moment,
-    /// When the answer came.
+    /// Upstream time of the response.
     pub connected_at: UnixMillis,
-    /// What X's support asks for.
+    /// Transaction id of the request, which X's support asks for.
     pub transaction_id: Option<String>,
 }
 
-/// What a connection gives next.
+/// Result of [`Connection::next`].
 #[derive(Debug)]
 pub enum ConnectionEvent {
-    /// Something came.
+    /// Messages or heartbeats arrived.
     Arrivals(MessageBatch),
-    /// It has ended, and every further call says so again.
+    /// The connection has ended. Every further call returns the same end.
     End(ConnectionEnd),
 }
 
@@ -84,21 +85,21 @@ pub enum ConnectionEvent {
 pub struct ConnectionEnd {
     /// Why.
     pub cause: DisconnectCause,
-    /// What X said about it; empty if it said nothing.
+    /// X's explanation; empty if there was none.
     pub words: String,
-    /// Bytes of a message that was cut off; 0 if there was none.
+    /// Bytes of an unfinished message at the end; 0 if there was none.
     pub partial_bytes: u64,
-    /// How long it gave signs of life: what [`super::ReconnectBackoff::next_step`] wants to know.
+    /// Duration from the start to the last sign of life, for [`super::ReconnectBackoff::next_step`].
     pub healthy_for: Duration,
-    /// When the last byte came; when it was connected, if none did.
+    /// When the last byte arrived; the time of the connect if none did.
     pub last_received: UnixMillis,
 }
 
-/// Turns for the HTTP client before a connection is made: it takes one to close the socket of the connection that was
-/// dropped just before, and X must never see both (I11).
+/// Yields to the HTTP client before a connect. The client needs one to close the socket of the connection that was just
+/// dropped; X must never see both connections (I11).
 const CLOSE_YIELDS: usize = 8;
 
-/// Makes one connection.
+/// Opens one connection. Returns the cause if X does not answer with a stream.
 pub async fn connect(
     transport: &dyn Transport,
     request: &StreamRequest,
@@ -135,7 +136,7 @@ async fn answer(
     }
     let (status, headers) = (response.status, response.headers.clone());
     let problem = clock.timeout(config.response_timeout, xapi::read_problem(response, request)).await;
-    // A body that does not come to an end takes nothing from what the status says.
+    // The status alone classifies the problem if the body does not end in time.
     let problem = problem.unwrap_or_else(|Elapsed| xapi::Problem::read(status, headers, ""));
     Err(DisconnectCause::Refused(Box::new(problem)))
 }
@@ -173,23 +174,24 @@ impl Connection {
         }
     }
 
-    /// What is known about it.
+    /// Returns the properties of the connection.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
     }
 
-    /// Waits until something comes, then takes all that is ready. It may be dropped while it waits: nothing is lost.
+    /// Waits for the first message or heartbeat, then takes all that are ready. Cancel-safe: a dropped call loses
+    /// nothing.
     ///
-    /// The HTTP client hands over a chunk, which is a post, and reads its next one when it gets a turn; so it is given one
-    /// for as long as it has more.
+    /// The HTTP client hands over one chunk (a post) per poll and reads the next one when it is polled again. It is
+    /// therefore polled for as long as it has more.
     pub async fn next(&mut self) -> ConnectionEvent {
         let now = self.clock.moment();
-        // The time in which nobody reads is not the peer's silence.
+        // Time in which the reader did not read is not silence of the peer.
         if let Some(since) = self.unread_since.take() {
             self.watchdog.exclude(now.since(since));
         }
         let mut batch = self.gathered.take().unwrap_or_else(|| PendingBatch::new(self.clock.now(), now));
-        // What did not fit into the last batch.
+        // Messages that did not fit into the last batch.
         self.take(&mut batch);
         if batch.is_empty() && self.ended.is_none() {
             let piece = self.wait(now).await;
@@ -202,7 +204,7 @@ impl Connection {
         while self.take_ready(&mut batch) {
             self.gathered = Some(batch);
             yield_to_scheduler().await;
-            batch = self.gathered.take().expect("put there before");
+            batch = self.gathered.take().expect("gathered is set above");
         }
         self.unread_since = Some(self.clock.moment());
         match &self.ended {
@@ -211,8 +213,8 @@ impl Connection {
         }
     }
 
-    /// Ends a connection that seems silent, unless a sign of life is found in the socket. If the process was stopped, the
-    /// timer is over before the socket was looked at: what came before then is read first, up to a batch.
+    /// Ends a connection that seems silent, unless the socket contains a sign of life. After the process was suspended,
+    /// the timer fires before the socket is polled: data that arrived earlier is read first, up to one batch.
     async fn expire(&mut self, batch: PendingBatch) -> PendingBatch {
         self.gathered = Some(batch);
         let (mut is_full, began) = (false, self.clock.moment());
@@ -223,19 +225,19 @@ impl Connection {
             && self.watchdog.remaining(self.clock.moment()).is_none()
         {
             let Ok(piece) = self.clock.timeout(DRAIN_PAUSE, self.body.next()).await else { break };
-            let mut batch = self.gathered.take().expect("put there before");
+            let mut batch = self.gathered.take().expect("gathered is set above");
             self.accept(piece, &mut batch);
             is_full = batch.is_full(self.config.batch_bytes_max);
             self.gathered = Some(batch);
         }
-        let mut batch = self.gathered.take().expect("put there before");
+        let mut batch = self.gathered.take().expect("gathered is set above");
         if self.ended.is_none() && self.watchdog.remaining(self.clock.moment()).is_none() {
             self.finish(DisconnectCause::Stale, &mut batch);
         }
         batch
     }
 
-    /// Takes what the client has handed over; true if there may be more at its next turn.
+    /// Takes what the HTTP client has handed over. Returns true if its next poll may give more.
     fn take_ready(&mut self, batch: &mut PendingBatch) -> bool {
         let before = batch.arrivals.bytes;
         while self.ended.is_none() && !batch.is_full(self.config.batch_bytes_max) {
@@ -250,7 +252,7 @@ impl Connection {
 
     async fn wait(&mut self, mut now: Moment) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
         loop {
-            // Also when there is always something to read: a flood of rubbish is no sign of life.
+            // Also when there is always something to read: a flood of malformed input is no sign of life.
             self.watchdog.remaining(now).ok_or(Elapsed)?;
             tokio::select! {
                 biased;
@@ -259,7 +261,7 @@ impl Connection {
             }
             now = self.clock.moment();
             let patience = self.watchdog.remaining(now);
-            // Set anew in any case: a connection that is found alive after all waits again.
+            // Always reset: a connection found alive waits again.
             let (clock, wait) = (self.clock.clone(), patience.unwrap_or(self.config.stale_after));
             self.timer = async move { clock.sleep(wait).await }.boxed();
             patience.ok_or(Elapsed)?;
@@ -314,7 +316,7 @@ impl Connection {
         batch.arrivals.messages.push(message);
     }
 
-    /// Remembers what a message says about the connection.
+    /// Records what a message announces about the connection.
     fn note(&mut self, message: &mut UpstreamMessage) {
         if let UpstreamMessage::Control(control) = message {
             control.replace_words(|words| xapi::shown(words, self.bearer.expose()));
@@ -334,7 +336,7 @@ impl Connection {
         for framed in rest.framed {
             self.take_framed(framed, batch);
         }
-        let valid_for = self.config.stale_after.saturating_add(TOLD_SLACK);
+        let valid_for = self.config.stale_after.saturating_add(ANNOUNCEMENT_SLACK);
         let now = self.clock.moment();
         let cause = self.evidence.cause(now, valid_for).unwrap_or(cause);
         let words = self.evidence.words(now, valid_for).to_owned();
@@ -349,7 +351,7 @@ impl Connection {
     }
 }
 
-/// Lets the tasks that are ready run, without a look at the sockets: that would be a system call for each post.
+/// Lets ready tasks run without polling the sockets, which would be a system call for each post.
 async fn yield_to_scheduler() {
     let mut given = false;
     std::future::poll_fn(|context| {
@@ -362,13 +364,13 @@ async fn yield_to_scheduler() {
     .await;
 }
 
-/// What [`Connection::next`] has gathered so far.
+/// Messages that [`Connection::next`] has gathered so far.
 struct PendingBatch {
     arrivals: MessageBatch,
-    /// When the first of it came: the clock is read for a batch, not for each message.
+    /// When the first of them arrived: the clock is read once for a batch, not for each message.
     moment: Moment,
     consumed_bytes: usize,
-    /// The client had a turn since the first of it came.
+    /// The HTTP client was polled since the first of them arrived.
     given_turn: bool,
 }
 
@@ -384,7 +386,7 @@ impl PendingBatch {
     }
 
     fn is_full(&self, bytes_max: usize) -> bool {
-        // Also by bytes received, so that a message that never ends does not keep the caller waiting.
+        // Also by bytes received: a message that never ends must not block the caller.
         self.consumed_bytes >= bytes_max || self.arrivals.bytes >= bytes_max as u64
     }
 }

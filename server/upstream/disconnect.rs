@@ -9,39 +9,39 @@ use crate::backoff::jitter;
 use crate::model::UnixMillis;
 use crate::xapi::{BodyError, ErrorKind, Problem, ProblemKind, TransportError};
 
-/// Why there is no connection, or no longer.
+/// Why a connect failed or a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DisconnectCause {
-    /// The body ended as it should: X's forced disconnects look so, and a recovery that is done.
+    /// The body ended as HTTP requires: a forced disconnect of X, or the end of a recovery request.
     CleanEof,
-    /// The connection broke off.
+    /// The connection was broken before the body ended.
     Cut(BodyError),
-    /// Neither a whole message nor a heartbeat came for too long.
+    /// Neither a complete message nor a heartbeat arrived within `stale_after`.
     Stale,
-    /// X said that the gateway reads too slowly: there will be no backfill.
+    /// X announced that the gateway reads too slowly: there will be no backfill.
     SlowReader,
-    /// X said that it had to end the connection, and then it ended.
+    /// X announced an operational disconnect, then the stream ended.
     Operational,
-    /// X said that it does not accept the rules of the stream, and then it ended.
+    /// X reported that it does not accept the rules of the stream, then the stream ended.
     InvalidRules,
-    /// X said that it forces the connection to end, and then it ended.
+    /// X announced a forced disconnect, then the stream ended.
     ForcedDisconnect,
-    /// X said in the stream that there are too many connections, and then it ended.
+    /// X reported too many connections in the stream, then the stream ended.
     TooManyConnections,
-    /// X said in the stream that the usage cap is reached, and then it ended.
+    /// X reported in the stream that the usage cap is reached, then the stream ended.
     UsageCapped,
-    /// No answer to the request.
+    /// The request got no response.
     ConnectFailed(TransportError),
-    /// An answer that is no stream.
+    /// The response is not a stream.
     Refused(Box<Problem>),
-    /// The bearer token cannot be read; the text says why.
+    /// The bearer token cannot be read; the text contains the reason.
     NoCredentials(String),
-    /// The gateway ends it: it stops, or has no use for it.
+    /// The gateway ended the connection: it shuts down, or does not need the connection any more.
     Stopped,
 }
 
 impl DisconnectCause {
-    /// A short name, for metrics and logs.
+    /// Returns a short name for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::CleanEof => "clean_eof",
@@ -60,7 +60,7 @@ impl DisconnectCause {
         }
     }
 
-    /// What the end of a connection means on which X had told this fault.
+    /// Returns the cause of a disconnect that follows an announcement of this fault.
     pub(super) fn of_fault(fault: StreamErrorKind) -> Option<Self> {
         Some(match fault {
             StreamErrorKind::FullBuffer => Self::SlowReader,
@@ -79,13 +79,13 @@ impl fmt::Display for DisconnectCause {
         match self {
             Self::CleanEof => f.write_str("X ended the stream"),
             Self::Cut(error) => error.fmt(f),
-            Self::Stale => f.write_str("nothing came for too long, not even a heartbeat"),
-            Self::SlowReader => f.write_str("X says that the gateway reads too slowly"),
+            Self::Stale => f.write_str("no message and no heartbeat within the stale timeout"),
+            Self::SlowReader => f.write_str("X reports a slow reader"),
             Self::Operational => f.write_str("X ended the stream for operational reasons"),
-            Self::InvalidRules => f.write_str("X does not accept the rules of the stream"),
-            Self::ForcedDisconnect => f.write_str("X forced the stream to end"),
-            Self::TooManyConnections => f.write_str("X says that there are too many connections to this stream"),
-            Self::UsageCapped => f.write_str("X says that the usage cap is reached"),
+            Self::InvalidRules => f.write_str("X rejected the rules of the stream"),
+            Self::ForcedDisconnect => f.write_str("X announced a forced disconnect"),
+            Self::TooManyConnections => f.write_str("X reports too many connections to this stream"),
+            Self::UsageCapped => f.write_str("X reports that the usage cap is reached"),
             Self::ConnectFailed(error) => error.fmt(f),
             Self::Refused(problem) => problem.fmt(f),
             Self::NoCredentials(detail) => f.write_str(detail),
@@ -94,27 +94,27 @@ impl fmt::Display for DisconnectCause {
     }
 }
 
-/// When to connect again.
+/// When to reconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconnectDecision {
-    /// At once.
+    /// Immediately.
     Now,
-    /// After this wait.
+    /// After this delay.
     After(Duration),
-    /// Not at all.
+    /// Never.
     Stop,
 }
 
-/// Attempts that failed since the last healthy connection, and what X's four rules make of the next one (F-HD):
+/// Failed attempts since the last healthy connection, and the resulting backoff by X's four rules (F-HD):
 ///
-/// 1. An established connection that drops is made again at once.
-/// 2. Network failures wait linearly, from 250 ms to 16 s.
-/// 3. HTTP errors wait doubling, from 5 s to 320 s.
-/// 4. A 429 waits doubling, from one minute.
+/// 1. An established connection that drops is reopened immediately.
+/// 2. Backoff after network failures grows linearly, from 250 ms to 16 s.
+/// 3. Backoff after HTTP errors doubles, from 5 s to 320 s.
+/// 4. Backoff after a 429 doubles, from one minute.
 ///
-/// Each rule counts for itself, and all begin anew only after a connection that was healthy for 30 s. One that ends
-/// earlier counts as an HTTP error: a server that says 200 and then garbage for ever, or two clients that take turns in
-/// throwing each other out, are no reason to come back at once.
+/// Each rule has its own counter; all are reset only by a connection that was healthy for 30 s. A connection that ends
+/// earlier counts as an HTTP error. Otherwise a server that sends 200 and then malformed input forever, or two clients
+/// that disconnect each other, would be reconnected in a loop without delay.
 #[derive(Clone, Debug)]
 pub struct ReconnectBackoff {
     config: Config,
@@ -124,13 +124,14 @@ pub struct ReconnectBackoff {
 }
 
 impl ReconnectBackoff {
-    /// No attempt has failed yet.
+    /// Creates a backoff without failed attempts.
     pub fn new(config: &Config) -> Self {
         Self { config: config.clone(), network: 0, http: 0, rate_limit: 0 }
     }
 
-    /// Takes note of an end. `healthy_for` is how long the connection gave signs of life, `None` if there was none;
-    /// `now` is what a time in an answer is compared with if the answer has no `date`.
+    /// Records the end of a connection and returns when to reconnect. `healthy_for` is how long the connection showed
+    /// signs of life, `None` if there was no connection. Times in a response are compared with its `date`, or else with
+    /// `now`.
     pub fn next_step(
         &mut self,
         cause: &DisconnectCause,
@@ -167,7 +168,7 @@ impl ReconnectBackoff {
         ReconnectDecision::After(jitter(rng, wait, f64::from(self.config.jitter_percent_max) / 100.0))
     }
 
-    /// True if the waits have grown as far as they do: X wants somebody to be told then (F-HD).
+    /// True if the backoff has reached its maximum: X wants an operator to be notified then (F-HD).
     pub fn is_at_cap(&self) -> bool {
         let config = &self.config;
         config.network_backoff().wait(self.network) >= config.network_backoff_max
@@ -176,7 +177,7 @@ impl ReconnectBackoff {
     }
 
     fn after_refusal(&mut self, problem: &Problem, now: UnixMillis) -> Duration {
-        // By X's own clock if it tells it: ours may be hours off.
+        // By X's own clock if the response has a `date`: the local clock may be hours off.
         let now = problem.headers.date.unwrap_or(now);
         match &problem.kind {
             ProblemKind::UsageCapped { .. } => self.config.usage_cap_retry,
@@ -190,7 +191,7 @@ impl ReconnectBackoff {
             | ProblemKind::NotFound
             | ProblemKind::NotAcceptable
             | ProblemKind::Redirect => {
-                // The same request will not fare better soon.
+                // The same request would fail again for a long time.
                 self.http = u32::MAX;
                 self.config.http_backoff_max
             }

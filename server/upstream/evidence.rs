@@ -5,20 +5,20 @@ use super::disconnect::DisconnectCause;
 use super::message::{ControlMessage, NEARLY_FULL_PERCENT, StreamErrorKind, UpstreamMessage};
 use crate::clock::Moment;
 
-/// What X said on a connection that explains its end.
+/// Announcements of X on a connection that explain its end.
 ///
-/// A later message does not replace an earlier one: of all that was said shortly before the end the weightiest counts. A
-/// slow-reader disconnect counts whenever it was said, because X gives no backfill after it (contract 6.3).
+/// A later announcement does not replace an earlier one: of all that arrived shortly before the end, the most severe
+/// counts. A slow-reader announcement counts however old it is, because X sends no backfill after it (contract 6.3).
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndEvidence {
-    /// When each fault was last told, and in which words.
+    /// Last announcement of each fault, with its text.
     faults: BTreeMap<StreamErrorKind, (Moment, String)>,
-    /// When X last said that its buffer is nearly full, and in which words.
+    /// Last warning that X's buffer is nearly full, with its text.
     nearly_full: Option<(Moment, String)>,
 }
 
 impl EndEvidence {
-    /// Takes note of a message.
+    /// Records a message.
     pub(super) fn note(&mut self, message: &UpstreamMessage, now: Moment) {
         match message {
             UpstreamMessage::Control(ControlMessage::Fault { fault, detail }) => {
@@ -34,24 +34,24 @@ impl EndEvidence {
         }
     }
 
-    /// Returns the cause of an end now, if X told it. What it told longer ago than `valid_for` is no cause: GNIP's errors
-    /// did not always end the stream (demian85/gnip#32).
+    /// Returns the announced cause of a disconnect at `now`. Announcements older than `valid_for` do not count: GNIP's
+    /// errors did not always end the stream (demian85/gnip#32).
     pub(super) fn cause(&self, now: Moment, valid_for: Duration) -> Option<DisconnectCause> {
         let recent = |at: Moment| now.since(at) <= valid_for;
-        let told = self.faults.iter().filter(|(fault, (at, _))| **fault == StreamErrorKind::FullBuffer || recent(*at));
+        let sent = self.faults.iter().filter(|(fault, (at, _))| **fault == StreamErrorKind::FullBuffer || recent(*at));
         let nearly_full = self.nearly_full.as_ref().filter(|(at, _)| recent(*at)).map(|_| StreamErrorKind::FullBuffer);
-        told.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(DisconnectCause::of_fault)
+        sent.map(|(fault, _)| *fault).chain(nearly_full).max().and_then(DisconnectCause::of_fault)
     }
 
-    /// Returns X's words for that cause, or for a fault of no known kind; empty if X told none.
+    /// Returns X's text for that cause, or for an unknown fault; empty if X sent none.
     pub(super) fn words(&self, now: Moment, valid_for: Duration) -> &str {
         let recent =
             |fault: &StreamErrorKind, at: Moment| *fault == StreamErrorKind::FullBuffer || now.since(at) <= valid_for;
-        let told = self.faults.iter().filter(|(fault, (at, _))| recent(fault, *at));
+        let sent = self.faults.iter().filter(|(fault, (at, _))| recent(fault, *at));
         let nearly_full = self.nearly_full.iter().filter(|(at, _)| now.since(*at) <= valid_for);
-        // The buffer stands before the fault of the same weight: X's word for it is the better one.
+        // At equal severity the text of the fault wins over that of the buffer warning, which is first in the chain.
         let weighed = nearly_full.map(|(_, words)| (StreamErrorKind::FullBuffer, words));
-        let weighed = weighed.chain(told.map(|(fault, (_, words))| (*fault, words)));
+        let weighed = weighed.chain(sent.map(|(fault, (_, words))| (*fault, words)));
         let heaviest = weighed.filter(|(_, words)| !words.is_empty()).max_by_key(|(fault, _)| *fault);
         heaviest.map(|(_, words)| words.as_str()).unwrap_or_default()
     }
@@ -76,15 +76,15 @@ mod tests {
         Moment::default().plus(Duration::from_secs(seconds))
     }
 
-    fn check(told: &[(u64, &str)], expected: Option<DisconnectCause>) {
+    fn check(messages: &[(u64, &str)], expected: Option<DisconnectCause>) {
         let mut evidence = EndEvidence::default();
-        for (second, text) in told {
+        for (second, text) in messages {
             evidence.note(&UpstreamMessage::classify(Bytes::copy_from_slice(text.as_bytes())), at(*second));
         }
-        assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
+        assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{messages:?}");
     }
 
-    /// What X said of a slow reader is not lost behind a later message (R2-A, rule 1.9).
+    /// A slow-reader announcement is not hidden by a later message (R2-A, rule 1.9).
     #[test]
     fn slow_reader_evidence_outlasts_later_messages() {
         for later in
@@ -115,16 +115,16 @@ mod tests {
         check(&[(990, SLOW), (10, CAPPED)], Some(DisconnectCause::SlowReader));
     }
 
-    /// What X says becomes a cause of its own, and its words are kept.
+    /// An announced fault becomes the cause, and its text is kept.
     #[test]
     fn rejected_rules_and_full_buffer_keep_their_words() {
-        let check = |told: &[&str], expected: Option<DisconnectCause>, words: &str| {
+        let check = |messages: &[&str], expected: Option<DisconnectCause>, words: &str| {
             let mut evidence = EndEvidence::default();
-            for text in told {
+            for text in messages {
                 evidence.note(&UpstreamMessage::classify(Bytes::copy_from_slice(text.as_bytes())), at(990));
             }
-            assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{told:?}");
-            assert_eq!(evidence.words(at(1_000), VALID_FOR), words, "{told:?}");
+            assert_eq!(evidence.cause(at(1_000), VALID_FOR), expected, "{messages:?}");
+            assert_eq!(evidence.words(at(1_000), VALID_FOR), words, "{messages:?}");
         };
         for invalid in [
             r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"InvalidRules","detail":"rule 3"}]}"#,

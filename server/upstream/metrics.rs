@@ -3,14 +3,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-/// What happens on the connections of an account. Cloning shares the numbers.
+/// Metrics of an account's upstream connections. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Attempts to connect, by how they came out: `ok`, or the name of an [`super::DisconnectCause`].
+    /// Connection attempts by outcome: `ok`, or the name of a [`super::DisconnectCause`].
     pub connects: Family<ConnectOutcomeLabel, Counter>,
     /// Ends of established connections, by the name of their [`super::DisconnectCause`].
     pub ends: Family<DisconnectCauseLabel, Counter>,
-    /// Bytes received, without their content coding.
+    /// Bytes received, after content decoding.
     pub received_bytes: Counter,
     /// Heartbeats received.
     pub heartbeats: Counter,
@@ -19,30 +19,38 @@ pub struct Metrics {
 /// Label of [`Metrics::connects`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConnectOutcomeLabel {
-    /// How the attempt came out.
+    /// `ok`, or the name of a cause.
     pub outcome: &'static str,
 }
 
 /// Label of [`Metrics::ends`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DisconnectCauseLabel {
-    /// Why the connection ended.
+    /// Name of the cause.
     pub cause: &'static str,
 }
 
 impl Metrics {
-    /// Metrics that are shown under this registry.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("upstream_connect_attempts", "Attempts to connect, by outcome", metrics.connects.clone());
-        registry.register("upstream_disconnects", "Ends of established connections, by cause", metrics.ends.clone());
+        registry.register(
+            "upstream_connect_attempts",
+            "Total upstream connection attempts, by outcome",
+            metrics.connects.clone(),
+        );
+        registry.register(
+            "upstream_disconnects",
+            "Total disconnects of established connections, by cause",
+            metrics.ends.clone(),
+        );
         registry.register_with_unit(
             "upstream_received",
-            "Bytes received, without their content coding",
+            "Total bytes received from upstream, after content decoding",
             Unit::Bytes,
             metrics.received_bytes.clone(),
         );
-        registry.register("upstream_heartbeats", "Heartbeats received", metrics.heartbeats.clone());
+        registry.register("upstream_heartbeats", "Total heartbeats received from upstream", metrics.heartbeats.clone());
         metrics
     }
 }

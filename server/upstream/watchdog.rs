@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 
-/// Tells when a connection gave no proof of life for too long. Whole messages and heartbeats are proof; single bytes are
-/// not, so that a peer that dribbles without ever finishing anything is found out too.
+/// Detects a connection without a sign of life. Complete messages and heartbeats are signs of life. Single bytes are
+/// not, so that a peer that sends bytes slowly without completing a message is detected too.
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog {
     stale_after: Duration,
@@ -13,29 +13,29 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts to watch.
+    /// Starts the watchdog.
     pub fn new(stale_after: Duration, now: Moment) -> Self {
         Self { stale_after, started: now, alive: now, excused: Duration::ZERO }
     }
 
-    /// Takes note of a proof of life.
+    /// Records a sign of life.
     pub fn feed(&mut self, now: Moment) {
         self.alive = self.alive.max(now);
         self.excused = Duration::ZERO;
     }
 
-    /// Does not count this much of the time since the last proof: nobody was reading.
+    /// Excludes this much time since the last sign of life: the reader was not reading.
     pub fn exclude(&mut self, unread: Duration) {
         self.excused = self.excused.saturating_add(unread);
     }
 
-    /// How long to wait yet for the next proof; `None` if the connection is stale.
+    /// Returns the time left until the connection is stale; `None` if it is.
     pub fn remaining(&self, now: Moment) -> Option<Duration> {
         let passed = now.since(self.alive).saturating_sub(self.excused);
         (passed < self.stale_after).then(|| self.stale_after.saturating_sub(passed))
     }
 
-    /// How long after the start the last proof came: how long the connection was healthy.
+    /// Returns the time from the start to the last sign of life.
     pub fn healthy_for(&self) -> Duration {
         self.alive.since(self.started)
     }

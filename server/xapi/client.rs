@@ -19,39 +19,39 @@ use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::state_file;
 
-/// Sent with every request; X wants the version in it (F-HD).
+/// Sent with every request; X asks for a version in it (F-HD).
 const USER_AGENT: &str = concat!("powerstream-gateway/", env!("CARGO_PKG_VERSION"));
 
-/// Probes on a silent TCP connection, so that a vanished peer is noticed below the stream's own watchdog.
+/// Interval of TCP keepalive probes, so that a vanished peer is detected independently of the stream's watchdog.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// How the production transport connects.
+/// Settings of the production transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Longest time to a connection, TLS included.
+    /// Maximum duration of a connect, including TLS.
     pub connect_timeout: Duration,
-    /// A proxy for https, used as a tunnel. Proxies of the environment are not used.
+    /// Proxy for https, used as a tunnel. Proxies of the environment are ignored.
     pub proxy: Option<Url>,
-    /// Certificates of authorities trusted beside the system's, in PEM.
+    /// PEM file with certificate authorities to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// A transport that cannot be made: the configuration has to change.
+/// The transport cannot be created; the configuration has to change.
 #[derive(Debug, ThisError)]
 pub enum ClientError {
-    /// The file cannot be read, or has no certificates in it.
-    #[error("cannot use the CA file {path}: {detail}")]
+    /// The file cannot be read, or contains no certificates.
+    #[error("failed to load CA file {path}: {detail}")]
     CaFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Reason.
         detail: String,
     },
-    /// No proxy that can be used.
-    #[error("the proxy must be an http or https URL without user name and password")]
+    /// The proxy URL is not usable.
+    #[error("invalid proxy: expected an http or https URL without user name and password")]
     Proxy,
-    /// The HTTP client cannot be made.
-    #[error("cannot make the HTTP client: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("failed to create HTTP client: {0}")]
     Build(String),
 }
 
@@ -60,13 +60,13 @@ pub enum ClientError {
 pub struct Client(reqwest::Client);
 
 impl Client {
-    /// Makes the transport. Nothing is connected yet.
+    /// Creates the transport without connecting.
     pub fn new(options: &ClientOptions, clock: &Clock) -> Result<Self, ClientError> {
-        // The kernel counts whole seconds, by its own clock.
+        // The kernel counts in whole seconds.
         let keepalive = clock.real(TCP_KEEPALIVE).max(Duration::from_secs(1));
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
-            // X documents HTTP/1.1; over HTTP/2 its streams end in ways of their own (twitter-api-java-sdk#37).
+            // X documents HTTP/1.1; its streams end differently over HTTP/2 (twitter-api-java-sdk#37).
             .http1_only()
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -76,7 +76,7 @@ impl Client {
             .tcp_keepalive(keepalive)
             .tcp_keepalive_interval(keepalive)
             .tcp_nodelay(true)
-            // The slot at X is free only when the socket is closed, so none is kept for later.
+            // X frees the connection slot only when the socket is closed, so idle sockets are not pooled.
             .pool_max_idle_per_host(0);
         if let Some(url) = &options.proxy {
             builder = builder.proxy(proxy(url)?);
@@ -115,18 +115,18 @@ fn into_response(response: reqwest::Response) -> Response {
 fn authorization(bearer: &Secret) -> Result<HeaderValue, TransportError> {
     let not_allowed = |_| TransportError {
         kind: ErrorKind::NotAllowed,
-        detail: "the bearer token has characters that no header can carry".to_owned(),
+        detail: "bearer token contains characters that are not allowed in a header".to_owned(),
     };
     let mut value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose())).map_err(not_allowed)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The bearer travels encrypted, or does not leave the machine.
+/// Refuses an origin to which the bearer would travel unencrypted, except loopback.
 fn check_origin(url: &Url) -> Result<(), TransportError> {
     let detail = match url.scheme() {
         _ if !url.username().is_empty() || url.password().is_some() => {
-            "base_url must not carry a user name or password"
+            "base_url must not contain a user name or password"
         }
         "https" => return Ok(()),
         "http" if is_loopback(url) => return Ok(()),
@@ -150,20 +150,20 @@ fn proxy(url: &Url) -> Result<Proxy, ClientError> {
     if !plain || !matches!(url.scheme(), "http" | "https") {
         return Err(ClientError::Proxy);
     }
-    // For https only: the proxy sees a tunnel. Plain http, which goes to loopback only, never passes it.
+    // For https only: the proxy sees a tunnel. Plain http is allowed to loopback only and never uses the proxy.
     Proxy::https(url.clone()).map_err(|_| ClientError::Proxy)
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
     let refuse = |detail: String| ClientError::CaFile { path: path.to_owned(), detail };
-    // A FIFO would hold up the start, and a device would fill the memory.
+    // Reading a FIFO would block the start, and a device would fill the memory.
     let pem = state_file::read(path).map_err(|error| match error.raw_os_error() {
         Some(_) => refuse(error.kind().to_string()),
         None => refuse(error.to_string()),
     })?;
     let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error_chain(&error, None)))?;
     if found.is_empty() {
-        return Err(refuse("there is no certificate in it".to_owned()));
+        return Err(refuse("file contains no certificate".to_owned()));
     }
     Ok(found)
 }
@@ -174,25 +174,25 @@ fn failure(error: reqwest::Error, bearer: &Secret) -> TransportError {
 }
 
 fn kind(error: &reqwest::Error) -> ErrorKind {
-    let said = error_chain(error, None).to_ascii_lowercase();
+    let text = error_chain(error, None).to_ascii_lowercase();
     if error.is_dns() {
         ErrorKind::Dns
     } else if error.is_timeout() {
         ErrorKind::Timeout
     } else if error.is_connect() {
         let tls = io_kinds(error).contains(&io::ErrorKind::InvalidData)
-            || ["certificate", "tls", "handshake"].iter().any(|word| said.contains(word));
+            || ["certificate", "tls", "handshake"].iter().any(|word| text.contains(word));
         if tls { ErrorKind::Tls } else { ErrorKind::Connect }
     } else if error.is_builder() {
         ErrorKind::NotAllowed
-    } else if !io_kinds(error).is_empty() || said.contains("closed before message completed") {
+    } else if !io_kinds(error).is_empty() || text.contains("closed before message completed") {
         ErrorKind::Reset
     } else {
         ErrorKind::Protocol
     }
 }
 
-/// Kinds of the system's errors among the sources, outermost first; those that wrap another one give both.
+/// Returns the kinds of I/O errors among the sources, outermost first; an error that wraps another one yields both.
 fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
     let mut kinds = Vec::new();
     let mut next = error.source();
@@ -206,18 +206,18 @@ fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
     kinds
 }
 
-/// What an error and its sources say, in one printable line, each part once, without the bearer.
+/// Formats an error and its sources as one printable line, each part once, without the bearer.
 fn error_chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
-    let mut said = error.to_string();
+    let mut line = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
         let text = source.to_string();
-        if !said.contains(&text) {
-            said = format!("{said}: {text}");
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
         }
         next = source.source();
     }
-    shown(&said, bearer.map(Secret::expose).unwrap_or_default())
+    shown(&line, bearer.map(Secret::expose).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 //! Responsibilities: the `content-encoding` header, and the decoding of a body in bounded memory. Does not own: the
 //! request's `accept-encoding`, and the meaning of the bytes.
 //!
-//! Design: a gzip body is a series of members (RFC 1952, 2.2). Servers that end a member at each flush are known, and the
-//! HTTP client's own decoder reads one member only. Names of codings do not depend on case, and `x-gzip` is gzip (RFC
-//! 9110, 8.4.1). Zero bytes behind a member are padding. Other bytes that are no member are an error.
+//! Design: a gzip body is a series of members (RFC 1952, 2.2). Some servers end a member at each flush, and the decoder
+//! of the HTTP client reads only one member. Names of codings are case-insensitive, and `x-gzip` is gzip (RFC 9110,
+//! 8.4.1). Zero bytes after a member are padding. Other bytes that are no member are an error.
 //!
-//! Invariants
-//! - The pieces do not depend on how the encoded bytes were split, apart from their borders.
-//! - A decoded piece has at most [`PIECE_BYTES_MAX`], whatever the ratio of the compression (I9).
-//! - What was decoded before an error, or before the end, is handed over first.
-//! - A body that ends between two chunks of HTTP as it should, but within a gzip member, ends without an error: the
-//!   peer stopped its compressor, and lost nothing that it had flushed.
+//! # Invariants
+//! - The decoded bytes do not depend on how the encoded bytes were split.
+//! - A decoded piece has at most [`PIECE_BYTES_MAX`], whatever the compression ratio (I9).
+//! - Bytes decoded before an error, or before the end, are handed over first.
+//! - A body that ends as HTTP requires, but within a gzip member, ends without an error: the peer stopped its
+//!   compressor, and lost nothing that it had flushed.
 
 use bytes::{Buf, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -24,28 +24,28 @@ use http::header::CONTENT_ENCODING;
 use super::sanitize::sanitize;
 use super::{BodyError, BodyErrorKind};
 
-/// Longest decoded piece.
+/// Maximum bytes of a decoded piece.
 const PIECE_BYTES_MAX: usize = 32 << 10;
 
-/// Largest window of gzip, as a power of two.
+/// Maximum window of gzip, as a power of two.
 const WINDOW_BITS: u8 = 15;
 
 /// A body, encoded or decoded.
 type Body = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// How a body is encoded.
+/// Content coding of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// As it is.
+    /// Not encoded.
     Identity,
     /// A series of gzip members.
     Gzip,
-    /// Something that was not asked for; with the text of the header.
+    /// A coding that was not requested, with the text of the header.
     Unsupported(String),
 }
 
 impl Coding {
-    /// Reads all `content-encoding` lines of a header.
+    /// Parses all `content-encoding` lines of a header.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let lines: Vec<_> =
             headers.get_all(CONTENT_ENCODING).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
@@ -59,7 +59,7 @@ impl Coding {
     }
 }
 
-/// Returns the body without its coding. For an unsupported one that is an error and nothing else.
+/// Decodes a body. An unsupported coding yields one error and nothing else.
 pub(super) fn decoded<S>(coding: Coding, body: S) -> Body
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
@@ -80,14 +80,14 @@ fn undecodable(detail: String) -> BodyError {
     BodyError { kind: BodyErrorKind::Undecodable, detail }
 }
 
-/// A gzip body that is being decoded.
+/// A gzip body in the process of decoding.
 struct Decoding {
     body: Body,
     gunzip: Gunzip,
 }
 
 impl Decoding {
-    /// Returns the next decoded piece. Dropping the future loses nothing but the stream.
+    /// Returns the next decoded piece. Dropping the future drops the stream.
     async fn next(mut self) -> Option<(Result<Bytes, BodyError>, Self)> {
         loop {
             if let Some(piece) = self.gunzip.next().transpose() {
@@ -101,28 +101,28 @@ impl Decoding {
     }
 }
 
-/// Decodes a series of gzip members, pushed in any pieces.
+/// Decodes a series of gzip members from pieces of any size.
 #[derive(Default)]
 struct Gunzip {
     encoded: Bytes,
-    /// The member that is being decoded.
+    /// Member in the process of decoding.
     member: Option<Decompress>,
-    /// A whole member was decoded: zero bytes may follow.
+    /// A complete member was decoded: zero bytes may follow.
     any_member: bool,
-    /// What is wrong with the bytes; told after everything before it, and then the decoding is over.
+    /// Decoding error; returned after all bytes before it, and then decoding is over.
     failed: Option<BodyError>,
     over: bool,
-    /// What is decoded at a time, copied out so that no piece holds more than its own bytes.
+    /// Output buffer, from which pieces are copied so that each owns only its own bytes.
     scratch: Vec<u8>,
 }
 
 impl Gunzip {
-    /// Takes the next encoded piece. The one before has to be used up: [`Gunzip::next`] returned `None`.
+    /// Sets the next encoded piece. The previous one must be used up: [`Gunzip::next`] returned `None`.
     fn push(&mut self, encoded: Bytes) {
         self.encoded = encoded;
     }
 
-    /// Returns the next decoded piece, `None` if that needs more encoded bytes.
+    /// Returns the next decoded piece, `None` if more encoded bytes are needed.
     fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         if self.over {
             self.encoded.clear();
@@ -145,7 +145,7 @@ impl Gunzip {
         }
     }
 
-    /// Decodes as much as there is room for; false if there is nothing more to be had from these bytes.
+    /// Decodes up to the capacity of the buffer. Returns false if these bytes yield nothing more.
     fn advance(&mut self) -> bool {
         if self.member.is_none() {
             if self.any_member {
@@ -168,8 +168,7 @@ impl Gunzip {
             }
             Ok(Status::Ok | Status::BufError) => read > 0 || self.scratch.len() > written,
             Err(error) => {
-                let what =
-                    if self.any_member { "no gzip member where one should begin, or a damaged one" } else { "no gzip" };
+                let what = if self.any_member { "invalid data after a gzip member" } else { "body is not gzip" };
                 self.failed = Some(undecodable(format!("{what}: {error}")));
                 false
             }

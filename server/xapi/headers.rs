@@ -5,10 +5,10 @@ use http::HeaderMap;
 use super::sanitize::sanitize;
 use crate::model::UnixMillis;
 
-/// The response headers that matter. What is absent or makes no sense is `None`.
+/// The response headers in use. Absent and invalid ones are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// `date`: the server's clock, at a grain of one second.
+    /// `date`: the server's clock, with a resolution of one second.
     pub date: Option<UnixMillis>,
     /// `content-type`.
     pub content_type: Option<String>,
@@ -16,27 +16,27 @@ pub struct Headers {
     pub rate_limit: RateLimit,
     /// `retry-after`, as a duration from `date`.
     pub retry_after: Option<Duration>,
-    /// `x-powerstream-datacenter`: which datacenter answers.
+    /// `x-powerstream-datacenter`: datacenter that answered.
     pub datacenter: Option<String>,
-    /// `x-powerstream-localdconly`: whether it sends its own posts only.
+    /// `x-powerstream-localdconly`: whether it sends only its own posts.
     pub local_dc_only: Option<bool>,
-    /// `x-transaction-id`: what X's support asks for.
+    /// `x-transaction-id`: identifies the request for X's support.
     pub transaction_id: Option<String>,
 }
 
-/// How many requests X still takes in its window.
+/// X's limit of requests in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests per window.
     pub limit: Option<u64>,
-    /// Requests left in it. It counts down, whatever one of X's pages says.
+    /// Requests left in the window. It counts down, contrary to one page of X's documentation.
     pub remaining: Option<u64>,
     /// When the window ends, by X's clock.
     pub reset: Option<UnixMillis>,
 }
 
 impl Headers {
-    /// Reads what matters.
+    /// Parses the headers.
     pub fn read(map: &HeaderMap) -> Self {
         let text = |name: &str| map.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let number = |name: &str| text(name).and_then(|value| value.parse::<u64>().ok());

@@ -1,18 +1,19 @@
-//! The only door to X's API: what is asked, how it is asked, and what a refusal means.
+//! The only access to X's API: requests, transport, and classification of refusals.
 //!
-//! Owns: the [`Transport`] seam, the production transport over HTTP/1.1 ([`Client`]), the URL of a stream request, the
-//! bearer token and its way into one header, response headers, and the reading of problem documents. Does not own: the
-//! bytes of a stream (`upstream/framing`), when to ask again (`upstream/disconnect`), or the rules' requests.
+//! Owns: the [`Transport`] trait, the production transport over HTTP/1.1 ([`Client`]), the URL of a stream request, the
+//! bearer token and the header that carries it, response headers, and parsing of problem documents. Does not own: the
+//! bytes of a stream (`upstream/framing`), backoff (`upstream/disconnect`), or requests about rules.
 //!
-//! Invariants
-//! - The bearer goes to the configured origin only: no redirect is followed, no proxy is used unless configured (and
+//! # Invariants
+//! - The bearer is sent to the configured origin only: no redirect is followed, no proxy is used unless configured (and
 //!   then only as a tunnel for https), and plain http is refused except to loopback (I11).
-//! - The bearer is in no error, no log line and no `Debug` output (I17); it is read again before each attempt.
-//! - A body is handed over piece by piece as the wire gives it, already decoded, in bounded memory whatever the ratio of
-//!   its compression (I9). A body that is no stream is read up to 64 KiB.
-//! - No answer of a server panics: problem documents may be JSON, text, HTML, garbage or nothing.
+//! - The bearer appears in no error, log line or `Debug` output (I17); it is read again before each attempt.
+//! - A body is handed over piece by piece as it arrives, decoded, in bounded memory whatever the compression ratio
+//!   (I9). A body that is not a stream is read up to 64 KiB.
+//! - No response of a server causes a panic: problem documents may be JSON, text, HTML, malformed or empty.
 //!
-//! Tests: `client/tests` runs the production transport against a raw TCP server; `problem/tests` holds a table of every
+//! Tests: `client/tests` runs the production transport against a raw TCP server; `problem/tests` has a table of every
+//! known body; `coding/tests` splits members at any byte; `request` and `headers` contain their own tests.
 //! known body; `coding/tests` cuts members at any byte; `request` and `headers` have theirs at the bottom.
 
 mod client;

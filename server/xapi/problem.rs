@@ -8,25 +8,25 @@ use super::sanitize::sanitize;
 use super::{Headers, Response, StreamRequest};
 use crate::model::UnixMillis;
 
-/// Most bytes of a body that is no stream: problem documents are below 2 KB.
+/// Maximum bytes of a body that is not a stream: problem documents are below 2 KB.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Why X refused a request.
+/// A request refused by X.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// HTTP status.
     pub status: u16,
-    /// What it means.
+    /// Classification.
     pub kind: ProblemKind,
     /// The body's title; empty if it has none.
     pub title: String,
-    /// The body's explanation in one printable line of at most 300 characters; empty if it has none.
+    /// The body's explanation as one printable line of at most 300 characters; empty if it has none.
     pub detail: String,
-    /// The headers that came with it.
+    /// Response headers.
     pub headers: Headers,
 }
 
-/// What a refusal means.
+/// Classification of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
     /// Too many requests in X's window.
@@ -34,38 +34,38 @@ pub enum ProblemKind {
         /// When the window ends, by X's clock.
         reset: Option<UnixMillis>,
     },
-    /// Another connection holds the slot; after a crash that may be our own.
+    /// Another connection occupies the slot; after a crash that may be the gateway's own.
     TooManyConnections,
-    /// The posts paid for are used up, or the spending limit is reached: retrying is futile until somebody pays, or the
+    /// The paid posts are used up, or the spending limit is reached. Retries fail until the limit is raised or the
     /// period ends.
     UsageCapped {
-        /// `Daily` or `Monthly`, as X says.
+        /// `Daily` or `Monthly`, as X sends it.
         period: Option<String>,
     },
     /// The bearer token is not valid.
     Unauthorized,
-    /// The bearer token is valid, the access is not granted.
+    /// The bearer token is valid, but access is not granted.
     Forbidden,
     /// The stream has no rules yet.
     NoRules,
-    /// A change of the subscription is being made; X says to come again in a minute.
+    /// The subscription is being changed; X asks to retry in a minute.
     Provisioning,
     /// X does not understand the request.
     InvalidRequest,
-    /// There is nothing at that URL.
+    /// Nothing exists at that URL.
     NotFound,
-    /// X wants another encoding, or does not have the time asked for.
+    /// X requires another encoding, or the requested time is not available.
     NotAcceptable,
-    /// The answer points elsewhere. It is never followed.
+    /// A redirect. It is never followed.
     Redirect,
-    /// X has a failure.
+    /// X failed.
     Server,
     /// Anything else.
     Other,
 }
 
 impl ProblemKind {
-    /// A short name, for metrics and logs.
+    /// Returns a short name for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "rate_limited",
@@ -84,24 +84,24 @@ impl ProblemKind {
         }
     }
 
-    /// What a person should do about it.
+    /// Returns advice for the operator.
     fn advice(&self) -> &'static str {
         match self {
-            Self::RateLimited { .. } => "too many requests; waiting for the rate limit to end",
-            Self::TooManyConnections => "another connection holds the slot; stop it, or wait until X drops a dead one",
+            Self::RateLimited { .. } => "too many requests; waiting for the rate limit window to end",
+            Self::TooManyConnections => {
+                "another connection occupies the slot; stop it, or wait until X drops a dead one"
+            }
             Self::UsageCapped { .. } => {
                 "a usage cap, the credits or the spend cap are exhausted; raise them at X or wait for the next period"
             }
-            Self::Unauthorized => "the bearer token is not valid; put a valid one in its place",
-            Self::Forbidden => "the account may not use this stream; ask X for access",
-            Self::NoRules => "the stream has no rules; add some",
+            Self::Unauthorized => "bearer token is not valid; replace it",
+            Self::Forbidden => "account has no access to this stream; request access from X",
+            Self::NoRules => "stream has no rules; add rules",
             Self::Provisioning => "X is changing the subscription; waiting",
-            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => {
-                "X does not take the request; check base_url"
-            }
-            Self::Redirect => "the answer points elsewhere, which is never followed; check base_url",
-            Self::Server => "X has a failure; waiting",
-            Self::Other => "unexpected answer",
+            Self::InvalidRequest | Self::NotFound | Self::NotAcceptable => "request rejected by X; check base_url",
+            Self::Redirect => "redirects are not followed; check base_url",
+            Self::Server => "server error of X; waiting",
+            Self::Other => "unexpected response",
         }
     }
 }
@@ -118,8 +118,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads what came instead of a stream, as far as it comes and up to 64 KiB. The bearer is taken out, should it be
-/// echoed.
+/// Reads the body of a response that is not a stream, up to 64 KiB. An echoed bearer is removed.
 pub async fn read_problem(response: Response, request: &StreamRequest) -> Problem {
     let Response { status, headers, mut body } = response;
     let mut bytes = Vec::new();
@@ -133,28 +132,28 @@ pub async fn read_problem(response: Response, request: &StreamRequest) -> Proble
 }
 
 impl Problem {
-    /// Reads a body of any form.
+    /// Parses a body of any form.
     pub fn read(status: u16, headers: Headers, body: &str) -> Self {
         Self::without("", status, headers, body)
     }
 
-    /// The same, without a secret that the body may echo. It is looked for in what the body says, for JSON has several
-    /// spellings of a text.
+    /// Parses a body and removes a secret that it may echo. The secret is searched in the decoded texts, because JSON
+    /// has several spellings of a text.
     fn without(secret: &str, status: u16, headers: Headers, body: &str) -> Self {
-        let mut said = ProblemBody::read(body);
-        said.period = said.period.map(|period| redacted(&period, secret));
-        let kind = kind(status, &headers, &said);
-        let (title, detail) = (shown(&said.title, secret), shown(&said.detail, secret));
+        let mut parsed = ProblemBody::read(body);
+        parsed.period = parsed.period.map(|period| redacted(&period, secret));
+        let kind = kind(status, &headers, &parsed);
+        let (title, detail) = (shown(&parsed.title, secret), shown(&parsed.detail, secret));
         Self { status, kind, title, detail, headers }
     }
 }
 
-/// What a body says, whatever its form.
+/// Contents of a body, independent of its form.
 #[derive(Default)]
 struct ProblemBody {
     title: String,
     detail: String,
-    /// Last segment of the problem's `type`: the host before it changed with the years.
+    /// Last segment of the problem's `type`: the host before it has changed over the years.
     type_name: String,
     connection_issue: String,
     period: Option<String>,
@@ -212,8 +211,8 @@ impl ProblemBody {
     }
 }
 
-/// True if a problem, or a text, says that posts are used up: the usage cap, the credits, or the spend cap. X writes these
-/// names in words, in camel case and with hyphens, in its titles, types, reasons and explanations.
+/// True if a problem, or a text, reports that posts are used up: the usage cap, the credits, or the spend cap. X writes
+/// these names in words, in camel case and with hyphens, in its titles, types, reasons and details.
 pub fn is_usage_cap(problem: &Value) -> bool {
     const CAPS: [&str; 6] = ["usagecap", "spendcap", "spendingcap", "spendlimit", "spendinglimit", "paymentrequired"];
     let caps = |text: &str| {
@@ -229,16 +228,16 @@ pub fn is_usage_cap(problem: &Value) -> bool {
     problem["status"] == 402 || texts.into_iter().flatten().any(named)
 }
 
-fn kind(status: u16, headers: &Headers, said: &ProblemBody) -> ProblemKind {
+fn kind(status: u16, headers: &Headers, body: &ProblemBody) -> ProblemKind {
     if status >= 400 {
         // 402 is "Payment Required", whatever the body.
-        if status == 402 || said.usage_cap {
-            return ProblemKind::UsageCapped { period: said.period.clone() };
+        if status == 402 || body.usage_cap {
+            return ProblemKind::UsageCapped { period: body.period.clone() };
         }
-        if said.connection_issue == "ProvisioningSubscription" {
+        if body.connection_issue == "ProvisioningSubscription" {
             return ProblemKind::Provisioning;
         }
-        if said.is_too_many_connections() {
+        if body.is_too_many_connections() {
             return ProblemKind::TooManyConnections;
         }
     }
@@ -249,9 +248,9 @@ fn kind(status: u16, headers: &Headers, said: &ProblemBody) -> ProblemKind {
         404 | 410 => ProblemKind::NotFound,
         406 => ProblemKind::NotAcceptable,
         409 => ProblemKind::NoRules,
-        // A connection problem that names no other issue is about their number (F-HD).
-        429 if said.type_name == "streaming-connection" => ProblemKind::TooManyConnections,
-        // 420 is what v1.1 said for 429.
+        // A connection problem that names no other issue is about the number of connections (F-HD).
+        429 if body.type_name == "streaming-connection" => ProblemKind::TooManyConnections,
+        // v1.1 used 420 for 429.
         420 | 429 => ProblemKind::RateLimited { reset: headers.rate_limit.reset },
         400 | 413 | 414 | 416 | 422 => ProblemKind::InvalidRequest,
         500..=599 => ProblemKind::Server,

@@ -1,19 +1,20 @@
-//! Texts that upstream sends: it may echo the secret, and what it sends is shown to people.
+//! Texts sent by upstream: they may echo the secret, and they are shown to operators and clients.
 
 use super::sanitize::sanitize;
 
-/// What stands in its place.
+/// Replacement of the secret.
 const MARK: &[u8] = b"[secret]";
 
-/// Returns a text of upstream fit to be shown on any surface (logs, gRPC, metrics, admin port): without the secret, on one
-/// line, without characters that drive a terminal or change the order in which text is read, and bounded. Every such text
-/// passes here before it is kept; a text is bounded after the secret is removed, so that no part of one is left at its end.
+/// Returns an upstream text that is safe to show on any surface (logs, gRPC, metrics, admin port): without the secret,
+/// on one line, without characters that control a terminal or change the reading order, and bounded. Every such text
+/// passes through here before it is stored. The text is bounded after the secret is removed, so that no part of it is
+/// left.
 pub fn shown(text: &str, secret: &str) -> String {
     sanitize(&redacted(text, secret))
 }
 
-/// Returns the text without the secret, in whatever mixture of plain and percent-encoded characters it is spelled, once or
-/// several times encoded. The escapes of JSON have to be decoded before.
+/// Removes the secret, in any mixture of plain and percent-encoded characters, encoded once or several times. The
+/// caller must have decoded JSON escapes.
 pub(super) fn redacted(text: &str, secret: &str) -> String {
     let (text, plain) = (text.as_bytes(), percent_decoded(secret.as_bytes()));
     let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
@@ -32,12 +33,12 @@ pub(super) fn redacted(text: &str, secret: &str) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Returns how many bytes at the start of the text spell these, or `None` if they do not.
+/// Returns how many bytes at the start of the text spell `plain`, or `None`.
 fn spelled(text: &[u8], plain: &[u8]) -> Option<usize> {
     plain.iter().try_fold(0, |at, byte| Some(at + character(&text[at..], *byte)?))
 }
 
-/// Returns how many bytes at the start of the text spell this one: `/`, `%2F`, `%252f` and so on.
+/// Returns how many bytes at the start of the text spell this byte: `/`, `%2F`, `%252f` and so on.
 fn character(text: &[u8], byte: u8) -> Option<usize> {
     let encoded = text.strip_prefix(b"%").and_then(|digits| {
         let percents = 2 * digits.chunks_exact(2).take_while(|pair| pair == b"25").count();
@@ -118,7 +119,7 @@ mod tests {
             prop_assume!(plain.iter().all(|byte| byte.is_ascii() && *byte != b'%'));
             let spelling: String = plain.iter().copied().zip(&times).map(spell).collect();
             let kept = redacted(&format!("{before}{spelling}"), &secret);
-            // The mark may hold a short secret.
+            // The mark may contain a short secret.
             let rest = kept.replace("[secret]", "\0");
             prop_assert!(!rest.contains(&spelling) && rest.contains('\0'), "{}", kept);
         }

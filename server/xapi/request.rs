@@ -5,49 +5,49 @@ use url::Url;
 use crate::model::UnixMillis;
 use crate::secret::{Secret, SecretError, SecretSource};
 
-/// Where the bearer token of an account is kept. It is read again before each attempt, so that a rotated one is found
+/// Source of the bearer token of an account. It is read again before each attempt, so that a rotated token is found
 /// without a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials(SecretSource);
 
 impl Credentials {
-    /// Credentials kept in `source`.
+    /// Creates credentials from a secret source.
     pub fn new(source: SecretSource) -> Self {
         Self(source)
     }
 
-    /// The bearer token as it is now.
+    /// Reads the current bearer token.
     pub fn bearer(&self) -> Result<Secret, SecretError> {
         self.0.read()
     }
 }
 
-/// Minutes of backfill to ask for: 1 to 5 (X, recovery-and-redundancy: "one to five").
+/// Minutes of backfill to request: 1 to 5 (X, recovery-and-redundancy: "one to five").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BackfillMinutes(u8);
 
 impl BackfillMinutes {
-    /// The most that X gives.
+    /// Maximum that X supports.
     pub const MAX: Self = Self(5);
 
-    /// This many minutes; `None` outside of 1 to 5.
+    /// Returns `None` outside of 1 to 5.
     pub fn new(minutes: u8) -> Option<Self> {
         (1..=Self::MAX.0).contains(&minutes).then_some(Self(minutes))
     }
 
-    /// The fewest that cover this much time, as far as 5 minutes do: X wants whole minutes, rounded up.
+    /// Returns the fewest minutes that cover a duration, at most 5. X accepts whole minutes, so it is rounded up.
     pub fn covering(duration: Duration) -> Self {
         let minutes = duration.as_millis().div_ceil(60_000).clamp(1, u128::from(Self::MAX.0));
         Self(minutes as u8)
     }
 
-    /// Whole minutes.
+    /// Returns the minutes.
     pub fn get(self) -> u8 {
         self.0
     }
 }
 
-/// The time that a recovery request is for, [from, to), at X's grain of one second.
+/// Interval of a recovery request, [from, to), at X's resolution of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamWindow {
     /// Start, rounded down to the second.
@@ -56,7 +56,7 @@ pub struct StreamWindow {
     pub to: UnixMillis,
 }
 
-/// A request for the stream: live, live with backfill, or the recovery of a window.
+/// A request for the stream: live, live with backfill, or recovery of a window.
 #[derive(Clone, Debug)]
 pub struct StreamRequest {
     /// Origin of the API, `https://api.x.com` in production.
@@ -65,14 +65,14 @@ pub struct StreamRequest {
     pub bearer: Secret,
     /// Only posts created in the datacenter that answers.
     pub local_dc_only: bool,
-    /// Send what was missed in these last minutes first.
+    /// Minutes of backfill to send first.
     pub backfill_minutes: Option<BackfillMinutes>,
-    /// Send this window again, then end.
+    /// Recovery: send the posts of this window, then end.
     pub window: Option<StreamWindow>,
 }
 
 impl StreamRequest {
-    /// The URL, parameters as X documents them (Powerstream introduction; recovery and redundancy).
+    /// Returns the URL with parameters as X documents them (Powerstream introduction; recovery and redundancy).
     pub fn url(&self) -> Url {
         let mut url = self.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {

@@ -2,10 +2,10 @@
 
 use crate::escape;
 
-/// Longest text of foreign origin in an error, in characters: enough to understand it, too little to fill a log.
+/// Maximum characters of a foreign text in an error: enough to understand it, too few to fill a log.
 pub(super) const DETAIL_CHARS_MAX: usize = 300;
 
-/// Makes foreign text fit to be shown: one line without control characters, others that are not safe escaped, bounded.
+/// Makes foreign text safe to show: one line without control characters, unsafe characters escaped, bounded.
 pub(super) fn sanitize(text: &str) -> String {
     let mut line = String::new();
     let mut chars = 0;

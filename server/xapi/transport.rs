@@ -5,54 +5,54 @@ use thiserror::Error;
 
 use super::{Headers, StreamRequest};
 
-/// Opens streams. Production talks HTTP to X; tests talk to what they like.
+/// Opens streams. Production uses HTTP to X; tests provide their own.
 pub trait Transport: Send + Sync {
-    /// Makes one request and returns when the response headers are there. Any status is an `Ok`. The connection is closed
-    /// when the response, or the future before it is done, is dropped.
+    /// Makes one request and returns when the response headers have arrived. Any status is an `Ok`. Dropping the
+    /// response, or the pending future, closes the connection.
     fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
-/// An answer whose headers have come.
+/// A response whose headers have arrived.
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// The headers that matter.
+    /// Response headers in use.
     pub headers: Headers,
-    /// The body without its content coding, each piece as soon as the wire gives it.
+    /// Body after content decoding, each piece as soon as it arrives.
     pub body: BoxStream<'static, Result<Bytes, BodyError>>,
 }
 
-/// A request that got no answer.
+/// A request without a response.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{kind}: {detail}")]
 pub struct TransportError {
     /// What failed.
     pub kind: ErrorKind,
-    /// What the system said; without secrets, printable, bounded.
+    /// Description by the system; without secrets, printable, bounded.
     pub detail: String,
 }
 
-/// What failed in a request that got no answer.
+/// Failure of a request without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The name could not be resolved.
     Dns,
-    /// No connection: refused, unreachable, a proxy that does not answer.
+    /// No connection: refused, unreachable, or the proxy does not answer.
     Connect,
-    /// No TLS session: a certificate that is not trusted, a handshake that failed.
+    /// No TLS session: untrusted certificate or failed handshake.
     Tls,
-    /// Nothing in time.
+    /// No response in time.
     Timeout,
-    /// The connection was cut before the answer.
+    /// The connection was reset before the response.
     Reset,
-    /// The answer is no HTTP.
+    /// The response is not HTTP.
     Protocol,
-    /// The request may not be made: it needs another configuration.
+    /// The configuration does not allow the request.
     NotAllowed,
 }
 
 impl ErrorKind {
-    /// True for failures of the network below HTTP, which X wants retried linearly (F-HD: "TCP/IP level errors").
+    /// True for network failures below HTTP, for which X asks for linear backoff (F-HD: "TCP/IP level errors").
     pub fn is_network(self) -> bool {
         match self {
             Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Reset => true,
@@ -64,32 +64,33 @@ impl ErrorKind {
 impl std::fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Dns => "the host name cannot be resolved",
-            Self::Connect => "no connection to the server",
-            Self::Tls => "no TLS session with the server",
-            Self::Timeout => "no answer in time",
-            Self::Reset => "the connection was cut before the answer",
-            Self::Protocol => "the answer is not HTTP",
-            Self::NotAllowed => "the request may not be made",
+            Self::Dns => "failed to resolve host name",
+            Self::Connect => "failed to connect to server",
+            Self::Tls => "failed to establish TLS session",
+            Self::Timeout => "no response in time",
+            Self::Reset => "connection reset before response",
+            Self::Protocol => "response is not HTTP",
+            Self::NotAllowed => "request not allowed",
         })
     }
 }
 
-/// A body that broke off.
+/// A body that did not end as HTTP requires.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{}: {detail}", match kind { BodyErrorKind::Cut => "the connection was cut", BodyErrorKind::Undecodable => "the body cannot be decoded" })]
+#[error("{}: {detail}", match kind { BodyErrorKind::Cut => "connection broken", BodyErrorKind::Undecodable => "failed to decode body" })]
 pub struct BodyError {
-    /// How.
+    /// Kind of failure.
     pub kind: BodyErrorKind,
-    /// What the system said; printable, bounded.
+    /// Description by the system; printable, bounded.
     pub detail: String,
 }
 
-/// How a body broke off.
+/// How a body failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyErrorKind {
-    /// The connection ended before the body did. A body whose gzip has no end, but that ends as HTTP wants, is not cut.
+    /// The connection ended before the body did. A body that ends as HTTP requires, but within a gzip member, is not
+    /// cut.
     Cut,
-    /// What came is no gzip, no chunked encoding, or encoded in a way that was not asked for.
+    /// Invalid gzip or chunked encoding, or a coding that was not requested.
     Undecodable,
 }

@@ -1,7 +1,8 @@
-//! A block: some hundred ids in order, with the rule sets that they point to, under one checksum.
+//! A block: a few hundred ids in order, with the rule sets that they reference, under one checksum.
 //!
-//! `crc32 u32 · bytes of the sets u32 · entries u32 · sets · entries`, little-endian; the checksum covers what follows
-//! it. An entry is three varints: id less the id before, number of its set, sequence less the sequence before (zigzag).
+//! `crc32 u32 · bytes of the sets u32 · entries u32 · sets · entries`, little-endian; the checksum covers everything
+//! after it. An entry is three varints: id minus the previous id, index of its set, sequence minus the previous
+//! sequence (zigzag).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use foldhash::fast::FixedState;
 use super::KnownPost;
 use crate::model::{PostId, Rule, Sequence};
 
-/// Ids of a block: at about 8 bytes each one read is about a page of the disk.
+/// Maximum ids of a block: at about 8 bytes each, a read is about one disk page.
 pub(super) const IDS_MAX: usize = 512;
-/// A block ends early when its sets and entries have reached so many bytes.
+/// A block ends early when its sets and entries have reached this many bytes.
 const BYTES_MAX: usize = 32 << 10;
 const HEAD: usize = 12;
 
-/// What is known of one id.
+/// Entry of one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IdEntry {
     pub(super) id: PostId,
@@ -25,7 +26,7 @@ pub(super) struct IdEntry {
     pub(super) sequence: Sequence,
 }
 
-/// Collects the entries of one block.
+/// Encodes the entries of one block.
 #[derive(Default)]
 pub(super) struct IdBlockEncoder {
     numbers: HashMap<Arc<[Rule]>, u64, FixedState>,
@@ -57,7 +58,7 @@ impl IdBlockEncoder {
         self.count >= IDS_MAX || self.sets.len() + self.entries.len() >= BYTES_MAX
     }
 
-    /// The finished block; the encoder is empty again.
+    /// Returns the finished block and resets the encoder.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + self.sets.len() + self.entries.len());
         bytes.extend([0; 4]);
@@ -92,7 +93,7 @@ impl IdBlockEncoder {
     }
 }
 
-/// All entries of a block.
+/// Decodes all entries of a block.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<IdEntry>, &'static str> {
     let (mut sets, count, mut scan) = open(bytes)?;
     let mut known = Vec::new();
@@ -103,14 +104,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<IdEntry>, &'static str> {
     let mut entries = Vec::with_capacity(count.min(IDS_MAX));
     for _ in 0..count {
         id = id.wrapping_add(scan.varint()?);
-        let rules: &Arc<[Rule]> = known.get(scan.varint()? as usize).ok_or("an entry points to no rule set")?;
+        let rules: &Arc<[Rule]> = known.get(scan.varint()? as usize).ok_or("entry references a missing rule set")?;
         sequence = sequence.wrapping_add(unzigzag(scan.varint()?));
         entries.push(IdEntry { id: PostId(id), rules: rules.clone(), sequence });
     }
     Ok(entries)
 }
 
-/// What a block knows of `wanted`.
+/// Finds the entry of `wanted` in a block.
 pub(super) fn find(bytes: &[u8], wanted: PostId) -> Result<Option<KnownPost>, &'static str> {
     let (mut sets, count, mut scan) = open(bytes)?;
     let (mut id, mut sequence) = (0u64, 0u64);
@@ -136,7 +137,7 @@ fn open(bytes: &[u8]) -> Result<(IdReader<'_>, usize, IdReader<'_>), &'static st
     let mut scan = IdReader(bytes);
     let crc = scan.u32()?;
     if crc32fast::hash(scan.0) != crc {
-        return Err("the checksum of a block does not match");
+        return Err("block checksum does not match");
     }
     let sets = scan.u32()? as usize;
     let count = scan.u32()? as usize;
@@ -144,18 +145,18 @@ fn open(bytes: &[u8]) -> Result<(IdReader<'_>, usize, IdReader<'_>), &'static st
     Ok((sets, count, scan))
 }
 
-/// Reads on in bytes of our own; an end that comes early is an error.
+/// Reads from encoded bytes; a premature end is an error.
 pub(super) struct IdReader<'a>(pub(super) &'a [u8]);
 
 impl<'a> IdReader<'a> {
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], &'static str> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or("it ends early")?;
+        let (taken, rest) = self.0.split_at_checked(len).ok_or("unexpected end of data")?;
         self.0 = rest;
         Ok(taken)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        self.take(N)?.try_into().map_err(|_| "it ends early")
+        self.take(N)?.try_into().map_err(|_| "unexpected end of data")
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, &'static str> {
@@ -169,14 +170,14 @@ impl<'a> IdReader<'a> {
     fn varint(&mut self) -> Result<u64, &'static str> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or("it ends early")?;
+            let (&byte, rest) = self.0.split_first().ok_or("unexpected end of data")?;
             self.0 = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err("a number has too many bytes")
+        Err("varint has too many bytes")
     }
 
     fn rules(&mut self) -> Result<Arc<[Rule]>, &'static str> {
@@ -189,7 +190,7 @@ impl<'a> IdReader<'a> {
         let id = if has & 1 != 0 { Some(self.u64()?) } else { None };
         let tag = if has & 2 != 0 {
             let len = self.varint()? as usize;
-            Some(std::str::from_utf8(self.take(len)?).map_err(|_| "a tag is not UTF-8")?.into())
+            Some(std::str::from_utf8(self.take(len)?).map_err(|_| "tag is not UTF-8")?.into())
         } else {
             None
         };

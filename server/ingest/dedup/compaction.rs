@@ -9,10 +9,10 @@ use super::trailer::Coverage;
 use super::{DedupError, store};
 use crate::model::UnixMillis;
 
-/// Files that are merged at once.
+/// Number of files compacted at once.
 const WIDTH: usize = 4;
 
-/// What matters of a file for the choice of a merge.
+/// Properties of a file that matter for the choice of a compaction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileStats {
     pub(super) ids: u64,
@@ -20,10 +20,10 @@ pub(super) struct FileStats {
     pub(super) received_max: UnixMillis,
 }
 
-/// The neighbours to merge next, of files in order; `None` if there is nothing to gain.
+/// Returns the adjacent files to compact next; `None` if compaction would gain nothing.
 ///
-/// Four at a time, none larger than the others together, so that an id is written once per fourfold size at most; never
-/// more than `ids_max` ids or `span_max` of time in one file, for a file expires as a whole.
+/// It compacts four files at a time, none larger than the others together, so that an id is rewritten at most once per
+/// fourfold size. A compacted file has at most `ids_max` ids and `span_max` of time, because files expire as a whole.
 pub(super) fn plan(files: &[FileStats], ids_max: u64, span_max: Duration) -> Option<Range<usize>> {
     let worth = |window: &[FileStats]| {
         let sum: u64 = window.iter().map(|file| file.ids).sum();
@@ -36,7 +36,7 @@ pub(super) fn plan(files: &[FileStats], ids_max: u64, span_max: Duration) -> Opt
     Some(at..at + WIDTH)
 }
 
-/// What the merged file covers.
+/// Returns the coverage of the compacted file.
 pub(super) fn coverage(files: &[Arc<IdFile>]) -> Option<Coverage> {
     let all = || files.iter().map(|file| file.trailer().coverage);
     Some(Coverage {
@@ -49,7 +49,7 @@ pub(super) fn coverage(files: &[Arc<IdFile>]) -> Option<Coverage> {
     })
 }
 
-/// The entries of several files in the order of ids; of an id that is in more than one, what is known last.
+/// Merges the entries of several files in the order of ids; of an id in more than one file, the newest entry.
 pub(super) fn entries(files: &[Arc<IdFile>]) -> impl Iterator<Item = Result<IdEntry, DedupError>> {
     MergeIter(files.iter().map(|file| file.entries().peekable()).collect())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Settings of the table of seen posts.
+/// Settings of deduplication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -37,14 +37,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // The contract's 24 h: what X can recover (F-RR).
+            // The contract's 24 h: X's recovery window (F-RR).
             window: Duration::from_secs(24 * 3600),
-            // X sends again what backfill (5 min) and reconnects repeat; thrice that stays in memory.
+            // Repeats are mostly of backfill (5 min) and reconnects; three times that stays in memory.
             memtable_age_max: Duration::from_secs(15 * 60),
             // 15 minutes at 1,000 posts/s; it fits the 917,504 of a hash table of 2^20 slots.
             memtable_ids_max: 900_000,
             memtable_rules_bytes_max: 16 << 20,
-            // Four generations of 18 MiB: an hour at 1,000 posts/s.
+            // Four memtables of 18 MiB: an hour at 1,000 posts/s.
             unflushed_ids_max: 3_600_000,
             file_ids_max: 4_000_000,
             // About 20 million ids at 10 bytes each: 5.5 h at 1,000 posts/s.
@@ -56,12 +56,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The shortest horizon: X sends a post again for as long as it can recover it.
-    const HORIZON_MIN: Duration = Duration::from_secs(24 * 3600);
+    /// Minimum deduplication window: X sends a post again for as long as it can recover it.
+    const WINDOW_MIN: Duration = Duration::from_secs(24 * 3600);
 
-    /// Raises the deduplication window to what the contract asks for (section 1): a post that the log still holds, or that X may send
-    /// again, must not be taken twice.
+    /// Raises the deduplication window to the contract's minimum (section 1): a post that the log still contains, or
+    /// that X may send again, must not be logged twice.
     pub fn raise(&mut self, retention_age_max: Duration) {
-        self.window = self.window.max(retention_age_max).max(Self::HORIZON_MIN);
+        self.window = self.window.max(retention_age_max).max(Self::WINDOW_MIN);
     }
 }

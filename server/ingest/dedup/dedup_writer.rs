@@ -5,15 +5,15 @@ use super::index::{DedupEntry, DedupIndex};
 use super::{DedupError, DedupResult, KnownPost};
 use crate::model::{PostId, Rule, Sequence, UnixMillis, union_rules};
 
-/// The writer's side, on the sequencer's thread.
+/// Deduplication state of the sequencer's thread.
 ///
-/// For each arrival of a batch: [`DedupWriter::classify`], and [`DedupWriter::stage`] if it gets a record. Then, when the batch is
-/// appended, [`DedupWriter::commit`]; when it is not, [`DedupWriter::discard`].
+/// For each arrival of a batch the sequencer calls [`DedupWriter::classify`], and [`DedupWriter::stage`] if the arrival
+/// gets a record. It then calls [`DedupWriter::commit`] if the batch was appended, or [`DedupWriter::discard`] if not.
 pub struct DedupWriter {
     index: Arc<DedupIndex>,
-    /// What is judged and not yet appended, in order.
+    /// Staged entries that are not committed yet, in order.
     noted: Vec<DedupEntry>,
-    /// Where in `noted` an id stands last.
+    /// Index in `noted` of the last entry of an id.
     places: HashMap<PostId, usize>,
 }
 
@@ -22,18 +22,19 @@ impl DedupWriter {
         Self { index, noted: Vec::new(), places: HashMap::new() }
     }
 
-    /// The last sequence up to which all records are in files. At start, before anything is judged, the posts and deltas
-    /// of the journal after it are to be noted and committed again, in order; earlier ones do no harm.
+    /// Returns the last sequence up to which all records are in files. At start, before the first call of `classify`,
+    /// the posts and deltas of the journal after it must be staged and committed again, in order; earlier ones are
+    /// ignored.
     pub fn covered(&self) -> Sequence {
         self.index.levels().covered()
     }
 
-    /// What an arrival is, given all that was committed and noted before it.
+    /// Classifies an arrival, given everything committed and staged before it.
     pub fn classify(&self, id: PostId, rules: &[Rule]) -> Result<DedupResult, DedupError> {
         self.classify_since(id, rules, 0)
     }
 
-    /// The same, for a log from which nobody needs to know what was committed before `earliest`.
+    /// Classifies like [`DedupWriter::classify`], but ignores records before `earliest`.
     pub fn classify_since(&self, id: PostId, rules: &[Rule], earliest: Sequence) -> Result<DedupResult, DedupError> {
         let prior = match self.known(id)? {
             Some(known) if known.sequence >= earliest => known.rules,
@@ -45,7 +46,7 @@ impl DedupWriter {
         }
     }
 
-    /// What was committed or noted of a post.
+    /// Returns the entry of a post, committed or staged.
     pub fn known(&self, id: PostId) -> Result<Option<KnownPost>, DedupError> {
         match self.places.get(&id) {
             Some(place) => {
@@ -56,35 +57,35 @@ impl DedupWriter {
         }
     }
 
-    /// Takes a record that is about to be appended; sequences ascend, `rules` are those of all arrivals.
+    /// Stages a record that is about to be appended; sequences ascend, `rules` are those of all arrivals.
     pub fn stage(&mut self, id: PostId, rules: &Arc<[Rule]>, sequence: Sequence, received: UnixMillis) {
         self.places.insert(id, self.noted.len());
         self.noted.push(DedupEntry { id, rules: rules.clone(), sequence, received });
     }
 
-    /// The batch was appended.
+    /// Commits the staged entries: the batch was appended.
     pub fn commit(&mut self) {
         self.places.clear();
         self.index.insert_all(self.noted.drain(..));
     }
 
-    /// The batch was not appended: as if it had never been noted.
+    /// Discards the staged entries: the batch was not appended.
     pub fn discard(&mut self) {
         self.places.clear();
         self.noted.clear();
     }
 
-    /// Whether generations wait for maintenance. When the journal is noted again at start, call it then.
+    /// True if memtables wait to be flushed. While the journal is staged again at start, maintenance must run then.
     pub fn needs_maintenance(&self) -> bool {
         !self.index.levels().frozen.is_empty()
     }
 
-    /// The verdict, if there is room to note what it leads to.
-    fn check_backlog(&self, verdict: DedupResult) -> Result<DedupResult, DedupError> {
+    /// Returns the result unless too many ids wait to be flushed.
+    fn check_backlog(&self, result: DedupResult) -> Result<DedupResult, DedupError> {
         if !self.needs_maintenance() {
-            return Ok(verdict);
+            return Ok(result);
         }
         let unsealed = self.index.unsealed_ids();
-        if unsealed >= self.index.config.unflushed_ids_max { Err(DedupError::Behind { unsealed }) } else { Ok(verdict) }
+        if unsealed >= self.index.config.unflushed_ids_max { Err(DedupError::Behind { unsealed }) } else { Ok(result) }
     }
 }

@@ -7,50 +7,52 @@ use thiserror::Error;
 
 use crate::journal::ReadError;
 
-/// A look-up or a file that failed. None of them means 'not seen'.
+/// A failed lookup or file operation. No variant means 'not seen'.
 #[derive(Debug, Error)]
 pub enum DedupError {
-    /// A file is damaged. Until it is set aside and the journal noted again, posts could be taken twice.
+    /// A file is damaged. Until it is quarantined and the journal staged again, posts could be logged twice.
     #[error(
-        "the id file {path} is damaged ({detail}): which of its posts were delivered is not known; set it aside \
-         (rename it to .damaged) and start again, then it is rebuilt from what the journal retains"
+        "id file {path} is corrupt ({detail}); its posts could be delivered twice; rename it to .damaged and restart \
+         to rebuild it from the journal"
     )]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Reason.
         detail: &'static str,
     },
-    /// A file is of a version that this program does not know.
-    #[error("the id file {path} has format version {found}, this program reads up to {known}: use a newer program")]
+    /// A file has an unsupported version.
+    #[error("id file {path} has format version {found}, newer than the supported {known}; use a newer gateway")]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Version found.
         found: u32,
-        /// Newest version known.
+        /// Newest supported version.
         known: u32,
     },
-    /// The system said no. It may be tried again.
-    #[error("the id file {path} cannot be read or written")]
+    /// I/O error; may be retried.
+    #[error("failed to access id file {path}")]
     Io {
-        /// The file or its directory.
+        /// Path of the file or its directory.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The journal could not be read for a damaged file. It may be tried again.
-    #[error("the id file {path} is damaged, and the journal cannot be read to write it again: {source}")]
+    /// The journal could not be read to rebuild a damaged file; may be retried.
+    #[error("failed to rebuild corrupt id file {path} from the journal: {source}")]
     Records {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// The read error.
         source: Arc<ReadError>,
     },
-    /// Files could not be written for so long that memory is used up. It may be tried again when they can.
-    #[error("{unsealed} post ids wait in memory for their files: see why those cannot be written")]
+    /// Too many ids wait to be flushed; may be retried once files can be written.
+    #[error(
+        "{unsealed} post ids cannot be flushed (ingest.dedup.unflushed_ids_max); see the log for the last write error"
+    )]
     Behind {
-        /// Ids that wait.
+        /// Number of unflushed ids.
         unsealed: u64,
     },
 }
@@ -64,7 +66,7 @@ impl DedupError {
         matches!(self, Self::Damaged { .. })
     }
 
-    /// True if it may be gone at the next attempt.
+    /// True if a retry may succeed.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Records { .. } | Self::Behind { .. })
     }

@@ -12,23 +12,23 @@ use super::trailer::{self, MAGIC, Trailer, TrailerError};
 use super::{DedupError, KnownPost, Metrics};
 use crate::model::PostId;
 
-/// A sealed id file: its filters and the first id of each block in memory, the rest where it lies.
+/// An immutable id file: filters and first ids of the blocks in memory, the rest in the source.
 pub(super) struct IdFile {
     source: IdFileSource,
     trailer: Trailer,
     chunks: Vec<FilterPartition>,
     /// First id of each block.
     firsts: Box<[u64]>,
-    /// Where each block begins, and where the last one ends.
+    /// Offset of each block, and the end of the last one.
     offsets: Box<[u64]>,
     fingerprints: Box<[u8]>,
 }
 
-/// Where the bytes of an id file lie.
+/// Storage of an id file.
 pub(super) enum IdFileSource {
     /// In a file.
     Disk(PathBuf, File),
-    /// In memory, when there is no directory.
+    /// In memory, without a directory.
     Memory(Vec<u8>),
 }
 
@@ -60,7 +60,7 @@ impl IdFileSource {
         }
     }
 
-    /// Where it lies, for people.
+    /// Returns the path, for display.
     pub(super) fn path(&self) -> PathBuf {
         match self {
             Self::Disk(path, _) => path.clone(),
@@ -70,7 +70,7 @@ impl IdFileSource {
 }
 
 impl IdFile {
-    /// Opens a file; its index and its filters are checked, its blocks when they are read.
+    /// Opens a file. The index and the filters are verified now, blocks when they are read.
     pub(super) fn open(path: &Path) -> Result<Self, DedupError> {
         let file = File::open(path).map_err(|source| DedupError::Io { path: path.to_owned(), source })?;
         Self::load(IdFileSource::Disk(path.to_owned(), file))
@@ -79,15 +79,15 @@ impl IdFile {
     pub(super) fn load(source: IdFileSource) -> Result<Self, DedupError> {
         let path = source.path();
         let trailer = read_trailer(&source, &path)?;
-        // The index is in memory below; it cannot be longer than the file, which its checksum has told.
+        // The index is loaded into memory; it cannot be longer than the file, whose length the trailer has verified.
         let mut meta = vec![0; usize::try_from(trailer.meta_len).unwrap_or(usize::MAX)];
         source.read(&mut meta, trailer.meta_offset).map_err(|error| unreadable(&path, error))?;
         if crc32fast::hash(&meta) != trailer.meta_crc {
-            return Err(DedupError::damaged(&path, "the checksum of its index does not match"));
+            return Err(DedupError::damaged(&path, "index checksum does not match"));
         }
         let mut sealed = Self::index(source, trailer, &meta).map_err(|detail| DedupError::damaged(&path, detail))?;
         if let IdFileSource::Memory(blocks) = &mut sealed.source {
-            // The index is held decoded; its bytes are not needed a second time.
+            // The index is kept decoded; its bytes are not needed a second time.
             blocks.truncate(usize::try_from(trailer.meta_offset).unwrap_or(usize::MAX));
             blocks.shrink_to_fit();
         }
@@ -120,7 +120,7 @@ impl IdFile {
             && fingerprint == scan.0.len()
             && chunks.iter().all(FilterPartition::is_sound);
         if !whole {
-            return Err("its index contradicts itself");
+            return Err("index is inconsistent");
         }
         let fingerprints = scan.0.into();
         Ok(Self { source, trailer, chunks, firsts: firsts.into(), offsets: offsets.into(), fingerprints })
@@ -134,17 +134,17 @@ impl IdFile {
         &self.source
     }
 
-    /// Bytes that it takes where it lies.
+    /// Returns the bytes of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.trailer.meta_offset + self.trailer.meta_len + trailer::LEN as u64
     }
 
-    /// Bytes of its filters, in memory.
+    /// Returns the bytes of its filters, in memory.
     pub(super) fn filter_bytes(&self) -> usize {
         self.fingerprints.len()
     }
 
-    /// What it knows of an id.
+    /// Finds the entry of an id.
     pub(super) fn find(&self, id: PostId, metrics: &Metrics) -> Result<Option<KnownPost>, DedupError> {
         if id < self.trailer.id_min || id > self.trailer.id_max {
             return Ok(None);
@@ -166,7 +166,7 @@ impl IdFile {
         Ok(known)
     }
 
-    /// All it knows, in the order of ids; one block in memory at a time.
+    /// Returns all entries in the order of ids, with one block in memory at a time.
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<IdEntry, DedupError>> + '_ {
         (0..self.blocks()).flat_map(|at| {
             let (entries, error) = match self.decoded(at) {
@@ -177,23 +177,23 @@ impl IdFile {
         })
     }
 
-    /// Number of its blocks.
+    /// Returns the number of blocks.
     pub(super) fn blocks(&self) -> usize {
         self.firsts.len()
     }
 
-    /// The ids that a block stands for.
+    /// Returns the range of ids that a block covers.
     pub(super) fn ids_of(&self, at: usize) -> RangeInclusive<PostId> {
         let last = self.firsts.get(at + 1).map_or(self.trailer.id_max, |next| PostId(next.saturating_sub(1)));
         PostId(self.firsts[at])..=last
     }
 
-    /// Where a block lies in the file.
+    /// Returns the byte range of a block in the file.
     pub(super) fn block_range(&self, at: usize) -> Range<u64> {
         self.offsets[at]..self.offsets[at + 1]
     }
 
-    /// The entries of a block.
+    /// Decodes the entries of a block.
     pub(super) fn decoded(&self, at: usize) -> Result<Vec<IdEntry>, DedupError> {
         let bytes = self.block(at)?;
         block::decode(&bytes).map_err(|detail| DedupError::damaged(&self.source.path(), detail))
@@ -208,7 +208,7 @@ impl IdFile {
 }
 
 impl FilterPartition {
-    /// Whether its filter stays within its fingerprints, whatever it is asked.
+    /// True if lookups in the filter stay within its fingerprints, for every id.
     fn is_sound(&self) -> bool {
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| self.descriptor[at + i]));
         let (segment, mask, count) = (u64::from(word(8)), u64::from(word(12)), u64::from(word(16)));
@@ -223,12 +223,12 @@ impl FilterPartition {
     }
 }
 
-/// What it means that a file cannot be read: a bad sector does not go away, so that it counts as damage; what the journal
-/// retains of it is noted again.
+/// Classifies a failed read: a bad sector does not recover, so EIO counts as damage. The entries that the journal
+/// retains are staged again.
 fn unreadable(path: &Path, source: io::Error) -> DedupError {
     let bad = [Errno::IO, Errno::BADMSG, Errno::NODATA, Errno::ISDIR, Errno::UCLEAN];
     if source.raw_os_error().is_some_and(|code| bad.iter().any(|it| it.raw_os_error() == code)) {
-        return DedupError::damaged(path, "the disk cannot read it");
+        return DedupError::damaged(path, "disk read error");
     }
     DedupError::Io { path: path.to_owned(), source }
 }
@@ -237,7 +237,7 @@ fn read_trailer(source: &IdFileSource, path: &Path) -> Result<Trailer, DedupErro
     let failed = |source| DedupError::Io { path: path.to_owned(), source };
     let len = source.len().map_err(failed)?;
     let Some(offset) = len.checked_sub(trailer::LEN as u64) else {
-        return Err(DedupError::damaged(path, "it is shorter than its trailer"));
+        return Err(DedupError::damaged(path, "file is shorter than its trailer"));
     };
     let mut bytes = [0; trailer::LEN];
     source.read(&mut bytes, offset).map_err(|error| unreadable(path, error))?;
@@ -246,7 +246,7 @@ fn read_trailer(source: &IdFileSource, path: &Path) -> Result<Trailer, DedupErro
         TrailerError::Damaged(detail) => DedupError::damaged(path, detail),
     })?;
     if trailer.meta_offset.checked_add(trailer.meta_len) != Some(offset) {
-        return Err(DedupError::damaged(path, "it does not have the length that it tells"));
+        return Err(DedupError::damaged(path, "file length differs from its trailer"));
     }
     Ok(trailer)
 }

@@ -6,11 +6,11 @@ use super::block::{IdBlockEncoder, IdEntry};
 use super::trailer::{Coverage, MAGIC, Trailer};
 use crate::model::PostId;
 
-/// Ids of a chunk: what shares one filter. Small enough that an old id among new ones widens the range of few others,
-/// and that building its filter takes 2 MB; large enough that the filter costs 9.5 bits per id.
+/// Ids of a partition, which share one filter. Small enough that an old id among new ones widens the range of few
+/// others, and that building its filter takes 2 MB; large enough that the filter costs 9.5 bits per id.
 pub(super) const CHUNK_IDS: usize = 65_536;
 
-/// Writes an id file, front to back, from entries in the order of ids; memory for one chunk, and the filters.
+/// Writes an id file sequentially from entries in the order of ids. Memory: one partition, and the filters.
 pub(super) struct IdFileWriter<W> {
     out: W,
     written: u64,
@@ -47,7 +47,7 @@ impl<W: Write> IdFileWriter<W> {
         })
     }
 
-    /// Takes the next entry; its id is greater than the one before.
+    /// Writes the next entry; its id is greater than the previous one.
     pub(super) fn push(&mut self, entry: &IdEntry) -> io::Result<()> {
         if self.block.is_empty() {
             self.block_first = entry.id.0;
@@ -66,7 +66,7 @@ impl<W: Write> IdFileWriter<W> {
         Ok(())
     }
 
-    /// Writes the rest, the index and the trailer.
+    /// Writes the last block, the index and the trailer.
     pub(super) fn finish(mut self, coverage: Coverage) -> io::Result<W> {
         self.end_block()?;
         self.end_chunk();
@@ -107,7 +107,7 @@ impl<W: Write> IdFileWriter<W> {
         self.chunks.extend(self.chunk_blocks.to_le_bytes());
         let mut descriptor = [0; BinaryFuse8::DESCRIPTOR_LEN];
         let mut len = 0u32;
-        // Its building fails with a chance next to nothing; without a filter every id may be there.
+        // Building a filter almost never fails; without a filter every id is a possible match.
         if let Ok(filter) = BinaryFuse8::try_from(&self.chunk) {
             filter.dma_copy_descriptor_to(&mut descriptor);
             self.fingerprints.extend(filter.dma_fingerprints());

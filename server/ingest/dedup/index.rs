@@ -11,32 +11,32 @@ use super::{Config, DedupError, KnownPost, Metrics, store};
 use crate::journal::Reader;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
-/// The ids of an account that were appended, for everybody who wants to know of one.
+/// Index of the appended post ids of an account, shared by all readers.
 pub struct DedupIndex {
     pub(super) config: Config,
     pub(super) epoch: Epoch,
     pub(super) metrics: Metrics,
     pub(super) store: Store,
-    /// The log that the ids are of, for a file that is damaged.
+    /// The log of the ids, for the repair of a damaged file.
     pub(super) records: OnceLock<Arc<dyn Reader>>,
     pub(super) rebuilding: Mutex<()>,
     hot: RwLock<MemTable>,
     levels: ArcSwap<IdFileSet>,
 }
 
-/// Everything but the table that grows. A look-up takes one snapshot of it, after it has looked there: what leaves the
-/// table is here before it is gone there.
+/// All ids except those of the active memtable. A lookup searches the memtable first and takes a snapshot of this set
+/// afterwards: ids that leave the memtable are added here before they are removed there.
 #[derive(Clone, Default)]
 pub(super) struct IdFileSet {
-    /// Generations that wait for their file, oldest first.
+    /// Frozen memtables that wait to be flushed, oldest first.
     pub(super) frozen: Vec<Arc<MemTable>>,
-    /// Files by the last sequence they cover, oldest first.
+    /// Files by last covered sequence, oldest first.
     pub(super) files: Vec<Arc<IdFile>>,
-    /// First sequences of files that were set aside.
+    /// First sequences of quarantined files.
     pub(super) lost: Vec<Sequence>,
 }
 
-/// An appended post, on its way to the table.
+/// An appended post on its way to the memtable.
 pub(super) struct DedupEntry {
     pub(super) id: PostId,
     pub(super) rules: Arc<[Rule]>,
@@ -70,7 +70,7 @@ impl DedupIndex {
         index
     }
 
-    /// What is known of a post; it may read a file, so it belongs on a blocking thread.
+    /// Finds the entry of a post. It may read a file and must run on a blocking thread.
     pub fn find(&self, id: PostId) -> Result<Option<KnownPost>, DedupError> {
         if let Some(known) = self.hot.read().find(id) {
             return Ok(Some(known));
@@ -82,7 +82,7 @@ impl DedupIndex {
             }
             match self.find_in(&levels.files, id) {
                 Ok(known) => return Ok(known),
-                // What it meets next is another file, or none.
+                // The next attempt finds another file, or none.
                 Err((file, error)) => self.rebuild(file, error)?,
             }
         }
@@ -101,14 +101,14 @@ impl DedupIndex {
         Ok(None)
     }
 
-    /// Ids in memory that are in no file yet.
+    /// Returns the number of ids in memory that are in no file yet.
     pub fn unsealed_ids(&self) -> u64 {
         let hot = self.hot.read().len();
         let frozen = self.levels.load().frozen.iter().map(|hot| hot.len()).sum::<usize>();
         (hot + frozen) as u64
     }
 
-    /// What is counted.
+    /// Returns the metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -125,7 +125,7 @@ impl DedupIndex {
         });
     }
 
-    /// Takes what was appended, in the order of sequences.
+    /// Inserts appended entries, in the order of sequences.
     pub(super) fn insert_all(&self, notes: impl Iterator<Item = DedupEntry>) {
         let mut hot = self.hot.write();
         for DedupEntry { id, rules, sequence, received } in notes {
@@ -140,7 +140,7 @@ impl DedupIndex {
         self.metrics.unsealed_ids.set(hot.len() as i64);
     }
 
-    /// Freezes the table if it reaches back to before this sequence.
+    /// Freezes the memtable if it contains records before this sequence.
     pub(super) fn rotate_if_due(&self, before: Sequence) {
         let mut hot = self.hot.write();
         if hot.first < before {
@@ -148,7 +148,7 @@ impl DedupIndex {
         }
     }
 
-    /// Forgets what is in no file: it is noted again from `covered` on.
+    /// Drops ids that are in no file: they are staged again from `covered` on.
     pub(super) fn drop_memtables(&self) {
         let mut hot = self.hot.write();
         self.change(|levels| levels.frozen.clear());
@@ -159,7 +159,7 @@ impl DedupIndex {
         if hot.len() == 0 {
             return;
         }
-        // Room as for the one before: growing a large table would hold up the writer.
+        // Same capacity as the previous one: growing a large table would stall the writer.
         let next = MemTable::new(hot.last + 1, hot.len());
         let full = Arc::new(std::mem::replace(hot, next));
         self.change(|levels| levels.frozen.push(full.clone()));

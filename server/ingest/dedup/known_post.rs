@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use crate::model::{Rule, Sequence};
 
-/// What is known of a post that was logged.
+/// Entry of a logged post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPost {
-    /// The rules of all its records, in the order of first arrival.
+    /// Rules of all its records, in the order of first arrival.
     pub rules: Arc<[Rule]>,
-    /// Its last record: the DELTA if there is one.
+    /// Sequence of its last record: the DELTA if there is one.
     pub sequence: Sequence,
 }
 
-/// What an arrival is (contract, section 5).
+/// Classification of an arrival (contract, section 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupResult {
     /// Not logged before.
     New,
-    /// Logged, and its rules add nothing.
+    /// Logged, without a new rule.
     Duplicate,
-    /// Logged, and matched now by rules that it had not then.
+    /// Logged, with rules that were not logged before.
     Delta {
-        /// The rules logged so far.
+        /// Rules logged so far.
         prior: Arc<[Rule]>,
-        /// Those and the ones that this arrival adds.
+        /// Rules logged so far and the new ones.
         now: Arc<[Rule]>,
     },
 }

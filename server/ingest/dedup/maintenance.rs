@@ -10,25 +10,25 @@ use super::trailer::Coverage;
 use crate::journal::LogBounds;
 use crate::model::{Sequence, UnixMillis};
 
-/// Housekeeping, on a thread of its own: seals, drops what is past the deduplication window, merges.
+/// Maintenance on a dedicated thread: flushes memtables, drops files past the deduplication window, compacts files.
 pub struct DedupMaintenance {
     index: Arc<DedupIndex>,
 }
 
-/// What maintenance did in one step, and what there is after it.
+/// Result of one maintenance step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DedupReport {
-    /// Generations written to files.
+    /// Memtables written to files.
     pub sealed: u64,
-    /// Files merged into others.
+    /// Files compacted into others.
     pub merged: u64,
     /// Files dropped.
     pub dropped: u64,
-    /// Files dropped before the deduplication window, for want of memory; only without a directory.
+    /// Files dropped within the deduplication window to bound memory; only without a directory.
     pub dropped_early: u64,
-    /// Files, after it.
+    /// Number of files after the step.
     pub files: u64,
-    /// When the oldest record that the files cover was received: how far back posts are known.
+    /// When the oldest record covered by files was received: how far back posts are known.
     pub since: Option<UnixMillis>,
 }
 
@@ -39,10 +39,11 @@ impl DedupMaintenance {
         maintenance
     }
 
-    /// Does what is due. Called about once a second; `journal` = what the journal holds now, `appended_before` = the
-    /// sequence before which all of its records are at least so old, by machine time: no clock makes ids forgotten.
+    /// Runs one step; called about once a second. `journal` are the current bounds of the journal. `appended_before`
+    /// returns the sequence before which every record is at least this old, by machine time: no clock causes ids to be
+    /// forgotten.
     ///
-    /// After an error everything is as searchable as before, and the next step tries again.
+    /// After an error everything remains searchable, and the next step retries.
     pub fn step(
         &mut self,
         journal: LogBounds,
@@ -59,7 +60,7 @@ impl DedupMaintenance {
         Ok(report)
     }
 
-    /// Writes everything in memory to a file, so that the next start has nothing to note again: for a clean stop.
+    /// Flushes all ids in memory, so that the next start has nothing to stage again: for a clean shutdown.
     pub fn flush(&mut self) -> Result<u64, DedupError> {
         self.index.rotate_if_due(Sequence::MAX);
         let sealed = self.seal_frozen()?;
@@ -67,8 +68,8 @@ impl DedupMaintenance {
         Ok(sealed)
     }
 
-    /// Forgets every record after `last`, which the journal has lost (a torn tail, a journal restored from a copy), and
-    /// all that is in no file. Only before anything is judged; `covered` may be lower after it.
+    /// Forgets every record after `last`, which the journal has lost (a torn tail, a restored copy), and all ids that
+    /// are in no file. Must be called before the first `classify`; `covered` may be lower afterwards.
     pub fn truncate_after(&mut self, last: Sequence) -> Result<(), DedupError> {
         let knows_more = |file: &&Arc<IdFile>| file.trailer().coverage.last > last;
         while let Some(file) = self.index.levels().files.iter().find(knows_more).cloned() {
@@ -84,14 +85,14 @@ impl DedupMaintenance {
 
     fn forget_in(&self, file: &Arc<IdFile>, last: Sequence) -> Result<(), DedupError> {
         let coverage = file.trailer().coverage;
-        // A delta after `last` hides what was known before it, so nothing of the file is complete any more.
+        // A delta after `last` replaces the entry before it, so the file is incomplete from here on.
         let kept = Coverage { last, complete: coverage.first.saturating_sub(1), ..coverage };
         let entries = file.entries().filter(|entry| entry.as_ref().map_or(true, |entry| entry.sequence <= last));
         let rewritten = (coverage.first <= last).then(|| self.index.store.write(kept, entries)).transpose()?;
         self.replace(std::slice::from_ref(file), rewritten.map(Arc::new))
     }
 
-    /// Where nothing was judged yet, a file that was set aside is lost: its records are noted again.
+    /// Repairs the file, or leaves it quarantined before the first `classify`: its records are staged again then.
     fn rebuild_or_leave(&self, file: &Arc<IdFile>, why: DedupError) -> Result<(), DedupError> {
         match self.index.rebuild(file, why) {
             Err(error) if error.is_damage() => {
@@ -139,13 +140,13 @@ impl DedupMaintenance {
     fn merge_once(&mut self) -> Result<u64, DedupError> {
         let levels = self.index.levels();
         let shapes: Vec<FileStats> = levels.files.iter().map(|file| shape(file)).collect();
-        // A quarter: what is kept in files for longer than the deduplication window stays below that.
+        // A quarter: files retain ids past the deduplication window for less than that.
         let span_max = self.index.config.window / 4;
         let Some(range) = compaction::plan(&shapes, self.index.config.file_ids_max, span_max) else { return Ok(0) };
         let inputs = &levels.files[range];
         let Some(coverage) = compaction::coverage(inputs) else { return Ok(0) };
         let merged = match self.index.store.write(coverage, compaction::entries(inputs)) {
-            // Merged at a later step, when all of them can be read.
+            // Compacted at a later step, when all of them are readable.
             Err(error) if error.is_damage() => return self.rebuild_broken(inputs, error).map(|()| 0),
             written => Arc::new(written?),
         };
@@ -162,7 +163,7 @@ impl DedupMaintenance {
         Err(why)
     }
 
-    /// Takes files out of the index, and then away; a crash in between is cleared up at open.
+    /// Replaces files in the index, then removes them; `load` cleans up after a crash in between.
     fn replace(&self, gone: &[Arc<IdFile>], by: Option<Arc<IdFile>>) -> Result<(), DedupError> {
         self.index.change(|levels| {
             levels.without(gone);
@@ -187,8 +188,8 @@ fn shape(file: &IdFile) -> FileStats {
     FileStats { ids: file.trailer().ids, received_min, received_max }
 }
 
-/// Where the older half of a journal that is being trimmed ends. What is trimmed cannot be noted again, so ids are in
-/// files before their records come near the end; 0 while nothing was trimmed.
+/// Returns the middle of a journal that is being trimmed; 0 while nothing was trimmed. Trimmed records cannot be staged
+/// again, so ids must be in files before their records are trimmed.
 fn midpoint(journal: LogBounds) -> Sequence {
     if journal.earliest <= 1 {
         return 0;

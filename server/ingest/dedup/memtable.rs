@@ -8,15 +8,15 @@ use super::block::IdEntry;
 use super::trailer::Coverage;
 use crate::model::{Epoch, PostId, Rule, Sequence, UnixMillis};
 
-/// A generation of ids in memory: first it grows, then it is frozen and waits for its file.
+/// A table of ids in memory: first active, then frozen until it is flushed to a file.
 ///
-/// Rule sets are interned within it, so that they go when it goes.
+/// Rule sets are interned within the table, so that they are freed with it.
 pub(super) struct MemTable {
-    /// The first sequence it stands for.
+    /// First covered sequence.
     pub(super) first: Sequence,
-    /// The last sequence it stands for; `first - 1` while it is empty.
+    /// Last covered sequence; `first - 1` while empty.
     pub(super) last: Sequence,
-    /// The sequence of its first record.
+    /// Sequence of the first record.
     base: Sequence,
     received: Option<(UnixMillis, UnixMillis)>,
     slots: HashMap<u64, Slot, FixedState>,
@@ -25,16 +25,16 @@ pub(super) struct MemTable {
     sets_bytes: usize,
 }
 
-/// 8 bytes beside the id, to keep a generation of 900,000 ids at 18 MiB.
+/// 8 bytes in addition to the id, so that 900,000 ids take 18 MiB.
 #[derive(Clone, Copy)]
 struct Slot {
     set: u32,
-    /// Sequence less `base`.
+    /// Sequence minus `base`.
     offset: u32,
 }
 
 impl MemTable {
-    /// An empty generation after `first - 1`, with room for so many ids.
+    /// Creates an empty table after `first - 1`, with this capacity.
     pub(super) fn new(first: Sequence, ids: usize) -> Self {
         Self {
             first,
@@ -52,12 +52,12 @@ impl MemTable {
         self.slots.len()
     }
 
-    /// Bytes that its rule sets take, about.
+    /// Approximate bytes of the rule sets.
     pub(super) fn sets_bytes(&self) -> usize {
         self.sets_bytes
     }
 
-    /// Whether a record of this sequence can be told from the others.
+    /// True if the offset of this sequence fits into a slot.
     pub(super) fn covers(&self, sequence: Sequence) -> bool {
         self.received.is_none() || u32::try_from(sequence.saturating_sub(self.base)).is_ok()
     }
@@ -70,8 +70,8 @@ impl MemTable {
         })
     }
 
-    /// Takes what is known of an id; it replaces what was known before. Sequences ascend; those before `first` are in
-    /// files already.
+    /// Inserts an entry; it replaces the previous entry of the id. Sequences ascend; those before `first` are in files
+    /// already.
     pub(super) fn insert(&mut self, id: PostId, rules: &Arc<[Rule]>, sequence: Sequence, received: UnixMillis) {
         if sequence < self.first {
             return;
@@ -90,14 +90,14 @@ impl MemTable {
         self.received = Some((min.min(received), max.max(received)));
     }
 
-    /// What it covers as a part of the log; `None` while it holds nothing.
+    /// Returns the covered part of the log; `None` if the table is empty.
     pub(super) fn coverage(&self, epoch: Epoch) -> Option<Coverage> {
         let (received_min, received_max) = self.received?;
         let (first, last) = (self.first, self.last);
         Some(Coverage { epoch, first, last, complete: last, received_min, received_max })
     }
 
-    /// All it knows, in the order of ids.
+    /// Returns all entries in the order of ids.
     pub(super) fn sorted(&self) -> impl Iterator<Item = IdEntry> {
         let mut all: Vec<(u64, Slot)> = self.slots.iter().map(|(id, slot)| (*id, *slot)).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
@@ -112,7 +112,7 @@ impl MemTable {
         let number = self.sets.len() as u32;
         self.sets.push(rules.clone());
         self.numbers.insert(rules.clone(), number);
-        // 64 for the set in both tables, 48 for each rule, and the tags.
+        // 64 bytes for the set in both tables, 48 for each rule, and the tags.
         let tags = rules.iter().filter_map(|rule| rule.tag.as_deref()).map(str::len).sum::<usize>();
         self.sets_bytes += 64 + rules.len() * 48 + tags;
         number

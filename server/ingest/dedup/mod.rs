@@ -1,25 +1,26 @@
-//! Which posts were logged before, and under which rules.
+//! Deduplication: which posts were logged before, and under which rules.
 //!
-//! Owns: the ids of an account that were appended within the deduplication window, each with the rules logged for it and its last
-//! sequence, and the verdict on an arrival: new, a duplicate, or a delta (contract, section 5). Does not own: the
-//! appending (`ingest/sequencer`) or the records (`journal`), from which everything here could be built again as far as
-//! they are retained; the ids outlive trimmed payloads.
+//! Owns: the ids of an account that were appended within the deduplication window, each with its logged rules and its
+//! last sequence, and the classification of an arrival as new, duplicate or delta (contract, section 5). Does not own:
+//! appends (`ingest/sequencer`) or records (`journal`), from which ids can be rebuilt as far as the journal retains
+//! them. Ids outlive trimmed payloads.
 //!
-//! The newest ids are in a table in memory; by age or size it is frozen, and maintenance writes it to a sealed file: blocks
-//! of sorted ids with their rule sets, and a filter for each 65,536 of them that stays in memory. A look-up goes from
-//! the newest to the oldest and reads a block only where the range and the filter of a chunk say so. Small files are
-//! merged; files past the deduplication window are dropped.
+//! # Design
+//! The newest ids are in a memtable. By age or size it is frozen, and maintenance flushes it to an immutable file:
+//! blocks of sorted ids with their rule sets, and in memory a filter for each 65,536 ids. A lookup goes from the newest
+//! to the oldest table and reads a block only if the range and the filter of a partition match. Small files are
+//! compacted; files past the deduplication window are dropped.
 //!
-//! # Invariants (held by `tests`)
-//!
-//! - Answers equal those of a plain map of everything appended, over any order of appends, refused appends, seals,
-//!   merges and restarts, if the caller notes the journal's records after [`DedupWriter::covered`] again at start.
-//! - An append that failed leaves no trace.
-//! - A file is there whole or not at all; a crash at any step changes no answer.
-//! - Damage is told with the path, never taken for 'not seen'. Damaged blocks are written again from the journal, and ids
-//!   that it has no record of any more are counted (`rebuild/tests`).
-//! - Memory is bounded: the table and the generations that wait by `unflushed_ids_max`, files by 9.5 bits per id for
-//!   their filters and 20 bytes per 512 ids for their index.
+//! # Invariants (`tests`)
+//! - Answers equal those of a plain map of everything appended, over any order of appends, failed appends, flushes,
+//!   compactions and restarts, if the caller stages the journal's records after [`DedupWriter::covered`] again at
+//!   start.
+//! - A failed append leaves no trace.
+//! - A file exists completely or not at all; a crash at any step changes no answer.
+//! - Damage is reported with the path, never mistaken for 'not seen'. Damaged blocks are rebuilt from the journal; ids
+//!   without a record in it are counted (`rebuild/tests`).
+//! - Memory is bounded: memtables by `unflushed_ids_max`, files by 9.5 bits per id for filters and 20 bytes per 512 ids
+//!   for the index.
 //! - The writer never waits for a file to be written.
 
 mod block;
@@ -57,27 +58,27 @@ use crate::model::{Epoch, UnixMillis};
 use index::IdFileSet;
 use store::{LoadedFiles, Store};
 
-/// The ids of an account, opened.
+/// An open deduplication index.
 pub struct Dedup {
     /// For the sequencer.
     pub seen: DedupWriter,
-    /// For everybody.
+    /// For all readers.
     pub index: Arc<DedupIndex>,
     /// For the maintenance thread.
     pub maintenance: DedupMaintenance,
-    /// Files of an earlier epoch that were set aside; they are removed when the deduplication window has passed.
+    /// Quarantined files of an earlier epoch; they are removed after the deduplication window.
     pub stale_files: u64,
 }
 
 impl Dedup {
-    /// From now on a file that turns out to be damaged is written again from this log, which the ids are of.
+    /// Sets the log of the ids, from which damaged files are rebuilt from now on.
     pub fn rebuild_from(&self, records: Arc<dyn Reader>) {
         let _ = self.index.records.set(records);
     }
 }
 
-/// Opens the ids in `dir` (made if it is missing), or in memory. Nobody else may have them open: the journal's lock
-/// tells. Then note the journal's records after [`DedupWriter::covered`].
+/// Opens the ids in `dir` (created if missing), or in memory. The caller must hold the journal's lock: no other process
+/// may have them open. It then stages the journal's records after [`DedupWriter::covered`].
 pub fn open(
     dir: Option<&Path>,
     config: &Config,

@@ -9,22 +9,22 @@ use super::index::DedupIndex;
 use crate::journal::{ReadError, ReadItem, Reader};
 use crate::model::{KeyFilter, PostId};
 
-/// A block that cannot be read, with the ids that it stands for.
+/// An unreadable block, with the range of ids that it covers.
 type DamagedBlock = (usize, RangeInclusive<PostId>);
 
-/// Bytes of the journal that one read brings.
+/// Bytes of one read of the journal.
 const CHUNK_BYTES: usize = 1 << 20;
 
 impl DedupIndex {
-    /// Writes a file again of which blocks cannot be read. Their ids come from the journal, as far as it still has the
-    /// records; `why` is what was found. The caller looks again then.
+    /// Rebuilds a file with unreadable blocks. Their ids are restored from the journal, as far as it retains the
+    /// records; `why` is the error that was found. The caller then repeats its lookup.
     ///
-    /// A file with more such blocks than `rebuilt_blocks_max` (memory for what they held would not be bounded), or whose
-    /// disk returns other bytes than were written, is set aside, and the error given back. The next start notes all of it
-    /// again.
+    /// A file with more such blocks than `rebuilt_blocks_max` (which bounds the memory for their ids), or whose disk
+    /// returns other bytes than were written, is quarantined, and the error returned. The next start stages all its
+    /// records again.
     pub(super) fn rebuild(&self, file: &Arc<IdFile>, why: DedupError) -> Result<(), DedupError> {
         let (true, Some(reader)) = (why.is_damage(), self.records.get()) else { return Err(why) };
-        // One at a time: a second one that met the same damage finds the file replaced.
+        // One rebuild at a time: a second caller that met the same damage finds the file replaced.
         let _turn = self.rebuilding.lock();
         if !self.levels().files.iter().any(|other| Arc::ptr_eq(other, file)) {
             return Ok(());
@@ -32,7 +32,7 @@ impl DedupIndex {
         let broken = file.broken_blocks()?;
         let path = file.source().path();
         if broken.len() > self.config.rebuilt_blocks_max {
-            tracing::error!(path = %path.display(), blocks = broken.len(), "setting a damaged file of post ids aside");
+            tracing::error!(path = %path.display(), blocks = broken.len(), "quarantined corrupt id file");
             self.store.quarantine(file)?;
             return Err(why);
         }
@@ -48,7 +48,7 @@ impl DedupIndex {
         let lost = file.trailer().ids.saturating_sub(rebuilt.trailer().ids);
         tracing::error!(
             path = %path.display(), error = %why, blocks = broken.len(), ids_found = found.len(), ids_lost = lost,
-            "a damaged file of post ids was written again from the journal; posts of lost ids may come twice",
+            "rebuilt corrupt id file from journal, posts of lost ids may be delivered twice",
         );
         self.metrics.rebuilt_files.inc();
         self.metrics.lost_ids.inc_by(lost);
@@ -60,7 +60,7 @@ impl DedupIndex {
     }
 }
 
-/// What the journal tells of the ids of broken blocks.
+/// Reads the entries for the ids of broken blocks from the journal.
 fn recorded(
     reader: &dyn Reader,
     file: &IdFile,
@@ -72,7 +72,7 @@ fn recorded(
     while cursor <= coverage.last && cursor < reader.extent().next {
         let chunk = match reader.read(cursor, &KeyFilter::Always, CHUNK_BYTES) {
             Ok(chunk) => chunk,
-            // Trimmed since: what is left of it begins later.
+            // Trimmed meanwhile: the rest of the journal begins later.
             Err(ReadError::Trimmed { earliest }) => {
                 cursor = earliest;
                 continue;
@@ -107,7 +107,7 @@ impl IdFile {
         Ok(broken)
     }
 
-    /// All entries in the order of ids, those of broken blocks from `found`.
+    /// Returns all entries in the order of ids, those of broken blocks from `found`.
     fn entries_with<'a>(
         &'a self,
         broken: &'a [DamagedBlock],

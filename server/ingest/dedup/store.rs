@@ -13,27 +13,27 @@ use super::trailer::Coverage;
 use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 
-/// Where sealed files lie.
+/// Storage of id files.
 ///
-/// A file is named `first-last-serial.ids` (no name is used twice: one that is replaced by another of the same coverage
-/// must not take that with it), becomes `.stale` when the log has got another epoch, and `.damaged` when it
-/// was set aside; `.tmp` is what a crash left behind.
+/// A file is named `first-last-serial.ids`. No name is reused: removal of a replaced file must not remove its
+/// replacement of the same coverage. The suffix becomes `.stale` when the log has another epoch, and `.damaged` when
+/// the file is quarantined; `.tmp` is left by a crash.
 pub(super) enum Store {
     Folder {
         dir: PathBuf,
-        /// Serial of the last file written.
+        /// Serial number of the last written file.
         serial: AtomicU64,
     },
     Memory,
 }
 
-/// What was found at open.
+/// Files found at open.
 #[derive(Default)]
 pub(super) struct LoadedFiles {
     pub(super) files: Vec<Arc<IdFile>>,
-    /// First sequences of files that were set aside and are not made good yet.
+    /// First sequences of quarantined files that are not rebuilt yet.
     pub(super) lost: Vec<Sequence>,
-    /// Files of another epoch.
+    /// Number of files of another epoch.
     pub(super) stale: u64,
 }
 
@@ -44,7 +44,7 @@ impl Store {
         Ok(Self::Folder { dir: dir.to_owned(), serial: AtomicU64::new(0) })
     }
 
-    /// Loads what belongs to this epoch, and clears away what a crash left behind and what is past `expired`.
+    /// Loads the files of this epoch, and removes leftovers of a crash and files older than `expired`.
     pub(super) fn load(&self, epoch: Epoch, expired: UnixMillis) -> Result<LoadedFiles, DedupError> {
         let Self::Folder { dir, serial } = self else { return Ok(LoadedFiles::default()) };
         let mut found = LoadedFiles::default();
@@ -73,7 +73,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Writes a file; it is there whole, or not at all.
+    /// Writes a file atomically.
     pub(super) fn write(
         &self,
         coverage: Coverage,
@@ -96,7 +96,7 @@ impl Store {
         IdFile::open(&path)
     }
 
-    /// Removes a file; readers that still hold it can go on.
+    /// Removes a file; readers with an open handle continue.
     pub(super) fn remove(&self, file: &IdFile) -> Result<(), DedupError> {
         match file.source() {
             IdFileSource::Disk(path, _) => remove(path),
@@ -104,17 +104,17 @@ impl Store {
         }
     }
 
-    /// Sets a file aside, so that the next start notes its records again.
+    /// Quarantines a file, so that the next start stages its records again.
     pub(super) fn quarantine(&self, file: &IdFile) -> Result<(), DedupError> {
         match file.source() {
-            // It may be set aside already: it stays in the index, and is met again.
+            // It may be renamed already: it stays in the index, and the next lookup meets it again.
             IdFileSource::Disk(path, _) if path.exists() => quarantine(path),
             IdFileSource::Disk(..) => Ok(()),
             IdFileSource::Memory(_) => Ok(()),
         }
     }
 
-    /// A crash between the renaming of a merged file and the removal of what went into it leaves both.
+    /// Removes the inputs of a compaction whose removal was interrupted by a crash.
     fn drop_contained(&self, files: &mut Vec<Arc<IdFile>>) -> Result<(), DedupError> {
         let all: Vec<Coverage> = files.iter().map(|file| file.trailer().coverage).collect();
         for at in (0..files.len()).rev() {
@@ -123,7 +123,7 @@ impl Store {
                 let wider = (outer.first, outer.last) != (inner.first, inner.last) || place > at;
                 wider && outer.first <= inner.first && outer.last >= inner.last && outer.complete >= inner.last
             };
-            // One that a part was forgotten of may hold ids whose records are trimmed: it stays until it expires.
+            // An incomplete file may contain ids whose records are trimmed: it stays until it expires.
             if inner.complete >= inner.last && all.iter().enumerate().any(contains) {
                 self.remove(&files.remove(at))?;
             }
@@ -132,13 +132,14 @@ impl Store {
     }
 }
 
-/// Sets a damaged file aside, so that the rest can be opened. What it held is lost until the journal from its first
-/// sequence on has been noted again: `Seen::covered` tells so.
+/// Quarantines a damaged file, so that the others can be opened. Its ids are lost until the journal has been staged
+/// again from its first sequence on: `DedupWriter::covered` accounts for it.
 pub fn quarantine(path: &Path) -> Result<(), DedupError> {
     rename(path, &path.with_extension("damaged"))
 }
 
-/// Up to where all records are in files, when those that begin at `lost` are missing: what follows must be noted again.
+/// Returns the sequence up to which all records are in files, if those from `lost` are missing: later ones must be
+/// staged again.
 pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) -> Sequence {
     let mut files: Vec<Coverage> = files.collect();
     files.sort_unstable_by_key(|file| file.first);
@@ -152,7 +153,7 @@ pub(super) fn covered(files: impl Iterator<Item = Coverage>, lost: &[Sequence]) 
     reached
 }
 
-/// A file that was set aside is made good when others cover what its name tells.
+/// Returns the quarantined files whose range is not covered by others yet.
 fn still_lost(files: &[Arc<IdFile>], damaged: Vec<PathBuf>) -> Result<Vec<Sequence>, DedupError> {
     let mut lost = Vec::new();
     for path in damaged {
@@ -167,7 +168,7 @@ fn still_lost(files: &[Arc<IdFile>], damaged: Vec<PathBuf>) -> Result<Vec<Sequen
     Ok(lost)
 }
 
-/// First and last sequence and serial, from the name of a file; zeros where it tells none.
+/// Parses first sequence, last sequence and serial from a file name; zeros if it has none.
 fn numbers(path: &Path) -> [u64; 3] {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let mut numbers = name.split('-').map(|number| number.parse().unwrap_or(0));
@@ -193,7 +194,7 @@ fn remove_if_expired(path: &Path, expired: UnixMillis) -> Result<(), DedupError>
         Ok(file) if file.trailer().coverage.received_max < expired => remove(path),
         Ok(_) => Ok(()),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot tell the age of an id file of an earlier log; it stays");
+            tracing::warn!(path = %path.display(), %error, "failed to read age of stale id file, keeping it");
             Ok(())
         }
     }

@@ -32,7 +32,7 @@ fn id_files(dir: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "ids")).collect()
 }
 
-/// A gateway in small: a journal that is never lost, the ids under test, and a plain map that is right.
+/// A simplified gateway: a journal that is never lost, the ids under test, and a plain map as reference.
 struct TestEnv {
     dir: Option<tempfile::TempDir>,
     config: Config,
@@ -55,16 +55,16 @@ impl TestEnv {
     }
 
     fn path(&self) -> &Path {
-        self.dir.as_ref().expect("a world on disk").path()
+        self.dir.as_ref().expect("directory of a test on disk").path()
     }
 
-    /// A batch arrives, and is appended or refused.
+    /// A batch arrives, and its append succeeds or fails.
     fn arrive(&mut self, batch: &[(u64, u8)], appended: bool) {
         let (journal, model) = (self.journal.clone(), self.model.clone());
         for (id, mask) in batch {
             let id = PostId(*id);
             let arrived = rules((0..8).filter(|bit| mask >> bit & 1 == 1));
-            let verdict = self.dedup.seen.classify(id, &arrived).expect("can be told");
+            let result = self.dedup.seen.classify(id, &arrived).expect("lookup works");
             let prior = self.model.get(&id).map(|known| known.rules.clone());
             let (expected, now) = match prior {
                 None => (DedupResult::New, Some(arrived)),
@@ -73,7 +73,7 @@ impl TestEnv {
                     Some(now) => (DedupResult::Delta { prior, now: now.clone() }, Some(now)),
                 },
             };
-            assert_eq!(verdict, expected);
+            assert_eq!(result, expected);
             if let Some(rules) = now {
                 self.journal.push((id, rules.clone(), self.now));
                 let sequence = self.journal.len() as Sequence;
@@ -90,10 +90,10 @@ impl TestEnv {
     }
 
     fn step(&mut self) -> DedupReport {
-        self.step_with(UNTRIMMED).expect("upkeep")
+        self.step_with(UNTRIMMED).expect("maintenance works")
     }
 
-    /// A step of maintenance. Machine time passes as the time of the records does here.
+    /// Runs one step of maintenance. Machine time equals the time of the records.
     fn step_with(&mut self, journal: LogBounds) -> Result<DedupReport, DedupError> {
         let (records, now) = (&self.journal, self.now);
         let appended_before =
@@ -121,14 +121,14 @@ impl TestEnv {
 
     fn replay(&mut self) {
         let covered = self.dedup.seen.covered();
-        assert!(covered <= self.journal.len() as Sequence, "nothing is covered that the journal has not");
+        assert!(covered <= self.journal.len() as Sequence, "only records of the journal are covered");
         for (at, (id, rules, received)) in self.journal.iter().enumerate().skip(covered as usize) {
             self.dedup.seen.stage(*id, rules, at as Sequence + 1, *received);
             self.dedup.seen.commit();
         }
     }
 
-    /// The process is killed in a step of maintenance: what it removed is still there, and half a file beside it.
+    /// The process is killed during maintenance: removed files still exist, next to a partial file.
     fn crash_in_upkeep(&mut self) {
         let before: Vec<(PathBuf, Vec<u8>)> =
             id_files(self.path()).into_iter().map(|path| (path.clone(), fs::read(path).expect("reads"))).collect();
@@ -143,7 +143,7 @@ impl TestEnv {
 
     fn verify(&self) {
         for id in (0..48).map(PostId) {
-            assert_eq!(self.dedup.index.find(id).expect("can be told").as_ref(), self.model.get(&id), "{id}");
+            assert_eq!(self.dedup.index.find(id).expect("lookup works").as_ref(), self.model.get(&id), "{id}");
         }
     }
 }
@@ -179,7 +179,7 @@ fn play(mut env: TestEnv, ops: Vec<Op>) {
                 env.step();
             }
             Op::Seal => {
-                env.dedup.maintenance.flush().expect("seals");
+                env.dedup.maintenance.flush().expect("flush works");
             }
             Op::Restart(lost) => env.restart(lost),
             Op::CrashInUpkeep => env.crash_in_upkeep(),
@@ -216,7 +216,7 @@ fn damaged_file_is_reported_and_ids_stay_known() {
     let mut env = TestEnv::on_disk(Config::default());
     let batch: Vec<(u64, u8)> = (0..48).map(|id| (id, id as u8 | 1)).collect();
     env.arrive(&batch, true);
-    env.dedup.maintenance.flush().expect("seals");
+    env.dedup.maintenance.flush().expect("flush works");
     let [path] = <[PathBuf; 1]>::try_from(id_files(env.path())).expect("one file");
     let whole = fs::read(&path).expect("reads");
     for at in (8..whole.len()).step_by(7) {
@@ -224,7 +224,7 @@ fn damaged_file_is_reported_and_ids_stay_known() {
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).expect("writes");
         match open_at(env.path(), &env.config, env.now) {
-            Err(DedupError::Damaged { path: told, .. }) => assert_eq!(told, path),
+            Err(DedupError::Damaged { path: reported, .. }) => assert_eq!(reported, path),
             Err(other) => panic!("byte {at}: {other}"),
             Ok(dedup) => assert!((0..48).all(|id| dedup.seen.classify(PostId(id), &[]).is_err()), "byte {at}"),
         }
@@ -233,7 +233,7 @@ fn damaged_file_is_reported_and_ids_stay_known() {
         fs::write(&path, &whole[..len]).expect("writes");
         assert!(matches!(open_at(env.path(), &env.config, env.now), Err(DedupError::Damaged { .. })), "{len} bytes");
     }
-    // What the disk cannot read is set aside like the rest (here EISDIR).
+    // An unreadable file is reported like a damaged one (here EISDIR).
     fs::remove_file(&path).expect("it is there");
     fs::create_dir(&path).expect("a directory");
     assert!(matches!(open_at(env.path(), &env.config, env.now), Err(DedupError::Damaged { .. })));
@@ -245,19 +245,19 @@ fn quarantined_file_is_rebuilt_from_journal() {
         let mut env = TestEnv::on_disk(Config { memtable_ids_max: 900, ..small() });
         for round in 0..3 {
             env.arrive(&[(round, 1), (round + 10, 2), (round + 20, 3)], true);
-            env.dedup.maintenance.flush().expect("seals");
+            env.dedup.maintenance.flush().expect("flush works");
         }
         let mut files = id_files(env.path());
         files.sort();
         quarantine(&files[damaged]).expect("renames");
         env.restart(0);
         env.verify();
-        env.dedup.maintenance.flush().expect("seals");
+        env.dedup.maintenance.flush().expect("flush works");
         env.restart(0);
         env.verify();
-        assert_eq!(env.dedup.seen.covered(), 9, "file {damaged} is made good");
+        assert_eq!(env.dedup.seen.covered(), 9, "file {damaged} is rebuilt");
         let left = fs::read_dir(env.path()).expect("lists").count();
-        assert_eq!(left, id_files(env.path()).len(), "and what was set aside is gone");
+        assert_eq!(left, id_files(env.path()).len(), "the quarantined file is removed");
     }
 }
 
@@ -265,11 +265,11 @@ fn quarantined_file_is_rebuilt_from_journal() {
 fn foreign_epoch_files_are_ignored_and_expire() {
     let mut env = TestEnv::on_disk(small());
     env.arrive(&[(1, 1)], true);
-    env.dedup.maintenance.flush().expect("seals");
+    env.dedup.maintenance.flush().expect("flush works");
     let open_new = |now| open(Some(env.path()), &env.config, Epoch(2), now, Metrics::default()).expect("opens");
     let dedup = open_new(env.now);
     assert_eq!((dedup.stale_files, dedup.seen.covered()), (1, 0));
-    assert_eq!(dedup.seen.classify(PostId(1), &[]).expect("can be told"), DedupResult::New);
+    assert_eq!(dedup.seen.classify(PostId(1), &[]).expect("lookup works"), DedupResult::New);
     assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 1);
     open_new(env.now.plus(env.config.window * 2));
     assert_eq!(fs::read_dir(env.path()).expect("lists").count(), 0);
@@ -284,11 +284,11 @@ fn ids_expire_after_dedup_window() {
         env.pass(5);
         files_most = files_most.max(env.step().files);
         let age = |minutes: u64| minute.checked_sub(minutes).map(PostId);
-        let known = |id| env.dedup.index.find(id).expect("can be told").is_some();
+        let known = |id| env.dedup.index.find(id).expect("lookup works").is_some();
         assert!(age(24 * 60 - 5).is_none_or(known), "minute {minute}");
         assert!(!age(31 * 60).is_some_and(known), "minute {minute}");
     }
-    assert!(files_most <= 24, "{files_most} files of a quiet stream, sealed every 15 minutes");
+    assert!(files_most <= 24, "{files_most} files of a quiet stream, flushed every 15 minutes");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn failed_flush_applies_backpressure() {
     fs::rename(&moved, env.path()).expect("renames");
     env.step();
     env.verify();
-    assert_eq!(env.dedup.seen.classify(PostId(40), &[]).expect("there is room"), DedupResult::New);
+    assert_eq!(env.dedup.seen.classify(PostId(40), &[]).expect("capacity after flush"), DedupResult::New);
 }
 
 #[test]
@@ -330,8 +330,8 @@ fn in_memory_dedup_evicts_oldest_ids() {
         assert!(env.dedup.index.metrics.files_bytes.get() <= 2_000);
         assert_eq!(report.since.is_some(), report.files > 0);
     }
-    assert_eq!(env.dedup.seen.classify(PostId(0), &[]).expect("can be told"), DedupResult::New);
-    assert_eq!(env.dedup.seen.classify(PostId(195), &[]).expect("can be told"), DedupResult::Duplicate);
+    assert_eq!(env.dedup.seen.classify(PostId(0), &[]).expect("lookup works"), DedupResult::New);
+    assert_eq!(env.dedup.seen.classify(PostId(195), &[]).expect("lookup works"), DedupResult::Duplicate);
 }
 
 #[test]
@@ -342,26 +342,27 @@ fn old_id_does_not_cause_file_reads() {
     let mut sequence = 0;
     for generation in 0..3u64 {
         for n in 0..200_000 {
-            // Each generation has one post that is older than all.
+            // Each file has one post that is older than all others.
             let id = if n == 77 { PostId(generation + 5) } else { id(generation * 200_000 + n) };
             sequence += 1;
             env.dedup.seen.stage(id, &set, sequence, env.now);
         }
         env.dedup.seen.commit();
     }
-    env.dedup.maintenance.flush().expect("seals");
+    env.dedup.maintenance.flush().expect("flush works");
     for n in (0..600_000).step_by(997) {
-        let known = env.dedup.index.find(id(n)).expect("can be told").expect("was noted");
+        let known = env.dedup.index.find(id(n)).expect("lookup works").expect("was committed");
         assert_eq!((known.rules, known.sequence), (set.clone(), n + 1));
     }
-    assert_eq!(env.dedup.seen.classify(PostId(7), &set).expect("can be told"), DedupResult::Duplicate);
+    assert_eq!(env.dedup.seen.classify(PostId(7), &set).expect("lookup works"), DedupResult::Duplicate);
     let metrics = &env.dedup.index.metrics;
     let before = metrics.file_reads.get();
     for n in 0..10_000 {
-        assert_eq!(env.dedup.seen.classify(PostId(id(n * 60).0 + 1), &set).expect("can be told"), DedupResult::New);
-        assert_eq!(env.dedup.seen.classify(id(600_000 + n), &set).expect("can be told"), DedupResult::New);
+        assert_eq!(env.dedup.seen.classify(PostId(id(n * 60).0 + 1), &set).expect("lookup works"), DedupResult::New);
+        assert_eq!(env.dedup.seen.classify(id(600_000 + n), &set).expect("lookup works"), DedupResult::New);
     }
-    // 1 of 256 by the filter, of those that lie between known ones; the newest are beyond every range.
+    // The filter has 1 of 256 false positives among ids within a known range; the newest ids are outside of every
+    // range.
     let reads = metrics.file_reads.get() - before;
     assert!(reads < 200, "{reads} reads for 20,000 new ids");
 }
@@ -391,10 +392,11 @@ fn wrong_clock_forgets_no_id() {
     for (id, hours) in [(1, 0), (2, 0), (3, 0), (4, 30), (5, 30), (6, 30), (7, 0), (8, 0), (9, 0)] {
         env.now = right.plus(Duration::from_secs(hours * 3_600));
         env.arrive(&[(id, 1)], true);
-        env.dedup.maintenance.step(UNTRIMMED, &|age| if age < minute { 10 } else { 0 }).expect("upkeep");
+        env.dedup.maintenance.step(UNTRIMMED, &|age| if age < minute { 10 } else { 0 }).expect("maintenance works");
         env.verify();
     }
-    let [before, after] = [0, 10].map(|old| env.dedup.maintenance.step(UNTRIMMED, &|_| old).expect("upkeep"));
+    let [before, after] =
+        [0, 10].map(|old| env.dedup.maintenance.step(UNTRIMMED, &|_| old).expect("maintenance works"));
     assert!(before.files > 0 && before.dropped == 0 && after.files == 0);
     assert_eq!(after.dropped, before.files + after.sealed, "by machine time");
 }

@@ -3,21 +3,21 @@ use crate::model::{Epoch, PostId, Sequence, UnixMillis};
 
 /// First bytes of every id file.
 pub(super) const MAGIC: [u8; 8] = *b"psgwids\n";
-/// Version of the format that this program writes, and the newest it reads.
+/// Version of the file format that is written, and the newest supported one.
 pub(super) const VERSION: u32 = 1;
 /// Bytes of a trailer.
 pub(super) const LEN: usize = 128;
 
-/// Which part of a log a file stands for.
+/// Part of a log that a file covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Coverage {
-    /// The log.
+    /// Epoch of the log.
     pub(super) epoch: Epoch,
-    /// The first sequence it stands for.
+    /// First covered sequence.
     pub(super) first: Sequence,
-    /// The last sequence it may hold.
+    /// Last possible sequence.
     pub(super) last: Sequence,
-    /// All of `first..=complete` is in it; less than `last` after a part of it was forgotten.
+    /// The file has every id of `first..=complete`; less than `last` after a truncation of the log.
     pub(super) complete: Sequence,
     /// When the earliest of its records was received.
     pub(super) received_min: UnixMillis,
@@ -25,7 +25,7 @@ pub(super) struct Coverage {
     pub(super) received_max: UnixMillis,
 }
 
-/// The last bytes of an id file: what it covers, and where its index is.
+/// Trailer of an id file: coverage, and location of the index.
 ///
 /// `magic · version u32 · meta crc u32 · epoch u128 · first · last · complete · received min, max · ids · id min, max ·
 /// blocks u32 · chunks u32 · meta offset · meta bytes · crc u32`, little-endian, zeros up to the checksum.
@@ -42,10 +42,10 @@ pub(super) struct Trailer {
     pub(super) meta_crc: u32,
 }
 
-/// Why a trailer cannot be read.
+/// Why a trailer cannot be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TrailerError {
-    /// Written by a newer program.
+    /// Written by a newer version.
     Version(u32),
     /// Damaged.
     Damaged(&'static str),
@@ -80,17 +80,17 @@ impl Trailer {
         bytes.extend(self.meta_len.to_le_bytes());
         bytes.resize(LEN - 4, 0);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        bytes.try_into().expect("its parts are 128 bytes")
+        bytes.try_into().expect("trailer fields are 128 bytes")
     }
 
     pub(super) fn decode(bytes: &[u8; LEN]) -> Result<Self, TrailerError> {
         let mut scan = IdReader(bytes);
         if scan.array()? != MAGIC {
-            return Err(TrailerError::Damaged("it does not end as an id file does"));
+            return Err(TrailerError::Damaged("missing trailer magic"));
         }
         let (body, crc) = bytes.split_at(LEN - 4);
         if crc32fast::hash(body).to_le_bytes() != crc {
-            return Err(TrailerError::Damaged("the checksum of its trailer does not match"));
+            return Err(TrailerError::Damaged("trailer checksum does not match"));
         }
         let version = scan.u32()?;
         if version > VERSION {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_format_is_told_apart_from_damage() {
+    fn newer_format_is_distinguished_from_damage() {
         let mut bytes = trailer().encode();
         bytes[8] = 2;
         let crc = crc32fast::hash(&bytes[..LEN - 4]);

@@ -8,14 +8,14 @@ use crate::ingest::gap_tracker::GapTracker;
 use crate::ingest::recovery::GapList;
 use crate::model::{Gap, GapId, UnixMillis};
 
-/// The gaps of an account: those that its log tells of, and the open ones as the gap tracker knows them now.
+/// The gaps of an account: those in the records of its log, and the current state of open ones from the gap tracker.
 pub struct AccountGaps {
     hub: Arc<Hub>,
     tracker: Arc<GapTracker>,
 }
 
 impl AccountGaps {
-    /// Of this account.
+    /// Creates the list of this account.
     pub fn new(hub: Arc<Hub>, tracker: Arc<GapTracker>) -> Self {
         Self { hub, tracker }
     }
@@ -23,11 +23,11 @@ impl AccountGaps {
 
 impl GapList for AccountGaps {
     fn gaps(&self) -> Vec<Gap> {
-        // The gap tracker first: what it closes meanwhile is at worst told as open still.
+        // The gap tracker first: a gap that closes meanwhile is at worst still reported as open.
         let open = self.tracker.open_gaps();
-        let told = self.hub.gaps().list();
+        let logged = self.hub.gaps().list();
         let mut gaps: BTreeMap<GapId, Gap> = open.into_iter().map(|gap| (gap.id, gap)).collect();
-        for gap in told {
+        for gap in logged {
             match gaps.entry(gap.id) {
                 Entry::Occupied(mut open) if gap.state.is_final() => drop(open.insert(gap)),
                 Entry::Occupied(_) => {}
@@ -54,5 +54,5 @@ impl GapList for AccountGaps {
     }
 }
 
-/// Nothing was trimmed from a log that still has this record.
+/// A log that still has this record has not been trimmed.
 const FIRST: u64 = 1;

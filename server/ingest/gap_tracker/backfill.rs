@@ -1,26 +1,26 @@
-//! A backfill under way, and whether it is to be believed.
+//! A backfill in progress, and the decision whether it is complete.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{TimeRange, UnixMillis};
 
-/// A backfill that a connection asked for.
+/// A backfill requested by a connection.
 #[derive(Clone, Debug)]
 pub(super) struct BackfillState {
-    /// When the first byte came.
+    /// Upstream time of the first byte.
     pub(super) began: UnixMillis,
-    /// What it delivers begins here at the latest.
+    /// The backfill contains posts from this time on, at the latest.
     pub(super) from: UnixMillis,
-    /// Posts of the connection that were created before this can be from the backfill.
+    /// Posts of this connection created before this time can belong to the backfill.
     to: UnixMillis,
-    /// When such a post last came. Time in which the reader was stopped does not count: it moves this on.
+    /// When such a post last arrived. A stall of the reader does not count as silence: it moves this time forward.
     last_inside: UnixMillis,
-    /// It is given up then.
+    /// Time at which the backfill is given up.
     deadline: UnixMillis,
-    /// What was asked for, less what can come live.
+    /// The requested interval without the part that can arrive live.
     asked: TimeRange,
-    /// Posts that were created before the connection, by the second of their creation: of the minutes asked for.
+    /// Posts of the requested minutes created before the connection, by second of creation.
     seconds: BTreeMap<i64, u64>,
     /// Posts per second of the feed before the connection.
     rate: f64,
@@ -28,19 +28,19 @@ pub(super) struct BackfillState {
 
 const SECOND_MS: i64 = 1_000;
 
-/// When a backfill is complete.
+/// Limits that decide when a backfill is complete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BackfillTimeouts {
-    /// Nothing of it came for this long.
+    /// Silence after which the backfill is complete.
     pub(super) quiet: Duration,
-    /// It goes on for no longer than this.
+    /// Maximum duration of a backfill.
     pub(super) duration_max: Duration,
-    /// Posts due in an interval from which on an empty answer is not plausible.
+    /// Number of expected posts from which on an empty answer is not plausible.
     pub(super) due_min: f64,
 }
 
 impl BackfillState {
-    /// `margin` is how much older than its arrival a live post can be.
+    /// Creates the state. `margin` is the maximum age of a live post on arrival.
     pub(super) fn new(
         (began, to): (UnixMillis, UnixMillis),
         from: UnixMillis,
@@ -63,42 +63,42 @@ impl BackfillState {
         }
     }
 
-    /// The reader was stopped for this long: that nothing came in this time proves nothing.
+    /// Records a stall of the reader: silence in this time proves nothing.
     pub(super) fn pause(&mut self, stopped: Duration) {
         self.last_inside = self.last_inside.plus(stopped);
         self.deadline = self.deadline.plus(stopped);
     }
 
-    /// When [`BackfillState::outcome`] has something to decide, if nothing comes until then.
+    /// Returns when [`BackfillState::outcome`] can decide, if nothing arrives until then.
     pub(super) fn expected_posts(&self, last_byte: UnixMillis, patience: BackfillTimeouts) -> UnixMillis {
         if self.is_quiet(last_byte, patience) { last_byte } else { self.deadline }
     }
 
-    /// Returns whether it is over and brought what was due of what it was asked for; `None` while it goes on.
+    /// Returns whether the backfill is over and plausible; `None` while it is in progress.
     pub(super) fn outcome(&self, now: UnixMillis, last_byte: UnixMillis, patience: BackfillTimeouts) -> Option<bool> {
         if now >= self.deadline {
             return Some(false);
         }
-        self.is_quiet(last_byte, patience).then(|| self.is_plausible(self.judged(), patience))
+        self.is_quiet(last_byte, patience).then(|| self.is_plausible(self.decisive_interval(), patience))
     }
 
-    /// What has to bring something. Where all of it may come live, for posts are that late, it is the whole: if nothing came
-    /// of it by now, nothing of it was proven.
-    fn judged(&self) -> TimeRange {
+    /// Returns the interval in which posts are required as proof. If live posts can be so late that they cover the
+    /// whole request, this is the whole time before the connection: without a post of it, nothing is proven.
+    fn decisive_interval(&self) -> TimeRange {
         if self.asked.is_empty() { TimeRange::new(self.from, self.began) } else { self.asked }
     }
 
-    /// Something came after nothing of the backfill did for long enough. A connection that is silent proves nothing.
+    /// True if something arrived after a long enough silence of the backfill. A silent connection proves nothing.
     fn is_quiet(&self, last_byte: UnixMillis, patience: BackfillTimeouts) -> bool {
         last_byte.since(self.last_inside) >= patience.quiet
     }
 
-    /// True if a post older than all that can come live came.
-    pub(super) fn brought_any(&self) -> bool {
+    /// True if a post arrived that is older than every possible live post.
+    pub(super) fn has_old_post(&self) -> bool {
         self.has_any(self.asked)
     }
 
-    /// True if a post of this interval came that was created before the connection, at the grain of a second.
+    /// True if a post of this interval arrived that was created before the connection, at a resolution of one second.
     pub(super) fn has_any(&self, span: TimeRange) -> bool {
         !span.is_empty()
             && self
@@ -108,8 +108,8 @@ impl BackfillState {
                 .is_some()
     }
 
-    /// True if something of this interval came, or fewer posts were due in it than may be missing by chance, at the rate
-    /// before the connection.
+    /// True if a post of this interval arrived, or if fewer posts were expected in it than may be missing by chance, at
+    /// the rate before the connection.
     pub(super) fn is_plausible(&self, span: TimeRange, patience: BackfillTimeouts) -> bool {
         self.has_any(span) || self.rate * span.to.since(span.from).as_secs_f64() < patience.due_min
     }

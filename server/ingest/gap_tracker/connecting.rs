@@ -1,4 +1,4 @@
-//! The first byte of a connection: what its feed lacks falls apart.
+//! The first byte of a connection, which divides the open gap of its feed.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::hub::side_log::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
-/// A first byte that comes so soon after the start ends no outage.
+/// A first byte this soon after the start does not end an outage.
 const START_MIN: Duration = Duration::from_secs(1);
 
 impl GapStateMachine {
-    /// The first byte of a connection came.
+    /// Records the first byte of a connection.
     pub(super) fn first_byte(&mut self, feed: usize, connection: usize, answer: StreamResponse, now: UnixMillis) {
         self.time = self.time.max(now);
         let (allowed_lateness, patience, began) =
@@ -27,7 +27,7 @@ impl GapStateMachine {
         let mut new = Connection::new(now, allowed_lateness, own.lag_of(connection), rate);
         let margin = new.margin(&self.limits);
         let minutes = |minutes: BackfillMinutes| Duration::from_secs(60 * u64::from(minutes.get()));
-        // X reckons by its own clock: what it sends may begin as much later as that is ahead.
+        // X uses its own clock: if that is ahead, the backfill may begin as much later.
         let back_to = answer.backfill.map(|asked| answer.at.minus(minutes(asked)).plus(answer.uncertainty));
         new.backfill = back_to.map(|from| BackfillState::new((now, to), from, margin, rate, patience));
         own.connections.insert(connection, new);
@@ -48,13 +48,13 @@ impl GapStateMachine {
                 continue;
             }
             let whole = TimeRange::new(gap.gap.window.from.min(now), gap.gap.window.to.unwrap_or(to));
-            self.fall_apart(feed, connection, gap, whole, back_to, now);
+            self.divide_gap(feed, connection, gap, whole, back_to, now);
         }
     }
 
-    /// Divides a gap into what is older than X can be asked for, what is left to recovery, and what the backfill of this
-    /// connection is to deliver.
-    fn fall_apart(
+    /// Divides a gap into the part older than the recovery window, the part left to recovery, and the part that the
+    /// backfill of this connection is expected to deliver.
+    fn divide_gap(
         &mut self,
         feed: usize,
         connection: usize,
@@ -64,8 +64,8 @@ impl GapStateMachine {
         now: UnixMillis,
     ) {
         let back_to = back_to.filter(|_| own.trusted);
-        let brought = back_to.map_or(whole.to, |from| from.clamp(whole.from, whole.to));
-        let kept = now.minus(self.limits.recovery_window).clamp(whole.from, brought);
+        let backfill_from = back_to.map_or(whole.to, |from| from.clamp(whole.from, whole.to));
+        let kept = now.minus(self.limits.recovery_window).clamp(whole.from, backfill_from);
         let (origin, mut ids, first) = (own.gap.clone(), Some(own.gap.id), self.changes.len());
         let lost = TimeRange::new(whole.from, kept);
         if !lost.is_empty() {
@@ -73,12 +73,12 @@ impl GapStateMachine {
             let gap = self.split_gap(&origin, &mut ids, lost, GapState::Unrecoverable);
             self.log(Gap { evidence: GapEvidence::WindowPassed, ..gap });
         }
-        let recovered = TimeRange::new(kept, brought);
+        let recovered = TimeRange::new(kept, backfill_from);
         if !recovered.is_empty() {
             let gap = self.split_gap(&origin, &mut ids, recovered, GapState::Recovering);
             self.start_recovery(gap, recovered, own.rate);
         }
-        let backfilled = TimeRange::new(brought, whole.to);
+        let backfilled = TimeRange::new(backfill_from, whole.to);
         if !backfilled.is_empty() {
             own.gap = self.split_gap(&origin, &mut ids, backfilled, GapState::Detected);
             self.log(own.gap.clone());
@@ -95,8 +95,9 @@ impl GapStateMachine {
         Some(GapBackfill { connection, core })
     }
 
-    /// A new log begins: what lies before it is nobody's gap, but may be backfilled for those that come with an old token.
-    /// What lies between the start and the first byte is announced, as far as the backfill does not reach.
+    /// Records the start of a new log. The time before it is no gap of the log, but may be backfilled for sessions with
+    /// an older token. The time between the start and the first byte is announced, as far as the backfill does not
+    /// reach it.
     fn record_initial_gap(
         &mut self,
         feed: usize,
@@ -116,7 +117,7 @@ impl GapStateMachine {
         }
     }
 
-    /// Announces what was missed of a new log before its first byte, up to `to`, and leaves it to recovery.
+    /// Announces the promised time of a new log before its first byte, up to `to`, and leaves it to recovery.
     pub(super) fn announce_promised(&mut self, own: &FeedGap, began: UnixMillis, to: UnixMillis) {
         let late = began.since(own.promised) >= START_MIN;
         if late && own.promised < to {

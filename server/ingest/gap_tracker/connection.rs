@@ -1,4 +1,4 @@
-//! How far one connection of a feed has come.
+//! Progress of one connection of a feed.
 
 use std::time::Duration;
 
@@ -8,35 +8,36 @@ use super::backfill::BackfillState;
 use super::limits::TrackerLimits;
 use crate::model::{TimeRange, UnixMillis};
 
-/// What one connection of a feed has delivered since its first byte, or had when it ended.
+/// Progress of a connection since its first byte, or up to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Connection {
-    /// Its first byte came and it has not ended.
+    /// The first byte has arrived and the connection has not ended.
     pub(super) up: bool,
-    /// When its first byte came.
+    /// When the first byte arrived.
     pub(super) first_byte: UnixMillis,
-    /// Posts created from here on come by it: the slack after its first byte, or the start of its backfill once that is
-    /// believed.
+    /// The connection delivers posts created from this time on: the first byte plus the allowed lateness, or the start
+    /// of its backfill once that is accepted.
     pub(super) complete_from: UnixMillis,
-    /// When the last whole message or heartbeat came.
+    /// When the last complete message or heartbeat arrived.
     pub(super) last_byte: UnixMillis,
-    /// The newest post; before the first one of this connection, that of the one before.
+    /// The newest post; before the first post of this connection, that of its predecessor.
     pub(super) newest: Option<HighWatermark>,
-    /// A post came by this connection.
+    /// A post arrived on this connection.
     #[serde(default)]
     delivers: bool,
-    /// Posts per second of its feed when its newest post came.
+    /// Posts per second of the feed when the newest post arrived.
     #[serde(default)]
     pub(super) rate: f64,
-    /// The backfill that it asked for, until that is decided.
+    /// The requested backfill, until it is accepted or given up.
     #[serde(skip)]
     pub(super) backfill: Option<BackfillState>,
-    /// `complete_from` before the backfill was believed, and when it was.
+    /// `complete_from` before the backfill was accepted, and when it was accepted.
     before_backfill: Option<(UnixMillis, UnixMillis)>,
-    /// The last byte and the newest post came after a stop of the reader: both were sent at an unknown time within it.
+    /// The last byte and the newest post arrived after a stall of the reader: both were sent at an unknown time within
+    /// it.
     #[serde(default)]
     behind: bool,
-    /// X ended it as a slow reader, and there has been no first byte since: X has no backfill for it.
+    /// X disconnected it as a slow reader, and no first byte followed: X has no backfill for it.
     pub(super) slow: bool,
 }
 
@@ -44,14 +45,14 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct HighWatermark {
     pub(super) created: UnixMillis,
-    /// How long after its creation it came.
+    /// How long after its creation it arrived.
     pub(super) lag: Duration,
 }
 
-/// When something came.
+/// When data arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
-    /// It was not sent before this: after a stop of the reader, the turn before it.
+    /// Earliest time at which it can have been sent: after a stall of the reader, the previous poll.
     pub stamp: UnixMillis,
     /// When it was read.
     pub read: UnixMillis,
@@ -63,12 +64,11 @@ impl From<UnixMillis> for Heard {
     }
 }
 
-/// A post that claims to be from later than this after now is not believed to be the newest.
+/// Maximum lead of a post's creation time over the clock; a post beyond it is not accepted as the newest.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 impl Connection {
-    /// A connection whose first byte came now; `newest` is what is known of its lag.
-    /// `rate` is that of its feed.
+    /// Creates a connection whose first byte arrived now. `newest` is the known lag, `rate` that of its feed.
     pub(super) fn new(now: UnixMillis, allowed_lateness: Duration, newest: Option<HighWatermark>, rate: f64) -> Self {
         Self {
             up: true,
@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// How much older than its arrival a post of this connection can be: the slack, or the lag if that is more.
+    /// Maximum age of a post of this connection on arrival: the allowed lateness, or the lag if that is greater.
     pub(super) fn margin(&self, limits: &TrackerLimits) -> Duration {
         self.margin_of(self.newest.map_or(Duration::ZERO, |newest| newest.lag), limits)
     }
@@ -94,9 +94,10 @@ impl Connection {
         lag.max(self.silence(limits)).min(limits.lag_max()).max(limits.allowed_lateness)
     }
 
-    /// For how long no post came although posts were due: heartbeats alone do not tell a quiet stream from a late one.
+    /// Returns for how long no post arrived although posts were expected: heartbeats do not distinguish a quiet stream
+    /// from a late one.
     fn silence(&self, limits: &TrackerLimits) -> Duration {
-        // Before its first post, the newest one says only that posts were due since the first byte.
+        // Before the first post of this connection, `newest` only shows that posts were expected since the first byte.
         let earliest = if self.delivers { UnixMillis(i64::MIN) } else { self.first_byte };
         let since = self.newest.map_or(self.first_byte, |newest| newest.created.max(earliest));
         let silence = self.last_byte.since(since);
@@ -104,28 +105,28 @@ impl Connection {
         if is_plausible { Duration::ZERO } else { silence }
     }
 
-    /// Everything created before this, and after `complete_from`, has come.
+    /// Every post created before this time, and after `complete_from`, has arrived.
     pub(super) fn reach(&self, limits: &TrackerLimits) -> UnixMillis {
         let behind = self.newest.filter(|_| self.behind);
-        // The stop is in the time of the last byte already: it must not count again in the lag of what came with it.
+        // The stall is already part of the time of the last byte: it must not count again in the lag.
         let margin = behind
             .map_or_else(|| self.margin(limits), |newest| self.margin_of(self.last_byte.since(newest.created), limits));
         self.last_byte.minus(margin)
     }
 
-    /// What it has delivered of the time that is taken for settled: the connection that began last, and so settled what is
-    /// before it, may not have delivered even that.
+    /// Returns the delivered part of the settled time: the connection that began last settled the time before it, and
+    /// may not have delivered even that.
     pub(super) fn settled_reach(&self, settled_to: UnixMillis, limits: &TrackerLimits) -> UnixMillis {
         let began_last = self.first_byte.plus(limits.allowed_lateness) >= settled_to;
         if began_last { settled_to.min(self.reach(limits)) } else { settled_to }
     }
 
-    /// What it has delivered. That it is up proves nothing of the time since.
+    /// Returns the delivered time. Being connected proves nothing about the time after it.
     pub(super) fn delivered(&self, limits: &TrackerLimits) -> TimeRange {
         TimeRange::new(self.complete_from, self.reach(limits))
     }
 
-    /// Something came; `created` are the times of the posts in it.
+    /// Records arrived data; `created` are the creation times of its posts.
     pub(super) fn heard(&mut self, heard: Heard, created: &[UnixMillis]) {
         let Heard { stamp: received, read } = heard;
         self.last_byte = received;
@@ -135,28 +136,28 @@ impl Connection {
         let newest = created.iter().copied().filter(|created| *created <= received.plus(AHEAD_MAX)).max();
         let newest = newest.filter(|created| self.newest.is_none_or(|own| own.created <= *created || !self.delivers));
         if let Some(created) = newest {
-            // After a stop, it was sent up to when it was read.
+            // After a stall, the data may have been sent at any time until it was read.
             (self.delivers, self.newest) = (true, Some(HighWatermark { created, lag: read.since(created) }));
         }
         self.behind = received < read && (newest.is_some() || self.behind);
     }
 
-    /// Its reader was stopped for this long.
+    /// Records a stall of the reader.
     pub(super) fn stop(&mut self, stopped: Duration) {
         if let Some(backfill) = &mut self.backfill {
             backfill.pause(stopped);
         }
     }
 
-    /// Its backfill came.
+    /// Accepts the backfill as complete.
     pub(super) fn believe(&mut self, from: UnixMillis, now: UnixMillis) {
         self.before_backfill = Some((self.complete_from, now));
         self.complete_from = self.complete_from.min(from);
     }
 
-    /// What is known of it if the process ends now: nothing that came later than `appended` is in the log.
+    /// Returns the state if the process ends now: nothing that arrived after `appended` is in the log.
     pub(super) fn as_appended(&self, appended: UnixMillis) -> Self {
-        // Before the first byte nothing came: what is missing until then is a gap already.
+        // Before the first byte nothing arrived: the time until then is in a gap already.
         let last_byte = self.last_byte.min(appended.max(self.first_byte));
         let behind = self.behind && last_byte == self.last_byte;
         let mut own = Self { last_byte, behind, ..self.clone() };

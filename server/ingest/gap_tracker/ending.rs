@@ -1,4 +1,4 @@
-//! The end of a connection or of its backfill: what is a gap from then on, what is closed, and what is left to recovery.
+//! The end of a connection or of its backfill: new gaps, closed gaps, and gaps left to recovery.
 
 use super::feed::FeedGap;
 use super::state_machine::GapStateMachine;
@@ -6,15 +6,15 @@ use crate::hub::side_log::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
 impl GapStateMachine {
-    /// A connection ended.
+    /// Records the end of a connection.
     pub(super) fn on_disconnect(&mut self, feed: usize, connection: usize, cause: GapCause) {
         let limits = self.limits.clone();
         if self.kept.feeds[feed].connection(connection).is_some() && self.announce_at.take().is_some() {
-            // Nobody may be there to do it when it is due.
+            // The connection that would announce them later may not exist any more.
             self.announce_not_begun();
         }
         let own = &mut self.kept.feeds[feed];
-        // One that had brought nothing changes nothing.
+        // A connection that delivered nothing changes nothing.
         let Some(ended) = own.connections.get_mut(&connection).filter(|own| own.up) else { return };
         ended.slow = cause == GapCause::SlowReader;
         own.end(connection, &limits);
@@ -25,7 +25,7 @@ impl GapStateMachine {
                 self.kept.feeds[feed].forget_delivered_twice(&limits);
             }
             None => {
-                // What lies before a new log is nobody's gap, but what comes now is.
+                // The time before a new log is no gap of the log, but an outage from now on is.
                 if own.gaps.iter().any(|gap| !gap.announced) {
                     self.fall_back_to_recovery(feed, connection);
                 }
@@ -34,8 +34,8 @@ impl GapStateMachine {
         }
     }
 
-    /// No connection of a feed is up: what none of them delivered is a gap without an end. A gap that is not closed passes
-    /// its start on: what of it came is not known.
+    /// Opens a gap without an end for the time that no connection of a feed has delivered; none is up. A gap that is
+    /// not closed passes on its start: the delivered part of it is unknown.
     pub(super) fn open(&mut self, feed: usize, cause: GapCause) {
         let own = &mut self.kept.feeds[feed];
         let trusted = !own.connections.values().any(|own| own.slow);
@@ -65,27 +65,28 @@ impl GapStateMachine {
         }
     }
 
-    /// A connection ended while others are up: what it was to deliver, and they cannot any more, is a gap.
+    /// Records gaps after a connection ended while others are up: the time that it was expected to deliver and that the
+    /// others cannot deliver.
     fn close_over(&mut self, feed: usize, assured: UnixMillis, cause: GapCause) {
         let own = &mut self.kept.feeds[feed];
         let mut lacking = own.undelivered(assured);
         own.settle_to(assured);
-        // What is in a gap already is closed there.
+        // The time inside an existing gap is closed with that gap.
         own.gaps.iter().filter(|own| own.announced).for_each(|own| lacking.remove(own.span(assured)));
         for span in lacking.iter() {
             let asked =
                 self.kept.feeds[feed].up().filter_map(|(number, own)| Some((number, own.backfill.as_ref()?.from)));
             let asked = asked.min_by_key(|(_, from)| *from);
-            let brought = asked.map_or(span.to, |(_, from)| from.clamp(span.from, span.to));
-            let recovered = TimeRange::new(span.from, brought);
+            let backfill_from = asked.map_or(span.to, |(_, from)| from.clamp(span.from, span.to));
+            let recovered = TimeRange::new(span.from, backfill_from);
             if !recovered.is_empty() {
-                let gap = self.new_gap(TimeInterval { from: span.from, to: Some(brought) }, cause);
+                let gap = self.new_gap(TimeInterval { from: span.from, to: Some(backfill_from) }, cause);
                 let rate = self.rate();
                 self.start_recovery(Gap { state: GapState::Recovering, ..gap }, recovered, rate);
             }
-            let backfilled = TimeRange::new(brought, span.to);
+            let backfilled = TimeRange::new(backfill_from, span.to);
             if let Some((number, _)) = asked.filter(|_| !backfilled.is_empty()) {
-                let gap = self.new_gap(TimeInterval { from: brought, to: Some(span.to) }, cause);
+                let gap = self.new_gap(TimeInterval { from: backfill_from, to: Some(span.to) }, cause);
                 self.push(feed, gap, true);
                 let backfill = self.gap_backfill(feed, number, backfilled);
                 if let Some(own) = self.kept.feeds[feed].gaps.last_mut() {
@@ -102,7 +103,7 @@ impl GapStateMachine {
         self.kept.feeds[feed].gaps.push(FeedGap { gap, announced: true, promised, trusted, rate, backfill: None });
     }
 
-    /// Closes what is quiet now on this connection, and announces what feeds lack that have not begun.
+    /// Closes the gaps whose backfill on this connection is quiet, and announces the gaps of feeds that have not begun.
     pub(super) fn tick(&mut self, feed: usize, connection: usize, now: UnixMillis) {
         self.time = self.time.max(now);
         if self.announce_at.is_some_and(|at| at <= now) {
@@ -116,7 +117,7 @@ impl GapStateMachine {
         }
     }
 
-    /// Whether the backfill of a connection is to be believed; `None` while it goes on.
+    /// Returns whether the backfill of a connection is complete and plausible; `None` while it is in progress.
     fn outcome(&self, feed: usize, connection: usize, now: UnixMillis) -> Option<bool> {
         let own = &self.kept.feeds[feed];
         let (backfill, last_byte) = (own.backfill(connection)?, own.connection(connection)?.last_byte);
@@ -130,8 +131,8 @@ impl GapStateMachine {
         let own = &mut self.kept.feeds[feed];
         let Some(ended) = own.connections.get_mut(&connection) else { return };
         let Some(backfill) = ended.backfill.take() else { return };
-        // Nothing is known of the rate before a new log: a backfill that brought nothing may have been ignored.
-        let believed = backfill.brought_any() || own.gaps.iter().all(|gap| gap.announced);
+        // The rate before a new log is unknown: an empty backfill may have been ignored by X.
+        let believed = backfill.has_old_post() || own.gaps.iter().all(|gap| gap.announced);
         if believed {
             ended.believe(backfill.from, now);
         }
@@ -153,7 +154,7 @@ impl GapStateMachine {
         }
     }
 
-    /// When [`GapStateMachine::tick`] has something to look at.
+    /// Returns when [`GapStateMachine::tick`] has work to do.
     pub(super) fn next_deadline(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         let own = self.kept.feeds[feed].connection(connection);
         let due =
@@ -161,7 +162,7 @@ impl GapStateMachine {
         due.into_iter().chain(self.announce_at).min()
     }
 
-    /// What the backfill of this connection was to bring is left to recovery.
+    /// Leaves the gaps that the backfill of this connection did not close to recovery.
     pub(super) fn fall_back_to_recovery(&mut self, feed: usize, connection: usize) {
         let own = &mut self.kept.feeds[feed];
         if let Some(own) = own.connections.get_mut(&connection) {
@@ -173,7 +174,7 @@ impl GapStateMachine {
         left.into_iter().for_each(|gap| self.leave_to_recovery(feed, gap));
     }
 
-    /// A gap that has an end is left to recovery.
+    /// Leaves a gap with an end to recovery.
     pub(super) fn leave_to_recovery(&mut self, feed: usize, own: FeedGap) {
         let TimeInterval { from, to: Some(to) } = own.gap.window else {
             self.kept.feeds[feed].gaps.push(own);

@@ -1,4 +1,4 @@
-//! One feed: what its connections have delivered, and the gaps that a backfill may close.
+//! One feed: the progress of its connections, and the gaps that a backfill may close.
 
 use std::collections::BTreeMap;
 
@@ -16,73 +16,73 @@ pub const ALL_FEEDS: &str = "all";
 
 /// A disjoint part of an account's stream, carried by one or more redundant connections.
 ///
-/// A time is *delivered* if one connection has delivered it by itself: between its `complete_from` and its reach. What no
-/// connection that is up can still deliver, and none has, is a gap.
+/// A time is *delivered* if a single connection has delivered it: between its `complete_from` and its reach. A time
+/// that no connection has delivered, and no open connection can still deliver, is a gap.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Feed {
-    /// The name of its datacenter, or [`ALL_FEEDS`]; empty for a feed of a file that knew no names.
+    /// Name of its datacenter, or [`ALL_FEEDS`]; empty for a feed of a checkpoint without names.
     pub(super) name: String,
-    /// Connections by number: those that are up, and of the others what is known of their lag.
+    /// Connections by number: open ones, and the known lag of others.
     pub(super) connections: BTreeMap<usize, Connection>,
-    /// A byte of it came at some time: what is missing since is a gap.
+    /// A byte arrived at some time: missing time since then is a gap.
     pub(super) began: bool,
-    /// All that was created before this was delivered, or lies in a gap.
+    /// Every post created before this time was delivered, or lies in a gap.
     pub(super) settled_to: UnixMillis,
-    /// Delivered after `settled_to` by connections that have ended.
+    /// Time after `settled_to` delivered by connections that have ended.
     pub(super) delivered: TimeRangeSet,
     /// Creation time of the newest post.
     pub(super) newest: Option<UnixMillis>,
-    /// The lag of its newest post when it was restored.
+    /// Lag of the newest post when the feed was restored.
     pub(super) lag: Option<HighWatermark>,
-    /// How many posts come.
+    /// Posts per second.
     pub(super) rate: PostRate,
-    /// Gaps that wait for a backfill, or are being backfilled.
+    /// Gaps with a backfill in progress or pending.
     pub(super) gaps: Vec<FeedGap>,
-    /// From where on the log has all of it at its beginning; `None` before the first byte.
+    /// Start from which the log is complete; `None` before the first byte.
     pub(super) origin: Option<Completeness>,
 }
 
-/// A gap that waits for a backfill, or is being backfilled.
+/// A gap with a backfill in progress or pending.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct FeedGap {
-    /// What is announced of it. Without an end, the feed is down.
+    /// The gap as announced. Without an end, the feed is down.
     pub(super) gap: Gap,
-    /// False for what lies before a new log.
+    /// False for the time before a new log.
     pub(super) announced: bool,
-    /// From where on the log is to have all: of a new log, when its gateway was started.
+    /// Start from which sessions rely on the log: for a new log, the start of its gateway.
     pub(super) promised: UnixMillis,
     /// False after a slow-reader disconnect: X has no backfill then.
     pub(super) trusted: bool,
     /// Posts per second of the account before the gap.
     pub(super) rate: f64,
-    /// The backfill that is to close it.
+    /// The backfill expected to close it.
     #[serde(skip)]
     pub(super) backfill: Option<GapBackfill>,
 }
 
-/// The backfill that is to close a gap.
+/// The backfill expected to close a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GapBackfill {
-    /// The connection that asked for it.
+    /// The connection that requested it.
     pub(super) connection: usize,
-    /// The part of the gap that nothing else can have delivered, and that cannot come live.
+    /// The part of the gap that only this backfill can deliver: not live, not another connection.
     pub(super) core: TimeRange,
 }
 
 impl FeedGap {
-    /// The interval; one without an end ends at `open_to`.
+    /// Returns the interval; an open end is replaced by `open_to`.
     pub(super) fn span(&self, open_to: UnixMillis) -> TimeRange {
         TimeRange::new(self.gap.window.from, self.gap.window.to.unwrap_or(open_to))
     }
 
-    /// True if this connection's backfill is to close it.
+    /// True if the backfill of this connection is expected to close it.
     pub(super) fn is_backfilled_by(&self, connection: usize) -> bool {
         self.backfill.is_some_and(|backfill| backfill.connection == connection)
     }
 }
 
 impl Feed {
-    /// A feed of which nothing came, and of which nothing before `settled_to` is to come.
+    /// Creates a feed without data, from which nothing before `settled_to` is expected.
     pub(super) fn new(name: &str, settled_to: UnixMillis) -> Self {
         Self {
             name: name.to_owned(),
@@ -98,39 +98,39 @@ impl Feed {
         }
     }
 
-    /// The connections that are up.
+    /// Returns the open connections.
     pub(super) fn up(&self) -> impl Iterator<Item = (usize, &Connection)> {
         self.connections.iter().filter(|(_, own)| own.up).map(|(number, own)| (*number, own))
     }
 
-    /// What is known of the lag of a connection before it delivers a post.
+    /// Returns the known lag of a connection before it delivers a post.
     pub(super) fn lag_of(&self, connection: usize) -> Option<HighWatermark> {
         self.connections.get(&connection).map_or(self.lag, |own| own.newest)
     }
 
-    /// A connection that is up, by number.
+    /// Returns an open connection by number.
     pub(super) fn connection(&self, number: usize) -> Option<&Connection> {
         self.connections.get(&number).filter(|own| own.up)
     }
 
-    /// A connection that is up and its backfill, by number.
+    /// Returns the backfill of an open connection.
     pub(super) fn backfill(&self, connection: usize) -> Option<&BackfillState> {
         self.connection(connection)?.backfill.as_ref()
     }
 
-    /// What is created from here on comes by a connection that is up; `None` if none is.
+    /// Returns the time from which on open connections deliver every post; `None` if none is open.
     pub(super) fn assured_from(&self) -> Option<UnixMillis> {
         self.up().map(|(_, own)| own.complete_from).min()
     }
 
-    /// What was not delivered of the time from `settled_to` to `to` by connections that have ended.
+    /// Returns the time from `settled_to` to `to` that ended connections did not deliver.
     pub(super) fn undelivered(&self, to: UnixMillis) -> TimeRangeSet {
         let mut rest: TimeRangeSet = [TimeRange::new(self.settled_to, to)].into_iter().collect();
         rest.remove_all(&self.delivered);
         rest
     }
 
-    /// The first time that no connection has delivered yet.
+    /// Returns the first time that no connection has delivered yet.
     pub(super) fn undelivered_from(&self, limits: &TrackerLimits) -> UnixMillis {
         let mut rest = self.undelivered(UnixMillis(i64::MAX));
         self.up().for_each(|(_, own)| rest.remove(own.delivered(limits)));
@@ -138,7 +138,7 @@ impl Feed {
         self.up().map(|(_, own)| own.settled_reach(self.settled_to, limits)).fold(first, UnixMillis::min)
     }
 
-    /// A connection ended. What it has delivered is known now.
+    /// Ends a connection. Its delivered time is final.
     pub(super) fn end(&mut self, connection: usize, limits: &TrackerLimits) {
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
         (own.up, own.backfill) = (false, None);
@@ -147,7 +147,7 @@ impl Feed {
         self.settled_to = self.settled_to.min(reach);
     }
 
-    /// The process that had the connections is gone; `now` is the time of the next one.
+    /// Ends all connections, because their process is gone; `now` is the time of the next process.
     pub(super) fn end_all(&mut self, limits: &TrackerLimits, now: UnixMillis) {
         let numbers: Vec<usize> = self.connections.keys().copied().collect();
         for number in numbers {
@@ -162,28 +162,28 @@ impl Feed {
         self.settled_to = self.settled_to.min(now);
     }
 
-    /// A gap of this feed has an end in the log: a first byte came, and the process was gone before the checkpoint knew. What
-    /// comes after that end is not known.
+    /// Records that a gap of this feed has an end in the log: a first byte arrived, and the process ended before the
+    /// next checkpoint. Nothing is known about the time after that end.
     pub(super) fn note_end(&mut self, id: GapId, to: UnixMillis) {
         if !self.began && self.gaps.iter().any(|own| own.announced && own.gap.id == id) {
             (self.began, self.settled_to, self.delivered) = (true, to, TimeRangeSet::default());
         }
     }
 
-    /// The log has lost what it was given after this.
+    /// Records that the log has lost everything appended after this time.
     pub(super) fn lose_after(&mut self, time: UnixMillis) {
         self.delivered.remove(TimeRange::new(time, UnixMillis(i64::MAX)));
         self.settled_to = self.settled_to.min(time);
     }
 
-    /// Everything before `to` has been delivered, or has become a gap.
+    /// Settles the time before `to`: it has been delivered, or is in a gap.
     pub(super) fn settle_to(&mut self, to: UnixMillis) {
         self.settled_to = self.settled_to.max(to);
         self.delivered.remove(TimeRange::new(UnixMillis(i64::MIN), self.settled_to));
     }
 
-    /// Forgets what a connection that is up has delivered as well, however late it may prove to be: so what is remembered of
-    /// ended connections is bounded by the time that the others lag behind.
+    /// Forgets delivered time that an open connection has delivered too, even at its maximum lag. This bounds the
+    /// memory for ended connections by the lag of open ones.
     pub(super) fn forget_delivered_twice(&mut self, limits: &TrackerLimits) {
         let lag_max = limits.lag_max();
         let mut delivered = self.delivered.clone();
@@ -194,7 +194,7 @@ impl Feed {
         }
     }
 
-    /// Something came on this connection; `created` are the times of the posts in it.
+    /// Records data that arrived on a connection; `created` are the creation times of its posts.
     pub(super) fn heard(&mut self, connection: usize, heard: Heard, created: &[UnixMillis]) {
         let received = heard.stamp;
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };

@@ -1,9 +1,9 @@
-//! What becomes of feeds when the list of datacenters changes.
+//! Inheritance between feeds when the list of datacenters changes.
 //!
-//! A feed is known by its name. A name that is new may be another name of a datacenter that is gone from the list, and the
-//! feed of all posts carries those of every datacenter. So a new feed inherits the gaps and the progress of each former feed
-//! that could have carried its posts; what a former feed lacks and no new one is sure to carry is left to recovery, which
-//! asks for the posts of all datacenters.
+//! A feed is identified by its name. A new name may denote a datacenter that was removed under another name, and the
+//! feed of all posts carries those of every datacenter. A new feed therefore inherits the gaps and the progress of each
+//! former feed that could have carried its posts. Missing time of a former feed that no new feed certainly carries is
+//! left to recovery, which requests the posts of all datacenters.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::state_machine::GapStateMachine;
 use crate::hub::side_log::Completeness;
 use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
-/// Returns the later of two starts: a log is complete from where on it has the posts of all its feeds.
+/// Returns the later of two starts: a log is complete once it has the posts of all its feeds.
 pub(super) fn later(one: Option<Completeness>, other: Option<Completeness>) -> Option<Completeness> {
     let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
     let time = |own| match own {
@@ -25,13 +25,13 @@ pub(super) fn later(one: Option<Completeness>, other: Option<Completeness>) -> O
     })
 }
 
-/// True if this feed brings the posts of every datacenter, or if that is not known of it.
+/// True if this feed carries the posts of every datacenter, or if that is unknown.
 fn carries_all(feed: &Feed) -> bool {
     feed.name == ALL_FEEDS || feed.name.is_empty()
 }
 
 impl GapStateMachine {
-    /// Makes the feeds of these names out of the former ones.
+    /// Creates the feeds of these names from the former ones.
     pub(super) fn inherit(&mut self, former: Vec<Feed>, names: &[String], now: UnixMillis) {
         let mut passed_on = BTreeSet::new();
         for name in names {
@@ -45,19 +45,19 @@ impl GapStateMachine {
             let feed = self.heir(name, &parents, &mut passed_on, now);
             self.kept.feeds.push(feed);
         }
-        // One datacenter alone is not the stream; of several that is taken for granted.
+        // One datacenter alone is not the whole stream; several are assumed to be.
         let whole = names.len() > 1 || names.iter().any(|name| name == ALL_FEEDS);
         let inherited = |feed: &Feed| match carries_all(feed) {
             true => whole || feed.name.is_empty(),
             false => names.contains(&feed.name) || names.iter().any(|name| name == ALL_FEEDS),
         };
         for feed in former.into_iter().filter(|feed| !inherited(feed)) {
-            tracing::warn!(feed = feed.name, "feed is not configured any more; what it lacks is left to recovery");
+            tracing::warn!(feed = feed.name, "feed removed from configuration, its missing time is left to recovery");
             self.leave_feed(feed, &mut passed_on, now);
         }
     }
 
-    /// A feed that has what all of its parents have, and lacks what any of them lacks.
+    /// Creates a feed with the delivered time common to all parents, and the missing time of any of them.
     fn heir(&mut self, name: &str, parents: &[&Feed], passed_on: &mut BTreeSet<GapId>, now: UnixMillis) -> Feed {
         let Some((first, others)) = parents.split_first() else { return Feed::new(name, now) };
         let mut own = Feed { name: name.to_owned(), ..(*first).clone() };
@@ -74,7 +74,7 @@ impl GapStateMachine {
         }
         own.delivered = [TimeRange::new(own.settled_to, UnixMillis(i64::MAX))].into_iter().collect();
         own.delivered.remove_all(&lacking);
-        // What a parent lacks that never began is in `lacking`.
+        // Missing time of a parent that never began is in `lacking`.
         let began = own.began;
         own.gaps.retain(|gap| gap.announced || gap.gap.window.to.is_some() || !began);
         for gap in own.gaps.iter_mut().filter(|gap| gap.announced) {
@@ -83,7 +83,7 @@ impl GapStateMachine {
         own
     }
 
-    /// The first heir of a gap keeps its id; each further one has a gap of its own.
+    /// Passes a gap on: the first heir keeps its id, every further heir gets a gap of its own.
     fn pass_on(&mut self, own: &mut FeedGap, passed_on: &mut BTreeSet<GapId>) {
         if !passed_on.insert(own.gap.id) {
             own.gap.id = self.next_id();
@@ -91,7 +91,7 @@ impl GapStateMachine {
         }
     }
 
-    /// Leaves what a feed lacks until now to recovery.
+    /// Leaves the missing time of a feed until now to recovery.
     fn leave_feed(&mut self, mut feed: Feed, passed_on: &mut BTreeSet<GapId>, now: UnixMillis) {
         let rate = self.rate().max(feed.rate.per_second());
         let mut lacking = feed.undelivered(now);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::Config;
 use super::backfill::BackfillTimeouts;
 
-/// What does not change while a state machine is open.
+/// Constant limits of a state machine.
 #[derive(Clone, Debug)]
 pub(super) struct TrackerLimits {
     pub(super) config: Config,
-    /// Allowance for what X sends late.
+    /// Allowed lateness of posts.
     pub(super) allowed_lateness: Duration,
-    /// How far back X can be asked, less what is left to be sure of it.
+    /// How far back X can be asked, less a safety margin.
     pub(super) recovery_window: Duration,
 }
 

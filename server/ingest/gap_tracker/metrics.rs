@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use super::state_machine::PersistedState;
 use crate::model::{Gap, GapCause, GapState, UnixMillis};
 
-/// What is missing, in numbers.
+/// Metrics of an account's gaps.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     gaps_open: Gauge,
@@ -28,20 +28,20 @@ struct GapStateLabel {
 }
 
 impl Metrics {
-    /// Registers what is counted about gaps.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
-        registry.register("gaps_open", "Gaps that have not ended", own.gaps_open.clone());
+        registry.register("gaps_open", "Open gaps", own.gaps_open.clone());
         registry.register(
             "gaps_open_seconds",
-            "Upstream time that is missing and may still be brought, in seconds",
+            "Missing upstream time that may still be recovered, in seconds",
             own.gaps_open_seconds.clone(),
         );
-        registry.register("gap_records", "Records of gaps that are open, by cause", own.gap_records.clone());
-        registry.register("gaps_closed", "Gaps that have ended, by their last state", own.gaps_ended.clone());
+        registry.register("gap_records", "Total records of open gaps, by cause", own.gap_records.clone());
+        registry.register("gaps_closed", "Total closed gaps, by final state", own.gaps_ended.clone());
         registry.register(
             "gaps_unrecoverable_seconds",
-            "Upstream time that is lost, in seconds",
+            "Total unrecoverable upstream time, in seconds",
             own.unrecoverable_seconds.clone(),
         );
         own

@@ -1,27 +1,30 @@
-//! The gap tracker of gaps: what is missing from the log, why, and what becomes of it.
+//! The gap tracker: which time is missing from the log, why, and how it is recovered.
 //!
-//! Owns: when a gap begins and ends (contract, section 6), what backfill is asked for and whether it is believed, what
-//! recovery has to bring, the time of the last byte, and the small file that carries all this over a restart.
-//! Does not own: connections (`supervisor`), recovery jobs (`recovery`), the order of records (`sequencer`), what sessions
-//! are told (`hub::status::gap_index` reads the GAP records).
+//! Owns: when a gap begins and ends (contract, section 6), which backfill is requested and whether it is accepted,
+//! which ranges recovery has to fetch, the time of the last byte, and the checkpoint that preserves this across
+//! restarts. Does not own: connections (`supervisor`), recovery jobs (`recovery`), the order of records (`sequencer`),
+//! announcements to sessions (`hub::status::gap_index` reads the GAP records).
 //!
-//! A feed is a disjoint part of the stream, carried by one connection or by several redundant ones. Each connection has its
-//! own progress: from where on, and up to where, it has delivered all posts by itself. What no connection has delivered and
-//! none that is up can still deliver is a gap. With the first byte after it, it falls into at most three gaps that touch:
-//! what is too old for X (UNRECOVERABLE), what recovery brings, and what the backfill of this connection brings.
+//! # Design
+//! A feed is a disjoint part of the stream, carried by one connection or by several redundant ones. Each connection has
+//! its own progress: the interval in which it alone has delivered every post. A time that no connection has delivered,
+//! and no open connection can still deliver, is a gap. The first byte after it divides the gap into at most three
+//! adjacent gaps: the part too old for X (UNRECOVERABLE), the part for recovery, and the part for the backfill of this
+//! connection.
 //!
-//! Feeds are known by name, over restarts and changes of the list of datacenters (`inherit`).
+//! Feeds are identified by name, across restarts and changes of the list of datacenters (`inherit`).
 //!
-//! Every change of a gap is a record of the log, in the order in which the sequencer takes it from here. The log is the
-//! truth about states; the file knows what the log does not: the last byte, what is missing within a gap, what is asked.
+//! Every change of a gap is a record of the log, in the order in which the sequencer drains it from here. The log is
+//! the source of truth for states; the checkpoint contains only what the log does not: the last byte, missing ranges
+//! within a gap, and pending requests.
 //!
-//! Invariants and the tests that hold them:
-//! - No time in which a feed was down is ever outside of a gap, and none in which it was up is inside, but for the slack
-//!   and the lag (I2b): `tests::gaps_cover_any_history_tightly`. No post that no connection delivered
-//!   is outside of a gap, whatever is late, stale, stopped or configured anew: `tests::simulated`.
-//! - A gap is BACKFILLED only on a connection that asked for it, got its first byte, was quiet about it for the slack, and
-//!   is still up (I2c); never after a slow-reader cut: `tests`.
-//! - What recovery could not bring is a gap of its own, with exact bounds.
+//! # Invariants
+//! - Time in which a feed was down is always inside a gap, and time in which it was up is never inside one, except for
+//!   the allowed lateness and the lag (I2b): `tests::gaps_cover_any_history_tightly`. A post that no connection
+//!   delivered lies in a gap after any delay, silence, stall or change of configuration: `tests::simulated`.
+//! - A gap is BACKFILLED only on an open connection that requested the backfill, received its first byte, and had no
+//!   post of it for the allowed lateness (I2c); never after a slow-reader disconnect: `tests`.
+//! - Time that recovery could not fetch is a gap of its own, with exact bounds.
 
 pub(super) mod account_gaps;
 mod backfill;
@@ -71,11 +74,11 @@ use crate::hub::side_log::Completeness;
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
-/// The open gaps of an account.
+/// Tracks the open gaps of an account.
 pub struct GapTracker {
     hub: Arc<Hub>,
     machine: Mutex<GapStateMachine>,
-    /// The gaps that are open at the end of the log, as far as the sequencer has taken them.
+    /// The open gaps at the end of the log, up to the record that the sequencer has drained.
     logged: Mutex<BTreeMap<GapId, TimeInterval>>,
     demands: watch::Sender<u64>,
     metrics: Metrics,
@@ -83,24 +86,24 @@ pub struct GapTracker {
     reader_stall_min: Duration,
 }
 
-/// What a gap tracker is opened with.
+/// Parameters of [`GapTracker::open`].
 pub struct TrackerParams {
-    /// Whose; its clock is set to what was known of upstream time before.
+    /// Hub of the account; its clock is set to the persisted correction of upstream time.
     pub hub: Arc<Hub>,
     /// Settings.
     pub config: Config,
     /// How far back recovery can reach.
     pub recovery_window: Duration,
-    /// Names of the feeds: of the datacenters, or [`ALL_FEEDS`].
+    /// Names of the feeds: datacenters, or [`ALL_FEEDS`].
     pub feeds: Vec<String>,
-    /// Where it is kept; `None` for a log in memory.
+    /// Path of the checkpoint; `None` for a log in memory.
     pub file: Option<PathBuf>,
-    /// Counters.
+    /// Metrics.
     pub metrics: Metrics,
 }
 
 impl GapTracker {
-    /// Opens what the file and the log tell. `logged` are the gaps of the log as they stand.
+    /// Restores the tracker from the checkpoint and the log. `logged` are the gaps in their last logged state.
     pub fn open(setup: TrackerParams, logged: Vec<Gap>, received: LogTimes) -> Self {
         let TrackerParams { hub, config, recovery_window, feeds, file, metrics } = setup;
         let (first, reader_stall_min) = (config.initial_backfill_minutes, config.reader_stall_min);
@@ -117,10 +120,10 @@ impl GapTracker {
         let mut machine = GapStateMachine::new(limits, kept);
         let open: Vec<Gap> = logged.iter().filter(|gap| !gap.state.is_final()).cloned().collect();
         machine.restore(RestoreInput { logged, received, lost_after, feeds: &feeds, now });
-        // Before the first sign of life, records are notices only: the log has begun nowhere yet.
+        // Before the first sign of life the log contains notices only: it has not begun.
         let begins = received.oldest.filter(|_| machine.has_begun()).map(Completeness::From);
         let origin = machine.origin().or(begins);
-        // A new log: its first connection will ask for backfill.
+        // A new log: its first connection requests backfill.
         let expected = now.minus(Duration::from_secs(60 * u64::from(first)));
         hub.side().set_complete_from(origin.unwrap_or(Completeness::Pending(expected)));
         if let Some(promised) = machine.promised_from() {
@@ -138,84 +141,84 @@ impl GapTracker {
         }
     }
 
-    /// The minutes of backfill to ask for when this connection is made anew; `None` if none would help.
+    /// Returns the minutes of backfill to request at the next connect; `None` if backfill would not help.
     pub fn backfill_to_ask(&self, feed: usize, connection: usize) -> Option<BackfillMinutes> {
         let clock = self.hub.clock();
         self.machine.lock().backfill_minutes(feed, connection, clock.now(), clock.uncertainty())
     }
 
-    /// X refuses requests with backfill, and takes the same without.
+    /// Records that X refused a request with backfill, and accepted the same request without.
     pub fn backfill_refused(&self, now: UnixMillis) {
         self.machine.lock().backfill_refused(now);
     }
 
-    /// The clock was this far ahead, and with it what was noted by it.
+    /// Records that the clock was ahead by this much, and every time stamped with it.
     pub fn on_clock_moved_back(&self, by: Duration) {
         let now = self.hub.clock().now();
         self.change(|machine| machine.on_clock_moved_back(by, now));
     }
 
-    /// The clock was this far behind.
+    /// Records that the clock was behind by this much.
     pub fn on_clock_moved_forward(&self, by: Duration) {
         let now = self.hub.clock().now();
         self.change(|machine| machine.on_clock_moved_forward(by, now));
     }
 
-    /// The first byte of a connection came. What it changes is to be logged before what came.
+    /// Records the first byte of a connection. The resulting changes must be logged before the data.
     pub fn first_byte(&self, feed: usize, connection: usize, answer: StreamResponse, now: UnixMillis) {
         self.change(|machine| machine.first_byte(feed, connection, answer, now));
     }
 
-    /// Something came, with posts created at these times.
+    /// Records arrived data; `created` are the creation times of its posts.
     pub fn heard(&self, feed: usize, connection: usize, heard: impl Into<Heard>, created: &[UnixMillis]) {
         self.machine.lock().record_activity(feed, connection, heard, created);
     }
 
-    /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
+    /// Returns how long before `received` the first time lies that some feed has not delivered and that is in no gap.
     pub fn late(&self, received: UnixMillis) -> Duration {
         self.machine.lock().late(received)
     }
 
-    /// While this connection brings backfill: posts created before this came by it.
+    /// While the backfill of this connection is in progress: posts created before this time belong to it.
     pub fn backfill_before(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         self.machine.lock().backfill_before(feed, connection)
     }
 
-    /// A connection ended. What it changes is to be logged behind what it brought.
+    /// Records the end of a connection. The resulting changes must be logged after its data.
     pub fn on_disconnect(&self, feed: usize, connection: usize, cause: GapCause) {
         self.change(|machine| machine.on_disconnect(feed, connection, cause));
     }
 
-    /// The reader of a connection was stopped for this long: that nothing came meanwhile proves nothing.
+    /// Records a stall of the connection's reader: silence in this time proves nothing.
     pub fn stopped(&self, feed: usize, connection: usize, stopped: Duration) {
         self.machine.lock().stopped(feed, connection, stopped);
     }
 
-    /// A reader that is held up for this long may be cut as a slow one.
+    /// Returns the stall after which X may have disconnected the connection as a slow reader.
     pub fn reader_stall_min(&self) -> Duration {
         self.reader_stall_min
     }
 
-    /// When [`GapTracker::tick`] has something to look at for this connection.
+    /// Returns when [`GapTracker::tick`] has work to do for this connection.
     pub fn next_deadline(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         self.machine.lock().next_deadline(feed, connection)
     }
 
-    /// Closes what is quiet now on this connection; only its own reader, which knows whether it was stopped, calls this.
-    /// Returns true if there are changes to be logged.
+    /// Closes the gaps whose backfill on this connection is quiet. Called only by the reader of the connection, which
+    /// knows whether it was stalled. Returns true if there are changes to be logged.
     pub fn tick(&self, feed: usize, connection: usize, now: UnixMillis) -> bool {
         self.change(|machine| machine.tick(feed, connection, now));
         !self.machine.lock().changes.is_empty()
     }
 
-    /// Changes that wait to be logged, in order. The sequencer takes them, behind what was put into its queue before.
+    /// Takes the changes to be logged, in order. The sequencer logs them after the earlier items of its queue.
     pub fn drain_changes(&self) -> Vec<Gap> {
         let mut machine = self.machine.lock();
         let mut changes = std::mem::take(&mut machine.changes);
         for gap in &mut changes {
-            gap.recovered = machine.kept.brought.get(&gap.id).copied().unwrap_or(0);
+            gap.recovered = machine.kept.recovered_posts.get(&gap.id).copied().unwrap_or(0);
             if gap.state.is_final() {
-                machine.kept.brought.remove(&gap.id);
+                machine.kept.recovered_posts.remove(&gap.id);
             }
         }
         drop(machine);
@@ -231,9 +234,9 @@ impl GapTracker {
         changes
     }
 
-    /// The gap that a post created at this time closes a part of: of those that are open as far as they are logged, or
-    /// sessions would get a post of a gap that they have not been told of. Gaps of several feeds may overlap: what the
-    /// backfill of a connection brings counts for a gap of its feed, and what recovery brings for one left to recovery.
+    /// Returns the gap that a post created at this time helps to close. Only gaps with a logged open state count, so
+    /// that sessions receive the announcement before the post. Gaps of several feeds may overlap: a backfilled post
+    /// counts for a gap of the connection's feed, a recovered post for a gap left to recovery.
     pub fn gap_at(&self, created: UnixMillis, by: RecoverySource) -> Option<GapId> {
         let logged = self.logged.lock();
         let mut touched = logged.iter().filter(|(_, window)| window.contains(created)).map(|(id, _)| *id).peekable();
@@ -241,33 +244,35 @@ impl GapTracker {
         Some(self.machine.lock().healed_by(by, touched).unwrap_or(first))
     }
 
-    /// A post of this gap was new.
+    /// Counts a new post of this gap.
     pub fn count_recovered(&self, gap: GapId) {
-        *self.machine.lock().kept.brought.entry(gap).or_default() += 1;
+        *self.machine.lock().kept.recovered_posts.entry(gap).or_default() += 1;
     }
 
-    /// From where on the log is complete at its beginning, but for its gaps.
+    /// Returns the start from which the log is complete, except for its gaps.
     pub fn complete_from(&self) -> Option<Completeness> {
         self.hub.side().complete_from()
     }
 
-    /// The open gaps as they stand, with progress and counts that the log need not have yet.
+    /// Returns the open gaps, with progress and counts that may not be logged yet.
     pub fn open_gaps(&self) -> Vec<Gap> {
         let machine = self.machine.lock();
         let waiting = machine.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced);
         let gaps = machine.kept.healing.values().map(|healing| &healing.gap).chain(waiting.map(|own| &own.gap));
-        let counted =
-            |gap: &Gap| Gap { recovered: machine.kept.brought.get(&gap.id).copied().unwrap_or(0), ..gap.clone() };
+        let counted = |gap: &Gap| Gap {
+            recovered: machine.kept.recovered_posts.get(&gap.id).copied().unwrap_or(0),
+            ..gap.clone()
+        };
         gaps.map(counted).collect()
     }
 
-    /// Keeps what has to outlive the process, and counts what is open.
+    /// Writes the checkpoint, and updates the metrics of open gaps.
     pub fn save(&self) -> std::io::Result<()> {
         let (clock, side) = (self.hub.clock(), self.hub.side().snapshot());
         let mut kept = PersistedState { clock_offset_ms: clock.offset_ms(), side, ..self.machine.lock().kept.clone() };
-        // What was read and not appended is gone with the process.
+        // Data that was read and not appended is lost with the process.
         kept.keep_appended(self.hub.upstream().last_byte().map(|last| last.time));
-        // After the copy: all that the copy takes for delivered is below.
+        // After the copy: everything that the copy considers delivered is below this sequence.
         kept.journal_next = self.hub.reader().extent().next;
         kept.epoch = self.hub.reader().epoch().to_string();
         kept.late = self.hub.lateness().most(self.hub.reader().extent().earliest);
@@ -286,36 +291,42 @@ impl GapTracker {
         if let Some(origin) = origin {
             self.hub.side().set_complete_from(origin);
         }
-        self.demands.send_if_modified(|told| std::mem::replace(told, demands) != demands);
+        self.demands.send_if_modified(|last| std::mem::replace(last, demands) != demands);
     }
 
     fn notify_gap(&self, gap: &Gap) {
         self.metrics.record(gap);
-        let (account, id, from, to) = (self.hub.account(), gap.id, gap.window.from, gap.window.to);
-        let to = to.map_or_else(|| "open".to_owned(), |to| to.to_string());
-        let (cause, state, evidence, recovered) = (gap.cause, gap.state, gap.evidence, gap.recovered);
+        let (account, gap_id, start) = (self.hub.account(), gap.id, gap.window.from);
+        let end = gap.window.to.map_or_else(|| "open".to_owned(), |to| to.to_string());
+        let (cause, evidence, recovered) = (gap.cause, gap.evidence, gap.recovered);
+        macro_rules! log {
+            ($level:ident, $message:literal) => {
+                tracing::$level!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, $message)
+            };
+        }
         match gap.state {
-            GapState::Unrecoverable => {
-                tracing::error!(%account, %id, %from, to, ?cause, ?state, ?evidence, recovered, "posts are lost");
-            }
-            _ => tracing::warn!(%account, %id, %from, to, ?cause, ?state, ?evidence, recovered, "gap"),
+            GapState::Detected => log!(warn, "gap opened"),
+            GapState::Recovering => log!(warn, "gap left to recovery"),
+            GapState::Backfilled => log!(warn, "gap closed by backfill"),
+            GapState::Recovered => log!(warn, "gap recovered"),
+            GapState::Unrecoverable => log!(error, "gap is unrecoverable"),
         }
     }
 }
 
-/// A checkpoint that is of another log tells nothing of this one, but for what only some subscriptions lack.
+/// Returns the checkpoint if it belongs to this log, else only the parts that are independent of the log.
 fn of_this_log(kept: PersistedState, hub: &Hub) -> PersistedState {
     let epoch = hub.reader().epoch().to_string();
     if kept.epoch.is_empty() || kept.epoch == epoch {
         return kept;
     }
-    tracing::warn!(account = %hub.account(), checkpoint = kept.epoch, %epoch, "ignoring gaps of another log");
+    tracing::warn!(account = %hub.account(), checkpoint = kept.epoch, %epoch, "ignoring gap checkpoint of another log");
     let PersistedState { side, clock_offset_ms, .. } = kept;
     PersistedState { side, clock_offset_ms, ..PersistedState::default() }
 }
 
-/// Returns when the newest record was received that the log still has, if it has lost records since the checkpoint: also if
-/// that was longer ago than X can be asked for. `oldest` if the log has none left.
+/// If the log has lost records since the checkpoint, returns when its newest record was received, even if that is
+/// before the recovery window. Returns `oldest` if the log has no records left.
 fn lost_after(kept: &PersistedState, hub: &Hub, oldest: UnixMillis) -> Option<UnixMillis> {
     let extent = hub.reader().extent();
     if kept.journal_next <= extent.next {

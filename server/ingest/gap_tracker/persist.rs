@@ -1,4 +1,4 @@
-//! The checkpoint: a small file, written anew about once a second, that outlives the process.
+//! The checkpoint: a small file, rewritten about once a second, that survives the process.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::hub::side_log::{self, Completeness};
 use crate::model::{AccountName, Gap, GapId, UnixMillis};
 use crate::state_file;
 
-/// The form of the file.
+/// Version of the file format.
 const VERSION: u32 = 2;
 
 #[derive(Deserialize)]
@@ -32,13 +32,14 @@ struct TrackerFile<K> {
     kept: K,
 }
 
-/// Form 1: feeds were known by their place in the list, and redundant connections had one progress.
+/// Version 1: feeds were identified by their index, and redundant connections shared one progress.
 #[derive(Deserialize)]
 struct KeptByPlace {
     last_id: u64,
     lanes: Vec<FeedByPlace>,
     healing: BTreeMap<GapId, RecoveringGap>,
-    brought: BTreeMap<GapId, u64>,
+    #[serde(rename = "brought")]
+    recovered_posts: BTreeMap<GapId, u64>,
     origin: Option<Completeness>,
     side: side_log::SideLogSnapshot,
     clock_offset_ms: i64,
@@ -55,18 +56,19 @@ struct FeedByPlace {
 #[derive(Deserialize)]
 struct GapByPlace {
     gap: Gap,
-    told: bool,
+    #[serde(rename = "told")]
+    announced: bool,
     promised: UnixMillis,
     trusted: bool,
 }
 
-/// Returns the content of the file; `None` if there is none, or it cannot be read: then the log alone tells what is open.
+/// Reads the checkpoint. Returns `None` if it does not exist or cannot be read: then only the log determines open gaps.
 pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -> Option<PersistedState> {
     let bytes = match state_file::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::error!(%account, path = %path.display(), %error, "the ledger of gaps cannot be read; the log tells what is open");
+            tracing::error!(%account, path = %path.display(), %error, "failed to read gap checkpoint, restoring gaps from the log");
             return None;
         }
     };
@@ -74,33 +76,33 @@ pub(super) fn read(path: &Path, account: &AccountName, limits: &TrackerLimits) -
         1 => serde_json::from_slice::<TrackerFile<KeptByPlace>>(&bytes).map(|form| Some(form.kept.named(limits))),
         VERSION => serde_json::from_slice::<TrackerFile<PersistedState>>(&bytes).map(|form| Some(form.kept)),
         _ => {
-            tracing::error!(%account, path = %path.display(), version, "the ledger of gaps is of another version; the log tells what is open");
+            tracing::error!(%account, path = %path.display(), version, "unsupported version of gap checkpoint, restoring gaps from the log");
             Ok(None)
         }
     });
     kept.unwrap_or_else(|error| {
-        tracing::error!(%account, path = %path.display(), %error, "the ledger of gaps is damaged; the log tells what is open");
+        tracing::error!(%account, path = %path.display(), %error, "gap checkpoint is corrupt, restoring gaps from the log");
         None
     })
 }
 
-/// Writes a new file and renames it: a reader finds the old one or the new one.
+/// Writes the file atomically: a reader finds the old one or the new one.
 pub(super) fn write(path: &Path, kept: &PersistedState) -> std::io::Result<()> {
     let form = TrackerFile { version: VERSION, kept };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)
 }
 
 impl KeptByPlace {
-    /// As feeds whose names are not known: each may have carried any post.
+    /// Converts the feeds to feeds without a name: each may have carried any post.
     fn named(self, limits: &TrackerLimits) -> PersistedState {
-        let Self { last_id, lanes, healing, brought, origin, side, clock_offset_ms } = self;
+        let Self { last_id, lanes, healing, recovered_posts, origin, side, clock_offset_ms } = self;
         let feeds = lanes.into_iter().map(|lane| lane.named(origin, limits)).collect();
         let (epoch, journal_next, late) = (String::new(), 0, Duration::ZERO);
         PersistedState {
             last_id,
             feeds,
             healing,
-            brought,
+            recovered_posts,
             tail: LostTail::default(),
             late,
             scale: CorrectionLog::default(),
@@ -118,11 +120,11 @@ impl FeedByPlace {
         let lag = newest
             .map_or(limits.allowed_lateness, |newest| newest.lag.min(limits.lag_max()).max(limits.allowed_lateness));
         let open = hole.as_ref().filter(|hole| hole.gap.window.to.is_none()).map(|hole| hole.gap.window.from);
-        // Without either nothing came, and nothing is missing yet.
+        // Without either nothing has arrived, and nothing is missing yet.
         let settled_to = open.or(last_byte.map(|last| last.minus(lag))).unwrap_or_default();
-        let gaps = hole.map(|GapByPlace { gap, told, promised, trusted }| FeedGap {
+        let gaps = hole.map(|GapByPlace { gap, announced, promised, trusted }| FeedGap {
             gap,
-            announced: told,
+            announced,
             promised,
             trusted,
             rate: rate.per_second(),

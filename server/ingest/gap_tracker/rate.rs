@@ -1,4 +1,4 @@
-//! How many posts a feed delivers per second, for the question whether an empty interval is plausible.
+//! Rate of a feed's posts, for the decision whether an empty interval is plausible.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::UnixMillis;
 
-/// Posts per second over two horizons, with less weight the longer ago.
+/// Posts per second as exponential averages over two time constants.
 ///
-/// The short horizon follows the stream, the long one remembers a quiet stream between its posts: a feed with a post every
-/// ten minutes has a rate although none came for an hour. The greater of the two counts, for an interval that is wrongly
-/// taken for plausible loses posts, and one that is wrongly doubted costs a recovery request.
+/// The short one follows the stream. The long one remembers a quiet stream between its posts: a feed with a post every
+/// ten minutes has a rate although no post arrived for an hour. The greater rate counts: wrongly accepting an empty
+/// interval loses posts, while wrongly doubting it costs one recovery request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct PostRate {
     posts: f64,
@@ -23,11 +23,11 @@ pub(super) struct PostRate {
     since: Option<UnixMillis>,
 }
 
-/// The short horizon.
+/// The short time constant.
 const SHORT: Duration = Duration::from_secs(600);
-/// The long horizon.
+/// The long time constant.
 const LONG: Duration = Duration::from_secs(2 * 3_600);
-/// A rate of a shorter time is unknown.
+/// Minimum measured time in seconds; below it the rate is unknown.
 const SECONDS_MIN: f64 = 30.0;
 
 impl PostRate {
@@ -49,18 +49,18 @@ impl PostRate {
         add(&mut self.long_posts, &mut self.long_seconds, LONG);
     }
 
-    /// True if it was measured for long enough.
+    /// True if the rate was measured for long enough.
     pub(super) fn is_known(&self) -> bool {
         self.seconds.max(self.long_seconds) >= SECONDS_MIN
     }
 
-    /// Returns posts per second; 0 if too little is known.
+    /// Returns posts per second; 0 if the rate is unknown.
     pub(super) fn per_second(&self) -> f64 {
         let rate = |posts: f64, seconds: f64| if seconds < SECONDS_MIN { 0.0 } else { posts / seconds };
         rate(self.posts, self.seconds).max(rate(self.long_posts, self.long_seconds))
     }
 
-    /// Adds the rate of another feed whose posts come by this one from now on.
+    /// Adds the rate of another feed whose posts arrive on this one from now on.
     pub(super) fn add(&mut self, other: &Self) {
         self.posts += other.posts;
         self.long_posts += other.long_posts;
@@ -87,6 +87,6 @@ mod tests {
             now = now.plus(Duration::from_secs(60));
             rate.count(0, now);
         }
-        assert!(rate.per_second() * 3_600.0 > 3.0, "half an hour without a post is no other rate");
+        assert!(rate.per_second() * 3_600.0 > 3.0, "half an hour without a post keeps the rate");
     }
 }

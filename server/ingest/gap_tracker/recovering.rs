@@ -1,23 +1,24 @@
-//! What recovery is to bring: gaps with an end, and what becomes of their parts.
+//! Gaps left to recovery: gaps with an end, and the states of their parts.
 
 use super::recovering_gap::{GapPart, RecoveringGap};
 use super::state_machine::{GapStateMachine, RecoverySource};
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet};
 
 impl GapStateMachine {
-    /// What recovery has to bring.
+    /// Returns the ranges that recovery has to fetch.
     pub(super) fn missing(&self) -> TimeRangeSet {
         let mut missing = TimeRangeSet::default();
         self.kept.healing.values().for_each(|healing| missing.insert_all(&healing.missing));
         missing
     }
 
-    /// Posts per second of the account; 0 if too little is known.
+    /// Returns posts per second of the account; 0 if the rate is unknown.
     pub(super) fn rate(&self) -> f64 {
         self.kept.feeds.iter().map(|feed| feed.rate.per_second()).sum()
     }
 
-    /// True if fewer than `due_min` posts were due in this span at the rate before the gap, or too little is known of it.
+    /// True if fewer than `due_min` posts were expected in this span at the rate before the gap, or if the rate is
+    /// unknown.
     pub(super) fn is_plausibly_empty(&self, span: TimeRange) -> bool {
         let touched = self.kept.healing.values().filter(|healing| !healing.span().intersection(span).is_empty());
         let before = touched.map(|healing| healing.rate).reduce(f64::max).filter(|rate| *rate > 0.0);
@@ -25,7 +26,7 @@ impl GapStateMachine {
         rate * span.to.since(span.from).as_secs_f64() < f64::from(self.limits.config.due_min)
     }
 
-    /// The first of these gaps that is closed in this way.
+    /// Returns the first of these gaps that posts from this source help to close.
     pub(super) fn healed_by(&self, by: RecoverySource, mut of: impl Iterator<Item = GapId>) -> Option<GapId> {
         let waiting = |connection| {
             let feeds = self.kept.feeds.iter().filter(move |feed| feed.connections.contains_key(&connection));
@@ -48,7 +49,7 @@ impl GapStateMachine {
         changed.into_iter().filter(|gap| gap.state.is_final()).for_each(|gap| self.log(gap));
     }
 
-    /// What cannot be brought becomes a gap of its own, with exact bounds.
+    /// Turns time that cannot be recovered into a gap of its own, with exact bounds.
     pub(super) fn mark_unrecoverable(&mut self, span: TimeRange, evidence: GapEvidence) {
         let hit: Vec<GapId> = self
             .kept
@@ -58,7 +59,7 @@ impl GapStateMachine {
             .map(|(id, _)| *id)
             .collect();
         for id in hit {
-            let healing = self.kept.healing.remove(&id).expect("just seen");
+            let healing = self.kept.healing.remove(&id).expect("id was listed above");
             let lost = healing.missing.within(span);
             let (mut ids, first) = (Some(id), self.changes.len());
             for GapPart { span, lost: is_lost } in healing.split_by(&lost) {
@@ -84,15 +85,16 @@ impl GapStateMachine {
         self.demands += 1;
     }
 
-    /// Of the changes from this place on, which divide a gap, logs the one of the gap itself last: until the other parts are
-    /// announced, it is whole, so that no position between these records lets the low watermark pass any of them.
+    /// Reorders the changes from index `first` on, which divide a gap: the change of the gap itself is logged last. The
+    /// gap stays whole until its other parts are announced, so that no position between these records lets the low
+    /// watermark pass any of them.
     pub(super) fn log_whole_last(&mut self, first: usize) {
         if let Some(parts) = self.changes.get_mut(first..).filter(|parts| parts.len() > 1) {
             parts.rotate_left(1);
         }
     }
 
-    /// A part of a gap as a gap: the first keeps the id, so that those who were told of it see it change.
+    /// Creates the gap for a part of a gap. The first part keeps the id, so that sessions see their gap change.
     pub(super) fn split_gap(&mut self, gap: &Gap, id: &mut Option<GapId>, span: TimeRange, state: GapState) -> Gap {
         let id = id.take().unwrap_or_else(|| self.next_id());
         let window = TimeInterval { from: span.from, to: Some(span.to) };
@@ -113,7 +115,7 @@ impl GapStateMachine {
         GapId(self.kept.last_id)
     }
 
-    /// Leaves a gap to recovery; `rate` is that of the account before it.
+    /// Leaves a gap to recovery; `rate` is the rate of the account before it.
     pub(super) fn start_recovery(&mut self, gap: Gap, span: TimeRange, rate: f64) {
         self.log(gap.clone());
         self.demands += 1;
@@ -121,12 +123,12 @@ impl GapStateMachine {
         self.kept.healing.insert(gap.id, RecoveringGap::new(gap, span, rate, self.demands));
     }
 
-    /// All of it was proven, and the process was gone before the log had it.
+    /// Closes gaps that were fully proven when the process ended before logging it.
     pub(super) fn finish_proven(&mut self) {
         let proven: Vec<GapId> =
             self.kept.healing.iter().filter(|(_, own)| own.missing.is_empty()).map(|(id, _)| *id).collect();
         for id in proven {
-            let healing = self.kept.healing.remove(&id).expect("just seen");
+            let healing = self.kept.healing.remove(&id).expect("id was listed above");
             let progress = healing.gap.window.to;
             self.log(Gap { state: GapState::Recovered, progress, ..healing.gap });
         }

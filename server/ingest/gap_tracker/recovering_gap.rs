@@ -1,25 +1,25 @@
-//! A gap that recovery is to bring.
+//! A gap left to recovery.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Gap, GapEvidence, GapState, TimeRange, TimeRangeSet};
 
-/// A gap that recovery is to bring.
+/// A gap left to recovery.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RecoveringGap {
-    /// What is told of it; it has an end.
+    /// The gap as announced; it has an end.
     pub(super) gap: Gap,
-    /// What has not been brought yet.
+    /// Ranges that are not recovered yet.
     pub(super) missing: TimeRangeSet,
     /// Posts per second of the account before the gap.
     #[serde(default)]
     pub(super) rate: f64,
-    /// Stamp of the demand for it: only requests made afterwards prove it.
+    /// Stamp of its demand: only later requests prove it.
     #[serde(default)]
     pub(super) demanded: u64,
 }
 
-/// A stretch of a gap that was torn apart.
+/// Part of a divided gap.
 pub(super) struct GapPart {
     pub(super) span: TimeRange,
     pub(super) lost: bool,
@@ -31,11 +31,11 @@ impl RecoveringGap {
     }
 
     pub(super) fn span(&self) -> TimeRange {
-        TimeRange::new(self.gap.window.from, self.gap.window.to.expect("a gap that recovery brings has an end"))
+        TimeRange::new(self.gap.window.from, self.gap.window.to.expect("a gap left to recovery has an end"))
     }
 
-    /// Takes note that a span is complete, by requests made at this stamp or later. True if that changes anything: a gap
-    /// that came up after such a request is not proven by it.
+    /// Marks a span as complete, proven by requests with this stamp or later. Returns true if that changes anything: a
+    /// gap demanded after such a request is not proven by it.
     pub(super) fn mark_recovered(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) -> bool {
         if self.demanded > stamp || self.missing.within(span).is_empty() {
             return false;
@@ -54,7 +54,7 @@ impl RecoveringGap {
         true
     }
 
-    /// The gap in stretches that are lost and stretches that are not, in order.
+    /// Divides the gap into unrecoverable and other parts, in order.
     pub(super) fn split_by(&self, lost: &TimeRangeSet) -> Vec<GapPart> {
         let mut pieces = Vec::new();
         let mut at = self.span().from;
@@ -69,8 +69,7 @@ impl RecoveringGap {
     }
 }
 
-/// What both together rest on: a clean end says less than a message, nothing that was due less than that, and least a
-/// count that contradicts.
+/// Returns the weaker evidence. From strong to weak: completion message, clean end, nothing due, count mismatch.
 fn weaker(one: GapEvidence, other: GapEvidence) -> GapEvidence {
     let weakness = |evidence| match evidence {
         GapEvidence::CountMismatch => 3,

@@ -1,5 +1,4 @@
-//! The start: puts together what the checkpoint kept and what the log tells, and opens the gap of the time in which the
-//! gateway was not running.
+//! The start: merges the checkpoint with the log, and opens the gap for the time in which the gateway was not running.
 
 use std::time::Duration;
 
@@ -12,24 +11,24 @@ use crate::hub::side_log::Completeness;
 use crate::ingest::restore::LogTimes;
 use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
-/// What a state machine is restored with.
+/// Input of [`GapStateMachine::restore`].
 #[derive(Clone, Debug)]
 pub(super) struct RestoreInput<'a> {
-    /// The gaps of the log as it has them.
+    /// Gaps in their last logged state.
     pub(super) logged: Vec<Gap>,
-    /// When what the log has was received, for a log whose checkpoint knows of nothing.
+    /// When the records were received, for a log without a usable checkpoint.
     pub(super) received: LogTimes,
-    /// When the newest record was received that the log still has, if it has lost some since the checkpoint.
+    /// When the newest record was received, if the log has lost records since the checkpoint.
     pub(super) lost_after: Option<UnixMillis>,
     /// The names of the feeds.
     pub(super) feeds: &'a [String],
-    /// The time.
+    /// Current time.
     pub(super) now: UnixMillis,
 }
 
 impl FeedGap {
-    /// From where on sessions of the process rely on a log that has not begun: all since its start, and the first backfill,
-    /// less what their private gaps overlap with it.
+    /// Returns the time from which on sessions rely on a log that has not begun: its start and the first backfill, less
+    /// the overlap with their private gaps.
     fn relied_on(&self, limits: &TrackerLimits) -> UnixMillis {
         let backfill = Duration::from_secs(60 * u64::from(limits.config.initial_backfill_minutes));
         self.promised.min(self.gap.window.from.minus(backfill.saturating_sub(limits.allowed_lateness)))
@@ -42,18 +41,18 @@ impl GapStateMachine {
         self.kept.feeds.iter().any(|feed| feed.began)
     }
 
-    /// From where on sessions rely on a log that has not begun; `None` once it has.
+    /// Returns the time from which on sessions rely on a log that has not begun; `None` once it has.
     pub(super) fn promised_from(&self) -> Option<UnixMillis> {
         let waiting = self.kept.feeds.iter().flat_map(|feed| &feed.gaps).filter(|gap| !gap.announced);
         waiting.map(|gap| gap.promised).min().filter(|_| !self.has_begun())
     }
 
-    /// From where on the log is complete at its beginning; `None` before the first byte.
+    /// Returns the start from which the log is complete; `None` before the first byte.
     pub(super) fn origin(&self) -> Option<Completeness> {
         self.kept.feeds.iter().fold(None, |origin, feed| later(origin, feed.origin))
     }
 
-    /// Restores the gaps and feeds.
+    /// Restores gaps and feeds.
     pub(super) fn restore(&mut self, start: RestoreInput<'_>) {
         let RestoreInput { logged, received, lost_after, feeds: names, now } = start;
         let limits = self.limits.clone();
@@ -68,8 +67,8 @@ impl GapStateMachine {
                 // A log without a checkpoint.
                 former.push(Feed::new("", newest.min(now).minus(limits.allowed_lateness)));
             }
-            // It began, and the process was gone before the checkpoint knew: of its first backfill nothing is known, and
-            // sessions rely on it. What lies behind it is a gap of the feed in any case.
+            // The log began, and the process ended before the next checkpoint: the state of its first backfill is
+            // unknown, and sessions rely on it. The time after it is a gap of the feed in any case.
             for feed in &mut former {
                 feed.began = true;
                 let promised = feed.gaps.extract_if(.., |own| !own.announced).map(|own| own.relied_on(&limits));
@@ -77,11 +76,11 @@ impl GapStateMachine {
                     promised.filter(|from| *from < feed.settled_to).map(|from| TimeRange::new(from, feed.settled_to));
                 spans.for_each(|span| lacking.insert(span));
             }
-            let told = logged.iter().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?)));
-            told.for_each(|span| lacking.remove(span));
+            let closed = logged.iter().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?)));
+            closed.for_each(|span| lacking.remove(span));
         }
         if let Some(time) = lost_after {
-            // How late connections were then is not known any more.
+            // The lag of connections at that time is unknown.
             former.iter_mut().for_each(|feed| feed.lose_after(time.minus(limits.lag_max())));
             for span in self.kept.tail.missing_after(time, limits.lag_max(), now.minus(limits.recovery_window)).iter() {
                 let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::JournalCorrupt);
@@ -104,7 +103,8 @@ impl GapStateMachine {
         self.finish_proven();
     }
 
-    /// The log is the truth about the state and the bounds of a gap. Returns those that the checkpoint does not know.
+    /// Restores logged gaps: the log is the source of truth for state and bounds. Returns gaps unknown to the
+    /// checkpoint.
     fn restore_logged(&mut self, logged: Vec<Gap>, feeds: &mut [Feed], lost: bool, now: UnixMillis) -> Vec<Gap> {
         let mut unknown = Vec::new();
         self.kept.last_id = logged.iter().map(|gap| gap.id.0).fold(self.kept.last_id, u64::max);
@@ -122,9 +122,9 @@ impl GapStateMachine {
                     self.kept.healing.remove(&id);
                     forget(feeds);
                 }
-                // What closed a part of it may be lost with the tail: all of it is missing again.
+                // The posts that closed a part of it may be lost with the tail: the whole gap is missing again.
                 (_, to) if lost => {
-                    // The log may have lost that it became wider.
+                    // The log may have lost the record that widened it.
                     let own = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.gap.id == id);
                     let windows = own.map(|own| own.gap.window).chain(known.map(|known| known.gap.window));
                     let windows: Vec<TimeInterval> = windows.chain([TimeInterval { to, ..gap.window }]).collect();
@@ -155,25 +155,26 @@ impl GapStateMachine {
                 }
                 _ if feeds.iter().any(|feed| feed.gaps.iter().any(|own| own.gap.id == id)) => {
                     let own = feeds.iter().flat_map(|feed| &feed.gaps).find(|own| own.gap.id == id);
-                    // The log was ahead of the checkpoint: its connection is gone with the process, and the gap open again.
+                    // The log was ahead of the checkpoint: the connection ended with the process, and the gap is open
+                    // again.
                     if let Some(own) = own.filter(|own| own.gap.window != gap.window) {
                         self.log(own.gap.clone());
                     }
                 }
-                // Opened, and the process was gone before the checkpoint knew.
+                // The gap was opened, and the process ended before the next checkpoint.
                 _ => unknown.push(gap),
             }
         }
-        // Noted, and the process was gone before the log had it.
+        // Gaps of the checkpoint that the process did not log before it ended.
         let healing = self.kept.healing.values().map(|healing| &healing.gap);
         let waiting = feeds.iter().flat_map(|feed| &feed.gaps).filter(|own| own.announced).map(|own| &own.gap);
-        let told: Vec<Gap> = healing.chain(waiting).filter(|gap| !ids.contains(&gap.id)).cloned().collect();
-        told.into_iter().for_each(|gap| self.log(gap));
+        let unlogged: Vec<Gap> = healing.chain(waiting).filter(|gap| !ids.contains(&gap.id)).cloned().collect();
+        unlogged.into_iter().for_each(|gap| self.log(gap));
         unknown
     }
 
-    /// Gives a gap to the feed that it probably is of: the one whose progress ends where the gap begins. Should it be of
-    /// another one, that feed lacks the same time by what is known of itself.
+    /// Assigns a gap to its most likely feed: the one whose progress ends where the gap begins. If that is wrong, the
+    /// right feed misses the same time by its own progress.
     fn adopt(&mut self, gap: Gap) {
         let distance = |feed: &Feed| {
             let tail = feed.undelivered(UnixMillis(i64::MAX)).last().map_or(feed.settled_to, |tail| tail.from);
@@ -181,7 +182,7 @@ impl GapStateMachine {
         };
         let trusted = gap.cause != GapCause::SlowReader;
         let (promised, rate) = (gap.window.from, self.rate());
-        // The connection that was to close it is gone with the process.
+        // The connection that was expected to close it ended with the process.
         let reopened = TimeInterval { to: None, ..gap.window };
         if reopened != gap.window {
             self.log(Gap { window: reopened, ..gap.clone() });
@@ -196,7 +197,7 @@ impl GapStateMachine {
         let has_begun = self.has_begun();
         let own = &mut self.kept.feeds[feed];
         if own.began {
-            // The first backfill of the log was cut off.
+            // The first backfill of the log was interrupted.
             let (before, gaps): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut own.gaps).into_iter().partition(|gap| !gap.announced);
             own.gaps = gaps;
@@ -213,13 +214,13 @@ impl GapStateMachine {
                 self.announce_at = Some(now.plus(super::state_machine::START_GRACE));
             }
         } else if begun {
-            // The log tells of gaps, and no feed is known to have delivered anything.
+            // The log contains gaps, and no feed is known to have delivered anything.
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced && !has_begun) {
                 gap.gap.window.from = gap.relied_on(&self.limits);
             }
             self.announce_feed(feed);
         } else {
-            // The log is as new as before, but sessions of the process before rely on what it was to have.
+            // The log is still new, but sessions of the previous process rely on its promised time.
             for gap in own.gaps.iter_mut().filter(|gap| !gap.announced) {
                 gap.promised = gap.relied_on(&self.limits);
                 gap.gap.window.from = now;
@@ -228,7 +229,7 @@ impl GapStateMachine {
         }
     }
 
-    /// Announces what feeds lack that have not begun, once another feed of the log has.
+    /// Announces the missing time of feeds that have not begun, once another feed of the log has.
     pub(super) fn announce_not_begun(&mut self) {
         for feed in 0..self.kept.feeds.len() {
             if !self.kept.feeds[feed].began {

@@ -1,8 +1,8 @@
-//! Corrections of upstream time: what was noted by a clock that was wrong is of another time.
+//! Corrections of upstream time: times stamped by a wrong clock are shifted.
 //!
-//! A `Date` that differs widely is believed once a second answer confirms it, and may be taken back later. What the state machine noted
-//! between the two is then shifted. Where it cannot be told which of two times is right, both are kept: a gap that is too wide
-//! costs a request, one that is missing costs posts.
+//! A `Date` that differs widely is accepted once a second response confirms it, and may be reverted later. Times that
+//! the state machine stamped in between are then shifted. If it is unknown which of two times is right, both are kept:
+//! a gap that is too wide costs a request, a missing gap costs posts.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::state_machine::GapStateMachine;
 use crate::model::{Gap, GapCause, GapId, GapState, TimeInterval, TimeRange, TimeRangeSet, UnixMillis};
 
 impl GapStateMachine {
-    /// The clock was this far ahead, and with it what was noted by it; `now` is right. What is missing may begin as much
-    /// earlier.
+    /// Records that the clock was ahead by this much, and every time stamped with it; `now` is right. Missing time may
+    /// begin as much earlier.
     pub(super) fn on_clock_moved_back(&mut self, by: Duration, now: UnixMillis) {
         let latest = now.plus(self.limits.allowed_lateness);
         let back = |time: UnixMillis| if time > latest { time.minus(by).min(latest) } else { time };
@@ -33,9 +33,9 @@ impl GapStateMachine {
         self.set_healing_back(by, latest);
     }
 
-    /// The clock was this far behind, or so much time passed that no clock of this host counted (a machine that was paused
-    /// as a whole): what is missing begins where it did. A log that has heard nothing yet begins by the right time: else it
-    /// would lack the hours between the two.
+    /// Records that the clock was behind by this much, or that so much time passed uncounted by any clock of the host
+    /// (a paused machine). The start of missing time is unchanged. A log that has not begun starts at the right time;
+    /// otherwise it would miss the hours between the two.
     pub(super) fn on_clock_moved_forward(&mut self, by: Duration, now: UnixMillis) {
         for feed in self.kept.feeds.iter_mut().filter(|feed| !feed.began) {
             for gap in feed.gaps.iter_mut().filter(|gap| !gap.announced) {
@@ -47,10 +47,10 @@ impl GapStateMachine {
         self.set_healing_ahead(by, now);
     }
 
-    /// Gaps left to recovery by the clock that was ahead are of as much earlier, and what it took for too old is not.
+    /// Shifts gaps left to recovery by a clock that was ahead, and reopens time that it considered too old.
     fn set_healing_back(&mut self, by: Duration, latest: UnixMillis) {
         let CorrectionLog { since, began, lost } = std::mem::take(&mut self.kept.scale);
-        // Nothing of before the clock was set ahead was noted by it.
+        // Times before the clock was set forward are not affected.
         let earliest = began.unwrap_or(UnixMillis(i64::MIN / 2)).minus(self.limits.lag_max());
         let noted = |gap: &Gap| gap.id.0 > since && gap.window.to.is_none_or(|to| to > latest);
         let wrong: Vec<GapId> =
@@ -72,8 +72,8 @@ impl GapStateMachine {
         self.kept.scale = CorrectionLog { since: self.kept.last_id, ..CorrectionLog::default() };
     }
 
-    /// Gaps left to recovery by the clock that was behind are of as much later, unless so much time passed meanwhile: both
-    /// are asked for.
+    /// Requests gaps left to recovery by a clock that was behind at both times: as stamped, and shifted, because the
+    /// host may have been paused for so long.
     fn set_healing_ahead(&mut self, by: Duration, now: UnixMillis) {
         let since = std::mem::replace(
             &mut self.kept.scale,

@@ -1,4 +1,4 @@
-//! What is missing and what becomes of it, as a state machine without clock, lock or disk.
+//! State machine of an account's gaps, without clock, lock or disk.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::hub::side_log;
 use crate::model::{Gap, GapId, Sequence, UnixMillis};
 use crate::xapi::BackfillMinutes;
 
-/// A feed of a new log may begin so much later than the first one before what it lacks is announced: less than the slack, so
-/// that no low watermark has passed the start by then.
+/// Delay before the missing start of another feed is announced after the first feed of a new log has begun. It is less
+/// than the allowed lateness, so that no low watermark has passed the start by then.
 pub(super) const START_GRACE: Duration = Duration::from_secs(10);
 
 /// The open gaps of an account.
@@ -24,72 +24,73 @@ pub(super) const START_GRACE: Duration = Duration::from_secs(10);
 pub(super) struct GapStateMachine {
     pub(super) limits: TrackerLimits,
     pub(super) kept: PersistedState,
-    /// Changes that wait to be logged, in order.
+    /// Changes to be logged, in order.
     pub(super) changes: Vec<Gap>,
-    /// What recovery has to do has changed so often.
+    /// Number of changes of the recovery demand.
     pub(super) demands: u64,
     backfill_refused_until: Option<UnixMillis>,
-    /// The latest time that the state machine was told.
+    /// Latest time passed to the state machine.
     pub(super) time: UnixMillis,
-    /// What feeds lack that have not begun is announced then.
+    /// When the missing time of feeds that have not begun is announced.
     pub(super) announce_at: Option<UnixMillis>,
 }
 
-/// What outlives the process.
+/// State stored in the checkpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct PersistedState {
     pub(super) last_id: u64,
     pub(super) feeds: Vec<Feed>,
-    /// Gaps that recovery brings.
+    /// Gaps left to recovery.
     pub(super) healing: BTreeMap<GapId, RecoveringGap>,
-    /// Posts that were new, of the gaps that are open.
-    pub(super) brought: BTreeMap<GapId, u64>,
-    /// What becomes missing again if the log loses its tail, and no feed knows of.
+    /// New posts of open gaps.
+    #[serde(rename = "brought")]
+    pub(super) recovered_posts: BTreeMap<GapId, u64>,
+    /// Time that becomes missing again if the log loses its tail, and that no feed knows of.
     #[serde(default)]
     pub(super) tail: LostTail,
-    /// How late the upstream was at most over the log.
+    /// Maximum lateness of the upstream over the log.
     #[serde(default)]
     pub(super) late: Duration,
-    /// What was noted since the clock was last corrected.
+    /// Times stamped since the last correction of the clock.
     #[serde(default)]
     pub(super) scale: CorrectionLog,
-    /// What only some subscriptions lack.
+    /// Private gaps.
     pub(super) side: side_log::SideLogSnapshot,
-    /// How far X's clock was found to be ahead of the system's.
+    /// Offset of X's clock from the system's.
     pub(super) clock_offset_ms: i64,
-    /// The log that this is about: its epoch.
+    /// Epoch of the log that this state belongs to.
     #[serde(default)]
     pub(super) epoch: String,
-    /// The sequence that the next record of the log was to get; 0 if it is not known.
+    /// Sequence of the next record of the log; 0 if unknown.
     #[serde(default)]
     pub(super) journal_next: Sequence,
 }
 
-/// What X answered to a request for the stream.
+/// X's answer to a request for the stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamResponse {
-    /// X's time when it answered.
+    /// X's time of the answer.
     pub at: UnixMillis,
-    /// The backfill that was asked for.
+    /// The requested backfill.
     pub backfill: Option<BackfillMinutes>,
-    /// How far `at` may be from X's time.
+    /// Maximum error of `at`.
     pub uncertainty: Duration,
 }
 
-/// By what a post came that closes a part of a gap.
+/// Source of a post that helps to close a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoverySource {
-    /// The backfill of this connection, by its number among all of the account.
+    /// Backfill of this connection, by its number among all connections of the account.
     Backfill {
         /// The number.
         connection: usize,
     },
-    /// A recovery job, which brings the posts of all feeds.
+    /// A recovery job, which fetches the posts of all feeds.
     Recovery,
 }
 
 impl PersistedState {
-    /// Leaves out what connections delivered after the last append, which was of something that came at `appended`.
+    /// Removes deliveries after the last append; `appended` is when the appended data arrived.
     pub(super) fn keep_appended(&mut self, appended: Option<UnixMillis>) {
         let appended = appended.unwrap_or(UnixMillis(i64::MIN / 2));
         for own in self.feeds.iter_mut().flat_map(|feed| feed.connections.values_mut()).filter(|own| own.up) {
@@ -105,7 +106,8 @@ impl GapStateMachine {
         Self { limits, kept, changes, demands, backfill_refused_until: None, time, announce_at: None }
     }
 
-    /// The minutes of backfill to ask for; `None` if none would help. `uncertainty` is how far `now` may be from X's time.
+    /// Returns the minutes of backfill to request; `None` if backfill would not help. `uncertainty` is the maximum
+    /// error of `now`.
     pub(super) fn backfill_minutes(
         &self,
         feed: usize,
@@ -121,7 +123,7 @@ impl GapStateMachine {
         if own.assured_from().is_none() && own.gaps.iter().any(|gap| !gap.announced) {
             return Some(BackfillMinutes::new(config.initial_backfill_minutes)?.min(most));
         }
-        // What a connection that is up has not delivered yet may never come by it.
+        // Posts that an open connection has not delivered yet may never arrive on it.
         let from = match own.assured_from() {
             Some(_) if own.connections.get(&connection).is_some_and(|own| own.slow) => return None,
             Some(_) => own.undelivered_from(&self.limits),
@@ -130,12 +132,12 @@ impl GapStateMachine {
         Some(BackfillMinutes::covering(now.since(from).saturating_add(uncertainty)).min(most))
     }
 
-    /// X refuses requests with backfill, and takes the same without.
+    /// Records that X refused a request with backfill, and accepted the same request without.
     pub(super) fn backfill_refused(&mut self, now: UnixMillis) {
         self.backfill_refused_until = Some(now.plus(self.limits.config.backfill_retry_after));
     }
 
-    /// Something came, with posts created at these times.
+    /// Records arrived data; `created` are the creation times of its posts.
     pub(super) fn record_activity(
         &mut self,
         feed: usize,
@@ -148,11 +150,11 @@ impl GapStateMachine {
         self.kept.feeds[feed].heard(connection, heard, created);
     }
 
-    /// How long before `received` the first time lies that some feed has not delivered and that is in no gap.
+    /// Returns how long before `received` the first time lies that some feed has not delivered and that is in no gap.
     pub(super) fn late(&self, received: UnixMillis) -> Duration {
         let first = |feed: &Feed| {
             let undelivered = feed.assured_from().map(|_| feed.undelivered_from(&self.limits));
-            // The first backfill of a log is under way, or what the feed lacks is announced soon.
+            // The first backfill of a log is in progress, or the missing time of the feed is announced soon.
             let promised = feed.gaps.iter().filter(|own| !own.announced).map(|own| own.promised);
             promised.chain(undelivered).min()
         };
@@ -160,14 +162,14 @@ impl GapStateMachine {
         first.map_or(Duration::ZERO, |first| received.since(first))
     }
 
-    /// The reader of a connection was stopped for this long.
+    /// Records a stall of a connection's reader.
     pub(super) fn stopped(&mut self, feed: usize, connection: usize, stopped: Duration) {
         if let Some(own) = self.kept.feeds[feed].connections.get_mut(&connection) {
             own.stop(stopped);
         }
     }
 
-    /// While this connection brings backfill: posts created before this came by it.
+    /// While the backfill of this connection is in progress: posts created before this time belong to it.
     pub(super) fn backfill_before(&self, feed: usize, connection: usize) -> Option<UnixMillis> {
         self.kept.feeds[feed].backfill(connection).map(|backfill| backfill.began)
     }

@@ -1,8 +1,8 @@
-//! What becomes missing again if the log loses its tail, and no feed knows of.
+//! Time that becomes missing again if the log loses its tail, and that no feed knows of.
 //!
-//! A journal that is shorter than the checkpoint says has lost what it got after a time. Feeds take back what they delivered
-//! since then. Two things are of an older upstream time, or of no feed: what recovery brought for a gap that was opened since
-//! then, of which the log has no record left either, and posts of feeds that were removed from the list.
+//! A journal that is shorter than the checkpoint states has lost everything appended after some time. Feeds revert what
+//! they delivered since then. Two things have an older upstream time, or no feed: posts recovered for a gap that was
+//! opened since then, whose records are lost too, and posts of feeds that were removed from the list.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 
-/// Gaps that are remembered; the two oldest are merged.
+/// Maximum number of gaps in `opened`; the two oldest are merged.
 const OPENED_MAX: usize = 64;
-/// A gap is in the log so much later than it was opened, at most.
+/// Maximum delay between the opening of a gap and its record in the log.
 const LOGGED_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// What becomes missing again if the log loses its tail.
+/// Time that becomes missing again if the log loses its tail.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LostTail {
     opened: Vec<OpenedGap>,
@@ -31,7 +31,7 @@ struct OpenedGap {
 }
 
 impl LostTail {
-    /// A gap was left to recovery.
+    /// Records a gap left to recovery.
     pub(super) fn open(&mut self, span: TimeRange, at: UnixMillis) {
         self.opened.push(OpenedGap { span, at });
         if self.opened.len() > OPENED_MAX {
@@ -42,7 +42,7 @@ impl LostTail {
         }
     }
 
-    /// A feed was removed from the list.
+    /// Records the removal of a feed from the list.
     pub(super) fn leave(&mut self, at: UnixMillis) {
         self.left.push(at);
         if self.left.len() > OPENED_MAX {
@@ -50,14 +50,14 @@ impl LostTail {
         }
     }
 
-    /// The clock was ahead: nothing was noted later than now.
+    /// Records that the clock was ahead: no time is later than now.
     pub(super) fn on_clock_moved_back(&mut self, latest: UnixMillis) {
         self.opened.iter_mut().for_each(|own| own.at = own.at.min(latest));
         self.left.iter_mut().for_each(|at| *at = (*at).min(latest));
     }
 
-    /// Returns what is missing again if the log has lost what it got after `time`. Posts arrive up to `lag_max` after their
-    /// creation; nothing of before `oldest` can be recovered.
+    /// Returns the time that is missing again if the log has lost everything appended after `time`. Posts arrive up to
+    /// `lag_max` after their creation; nothing before `oldest` can be recovered.
     pub(super) fn missing_after(&mut self, time: UnixMillis, lag_max: Duration, oldest: UnixMillis) -> TimeRangeSet {
         self.opened.retain(|own| own.span.to > oldest);
         self.left.retain(|at| *at > oldest);

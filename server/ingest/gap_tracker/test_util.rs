@@ -1,4 +1,4 @@
-//! A gap tracker without a file, for tests of this room and of those beside it.
+//! A gap tracker without a file, for tests of this and neighbouring modules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ALL_FEEDS, Config, GapTracker, Metrics, TrackerParams};
 use crate::hub::Hub;
 
-/// The gap tracker of this hub's log, which is new.
+/// Creates the gap tracker of this hub's log, which is new.
 pub(crate) fn in_memory(hub: &Arc<Hub>) -> Arc<GapTracker> {
     let setup = TrackerParams {
         hub: hub.clone(),

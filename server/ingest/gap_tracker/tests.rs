@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::state_machine::PersistedState;
 use super::*;
 
-/// What is in both.
+/// Returns the intersection.
 fn common(one: &TimeRangeSet, other: &TimeRangeSet) -> TimeRangeSet {
     let mut common = TimeRangeSet::default();
     other.iter().for_each(|span| common.insert_all(&one.within(span)));
@@ -23,32 +23,32 @@ const UNCERTAIN: Duration = Duration::from_secs(2);
 const FIRST_BACKFILL: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// A state machine, the gaps as its changes tell them, and the time.
+/// A state machine, the announced gaps, and the time.
 struct TestEnv {
     machine: GapStateMachine,
-    told: BTreeMap<GapId, Gap>,
+    announced: BTreeMap<GapId, Gap>,
     now: UnixMillis,
-    /// Last and first byte around each time in which nothing was heard.
+    /// Last and first byte around each silence.
     down: Vec<TimeRange>,
-    /// When the connection that is up brought its first byte, and the minutes it asked for.
+    /// First byte of the open connection, and the minutes of backfill that it requested.
     up: Option<(UnixMillis, Option<u8>)>,
     last_byte: Option<UnixMillis>,
-    /// When the newest post was created that came by the connection that is up, or it began.
+    /// Creation time of the newest post of the open connection, or its start.
     newest: UnixMillis,
     delivers: bool,
-    /// From when on nothing proves that a connection that ended had delivered: posts were due since and did not come.
+    /// Time in which nothing proves that an ended connection had delivered: posts were expected and did not arrive.
     silent: Vec<TimeRange>,
-    /// Connections that were too short for their backfill to be believed.
+    /// Connections that were too short for their backfill to be accepted.
     short: Vec<TimeRange>,
-    /// From the start to what the first byte ended.
+    /// Time from the start to the end of the initial outage.
     start: TimeRange,
 }
 
-/// What gaps tell to be missing.
-fn told_missing(told: &BTreeMap<GapId, Gap>) -> TimeRangeSet {
+/// Returns the missing time of announced gaps.
+fn announced_missing(gaps: &BTreeMap<GapId, Gap>) -> TimeRangeSet {
     let is_missing = |gap: &&Gap| !matches!(gap.state, GapState::Recovered | GapState::Backfilled);
     let span = |gap: &Gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX)));
-    told.values().filter(is_missing).map(span).collect()
+    gaps.values().filter(is_missing).map(span).collect()
 }
 
 impl TestEnv {
@@ -56,28 +56,44 @@ impl TestEnv {
         let mut machine = GapStateMachine::new(limits(), PersistedState::default());
         let now = UnixMillis(1_800_000_000_000);
         machine.restore(start(Vec::new(), now));
-        let (told, down, short, silent) = Default::default();
+        let (announced, down, short, silent) = Default::default();
         let start = TimeRange::new(now, now);
-        Self { machine, told, now, down, up: None, last_byte: None, newest: now, delivers: false, silent, short, start }
-    }
-
-    fn take_changes(&mut self) {
-        let (before, changes) = (told_missing(&self.told), std::mem::take(&mut self.machine.changes));
-        let mut after = self.told.clone();
-        after.extend(changes.iter().map(|gap| (gap.id, gap.clone())));
-        let kept = common(&before, &told_missing(&after));
-        for gap in changes {
-            assert!(kept.iter().all(|span| told_missing(&self.told).covers(span)), "{gap:?} leaves a time out");
-            let earlier = self.told.insert(gap.id, gap.clone());
-            assert!(earlier.is_none_or(|earlier| !earlier.state.is_final()), "{gap:?} had ended");
+        Self {
+            machine,
+            announced,
+            now,
+            down,
+            up: None,
+            last_byte: None,
+            newest: now,
+            delivers: false,
+            silent,
+            short,
+            start,
         }
     }
 
-    /// Lets time pass; while it is up, with a heartbeat every 20 s.
+    fn take_changes(&mut self) {
+        let (before, changes) = (announced_missing(&self.announced), std::mem::take(&mut self.machine.changes));
+        let mut after = self.announced.clone();
+        after.extend(changes.iter().map(|gap| (gap.id, gap.clone())));
+        let kept = common(&before, &announced_missing(&after));
+        for gap in changes {
+            assert!(
+                kept.iter().all(|span| announced_missing(&self.announced).covers(span)),
+                "{gap:?} omits a part of the gap that it replaces"
+            );
+            let earlier = self.announced.insert(gap.id, gap.clone());
+            assert!(earlier.is_none_or(|earlier| !earlier.state.is_final()), "{gap:?} follows a final state");
+        }
+    }
+
+    /// Advances the time; while connected, with a heartbeat every 20 s.
     fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now.plus(Duration::from_secs(1));
-            if self.up.is_some() && self.now.since(self.last_byte.expect("it is up")) >= Duration::from_secs(20) {
+            if self.up.is_some() && self.now.since(self.last_byte.expect("connection is up")) >= Duration::from_secs(20)
+            {
                 self.hear(&[]);
             }
             self.machine.tick(0, 0, self.now);
@@ -121,14 +137,14 @@ impl TestEnv {
         self.take_changes();
     }
 
-    /// The process is killed and comes back; what it kept is as old as `lost` says.
+    /// Kills and restarts the process; the checkpoint is as old as `lost`.
     fn restart(&mut self, kept: PersistedState) {
         self.gone();
-        let json = serde_json::to_vec(&kept).expect("it is plain data");
-        self.machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("what was written"));
-        self.machine.restore(start(self.told.values().cloned().collect(), self.now));
+        let json = serde_json::to_vec(&kept).expect("plain data");
+        self.machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("serialized above"));
+        self.machine.restore(start(self.announced.values().cloned().collect(), self.now));
         if self.last_byte.is_none() {
-            // Sessions rely on the first backfill of a log that has heard nothing yet.
+            // Sessions rely on the first backfill of a log that has not begun.
             self.start.from = UnixMillis(1_800_000_000_000).minus(FIRST_BACKFILL - SLACK);
         }
         self.take_changes();
@@ -142,14 +158,17 @@ impl TestEnv {
         if let Some((began, _)) = self.up.take()
             && self.now.since(began) < SLACK * 2 + Duration::from_secs(2)
         {
-            self.short.push(TimeRange::new(began, self.last_byte.expect("it was up")));
+            self.short.push(TimeRange::new(began, self.last_byte.expect("connection was up")));
         }
     }
 
     fn gaps(&self) -> Vec<(i64, i64, GapState)> {
         let start = 1_800_000_000_000;
         let seconds = |time: UnixMillis| (time.0 - start) / 1_000;
-        self.told.values().map(|gap| (seconds(gap.window.from), gap.window.to.map_or(-1, seconds), gap.state)).collect()
+        self.announced
+            .values()
+            .map(|gap| (seconds(gap.window.from), gap.window.to.map_or(-1, seconds), gap.state))
+            .collect()
     }
 }
 
@@ -168,10 +187,10 @@ fn limits() -> TrackerLimits {
 
 fn check_outage(seconds: u64, minutes: u8, expected: &[(i64, i64, GapState)]) {
     let mut env = TestEnv::new();
-    assert_eq!(env.connect(), Some(5), "a new log asks for what it can get");
+    assert_eq!(env.connect(), Some(5), "a new log requests the maximum");
     env.pass(100);
     env.cut(GapCause::Disconnected);
-    assert_eq!(env.gaps(), [(70, -1, GapState::Detected)], "told at once, with an open end");
+    assert_eq!(env.gaps(), [(70, -1, GapState::Detected)], "announced immediately, with an open end");
     env.pass(seconds);
     assert_eq!(env.connect(), Some(minutes));
     assert_eq!(env.gaps(), expected);
@@ -207,13 +226,13 @@ fn quiet_backfill_with_expected_posts_closes_gap() {
     env.connect();
     let mut ignored = TestEnv {
         machine: env.machine.clone(),
-        told: env.told.clone(),
+        announced: env.announced.clone(),
         down: vec![],
         silent: vec![],
         short: vec![],
         ..env
     };
-    let states = |env: &TestEnv| env.told.values().map(|gap| (gap.state, gap.evidence)).collect::<Vec<_>>();
+    let states = |env: &TestEnv| env.announced.values().map(|gap| (gap.state, gap.evidence)).collect::<Vec<_>>();
     for env in [&mut env, &mut ignored] {
         env.pass(1);
     }
@@ -228,7 +247,7 @@ fn quiet_backfill_with_expected_posts_closes_gap() {
     assert_eq!(
         states(&ignored),
         [(GapState::Recovering, GapEvidence::None)],
-        "nothing of it came, though much was due"
+        "an empty backfill although many posts were expected"
     );
 }
 
@@ -248,7 +267,7 @@ fn slow_reader_and_refused_backfill_use_recovery() {
     assert_eq!(env.gaps().last(), Some(&(230, 290, GapState::Recovering)));
     env.pass(3_601);
     env.cut(GapCause::Stale);
-    assert_eq!(env.connect(), Some(1), "and asked for again after a while");
+    assert_eq!(env.connect(), Some(1), "backfill is requested again later");
 }
 
 #[test]
@@ -273,7 +292,7 @@ fn unrecoverable_part_splits_gap() {
     env.take_changes();
     use GapState::Recovered;
     assert_eq!(env.gaps(), [(70, 700, Recovered), (700, 800, Unrecoverable), (800, 1_130, Recovered)]);
-    let evidence: Vec<_> = env.told.values().map(|gap| gap.evidence).collect();
+    let evidence: Vec<_> = env.announced.values().map(|gap| gap.evidence).collect();
     assert_eq!(evidence, [GapEvidence::CleanEof, GapEvidence::WindowPassed, GapEvidence::CleanEof]);
     assert!(env.machine.missing().is_empty());
 }
@@ -284,7 +303,7 @@ enum Step {
     Pass(u64),
     Hear(Vec<u64>),
     Cut(GapCause),
-    /// Killed, with a file of so many seconds ago, at most one.
+    /// Killed; true if the checkpoint is up to one second old.
     Kill(bool),
     Prove(u64, u64),
     Lose(u64, u64),
@@ -323,7 +342,7 @@ impl TestEnv {
                 let (kept, last_byte) = (self.machine.kept.clone(), self.last_byte);
                 if late {
                     self.pass(1);
-                    // What came in this second is not in the file.
+                    // Data of this second is not in the checkpoint.
                     self.last_byte = last_byte;
                 }
                 self.restart(kept);
@@ -348,28 +367,28 @@ proptest! {
         if env.up.is_none() {
             env.connect();
         }
-        let told: TimeRangeSet = env.told.values().map(|gap| TimeRange::new(gap.window.from, gap.window.to.expect("it is up"))).collect();
-        // The file is at most a second old, and lags are up to two minutes.
+        let announced: TimeRangeSet = env.announced.values().map(|gap| TimeRange::new(gap.window.from, gap.window.to.expect("connection is up"))).collect();
+        // The checkpoint is at most a second old, and lags are at most two minutes.
         let (late, lag) = (Duration::from_secs(1), Duration::from_secs(120));
         let mut widest = TimeRangeSet::default();
         for span in env.down.iter().copied() {
             let due = TimeRange::new(span.from.minus(SLACK), span.to.plus(SLACK));
-            prop_assert!(told.covers(due), "{:?} is not told by {:?}", due, told);
+            prop_assert!(announced.covers(due), "{:?} is not covered by {:?}", due, announced);
             widest.insert(TimeRange::new(span.from.minus(lag + late), span.to.plus(SLACK)));
         }
-        // Where posts were due since the newest one, a gap may begin there.
+        // A gap may begin at the newest post if posts were expected after it.
         for span in env.short.iter().chain(&env.silent) {
             widest.insert(*span);
         }
         widest.insert(env.start);
-        for span in told.iter() {
+        for span in announced.iter() {
             prop_assert!(widest.covers(span), "{:?} is wider than {:?}", span, widest);
         }
-        let brought = |gap: &&Gap| gap.state == GapState::Recovering;
+        let recovering = |gap: &&Gap| gap.state == GapState::Recovering;
         let missing = env.machine.missing();
-        for gap in env.told.values().filter(brought) {
-            let span = TimeRange::new(gap.window.from, gap.window.to.expect("it is recovered"));
-            prop_assert!(!missing.within(span).is_empty(), "{:?} waits for nothing", gap);
+        for gap in env.announced.values().filter(recovering) {
+            let span = TimeRange::new(gap.window.from, gap.window.to.expect("a gap left to recovery has an end"));
+            prop_assert!(!missing.within(span).is_empty(), "{:?} has no missing range", gap);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::hub::test_util::{hub_over, post_record};
 use crate::journal::{self, Backend};
 use crate::model::{GapCause, GapEvidence, GapId, TimeInterval};
 
-/// The record that opened a gap is trimmed, and the one that ended it is not: where the log begins, the gap is open.
+/// The record that opened a gap is trimmed, the one that closed it is not: the gap is open at the start of the log.
 #[test]
 fn gap_with_trimmed_start_opens_at_log_start() {
     let settings =

@@ -1,4 +1,4 @@
-//! What is about to be appended, and what is counted when it is.
+//! A batch to be appended, and its counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,34 +12,34 @@ use crate::ingest::{ConnectionLabels, ForeignLabel};
 use crate::model::{Record, SkipReason, UnixMillis};
 use crate::upstream::message::ForeignFormat;
 
-/// What is about to be appended.
+/// Records and state to be appended together.
 #[derive(Default)]
 pub(super) struct AppendBatch {
     pub(super) records: Vec<Record>,
     pub(super) tally: BatchCounts,
     pub(super) heard: Option<LastActivity>,
-    /// How late what connections brought was: at most, and at last.
+    /// Lateness of the data: maximum, and last value.
     pub(super) late: Option<(Duration, Duration)>,
-    /// Room in the queue that it holds.
+    /// Its share of the queue's capacity.
     pub(super) room: Vec<OwnedSemaphorePermit>,
-    /// Those that wait for the append.
+    /// Callers of `flush` that wait for the append.
     pub(super) flushes: Vec<oneshot::Sender<()>>,
 }
 
 impl AppendBatch {
     pub(super) fn complete_flushes(&mut self) {
         for flush in self.flushes.drain(..) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = flush.send(());
         }
     }
 }
 
-/// What became of the messages of a batch; counted when it is appended.
+/// Counts of the messages of a batch, added to the metrics when it is appended.
 #[derive(Default)]
 pub(super) struct BatchCounts {
     pub(super) posts: u64,
-    /// For the side log.
+    /// Appended to the side log.
     pub(super) side: u64,
     pub(super) deltas: u64,
     pub(super) duplicates: u64,
@@ -47,10 +47,10 @@ pub(super) struct BatchCounts {
     pub(super) unknown: u64,
     pub(super) malformed: u64,
     pub(super) oversized: u64,
-    /// Messages in another format, by what they are.
+    /// Messages in another format, by kind.
     pub(super) foreign: BTreeMap<ForeignFormat, u64>,
     pub(super) rules_missing: u64,
-    /// Posts and deltas by the live connection that brought them.
+    /// Posts and deltas by live connection.
     pub(super) first: BTreeMap<usize, u64>,
 }
 
@@ -75,7 +75,7 @@ impl BatchCounts {
     }
 }
 
-/// Messages that could not be taken, gathered for at most a second.
+/// Skipped messages, coalesced for at most a second.
 pub(super) struct PendingSkip {
     pub(super) reason: SkipReason,
     pub(super) count: u64,

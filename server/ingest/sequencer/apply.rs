@@ -1,4 +1,4 @@
-//! From what connections brought to records: dedup, and the verdict on each message.
+//! Applies received data: deduplication, and the record of each message.
 
 use super::append_batch::{AppendBatch, PendingSkip, note_skip};
 use super::{IngestItem, Sequencer, SequencerDeps};
@@ -22,7 +22,7 @@ impl Sequencer {
         let mut batch = AppendBatch::default();
         for intake in intakes {
             match intake {
-                IngestItem::Arrivals(brought) => self.apply_item(&mut batch, brought, pending, giving_up).await?,
+                IngestItem::Arrivals(item) => self.apply_item(&mut batch, item, pending, giving_up).await?,
                 IngestItem::Ledger => self.append_gap_records(&mut batch),
                 IngestItem::Flush(done) => batch.flushes.push(done),
             }
@@ -30,7 +30,7 @@ impl Sequencer {
         Ok(batch)
     }
 
-    /// Logs what has changed about gaps.
+    /// Adds the changes of gaps.
     pub(super) fn append_gap_records(&self, batch: &mut AppendBatch) {
         for gap in self.writing.tracker.drain_changes() {
             self.push(batch, self.stamp(self.clock.moment()), RecordBody::Gap(gap));
@@ -40,12 +40,12 @@ impl Sequencer {
     async fn apply_item(
         &mut self,
         batch: &mut AppendBatch,
-        brought: ReceivedBatch,
+        item: ReceivedBatch,
         pending: &mut Vec<PendingSkip>,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::DedupError> {
-        let ReceivedBatch { arrivals, source, moment, room } = brought;
-        // What was read before the clock was corrected has a time of the old scale.
+        let ReceivedBatch { arrivals, source, moment, room } = item;
+        // Data read before the clock was corrected has a time of the old scale.
         let corrected = self.clock.changed_since(moment) || self.clock.offset_ms() != self.offset_ms;
         let received = if corrected { self.stamp(moment) } else { arrivals.received };
         batch.room.push(room);
@@ -54,7 +54,7 @@ impl Sequencer {
             if arrivals.is_sign_of_life() {
                 batch.heard = Some(LastActivity { moment, time: received });
             }
-            // So that a term is known to sessions as soon as its writer hears anything.
+            // Sessions must know a term as soon as its writer receives anything.
             self.begin_term(batch, received);
         }
         for message in arrivals.messages {
@@ -95,7 +95,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Takes a post, unless what would be logged is too long to be delivered to anybody.
+    /// Adds a post, unless its record would be too long to be delivered. Returns the reason if it is skipped.
     async fn apply_post(
         &mut self,
         batch: &mut AppendBatch,
@@ -106,12 +106,12 @@ impl Sequencer {
     ) -> Result<Option<SkipReason>, dedup::DedupError> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
         let UpstreamPost { id, rules, json, .. } = arrived;
-        let verdict = self.retry_until_available(giving_up, |writing| writing.seen.classify(id, &rules)).await?;
-        let logged_rules = match &verdict {
+        let result = self.retry_until_available(giving_up, |writing| writing.seen.classify(id, &rules)).await?;
+        let logged_rules = match &result {
             DedupResult::Delta { now, .. } => now,
             DedupResult::New | DedupResult::Duplicate => rules.as_slice(),
         };
-        if verdict != DedupResult::Duplicate && event_bytes(&json, logged_rules) > EVENT_BYTES_MAX {
+        if result != DedupResult::Duplicate && event_bytes(&json, logged_rules) > EVENT_BYTES_MAX {
             batch.tally.oversized += 1;
             return Ok(Some(SkipReason::Oversized));
         }
@@ -119,16 +119,16 @@ impl Sequencer {
         let post =
             Post { id, rules: rules.into(), origin, gap, counterpart: None, beside_rules: None, previous: None, json };
         let IngestSource::Recovery(tally) = source else {
-            self.take_main(batch, post, verdict, source, received, giving_up).await?;
+            self.take_main(batch, post, result, source, received, giving_up).await?;
             return Ok(None);
         };
         let route = self
-            .retry_until_available(giving_up, |writing| writing.route(id, &post.rules, &verdict, gap.is_some()))
+            .retry_until_available(giving_up, |writing| writing.route(id, &post.rules, &result, gap.is_some()))
             .await?;
         let mut new = route.main;
-        // The account's log first: it is appended first.
+        // The account's log first, because it is appended first.
         if route.main || !route.side {
-            self.take_main(batch, post.clone(), verdict, source, received, giving_up).await?;
+            self.take_main(batch, post.clone(), result, source, received, giving_up).await?;
         }
         if route.side {
             let is_new = self.append_to_side_log(Post { gap: None, ..post }, received, giving_up).await?;
@@ -141,18 +141,18 @@ impl Sequencer {
         Ok(None)
     }
 
-    /// Takes a post for the account's log, unless that has it.
+    /// Adds a post to the account's log, unless the log has it.
     async fn take_main(
         &mut self,
         batch: &mut AppendBatch,
         post: Post,
-        verdict: DedupResult,
+        result: DedupResult,
         source: &IngestSource,
         received: UnixMillis,
         giving_up: &Shutdown,
     ) -> Result<(), dedup::DedupError> {
         let id = post.id;
-        let (rules, prior) = match verdict {
+        let (rules, prior) = match result {
             DedupResult::Duplicate => {
                 batch.tally.duplicates += 1;
                 return Ok(());
@@ -172,7 +172,7 @@ impl Sequencer {
         if let Some(gap) = post.gap {
             self.writing.tracker.count_recovered(gap);
         }
-        let (beside, beside_rules) = self
+        let (counterpart, beside_rules) = self
             .retry_until_available(giving_up, |writing| writing.counterpart(id))
             .await?
             .map(|known| (known.sequence, known.rules))
@@ -184,19 +184,19 @@ impl Sequencer {
                 .map(|known| known.sequence),
             None => None,
         };
-        let post = Post { rules: rules.clone(), counterpart: beside, beside_rules, previous, ..post };
+        let post = Post { rules: rules.clone(), counterpart, beside_rules, previous, ..post };
         let body = match prior {
             None => RecordBody::Post(post),
             Some(prior) => RecordBody::Delta { prior, post },
         };
         self.push(batch, received, body);
-        let record = batch.records.last().expect("just pushed");
+        let record = batch.records.last().expect("pushed above");
         self.writing.seen.stage(id, &rules, record.sequence, record.received);
         self.writing.side.set_counterpart(id, record.sequence, &rules);
         Ok(())
     }
 
-    /// How a post came, and the gap that it closes a part of.
+    /// Returns the origin of a post, and the gap that it helps to close.
     fn origin(&self, id: PostId, source: &IngestSource) -> (Origin, Option<GapId>) {
         let created = id.created_at();
         let gap = |by| created.and_then(|created| self.writing.tracker.gap_at(created, by));
@@ -211,7 +211,8 @@ impl Sequencer {
         }
     }
 
-    /// Asks the ids. Where their files cannot keep up or be read, it waits for them as for the journal.
+    /// Queries the deduplication index. If its files cannot be written or read, it waits and retries as for the
+    /// journal.
     pub(super) async fn retry_until_available<T>(
         &mut self,
         giving_up: &Shutdown,

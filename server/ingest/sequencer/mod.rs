@@ -1,8 +1,8 @@
 //! The sequencer: the one writer of an account's log. It numbers, appends, and only then publishes.
 //!
-//! Owns the order of records, deduplication on the way in, and the choice of the log for recovered posts (`private_gaps`).
-//! It applies what was received (`apply`), collects a batch (`append_batch`) and appends it on a dedicated thread, because
-//! an append waits for the disk. Does not own connections (`supervisor`) or gaps (`gap_tracker`).
+//! Owns the order of records, deduplication, and the choice of the log for recovered posts (`private_gaps`). It applies
+//! received data (`apply`), collects a batch (`append_batch`) and appends it on a dedicated thread, because an append
+//! waits for the disk. Does not own connections (`supervisor`) or gaps (`gap_tracker`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,60 +26,60 @@ mod private_gaps;
 
 use append_batch::{AppendBatch, PendingSkip};
 
-/// The one writer of an account's log.
+/// The single writer of an account's log.
 pub struct Sequencer {
     writing: SequencerDeps,
     intakes: mpsc::Receiver<IngestItem>,
     clock: Clock,
     config: Config,
-    /// The journal could not be written when it was last tried.
+    /// The last append failed.
     stalled: bool,
-    /// The correction of the clock by which the last batch was stamped.
+    /// Clock correction with which the last batch was stamped.
     offset_ms: i64,
 }
 
-/// What it writes to.
+/// Dependencies of the sequencer.
 pub struct SequencerDeps {
     /// The log.
     pub writer: Box<dyn Writer>,
-    /// Where sessions read it.
+    /// Publishes the log to sessions.
     pub hub: Arc<Hub>,
-    /// Which posts were seen before.
+    /// Deduplication.
     pub seen: DedupWriter,
-    /// Posts that only some subscriptions lack.
+    /// Writer of the side log, for private gaps.
     pub side: SideLogWriter,
-    /// Changes of gaps that wait to be logged.
+    /// Source of gap changes to be logged.
     pub tracker: Arc<GapTracker>,
-    /// This writer.
+    /// Term of this writer.
     pub term: Term,
-    /// Counters.
+    /// Metrics.
     pub metrics: Metrics,
 }
 
-/// Skips of one reason are told once a second.
+/// Skips of one reason are coalesced for this time.
 const SKIP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Sequencer {
-    /// A writer that takes what is put into the queue.
+    /// Creates a sequencer that receives from the queue.
     pub fn new(writing: SequencerDeps, intakes: mpsc::Receiver<IngestItem>, clock: Clock, config: Config) -> Self {
         let offset_ms = clock.offset_ms();
         writing.hub.note_setback();
         Self { writing, intakes, clock, config, stalled: false, offset_ms }
     }
 
-    /// Writes until the queue is closed and empty, or `giving_up` while the journal cannot be written. An error is damage
-    /// to our own files: the process must not go on.
+    /// Runs until the queue is closed and drained, or until `giving_up` while the journal cannot be written. Returns an
+    /// error if the gateway's own files are damaged: the process must not continue.
     pub fn run(self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
-        // Its own, made on its thread: on another's, each wait would wake a thread of that to set a timer.
+        // A runtime of its own, on this thread: otherwise each wait would wake another runtime's thread to set a timer.
         let runtime = Builder::new_current_thread().enable_time().build();
-        runtime.expect("a runtime without I/O asks nothing of the system").block_on(self.write_all(giving_up))
+        runtime.expect("a runtime without I/O cannot fail").block_on(self.write_all(giving_up))
     }
 
-    /// Does the same as a task. It blocks its thread while it waits for the disk.
+    /// Runs as a task. It blocks its thread while it waits for the disk.
     pub(crate) async fn write_all(mut self, giving_up: &Shutdown) -> Result<(), dedup::DedupError> {
         let mut pending: Vec<PendingSkip> = Vec::new();
         let mut open = true;
-        // What the gap tracker found at the start: that the gateway was down.
+        // Gaps found at the start: the outage of the gateway.
         self.write(vec![IngestItem::Ledger], &mut pending, giving_up).await?;
         while open {
             let next = self.intakes.recv();
@@ -97,7 +97,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// All that is ready, up to the bound of a batch.
+    /// Receives all queued items, up to the bound of a batch.
     fn drain_ready(&mut self, first: IngestItem) -> Vec<IngestItem> {
         let mut bytes = first.bytes();
         let mut ready = vec![first];
@@ -123,7 +123,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Where the clock was corrected since the last batch, the log is told from which record on.
+    /// Reports a correction of the clock since the last batch to the hub, with the record at which it takes effect.
     fn follow_clock(&mut self) {
         let offset_ms = self.clock.offset_ms();
         let before = std::mem::replace(&mut self.offset_ms, offset_ms);
@@ -132,13 +132,14 @@ impl Sequencer {
         }
     }
 
-    /// Upstream time at a moment, by the correction that this batch is stamped by.
+    /// Returns the upstream time of a moment, with the clock correction of this batch.
     fn stamp(&self, moment: Moment) -> UnixMillis {
         self.clock.at(moment).shifted(self.offset_ms.saturating_sub(self.clock.offset_ms()))
     }
 
-    /// The first record of a term says so. Its time is that of the record in front of it: nothing was heard since. In a new
-    /// log it is that of what it is written for, which may have been sent before a stop of the reader.
+    /// Adds the TERM record as the first record of a term. Its time is that of the preceding record: nothing was
+    /// received since. In a new log it is the time of the data that follows, which may have been sent before a stall of
+    /// the reader.
     fn begin_term(&self, batch: &mut AppendBatch, received: UnixMillis) {
         if !batch.records.is_empty() {
             return;
@@ -160,7 +161,7 @@ impl Sequencer {
             Some(last) => (last.sequence + 1, Some(last.received)),
             None => (self.writing.hub.next(), self.writing.hub.tip_received()),
         };
-        // A step of the wall clock must not turn the order of the log.
+        // A step of the wall clock must not reverse the order of the log.
         Record {
             sequence: next,
             term: self.writing.term,
@@ -169,7 +170,7 @@ impl Sequencer {
         }
     }
 
-    /// Adds what is due of the messages that could not be taken.
+    /// Adds the due SKIP records.
     fn add_skips(&self, batch: &mut AppendBatch, pending: &mut Vec<PendingSkip>) {
         let (now, closed) = (self.clock.moment(), self.intakes.is_closed());
         pending.retain(|skip| {
@@ -183,7 +184,7 @@ impl Sequencer {
         });
     }
 
-    /// Appends and then publishes; as long as the journal cannot be written, keeps the batch and tries again.
+    /// Appends and then publishes; while the journal cannot be written, keeps the batch and retries.
     async fn append(&mut self, batch: &mut AppendBatch, giving_up: &Shutdown) {
         let (hub, late) = (self.writing.hub.clone(), batch.late);
         if let Some((most, _)) = late {
@@ -207,9 +208,9 @@ impl Sequencer {
         batch.complete_flushes();
     }
 
-    /// The account's log first: what the side log says about its records must be true whenever the process is killed.
+    /// Appends to the account's log first: references of the side log to its records must be valid even after a kill.
     fn append_once(&mut self, batch: &mut AppendBatch) -> Result<(), AppendError> {
-        // Also when there is nothing to append: upstream is closed before it sends what cannot be kept.
+        // Also with nothing to append: upstream is closed before it sends data that cannot be appended.
         self.writing.writer.check()?;
         if !batch.records.is_empty() {
             self.writing.writer.append(&batch.records)?;
@@ -225,7 +226,7 @@ impl Sequencer {
     fn drop_batch(&mut self, batch: &mut AppendBatch, error: &AppendError) {
         let refused = batch.records.iter().filter(|record| record.body.post().is_some()).count() as u64;
         let lost = refused + self.writing.side.discard();
-        tracing::error!(account = %self.writing.hub.account(), lost, %error, "stopping with posts that the journal did not take");
+        tracing::error!(account = %self.writing.hub.account(), lost, %error, "journal unavailable at shutdown, posts dropped");
         self.writing.seen.discard();
         if refused > 0 {
             (batch.tally.posts, batch.tally.deltas) = (0, 0);
@@ -235,16 +236,16 @@ impl Sequencer {
         batch.tally.count(&self.writing.metrics);
     }
 
-    /// A stop does not wait for the next attempt to be due.
+    /// Waits for the next attempt, or for the shutdown.
     async fn pause(&self, giving_up: &Shutdown) {
-        // Which of the two it was is looked at by those that try again.
+        // The caller checks which of the two ended the wait.
         let _ = self.clock.timeout(self.config.append_retry, giving_up.cancelled()).await;
     }
 
     fn unavailable(&mut self, error: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.stalled, true) {
             let hub = &self.writing.hub;
-            tracing::error!(account = %hub.account(), %error, "the journal cannot be written; upstream is closed meanwhile");
+            tracing::error!(account = %hub.account(), %error, "journal unavailable, upstream connection closed");
             hub.upstream().update(|status| status.journal_unavailable = true);
         }
     }
@@ -252,7 +253,7 @@ impl Sequencer {
     fn available(&mut self) {
         if std::mem::take(&mut self.stalled) {
             let hub = &self.writing.hub;
-            tracing::info!(account = %hub.account(), "the journal can be written again");
+            tracing::info!(account = %hub.account(), "journal available again");
             hub.upstream().update(|status| status.journal_unavailable = false);
         }
     }

@@ -17,7 +17,7 @@ use crate::task::{ExitPolicy, TaskGroup};
 use crate::upstream::message::ForeignFormat;
 use crate::upstream::{MessageBatch, UpstreamMessage};
 
-/// A sequencer over a log in memory, and what feeds it.
+/// A sequencer over a log in memory, and its queue.
 struct TestEnv {
     runtime: Runtime,
     hub: Arc<Hub>,
@@ -30,7 +30,7 @@ struct TestEnv {
 
 const LIVE: IngestSource = IngestSource::Live { connection: 0, backfill_before: None, late: Duration::ZERO };
 
-/// Refuses so many appends before it takes any.
+/// A writer that fails this many appends.
 struct Failing {
     inner: Box<dyn Writer>,
     refusals: Arc<AtomicU32>,
@@ -78,13 +78,13 @@ impl TestEnv {
         assert!(self.runtime.block_on(self.queue.send(arrivals, source, self.hub.clock().moment())));
     }
 
-    /// Closes the queue, lets the sequencer write all that is in it, and gives what the log holds then.
+    /// Closes the queue, runs the sequencer until the queue is drained, and returns the records of the log.
     fn records(mut self) -> (Vec<Record>, Metrics) {
         let sequencer = self.sequencer.take().expect("run once");
         drop(self.queue);
         sequencer.run(&self.giving_up).expect("no damage");
         let chunk = self.reader.read(1, &KeyFilter::Always, usize::MAX).expect("readable");
-        assert_eq!(self.hub.next(), chunk.next, "what is appended is published, and nothing else");
+        assert_eq!(self.hub.next(), chunk.next, "exactly the appended records are published");
         let record = |item| match item {
             ReadItem::Record(record) => record,
             damaged @ ReadItem::Damaged { .. } => panic!("{damaged:?}"),
@@ -150,7 +150,7 @@ fn single_post_is_appended_immediately() {
     for id in 1..=5 {
         env.put(1_000, vec![post(id, &["a"])]);
         assert!(env.runtime.block_on(env.queue.flush()));
-        assert_eq!((env.metrics.appends.get(), env.hub.next()), (id, id + 2), "behind the TERM");
+        assert_eq!((env.metrics.appends.get(), env.hub.next()), (id, id + 2), "after the TERM");
     }
     let TestEnv { runtime, hub, queue, .. } = env;
     drop(queue);
@@ -179,7 +179,7 @@ fn skipped_messages_are_reported_once_per_reason() {
     assert_eq!((metrics.malformed.get(), metrics.oversized.get(), metrics.unknown.get()), (3, 1, 1));
 }
 
-/// A delta with the rules of all arrivals became a message that no client could pass.
+/// A delta with the rules of all arrivals was once too long for every client.
 #[test]
 fn post_too_long_to_deliver_is_skipped() {
     let env = TestEnv::new(0);
@@ -194,7 +194,7 @@ fn post_too_long_to_deliver_is_skipped() {
     assert_eq!((metrics.oversized.get(), metrics.deltas.get(), metrics.duplicates.get()), (1, 0, 1));
 }
 
-/// Posts in another format and compliance messages are announced with their own reason, and counted by kind.
+/// Posts in another format and compliance messages are reported with their own reason, and counted by kind.
 #[test]
 fn foreign_messages_are_skipped_and_counted() {
     let env = TestEnv::new(0);
@@ -225,19 +225,19 @@ fn log_order_survives_clock_step() {
     env.put(1_000, vec![post(2, &[])]);
     let (records, _) = env.records();
     assert_eq!(records[1].received, UnixMillis(late));
-    assert_eq!(records[2].received, UnixMillis(late), "not before the record in front of it");
+    assert_eq!(records[2].received, UnixMillis(late), "not before the preceding record");
 }
 
 #[test]
 fn full_disk_blocks_without_loss() {
-    // The first refusal is of the TERM record, the others of the posts.
+    // The first failure is of the TERM record, the others of the posts.
     let env = TestEnv::new(4);
     env.put(1_000, vec![post(1, &["a"]), post(2, &["a"]), post(1, &["a"])]);
     let hub = env.hub.clone();
     let (records, metrics) = env.records();
     assert_eq!(kinds(&records), ["term", "post", "post"]);
     assert_eq!((metrics.append_failures.get(), metrics.duplicates.get()), (4, 1));
-    assert!(!hub.upstream().status().journal_unavailable, "and it is told when the disk takes records again");
+    assert!(!hub.upstream().status().journal_unavailable, "the status follows when appends succeed again");
 }
 
 #[test]
@@ -250,19 +250,19 @@ fn shutdown_with_full_disk_counts_dropped() {
     assert_eq!((metrics.refused_by_disk.get(), metrics.posts_appended.get()), (1, 0));
 }
 
-/// A post of that second of the year 2024; `number` tells those of one second apart.
+/// Id of a post of this second; `number` distinguishes posts of one second.
 fn id_at(second: i64, number: u64) -> u64 {
     PostId::lowest_at(UnixMillis(1_704_067_200_000 + second * 1_000)).0 + number
 }
 
-/// What the side log holds: ids and what each says of the account's log.
-fn brought(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
+/// Returns the ids in the side log, each with its reference to the account's log.
+fn side_entries(hub: &Hub) -> Vec<(u64, Option<Sequence>)> {
     let chunk = hub.side().read(1, &KeyFilter::Always, usize::MAX).expect("readable");
-    let said = |item: &ReadItem| match item {
+    let entry = |item: &ReadItem| match item {
         ReadItem::Record(record) => record.body.post().map(|post| (post.id.0, post.counterpart)),
         ReadItem::Damaged { .. } => None,
     };
-    chunk.items.iter().filter_map(said).collect()
+    chunk.items.iter().filter_map(entry).collect()
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn private_gap_posts_go_to_side_log() {
     let mut env = TestEnv::new(0);
     let hub = env.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);
-    // Older than X recovers, so only wanted here, not asked for: the sequencer looks at what was wanted.
+    // Older than the recovery window, so only demanded here, not requested: the sequencer checks the demand.
     hub.side().restore(
         serde_json::from_value(serde_json::json!({
             "tag": hub.side().log_id(), "next": 1,
@@ -280,7 +280,7 @@ fn private_gap_posts_go_to_side_log() {
     );
     let begins = Record { sequence: 1, term: TERM, received: second(8), body: RecordBody::Term };
     let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
-    writing.writer.append(std::slice::from_ref(&begins)).expect("there is room");
+    writing.writer.append(std::slice::from_ref(&begins)).expect("append works");
     hub.publish(vec![begins]);
     let [live, lacked, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
@@ -297,17 +297,17 @@ fn private_gap_posts_go_to_side_log() {
     assert_eq!((metrics.side_appended.get(), metrics.duplicates.get()), (3, 1));
     let main = |id: u64| records.iter().find(|record| record.body.post().is_some_and(|post| post.id.0 == id));
     let late_main = main(late).expect("logged");
-    // The late post was in the same batch or in a later one: then one of the two says that the other was first.
-    let late_beside = brought(&hub).iter().find(|(id, _)| *id == late).expect("brought").1;
-    let main_beside = late_main.body.post().and_then(|post| post.counterpart);
-    assert!(late_beside.is_some() != main_beside.is_some(), "{late_beside:?} {main_beside:?}");
+    // The late post was in the same batch or in a later one: one of the two records refers to the other.
+    let side_reference = side_entries(&hub).iter().find(|(id, _)| *id == late).expect("in the side log").1;
+    let main_reference = late_main.body.post().and_then(|post| post.counterpart);
+    assert!(side_reference.is_some() != main_reference.is_some(), "{side_reference:?} {main_reference:?}");
     let both_at = main(both).map(|record| record.sequence);
-    let said: Vec<_> = brought(&hub).into_iter().filter(|(id, _)| *id != late).collect();
-    assert_eq!(said, [(lacked, None), (both, both_at)]);
+    let entries: Vec<_> = side_entries(&hub).into_iter().filter(|(id, _)| *id != late).collect();
+    assert_eq!(entries, [(lacked, None), (both, both_at)]);
     assert_eq!((tally.received(), tally.recovered()), (6, 5));
 }
 
-/// A world where some subscription lacks the posts of seconds 10 to 20.
+/// An environment with a private gap from second 10 to 20.
 fn lacking() -> (TestEnv, Arc<Hub>) {
     let env = TestEnv::new(0);
     let hub = env.hub.clone();
@@ -326,7 +326,7 @@ fn recovery() -> IngestSource {
     IngestSource::Recovery(Arc::new(JobCounters::default()))
 }
 
-/// What the side log holds of posts.
+/// Returns the posts of the side log.
 fn side_posts(hub: &Hub) -> Vec<crate::model::Post> {
     let chunk = hub.side().read(1, &KeyFilter::Always, usize::MAX).expect("readable");
     let post = |item: &ReadItem| match item {

@@ -25,7 +25,7 @@ impl TestEnv {
         WriterIdentity { epoch: Epoch(u128::from(self.terms)), term: Term(self.terms) }
     }
 
-    /// Opens both, as a new process would.
+    /// Opens both like a new process.
     fn open(&mut self) -> OpenedSideLog {
         self.main = None;
         self.terms += 1;
@@ -45,20 +45,20 @@ impl TestEnv {
         side.expect("opened")
     }
 
-    /// Appends as many posts to the account's log.
+    /// Appends this many posts to the account's log.
     fn append(&mut self, count: u64) {
         let Self { main, terms, .. } = self;
         let journal = main.as_mut().expect("open");
         let next = journal.reader.extent().next;
         let record = |sequence| Record { term: Term(*terms), ..post_record(sequence, &["a"]) };
         let records: Vec<_> = (next..next + count).map(record).collect();
-        journal.writer.append(&records).expect("there is room");
+        journal.writer.append(&records).expect("append works");
     }
 }
 
-fn post(id: u64, tags: &[&str], beside: Option<Sequence>) -> Post {
+fn post(id: u64, tags: &[&str], counterpart: Option<Sequence>) -> Post {
     let RecordBody::Post(post) = post_record(id, tags).body else { panic!("it is a post") };
-    Post { id: PostId(id), origin: Origin::Recovery, counterpart: beside, ..post }
+    Post { id: PostId(id), origin: Origin::Recovery, counterpart, ..post }
 }
 
 fn side_of(log: &OpenedSideLog) -> SideLog {
@@ -75,16 +75,22 @@ fn restart_restores_ids_of_side_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     let side = side_of(&log);
-    assert!(log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("ids"));
-    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("ids"), "in the same batch");
-    log.writer.append(&side).expect("there is room");
-    assert_eq!((side.next(), log.writer.known(PostId(1)).expect("ids").map(|known| known.sequence)), (2, Some(1)));
+    assert!(log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("lookup works"));
+    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(5)).expect("lookup works"), "in the same batch");
+    log.writer.append(&side).expect("append works");
+    assert_eq!(
+        (side.next(), log.writer.known(PostId(1)).expect("lookup works").map(|known| known.sequence)),
+        (2, Some(1))
+    );
     let epoch = log.reader.epoch();
     drop((log, side));
     let mut log = env.open();
     assert_eq!(log.reader.epoch(), epoch, "the same side log");
-    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(6)).expect("ids"));
-    assert!(log.writer.append_post(post(1, &["b"], None), UnixMillis(6)).expect("ids"), "under a further rule");
+    assert!(!log.writer.append_post(post(1, &["a"], None), UnixMillis(6)).expect("lookup works"));
+    assert!(
+        log.writer.append_post(post(1, &["b"], None), UnixMillis(6)).expect("lookup works"),
+        "under a further rule"
+    );
     let RecordBody::Delta { prior, post } = &log.writer.records[0].body else { panic!("{:?}", log.writer.records) };
     assert_eq!((prior.len(), post.rules.len()), (1, 2));
 }
@@ -94,8 +100,8 @@ fn side_log_goes_with_its_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
     env.append(3);
-    log.writer.append_post(post(1, &[], Some(2)), UnixMillis(5)).expect("ids");
-    log.writer.append(&side_of(&log)).expect("there is room");
+    log.writer.append_post(post(1, &[], Some(2)), UnixMillis(5)).expect("lookup works");
+    log.writer.append(&side_of(&log)).expect("append works");
     let first = log.reader.epoch();
     drop(log);
     let log = env.open();
@@ -106,11 +112,11 @@ fn side_log_goes_with_its_log() {
         if entry.file_name() != "side" {
             let path = entry.path();
             let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-            gone.expect("it is ours");
+            gone.expect("removable");
         }
     }
     let log = env.open();
-    assert_ne!(log.reader.epoch(), first, "the log was lost, and what the side log says of it");
+    assert_ne!(log.reader.epoch(), first, "the log was lost, and the side log with it");
     assert_eq!(std::fs::read_dir(env.dir.path().join("side")).expect("it is there").count(), 1);
 }
 
@@ -118,8 +124,8 @@ fn side_log_goes_with_its_log() {
 fn side_log_with_lost_counterparts_is_recreated() {
     let mut env = TestEnv::new();
     let mut log = env.open();
-    log.writer.append_post(post(1, &[], Some(7)), UnixMillis(5)).expect("ids");
-    log.writer.append(&side_of(&log)).expect("there is room");
+    log.writer.append_post(post(1, &[], Some(7)), UnixMillis(5)).expect("lookup works");
+    log.writer.append(&side_of(&log)).expect("append works");
     drop(log);
     assert_eq!(env.open().reader.extent().next, 1);
 }
@@ -128,7 +134,7 @@ fn side_log_with_lost_counterparts_is_recreated() {
 fn staged_post_yields_to_earlier_log() {
     let mut env = TestEnv::new();
     let mut log = env.open();
-    log.writer.append_post(post(1, &[], None), UnixMillis(5)).expect("ids");
+    log.writer.append_post(post(1, &[], None), UnixMillis(5)).expect("lookup works");
     let rules = post(1, &["a"], None).rules;
     log.writer.set_counterpart(PostId(2), 8, &rules);
     log.writer.set_counterpart(PostId(1), 9, &rules);

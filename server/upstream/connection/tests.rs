@@ -12,10 +12,10 @@ use crate::xapi::{BodyErrorKind, Headers, ProblemKind};
 mod unfinished;
 
 type Piece = Result<Bytes, BodyError>;
-/// More than any test here sends before it reads.
+/// More pieces than any test sends before it reads.
 const PIECES_MAX: usize = 1_024;
 
-/// Gives one response whose body is what the test sends.
+/// Returns one response with a body sent by the test.
 struct Scripted(parking_lot::Mutex<Option<Result<Response, TransportError>>>);
 
 impl Transport for Scripted {
@@ -60,7 +60,7 @@ async fn connected(clock: &Clock) -> (Connection, mpsc::Sender<Piece>) {
 }
 
 fn send(sender: &mpsc::Sender<Piece>, text: &str) {
-    sender.try_send(Ok(Bytes::copy_from_slice(text.as_bytes()))).expect("a reader with room");
+    sender.try_send(Ok(Bytes::copy_from_slice(text.as_bytes()))).expect("reader with capacity");
 }
 
 async fn arrivals(connection: &mut Connection) -> MessageBatch {
@@ -119,14 +119,14 @@ async fn silent_connection_is_stale() {
     assert_eq!(connection.metrics.ends.get_or_create(&DisconnectCauseLabel { cause: "stale" }).get(), 1);
 }
 
-/// After SIGSTOP the timer was judged before the socket, and 20 posts in it were dropped.
+/// After SIGSTOP the timer was checked before the socket, and 20 posts in the socket were dropped.
 #[tokio::test]
 async fn posts_in_socket_are_read_before_silence_counts() {
     let clock = fast();
     let (mut connection, sender) = connected(&clock).await;
     send(&sender, "{\"id\":1}\r\n");
     assert_eq!(arrivals(&mut connection).await.messages.len(), 1);
-    // It waits, and then the process is stopped for longer than `stale_after`.
+    // The reader waits; then the process is suspended for longer than `stale_after`.
     assert!(futures::poll!(std::pin::pin!(connection.next())).is_pending());
     let stopped = clock.moment();
     while clock.moment().since(stopped) < Duration::from_secs(60) {
@@ -138,8 +138,8 @@ async fn posts_in_socket_are_read_before_silence_counts() {
         sender
     });
     assert_eq!(arrivals(&mut connection).await.messages.len(), 3);
-    let _open = late.await.expect("it sends");
-    assert_eq!(end(&mut connection).await.cause, DisconnectCause::Stale, "it waits again, and is then silent");
+    let _open = late.await.expect("sender task ends");
+    assert_eq!(end(&mut connection).await.cause, DisconnectCause::Stale, "a second silence ends the connection");
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn dribbling_connection_is_stale() {
         };
         let ended = tokio::select! {
             ended = end(&mut connection) => ended,
-            () = dribble => unreachable!("it never ends"),
+            () = dribble => unreachable!("the sender never ends"),
         };
         assert_eq!(ended.cause, DisconnectCause::Stale);
     }
@@ -170,12 +170,12 @@ async fn garbage_flood_is_stale() {
     for piece in [b"garbage\r\n".as_slice(), b"x"] {
         let pieces = stream::repeat_with(|| Ok(Bytes::from_static(piece)));
         let response = Response { status: 200, headers: Headers::default(), body: pieces.boxed() };
-        let connection = &mut attempt(Some(Ok(response)), &fast()).await.0.expect("one");
+        let connection = &mut attempt(Some(Ok(response)), &fast()).await.0.expect("connected");
         assert_eq!(end(connection).await.cause, DisconnectCause::Stale);
     }
 }
 
-/// As the HTTP client does: a piece at a time, the next when it gets a turn after that was taken.
+/// A connection that hands over one piece per poll, as the HTTP client does.
 async fn handed_over(pieces: usize) -> Connection {
     let (sender, receiver) = mpsc::channel(1);
     let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
@@ -194,16 +194,16 @@ async fn pending_messages_are_taken_in_one_batch() {
     let mut connection = handed_over(9).await;
     assert_eq!(arrivals(&mut connection).await.messages.len(), 9);
     let mut connection = handed_over(30).await;
-    assert_eq!(arrivals(&mut connection).await.messages.len(), 13, "up to the bound, which the last one reaches");
+    assert_eq!(arrivals(&mut connection).await.messages.len(), 13, "the last message reaches the bound");
 }
 
-/// Closes a connection as the HTTP client does: in a task that has to get its turn once the body was dropped.
+/// Closes a connection as the HTTP client does: in a task that must be polled after the body was dropped.
 #[derive(Default)]
 struct Closing {
     tasks: TaskGroup,
-    /// Held by the task of each connection that is open.
+    /// Owned by the task of each open connection.
     open: Arc<()>,
-    /// Connections that were open when each was asked for.
+    /// Number of open connections at each connect.
     seen: parking_lot::Mutex<Vec<usize>>,
 }
 
@@ -230,7 +230,7 @@ async fn connection_is_closed_before_next_connect() {
         let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
         assert_eq!(arrivals(&mut connection).await.heartbeats, 1);
     }
-    assert_eq!(*client.seen.lock(), [0, 0, 0], "X never sees two at once");
+    assert_eq!(*client.seen.lock(), [0, 0, 0], "X never sees two connections at once");
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn dropped_read_while_yielding_loses_nothing() {
         }
         tokio::task::yield_now().await;
     };
-    assert!(held, "it was dropped while it had something");
+    assert!(held, "the call was dropped with a message pending");
     assert_eq!((taken.messages.len(), taken.bytes), (9, 72));
 }
 
@@ -257,7 +257,7 @@ async fn announced_cause_becomes_disconnect_cause() {
         let (mut connection, sender) = connected(&Clock::system()).await;
         send(&sender, text);
         if let Some(last) = last {
-            sender.try_send(last).expect("a reader with room");
+            sender.try_send(last).expect("reader with capacity");
         }
         drop(sender);
         let ended = end(&mut connection).await;
@@ -328,9 +328,10 @@ async fn server_that_never_answers_is_given_up() {
     assert!(matches!(failed, Err(DisconnectCause::ConnectFailed(error)) if error.kind == ErrorKind::Timeout));
 }
 
-/// What X said of a slow reader first, or in the second element of a list, stays the cause (R2-A, R2-B, rule 1.9).
+/// An announced slow-reader disconnect stays the cause, whether it was sent first or as the second element of a list
+/// (R2-A, R2-B, rule 1.9).
 #[tokio::test]
-async fn slow_reader_told_first_stays_cause() {
+async fn slow_reader_announced_first_stays_cause() {
     let slow =
         r#"{"errors":[{"title":"x","detail":"y"},{"title":"operational-disconnect","disconnect_type":"SlowReader"}]}"#;
     let full = r#"{"warning":{"code":"FALLING_BEHIND","message":"full","percent_full":91}}"#;

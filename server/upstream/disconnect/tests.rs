@@ -45,7 +45,7 @@ impl Table {
         self.0.next_step(cause, healthy_for, NOW, &mut self.1)
     }
 
-    /// The same end again and again, waits in milliseconds.
+    /// Checks the backoffs in milliseconds for repeated disconnects with the same cause.
     fn check(&mut self, cause: &DisconnectCause, healthy_for: Option<Duration>, expected_ms: &[u64]) {
         for (at, ms) in expected_ms.iter().enumerate() {
             let next = self.next(cause, healthy_for);
@@ -134,10 +134,10 @@ fn retry_after_extends_wait_within_bounds() {
 }
 
 #[test]
-fn only_health_begins_waits_anew() {
+fn only_healthy_connection_resets_backoff() {
     let mut table = Table::new();
     table.check(&refused(ProblemKind::Server), None, &[5_000, 10_000]);
-    // 200 and then garbage, for ever; two clients that throw each other out.
+    // 200 and then malformed input, repeatedly; two clients that disconnect each other.
     table.check(&DisconnectCause::CleanEof, BRIEF, &[20_000, 40_000]);
     table.check(&DisconnectCause::Stale, Some(Duration::ZERO), &[80_000]);
     assert_eq!(table.next(&DisconnectCause::CleanEof, HEALTHY), ReconnectDecision::Now);
@@ -159,7 +159,7 @@ fn jitter_only_ever_adds() {
     let mut attempts = ReconnectBackoff::new(&Config::default());
     let mut rng = SmallRng::seed_from_u64(9);
     let ReconnectDecision::After(wait) = attempts.next_step(&refused(ProblemKind::Server), None, NOW, &mut rng) else {
-        panic!("a wait")
+        panic!("expected a delay")
     };
     assert!((Duration::from_millis(5_000)..=Duration::from_millis(5_500)).contains(&wait), "{wait:?}");
 }

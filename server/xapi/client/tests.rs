@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::clock::Clock;
 
-/// A deadline for what is expected to come: far beyond any wait that is right.
+/// Timeout of every wait in these tests, far above any expected duration.
 const DEADLINE: Duration = Duration::from_secs(10);
 const BEARER: &str = "bearer-of-test";
 
@@ -36,7 +36,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Takes one connection and reads the head of one request.
+/// Accepts one connection and reads the head of one request.
 async fn accept(listener: &TcpListener) -> (TcpStream, String) {
     let (mut socket, _) = listener.accept().await.expect("a connection");
     let mut head = Vec::new();
@@ -58,7 +58,7 @@ async fn next(response: &mut Response) -> Option<Result<Bytes, BodyError>> {
     Clock::system().timeout(DEADLINE, response.body.next()).await.expect("in time")
 }
 
-/// Connects to a server that answers with these bytes and then closes.
+/// Connects to a server that sends these bytes and then closes.
 async fn answered(bytes: &[u8]) -> (Result<Response, TransportError>, String) {
     let (listener, address) = listen().await;
     let (client, request) = (client(), request(&format!("http://{address}")));
@@ -91,7 +91,7 @@ async fn redirect_is_not_followed() {
     let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{address}/\r\ncontent-length: 0\r\n\r\n");
     let (response, _) = answered(answer.as_bytes()).await;
     assert_eq!(response.expect("an answer").status, 302);
-    assert!(elsewhere.accept().now_or_never().is_none(), "nobody came");
+    assert!(elsewhere.accept().now_or_never().is_none(), "the redirect target got no connection");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn flushed_gzip_message_is_delivered_at_once() {
         while got < length {
             got += next(&mut response).await.expect("more").expect("bytes").len();
         }
-        assert_eq!(got, length, "all of it before the next is sent");
+        assert_eq!(got, length, "the whole message arrives before the next is sent");
     }
     send(&mut socket, chunk(&encoder.finish().expect("encoded"))).await;
     send(&mut socket, "0\r\n\r\n").await;
@@ -245,8 +245,8 @@ fn settings_that_cannot_work_are_refused() {
         ca_file,
     };
     let refused = |options| Client::new(&options, &Clock::system()).err().map(|error| error.to_string());
-    let said = refused(options(None, Some(path.clone()))).expect("refused");
-    assert!(said.contains("ca.pem") && said.contains("no certificate"), "{said}");
+    let error = refused(options(None, Some(path.clone()))).expect("refused");
+    assert!(error.contains("ca.pem") && error.contains("no certificate"), "{error}");
     assert!(refused(options(None, Some(dir.path().join("absent")))).is_some());
     assert!(refused(options(Some("http://user:pass@192.0.2.1:3128"), None)).is_some());
     assert!(refused(options(Some("socks5://192.0.2.1:3128"), None)).is_some());
@@ -259,7 +259,7 @@ async fn data_before_disconnect_is_delivered_first() {
     encoder.write_all(&[b'x'; 100]).expect("encoded");
     encoder.flush().expect("a sync flush");
     let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n";
-    // The connection ends; or the body does, without the end of its gzip, which is an ordinary end.
+    // Either the connection ends, or the body ends within its gzip member, which is an ordinary end.
     for (end, expected) in [("", Some(BodyErrorKind::Cut)), ("0\r\n\r\n", None)] {
         let wire = [head.as_bytes(), &chunk(encoder.get_ref()), end.as_bytes()].concat();
         let (response, _) = answered(&wire).await;
@@ -276,7 +276,7 @@ async fn data_before_disconnect_is_delivered_first() {
     }
 }
 
-/// A coding under any spelling of its name, in a header of any form, or one that was not asked for (fault 07).
+/// A coding in any spelling of its name, in any form of the header, or one that was not requested (fault 07).
 #[tokio::test]
 async fn content_coding_in_any_spelling_is_decoded() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -288,8 +288,8 @@ async fn content_coding_in_any_spelling_is_decoded() {
         let piece = next(&mut response.expect("an answer")).await.expect("a piece");
         match (piece, expected) {
             (Ok(piece), Ok(text)) => assert_eq!(piece, text, "{lines}"),
-            (Err(error), Err(said)) => {
-                assert!(error.kind == BodyErrorKind::Undecodable && error.detail.contains(said), "{lines}: {error}");
+            (Err(error), Err(name)) => {
+                assert!(error.kind == BodyErrorKind::Undecodable && error.detail.contains(name), "{lines}: {error}");
             }
             (piece, _) => panic!("{lines}: {piece:?}"),
         }

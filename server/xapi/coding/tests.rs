@@ -21,20 +21,20 @@ fn member_with_header(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("encoded")
 }
 
-/// What comes of pieces: the text, and the error behind it.
+/// Decodes the pieces; returns the text and the error after it.
 fn decode(pieces: Vec<Bytes>) -> (Vec<u8>, Option<BodyErrorKind>) {
     let mut decoded = decoded(Coding::Gzip, stream::iter(pieces.into_iter().map(Ok)));
     let (mut text, mut error) = (Vec::new(), None);
-    while let Some(piece) = decoded.next().now_or_never().expect("all is there") {
+    while let Some(piece) = decoded.next().now_or_never().expect("all pieces are ready") {
         match piece {
             Ok(piece) => {
-                assert!(error.is_none(), "nothing comes behind an error");
+                assert!(error.is_none(), "no piece follows an error");
                 assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES_MAX);
                 text.extend_from_slice(&piece);
             }
-            Err(said) => {
-                assert_eq!(error, None, "it is told once");
-                error = Some(said.kind);
+            Err(found) => {
+                assert_eq!(error, None, "the error is returned once");
+                error = Some(found.kind);
             }
         }
     }
@@ -45,13 +45,13 @@ fn in_pieces(wire: &[u8], bytes: usize) -> Vec<Bytes> {
     wire.chunks(bytes.max(1)).map(Bytes::copy_from_slice).collect()
 }
 
-/// Bodies of every form, whole, cut into single bytes and cut once at any byte (fault 07).
+/// Bodies of every form: whole, split into single bytes, and split once at each byte (fault 07).
 #[test]
 fn gzip_of_any_members_decodes_however_split() {
     let lines: Vec<Vec<u8>> = (0..5).map(|n| format!("{{\"id\":{n}}}\r\n").into_bytes()).collect();
     let text = lines.concat();
     let members: Vec<u8> = lines.iter().flat_map(|line| member(line)).collect();
-    let rubbish = Some(BodyErrorKind::Undecodable);
+    let undecodable = Some(BodyErrorKind::Undecodable);
     let check = |name: &str, wire: &[u8], expected: &[u8], error| {
         for pieces in [vec![Bytes::copy_from_slice(wire)], in_pieces(wire, 1), in_pieces(wire, 7)] {
             assert_eq!(decode(pieces), (expected.to_vec(), error), "{name}");
@@ -67,17 +67,17 @@ fn gzip_of_any_members_decodes_however_split() {
     check("empty members", &[member(b""), members.clone(), member(b"")].concat(), &text, None);
     check("padding", &[&members[..], &[0; 9]].concat(), &text, None);
     check("padding between members", &[&members[..], &[0; 9], &members].concat(), &[&text[..], &text].concat(), None);
-    check("garbage behind", &[&members[..], b"garbage, not zeros"].concat(), &text, rubbish);
-    check("no gzip at all", &text, b"", rubbish);
-    check("zeros only", &[0; 30], b"", rubbish);
+    check("garbage behind", &[&members[..], b"garbage, not zeros"].concat(), &text, undecodable);
+    check("no gzip at all", &text, b"", undecodable);
+    check("zeros only", &[0; 30], b"", undecodable);
     check("nothing", b"", b"", None);
     let mut damaged = member(&text);
     let checksum = damaged.len() - 8;
     damaged[checksum] ^= 1;
-    check("a wrong checksum", &[damaged, members.clone()].concat(), &text, rubbish);
+    check("a wrong checksum", &[damaged, members.clone()].concat(), &text, undecodable);
 }
 
-/// A body that ends within a member has no error: what was flushed is there.
+/// A body that ends within a member has no error: the flushed bytes are delivered.
 #[test]
 fn gzip_without_its_end_ends_cleanly() {
     let mut encoder = GzEncoder::new(member(b"first "), Compression::default());
@@ -94,7 +94,7 @@ fn gzip_without_its_end_ends_cleanly() {
     }
 }
 
-/// A line that was flushed is handed over before the next encoded byte comes, in one member or in one for each line.
+/// A flushed line is decoded before the next encoded byte arrives, with one member or one per line.
 #[test]
 fn flushed_line_is_decoded_without_delay() {
     let line = b"{\"id\":1}\r\n";
@@ -112,7 +112,7 @@ fn flushed_line_is_decoded_without_delay() {
     }
 }
 
-/// A thousandfold expansion comes in pieces of bounded length, of one member or of many (I9).
+/// A thousandfold expansion is decoded in pieces of bounded length, from one member or many (I9).
 #[test]
 fn gzip_bomb_is_decoded_in_bounded_pieces() {
     let bomb = member(&vec![b' '; 8 << 20]).repeat(3);
@@ -137,7 +137,7 @@ fn random_bytes_as_gzip_do_not_panic() {
 }
 
 proptest! {
-    /// Lines, in members as they fall, flushed or not, split at any byte: the lines come out.
+    /// Lines in random members, flushed or not, split at any byte, are decoded unchanged.
     #[test]
     fn any_chunking_of_members_gives_lines(
         lines in prop::collection::vec(("[a-z ]{0,300}", any::<bool>(), any::<bool>()), 1..20),

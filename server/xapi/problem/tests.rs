@@ -16,7 +16,7 @@ struct Fixture {
     wire: String,
 }
 
-fn tell(problem: &Problem) -> String {
+fn describe(problem: &Problem) -> String {
     match &problem.kind {
         ProblemKind::RateLimited { reset: Some(reset) } => format!("rate_limited {}", reset.0),
         ProblemKind::UsageCapped { period: Some(period) } => format!("usage_capped {period}"),
@@ -40,7 +40,7 @@ fn every_known_refusal_is_recognised() {
         }
         let status = fixture.http_status.expect("a status");
         let problem = Problem::read(status, Headers::read(&headers), &fixture.wire);
-        assert_eq!(tell(&problem), fixture.expect, "{}", fixture.name);
+        assert_eq!(describe(&problem), fixture.expect, "{}", fixture.name);
         assert_eq!(problem.status, status);
         assert!(!problem.to_string().contains('\n'), "{}", fixture.name);
     }
@@ -53,7 +53,7 @@ fn check(status: u16, body: &str, expected: ProblemKind, title: &str, detail: &s
 }
 
 #[test]
-fn words_are_found_in_every_form_of_body() {
+fn detail_is_found_in_every_form_of_body() {
     check(503, "<HTML><Title>Over\n capacity</Title>", ProblemKind::Server, "", "Over capacity");
     check(503, "<html><body>no title", ProblemKind::Server, "", "an HTML page");
     check(400, r#"{"error":{"message":"bad"}}"#, ProblemKind::InvalidRequest, "", "bad");
@@ -79,19 +79,19 @@ fn words_are_found_in_every_form_of_body() {
 async fn problem_body_is_bounded_and_redacted() {
     let request = StreamRequest {
         base_url: "https://api.x.com".parse().expect("a URL"),
-        bearer: crate::secret::Secret::new("tell-nobody".to_owned()),
+        bearer: crate::secret::Secret::new("top-secret".to_owned()),
         local_dc_only: false,
         backfill_minutes: None,
         window: None,
     };
-    let endless = futures::stream::repeat_with(|| Ok(bytes::Bytes::from_static(b"you sent tell-nobody ")));
+    let endless = futures::stream::repeat_with(|| Ok(bytes::Bytes::from_static(b"you sent top-secret ")));
     let response = Response { status: 500, headers: Headers::default(), body: endless.boxed() };
     let problem = read_problem(response, &request).await;
     assert!(problem.detail.starts_with("you sent [secret] you"), "{problem}");
-    assert!(!problem.to_string().contains("tell-nobody"));
+    assert!(!problem.to_string().contains("top-secret"));
 }
 
-/// A bearer that a body echoes in another spelling is not shown (R2-E, I17).
+/// A bearer that a body echoes in another spelling is removed (R2-E, I17).
 #[tokio::test]
 async fn echoed_bearer_in_any_spelling_is_removed() {
     let bearer = "AAAA%2BuSeid/AbC%3Dxyz";

@@ -153,7 +153,7 @@ fn accounts() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             account(&format!("name: main, bearer: {{ env: X }}, tags: [{}]", "t,".repeat(1_001))),
             "at most 1000",
         ),
-        ("a CA file that is not there", with("upstream: { ca_file: /nowhere/ca.pem }"), "cannot use the CA file"),
+        ("a CA file that is not there", with("upstream: { ca_file: /nowhere/ca.pem }"), "failed to load CA file"),
         ("a CA file without a certificate", with("upstream: { ca_file: good.yaml }"), "no certificate"),
         ("a FIFO for a CA file", with("upstream: { ca_file: fifo.yaml }"), "not a regular file"),
         ("/dev/zero for a CA file", with("upstream: { ca_file: zero.yaml }"), "not a regular file"),

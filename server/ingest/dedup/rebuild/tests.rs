@@ -18,7 +18,7 @@ fn tagged(tag: u64) -> Arc<[Rule]> {
     [Rule { id: Some(tag), tag: Some(format!("tag {tag}").into()) }].into()
 }
 
-/// Posts in a journal in memory and their ids in files, with a plain map of both.
+/// Posts in a journal in memory, their ids in files, and a plain map of both.
 struct TestEnv {
     dir: tempfile::TempDir,
     journal: Journal,
@@ -37,7 +37,7 @@ impl TestEnv {
         Self { dir, journal, ids, known: HashMap::new(), next: 1 }
     }
 
-    /// A generation of posts with these ids, sealed into a file.
+    /// Appends posts with these ids and flushes them to a file.
     fn generation(&mut self, ids: impl Iterator<Item = u64>) {
         for id in ids.map(PostId) {
             let rules = tagged(id.0 % 5 + self.next % 2);
@@ -52,13 +52,13 @@ impl TestEnv {
                 json: Bytes::from_static(b"{}"),
             };
             let record = Record { sequence: self.next, term: Term(1), received: T0, body: RecordBody::Post(post) };
-            self.journal.writer.append(&[record]).expect("there is room");
+            self.journal.writer.append(&[record]).expect("append works");
             self.ids.seen.stage(id, &rules, self.next, T0);
             self.known.insert(id, KnownPost { rules, sequence: self.next });
             self.next += 1;
         }
         self.ids.seen.commit();
-        self.ids.maintenance.flush().expect("seals");
+        self.ids.maintenance.flush().expect("flush works");
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -69,12 +69,12 @@ impl TestEnv {
         files
     }
 
-    /// All that was logged is known, under its rules.
+    /// Checks that every logged post is known, under its rules.
     fn verify(&self) {
         for (id, known) in &self.known {
-            assert_eq!(self.ids.seen.known(*id).expect("can be told").as_ref(), Some(known), "{id}");
+            assert_eq!(self.ids.seen.known(*id).expect("lookup works").as_ref(), Some(known), "{id}");
         }
-        assert_eq!(self.ids.seen.classify(PostId(u64::MAX), &[]).expect("can be told"), DedupResult::New);
+        assert_eq!(self.ids.seen.classify(PostId(u64::MAX), &[]).expect("lookup works"), DedupResult::New);
     }
 }
 
@@ -82,7 +82,7 @@ fn open_at(dir: &Path, config: &Config) -> Dedup {
     open(Some(dir), config, EPOCH, T0, Metrics::default()).expect("opens")
 }
 
-/// Damages the chosen ones of the blocks that the file has.
+/// Damages the chosen blocks of a file.
 fn damage(path: &Path, choose: impl Fn(usize) -> Vec<usize>) {
     let file = super::IdFile::open(path).expect("its index is whole");
     let mut bytes = fs::read(path).expect("reads");
@@ -91,7 +91,7 @@ fn damage(path: &Path, choose: impl Fn(usize) -> Vec<usize>) {
         bytes[(range.start + range.end) as usize / 2] = 0xff;
         bytes[range.start as usize] ^= 0x10;
     }
-    // In place: the file is open already.
+    // In place: the file is already open.
     fs::write(path, bytes).expect("writes");
 }
 
@@ -106,7 +106,7 @@ proptest! {
     ) {
         let mut env = TestEnv::new(u64::MAX);
         for generation in 0..4u64 {
-            // Ids of several generations interleave, and some come twice.
+            // Ids of several files interleave, and some repeat.
             env.generation((0..2_000).map(|n| n * step + generation));
         }
         let files = env.files();
@@ -114,10 +114,10 @@ proptest! {
             damage(&files[file.index(files.len())], |count| blocks.iter().map(|block| block.index(count)).collect());
         }
         match met_by {
-            // A look-up, a merge, a start that has lost the newest records.
+            // A lookup, a compaction, a start that has lost the newest records.
             0 => {}
             1 => for _ in 0..4 {
-                env.ids.maintenance.step(UNTRIMMED, &|_| 0).expect("upkeep");
+                env.ids.maintenance.step(UNTRIMMED, &|_| 0).expect("maintenance works");
             },
             _ => {
                 env.ids = open_at(env.dir.path(), &Config::default());
@@ -142,13 +142,13 @@ fn ids_of_trimmed_records_are_counted_as_lost() {
     assert!(earliest > 1_100, "{earliest}");
     damage(&env.files()[0], |_| vec![0]);
     for (id, known) in &env.known {
-        let found = env.ids.seen.known(*id).expect("the gateway goes on");
+        let found = env.ids.seen.known(*id).expect("lookup works despite damage");
         assert!(found.is_none() || found.as_ref() == Some(known), "{id}");
     }
     let metrics = env.ids.index.metrics();
-    let unknown = env.known.keys().filter(|id| env.ids.seen.known(**id).expect("can be told").is_none()).count();
+    let unknown = env.known.keys().filter(|id| env.ids.seen.known(**id).expect("lookup works").is_none()).count();
     assert_eq!((metrics.rebuilt_files.get(), metrics.lost_ids.get()), (1, unknown as u64));
-    assert!((1..=512).contains(&unknown), "{unknown}: those of one block");
+    assert!((1..=512).contains(&unknown), "{unknown}: the ids of one block");
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn heavily_damaged_file_is_rebuilt_at_next_start() {
     damage(&env.files()[0], |count| (0..count).collect());
     for _ in 0..2 {
         let errors = env.known.keys().filter(|id| matches!(env.ids.seen.known(**id), Err(DedupError::Damaged { .. })));
-        assert!(errors.count() > 0, "never taken for unseen, however often it is asked");
+        assert!(errors.count() > 0, "repeated lookups never report a lost id as unseen");
     }
-    assert_eq!(env.files(), Vec::<PathBuf>::new(), "it is set aside");
+    assert_eq!(env.files(), Vec::<PathBuf>::new(), "the file is quarantined");
     env.ids = open_at(env.dir.path(), &config);
-    assert_eq!(env.ids.seen.covered(), 0, "all of it is noted again");
+    assert_eq!(env.ids.seen.covered(), 0, "every record is staged again");
     let chunk = env.journal.reader.read(1, &crate::model::KeyFilter::Always, usize::MAX).expect("reads");
-    assert_eq!(chunk.items.len(), 4_000, "by the caller, out of the journal");
+    assert_eq!(chunk.items.len(), 4_000, "by the caller, from the journal");
 }

@@ -1,4 +1,4 @@
-//! The checkpoint of a gap tracker against the journal that is found at the next start.
+//! The checkpoint of a gap tracker compared with the journal at the next start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::hub::test_util::{new_hub, post_record};
 use crate::hub::{self, Hub};
 use crate::model::Record;
 
-/// A log of so many posts, all of them received now.
+/// Creates a log with this many posts, all received now.
 fn log(posts: u64, clock: &Clock) -> Arc<Hub> {
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
     let record = |sequence| Record { received: clock.now(), ..post_record(sequence, &["a"]) };
     let records: Vec<_> = (1..=posts).map(record).collect();
-    writer.append(&records).expect("memory takes it");
+    writer.append(&records).expect("append to memory");
     hub.publish(records);
     hub
 }
@@ -33,7 +33,7 @@ fn open(hub: &Arc<Hub>, file: &Path) -> GapTracker {
     GapTracker::open(setup, Vec::new(), LogTimes { post, oldest: post })
 }
 
-/// The same log is found at the next start, or one that lacks the last records: those were exposed, and are missing.
+/// The next start finds the same log, or one without the newest records: those were exposed, and are missing.
 #[test]
 fn shorter_journal_is_found_at_open() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -47,13 +47,13 @@ fn shorter_journal_is_found_at_open() {
     tracker.save().expect("written");
     for (posts, cause) in [(5, GapCause::GatewayDown), (6, GapCause::GatewayDown), (4, GapCause::JournalCorrupt)] {
         let found = open(&log(posts, &clock), &file).drain_changes();
-        let open = found.last().expect("the gateway was down, at least");
+        let open = found.last().expect("the outage of the gateway is open");
         assert_eq!((open.cause, open.window.to), (cause, None), "{posts} records: {found:?}");
     }
 }
 
-/// The log is replaced by a copy that is older than X can be asked for: all since then is announced, and divided into what
-/// is lost and what is recovered.
+/// The log is replaced by a copy that is older than the recovery window: all time since then is announced, and divided
+/// into an unrecoverable part and one left to recovery.
 #[test]
 fn journal_older_than_window_leaves_nothing_out() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -66,14 +66,14 @@ fn journal_older_than_window_leaves_nothing_out() {
     let copied = now.minus(3 * DAY);
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());
     let records = vec![Record { received: copied, ..post_record(1, &["a"]) }];
-    writer.append(&records).expect("memory takes it");
+    writer.append(&records).expect("append to memory");
     hub.publish(records);
     let tracker = open(&hub, &file);
     tracker.first_byte(0, 0, answer(now, None), now);
-    let mut told = BTreeMap::new();
-    told.extend(tracker.drain_changes().into_iter().map(|gap| (gap.id, gap)));
-    let missing = told_missing(&told);
-    assert!(missing.covers(TimeRange::new(copied, now)), "{told:?}");
-    let lost = told.values().find(|gap| gap.state == GapState::Unrecoverable).expect("X has no more of it");
+    let mut announced = BTreeMap::new();
+    announced.extend(tracker.drain_changes().into_iter().map(|gap| (gap.id, gap)));
+    let missing = announced_missing(&announced);
+    assert!(missing.covers(TimeRange::new(copied, now)), "{announced:?}");
+    let lost = announced.values().find(|gap| gap.state == GapState::Unrecoverable).expect("an unrecoverable part");
     assert_eq!(lost.evidence, GapEvidence::WindowPassed);
 }

@@ -1,8 +1,8 @@
-//! Gaps where the clock was wrong for a while.
+//! Gaps under a clock that was wrong for a while.
 
 use super::*;
 
-/// The clock was an hour ahead for a while, and nobody said when it was set back (review R7).
+/// The clock was an hour ahead for a while, and the gap tracker is not notified of the setback (review R7).
 #[test]
 fn gap_after_unannounced_clock_setback_covers_outage() {
     let mut env = TestEnv::new();
@@ -23,15 +23,16 @@ fn gap_after_unannounced_clock_setback_covers_outage() {
     let back = env.now;
     env.connect();
     env.pass(100);
-    let told: TimeRangeSet =
-        env.told.values().map(|gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(back))).collect();
+    let announced: TimeRangeSet =
+        env.announced.values().map(|gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(back))).collect();
     let down = TimeRange::new(cut.plus(Duration::from_secs(1)), back);
-    assert!(told.covers(down), "{down:?} is not in {told:?}");
+    assert!(announced.covers(down), "{down:?} is not in {announced:?}");
 }
 
-/// A wrong `Date` was confirmed while the connection was down, and is taken back at the next reconnect: each outage is in
-/// a gap that begins at its last byte less the slack, and ends at its first byte and the slack. After a step ahead both are
-/// of two scales, so that the gap is as much wider: the host may have been paused for as long (contract, 6.1).
+/// A wrong `Date` is confirmed while the connection is down, and reverted at the next reconnect. Each outage is in a
+/// gap from its last byte minus the allowed lateness to its first byte plus the allowed lateness. After a step forward
+/// the two ends are on different scales, and the gap is as much wider: the host may have been paused for so long
+/// (contract, 6.1).
 #[test]
 fn confirmed_wrong_date_leaves_outages_covered() {
     for hours in [25, -7] {
@@ -42,14 +43,14 @@ fn confirmed_wrong_date_leaves_outages_covered() {
         for ahead in [hours > 0, hours < 0] {
             env.cut(GapCause::Disconnected);
             env.pass(10);
-            let before = env.told.keys().last().copied().expect("the gap is told");
+            let before = env.announced.keys().last().copied().expect("the gap is announced");
             env.step(i64::abs(hours), ahead);
             let (from, now) = (env.last_byte.expect("heard").minus(SLACK), env.now);
             let asked = env.connect();
-            let opened: Vec<&Gap> = env.told.range(before..).map(|(_, gap)| gap).collect();
+            let opened: Vec<&Gap> = env.announced.range(before..).map(|(_, gap)| gap).collect();
             let spans: TimeRangeSet =
                 opened.iter().map(|gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(now))).collect();
-            // What the clock that was ahead took for too old is asked for again.
+            // Time that the clock that was ahead considered too old is requested again.
             let from = given_up.filter(|_| !ahead).map_or(from, |given_up: UnixMillis| given_up.min(from));
             given_up = Some(from).filter(|_| ahead);
             let expected: TimeRangeSet = [TimeRange::new(from, now.plus(SLACK))].into_iter().collect();
@@ -61,7 +62,7 @@ fn confirmed_wrong_date_leaves_outages_covered() {
 }
 
 impl TestEnv {
-    /// The clock is corrected by so many hours.
+    /// Corrects the clock by this many hours.
     fn step(&mut self, hours: i64, ahead: bool) {
         let by = Duration::from_secs(hours.unsigned_abs() * 3_600);
         self.now = if ahead { self.now.plus(by) } else { self.now.minus(by) };
@@ -74,7 +75,7 @@ impl TestEnv {
         self.take_changes();
     }
 
-    /// An outage of so many seconds that is left to recovery.
+    /// An outage of this many seconds that is left to recovery.
     fn outage(&mut self, seconds: u64) -> TimeRange {
         let from = self.now;
         self.cut(GapCause::SlowReader);
@@ -84,8 +85,8 @@ impl TestEnv {
     }
 }
 
-/// An outage that recovery is to close, while a wrong `Date` is believed: when that is taken back, recovery asks for the
-/// time at which X has its posts, and nothing is left open in the future.
+/// An outage left to recovery while a wrong `Date` is accepted: once that is reverted, recovery requests the time of
+/// X's posts, and no gap stays open in the future.
 #[test]
 fn confirmed_wrong_date_shifts_gaps_of_recovery() {
     for hours in [25, -7] {
@@ -104,14 +105,14 @@ fn confirmed_wrong_date_shifts_gaps_of_recovery() {
         let future = TimeRange::new(env.now.plus(SLACK), UnixMillis(i64::MAX));
         assert!(missing.within(future).is_empty(), "{hours} h: {missing:?} at {}", env.now);
         if hours > 0 {
-            // How much of what was given up is of the time before now cannot be told.
+            // The part of the given-up time that lies before now is unknown.
             let widest = TimeRange::new(outage.from.minus(Duration::from_secs(600)), env.now.plus(SLACK));
             assert!(missing.iter().all(|span| widest.covers(span)), "{missing:?} is wider than {widest:?}");
         }
     }
 }
 
-/// What a clock that is ahead takes for too old is asked for once it is set back.
+/// Time that a clock that is ahead considers too old is requested once the clock is set back.
 #[test]
 fn outage_given_up_by_wrong_date_is_recovered() {
     let mut env = TestEnv::new();
@@ -122,7 +123,7 @@ fn outage_given_up_by_wrong_date_is_recovered() {
     env.pass(900);
     env.step(25, true);
     env.connect();
-    assert!(env.told.values().any(|gap| gap.state == GapState::Unrecoverable), "{:?}", env.gaps());
+    assert!(env.announced.values().any(|gap| gap.state == GapState::Unrecoverable), "{:?}", env.gaps());
     env.pass(100);
     env.step(25, false);
     let outage = TimeRange::new(from, from.plus(Duration::from_secs(900)));

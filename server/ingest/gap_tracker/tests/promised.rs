@@ -1,9 +1,9 @@
-//! What sessions rely on: what a new log was to have.
+//! Promised time of a new log, on which sessions rely.
 
 use super::*;
 
-/// A gateway with a new log is gone before its first byte, and starts again after 20 minutes: what was to be in the log
-/// since then is announced, the first backfill included.
+/// A gateway with a new log ends before its first byte and starts again after 20 minutes: the promised time since then
+/// is announced, including the first backfill.
 #[test]
 fn restart_before_first_byte_keeps_promise() {
     let mut env = TestEnv::new();
@@ -12,16 +12,16 @@ fn restart_before_first_byte_keeps_promise() {
     env.now = first.plus(Duration::from_secs(1_200));
     env.machine = GapStateMachine::new(limits(), kept);
     env.machine.restore(start(Vec::new(), env.now));
-    let asked = env.connect().expect("a new log asks for backfill");
+    let asked = env.connect().expect("a new log requests backfill");
     env.pass(1);
     let backfill = Duration::from_secs(60 * u64::from(asked));
-    let told: TimeRangeSet =
-        env.told.values().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?))).collect();
+    let announced: TimeRangeSet =
+        env.announced.values().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?))).collect();
     let promised = TimeRange::new(first.minus(FIRST_BACKFILL - SLACK), env.now.minus(backfill).minus(UNCERTAIN));
-    assert!(told.covers(promised), "{promised:?} is not in {told:?}");
+    assert!(announced.covers(promised), "{promised:?} is not in {announced:?}");
 }
 
-/// Notices in the log (a 200 with a web page makes a TERM and a SKIP) do not show that it has begun; a post does.
+/// Notices do not show that the log has begun (a 200 with a web page makes a TERM and a SKIP); a post does.
 #[test]
 fn notices_do_not_begin_log() {
     for (has_posts, begins) in [(false, false), (true, true)] {
@@ -34,13 +34,13 @@ fn notices_do_not_begin_log() {
         env.machine.restore(RestoreInput { received, ..start(Vec::new(), env.now) });
         assert_eq!(env.machine.has_begun(), begins);
         let relied_on = first.minus(FIRST_BACKFILL - SLACK);
-        assert_eq!(env.machine.promised_from(), Some(relied_on).filter(|_| !begins), "low watermarks wait there");
+        assert_eq!(env.machine.promised_from(), Some(relied_on).filter(|_| !begins), "low watermarks do not pass it");
     }
 }
 
-/// The first posts are in the log, and the process was gone before its checkpoint knew that the log had begun: what the
-/// first backfill was to bring is announced, but for what the log tells of already. Posts of a backfill do not tell when
-/// they came; then the oldest record is all that is known.
+/// The first posts are in the log, and the process ended before the next checkpoint. The time of the first backfill is
+/// announced, except for logged gaps. Backfilled posts do not show when they arrived; then only the oldest record
+/// counts.
 #[test]
 fn first_backfill_unknown_to_checkpoint_is_announced() {
     let minus = |seconds| move |first: UnixMillis| first.minus(Duration::from_secs(seconds));
@@ -58,12 +58,12 @@ fn first_backfill_unknown_to_checkpoint_is_announced() {
         env.machine.restore(RestoreInput { received, ..start(vec![logged], env.now) });
         env.take_changes();
         let span = |gap: &Gap| TimeRange::new(gap.window.from, gap.window.to.unwrap_or(env.now));
-        let mut told: Vec<TimeRange> = env.told.values().filter(|gap| gap.id != GapId(1)).map(span).collect();
-        told.sort_by_key(|span| span.from);
+        let mut spans: Vec<TimeRange> = env.announced.values().filter(|gap| gap.id != GapId(1)).map(span).collect();
+        spans.sort_by_key(|span| span.from);
         match post {
-            Some(_) => assert_eq!(told, [TimeRange::new(known_to(first), first), TimeRange::new(first, env.now)]),
-            // Only gaps are in the log.
-            None => assert_eq!(told, [TimeRange::new(relied_on(first), env.now)]),
+            Some(_) => assert_eq!(spans, [TimeRange::new(known_to(first), first), TimeRange::new(first, env.now)]),
+            // The log contains only gaps.
+            None => assert_eq!(spans, [TimeRange::new(relied_on(first), env.now)]),
         }
     }
 }
@@ -76,8 +76,8 @@ fn early_disconnect_opens_ordinary_gap() {
     let kept = env.machine.kept.clone();
     env.pass(300);
     env.restart(kept);
-    assert_eq!(env.told.len(), 1, "the first backfill was not told, the time in which it was down is");
-    let gap = env.told.values().next().expect("one");
+    assert_eq!(env.announced.len(), 1, "the outage is announced, the first backfill is not");
+    let gap = env.announced.values().next().expect("one");
     assert_eq!((gap.cause, gap.window.to), (GapCause::GatewayDown, None));
 }
 
@@ -102,5 +102,5 @@ fn new_log_reports_initial_gap() {
     env.connect();
     env.pass(10);
     env.cut(GapCause::SlowReader);
-    assert_eq!(env.gaps(), [(0, 130, Recovering), (70, -1, GapState::Detected)], "its backfill was cut off");
+    assert_eq!(env.gaps(), [(0, 130, Recovering), (70, -1, GapState::Detected)], "its backfill was interrupted");
 }

@@ -12,7 +12,7 @@ fn names(feeds: &[&str]) -> Vec<String> {
     feeds.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A state machine of these feeds that was restored at this second.
+/// Creates a state machine of these feeds, restored at this second.
 fn machine(
     kept: PersistedState,
     feeds: &[&str],
@@ -20,8 +20,8 @@ fn machine(
     second: i64,
     lost_after: Option<i64>,
 ) -> GapStateMachine {
-    let json = serde_json::to_vec(&kept).expect("it is plain data");
-    let mut machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("what was written"));
+    let json = serde_json::to_vec(&kept).expect("plain data");
+    let mut machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("serialized above"));
     let lost_after = lost_after.map(at);
     machine.restore(RestoreInput {
         logged,
@@ -33,7 +33,7 @@ fn machine(
     machine
 }
 
-/// The first byte, with the backfill that the state machine asks for.
+/// Connects with the backfill that the state machine requests.
 fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second: i64) -> Option<u8> {
     let backfill = machine.backfill_minutes(feed, connection, at(second), UNCERTAIN);
     machine.first_byte(feed, connection, answer(at(second), backfill), at(second));
@@ -43,7 +43,7 @@ fn connect(machine: &mut GapStateMachine, feed: usize, connection: usize, second
     backfill.map(BackfillMinutes::get)
 }
 
-/// A post a second on this connection, so many seconds late.
+/// Delivers one post per second on this connection, `lag` seconds late.
 fn flow(machine: &mut GapStateMachine, feed: usize, connection: usize, seconds: std::ops::Range<i64>, lag: i64) {
     for second in seconds {
         machine.record_activity(feed, connection, at(second), &[at(second - lag)]);
@@ -51,17 +51,17 @@ fn flow(machine: &mut GapStateMachine, feed: usize, connection: usize, seconds: 
     }
 }
 
-/// The last of each gap: bounds in seconds and state.
+/// Returns the last state of each gap: bounds in seconds and state.
 fn gaps(changes: &[Gap]) -> Vec<(i64, i64, GapState)> {
     let gaps: BTreeMap<GapId, &Gap> = changes.iter().map(|gap| (gap.id, gap)).collect();
     let seconds = |time: UnixMillis| (time.0 - START) / 1_000;
     gaps.values().map(|gap| (seconds(gap.window.from), gap.window.to.map_or(-1, seconds), gap.state)).collect()
 }
 
-/// Connection 0 is dead without a word since second 100; connection 1 is cut then, and back at second 130, 5 s before the
-/// other is found stale. The time from 100 to 130 came by none of them.
+/// Connection 0 is silently dead since second 100. Connection 1 is cut then, and reconnects at second 130, 5 s before
+/// the other is found stale. Neither delivered the time from 100 to 130.
 #[test]
-fn half_open_copy_does_not_cover_outage() {
+fn half_open_connection_does_not_cover_outage() {
     for refused in [false, true] {
         let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
         connect(&mut machine, 0, 0, 0);
@@ -70,7 +70,7 @@ fn half_open_copy_does_not_cover_outage() {
             flow(&mut machine, 0, connection, 1..101, 0);
         }
         machine.on_disconnect(0, 1, GapCause::Disconnected);
-        assert_eq!(machine.changes, [], "one is up");
+        assert_eq!(machine.changes, [], "one connection is up");
         if refused {
             machine.backfill_refused(at(120));
         }
@@ -82,9 +82,9 @@ fn half_open_copy_does_not_cover_outage() {
     }
 }
 
-/// Fault 12: the copy that is up is late, and ends before it has passed what the other one missed.
+/// Fault 12: the open redundant connection is late, and ends before it has passed the time that the other one missed.
 #[test]
-fn late_copy_covers_only_what_it_delivered() {
+fn late_connection_covers_only_what_it_delivered() {
     let late_is_cut_at = |second: i64| {
         let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
         connect(&mut machine, 0, 0, 0);
@@ -106,7 +106,7 @@ fn late_copy_covers_only_what_it_delivered() {
     assert_eq!(late_is_cut_at(552), []);
 }
 
-/// Review R7: the clock was an hour ahead for a while, and nobody told the gap tracker that it was set right.
+/// Review R7: the clock was an hour ahead for a while, and the gap tracker is not notified of the correction.
 #[test]
 fn backward_clock_step_leaves_no_later_byte() {
     let mut env = TestEnv::new();
@@ -126,7 +126,7 @@ fn backward_clock_step_leaves_no_later_byte() {
     assert!(from <= cut && from >= cut.minus(SLACK), "{from} for {cut}");
 }
 
-/// 1.5: neither a stop nor the silence of a half-open connection is the quiet that closes a gap.
+/// 1.5: neither a stall nor the silence of a half-open connection counts as the silence that closes a gap.
 #[test]
 fn backfill_is_quiet_only_while_read() {
     let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
@@ -138,19 +138,20 @@ fn backfill_is_quiet_only_while_read() {
     for second in 262..330 {
         machine.tick(0, 0, at(second));
     }
-    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "nothing came at all");
+    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "nothing arrived at all");
     machine.stopped(0, 0, Duration::from_secs(600));
     machine.record_activity(0, 0, at(862), &[]);
     machine.tick(0, 0, at(862));
-    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "it was stopped");
+    assert_eq!(machine.changes.last().map(|gap| gap.state), Some(GapState::Detected), "the reader was stalled");
     machine.record_activity(0, 0, at(893), &[]);
     machine.tick(0, 0, at(893));
     let last = machine.changes.last().map(|gap| (gap.state, gap.evidence));
     assert_eq!(last, Some((GapState::Backfilled, GapEvidence::BackfillQuiet)));
 }
 
-/// 1.5: the connection whose backfill was to close the gap ends, and another one is up and quiet: the rest is left to
-/// recovery, also once the first one is back with a backfill of its own, and though nothing was due.
+/// 1.5: the connection whose backfill was expected to close the gap ends, and another one is open and quiet. The rest
+/// is left to recovery, even if the first one reconnects with a backfill of its own, and although no posts were
+/// expected.
 #[test]
 fn interrupted_backfill_closes_nothing() {
     let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
@@ -181,9 +182,9 @@ fn interrupted_backfill_closes_nothing() {
     assert!(machine.missing().covers(TimeRange::new(at(41), at(190))));
 }
 
-/// 1.4: what was due is reckoned by the rate before the gap.
+/// 1.4: the number of expected posts is computed from the rate before the gap.
 #[test]
-fn empty_backfill_is_judged_by_rate_before_gap() {
+fn empty_backfill_is_checked_by_rate_before_gap() {
     let check = |pace: i64, expected: (GapState, GapEvidence)| {
         let mut machine = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
         connect(&mut machine, 0, 0, 0);
@@ -212,12 +213,12 @@ fn feed_down_from_start_opens_gap() {
     connect(&mut machine, 0, 0, 5);
     flow(&mut machine, 0, 0, 6..100, 0);
     assert_eq!(gaps(&machine.changes), [(0, -1, GapState::Detected)]);
-    let told = machine.changes.clone();
-    let mut again = self::machine(machine.kept.clone(), &["atla", "pdxa"], told, 700, None);
+    let logged = machine.changes.clone();
+    let mut again = self::machine(machine.kept.clone(), &["atla", "pdxa"], logged, 700, None);
     assert_eq!(connect(&mut again, 1, 1, 700), Some(5));
-    let brought = gaps(&again.changes);
-    assert!(brought.contains(&(0, 402, GapState::Recovering)), "{brought:?}");
-    assert!(brought.contains(&(402, 730, GapState::Detected)), "{brought:?}");
+    let restored = gaps(&again.changes);
+    assert!(restored.contains(&(0, 402, GapState::Recovering)), "{restored:?}");
+    assert!(restored.contains(&(402, 730, GapState::Detected)), "{restored:?}");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn feeds_that_begin_together_make_no_gap() {
     assert_eq!(machine.changes, []);
 }
 
-/// What each list makes of a feed that was down for 200 s when the gateway was stopped.
+/// Feeds of each new list, for a feed that was down for 200 s when the gateway was stopped.
 #[test]
 fn changed_list_inherits_by_name() {
     use GapState::{Detected, Recovering};
@@ -244,12 +245,12 @@ fn changed_list_inherits_by_name() {
         old.on_disconnect(0, 0, GapCause::Disconnected);
         let new = machine(old.kept.clone(), to, old.changes.clone(), 300, None);
         let seconds = |time: UnixMillis| (time.0 - START) / 1_000;
-        let mut told: Vec<_> = Vec::new();
+        let mut starts: Vec<_> = Vec::new();
         for feed in &new.kept.feeds {
             let own = feed.gaps.iter().filter(|gap| gap.announced);
-            told.extend(own.map(|own| (feed.name.as_str(), seconds(own.gap.window.from))));
+            starts.extend(own.map(|own| (feed.name.as_str(), seconds(own.gap.window.from))));
         }
-        assert_eq!(told, expected, "{from:?} to {to:?}");
+        assert_eq!(starts, expected, "{from:?} to {to:?}");
         let recovering: Vec<_> = gaps(&new.changes).into_iter().filter(|gap| gap.2 != Detected).collect();
         assert_eq!(recovering, left, "{from:?} to {to:?}");
     };
@@ -271,12 +272,12 @@ fn shorter_journal_opens_gap_at_newest_record() {
     let whole = machine(kept.clone(), &["all"], Vec::new(), 1_010, None);
     assert_eq!(gaps(&whole.changes), [(969, -1, GapState::Detected)]);
     let lost = machine(kept, &["all"], Vec::new(), 1_010, Some(700));
-    // How late the connection was at the newest record is not known any more.
+    // The lag of the connection at the newest record is unknown.
     assert_eq!(gaps(&lost.changes), [(100, -1, GapState::Detected)]);
     assert_eq!(lost.changes[0].cause, GapCause::JournalCorrupt);
 }
 
-/// The tail that was lost reaches back behind a reconnect, and with it what was announced of that outage.
+/// The lost tail reaches back before a reconnect, and includes the announcement of that outage.
 #[test]
 fn lost_tail_reaches_back_behind_reconnect() {
     let mut old = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
@@ -287,12 +288,12 @@ fn lost_tail_reaches_back_behind_reconnect() {
     assert_eq!(connect(&mut old, 0, 0, 610), None);
     flow(&mut old, 0, 0, 611..1_000, 0);
     let lost = machine(old.kept.clone(), &["all"], Vec::new(), 1_010, Some(500));
-    let told = gaps(&lost.changes);
+    let announced = gaps(&lost.changes);
     let reaches = |&(from, to, state): &(i64, i64, GapState)| from <= 470 && to == -1 && state == GapState::Detected;
-    assert!(told.iter().any(reaches), "{told:?}");
+    assert!(announced.iter().any(reaches), "{announced:?}");
 }
 
-/// What a gap was brought is missing again if the log has lost it.
+/// Recovered posts of a gap are missing again if the log has lost them.
 #[test]
 fn shorter_journal_forgets_progress_of_recovery() {
     let mut old = machine(PersistedState::default(), &["all"], Vec::new(), 0, None);
@@ -300,14 +301,14 @@ fn shorter_journal_forgets_progress_of_recovery() {
     flow(&mut old, 0, 0, 1..100, 0);
     old.on_disconnect(0, 0, GapCause::SlowReader);
     connect(&mut old, 0, 0, 900);
-    let told = old.changes.last().cloned().into_iter().collect::<Vec<_>>();
+    let logged = old.changes.last().cloned().into_iter().collect::<Vec<_>>();
     old.mark_recovered(TimeRange::new(at(0), at(500)), GapEvidence::CompletionMessage, u64::MAX);
-    let missing = |lost| machine(old.kept.clone(), &["all"], told.clone(), 1_000, lost).missing();
+    let missing = |lost| machine(old.kept.clone(), &["all"], logged.clone(), 1_000, lost).missing();
     assert_eq!(missing(None), [TimeRange::new(at(500), at(930))].into_iter().collect());
     assert_eq!(missing(Some(905)), [TimeRange::new(at(69), at(930))].into_iter().collect());
 }
 
-/// Version 1 of the file knew feeds by their place.
+/// Version 1 of the checkpoint identified feeds by their index.
 #[test]
 fn checkpoint_of_version_1_is_read() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -327,18 +328,22 @@ fn checkpoint_of_version_1_is_read() {
     });
     std::fs::write(&path, serde_json::json!({"version": 1, "kept": kept}).to_string()).expect("written");
     let account = crate::model::AccountName::new("main").expect("a name");
-    let kept = persist::read(&path, &account, &limits()).expect("it is read");
+    let kept = persist::read(&path, &account, &limits()).expect("version 1 is supported");
     assert_eq!((kept.clock_offset_ms, kept.last_id), (5, 7));
     let new = machine(kept, &["atla", "pdxa"], vec![gap], 300, None);
     for feed in &new.kept.feeds {
-        assert_eq!(feed.gaps.iter().map(|own| own.gap.window.from).min(), Some(at(40)), "each may have had the gap");
+        assert_eq!(
+            feed.gaps.iter().map(|own| own.gap.window.from).min(),
+            Some(at(40)),
+            "each feed may have had the gap"
+        );
         assert!(feed.rate.per_second() > 1.9);
     }
     persist::write(&path, &new.kept).expect("written");
     assert!(persist::read(&path, &account, &limits()).is_some_and(|kept| kept.feeds.len() == 2));
 }
 
-/// Two datacenters are cut at once: what the backfill of each brings, and what recovery brings, counts for its own gap.
+/// Two datacenters are cut at once: backfilled posts of each, and recovered posts, count for their own gap.
 #[test]
 fn overlapping_gaps_of_feeds_count_their_own_posts() {
     let mut machine = machine(PersistedState::default(), &["east", "west"], Vec::new(), 0, None);
@@ -361,15 +366,16 @@ fn overlapping_gaps_of_feeds_count_their_own_posts() {
     let backfill = |connection| RecoverySource::Backfill { connection };
     let found = |machine: &GapStateMachine, by| machine.healed_by(by, [*east, *west].into_iter());
     assert_eq!([found(&machine, backfill(0)), found(&machine, backfill(1))], [Some(*east), Some(*west)]);
-    assert_eq!(found(&machine, RecoverySource::Recovery), None, "none is left to recovery");
-    // X gives no backfill to a slow reader: its gap is left to recovery.
+    assert_eq!(found(&machine, RecoverySource::Recovery), None, "no gap is left to recovery");
+    // X has no backfill for a slow reader: its gap is left to recovery.
     machine.on_disconnect(1, 1, GapCause::SlowReader);
     connect(&mut machine, 1, 1, 135);
     assert_eq!(found(&machine, RecoverySource::Recovery), Some(*west));
     assert_eq!(found(&machine, backfill(0)), Some(*east));
 }
 
-/// 6.2: what was read after a stop was sent at an unknown time within it. The stop is in its stamp, or in its lag, not in both.
+/// 6.2: data read after a stall was sent at an unknown time within it. The stall is in its stamp, or in its lag, not in
+/// both.
 #[test]
 fn stop_widens_gap_once() {
     let cut_after = |heartbeat: Option<i64>| {
@@ -382,6 +388,6 @@ fn stop_widens_gap_once() {
         machine.on_disconnect(0, 0, GapCause::Disconnected);
         gaps(&machine.changes)
     };
-    assert_eq!(cut_after(None), [(390, -1, GapState::Detected)], "the slack before the stamp");
-    assert_eq!(cut_after(Some(601)), [(420, -1, GapState::Detected)], "it is as late as when it was read");
+    assert_eq!(cut_after(None), [(390, -1, GapState::Detected)], "the allowed lateness before the stamp");
+    assert_eq!(cut_after(Some(601)), [(420, -1, GapState::Detected)], "it is as late as the time at which it was read");
 }

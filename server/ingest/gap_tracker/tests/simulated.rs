@@ -1,24 +1,24 @@
-//! Simulated histories of several feeds and connections. What each connection delivered is known, so that it can be asked
-//! of each post: was it delivered, or is it in a gap that is not closed?
+//! Simulated histories of several feeds and connections. The deliveries of each connection are known, so that every
+//! post can be checked: it was delivered, or it is in a gap that is not closed.
 
 use proptest::prelude::*;
 
 use super::*;
 
-mod judge;
+mod checks;
 
 const START: i64 = 1_800_000_000;
-/// Lists of feeds: what the list of datacenters can be changed to.
+/// Lists of feeds to which the configuration can change.
 const LISTS: [&[&str]; 5] = [&["all"], &["atla", "pdxa"], &["pdxa", "atla"], &["atla"], &["atla", "west"]];
-/// Seconds by which a connection is late: not at all, within the slack, and beyond it. Beyond it a connection betrays
-/// itself only by posts that are due and do not come (contract, 6.2): see [`SimulatedEnv::connect`].
+/// Lags of a connection in seconds: none, within the allowed lateness, and beyond it. Beyond it, a lag is detectable
+/// only by expected posts that do not arrive (contract, 6.2): see [`SimulatedEnv::connect`].
 const LAGS: [i64; 3] = [0, 20, 120];
 
 fn at(second: i64) -> UnixMillis {
     UnixMillis(second * 1_000)
 }
 
-/// The datacenters whose posts a feed carries; `west` is another name of the second.
+/// True if a feed carries the posts of a datacenter; `west` is another name of the second.
 fn carries(feed: &str, datacenter: usize) -> bool {
     match feed {
         "all" => true,
@@ -30,22 +30,22 @@ fn carries(feed: &str, datacenter: usize) -> bool {
 struct Post {
     created: i64,
     datacenter: usize,
-    /// Some feed that was configured then carries it.
+    /// A feed configured at that time carries it.
     due: bool,
     delivered: Option<i64>,
 }
 
-/// A connection, as X has it.
+/// A connection from X's point of view.
 #[derive(Clone)]
 struct Line {
     feed: usize,
     number: usize,
     up: bool,
-    /// X sends nothing any more, and nobody knows.
+    /// X sends nothing any more, undetected so far.
     silent: bool,
-    /// X sends heartbeats and no posts until then: for less than `lag_max`, of which more does not count.
+    /// X sends heartbeats and no posts until then: for less than `lag_max`, beyond which lag does not count.
     starved_to: i64,
-    /// X gives no backfill to the next one.
+    /// X has no backfill for the next one.
     slow: bool,
     lag: i64,
     /// Posts created before this have been sent.
@@ -59,10 +59,10 @@ struct SimulatedEnv {
     posts: Vec<Post>,
     feeds: Vec<String>,
     lines: Vec<Line>,
-    /// A post of each datacenter comes every so many seconds.
+    /// Seconds between the posts of a datacenter.
     pace: i64,
     now: i64,
-    /// What the checkpoint had a second ago.
+    /// The checkpoint of a second ago.
     kept: PersistedState,
 }
 
@@ -73,11 +73,11 @@ enum Step {
     Silence(usize),
     Starve(usize),
     Pass(i64),
-    /// The process is stopped; X may end the connection half way.
+    /// The process is suspended; X may end the connection in the middle.
     Stop(i64, Option<usize>),
-    /// Killed, and started again after so long, with another list.
+    /// Killed, and restarted later with another list.
     Restart(i64, usize, bool),
-    /// The same, and the journal has lost what it got in the last so many seconds.
+    /// The same, and the journal has lost its records of the last seconds.
     Lose(i64),
     Recover,
 }
@@ -94,7 +94,7 @@ impl SimulatedEnv {
             now: START,
             kept: PersistedState::default(),
         };
-        // X has a past: by that a connection is known to be late before it delivers anything live.
+        // X has a past: a connection is known to be late from it before it delivers anything live.
         for created in (START - 600..=START).filter(|second| second % pace == 0) {
             (0..2).for_each(|datacenter| env.posts.push(Post { created, datacenter, due: false, delivered: None }));
         }
@@ -102,12 +102,12 @@ impl SimulatedEnv {
         env
     }
 
-    /// The gaps as the log has them.
+    /// Returns the gaps of the log.
     fn gaps(&self) -> BTreeMap<GapId, Gap> {
         self.log.iter().map(|(_, gap)| (gap.id, gap.clone())).collect()
     }
 
-    /// What the log has of gaps, in seconds: when, which, from, to, state, evidence.
+    /// Formats the gap records of the log, in seconds: when, id, from, to, state, evidence.
     fn story(&self) -> Vec<String> {
         let seconds = |time: UnixMillis| time.0 / 1_000 - START;
         let line = |(when, gap): &(i64, Gap)| {
@@ -121,24 +121,24 @@ impl SimulatedEnv {
     fn take_changes(&mut self) {
         for gap in std::mem::take(&mut self.machine.changes) {
             let known = self.gaps().remove(&gap.id);
-            assert!(known.is_none_or(|known| !known.state.is_final()), "{gap:?} had ended");
+            assert!(known.is_none_or(|known| !known.state.is_final()), "{gap:?} follows a final state");
             self.log.push((self.now, gap));
         }
     }
 
     fn start(&mut self, kept: PersistedState, list: usize, lost_after: Option<i64>) {
         self.feeds = LISTS[list].iter().map(|name| (*name).to_owned()).collect();
-        // A post of this very moment is what the new list makes of it.
+        // The new list decides about a post of this very moment.
         for post in self.posts.iter_mut().filter(|post| post.created == self.now) {
             post.due &= self.feeds.iter().any(|feed| carries(feed, post.datacenter));
         }
-        let json = serde_json::to_vec(&kept).expect("it is plain data");
-        self.machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("what was written"));
+        let json = serde_json::to_vec(&kept).expect("plain data");
+        self.machine = GapStateMachine::new(limits(), serde_json::from_slice(&json).expect("serialized above"));
         let logged = self.gaps().into_values().collect();
         let lost_after = lost_after.map(at);
         let newest = self.posts.iter().filter_map(|post| post.delivered).max().map(at);
         if newest.is_none() && !self.machine.has_begun() {
-            // The log is as new as before.
+            // The log is still new.
             self.posts.iter_mut().for_each(|post| post.due = false);
         }
         self.machine.restore(RestoreInput {
@@ -165,7 +165,7 @@ impl SimulatedEnv {
         self.lines.truncate(if list == 3 { 1 } else { 2 });
     }
 
-    /// What X has sent on a line by now.
+    /// Returns the posts that X has sent on a line by now.
     fn send(&mut self, line: usize, until: i64) -> Vec<UnixMillis> {
         let own = self.lines[line].clone();
         let to = if until < own.starved_to { own.sent_to - 1 } else { until - own.lag };
@@ -211,7 +211,8 @@ impl SimulatedEnv {
     }
 
     fn connect(&mut self, line: usize, lag: i64) {
-        // Where fewer posts are due in the lag than may be missing by chance, heartbeats alone look like a quiet stream.
+        // If fewer posts are expected in the lag than may be missing by chance, heartbeats alone look like a quiet
+        // stream.
         let lag = if lag < 3 * self.pace { lag.min(20) } else { lag };
         let own = self.lines[line].clone();
         if own.up {
@@ -220,7 +221,7 @@ impl SimulatedEnv {
         let (feed, number, now) = (own.feed, own.number, at(self.now));
         let backfill = self.machine.backfill_minutes(feed, number, now, UNCERTAIN);
         self.machine.first_byte(feed, number, answer(now, backfill), now);
-        // X's clock may be so much ahead.
+        // X's clock may be ahead by this much.
         let asked = backfill.filter(|_| !own.slow).map(|minutes| self.now + 2 - 60 * i64::from(minutes.get()));
         let sent_to = asked.unwrap_or(self.now - lag).min(self.now - lag);
         self.lines[line] =
@@ -238,7 +239,8 @@ impl SimulatedEnv {
         self.take_changes();
     }
 
-    /// No posts come any more, where as many are due within the slack as are not missing by chance, and that is known.
+    /// Withholds posts, if more are expected within the allowed lateness than can be missing by chance, and the rate is
+    /// known.
     fn starve(&mut self, line: usize) {
         let own = &self.lines[line];
         let rate = self.machine.kept.feeds[own.feed].connection(own.number).map_or(0.0, |own| own.rate);
@@ -247,7 +249,7 @@ impl SimulatedEnv {
         }
     }
 
-    /// What is read after a stop is stamped as the reader does it.
+    /// Data read after a stall is stamped as by the reader.
     fn stop(&mut self, seconds: i64, ended: Option<usize>) {
         let (turn, half) = (at(self.now), self.now + seconds / 2);
         (0..seconds).for_each(|_| self.second(false));
@@ -292,11 +294,11 @@ impl SimulatedEnv {
                 self.log.retain(|(when, _)| *when <= from);
                 let records = self.posts.iter().filter_map(|post| post.delivered);
                 let newest = records.chain(self.log.iter().map(|(when, _)| *when)).max();
-                let list = LISTS.iter().position(|list| list.iter().eq(self.feeds.iter())).expect("one of them");
+                let list = LISTS.iter().position(|list| list.iter().eq(self.feeds.iter())).expect("a known list");
                 self.start(kept, list, Some(newest.unwrap_or(START - 3_600)));
             }
             Step::Recover => {
-                // Asked for once it has passed.
+                // Requested once it has passed.
                 let passed = TimeRange::new(at(0), at(self.now));
                 for span in self.machine.missing().within(passed).iter() {
                     for post in self.posts.iter_mut().filter(|post| span.contains(at(post.created))) {
@@ -343,7 +345,7 @@ proptest! {
             env.take(step);
             env.check_mark()?;
         }
-        // While a line is silent, or late, its posts may still come; in the end they have, or do not any more.
+        // Posts of a silent or late line may still arrive; at the end they have, or never will.
         env.take(Step::Pass(200));
         if env.machine.has_begun() {
             env.check()?;
@@ -355,13 +357,13 @@ proptest! {
         env.check()?;
         env.take(Step::Recover);
         let left = env.undelivered().count();
-        prop_assert!(left == 0, "{left} posts are left: {:?}", env.story());
+        prop_assert!(left == 0, "{left} posts are undelivered: {:?}", env.story());
         let open: Vec<_> = env.gaps().into_values().filter(|gap| !gap.state.is_final()).collect();
         prop_assert!(open.is_empty(), "a gap stays open: {open:?}, {:?}", env.story());
     }
 }
 
-/// Two redundant connections that are on time are cut in turn, for ever: no gap, and no request for recovery.
+/// Two punctual redundant connections are cut alternately: no gap, and no request for recovery.
 #[test]
 fn healthy_redundant_connections_make_no_gap() {
     for pace in [1, 1_000_000] {
@@ -377,6 +379,6 @@ fn healthy_redundant_connections_make_no_gap() {
         }
         assert!(env.gaps().is_empty(), "{:?}", env.gaps());
         let feed = &env.machine.kept.feeds[0];
-        assert!(feed.delivered.len() <= 20, "what is remembered is bounded: {:?}", feed.delivered);
+        assert!(feed.delivered.len() <= 20, "delivered ranges are bounded: {:?}", feed.delivered);
     }
 }

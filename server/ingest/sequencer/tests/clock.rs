@@ -1,9 +1,9 @@
-//! Records that are stamped before and after a correction of the clock.
+//! Records stamped before and after a correction of the clock.
 
 use super::*;
 
-/// X's first answer corrects the clock of a new log: its records have the time of X, not one from before all logs, by which
-/// every start by time would lack nothing.
+/// X's first response corrects the clock of a new log: its records have X's time, not an earlier one, with which every
+/// start by time would miss nothing.
 #[test]
 fn records_of_new_log_have_corrected_time() {
     for ahead_ms in [2_265, -2_265, 7_200_000, -7_200_000] {
@@ -28,7 +28,8 @@ fn records_of_new_log_have_corrected_time() {
     }
 }
 
-/// The clock is corrected between two posts (rule 3.2): a start by time finds the second one, and not what was stamped ahead.
+/// The clock is corrected between two posts (rule 3.2): a start by time finds the second one, and none that was stamped
+/// ahead.
 #[test]
 fn start_by_time_is_exact_after_correction() {
     for ahead_ms in [7_200_000, -7_200_000] {
@@ -50,7 +51,7 @@ fn start_by_time_is_exact_after_correction() {
         }
         assert!((clock.offset_ms() + ahead_ms).abs() < 2_000);
         let (second, third) = (logged(2), logged(3));
-        // In front of them are the TERM and the first post.
+        // The TERM and the first post precede them.
         let found = [second, third].map(|time| env.hub.times().seek(&*env.reader, time).expect("held"));
         assert_eq!(found, [3, 4], "{ahead_ms} ms ahead");
         let TestEnv { runtime, queue, .. } = env;
@@ -59,8 +60,8 @@ fn start_by_time_is_exact_after_correction() {
     }
 }
 
-/// What a new log gets first was read after a stop of the reader: no record of it is stamped later than what it brings, or the
-/// low watermark would pass what is still in the socket.
+/// The first data of a new log was read after a stall of the reader: no record is stamped later than the data, or the
+/// low watermark would pass posts that are still in the socket.
 #[test]
 fn first_records_after_stop_have_time_of_turn() {
     let mut env = TestEnv::new(0);

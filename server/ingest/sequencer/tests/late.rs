@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::{GapEvidence, Rule};
 
-/// A post that X first sends after the private gap of its time has ended, or a further rule of one that came before: the
-/// subscription does not read the side log for it any more, so the account's log gets it as well. What the side log had when the
-/// gap ended was delivered out of it, and does not enter the account's log.
+/// A post that X first sends after the private gap of its time has ended, or a further rule of an earlier one, enters
+/// the account's log too, because the subscription does not read the side log for it any more. A post that the side log
+/// had when the gap ended was delivered from it, and does not enter the account's log.
 #[test]
 fn post_after_private_gap_enters_both_logs() {
     for has_ended in [false, true] {
@@ -16,9 +16,9 @@ fn post_after_private_gap_enters_both_logs() {
                 panic!("it is a post")
             };
             let post = crate::model::Post { id: PostId(id), rules, ..post };
-            assert!(writing.side.append_post(post, UnixMillis(1_704_067_230_000)).expect("ids in memory"));
+            assert!(writing.side.append_post(post, UnixMillis(1_704_067_230_000)).expect("lookup in memory"));
         }
-        writing.side.append(hub.side()).expect("there is room");
+        writing.side.append(hub.side()).expect("append works");
         let created = PostId(late).created_at().expect("a snowflake id");
         if has_ended {
             let always = TimeRange::new(UnixMillis(0), UnixMillis(i64::MAX));
@@ -39,7 +39,7 @@ fn post_after_private_gap_enters_both_logs() {
             assert_eq!((logged[0].counterpart, tags(logged[0].beside_rules.as_ref())), (Some(2), vec!["a".to_owned()]));
             assert_eq!((logged[1].counterpart, side_posts(&hub)[3].counterpart.is_some()), (None, true));
         } else {
-            assert_eq!(ids, [0; 0], "all of it is read from the side log yet");
+            assert_eq!(ids, [0; 0], "an open private gap is read from the side log");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A post behind one that was cut off is handed on when the stream ends, or goes stale (rule 2.7).
+/// A post after an unfinished one is delivered when the stream ends or goes stale (rule 2.7).
 #[tokio::test]
 async fn post_behind_unfinished_one_survives_end() {
     for stale in [false, true] {
@@ -28,7 +28,7 @@ async fn post_behind_unfinished_one_survives_end() {
     }
 }
 
-/// The first message of each foreign kind is marked, once for each connection.
+/// The first message of each foreign kind is marked, once per connection.
 #[tokio::test]
 async fn first_foreign_message_of_kind_is_marked() {
     for _ in 0..2 {
@@ -47,7 +47,7 @@ async fn first_foreign_message_of_kind_is_marked() {
     }
 }
 
-/// A bound of zero bytes is taken for one: a batch has at least one message (R2-C).
+/// A bound of zero bytes is treated as one byte: a batch has at least one message (R2-C).
 #[tokio::test]
 async fn batch_of_zero_bytes_hands_on_messages() {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);

@@ -14,7 +14,7 @@ const GZIP: &str = "content-encoding: gzip\r\n";
 /// A head without a length: the body ends with the connection.
 const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
 /// What is said of a stream that gives no sign of life, and of a body that is none.
-const STALE: &str = "nothing came for too long";
+const STALE: &str = "no message and no heartbeat";
 const UNDECODABLE: &str = "cannot be decoded";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 

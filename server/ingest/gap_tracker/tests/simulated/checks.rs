@@ -1,11 +1,11 @@
-//! What has to hold at any moment of a simulated history.
+//! Checks at every moment of a simulated history.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
 impl SimulatedEnv {
-    /// Posts that are due, were not delivered, and that no line is about to send.
+    /// Returns expected posts that were not delivered, and that no line is about to send.
     pub(super) fn undelivered(&self) -> impl Iterator<Item = &Post> {
         let carried =
             |line: &Line, post: &Post| line.up && !line.silent && carries(&self.feeds[line.feed], post.datacenter);
@@ -14,7 +14,7 @@ impl SimulatedEnv {
         self.posts.iter().filter(|post| post.due && post.delivered.is_none()).filter(move |post| !coming(post))
     }
 
-    /// Nothing that is due and was not delivered is from before the low watermark, unless it is lost.
+    /// The low watermark never passes an expected post that was not delivered, except unrecoverable ones.
     pub(super) fn check_mark(&self) -> Result<(), TestCaseError> {
         let up = self.machine.kept.feeds.iter().flat_map(|feed| feed.up());
         let Some(heard) = up.map(|(_, own)| own.last_byte).max() else { return Ok(()) };
@@ -39,7 +39,7 @@ impl SimulatedEnv {
         Ok(())
     }
 
-    /// Every post that is due was delivered, or is in a gap that is open and that somebody is to close, or that is lost.
+    /// Every expected post was delivered, or is in a gap that will be closed, or in an unrecoverable one.
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         self.check_mark()?;
         let missing = self.machine.missing();
@@ -54,7 +54,7 @@ impl SimulatedEnv {
                 state => state == GapState::Unrecoverable,
             });
             let second = post.created - START;
-            prop_assert!(excused, "a post of second {second} of {} is lost: {:?}", post.datacenter, self.story());
+            prop_assert!(excused, "a post of second {second} of {} is in no gap: {:?}", post.datacenter, self.story());
         }
         Ok(())
     }
