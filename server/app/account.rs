@@ -362,7 +362,7 @@ mod tests {
     }
 }
 
-/// What an open account runs with.
+/// Task groups that run an open account.
 #[derive(Clone)]
 pub(super) struct AccountTasks {
     pub(super) gateway: Arc<Gateway>,

@@ -9,7 +9,7 @@ use super::account::{self, AccountRuntime, AccountTasks, OpenContext};
 use crate::config::{self, Settings};
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
-/// An account of the configuration, opened or not.
+/// An account of the configuration, opened or failed.
 pub(super) struct AccountOpening {
     account: config::Account,
     outcome: anyhow::Result<AccountRuntime>,

@@ -15,7 +15,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// What is wrong with the form of `tree`.
+/// Returns the schema violations of `tree`.
 pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<ConfigError> {
     let validator = jsonschema::validator_for(schema).expect("our own schema is a schema");
     validator.iter_errors(tree).flat_map(|error| schema_errors(schema, &error)).take(FAULTS_MAX + 1).collect()

@@ -29,7 +29,7 @@ pub(super) struct Trimmed {
     pub(super) early_records: u64,
 }
 
-/// Records that were trimmed before their age and not warned about yet.
+/// Records trimmed before their age and not logged yet.
 #[derive(Default)]
 struct EarlyTrims {
     records: u64,
