@@ -89,7 +89,7 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {FILE_BYTES_MAX} bytes")));
     }
     if let Some(exposure) = exposure_of(mode).filter(|_| is_news(path, mode)) {
-        tracing::warn!(path = %path.display(), mode = format!("{:03o}", mode & MODE_BITS), "secret file {exposure}");
+        tracing::warn!(path = %path.display(), mode = format!("{:03o}", mode & MODE_BITS), exposure, "secret file exposed");
     }
     Ok(bytes)
 }

@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{Part, Registry};
 use crate::upstream;
 use crate::xapi::{Credentials, Transport};
 
-/// What all accounts are opened with.
+/// Shared context with which every account is opened.
 #[derive(Clone)]
 pub(super) struct OpenContext {
     pub settings: Settings,
@@ -41,7 +41,7 @@ impl OpenContext {
     }
 }
 
-/// An account whose log is open, and that does nothing yet.
+/// An account whose log is open and whose tasks have not started.
 pub(super) struct AccountRuntime {
     pub(super) hub: Arc<Hub>,
     index: Arc<dedup::DedupIndex>,
@@ -52,7 +52,8 @@ pub(super) struct AccountRuntime {
     pub(super) account_maintenance: AccountMaintenance,
 }
 
-/// Opens an account, with upstream time of its own. Its metrics are shown if that succeeds: it may be tried again.
+/// Opens an account with its own upstream clock. Its metrics are registered only on success, because opening can be
+/// retried.
 pub(super) fn open(shared: &OpenContext, account: &config::Account) -> anyhow::Result<AccountRuntime> {
     let staged = Registry::staged();
     let own = OpenContext { clock: shared.clock.for_account(), metrics: staged.clone(), ..shared.clone() };
@@ -75,7 +76,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let extent = reader.extent();
     tracing::info!(
         account = %name, epoch = %reader.epoch(), term = %identity.term, earliest = extent.earliest,
-        next = extent.next, torn_bytes, "the log is open",
+        next = extent.next, torn_bytes, "journal opened",
     );
     let side = open_side(shared, account, &dir, &*reader, identity)?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
@@ -110,7 +111,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
         clock: clock.clone(),
         failing: false,
     };
-    // Once before anything is read: a disk that is full is known from the start.
+    // The first step runs before anything is read, so that a full disk is detected at start.
     account_maintenance.step();
     Ok(AccountRuntime {
         sessions: sessions(shared, account, &hub, &tracker, &queue, &counters),
@@ -123,7 +124,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     })
 }
 
-/// The hub over the account's logs, with the corrections of upstream time that were kept.
+/// Creates the hub over the account's logs and applies the stored corrections of upstream time.
 fn open_hub(
     shared: &OpenContext,
     account: &config::Account,
@@ -171,14 +172,15 @@ fn open_side(
     })
 }
 
-/// Settings of the ids of seen posts, with the horizon that the contract asks for.
+/// Returns the settings of the post id store, with the deduplication window that the contract requires.
 fn ids_config(settings: &Settings) -> dedup::Config {
     let mut config = settings.ingest.dedup.clone();
     config.raise(settings.journal.retention_age_max);
     config
 }
 
-/// Opens the ids of seen posts. A damaged file is set aside, loudly: what the journal holds of it is noted again.
+/// Opens the store of seen post ids. A damaged file is set aside and logged; the ids that the journal contains are
+/// recorded again.
 fn open_ids(
     shared: &OpenContext,
     account: &config::Account,
@@ -193,7 +195,7 @@ fn open_ids(
         let dir = in_files.then_some(dir);
         match dedup::open(dir, config, epoch, clock.now(), counters.clone()) {
             Err(error @ dedup::DedupError::Damaged { .. }) => {
-                tracing::error!(account = %account.name, %error, "setting a damaged file of post ids aside");
+                tracing::error!(account = %account.name, %error, "post id file is damaged, set aside");
                 if let dedup::DedupError::Damaged { path, .. } = &error {
                     dedup::quarantine(path)?;
                 }
@@ -203,7 +205,7 @@ fn open_ids(
     }
 }
 
-/// Takes the log up again, and finds what is missing from it.
+/// Restores the gap tracker from the log and determines the missing ranges.
 fn open_ledger(
     shared: &OpenContext,
     account: &config::Account,
@@ -217,7 +219,7 @@ fn open_ledger(
     let setup = gap_tracker::TrackerParams {
         hub: hub.clone(),
         config: settings.ingest.gaps.clone(),
-        // What recovery would leave alone at the far end is lost like what is beyond it.
+        // The range that recovery leaves out at the far end of its window is unrecoverable, like everything before it.
         recovery_window: settings.hub.recovery_window.saturating_sub(settings.ingest.recovery.expiry_margin),
         feeds: feeds(account),
         file: (settings.journal.backend == Backend::Embedded).then(|| dir.join("gaps.json")),
@@ -226,7 +228,7 @@ fn open_ledger(
     Ok(Arc::new(GapTracker::open(setup, logged, received)))
 }
 
-/// One for each connection that the account keeps.
+/// Creates one upstream session per configured connection.
 fn sessions(
     shared: &OpenContext,
     account: &config::Account,
@@ -260,7 +262,7 @@ fn sessions(
     connections(account).into_iter().enumerate().map(session).collect()
 }
 
-/// The names of the feeds: a feed is known by its datacenter, wherever that is in the list.
+/// Returns the names of the feeds. A feed is identified by its datacenter, independent of its place in the list.
 fn feeds(account: &config::Account) -> Vec<String> {
     if account.datacenters.is_empty() {
         return vec![gap_tracker::ALL_FEEDS.to_owned()];
@@ -268,7 +270,7 @@ fn feeds(account: &config::Account) -> Vec<String> {
     account.datacenters.iter().map(|datacenter| datacenter.name.clone()).collect()
 }
 
-/// The feed that each connection carries, its endpoint, and whether it carries the posts of one datacenter only.
+/// Returns for each connection its feed, its endpoint, and whether it carries the posts of one datacenter only.
 fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
     if account.datacenters.is_empty() {
         return vec![(0, &account.url, account.local_dc_only); usize::from(account.connections)];
@@ -276,7 +278,7 @@ fn connections(account: &config::Account) -> Vec<(usize, &Url, bool)> {
     account.datacenters.iter().enumerate().map(|(feed, datacenter)| (feed, &datacenter.url, true)).collect()
 }
 
-/// One for the whole account: its jobs ask for the posts of all datacenters.
+/// Creates the recovery scheduler of the account; its jobs request the posts of all datacenters.
 fn recovery(
     shared: &OpenContext,
     account: &config::Account,
@@ -309,7 +311,7 @@ fn recovery(
 }
 
 impl AccountRuntime {
-    /// The account as the faces see it.
+    /// Returns the account as the gRPC and HTTP servers use it.
     pub(super) fn handle(&self) -> gateway::Account {
         gateway::Account {
             hub: self.hub.clone(),
@@ -319,7 +321,7 @@ impl AccountRuntime {
         }
     }
 
-    /// Starts writing, housekeeping, and then the connection.
+    /// Starts the sequencer and maintenance, then the upstream sessions.
     pub(super) fn spawn(self, runners: &AccountTasks) {
         let AccountTasks { sessions, writers, upstream, giving_up, .. } = runners;
         let Self { hub, sessions: connections, recovery, sequencer, mut account_maintenance, .. } = self;
@@ -331,9 +333,10 @@ impl AccountRuntime {
             }
             done.cancel();
         });
-        writers.thread("upkeep", ExitPolicy::StopProcess, move || account_maintenance.run(&written));
+        writers.thread("maintenance", ExitPolicy::StopProcess, move || account_maintenance.run(&written));
         for session in connections {
-            // X cuts who reads too slowly, however many subscribers want their turn.
+            // X disconnects slow readers. Each reader therefore has its own thread and does not compete with session
+            // tasks.
             sessions.spawn_dedicated("upstream session", ExitPolicy::StopProcess, session.run(upstream.clone()));
         }
         sessions.spawn("recovery", ExitPolicy::StopProcess, recovery.run(upstream.clone()));
@@ -346,20 +349,20 @@ mod tests {
 
     use super::*;
 
-    /// Whatever is configured: a post that the log still holds, or that X may send again, is known.
+    /// The deduplication window covers retention and the recovery window, whatever is configured.
     #[test]
     fn post_ids_outlast_log_and_recovery() {
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
-        for (horizon, retention, expected) in [(1, 1, 24), (1, 72, 72), (100, 72, 100)] {
+        for (window, retention, expected) in [(1, 1, 24), (1, 72, 72), (100, 72, 100)] {
             let mut settings = Settings::default();
-            settings.ingest.dedup.window = hours(horizon);
+            settings.ingest.dedup.window = hours(window);
             settings.journal.retention_age_max = hours(retention);
-            assert_eq!(ids_config(&settings).window, hours(expected), "{horizon} h, retention {retention} h");
+            assert_eq!(ids_config(&settings).window, hours(expected), "{window} h, retention {retention} h");
         }
     }
 }
 
-/// What an open account runs with.
+/// Task groups that run an open account.
 #[derive(Clone)]
 pub(super) struct AccountTasks {
     pub(super) gateway: Arc<Gateway>,

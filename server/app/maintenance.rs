@@ -12,7 +12,7 @@ use crate::ingest::side_log_writer::SideLogMaintenance;
 use crate::journal::{self, Maintenance};
 use crate::task::Shutdown;
 
-/// Housekeeping of an account.
+/// Periodic maintenance of an account.
 pub(super) struct AccountMaintenance {
     pub(super) hub: Arc<Hub>,
     pub(super) tracker: Arc<GapTracker>,
@@ -26,26 +26,26 @@ pub(super) struct AccountMaintenance {
     pub(super) failing: bool,
 }
 
-/// How often maintenance looks for what is due: a power cut loses at most this much (the contract's `os`).
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of maintenance steps. A power cut loses at most this period (durability `os` of the contract).
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl AccountMaintenance {
-    /// Until the sequencer has written its last; then once more, so that everything is on the disk.
+    /// Runs until the sequencer has written its last record, then once more so that every record is on disk.
     pub(super) fn run(&mut self, written: &Shutdown) {
         let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
-        let pause = || runtime.block_on(clock.timeout(UPKEEP_INTERVAL, written.cancelled()));
+        let pause = || runtime.block_on(clock.timeout(MAINTENANCE_INTERVAL, written.cancelled()));
         while pause().is_err() {
             self.step();
         }
         self.finish();
     }
 
-    /// After the last append: everything is on the disk then.
+    /// Runs after the last append; every record is on disk when it returns.
     pub(super) fn finish(&mut self) {
         self.step();
         let sealed = self.ids.flush().map(drop).and(self.side.seal());
         if let Err(error) = sealed {
-            tracing::warn!(account = %self.hub.account(), %error, "post ids are not sealed; the next start takes longer");
+            tracing::warn!(account = %self.hub.account(), %error, "failed to flush post ids, next start takes longer");
         }
     }
 
@@ -57,10 +57,10 @@ impl AccountMaintenance {
         }
         let extent = self.hub.reader().extent();
         let ids = self.ids.step(extent, &|age| self.journal.appended_before(age)).map_err(|error| error.to_string());
-        let gaps = self.tracker.save().map_err(|error| format!("the ledger of gaps: {error}"));
-        let jobs = self.recovery.save().map_err(|error| format!("the recovery jobs: {error}"));
+        let gaps = self.tracker.save().map_err(|error| format!("gap checkpoint: {error}"));
+        let jobs = self.recovery.save().map_err(|error| format!("recovery jobs: {error}"));
         let side = self.side.step(now);
-        // Each for itself: one that fails keeps no other from its turn, and is tried again with the next step.
+        // The steps are independent: a failing step does not stop the others and is retried at the next interval.
         let steps = [
             ("journal", journal.err()),
             ("ids", ids.err()),
@@ -70,14 +70,14 @@ impl AccountMaintenance {
         ];
         steps.iter().filter(|(_, error)| error.is_some()).for_each(|(step, _)| self.metrics.note_failure(step));
         let error = steps.into_iter().find_map(|(_, error)| error);
-        // Once per change, not once a second.
+        // Logged once per change, not once per second.
         match (error, self.failing) {
             (Some(error), false) => {
-                tracing::error!(account = %self.hub.account(), error, "upkeep of the log fails; it is tried again");
+                tracing::error!(account = %self.hub.account(), error, "journal maintenance failing, will retry");
                 self.failing = true;
             }
             (None, true) => {
-                tracing::info!(account = %self.hub.account(), "upkeep of the log works again");
+                tracing::info!(account = %self.hub.account(), "journal maintenance succeeded again");
                 self.failing = false;
             }
             (Some(_), true) | (None, false) => {}

@@ -1,14 +1,15 @@
-//! The gateway put together: the only place that knows every room.
+//! Assembles the gateway. This is the only module that imports every other module.
 //!
-//! Owns: opening the accounts, wiring parts to one another, binding the ports, and (`shutdown`) the order of stopping.
-//! Does not own: any behaviour of its own; whoever looks for a rule finds it in a room below.
+//! Owns: opening the accounts, wiring components, binding the ports, and the order of shutdown (`shutdown`). Does not
+//! own: any behavior of its own; every rule is in a lower module.
 //!
-//! Invariants and the tests that hold them (`tests/it`):
-//! - Nothing is bound and nothing connects upstream before every account's log is open and locked, or found unusable.
-//! - A log is taken up again (ids noted, ring filled) before anybody can subscribe to it.
-//! - A stop takes no longer than `shutdown_timeout`, whatever clients and upstream do (I16).
-//! - An account that cannot be opened stops no other, unless none can be.
-//! - The failure of a part that cannot be done without stops the process with that reason.
+//! Invariants and their tests (`tests/it`):
+//! - No port is bound and no upstream connection is opened before the log of every account is open and locked, or has
+//!   failed to open.
+//! - A log is restored (post ids, ring buffer) before any session can subscribe to it.
+//! - Shutdown takes at most `shutdown_timeout`, independent of clients and upstream (I16).
+//! - An account that cannot be opened does not stop the others, unless no account can be opened.
+//! - The failure of an essential task stops the process and is reported as the reason.
 
 mod account;
 mod maintenance;
@@ -35,7 +36,7 @@ use crate::telemetry::metrics::Registry;
 use crate::xapi;
 use crate::{grpc, http};
 
-/// A gateway that runs.
+/// A running gateway.
 pub struct App {
     settings: Settings,
     clock: Clock,
@@ -51,28 +52,29 @@ pub struct App {
     admin_address: SocketAddr,
 }
 
-/// What is stopped one after the other.
+/// Components that shutdown stops one after the other.
 struct ShutdownStages {
     upstream: Shutdown,
-    /// Writers that still wait for the journal give up.
+    /// Cancelled to make writers that still wait for the journal give up.
     giving_up: Shutdown,
     faces: Shutdown,
 }
 
 impl App {
-    /// Opens, binds, connects; an account that cannot be opened is tried again later. Must be called within a tokio runtime.
+    /// Opens the accounts, binds the ports and connects. An account that cannot be opened is retried later. Must be
+    /// called within a tokio runtime.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         Self::start_with(settings, false).await
     }
 
-    /// The same; if `strict`, an account that cannot be opened is an error.
+    /// As [`App::start`]. If `strict`, an account that cannot be opened is an error.
     pub async fn start_with(settings: Settings, strict: bool) -> anyhow::Result<Self> {
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
         let tasks = TaskGroup::new();
         let keyring = Arc::new(keyring(&settings)?);
         let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
-            .context("the settings below `upstream` cannot be used")?;
+            .context("invalid settings in section `upstream`")?;
         let parts = account::OpenContext {
             settings: settings.clone(),
             clock: clock.clone(),
@@ -133,27 +135,27 @@ impl App {
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
     }
 
-    /// Where gRPC is served.
+    /// Returns the address of the gRPC server.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
     }
 
-    /// Where probes and metrics are.
+    /// Returns the address of the admin server (probes and metrics).
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// The accounts.
+    /// Returns the accounts.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
-    /// All metrics as text.
+    /// Returns all metrics in text format.
     pub fn metrics(&self) -> String {
         self.metrics.encode()
     }
 
-    /// Cancelled when a part failed that cannot be done without.
+    /// Cancelled when an essential task has failed.
     pub fn failed(&self) -> Shutdown {
         self.tasks.shutdown().clone()
     }

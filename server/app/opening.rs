@@ -1,7 +1,7 @@
-//! Opening of accounts: each for itself, and again later if that fails.
+//! Opens accounts independently of each other, and retries those that fail.
 //!
-//! One account whose directory cannot be used stops no other: it is reported (log, metric, health, status) and tried again
-//! every `account_retry_interval`.
+//! An account whose directory cannot be used does not stop the others: it is reported (log, metric, health, status) and
+//! retried every `account_retry_interval`.
 
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -9,19 +9,19 @@ use super::account::{self, AccountRuntime, AccountTasks, OpenContext};
 use crate::config::{self, Settings};
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
-/// An account of the configuration, opened or not.
+/// An account of the configuration, opened or failed.
 pub(super) struct AccountOpening {
     account: config::Account,
     outcome: anyhow::Result<AccountRuntime>,
     is_open: Gauge,
 }
 
-/// Warns of directories of logs that belong to no account: of one that was renamed, or is not configured any more.
+/// Warns of log directories that belong to no configured account, for example after an account was renamed.
 fn report_orphans(settings: &Settings) {
     let Ok(entries) = std::fs::read_dir(settings.data_dir.join("accounts")) else { return };
     let is_known = |name: &str| settings.accounts.iter().any(|account| account.name.as_str() == name);
     for entry in entries.flatten().filter(|entry| !entry.file_name().to_str().is_some_and(is_known)) {
-        tracing::warn!(path = %entry.path().display(), "directory belongs to no account; rename it, or remove it");
+        tracing::warn!(path = %entry.path().display(), "log directory belongs to no configured account");
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn open_all(shared: &OpenContext) -> Vec<AccountOpening> {
     shared.settings.accounts.iter().map(attempt).collect()
 }
 
-/// The failure because of which nothing can be started: one of any account if `strict`, else of all.
+/// Returns the failure that prevents the start: that of any account if `strict`, otherwise only if all failed.
 pub(super) fn failure(attempts: Vec<AccountOpening>, strict: bool) -> Result<Vec<AccountOpening>, anyhow::Error> {
     let fails = |attempt: &AccountOpening| attempt.outcome.is_err();
     let stops = if strict { attempts.iter().any(fails) } else { attempts.iter().all(fails) };
@@ -53,8 +53,8 @@ pub(super) fn failure(attempts: Vec<AccountOpening>, strict: bool) -> Result<Vec
 }
 
 impl AccountOpening {
-    /// Adds the account to the gateway, so that it is known before the ports are open. An account that failed is tried
-    /// again by a task of `tasks`.
+    /// Adds the account to the gateway, so that it is known before the ports are bound. A failed account is retried by
+    /// a task of `tasks`.
     pub(super) fn settle(
         self,
         shared: &OpenContext,
@@ -81,11 +81,11 @@ impl AccountOpening {
 
 fn report(account: &config::Account, error: &anyhow::Error) -> String {
     let reason = format!("{error:#}");
-    tracing::error!(account = %account.name, error = reason, "failed to open account, will retry; the others are served");
+    tracing::error!(account = %account.name, error = reason, "failed to open account, will retry");
     reason
 }
 
-/// Opens an account as soon as that can be done.
+/// Retries to open an account until it succeeds.
 struct OpenRetry {
     shared: OpenContext,
     runners: AccountTasks,
@@ -113,9 +113,9 @@ impl OpenRetry {
                     self.reason = report(&self.account, &error);
                     self.runners.gateway.add_failed(self.account.name.clone(), self.reason.clone());
                 }
-                // Logged once.
+                // Logged at the first failure.
                 Ok(Err(_)) => {}
-                Err(panic) => tracing::error!(account = %self.account.name, %panic, "opening an account panicked"),
+                Err(panic) => tracing::error!(account = %self.account.name, %panic, "panic while opening account"),
             }
         }
     }

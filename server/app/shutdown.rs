@@ -1,5 +1,5 @@
-//! The order of stopping, within one deadline: not ready → upstream closed → journal on the disk → sessions told and
-//! ended → ports closed.
+//! Shutdown stages, within one deadline: not ready → upstream closed → journal on disk → sessions drained → ports
+//! closed.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::App;
 use crate::clock::Moment;
 use crate::hub::DrainNotice;
 
-/// Share of the deadline for what upstream brought to reach the disk.
+/// Share of the deadline for writing received messages to disk.
 const WRITE_SHARE: f64 = 0.3;
-/// Share of the deadline after which the streams that do not end are cut.
+/// Share of the deadline after which open streams are closed.
 const SESSIONS_SHARE: f64 = 0.8;
-/// Share of the deadline for connections without a session to close: some never say a word.
+/// Share of the deadline for closing connections without a session.
 const SERVERS_SHARE: f64 = 0.1;
-/// How often a closing registry is looked at.
+/// Interval at which a closing registry is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl App {
-    /// Stops in order. `Err` tells why the process had to stop, if a part failed.
+    /// Stops all stages in order. Returns as `Err` the reason of the shutdown if a task failed.
     pub async fn stop(self) -> Result<(), String> {
         let deadline = self.settings.shutdown_timeout;
         let began = self.clock.moment();
@@ -31,14 +31,14 @@ impl App {
         if !self.writers.join(&self.clock, left(WRITE_SHARE)).await {
             self.stages.giving_up.cancel();
             if !self.writers.join(&self.clock, left(WRITE_SHARE * 1.5)).await {
-                tracing::error!("the journal did not take all that was read");
+                tracing::error!("journal unavailable at shutdown, received messages dropped");
             }
         }
 
         self.end_sessions(began.plus(deadline.mul_f64(SESSIONS_SHARE))).await;
         self.stages.faces.cancel();
         if !self.tasks.join(&self.clock, left(0.95).min(deadline.mul_f64(SERVERS_SHARE))).await {
-            tracing::info!("connections that did not end are cut");
+            tracing::info!("connections did not end in time, closing them");
         }
         match self.tasks.failure() {
             Some(reason) => Err(reason),
@@ -59,7 +59,7 @@ impl App {
             self.clock.sleep(POLL_INTERVAL).await;
         }
         if open() > 0 {
-            tracing::info!(sessions = open(), "sessions that do not read are cut");
+            tracing::info!(sessions = open(), "drain timed out, closing sessions");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
-    /// Its name: 1 to 63 characters of a-z, 0-9 and '-'. It names the directory of its log and a metric label.
+    /// Name: 1 to 63 characters of a-z, 0-9 and '-'. Names the directory of the log and is a metric label.
     #[serde(with = "name")]
     #[schemars(with = "String")]
     pub name: AccountName,
@@ -42,14 +42,14 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Datacenter {
-    /// What it is called here, in logs.
+    /// Name in logs.
     pub name: String,
     /// Base URL of the API there.
     pub url: Url,
 }
 
 impl Account {
-    /// An account of the defaults.
+    /// Creates an account with default settings.
     pub fn new(name: AccountName, bearer: secret::SecretSource) -> Self {
         let (datacenters, tags) = (Vec::new(), Vec::new());
         Self { name, bearer, url: x_api(), local_dc_only: false, connections: one(), datacenters, tags }
@@ -57,7 +57,8 @@ impl Account {
 }
 
 impl Account {
-    /// The URLs that its bearer goes to: the live connections of an account with datacenters use theirs, recovery its own.
+    /// Returns the URLs that receive the bearer token: those of the datacenters for live connections, the account's own
+    /// for recovery.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
         std::iter::once(&self.url).chain(self.datacenters.iter().map(|datacenter| &datacenter.url))
     }
@@ -77,7 +78,8 @@ mod name {
 
     use crate::model::AccountName;
 
-    /// The error of a name shows it; this one does not, for it may be a secret at the wrong place.
+    /// Error text for an invalid name. Unlike `AccountName`'s error it hides the value, which may be a misplaced
+    /// secret.
     const REFUSED: &str = "this must be 1 to 63 characters of a-z, 0-9 and '-'";
 
     pub(super) fn serialize<S: Serializer>(name: &AccountName, serializer: S) -> Result<S::Ok, S::Error> {
@@ -89,14 +91,14 @@ mod name {
     }
 }
 
-/// Source of a secret: one of the two.
+/// Source of a secret: exactly one of the two.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Bearer {
-    /// A file; its first line is the secret.
+    /// File whose first line is the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
-    /// An environment variable.
+    /// Environment variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     env: Option<String>,
 }
@@ -108,11 +110,11 @@ mod bearer {
     use crate::secret::SecretSource;
 
     pub(super) fn serialize<S: Serializer>(source: &SecretSource, serializer: S) -> Result<S::Ok, S::Error> {
-        let said = match source {
+        let source = match source {
             SecretSource::File(path) => Bearer { file: Some(path.clone()), env: None },
             SecretSource::Environment(name) => Bearer { file: None, env: Some(name.clone()) },
         };
-        said.serialize(serializer)
+        source.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretSource, D::Error> {
@@ -128,7 +130,7 @@ mod bearer {
         }
     }
 
-    /// Letters, digits and '_', and not long: a token that was written here instead of a name is not taken for one.
+    /// True for letters, digits and '_' up to a short length. A token pasted in place of a name is therefore refused.
     fn is_variable(name: &str) -> bool {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         (1..=64).contains(&name.len()) && name.bytes().all(allowed)

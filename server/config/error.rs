@@ -1,20 +1,20 @@
 use std::fmt;
 
-/// How alike two names must be to be taken for each other (Jaro-Winkler, 0 to 1): what clap takes for its own hints is
-/// 0.7, which calls too much alike among short keys.
+/// Minimum similarity (Jaro-Winkler, 0 to 1) of two names for a "did you mean" hint. The 0.7 of clap matches too many
+/// short keys.
 const ALIKE_MIN: f64 = 0.8;
 
-/// Faults that are shown at a time; with more, the rest of the configuration is not looked at.
+/// Maximum number of faults that are shown; if there are more, the rest of the configuration is not checked.
 pub(super) const FAULTS_MAX: usize = 100;
 
-/// Something in the configuration that must be changed.
+/// A fault in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where: a path such as `accounts[0].bearer.file`, or the name of the file.
+    /// Path such as `accounts[0].bearer.file`, or the name of the file.
     pub path: String,
-    /// What is wrong and what to do.
+    /// What is wrong and how to correct it.
     pub text: String,
-    /// The layer it comes from, if that is not the file.
+    /// Layer that sets the value, if it is not the file.
     pub origin: Option<String>,
 }
 
@@ -23,18 +23,18 @@ impl ConfigError {
         Self { path: path.into(), text: text.into(), origin: None }
     }
 
-    /// Whether `other` may be no more than a consequence of this.
+    /// Returns whether `other` may be a consequence of this fault.
     pub(super) fn covers(&self, other: &ConfigError) -> bool {
         below(&other.path, &self.path) || below(&self.path, &other.path)
     }
 
-    /// Whether this is about that path.
+    /// Returns whether the fault concerns this path.
     pub(super) fn touches(&self, path: &str) -> bool {
         below(&self.path, path) || below(path, &self.path)
     }
 }
 
-/// Whether `path` is `parent` or lies below it.
+/// Returns whether `path` is `parent` or below it.
 fn below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
@@ -49,12 +49,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All that is wrong with a configuration: at least one fault, in order of their paths.
+/// All faults of a configuration, ordered by path; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The faults, in order of their paths.
+    /// Returns the faults, ordered by path.
     pub fn all(&self) -> &[ConfigError] {
         &self.0
     }
@@ -70,7 +70,7 @@ impl ConfigErrors {
         faults.sort_by(|a, b| (&a.path, &a.text).cmp(&(&b.path, &b.text)));
         if faults.len() > FAULTS_MAX {
             faults.truncate(FAULTS_MAX);
-            faults.push(ConfigError::new("the configuration", "has more faults, which are not shown"));
+            faults.push(ConfigError::new("the configuration", "has more faults than are shown"));
         }
         Err(Self(faults))
     }
@@ -88,24 +88,24 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What stands in a fault for a name that might be a secret at the wrong place.
+/// Replaces a name in a fault that may be a misplaced secret.
 const HIDDEN: &str = "(a name that is not shown)";
 /// Longest name that is shown.
 const NAME_CHARS_MAX: usize = 32;
 
-/// A name as a fault shows it. Keys have letters and underscores; what has anything else may be a secret.
+/// Returns a name as it is shown in a fault. Keys consist of letters and underscores; any other name may be a secret.
 pub(super) fn shown(name: &str) -> &str {
     let is_key = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let is_index = name.len() <= 3 && name.bytes().all(|b| b.is_ascii_digit());
     if name.len() <= NAME_CHARS_MAX && (is_key || is_index) { name } else { HIDDEN }
 }
 
-/// A path as a fault shows it.
+/// Returns a path as it is shown in a fault.
 pub(super) fn shown_path(path: &str) -> String {
     path.split('.').map(shown).collect::<Vec<_>>().join(".")
 }
 
-/// A text without what stands in quotation marks, unless that looks like a key.
+/// Replaces quoted parts of a text, unless they look like a key.
 pub(super) fn without_quotes(text: &str) -> String {
     const QUOTES: [char; 3] = ['"', '`', '\''];
     let mut out = String::new();
@@ -119,7 +119,7 @@ pub(super) fn without_quotes(text: &str) -> String {
     out + left
 }
 
-/// The name that was probably meant by `name`.
+/// Returns the known name most similar to `name`.
 pub(super) fn closest_match<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if name.len() > NAME_CHARS_MAX {
         return None;
@@ -158,8 +158,8 @@ mod tests {
             assert_eq!(shown(name), HIDDEN);
         }
         assert_eq!(shown_path("grpc.hunter2.x"), format!("grpc.{HIDDEN}.x"));
-        let told = without_quotes("duplicate key `journal` in \"hunter2\", 'a b' and `hunter2");
-        assert_eq!(told, format!("duplicate key `journal` in `{HIDDEN}`, `{HIDDEN}` and `{HIDDEN}`"));
+        let text = without_quotes("duplicate key `journal` in \"hunter2\", 'a b' and `hunter2");
+        assert_eq!(text, format!("duplicate key `journal` in `{HIDDEN}`, `{HIDDEN}` and `{HIDDEN}`"));
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! How large a YAML text becomes when its aliases are expanded: found out without expanding them.
+//! Computes the size of a YAML text after alias expansion, without expanding it.
 //!
-//! A few lines of aliases of aliases become billions of nodes, and a nesting of thousands of levels ends the stack; both are
-//! refused before the text is read.
+//! A few lines of nested aliases expand to billions of nodes, and thousands of nesting levels overflow the stack. Both
+//! are refused before the text is parsed.
 
 use std::collections::HashMap;
 
 use yaml_rust2::Event;
 use yaml_rust2::parser::Parser;
 
-/// Most values of a file, aliases expanded: a thousand accounts take a fifth of it.
+/// Maximum number of values of a file, aliases expanded. A thousand accounts need a fifth of it.
 const NODES_MAX: usize = 50_000;
-/// Deepest nesting; the configuration has five levels.
+/// Maximum nesting; the configuration has five levels.
 const DEPTH_MAX: usize = 32;
 
-/// Refuses a text that is too large or too deep. What is no YAML is left to the reader, which finds it too.
+/// Refuses a text that is too large or too deep. Invalid YAML is accepted here: the parser reports it.
 pub(super) fn check(text: &str) -> Result<(), String> {
     let mut parser = Parser::new_from_str(text);
-    // The collections that are open: anchor, and nodes so far.
+    // Open collections: anchor and number of nodes so far.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut anchored: HashMap<usize, usize> = HashMap::new();
     loop {
@@ -31,7 +31,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             }
             Ok((Event::SequenceEnd | Event::MappingEnd, _)) => open.pop().unwrap_or_default(),
             Ok((Event::Scalar(_, _, anchor, _), _)) => (anchor, 1),
-            // An anchor within itself is not closed yet: the reader refuses it.
+            // An anchor inside itself is not closed yet; the parser refuses it.
             Ok((Event::Alias(anchor), _)) => (0, anchored.get(&anchor).copied().unwrap_or(1)),
             Ok(_) => continue,
         };
@@ -76,9 +76,9 @@ mod tests {
         let indented: String = (0..1_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
         let flow = "[".repeat(100) + &"]".repeat(100);
         for deep in [flow, "- ".repeat(1 << 18), indented] {
-            assert!(check(&deep).is_err_and(|told| told.contains("deeper than")), "{}", &deep[..20]);
+            assert!(check(&deep).is_err_and(|text| text.contains("deeper than")), "{}", &deep[..20]);
         }
-        // What the scanner itself refuses, however deep, is no matter of the stack.
+        // The scanner itself refuses these at any depth without recursion.
         for broken in ["[".repeat(1 << 19), "{a: ".repeat(1 << 17), "[".repeat(200)] {
             let read = super::super::layers::parse(&broken, config::FileFormat::Yaml);
             assert!(check(&broken).is_err() || read.is_err(), "{}", &broken[..20]);

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-/// The schema of the key with this path, where `[]` stands for the entries of a list; sections lie in the definitions.
+/// Returns the schema of the key with this path; `[]` means the entries of a list. Sections are in the definitions.
 pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Value> {
-    // By pointers, for a reference into the definitions leads away from the node that it stands in.
+    // Uses pointers, because a reference into the definitions leaves the node that contains it.
     let mut section = String::new();
     let mut keys = path.split('.').peekable();
     while let Some(key) = keys.next() {
@@ -23,7 +23,7 @@ pub(super) fn key_mut<'s>(root: &'s mut Value, path: &str) -> Option<&'s mut Val
     None
 }
 
-/// Whether the schema takes values of this JSON type.
+/// Returns whether the schema accepts values of this JSON type.
 pub(super) fn has_type(node: &Value, name: &str) -> bool {
     match node.get("type") {
         Some(Value::String(one)) => one == name,

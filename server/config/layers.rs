@@ -8,38 +8,38 @@ use serde_json::{Map, Value};
 use super::error::{self, ConfigError, ConfigErrors};
 use super::{expansion, json_schema, schema};
 
-/// What the environment variables of the configuration are called first. Two underscores, so that variables that an
-/// orchestrator sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not taken for settings.
+/// Prefix of environment variables with settings. It ends in two underscores, so that variables that an orchestrator
+/// sets for a service of this name (`POWERSTREAM_GATEWAY_SERVICE_HOST`) are not read as settings.
 pub const ENVIRONMENT_PREFIX: &str = "POWERSTREAM_GATEWAY__";
 
-/// Longest file that is read: a thousand accounts take a tenth of it.
+/// Maximum bytes of a configuration file. A thousand accounts need a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What all layers say together.
+/// Merged values of all layers.
 #[derive(Debug)]
 pub(super) struct MergedConfig {
     pub(super) tree: Value,
-    /// What does not come from the file.
+    /// Values that do not come from the file.
     pub(super) origins: Vec<Override>,
     pub(super) faults: Vec<ConfigError>,
 }
 
-/// One value that does not come from the file.
+/// A value that does not come from the file.
 #[derive(Debug)]
 pub(super) struct Override {
     pub(super) path: String,
-    /// The layer and how the value is called there.
+    /// Layer, and name of the value in it.
     pub(super) name: String,
     text: String,
     may_be_list: bool,
 }
 
-/// The environment of this process, without what is not Unicode.
+/// Returns the environment of this process, without values that are not Unicode.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Reads the layers, the last one on top.
+/// Reads the layers; later layers override earlier ones.
 pub(super) fn read(
     schema: &Value,
     path: Option<&Path>,
@@ -54,7 +54,7 @@ pub(super) fn read(
     };
     drop_defaults(schema, schema, &mut tree);
     let mut origins: Vec<Override> = environment.filter_map(variable).collect();
-    // The order of an environment is arbitrary; faults and their order must not be.
+    // The order of an environment is arbitrary; the order of faults must be stable.
     origins.sort_by(|a, b| a.path.cmp(&b.path));
     origins.extend(overrides.iter().map(|(path, text)| Override {
         path: path.clone(),
@@ -86,7 +86,7 @@ fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), Strin
     let mut place = tree;
     for (n, key) in keys.iter().enumerate() {
         let Value::Object(section) = place else {
-            // The file has something else here, which is a fault of its own.
+            // The file has another type here, which is reported separately.
             return Ok(());
         };
         node = node.and_then(|node| schema::property(schema, node, key));
@@ -105,8 +105,8 @@ fn put(schema: &Value, tree: &mut Value, setting: &Override) -> Result<(), Strin
     Ok(())
 }
 
-/// Removes keys without a value, which stand for their defaults: what is left of a section when all of it is a comment. A
-/// key that the schema does not know stays, for it is a fault whatever its value.
+/// Removes keys without a value: they mean the default, as in a section whose keys are all commented out. A key that is
+/// not in the schema stays, because it is a fault whatever its value.
 fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
     match tree {
         Value::Object(section) => {
@@ -126,7 +126,7 @@ fn drop_defaults(schema: &Value, node: &Value, tree: &mut Value) {
     }
 }
 
-/// Reads text as what the schema wants there.
+/// Parses text as the type that the schema requires.
 fn typed(node: &Value, text: &str) -> Result<Value, String> {
     let is = |name| json_schema::has_type(node, name);
     if text.is_empty() && is("null") {
@@ -155,7 +155,7 @@ fn file(path: &Path) -> Result<Value, String> {
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("yaml" | "yml") => FileFormat::Yaml,
         Some("toml") => FileFormat::Toml,
-        _ => return Err("the file must end in .yaml, .yml or .toml, which says how it is read".to_owned()),
+        _ => return Err("the file name must end in .yaml, .yml or .toml".to_owned()),
     };
     let fault = |error: &dyn std::fmt::Display| format!("the file cannot be read: {error}");
     let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
@@ -175,18 +175,18 @@ fn file(path: &Path) -> Result<Value, String> {
     parse(&text, format)
 }
 
-/// Reads a text; where it is wrong is told, what stands there is not, for it may be a secret.
+/// Parses a text. Errors contain the location, but not the text there, which may be a secret.
 pub(super) fn parse(text: &str, format: FileFormat) -> Result<Value, String> {
     let table = File::from_str(text, format).collect().map_err(|error| {
         let error = error.to_string();
-        let told: Vec<_> = error.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
-        format!("the file cannot be read: {}", error::without_quotes(&told.join("; ")))
+        let kept: Vec<_> = error.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
+        format!("the file cannot be read: {}", error::without_quotes(&kept.join("; ")))
     })?;
     Ok(object(table.into_iter()))
 }
 
 fn object(table: impl Iterator<Item = (String, config::Value)>) -> Value {
-    // In order, for that of a file's keys is lost already.
+    // Sorted, because the order in the file is already lost.
     let table: BTreeMap<_, _> = table.map(|(key, value)| (key, json(value))).collect();
     Value::Object(table.into_iter().collect())
 }
@@ -206,7 +206,8 @@ fn json(value: config::Value) -> Value {
     }
 }
 
-/// What is no number to JSON (`.inf`, `.nan`) stays text, so that it is a fault and not a default.
+/// Values that JSON has no number for (`.inf`, `.nan`) stay text, so that they are reported and do not become a
+/// default.
 fn number(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number)
 }

@@ -1,24 +1,24 @@
-//! The configuration: what was said, and what it means.
+//! Configuration: layers, schema, validation.
 //!
-//! One file (YAML or TOML), over it the environment (`POWERSTREAM_GATEWAY__JOURNAL__DURABILITY=sync`, two underscores
-//! between the parts of a path), over both what the command line says. Every key has a default but an account's name
-//! and the source of its bearer.
+//! Layers in ascending priority: one file (YAML or TOML), the environment
+//! (`POWERSTREAM_GATEWAY__JOURNAL__DURABILITY=sync`, two underscores between the parts of a path), the command line.
+//! Every key has a default except an account's name and the source of its bearer token.
 //!
-//! Owns: reading the layers (`layers`, `expansion`), the ranges of numbers (`ranges`), the JSON Schema of the whole and the faults against it
-//! (`schema`), what the values must mean together (`validate`), and printing it
-//! (`render`). Does not own: the sections, which are the `Config` structs of the rooms that use them;
-//! secrets, of which only the source is known here (I17); acting on any of it.
+//! Owns: reading the layers (`layers`, `expansion`), the ranges of numbers (`ranges`), the JSON Schema and the faults
+//! against it (`schema`), constraints between values (`validate`), and rendering (`render`). Does not own: the
+//! sections, which are the `Config` structs of the modules that use them; secrets, of which only the source is known
+//! here (I17); any use of the settings.
 //!
-//! A new section is one field of [`Settings`]; its checks of meaning go to `meaning.rs`.
+//! A new section is one field of [`Settings`]; its constraints go to `validate.rs`.
 //!
 //! Invariants:
-//! - Nothing is ignored: an unknown key is a fault, whichever layer it comes from (`each_fault_is_told_with_its_path`).
-//! - All faults are told at once: a bad value does not hide the others (`all_faults_are_told_at_once`).
-//! - A fault never shows a value that might be a secret pasted at the wrong place (`pasted_secret_is_not_shown`).
+//! - Nothing is ignored: an unknown key is a fault in every layer (`each_fault_is_reported_with_path`).
+//! - All faults are reported at once: a bad value does not hide the others (`all_faults_are_reported_at_once`).
+//! - A fault never shows a value that may be a misplaced secret (`pasted_secret_is_not_shown`).
 //! - Every number and duration has a range (`ranges`: `number_without_range_is_found`).
-//! - Reading takes a bounded time, whatever the file holds (`expansion`, `many_faults_are_found_in_time`).
-//! - What is rendered loads as the same settings (`what_is_rendered_means_same`).
-//! - `docs/config.example.yaml` has every key with its default (`example_has_every_key_and_its_default`), and
+//! - Reading takes a bounded time for any file (`expansion`, `many_faults_are_found_in_time`).
+//! - The rendered settings load as the same settings (`what_is_rendered_means_same`).
+//! - `docs/config.example.yaml` contains every key with its default (`example_has_every_key_and_its_default`), and
 //!   `docs/configuration.md` also its range (`reference_page_lists_every_setting`).
 
 mod account;
@@ -70,41 +70,42 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Checks what the values mean together; [`load`] has done so.
+    /// Checks the constraints between values; [`load`] has done so.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
         ConfigErrors::none_or(validate::faults(self))
     }
 
-    /// The settings as YAML, with every default filled in. Of secrets only the source is known, and shown.
+    /// Renders the settings as YAML, with every default filled in. Of a secret only the source is shown.
     pub fn render(&self) -> String {
         render::settings(self)
     }
 }
 
-/// Reads the layers: the file, over it the environment, over both `overrides`, pairs of a path such as `journal.backend`
-/// and a value; a list is written as JSON.
+/// Reads the layers: the file, the environment, and `overrides` as pairs of a path such as `journal.backend` and a
+/// value; a list is written as JSON.
 pub fn load(
     path: Option<&Path>,
     overrides: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Settings, ConfigErrors> {
     let schema = schema();
-    let mut said = layers::read(&schema, path, overrides, environment)?;
-    said.faults.extend(schema::faults(&schema, &said.tree));
-    if said.faults.len() > error::FAULTS_MAX {
-        // Each further value would be compared with each of them.
-        ConfigErrors::none_or(std::mem::take(&mut said.faults))?;
+    let mut merged = layers::read(&schema, path, overrides, environment)?;
+    merged.faults.extend(schema::faults(&schema, &merged.tree));
+    if merged.faults.len() > error::FAULTS_MAX {
+        // Each further value would be compared with all of them.
+        ConfigErrors::none_or(std::mem::take(&mut merged.faults))?;
     }
-    let settings = schema::settings(&schema, &said.tree, &mut said.faults)?;
+    let settings = schema::settings(&schema, &merged.tree, &mut merged.faults)?;
     for fault in validate::faults(&settings) {
-        if !said.faults.iter().any(|known| known.covers(&fault)) {
-            said.faults.push(fault);
+        if !merged.faults.iter().any(|known| known.covers(&fault)) {
+            merged.faults.push(fault);
         }
     }
-    for fault in &mut said.faults {
-        fault.origin = said.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
+    for fault in &mut merged.faults {
+        fault.origin =
+            merged.origins.iter().find(|origin| fault.touches(&origin.path)).map(|origin| origin.name.clone());
     }
-    ConfigErrors::none_or(said.faults)?;
+    ConfigErrors::none_or(merged.faults)?;
     Ok(settings)
 }
 

@@ -1,7 +1,8 @@
-//! The range of every number and duration of the configuration, in one table: laid over the schema, and checked.
+//! Ranges of all numbers and durations of the configuration, in one table that is applied to the schema.
 //!
-//! A key without a row is found by a test. The bounds keep out what cannot work (a queue of no byte), what would storm X (no
-//! wait between two requests), and what a library panics on. Bounds that depend on other keys are in `validate`.
+//! A test reports a key without a row. The bounds exclude values that cannot work (an empty queue), that would flood X
+//! with requests (no wait between attempts), and that make a library panic. Bounds that depend on other keys are in
+//! `validate`.
 
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use super::settings::Settings;
 /// Lowest and highest value of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Range {
-    /// Of a whole number.
+    /// Integer.
     Whole(i64, i64),
-    /// Of a number.
+    /// Real number.
     Real(f64, f64),
-    /// Of a duration, in milliseconds.
+    /// Duration in milliseconds.
     Time(u64, u64),
 }
 
@@ -29,16 +30,16 @@ const S: u64 = 1_000 * MS;
 const M: u64 = 60 * S;
 const H: u64 = 60 * M;
 const D: u64 = 24 * H;
-/// 365.25 days, which is how durations are read.
+/// 365.25 days, as `humantime` parses a year.
 const Y: u64 = 31_557_600 * S;
 const KIB: i64 = 1 << 10;
 const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 const TIB: i64 = 1 << 40;
 
-/// The ranges, in the order of the example. `[]` stands for each entry of a list.
+/// The ranges, ordered as in the example. `[]` means each entry of a list.
 pub(super) const RANGES: &[(&str, Range)] = &[
-    // X allows few connections, and names no number.
+    // X allows few connections and documents no number.
     ("account_retry_interval", Time(S, D)),
     ("accounts[].connections", Whole(1, 8)),
     ("admin.connections_max", Whole(1, 10_000)),
@@ -48,13 +49,13 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("admin.header_timeout", Time(100 * MS, M)),
     ("admin.request_timeout", Time(100 * MS, 10 * M)),
     ("admin.scrapes_max", Whole(1, 1_000)),
-    // To the year 9999, and as far back.
+    // Up to the year 9999, and as far back.
     ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
     ("clock.rate", Real(0.001, 10_000.0)),
     ("grpc.connection_response_bytes_max", Whole(MIB, GIB)),
     ("grpc.connections_max", Whole(1, 1_000_000)),
     ("grpc.connections_per_peer_max", Whole(0, 1_000_000)),
-    // A call reads at least a block of the journal.
+    // A call reads at least one block of the journal.
     ("grpc.coverage_read_bytes_max", Whole(MIB, 64 * GIB)),
     ("grpc.coverage_reads_max", Whole(1, 256)),
     ("grpc.header_bytes_max", Whole(4 * KIB, MIB)),
@@ -71,12 +72,12 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("grpc.streams_per_connection_max", Whole(1, 100_000)),
     ("grpc.streams_per_second_max", Whole(1, 1_000_000)),
     ("grpc.unary_timeout", Time(100 * MS, D)),
-    // Upstream is late by seconds; an hour would ask X for an hour more at each cut.
+    // Upstream delays are seconds; an hour would request one more hour from X at each reconnect.
     ("hub.allowed_lateness", Time(S, H)),
     ("hub.closed_gaps_max", Whole(1, 1_000_000)),
     ("hub.consumer_labels_max", Whole(0, 100_000)),
     ("hub.fanout_cache_bytes_max", Whole(0, 64 * GIB)),
-    // One filter of the longest.
+    // Capacity for one filter of maximum size.
     ("hub.filter_bytes_max", Whole(MIB, 64 * GIB)),
     ("hub.journal_readers_max", Whole(1, 1_000)),
     ("hub.private_gaps.demands_per_hour_per_caller_max", Whole(0, 100_000)),
@@ -100,10 +101,10 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("ingest.dedup.memtable_rules_bytes_max", Whole(64 * KIB, 16 * GIB)),
     ("ingest.dedup.rebuilt_blocks_max", Whole(1, 1_000_000)),
     ("ingest.dedup.unflushed_ids_max", Whole(1_000, GIB)),
-    // What X can recover must be known again: the contract's 24 h.
+    // The contract's 24 h: ids of posts that X can recover must be known.
     ("ingest.dedup.window", Time(D, Y)),
     ("ingest.gaps.backfill_duration_max", Time(M, D)),
-    // X takes 1 to 5 (F-RR); 0 = never ask.
+    // X accepts 1 to 5 (F-RR); 0 disables backfill.
     ("ingest.gaps.backfill_minutes_max", Whole(0, 5)),
     ("ingest.gaps.backfill_retry_after", Time(M, Y)),
     ("ingest.gaps.due_min", Whole(1, 1_000_000)),
@@ -112,7 +113,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("ingest.gaps.reader_stall_min", Time(S, D)),
     ("ingest.queue_bytes_max", Whole(64 * KIB, 16 * GIB)),
     ("ingest.recovery.count_repeats_max", Whole(0, 100)),
-    // One minute, for windows are whole minutes.
+    // One minute, because recovery windows are whole minutes.
     ("ingest.recovery.expiry_margin", Time(M, D)),
     ("ingest.recovery.finished_jobs_max", Whole(1, 1_000_000)),
     ("ingest.recovery.finished_jobs_retention", Time(0, Y)),
@@ -141,7 +142,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("upstream.batch_bytes_max", Whole(KIB, 16 * MIB)),
     ("upstream.clock_correction_max", Time(S, H)),
     ("upstream.connect_timeout", Time(100 * MS, D)),
-    // The least waits are for a simulator on loopback; X's own are in `PUBLISHED`.
+    // The lowest waits are for a simulator on loopback; those for X are in `PUBLISHED`.
     ("upstream.healthy_after", Time(S, D)),
     ("upstream.http_backoff_max", Time(100 * MS, D)),
     ("upstream.http_backoff_step", Time(100 * MS, D)),
@@ -150,7 +151,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("upstream.message_bytes_max", Whole(32 * KIB, 16 * MIB)),
     ("upstream.network_backoff_max", Time(50 * MS, D)),
     ("upstream.network_backoff_step", Time(50 * MS, D)),
-    // A post may match all rules that X allows: with less, ordinary posts are skipped.
+    // A post can match all rules that X allows; a lower limit would skip ordinary posts.
     ("upstream.post_rules_max", Whole(1_000, 100_000)),
     ("upstream.rate_limit_backoff_max", Time(100 * MS, D)),
     ("upstream.rate_limit_backoff_step", Time(100 * MS, D)),
@@ -159,8 +160,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("upstream.usage_cap_retry", Time(S, 30 * D)),
 ];
 
-/// Least waits with X itself, in milliseconds: what X publishes (F-HD, "Handling disconnections"), a stale time above its
-/// 20 s between heartbeats, which come up to 21.5 s apart, health that is more than one of them, and time for its answers.
+/// Minimum waits with X itself, in milliseconds, as X publishes them (F-HD, "Handling disconnections"): `stale_after`
+/// above the 20 s between heartbeats, which arrive up to 21.5 s after each other; `healthy_after` longer than one
+/// heartbeat interval; time for X's answers.
 pub(super) const PUBLISHED: &[(&str, u64)] = &[
     ("upstream.connect_timeout", S),
     ("upstream.healthy_after", 20 * S),
@@ -175,7 +177,7 @@ pub(super) const PUBLISHED: &[(&str, u64)] = &[
     ("upstream.usage_cap_retry", 60 * S),
 ];
 
-/// Lays the ranges over a schema: `minimum` and `maximum` of a number, `x-minimum` and `x-maximum` of a duration.
+/// Adds the ranges to a schema: `minimum` and `maximum` of a number, `x-minimum` and `x-maximum` of a duration.
 pub(super) fn annotate(schema: &mut Value) {
     for (path, range) in RANGES {
         let Some(key) = json_schema::key_mut(schema, path).and_then(Value::as_object_mut) else { continue };
@@ -188,7 +190,8 @@ pub(super) fn annotate(schema: &mut Value) {
     }
 }
 
-/// Durations outside their range; numbers are checked against the schema. `remote` is true if an account is X's own.
+/// Returns the durations outside their range; numbers are checked against the schema. `remote` is true if an account is
+/// X's own.
 pub(super) fn faults(settings: &Settings, remote: bool) -> Vec<ConfigError> {
     let tree = serde_json::to_value(settings).unwrap_or_default();
     let mut faults = Vec::new();
@@ -210,13 +213,14 @@ pub(super) fn shown(millis: u64) -> String {
     humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 
-/// The duration at a path of rendered settings.
+/// Returns the duration at a path of rendered settings.
 fn time_at(tree: &Value, path: &str) -> Option<Duration> {
     let value = path.split('.').try_fold(tree, |node, key| node.get(key))?;
     humantime::parse_duration(value.as_str()?).ok()
 }
 
-/// Each key with the values at which the gateway has to work or `load` has to refuse it: 0, 1, and its bounds.
+/// Returns each key with its edge values (0, 1 and the bounds), at which the gateway has to work or `load` has to
+/// refuse.
 #[cfg(test)]
 pub(crate) fn edges() -> Vec<(&'static str, String)> {
     let values = |range: Range| -> Vec<String> {
@@ -229,7 +233,7 @@ pub(crate) fn edges() -> Vec<(&'static str, String)> {
     let mut edges = Vec::new();
     for (path, range) in RANGES {
         let mut values = values(*range);
-        // X itself asks for more than a simulator does.
+        // X requires more than a simulator.
         let published = PUBLISHED.iter().filter(|(key, _)| key == path).map(|(_, least)| format!("{least}ms"));
         values.extend(published);
         values.sort_unstable();
@@ -244,7 +248,7 @@ mod tests {
     use super::super::{ConfigErrors, load};
     use super::*;
 
-    /// The paths of all numbers and durations of a schema.
+    /// Collects the paths of all numbers and durations of a schema.
     fn numbers(root: &Value, section: &Value, path: &str, found: &mut Vec<String>) {
         for (key, node) in section.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let default = node.get("default").and_then(Value::as_str).unwrap_or_default();
@@ -268,7 +272,7 @@ mod tests {
         found
     }
 
-    /// `check` took settings that swallowed every post or sent X 16,140 requests in 6 s.
+    /// Regression: `check` accepted settings that dropped every post or sent X 16,140 requests in 6 s.
     #[test]
     fn number_without_range_is_found() {
         let all = all_numbers();
@@ -286,7 +290,7 @@ mod tests {
         load(Some(&file), &[(path.to_owned(), value.to_owned())], std::iter::empty())
     }
 
-    /// Each number at 0, 1, its bounds and beyond them: refused with its path, or taken as it is.
+    /// Each number at 0, 1, its bounds and beyond them is refused with its path or accepted unchanged.
     #[test]
     fn number_is_taken_within_its_range_only() {
         let known = all_numbers();
@@ -308,7 +312,7 @@ mod tests {
             for (value, good) in cases {
                 let outcome = with_key(path, &value);
                 let faults = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
-                // What is good alone may contradict another key: that is a fault with a path, too.
+                // A value in range may contradict another key, which is a fault with a path, too.
                 let contradiction =
                     faults.contains("at least") || faults.contains("at most") || faults.contains("1 to");
                 assert!(outcome.is_ok() || !good || contradiction, "{path}={value}: {faults}");

@@ -16,14 +16,14 @@ const HEAD: &str = "\
 # Lists cannot. Unknown keys are refused.
 ";
 
-/// The settings as YAML.
+/// Renders the settings as YAML.
 pub(super) fn settings(settings: &Settings) -> String {
     let mut text = String::new();
     block(&tree(settings), 0, None, &mut text);
     text
 }
 
-/// An example of the configuration: one account, every key with what it means and its default, as YAML.
+/// Returns an example configuration as YAML: one account, every key with its description and default.
 pub fn example() -> String {
     let schema = schema::schema();
     let mut text = HEAD.to_owned();
@@ -37,17 +37,17 @@ fn example_settings() -> Settings {
     Settings { accounts: vec![Account::new(name, bearer)], ..Settings::default() }
 }
 
-/// The settings of [`example`] as a tree.
+/// Returns the settings of [`example`] as a tree.
 pub(super) fn example_tree() -> Value {
     tree(&example_settings())
 }
 
 fn tree(settings: &Settings) -> Value {
-    // Only a path that is not Unicode cannot be written, and no file can have said one.
+    // Only a path that is not Unicode cannot be written, and a file cannot contain one.
     serde_json::to_value(settings).unwrap_or_else(|error| Value::String(error.to_string()))
 }
 
-/// A value whose keys are explained.
+/// A value whose keys are described.
 #[derive(Clone, Copy)]
 struct SchemaView<'s> {
     root: &'s Value,
@@ -113,7 +113,7 @@ fn keys(section: &Map<String, Value>, indent: usize, described: Option<SchemaVie
     }
 }
 
-/// Puts the dash of a list's item on the first of its lines that is no comment.
+/// Puts the dash of a list item on its first line that is not a comment.
 fn dashed(item: &str, indent: usize) -> String {
     let mut pending = true;
     let mut text = String::new();
@@ -129,7 +129,7 @@ fn dashed(item: &str, indent: usize) -> String {
     text
 }
 
-/// A value on one line: JSON, which is YAML too, with quotes left out where YAML cannot take the text for anything else.
+/// Formats a value on one line: JSON, which is also YAML, without quotes where the text is unambiguous.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) if needs_no_quotes(text) => text.clone(),

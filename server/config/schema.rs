@@ -8,22 +8,22 @@ use super::error::{ConfigError, ConfigErrors, FAULTS_MAX, closest_match, shown};
 use super::settings::Settings;
 use super::{json_schema, ranges};
 
-/// JSON Schema (2020-12) of the configuration.
+/// Returns the JSON Schema (2020-12) of the configuration.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Settings).to_value();
     ranges::annotate(&mut schema);
     schema
 }
 
-/// What is wrong with the form of `tree`.
+/// Returns the schema violations of `tree`.
 pub(super) fn faults(schema: &Value, tree: &Value) -> Vec<ConfigError> {
     let validator = jsonschema::validator_for(schema).expect("our own schema is a schema");
     validator.iter_errors(tree).flat_map(|error| schema_errors(schema, &error)).take(FAULTS_MAX + 1).collect()
 }
 
-/// The settings as far as `tree` can be read; what cannot be read is added to `faults` and stands at its default.
+/// Reads the settings from `tree`. Values that cannot be read are added to `faults` and keep their default.
 ///
-/// Each value is read alone first, because serde stops at the first fault.
+/// Each value is first read on its own, because serde stops at the first fault.
 pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<ConfigError>) -> Result<Settings, ConfigErrors> {
     let count = tree.get("accounts").and_then(Value::as_array).map_or(0, Vec::len);
     let mut leaves = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<ConfigErro
         if faults.iter().any(|known| known.covers(&fault)) {
             continue;
         }
-        // Among no other accounts, so that a thousand of them take a thousand times as long as one.
+        // Without the other accounts, so that the time grows linearly with the number of accounts.
         let mut alone_keys = keys.clone();
         let of_account = matches!(alone_keys.get(1), Some(PathSegment::Index(_)));
         if let (true, Some(index)) = (of_account, alone_keys.get_mut(1)) {
@@ -54,12 +54,12 @@ pub(super) fn settings(schema: &Value, tree: &Value, faults: &mut Vec<ConfigErro
     })
 }
 
-/// The schema of a key of a section.
+/// Returns the schema of a key of a section.
 pub(super) fn property<'s>(root: &'s Value, section: &'s Value, key: &str) -> Option<&'s Value> {
     Some(json_schema::resolve(root, section.get("properties")?.get(key)?))
 }
 
-/// The texts that the schema takes, if it takes only some.
+/// Returns the accepted texts if the schema enumerates them.
 pub(super) fn choices(node: &Value) -> Vec<&str> {
     let constants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
     let options = node.get("enum").and_then(Value::as_array).into_iter().flatten();
@@ -78,7 +78,7 @@ struct Leaf {
     value: Value,
 }
 
-/// Takes the tree apart into values that can be read one by one: keys of sections and keys of accounts.
+/// Splits the tree into values that can be read one by one: keys of sections and keys of accounts.
 fn collect(root: &Value, node: &Value, value: &Value, keys: &mut Vec<PathSegment>, leaves: &mut Vec<Leaf>) {
     let in_account = keys.len() == 3 && matches!(keys[1], PathSegment::Index(_));
     match value {
@@ -106,7 +106,7 @@ fn is_accounts(keys: &[PathSegment]) -> bool {
     matches!(keys, [PathSegment::Name(name)] if name == "accounts")
 }
 
-/// Settings of nothing but defaults, and accounts that stand in for those whose values are yet to be read.
+/// Returns settings of defaults only, with placeholder accounts for those whose values are still to be read.
 fn blank(accounts: usize) -> Value {
     let account = |n| json!({ "name": format!("stand-in-{n}"), "bearer": { "file": "stand-in" } });
     json!({ "accounts": (0..accounts).map(account).collect::<Vec<_>>() })
@@ -188,14 +188,14 @@ fn unknown(node: Option<&Value>, name: &str) -> String {
     }
 }
 
-fn no_choice(node: Option<&Value>, said: &Value) -> String {
+fn no_choice(node: Option<&Value>, found: &Value) -> String {
     let known = node.map(choices).unwrap_or_default();
-    let meant = said.as_str().and_then(|said| closest_match(said, known.iter().copied()));
+    let meant = found.as_str().and_then(|found| closest_match(found, known.iter().copied()));
     let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
     format!("this must be one of {}{hint}", known.join(", "))
 }
 
-fn wrong_type(node: Option<&Value>, wanted: &TypeKind, said: &Value) -> String {
+fn wrong_type(node: Option<&Value>, wanted: &TypeKind, found: &Value) -> String {
     let wanted: Vec<&str> = match wanted {
         TypeKind::Single(one) => vec![type_name(*one)],
         TypeKind::Multiple(several) => several.iter().filter(|one| *one != JsonType::Null).map(type_name).collect(),
@@ -205,12 +205,12 @@ fn wrong_type(node: Option<&Value>, wanted: &TypeKind, said: &Value) -> String {
         Ok(_) => format!(": a duration has a unit, as in {default}"),
         Err(_) => String::new(),
     };
-    format!("this must be {}, not {}{hint}", wanted.join(" or "), kind_of(said))
+    format!("this must be {}, not {}{hint}", wanted.join(" or "), kind_of(found))
 }
 
-fn kind_of(said: &Value) -> &'static str {
-    let whole = said.is_i64() || said.is_u64();
-    type_name(if whole { JsonType::Integer } else { JsonType::from(said) })
+fn kind_of(found: &Value) -> &'static str {
+    let whole = found.is_i64() || found.is_u64();
+    type_name(if whole { JsonType::Integer } else { JsonType::from(found) })
 }
 
 fn type_name(name: JsonType) -> &'static str {
@@ -225,16 +225,16 @@ fn type_name(name: JsonType) -> &'static str {
     }
 }
 
-/// What serde says, with what to do about the values that it knows least about.
-fn friendly_message(said: &str) -> String {
-    if said.contains("duration") {
+/// Returns an error text of serde, replaced for the types that serde describes poorly.
+fn friendly_message(found: &str) -> String {
+    if found.contains("duration") {
         return "this must be a duration: a number and a unit, as in 500ms, 35s, 5m or 24h".to_owned();
     }
-    if said.contains("socket address") {
+    if found.contains("socket address") {
         return "this must be an IP address and a port, as in 127.0.0.1:50051".to_owned();
     }
-    if said.contains("URL") {
+    if found.contains("URL") {
         return "this must be a URL, as in https://api.x.com".to_owned();
     }
-    said.to_owned()
+    found.to_owned()
 }

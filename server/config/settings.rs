@@ -48,11 +48,11 @@ pub struct Settings {
     pub accounts: Vec<Account>,
 }
 
-/// How the clock runs.
+/// Settings of the clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClockConfig {
-    /// How many times as fast as real time: 1.0 but against a simulator that runs as fast.
+    /// Speed relative to real time. 1.0, except with a simulator that runs at the same rate.
     #[schemars(range(min = 0.001, max = 10_000.0))]
     pub rate: f64,
     /// When this clock and the real one agree, in milliseconds since 1970; null = at the start of the process.
@@ -66,7 +66,7 @@ impl Default for ClockConfig {
 }
 
 impl ClockConfig {
-    /// The clock itself.
+    /// Creates the clock.
     pub fn clock(&self) -> Clock {
         Clock::with_rate(self.rate, self.origin_ms.map(UnixMillis))
     }

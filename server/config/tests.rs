@@ -31,7 +31,7 @@ fn yaml(text: &str) -> Result<Settings, ConfigErrors> {
     load_text("yaml", text, &[], &[])
 }
 
-/// The faults are these paths with these words, and no more.
+/// Asserts that the faults are exactly these paths with these words.
 fn check(outcome: Result<Settings, ConfigErrors>, expected: &[(&str, &str)]) {
     let faults = outcome.expect_err("refused");
     let paths: Vec<_> = faults.all().iter().map(|fault| fault.path.as_str()).collect();
@@ -52,7 +52,7 @@ fn minimal_file_is_enough() {
 }
 
 #[test]
-fn each_fault_is_told_with_its_path() {
+fn each_fault_is_reported_with_path() {
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
@@ -154,7 +154,7 @@ fn account_errors_name_their_path() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let text = "
         jornal: {}
         shutdown_timeout: 3 fortnights
@@ -360,7 +360,7 @@ fn unknown_key_is_fault_whatever_its_value() {
     assert_eq!(known, yaml(MINIMAL), "a known key without a value stands for its default");
 }
 
-/// The names of all properties of a schema.
+/// Returns the names of all properties of a schema.
 fn keys(node: &Value) -> Vec<String> {
     let Some(members) = node.as_object() else { return Vec::new() };
     let own = node.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.clone());

@@ -13,14 +13,14 @@ use crate::journal::{Backend, Durability};
 use crate::model::Rule;
 use crate::telemetry;
 
-/// What a configuration must have at least.
+/// Shortest valid configuration.
 const MINIMAL: &str = "there is no account. Write this to a file and name it with --config:\n\
     accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }   # or { env: X_BEARER_TOKEN }";
 
-/// Rules of one stream, hence tags (Powerstream introduction).
+/// Maximum rules of one stream, hence tags (Powerstream introduction).
 const TAGS_MAX: usize = 1_000;
 
-/// All that the values of `settings` cannot mean together.
+/// Returns the violated constraints between values of `settings`.
 pub(super) fn faults(settings: &Settings) -> Vec<ConfigError> {
     let mut found = Validator(ranges::faults(settings, is_remote(settings)));
     ports(settings, &mut found);
@@ -46,14 +46,14 @@ impl Validator {
 
 fn ports(settings: &Settings, found: &mut Validator) {
     let listen = &settings.grpc;
-    let text = "anybody who can reach this address could read all posts: use a loopback address such as \
-                127.0.0.1:50051, or say grpc.allow_unauthenticated: true";
+    let text = "any client that can reach this address could read all posts: use a loopback address such as \
+                127.0.0.1:50051, or set grpc.allow_unauthenticated: true";
     found.check(is_loopback(listen.address.ip()) || listen.allow_unauthenticated, "grpc.address", text);
     let same = listen.address == settings.admin.address && listen.address.port() != 0;
     found.check(!same, "admin.address", "this is grpc.address too: each port needs an address of its own");
 }
 
-/// Whether an account reads from X, not from a simulator on this machine.
+/// Returns whether an account reads from X, not from a simulator on this machine.
 fn is_remote(settings: &Settings) -> bool {
     settings.accounts.iter().flat_map(Account::urls).any(|url| !is_local(url))
 }
@@ -78,10 +78,10 @@ fn journal(settings: &Settings, found: &mut Validator) {
     let journal = &settings.journal;
     let segment = journal.segment_bytes_max;
     let (bytes, unbounded) = (journal.retention_bytes_max, journal.retention_bytes_max == 0);
-    let text = format!("this must be 0, or at least segment_bytes_max ({segment}): retention goes by whole segments");
+    let text = format!("this must be 0, or at least segment_bytes_max ({segment}): retention removes whole segments");
     found.check(unbounded || bytes >= segment, "journal.retention_bytes_max", text);
     let contradicts = journal.backend == Backend::Memory && journal.durability == Durability::Sync;
-    let text = "sync survives a power cut, which the backend memory cannot: use the backend embedded, or memory here";
+    let text = "the backend memory does not survive a power cut; use the backend embedded, or durability memory";
     found.check(!contradicts, "journal.durability", text);
 }
 
@@ -110,7 +110,7 @@ fn telemetry(settings: &Settings, found: &mut Validator) {
         found.check(false, "telemetry.log_filter", error.to_string());
     }
     if let Some(endpoint) = &telemetry.otlp_endpoint {
-        let text = "this must be an http URL: run a collector beside the gateway, which exports further with TLS";
+        let text = "this must be an http URL; for TLS, run a local collector that forwards the spans";
         found.check(endpoint.scheme() == "http", "telemetry.otlp_endpoint", text);
     }
     let (queue, batch) = (telemetry.otlp_queue_spans_max, telemetry.otlp_batch_spans_max);
@@ -155,13 +155,13 @@ fn accounts(settings: &Settings, found: &mut Validator) {
     }
 }
 
-/// Most key files: a key is kept as long as tokens that it signed, and they are rotated.
+/// Maximum number of key files: a key stays while tokens that it signed are in use, and keys are rotated.
 const KEY_FILES_MAX: usize = 100;
-/// Most accounts of a process.
+/// Maximum number of accounts of a process.
 const ACCOUNTS_MAX: usize = 1_000;
 /// Names of the gateway itself in the health service.
 const RESERVED_NAMES: [&str; 1] = [Services::READY];
-/// Most datacenters of an account.
+/// Maximum number of datacenters of an account.
 const DATACENTERS_MAX: usize = 8;
 
 fn connections(n: usize, account: &Account, found: &mut Validator) {

@@ -15,12 +15,12 @@ pub struct Read {
     pub next: Sequence,
 }
 
-/// A read that cannot be done.
+/// Failure of a read.
 #[derive(Debug)]
 pub enum ReadError {
     /// The record is older than what the log holds.
     Trimmed {
-        /// The oldest record held.
+        /// Oldest sequence in the log.
         earliest: Sequence,
     },
     /// The journal cannot be read now.

@@ -1,18 +1,19 @@
-//! The age of records by machine time: which records were appended at least so long ago.
+//! Age of records by monotonic machine time.
 //!
-//! Owns: a table of marks, each of which says that all records before a sequence were in the log when the log had been
-//! open for so long, and the file that carries the marks over a restart. Does not own: what is done with old records.
+//! Owns: a table of marks (all records before a sequence were appended when the log had been open for so long), and the
+//! file that preserves the marks across restarts. Does not own: what happens to old records.
 //!
 //! # Design
 //!
-//! Age is the machine time during which the log was open since the append. No wall clock and no peer takes part, so no
-//! clock makes a record old: not one that is years off at start, and not a `Date` that is wrong. Time in which the
-//! process did not run does not count, so a restored copy of a log is as old as it was when it was copied. A record is
-//! never older than it seems, and seems at most 1/256 (at least a second) younger than it is.
+//! Age is the machine time during which the log was open since the append. Neither a wall clock nor a `Date` of a peer
+//! is used, so no wrong clock ages a record. Time in which the process does not run does not count: a restored copy of
+//! a log is as old as at the time of the copy. The computed age is never too high, and at most 1/256 (at least a
+//! second) too low.
 //!
-//! Marks are as dense as that needs: their distance grows with their age, and there are about 2,000 of them.
+//! The distance between marks grows with their age; there are about 2,000 marks.
 //!
-//! Invariants: ages are never overstated, also if the file is lost, of another log, or of a tail that was lost since.
+//! Invariant: ages are never overstated, even if the file is lost, belongs to another log, or covers a tail that was
+//! lost.
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,32 +32,32 @@ const FILE: &str = "ages";
 const VERSION: u32 = 1;
 /// Smallest distance of two marks.
 const DISTANCE_MIN: Duration = Duration::from_secs(1);
-/// The distance of marks is at most this part of their age.
+/// Marks are at most their age divided by this apart.
 const PARTS: u32 = 256;
-/// Longest time of which a crash takes the count.
+/// Maximum open time that a crash removes from the ages.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-/// A young process saves more often: at this part of its life.
+/// A process younger than `SAVE_INTERVAL` saves each time its uptime grew by this fraction.
 const SAVE_PARTS: u32 = 16;
 
-/// The marks of a log.
+/// Age marks of a log.
 #[derive(Debug)]
 pub(super) struct RecordAges {
     file: Option<PathBuf>,
     epoch: Epoch,
-    /// How long the log had been open before this process.
+    /// Open time of the log before this process.
     before: Duration,
-    /// The first note of this process.
+    /// Time of the first mark of this process.
     opened: Option<Moment>,
-    /// How long the log has been open, at the last note.
+    /// Open time of the log at the newest mark.
     open_for: Duration,
     saved: Duration,
     /// Ascending.
     marks: VecDeque<AgeMark>,
-    /// The longest age that is asked for.
+    /// Longest age that is queried.
     longest: Duration,
 }
 
-/// All records before `next` were in the log when it had been open for this long.
+/// All records before `next` were appended when the log had been open for this long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct AgeMark {
     open_for: Duration,
@@ -73,7 +74,7 @@ struct AgesFile {
 }
 
 impl RecordAges {
-    /// The ages of a log without a file, which are asked for up to `longest`.
+    /// Creates the ages of a log without a file; `longest` is the longest age that is queried.
     pub(super) fn in_memory(epoch: Epoch, longest: Duration) -> Self {
         Self {
             file: None,
@@ -87,8 +88,8 @@ impl RecordAges {
         }
     }
 
-    /// The ages of the log in `dir`, whose next record gets sequence `next`. If the file cannot be used, all records count
-    /// from now on.
+    /// Opens the ages of the log in `dir` whose next record gets sequence `next`. If the file cannot be used, the age
+    /// of all records starts now.
     pub(super) fn open(dir: &Path, epoch: Epoch, next: Sequence, longest: Duration) -> Self {
         let path = dir.join(FILE);
         let mut ages = Self { file: Some(path.clone()), ..Self::in_memory(epoch, longest) };
@@ -98,12 +99,12 @@ impl RecordAges {
             Err(_) => None,
         };
         let Some(form) = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string()) else {
-            tracing::warn!(path = %path.display(), "ages of records cannot be used, retention starts again");
+            tracing::warn!(path = %path.display(), "age file is unusable, retention periods restart");
             return ages;
         };
         ages.before = Duration::from_millis(form.open_for_ms);
         (ages.open_for, ages.saved) = (ages.before, ages.before);
-        // Sequences beyond the end are of a tail that was lost: they are given again, to younger records.
+        // Sequences beyond the end belong to a lost tail: they are assigned again, to younger records.
         let marks =
             form.marks.into_iter().map(|(ms, at)| AgeMark { open_for: Duration::from_millis(ms), next: at.min(next) });
         ages.marks = marks.filter(|mark| mark.open_for <= ages.before).collect();
@@ -111,12 +112,12 @@ impl RecordAges {
         ages
     }
 
-    /// Ages up to this are asked for.
+    /// Keeps marks for ages up to this.
     pub(super) fn keep(&mut self, longest: Duration) {
         self.longest = self.longest.max(longest);
     }
 
-    /// The log ends before `next`, now.
+    /// Records that the log ends before `next` at time `now`.
     pub(super) fn note(&mut self, now: Moment, next: Sequence) {
         let opened = *self.opened.get_or_insert(now);
         self.open_for = self.open_for.max(self.before.saturating_add(now.since(opened)));
@@ -129,7 +130,7 @@ impl RecordAges {
         self.thin();
     }
 
-    /// Drops marks that are closer than their age asks for, and all that are older than anything asked for but one.
+    /// Removes marks that are closer than their age requires, and all but one of those older than the longest age.
     fn thin(&mut self) {
         let expired = self.open_for.saturating_sub(self.longest);
         while self.marks.get(1).is_some_and(|mark| mark.open_for <= expired) {
@@ -148,14 +149,14 @@ impl RecordAges {
         self.marks = kept;
     }
 
-    /// Every record before this sequence was appended at least `age` ago.
+    /// Returns a sequence such that every record before it was appended at least `age` ago.
     pub(super) fn appended_before(&self, age: Duration) -> Sequence {
         let Some(until) = self.open_for.checked_sub(age) else { return 0 };
         let count = self.marks.partition_point(|mark| mark.open_for <= until);
         count.checked_sub(1).map_or(0, |at| self.marks[at].next)
     }
 
-    /// Writes the file if that is due.
+    /// Writes the file if it is due.
     pub(super) fn save(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Some(path) = &self.file else { return Ok(()) };
         let life = self.open_for.saturating_sub(self.before);
@@ -193,7 +194,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Over any history of notes and restarts an age is never overstated, and understated by 1/128 and two seconds.
+        /// Over any history of marks and restarts, an age is never overstated, and understated by at most 1/128 and two
+        /// seconds.
         #[test]
         fn ages_are_never_overstated(
             steps in prop::collection::vec((1_u64..5_000, 0_u64..50, any::<bool>()), 1..60),
@@ -201,7 +203,7 @@ mod tests {
         ) {
             let dir = tempfile::tempdir().expect("a directory");
             let mut ages = RecordAges::open(dir.path(), EPOCH, 1, DAY);
-            // When each record was appended, by the time that the log was open.
+            // Open time of the log at the append of each record.
             let (mut appended, mut open, mut started) = (Vec::new(), 0_u64, 0_u64);
             for (seconds, records, restart) in steps {
                 open += seconds;
@@ -217,7 +219,7 @@ mod tests {
                 let before = ages.appended_before(Duration::from_secs(asked));
                 let age = |sequence: u64| open - appended[sequence as usize - 1];
                 prop_assert!((1..before).all(|sequence| age(sequence) >= asked), "overstated");
-                // What was appended between two notes is as old as the later one.
+                // Records appended between two marks have the age of the later one.
                 let late = asked + asked / 100 + 2;
                 let missed = (before.max(1)..=appended.len() as u64).filter(|sequence| age(*sequence) > late + 5_000).count();
                 prop_assert!(missed == 0 || asked > DAY.as_secs(), "{missed} understated");

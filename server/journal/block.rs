@@ -1,13 +1,13 @@
-//! A block: one append batch, or several of one term after recompression. It is written whole, checked whole, and lost
+//! Blocks: one append batch, or several of one term after recompression. A block is written, verified and lost as a
 //! whole.
 //!
 //! ```text
 //! header (64 bytes) | table of rules (table_bytes) | zstd of the records (stored_bytes)
 //! ```
 //!
-//! Two checksums, both begun with the log's epoch, so that bytes that look like a block but come from elsewhere (another
-//! log, the text of a post) are none: one of the header, so that a damaged payload still tells which records it held and
-//! where the next block begins, and one of all that follows.
+//! Both checksums are seeded with the log's epoch, so that bytes from elsewhere that look like a block (another log,
+//! the text of a post) are refused. The header has its own checksum: if the payload is damaged, the sequences of the
+//! block and the start of the next block are still known.
 
 use std::io;
 
@@ -20,23 +20,23 @@ use super::wire::{ByteReader, DecodeError};
 use crate::buffer_pool::BufferPool;
 use crate::model::{Epoch, Record, RecordBody, Sequence, Term, UnixMillis};
 
-/// First bytes of a block.
+/// Magic number of a block.
 pub(super) const MAGIC: [u8; 4] = [0xB5, b'P', b'S', b'B'];
 /// Version of the format of blocks and of the records in them.
 pub(super) const VERSION: u16 = 1;
 /// Length of a header.
 pub(super) const HEADER_BYTES: usize = 64;
-/// Longest payload of a block: a batch is far below it (the sequencer's batches end at some MiB), so that what is above
-/// it is damage and nobody reserves memory for it.
+/// Maximum payload of a block. Batches are far smaller (a few MiB), so a larger length is damage and no memory is
+/// reserved for it.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
-/// Payloads that wait to be used again: those of the few readers that decompress at once.
+/// Payload buffers for reuse by concurrent readers.
 static PAYLOADS: BufferPool = BufferPool::new(4 << 20);
 
-/// Set if a GAP or SKIP is in it.
+/// Flag: the block contains a GAP or SKIP.
 const NOTICES: u16 = 1;
 
-/// What the header of a block tells.
+/// Decoded header of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockHeader {
     pub(super) notices: bool,
@@ -51,7 +51,7 @@ pub(super) struct BlockHeader {
     body_crc: u32,
 }
 
-/// Where checksums begin for blocks of this log.
+/// Returns the checksum seed of this log's blocks.
 pub(super) fn seed(epoch: Epoch) -> u32 {
     crc32fast::hash(&epoch.0.to_le_bytes())
 }
@@ -63,12 +63,12 @@ pub(super) fn checksum(seed: u32, bytes: &[u8]) -> u32 {
 }
 
 impl BlockHeader {
-    /// Length of the whole block.
+    /// Returns the length of the whole block.
     pub(super) fn block_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.table_bytes) + u64::from(self.stored_bytes)
     }
 
-    /// The sequence after its last.
+    /// Returns the sequence after the last record.
     pub(super) fn end(&self) -> Sequence {
         self.first + u64::from(self.count)
     }
@@ -90,7 +90,7 @@ impl BlockHeader {
         out.try_into().expect("the fields of a header are 64 bytes")
     }
 
-    /// Reads a header; an error if it is none, or damaged.
+    /// Decodes a header. Returns an error if the magic does not match or the header is damaged.
     pub(super) fn decode(bytes: &[u8], seed: u32) -> Result<Self, DecodeError> {
         let mut input = ByteReader::new(bytes.get(..HEADER_BYTES).ok_or(DecodeError)?);
         if input.take(4)? != MAGIC || input.u16()? != VERSION {
@@ -119,20 +119,20 @@ impl BlockHeader {
         if sound { Ok(header) } else { Err(DecodeError) }
     }
 
-    /// True if `body` (table and stored payload) is what was written.
+    /// Returns true if `body` (table and stored payload) matches its checksum.
     pub(super) fn is_body(&self, body: &[u8], seed: u32) -> bool {
         checksum(seed, body) == self.body_crc
     }
 }
 
-/// Writes blocks, one after the other, into buffers that it keeps.
+/// Encodes blocks into reused buffers.
 pub(super) struct BlockEncoder {
     seed: u32,
     compressor: Compressor<'static>,
     table: RuleTableBuilder,
     encoded_table: Vec<u8>,
     payload: Vec<u8>,
-    /// Never shrinks, so that it is zeroed once only.
+    /// Never shrinks, so that it is zeroed only once.
     block: Vec<u8>,
     notices: bool,
     first: Option<(Sequence, Term, UnixMillis)>,
@@ -156,7 +156,7 @@ impl BlockEncoder {
         })
     }
 
-    /// Adds a record to the block in the making.
+    /// Adds a record to the current block.
     pub(super) fn push(&mut self, record: &Record) {
         let (.., base) = *self.first.get_or_insert((record.sequence, record.term, record.received));
         self.count += 1;
@@ -165,17 +165,17 @@ impl BlockEncoder {
         record::encode(record, base, &mut self.table, &mut self.payload);
     }
 
-    /// Bytes of the payload so far; 0 if nothing was pushed.
+    /// Returns the payload bytes of the current block; 0 if it is empty.
     pub(super) fn payload_bytes(&self) -> usize {
         self.payload.len()
     }
 
-    /// The term of the block in the making.
+    /// Returns the term of the current block.
     pub(super) fn term(&self) -> Option<Term> {
         self.first.map(|(_, term, _)| term)
     }
 
-    /// Drops what was pushed.
+    /// Discards the current block.
     pub(super) fn clear(&mut self) {
         self.table.clear();
         self.payload.clear();
@@ -184,8 +184,8 @@ impl BlockEncoder {
         self.notices = false;
     }
 
-    /// The finished block and what it holds; what was pushed stays until [`BlockEncoder::clear`]. At least one record must
-    /// have been pushed.
+    /// Returns the encoded block and its header. The records stay until [`BlockEncoder::clear`]. Panics if the block is
+    /// empty.
     pub(super) fn finish(&mut self) -> io::Result<(BlockHeader, &[u8])> {
         let (first, term, first_received) = self.first.expect("a block holds at least one record");
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "a batch is shorter than 1 GiB");
@@ -215,13 +215,13 @@ impl BlockEncoder {
         Ok((header, &self.block[..end]))
     }
 
-    /// The rules of the block.
+    /// Returns the rules of the block.
     pub(super) fn rules(&self) -> &[crate::model::Rule] {
         self.table.rules()
     }
 }
 
-/// A block that was read, checked and decompressed.
+/// A verified, decompressed block.
 pub(super) struct Block {
     pub(super) header: BlockHeader,
     pub(super) table: RuleTable,
@@ -229,7 +229,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Reads a block; an error if anything of it is damaged.
+    /// Decodes a block; an error if any part of it is damaged.
     pub(super) fn decode(bytes: &[u8], seed: u32, decompressor: &mut Decompressor<'_>) -> Result<Self, DecodeError> {
         let header = BlockHeader::decode(bytes, seed)?;
         let body = &bytes[HEADER_BYTES..];
@@ -245,28 +245,28 @@ impl Block {
         Ok(Self { header, table: RuleTable::decode(table)?, payload: PAYLOADS.into_bytes(payload) })
     }
 
-    /// Bytes of its payload.
+    /// Returns the bytes of its payload.
     pub(super) fn payload_bytes(&self) -> usize {
         self.payload.len()
     }
 
-    /// Its records in order, from one on; those for which `wants` says no are passed over.
+    /// Iterates over its records in order, without those that `wants` rejects.
     pub(super) fn records<'a>(&'a self, wants: &'a dyn Fn(&record::RecordHeader) -> bool) -> RecordIter<'a> {
         RecordIter { block: self, input: ByteReader::new(&self.payload), sequence: self.header.first, wants }
     }
 }
 
-/// Reads the records of a block.
+/// Iterator over the records of a block.
 pub(super) struct RecordIter<'a> {
     block: &'a Block,
     input: ByteReader<'a>,
-    /// The sequence of the record that is next.
+    /// Sequence of the next record.
     pub(super) sequence: Sequence,
     wants: &'a dyn Fn(&record::RecordHeader) -> bool,
 }
 
 impl RecordIter<'_> {
-    /// The next record that is wanted, at or after `from`.
+    /// Returns the next wanted record at or after `from`.
     pub(super) fn next_from(&mut self, from: Sequence) -> Result<Option<Record>, DecodeError> {
         let base = self.block.header.first_received;
         while self.sequence < self.block.header.end() {

@@ -8,21 +8,21 @@ use rustix::io::Errno;
 
 use super::{AppendError, OpenError};
 
-/// What the log asks of the disk and may be refused: the seam through which a test makes a disk full or broken.
+/// Disk operations of the log that can fail. Tests replace it to inject a full or broken disk.
 pub trait Disk: Debug + Send + Sync {
-    /// Writes all of `bytes` at `offset`: one write(2), unless the system takes only a part.
+    /// Writes all of `bytes` at `offset`: one write(2), unless the system writes only a part.
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes what was written to the file survive a power cut.
+    /// Makes written bytes of the file survive a power cut (fdatasync).
     fn sync(&self, file: &File) -> io::Result<()>;
 
-    /// Cuts the file to this length.
+    /// Truncates the file to this length.
     fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
 
-    /// Bytes that are free for us on the disk of `dir`.
+    /// Returns the bytes available to this process on the disk of `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 
-    /// Bytes of the disk of `dir` in all, as far as it has an end.
+    /// Returns the total bytes of the disk of `dir`.
     fn capacity_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
     }
@@ -38,7 +38,7 @@ pub trait Disk: Debug + Send + Sync {
     }
 }
 
-/// The disk of the system.
+/// Disk of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemDisk;
 
@@ -66,7 +66,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// Finds a headroom that the disk of `dir` cannot have, however empty it is: no record could ever be appended.
+/// Returns an error if the headroom exceeds the capacity of the disk of `dir`: no record could ever be appended.
 pub fn check_headroom(headroom_bytes: u64, dir: &Path, disk: &dyn Disk) -> Result<(), OpenError> {
     match disk.capacity_bytes(dir) {
         Ok(disk_bytes) if headroom_bytes >= disk_bytes => {
@@ -76,12 +76,12 @@ pub fn check_headroom(headroom_bytes: u64, dir: &Path, disk: &dyn Disk) -> Resul
     }
 }
 
-/// Maximum number of attempts to read the same bytes before they count as unreadable in this answer. The next reader
-/// tries again: an error that passes is not damage that stays.
+/// Maximum number of attempts to read the same bytes before this read reports them as damaged. A later read tries
+/// again, because an error may be temporary.
 const READ_ATTEMPTS_MAX: usize = 3;
 
-/// Reads bytes of the log. Returns false if the disk cannot read them (EIO, a short file, a directory in the place of the
-/// file), and an error only if the process is short of something: that says nothing about the bytes.
+/// Reads bytes of the log. Returns false if the disk cannot read them (EIO, a short file, a directory in place of the
+/// file), and an error only if the process is short of a resource, which proves nothing about the bytes.
 pub(super) fn try_read(disk: &dyn Disk, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
     for _ in 0..READ_ATTEMPTS_MAX {
         match disk.read_at(file, buffer, offset) {
@@ -94,19 +94,19 @@ pub(super) fn try_read(disk: &dyn Disk, file: &File, buffer: &mut [u8], offset: 
     Ok(false)
 }
 
-/// True if the error is about the process or the host (file descriptors, memory), not about the file.
+/// Returns true if the error concerns the process or the host (file descriptors, memory), not the file.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR, Errno::NOBUFS];
     error.kind() == io::ErrorKind::OutOfMemory
         || error.raw_os_error().is_some_and(|code| shortages.iter().any(|it| it.raw_os_error() == code))
 }
 
-/// True if there is no capacity left, by the disk or by a quota: never a sign of damage.
+/// Returns true if the disk or a quota has no capacity left. This is never a sign of damage.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// What it means for an append that the disk said this.
+/// Converts a disk error of an append.
 pub(super) fn append_error(error: io::Error) -> AppendError {
     if is_full(&error) { AppendError::DiskFull } else { AppendError::Io(error) }
 }

@@ -4,19 +4,17 @@ use thiserror::Error;
 
 use crate::model::Sequence;
 
-/// A log that cannot be opened: nothing was changed.
+/// Failure to open a log. Nothing was changed.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// Another process has it.
-    #[error(
-        "the journal {path} is in use by another process: stop that one first, or give this one a data_dir of its own"
-    )]
+    /// Another process has the log open.
+    #[error("journal {path} is in use by another process; stop it, or set a different data_dir")]
     Locked {
         /// Directory of the log.
         path: PathBuf,
     },
-    /// The files are of a version that this program does not know.
-    #[error("the journal {path} has format version {found}, this program reads up to {known}: use a newer program")]
+    /// The files have a version that this program does not know.
+    #[error("journal {path} has format version {found}, this program supports up to {known}; use a newer program")]
     Version {
         /// Directory of the log.
         path: PathBuf,
@@ -25,63 +23,63 @@ pub enum OpenError {
         /// Newest version known.
         known: u32,
     },
-    /// Its identity file is damaged: nothing in it can be trusted.
-    #[error("the journal {path} is damaged beyond reading ({detail}): move the directory away to start a new log")]
+    /// The identity file is damaged.
+    #[error("journal {path} is damaged beyond repair ({detail}); move the directory away to start a new log")]
     Damaged {
         /// Directory of the log.
         path: PathBuf,
         /// What is wrong.
         detail: String,
     },
-    /// There is no log; only where none may be made.
-    #[error("there is no log in {path}: its directory is DATA_DIR/accounts/NAME")]
+    /// There is no log, and none may be created.
+    #[error("no log found in {path}; expected a directory DATA_DIR/accounts/NAME")]
     Missing {
-        /// Directory looked into.
+        /// Directory that was searched.
         path: PathBuf,
     },
-    /// The setting leaves nothing of the disk to the log.
+    /// The configured headroom exceeds the capacity of the disk.
     #[error(
         "{path} is on a disk of {disk_bytes} bytes; lower journal.disk_headroom_bytes_min ({headroom_bytes}), which leaves nothing for the journal"
     )]
     HeadroomExceedsDisk {
         /// Directory of the log.
         path: PathBuf,
-        /// Bytes that are to be left free.
+        /// Bytes to keep free.
         headroom_bytes: u64,
         /// Bytes of the disk.
         disk_bytes: u64,
     },
-    /// The system said no.
-    #[error("cannot open the journal {path}")]
+    /// The operating system returned an error.
+    #[error("failed to open journal {path}")]
     Io {
-        /// What was being opened.
+        /// File or directory being opened.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
 
-/// An append that did not happen.
+/// Failure of an append.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// The disk is full, or about to be. It may be tried again when there is room.
-    #[error("the disk of the journal is full")]
+    /// The disk is full, or below its headroom. The append may be retried when there is space.
+    #[error("journal disk is full")]
     DiskFull,
-    /// The disk failed. It may be tried again.
-    #[error("the journal cannot be written: {0}")]
+    /// The disk failed. The append may be retried.
+    #[error("failed to write journal: {0}")]
     Io(std::io::Error),
 }
 
-/// A read that cannot be done.
+/// Failure of a read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The record is older than what is held.
-    #[error("the record was trimmed; the oldest held is {earliest}")]
+    /// The record is older than the oldest in the log.
+    #[error("record was trimmed; the oldest is {earliest}")]
     Trimmed {
-        /// The oldest record held.
+        /// Oldest sequence in the log.
         earliest: Sequence,
     },
     /// The disk failed.
-    #[error("the journal cannot be read: {0}")]
+    #[error("failed to read journal: {0}")]
     Io(#[from] std::io::Error),
 }

@@ -1,18 +1,18 @@
-//! Which segments are trimmed because the disk has less free space than `disk_headroom_bytes_min`: pure.
+//! Decides which segments are trimmed because the disk has less free space than `disk_headroom_bytes_min`. Pure.
 //!
-//! The free space belongs to everything on the disk, so a shortage is often not the log's own doing. Trimming is done only
-//! where it helps:
-//! - as much as suffices, and nothing if all sealed segments together would not suffice;
-//! - at once for growth of this log, after [`PATIENCE_STEPS`] for growth of anything else: of two logs on one disk the one
-//!   that grows makes space first;
-//! - never again while the trim before it did not raise the free space (another process takes what is freed, a snapshot or
-//!   an open file keeps it);
-//! - an append that is refused although the disk reports enough free space (a quota, no inodes) trims one segment, and no
-//!   other before an append has succeeded.
+//! Every process uses the free space, so the log often does not cause a shortage. Segments are trimmed only where it
+//! helps:
+//! - as many as suffice, and none if all sealed segments together do not suffice;
+//! - at once for growth of this log, after [`PATIENCE_STEPS`] for growth of anything else: of two logs on one disk, the
+//!   growing one frees space first;
+//! - not again while the previous trim did not raise the free space (another process takes the freed space, a snapshot
+//!   or an open file keeps it);
+//! - an append refused although the disk reports enough free space (a quota, no inodes) trims one segment, and no other
+//!   until an append succeeds.
 
 use crate::model::Sequence;
 
-/// Steps (about one a second) for which a shortage that this log did not cause must last.
+/// Steps (about one a second) that a shortage not caused by this log must last.
 pub(super) const PATIENCE_STEPS: u32 = 5;
 
 /// State of the disk at one step.
@@ -22,13 +22,13 @@ pub(super) struct DiskState<'a> {
     pub(super) sealed: &'a [u64],
     /// Bytes free on the disk, including those of segments that are being trimmed for other reasons; `None` = unknown.
     pub(super) free_bytes: Option<u64>,
-    /// Bytes that this log has appended since it was opened, and those of a file that it is writing besides.
+    /// Bytes that this log has appended since it was opened, plus those of a segment being rewritten.
     pub(super) written_bytes: u64,
-    /// The sequence that the next record will get: an append has succeeded when it has moved.
+    /// Sequence of the next record; an append has succeeded when it advances.
     pub(super) next: Sequence,
-    /// True if an append was refused for lack of space since the last step.
+    /// True if an append was refused because the disk was full since the last step.
     pub(super) refused: bool,
-    /// True if a trimmed segment could not be removed yet: trimming more would free nothing either.
+    /// True if a trimmed segment could not be removed yet: trimming more would not free space.
     pub(super) removal_pending: bool,
 }
 
@@ -37,16 +37,16 @@ pub(super) struct DiskState<'a> {
 pub(super) struct HeadroomDecision {
     /// Number of segments to trim, oldest first.
     pub(super) trim: usize,
-    /// True if the free space stays below the headroom: appends have to wait.
+    /// True if free space stays below the headroom: appends are refused.
     pub(super) full: bool,
 }
 
-/// What is remembered from step to step.
+/// State carried from step to step.
 #[derive(Debug, Default)]
 pub(super) struct Headroom {
-    /// Steps for which the free space has been below the headroom.
+    /// Number of steps with free space below the headroom.
     short_steps: u32,
-    /// Bytes written when there was last enough free space, or at the last trim.
+    /// Bytes written when there was enough free space, or at the last trim.
     written_before: u64,
     /// Free bytes before the last trim of this shortage.
     free_before_trim: Option<u64>,
@@ -73,7 +73,7 @@ impl Headroom {
         }
         let own = grown.saturating_mul(2) >= deficit;
         if !own && self.short_steps <= PATIENCE_STEPS {
-            // The headroom is there to be used for so long.
+            // The headroom absorbs growth of this duration.
             return HeadroomDecision { trim: 0, full: false };
         }
         self.free_before_trim = Some(free);
@@ -82,8 +82,8 @@ impl Headroom {
     }
 
     fn relieve(&mut self, now: &DiskState<'_>) -> usize {
-        let in_vain = self.relieved_at == Some(now.next);
-        if !now.refused || in_vain || now.removal_pending || now.sealed.is_empty() {
+        let already_tried = self.relieved_at == Some(now.next);
+        if !now.refused || already_tried || now.removal_pending || now.sealed.is_empty() {
             return 0;
         }
         self.relieved_at = Some(now.next);
@@ -91,7 +91,7 @@ impl Headroom {
     }
 }
 
-/// Number of oldest segments that free at least `deficit` bytes; `None` if all of them do not.
+/// Returns how many of the oldest segments free at least `deficit` bytes; `None` if all of them do not.
 fn sufficient(sealed: &[u64], deficit: u64) -> Option<usize> {
     let mut freed = 0_u64;
     let enough = |bytes: &u64| {
@@ -151,7 +151,7 @@ mod tests {
         }
         assert_eq!(decide(&mut headroom, &situation(&[100; 4], 950, 5_000)), (1, false), "it had an effect after all");
         assert_eq!(decide(&mut headroom, &situation(&[100; 3], 1_050, 5_000)), (0, false));
-        // What this log wrote meanwhile does not make a trim useless.
+        // Bytes that this log wrote meanwhile do not make a trim useless.
         assert_eq!(decide(&mut headroom, &situation(&[100; 3], 990, 5_060)), (1, false));
         assert_eq!(decide(&mut headroom, &situation(&[100; 3], 980, 5_170)), (1, false));
     }
@@ -172,8 +172,8 @@ mod tests {
     }
 
     proptest! {
-        /// A disk that a process fills and empties at will, with a log that writes nothing: whatever is trimmed reaches
-        /// the headroom at that moment, and a disk that stays as short costs no second segment.
+        /// A disk that another process fills and empties, with a log that writes nothing: every trim reaches the
+        /// headroom at that moment, and an unchanged shortage costs no second segment.
         #[test]
         fn trims_always_reach_headroom(taken in proptest::collection::vec(-400_i64..400, 1..60), kept: bool) {
             let (mut headroom, mut sealed, mut others) = (Headroom::default(), vec![100_u64; 10], 0_i64);
@@ -184,11 +184,11 @@ mod tests {
                 let free = u64::try_from((3_000 - used - others).max(0)).expect("positive");
                 let HeadroomDecision { trim, full } = headroom.decide(MIN, &situation(&sealed, free, 0));
                 let freed: u64 = sealed.drain(..trim).sum();
-                prop_assert!(trim == 0 || free + freed >= MIN, "in vain: {free} free, {freed} freed");
+                prop_assert!(trim == 0 || free + freed >= MIN, "without effect: {free} free, {freed} freed");
                 prop_assert!(trim == 0 || free + freed - 100 < MIN, "more than suffices");
                 prop_assert!(!full || free < MIN);
                 if kept {
-                    // A snapshot keeps what was freed.
+                    // A snapshot keeps the freed bytes.
                     hidden += freed;
                 }
             }

@@ -1,11 +1,11 @@
-//! Which rules, and with them which records, a reader with certain keys may want. The same answer as
-//! [`crate::model::KeySet::may_match`] gives for a set, found rule by rule.
+//! Matches rules and records against the keys of a reader. Same result as [`crate::model::KeySet::may_match`] for a
+//! set, computed rule by rule.
 
 use crate::model::{IndexKey, KeyFilter, Record, RecordBody, Rule};
 
-/// True if one of the keys holds for a post with this rule.
+/// Returns true if a post with this rule matches one of the keys.
 pub(super) fn contains_rule(keys: &[IndexKey], rule: &Rule) -> bool {
-    // An empty tag is none: records of earlier versions may have one.
+    // Records of earlier versions may have an empty tag, which counts as none.
     let own = rule.tag.as_ref().filter(|tag| !tag.is_empty());
     keys.iter().any(|key| match key {
         IndexKey::Rule(id) => rule.id == Some(*id),
@@ -14,14 +14,14 @@ pub(super) fn contains_rule(keys: &[IndexKey], rule: &Rule) -> bool {
     })
 }
 
-/// True if a reader with these keys wants records of at least half of these rules.
+/// Returns true if a reader with these keys wants records of at least half of these rules.
 pub(super) fn is_broad<'a>(keys: &KeyFilter, rules: impl ExactSizeIterator<Item = &'a Rule>) -> bool {
     let KeyFilter::AnyOf(keys) = keys else { return true };
     let count = rules.len();
     count > 0 && rules.filter(|rule| contains_rule(keys, rule)).count() * 2 >= count
 }
 
-/// True if a reader with these keys must be given the record.
+/// Returns true if a reader with these keys must receive the record.
 pub(super) fn wanted(record: &Record, keys: &KeyFilter) -> bool {
     let KeyFilter::AnyOf(keys) = keys else { return true };
     match &record.body {
@@ -33,7 +33,7 @@ pub(super) fn wanted(record: &Record, keys: &KeyFilter) -> bool {
     }
 }
 
-/// Which rules of a growing table of rules match; each is asked once.
+/// Matches of a growing table of rules; each rule is evaluated once.
 pub(super) struct Matcher<'a> {
     keys: &'a KeyFilter,
     hits: Vec<bool>,
@@ -44,12 +44,12 @@ impl<'a> Matcher<'a> {
         Self { keys, hits: Vec::new() }
     }
 
-    /// True if nothing can be passed over.
+    /// Returns true if nothing can be skipped.
     pub(super) fn always(&self) -> bool {
         matches!(self.keys, KeyFilter::Always)
     }
 
-    /// Takes in the rules that the table got since the last call.
+    /// Evaluates the rules added to the table since the last call.
     pub(super) fn add_rules(&mut self, rules: &[Rule]) {
         if let KeyFilter::AnyOf(keys) = self.keys {
             let fresh = rules.get(self.hits.len()..).unwrap_or_default();
@@ -57,12 +57,12 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// True if one of the rules with these numbers matches.
+    /// Returns true if one of the rules with these numbers matches.
     pub(super) fn any(&self, numbers: &[u32]) -> bool {
         self.always() || numbers.iter().any(|&number| self.hits.get(number as usize).copied().unwrap_or(true))
     }
 
-    /// True if this rule matches.
+    /// Returns true if this rule matches.
     pub(super) fn rule(&self, rule: &Rule) -> bool {
         match self.keys {
             KeyFilter::Always => true,

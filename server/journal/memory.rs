@@ -1,4 +1,4 @@
-//! The backend that keeps records in memory: for tests, demos and streams that X alone may hold.
+//! In-memory backend, for tests, demos, and streams that may not be stored outside X.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::{
 use crate::clock::Moment;
 use crate::model::{Epoch, KeyFilter, Post, Record, RecordBody, Rule, Sequence, TermStart, UnixMillis};
 
-/// Bytes kept when `retention_bytes_max` is 0: memory has no end of its own that would be told in time.
+/// Byte limit when `retention_bytes_max` is 0: memory exhaustion is not reported in time.
 const BYTES_MAX_DEFAULT: u64 = 256 << 20;
 
-/// What a record takes besides its payload: the struct, its rules, the allocator's share.
+/// Estimated bytes of a record in addition to its payload: the struct, its rules, the allocator's share.
 const RECORD_BYTES: u64 = 256;
 
 struct Log {
@@ -45,7 +45,7 @@ struct MemoryWriter {
 
 struct MemoryReader(Arc<MemoryLog>);
 
-struct MemoryUpkeep {
+struct MemoryMaintenance {
     shared: Arc<MemoryLog>,
     ages: RecordAges,
 }
@@ -62,7 +62,7 @@ pub(super) fn open(config: &Config, identity: WriterIdentity) -> Journal {
     Journal {
         writer: Box::new(MemoryWriter { identity, shared: shared.clone() }),
         reader: Arc::new(MemoryReader(shared.clone())),
-        maintenance: Box::new(MemoryUpkeep {
+        maintenance: Box::new(MemoryMaintenance {
             ages: RecordAges::in_memory(identity.epoch, config.retention_age_max),
             shared,
         }),
@@ -164,7 +164,7 @@ impl Reader for MemoryReader {
     }
 }
 
-impl Maintenance for MemoryUpkeep {
+impl Maintenance for MemoryMaintenance {
     fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError> {
         let mut log = self.shared.log.write();
         self.ages.note(now, log.next);
@@ -195,7 +195,7 @@ fn bytes_of(record: &Record) -> u64 {
     RECORD_BYTES + record.body.post().map_or(0, |post| post.json.len() as u64)
 }
 
-/// The record with memory of its own: a payload that is a slice of a larger buffer would keep all of that.
+/// Copies the record into its own memory: a payload that is a slice of a larger buffer would keep the whole buffer.
 fn deep_copy(record: &Record) -> Record {
     let post = |post: &Post| Post { json: Bytes::copy_from_slice(&post.json), ..post.clone() };
     let body = match &record.body {

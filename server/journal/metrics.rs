@@ -8,13 +8,13 @@ use prometheus_client::registry::Registry;
 
 use super::MaintenanceReport;
 
-/// A step of maintenance.
+/// Label: step of maintenance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Step {
     step: &'static str,
 }
 
-/// What is known of a log's files.
+/// Metrics of a log's files.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     bytes: Gauge<u64, AtomicU64>,
@@ -24,12 +24,12 @@ pub struct Metrics {
     trimmed_early_records: Counter,
     damaged_records: Gauge<u64, AtomicU64>,
     maintenance_failures: Family<Step, Counter>,
-    /// Bytes of a torn tail that were cut off at open.
+    /// Bytes of a torn tail that were truncated at open.
     pub torn_bytes: Counter,
 }
 
 impl Metrics {
-    /// Registers what is known of a log's files.
+    /// Registers the metrics of a log's files.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("journal_bytes", "Bytes of the log on disk", own.bytes.clone());
@@ -41,18 +41,18 @@ impl Metrics {
         counter("journal_recompressed_segments", "Segments recompressed", &own.recompressed_segments);
         let early = "Records removed before retention_age_max, by retention_bytes_max or disk_headroom_bytes_min";
         counter("journal_trimmed_early_records", early, &own.trimmed_early_records);
-        counter("journal_truncated_bytes", "Bytes of a torn tail that were cut off at open", &own.torn_bytes);
+        counter("journal_truncated_bytes", "Bytes of a torn tail truncated at open", &own.torn_bytes);
         let failures = own.maintenance_failures.clone();
         registry.register("maintenance_failures", "Failed steps of maintenance, each tried again, by step", failures);
         own
     }
 
-    /// Counts a step of maintenance that failed.
+    /// Counts a failed step of maintenance.
     pub fn note_failure(&self, step: &'static str) {
         self.maintenance_failures.get_or_create(&Step { step }).inc();
     }
 
-    /// Takes note of a step of maintenance.
+    /// Adds the results of a maintenance step.
     pub fn note(&self, report: &MaintenanceReport) {
         self.bytes.set(report.bytes);
         self.segments.set(report.segments);

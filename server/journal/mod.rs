@@ -1,34 +1,37 @@
-//! The durable log of one account: an append-only sequence of records, kept for a while, read from anywhere.
+//! The durable log of one account: an append-only sequence of records with limited retention, readable from any
+//! position.
 //!
-//! Owns: the files of a log, its epoch and its table of terms, durability, retention, repair and the detection of
-//! damage. Does not own: who writes (the sequencer, the one writer), what a record means to a subscriber (`hub`), or the
-//! ids of posts already seen (`ingest/dedup`).
+//! Owns: the files of a log, its epoch and its table of terms, durability, retention, repair, detection of damage. Does
+//! not own: the choice of records (the sequencer is the only writer), the meaning of a record to a subscriber (`hub`),
+//! the ids of posts already seen (`ingest/dedup`).
 //!
-//! # The contract that every backend keeps (`conformance` holds it)
+//! # Contract of every backend (tested by `conformance`)
 //!
-//! - One [`Writer`] per log, ever: opening a log that is open elsewhere fails with [`OpenError::Locked`].
-//! - Sequences are dense: a batch starts at [`LogBounds::next`] and each record is one further. Anything else is a bug of
-//!   the caller and panics.
-//! - An append is all or nothing. After `Ok` its records are visible to every reader and as durable as
-//!   [`Durability`] says; after `Err` none of them is visible, now or after a restart, and the same batch may be tried
-//!   again.
-//! - What a reader once gave for (epoch, term, sequence) it always gives, or tells it trimmed or damaged (I7).
-//! - A torn tail is cut off at open, and counted ([`LostTail`]). Damage is never repaired away: it is given as
-//!   [`ReadItem::Damaged`] with its exact range, and nothing of it is delivered. What the disk cannot read (EIO, a missing or
-//!   foreign file, a damaged index) is damage too: a reader goes on behind it, the log opens, recompression passes it.
-//! - An error of the disk is damage only in the answer that met it: the next reader tries again. Only where the log is
-//!   written anew after a failed sync does it stay.
-//! - A sync that failed is not made good by one that succeeds: the system may have dropped the pages. What is still
-//!   readable is written to a new file; until that is done, nothing is appended.
-//! - Nothing is ever removed but by retention (age, bytes, headroom of the disk), oldest first, and told by
-//!   [`LogBounds::earliest`]. The headroom takes nothing in vain. The epoch and the table of terms outlive all records.
-//! - Readers never hold up the writer, and the writer never waits for maintenance.
+//! - One [`Writer`] per log: opening a log that is open elsewhere fails with [`OpenError::Locked`].
+//! - Sequences are dense: a batch starts at [`LogBounds::next`] and each record is one further. Anything else is a bug
+//!   of the caller and panics.
+//! - An append is all or nothing. After `Ok` its records are visible to every reader and as durable as [`Durability`]
+//!   defines. After `Err` none of them is visible, now or after a restart, and the same batch may be retried.
+//! - A reader that returned a record for (epoch, term, sequence) always returns the same record, or reports it as
+//!   trimmed or damaged (I7).
+//! - A torn tail is truncated at open and counted ([`LostTail`]). Damage is never hidden: it is returned as
+//!   [`ReadItem::Damaged`] with its exact range, and no part of it is delivered. Bytes that the disk cannot read (EIO,
+//!   a missing or foreign file, a damaged index) are damage too: readers continue after it, the log opens,
+//!   recompression skips it.
+//! - A disk error is damage only in the read that met it: the next reader tries again. It becomes permanent only where
+//!   the log is rewritten after a failed sync.
+//! - A successful sync does not repair a failed one: the operating system may have dropped the pages. Readable blocks
+//!   are written to a new file; until then nothing is appended.
+//! - Records are removed only by retention (age, bytes, headroom of the disk), oldest first, and
+//!   [`LogBounds::earliest`] shows it. Segments are trimmed for the headroom only if that helps. The epoch and the
+//!   table of terms outlive all records.
+//! - Readers never block the writer, and the writer never waits for maintenance.
 //!
 //! # Modules
 //!
-//! `record` and `rule_table` (how a record is written) · `block` (a checked, compressed batch) · `embedded` (files) · `memory`
-//! · `retention` and `headroom` (which segments go, pure) · `ages` (how old records are) · `verify` (inspection) · `disk`
-//! (the seam for tests of full and broken ones).
+//! `record` and `rule_table` (encoding of a record) · `block` (a checked, compressed batch) · `embedded` (files) ·
+//! `memory` · `retention` and `headroom` (which segments are trimmed, pure) · `ages` (age of records) · `verify`
+//! (inspection) · `disk` (replaced in tests by full and broken disks).
 
 mod ages;
 mod block;

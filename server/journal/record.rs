@@ -1,9 +1,9 @@
-//! How a record is written in the payload of a block. Its sequence and term follow from the block, its rules are numbers
+//! Encoding of a record in the payload of a block. Its sequence and term follow from the block, its rules are numbers
 //! in the block's table.
 //!
 //! ```text
 //! record  = kind:u8 received:signed varint (ms after the block's first) body
-//! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: beside follows, bit 5: its rules follow, bit 4: previous follows)
+//! post    = id:u64 origin:u8 (bit 7: a gap follows, bit 6: counterpart follows, bit 5: its rules follow, bit 4: previous follows)
 //!           [gap:varint] [beside:varint] [beside rules set:varint] [previous:varint] set:varint length:varint json
 //! delta   = prior set:varint post
 //! gap     = id:varint window cause:u8 state:u8 evidence:u8 progress recovered:varint
@@ -31,7 +31,7 @@ const HAS_COUNTERPART: u8 = 0x40;
 const BESIDE_RULES_FOLLOW: u8 = 0x20;
 const PREVIOUS_FOLLOWS: u8 = 0x10;
 
-// The place in these lists is the number on disk: they only ever grow at the end.
+// Positions in these lists are stored on disk: append only.
 const ORIGINS: [Origin; 3] = [Origin::Live, Origin::Backfill, Origin::Recovery];
 const CAUSES: [GapCause; 11] = [
     GapCause::Disconnected,
@@ -132,27 +132,27 @@ fn encode_time(time: Option<UnixMillis>, out: &mut Vec<u8>) {
     }
 }
 
-/// Where a decoded record's parts come from.
+/// Context for decoding a record.
 pub(super) struct DecodeContext<'a> {
-    /// The payload of the block, which the JSON of its posts shares.
+    /// Payload of the block; the JSON of its posts is a slice of it.
     pub(super) payload: &'a Bytes,
-    /// The block's rules.
+    /// Rules of the block.
     pub(super) table: &'a RuleTable,
-    /// When the block's first record was received.
+    /// Receive time of the block's first record.
     pub(super) base: UnixMillis,
 }
 
-/// The start of a record: enough to pass over it.
+/// Header of a record: enough to skip it.
 pub(super) struct RecordHeader {
-    /// When it was received.
+    /// Receive time.
     pub(super) received: UnixMillis,
-    /// The set of rules of a POST or DELTA (of `now`), else `None`.
+    /// Set of rules of a POST or DELTA (of `now`), else `None`.
     pub(super) set: Option<usize>,
     /// True if it is a GAP or a SKIP.
     pub(super) notice: bool,
 }
 
-/// Reads what a record is and moves behind it.
+/// Reads the header and moves to the next record.
 pub(super) fn preview(input: &mut ByteReader<'_>, base: UnixMillis) -> Result<RecordHeader, DecodeError> {
     let kind = input.u8()?;
     let received = UnixMillis(base.0.wrapping_add(input.signed()?));
@@ -200,7 +200,7 @@ pub(super) fn decode(
     Ok((received, body))
 }
 
-/// What stands in front of the payload of a post.
+/// Fields before the payload of a post.
 struct PostHeader {
     id: PostId,
     origin: Origin,

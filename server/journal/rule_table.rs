@@ -1,6 +1,6 @@
-//! The rules of a block, each written once: a table of rules, and the sets of them that its records name by number.
+//! Rules of a block, each stored once: a table of rules, and the sets of them that its records refer to by number.
 //!
-//! It stands before the compressed payload, so that the index of a segment can be made anew without decompressing it.
+//! It precedes the compressed payload, so that the index of a segment can be rebuilt without decompression.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::model::Rule;
 const HAS_ID: u8 = 1;
 const HAS_TAG: u8 = 2;
 
-/// Gives numbers to rules, in the order in which they are first seen.
+/// Assigns numbers to rules, in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(super) struct RuleInterner {
     numbers: HashMap<Rule, u32, FixedState>,
 }
 
 impl RuleInterner {
-    /// The number of the rule; `table` gets it if it is new.
+    /// Returns the number of the rule; a new rule is added to `table`.
     pub(super) fn number(&mut self, rule: &Rule, table: &mut Vec<Rule>) -> u32 {
         if let Some(&number) = self.numbers.get(rule) {
             return number;
@@ -36,7 +36,7 @@ impl RuleInterner {
     }
 }
 
-/// The table of a block being written.
+/// Table of a block being encoded.
 #[derive(Default)]
 pub(super) struct RuleTableBuilder {
     numbering: RuleInterner,
@@ -46,7 +46,7 @@ pub(super) struct RuleTableBuilder {
 }
 
 impl RuleTableBuilder {
-    /// The number of this set of rules.
+    /// Returns the number of this set of rules.
     pub(super) fn set(&mut self, rules: &Arc<[Rule]>) -> u32 {
         if let Some(&number) = self.sets.get(rules) {
             return number;
@@ -60,7 +60,7 @@ impl RuleTableBuilder {
         number
     }
 
-    /// The rules so far.
+    /// Returns the rules so far.
     pub(super) fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -114,7 +114,7 @@ pub(super) fn decode_rules(input: &mut ByteReader<'_>) -> Result<Vec<Rule>, Deco
     Ok(rules)
 }
 
-/// The table of a block that was read.
+/// Decoded table of a block.
 #[derive(Debug, Default)]
 pub(super) struct RuleTable {
     /// The rules, by number.

@@ -8,50 +8,50 @@ use super::error::{AppendError, ReadError};
 use crate::clock::Moment;
 use crate::model::{Epoch, KeyFilter, Record, Sequence, Term, TermStart, UnixMillis};
 
-/// What a log holds.
+/// Bounds of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// The oldest record held; equals `next` while none is.
+    /// Sequence of the oldest record; equals `next` if the log is empty.
     pub earliest: Sequence,
-    /// The sequence that the next record will get; 1 in a new log.
+    /// Sequence of the next record; 1 in a new log.
     pub next: Sequence,
-    /// When the oldest record was received; `None` while none is held.
+    /// Receive time of the oldest record; `None` if the log is empty.
     pub earliest_received: Option<UnixMillis>,
-    /// When the newest record was received; `None` while none is held.
+    /// Receive time of the newest record; `None` if the log is empty.
     pub newest_received: Option<UnixMillis>,
 }
 
-/// A stretch of a log, in order.
+/// A range of a log, in order.
 #[derive(Debug)]
 pub struct ReadBatch {
-    /// What it holds, less what the keys let it pass over.
+    /// Items of the range, without those that the keys let the reader skip.
     pub items: Vec<ReadItem>,
-    /// Where to read on: everything before it is in `items`, or cannot match the keys.
+    /// Where to continue: everything before it is in `items`, or cannot match the keys.
     pub next: Sequence,
 }
 
-/// A piece of a stretch.
+/// An item of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadItem {
     /// A record.
     Record(Record),
     /// Records that are lost to damage.
     Damaged {
-        /// The first of them.
+        /// First of them.
         first: Sequence,
-        /// The last of them.
+        /// Last of them.
         last: Sequence,
-        /// When the last good record before them was received. If there is none: when they were, if that is known, or when
-        /// the log was made.
+        /// Receive time of the last good record before them. If there is none: their own receive time if known, or the
+        /// creation time of the log.
         from: UnixMillis,
-        /// When the first good record after them was received. If there is none: when they were, if that is known, or when
-        /// the newest record of the log was.
+        /// Receive time of the first good record after them. If there is none: their own receive time if known, or that
+        /// of the newest record of the log.
         to: UnixMillis,
     },
 }
 
 impl ReadItem {
-    /// Returns the sequence of the record, or of the first that is damaged.
+    /// Returns the sequence of the record, or of the first damaged record.
     pub fn first(&self) -> Sequence {
         match self {
             Self::Record(record) => record.sequence,
@@ -63,9 +63,9 @@ impl ReadItem {
 /// A range of records that cannot be read; the fields are those of [`ReadItem::Damaged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The first of them.
+    /// First of them.
     pub first: Sequence,
-    /// The last of them.
+    /// Last of them.
     pub last: Sequence,
     /// No record of them was received before this time.
     pub from: UnixMillis,
@@ -73,56 +73,56 @@ pub struct Damage {
     pub to: UnixMillis,
 }
 
-/// What a log lacks at its end since it was closed.
+/// Bytes missing at the end of the log since it was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostTail {
-    /// Bytes that no longer belong to the log: cut off, or unreadable. How many records they held is not known; a
-    /// checkpoint that stores [`LogBounds::next`] can tell whether any of them was exposed.
+    /// Bytes that no longer belong to the log: truncated, or unreadable. The number of their records is unknown; a
+    /// checkpoint that stores [`LogBounds::next`] shows whether any of them was exposed.
     pub bytes: u64,
-    /// False if they were an append that was interrupted, which was never exposed. True if they were damaged later: records
-    /// that were exposed may be lost.
+    /// False if they were an interrupted append, which was never exposed. True if they were damaged later: exposed
+    /// records may be lost.
     pub corrupt: bool,
 }
 
-/// The one writer of a log. It lives on the sequencer's thread: calls may block on the disk.
+/// The only writer of a log. Runs on the sequencer's thread: calls may block on the disk.
 pub trait Writer: Send {
     /// Appends a batch, all or nothing, as durably as configured. All records are of the term that the log was opened
-    /// with; together they are shorter than 1 GiB. An append that failed may be tried again, as it was or otherwise.
+    /// with and are shorter than 1 GiB in total. After an error, the same or another batch may be appended.
     fn append(&mut self, records: &[Record]) -> Result<(), AppendError>;
 
-    /// Returns an error if the log's files are gone, as maintenance found, so that no append can succeed; cheap.
+    /// Returns an error if maintenance found that the log's files are gone, so that no append can succeed. Cheap.
     fn check(&self) -> Result<(), AppendError> {
         Ok(())
     }
 }
 
-/// Any reader of a log: calls may block on the disk, so they belong on a blocking thread unless [`Reader::extent`].
+/// A reader of a log. Calls may block on the disk and belong on a blocking thread, except [`Reader::extent`].
 pub trait Reader: Send + Sync {
-    /// Identity of the log.
+    /// Returns the identity of the log.
     fn epoch(&self) -> Epoch;
 
-    /// Where each term begins, oldest first. A term is listed from its first append on.
+    /// Returns the first sequence of each term, oldest first. A term is listed from its first append on.
     fn terms(&self) -> Arc<[TermStart]>;
 
-    /// What the log holds now; cheap.
+    /// Returns the current bounds of the log. Cheap.
     fn extent(&self) -> LogBounds;
 
-    /// Returns the sequence before which every record has been synced to the disk: a power cut takes none of them.
-    /// [`LogBounds::next`] where the backend knows no difference.
+    /// Returns the sequence before which every record is synced and survives a power cut. [`LogBounds::next`] if the
+    /// backend makes no difference.
     fn synced(&self) -> Sequence {
         self.extent().next
     }
 
-    /// Returns the ranges that are known to be damaged: found when the log was opened, or by a reader since. Cheap.
+    /// Returns the ranges that are known to be damaged, found at open or by a reader. Cheap.
     fn damage(&self) -> Vec<Damage> {
         Vec::new()
     }
 
-    /// The first record held that was received at or after `time`; `next` if there is none. It may be somewhat early
-    /// where that record is damaged, never late.
+    /// Returns the first record received at or after `time`; `next` if there is none. May be too early where that
+    /// record is damaged, never too late.
     fn seek(&self, time: UnixMillis) -> Result<Sequence, ReadError>;
 
-    /// When this record, or the first one after it that can be read, was received; `None` if there is none.
+    /// Returns the receive time of this record, or of the first readable one after it; `None` if there is none.
     fn received_at(&self, sequence: Sequence) -> Result<Option<UnixMillis>, ReadError> {
         let chunk = self.read(sequence, &KeyFilter::Always, 1)?;
         Ok(chunk.items.first().map(|item| match item {
@@ -131,15 +131,15 @@ pub trait Reader: Send + Sync {
         }))
     }
 
-    /// Reads on from `from` (included), about `bytes_max` decoded bytes of payload, at least one item if there is any.
-    /// What cannot match `keys` is passed over, by blocks and within them (a TERM matches no key; a GAP, a SKIP and damage
-    /// are always given); the records given may still not match. The JSON of a post is a slice of its whole block, of up
-    /// to 256 KiB after recompression: who keeps a record for long copies it. Beyond the end, the chunk is empty.
+    /// Reads from `from` (included) about `bytes_max` decoded bytes of payload, at least one item if there is any.
+    /// Skips blocks and records that cannot match `keys` (a TERM matches no key; GAP, SKIP and damage are always
+    /// returned); returned records may still not match. The JSON of a post is a slice of its whole block, of up to 256
+    /// KiB after recompression: callers that keep a record for long copy it. At the end of the log, the batch is empty.
     fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError>;
 
-    /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed; with
-    /// `check` they are read to verify their checksum, otherwise they are passed over. Stops after about `bytes_max` bytes
-    /// have been read from the disk, at [`ReadBatch::next`].
+    /// Reads the GAP and SKIP records of `range`, and its damage. Blocks without such records are not decompressed;
+    /// with `check` they are read to verify their checksum, otherwise they are skipped. Stops after about `bytes_max`
+    /// bytes read from the disk, at [`ReadBatch::next`].
     fn read_notices(&self, range: Range<Sequence>, check: bool, bytes_max: u64) -> Result<ReadBatch, ReadError> {
         let _ = check;
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
@@ -149,8 +149,8 @@ pub trait Reader: Send + Sync {
         Ok(chunk)
     }
 
-    /// Where to begin a read of everything that many readers can share, `at` included: the start of what is stored
-    /// together with it. `None` where that is damaged, or where a reader with these keys wants less than half of it.
+    /// Returns the start of the page that contains `at`, for a read that many readers share. `None` if it is damaged,
+    /// or if a reader with these keys wants less than half of it.
     fn page_start(&self, at: Sequence, keys: &KeyFilter) -> Result<Option<Sequence>, ReadError>;
 
     /// Reads everything from `first` on, as [`Reader::read`] does, but ends where what is stored together ends, so that

@@ -1,5 +1,5 @@
-//! Inspects a log without changing anything of it, also while it is open: reads every block of every segment and tells
-//! what is there and what is damaged.
+//! Inspects a log without changing it, also while it is open: reads every block of every segment and reports contents
+//! and damage.
 
 use std::fmt;
 use std::fs::File;
@@ -17,45 +17,45 @@ use super::embedded::segment_scan::{self, SegmentScan};
 use super::{Disk, OpenError};
 use crate::model::{Epoch, RecordBody, Sequence, TermStart, UnixMillis};
 
-/// What was found in the directory of a log.
+/// Result of inspecting the directory of a log.
 #[derive(Clone, Debug)]
 pub struct Verification {
     /// The directory.
     pub dir: PathBuf,
     /// Identity of the log.
     pub epoch: Epoch,
-    /// When the log was made.
+    /// Creation time of the log.
     pub created: UnixMillis,
-    /// Where each term begins.
+    /// First sequence of each term.
     pub terms: Vec<TermStart>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
 }
 
-/// What was found in a segment.
+/// Result of inspecting a segment.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentReport {
     /// Name of its file.
     pub file: String,
-    /// The first sequence that it should hold.
+    /// First sequence that it should contain.
     pub first: Sequence,
-    /// The sequence after the last that it holds, or should hold.
+    /// Sequence after the last that it contains, or should contain.
     pub next: Sequence,
-    /// When its first and last sound records were received.
+    /// Receive times of its first and last intact records.
     pub received: Option<(UnixMillis, UnixMillis)>,
-    /// Sound blocks.
+    /// Number of intact blocks.
     pub blocks: u64,
-    /// Sound records.
+    /// Intact records.
     pub records: RecordCounts,
     /// Bytes on the disk, its index included.
     pub bytes: u64,
-    /// Sequences that are lost to damage: first and last.
+    /// Damaged sequences: first and last of each range.
     pub damaged: Vec<(Sequence, Sequence)>,
     /// True if the header of the file is damaged; no record is lost by that.
     pub header_damaged: bool,
-    /// True if the index file is missing or does not fit; it is made anew when the log is opened.
+    /// True if the index file is missing or does not fit; it is rebuilt when the log is opened.
     pub index_missing: bool,
-    /// Bytes of a torn or corrupt tail, which are cut off when the log is opened.
+    /// Bytes of a torn or corrupt tail, which are truncated when the log is opened.
     pub torn_bytes: u64,
     /// Bytes that the disk cannot read.
     pub unreadable_bytes: u64,
@@ -91,7 +91,7 @@ impl RecordCounts {
 }
 
 impl Verification {
-    /// True if no record is lost, nothing is torn, and every term is listed.
+    /// Returns true if no record is lost, nothing is torn, and every term is listed.
     pub fn is_clean(&self) -> bool {
         self.segments.iter().all(|it| {
             it.damaged.is_empty() && !it.header_damaged && it.torn_bytes + it.unreadable_bytes + it.unlisted_terms == 0
@@ -99,8 +99,8 @@ impl Verification {
     }
 }
 
-/// Inspects the log in `dir`. If it is open meanwhile, what is being appended may look torn. What cannot be read of a
-/// segment is reported as damage, and the inspection goes on; an error means that there is no log to inspect.
+/// Inspects the log in `dir`. If the log is open, a block being appended may look torn. Unreadable parts of a segment
+/// are reported as damage, and the inspection continues; an error means that there is no log to inspect.
 pub fn verify(dir: &Path) -> Result<Verification, OpenError> {
     verify_on(dir, &SystemDisk)
 }
@@ -115,7 +115,7 @@ pub(super) fn verify_on(dir: &Path, disk: &dyn Disk) -> Result<Verification, Ope
     for (at, &name) in names.iter().enumerate() {
         let end = names.get(at + 1).map(|next| next.first);
         match inspect(disk, dir, name, (end, &identity)) {
-            // Trimmed or replaced while we looked.
+            // Trimmed or replaced during the inspection.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             report => segments.push(report.map_err(io)?),
         }
@@ -152,7 +152,7 @@ fn inspect(
         bytes: scan.length + index_bytes,
         header_damaged: !scan.header_sound,
         index_missing: end.is_some() && index.is_none_or(|index| index.entries != scan.index.entries),
-        // Between two segments nothing is torn: what is missing there is damaged.
+        // Only the last segment can have a torn tail; missing bytes elsewhere are damage.
         torn_bytes: if end.is_none() { scan.torn_bytes() } else { 0 },
         unreadable_bytes: scan.unreadable_bytes,
         ..SegmentReport::default()
@@ -204,7 +204,7 @@ impl SegmentReport {
         Ok(())
     }
 
-    /// Everything up to `next` is lost.
+    /// Reports everything up to `next` as lost.
     fn add_missing(&mut self, next: Sequence) {
         if self.next < next {
             self.damaged.push((self.next, next - 1));
@@ -226,15 +226,15 @@ impl SegmentReport {
 impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "journal {}", self.dir.display())?;
-        writeln!(f, "epoch {}, made {}", self.epoch, self.created)?;
+        writeln!(f, "epoch {}, created {}", self.epoch, self.created)?;
         for start in &self.terms {
             writeln!(f, "term {} from {}", start.term, start.first)?;
         }
         for segment in &self.segments {
             write!(f, "{segment}")?;
         }
-        let verdict = if self.is_clean() { "clean" } else { "NOT CLEAN: see the lines that begin with '!'" };
-        write!(f, "{verdict}")
+        let summary = if self.is_clean() { "clean" } else { "NOT CLEAN: see the lines that begin with '!'" };
+        write!(f, "{summary}")
     }
 }
 
@@ -262,13 +262,13 @@ impl fmt::Display for SegmentReport {
             writeln!(f, "! {} bytes cannot be read from the disk", self.unreadable_bytes)?;
         }
         if self.torn_bytes > 0 {
-            writeln!(f, "! a torn tail of {} bytes is cut off at the next start", self.torn_bytes)?;
+            writeln!(f, "! a torn tail of {} bytes is truncated at the next start", self.torn_bytes)?;
         }
         if self.unlisted_terms > 0 {
             writeln!(f, "! {} blocks are of a term that the table of terms does not list", self.unlisted_terms)?;
         }
         if self.index_missing {
-            writeln!(f, "  its index is missing or does not fit, and is made anew at the next start")?;
+            writeln!(f, "  its index is missing or does not fit, and is rebuilt at the next start")?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! The primitives of the file format: little-endian integers and LEB128 varints.
+//! Primitives of the file format: little-endian integers and LEB128 varints.
 
-/// What is read ends early or says something impossible.
+/// Error: the input ends early or contains an impossible value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DecodeError;
 
@@ -12,12 +12,12 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Small for small numbers of either sign.
+/// Zigzag encoding: short for small numbers of either sign.
 pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-/// Reads on in a slice; never beyond it.
+/// Reads a slice sequentially; never beyond its end.
 #[derive(Clone, Copy)]
 pub(super) struct ByteReader<'a> {
     bytes: &'a [u8],
@@ -88,7 +88,7 @@ impl<'a> ByteReader<'a> {
         self.varint().map(|raw| (raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
-    /// A count of things that take at least a byte each, so that a false one cannot make us reserve memory.
+    /// Reads a count of items that take at least a byte each, so that a corrupt count cannot reserve memory.
     pub(super) fn count(&mut self) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.varint()?).map_err(|_| DecodeError)?;
         if count > self.bytes.len() - self.at { Err(DecodeError) } else { Ok(count) }
@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(unsigned: u64, signed: i64) {
+        fn numbers_round_trip(unsigned: u64, signed: i64) {
             let mut out = Vec::new();
             put_varint(&mut out, unsigned);
             put_signed(&mut out, signed);

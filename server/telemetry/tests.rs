@@ -167,7 +167,7 @@ fn setting_up_twice_changes_nothing() {
 }
 
 #[test]
-fn setup_errors_name_the_remedy() {
+fn setup_errors_name_remedy() {
     for (config, word) in [
         (Config { log_filter: "a=b=c".to_owned(), ..Config::default() }, "info,powerstream_gateway=debug"),
         (exporting_to(4317), "no runtime"),

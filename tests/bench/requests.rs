@@ -92,7 +92,7 @@ fn processor_time(thread: &str) -> u64 {
 /// The threads that write, keep and read the account's log.
 fn account_threads() -> Vec<String> {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux").flatten();
-    let names = ["sequencer", "upkeep", "upstream sessio"];
+    let names = ["sequencer", "maintenance", "upstream sessio"];
     let is_one =
         |path: &Path| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| names.contains(&name.trim()));
     let own = threads.filter(|thread| is_one(&thread.path()));

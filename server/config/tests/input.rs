@@ -1,9 +1,9 @@
-//! Input that is no configuration at all.
+//! Input that cannot be read as a configuration.
 
 use super::*;
 
 #[test]
-fn file_that_cannot_be_read_is_told() {
+fn unreadable_file_is_reported() {
     let missing = load(Some(Path::new("/nowhere/config.yaml")), &[], std::iter::empty());
     check(missing, &[("/nowhere/config.yaml", "cannot be read: No such file")]);
     check(load(Some(Path::new("config.ini")), &[], std::iter::empty()), &[("config.ini", "must end in .yaml")]);

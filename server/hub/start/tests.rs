@@ -331,7 +331,7 @@ fn caller_beyond_its_demands_is_refused() {
 /// A token of a lost log whose time has not come, by the clock that X confirmed, was made by a clock that was ahead: from when
 /// on the subscription lacks posts is not known.
 #[test]
-fn token_of_lost_log_from_future_is_too_old() {
+fn lost_log_token_from_future_is_too_old() {
     let env = TestEnv::new(false, true);
     for (ahead, is_refused) in [(Duration::ZERO, false), (MINUTE, true), (MINUTE * 180, true)] {
         let reached = env.now.plus(ahead);

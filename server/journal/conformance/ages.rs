@@ -1,4 +1,4 @@
-//! Retention by machine time, whatever wall clocks say.
+//! Retention by machine time, independent of wall clocks.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn wrong_stamps_trim_nothing_and_keep_nothing() {
     });
 }
 
-/// The ages of records go on over restarts; the time between is not counted, whatever a wall clock says.
+/// Ages of records continue after a restart; downtime does not count, whatever the wall clock.
 #[test]
 fn restart_years_later_trims_nothing_at_once() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::*;
 use crate::journal::embedded::{files, segment_scan};
 
-/// Makes a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`; each step of maintenance recompresses
-/// one of them.
+/// Creates a log of `count` posts in batches of `batch`, in segments of `segment_bytes_max`. Each of `steps`
+/// maintenance steps recompresses one segment.
 pub(super) fn make(dir: &Path, count: u64, batch: usize, segment_bytes_max: u64, steps: usize) -> Vec<Record> {
     let mut journal = embedded(dir, &Config { segment_bytes_max, ..small_segments() }, 1);
     let all: Vec<Record> = (1..=count).map(|n| post(n, "a")).collect();
@@ -45,7 +45,7 @@ fn flip(path: &Path, bit: u64) {
     std::fs::write(path, bytes).expect("there is room");
 }
 
-/// Checks that what is given is what was written, and the rest told as damaged; gives the damaged ranges.
+/// Asserts that every record is read as written or reported as damaged. Returns the damaged ranges.
 pub(super) fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence, Sequence)> {
     let mut next = 1;
     let mut damaged = Vec::new();
@@ -58,7 +58,8 @@ pub(super) fn check_given(reader: &dyn Reader, all: &[Record]) -> Vec<(Sequence,
             ReadItem::Damaged { first, last, from, to } => {
                 assert!(first == next && last >= first, "{first} to {last} at {next}");
                 let received = |at: u64| all.get(at.wrapping_sub(1) as usize).map(|record| record.received);
-                // Without a record on one side: the damaged ones' own times if their header is sound, else the log's.
+                // Without a readable record on one side: the times of the damaged records if their header is intact,
+                // else those of the log.
                 let from_known = [received(first - 1).or(received(first)), Some(UnixMillis(T0)).filter(|_| first == 1)];
                 assert!(from_known.contains(&Some(from)), "{first} to {last} from {from}");
                 assert_eq!(Some(to), received(last + 1).or(received(last)), "{first} to {last}");
@@ -131,7 +132,7 @@ fn missing_segment_damages_exactly_its_records() {
 }
 
 #[test]
-fn lost_index_is_made_anew() {
+fn lost_index_is_rebuilt() {
     let dir = tempfile::tempdir().expect("a directory");
     let all = make(dir.path(), 400, 5, 4 << 10, 3);
     let index = |at: usize| PathBuf::from(format!("{}.idx", segments(dir.path())[at].display()));

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use super::*;
 
-/// A disk that refuses when told to.
+/// Disk with injected failures.
 #[derive(Debug, Default)]
 pub(super) struct FaultyDisk {
     faults: Mutex<Faults>,
@@ -12,27 +12,27 @@ pub(super) struct FaultyDisk {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
-    /// Writes fail so, after a part of them was done.
+    /// Writes fail with this error after this many bytes.
     pub(super) write: Option<(std::io::ErrorKind, usize)>,
     /// Syncs fail.
     pub(super) sync: bool,
-    /// Cutting a file fails.
+    /// Truncation fails.
     pub(super) truncate: bool,
-    /// Bytes that are free; `None` = plenty.
+    /// Free bytes; `None` = plenty.
     pub(super) free_bytes: Option<u64>,
-    /// Bytes that cannot be read.
+    /// Range that cannot be read.
     pub(super) unreadable: Option<Unreadable>,
     /// Files cannot be removed.
     pub(super) remove: bool,
 }
 
-/// A place that a disk cannot read.
+/// A range of a file that the disk cannot read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unreadable {
     pub(super) inode: u64,
     pub(super) from: u64,
     pub(super) to: u64,
-    /// What the system says.
+    /// Error that the system returns.
     pub(super) errno: rustix::io::Errno,
 }
 

@@ -1,4 +1,4 @@
-//! Locks, restarts, refusals of the disk, recompression.
+//! Locks, restarts, disk failures, recompression.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -79,7 +79,7 @@ fn terms_and_sequence_outlive_all_records() {
     assert_eq!((journal.reader.extent().earliest, journal.reader.extent().next), (101, 101));
     assert_eq!(journal.reader.terms()[..], [TermStart { term: Term(1), first: 1 }]);
     drop(journal);
-    // Even if somebody removes the last, empty segment.
+    // Even if the last, empty segment is removed.
     std::fs::remove_file(dir.path().join(format!("{:020}.raw", 101))).expect("it is there");
     let mut journal = embedded(dir.path(), &small_segments(), 3);
     let next = journal.reader.extent().next;
@@ -175,7 +175,7 @@ fn recompression_keeps_records_and_shrinks_quiet_log() {
 }
 
 #[test]
-fn identity_that_cannot_be_trusted_is_told() {
+fn untrusted_identity_is_reported() {
     let dir = tempfile::tempdir().expect("a directory");
     embedded(dir.path(), &small_segments(), 1);
     let path = dir.path().join("identity");

@@ -1,9 +1,7 @@
-//! What every backend must do, run against each of them; and in `files`, `damage` and `threads` what only the one with
-//! files can get wrong.
+//! Conformance tests: run against every backend; `files`, `damage` and `threads` cover the backend with files.
 //!
-//! Owns: the contract of `journal` as tests. A new backend is done when it passes what is here; a new
-//! promise of the contract gets its test here first. Failures of the disk come from the `Disk` that is passed in, never
-//! from global state, so that tests run beside one another.
+//! Owns: the contract of `journal` as tests. A new backend must pass them; a new guarantee gets its test here first.
+//! Disk failures are injected through `Disk`, never through global state, so that tests run in parallel.
 
 mod ages;
 mod damage;
@@ -30,7 +28,7 @@ use crate::model::{
     Rule, Sequence, Skip, SkipReason, Term, TermStart, TimeInterval,
 };
 
-/// The start of time in these tests.
+/// Start time of these tests.
 pub(super) const T0: i64 = 1_700_000_000_000;
 pub(super) const START: Moment = Moment::ZERO;
 pub(super) const EPOCH: Epoch = Epoch(0xfeed << 100);
@@ -43,7 +41,7 @@ pub(super) fn small_segments() -> Config {
     Config { segment_bytes_max: 4 << 10, disk_headroom_bytes_min: 0, ..Config::default() }
 }
 
-/// A post with one rule of this tag ("" = no rule at all), received at its sequence, in seconds.
+/// Creates a post with one rule of this tag ("" = no rule), received at its sequence, in seconds.
 pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
     let rules: Arc<[Rule]> = match tag {
         "" => [].into(),
@@ -81,7 +79,7 @@ pub(super) fn with_term(term: u64, records: Vec<Record>) -> Vec<Record> {
     records.into_iter().map(|record| Record { term: Term(term), ..record }).collect()
 }
 
-/// Everything from `from` on, read in chunks of `bytes_max`.
+/// Reads everything from `from` on, in chunks of `bytes_max`.
 pub(super) fn read_all(reader: &dyn Reader, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Vec<ReadItem> {
     let mut items = Vec::new();
     let mut at = from;
@@ -155,7 +153,7 @@ fn batch_with_sequence_jump_panics() {
         check(&[post(2, "a"), post(4, "a")]);
         check(&with_term(2, vec![post(2, "a")]));
         assert_eq!(journal.reader.extent().next, 2);
-        journal.writer.append(&[post(2, "a")]).expect("it goes on");
+        journal.writer.append(&[post(2, "a")]).expect("append after the failure");
     });
 }
 
@@ -215,7 +213,7 @@ fn seek_finds_first_record_at_or_after() {
         let mut received = T0;
         let mut times = Vec::new();
         for n in 1..=300_u64 {
-            // Several of one millisecond, and holes of minutes.
+            // Several records in one millisecond, and pauses of minutes.
             received += [0, 0, 1, 250, 60_000][(n * n % 5) as usize];
             times.push(received);
         }
@@ -249,7 +247,7 @@ fn trim_keeps_table_of_terms() {
         let trimmed = journal.reader.read(1, &KeyFilter::Always, 1);
         assert!(matches!(trimmed, Err(ReadError::Trimmed { earliest }) if earliest == extent.earliest));
         assert_eq!(journal.reader.seek(time(0)).expect("a seek"), extent.earliest);
-        // A silent log is trimmed, too.
+        // A log without appends is trimmed, too.
         for _ in 0..2 {
             journal.maintenance.step(at(10_000)).expect("a step");
         }
@@ -293,11 +291,11 @@ pub(super) fn any_record() -> impl Strategy<Value = RecordBody> {
     let rules = proptest::collection::vec(rule, 0..4).prop_map(Arc::<[Rule]>::from);
     let origin = prop_oneof![Just(Origin::Live), Just(Origin::Backfill), Just(Origin::Recovery)];
     let post = (any::<u64>(), rules.clone(), origin, any::<[Option<u64>; 3]>(), ".{0,40}");
-    let post = post.prop_map(|(id, rules, origin, [gap, beside, previous], json)| Post {
+    let post = post.prop_map(|(id, rules, origin, [gap, counterpart, previous], json)| Post {
         id: PostId(id),
         origin,
         gap: gap.map(GapId),
-        counterpart: beside,
+        counterpart,
         beside_rules: previous.map(|_| Arc::clone(&rules)),
         rules,
         previous,

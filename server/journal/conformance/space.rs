@@ -1,4 +1,4 @@
-//! A disk that others fill, segments that cannot be removed.
+//! A disk filled by other processes, segments that cannot be removed.
 
 use super::damage::segments;
 use super::files::faulty;
@@ -14,10 +14,10 @@ fn config(headroom: u64) -> Config {
     Config { disk_headroom_bytes_min: headroom, ..small_segments() }
 }
 
-/// 2.6. Another process takes more than the log could ever give back: nothing is trimmed, appends stop, and go on once it
-/// is gone.
+/// 2.6. Another process takes more space than the log could free: nothing is trimmed, and appends stop until the space
+/// is free again.
 #[test]
-fn disk_filled_by_others_trims_nothing_in_vain() {
+fn disk_filled_by_others_trims_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut journal, disk) = faulty(dir.path(), &config(10 << 20));
     fill(&mut journal, 1..=400);
@@ -35,7 +35,7 @@ fn disk_filled_by_others_trims_nothing_in_vain() {
     fill(&mut journal, 401..=401);
 }
 
-/// The gateway went on, and posts went into deleted files.
+/// Regression: the gateway continued, and posts were written to deleted files.
 #[test]
 fn removed_directory_refuses_appends_at_once() {
     let parent = tempfile::tempdir().expect("a directory");
@@ -44,7 +44,7 @@ fn removed_directory_refuses_appends_at_once() {
     fill(&mut journal, 1..=10);
     std::fs::rename(&dir, &moved).expect("ours");
     journal.maintenance.step(START).expect_err("it is not there");
-    journal.writer.check().expect_err("known by upkeep");
+    journal.writer.check().expect_err("known by maintenance");
     journal.writer.append(&[post(11, "a")]).expect_err("it is not there");
     // Another directory is not the log's.
     std::fs::create_dir(&dir).expect("ours");
@@ -57,11 +57,11 @@ fn removed_directory_refuses_appends_at_once() {
     assert_eq!(journal.reader.extent().next, 21);
     std::fs::remove_dir_all(&dir).expect("ours");
     let refused = journal.writer.append(&[post(21, "a")]);
-    assert!(matches!(refused, Err(AppendError::Io(_))), "without a step of upkeep");
+    assert!(matches!(refused, Err(AppendError::Io(_))), "without a maintenance step");
     assert_eq!(journal.reader.extent().next, 21);
 }
 
-/// 2.6. What is freed is taken at once by another process: one trim, no more.
+/// 2.6. Another process takes freed space immediately: one trim, no more.
 #[test]
 fn trim_that_frees_nothing_is_not_repeated() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -86,7 +86,7 @@ fn quiet_log_is_not_trimmed_for_busy_one() {
             std::fs::read_dir(dir).expect("ours").map(|it| it.expect("an entry").metadata().expect("ours").len());
         files.sum::<u64>()
     };
-    // Recompressed, it takes no less later.
+    // A recompressed segment takes no less later.
     for _ in 0..100 {
         step(&mut quiet);
     }
@@ -103,7 +103,8 @@ fn quiet_log_is_not_trimmed_for_busy_one() {
     assert_eq!(quiet.reader.extent().earliest, 1);
 }
 
-/// 2.6. A segment that cannot be removed counts, nothing more is trimmed for space meanwhile, and it is tried again.
+/// 2.6. A segment whose removal fails still counts, no other is trimmed for space meanwhile, and the removal is
+/// retried.
 #[test]
 fn failed_removal_is_retried_and_counted() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -138,8 +139,8 @@ fn failed_removal_is_retried_and_counted() {
     assert_eq!(report.bytes, bytes);
 }
 
-/// A quota: appends are refused although the disk has space. One segment makes room for the next append; if it does not, no
-/// other goes.
+/// A quota refuses appends although the disk has space. One segment is trimmed for the next append; if that does not
+/// help, no other is.
 #[test]
 fn refused_append_with_free_space_trims_one_segment() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -156,7 +157,7 @@ fn refused_append_with_free_space_trims_one_segment() {
     assert_eq!(trimmed, 1);
 }
 
-/// What is logged while this runs.
+/// Returns the log output of `work`.
 fn logged(work: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
@@ -178,7 +179,7 @@ fn logged(work: impl FnOnce()) -> String {
     String::from_utf8(text).expect("text")
 }
 
-/// 2.6. Records that go before their age are warned of, with their number and their times; those that go by age are not.
+/// 2.6. Records trimmed before their age are logged with their number and times; records trimmed by age are not.
 #[test]
 fn early_trim_warns_with_count_and_range() {
     const WARNING: &str = "trimmed before retention_age_max";

@@ -1,4 +1,4 @@
-//! Syncs that fail: the system may have dropped what it was told to write.
+//! Failed syncs: the operating system may have dropped the written pages.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -16,8 +16,8 @@ fn fill(journal: &mut Journal, range: std::ops::RangeInclusive<u64>) -> Vec<Reco
     all
 }
 
-/// 2.5. After a failed sync nothing is appended until what is readable was written to a new file and synced: a second sync
-/// of the old file that succeeds proves nothing.
+/// 2.5. After a failed sync nothing is appended until the readable blocks are written to a new file and synced. A later
+/// successful sync of the old file proves nothing.
 #[test]
 fn failed_sync_rewrites_segment_before_next_append() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -27,7 +27,7 @@ fn failed_sync_rewrites_segment_before_next_append() {
     assert_eq!(journal.reader.synced(), 101);
     all.extend(fill(&mut journal, 101..=200));
     let path = segments(dir.path()).pop().expect("there is one");
-    // Open until the end, so that no other file gets its number.
+    // Kept open, so that its inode number is not reused.
     let old = std::fs::File::open(&path).expect("ours");
     let inode = old.metadata().expect("ours").ino();
     disk.set(Faults { sync: true, ..Faults::default() });
@@ -53,7 +53,8 @@ fn failed_sync_rewrites_segment_before_next_append() {
     assert_eq!(check_given(&*embedded(dir.path(), &config(Durability::Os), 2).reader, &all), []);
 }
 
-/// 2.5. Blocks that cannot be read back after a failed sync are damage, with their times; the others are kept.
+/// 2.5. Blocks that cannot be read back after a failed sync are reported as damaged, with their times; the others are
+/// kept.
 #[test]
 fn blocks_lost_with_failed_sync_are_damage() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -79,7 +80,7 @@ fn blocks_lost_with_failed_sync_are_damage() {
     assert_eq!(check_given(&*journal.reader, &all), [(lost.first, lost.last)], "it stays");
 }
 
-/// The same in every state that a segment can be in: empty, sealed meanwhile, with a durability that syncs each append.
+/// As above in every state of a segment: empty, sealed meanwhile, with a durability that syncs each append.
 #[test]
 fn failed_sync_is_healed_in_every_state() {
     for durability in [Durability::Os, Durability::Sync] {

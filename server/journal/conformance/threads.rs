@@ -1,4 +1,4 @@
-//! A reader beside a writer beside maintenance.
+//! Reader, writer and maintenance in parallel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,7 +24,7 @@ fn readers_survive_append_recompression_and_trim() {
         });
         let keeping = scope.spawn(|| {
             let (mut recompressed, mut trimmed) = (0, 0);
-            // On a busy machine all is written and read before maintenance has had many turns.
+            // On a busy machine, writer and reader finish before maintenance has run often.
             while !done.load(Ordering::Acquire) || ((recompressed == 0 || trimmed == 0) && started.elapsed() < DEADLINE)
             {
                 let newest = reader.extent().newest_received.unwrap_or(UnixMillis(T0));
@@ -44,14 +44,14 @@ fn readers_survive_append_recompression_and_trim() {
         done.store(true, Ordering::Release);
         written.expect("the writer");
         let seen = seen.map(|seen| seen.expect("the reader"));
-        let (recompressed, trimmed) = keeping.join().expect("upkeep");
+        let (recompressed, trimmed) = keeping.join().expect("maintenance");
         (recompressed, trimmed, seen)
     });
-    assert!(recompressed > 0 && trimmed > 0, "{recompressed} {trimmed}: upkeep did its part");
+    assert!(recompressed > 0 && trimmed > 0, "{recompressed} {trimmed}: maintenance ran");
     assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
 
-/// Reads to the end; every record must be what it was, with none left out but what was trimmed.
+/// Reads to the end. Every record must be as written, and only trimmed records may be missing.
 fn follow(reader: &dyn Reader, bytes_max: usize, started: Instant) -> u64 {
     let (mut at, mut seen) = (1, 0);
     while at <= RECORDS {

@@ -1,4 +1,4 @@
-//! What the disk cannot read: damage of an exact range, and in no session's, start's or inspection's way.
+//! Unreadable bytes are reported as damage of an exact range and block neither sessions, starts nor inspections.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::*;
 use crate::journal::embedded::segment_scan;
 use crate::journal::verify::verify_on;
 
-/// Bytes of a page, which is lost with a bad sector.
+/// Bytes of a page, the unit that a bad sector destroys.
 const SECTOR: u64 = 4 << 10;
 
 fn on(dir: &Path, disk: &Arc<FaultyDisk>, term: u64) -> Journal {
@@ -19,15 +19,15 @@ fn on(dir: &Path, disk: &Arc<FaultyDisk>, term: u64) -> Journal {
     open_on(&config, dir, identity(term), UnixMillis(T0), disk.clone()).expect("damage does not stop a start")
 }
 
-/// The page at `at` of this file fails so.
+/// Makes the page at `at` of this file fail with `errno`.
 fn bad_page(path: &Path, at: u64, errno: Errno) -> Faults {
     let inode = std::fs::metadata(path).expect("it is there").ino();
     let from = at / SECTOR * SECTOR;
     Faults { unreadable: Some(Unreadable { inode, from, to: from + SECTOR, errno }), ..Faults::default() }
 }
 
-/// R9. A segment or an index that cannot be read as a file (EISDIR, ELOOP), wherever it is, while the log is open and after a
-/// restart.
+/// R9. A segment or an index that cannot be read as a file (EISDIR, ELOOP), at any position, while the log is open and
+/// after a restart.
 #[test]
 fn unreadable_file_is_damage_and_passed() {
     for (which, opens) in (0..5).flat_map(|which| [(which, true), (which, false)]) {
@@ -52,7 +52,7 @@ fn unreadable_file_is_damage_and_passed() {
         } else {
             std::os::unix::fs::symlink(&victim, &victim).expect("a link to itself");
         }
-        // The file of the tail is open for writing, and read by its name.
+        // The file of the active segment is open for writing, and read by its name.
         let lost_open = check_given(&*before.reader, &all);
         assert_eq!(lost_open.is_empty(), which > 2, "{}: {lost_open:?}", victim.display());
         drop(before);
@@ -63,10 +63,10 @@ fn unreadable_file_is_damage_and_passed() {
         } else {
             assert_eq!(check_given(&*journal.reader, &all), lost_open);
             assert_eq!(journal.reader.damage().len(), lost_open.len());
-            let found = verify(dir.path()).expect("an inspection goes on");
+            let found = verify(dir.path()).expect("an inspection continues");
             assert_eq!(found.is_clean(), which > 2);
         }
-        journal.writer.append(&with_term(2, vec![post(next, "b")])).expect("the log goes on");
+        journal.writer.append(&with_term(2, vec![post(next, "b")])).expect("the log continues");
         journal.maintenance.step(START).map(drop).unwrap_or_default();
         assert_eq!(read_all(&*journal.reader, next, &KeyFilter::Always, 1).len(), 1);
     }
@@ -75,8 +75,8 @@ fn unreadable_file_is_damage_and_passed() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A page anywhere fails: exactly the blocks that touch it are damage, for readers, after a restart, for `verify` and
-    /// through recompression; and once it can be read again, nothing is.
+    /// An unreadable page damages exactly the blocks that touch it, for readers, after a restart, for `verify` and
+    /// through recompression; once it is readable again, no block is damaged.
     #[test]
     fn bad_sector_costs_blocks_that_touch_it(
         segment in any::<Index>(),
@@ -117,14 +117,14 @@ proptest! {
         let next = journal.reader.extent().next;
         let found = verify_on(dir.path(), &*disk).expect("a log");
         prop_assert!(!found.is_clean());
-        // The end of the last segment: what is behind the last block that is known is a lost tail.
+        // At the end of the last segment, bytes after the last known block are a lost tail.
         prop_assert!(next == 401 || last && journal.lost_tail.corrupt && hit.is_some_and(|(first, last)| first <= next && last == 400));
         let lost = hit.map(|(first, last)| (first, last.min(next - 1))).filter(|(first, last)| first <= last);
         let lost = Vec::from_iter(lost);
         all.truncate(next as usize - 1);
         prop_assert_eq!(check_given(&*journal.reader, &all), lost.clone(), "after a restart");
         let batch = with_term(2, vec![post(next, "b")]);
-        journal.writer.append(&batch).expect("the log goes on");
+        journal.writer.append(&batch).expect("the log continues");
         all.extend(batch);
         for _ in 0..4 {
             journal.maintenance.step(START).expect("a step");
@@ -133,7 +133,7 @@ proptest! {
     }
 }
 
-/// A process that is short of file descriptors or memory reports no damage: the session comes again.
+/// A process short of file descriptors or memory reports no damage: the session retries.
 #[test]
 fn shortage_of_process_is_no_damage() {
     for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN] {
@@ -147,7 +147,7 @@ fn shortage_of_process_is_no_damage() {
     }
 }
 
-/// A complete block at the very end whose body is damaged may have been exposed: its numbers are not given again.
+/// A complete block at the end whose body is damaged may have been exposed: its sequences are not assigned again.
 #[test]
 fn damaged_last_block_keeps_its_numbers() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -166,15 +166,15 @@ fn damaged_last_block_keeps_its_numbers() {
     assert_eq!(check_given(&*journal.reader, &all), [(16, 20)]);
     assert_eq!(journal.reader.damage().iter().map(|it| (it.first, it.last)).collect::<Vec<_>>(), [(16, 20)]);
     let batch = with_term(2, vec![post(21, "b")]);
-    journal.writer.append(&batch).expect("the log goes on");
+    journal.writer.append(&batch).expect("the log continues");
     all.extend(batch);
     drop(journal);
     assert_eq!(check_given(&*embedded(dir.path(), &small_segments(), 3).reader, &all), [(16, 20)]);
 }
 
-/// An append that was interrupted leaves the beginning of a block; anything else was damaged later.
+/// An interrupted append leaves the beginning of a block; any other malformed tail was damaged later.
 #[test]
-fn corrupt_tail_is_told_from_torn() {
+fn corrupt_tail_is_distinguished_from_torn() {
     for (tail, corrupt) in [(&b"\xB5PS"[..], false), (&b"\0\0\0\0"[..], true), (&[7; 4_000][..], true)] {
         let dir = tempfile::tempdir().expect("a directory");
         make(dir.path(), 20, 5, 1 << 20, 0);

@@ -1,7 +1,6 @@
-//! Ranges of the log that are known to be damaged: for announcements (each range once), metrics and coverage.
+//! Damaged ranges of the log: logged once each, counted in metrics, used by coverage.
 //!
-//! A range leaves the list when it is trimmed, or when its blocks could be read after all: an error that passes is no
-//! damage that stays.
+//! A range leaves the list when it is trimmed, or when its blocks are readable again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,14 +13,14 @@ use crate::model::Sequence;
 
 #[derive(Debug, Default)]
 pub(super) struct KnownDamage {
-    /// By first sequence; no two overlap or touch.
+    /// By first sequence; ranges neither overlap nor touch.
     ranges: Mutex<BTreeMap<Sequence, Damage>>,
-    /// True if there may be any: sound reads need no lock.
+    /// False if there is no range: reads of undamaged logs take no lock.
     any: AtomicBool,
 }
 
 impl KnownDamage {
-    /// Adds a range, and announces it unless all of it is known.
+    /// Adds a range, and logs it unless all of it is known.
     pub(super) fn add(&self, dir: &Path, found: Damage) {
         let mut ranges = self.ranges.lock();
         let before = ranges.range(..=found.first).next_back().map(|(_, damage)| *damage);
@@ -53,21 +52,21 @@ impl KnownDamage {
         );
     }
 
-    /// Removes records that could be read.
+    /// Removes records that were read successfully.
     pub(super) fn read(&self, dir: &Path, first: Sequence, end: Sequence) {
         if self.any.load(Ordering::Acquire) && self.remove(first, end) {
             tracing::info!(journal = %dir.display(), first, last = end - 1, "damaged journal records are readable again");
         }
     }
 
-    /// Removes records that were trimmed.
+    /// Removes trimmed records.
     pub(super) fn trimmed(&self, earliest: Sequence) {
         if self.any.load(Ordering::Acquire) {
             self.remove(0, earliest);
         }
     }
 
-    /// Removes `first` to `end` (excluded); true if any of it was known.
+    /// Removes `first` to `end` (excluded); returns true if any of it was known.
     fn remove(&self, first: Sequence, end: Sequence) -> bool {
         let mut ranges = self.ranges.lock();
         let hit: Vec<Damage> = ranges.values().filter(|it| it.first < end && first <= it.last).copied().collect();
@@ -88,7 +87,7 @@ impl KnownDamage {
         self.ranges.lock().values().copied().collect()
     }
 
-    /// Number of records known to be damaged.
+    /// Returns the number of records known to be damaged.
     pub(super) fn records(&self) -> u64 {
         self.ranges.lock().values().map(|it| it.last - it.first + 1).sum()
     }

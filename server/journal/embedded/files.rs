@@ -1,4 +1,4 @@
-//! Names, modes and safe replacement of the files in a log's directory.
+//! Names, modes and atomic replacement of the files in a log's directory.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -13,11 +13,11 @@ pub(in crate::journal) use crate::state_file::{create, open_or_create, sync_dir}
 pub(in crate::journal) const LOCK: &str = "lock";
 pub(in crate::journal) const IDENTITY: &str = "identity";
 
-/// Whose first record a segment holds, and how its blocks were made.
+/// First record of a segment, and how its blocks were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::journal) struct SegmentName {
     pub(in crate::journal) first: Sequence,
-    /// True if maintenance made it anew with large blocks; sorts behind the one it replaces.
+    /// True if maintenance wrote it with large blocks. Sorts after the segment that it replaces.
     pub(in crate::journal) packed: bool,
 }
 
@@ -38,7 +38,7 @@ impl SegmentName {
     }
 }
 
-/// The index file beside a segment.
+/// Returns the path of a segment's index file.
 pub(in crate::journal) fn index_path(segment: &Path) -> PathBuf {
     extended(segment, "idx")
 }
@@ -50,14 +50,14 @@ fn extended(path: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
-/// The segments in a directory, in order; of one that was being replaced, the new one only.
+/// Returns the segments of a directory in order; of a replaced segment only the replacement.
 pub(in crate::journal) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         names.extend(entry?.file_name().to_str().and_then(SegmentName::parse));
     }
     names.sort_unstable();
-    // A packed one was complete before it got its name.
+    // A packed segment was complete before its rename.
     names.dedup_by(|later, earlier| {
         let same = later.first == earlier.first;
         if same {
@@ -68,7 +68,7 @@ pub(in crate::journal) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
     Ok(names)
 }
 
-/// Removes what a crash may have left: unfinished files, replaced segments, indexes without a segment.
+/// Removes leftovers of a crash: unfinished files, replaced segments, indexes without a segment.
 pub(in crate::journal) fn remove_orphans(dir: &Path, keep: &[SegmentName]) -> io::Result<()> {
     let kept = |name: SegmentName| keep.binary_search(&name).is_ok();
     for entry in std::fs::read_dir(dir)? {
@@ -80,20 +80,20 @@ pub(in crate::journal) fn remove_orphans(dir: &Path, keep: &[SegmentName]) -> io
             _ => SegmentName::parse(name).is_some_and(|it| !kept(it)),
         };
         if stale && let Err(error) = std::fs::remove_file(&path) {
-            // It costs its bytes, and is looked at again at the next start.
+            // The file only costs its bytes; removal is retried at the next start.
             tracing::warn!(path = %path.display(), %error, "failed to remove stale journal file");
         }
     }
     Ok(())
 }
 
-/// Name under which a segment is kept of which nothing can be read.
+/// Returns the name for a segment of which nothing can be read.
 pub(in crate::journal) fn aside(segment: &Path) -> PathBuf {
     let names = (0_u64..).map(|number| extended(segment, &format!("damaged-{number}")));
     names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| extended(segment, "damaged"))
 }
 
-/// Makes the directory, for us only.
+/// Creates the directory, accessible to its owner only.
 pub(in crate::journal) fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mode = std::fs::metadata(dir)?.permissions().mode();
@@ -103,14 +103,14 @@ pub(in crate::journal) fn make_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that is either the old or the new one, whatever happens.
+/// Replaces a file atomically.
 pub(in crate::journal) fn replace(disk: &dyn Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
     let replacement = Replacement::new(target)?;
     disk.write_at(&replacement.file, bytes, 0)?;
     replacement.finish(|file| disk.sync(file))
 }
 
-/// Removes a file, or finds it gone.
+/// Removes a file; succeeds if it does not exist.
 pub(in crate::journal) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

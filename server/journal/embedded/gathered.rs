@@ -5,16 +5,15 @@ use crate::journal::record::RecordHeader;
 use crate::journal::{ReadBatch, ReadItem, read_bytes};
 use crate::model::{KeyFilter, Sequence};
 
-/// A block of more payload is not read whole where readers share what is read: batches end at about 1 MiB unless
-/// configured otherwise.
+/// Blocks with a larger payload are not read as one shared page. Batches end at about 1 MiB by default.
 pub(super) const WHOLE_BYTES_MAX: usize = 2 << 20;
 
-/// What a read has brought so far.
+/// Result of a read so far.
 pub(super) struct ReadBuilder {
     pub(super) chunk: ReadBatch,
     pub(super) bytes: usize,
     pub(super) bytes_max: usize,
-    /// It ends with a block.
+    /// True if it ends with a block.
     pub(super) whole: bool,
 }
 
@@ -35,7 +34,7 @@ impl ReadBuilder {
         self.chunk.items.push(ReadItem::Damaged { first, last, from: sides.from, to: sides.to });
     }
 
-    /// Takes what is wanted of a block, until the bytes are full; false if it was not all.
+    /// Adds the wanted records of a block until the byte limit; returns false if records of the block are left.
     pub(super) fn take(&mut self, block: &Block, keys: &KeyFilter, sides: ReceivedBounds) -> bool {
         let mut matcher = Matcher::new(keys);
         matcher.add_rules(&block.table.rules);
@@ -56,7 +55,7 @@ impl ReadBuilder {
                     self.chunk.next = block.header.end();
                     return true;
                 }
-                // Whole by its checksum, yet not to be understood: then its rest is lost.
+                // The checksum matches, but a record cannot be decoded: the rest of the block is reported as damaged.
                 Err(_) => {
                     self.damaged(self.chunk.next, block.header.end() - 1, sides);
                     return true;

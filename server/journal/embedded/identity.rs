@@ -1,4 +1,4 @@
-//! The identity file: format version, epoch, and the table of terms, which outlives all records.
+//! Identity file: format version, epoch, and the table of terms, which outlives all records.
 //!
 //! ```text
 //! magic:8 version:u32 epoch:u128 created:i64 count:u32 (term:u64 first:u64)* crc:u32
@@ -15,10 +15,10 @@ use crate::model::{Epoch, Sequence, Term, TermStart, UnixMillis};
 use crate::state_file;
 
 const MAGIC: [u8; 8] = *b"PSGWLOG\n";
-/// Version of all files of a log: one number, raised when any of them changes.
+/// Version of all files of a log: one number, increased when any of them changes.
 pub(in crate::journal) const VERSION: u32 = 1;
 
-/// What the identity file tells.
+/// Decoded identity file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct LogIdentity {
     pub(in crate::journal) epoch: Epoch,
@@ -27,7 +27,7 @@ pub(in crate::journal) struct LogIdentity {
 }
 
 impl LogIdentity {
-    /// Reads it; `None` if there is none.
+    /// Reads it; `None` if the file does not exist.
     pub(in crate::journal) fn read(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(files::IDENTITY);
         let bytes = match state_file::read(&path) {
@@ -42,7 +42,7 @@ impl LogIdentity {
         }
     }
 
-    /// Reads the identity of the log, or gives a new log one.
+    /// Reads the identity of the log, or creates that of a new log.
     pub(in crate::journal) fn read_or_make(
         disk: &dyn Disk,
         dir: &Path,
@@ -71,7 +71,7 @@ impl LogIdentity {
         self.terms.push(TermStart { term, first });
     }
 
-    /// Lets no term begin beyond `next`, where a lost tail would have put it.
+    /// Limits the start of every term to `next`, for terms that began in a lost tail.
     pub(in crate::journal) fn clamp(&mut self, next: Sequence) {
         for start in &mut self.terms {
             start.first = start.first.min(next);
@@ -92,7 +92,7 @@ impl LogIdentity {
         out
     }
 
-    /// The error tells the version if it is one that we do not know.
+    /// Decodes the file. The error contains the version if it is a later one.
     fn decode(bytes: &[u8]) -> Result<Self, Option<u32>> {
         let damage = |_: DecodeError| None;
         let mut input = ByteReader::new(bytes);
@@ -106,7 +106,7 @@ impl LogIdentity {
         };
         match (sound, version) {
             (true, VERSION) => Self::decode_fields(&mut input).map_err(damage),
-            // Later versions may have another checksum, but a damaged number must not pass for one of them.
+            // Later versions may use another checksum, but a damaged number must not be reported as one of them.
             (true, later) => Err(Some(later)),
             (false, _) => Err(None),
         }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn version_from_future_is_told() {
+    fn version_from_future_is_reported() {
         let mut bytes = sample().encode();
         bytes.truncate(bytes.len() - 4);
         bytes[8..12].copy_from_slice(&9_u32.to_le_bytes());

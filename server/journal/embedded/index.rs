@@ -1,4 +1,4 @@
-//! What is known of a segment's blocks without reading them: where they are, what they hold, which rules matched.
+//! Index of a segment's blocks: where they are, which sequences they contain, which rules matched.
 
 use crate::journal::block::BlockHeader;
 use crate::journal::key_match::{Matcher, is_broad};
@@ -8,37 +8,37 @@ use crate::model::{KeyFilter, Rule, Sequence, UnixMillis};
 /// A block of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct IndexEntry {
-    /// Where it begins.
+    /// Offset in the file.
     pub(in crate::journal) offset: u64,
-    /// Its header.
+    /// Header of the block.
     pub(in crate::journal) header: BlockHeader,
     /// The rules of its records, as numbers in the index's table.
     pub(in crate::journal) rules: Box<[u32]>,
 }
 
-/// The blocks of a segment, in order. Sequences that no block holds are damaged.
+/// The blocks of a segment, in order. Sequences without a block are damaged.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::journal) struct SegmentIndex {
     pub(in crate::journal) rules: Vec<Rule>,
     pub(in crate::journal) entries: Vec<IndexEntry>,
 }
 
-/// Where a segment lies among the others.
+/// Sequences and times around a segment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::journal) struct SegmentBounds {
-    /// The first sequence that the segment should hold.
+    /// First sequence that the segment should contain.
     pub(in crate::journal) first: Sequence,
-    /// The sequence after the last that it should hold; `None` for the last segment.
+    /// Sequence after the last that the segment should contain; `None` for the last segment.
     pub(in crate::journal) end: Option<Sequence>,
-    /// When the last record before it was received.
+    /// Receive time of the last record before it.
     pub(in crate::journal) before: Option<UnixMillis>,
-    /// When the first record after it was received.
+    /// Receive time of the first record after it.
     pub(in crate::journal) after: Option<UnixMillis>,
-    /// Bounds of damage that has no record on one side.
+    /// Bounds for damage that has no record on one side.
     pub(in crate::journal) outermost: ReceivedBounds,
 }
 
-/// When the records on both sides of a place were received.
+/// Receive times of the records on both sides of a damaged range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::journal) struct ReceivedBounds {
     pub(in crate::journal) from: UnixMillis,
@@ -48,23 +48,23 @@ pub(in crate::journal) struct ReceivedBounds {
 /// A step of a reader through a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::journal) enum ReadStep {
-    /// Read this block; the sides are for the case that it is damaged.
+    /// Read this block; `sides` are used if it turns out damaged.
     Block { offset: u64, header: BlockHeader, sides: ReceivedBounds },
-    /// Tell that these are damaged.
-    Hole { first: Sequence, last: Sequence, sides: ReceivedBounds },
+    /// Report these sequences as damaged.
+    Missing { first: Sequence, last: Sequence, sides: ReceivedBounds },
 }
 
-/// The way of a reader through a part of a segment.
+/// The steps of a reader through a part of a segment.
 #[derive(Debug)]
 pub(in crate::journal) struct ReadPlan {
     pub(in crate::journal) steps: Vec<ReadStep>,
-    /// Where it goes on once the steps are done.
+    /// Where to continue after the steps.
     pub(in crate::journal) next: Sequence,
-    /// True if nothing of the segment is left then.
+    /// True if the steps reach the end of the segment.
     pub(in crate::journal) done: bool,
 }
 
-/// Entries looked at in one go: some microseconds, for the writer may wait for it.
+/// Maximum entries examined at once: a few microseconds, because the writer may wait for the lock.
 const ENTRIES_MAX: usize = 1024;
 
 impl SegmentIndex {
@@ -80,22 +80,22 @@ impl SegmentIndex {
         self.entries.push(IndexEntry { offset, header, rules: numbers });
     }
 
-    /// Payload bytes of all blocks.
+    /// Returns the payload bytes of all blocks.
     pub(in crate::journal) fn payload_bytes(&self) -> u64 {
         self.entries.iter().map(|entry| u64::from(entry.header.payload_bytes)).sum()
     }
 
-    /// When the first record of a sound block was received.
+    /// Returns the receive time of the first record of an intact block.
     pub(in crate::journal) fn first_received(&self) -> Option<UnixMillis> {
         self.entries.first().map(|entry| entry.header.first_received)
     }
 
-    /// When the last record of a sound block was received.
+    /// Returns the receive time of the last record of an intact block.
     pub(in crate::journal) fn last_received(&self) -> Option<UnixMillis> {
         self.entries.last().map(|entry| entry.header.last_received)
     }
 
-    /// Plans the way on from `at` for blocks of about `bytes_max` payload that may match.
+    /// Plans the steps from `at` for about `bytes_max` payload of blocks that may match.
     pub(in crate::journal) fn plan(
         &self,
         at: Sequence,
@@ -113,7 +113,7 @@ impl SegmentIndex {
             }
             if plan.next < entry.header.first {
                 let sides = self.sides(number, number, around, around.outermost);
-                plan.steps.push(ReadStep::Hole { first: plan.next, last: entry.header.first - 1, sides });
+                plan.steps.push(ReadStep::Missing { first: plan.next, last: entry.header.first - 1, sides });
             }
             plan.next = entry.header.end();
             if entry.header.notices || matcher.any(&entry.rules) {
@@ -125,14 +125,14 @@ impl SegmentIndex {
         }
         if let Some(end) = around.end.filter(|&end| plan.next < end) {
             let sides = self.sides(self.entries.len(), self.entries.len(), around, around.outermost);
-            plan.steps.push(ReadStep::Hole { first: plan.next, last: end - 1, sides });
+            plan.steps.push(ReadStep::Missing { first: plan.next, last: end - 1, sides });
             plan.next = end;
         }
         plan.done = true;
         plan
     }
 
-    /// The block that holds a record, if there is one and a reader with these keys wants most of it.
+    /// Returns the block that contains a record, if a reader with these keys wants most of that block.
     pub(in crate::journal) fn wanted(&self, at: Sequence, keys: &KeyFilter) -> Option<&BlockHeader> {
         let number = self.entries.partition_point(|entry| entry.header.end() <= at);
         let entry = self.entries.get(number).filter(|entry| entry.header.first <= at)?;
@@ -140,14 +140,14 @@ impl SegmentIndex {
         is_broad(keys, rules.into_iter()).then_some(&entry.header)
     }
 
-    /// When the records before entry `before` and from entry `after` on were received; `or` for a side without any.
+    /// Returns the receive times before entry `before` and from entry `after` on; `or` for a side without records.
     fn sides(&self, before: usize, after: usize, around: &SegmentBounds, or: ReceivedBounds) -> ReceivedBounds {
         let from = before.checked_sub(1).map(|at| self.entries[at].header.last_received).or(around.before);
         let to = self.entries.get(after).map(|entry| entry.header.first_received).or(around.after);
         ReceivedBounds { from: from.unwrap_or(or.from), to: to.unwrap_or(or.to) }
     }
 
-    /// The first block with a record received at or after `time`, and the end of the block in front of it.
+    /// Returns the first block with a record received at or after `time`, and the end of the block before it.
     pub(in crate::journal) fn find(&self, time: UnixMillis) -> Option<(&IndexEntry, Option<Sequence>)> {
         let at = self.entries.partition_point(|entry| entry.header.last_received < time);
         let before = at.checked_sub(1).map(|at| self.entries[at].header.end());

@@ -1,4 +1,4 @@
-//! The index file beside a sealed segment.
+//! Index file of a sealed segment.
 //!
 //! ```text
 //! head (84 bytes) = magic:8 version:u32 epoch:u128 segment_bytes:u64 payload_bytes:u64 blocks:u32 end:u64
@@ -23,18 +23,18 @@ const MAGIC: [u8; 8] = *b"PSGWIDX\n";
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 84;
 
-/// What the log has to know of a sealed segment at all times.
+/// Summary of a sealed segment that stays in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct SegmentSummary {
     /// Length of the segment file.
     pub(in crate::journal) segment_bytes: u64,
-    /// Payload of all its blocks.
+    /// Payload bytes of all its blocks.
     pub(in crate::journal) payload_bytes: u64,
-    /// How many blocks it has.
+    /// Number of blocks.
     pub(in crate::journal) blocks: u32,
-    /// The sequence after the last that it holds; 0 if it holds none.
+    /// Sequence after its last record; 0 if it is empty.
     pub(in crate::journal) end: Sequence,
-    /// When its first and last records were received; `None` if it holds none.
+    /// Receive times of its first and last record; `None` if it is empty.
     pub(in crate::journal) received: Option<(UnixMillis, UnixMillis)>,
 }
 
@@ -50,7 +50,7 @@ impl SegmentSummary {
     }
 }
 
-/// Writes the index file of a segment; its length is returned.
+/// Writes the index file of a segment. Returns its length.
 pub(in crate::journal) fn write(
     disk: &dyn Disk,
     segment: &Path,
@@ -63,8 +63,8 @@ pub(in crate::journal) fn write(
     Ok(bytes.len() as u64)
 }
 
-/// Reads the head of a segment's index file; `None` if it is not there, damaged, or of another state of the segment.
-/// Also tells the length of the index file.
+/// Reads the head of a segment's index file and the length of the file. `None` if it is missing, damaged, or of another
+/// state of the segment.
 pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Result<Option<(SegmentSummary, u64)>> {
     let segment_bytes = std::fs::metadata(segment)?.len();
     let mut file = match File::open(files::index_path(segment)) {
@@ -83,7 +83,7 @@ pub(in crate::journal) fn read_summary(segment: &Path, epoch: Epoch) -> io::Resu
     Ok(head.map(|(summary, ..)| (summary, length)))
 }
 
-/// Reads a segment's index file; `None` if it is not there, damaged or unreadable.
+/// Reads a segment's index file; `None` if it is missing, damaged or unreadable.
 pub(in crate::journal) fn read(segment: &Path, epoch: Epoch) -> io::Result<Option<SegmentIndex>> {
     match state_file::read(&files::index_path(segment)) {
         Ok(bytes) => Ok(decode(&bytes, epoch).ok()),

@@ -1,4 +1,4 @@
-//! Housekeeping: syncs, trims, seals by age, writes index files, recompresses.
+//! Maintenance: syncs, trims, seals by age, writes index files, recompresses.
 
 use std::io;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::journal::disk::append_error;
 use crate::journal::{AppendError, Durability, Maintenance, MaintenanceReport};
 use crate::model::Sequence;
 
-/// A segment is sealed when its first record has reached this part of the retention, so that a quiet log is trimmed that
-/// closely.
+/// A segment is sealed when its first record reaches this part of the retention, so that a quiet log is trimmed with
+/// this precision.
 const AGE_PARTS: u32 = 24;
 
 pub(super) struct EmbeddedMaintenance {
     shared: Arc<SharedLog>,
     packing: Option<Recompression>,
     trimmer: Trimmer,
-    /// Trimmed by steps that failed otherwise, not reported yet.
+    /// Records trimmed by steps that then failed; not reported yet.
     trimmed: Trimmed,
     ages: RecordAges,
 }
@@ -37,7 +37,7 @@ impl EmbeddedMaintenance {
         Self { shared, packing: None, trimmer: Trimmer::default(), trimmed: Trimmed::default(), ages }
     }
 
-    /// Makes all that was appended until now survive a power cut.
+    /// Makes all records appended so far survive a power cut.
     fn sync(&self) -> io::Result<()> {
         let shared = &self.shared;
         let next = shared.tip.lock().next;
@@ -81,7 +81,7 @@ impl EmbeddedMaintenance {
         let mut result = Ok(());
         for segment in &shared.snapshot.load_full().sealed {
             let Some(held) = segment.held.lock().clone() else { continue };
-            // What is about to be recompressed gets its index then.
+            // A segment that is about to be recompressed gets its index with its replacement.
             if segment.unreadable || recompress::is_worth_it(segment) {
                 continue;
             }
@@ -98,7 +98,7 @@ impl EmbeddedMaintenance {
         result
     }
 
-    /// Recompresses for a while; true if a segment was finished.
+    /// Recompresses for a while; returns true if a segment was finished.
     fn recompress_next(&mut self) -> io::Result<bool> {
         if self.shared.full.load(Ordering::Relaxed) {
             return Ok(false);
@@ -136,7 +136,8 @@ impl EmbeddedMaintenance {
     }
 }
 
-/// A segment that cannot be read whole stays as it is, so that damage stays what it is. False: it was not replaced.
+/// Excludes a damaged segment from recompression, so that its damaged ranges stay the same. Returns false: not
+/// replaced.
 fn leave_alone(source: &SealedSegment) -> bool {
     source.left_alone.store(true, Ordering::Relaxed);
     tracing::warn!(segment = %source.path.display(), "segment is corrupt, skipping recompression");
@@ -144,9 +145,9 @@ fn leave_alone(source: &SealedSegment) -> bool {
 }
 
 impl Maintenance for EmbeddedMaintenance {
-    /// Every part is done whatever fails of the others; the first error is returned.
+    /// Executes every part even if others fail; returns the first error.
     fn step(&mut self, now: Moment) -> Result<MaintenanceReport, AppendError> {
-        // Nothing is written into a directory that took the place of the log's.
+        // Nothing is written into a directory that replaced the log's.
         self.shared.check_dir().map_err(AppendError::Io)?;
         self.ages.note(now, self.shared.tip.lock().next);
         let expired = self.ages.appended_before(self.shared.config.retention_age_max);
@@ -163,7 +164,7 @@ impl Maintenance for EmbeddedMaintenance {
         self.trimmed.records += trimmed.records;
         self.trimmed.early_records += trimmed.early_records;
         result.and(packed.map(drop)).map_err(append_error)?;
-        // What a failed step trimmed is reported by the next one that succeeds.
+        // Trims of failed steps are reported by the next step that succeeds.
         let Trimmed { records, early_records } = std::mem::take(&mut self.trimmed);
         let snapshot = self.shared.snapshot.load();
         let sealed: u64 = snapshot.sealed.iter().map(|it| bytes_of(it)).sum();

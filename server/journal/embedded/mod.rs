@@ -1,4 +1,4 @@
-//! The backend that keeps records in files below the account's directory.
+//! Backend that stores records in files below the account's directory.
 //!
 //! ```text
 //! lock                          held while the log is open
@@ -8,11 +8,12 @@
 //! 00000000000000004711.raw      a segment as it was appended to: sealed (with index), or the tail (without)
 //! ```
 //!
-//! A segment is named by its first sequence and holds blocks (`block`), so the end of one is the beginning of the next
-//! and a lost file is seen. Indexes are kept in files, of the tail in memory; one that is lost is made anew.
+//! A segment is named after its first sequence and contains blocks (`block`). The end of one segment is the start of
+//! the next, so a missing file is detected. Sealed segments have an index file, the active one an index in memory; a
+//! lost index is rebuilt.
 //!
-//! Opening (`opening`) reads the last segment only: its torn tail is cut off, and its blocks are checked. Of the others it
-//! takes the heads of their index files.
+//! Opening (`opening`) reads only the last segment: its torn tail is truncated, and its blocks are verified. Of the
+//! other segments it reads the heads of their index files.
 
 mod damage;
 pub(super) mod files;
@@ -67,7 +68,7 @@ pub(super) fn open(
     let ids = AtomicU64::new(opened.snapshot.sealed.len() as u64 + 2);
     let lost_tail = opened.lost_tail;
     let damage = KnownDamage::default();
-    opened.holes().into_iter().for_each(|hole| damage.add(dir, hole));
+    opened.missing_segments().into_iter().for_each(|range| damage.add(dir, range));
     let synced = AtomicU64::new(opened.tip.next);
     let shared = Arc::new(SharedLog {
         dir: dir.to_owned(),

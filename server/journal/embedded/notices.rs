@@ -1,4 +1,4 @@
-//! Reads the notices (GAP, SKIP) and the damage of a part of the log, with a bound on what is read from the disk.
+//! Reads the notices (GAP, SKIP) and the damage of a range of the log, with a limit on the bytes read.
 
 use std::io;
 use std::ops::Range;
@@ -12,10 +12,10 @@ use crate::journal::key_match::Matcher;
 use crate::journal::{ReadBatch, ReadError};
 use crate::model::{KeyFilter, Sequence};
 
-/// Payload of the blocks planned at once.
+/// Payload bytes of the blocks planned at once.
 const PLAN_BYTES: usize = 1 << 20;
 
-/// A bounded walk through the log.
+/// A bounded scan through the log.
 struct NoticeScan {
     gathered: ReadBuilder,
     end: Sequence,
@@ -25,7 +25,7 @@ struct NoticeScan {
 }
 
 impl NoticeScan {
-    /// True if the block fits into what may be read; the first always does.
+    /// Returns true if the block fits into the remaining bytes; the first block always does.
     fn affords(&mut self, header: &BlockHeader) -> bool {
         let bytes = header.block_bytes();
         let fits = bytes <= self.bytes_left || self.gathered.bytes == 0;
@@ -62,9 +62,9 @@ impl EmbeddedReader {
         Ok(chunk)
     }
 
-    /// False if the walk ends within this segment.
+    /// Returns false if the scan ends within this segment.
     fn walk_place(&self, place: &mut SegmentCursor<'_>, walk: &mut NoticeScan) -> io::Result<bool> {
-        // No post has a key of none: only blocks with notices match.
+        // No post matches an empty key set: only blocks with notices match.
         let none = KeyFilter::AnyOf([].into());
         let keys = if walk.check { &KeyFilter::Always } else { &none };
         let mut matcher = Matcher::new(keys);
@@ -73,8 +73,8 @@ impl EmbeddedReader {
             let plan: ReadPlan = place.held.with_index(|index| index.plan(at, &place.around, &mut matcher, PLAN_BYTES));
             for step in plan.steps {
                 match step {
-                    ReadStep::Hole { first, .. } if first >= walk.end => return Ok(false),
-                    ReadStep::Hole { first, last, sides } => walk.gathered.damaged(first, last, sides),
+                    ReadStep::Missing { first, .. } if first >= walk.end => return Ok(false),
+                    ReadStep::Missing { first, last, sides } => walk.gathered.damaged(first, last, sides),
                     ReadStep::Block { header, .. } if header.first >= walk.end || !walk.affords(&header) => {
                         return Ok(false);
                     }

@@ -1,12 +1,13 @@
-//! What is in the directory of a log when it is opened: segments, the torn tail of the last one, damage.
+//! Opens the directory of a log: segments, the torn tail of the last one, damage.
 //!
-//! No damage of a segment or an index keeps a log from being opened. How the end of the last segment is treated:
-//! - incomplete bytes (a killed process, a power cut) are a torn tail: cut off, for a block is exposed only when all of it
-//!   was written;
-//! - a complete block with a damaged body may have been exposed: its records keep their numbers and are damage;
-//! - a segment with bytes that the disk cannot read is not written to any more: the next one begins behind it;
-//! - what is malformed from its first byte on was no append that was interrupted. How many records it held is unknown: it
-//!   is cut off too, but reported as corrupt ([`LostTail::corrupt`]). The writer of checkpoints knows the sequence that was
+//! Damage of a segment or an index never prevents opening. The end of the last segment is treated as follows:
+//! - incomplete bytes (a killed process, a power cut) are a torn tail and are truncated: a block is exposed only when
+//!   it is completely written;
+//! - a complete block with a damaged body may have been exposed: its records keep their sequences and are damage;
+//! - a segment with bytes that the disk cannot read is not written to any more: a new segment starts after it;
+//! - bytes that are malformed from the first one on are no interrupted append. The number of their records is unknown:
+//!   they are truncated too, but reported as corrupt ([`LostTail::corrupt`]). The writer of checkpoints knows the
+//!   sequence that had been reached.
 //!   reached.
 
 use std::fs::File;
@@ -28,7 +29,7 @@ use crate::journal::rule_table::RuleInterner;
 use crate::journal::{Damage, LostTail};
 use crate::model::{Epoch, Sequence, TermStart, UnixMillis};
 
-/// What was found in the directory.
+/// State loaded from the directory.
 pub(super) struct LoadedLog {
     pub(super) snapshot: LogSnapshot,
     pub(super) state: TailState,
@@ -36,7 +37,7 @@ pub(super) struct LoadedLog {
     pub(super) lost_tail: LostTail,
 }
 
-/// Where and how a log is opened.
+/// Parameters of opening a log.
 struct Opening<'a> {
     dir: &'a Path,
     known: &'a LogIdentity,
@@ -63,27 +64,28 @@ impl LoadedLog {
         }
     }
 
-    /// Makes the table of terms fit the log: none begins beyond the end, and none of the last segment's is missing.
+    /// Adapts the table of terms to the log: no term begins after the end, and every term of the last segment is
+    /// listed.
     pub(super) fn check_terms(&self, known: &mut LogIdentity) {
         known.clamp(self.tip.next);
         for entry in &self.snapshot.tail.index.read().entries {
             let (term, first) = (entry.header.term, entry.header.first);
             if known.terms.iter().all(|start| start.term != term) {
-                tracing::warn!(%term, first, "a term of the journal was not in its table");
+                tracing::warn!(%term, first, "added missing term to journal identity");
                 let at = known.terms.partition_point(|start| start.first <= first);
                 known.terms.insert(at, TermStart { term, first });
             }
         }
     }
 
-    /// Damage that can be seen without reading a block: sequences that no segment holds.
-    pub(super) fn holes(&self) -> Vec<Damage> {
+    /// Returns damage that is visible without reading a block: sequences without a segment.
+    pub(super) fn missing_segments(&self) -> Vec<Damage> {
         let LogSnapshot { sealed, tail, outermost } = &self.snapshot;
-        let mut holes = Vec::new();
+        let mut missing = Vec::new();
         let mut add = |first: Sequence, end: Sequence, from: Option<UnixMillis>, to: Option<UnixMillis>| {
             if first < end {
                 let (from, to) = (from.unwrap_or(outermost.from), to.unwrap_or(outermost.to));
-                holes.push(Damage { first, last: end - 1, from, to });
+                missing.push(Damage { first, last: end - 1, from, to });
             }
         };
         for (at, segment) in sealed.iter().enumerate() {
@@ -95,12 +97,12 @@ impl LoadedLog {
         let first = index.entries.last().map_or(tail.first, |entry| entry.header.end());
         let before = index.last_received().or_else(|| self.snapshot.received_before(sealed.len()));
         add(first, tail.claimed, before, None);
-        holes
+        missing
     }
 }
 
 impl Opening<'_> {
-    /// Goes on with the last segment, less its torn tail.
+    /// Continues with the last segment after truncating its torn tail.
     fn with_tail(&self, sealed: Vec<Arc<SealedSegment>>, name: SegmentName) -> io::Result<LoadedLog> {
         let path = name.path(self.dir);
         let scan = match segment_scan::scan(self.disk, &path, self.known.epoch, name.first) {
@@ -125,7 +127,7 @@ impl Opening<'_> {
         }
         let mut offset = scan.kept_end();
         if scan.index.entries.is_empty() && !scan.header_sound && scan.claimed.is_none() {
-            // Nothing is in it, not even all of its header: made anew, it is as good as ever.
+            // The file does not even contain a complete header, so it is recreated.
             let header = segment_scan::segment_header(self.known.epoch, name.first);
             self.disk.write_at(&file, &header, 0)?;
             offset = header.len() as u64;
@@ -146,7 +148,7 @@ impl Opening<'_> {
         })
     }
 
-    /// The disk cannot read all of the last segment: it stays as it is, and the log goes on in a new one.
+    /// Leaves the last segment, which the disk cannot read completely, and continues in a new one.
     fn behind_unreadable(
         &self,
         mut sealed: Vec<Arc<SealedSegment>>,
@@ -155,7 +157,7 @@ impl Opening<'_> {
     ) -> io::Result<LoadedLog> {
         let path = name.path(self.dir);
         let (next, lost_bytes, last_received) = (scan.next(name.first), scan.torn_bytes(), scan.last_received());
-        // A file that cannot even be opened has no known length.
+        // A file that cannot be opened has no known length.
         let corrupt = lost_bytes > 0 || scan.length == 0;
         tracing::error!(
             segment = %path.display(), bytes = scan.unreadable_bytes, next,
@@ -170,10 +172,10 @@ impl Opening<'_> {
         Ok(LoadedLog { lost_tail: LostTail { bytes: lost_bytes, corrupt }, ..opened })
     }
 
-    /// The log is new, or its tail never reached the disk.
+    /// Creates the active segment of a new log, or of one whose active segment never reached the disk.
     fn with_new_tail(&self, mut sealed: Vec<Arc<SealedSegment>>) -> io::Result<LoadedLog> {
         if let Some(last) = sealed.pop_if(|last| last.summary.end == 0) {
-            // The new segment gets its number.
+            // The new segment takes its sequence.
             set_aside(&last.path)?;
         }
         let held = sealed.last().map(|last| last.summary.end.max(last.name.first));
@@ -216,7 +218,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
     std::fs::rename(path, aside)
 }
 
-/// True if the bytes behind the last known block are the beginning of a block: an append that was interrupted.
+/// Returns true if the bytes after the last known block are the beginning of a block, that is, an interrupted append.
 fn is_torn(disk: &dyn Disk, file: &File, scan: &SegmentScan, epoch: Epoch) -> io::Result<bool> {
     if scan.kept_end() < segment_scan::SEGMENT_HEADER_BYTES as u64 {
         return Ok(true);
@@ -224,7 +226,7 @@ fn is_torn(disk: &dyn Disk, file: &File, scan: &SegmentScan, epoch: Epoch) -> io
     segment_scan::begins_block(disk, file, scan.kept_end(), scan.torn_bytes(), epoch)
 }
 
-/// Takes the head of a segment's index, or reads the segment if that is lost.
+/// Reads the head of a segment's index, or the segment if the index is lost.
 fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id: u64) -> io::Result<SealedSegment> {
     let path = name.path(dir);
     match index_file::read_summary(&path, epoch) {
@@ -243,7 +245,7 @@ fn read_sealed(disk: &dyn Disk, dir: &Path, name: SegmentName, epoch: Epoch, id:
         Err(error) if is_shortage(&error) => return Err(error),
         Ok(None) | Err(_) => {}
     }
-    tracing::info!(segment = %path.display(), "a segment has no index yet; reading it");
+    tracing::info!(segment = %path.display(), "journal segment has no index, scanning it");
     let scan = match segment_scan::scan(disk, &path, epoch, name.first) {
         Err(error) if is_shortage(&error) => return Err(error),
         Err(error) => {

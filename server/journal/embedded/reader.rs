@@ -1,5 +1,5 @@
-//! Reads by sequence, by time, and past what cannot match. Holds up nobody: the list of segments is a snapshot, files are
-//! opened for a read and closed after it.
+//! Reads by sequence and by time, skipping blocks that cannot match. Never blocks the writer: the list of segments is a
+//! snapshot, and files are opened for each read.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,11 +21,12 @@ use crate::journal::record::RecordHeader;
 use crate::journal::{Damage, LogBounds, ReadBatch, ReadError, ReadItem, Reader};
 use crate::model::{Epoch, KeyFilter, Sequence, TermStart, UnixMillis};
 
-/// Decompressed blocks kept for readers that stopped amid them: 32 of 256 KiB once recompressed, fewer of large batches.
+/// Decompressed blocks cached for readers that stopped inside them: 32 of 256 KiB once recompressed, fewer of large
+/// batches.
 const BLOCKS_BYTES_MAX: usize = 8 << 20;
-/// Contexts of zstd kept for the next read, each with a buffer of the longest block it has read.
+/// Cached zstd contexts, each with a buffer as long as the longest block it has read.
 const TOOLS_MAX: usize = 8;
-/// How often a read begins anew because a file was replaced or trimmed meanwhile, before it is an error.
+/// Maximum restarts of a read because a file was replaced or trimmed meanwhile.
 const ATTEMPTS_MAX: usize = 16;
 
 type BlockId = (u64, u64);
@@ -37,22 +38,22 @@ pub(super) struct EmbeddedReader {
     tools: Mutex<Vec<BlockDecoder>>,
 }
 
-/// What it takes to read a block.
+/// Buffers and context for reading a block.
 struct BlockDecoder {
     decompressor: Decompressor<'static>,
-    /// Never shrinks, so that it is zeroed once only.
+    /// Never shrinks, so that it is zeroed only once.
     stored: Vec<u8>,
 }
 
-/// A segment as a reader goes through it.
+/// A reader's cursor within a segment.
 pub(super) struct SegmentCursor<'a> {
     pub(super) id: u64,
     path: &'a std::path::Path,
     pub(super) held: IndexHandle,
     pub(super) around: SegmentBounds,
-    /// Opened when the first block is read.
+    /// Opened for the first block.
     file: Option<File>,
-    /// The file is gone, and no other took its place.
+    /// True if the file is gone and no newer snapshot replaces it.
     lost: bool,
 }
 
@@ -61,7 +62,7 @@ impl BlockDecoder {
         Ok(Self { decompressor: Decompressor::new()?, stored: Vec::new() })
     }
 
-    /// Reads the stored bytes of a block and does something with them; `None` if the disk cannot read them.
+    /// Reads the stored bytes of a block and passes them to `use_it`; `None` if the disk cannot read them.
     fn read<R>(
         &mut self,
         (disk, file): (&dyn Disk, &File),
@@ -84,8 +85,8 @@ impl EmbeddedReader {
         Self { shared, seed, blocks: Mutex::default(), tools: Mutex::default() }
     }
 
-    /// Does `read` with a snapshot, and again with a newer one if a file of it was gone. The second argument is true if
-    /// there is none newer: then the file is lost.
+    /// Calls `read` with a snapshot, and again with a newer one if a file of it was gone. The second argument is true
+    /// if there is no newer snapshot: then the file is lost.
     pub(super) fn with_snapshot<R>(
         &self,
         read: impl Fn(&LogSnapshot, bool) -> Result<R, ReadError>,
@@ -132,7 +133,7 @@ impl EmbeddedReader {
         Ok(SegmentCursor { id: segment.id, path: &segment.path, held, around, file: None, lost })
     }
 
-    /// A block, decompressed; `None` if it is damaged.
+    /// Returns a decompressed block; `None` if it is damaged.
     pub(super) fn block(
         &self,
         place: &mut SegmentCursor<'_>,
@@ -155,7 +156,7 @@ impl EmbeddedReader {
         Ok(block)
     }
 
-    /// True if the block is on the disk as it was written.
+    /// Returns true if the block on disk matches its checksum.
     pub(super) fn is_sound(
         &self,
         place: &mut SegmentCursor<'_>,
@@ -174,7 +175,7 @@ impl EmbeddedReader {
         Ok(sound)
     }
 
-    /// Reads the stored bytes of a block and does something with them; `None` if they cannot be read.
+    /// Reads the stored bytes of a block and passes them on; `None` if they cannot be read.
     fn with_stored<R>(
         &self,
         place: &mut SegmentCursor<'_>,
@@ -200,7 +201,7 @@ impl EmbeddedReader {
         taken
     }
 
-    /// Keeps a block that the reader has not come to the end of.
+    /// Caches a block that the reader has not finished.
     fn cache_block(&self, id: BlockId, block: &Arc<Block>) {
         let mut blocks = self.blocks.lock();
         if block.payload_bytes() > BLOCKS_BYTES_MAX || blocks.iter().any(|(held, _)| *held == id) {
@@ -227,7 +228,7 @@ impl EmbeddedReader {
             ReadBuilder { chunk: ReadBatch { items: Vec::new(), next: from }, bytes: 0, bytes_max, whole };
         for number in start..=snapshot.sealed.len() {
             let mut place = match self.open_segment(snapshot, number, lost) {
-                // What was gathered stands; the rest is for the next call.
+                // The records read so far are returned; the error repeats at the next call.
                 Err(_) if !gathered.chunk.items.is_empty() => break,
                 place => place?,
             };
@@ -242,7 +243,7 @@ impl EmbeddedReader {
         Ok(self.announced(gathered.chunk))
     }
 
-    /// Announces the damage of a chunk.
+    /// Registers the damage of a chunk.
     pub(super) fn announced(&self, chunk: ReadBatch) -> ReadBatch {
         for item in &chunk.items {
             if let ReadItem::Damaged { first, last, from, to } = *item {
@@ -265,7 +266,7 @@ impl EmbeddedReader {
             let plan: ReadPlan = place.held.with_index(|index| index.plan(at, &place.around, &mut matcher, bytes_max));
             for step in plan.steps {
                 match step {
-                    ReadStep::Hole { first, last, sides } => gathered.damaged(first, last, sides),
+                    ReadStep::Missing { first, last, sides } => gathered.damaged(first, last, sides),
                     ReadStep::Block { offset, header, sides } => match self.block(place, offset, &header)? {
                         None => gathered.damaged(header.first, header.end() - 1, sides),
                         Some(block) => {
@@ -289,7 +290,7 @@ impl EmbeddedReader {
 
     fn seek_snapshot(&self, snapshot: &LogSnapshot, time: UnixMillis, lost: bool) -> Result<Sequence, ReadError> {
         let sealed = &snapshot.sealed;
-        // A segment with no sound block is in nobody's way: what follows tells.
+        // A segment without an intact block is passed over; the next one decides.
         let behind = |number: usize| sealed[number].summary.received.is_none_or(|(_, last)| last < time);
         let mut start = sealed.partition_point(|it| it.summary.received.is_some_and(|(_, last)| last < time));
         while start < sealed.len() && behind(start) {
@@ -301,7 +302,7 @@ impl EmbeddedReader {
         let Some((offset, header, before)) = found else {
             return Ok(self.shared.tip.lock().next);
         };
-        // Where the block before it ends: what lies between is damaged, and may have been received after `time` too.
+        // End of the previous block: the range in between is damaged and may also have been received after `time`.
         let before = before.unwrap_or_else(|| {
             let last = sealed[..start].iter().rev().find(|it| it.summary.end > 0);
             last.map_or(snapshot.earliest(), |it| it.summary.end)

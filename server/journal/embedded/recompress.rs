@@ -1,5 +1,5 @@
-//! Makes a sealed segment of many small blocks anew with large ones, a bit at a time. The old one stays until the new one
-//! is on the disk under its name; a segment with any damage is left alone, so that damage stays what it is.
+//! Rewrites a sealed segment of many small blocks with large ones, in small steps. The old segment stays until the new
+//! one is on disk under its name. A damaged segment is skipped, so that its damaged ranges stay the same.
 
 use std::fs::File;
 use std::io;
@@ -22,26 +22,26 @@ use crate::journal::rule_table::RuleInterner;
 use crate::journal::wire::DecodeError;
 use crate::state_file::Replacement;
 
-/// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader who wants 64 KiB
-/// of it does not decompress much in vain.
+/// Payload of a large block: long enough that zstd gains no more by length, short enough that a reader of 64 KiB does
+/// not decompress much that it does not need.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Level of zstd: the default of its makers; there is time.
+/// zstd level: its default, because recompression is not urgent.
 const LEVEL: i32 = 3;
-/// Payload recompressed in one step: less than half a second, for maintenance has to sync once a second.
+/// Payload recompressed in one step: less than half a second, because maintenance syncs once a second.
 const STEP_BYTES: usize = 64 << 20;
 
-/// True if a segment has so many blocks that large ones would be much shorter.
+/// Returns true if a segment has so many blocks that large ones would be much shorter.
 pub(super) fn is_worth_it(segment: &SealedSegment) -> bool {
     let large = segment.summary.payload_bytes / BLOCK_BYTES as u64 + 1;
     !segment.name.packed && !segment.left_alone.load(Ordering::Relaxed) && u64::from(segment.summary.blocks) > 2 * large
 }
 
-/// A segment in the making.
+/// A segment being rewritten.
 pub(super) struct Recompression {
     source: Arc<SealedSegment>,
     held: IndexHandle,
     file: File,
-    /// Blocks of the source that are done.
+    /// Number of finished blocks of the source.
     done: usize,
     target: Replacement,
     name: SegmentName,
@@ -51,18 +51,18 @@ pub(super) struct Recompression {
     encoder: BlockEncoder,
 }
 
-/// How far it has come.
+/// Progress of a recompression.
 pub(super) enum RecompressionProgress {
-    /// There is more to do.
+    /// More steps are needed.
     More,
-    /// The old segment was replaced, or went away meanwhile.
+    /// The old segment was replaced, or was trimmed meanwhile.
     Done { replaced: bool },
     /// The source is damaged.
     Damaged,
 }
 
 impl Recompression {
-    /// Begins with a segment; `None` if it cannot be opened.
+    /// Starts with a segment; `None` if it cannot be opened.
     pub(super) fn start(shared: &SharedLog, source: Arc<SealedSegment>) -> io::Result<Option<Self>> {
         let (held, file) = match (shared.index(&source), File::open(&source.path)) {
             (Ok(held), Ok(file)) => (held, file),
@@ -87,7 +87,7 @@ impl Recompression {
         }))
     }
 
-    /// Bytes of the segment in the making.
+    /// Returns the bytes of the new segment so far.
     pub(super) fn bytes(&self) -> u64 {
         self.offset
     }
@@ -96,7 +96,7 @@ impl Recompression {
         &self.source
     }
 
-    /// Works for a while.
+    /// Recompresses for a while.
     pub(super) fn step(&mut self, shared: &SharedLog) -> io::Result<RecompressionProgress> {
         let mut decompressor = Decompressor::new()?;
         let mut worked = 0;
@@ -123,7 +123,7 @@ impl Recompression {
         Ok(RecompressionProgress::More)
     }
 
-    /// The sequence that the next block must begin with.
+    /// Returns the sequence that the next block must begin with.
     fn next(&self) -> u64 {
         let before = self.done.checked_sub(1);
         let end = before.map(|at| self.held.with_index(|index| index.entries[at].header.end()));
@@ -161,7 +161,7 @@ impl Recompression {
         }
     }
 
-    /// Writes the block in the making.
+    /// Writes the current block.
     fn flush(&mut self, shared: &SharedLog) -> io::Result<()> {
         if self.encoder.payload_bytes() == 0 {
             return Ok(());
@@ -174,7 +174,7 @@ impl Recompression {
         Ok(())
     }
 
-    /// Puts the new segment in the place of the old one.
+    /// Replaces the old segment by the new one.
     pub(super) fn finish(self, shared: &SharedLog) -> io::Result<RecompressionProgress> {
         let path = self.name.path(&shared.dir);
         let index_bytes = index_file::write(&*shared.disk, &path, shared.epoch, &self.index, self.offset)?;

@@ -1,9 +1,9 @@
-//! What is done after a sync that failed.
+//! Recovery from a failed sync.
 //!
-//! The system reports a failed write-back once. It may have dropped the pages, so that a second sync that succeeds proves
-//! nothing. Therefore every segment with such a sync is written anew: blocks that can still be read intact go into a new
-//! file, which is synced and takes the name of the old one. Blocks that cannot are damage, and announced as such. Until all
-//! of it is done, nothing is appended ([`SharedLog::sync_failed`]): the journal counts as unavailable.
+//! The operating system reports a failed write-back once, and may have dropped the pages. A second, successful sync
+//! proves nothing. Every segment with a failed sync is therefore rewritten: intact blocks are copied to a new file,
+//! which is synced and renamed over the old one. The other blocks are reported as damaged. Until this is done nothing
+//! is appended ([`SharedLog::sync_failed`]): the journal is unavailable.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::journal::disk::try_read;
 use crate::journal::rule_table::RuleInterner;
 use crate::state_file::Replacement;
 
-/// Writes all segments anew whose sync failed. An error leaves the rest for the next call.
+/// Rewrites all segments whose sync failed. After an error the rest is left for the next call.
 pub(super) fn rescue(shared: &SharedLog) -> io::Result<()> {
     leave_tail(shared)?;
     let failed: Vec<Arc<ActiveSegment>> =
@@ -37,7 +37,7 @@ pub(super) fn rescue(shared: &SharedLog) -> io::Result<()> {
     Ok(())
 }
 
-/// Seals the active segment if its sync failed, so that it is written anew like the others.
+/// Seals the active segment if its sync failed, so that it is rewritten like the others.
 fn leave_tail(shared: &SharedLog) -> io::Result<()> {
     let mut state = shared.tail.lock();
     let tail = shared.snapshot.load().tail.clone();
@@ -47,7 +47,7 @@ fn leave_tail(shared: &SharedLog) -> io::Result<()> {
     if shared.tip.lock().next > tail.first {
         return shared.seal_unsynced(&mut state);
     }
-    // Nothing is in it: a new one takes its name.
+    // The segment is empty: a new one replaces it.
     let target = Replacement::new(&tail.path)?;
     let header = segment_scan::segment_header(shared.epoch, tail.first);
     shared.disk.write_at(&target.file, &header, 0)?;
@@ -62,7 +62,7 @@ fn leave_tail(shared: &SharedLog) -> io::Result<()> {
     Ok(())
 }
 
-/// What is intact of a segment, in a new file.
+/// Intact blocks of a segment, in a new file.
 struct SegmentCopy {
     target: Replacement,
     index: SegmentIndex,
@@ -73,11 +73,11 @@ struct SegmentCopy {
 fn rewrite(shared: &SharedLog, tail: &ActiveSegment) -> io::Result<()> {
     let held = |sealed: &&Arc<SealedSegment>| sealed.id == tail.id;
     let Some(old) = shared.snapshot.load().sealed.iter().find(held).cloned() else {
-        // Trimmed or recompressed meanwhile: its records are in another file, or gone.
+        // Trimmed or recompressed meanwhile: its records are in another file, or removed.
         return Ok(());
     };
     let copy = copy(shared, tail)?;
-    // The index file of the old one does not fit the new one.
+    // The index file of the old segment does not fit the new one.
     files::remove(&*shared.disk, &files::index_path(&old.path))?;
     copy.target.publish(|file| shared.disk.sync(file))?;
     let new = Arc::new(SealedSegment {

@@ -1,7 +1,7 @@
-//! Reads a segment from end to end: to find its blocks when there is no index, the torn tail of the last one, and
+//! Scans a segment from start to end, to find its blocks without an index, the torn tail of the last segment, and
 //! damage.
 //!
-//! Bytes that the disk cannot read count as zeros, sector by sector: blocks behind a bad sector are found all the same.
+//! Bytes that the disk cannot read are treated as zeros, sector by sector, so that blocks after a bad sector are found.
 //!
 //! ```text
 //! segment = magic:8 version:u32 epoch:u128 first:u64 crc:u32 (40 bytes), then blocks
@@ -23,14 +23,14 @@ use crate::model::{Epoch, Sequence, UnixMillis};
 
 const MAGIC: [u8; 8] = *b"PSGWSEG\n";
 const VERSION: u32 = 1;
-/// Where the first block of a segment begins.
+/// Offset of the first block of a segment.
 pub(in crate::journal) const SEGMENT_HEADER_BYTES: usize = 40;
-/// Bytes read in one go.
+/// Bytes read at once.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Bytes that are lost with one bad sector: those of a page, for the system reads no less.
+/// Bytes lost with one bad sector: a page, the smallest unit that the operating system reads.
 const SECTOR_BYTES: u64 = 4 << 10;
 
-/// The first bytes of a segment file.
+/// Returns the header of a segment file.
 pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; SEGMENT_HEADER_BYTES] {
     let mut out = MAGIC.to_vec();
     out.extend_from_slice(&VERSION.to_le_bytes());
@@ -40,66 +40,67 @@ pub(in crate::journal) fn segment_header(epoch: Epoch, first: Sequence) -> [u8; 
     out.try_into().expect("the fields of a segment's header are 40 bytes")
 }
 
-/// What a segment holds.
+/// Result of scanning a segment.
 #[derive(Debug, Default)]
 pub(in crate::journal) struct SegmentScan {
-    /// Its sound blocks.
+    /// Index of its intact blocks.
     pub(in crate::journal) index: SegmentIndex,
     /// Numbers of the index's rules.
     pub(in crate::journal) numbering: RuleInterner,
     /// Length of the file.
     pub(in crate::journal) length: u64,
-    /// Where the last sound block ends.
+    /// End of the last intact block.
     pub(in crate::journal) sound_end: u64,
-    /// Bytes before that which belong to no sound block.
+    /// Byte ranges before `sound_end` that belong to no intact block.
     pub(in crate::journal) damaged: Vec<Range<u64>>,
-    /// True if the segment's own header is what it should be.
+    /// True if the segment's own header is intact.
     pub(in crate::journal) header_sound: bool,
     /// Bytes that the disk could not read.
     pub(in crate::journal) unreadable_bytes: u64,
-    /// What a block behind the last sound one held: all of it is there, but damaged.
+    /// Content of a complete but damaged block after the last intact one.
     pub(in crate::journal) claimed: Option<DamagedLastBlock>,
 }
 
 /// A complete block with a damaged body at the end of a segment. It was appended and may have been exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::journal) struct DamagedLastBlock {
-    /// Its header, which is sound.
+    /// Its header, which is intact.
     pub(in crate::journal) header: BlockHeader,
-    /// Where it ends.
+    /// Its end.
     pub(in crate::journal) end: u64,
 }
 
 impl SegmentScan {
-    /// Bytes at the end that are no block, or a part of one.
+    /// Returns the number of bytes at the end that are no block, or a part of one.
     pub(in crate::journal) fn torn_bytes(&self) -> u64 {
         self.length - self.kept_end()
     }
 
-    /// Where the last block ends whose records are known, be they sound or not.
+    /// Returns the end of the last block whose sequences are known, intact or not.
     pub(in crate::journal) fn kept_end(&self) -> u64 {
         self.claimed.map_or(self.sound_end, |claimed| claimed.end)
     }
 
-    /// The sequence after the last that the segment is known to have held, whose first record is `first`.
+    /// Returns the sequence after the last that the segment is known to have contained; `first` is that of its first
+    /// record.
     pub(in crate::journal) fn next(&self, first: Sequence) -> Sequence {
         let sound = self.index.entries.last().map(|entry| entry.header.end());
         self.claimed.map(|claimed| claimed.header.end()).or(sound).unwrap_or(first)
     }
 
-    /// When the last record was received that the segment is known to have held.
+    /// Returns the receive time of the last record that the segment is known to have contained.
     pub(in crate::journal) fn last_received(&self) -> Option<UnixMillis> {
         self.claimed.map(|claimed| claimed.header.last_received).or_else(|| self.index.last_received())
     }
 }
 
-/// What a segment is taken for of which nothing can be read.
+/// Returns the scan of a segment of which nothing can be read.
 pub(in crate::journal) fn unreadable(length: u64) -> SegmentScan {
     SegmentScan { length, unreadable_bytes: length.max(1), ..SegmentScan::default() }
 }
 
-/// Scans the segment at `path`, whose first record should be `first`. Fails if it cannot be opened, or if the process is
-/// short of something; bytes that cannot be read are damage.
+/// Scans the segment at `path`, whose first record should be `first`. Fails if it cannot be opened, or if the process
+/// is short of a resource; unreadable bytes are damage.
 pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first: Sequence) -> io::Result<SegmentScan> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -135,7 +136,7 @@ pub(in crate::journal) fn scan(disk: &dyn Disk, path: &Path, epoch: Epoch, first
     Ok(scan)
 }
 
-/// True if the `count` bytes at `at`, the last of a file, are the beginning of a block whose end is missing.
+/// Returns true if the `count` bytes at `at`, the last of a file, are the beginning of a block whose end is missing.
 pub(in crate::journal) fn begins_block(
     disk: &dyn Disk,
     file: &File,
@@ -156,7 +157,7 @@ pub(in crate::journal) fn begins_block(
 
 enum ScanResult {
     Block(BlockHeader, RuleTable),
-    /// The header is sound, what follows is not.
+    /// The header is intact, the rest is not.
     Unsound(BlockHeader),
     Nothing,
 }
@@ -182,7 +183,7 @@ fn read_header(source: &mut WindowedReader<'_>, at: u64, next: Sequence, seed: u
     Ok(header.filter(|header| header.first >= next))
 }
 
-/// The next place at or after `at` where a header of a block stands.
+/// Returns the next offset at or after `at` with a block header.
 fn find_header(source: &mut WindowedReader<'_>, mut at: u64, next: Sequence, seed: u32) -> io::Result<Option<u64>> {
     while at + HEADER_BYTES as u64 <= source.length {
         let ahead = source.ahead(at)?;
@@ -195,7 +196,7 @@ fn find_header(source: &mut WindowedReader<'_>, mut at: u64, next: Sequence, see
                 }
                 at += 1;
             }
-            // The magic may lie across the border.
+            // The magic may cross the border of the window.
             None => at += (length - BLOCK_MAGIC.len() as u64 + 1).max(1),
         }
     }
@@ -214,8 +215,8 @@ struct WindowedReader<'a> {
 }
 
 impl WindowedReader<'_> {
-    /// What is at hand from `at` on, at least a header's length if the file has so much: a search that stops often must
-    /// not read the same bytes again each time.
+    /// Returns the buffered bytes from `at` on, at least a header's length if the file has as much. A search that stops
+    /// often must not read the same bytes each time.
     fn ahead(&mut self, at: u64) -> io::Result<&[u8]> {
         let held_end = self.start + self.window.len() as u64;
         let at_hand = if at >= self.start { held_end.saturating_sub(at) } else { 0 };
@@ -223,7 +224,7 @@ impl WindowedReader<'_> {
         self.get(at, if enough { at_hand } else { WINDOW_BYTES.min(self.length - at) })
     }
 
-    /// These bytes, which must lie within the file.
+    /// Returns these bytes, which must be within the file.
     fn get(&mut self, at: u64, count: u64) -> io::Result<&[u8]> {
         let held = self.start..self.start + self.window.len() as u64;
         if at < held.start || at + count > held.end {
@@ -240,7 +241,7 @@ impl WindowedReader<'_> {
         Ok(&self.window[from..from + count as usize])
     }
 
-    /// Fills the window; what cannot be read is zero.
+    /// Fills the window with zeros for unreadable bytes.
     fn fill(&mut self) -> io::Result<()> {
         if try_read(self.disk, &self.file, &mut self.window, self.start)? {
             return Ok(());

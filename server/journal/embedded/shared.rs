@@ -1,8 +1,8 @@
-//! What the writer, the readers and maintenance of a log have between them.
+//! State shared by the writer, the readers and maintenance of a log.
 //!
-//! The list of segments is a snapshot that is replaced whole: readers take it without a lock, and go on with an old one
-//! until a file of it is gone. The tail's index is behind a lock that is held for microseconds. Whoever adds to the tail
-//! or seals it holds `SharedLog::tail`; whoever changes the list, `SharedLog::change`, always in this order.
+//! The list of segments is an immutable snapshot: readers load it without a lock and use it until one of its files is
+//! gone. The index of the active segment is behind a lock held for microseconds. Lock order: `SharedLog::tail` (to
+//! append to or seal the active segment), then `SharedLog::change` (to replace the list).
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,7 +27,7 @@ use crate::journal::rule_table::RuleInterner;
 use crate::journal::{AppendError, Config, Durability, LogBounds, ReadError};
 use crate::model::{Sequence, TermStart, UnixMillis};
 
-/// The segment that is written to.
+/// The active segment, which is appended to.
 #[derive(Debug)]
 pub(super) struct ActiveSegment {
     pub(super) id: u64,
@@ -35,12 +35,12 @@ pub(super) struct ActiveSegment {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) index: RwLock<SegmentIndex>,
-    /// Something was written that was not synced.
+    /// True if written bytes are not synced.
     pub(super) dirty: AtomicBool,
-    /// A sync of it failed: what was written may be lost although the next sync succeeds.
+    /// True if a sync failed: written bytes may be lost although the next sync succeeds.
     pub(super) failed: AtomicBool,
-    /// The sequence after a block that was found complete but damaged at the end of the file when the log was opened; 0
-    /// if there was none. Up to it, what the index lacks is damage.
+    /// Sequence after a complete but damaged block found at the end of the file at open; 0 if there was none. Sequences
+    /// before it that are not in the index are damaged.
     pub(super) claimed: Sequence,
 }
 
@@ -50,35 +50,35 @@ impl ActiveSegment {
     }
 }
 
-/// A segment that is not written to any more.
+/// A sealed segment, which is immutable.
 #[derive(Debug)]
 pub(super) struct SealedSegment {
     pub(super) id: u64,
     pub(super) name: SegmentName,
     pub(super) path: PathBuf,
     pub(super) summary: SegmentSummary,
-    /// Length of its index file; 0 while it has none.
+    /// Length of its index file; 0 if there is none.
     pub(super) index_bytes: AtomicU64,
-    /// Its index, as long as there is no file of it.
+    /// Its index while there is no index file.
     pub(super) held: Mutex<Option<IndexHandle>>,
-    /// Damaged, or otherwise not to be recompressed.
+    /// True if it is damaged, or otherwise excluded from recompression.
     pub(super) left_alone: AtomicBool,
-    /// True if the disk could not read a part of it when it was scanned. No index file is made of that scan, so that the
-    /// next start looks again.
+    /// True if the disk could not read a part of it during the scan. No index file is written from that scan, so that
+    /// the next start scans it again.
     pub(super) unreadable: bool,
 }
 
-/// An index that is at hand.
+/// An index in memory.
 #[derive(Clone, Debug)]
 pub(super) enum IndexHandle {
-    /// Of a segment that is or was the tail.
+    /// Of a segment that is or was active.
     Tail(Arc<ActiveSegment>),
-    /// Of a file.
+    /// Of an index file.
     Loaded(Arc<SegmentIndex>),
 }
 
 impl IndexHandle {
-    /// Looks into it; for the tail, the writer waits meanwhile.
+    /// Passes the index to `look`; for the active segment, the writer waits meanwhile.
     pub(super) fn with_index<R>(&self, look: impl FnOnce(&SegmentIndex) -> R) -> R {
         match self {
             Self::Tail(tail) => look(&tail.index.read()),
@@ -103,7 +103,8 @@ impl LogSnapshot {
         self.sealed.first().map_or(self.tail.first, |segment| segment.name.first)
     }
 
-    /// The number of the segment that holds, or would hold, this record; that of the tail is one past the last sealed.
+    /// Returns the number of the segment that contains, or would contain, this record; the active segment is one past
+    /// the last sealed.
     pub(super) fn find(&self, at: Sequence) -> Result<usize, ReadError> {
         let earliest = self.earliest();
         if at < earliest {
@@ -115,47 +116,47 @@ impl LogSnapshot {
         Ok(self.sealed.partition_point(|segment| segment.name.first <= at) - 1)
     }
 
-    /// When the last readable record of the segments in front of this one was received.
+    /// Returns the receive time of the last readable record of the segments before this one.
     pub(super) fn received_before(&self, at: usize) -> Option<UnixMillis> {
         self.sealed[..at].iter().rev().find_map(|it| it.summary.received).map(|(_, last)| last)
     }
 
-    /// When the first readable record of the segments behind this one was received.
+    /// Returns the receive time of the first readable record of the segments after this one.
     pub(super) fn received_after(&self, at: usize) -> Option<UnixMillis> {
         let behind = self.sealed.iter().skip(at + 1).find_map(|it| it.summary.received).map(|(first, _)| first);
         let in_tail = || if at < self.sealed.len() { self.tail.index.read().first_received() } else { None };
         behind.or_else(in_tail)
     }
 
-    /// When the newest readable record of the sealed segments was received.
+    /// Returns the receive time of the newest readable record of the sealed segments.
     pub(super) fn newest(&self) -> Option<UnixMillis> {
         self.sealed.iter().rev().find_map(|segment| segment.summary.received).map(|(_, last)| last)
     }
 
-    /// The sequence at which the segment after this one begins.
+    /// Returns the first sequence of the segment after this one.
     pub(super) fn end(&self, at: usize) -> Sequence {
         self.sealed.get(at + 1).map_or(self.tail.first, |segment| segment.name.first)
     }
 }
 
-/// The end of the log.
+/// Tip of the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tip {
     pub(super) next: Sequence,
     pub(super) newest_received: Option<UnixMillis>,
 }
 
-/// What whoever adds to the tail needs.
+/// State needed to append to or seal the active segment.
 #[derive(Debug)]
 pub(super) struct TailState {
     pub(super) numbering: RuleInterner,
-    /// Where the next block goes.
+    /// Offset of the next block.
     pub(super) offset: u64,
-    /// True if bytes of a failed append may still lie behind `offset`.
+    /// True if bytes of a failed append may follow `offset`.
     pub(super) unclean: bool,
 }
 
-/// Indexes of sealed segments that are kept in memory: 8 of about 100 KiB each once recompressed, some MiB before.
+/// Cached indexes of sealed segments: 8 of about 100 KiB each once recompressed, some MiB before.
 const INDEXES_MAX: usize = 8;
 
 #[derive(Debug)]
@@ -170,37 +171,37 @@ pub(super) struct SharedLog {
     pub(super) identity: Mutex<LogIdentity>,
     pub(super) epoch: crate::model::Epoch,
     pub(super) terms: RwLock<Arc<[TermStart]>>,
-    /// True while less than the headroom is free and trimming cannot help.
+    /// True while free space is below the headroom and trimming cannot help.
     pub(super) full: AtomicBool,
-    /// True if an append was refused for lack of space since maintenance last looked.
+    /// True if an append was refused because the disk was full since the last maintenance step.
     pub(super) refused: AtomicBool,
     /// Bytes appended since the log was opened.
     pub(super) appended_bytes: AtomicU64,
-    /// Segments that were trimmed or replaced and could not be removed yet.
+    /// Trimmed or replaced segments whose files are not removed yet.
     pub(super) doomed: Mutex<Vec<UnlinkedSegment>>,
-    /// True while a segment has to be written anew because its sync failed; nothing is appended meanwhile.
+    /// True while a segment has to be rewritten because its sync failed; appends are refused meanwhile.
     pub(super) sync_failed: AtomicBool,
-    /// Ranges that cannot be read.
+    /// Damaged ranges.
     pub(super) damage: KnownDamage,
-    /// Every record before it was synced.
+    /// Every record before this sequence was synced.
     pub(super) synced: AtomicU64,
-    /// Sealed tails that were not synced yet.
+    /// Sealed segments that are not synced yet.
     pub(super) unsynced: Mutex<Vec<Arc<ActiveSegment>>>,
     pub(super) indexes: Mutex<VecDeque<(u64, Arc<SegmentIndex>)>>,
     pub(super) ids: AtomicU64,
-    /// True while the directory is not where it was opened: what is written is in files without a name.
+    /// True while the directory is not where it was opened: writes go to unlinked files.
     pub(super) gone: AtomicBool,
-    /// Held as long as the log is open.
+    /// Locked while the log is open.
     pub(super) lock: File,
 }
 
 impl SharedLog {
-    /// A number for a segment that no other has had since the log was opened.
+    /// Returns a segment id that is unique since the log was opened.
     pub(super) fn new_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Looks whether the directory that was opened is still there under its name; logs a change.
+    /// Checks that the opened directory still has its name; logs a change.
     pub(super) fn check_dir(&self) -> io::Result<()> {
         let opened = self.lock.metadata()?;
         let found = std::fs::symlink_metadata(self.dir.join(files::LOCK));
@@ -208,22 +209,22 @@ impl SharedLog {
         if self.gone.swap(gone, Ordering::AcqRel) != gone {
             let journal = self.dir.display();
             if gone {
-                tracing::error!(%journal, "journal directory was removed or replaced; appends are stopped");
+                tracing::error!(%journal, "journal directory was removed or replaced, appends refused");
             } else {
-                tracing::warn!(%journal, "journal directory is back");
+                tracing::warn!(%journal, "journal directory is available again");
             }
         }
         self.check_gone()
     }
 
-    /// Returns an error while the directory is not there.
+    /// Returns an error while the directory is missing.
     pub(super) fn check_gone(&self) -> io::Result<()> {
         let gone = self.gone.load(Ordering::Acquire);
-        let text = "the journal's directory was removed or replaced; put it back, or restart the gateway";
+        let text = "journal directory was removed or replaced; restore it or restart the gateway";
         if gone { Err(io::Error::new(io::ErrorKind::NotFound, text)) } else { Ok(()) }
     }
 
-    /// Notes an append that was refused for lack of space.
+    /// Records an append that was refused because the disk was full.
     pub(super) fn note_refusal(&self, error: AppendError) -> AppendError {
         if matches!(error, AppendError::DiskFull) {
             self.refused.store(true, Ordering::Relaxed);
@@ -231,13 +232,13 @@ impl SharedLog {
         error
     }
 
-    /// Notes that a sync of this segment failed.
+    /// Records that a sync of this segment failed.
     pub(super) fn note_failed_sync(&self, tail: &ActiveSegment, error: &io::Error) {
         tail.failed.store(true, Ordering::Release);
         if !self.sync_failed.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 journal = %self.dir.display(), %error,
-                "failed to sync journal; appends wait until the segment is written anew",
+                "failed to sync journal, appends refused until the segment is rewritten",
             );
         }
     }
@@ -256,7 +257,7 @@ impl SharedLog {
         }
     }
 
-    /// Puts another list of segments in the place of this one.
+    /// Replaces the list of segments.
     pub(super) fn change(&self, change: impl FnOnce(&mut LogSnapshot)) {
         let _guard = self.change.lock();
         let old = self.snapshot.load();
@@ -265,7 +266,7 @@ impl SharedLog {
         self.snapshot.store(Arc::new(new));
     }
 
-    /// The index of a sealed segment. If its file is lost, the segment is scanned.
+    /// Returns the index of a sealed segment. If its file is lost, the segment is scanned.
     pub(super) fn index(&self, segment: &Arc<SealedSegment>) -> io::Result<IndexHandle> {
         if let Some(held) = &*segment.held.lock() {
             return Ok(held.clone());
@@ -277,7 +278,7 @@ impl SharedLog {
         let index = match index_file::read(&segment.path, self.epoch)? {
             Some(index) if SegmentSummary::of(&index, segment.summary.segment_bytes) == segment.summary => index,
             _ => {
-                tracing::warn!(segment = %segment.path.display(), "the index of a segment is damaged; reading it anew");
+                tracing::warn!(segment = %segment.path.display(), "segment index is damaged, scanning the segment");
                 segment_scan::scan(&*self.disk, &segment.path, self.epoch, segment.name.first)?.index
             }
         };
@@ -288,12 +289,12 @@ impl SharedLog {
         Ok(IndexHandle::Loaded(index))
     }
 
-    /// Puts a new, empty tail behind the present one, which is sealed thereby. `state` is that of `self.tail`.
+    /// Seals the active segment and starts an empty one. `state` is that of `self.tail`.
     pub(super) fn seal(&self, state: &mut TailState) -> io::Result<()> {
         self.seal_into(state, self.config.durability == Durability::Os)
     }
 
-    /// Seals the tail, and has it synced or written anew whatever the durability is.
+    /// Seals the active segment, and has it synced or rewritten whatever the durability is.
     pub(super) fn seal_unsynced(&self, state: &mut TailState) -> io::Result<()> {
         self.seal_into(state, true)
     }
@@ -332,7 +333,7 @@ impl SharedLog {
     }
 }
 
-/// Makes a segment file; where its first block goes is told with it.
+/// Creates a segment file. Returns it with the offset of its first block.
 pub(super) fn create_tail(
     disk: &dyn Disk,
     dir: &std::path::Path,
@@ -344,7 +345,7 @@ pub(super) fn create_tail(
     let file = files::create(&path)?;
     let header = segment_scan::segment_header(epoch, first);
     if let Err(error) = disk.write_at(&file, &header, 0) {
-        // Empty, it would look like a segment whose header is lost.
+        // An empty file would look like a segment whose header is lost.
         files::remove(disk, &path)?;
         return Err(error);
     }

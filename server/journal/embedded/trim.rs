@@ -14,7 +14,7 @@ use crate::model::{Sequence, UnixMillis};
 /// Steps (about one a second) between two warnings about records that are trimmed before their age.
 const WARNING_STEPS: u32 = 60;
 
-/// Trims a log, one step after the other.
+/// Trims a log step by step.
 #[derive(Default)]
 pub(super) struct Trimmer {
     headroom: Headroom,
@@ -25,11 +25,11 @@ pub(super) struct Trimmer {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trimmed {
     pub(super) records: u64,
-    /// Those of them that were not as old as the retention.
+    /// Records of these that were younger than the retention.
     pub(super) early_records: u64,
 }
 
-/// Records that were trimmed before their age and not warned about yet.
+/// Records trimmed before their age and not logged yet.
 #[derive(Default)]
 struct EarlyTrims {
     records: u64,
@@ -41,8 +41,8 @@ struct EarlyTrims {
 }
 
 impl Trimmer {
-    /// Does what is due; records before `expired` are older than the retention. Segments whose removal fails are tried again
-    /// by the next step; the error is returned. `packing_bytes` is what a segment in the making takes.
+    /// Trims as configured; records before `expired` are older than the retention. Segments whose removal fails are
+    /// retried by the next step; the error is returned. `packing_bytes` is the size of a segment being rewritten.
     pub(super) fn step(
         &mut self,
         shared: &SharedLog,
@@ -56,20 +56,25 @@ impl Trimmer {
             expired: snapshot.end_of(at + 1) <= expired,
         };
         let candidates: Vec<Candidate> = snapshot.sealed.iter().enumerate().map(candidate).collect();
-        let verdict = by_retention(shared, &candidates);
-        let by_retention = verdict.by_age + verdict.by_bytes;
+        let retention = by_retention(shared, &candidates);
+        let by_retention = retention.by_age + retention.by_bytes;
         let decision = self.for_headroom(shared, &candidates, by_retention, packing_bytes);
         let trim = by_retention + decision.trim;
         let trimmed = Trimmed {
             records: snapshot.end_of(trim) - snapshot.earliest(),
-            early_records: snapshot.end_of(trim) - snapshot.end_of(verdict.by_age),
+            early_records: snapshot.end_of(trim) - snapshot.end_of(retention.by_age),
         };
-        self.early.add(&snapshot.sealed[verdict.by_age..trim], trimmed.early_records, verdict.by_bytes, decision.trim);
+        self.early.add(
+            &snapshot.sealed[retention.by_age..trim],
+            trimmed.early_records,
+            retention.by_bytes,
+            decision.trim,
+        );
         self.early.warn(shared);
         if trim == 0 {
             return (trimmed, removed);
         }
-        // Announced first, removed then: no reader finds a file gone that its list has without a newer list to look at.
+        // Unlinked from the list first, removed then: a reader that finds no file also finds a newer list.
         shared.change(|snapshot| {
             let gone: Vec<_> = snapshot.sealed.drain(..trim).collect();
             let newest = gone.iter().filter_map(|it| it.summary.received).map(|(_, last)| last).max();
@@ -105,7 +110,7 @@ impl Trimmer {
             if decision.full {
                 tracing::error!(
                     %journal, free_bytes = free, headroom_bytes = headroom, log_bytes = sealed.iter().sum::<u64>(),
-                    "journal disk low on space; trimming cannot help, appends are stopped",
+                    "journal disk low on space, trimming cannot help, appends refused",
                 );
             } else {
                 tracing::warn!(%journal, free_bytes = free, headroom_bytes = headroom, "journal disk has space again");
@@ -119,13 +124,13 @@ fn by_retention(shared: &SharedLog, candidates: &[Candidate]) -> TrimDecision {
     let config = &shared.config;
     let bounds = RetentionLimits { bytes_max: config.retention_bytes_max };
     let tail_bytes = shared.tail.lock().offset;
-    let verdict = select_for_trim(candidates, tail_bytes, &bounds);
-    // As long as what was trimmed cannot be removed, more of it would not make the log shorter.
-    if shared.doomed.lock().is_empty() { verdict } else { TrimDecision { by_bytes: 0, ..verdict } }
+    let retention = select_for_trim(candidates, tail_bytes, &bounds);
+    // While trimmed segments cannot be removed, trimming more would not shrink the log.
+    if shared.doomed.lock().is_empty() { retention } else { TrimDecision { by_bytes: 0, ..retention } }
 }
 
 impl SharedLog {
-    /// Removes the files of segments that no reader finds any more. What fails is tried again by the next call.
+    /// Removes the files of trimmed segments. Failures are retried by the next call.
     pub(super) fn remove_doomed(&self) -> io::Result<()> {
         let mut result = Ok(());
         self.doomed.lock().retain(|doomed| {
@@ -140,7 +145,7 @@ impl SharedLog {
         result
     }
 
-    /// Bytes of segments that no reader finds any more and that are still on the disk.
+    /// Returns the bytes of trimmed segments that are still on the disk.
     pub(super) fn doomed_bytes(&self) -> u64 {
         self.doomed.lock().iter().map(|it| it.bytes).sum()
     }
@@ -157,7 +162,7 @@ impl EarlyTrims {
         }
     }
 
-    /// Warns at once, then of all that came together in [`WARNING_STEPS`].
+    /// Logs a warning at once, then a summary every [`WARNING_STEPS`].
     fn warn(&mut self, shared: &SharedLog) {
         self.silent_steps = self.silent_steps.saturating_sub(1);
         if self.records == 0 || self.silent_steps > 0 {
@@ -175,13 +180,13 @@ impl EarlyTrims {
 }
 
 impl LogSnapshot {
-    /// The sequence at which the log begins once this many segments are trimmed.
+    /// Returns the first sequence of the log after this many segments are trimmed.
     fn end_of(&self, trim: usize) -> Sequence {
         self.sealed.get(trim).map_or(self.tail.first, |segment| segment.name.first)
     }
 }
 
-/// Bytes of a segment and its index.
+/// Returns the bytes of a segment and its index.
 pub(super) fn bytes_of(segment: &SealedSegment) -> u64 {
     segment.summary.segment_bytes + segment.index_bytes.load(Ordering::Relaxed)
 }

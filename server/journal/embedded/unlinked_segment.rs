@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A segment that no reader finds any more, and whose files are still there.
+/// A segment that is no longer in the list and whose files still exist.
 #[derive(Debug)]
 pub(super) struct UnlinkedSegment {
     pub(super) path: PathBuf,

@@ -1,4 +1,4 @@
-//! Appends batches: encoded and compressed without a lock, written with one call, then shown.
+//! Appends batches: encodes and compresses without a lock, writes with one call, then publishes to readers.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,15 +12,15 @@ use crate::journal::disk::append_error;
 use crate::journal::{AppendError, Durability, Writer, check_batch};
 use crate::model::{Record, Sequence, Term};
 
-/// Level of zstd for batches: the fastest of its usual ones (maintenance compresses again what is quiet).
+/// zstd level of batches: the fastest regular one. Maintenance recompresses sealed segments.
 const APPEND_LEVEL: i32 = 1;
 
 pub(super) struct EmbeddedWriter {
     shared: Arc<SharedLog>,
     term: Term,
-    /// True once the term is in the table of terms.
+    /// True once the term is in the identity file.
     listed: bool,
-    /// True once readers see it there.
+    /// True once the term is visible to readers.
     shown: bool,
     encoder: BlockEncoder,
     segment_bytes_max: u64,
@@ -33,7 +33,7 @@ impl EmbeddedWriter {
         Ok(Self { shared, term, listed: false, shown: false, encoder, segment_bytes_max })
     }
 
-    /// Writes the term into the table: before its first record, so that there never is a record of an unknown term.
+    /// Adds the term to the identity file before its first record, so that every record has a known term.
     fn list_term(&mut self, first: Sequence) -> io::Result<()> {
         let mut identity = self.shared.identity.lock();
         if identity.terms.last().is_none_or(|last| last.term != self.term) {
@@ -46,7 +46,7 @@ impl EmbeddedWriter {
         Ok(())
     }
 
-    /// Shows a block that was written to the readers.
+    /// Makes a written block visible to readers.
     fn publish(&mut self, state: &mut TailState, header: BlockHeader) {
         let shared = &self.shared;
         let snapshot = shared.snapshot.load();
@@ -66,7 +66,7 @@ impl EmbeddedWriter {
     }
 }
 
-/// Seals the tail if it is full.
+/// Seals the active segment if it is full.
 fn rotate_if_full(shared: &SharedLog, state: &mut TailState, segment_bytes_max: u64) -> io::Result<()> {
     let empty = shared.snapshot.load().tail.index.read().entries.is_empty();
     if state.offset < segment_bytes_max || empty {
@@ -88,7 +88,7 @@ impl Writer for EmbeddedWriter {
         if records.is_empty() {
             return Ok(());
         }
-        // Maintenance looks at the name of the directory once a second; that the file has none any more is known at once.
+        // Maintenance checks the directory's name once a second; an unlinked file is detected at once.
         if shared.snapshot.load().tail.file.metadata().is_ok_and(|tail| tail.nlink() == 0) {
             shared.check_dir().map_err(AppendError::Io)?;
         }
@@ -97,7 +97,7 @@ impl Writer for EmbeddedWriter {
             return Err(AppendError::DiskFull);
         }
         if shared.sync_failed.load(Ordering::Acquire) {
-            return Err(AppendError::Io(io::Error::other("a sync failed, and its segment is not written anew yet")));
+            return Err(AppendError::Io(io::Error::other("sync failed and the segment is not rewritten yet")));
         }
         let refused = |error| shared.note_refusal(append_error(error));
         if !self.listed {
@@ -116,7 +116,7 @@ impl Writer for EmbeddedWriter {
     }
 }
 
-/// Writes a block behind the tail; if that fails, nothing of it stays.
+/// Writes a block at the end of the active segment; if that fails, the bytes are removed.
 fn write(shared: &SharedLog, state: &mut TailState, block: &[u8]) -> io::Result<()> {
     let tail = shared.snapshot.load().tail.clone();
     if state.unclean {
@@ -131,17 +131,17 @@ fn write(shared: &SharedLog, state: &mut TailState, block: &[u8]) -> io::Result<
         }
     }
     if written.is_err() {
-        // If even this fails, nothing is appended until it has been done.
+        // If truncation fails too, appends are refused until it succeeds.
         state.unclean = shared.disk.truncate(&tail.file, state.offset).is_err();
     }
     written
 }
 
-/// Retention goes by whole segments: with a small bound of bytes they are smaller, so that it is kept closely.
+/// Returns the segment size. Retention removes whole segments, so a small byte limit needs small segments.
 fn segment_bytes_max(config: &crate::journal::Config) -> u64 {
-    /// Parts into which the bound of bytes is cut at least.
+    /// Minimum number of segments within the byte limit.
     const PARTS: u64 = 8;
-    /// Below this, segments cost more than they hold.
+    /// Smaller segments cost more than their records.
     const SEGMENT_BYTES_MIN: u64 = 64 << 10;
     match config.retention_bytes_max {
         0 => config.segment_bytes_max,

@@ -3,6 +3,9 @@
 
 mod breaches;
 mod cycles;
+mod language;
+mod logs;
+mod names;
 mod source;
 mod wakeup;
 
