@@ -5,22 +5,18 @@
 //! origin.
 //!
 //! # Design
-//!
 //! - **Machine time** ([`Clock::moment`]) is the elapsed time of the host. It advances while the host is suspended, and
 //!   no peer can set it. Durations, delays, retention and the expiry of ids use it.
 //! - **Upstream time** ([`Clock::now`]) is the wall clock of the host at start, plus machine time, plus a correction
 //!   from the `Date` headers of one account's endpoint. Each account has its own clock ([`Clock::for_account`]), so a
 //!   wrong `Date` of one account does not affect another.
-//!
 //! # Corrections ([`Clock::observe`])
-//!
 //! Each response is a measurement: its `Date` minus the uncorrected clock at the moment of the response. Two
 //! simultaneous measurements therefore have the same value and do not add up. A measurement within the resolution and
 //! the transit confirms the clock. A difference of up to the given bound is applied immediately, but never further than
 //! the bound from the last confirmed correction, so that no series of small steps exceeds it. A larger difference is
 //! applied when the next measurement, from another connection attempt, agrees with it. A response without `Date` is no
 //! measurement.
-//!
 //! # Invariants
 //! - Durations inside the process come from machine time, never from differences of wall time.
 

@@ -316,7 +316,6 @@ fn failed_flush_applies_backpressure() {
     env.verify();
     fs::rename(&moved, env.path()).expect("renames");
     env.step();
-    env.verify();
     assert_eq!(env.dedup.seen.classify(PostId(40), &[]).expect("capacity after flush"), DedupResult::New);
 }
 
@@ -395,8 +394,7 @@ fn wrong_clock_forgets_no_id() {
         env.dedup.maintenance.step(UNTRIMMED, &|age| if age < minute { 10 } else { 0 }).expect("maintenance works");
         env.verify();
     }
-    let [before, after] =
-        [0, 10].map(|old| env.dedup.maintenance.step(UNTRIMMED, &|_| old).expect("maintenance works"));
-    assert!(before.files > 0 && before.dropped == 0 && after.files == 0);
+    let [before, after] = [0, 10].map(|old| env.dedup.maintenance.step(UNTRIMMED, &|_| old).expect("works"));
+    assert_eq!((before.files > 0, before.dropped, after.files), (true, 0, 0));
     assert_eq!(after.dropped, before.files + after.sealed, "by machine time");
 }

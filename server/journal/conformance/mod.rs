@@ -1,7 +1,8 @@
 //! Conformance tests: run against every backend; `files`, `damage` and `threads` cover the backend with files.
 //!
 //! Owns: the contract of `journal` as tests. A new backend must pass them; a new guarantee gets its test here first.
-//! Disk failures are injected through `Disk`, never through global state, so that tests run in parallel.
+//! Disk failures are injected through `Disk`, never through global state, so that tests run in
+//! parallel.
 
 mod ages;
 mod damage;

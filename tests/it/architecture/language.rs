@@ -104,8 +104,11 @@ fn is_joint(between: &str) -> bool {
     between.chars().all(|c| c.is_whitespace() || "_/!*#>".contains(c))
 }
 
-/// Terms by their first word, as parts.
-fn index() -> HashMap<&'static str, Vec<(Vec<&'static str>, &'static str, &'static str)>> {
+/// The words of a term, the term, and its replacement.
+type Term = (Vec<&'static str>, &'static str, &'static str);
+
+/// Terms by their first word.
+fn index() -> HashMap<&'static str, Vec<Term>> {
     let mut index: HashMap<_, Vec<_>> = HashMap::new();
     for (terms, instead) in TERMS {
         for term in *terms {
