@@ -83,7 +83,7 @@ fn each_fault_is_reported_with_path() {
         (top("admin: { address: '127.0.0.1:50051' }"), "admin.address", "grpc.address too"),
         (top("admin: { connections_max: 0 }"), "admin.connections_max", "at least 1"),
         (top("telemetry: { log_format: xml }"), "telemetry.log_format", "text, json"),
-        (top("telemetry: { log_filter: 'a=b=c' }"), "telemetry.log_filter", "write a level"),
+        (top("telemetry: { log_filter: 'a=b=c' }"), "telemetry.log_filter", "expected a level"),
         (top("telemetry: { otlp_endpoint: 'https://c:4317' }"), "telemetry.otlp_endpoint", "an http URL"),
         (top("telemetry: { otlp_endpoint: 'collector' }"), "telemetry.otlp_endpoint", "a URL"),
         (top("telemetry: { otlp_batch_spans_max: 0 }"), "telemetry.otlp_batch_spans_max", "at least 1"),

@@ -71,7 +71,7 @@ async fn aborted_job_resumes_minute_before_newest_post() {
     let job = job(&env);
     assert_eq!((job.attempts, job.received, job.recovered), (3, 8 + 2 + 24, 30));
     assert_eq!((job.state, job.progress()), (JobState::Succeeded, Some(start.plus(MINUTE * 30))));
-    assert!(job.last_error.contains("cut"), "{}", job.last_error);
+    assert!(job.last_error.contains("reset"), "{}", job.last_error);
 }
 
 #[tokio::test]
