@@ -15,18 +15,18 @@ import (
 
 // config is what the flags and the environment say: the table "Flags" of PROTOCOL.md.
 type config struct {
-	addr       string
-	tls        bool
-	caFile     string
-	tokenFile  string
-	account    string
-	consumer   string
-	tags       []string
-	cursorFile string
-	from       string
-	onTooOld   string
-	heartbeat  time.Duration
-	count      int64 // 0 = no end
+	addr         string
+	tls          bool
+	caFile       string
+	tokenFile    string
+	account      string
+	consumer     string
+	anyOf        []string
+	cursorFile   string
+	start        string
+	resumePolicy string
+	heartbeat    time.Duration
+	count        int64 // 0 = no end
 }
 
 var (
@@ -54,10 +54,10 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	tokenFile := text("token-file", "GATEWAY_TOKEN_FILE", "", "`PATH` of the file with the credential in its first line")
 	account := text("account", "GATEWAY_ACCOUNT", "", "`NAME` of the account to read")
 	consumer := text("consumer", "GATEWAY_CONSUMER", "example-go", "`NAME` in the gateway's logs")
-	tags := text("tags", "TAGS", "", "posts with a tag of one of `A,B*`; a trailing * makes a prefix")
+	anyOf := text("any-of", "ANY_OF", "", "only events with at least one tag of `A,B*`; a trailing * makes a prefix")
 	cursorFile := text("cursor-file", "CURSOR_FILE", "", "`PATH` of the file that keeps the resume token")
-	from := text("from", "FROM", "latest", "`latest|earliest`: where to begin while there is no token")
-	onTooOld := text("on-too-old", "ON_TOO_OLD", "fail", "`fail|earliest|latest`: when the token is too old")
+	start := text("start", "START", "latest", "`latest|earliest`: start position without a token")
+	resumePolicy := text("resume-policy", "RESUME_POLICY", "fail", "`fail|earliest|latest`: behavior if the token is too old")
 	heartbeat := text("heartbeat", "HEARTBEAT", "10", "how often to hear from the gateway, 1 to 60 `SECONDS`")
 	count := text("count", "COUNT", "", "end once `N` events or more were printed")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -82,23 +82,23 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	}
 
 	config := &config{
-		addr:       strings.TrimPrefix(*addr, "dns:///"),
-		tls:        *tls || *caFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
-		caFile:     *caFile,
-		tokenFile:  *tokenFile,
-		account:    *account,
-		consumer:   *consumer,
-		cursorFile: *cursorFile,
-		from:       oneOf("--from", *from, "latest", "earliest"),
-		onTooOld:   oneOf("--on-too-old", *onTooOld, "fail", "earliest", "latest"),
-		heartbeat:  time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
+		addr:         strings.TrimPrefix(*addr, "dns:///"),
+		tls:          *tls || *caFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
+		caFile:       *caFile,
+		tokenFile:    *tokenFile,
+		account:      *account,
+		consumer:     *consumer,
+		cursorFile:   *cursorFile,
+		start:        oneOf("--start", *start, "latest", "earliest"),
+		resumePolicy: oneOf("--resume-policy", *resumePolicy, "fail", "earliest", "latest"),
+		heartbeat:    time.Duration(number("--heartbeat", *heartbeat, 1, 60)) * time.Second,
 	}
 	if *count != "" {
 		config.count = number("--count", *count, 1, math.MaxInt64)
 	}
-	for tag := range strings.SplitSeq(*tags, ",") {
+	for tag := range strings.SplitSeq(*anyOf, ",") {
 		if tag = strings.TrimSpace(tag); tag != "" {
-			config.tags = append(config.tags, tag)
+			config.anyOf = append(config.anyOf, tag)
 		}
 	}
 	if flags.NArg() > 0 {

@@ -32,7 +32,7 @@ func (s *stopped) Error() string { return fmt.Sprintf("exit code %d: %v", s.code
 // errSilent: the watchdog has cancelled the call.
 type errSilent struct{ limit time.Duration }
 
-func (e errSilent) Error() string { return fmt.Sprintf("nothing came for %g s", e.limit.Seconds()) }
+func (e errSilent) Error() string { return fmt.Sprintf("no frame for %g s", e.limit.Seconds()) }
 
 // consumer is the loop: CONNECT, STREAMING, DECIDE, BACK_OFF, STOPPED, as PROTOCOL.md has them.
 type consumer struct {
@@ -179,15 +179,15 @@ func (c *consumer) decide(ctx context.Context, session *session, end error) (ver
 			decided.stop = exitUnsound
 		}
 	} else if errors.Is(end, io.EOF) {
-		decided = verdict{why: "cut: the gateway ended the stream"}
+		decided = verdict{why: "disconnected: the gateway ended the stream"}
 	} else if status, ok := status.FromError(end); ok && !errors.As(end, &silent) {
 		credential, err := readCredential(c.config.tokenFile)
 		decided = decide(status, c.config.tokenFile != "", err == nil && credential != session.credential)
 		if decided.stop == 0 {
-			decided.why = "cut: " + decided.why
+			decided.why = "disconnected: " + decided.why
 		}
 	} else {
-		decided = verdict{why: "cut: " + end.Error()}
+		decided = verdict{why: "disconnected: " + end.Error()}
 	}
 	if decided.retryAfter == 0 && session != nil {
 		decided.retryAfter = session.reconnectAfter
@@ -198,7 +198,7 @@ func (c *consumer) decide(ctx context.Context, session *session, end error) (ver
 func (c *consumer) backOff(ctx context.Context, verdict verdict) error {
 	c.failures++
 	wait := backoff(c.failures, verdict.retryAfter)
-	say("%s; coming back in %.1f s", verdict.why, wait.Seconds())
+	say("%s; reconnecting in %.1f s", verdict.why, wait.Seconds())
 	select {
 	case <-time.After(wait):
 		return nil
@@ -211,7 +211,7 @@ func (c *consumer) request() *gateway.SubscribeRequest {
 	request := &gateway.SubscribeRequest{
 		Account:           c.config.account,
 		Consumer:          c.config.consumer,
-		Filter:            &gateway.TagFilter{AnyOf: c.config.tags},
+		Filter:            &gateway.TagFilter{AnyOf: c.config.anyOf},
 		MaxBatchBytes:     batchBytesMax,
 		MaxBatchEvents:    batchEventsMax,
 		HeartbeatInterval: durationpb.New(c.config.heartbeat),
@@ -219,12 +219,12 @@ func (c *consumer) request() *gateway.SubscribeRequest {
 	switch {
 	case c.cursor.token != "":
 		request.Start = &gateway.SubscribeRequest_ResumeToken{ResumeToken: c.cursor.token}
-	case c.config.from == "earliest":
+	case c.config.start == "earliest":
 		request.Start = &gateway.SubscribeRequest_Earliest{Earliest: &gateway.Earliest{}}
 	default:
 		request.Start = &gateway.SubscribeRequest_Latest{Latest: &gateway.Latest{}}
 	}
-	switch c.config.onTooOld {
+	switch c.config.resumePolicy {
 	case "earliest":
 		request.ResumePolicy = gateway.ResumePolicy_RESUME_POLICY_EARLIEST
 	case "latest":

@@ -37,7 +37,7 @@ func openCursorFile(path string) (*cursorFile, error) {
 	odd := func(r rune) bool { return r < '!' || r > '~' }
 	if len(token) == 0 || len(token) > cursorBytesMax || bytes.ContainsFunc(token, odd) {
 		return nil, &stopped{exitPosition, fmt.Errorf(
-			"the cursor file %s does not hold a resume token: move it away to begin by --from", path)}
+			"the cursor file %s does not hold a resume token: move it away to start by --start", path)}
 	}
 	cursor.token = string(token)
 	return cursor, nil

@@ -41,7 +41,7 @@ func run() error {
 		return err
 	}
 	if config.cursorFile == "" {
-		say("no --cursor-file: the resume token is kept in memory, the next run begins by --from")
+		say("no --cursor-file: the resume token is kept in memory, the next run starts by --start")
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

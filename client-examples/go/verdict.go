@@ -27,7 +27,7 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 	switch reason {
 	case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
 		"STREAM_DEADLINE", "INTERNAL":
-	case "FILTER_INVALID", "START_INVALID":
+	case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID":
 		verdict.stop = exitUsage
 	case "ACCESS_DENIED":
 		verdict.stop = exitRefused
@@ -39,8 +39,8 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 		if !credentialChanged {
 			verdict.stop = exitRefused
 		}
-	case "POSITION_TOO_OLD":
-		verdict.why += "; --on-too-old earliest or latest goes on without them"
+	case "POSITIRESUME_POLICY":
+		verdict.why += "; --resume-policy earliest or latest continues without them"
 		verdict.stop = exitPosition
 	case "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":
 		verdict.stop = exitPosition

@@ -18,13 +18,13 @@ func words(frame *gateway.SubscribeResponse) []string {
 	case *gateway.SubscribeResponse_CaughtUp:
 		return []string{"caught up: live from here"}
 	case *gateway.SubscribeResponse_FellBehind:
-		return []string{fmt.Sprintf("fell behind by %d records: late, nothing is lost", frame.FellBehind.LagEvents)}
+		return []string{fmt.Sprintf("fell behind by %d records: late, nothing is lost", frame.FellBehind.LagRecords)}
 	case *gateway.SubscribeResponse_GapNotice:
 		return []string{gapWords(frame.GapNotice.GetGap())}
 	case *gateway.SubscribeResponse_Skipped:
 		skipped := frame.Skipped
 		return []string{fmt.Sprintf("skipped %d (%s) %s: they cannot be delivered", skipped.Count,
-			name("SKIP_REASON_", skipped.Reason), intervalWords(skipped.GetInterval().GetFrom(), skipped.GetInterval().GetTo()))}
+			name("SKIP_REASON_", skipped.Reason), intervalWords(skipped.GetInterval()))}
 	case *gateway.SubscribeResponse_StreamNotice:
 		kind := strings.TrimPrefix(name("STREAM_NOTICE_KIND_", frame.StreamNotice.Kind), "upstream ")
 		return []string{fmt.Sprintf("upstream %s: %s", kind, frame.StreamNotice.Message)}
@@ -38,11 +38,11 @@ func words(frame *gateway.SubscribeResponse) []string {
 func sessionWords(start *gateway.SessionStart) []string {
 	lines := []string{fmt.Sprintf("session %s with gateway %s on account %s: %s", start.SessionId, start.ServerVersion,
 		start.Account, name("START_OUTCOME_", start.Outcome))}
-	if missing := start.Missing; missing != nil {
-		lines = append(lines, "missing: "+intervalWords(missing.From, missing.To))
+	for _, missing := range start.Missing {
+		lines = append(lines, "missing: "+intervalWords(missing))
 	}
 	for _, warning := range start.Warnings {
-		lines = append(lines, fmt.Sprintf("warning %s: %s", warning.Code, warning.Message))
+		lines = append(lines, fmt.Sprintf("warning (%s): %s", name("WARNING_CODE_", warning.Code), warning.Message))
 	}
 	for _, gap := range start.OpenGaps {
 		lines = append(lines, gapWords(gap))
@@ -51,29 +51,29 @@ func sessionWords(start *gateway.SessionStart) []string {
 }
 
 func gapWords(gap *gateway.Gap) string {
-	what := "posts may be missing"
-	switch gap.GetState() {
-	case gateway.GapState_GAP_STATE_BACKFILLED, gateway.GapState_GAP_STATE_RECOVERED:
-		what = "nothing of it is missing any more"
-	case gateway.GapState_GAP_STATE_UNRECOVERABLE:
-		what = "POSTS ARE LOST"
+	// Not by the state: a newer gateway may have further states.
+	result := "posts may be missing"
+	if gap.GetComplete() {
+		result = "every missing post was delivered"
+	} else if gap.GetClosed() {
+		result = "POSTS ARE LOST"
 	}
 	whose := ""
 	if gap.GetPrivate() {
 		whose = " of this consumer"
 	}
 	return fmt.Sprintf("gap %s%s %s: %s (%s): %s", gap.GetGapId(), whose, name("GAP_STATE_", gap.GetState()),
-		intervalWords(gap.GetFrom(), gap.GetTo()), name("GAP_CAUSE_", gap.GetCause()), what)
+		intervalWords(gap.GetInterval()), name("GAP_CAUSE_", gap.GetCause()), result)
 }
 
-func intervalWords(from, to *timestamppb.Timestamp) string {
+func intervalWords(interval *gateway.TimeInterval) string {
 	side := func(time *timestamppb.Timestamp, absent string) string {
 		if time == nil {
 			return absent
 		}
 		return time.AsTime().Format("2006-01-02T15:04:05.000Z07:00")
 	}
-	return fmt.Sprintf("from %s to %s", side(from, "an unknown time"), side(to, "now"))
+	return fmt.Sprintf("from %s to %s", side(interval.GetStartTime(), "an unknown time"), side(interval.GetEndTime(), "now"))
 }
 
 // name is the name of an enum's value without its prefix, as words; the number for one of a newer gateway.

@@ -20,4 +20,4 @@ if ! cmp -s pyproject.toml .venv/built-for; then
     cp pyproject.toml .venv/built-for
 fi
 .venv/bin/python -m grpc_tools.protoc --proto_path=../../proto --python_out=src --pyi_out=src --grpc_python_out=src \
-    ../../proto/powerstream/gateway/v1/{event,gap,stream_service}.proto
+    ../../proto/powerstream/gateway/v1/{event,gap,stream_service,time_interval}.proto

@@ -31,6 +31,7 @@ use crate::config::Settings;
 use crate::gateway::Gateway;
 use crate::hub::token::Keyring;
 use crate::journal::SystemDisk;
+use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::Registry;
 use crate::xapi;
@@ -92,7 +93,8 @@ impl App {
         let admin_listener = TcpListener::bind(settings.admin.address)
             .await
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
-        let gateway = Arc::new(Gateway::new());
+        let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
+        let gateway = Arc::new(Gateway::new().with_default_account(default_account));
         let app = Self {
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,

@@ -64,6 +64,7 @@ impl Default for Settings {
             account_retry_interval: Duration::from_secs(30),
             clock: ClockConfig::default(),
             token_key_files: Vec::new(),
+            default_account: None,
             accounts: Vec::new(),
         }
     }

@@ -44,6 +44,9 @@ pub struct Settings {
     /// Files with keys of resume tokens: the first one signs, all verify. Absent: a key is created once in
     /// `data_dir`/keys.
     pub token_key_files: Vec<PathBuf>,
+    /// Account of requests that name none. Absent: the only account; with several, such a request fails with
+    /// ACCOUNT_REQUIRED. Set it before you add a second account, so that clients without an account keep working.
+    pub default_account: Option<String>,
     /// Accounts, each with one upstream connection and one log.
     pub accounts: Vec<Account>,
 }

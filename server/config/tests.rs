@@ -138,6 +138,8 @@ fn account_errors_name_their_path() {
         (account("url: nowhere"), "accounts[0].url", "a URL"),
         (account("local_dc_only: yes please"), "accounts[0].local_dc_only", "true or false, not a text"),
         ("accounts: [{ name: ready, bearer: { env: X } }]".into(), "accounts[0].name", "reserved"),
+        (format!("{MINIMAL}default_account: other"), "default_account", "one of the accounts"),
+        (format!("{MINIMAL}default_account: ''"), "default_account", "one of the accounts"),
         (account("connections: 9"), "accounts[0].connections", "at most 8"),
         (
             "accounts: [{ name: a, bearer: { env: X } }, { name: b, bearer: { env: X } }]".into(),

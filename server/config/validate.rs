@@ -135,6 +135,10 @@ fn accounts(settings: &Settings, found: &mut Validator) {
     found.check(!settings.accounts.is_empty(), "accounts", MINIMAL);
     let text = format!("there must be at most {ACCOUNTS_MAX}");
     found.check(settings.accounts.len() <= ACCOUNTS_MAX, "accounts", text);
+    if let Some(default) = &settings.default_account {
+        let known = settings.accounts.iter().any(|account| account.name.as_str() == default);
+        found.check(known, "default_account", "this must be the name of one of the accounts");
+    }
     let mut first = HashMap::new();
     let mut bearers = HashMap::new();
     for (n, account) in settings.accounts.iter().enumerate().take(ACCOUNTS_MAX) {

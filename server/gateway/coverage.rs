@@ -1,8 +1,7 @@
-//! Whether the log of an account is complete for an interval: gaps, what was trimmed, what was skipped, what is damaged.
+//! Completeness of an account's log for an interval: gaps, trimmed records, skipped messages, damaged records.
 //!
-//! Gaps are known in memory. Skipped messages are SKIP records, which are read from the log by its index of notices; on the
-//! way the checksums of the blocks are verified, so that damage is found that no reader has met. Both are bounded by the
-//! bytes that may be read.
+//! Gaps are in memory. Skipped messages are SKIP records, found by the log's index of notices. The search also verifies the
+//! checksums of the blocks, and so finds damage that no reader has met. Both are bounded by the bytes that may be read.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use super::Account;
 use crate::journal::{Damage, ReadError, ReadItem, Reader};
 use crate::model::{
-    Gap, GapCause, GapId, GapState, Record, RecordBody, Sequence, Skip, SkipReason, TimeInterval, TimeRange,
-    TimeRangeSet, UnixMillis,
+    Gap, GapCause, GapId, Record, RecordBody, Sequence, Skip, SkipReason, TimeInterval, TimeRange, TimeRangeSet,
+    UnixMillis,
 };
 
 /// Maximum number of skipped ranges in an answer.
@@ -19,28 +18,28 @@ pub const SKIPS_MAX: usize = 1_000;
 /// Maximum number of missing parts in an answer.
 pub const MISSING_MAX: usize = 1_000;
 
-/// A part of an interval that is missing.
+/// A missing part of an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingRange {
-    /// The part.
+    /// Interval of the part.
     pub span: TimeRange,
-    /// Why.
+    /// Reason.
     pub why: MissingReason,
 }
 
-/// Why a part of an interval is missing.
+/// Reason why a part of an interval is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MissingReason {
     /// A gap that is not closed.
     Gap(Box<Gap>),
-    /// It is older than what the log holds.
+    /// Older than the log.
     Trimmed,
-    /// It is so new that posts of it may still come.
+    /// So recent that posts may still arrive.
     NotYet,
 }
 
 impl MissingReason {
-    /// The cause, where there is one.
+    /// Returns the cause, if there is one.
     pub fn cause(&self) -> Option<GapCause> {
         match self {
             Self::Gap(gap) => Some(gap.cause),
@@ -50,29 +49,29 @@ impl MissingReason {
     }
 }
 
-/// What an account's log lacks of an interval.
+/// Missing and skipped parts of an interval in an account's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Parts that are missing, in order; at most [`MISSING_MAX`].
+    /// Missing parts, in order; at most [`MISSING_MAX`].
     pub missing: Vec<MissingRange>,
-    /// What may belong to the interval and was skipped or is damaged, by sequence; at most [`SKIPS_MAX`] entries.
+    /// Skipped messages and damaged records that may belong to the interval, by sequence; at most [`SKIPS_MAX`] entries.
     pub skips: Vec<(Sequence, Skip)>,
-    /// Messages and records that were skipped or are damaged, those beyond the bound included.
+    /// Number of skipped messages and damaged records, including those beyond [`SKIPS_MAX`].
     pub skipped_count: u64,
-    /// True if `skips` or `missing` is not all.
+    /// True if `skips` or `missing` is not complete.
     pub truncated: bool,
 }
 
 impl Coverage {
-    /// True if nothing of the interval is known to be missing, and all of it was looked at.
+    /// Returns true if no part of the interval is known to be missing and all of it was searched.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.skips.is_empty() && !self.truncated
     }
 }
 
 impl Account {
-    /// Returns what the log lacks of an interval. Reads up to `bytes_max` bytes of the journal to verify it, and as much
-    /// again to find skipped messages in what is left: belongs on a blocking thread.
+    /// Returns the missing parts of an interval. Reads up to `bytes_max` bytes of the journal to verify it, and as much
+    /// again to find skipped messages in the rest. Blocks: call it on a blocking thread.
     pub fn coverage(&self, asked: TimeRange, bytes_max: u64) -> Result<Coverage, ReadError> {
         let reader = self.hub.reader();
         let allowed_lateness = self.hub.config().allowed_lateness;
@@ -81,27 +80,27 @@ impl Account {
         search.add_known(reader.damage());
         let mut coverage = search.found;
         coverage.skips.sort_by_key(|(sequence, _)| *sequence);
-        // Last: what was trimmed meanwhile is missing.
+        // Last, so that records trimmed during the search count as missing.
         coverage.missing = self.missing(asked);
         coverage.truncated |= coverage.missing.len() > MISSING_MAX;
         coverage.missing.truncate(MISSING_MAX);
         Ok(coverage)
     }
 
-    /// What is missing of an interval, in order.
+    /// Returns the missing parts of an interval, in order.
     fn missing(&self, asked: TimeRange) -> Vec<MissingRange> {
         let held = self.gaps.complete_from().zip(self.gaps.complete_to());
         missing(asked, &self.gaps.gaps(), held.map(|(from, to)| TimeRange::new(from, to)))
     }
 }
 
-/// Looks a log through for what was skipped of an interval.
+/// Searches a log for skipped messages and damaged records of an interval.
 struct Search {
     asked: TimeRange,
-    /// A message that was created in the interval arrived before this time, unless it came to close a gap.
+    /// A message that was created in the interval arrived before this time, unless it was fetched to close a gap.
     arrived_until: UnixMillis,
-    /// Gaps that touch the interval and whose final record was not met yet. What is skipped meanwhile may have come to close
-    /// them.
+    /// Gaps that touch the interval and whose final record was not read yet. A message skipped meanwhile may have been fetched
+    /// to close them.
     unclosed: BTreeSet<GapId>,
     found: Coverage,
 }
@@ -115,17 +114,17 @@ impl Search {
 
     fn run(&mut self, reader: &dyn Reader, bytes_max: u64) -> Result<(), ReadError> {
         let next = reader.extent().next;
-        // Damage is looked for from the record before: a range of it may begin with the interval's first.
+        // The search for damage starts at the preceding record: a damaged range may begin with the interval's first record.
         let mut cursor = reader.seek(self.asked.from)?.saturating_sub(1).max(reader.extent().earliest);
         let end = reader.seek(self.arrived_until.plus(SKIP_RECORD_DELAY_MAX))?.min(next);
         let (mut left, mut check) = (bytes_max, true);
         while cursor < if self.unclosed.is_empty() { end } else { next } {
-            // What is behind the interval is read for the closing of its gaps only.
+            // Records behind the interval are read only for the closing of its gaps.
             check &= cursor < end;
             let to = if cursor < end { end } else { next };
             let from = cursor.max(reader.extent().earliest);
             let chunk = match reader.read_notices(from..to, check, left.min(CHUNK_BYTES)) {
-                // Trimmed meanwhile: that is missing, and told so.
+                // Trimmed meanwhile: reported as missing.
                 Err(ReadError::Trimmed { earliest }) => {
                     cursor = cursor.max(earliest);
                     continue;
@@ -176,7 +175,7 @@ impl Search {
         }
     }
 
-    /// Adds damage that was known before, unless the search has met it.
+    /// Adds damage that was known before, unless the search has found it.
     fn add_known(&mut self, known: Vec<Damage>) {
         for damage in known {
             let met = self.found.skips.iter().any(|(first, skip)| {
@@ -199,7 +198,7 @@ impl Search {
     }
 }
 
-/// How long after the first message that it stands for a SKIP record is logged at the latest: they are coalesced for 1 s.
+/// Maximum delay of a SKIP record after its first message: skipped messages are coalesced for 1 s.
 const SKIP_RECORD_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of the journal read in one step.
@@ -208,7 +207,7 @@ const CHUNK_BYTES: u64 = 8 << 20;
 fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<MissingRange> {
     let mut found = Vec::new();
     let mut told = TimeRangeSet::default();
-    for gap in gaps.iter().filter(|gap| is_open(gap)) {
+    for gap in gaps.iter().filter(|gap| !gap.state.is_complete()) {
         let complete_to = gap.progress.unwrap_or(gap.window.from).max(gap.window.from);
         let span = TimeRange::new(complete_to, gap.window.to.unwrap_or(UnixMillis(i64::MAX))).intersection(asked);
         if !span.is_empty() {
@@ -216,7 +215,7 @@ fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<Missi
             found.push(MissingRange { span, why: MissingReason::Gap(Box::new(gap.clone())) });
         }
     }
-    // An empty log holds nothing up to now, and everything is still to come.
+    // An empty log contains nothing yet: the whole interval may still arrive.
     let held = held.unwrap_or(TimeRange::new(asked.from, asked.from));
     let before = (TimeRange::new(asked.from, held.from.min(asked.to)), MissingReason::Trimmed);
     let after = (TimeRange::new(held.to.max(asked.from), asked.to), MissingReason::NotYet);
@@ -227,13 +226,6 @@ fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<Missi
     }
     found.sort_by_key(|missing| missing.span);
     found
-}
-
-fn is_open(gap: &Gap) -> bool {
-    match gap.state {
-        GapState::Detected | GapState::Recovering | GapState::Unrecoverable => true,
-        GapState::Backfilled | GapState::Recovered => false,
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX
 /// The gateway as its faces see it.
 pub struct Gateway {
     accounts: RwLock<BTreeMap<AccountName, AccountStatus>>,
+    /// Account of requests that name none.
+    default_account: Option<AccountName>,
     ready: watch::Sender<bool>,
     /// How many accounts were opened.
     opened: watch::Sender<usize>,
@@ -49,6 +51,8 @@ enum AccountStatus {
 pub enum NoAccount {
     /// No account has this name.
     Unknown,
+    /// The request names no account, the gateway has several, and none of them is the default.
+    Unnamed,
     /// The account cannot be opened now, for this reason.
     Failed(String),
 }
@@ -89,8 +93,6 @@ pub struct StreamInfo {
     pub upstream_last_error: String,
     /// Everything created before this is in the log, or told as a gap.
     pub low_watermark: Option<UnixMillis>,
-    /// Tags seen or configured.
-    pub tags: Vec<TagInfo>,
     /// Sessions open now.
     pub sessions: usize,
     /// X refuses recovery requests of the account.
@@ -106,7 +108,18 @@ impl Default for Gateway {
 impl Gateway {
     /// A gateway without accounts; not ready yet.
     pub fn new() -> Self {
-        Self { accounts: RwLock::default(), ready: watch::channel(false).0, opened: watch::channel(0).0 }
+        Self {
+            accounts: RwLock::default(),
+            default_account: None,
+            ready: watch::channel(false).0,
+            opened: watch::channel(0).0,
+        }
+    }
+
+    /// Uses this account for requests that name none.
+    #[must_use]
+    pub fn with_default_account(self, account: Option<AccountName>) -> Self {
+        Self { default_account: account, ..self }
     }
 
     /// Adds an account that is open.
@@ -120,18 +133,30 @@ impl Gateway {
         self.accounts.write().insert(account, AccountStatus::Failed(reason));
     }
 
-    /// The account of this name; the only one, if there is one and none is named.
+    /// Returns the account of this name. An empty name selects the default account, or the only one.
     pub fn account(&self, name: &str) -> Result<Account, NoAccount> {
         let accounts = self.accounts.read();
-        let found = match (name, accounts.len()) {
-            ("", 1) => accounts.values().next(),
-            ("", _) => None,
-            (name, _) => AccountName::new(name).ok().and_then(|name| accounts.get(&name)),
-        };
-        match found {
+        let name = self.resolve(name, &accounts)?;
+        match accounts.get(&name) {
             Some(AccountStatus::Open(account)) => Ok(account.clone()),
             Some(AccountStatus::Failed(reason)) => Err(NoAccount::Failed(reason.clone())),
             None => Err(NoAccount::Unknown),
+        }
+    }
+
+    /// Returns the name of the account that a request means, open or not.
+    pub fn account_name(&self, name: &str) -> Result<AccountName, NoAccount> {
+        let accounts = self.accounts.read();
+        self.resolve(name, &accounts)
+            .and_then(|name| accounts.contains_key(&name).then_some(name).ok_or(NoAccount::Unknown))
+    }
+
+    fn resolve(&self, name: &str, accounts: &BTreeMap<AccountName, AccountStatus>) -> Result<AccountName, NoAccount> {
+        match (name, &self.default_account) {
+            ("", Some(account)) => Ok(account.clone()),
+            ("", None) if accounts.len() == 1 => Ok(accounts.keys().next().cloned().ok_or(NoAccount::Unnamed)?),
+            ("", None) => Err(NoAccount::Unnamed),
+            (name, _) => AccountName::new(name).map_err(|_| NoAccount::Unknown),
         }
     }
 
@@ -182,7 +207,7 @@ impl Gateway {
 }
 
 impl Account {
-    /// What the log holds, and how its upstream is.
+    /// Returns retained range and upstream state.
     pub fn stream_info(&self) -> StreamInfo {
         let hub = &self.hub;
         let extent = hub.reader().extent();
@@ -200,13 +225,19 @@ impl Account {
             upstream_age: last_byte.map(|last| hub.clock().moment().since(last.moment)),
             upstream_last_error: status.last_error,
             low_watermark: reached.map(|reached| hub.low_watermark(extent.next, reached)),
-            tags: hub.tags(),
             sessions: hub.registry().len(),
             recovery_refused: !self.recovery.refused().is_empty(),
         }
     }
 
-    /// The newest record of a post. Reads the disk: belongs on a blocking thread.
+    /// Returns the observed and configured tags, by name.
+    pub fn tags(&self) -> Vec<TagInfo> {
+        let mut tags = self.hub.tags();
+        tags.sort_by(|a, b| a.tag.cmp(&b.tag));
+        tags
+    }
+
+    /// Returns the sequence of the newest record of a post. Reads the disk: call it on a blocking thread.
     pub fn find(&self, post: PostId) -> Result<Option<Sequence>, FindError> {
         let known = self.index.find(post).map_err(|error| FindError(error.to_string()))?;
         Ok(known.map(|known| known.sequence))

@@ -1,41 +1,39 @@
-//! Model to proto, and the parts of requests that need no answer from the log.
+//! Conversions from the model to proto messages, and of times from requests.
 
 use std::time::Duration;
 
 use crate::gateway::{MissingRange, MissingReason, StreamInfo};
 use crate::hub::TagInfo;
-use crate::hub::session::{self, EndReason, FrameContent, Heartbeat, Lag, SessionStart, TimedPosition};
+use crate::hub::session::{self, EndReason, FrameContent, Heartbeat, Lag, SessionStart, TimedPosition, WarningCode};
 use crate::hub::start::StartOutcome;
 use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState};
 use crate::ingest::recovery::{JobState, JobStatus};
 use crate::model::{
-    AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, TimeInterval, UnixMillis,
+    AccountName, Gap, GapCause, GapEvidence, GapId, GapState, Skip, SkipReason, TimeInterval, TimeRange, UnixMillis,
 };
 use crate::proto::subscribe_response::Frame as Wire;
 use crate::proto::{self, Phase};
 
-/// A frame that is not a batch.
+/// Converts a frame other than a batch.
 pub fn frame(content: FrameContent) -> Wire {
     match content {
         FrameContent::Start(start) => Wire::SessionStart(session_start(*start)),
-        FrameContent::Batch(_) => unreachable!("batches are encoded by the codec, from bytes"),
+        FrameContent::Batch(_) => unreachable!("batches are encoded by encode::batch, from bytes"),
         FrameContent::OpenGaps(_) => unreachable!("each is a frame of its own"),
         FrameContent::Heartbeat(beat) => Wire::Heartbeat(heartbeat(&beat)),
         FrameContent::CaughtUp(at) => Wire::CaughtUp(proto::CaughtUp { position: Some(position(&at)) }),
         FrameContent::FellBehind { place: at, lag: Lag { records, time } } => Wire::FellBehind(proto::FellBehind {
             position: Some(position(&at)),
-            lag_events: records,
+            lag_records: records,
             lag: Some(duration(time)),
         }),
-        FrameContent::Gap { sequence, gap: told } => {
-            Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&told, told.id.is_private())) })
+        FrameContent::Gap { sequence, gap: own } => {
+            Wire::GapNotice(proto::GapNotice { sequence, gap: Some(gap(&own, own.id.is_private())) })
         }
         FrameContent::Skipped { sequence, skip } => Wire::Skipped(skipped(sequence, &skip)),
-        FrameContent::News(news) => Wire::StreamNotice(proto::StreamNotice {
-            kind: news_kind(news.kind).into(),
-            message: news.message,
-            position: None,
-        }),
+        FrameContent::News(notice) => {
+            Wire::StreamNotice(proto::StreamNotice { kind: notice_kind(notice.kind).into(), message: notice.message })
+        }
         FrameContent::Draining { reason, deadline, reconnect_after } => Wire::Draining(proto::Draining {
             reason: drain_reason(reason).into(),
             deadline: Some(timestamp(deadline)),
@@ -45,8 +43,7 @@ pub fn frame(content: FrameContent) -> Wire {
 }
 
 fn session_start(start: SessionStart) -> proto::SessionStart {
-    let warning =
-        |warning: crate::hub::session::Warning| proto::Warning { code: warning.code.into(), message: warning.message };
+    let warning = |own: session::Warning| proto::Warning { code: warning_code(own.code).into(), message: own.message };
     proto::SessionStart {
         session_id: start.session_id,
         server_version: env!("CARGO_PKG_VERSION").into(),
@@ -55,7 +52,7 @@ fn session_start(start: SessionStart) -> proto::SessionStart {
         heartbeat_interval: Some(duration(start.heartbeat)),
         outcome: outcome(start.outcome).into(),
         position: Some(position(&start.place)),
-        missing: start.missing.as_ref().map(interval),
+        missing: start.missing.iter().map(interval).collect(),
         open_gaps: start.open_gaps.iter().map(|own| gap(own, false)).collect(),
         warnings: start.warnings.into_iter().map(warning).collect(),
     }
@@ -65,7 +62,7 @@ fn heartbeat(beat: &Heartbeat) -> proto::Heartbeat {
     proto::Heartbeat {
         server_time: Some(timestamp(beat.now)),
         low_watermark: Some(timestamp(beat.low_watermark)),
-        lag_events: beat.lag.records,
+        lag_records: beat.lag.records,
         lag: Some(duration(beat.lag.time)),
         upstream_state: upstream_state(beat.upstream).into(),
         upstream_age: beat.upstream_age.map(duration),
@@ -73,7 +70,7 @@ fn heartbeat(beat: &Heartbeat) -> proto::Heartbeat {
     }
 }
 
-/// What was skipped, or is damaged.
+/// Converts a range of skipped messages or damaged records.
 pub fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
     let reason = match skip.reason {
         SkipReason::Malformed => proto::SkipReason::Malformed,
@@ -84,7 +81,7 @@ pub fn skipped(sequence: u64, skip: &Skip) -> proto::Skipped {
     proto::Skipped { sequence, count: skip.count, interval: Some(interval(&skip.window)), reason: reason.into() }
 }
 
-/// A gap as it stands.
+/// Converts a gap. `closed` and `complete` classify its state for clients that do not know the state.
 pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
     let evidence = match gap.evidence {
         GapEvidence::None => proto::GapEvidence::Unspecified,
@@ -99,12 +96,13 @@ pub fn gap(gap: &Gap, private: bool) -> proto::Gap {
     };
     proto::Gap {
         gap_id: gap.id.to_string(),
-        from: Some(timestamp(gap.window.from)),
-        to: gap.window.to.map(timestamp),
+        interval: Some(interval(&gap.window)),
         cause: gap_cause(gap.cause).into(),
         state: gap_state(gap.state).into(),
+        closed: gap.state.is_final(),
+        complete: gap.state.is_complete(),
         evidence: evidence.into(),
-        progress: gap.progress.map(timestamp),
+        complete_until: gap.progress.map(timestamp),
         recovered_count: gap.recovered,
         private,
     }
@@ -126,7 +124,7 @@ fn gap_cause(cause: GapCause) -> proto::GapCause {
     }
 }
 
-/// How far the closing of a gap has come.
+/// Converts the state of a gap.
 pub fn gap_state(state: GapState) -> proto::GapState {
     match state {
         GapState::Detected => proto::GapState::Detected,
@@ -137,21 +135,21 @@ pub fn gap_state(state: GapState) -> proto::GapState {
     }
 }
 
-/// A part of an interval that is missing. What no gap explains has no id.
+/// Converts a missing part of an interval. A part that no gap explains has no id.
 pub fn missing(missing: MissingRange) -> proto::Gap {
     let MissingRange { span, why } = missing;
     let clipped = match &why {
-        MissingReason::Gap(told) => gap(told, false),
+        MissingReason::Gap(own) => gap(own, false),
         MissingReason::Trimmed | MissingReason::NotYet => proto::Gap {
             cause: why.cause().map_or(proto::GapCause::Unspecified, gap_cause).into(),
             state: proto::GapState::Detected.into(),
             ..proto::Gap::default()
         },
     };
-    proto::Gap { from: Some(timestamp(span.from)), to: Some(timestamp(span.to)), ..clipped }
+    proto::Gap { interval: Some(closed_interval(span)), ..clipped }
 }
 
-/// How far a recovery job has come.
+/// Converts the state of a recovery job.
 pub fn recovery_job_state(state: JobState) -> proto::RecoveryJobState {
     match state {
         JobState::Waiting => proto::RecoveryJobState::Waiting,
@@ -165,16 +163,15 @@ pub fn recovery_job_state(state: JobState) -> proto::RecoveryJobState {
 /// Maximum number of gap ids of a job.
 const JOB_GAPS_MAX: usize = 1_000;
 
-/// A recovery job, and the gaps that it closes a part of.
+/// Converts a recovery job with the gaps that it closes a part of.
 pub fn recovery_job(listed: &JobStatus, gaps: impl Iterator<Item = GapId>) -> proto::RecoveryJob {
     let JobStatus { job, retry_after } = listed;
     proto::RecoveryJob {
         job_id: job.id.to_string(),
         gap_ids: gaps.take(JOB_GAPS_MAX).map(|id| id.to_string()).collect(),
-        from: Some(timestamp(job.window.from)),
-        to: Some(timestamp(job.window.to)),
+        interval: Some(closed_interval(job.window)),
         state: recovery_job_state(job.state).into(),
-        progress: job.progress().map(timestamp),
+        complete_until: job.progress().map(timestamp),
         attempts: job.attempts,
         received_count: job.received,
         recovered_count: job.recovered,
@@ -187,12 +184,12 @@ pub fn recovery_job(listed: &JobStatus, gaps: impl Iterator<Item = GapId>) -> pr
     }
 }
 
-/// Why recovery makes no progress; empty if X does not refuse it.
+/// Returns the reason why recovery makes no progress; empty if X does not refuse it.
 pub fn blocked_reason(refused: bool) -> String {
     if refused { "RECOVERY_NOT_ENTITLED".to_owned() } else { String::new() }
 }
 
-/// Bytes of an account's last error: a page has that of every account.
+/// Maximum bytes of an account's last error.
 pub const ERROR_BYTES_MAX: usize = 1_024;
 
 fn bounded(mut text: String) -> String {
@@ -200,14 +197,18 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// What one account's log holds.
-pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
-    let tag = |tag: TagInfo| proto::TagInfo {
+/// Converts the statistics of a tag.
+pub fn tag_info(tag: &TagInfo) -> proto::TagInfo {
+    proto::TagInfo {
         tag: tag.tag.to_string(),
         posts: tag.posts,
         posts_per_second: tag.per_second,
         configured: tag.configured,
-    };
+    }
+}
+
+/// Converts the state of an open account.
+pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
     proto::StreamInfo {
         account: info.account.to_string(),
         epoch: info.epoch.to_string(),
@@ -217,13 +218,12 @@ pub fn stream_info(info: StreamInfo) -> proto::StreamInfo {
         upstream_age: info.upstream_age.map(duration),
         upstream_last_error: bounded(info.upstream_last_error),
         low_watermark: info.low_watermark.map(timestamp),
-        tags: info.tags.into_iter().map(tag).collect(),
         sessions: u32::try_from(info.sessions).unwrap_or(u32::MAX),
         recovery_blocked_reason: blocked_reason(info.recovery_refused),
     }
 }
 
-/// What is known of an account whose log cannot be opened. Why is in the log of the gateway: it names paths.
+/// Returns the state of an account whose log cannot be opened. The gateway's log contains the error, which names paths.
 pub fn unopened_stream_info(account: &AccountName) -> proto::StreamInfo {
     proto::StreamInfo {
         account: account.to_string(),
@@ -233,7 +233,7 @@ pub fn unopened_stream_info(account: &AccountName) -> proto::StreamInfo {
     }
 }
 
-/// Where the posts of a batch come from.
+/// Converts the delivery phase of a batch.
 pub fn phase(phase: session::Phase) -> Phase {
     match phase {
         session::Phase::Replay => Phase::Replay,
@@ -242,11 +242,11 @@ pub fn phase(phase: session::Phase) -> Phase {
     }
 }
 
-/// A position and its time.
+/// Converts a position with its receive time.
 pub fn position(place: &TimedPosition) -> proto::Position {
     proto::Position {
         epoch: place.position.epoch.to_string(),
-        term: place.position.term.0,
+        term: place.position.term.to_string(),
         sequence: place.position.sequence,
         time: place.time.map(timestamp),
     }
@@ -270,7 +270,7 @@ fn upstream_state(state: UpstreamState) -> proto::UpstreamState {
     }
 }
 
-fn news_kind(kind: UpstreamNoticeKind) -> proto::StreamNoticeKind {
+fn notice_kind(kind: UpstreamNoticeKind) -> proto::StreamNoticeKind {
     match kind {
         UpstreamNoticeKind::Connected => proto::StreamNoticeKind::UpstreamConnected,
         UpstreamNoticeKind::Reconnecting => proto::StreamNoticeKind::UpstreamReconnecting,
@@ -284,7 +284,7 @@ fn drain_reason(ending: EndReason) -> proto::DrainReason {
     match ending {
         EndReason::Rotated => proto::DrainReason::SessionRotated,
         EndReason::Shutdown => proto::DrainReason::Shutdown,
-        // These end with a status alone.
+        // These sessions end with a status only, without a Draining frame.
         EndReason::Deadline | EndReason::TooSlow | EndReason::ReplayLimit | EndReason::JournalUnavailable => {
             proto::DrainReason::Unspecified
         }
@@ -292,16 +292,31 @@ fn drain_reason(ending: EndReason) -> proto::DrainReason {
 }
 
 fn interval(window: &TimeInterval) -> proto::TimeInterval {
-    proto::TimeInterval { from: Some(timestamp(window.from)), to: window.to.map(timestamp) }
+    proto::TimeInterval { start_time: Some(timestamp(window.from)), end_time: window.to.map(timestamp) }
 }
 
-/// A time on the wire.
+fn closed_interval(range: TimeRange) -> proto::TimeInterval {
+    interval(&TimeInterval { from: range.from, to: Some(range.to) })
+}
+
+fn warning_code(code: WarningCode) -> proto::WarningCode {
+    match code {
+        WarningCode::UnknownTag => proto::WarningCode::UnknownTag,
+        WarningCode::FilterChanged => proto::WarningCode::FilterChanged,
+        WarningCode::UpstreamDown => proto::WarningCode::UpstreamDown,
+        WarningCode::HeartbeatClamped => proto::WarningCode::HeartbeatClamped,
+        WarningCode::BatchClamped => proto::WarningCode::BatchClamped,
+        WarningCode::ConsumerNameTruncated => proto::WarningCode::ConsumerNameTruncated,
+    }
+}
+
+/// Converts a time to its proto message.
 pub fn timestamp(time: UnixMillis) -> prost_types::Timestamp {
     let nanos = i32::try_from(time.0.rem_euclid(1_000) * 1_000_000).expect("less than a second");
     prost_types::Timestamp { seconds: time.0.div_euclid(1_000), nanos }
 }
 
-/// A duration on the wire.
+/// Converts a duration to its proto message.
 pub fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
@@ -309,15 +324,15 @@ pub fn duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// A time from the wire; `None` if it is none.
+/// Converts a time of a request; `None` if it is outside the years 1970 to 9999.
 pub fn from_timestamp(time: &prost_types::Timestamp) -> Option<UnixMillis> {
-    /// Year 9999, the last that a Timestamp may hold (its definition).
+    /// End of year 9999, the last that a Timestamp may contain (its definition).
     const SECONDS_MAX: i64 = 253_402_300_799;
     let valid = (0..=SECONDS_MAX).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
     valid.then(|| UnixMillis(time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000))
 }
 
-/// A duration from the wire; `None` if it is none, or less than zero.
+/// Converts a duration of a request; `None` if it is malformed or negative.
 pub fn from_duration(duration: &prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(duration.seconds).ok()?;
     let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;

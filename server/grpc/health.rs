@@ -59,7 +59,7 @@ impl HealthTarget {
         match gateway.account(name) {
             Ok(account) => Self::Upstream(account.hub.upstream().watch()),
             Err(NoAccount::Failed(_)) => Self::Failed(gateway.clone(), name.to_owned(), openings),
-            Err(NoAccount::Unknown) => Self::Unknown,
+            Err(NoAccount::Unknown | NoAccount::Unnamed) => Self::Unknown,
         }
     }
 

@@ -17,8 +17,6 @@ mod convert;
 mod encode;
 mod explain;
 mod health;
-#[cfg(test)]
-mod message_bounds;
 mod paging;
 mod recovery_service;
 mod server;
@@ -26,8 +24,9 @@ mod service_names;
 mod status;
 mod stream_service;
 mod subscribe_options;
-mod tag_page;
 mod transport;
+#[cfg(test)]
+mod wire_tests;
 
 pub use config::{Compression, Config};
 pub use server::GrpcServer;

@@ -149,25 +149,37 @@ pub fn ended(end: SessionEnd) -> Status {
 /// An account that is not there, or cannot be opened now: the reason names paths of this machine, and is in the log.
 pub fn no_account(asked: &str, none: NoAccount, gateway: &Gateway) -> Status {
     match none {
+        NoAccount::Unnamed => account_required(&gateway.names()),
         NoAccount::Unknown => access_denied(asked, gateway.names().iter()),
         NoAccount::Failed(_) => not_ready("the log of the account cannot be opened now", RETRY_AFTER_SLOW),
     }
 }
 
-/// An account that is unknown, or that the caller may not read: the same text for both.
-pub fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
-    /// More names than this make an error unreadable.
-    const NAMES_MAX: usize = 20;
-    let names: Vec<_> = readable.take(NAMES_MAX).map(AccountName::as_str).collect();
-    let what = if asked.is_empty() {
-        "there are several accounts, so one must be named".into()
-    } else {
-        let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
-        format!("there is no account {shown:?} that you may read")
-    };
-    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", format!("{what}; you may read: {}", names.join(", ")))
+/// Maximum number of account names in an error: more make it unreadable.
+const NAMES_MAX: usize = 20;
+
+/// Returns the status of a request without account where the gateway has several and none of them is the default.
+fn account_required(accounts: &[AccountName]) -> Status {
+    let names: Vec<_> = accounts.iter().take(NAMES_MAX).map(AccountName::as_str).collect();
+    let description = format!(
+        "is required, because the gateway has {} accounts: set it to one of {}, or set default_account in the \
+         configuration of the gateway",
+        accounts.len(),
+        names.join(", ")
+    );
+    StatusBuilder::new(Code::InvalidArgument, "ACCOUNT_REQUIRED", format!("account: {description}"))
+        .field("account", &description)
         .with("accounts", names.join(","))
         .status()
+}
+
+/// Returns the status for an account that is unknown or that the caller may not read: the same text for both.
+fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
+    let names: Vec<_> = readable.take(NAMES_MAX).map(AccountName::as_str).collect();
+    let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
+    let message =
+        format!("account {shown:?} does not exist or is not readable; readable accounts: {}", names.join(", "));
+    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).with("accounts", names.join(",")).status()
 }
 
 /// Too many sessions.
@@ -267,6 +279,32 @@ mod tests {
             assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a trailer"), "abc");
             assert_eq!(status.get_details_retry_info().is_some(), ending != EndReason::Deadline, "{reason}");
         }
+    }
+
+    /// A request without account is an invalid request, not a denied one: the caller has to set a field.
+    #[test]
+    fn missing_account_names_field_and_remedies() {
+        let names = ["eu", "us"].map(|name| AccountName::new(name).expect("a name"));
+        let gateway = || {
+            let gateway = Gateway::new();
+            names.iter().for_each(|name| gateway.add_failed(name.clone(), String::new()));
+            gateway
+        };
+        let refused = |gateway: &Gateway, asked: &str| {
+            no_account(asked, gateway.account(asked).err().expect("no account is open"), gateway)
+        };
+        let status = refused(&gateway(), "");
+        check(&status, Code::InvalidArgument, "ACCOUNT_REQUIRED");
+        let violation = &status.get_details_bad_request().expect("a bad request").field_violations[0];
+        assert_eq!(violation.field, "account");
+        for remedy in ["eu, us", "default_account"] {
+            assert!(violation.description.contains(remedy), "{}", violation.description);
+        }
+        check(&refused(&gateway(), "asia"), Code::PermissionDenied, "ACCESS_DENIED");
+        let by_default = gateway().with_default_account(Some(names[1].clone()));
+        check(&refused(&by_default, ""), Code::Unavailable, "NOT_READY");
+        assert_eq!(by_default.account_name(""), Ok(names[1].clone()), "requests without account keep working");
+        assert_eq!(by_default.account_name("eu"), Ok(names[0].clone()));
     }
 
     #[test]

@@ -12,21 +12,22 @@ use super::blocking::Blocking;
 use super::encode::batch;
 use super::encode::compress::MessageEncoding;
 use super::encode::message::EncodedMessage;
+use super::paging::PageRequest;
 use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
-use super::tag_page::TagPage;
 use super::transport::body::SessionBody;
 use super::{Compression, convert, status};
-use crate::gateway::{Account, FindError, Gateway, NoAccount};
+use crate::gateway::{Account, FindError, Gateway};
 use crate::hub::filter::Filter;
-use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning};
+use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning, WarningCode};
 use crate::hub::start::{self, ResolvedStart, StartError};
 use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, SessionGuard, SessionInfo};
-use crate::model::{Caller, PostId, Sequence};
+use crate::model::{AccountName, Caller, PostId, Sequence};
 use crate::proto::stream_service_server::StreamService;
 use crate::proto::{
-    GetStreamInfoRequest, GetStreamInfoResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest,
-    SubscribeResponse, resolve_position_request,
+    self, GetStreamRequest, GetStreamResponse, ListStreamsRequest, ListStreamsResponse, ListTagsRequest,
+    ListTagsResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest, SubscribeResponse,
+    resolve_position_request,
 };
 
 /// How long a client that is sent away waits at the most before it comes back.
@@ -116,29 +117,36 @@ impl StreamService for StreamApi {
         Ok(response)
     }
 
-    async fn get_stream_info(
+    async fn list_streams(
         &self,
-        request: Request<GetStreamInfoRequest>,
-    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+        request: Request<ListStreamsRequest>,
+    ) -> Result<Response<ListStreamsResponse>, Status> {
         let request = request.into_inner();
-        let page = TagPage::read(request.page_size, &request.page_token)?;
-        let accounts: Vec<Account> = match request.account.as_str() {
-            "" => self.gateway.accounts(),
-            name => match self.gateway.account(name) {
-                Err(NoAccount::Failed(_)) => Vec::new(),
-                found => vec![found.map_err(|none| status::no_account(name, none, &self.gateway))?],
-            },
-        };
-        let mut failed = self.gateway.failed();
-        failed.retain(|(name, _)| ["", name.as_str()].contains(&request.account.as_str()));
-        // Up to 10,000 tags of each account are put in order.
+        let page = PageRequest::parse("streams", request.page_size, &request.page_token)?;
+        let gateway = self.gateway.clone();
         let list = move || {
-            let streams = accounts.iter().map(|account| convert::stream_info(account.stream_info()));
-            let failed = failed.iter().map(|(name, _)| convert::unopened_stream_info(name));
-            page.cut(streams.chain(failed))
+            let names = gateway.names();
+            page.take(names.into_iter(), |name| name.to_string(), |name| stream(&gateway, name))
         };
         let (streams, next_page_token) = self.blocking.run(list).await?;
-        Ok(Response::new(GetStreamInfoResponse { streams, next_page_token }))
+        Ok(Response::new(ListStreamsResponse { streams, next_page_token }))
+    }
+
+    async fn get_stream(&self, request: Request<GetStreamRequest>) -> Result<Response<GetStreamResponse>, Status> {
+        let asked = &request.get_ref().account;
+        let name = self.gateway.account_name(asked).map_err(|none| status::no_account(asked, none, &self.gateway))?;
+        Ok(Response::new(GetStreamResponse { stream: Some(stream(&self.gateway, &name)) }))
+    }
+
+    async fn list_tags(&self, request: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account)?;
+        let list = format!("tags:{}", account.hub.account());
+        let page = PageRequest::parse(list, request.page_size, &request.page_token)?;
+        // Up to 10,000 tags are sorted.
+        let list = move || page.take(account.tags().into_iter(), |own| own.tag.to_string(), convert::tag_info);
+        let (tags, next_page_token) = self.blocking.run(list).await?;
+        Ok(Response::new(ListTagsResponse { tags, next_page_token }))
     }
 
     async fn resolve_position(
@@ -165,6 +173,14 @@ impl StreamService for StreamApi {
         let place = TimedPosition { position: account.hub.position(cursor - 1), time: None };
         let resume_token = account.hub.token_before(cursor, time);
         Ok(Response::new(ResolvePositionResponse { resume_token, position: Some(convert::position(&place)) }))
+    }
+}
+
+/// Returns the stream of a configured account, open or not.
+fn stream(gateway: &Gateway, name: &AccountName) -> proto::StreamInfo {
+    match gateway.account(name.as_str()) {
+        Ok(account) => convert::stream_info(account.stream_info()),
+        Err(_) => convert::unopened_stream_info(name),
     }
 }
 
@@ -220,21 +236,24 @@ fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec
     if resolved.filter.is_some_and(|before| before != 0 && before != filter.fingerprint()) {
         let message = "the filter is another than the one the resume token was issued under: \
                        posts before the token that match only the new filter are not delivered";
-        warnings.push(Warning { code: "FILTER_CHANGED", message: message.into() });
+        warnings.push(Warning { code: WarningCode::FilterChanged, message: message.into() });
     }
     let unknown = hub.unknown_tags(filter);
     for (tag, near) in unknown.iter().take(TAG_WARNINGS_MAX) {
         let hint = near.as_ref().map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
         let message = format!("no post with the tag {tag:?} was seen since the gateway started{hint}");
-        warnings.push(Warning { code: "UNKNOWN_TAG", message });
+        warnings.push(Warning { code: WarningCode::UnknownTag, message });
     }
     if let Some(more) = unknown.len().checked_sub(TAG_WARNINGS_MAX).filter(|more| *more > 0) {
-        warnings.push(Warning { code: "UNKNOWN_TAG", message: format!("{more} further tags were not seen either") });
+        warnings.push(Warning {
+            code: WarningCode::UnknownTag,
+            message: format!("{more} further tags were not seen either"),
+        });
     }
     let status = hub.upstream().status();
     if status.state != crate::hub::status::upstream_status::UpstreamState::Connected && !status.last_error.is_empty() {
         let message = format!("the upstream connection is down: {}", status.last_error);
-        warnings.push(Warning { code: "UPSTREAM_DOWN", message });
+        warnings.push(Warning { code: WarningCode::UpstreamDown, message });
     }
     warnings
 }

@@ -7,7 +7,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{convert, status};
 use crate::hub::filter;
-use crate::hub::session::Warning;
+use crate::hub::session::{Warning, WarningCode};
 use crate::hub::start::{Start, StartPolicy};
 use crate::proto::{ResumePolicy, SubscribeRequest, TagFilter, subscribe_request};
 
@@ -131,7 +131,7 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
     }
     let end = name.floor_char_boundary(CONSUMER_BYTES_MAX);
     warnings.push(Warning {
-        code: "CONSUMER_NAME_TRUNCATED",
+        code: WarningCode::ConsumerNameTruncated,
         message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes"),
     });
     name[..end].to_owned()
@@ -141,7 +141,7 @@ fn clamp_with_warning(field: &str, asked: u32, (min, max): (u32, u32), warnings:
     let granted = asked.clamp(min, max);
     if granted != asked {
         let message = format!("{field} is {granted}: {asked} lies outside of {min} to {max}");
-        warnings.push(Warning { code: "BATCH_CLAMPED", message });
+        warnings.push(Warning { code: WarningCode::BatchClamped, message });
     }
     granted
 }
@@ -155,7 +155,8 @@ fn granted_time(
     let granted = asked.clamp(min, max);
     if granted != asked {
         let message = format!("{field} is {granted:?}: {asked:?} lies outside of {min:?} to {max:?}");
-        let code = if field == "heartbeat_interval" { "HEARTBEAT_CLAMPED" } else { "BATCH_CLAMPED" };
+        let is_heartbeat = field == "heartbeat_interval";
+        let code = if is_heartbeat { WarningCode::HeartbeatClamped } else { WarningCode::BatchClamped };
         warnings.push(Warning { code, message });
     }
     granted
@@ -216,6 +217,15 @@ mod tests {
         assert_eq!((ask.heartbeat, ask.consumer.len()), (HEARTBEAT_MAX, 128));
         let codes: Vec<_> = ask.warnings.iter().map(|warning| warning.code).collect();
         assert_eq!(codes.len(), 4, "{codes:?}");
+    }
+
+    /// A client may list the capabilities of a later version.
+    #[test]
+    fn unknown_capabilities_are_ignored() {
+        let plain = parse_subscribe(&SubscribeRequest::default(), &MetadataMap::new()).expect("accepted");
+        let request = SubscribeRequest { capabilities: vec![0, 7, -1, i32::MAX, 7], ..SubscribeRequest::default() };
+        let options = parse_subscribe(&request, &MetadataMap::new()).expect("accepted");
+        assert_eq!(format!("{options:?}"), format!("{plain:?}"));
     }
 
     #[test]

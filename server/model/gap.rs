@@ -101,9 +101,20 @@ pub enum GapState {
 }
 
 impl GapState {
-    /// True if nothing will change any more.
+    /// Returns true if the gap does not change any more.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Backfilled | Self::Recovered | Self::Unrecoverable)
+        match self {
+            Self::Detected | Self::Recovering => false,
+            Self::Backfilled | Self::Recovered | Self::Unrecoverable => true,
+        }
+    }
+
+    /// Returns true if every missing post of the gap was logged.
+    pub fn is_complete(self) -> bool {
+        match self {
+            Self::Detected | Self::Recovering | Self::Unrecoverable => false,
+            Self::Backfilled | Self::Recovered => true,
+        }
     }
 }
 

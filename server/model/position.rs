@@ -44,9 +44,9 @@ impl fmt::Debug for Epoch {
 }
 
 impl fmt::Display for Term {
-    /// Decimal, as in the API.
+    /// 16 hexadecimal digits, as in the API.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{:016x}", self.0)
     }
 }
 

@@ -25,8 +25,9 @@ use powerstream_gateway::proto::resolve_position_request::Target;
 use powerstream_gateway::proto::stream_service_client::StreamServiceClient;
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{
-    CancelRecoveryJobRequest, CreateRecoveryJobRequest, Earliest, GetCoverageRequest, GetStreamInfoRequest,
-    ListGapsRequest, ListRecoveryJobsRequest, ResolvePositionRequest, SubscribeRequest, TagFilter,
+    CancelRecoveryJobRequest, CreateRecoveryJobRequest, Earliest, GetCoverageRequest, ListGapsRequest,
+    ListRecoveryJobsRequest, ListTagsRequest, ResolvePositionRequest, SubscribeRequest, TagFilter,
+    TimeInterval as ProtoInterval,
 };
 use powerstream_gateway::secret;
 use powerstream_gateway::simulator::{Config, ErrorResponse, Simulator, SimulatorHandle};
@@ -168,7 +169,10 @@ impl Bench {
 
     async fn create(&self, span: TimeRange) -> String {
         let [from, to] = [span.from, span.to].map(seconds);
-        let request = CreateRecoveryJobRequest { account: String::new(), from, to };
+        let request = CreateRecoveryJobRequest {
+            account: String::new(),
+            interval: Some(ProtoInterval { start_time: from, end_time: to }),
+        };
         let created = self.recoveries().create_recovery_job(request).await.expect("the budget is large");
         created.into_inner().job.map(|job| job.job_id).unwrap_or_default()
     }
@@ -248,9 +252,13 @@ impl Bench {
     }
 
     async fn streams(&self) {
-        self.row("GetStreamInfo, a page of 10,000 tags of 505 bytes", |_| async {
-            let answer = self.client().get_stream_info(GetStreamInfoRequest::default()).await.expect("served");
-            assert!(answer.into_inner().streams[0].tags.len() > 1_000);
+        self.row("ListTags, a page of the 10,000 tags of 505 bytes", |_| async {
+            let answer = self
+                .client()
+                .list_tags(ListTagsRequest { page_size: 1_000, ..Default::default() })
+                .await
+                .expect("served");
+            assert!(answer.into_inner().tags.len() > 400);
         })
         .await;
         let newest = self.x.sent_posts().last().map_or(PostId(1), |post| post.post_id);
@@ -286,7 +294,10 @@ impl Bench {
         let now = Clock::system().now();
         self.row("GetCoverage, 24 h with 5,000 open gaps", |_| async {
             let [from, to] = [now.minus(Duration::from_secs(86_000)), now].map(seconds);
-            let request = GetCoverageRequest { account: String::new(), from, to };
+            let request = GetCoverageRequest {
+                account: String::new(),
+                interval: Some(ProtoInterval { start_time: from, end_time: to }),
+            };
             drop(self.recoveries().get_coverage(request).await.expect("served"));
         })
         .await;

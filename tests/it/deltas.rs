@@ -47,7 +47,7 @@ async fn delta_reaches_only_newly_matching_subscribers() {
     for ((filter, expected), mut live) in who.into_iter().zip(live) {
         let mut replayed = env.subscribe(earliest(&filter)).await;
         for session in [&mut live, &mut replayed] {
-            let told = |own: &Subscriber| own.heartbeats.last().is_some_and(|beat| beat.lag_events == 0);
+            let told = |own: &Subscriber| own.heartbeats.last().is_some_and(|beat| beat.lag_records == 0);
             in_time("a heartbeat at the tip", session.until("a heartbeat", told)).await;
             assert_eq!(shown(&session.got), expected, "{filter:?}");
         }

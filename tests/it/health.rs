@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
+use powerstream_gateway::proto::WarningCode;
 use powerstream_gateway::simulator::ErrorResponse;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
@@ -45,8 +46,8 @@ async fn ready_while_upstream_is_down() {
     assert!(!serving(&mut health, "main").await);
     let session = env.subscribe(latest(&filters::all())).await;
     assert_eq!(
-        session.start.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
-        ["UPSTREAM_DOWN"]
+        session.start.warnings.iter().map(|warning| warning.code()).collect::<Vec<_>>(),
+        [WarningCode::UpstreamDown]
     );
     let unknown = HealthCheckRequest { service: "nobody".into() };
     assert_eq!(health.check(unknown).await.expect_err("unknown").code(), tonic::Code::NotFound);

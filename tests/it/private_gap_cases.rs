@@ -140,11 +140,11 @@ async fn start_before_log_gets_earlier_posts() {
 }
 
 /// Nobody is shown two posts under one position.
-fn agree(consumers: &[&Consumer]) -> HashMap<(String, u64, u64), u64> {
+fn agree(consumers: &[&Consumer]) -> HashMap<(String, String, u64), u64> {
     let mut shown = HashMap::new();
     for consumer in consumers {
         for ((epoch, term), event) in consumer.terms.iter().zip(&consumer.got).filter(|(_, event)| event.sequence > 0) {
-            let before = shown.insert((epoch.clone(), *term, event.sequence), event.post_id);
+            let before = shown.insert((epoch.clone(), term.clone(), event.sequence), event.post_id);
             assert!(before.is_none_or(|id| id == event.post_id), "{term} {} is two posts", event.sequence);
         }
     }
@@ -197,7 +197,7 @@ async fn restored_volume_is_not_mistaken_for_lost_one() {
     }
     assert!(old.doubtful.is_empty() && anew.doubtful.is_empty(), "only the lost tail is in doubt");
     let shown = agree(&[&tail, &old, &anew]);
-    let again = |(place, post): (&(String, u64, u64), &u64)| {
+    let again = |(place, post): (&(String, String, u64), &u64)| {
         shown.iter().any(|(other, id)| other.2 == place.2 && other.1 != place.1 && id != post)
     };
     assert!(shown.iter().any(again), "numbers of the lost tail returned, under another term");

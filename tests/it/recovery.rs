@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use powerstream_gateway::proto::recovery_service_client::RecoveryServiceClient;
 use powerstream_gateway::proto::{
-    GapEvidence, GapState, GetCoverageRequest, GetStreamInfoRequest, ListRecoveryJobsRequest, Origin,
+    GapEvidence, GapState, GetCoverageRequest, GetStreamRequest, ListRecoveryJobsRequest, Origin, TimeInterval,
 };
 use powerstream_gateway::simulator::{
     BogusResponse, Config as Upstream, CutKind, ErrorResponse, JobFault, Repeat, RequestLine, Scope, StreamError,
@@ -165,19 +165,22 @@ async fn foreign_answers_close_no_gap() {
 
 const NOT_ENTITLED: &str = "RECOVERY_NOT_ENTITLED";
 
-/// Why recovery is blocked, as an operator is told: by `GetStreamInfo`, `ListRecoveryJobs` and `GetCoverage` of the last
+/// Why recovery is blocked, as an operator is told: by `GetStream`, `ListRecoveryJobs` and `GetCoverage` of the last
 /// half hour.
 async fn reported(drill: &Drill) -> [String; 3] {
     let mut stream = drill.env.client().await;
-    let asked = stream.get_stream_info(GetStreamInfoRequest::default()).await;
-    let info = asked.expect("it is served").into_inner().streams.remove(0);
+    let asked = stream.get_stream(GetStreamRequest::default()).await;
+    let info = asked.expect("it is served").into_inner().stream.expect("the stream");
     let connecting = RecoveryServiceClient::connect(format!("http://{}", drill.env.app().grpc_address()));
     let mut recovery = in_time("a connection to the gateway", connecting).await.expect("it listens");
     let jobs = recovery.list_recovery_jobs(ListRecoveryJobsRequest::default()).await;
     let job = jobs.expect("it is served").into_inner().jobs.remove(0);
     let now = drill.env.x.now();
     let time = |minutes: i64| Some(prost_types::Timestamp { seconds: now.0 / 1_000 - minutes * 60, nanos: 0 });
-    let asked = GetCoverageRequest { account: String::new(), from: time(30), to: time(1) };
+    let asked = GetCoverageRequest {
+        account: String::new(),
+        interval: Some(TimeInterval { start_time: time(30), end_time: time(1) }),
+    };
     let coverage = recovery.get_coverage(asked).await.expect("it is served").into_inner();
     [info.recovery_blocked_reason, job.blocked_reason, coverage.blocked_reason]
 }

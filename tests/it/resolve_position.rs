@@ -1,7 +1,9 @@
 //! Questions about the stream that are no session.
 
 use powerstream_gateway::proto::resolve_position_request::Target;
-use powerstream_gateway::proto::{GetStreamInfoRequest, ResolvePositionRequest, UpstreamState};
+use powerstream_gateway::proto::{
+    GetStreamRequest, ListStreamsRequest, ListTagsRequest, ResolvePositionRequest, UpstreamState,
+};
 use tonic::{Code, Status};
 
 use crate::harness::env::Client;
@@ -47,12 +49,21 @@ async fn stream_info_tells_what_log_holds() {
     env.post(&[&["cats"], &["cats", "dogs"], &[]]);
     env.all_logged().await;
     let session = env.subscribe(earliest(&filters::all())).await;
-    let asked = env.client().await.get_stream_info(GetStreamInfoRequest::default()).await;
-    let streams = asked.expect("it is served").into_inner().streams;
+    let mut client = env.client().await;
+    let streams = client.list_streams(ListStreamsRequest::default()).await.expect("it is served").into_inner().streams;
     let [info] = &streams[..] else { panic!("one account: {streams:?}") };
     assert_eq!((info.account.as_str(), info.upstream_state(), info.sessions), ("main", UpstreamState::Connected, 1));
     assert_eq!(info.epoch, session.start.epoch);
-    let tags: Vec<_> = info.tags.iter().map(|tag| (tag.tag.as_str(), tag.posts)).collect();
+    let alone =
+        client.get_stream(GetStreamRequest { account: "main".into() }).await.expect("it is served").into_inner();
+    assert_eq!(alone.stream.expect("the stream").epoch, info.epoch);
+    let request = ListTagsRequest { page_size: 1, ..ListTagsRequest::default() };
+    let page = client.list_tags(request.clone()).await.expect("it is served").into_inner();
+    assert_eq!(page.tags.len(), 1);
+    let request = ListTagsRequest { page_token: page.next_page_token, page_size: 1_000, ..request };
+    let rest = client.list_tags(request).await.expect("it is served").into_inner();
+    assert_eq!(rest.next_page_token, "");
+    let tags: Vec<_> = page.tags.iter().chain(&rest.tags).map(|tag| (tag.tag.as_str(), tag.posts)).collect();
     assert!(tags.contains(&("cats", 2)) && tags.contains(&("dogs", 1)), "{tags:?}");
     let (earliest, newest) = (info.earliest.as_ref().expect("held"), info.newest.as_ref().expect("held"));
     assert!(earliest.sequence >= 1 && newest.sequence >= earliest.sequence + 2);

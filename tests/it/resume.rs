@@ -1,6 +1,6 @@
 //! Resume from any place: at every frame, at random, long after, two at once, over a restart.
 
-use powerstream_gateway::proto::{StartOutcome, SubscribeRequest, TagFilter};
+use powerstream_gateway::proto::{StartOutcome, SubscribeRequest, TagFilter, WarningCode};
 use powerstream_gateway::simulator::SentPost;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -135,8 +135,8 @@ async fn another_filter_is_taken_with_warning() {
     let whole = read_all(&env, in_batches(earliest(&cats), 50)).await;
     let (had, token) = &whole.tokens[10];
     let resumed = read_all(&env, after(token, &dogs)).await;
-    let warned: Vec<_> = resumed.start.warnings.iter().map(|warning| warning.code.as_str()).collect();
-    assert_eq!(warned, ["FILTER_CHANGED"]);
+    let warned: Vec<_> = resumed.start.warnings.iter().map(|warning| warning.code()).collect();
+    assert_eq!(warned, [WarningCode::FilterChanged]);
     let last = &whole.got[had - 1];
     let at = truth.iter().position(|post| post.post_id.0 == last.post_id).expect("it was sent");
     assert_exact("the one with another filter", &expected(&truth[at + 1..], &dogs), &resumed.got);

@@ -132,7 +132,7 @@ async fn heartbeats_advance_token_without_matches() {
         resumed.caught_up().await;
         assert_eq!(resumed.got, [], "the token was older than two heartbeats");
         let beat = session.heartbeats.last().expect("there were some");
-        assert_eq!((beat.lag_events, beat.delivered_total), (0, 0));
+        assert_eq!((beat.lag_records, beat.delivered_total), (0, 0));
         assert!(beat.server_time.is_some() && beat.low_watermark.is_some() && beat.upstream_age.is_some());
     }
     assert_eq!((session.got.len(), sent), (0, 150));

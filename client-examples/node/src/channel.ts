@@ -61,13 +61,13 @@ export function requestOf(config: Config, token: string | undefined): SubscribeR
   return SubscribeRequest.create({
     account: config.account,
     consumer: config.consumer,
-    filter: { anyOf: config.tags, allOf: [], noneOf: [], ruleIds: [] },
+    filter: { anyOf: config.anyOf, allOf: [], noneOf: [], ruleIds: [] },
     start: startOf(config, token),
     resumePolicy: {
       fail: ResumePolicy.RESUME_POLICY_FAIL,
       earliest: ResumePolicy.RESUME_POLICY_EARLIEST,
       latest: ResumePolicy.RESUME_POLICY_LATEST,
-    }[config.onTooOld],
+    }[config.resumePolicy],
     maxBatchBytes: BATCH_BYTES_MAX,
     maxBatchEvents: BATCH_EVENTS_MAX,
     heartbeatInterval: { seconds: BigInt(config.heartbeatSeconds), nanos: 0 },
@@ -78,7 +78,7 @@ function startOf(config: Config, token: string | undefined): SubscribeRequest['s
   if (token !== undefined) {
     return { $case: 'resumeToken', value: token };
   }
-  return config.from === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
+  return config.start === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
 }
 
 async function read(path: string): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-export type OnTooOld = 'fail' | 'earliest' | 'latest';
-export type From = 'latest' | 'earliest';
+export type ResumePolicyFlag = 'fail' | 'earliest' | 'latest';
+export type Start = 'latest' | 'earliest';
 
 /** What the flags and the environment say: the table "Flags" of PROTOCOL.md. */
 export interface Config {
@@ -12,10 +12,10 @@ export interface Config {
   tokenFile?: string;
   account: string;
   consumer: string;
-  tags: string[];
+  anyOf: string[];
   cursorFile?: string;
-  from: From;
-  onTooOld: OnTooOld;
+  start: Start;
+  resumePolicy: ResumePolicyFlag;
   heartbeatSeconds: number;
   /** End once so many events were printed. */
   count?: number;
@@ -30,10 +30,10 @@ const VARIABLES = {
   'token-file': 'GATEWAY_TOKEN_FILE',
   account: 'GATEWAY_ACCOUNT',
   consumer: 'GATEWAY_CONSUMER',
-  tags: 'TAGS',
+  'any-of': 'ANY_OF',
   'cursor-file': 'CURSOR_FILE',
-  from: 'FROM',
-  'on-too-old': 'ON_TOO_OLD',
+  start: 'START',
+  'resume-policy': 'RESUME_POLICY',
   heartbeat: 'HEARTBEAT',
   count: 'COUNT',
 } as const;
@@ -52,10 +52,10 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
     tokenFile: said('token-file'),
     account: said('account') ?? '',
     consumer: said('consumer') ?? 'example-node',
-    tags: (said('tags') ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''),
+    anyOf: (said('any-of') ?? '').split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''),
     cursorFile: said('cursor-file'),
-    from: oneOf('--from', said('from') ?? 'latest', ['latest', 'earliest']),
-    onTooOld: oneOf('--on-too-old', said('on-too-old') ?? 'fail', ['fail', 'earliest', 'latest']),
+    start: oneOf('--start', said('start') ?? 'latest', ['latest', 'earliest']),
+    resumePolicy: oneOf('--resume-policy', said('resume-policy') ?? 'fail', ['fail', 'earliest', 'latest']),
     heartbeatSeconds: wholeNumber('--heartbeat', said('heartbeat') ?? '10', 1, 60),
     count: optional(said('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
   };

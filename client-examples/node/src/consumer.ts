@@ -121,7 +121,7 @@ export class Consumer {
 
   async #backOff(words: string, asked: number | undefined): Promise<void> {
     const wait = this.#backoff.next(asked);
-    this.output.say(`${words}; coming back in ${(wait / 1_000).toFixed(1)} s`);
+    this.output.say(`${words}; reconnecting in ${(wait / 1_000).toFixed(1)} s`);
     await sleep(wait, undefined, { signal: this.stop }).catch(() => {});
   }
 

@@ -65,7 +65,7 @@ async function readToken(path: string): Promise<string | undefined> {
   const token = bytes.toString('latin1').replace(/[ \t\r\n]+$/, '');
   if (token.length > CURSOR_BYTES_MAX || !/^[\x21-\x7e]+$/.test(token)) {
     throw new CursorDamaged(
-      `the cursor file ${path} does not hold a resume token: move it away to begin by --from`,
+      `the cursor file ${path} does not hold a resume token: move it away to start by --start`,
     );
   }
   return token;

@@ -38,9 +38,9 @@ export type Verdict =
 export function decide(ending: Ending, credential: Credential): Verdict {
   switch (ending.how) {
     case 'silence':
-      return { next: 'BACK_OFF', words: `cut: nothing came for ${ending.seconds} s` };
+      return { next: 'BACK_OFF', words: `disconnected: no frame for ${ending.seconds} s` };
     case 'unreadable':
-      return { next: 'BACK_OFF', words: `cut: ${ending.text}` };
+      return { next: 'BACK_OFF', words: `disconnected: ${ending.text}` };
     case 'unsound':
       return ending.times < UNSOUND_MAX
         ? { next: 'BACK_OFF', words: `UNSOUND: ${ending.text}` }
@@ -50,11 +50,11 @@ export function decide(ending: Ending, credential: Credential): Verdict {
   }
   const { reason, code, text, retryDelay } = ending;
   if (reason === undefined) {
-    return { next: 'BACK_OFF', words: `cut: ${text}`, retryDelay };
+    return { next: 'BACK_OFF', words: `disconnected: ${text}`, retryDelay };
   }
   const exit = exitOf(reason, code, credential);
   return exit === undefined
-    ? { next: 'BACK_OFF', words: `cut: ${reason}: ${text}`, retryDelay }
+    ? { next: 'BACK_OFF', words: `disconnected: ${reason}: ${text}`, retryDelay }
     : { next: 'STOPPED', exit, words: `error: ${reason}: ${text}${advice(reason)}` };
 }
 
@@ -79,10 +79,11 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
       return credential === 'changed' ? undefined : Exit.REFUSED;
     case 'ACCESS_DENIED':
       return Exit.REFUSED;
+    case 'ACCOUNT_REQUIRED':
     case 'FILTER_INVALID':
     case 'START_INVALID':
       return Exit.USAGE;
-    case 'POSITION_TOO_OLD':
+    case 'POSITIRESUME_POLICY':
     case 'POSITION_IN_FUTURE':
     case 'TOKEN_INVALID':
     case 'TOKEN_ACCOUNT_MISMATCH':
@@ -115,5 +116,5 @@ function exitOfCode(reason: string, code: status): Exit | undefined {
 }
 
 function advice(reason: string): string {
-  return reason === 'POSITION_TOO_OLD' ? '; --on-too-old earliest or latest goes on without them' : '';
+  return reason === 'POSITIRESUME_POLICY' ? '; --resume-policy earliest or latest continues without them' : '';
 }

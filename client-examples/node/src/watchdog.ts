@@ -1,7 +1,7 @@
 /** Nothing came for so long. */
 export class Silence extends Error {
   constructor(readonly seconds: number) {
-    super(`nothing came for ${seconds} s`);
+    super(`no frame for ${seconds} s`);
   }
 }
 

@@ -9,8 +9,9 @@ import {
   type Skipped,
   type StreamNotice,
   type SubscribeResponse,
-  type TimeInterval,
+  WarningCode,
 } from './gen/powerstream/gateway/v1/stream_service.js';
+import type { TimeInterval } from './gen/powerstream/gateway/v1/time_interval.js';
 
 /** What a frame says to a person, a line each. */
 export function wordsOf({ frame }: SubscribeResponse): string[] {
@@ -20,7 +21,7 @@ export function wordsOf({ frame }: SubscribeResponse): string[] {
     case 'caughtUp':
       return ['caught up: live from here'];
     case 'fellBehind':
-      return [`fell behind by ${frame.value.lagEvents} records: late, nothing is lost`];
+      return [`fell behind by ${frame.value.lagRecords} records: late, nothing is lost`];
     case 'gapNotice':
       return frame.value.gap === undefined ? [] : [gap(frame.value.gap)];
     case 'skipped':
@@ -39,10 +40,10 @@ function sessionStart(start: SessionStart): string[] {
   const lines = [
     `session ${start.sessionId} with gateway ${start.serverVersion} on account ${start.account}: ${outcome}`,
   ];
-  if (start.missing !== undefined) {
-    lines.push(`missing: ${interval(start.missing)}`);
+  lines.push(...start.missing.map((missing) => `missing: ${interval(missing)}`));
+  for (const { code, message } of start.warnings) {
+    lines.push(`warning (${name(WarningCode, code, 'WARNING_CODE_')}): ${message}`);
   }
-  lines.push(...start.warnings.map((warning) => `warning ${warning.code}: ${warning.message}`));
   lines.push(...start.openGaps.map(gap));
   return lines;
 }
@@ -51,19 +52,15 @@ function gap(gap: Gap): string {
   const whose = gap.private ? ' of this consumer' : '';
   const state = name(GapState, gap.state, 'GAP_STATE_');
   const cause = name(GapCause, gap.cause, 'GAP_CAUSE_');
-  return `gap ${gap.gapId}${whose} ${state}: ${interval(gap)} (${cause}): ${meaning(gap.state)}`;
+  return `gap ${gap.gapId}${whose} ${state}: ${interval(gap.interval)} (${cause}): ${result(gap)}`;
 }
 
-function meaning(state: GapState): string {
-  switch (state) {
-    case GapState.GAP_STATE_BACKFILLED:
-    case GapState.GAP_STATE_RECOVERED:
-      return 'nothing of it is missing any more';
-    case GapState.GAP_STATE_UNRECOVERABLE:
-      return 'POSTS ARE LOST';
-    default:
-      return 'posts may be missing';
+/** Not by the state: a newer gateway may have further states. */
+function result({ closed, complete }: Gap): string {
+  if (complete) {
+    return 'every missing post was delivered';
   }
+  return closed ? 'POSTS ARE LOST' : 'posts may be missing';
 }
 
 function skipped(skipped: Skipped): string {
@@ -86,8 +83,8 @@ function name(names: Record<number, string>, value: number, prefix: string): str
   return names[value]?.replace(prefix, '').toLowerCase().replaceAll('_', ' ') ?? String(value);
 }
 
-function interval(interval: Pick<TimeInterval, 'from' | 'to'> | undefined): string {
-  return `from ${instant(interval?.from, 'an unknown time')} to ${instant(interval?.to, 'now')}`;
+function interval(interval: TimeInterval | undefined): string {
+  return `from ${instant(interval?.startTime, 'an unknown time')} to ${instant(interval?.endTime, 'now')}`;
 }
 
 function instant(time: Date | undefined, absent: string): string {

@@ -5,7 +5,7 @@ use rand::RngExt;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use crate::config::{Config, From, OnTooOld};
+use crate::config::{Config, ResumePolicyFlag, StartFlag};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONNECT_WAIT_MAX, HTTP2_FRAME_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
 };
@@ -89,20 +89,20 @@ pub fn request_of(config: &Config, credential: Option<&str>, token: Option<&str>
 }
 
 fn message_of(config: &Config, token: Option<&str>) -> SubscribeRequest {
-    let start = match (token, config.from) {
+    let start = match (token, config.start) {
         (Some(token), _) => Start::ResumeToken(token.into()),
-        (None, From::Earliest) => Start::Earliest(Earliest {}),
-        (None, From::Latest) => Start::Latest(Latest {}),
+        (None, StartFlag::Earliest) => Start::Earliest(Earliest {}),
+        (None, StartFlag::Latest) => Start::Latest(Latest {}),
     };
-    let resume_policy = match config.on_too_old {
-        OnTooOld::Fail => ResumePolicy::Fail,
-        OnTooOld::Earliest => ResumePolicy::Earliest,
-        OnTooOld::Latest => ResumePolicy::Latest,
+    let resume_policy = match config.resume_policy {
+        ResumePolicyFlag::Fail => ResumePolicy::Fail,
+        ResumePolicyFlag::Earliest => ResumePolicy::Earliest,
+        ResumePolicyFlag::Latest => ResumePolicy::Latest,
     };
     SubscribeRequest {
         account: config.account.clone(),
         consumer: config.consumer.clone(),
-        filter: Some(TagFilter { any_of: config.tags.clone(), ..TagFilter::default() }),
+        filter: Some(TagFilter { any_of: config.any_of.clone(), ..TagFilter::default() }),
         start: Some(start),
         resume_policy: resume_policy.into(),
         max_batch_bytes: BATCH_BYTES_MAX,

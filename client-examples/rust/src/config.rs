@@ -16,25 +16,25 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     pub account: String,
     pub consumer: String,
-    pub tags: Vec<String>,
+    pub any_of: Vec<String>,
     pub cursor_file: Option<PathBuf>,
-    pub from: From,
-    pub on_too_old: OnTooOld,
+    pub start: StartFlag,
+    pub resume_policy: ResumePolicyFlag,
     pub heartbeat: Duration,
     /// End once so many events were printed.
     pub count: Option<u64>,
 }
 
-/// Where to begin while there is no token.
+/// Start position without a token.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum From {
+pub enum StartFlag {
     Latest,
     Earliest,
 }
 
-/// What to do when the token is older than anything the gateway can give.
+/// Behavior if the token is too old.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum OnTooOld {
+pub enum ResumePolicyFlag {
     Fail,
     Earliest,
     Latest,
@@ -61,18 +61,18 @@ struct Flags {
     /// Name in the gateway's logs and metrics
     #[arg(long)]
     consumer: Option<String>,
-    /// Posts with a tag of one of these: A,B*
+    /// Only events with at least one of these tags: A,B*
     #[arg(long)]
-    tags: Option<String>,
+    any_of: Option<String>,
     /// File that keeps the resume token
     #[arg(long)]
     cursor_file: Option<String>,
-    /// Where to begin while there is no token: latest, earliest
+    /// Start position without a token: latest, earliest
     #[arg(long)]
-    from: Option<String>,
-    /// What to do when the token is too old: fail, earliest, latest
+    start: Option<String>,
+    /// Behavior if the token is too old: fail, earliest, latest
     #[arg(long)]
-    on_too_old: Option<String>,
+    resume_policy: Option<String>,
     /// Seconds between signs of life of the gateway: 1 to 60
     #[arg(long)]
     heartbeat: Option<String>,
@@ -107,10 +107,10 @@ impl Config {
             token_file: said(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
             account: said(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
             consumer: said(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
-            tags: tags(&said(flags.tags, "TAGS").unwrap_or_default()),
+            any_of: tags(&said(flags.any_of, "ANY_OF").unwrap_or_default()),
             cursor_file: said(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
-            from: one_of("--from", said(flags.from, "FROM"), From::Latest)?,
-            on_too_old: one_of("--on-too-old", said(flags.on_too_old, "ON_TOO_OLD"), OnTooOld::Fail)?,
+            start: one_of("--start", said(flags.start, "START"), StartFlag::Latest)?,
+            resume_policy: one_of("--resume-policy", said(flags.resume_policy, "RESUME_POLICY"), ResumePolicyFlag::Fail)?,
             heartbeat: Duration::from_secs(whole_number("--heartbeat", &heartbeat, 1, 60)?),
             count: said(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
         };
@@ -180,16 +180,16 @@ mod tests {
 
     #[test]
     fn a_flag_beats_its_variable_and_an_empty_variable_is_none() {
-        let config = read(&["--addr=dns:///g:1", "--tags", " a, ,b*"], &[("GATEWAY_ADDR", "h:2"), ("TAGS", "c")]);
+        let config = read(&["--addr=dns:///g:1", "--any-of", " a, ,b*"], &[("GATEWAY_ADDR", "h:2"), ("ANY_OF", "c")]);
         let config = config.expect("valid");
-        assert_eq!((config.authority().as_str(), config.tags.as_slice()), ("g:1", &["a".into(), "b*".into()][..]));
+        assert_eq!((config.authority().as_str(), config.any_of.as_slice()), ("g:1", &["a".into(), "b*".into()][..]));
         let config = read(&[], &[("GATEWAY_ADDR", ""), ("GATEWAY_CA_FILE", "ca")]).expect("valid");
         assert_eq!((config.authority().as_str(), config.tls), ("127.0.0.1:50051", true));
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for args in [&["--addr", "g"][..], &["--heartbeat", "0"], &["--from", "x"], &["--count", "0"], &["--what"]] {
+        for args in [&["--addr", "g"][..], &["--heartbeat", "0"], &["--start", "x"], &["--count", "0"], &["--what"]] {
             assert_eq!(read(args, &[]).expect_err("refused").exit, crate::exit::Exit::Usage, "{args:?}");
         }
     }

@@ -57,7 +57,7 @@ impl Consumer {
                 Verdict::BackOff { words, retry_delay } => {
                     let asked = retry_delay.filter(|delay| !delay.is_zero()).or(self.reconnect_after.take());
                     let wait = self.backoff.next(asked, rand::random());
-                    say(&format!("{words}; coming back in {:.1} s", wait.as_secs_f64()));
+                    say(&format!("{words}; reconnecting in {:.1} s", wait.as_secs_f64()));
                     if self.stop.or(tokio::time::sleep(wait)).await.is_none() {
                         return Ok(());
                     }

@@ -64,7 +64,7 @@ fn token_of(bytes: &[u8]) -> Option<String> {
 
 fn damaged(path: &Path) -> Failure {
     let path = path.display();
-    let words = format!("the cursor file {path} does not hold a resume token: move it away to begin by --from");
+    let words = format!("the cursor file {path} does not hold a resume token: move it away to start by --start");
     Failure::new(Exit::Position, words)
 }
 

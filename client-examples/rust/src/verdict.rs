@@ -44,15 +44,15 @@ pub enum Verdict {
 pub fn decide(ending: Ending, credential: Credential) -> Verdict {
     let back_off = |words| Verdict::BackOff { words, retry_delay: None };
     match ending {
-        Ending::Silence(limit) => back_off(format!("cut: nothing came for {} s", limit.as_secs())),
-        Ending::Unreadable(words) => back_off(format!("cut: {words}")),
+        Ending::Silence(limit) => back_off(format!("disconnected: no frame for {} s", limit.as_secs())),
+        Ending::Unreadable(words) => back_off(format!("disconnected: {words}")),
         Ending::Unsound { words, times } if times < UNSOUND_MAX => back_off(format!("UNSOUND: {words}")),
         Ending::Unsound { words, .. } => Verdict::Stopped(Failure::new(Exit::Unsound, format!("UNSOUND: {words}"))),
         Ending::Status { text, reason: None, retry_delay, .. } => {
-            Verdict::BackOff { words: format!("cut: {text}"), retry_delay }
+            Verdict::BackOff { words: format!("disconnected: {text}"), retry_delay }
         }
         Ending::Status { code, text, reason: Some(reason), retry_delay } => match exit_of(&reason, code, credential) {
-            None => Verdict::BackOff { words: format!("cut: {reason}: {text}"), retry_delay },
+            None => Verdict::BackOff { words: format!("disconnected: {reason}: {text}"), retry_delay },
             Some(exit) => Verdict::Stopped(Failure::new(exit, format!("{reason}: {text}{}", advice(&reason)))),
         },
     }
@@ -67,8 +67,8 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
         "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" if credential == Credential::Changed => None,
         "ACCESS_DENIED" => Some(Exit::Refused),
         reason if reason.starts_with("CREDENTIALS_") => Some(Exit::Refused),
-        "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
-        "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
+        "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
+        "POSITIRESUME_POLICY" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
             Some(Exit::Position)
         }
         _ => match code {
@@ -84,7 +84,7 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
 
 fn advice(reason: &str) -> &'static str {
     match reason {
-        "POSITION_TOO_OLD" => "; --on-too-old earliest or latest goes on without them",
+        "POSITIRESUME_POLICY" => "; --resume-policy earliest or latest continues without them",
         _ => "",
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         check(Code::Internal, "INTERNAL", None);
         check(Code::InvalidArgument, "FILTER_INVALID", Some(Exit::Usage));
         check(Code::InvalidArgument, "TOKEN_INVALID", Some(Exit::Position));
-        check(Code::OutOfRange, "POSITION_TOO_OLD", Some(Exit::Position));
+        check(Code::OutOfRange, "POSITIRESUME_POLICY", Some(Exit::Position));
         check(Code::PermissionDenied, "ACCESS_DENIED", Some(Exit::Refused));
         check(Code::OutOfRange, "OF_TOMORROW", Some(Exit::Position));
         check(Code::Unimplemented, "OF_TOMORROW", Some(Exit::Usage));

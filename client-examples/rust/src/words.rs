@@ -3,7 +3,7 @@ use prost_types::Timestamp;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{
     DrainReason, Gap, GapCause, GapState, SessionStart, SkipReason, Skipped, StartOutcome, StreamNotice,
-    StreamNoticeKind,
+    StreamNoticeKind, TimeInterval, WarningCode,
 };
 
 /// What a frame says to a person, a line each.
@@ -13,7 +13,7 @@ pub fn words_of(frame: &Frame) -> Vec<String> {
         Frame::SessionStart(start) => session_start(start),
         Frame::CaughtUp(_) => vec!["caught up: live from here".into()],
         Frame::FellBehind(behind) => {
-            vec![format!("fell behind by {} records: late, nothing is lost", behind.lag_events)]
+            vec![format!("fell behind by {} records: late, nothing is lost", behind.lag_records)]
         }
         Frame::GapNotice(notice) => notice.gap.iter().map(gap).collect(),
         Frame::Skipped(told) => vec![skipped(told)],
@@ -34,10 +34,11 @@ fn session_start(start: &SessionStart) -> Vec<String> {
         start.account,
         short(outcome, "start outcome ")
     )];
-    if let Some(missing) = &start.missing {
-        lines.push(format!("missing: {}", interval(missing.from, missing.to)));
-    }
-    lines.extend(start.warnings.iter().map(|warning| format!("warning {}: {}", warning.code, warning.message)));
+    lines.extend(start.missing.iter().map(|missing| format!("missing: {}", interval(missing))));
+    lines.extend(start.warnings.iter().map(|warning| {
+        let code = named(WarningCode::try_from(warning.code).map(|it| it.as_str_name()), warning.code);
+        format!("warning ({}): {}", short(code, "warning code "), warning.message)
+    }));
     lines.extend(start.open_gaps.iter().map(gap));
     lines
 }
@@ -46,25 +47,25 @@ fn gap(gap: &Gap) -> String {
     let whose = if gap.private { " of this consumer" } else { "" };
     let state = named(GapState::try_from(gap.state).map(|it| it.as_str_name()), gap.state);
     let cause = named(GapCause::try_from(gap.cause).map(|it| it.as_str_name()), gap.cause);
-    let meaning = match gap.state() {
-        GapState::Backfilled | GapState::Recovered => "nothing of it is missing any more",
-        GapState::Unrecoverable => "POSTS ARE LOST",
-        GapState::Unspecified | GapState::Detected | GapState::Recovering => "posts may be missing",
+    // Not by the state: a newer gateway may have further states.
+    let result = match (gap.closed, gap.complete) {
+        (_, true) => "every missing post was delivered",
+        (true, false) => "POSTS ARE LOST",
+        (false, false) => "posts may be missing",
     };
     format!(
-        "gap {}{whose} {}: {} ({}): {meaning}",
+        "gap {}{whose} {}: {} ({}): {result}",
         gap.gap_id,
         short(state, "gap state "),
-        interval(gap.from, gap.to),
+        interval(&gap.interval.unwrap_or_default()),
         short(cause, "gap cause ")
     )
 }
 
 fn skipped(skipped: &Skipped) -> String {
     let reason = named(SkipReason::try_from(skipped.reason).map(|it| it.as_str_name()), skipped.reason);
-    let (from, to) = skipped.interval.map_or((None, None), |interval| (interval.from, interval.to));
     let reason = short(reason, "skip reason ");
-    format!("skipped {} ({reason}) {}: they cannot be delivered", skipped.count, interval(from, to))
+    format!("skipped {} ({reason}) {}: they cannot be delivered", skipped.count, interval(&skipped.interval.unwrap_or_default()))
 }
 
 fn stream_notice(notice: &StreamNotice) -> String {
@@ -82,9 +83,9 @@ fn short(name: String, prefix: &str) -> String {
     name.strip_prefix(prefix).map(String::from).unwrap_or(name)
 }
 
-fn interval(from: Option<Timestamp>, to: Option<Timestamp>) -> String {
+fn interval(interval: &TimeInterval) -> String {
     let side = |time: Option<Timestamp>, absent: &str| time.map_or_else(|| absent.into(), |time| time.to_string());
-    format!("from {} to {}", side(from, "an unknown time"), side(to, "now"))
+    format!("from {} to {}", side(interval.start_time, "an unknown time"), side(interval.end_time, "now"))
 }
 
 #[cfg(test)]
@@ -99,7 +100,8 @@ mod tests {
         };
         let gap = Gap {
             gap_id: "g1".into(),
-            from: Some(Timestamp { seconds: 0, nanos: 0 }),
+            interval: Some(TimeInterval { start_time: Some(Timestamp::default()), end_time: None }),
+            closed: true,
             cause: GapCause::SlowReader.into(),
             state: GapState::Unrecoverable.into(),
             ..Gap::default()
@@ -107,6 +109,8 @@ mod tests {
         let lost = "gap g1 unrecoverable: from 1970-01-01T00:00:00Z to now (slow reader): POSTS ARE LOST";
         check(gap.clone(), lost);
         let odd = "gap g1 of this consumer 99: from an unknown time to now (slow reader): posts may be missing";
-        check(Gap { state: 99, private: true, from: None, ..gap }, odd);
+        check(Gap { state: 99, private: true, closed: false, interval: None, ..gap.clone() }, odd);
+        let new = "gap g1 99: from an unknown time to now (slow reader): every missing post was delivered";
+        check(Gap { state: 99, complete: true, interval: None, ..gap }, new);
     }
 }

@@ -304,7 +304,7 @@ impl Demo {
             "   grpcurl -plaintext {target} list\n   \
              grpcurl -plaintext -d '{{\"filter\":{{\"any_of\":[\"cats\"]}},\"earliest\":{{}}}}' {target} \
              powerstream.gateway.v1.StreamService/Subscribe\n   \
-             powerstream-gateway tail --addr {address} --tags dogs --from earliest\n   \
+             powerstream-gateway tail --addr {address} --any-of dogs --start earliest\n   \
              powerstream-gateway journal verify {data}/accounts/main\n   \
              curl -s {admin}/metrics | grep powerstream_gateway_posts_appended\n   \
              curl -s '{simulator}/simulator/truth?after=0&limit=3'\n"
@@ -339,7 +339,9 @@ impl DemoConsumer {
                     print(&format!("{:>5} ┃ {words}\n", self.tag));
                 }
             }
-            ConsumerEvent::Cut { why, .. } => print_status(format_args!("{}: {why}", self.tag)),
+            ConsumerEvent::Disconnected { cause, .. } => {
+                print_status(format_args!("{}: disconnected: {cause}", self.tag))
+            }
         }
     }
 }

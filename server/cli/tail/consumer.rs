@@ -15,48 +15,48 @@ use crate::proto::stream_service_client::StreamServiceClient;
 use crate::proto::subscribe_response::Frame;
 use crate::proto::{ResumePolicy, SubscribeRequest, SubscribeResponse, TagFilter, subscribe_request};
 
-/// Longest frame that is taken, in bytes: eight times the most that the gateway sends (2 MiB, contract 7).
+/// Maximum bytes of an accepted frame: eight times the maximum that the gateway sends (2 MiB, contract 7).
 const FRAME_BYTES_MAX: usize = 16 << 20;
-/// Heartbeats that may fail to come before a session counts as dead (lessons: clients, three heartbeats).
+/// Number of missed heartbeats after which a session counts as dead.
 const HEARTBEATS_MISSED_MAX: u32 = 3;
-/// The heartbeat that the gateway grants unless asked for another (api: 10 s).
+/// Heartbeat interval of the gateway if the request has none.
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(10);
-/// Longest wait for a connection.
+/// Maximum time to connect.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Longest wait that the gateway can ask for.
+/// Maximum retry delay that the gateway can request.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// Idle time after which the peer's HTTP/2 stack is asked for a sign of life, and how long it has to give one.
+/// Interval and timeout of HTTP/2 pings.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
-/// Share of a wait that jitter may add.
+/// Maximum share of a delay that jitter adds.
 const JITTER_SHARE: f64 = 0.5;
 
-/// What to subscribe to, and how to come back.
+/// Subscription and reconnect options of a [`Consumer`].
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
-    /// Where the gateway listens: `http://host:port`.
+    /// Address of the gateway: `http://host:port`.
     pub address: String,
-    /// Account to read; empty when the gateway has one.
+    /// Account to read. Empty: the only or the default account.
     pub account: String,
     /// Name for the gateway's logs and metrics.
     pub consumer: String,
-    /// Which posts.
+    /// Filter of the events.
     pub filter: TagFilter,
-    /// Where to begin while there is no token.
+    /// Start position without a token.
     pub start: StartArg,
-    /// What to do with a position that is too old.
-    pub on_too_old: ResumePolicy,
-    /// How often to hear from the gateway; `None` = its default.
+    /// Behavior for a position that is too old.
+    pub resume_policy: ResumePolicy,
+    /// Heartbeat interval; `None` = the gateway's default.
     pub heartbeat: Option<Duration>,
-    /// At most this many events in a frame; 0 = the gateway's default.
+    /// Maximum events per batch; 0 = the gateway's default.
     pub batch_events_max: u32,
-    /// The wait after a cut, unless the gateway asks for a longer one.
+    /// Delay before a reconnect, unless the gateway requests one.
     pub backoff: Backoff,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
 impl ConsumerOptions {
-    /// Everything from the gateway at `address`, from now on.
+    /// Returns options for all new events of the gateway at `address`.
     pub fn new(address: impl Into<String>) -> Self {
         let step = Duration::from_millis(250);
         Self {
@@ -65,7 +65,7 @@ impl ConsumerOptions {
             consumer: "tail".into(),
             filter: TagFilter::default(),
             start: StartArg::Latest,
-            on_too_old: ResumePolicy::Fail,
+            resume_policy: ResumePolicy::Fail,
             heartbeat: None,
             batch_events_max: 0,
             backoff: Backoff { step, max: Duration::from_secs(30), growth: Growth::Doubling },
@@ -74,18 +74,18 @@ impl ConsumerOptions {
     }
 }
 
-/// A subscriber that stays: it comes back after every cut, with its last token.
+/// A subscriber that reconnects after every disconnect and resumes with its last token.
 ///
-/// The token covers the frame that [`Consumer::next`] gave last: store it after handling that frame, never before.
+/// The token covers the frame that [`Consumer::next`] returned last: store it after handling that frame, never before.
 pub struct Consumer {
     settings: ConsumerOptions,
     endpoint: Endpoint,
     clock: Clock,
     rng: StdRng,
     token: Option<String>,
-    /// Cuts since the last good frame.
+    /// Consecutive disconnects since the last valid frame.
     failures: u32,
-    /// Not to come back before this.
+    /// Earliest time of the next connection attempt.
     resume_at: Option<Moment>,
     session: Option<OpenStream>,
 }
@@ -94,40 +94,40 @@ struct OpenStream {
     frames: Streaming<SubscribeResponse>,
     audit: StreamValidator,
     silence_max: Duration,
-    /// Since when a frame is waited for: kept here so that a `next` that is dropped and called anew does not start over.
+    /// Start of the wait for a frame: stored here so that a dropped and repeated `next` does not restart the watchdog.
     waiting_since: Option<Moment>,
-    /// What Draining said about coming back.
+    /// Delay that a Draining frame requested.
     reconnect_after: Option<Duration>,
 }
 
-/// What happened next.
+/// Result of [`Consumer::next`].
 #[derive(Debug)]
 pub enum ConsumerEvent {
-    /// A frame came.
+    /// A frame arrived.
     Frame(Box<SubscribeResponse>),
-    /// The session was cut, or could not be opened; the next call waits and comes back.
-    Cut {
-        /// Why, for people.
-        why: String,
-        /// How long the wait is.
-        wait: Duration,
+    /// The session ended or could not be opened; the next call waits and reconnects.
+    Disconnected {
+        /// Cause, for people.
+        cause: String,
+        /// Delay before the next attempt.
+        delay: Duration,
     },
 }
 
-/// Why a consumer does not come back.
+/// Error after which a consumer does not reconnect.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ConsumerError {
-    /// The gateway will not serve the request.
+    /// The gateway rejects the request permanently.
     #[error(transparent)]
     Refused(#[from] FatalStatus),
-    /// The gateway broke a promise. The frame that shows it is not handed out, so the token is still good.
-    #[error("THE STREAM IS NOT SOUND: {0}")]
+    /// The gateway violated the delivery contract. The frame is not returned, and its token is not stored.
+    #[error("delivery contract violated: {0}")]
     Unsound(#[from] ContractViolation),
 }
 
-/// An address that cannot be used.
+/// An invalid address.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the address {0:?} is not of the form http://host:port")]
+#[error("invalid address {0:?}: expected http://host:port")]
 pub struct AddressError(String);
 
 enum Disconnect {
@@ -138,7 +138,7 @@ enum Disconnect {
 }
 
 impl Consumer {
-    /// A consumer that has not connected yet.
+    /// Creates a consumer; [`Consumer::next`] connects it.
     pub fn new(settings: ConsumerOptions, clock: Clock) -> Result<Self, AddressError> {
         let endpoint = Endpoint::from_shared(settings.address.clone())
             .ok()
@@ -153,18 +153,18 @@ impl Consumer {
         Ok(Self { settings, endpoint, clock, rng, token: None, failures: 0, resume_at: None, session: None })
     }
 
-    /// Goes on after the position of this token instead of the start of the settings.
+    /// Resumes after the position of this token instead of the start of the options.
     pub fn resume(&mut self, token: String) {
         self.session = None;
         self.token = Some(token);
     }
 
-    /// Where to go on after what was handed out so far; `None` before the first token.
+    /// Returns the token of the last returned frame; `None` before the first token.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Waits for what happens next: connects, comes back, reads. A call may be dropped and made anew; nothing is lost.
+    /// Returns the next frame or disconnect; connects and waits as needed. Cancel safe.
     pub async fn next(&mut self) -> Result<ConsumerEvent, ConsumerError> {
         if let Some(moment) = self.resume_at {
             self.clock.sleep_until(moment).await;
@@ -173,12 +173,12 @@ impl Consumer {
         if self.session.is_none() {
             match self.open().await {
                 Ok(session) => self.session = Some(session),
-                Err(cut) => return self.cut(cut),
+                Err(disconnect) => return self.disconnected(disconnect),
             }
         }
         let response = match self.read().await {
             Ok(response) => response,
-            Err(cut) => return self.cut(cut),
+            Err(disconnect) => return self.disconnected(disconnect),
         };
         self.accept(&response)?;
         Ok(ConsumerEvent::Frame(Box::new(response)))
@@ -195,7 +195,7 @@ impl Consumer {
             consumer: settings.consumer.clone(),
             filter: Some(settings.filter.clone()),
             start: Some(start),
-            resume_policy: settings.on_too_old.into(),
+            resume_policy: settings.resume_policy.into(),
             max_batch_events: settings.batch_events_max,
             heartbeat_interval: settings.heartbeat.map(wire_duration),
             ..SubscribeRequest::default()
@@ -262,25 +262,25 @@ impl Consumer {
         Ok(())
     }
 
-    fn cut(&mut self, cut: Disconnect) -> Result<ConsumerEvent, ConsumerError> {
-        let farewell = self.session.take().and_then(|session| session.reconnect_after);
-        let (why, after) = match cut {
-            Disconnect::Connect(why) => (why, None),
-            Disconnect::Silent(limit) => (format!("nothing came for {}", humantime::format_duration(limit)), None),
+    fn disconnected(&mut self, disconnect: Disconnect) -> Result<ConsumerEvent, ConsumerError> {
+        let requested = self.session.take().and_then(|session| session.reconnect_after);
+        let (cause, after) = match disconnect {
+            Disconnect::Connect(cause) => (cause, None),
+            Disconnect::Silent(limit) => (format!("no frame for {}", humantime::format_duration(limit)), None),
             Disconnect::Ended => ("the gateway ended the stream".into(), None),
             Disconnect::Status(status) => match classify(&status) {
                 RetryDecision::Stop(refusal) => return Err(refusal.into()),
-                RetryDecision::Retry { why, after } => (why, after),
+                RetryDecision::Retry { cause, after } => (cause, after),
             },
         };
         self.failures = self.failures.saturating_add(1);
-        let wait = match after.or(farewell) {
-            // The gateway has drawn its wait for this client: no jitter, but never a tight loop.
+        let delay = match after.or(requested) {
+            // The gateway has jittered this delay for the client. The lower bound prevents a tight loop.
             Some(after) => after.clamp(self.settings.backoff.step.min(RETRY_AFTER_MAX), RETRY_AFTER_MAX),
             None => jitter(&mut self.rng, self.settings.backoff.wait(self.failures), JITTER_SHARE),
         };
-        self.resume_at = Some(self.clock.moment().plus(wait));
-        Ok(ConsumerEvent::Cut { why, wait })
+        self.resume_at = Some(self.clock.moment().plus(delay));
+        Ok(ConsumerEvent::Disconnected { cause, delay })
     }
 }
 

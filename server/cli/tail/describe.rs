@@ -4,9 +4,9 @@ use super::start::from_proto_duration;
 use crate::escape::line;
 use crate::model::UnixMillis;
 use crate::proto::subscribe_response::Frame;
-use crate::proto::{Draining, Gap, GapEvidence, GapState, SessionStart, Skipped, StreamNotice, TimeInterval};
+use crate::proto::{Draining, Gap, GapEvidence, SessionStart, Skipped, StreamNotice, TimeInterval};
 
-/// What a frame says, in words for a person; `None` for posts and heartbeats.
+/// Describes a frame for people; `None` for events and heartbeats.
 pub fn of(frame: &Frame) -> Option<String> {
     match frame {
         Frame::EventBatch(_) | Frame::Heartbeat(_) => None,
@@ -14,7 +14,7 @@ pub fn of(frame: &Frame) -> Option<String> {
         Frame::CaughtUp(_) => Some("caught up: live from here".into()),
         Frame::FellBehind(behind) => Some(format!(
             "fell behind by {} records ({}): reading the journal, nothing is lost",
-            behind.lag_events,
+            behind.lag_records,
             length(behind.lag)
         )),
         Frame::GapNotice(notice) => notice.gap.as_ref().map(gap),
@@ -32,11 +32,12 @@ fn session(start: &SessionStart) -> String {
         line(&start.account),
         name(start.outcome().as_str_name(), "START_OUTCOME_")
     );
-    if let Some(missing) = &start.missing {
+    for missing in &start.missing {
         text.push_str(&format!("; MISSING {}", interval(missing)));
     }
     for warning in &start.warnings {
-        text.push_str(&format!("\nwarning {}: {}", line(&warning.code), line(&warning.message)));
+        let code = name(warning.code().as_str_name(), "WARNING_CODE_");
+        text.push_str(&format!("\nwarning ({code}): {}", line(&warning.message)));
     }
     for open in &start.open_gaps {
         text.push_str(&format!("\n{}", gap(open)));
@@ -45,22 +46,21 @@ fn session(start: &SessionStart) -> String {
 }
 
 fn gap(gap: &Gap) -> String {
-    let window = TimeInterval { from: gap.from, to: gap.to };
     let state = name(gap.state().as_str_name(), "GAP_STATE_");
     let cause = name(gap.cause().as_str_name(), "GAP_CAUSE_");
     let evidence = match gap.evidence() {
         GapEvidence::Unspecified => String::new(),
         evidence => format!("; {}", name(evidence.as_str_name(), "GAP_EVIDENCE_")),
     };
-    let whose = if gap.private { "of this consumer " } else { "" };
-    let what = match gap.state() {
-        GapState::Detected | GapState::Recovering => "posts may be missing",
-        GapState::Unrecoverable => "POSTS ARE LOST",
-        _ => "nothing of it is missing any more",
+    let scope = if gap.private { "of this consumer " } else { "" };
+    let result = match (gap.closed, gap.complete) {
+        (_, true) => "every missing post was delivered",
+        (true, false) => "POSTS ARE LOST",
+        (false, false) => "posts may be missing",
     };
-    let brought = gap.recovered_count;
-    let gap = line(&gap.gap_id);
-    format!("gap {gap} {whose}{state}: {} ({cause}{evidence}): {what}, {brought} posts brought back", interval(&window))
+    let when = interval(&gap.interval.unwrap_or_default());
+    let id = line(&gap.gap_id);
+    format!("gap {id} {scope}{state}: {when} ({cause}{evidence}): {result}, {} posts recovered", gap.recovered_count)
 }
 
 fn skip(skipped: &Skipped) -> String {
@@ -77,19 +77,19 @@ fn upstream(notice: &StreamNotice) -> String {
 fn describe_draining(draining: &Draining) -> String {
     let reason = name(draining.reason().as_str_name(), "DRAIN_REASON_");
     format!(
-        "the gateway ends this session soon ({reason}); it asks to come back after {}",
+        "draining ({reason}): the gateway ends this session soon; reconnect after {}",
         length(draining.reconnect_after)
     )
 }
 
-/// The name of an enum's value without its prefix, as words.
+/// Returns the name of an enum value without its prefix, as words.
 fn name(full: &str, prefix: &str) -> String {
     full.strip_prefix(prefix).unwrap_or(full).to_lowercase().replace('_', " ")
 }
 
 fn interval(interval: &TimeInterval) -> String {
     let side = |time: Option<prost_types::Timestamp>, absent: &str| time.map_or_else(|| absent.into(), instant);
-    format!("from {} to {}", side(interval.from, "an unknown time"), side(interval.to, "now"))
+    format!("from {} to {}", side(interval.start_time, "an unknown time"), side(interval.end_time, "now"))
 }
 
 fn instant(time: prost_types::Timestamp) -> String {
@@ -106,17 +106,18 @@ fn length(duration: Option<prost_types::Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{GapCause, GapNotice, SkipReason, StartOutcome, Warning};
+    use crate::proto::{GapCause, GapNotice, GapState, SkipReason, StartOutcome, Warning, WarningCode};
 
-    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    fn between(start: i64, end: Option<i64>) -> TimeInterval {
+        let at = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+        TimeInterval { start_time: Some(at(start)), end_time: end.map(at) }
     }
 
     fn check(frame: Frame, expected: &str) {
         assert_eq!(of(&frame).as_deref(), Some(expected));
     }
 
-    /// A hostile gateway drove the terminal of whoever looked.
+    /// Control characters of a hostile gateway do not reach the terminal.
     #[test]
     fn strings_of_gateway_are_escaped() {
         let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}x\nerror: forged".to_string();
@@ -125,7 +126,7 @@ mod tests {
                 session_id: hostile.clone(),
                 server_version: hostile.clone(),
                 account: hostile.clone(),
-                warnings: vec![Warning { code: hostile.clone(), message: hostile.clone() }],
+                warnings: vec![Warning { code: i32::MIN, message: hostile.clone() }],
                 open_gaps: vec![Gap { gap_id: hostile.clone(), ..Gap::default() }],
                 ..SessionStart::default()
             }),
@@ -133,7 +134,7 @@ mod tests {
             Frame::GapNotice(GapNotice { sequence: 1, gap: Some(Gap { gap_id: hostile, ..Gap::default() }) }),
         ];
         for frame in frames {
-            let words = of(&frame).expect("something is said");
+            let words = of(&frame).expect("a description");
             assert!(!words.chars().any(|c| c != '\n' && crate::escape::is_unsafe(c)), "{words:?}");
             assert!(!words.contains("\nerror"), "{words:?}");
         }
@@ -147,25 +148,26 @@ mod tests {
                 server_version: "0.1.0".into(),
                 account: "main".into(),
                 outcome: StartOutcome::Clamped.into(),
-                missing: Some(TimeInterval { from: at(0), to: at(60) }),
-                warnings: vec![Warning { code: "UNKNOWN_TAG".into(), message: "did you mean cats?".into() }],
+                missing: vec![between(0, Some(60)), between(90, Some(120))],
+                warnings: vec![Warning { code: WarningCode::UnknownTag.into(), message: "did you mean cats?".into() }],
                 ..SessionStart::default()
             }),
             "session s1 with gateway 0.1.0 on account main: clamped; MISSING from 1970-01-01T00:00:00.000Z to \
-             1970-01-01T00:01:00.000Z\nwarning UNKNOWN_TAG: did you mean cats?",
+             1970-01-01T00:01:00.000Z; MISSING from 1970-01-01T00:01:30.000Z to 1970-01-01T00:02:00.000Z\n\
+             warning (unknown tag): did you mean cats?",
         );
         check(
             Frame::GapNotice(GapNotice {
                 sequence: 4,
                 gap: Some(Gap {
                     gap_id: "g1".into(),
-                    from: at(0),
+                    interval: Some(between(0, None)),
                     cause: GapCause::SlowReader.into(),
                     state: GapState::Detected.into(),
                     ..Gap::default()
                 }),
             }),
-            "gap g1 detected: from 1970-01-01T00:00:00.000Z to now (slow reader): posts may be missing, 0 posts brought back",
+            "gap g1 detected: from 1970-01-01T00:00:00.000Z to now (slow reader): posts may be missing, 0 posts recovered",
         );
         check(
             Frame::Skipped(Skipped { count: 3, reason: SkipReason::Oversized.into(), ..Skipped::default() }),
@@ -173,10 +175,27 @@ mod tests {
         );
     }
 
+    /// A state that a later version adds is classified by `closed` and `complete`.
+    #[test]
+    fn gap_result_follows_closed_and_complete() {
+        for state in [GapState::Detected as i32, GapState::Recovered as i32, GapState::Unrecoverable as i32, 99] {
+            for (closed, complete, expected) in [
+                (false, false, "posts may be missing"),
+                (true, false, "POSTS ARE LOST"),
+                (true, true, "every missing post was delivered"),
+            ] {
+                let gap = Gap { state, closed, complete, ..Gap::default() };
+                let words = of(&Frame::GapNotice(GapNotice { sequence: 1, gap: Some(gap) })).expect("a description");
+                assert!(words.contains(expected), "{words}");
+            }
+        }
+    }
+
     #[test]
     fn unknown_enum_values_do_not_panic() {
         let far = prost_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX };
-        let gap = Gap { state: 99, cause: -1, from: Some(far), to: Some(far), ..Gap::default() };
+        let interval = Some(TimeInterval { start_time: Some(far), end_time: Some(far) });
+        let gap = Gap { state: 99, cause: -1, interval, ..Gap::default() };
         assert!(of(&Frame::GapNotice(GapNotice { sequence: 0, gap: Some(gap) })).is_some());
         let odd = prost_types::Duration { seconds: i64::MIN, nanos: i32::MIN };
         assert!(of(&Frame::Draining(Draining { reconnect_after: Some(odd), ..Draining::default() })).is_some());

@@ -1,22 +1,22 @@
-//! `tail`: a consumer as a person would want it, and the reference for those who write their own.
+//! `tail`: a command-line consumer, and the reference for other consumers.
 //!
-//! Owns: the client's side of the delivery contract: coming back after every cut with the last token, by the reason
-//! that the gateway gave; the watchdog of three heartbeats; the check of the gateway's count against its own; printing,
-//! and keeping the token. Does not own: anything of the gateway; it speaks to one only over gRPC.
+//! Owns: the client side of the delivery contract (reconnect with the last token, by the reason of the disconnect; the watchdog
+//! of three heartbeats; validation of the gateway's event count), printing, and storing the token. Does not own: any part of
+//! the gateway; it uses gRPC only.
 //!
-//! [`Consumer`] is the core, without files and terminals, for `demo` and for tests: `next()` gives a frame, or tells of
-//! a cut; `token()` is where to go on. The rest of the room prints.
+//! [`Consumer`] is the core, without files and terminals, for `demo` and tests: `next()` returns a frame or a disconnect,
+//! `token()` the position to resume from. The other modules print.
 //!
-//! Invariants, with the tests in `tests.rs` that hold them:
-//! - A token is kept only after its frame was printed, and the file always holds a whole one: a killed `tail` misses
-//!   nothing. What it had printed of the last frame may be printed again.
-//! - After a cut it comes back with the last token, never sooner than the gateway asks, never in a tight loop.
-//! - It gives up only where coming back would get the same answer, or where the gateway broke a promise; then it ends
-//!   with an exit code that says which, and the token of the frame that showed it is not kept.
+//! Invariants, with tests in `tests.rs`:
+//! - A token is stored only after its frame was printed, and the file always contains a whole token: a killed `tail` misses
+//!   no event. Events of the last frame may be printed again.
+//! - After a disconnect it resumes with the last token, never earlier than the gateway requests, never in a tight loop.
+//! - It ends only if the same request would fail again, or if the gateway violated the contract. The exit code says which, and
+//!   the token of the violating frame is not stored.
 //!
-//! `--token-file` is replaced by rename after each frame that carries a token, and forced to the disk at most once a
-//! second and at the end. `--json` prints an object on one line per event, with the payload in it as it came but for line breaks
-//! between its values; `--payload` prints it byte for byte.
+//! `--token-file` is replaced by rename after each frame with a token, and synced at most once a second and at the end.
+//! `--json` prints one line per event, with the payload unchanged but for line breaks between its values; `--payload` prints
+//! it byte for byte.
 
 mod consumer;
 mod describe;
@@ -53,82 +53,82 @@ use crate::proto::subscribe_response::Frame;
 use crate::proto::{ResumePolicy, SubscribeResponse, TagFilter};
 use crate::task::{ExitPolicy, Shutdown, Signals, TaskGroup};
 
-/// How long a stop waits for a reader of our output that has stopped reading.
+/// Maximum time that a stop waits for the reader of the output.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Columns of a line where the terminal's width is not known.
+/// Columns of a line if the width of the terminal is unknown.
 const WIDTH_DEFAULT: usize = 120;
 
 /// Flags of `tail`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the gateway listens.
+    /// Address of the gateway.
     #[arg(long, default_value = "http://127.0.0.1:50051")]
     addr: String,
-    /// Account to read; may be left out when the gateway has one.
+    /// Account to read. Optional if the gateway has one account, or a default account.
     #[arg(long, default_value = "")]
     account: String,
-    /// Name for the gateway's logs and metrics.
+    /// Name of the consumer in the gateway's logs and metrics.
     #[arg(long, default_value = "tail")]
     consumer: String,
-    /// Posts with a tag of one of these, separated by commas; a trailing * makes a prefix, a trailing \* is a literal *.
+    /// Only events with at least one of these tags, separated by commas. A trailing * makes a prefix, a trailing \* is a literal *.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
-    tags: Vec<String>,
-    /// The same as --tags for one tag, which may have commas; may be repeated.
+    any_of: Vec<String>,
+    /// Like --any-of, for one tag, which may contain commas; repeatable.
     #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Posts with a tag for each of these.
+    any_of_tag: Vec<String>,
+    /// Only events that have each of these tags.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
     all_of: Vec<String>,
-    /// The same as --all-of for one tag, which may have commas; may be repeated.
+    /// Like --all-of, for one tag, which may contain commas; repeatable.
     #[arg(long, value_name = "TAG")]
     all_of_tag: Vec<String>,
-    /// Posts without any tag of these.
+    /// Only events with none of these tags.
     #[arg(long, value_delimiter = ',', value_name = "TAG")]
     none_of: Vec<String>,
-    /// The same as --none-of for one tag, which may have commas; may be repeated.
+    /// Like --none-of, for one tag, which may contain commas; repeatable.
     #[arg(long, value_name = "TAG")]
     none_of_tag: Vec<String>,
-    /// Posts that one of these rules matched: an alternative to --tags.
+    /// Only events that matched one of these rules: an alternative to --any-of.
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     rule_ids: Vec<u64>,
-    /// Where to begin: latest, earliest, token:TOKEN, a time (RFC 3339), or a lookback such as 10m.
+    /// Start position: latest, earliest, token:TOKEN, a time (RFC 3339), or a lookback such as 10m.
     #[arg(long, default_value = "latest", value_name = "START")]
-    from: StartArg,
-    /// File that keeps the resume token; if it is there, it decides where to begin instead of --from.
+    start: StartArg,
+    /// File of the resume token. If it exists, its token replaces --start.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
-    /// What to do with a position that is too old.
+    /// Behavior if the position is too old.
     #[arg(long, value_enum, default_value_t = ResumePolicyArg::Fail)]
-    on_too_old: ResumePolicyArg,
-    /// Print a JSON object per event.
+    resume_policy: ResumePolicyArg,
+    /// Print one JSON object per event.
     #[arg(long, conflicts_with = "payload")]
     json: bool,
-    /// Print the payloads alone, as X sent them.
+    /// Print only the payloads, as X sent them.
     #[arg(long)]
     payload: bool,
-    /// End after this many events.
+    /// Exit after this many events.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Columns of a line for people.
+    /// Columns of a line of the default output.
     #[arg(long, env = "COLUMNS", hide_env_values = true, value_name = "N")]
     width: Option<usize>,
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(long, short, action = ArgAction::SetTrue)]
     quiet: bool,
 }
 
-/// What to do with a position that is too old.
+/// Behavior if the position is too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ResumePolicyArg {
-    /// End, with exit code 5.
+    /// Exit with code 5.
     Fail,
-    /// Begin at the oldest record; what is missing is told.
+    /// Start at the oldest record and report the missing interval.
     Earliest,
-    /// Begin at the tip; what is missing is told.
+    /// Start at the tip and report the missing interval.
     Latest,
 }
 
-/// Subscribes and prints until told to stop.
+/// Subscribes and prints until a signal.
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(tail(args))
@@ -136,7 +136,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn tail(args: Args) -> anyhow::Result<Exit> {
     let (clock, tasks) = (Clock::system(), TaskGroup::new());
-    let mut consumer = match Consumer::new(settings(&args), clock.clone()) {
+    let mut consumer = match Consumer::new(consumer_options(&args), clock.clone()) {
         Ok(consumer) => consumer,
         Err(error) => {
             print_status(format_args!("error: {error}"));
@@ -158,23 +158,23 @@ async fn tail(args: Args) -> anyhow::Result<Exit> {
     drive(consumer, printer, &output, tasks.shutdown(), &clock).await
 }
 
-fn settings(args: &Args) -> ConsumerOptions {
+fn consumer_options(args: &Args) -> ConsumerOptions {
     ConsumerOptions {
         account: args.account.clone(),
         consumer: args.consumer.clone(),
         filter: TagFilter {
-            any_of: [&*args.tags, &args.tag].concat(),
+            any_of: [&*args.any_of, &args.any_of_tag].concat(),
             all_of: [&*args.all_of, &args.all_of_tag].concat(),
             none_of: [&*args.none_of, &args.none_of_tag].concat(),
             rule_ids: args.rule_ids.clone(),
         },
-        start: args.from.clone(),
-        on_too_old: match args.on_too_old {
+        start: args.start.clone(),
+        resume_policy: match args.resume_policy {
             ResumePolicyArg::Fail => ResumePolicy::Fail,
             ResumePolicyArg::Earliest => ResumePolicy::Earliest,
             ResumePolicyArg::Latest => ResumePolicy::Latest,
         },
-        // A token covers a whole frame: only frames of one event let a count end exactly between two.
+        // A token covers a whole frame: only frames of one event let --count end between any two events.
         batch_events_max: args.count.map_or(0, |_| 1),
         ..ConsumerOptions::new(&args.addr)
     }
@@ -189,18 +189,18 @@ fn format(args: &Args) -> Format {
     }
 }
 
-/// Turns frames into text.
+/// Formats frames.
 struct Printer<W> {
     format: Format,
-    /// Events still to print; `None` = no end.
+    /// Events still to print; `None` = unlimited.
     left: Option<u64>,
     quiet: bool,
-    /// Where words go.
+    /// Destination of status messages.
     words: W,
 }
 
 impl<W: Write> Printer<W> {
-    /// What a frame prints, and its token if all of the frame is in it.
+    /// Returns the text of a frame, and its token if the whole frame was printed.
     fn print(&mut self, response: SubscribeResponse) -> (Vec<u8>, Option<String>) {
         let mut text = Vec::new();
         let mut whole = true;
@@ -215,7 +215,7 @@ impl<W: Write> Printer<W> {
             }
             Some(frame) => {
                 if let Some(words) = describe::of(frame) {
-                    self.say(&words);
+                    self.print_status(&words);
                 }
             }
             None => {}
@@ -223,14 +223,14 @@ impl<W: Write> Printer<W> {
         (text, Some(response.resume_token).filter(|token| whole && !token.is_empty()))
     }
 
-    fn say(&mut self, words: &str) {
+    fn print_status(&mut self, words: &str) {
         if !self.quiet {
             writeln!(self.words, "{words}").ok();
         }
     }
 }
 
-/// Prints what the consumer gets until it is stopped, done, or at its end.
+/// Prints the frames of the consumer until a stop, the count, or an error.
 async fn drive<W: Write>(
     mut consumer: Consumer,
     mut printer: Printer<W>,
@@ -259,9 +259,9 @@ async fn drive<W: Write>(
                     break;
                 }
             }
-            Ok(ConsumerEvent::Cut { why, wait }) => {
-                let wait = humantime::format_duration(Duration::from_millis(wait.as_millis() as u64));
-                printer.say(&format!("{}; coming back in {wait}", escape::line(&why)));
+            Ok(ConsumerEvent::Disconnected { cause, delay }) => {
+                let delay = humantime::format_duration(Duration::from_millis(delay.as_millis() as u64));
+                printer.print_status(&format!("disconnected: {}; reconnecting in {delay}", escape::line(&cause)));
             }
             Err(end) => {
                 exit = ended(&end);

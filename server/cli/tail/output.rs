@@ -7,25 +7,25 @@ use tokio::sync::oneshot;
 use super::token_file::TokenFile;
 use crate::task::{ExitPolicy, TaskGroup};
 
-/// Prints and then keeps the token, in this order, on a thread of its own: whoever reads our output may stop reading
-/// for as long as it likes, and signals are still heard.
+/// Prints and then stores the token, in this order, on a dedicated thread: if the reader of the output stalls, the command
+/// still handles signals.
 pub(super) struct Output {
     jobs: SyncSender<WriteJob>,
 }
 
-/// How a write ended.
+/// Result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteResult {
-    /// Printed, and the token kept.
+    /// Printed, and the token stored.
     All,
-    /// Nobody reads our output any more.
+    /// The reader closed the output.
     Closed,
 }
 
 struct WriteJob {
     text: Vec<u8>,
     token: Option<String>,
-    /// Force the token to the disk.
+    /// Whether to sync the token file.
     last: bool,
     done: oneshot::Sender<anyhow::Result<WriteResult>>,
 }
@@ -38,20 +38,20 @@ impl Output {
         Self { jobs }
     }
 
-    /// Prints this, then keeps the token.
+    /// Prints the text, then stores the token.
     pub(super) async fn write(&self, text: Vec<u8>, token: Option<String>) -> anyhow::Result<WriteResult> {
         self.run(text, token, false).await
     }
 
-    /// Forces the last token to the disk.
+    /// Syncs the last token.
     pub(super) async fn finish(&self) -> anyhow::Result<WriteResult> {
         self.run(Vec::new(), None, true).await
     }
 
     async fn run(&self, text: Vec<u8>, token: Option<String>, last: bool) -> anyhow::Result<WriteResult> {
         let (done, outcome) = oneshot::channel();
-        // Full only if an earlier write was given up, which ends the command.
-        self.jobs.try_send(WriteJob { text, token, last, done }).map_err(|_| anyhow!("the output is stuck"))?;
+        // Full only after a cancelled write, which ends the command.
+        self.jobs.try_send(WriteJob { text, token, last, done }).map_err(|_| anyhow!("output is blocked"))?;
         outcome.await.context("the output thread has ended")?
     }
 }
@@ -59,7 +59,7 @@ impl Output {
 fn print(queue: &Receiver<WriteJob>, mut sink: impl Write, mut file: Option<TokenFile>) {
     while let Ok(job) = queue.recv() {
         let outcome = print_one(&job, &mut sink, file.as_mut());
-        // Nobody waits any more if the command was stopped meanwhile.
+        // No caller waits if the command was stopped meanwhile.
         job.done.send(outcome).ok();
     }
 }
@@ -67,7 +67,7 @@ fn print(queue: &Receiver<WriteJob>, mut sink: impl Write, mut file: Option<Toke
 fn print_one(job: &WriteJob, sink: &mut impl Write, file: Option<&mut TokenFile>) -> anyhow::Result<WriteResult> {
     match sink.write_all(&job.text).and_then(|()| sink.flush()) {
         Ok(()) => {}
-        // What was not read has not been handled: its token is not kept.
+        // Text that was not read has not been handled: its token is not stored.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(WriteResult::Closed),
         Err(error) => return Err(error).context("cannot write to the output"),
     }

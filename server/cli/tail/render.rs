@@ -5,15 +5,15 @@ use crate::escape;
 use crate::model::UnixMillis;
 use crate::proto::{Event, Origin};
 
-/// How an event is printed.
+/// Output format of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Time, tags, author and text on a line of at most this many columns.
+    /// Time, tags, author and text on a line of limited width.
     Human {
         /// Columns of the terminal.
         width: usize,
     },
-    /// A JSON object on one line, the payload in it as it came but for line breaks between its values.
+    /// A JSON object on one line, with the payload unchanged but for line breaks between its values.
     Json,
     /// The payload, byte for byte, and a line end.
     Payload,
@@ -45,9 +45,9 @@ impl Format {
 }
 
 fn json(event: &Event, out: &mut Vec<u8>) {
-    // One line for each event. Line breaks stand between the values of a payload only: strings have them escaped.
+    // One line per event. Line breaks occur only between the values of a payload: in strings they are escaped.
     let payload = event.json.replace(['\n', '\r'], " ");
-    // A payload that is no JSON is the gateway's fault; it is still shown, as text.
+    // A payload that is not JSON is an error of the gateway; it is printed as text.
     let post = RawValue::from_string(payload).or_else(|_| to_raw_value(&event.json));
     let line = post.and_then(|post| {
         let line = JsonLine {
@@ -61,7 +61,7 @@ fn json(event: &Event, out: &mut Vec<u8>) {
         };
         serde_json::to_writer(&mut *out, &line)
     });
-    line.expect("text and numbers are always JSON, and a Vec takes all of it");
+    line.expect("text and numbers are JSON, and a Vec accepts all of it");
 }
 
 fn origin(origin: Origin) -> &'static str {
@@ -81,7 +81,7 @@ fn human(event: &Event, width: usize) -> String {
     clipped(&line, width)
 }
 
-/// The few fields of a post that a person wants to see, wherever they are and whatever else there is.
+/// The fields of a post that the default output shows.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct PostFields {
@@ -103,7 +103,7 @@ impl PostFields {
         self.user.as_ref().and_then(|user| user.screen_name.as_deref()).unwrap_or("?")
     }
 
-    /// The longest text there is: a retweet's own is cut off (PowerTrack data dictionary).
+    /// Returns the longest text: that of a retweet itself is truncated (PowerTrack data dictionary).
     fn text(&self) -> String {
         if let Some(original) = &self.retweeted_status {
             return format!("RT @{}: {}", original.author(), original.text());
@@ -120,7 +120,7 @@ fn author_and_text(payload: &str) -> (String, String) {
     }
 }
 
-/// One line without control characters (a post must not drive the terminal), cut at `width` columns.
+/// Returns one line without control characters (a post must not control the terminal), truncated to `width` columns.
 fn clipped(line: &str, width: usize) -> String {
     let mut used = 0;
     let mut out = String::with_capacity(line.len().min(width.saturating_mul(4)));
@@ -137,7 +137,7 @@ fn clipped(line: &str, width: usize) -> String {
     out
 }
 
-/// Columns that a character takes, near enough: East Asian wide letters and emoji take two.
+/// Returns the approximate width of a character: East Asian wide letters and emoji have two columns.
 fn columns(c: char) -> usize {
     match c {
         '\u{1100}'..='\u{115f}'

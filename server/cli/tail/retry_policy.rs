@@ -7,46 +7,46 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::cli::Exit;
 
-/// Domain of the gateway's own reasons; others are of proxies on the way.
+/// Domain of the gateway's reasons; others come from proxies.
 const DOMAIN: &str = "powerstream.gateway";
 
-/// What follows from the status that a session ended with.
+/// Decision after the status of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RetryDecision {
-    /// Come back with the token kept.
+    /// Reconnect with the stored token.
     Retry {
-        /// The reason, for people.
-        why: String,
-        /// How long the gateway asks to wait.
+        /// Cause, for people.
+        cause: String,
+        /// Delay that the gateway requested.
         after: Option<Duration>,
     },
-    /// Coming back with the same request would give the same answer.
+    /// The same request would fail again.
     Stop(FatalStatus),
 }
 
-/// The gateway will not serve this request, now or later: whoever made it has to change it.
+/// The gateway rejects this request permanently: the caller has to change it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{reason}: {message}{advice}")]
 pub struct FatalStatus {
     /// The gateway's reason, such as `POSITION_TOO_OLD`.
     pub reason: String,
-    /// Its words.
+    /// Message of the gateway.
     pub message: String,
-    /// What can be done about it: empty, or a sentence that begins with "; ".
+    /// Advice: empty, or a clause that begins with "; ".
     pub advice: String,
-    /// What a command that ends because of it says to the system.
+    /// Exit of a command that ends because of it.
     pub exit: Exit,
 }
 
-/// Judges by the reason; by the code only where this client does not know the reason.
+/// Classifies a status by its reason; by its code only if the reason is unknown.
 pub(super) fn classify(status: &Status) -> RetryDecision {
     let details = status.get_error_details();
     let after = details.retry_info().and_then(|info| info.retry_delay);
     let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) else {
-        return RetryDecision::Retry { why: transport(status), after };
+        return RetryDecision::Retry { cause: transport(status), after };
     };
     match exit(&info.reason, status.code()) {
-        None => RetryDecision::Retry { why: format!("{}: {}", info.reason, status.message()), after },
+        None => RetryDecision::Retry { cause: format!("{}: {}", info.reason, status.message()), after },
         Some(exit) => RetryDecision::Stop(FatalStatus {
             reason: info.reason.clone(),
             message: status.message().into(),
@@ -56,12 +56,12 @@ pub(super) fn classify(status: &Status) -> RetryDecision {
     }
 }
 
-/// How a command ends over this reason; `None` if it is worth coming back.
+/// Returns the exit of a command for this reason; `None` if a retry may succeed.
 fn exit(reason: &str, code: Code) -> Option<Exit> {
     match reason {
         "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
         | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
-        "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
+        "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
         "TOKEN_INVALID"
         | "TOKEN_ACCOUNT_MISMATCH"
         | "POSITION_TOO_OLD"
@@ -82,26 +82,26 @@ fn exit(reason: &str, code: Code) -> Option<Exit> {
 fn advice(reason: &str, details: &ErrorDetails) -> String {
     let mut text = String::new();
     let metadata = details.error_info().map(|info| &info.metadata);
-    let said = |key| metadata.and_then(|metadata| metadata.get(key)).filter(|value| !value.is_empty());
+    let value = |key| metadata.and_then(|metadata| metadata.get(key)).filter(|value| !value.is_empty());
     match reason {
         "POSITION_TOO_OLD" => {
-            if let Some(time) = said("oldest_time") {
-                write!(text, "; the oldest record is of {time}").ok();
+            if let Some(time) = value("oldest_time") {
+                write!(text, "; the oldest record was received at {time}").ok();
             }
-            text.push_str("; --on-too-old earliest or latest goes on without them");
+            text.push_str("; --resume-policy earliest or latest continues without them");
         }
         "POSITION_IN_FUTURE" => {
-            if let Some(time) = said("head_time") {
-                write!(text, "; is this machine's clock right? The gateway's says {time}").ok();
+            if let Some(time) = value("head_time") {
+                write!(text, "; check the clock of this machine: the gateway's time is {time}").ok();
             }
         }
-        "TOKEN_INVALID" => text.push_str(", as with --from 10m (and without the token file, if there is one)"),
+        "TOKEN_INVALID" => text.push_str(", as with --start 10m (and without the token file, if there is one)"),
         _ => {}
     }
     text
 }
 
-/// Words for an end that the gateway did not explain: the innermost cause says more than "transport error".
+/// Describes an end without reason of the gateway. The innermost cause is more specific than "transport error".
 fn transport(status: &Status) -> String {
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
     let mut words = status.message().to_owned();
@@ -146,14 +146,14 @@ mod tests {
     fn retry_delay_of_gateway_is_respected() {
         let after = Some(Duration::from_secs(7));
         let verdict = classify(&status(Code::Unavailable, "DRAINING", after));
-        assert_eq!(verdict, RetryDecision::Retry { why: "DRAINING: words".into(), after });
+        assert_eq!(verdict, RetryDecision::Retry { cause: "DRAINING: words".into(), after });
     }
 
     #[test]
     fn status_without_reason_counts_as_network_failure() {
         for code in [Code::Unavailable, Code::Internal, Code::PermissionDenied] {
             let verdict = classify(&Status::new(code, "reset"));
-            assert_eq!(verdict, RetryDecision::Retry { why: "reset".into(), after: None });
+            assert_eq!(verdict, RetryDecision::Retry { cause: "reset".into(), after: None });
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             panic!("stops")
         };
         let words = refusal.to_string();
-        assert!(words.starts_with("POSITION_TOO_OLD: words; --on-too-old"), "{words}");
-        assert!(words.contains("--on-too-old"), "{words}");
+        assert!(words.starts_with("POSITION_TOO_OLD: words; --resume-policy"), "{words}");
+        assert!(words.contains("--resume-policy"), "{words}");
     }
 }

@@ -5,18 +5,18 @@ use crate::model::UnixMillis;
 use crate::proto::subscribe_request::Start as Wire;
 use crate::proto::{Earliest, Latest};
 
-/// Where a consumer that has no token yet begins.
+/// Start position of a consumer without a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartArg {
-    /// Only what arrives from now on.
+    /// Only new records.
     Latest,
-    /// The oldest record that the log holds.
+    /// The oldest record of the log.
     Earliest,
     /// After the position of this resume token.
     Token(String),
     /// The first record received at or after this time.
     Time(UnixMillis),
-    /// This long before now.
+    /// The first record received at or after now minus this duration.
     Lookback(Duration),
 }
 
@@ -31,7 +31,7 @@ impl FromStr for StartArg {
         }
         if let Some(token) = text.strip_prefix("token:") {
             return match token.trim() {
-                "" => Err("nothing follows 'token:'".into()),
+                "" => Err("expected a resume token after 'token:'".into()),
                 token => Ok(Self::Token(token.into())),
             };
         }
@@ -47,7 +47,7 @@ impl FromStr for StartArg {
 }
 
 impl StartArg {
-    /// As the request says it.
+    /// Returns the field of the request.
     pub(super) fn wire(&self) -> Wire {
         match self {
             Self::Latest => Wire::Latest(Latest {}),
@@ -62,7 +62,7 @@ impl StartArg {
     }
 }
 
-/// A duration as protobuf says it; the longest it can say where ours is longer.
+/// Converts a duration to its proto message; longer ones become the longest that a message can contain.
 pub(super) fn wire_duration(duration: Duration) -> prost_types::Duration {
     /// The longest duration of protobuf, in seconds (google/protobuf/duration.proto).
     const SECONDS_MAX: u64 = 315_576_000_000;
@@ -73,8 +73,7 @@ pub(super) fn wire_duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// A duration that protobuf says; `None` if it is negative or malformed. prost's own conversion overflows on the
-/// least of all numbers.
+/// Converts a proto duration; `None` if it is negative or malformed. prost's conversion overflows on `i64::MIN`.
 pub(super) fn from_proto_duration(wire: prost_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))

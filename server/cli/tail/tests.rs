@@ -14,8 +14,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::*;
 use crate::proto::stream_service_server::{StreamService, StreamServiceServer};
 use crate::proto::{
-    CaughtUp, Draining, Event, EventBatch, GetStreamInfoRequest, GetStreamInfoResponse, Heartbeat,
-    ResolvePositionRequest, ResolvePositionResponse, SessionStart, SubscribeRequest, TimeInterval, subscribe_request,
+    CaughtUp, Draining, Event, EventBatch, GetStreamRequest, GetStreamResponse, Heartbeat, ListStreamsRequest,
+    ListStreamsResponse, ListTagsRequest, ListTagsResponse, ResolvePositionRequest, ResolvePositionResponse,
+    SessionStart, SubscribeRequest, TimeInterval, subscribe_request,
 };
 
 /// How much faster than the system's the clocks of these tests run.
@@ -59,10 +60,15 @@ impl StreamService for Gateway {
         Ok(Response::new(acts.boxed()))
     }
 
-    async fn get_stream_info(
-        &self,
-        _: Request<GetStreamInfoRequest>,
-    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+    async fn list_streams(&self, _: Request<ListStreamsRequest>) -> Result<Response<ListStreamsResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn get_stream(&self, _: Request<GetStreamRequest>) -> Result<Response<GetStreamResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn list_tags(&self, _: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 
@@ -140,7 +146,7 @@ async fn read(consumer: &mut Consumer, count: usize) -> (Vec<u64>, Vec<Duration>
                     sequences.extend(batch.events.iter().map(|event| event.sequence));
                 }
             }
-            ConsumerEvent::Cut { wait, .. } => waits.push(wait),
+            ConsumerEvent::Disconnected { delay, .. } => waits.push(delay),
         }
     }
     (sequences, waits)
@@ -207,15 +213,15 @@ async fn silent_session_is_left_after_three_heartbeats() {
     let (mut consumer, clock) = consumer(settings);
     read(&mut consumer, 1).await;
     let begun = clock.moment();
-    let why = loop {
+    let cause = loop {
         // Dropped and called anew all the time, as a `select!` does: the watchdog must not start over.
         match clock.timeout(Duration::from_secs(1), consumer.next()).await {
-            Ok(Ok(ConsumerEvent::Cut { why, .. })) => break why,
+            Ok(Ok(ConsumerEvent::Disconnected { cause, .. })) => break cause,
             Ok(other) => panic!("{other:?}"),
             Err(_) => assert!(clock.moment().since(begun) < Duration::from_secs(2_000), "never left"),
         }
     };
-    assert_eq!(why, "nothing came for 1m");
+    assert_eq!(cause, "no frame for 1m");
     assert!(clock.moment().since(begun) >= Duration::from_secs(60));
     assert_eq!(read(&mut consumer, 1).await.0, [2]);
     assert_eq!(gateway.starts()[1..], [token("t1")]);
@@ -228,7 +234,7 @@ async fn event_count_mismatch_ends_consumer_with_valid_token() {
     let (mut consumer, _) = consumer(settings);
     read(&mut consumer, 1).await;
     let end = next(&mut consumer).await.expect_err("one event is missing");
-    assert_eq!(end, ConsumerError::Unsound(ContractViolation::Miscounted { told: 3, counted: 2 }));
+    assert_eq!(end, ConsumerError::Unsound(ContractViolation::Miscounted { reported: 3, counted: 2 }));
     assert_eq!(ended(&end), Exit::ContractViolated);
     assert_eq!(consumer.token(), Some("t1"));
 }
@@ -245,23 +251,23 @@ async fn heartbeat_that_counts_otherwise_ends_it_too() {
 
 #[tokio::test]
 async fn position_too_old_ends_or_clamps_by_policy() {
-    let clamped = SessionStart { missing: Some(TimeInterval::default()), ..SessionStart::default() };
+    let clamped = SessionStart { missing: vec![TimeInterval::default()], ..SessionStart::default() };
     let clamped = send("t9", Frame::SessionStart(clamped));
     let too_old = end(Code::OutOfRange, "POSITION_TOO_OLD", None);
     for (policy, script) in
         [(ResumePolicy::Fail, too_old), (ResumePolicy::Earliest, clamped.clone()), (ResumePolicy::Latest, clamped)]
     {
         let (gateway, settings) = Gateway::start([vec![script]]).await;
-        let (mut consumer, _) = consumer(ConsumerOptions { on_too_old: policy, ..settings });
+        let (mut consumer, _) = consumer(ConsumerOptions { resume_policy: policy, ..settings });
         consumer.resume("old".into());
         match (policy, next(&mut consumer).await) {
             (ResumePolicy::Fail, Err(end)) => {
                 assert_eq!(ended(&end), Exit::Position);
-                assert!(end.to_string().contains("--on-too-old"), "{end}");
+                assert!(end.to_string().contains("--resume-policy"), "{end}");
                 assert_eq!(consumer.token(), Some("old"));
             }
             (_, Ok(ConsumerEvent::Frame(response))) => {
-                assert!(matches!(response.frame, Some(Frame::SessionStart(start)) if start.missing.is_some()));
+                assert!(matches!(response.frame, Some(Frame::SessionStart(start)) if start.missing.len() == 1));
                 assert_eq!(consumer.token(), Some("t9"));
             }
             other => panic!("{other:?}"),
@@ -292,7 +298,7 @@ async fn refused_connection_is_retried() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let (mut consumer, _) = consumer(ConsumerOptions::new(format!("http://{free}")));
     for _ in 0..3 {
-        assert!(matches!(next(&mut consumer).await, Ok(ConsumerEvent::Cut { .. })));
+        assert!(matches!(next(&mut consumer).await, Ok(ConsumerEvent::Disconnected { .. })));
     }
     for bad in ["127.0.0.1:50051", "https://127.0.0.1:1", "", "http://"] {
         assert!(Consumer::new(ConsumerOptions::new(bad), Clock::system()).is_err(), "{bad}");
@@ -391,9 +397,9 @@ fn repeated_tags_join_lists_of_tags() {
         #[command(flatten)]
         args: super::Args,
     }
-    let words = "tail --tags a,b* --tag c,d --tag e --all-of f,g --all-of-tag h,i --none-of j --none-of-tag k,l";
+    let words = "tail --any-of a,b* --any-of-tag c,d --any-of-tag e --all-of f,g --all-of-tag h,i --none-of j --none-of-tag k,l";
     let line = <Line as clap::Parser>::try_parse_from(words.split(' ')).unwrap_or_else(|error| panic!("{error}"));
-    let filter = super::settings(&line.args).filter;
+    let filter = super::consumer_options(&line.args).filter;
     assert_eq!(filter.any_of, ["a", "b*", "c,d", "e"]);
     assert_eq!(filter.all_of, ["f", "g", "h,i"]);
     assert_eq!(filter.none_of, ["j", "k,l"]);

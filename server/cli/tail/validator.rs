@@ -3,7 +3,7 @@ use thiserror::Error;
 use crate::proto::SubscribeResponse;
 use crate::proto::subscribe_response::Frame;
 
-/// Checks the frames of one session against what the delivery contract promises of them.
+/// Validates the frames of one session against the delivery contract.
 #[derive(Debug, Default)]
 pub(super) struct StreamValidator {
     started: bool,
@@ -13,32 +13,32 @@ pub(super) struct StreamValidator {
     last: u64,
 }
 
-/// A promise of the delivery contract that the gateway broke. Trying again would hide it.
+/// A violation of the delivery contract by the gateway. A retry would hide it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ContractViolation {
     /// The first frame is not SessionStart, or a later one is.
     #[error("the session does not begin with exactly one SessionStart")]
     Start,
     /// Events are missing or repeated between the gateway and here.
-    #[error("the gateway says it has delivered {told} events in this session, {counted} have arrived")]
+    #[error("the gateway counts {reported} delivered events in this session, the client {counted}")]
     Miscounted {
-        /// What the gateway counted.
-        told: u64,
-        /// What arrived here.
+        /// Count of the gateway.
+        reported: u64,
+        /// Count of the client.
         counted: u64,
     },
-    /// Events do not come in the order of the log.
-    #[error("event {after} came after event {before}")]
+    /// Events are not in the order of the log.
+    #[error("event with sequence {after} arrived after sequence {before}")]
     OutOfOrder {
-        /// The event in front.
+        /// Sequence of the earlier event.
         before: u64,
-        /// The event that should not follow it.
+        /// Sequence of the later event.
         after: u64,
     },
 }
 
 impl StreamValidator {
-    /// Takes the next frame of the session.
+    /// Validates the next frame of the session.
     pub(super) fn validate(&mut self, response: &SubscribeResponse) -> Result<(), ContractViolation> {
         let is_start = matches!(response.frame, Some(Frame::SessionStart(_)));
         if is_start == self.started {
@@ -59,7 +59,7 @@ impl StreamValidator {
     }
 
     fn order(&mut self, sequence: u64) -> Result<(), ContractViolation> {
-        // 0: read back for this subscription alone, not in the log.
+        // 0: an event of a private gap, which is not in the log.
         if sequence == 0 {
             return Ok(());
         }
@@ -70,8 +70,11 @@ impl StreamValidator {
         Ok(())
     }
 
-    fn count(&self, told: u64) -> Result<(), ContractViolation> {
-        if told == self.events { Ok(()) } else { Err(ContractViolation::Miscounted { told, counted: self.events }) }
+    fn count(&self, reported: u64) -> Result<(), ContractViolation> {
+        if reported == self.events {
+            return Ok(());
+        }
+        Err(ContractViolation::Miscounted { reported, counted: self.events })
     }
 }
 
@@ -106,8 +109,11 @@ mod tests {
         check(vec![start(), batch(&[3, 5], 2), heartbeat(2), batch(&[0, 0, 9], 5)], Ok(5));
         check(vec![heartbeat(0)], Err(ContractViolation::Start));
         check(vec![start(), start()], Err(ContractViolation::Start));
-        check(vec![start(), batch(&[3], 2)], Err(ContractViolation::Miscounted { told: 2, counted: 1 }));
-        check(vec![start(), batch(&[3], 1), heartbeat(0)], Err(ContractViolation::Miscounted { told: 0, counted: 1 }));
+        check(vec![start(), batch(&[3], 2)], Err(ContractViolation::Miscounted { reported: 2, counted: 1 }));
+        check(
+            vec![start(), batch(&[3], 1), heartbeat(0)],
+            Err(ContractViolation::Miscounted { reported: 0, counted: 1 }),
+        );
         check(vec![start(), batch(&[3, 3], 2)], Err(ContractViolation::OutOfOrder { before: 3, after: 3 }));
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::journal::{self, Config, Journal, WriterIdentity};
-use crate::model::{Epoch, GapEvidence, Term};
+use crate::model::{Epoch, GapEvidence, GapState, Term};
 
 fn gap(id: u64, from: i64, to: Option<i64>, state: GapState) -> Gap {
     Gap {

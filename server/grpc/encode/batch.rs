@@ -1,8 +1,9 @@
-//! How frames become messages: a batch is a head, the shared bytes of its events, and a tail of the session's own.
+//! Encodes frames as messages: a batch is a head, the shared bytes of its events, and a suffix of the session.
 //!
-//! Protobuf takes fields in any order. So all that sessions share stands first and what is a session's own last: the count
-//! of what it got (of fixed width, for the length in front of the batch covers it) and its token.
+//! Protobuf accepts fields in any order. The fields that all sessions of a fan-out group share come first, those of the session
+//! last: its count of delivered events (of fixed width, because the length in front of the batch covers it) and its token.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,9 +17,10 @@ use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::entry::batch::EncodedBatch;
 use crate::hub::session::{EventBatch, Frame, FrameContent};
 use crate::hub::token::ResumeToken;
+use crate::model::Term;
 use crate::proto;
 
-/// What stands around the events of a message: prefix, head and marks at their longest, and the token.
+/// Bytes around the events of a message: prefix, head, shared suffix and token, each at its longest.
 const AROUND_BYTES_MAX: usize = 64 + ResumeToken::CHARS_MAX;
 /// No message exceeds 2 MiB (contract, section 7).
 const _: () = assert!(EVENT_BYTES_MAX + AROUND_BYTES_MAX <= 2 << 20);
@@ -27,6 +29,10 @@ const _: () = assert!(EVENT_BYTES_MAX + AROUND_BYTES_MAX <= 2 << 20);
 const RESUME_TOKEN: u32 = 1;
 /// Number of `event_batch` in `SubscribeResponse`.
 const EVENT_BATCH: u32 = 3;
+/// Number of `term` in `EventBatch`.
+const TERM: u32 = 4;
+/// Bytes of the text of a term.
+const TERM_CHARS: usize = 16;
 /// Number of `delivered_total` in `EventBatch`.
 const DELIVERED_TOTAL: u32 = 3;
 /// Bytes of `delivered_total`: a key and eight of value.
@@ -34,7 +40,7 @@ const DELIVERED_TOTAL_BYTES: usize = 9;
 /// A gRPC message begins with a flag (compressed or not) and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// The message of a frame, compressed if it is a batch and an encoding was negotiated.
+/// Encodes a frame, compressed if it is a batch and an encoding was negotiated.
 pub async fn message(frame: Frame, encoding: Option<MessageEncoding>) -> EncodedMessage {
     let Frame { token, content } = frame;
     let token = token.unwrap_or_default();
@@ -53,7 +59,7 @@ pub async fn message(frame: Frame, encoding: Option<MessageEncoding>) -> Encoded
     }
 }
 
-/// Responses behind one another.
+/// Encodes responses one after another.
 fn whole(responses: impl Iterator<Item = proto::SubscribeResponse>) -> EncodedMessage {
     let mut out = BytesMut::new();
     for response in responses {
@@ -70,31 +76,54 @@ fn put_prefix(compressed: bool, length: usize, out: &mut BytesMut) {
     out.put_u32(u32::try_from(length).expect("a batch has a bound far below 4 GiB"));
 }
 
-/// Key and length of the batch: what stands before the events.
-fn put_head(chunk: &EncodedBatch, marks: &proto::EventBatch, out: &mut BytesMut) {
-    encode_key(EVENT_BATCH, WireType::LengthDelimited, out);
-    encode_varint(batch_len(chunk, marks), out);
+/// Fields behind the events that are the same for all sessions of a fan-out group.
+struct SharedSuffix {
+    /// The fields but `term`, which would cost each message an allocation.
+    fields: proto::EventBatch,
+    /// Absent for events of a private gap.
+    term: Option<Term>,
 }
 
-fn head_len(chunk: &EncodedBatch, marks: &proto::EventBatch) -> usize {
-    key_len(EVENT_BATCH) + encoded_len_varint(batch_len(chunk, marks))
-}
+impl SharedSuffix {
+    fn of(chunk: &EncodedBatch) -> Self {
+        let fields = proto::EventBatch {
+            phase: convert::phase(chunk.phase).into(),
+            possible_duplicate: chunk.possible_duplicate,
+            ..proto::EventBatch::default()
+        };
+        Self { fields, term: Some(chunk.term).filter(|term| *term != Term(0)) }
+    }
 
-fn batch_len(chunk: &EncodedBatch, marks: &proto::EventBatch) -> u64 {
-    (chunk.bytes() + marks.encoded_len() + DELIVERED_TOTAL_BYTES) as u64
-}
+    fn len(&self) -> usize {
+        let term = self.term.map_or(0, |_| key_len(TERM) + encoded_len_varint(TERM_CHARS as u64) + TERM_CHARS);
+        self.fields.encoded_len() + term
+    }
 
-/// What stands behind the events and is the same for all that get them.
-fn shared_suffix(chunk: &EncodedBatch) -> proto::EventBatch {
-    proto::EventBatch {
-        phase: convert::phase(chunk.phase).into(),
-        term: chunk.term.0,
-        possible_duplicate: chunk.possible_duplicate,
-        ..proto::EventBatch::default()
+    fn put(&self, out: &mut BytesMut) {
+        self.fields.encode_raw(out);
+        if let Some(term) = self.term {
+            encode_key(TERM, WireType::LengthDelimited, out);
+            encode_varint(TERM_CHARS as u64, out);
+            write!(out, "{term}").expect("a buffer takes any text");
+        }
     }
 }
 
-/// What is a session's own.
+/// Appends key and length of the batch, which precede the events.
+fn put_head(chunk: &EncodedBatch, suffix: &SharedSuffix, out: &mut BytesMut) {
+    encode_key(EVENT_BATCH, WireType::LengthDelimited, out);
+    encode_varint(batch_len(chunk, suffix), out);
+}
+
+fn head_len(chunk: &EncodedBatch, suffix: &SharedSuffix) -> usize {
+    key_len(EVENT_BATCH) + encoded_len_varint(batch_len(chunk, suffix))
+}
+
+fn batch_len(chunk: &EncodedBatch, suffix: &SharedSuffix) -> u64 {
+    (chunk.bytes() + suffix.len() + DELIVERED_TOTAL_BYTES) as u64
+}
+
+/// Appends the fields of the session.
 fn put_session_suffix(batch: &EventBatch, token: &str, out: &mut BytesMut) {
     encode_key(DELIVERED_TOTAL, WireType::SixtyFourBit, out);
     out.put_u64_le(batch.delivered_total);
@@ -104,16 +133,16 @@ fn put_session_suffix(batch: &EventBatch, token: &str, out: &mut BytesMut) {
 }
 
 fn plain_batch(batch: &EventBatch, token: &str) -> EncodedMessage {
-    /// Prefix, head and marks at their longest, and what stands around the token.
+    /// Prefix, head, shared suffix and the key of the token, each at its longest.
     const AROUND: usize = 64;
     let chunk = &batch.chunk;
-    let marks = shared_suffix(chunk);
+    let shared = SharedSuffix::of(chunk);
     let mut out = BytesMut::with_capacity(AROUND + token.len());
-    marks.encode_raw(&mut out);
+    shared.put(&mut out);
     put_session_suffix(batch, token, &mut out);
     let tail = out.split().freeze();
-    put_prefix(false, head_len(chunk, &marks) + chunk.bytes() + tail.len(), &mut out);
-    put_head(chunk, &marks, &mut out);
+    put_prefix(false, head_len(chunk, &shared) + chunk.bytes() + tail.len(), &mut out);
+    put_head(chunk, &shared, &mut out);
     EncodedMessage::new(out.freeze(), chunk.slices().clone(), tail)
 }
 
@@ -127,14 +156,16 @@ async fn compressed_batch(batch: &EventBatch, token: &str, encoding: MessageEnco
     EncodedMessage::new(head.freeze(), shared.slices.clone(), end)
 }
 
-/// All that sessions share, as it is compressed.
+/// Returns the parts that all sessions share, in the order in which they are compressed.
 fn plain_parts(chunk: &EncodedBatch) -> Vec<Bytes> {
-    let marks = shared_suffix(chunk);
+    let shared = SharedSuffix::of(chunk);
     let mut head = BytesMut::new();
-    put_head(chunk, &marks, &mut head);
+    put_head(chunk, &shared, &mut head);
     let slices: &Arc<[Bytes]> = chunk.slices();
     let mut parts = vec![head.freeze()];
     parts.extend(slices.iter().cloned());
-    parts.push(marks.encode_to_vec().into());
+    let mut suffix = BytesMut::with_capacity(shared.len());
+    shared.put(&mut suffix);
+    parts.push(suffix.freeze());
     parts
 }

@@ -16,7 +16,7 @@ pub fn job_refused(error: CreateError) -> Status {
             format!("{error}: switch it on if X grants recovery to this account"),
         )
         .status(),
-        CreateError::Empty => start_invalid("to", "must be after from"),
+        CreateError::Empty => start_invalid("interval.end_time", "must be after interval.start_time"),
         CreateError::Budget(exceeded) => recovery_limit(&exceeded),
         CreateError::InFuture { now } => in_future("the interval ends in the future", now),
         CreateError::TooOld { oldest, missing } => {

@@ -90,9 +90,26 @@ pub struct SessionStart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// For programs.
-    pub code: &'static str,
+    pub code: WarningCode,
     /// For people.
     pub message: String,
+}
+
+/// Code of a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarningCode {
+    /// No post with a tag of the filter was observed, and the tag is not configured.
+    UnknownTag,
+    /// The resume token was issued under another filter.
+    FilterChanged,
+    /// The upstream connection is down.
+    UpstreamDown,
+    /// The requested heartbeat interval was outside its bounds.
+    HeartbeatClamped,
+    /// A requested batch option was outside its bounds.
+    BatchClamped,
+    /// The name of the consumer was too long.
+    ConsumerNameTruncated,
 }
 
 /// A position and its time.

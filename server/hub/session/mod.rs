@@ -29,6 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use frame::{
     EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, SessionEnd, SessionStart, TimedPosition, Warning,
+    WarningCode,
 };
 pub use open_gaps::START_GAPS_MAX;
 

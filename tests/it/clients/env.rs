@@ -58,7 +58,8 @@ impl Stage {
         env.connected().await;
         let network = Network::start(gateway.grpc(), None).await;
         let addr = format!("127.0.0.1:{}", network.port());
-        let example = Example::new(language, env.dir(), &addr).with(&["--from", "earliest", "--tags", &TAGS.join(",")]);
+        let example =
+            Example::new(language, env.dir(), &addr).with(&["--start", "earliest", "--any-of", &TAGS.join(",")]);
         Self { example, network, env, gateway: Some(gateway), stored: Vec::new() }
     }
 

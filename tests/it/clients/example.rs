@@ -83,7 +83,7 @@ impl Example {
         assert!(self.child.is_none(), "it runs");
         let mut command = Command::new(examples().join("run"));
         command.arg(self.language.name()).args(&self.flags);
-        for name in ["GATEWAY_ADDR", "GATEWAY_TLS", "GATEWAY_CA_FILE", "GATEWAY_TOKEN_FILE", "TAGS", "CURSOR_FILE"] {
+        for name in ["GATEWAY_ADDR", "GATEWAY_TLS", "GATEWAY_CA_FILE", "GATEWAY_TOKEN_FILE", "ANY_OF", "CURSOR_FILE"] {
             command.env_remove(name);
         }
         // Loopback is no matter of a proxy.

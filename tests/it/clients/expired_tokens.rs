@@ -23,7 +23,7 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
         std::fs::create_dir(&dir).expect("the directory is ours");
         let example = Example::new(language, &dir, &env.app().grpc_address().to_string());
         example.set_cursor(&lost.consumer.token);
-        example.with(&["--on-too-old", policy])
+        example.with(&["--resume-policy", policy])
     };
     let (mut fail, mut earliest, mut latest) = (example("fail"), example("earliest"), example("latest"));
     for example in [&mut fail, &mut earliest, &mut latest] {
@@ -32,8 +32,8 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
 
     fail.ends_with(5).await;
     let words = fail.life().stderr();
-    assert!(words.contains("error: POSITION_TOO_OLD: "), "{words}");
-    assert!(words.contains("; --on-too-old earliest or latest goes on without them"), "{words}");
+    assert!(words.contains("error: POSITIRESUME_POLICY: "), "{words}");
+    assert!(words.contains("; --resume-policy earliest or latest continues without them"), "{words}");
     assert_eq!(fail.life().all_lines(), [], "it prints nothing");
     assert_eq!(fail.cursor().as_deref(), Some(lost.consumer.token.as_str()), "its cursor is what it was");
 

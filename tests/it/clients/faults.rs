@@ -54,7 +54,7 @@ pub async fn restarts_of_the_gateway_are_survived(language: Language) {
 
     stage.end_gateway(true).await;
     stage.example.says("draining (shutdown): ").await;
-    stage.example.says("cut: DRAINING: ").await;
+    stage.example.says("disconnected: DRAINING: ").await;
     stage.more_posts(50).await;
     stage.start_gateway().await;
     stage.judge("over a restart in order").await;
@@ -63,7 +63,7 @@ pub async fn restarts_of_the_gateway_are_survived(language: Language) {
     stage.more_posts(50).await;
     stage.start_gateway().await;
     stage.judge("over a kill of the gateway").await;
-    let cuts = stage.example.life().stderr().matches("\ncut: ").count();
+    let cuts = stage.example.life().stderr().matches("\ndisconnected: ").count();
     assert!(cuts >= 2, "it was cut {cuts} times:\n{}", stage.example.life().stderr());
     assert_eq!(stage.example.lives.len(), 1, "it has lived on");
     stage.example.stop().await;
@@ -85,7 +85,10 @@ pub async fn what_x_sent_while_the_upstream_was_cut_is_printed(language: Languag
     assert!(back >= 50, "{back} posts came by backfill");
     let words = life.stderr();
     assert!(words.contains("gap g") && words.contains(" detected: from "), "{words}");
-    assert!(words.lines().all(|line| !line.starts_with("cut: ")), "its own connection was never cut:\n{words}");
+    assert!(
+        words.lines().all(|line| !line.starts_with("disconnected: ")),
+        "its own connection was never cut:\n{words}"
+    );
     stage.example.stop().await;
 }
 
@@ -115,7 +118,7 @@ pub async fn a_stalled_network_is_noticed_and_left(language: Language) {
     let (clock, before) = (Clock::system(), stage.network.connections());
     stage.network.stall();
     let since = clock.moment();
-    stage.example.says("cut: nothing came for 3 s; coming back in ").await;
+    stage.example.says("disconnected: no frame for 3 s; reconnecting in ").await;
     let silent = clock.moment().since(since);
     assert!(silent + Duration::from_millis(500) >= WATCHDOG && silent < 3 * WATCHDOG, "noticed after {silent:?}");
     assert!(stage.network.held_bytes() > 0, "the gateway went on sending");
@@ -144,6 +147,6 @@ pub async fn told_to_stop_it_stores_what_it_printed(language: Language) {
 
     // Where there is nothing to store either.
     stage.end_gateway(false).await;
-    stage.example.says("coming back in ").await;
+    stage.example.says("reconnecting in ").await;
     stage.example.stop().await;
 }

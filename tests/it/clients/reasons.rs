@@ -40,7 +40,7 @@ pub async fn it_comes_back_for_each_reason_to_come_back(language: Language) {
     let credential = own.dir().join("credential");
     let write = |text: &str| std::fs::write(&credential, text).expect("the directory is ours");
     write("first\n");
-    own.start_with(&["--token-file", &credential.display().to_string(), "--from", "earliest", "--tags", " a , b*,"]);
+    own.start_with(&["--token-file", &credential.display().to_string(), "--start", "earliest", "--any-of", " a , b*,"]);
     own.gateway.called(4).await;
     // Read before the next call, whenever that is.
     write("second\nnot this\n");
@@ -65,9 +65,9 @@ pub async fn it_comes_back_for_each_reason_to_come_back(language: Language) {
     assert_eq!((sent[0], sent[5], sent[7]), ("Bearer first", "Bearer second", "Bearer third"), "read again each time");
     let words = own.example.life().stderr();
     for reason in ["DRAINING", "CREDENTIALS_EXPIRED", "REPLAY_LIMIT", "A_REASON_OF_TOMORROW"] {
-        assert!(words.contains(&format!("cut: {reason}: as scripted; coming back in ")), "{words}");
+        assert!(words.contains(&format!("disconnected: {reason}: as scripted; reconnecting in ")), "{words}");
     }
-    assert!(words.contains("cut: as scripted; "), "a reason of a proxy is none:\n{words}");
+    assert!(words.contains("disconnected: as scripted; "), "a reason of a proxy is none:\n{words}");
     assert!(!words.contains("first") && !words.contains("second"), "a credential is never printed");
     let printed: Vec<_> = own.example.life().lines().iter().map(|line| (line.sequence(), line.post_id())).collect();
     assert_eq!(printed, [(3, u64::MAX - 3), (5, u64::MAX - 5)]);
@@ -134,7 +134,7 @@ pub async fn its_waits_grow_and_begin_anew_and_silence_is_an_end(language: Langu
     assert!(waits[4] >= Duration::from_secs(3) + BACKOFF_MIN, "three heartbeats of a second: {waits:?}");
     assert_eq!(own.gateway.tokens(), ["", "", "", "", "t0", "t1"]);
     let words = own.example.life().stderr();
-    assert_eq!(words.matches("cut: nothing came for 3 s; ").count(), 1, "{words}");
+    assert_eq!(words.matches("disconnected: no frame for 3 s; ").count(), 1, "{words}");
     own.example.stop().await;
 }
 
@@ -173,11 +173,11 @@ pub async fn what_it_cannot_work_with_is_said_at_once(language: Language) {
             let left = std::fs::read_to_string(own.example.cursor_file()).expect("it is there");
             assert_eq!(left, text, "a damaged cursor is not overwritten");
             let words = own.example.life().stderr();
-            assert!(words.contains(" does not hold a resume token: move it away to begin by --from"), "{words}");
+            assert!(words.contains(" does not hold a resume token: move it away to start by --start"), "{words}");
         }
     };
     tokio::join!(
-        check(2, &["--from", "yesterday"], None),
+        check(2, &["--start", "yesterday"], None),
         check(2, &["--heartbeat", "61"], None),
         check(2, &["--no-such-flag"], None),
         check(2, &["--token-file", "/nonexistent/credential"], None),

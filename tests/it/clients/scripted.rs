@@ -13,8 +13,9 @@ use powerstream_gateway::proto::stream_service_server::{StreamService, StreamSer
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
-    Draining, Event, EventBatch, GetStreamInfoRequest, GetStreamInfoResponse, Heartbeat, Origin,
-    ResolvePositionRequest, ResolvePositionResponse, SessionStart, StartOutcome, SubscribeRequest, SubscribeResponse,
+    Draining, Event, EventBatch, GetStreamRequest, GetStreamResponse, Heartbeat, ListStreamsRequest,
+    ListStreamsResponse, ListTagsRequest, ListTagsResponse, Origin, ResolvePositionRequest, ResolvePositionResponse,
+    SessionStart, StartOutcome, SubscribeRequest, SubscribeResponse,
 };
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -170,10 +171,15 @@ impl StreamService for Gateway {
         Ok(Response::new(acts.boxed()))
     }
 
-    async fn get_stream_info(
-        &self,
-        _: Request<GetStreamInfoRequest>,
-    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+    async fn list_streams(&self, _: Request<ListStreamsRequest>) -> Result<Response<ListStreamsResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn get_stream(&self, _: Request<GetStreamRequest>) -> Result<Response<GetStreamResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn list_tags(&self, _: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 

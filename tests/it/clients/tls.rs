@@ -80,8 +80,8 @@ pub async fn it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust(language: La
 
     let mut wary = example(&bad, &other_file);
     wary.start();
-    wary.says("; coming back in ").await;
-    assert!(wary.life().stderr().contains("cut: "), "{}", wary.life().stderr());
+    wary.says("; reconnecting in ").await;
+    assert!(wary.life().stderr().contains("disconnected: "), "{}", wary.life().stderr());
     wary.stop().await;
     assert_eq!(wary.cursor(), None, "it believes nothing of an unknown server");
     assert_eq!(wary.life().all_lines(), [], "nor anything that it sends");

@@ -46,7 +46,7 @@ pub struct Consumer {
     /// Which of them came in batches that are marked as possible repeats.
     pub doubtful: HashSet<usize>,
     /// Epoch and term of each.
-    pub terms: Vec<(String, u64)>,
+    pub terms: Vec<(String, String)>,
     /// What it was told of gaps that are its own, in order.
     pub own_gaps: Vec<Gap>,
     /// What it was told of gaps of the log.
@@ -81,18 +81,14 @@ fn millis(time: &prost_types::Timestamp) -> UnixMillis {
 
 /// The interval of a gap that has an end.
 pub fn span(gap: &Gap) -> TimeRange {
-    let [from, to] = [&gap.from, &gap.to].map(|time| millis(time.as_ref().expect("it has bounds")));
-    TimeRange::new(from, to)
+    interval(gap.interval.as_ref().expect("a gap has an interval"))
 }
 
 /// An interval of the first frame.
 pub fn interval(interval: &TimeInterval) -> TimeRange {
-    let [from, to] = [&interval.from, &interval.to].map(|time| millis(time.as_ref().expect("it has bounds")));
+    let [from, to] =
+        [&interval.start_time, &interval.end_time].map(|time| millis(time.as_ref().expect("it has bounds")));
     TimeRange::new(from, to)
-}
-
-fn is_final(gap: &Gap) -> bool {
-    matches!(gap.state(), GapState::Backfilled | GapState::Recovered | GapState::Unrecoverable)
 }
 
 /// The window that a request for a recovery job asks for; `None` for other requests.
@@ -245,7 +241,7 @@ impl Consumer {
         self.leave();
         self.token = session.token().to_owned();
         self.outcomes.push(session.start.outcome());
-        if let Some(missing) = &session.start.missing {
+        for missing in &session.start.missing {
             self.lacked.insert(interval(missing));
         }
         self.session = Some(session);
@@ -277,7 +273,7 @@ impl Consumer {
             self.doubtful.extend(came);
         }
         self.got.extend_from_slice(&session.got[had..]);
-        self.terms.extend(session.terms[had..].iter().map(|term| (session.start.epoch.clone(), *term)));
+        self.terms.extend(session.terms[had..].iter().map(|term| (session.start.epoch.clone(), term.clone())));
         for (_, frame) in &session.notices[told..] {
             if let Frame::GapNotice(notice) = frame {
                 let gap = notice.gap.clone().expect("a notice of a gap has one");
@@ -329,7 +325,7 @@ impl Consumer {
 
     /// The gaps of its own that have ended.
     pub fn ended(&self) -> Vec<Gap> {
-        self.own_gaps.iter().filter(|gap| is_final(gap)).cloned().collect()
+        self.own_gaps.iter().filter(|gap| gap.closed).cloned().collect()
     }
 
     /// Posts that came out of the side log.
@@ -352,12 +348,15 @@ impl Consumer {
         let came: HashSet<u64> = self.got.iter().map(|event| event.post_id).collect();
         let missing: Vec<_> = wanted.iter().map(|post| post.post_id.0).filter(|id| !came.contains(id)).collect();
         assert!(missing.is_empty(), "{who}: {missing:?} did not come");
-        for (gap, had) in self.own_gaps.iter().zip(&self.told_after).filter(|(gap, _)| is_final(gap)) {
+        for (gap, had) in self.own_gaps.iter().zip(&self.told_after).filter(|(gap, _)| gap.closed) {
             assert_ne!(gap.state(), GapState::Unrecoverable, "{who}: X had it all: {gap:?}");
             let before: HashSet<u64> = self.got[..*had].iter().map(|event| event.post_id).collect();
             // What the log lacks as well is told by its own gaps.
-            let told =
-                |post: &&SentPost| self.hub_gaps.iter().any(|gap| gap.to.is_some() && span(gap).contains(post.created));
+            let told = |post: &&SentPost| {
+                self.hub_gaps.iter().any(|gap| {
+                    gap.interval.is_some_and(|own| own.end_time.is_some()) && span(gap).contains(post.created)
+                })
+            };
             let within = wanted.iter().filter(|post| span(gap).contains(post.created) && !told(post));
             let late: Vec<_> = within.map(|post| post.post_id.0).filter(|id| !before.contains(id)).collect();
             assert!(late.is_empty(), "{who}: {late:?} came after {gap:?}");

@@ -37,12 +37,9 @@ pub fn millis(time: &prost_types::Timestamp) -> UnixMillis {
 
 /// The interval of a gap; one that is open has no end that could be named.
 pub fn span(gap: &Gap) -> TimeRange {
-    let from = millis(gap.from.as_ref().expect("a gap has a start"));
-    TimeRange::new(from, gap.to.as_ref().map_or(UnixMillis(i64::MAX), millis))
-}
-
-fn is_final(state: GapState) -> bool {
-    matches!(state, GapState::Backfilled | GapState::Recovered | GapState::Unrecoverable)
+    let interval = gap.interval.as_ref().expect("a gap has an interval");
+    let from = millis(interval.start_time.as_ref().expect("a gap has a start"));
+    TimeRange::new(from, interval.end_time.as_ref().map_or(UnixMillis(i64::MAX), millis))
 }
 
 impl Gaps {
@@ -105,7 +102,7 @@ impl Gaps {
 
     /// True if no gap is open.
     pub fn are_over(&self) -> bool {
-        self.last().iter().all(|gap| is_final(gap.state()))
+        self.last().iter().all(|gap| gap.closed)
     }
 
     /// The same without the gaps that were over by then: on a busy machine a log may begin with one.

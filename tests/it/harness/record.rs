@@ -52,8 +52,10 @@ pub fn session(at: Ms, from: oracle::From, start: &SessionStart) -> oracle::Sess
         proto::StartOutcome::Clamped => Outcome::Clamped,
         proto::StartOutcome::Live | proto::StartOutcome::Unspecified => Outcome::Live,
     };
-    let missing =
-        start.missing.as_ref().map(|own| (own.from.as_ref().map_or(Ms::MIN, millis), own.to.as_ref().map(millis)));
+    let missing = start
+        .missing
+        .first()
+        .map(|own| (own.start_time.as_ref().map_or(Ms::MIN, millis), own.end_time.as_ref().map(millis)));
     oracle::Session {
         at,
         from,
@@ -75,11 +77,11 @@ pub fn frame(at: Ms, frame: &ProtoFrame, log: &str) -> Frame {
         ProtoFrame::GapNotice(notice) => notice.gap.as_ref().map_or(Content::Other, |own| Content::Gap(gap(own, log))),
         ProtoFrame::Skipped(skipped) => {
             let interval = skipped.interval.as_ref();
-            let from = interval.and_then(|own| own.from.as_ref()).map_or(Ms::MIN, millis);
+            let from = interval.and_then(|own| own.start_time.as_ref()).map_or(Ms::MIN, millis);
             Content::Skip(oracle::Skip {
                 sequence: skipped.sequence,
                 from,
-                to: interval.and_then(|own| own.to.as_ref()).map(millis),
+                to: interval.and_then(|own| own.end_time.as_ref()).map(millis),
                 count: skipped.count,
                 reason: match skipped.reason() {
                     proto::SkipReason::Oversized => oracle::Reason::Oversized,
@@ -106,8 +108,10 @@ pub fn end(status: &Status) -> End {
 }
 
 fn posts(batch: &EventBatch, log: &str) -> Content {
+    // Empty for events of a private gap, which have no position.
+    let term = if batch.term.is_empty() { 0 } else { u64::from_str_radix(&batch.term, 16).expect("hexadecimal") };
     Content::Posts {
-        events: batch.events.iter().map(|own| event(own, batch.term, log)).collect(),
+        events: batch.events.iter().map(|own| event(own, term, log)).collect(),
         may_repeat: batch.possible_duplicate,
         is_private: batch.phase() == Phase::Recovery,
     }
@@ -137,11 +141,12 @@ fn gap_name(id: &str, log: &str) -> String {
 }
 
 fn gap(own: &proto::Gap, log: &str) -> Gap {
+    let interval = own.interval.unwrap_or_default();
     Gap {
         id: if own.private { own.gap_id.clone() } else { gap_name(&own.gap_id, log) },
         log: log.to_owned(),
-        from: own.from.as_ref().map_or(Ms::MIN, millis),
-        to: own.to.as_ref().map(millis),
+        from: interval.start_time.as_ref().map_or(Ms::MIN, millis),
+        to: interval.end_time.as_ref().map(millis),
         state: match own.state() {
             proto::GapState::Recovering => State::Recovering,
             proto::GapState::Backfilled => State::Backfilled,

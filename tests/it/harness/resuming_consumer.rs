@@ -20,7 +20,7 @@ pub struct Lineage {
     /// All posts, in the order they came.
     pub got: Vec<Event>,
     /// Epoch and term of each post.
-    pub terms: Vec<(String, u64)>,
+    pub terms: Vec<(String, String)>,
     /// Which posts came in batches that are marked as possible repeats.
     pub doubtful: HashSet<usize>,
     /// What it was told of gaps.
@@ -69,7 +69,7 @@ impl Lineage {
         let had = self.got.len();
         self.token = Some(session.token().to_owned());
         self.gaps.follow(had, session);
-        self.terms.extend(session.terms.iter().map(|term| (session.start.epoch.clone(), *term)));
+        self.terms.extend(session.terms.iter().map(|term| (session.start.epoch.clone(), term.clone())));
         self.doubtful.extend(session.doubtful.iter().map(|at| had + at));
         self.outcomes.push(session.start.outcome());
         self.got.extend_from_slice(&session.got);

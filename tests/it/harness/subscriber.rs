@@ -23,7 +23,7 @@ pub struct Subscriber {
     /// All posts, in the order they came.
     pub got: Vec<Event>,
     /// The terms of all posts.
-    pub terms: Vec<u64>,
+    pub terms: Vec<String>,
     /// Which posts came in batches that are marked as possible repeats.
     pub doubtful: Vec<usize>,
     /// The token of each frame, and how many posts had come with it.
@@ -212,7 +212,7 @@ impl Subscriber {
             let rules: Vec<_> = event.rules.iter().map(rule).collect();
             assert!(filters::takes(&self.filter, &rules), "not for this filter: {:?} {:?}", event.tags, self.filter);
             self.got.push(event);
-            self.terms.push(batch.term);
+            self.terms.push(batch.term.clone());
         }
         assert_eq!(batch.delivered_total, self.got.len() as u64, "the count is dense");
     }
@@ -224,7 +224,7 @@ impl Subscriber {
 
     fn keep(&mut self, token: String) {
         // Only a session that was told of a private interval may have holes.
-        let most = if self.start.missing.is_some() { TOKEN_WITH_HOLES_CHARS_MAX } else { TOKEN_CHARS_MAX };
+        let most = if !self.start.missing.is_empty() { TOKEN_WITH_HOLES_CHARS_MAX } else { TOKEN_CHARS_MAX };
         assert!((1..=most).contains(&token.len()), "a token of {} characters", token.len());
         self.tokens.push((self.got.len(), token));
     }

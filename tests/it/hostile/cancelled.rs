@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frames::{END_HEADERS, END_STREAM, GET_STREAM_INFO, HEADERS, call, cancel, frame, subscribe};
+use super::frames::{END_HEADERS, END_STREAM, HEADERS, LIST_STREAMS, call, cancel, frame, subscribe};
 use super::h2::Raw;
 use super::{Neighbour, scaled};
 use crate::harness::{TestEnv, filters, latest};
@@ -73,7 +73,7 @@ async fn malformed_and_refused_streams_leave_others_of_channel() {
     let held: Vec<u8> = others(207).skip(200).flat_map(|n| subscribe(n, &request)).collect();
     raw.send(&held).await;
     assert!(raw.until("all places are taken", |raw| others(207).skip(200).all(|n| raw.received(n) > 0)).await);
-    let refused: Vec<u8> = others(507).skip(207).flat_map(|n| call(n, GET_STREAM_INFO, &[])).collect();
+    let refused: Vec<u8> = others(507).skip(207).flat_map(|n| call(n, LIST_STREAMS, &[])).collect();
     raw.send(&refused).await;
     let all_refused =
         |raw: &Raw| others(507).skip(207).all(|n| raw.streams.get(&n).is_some_and(|own| own.reset.is_some()));

@@ -3,7 +3,7 @@
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::hub::status::upstream_status::UpstreamState as State;
 use powerstream_gateway::model::AccountName;
-use powerstream_gateway::proto::{GetStreamInfoRequest, UpstreamState};
+use powerstream_gateway::proto::{GetStreamRequest, ListStreamsRequest, UpstreamState};
 use std::time::Duration;
 use tonic::Code;
 
@@ -22,9 +22,9 @@ async fn removed_data_dir_closes_upstream() {
     let account = env.app().gateway().account("main").expect("it is open");
     assert!(account.hub.upstream().status().journal_unavailable);
     let mut client = env.client().await;
-    let answer = client.get_stream_info(GetStreamInfoRequest::default());
+    let answer = client.get_stream(GetStreamRequest::default());
     let info = in_time("an answer", answer).await.expect("it is served").into_inner();
-    assert_ne!(info.streams[0].upstream_state(), UpstreamState::Connected);
+    assert_ne!(info.stream.expect("the stream").upstream_state(), UpstreamState::Connected);
 }
 
 /// One account with a file in the place of its directory, or a damaged identity, ended the start of all.
@@ -56,7 +56,7 @@ async fn unusable_account_does_not_stop_others() {
         };
         let refused = env.client().await.subscribe(of("other")).await.expect_err("its log is not open");
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-        let info = env.client().await.get_stream_info(GetStreamInfoRequest::default()).await.expect("served");
+        let info = env.client().await.list_streams(ListStreamsRequest::default()).await.expect("served");
         let states: Vec<_> =
             info.get_ref().streams.iter().map(|stream| (stream.account.as_str(), stream.upstream_state())).collect();
         assert_eq!(states[1], ("other", UpstreamState::Stopped), "{states:?}");

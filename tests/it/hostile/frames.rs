@@ -33,7 +33,9 @@ pub const MAX_FRAME_SIZE: u16 = 5;
 
 /// Methods that cases call.
 pub const SUBSCRIBE: &str = "/powerstream.gateway.v1.StreamService/Subscribe";
-pub const GET_STREAM_INFO: &str = "/powerstream.gateway.v1.StreamService/GetStreamInfo";
+pub const LIST_STREAMS: &str = "/powerstream.gateway.v1.StreamService/ListStreams";
+pub const LIST_TAGS: &str = "/powerstream.gateway.v1.StreamService/ListTags";
+pub const GET_STREAM: &str = "/powerstream.gateway.v1.StreamService/GetStream";
 pub const RESOLVE_POSITION: &str = "/powerstream.gateway.v1.StreamService/ResolvePosition";
 pub const LIST_GAPS: &str = "/powerstream.gateway.v1.RecoveryService/ListGaps";
 pub const LIST_JOBS: &str = "/powerstream.gateway.v1.RecoveryService/ListRecoveryJobs";

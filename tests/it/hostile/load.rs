@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::proto::{SubscribeRequest, TagFilter};
+use powerstream_gateway::proto::{ListTagsRequest, SubscribeRequest, TagFilter};
+use prost::Message;
 
 use super::frames::{
-    DATA, GET_STREAM_INFO, INITIAL_WINDOW_SIZE, REFLECTION, call, fields, frame, headers, message, subscribe,
+    DATA, INITIAL_WINDOW_SIZE, LIST_TAGS, REFLECTION, call, fields, frame, headers, message, subscribe,
 };
 use super::h2::Raw;
 use super::scaled;
@@ -94,11 +95,12 @@ async fn calls_of_one_connection_that_nobody_reads() {
 /// 300 calls on each of so many connections with a window of 0.
 async fn unread_calls(name: &'static str, connections: u32) {
     let tags = (0..1_000).map(|n| format!("{n:0505}")).collect();
+    let request = ListTagsRequest { page_size: 1_000, ..ListTagsRequest::default() }.encode_to_vec();
     let mut stage = Stage::open(|env| env.settings.accounts[0].tags = tags).await;
     let mut attackers = connect(&stage, connections, 0).await;
     let calling = async {
         for raw in &mut attackers {
-            raw.send(&(0..300).flat_map(|n| call(stream(n), GET_STREAM_INFO, &[])).collect::<Vec<u8>>()).await;
+            raw.send(&(0..300).flat_map(|n| call(stream(n), LIST_TAGS, &request)).collect::<Vec<u8>>()).await;
         }
         for raw in &mut attackers {
             let over = |raw: &Raw| raw.streams.values().filter(|own| own.ended || own.reset.is_some()).count() >= 290;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::AccountName;
-use powerstream_gateway::proto::GetStreamInfoRequest;
+use powerstream_gateway::proto::GetStreamRequest;
 use powerstream_gateway::secret::SecretSource;
 use powerstream_gateway::simulator::{CutKind, SimulatorHandle};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -89,9 +89,9 @@ fn remove(path: &Path) {
 }
 
 async fn last_error(grpc: std::net::SocketAddr) -> String {
-    let request = GetStreamInfoRequest { account: KEYED.into(), ..GetStreamInfoRequest::default() };
-    let answer = client(grpc).await.get_stream_info(request).await.expect("it is served").into_inner();
-    answer.streams[0].upstream_last_error.clone()
+    let request = GetStreamRequest { account: KEYED.into() };
+    let answer = client(grpc).await.get_stream(request).await.expect("it is served").into_inner();
+    answer.stream.expect("the stream").upstream_last_error
 }
 
 /// The gateway reads it at its next attempt.

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use powerstream_gateway::config::Settings;
-use powerstream_gateway::proto::GetStreamInfoRequest;
+use powerstream_gateway::proto::ListTagsRequest;
+use prost::Message;
 
 use super::Neighbour;
 use super::frames::{
-    DATA, END_HEADERS, GET_STREAM_INFO, HEADERS, INITIAL_WINDOW_SIZE, REFLECTION, call, fields, frame, message,
+    DATA, END_HEADERS, HEADERS, INITIAL_WINDOW_SIZE, LIST_TAGS, REFLECTION, call, fields, frame, message,
 };
 use super::h2::Raw;
 use crate::harness::{TestEnv, in_time};
 
 /// Calls of each attack.
 const CALLS: u32 = 300;
-/// Tags of the account, which make a response of 260 KB.
+/// Tags of the account, which make a response of 245 KB.
 const TAGS: usize = 1_000;
 
 fn streams() -> impl Iterator<Item = u32> {
@@ -22,17 +23,21 @@ fn streams() -> impl Iterator<Item = u32> {
 }
 
 fn tune(settings: &mut Settings) {
-    settings.accounts[0].tags = (0..TAGS).map(|n| format!("{n:0250}")).collect();
+    settings.accounts[0].tags = (0..TAGS).map(|n| format!("{n:0240}")).collect();
     settings.grpc.connection_response_bytes_max = 1 << 20;
     settings.grpc.response_bytes_max = 4 << 20;
     settings.grpc.send_timeout = Duration::from_secs(1);
 }
 
-/// One that reads has its answer.
+/// The request for all tags of the account.
+fn list_tags() -> ListTagsRequest {
+    ListTagsRequest { page_size: i32::try_from(TAGS).expect("small"), ..ListTagsRequest::default() }
+}
+
+/// A client that reads gets its response.
 async fn answered(env: &TestEnv) {
-    let answer = in_time("an answer", env.client().await.get_stream_info(GetStreamInfoRequest::default())).await;
-    // And those of posts.
-    assert!(answer.expect("there is space for it").into_inner().streams[0].tags.len() >= TAGS);
+    let answer = in_time("a response", env.client().await.list_tags(list_tags())).await;
+    assert_eq!(answer.expect("the budget has space").into_inner().tags.len(), TAGS);
 }
 
 /// 300 of them with a window of 0 took 1.2 GiB.
@@ -47,7 +52,12 @@ async fn unread_calls_end_within_budget() {
         for _ in 0..8 {
             let mut raw = Raw::connect(env.app().grpc_address(), &[(INITIAL_WINDOW_SIZE, window)]).await;
             raw.open_windows = false;
-            raw.send(&streams().flat_map(|stream| call(stream, GET_STREAM_INFO, &[])).collect::<Vec<u8>>()).await;
+            raw.send(
+                &streams()
+                    .flat_map(|stream| call(stream, LIST_TAGS, &list_tags().encode_to_vec()))
+                    .collect::<Vec<u8>>(),
+            )
+            .await;
             attackers.push(raw);
         }
         for raw in &mut attackers {

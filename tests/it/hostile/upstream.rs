@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::escape::is_unsafe;
-use powerstream_gateway::proto::{GetStreamInfoRequest, SubscribeRequest};
+use powerstream_gateway::proto::{GetStreamRequest, SubscribeRequest};
 
 use self::raw::{Answer, Raw};
 use super::stage::Stage;
@@ -102,9 +102,9 @@ fn tune(env: &mut TestEnv, raw: &Raw) {
 
 /// What the gateway says about the upstream.
 async fn last_error(grpc: SocketAddr) -> String {
-    let request = GetStreamInfoRequest { account: EVIL.into(), ..GetStreamInfoRequest::default() };
-    match client(grpc).await.get_stream_info(request).await {
-        Ok(answer) => answer.into_inner().streams.pop().map(|info| info.upstream_last_error).unwrap_or_default(),
+    let request = GetStreamRequest { account: EVIL.into() };
+    match client(grpc).await.get_stream(request).await {
+        Ok(answer) => answer.into_inner().stream.map(|info| info.upstream_last_error).unwrap_or_default(),
         Err(status) => format!("no answer: {status}"),
     }
 }

@@ -28,7 +28,7 @@ def load() -> tuple[config.Config, CursorFile]:
         words = error.strerror or str(error)
         raise Stop(1, f"cannot read the cursor file {loaded.cursor_file}: {words}") from error
     if loaded.cursor_file is None:
-        say("no --cursor-file: the resume token is kept in memory, the next run begins by --from")
+        say("no --cursor-file: the resume token is kept in memory, the next run starts by --start")
     return loaded, cursor
 
 

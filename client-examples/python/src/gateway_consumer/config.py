@@ -26,10 +26,10 @@ class Config:
     token_file: Path | None
     account: str
     consumer: str
-    tags: tuple[str, ...]
+    any_of: tuple[str, ...]
     cursor_file: Path | None
     start: str
-    on_too_old: str
+    resume_policy: str
     heartbeat: int
     count: int | None
 
@@ -56,10 +56,10 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     flag("--token-file", "GATEWAY_TOKEN_FILE", None, "PATH", "file with the credential in its first line")
     flag("--account", "GATEWAY_ACCOUNT", "", "NAME", "account to read")
     flag("--consumer", "GATEWAY_CONSUMER", "example-python", "NAME", "name in the gateway's logs")
-    flag("--tags", "TAGS", "", "A,B*", "posts with a tag of one of these; a trailing * makes a prefix")
+    flag("--any-of", "ANY_OF", "", "A,B*", "only events with at least one of these tags; a trailing * makes a prefix")
     flag("--cursor-file", "CURSOR_FILE", None, "PATH", "keeps the resume token")
-    flag("--from", "FROM", "latest", "latest|earliest", "where to begin while there is no token")
-    flag("--on-too-old", "ON_TOO_OLD", "fail", "fail|earliest|latest", "when the token is too old")
+    flag("--start", "START", "latest", "latest|earliest", "start position without a token")
+    flag("--resume-policy", "RESUME_POLICY", "fail", "fail|earliest|latest", "behavior if the token is too old")
     flag("--heartbeat", "HEARTBEAT", "10", "SECONDS", "how often to hear from the gateway, 1 to 60")
     flag("--count", "COUNT", None, "N", "end once N events or more were printed")
     said = parser.parse_args(arguments)
@@ -86,10 +86,10 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         token_file=Path(said.token_file) if said.token_file else None,
         account=said.account,
         consumer=said.consumer,
-        tags=tuple(tag.strip() for tag in said.tags.split(",") if tag.strip()),
+        any_of=tuple(tag.strip() for tag in said.any_of.split(",") if tag.strip()),
         cursor_file=Path(said.cursor_file) if said.cursor_file else None,
-        start=one_of("--from", getattr(said, "from"), ["latest", "earliest"]),
-        on_too_old=one_of("--on-too-old", said.on_too_old, ["fail", "earliest", "latest"]),
+        start=one_of("--start", said.start, ["latest", "earliest"]),
+        resume_policy=one_of("--resume-policy", said.resume_policy, ["fail", "earliest", "latest"]),
         heartbeat=number("--heartbeat", said.heartbeat, 1, 60),
         count=None if said.count is None else number("--count", said.count, 1, 2**63 - 1),
     )

@@ -108,7 +108,7 @@ class Consumer:
         except Unreadable as error:
             return self.cut(str(error), session)
         except Silence as error:
-            return self.cut(f"nothing came for {error} s", session)
+            return self.cut(f"no frame for {error} s", session)
         except Unsound as error:
             self.unsound += 1
             stop = 3 if self.unsound >= UNSOUND_MAX else None
@@ -185,12 +185,12 @@ class Consumer:
     def cut(self, why: str, session: Session | None, retry_after: float | None = None) -> Verdict:
         if retry_after is None and session is not None:
             retry_after = session.reconnect_after
-        return Verdict(f"cut: {why}", retry_after)
+        return Verdict(f"disconnected: {why}", retry_after)
 
     async def back_off(self, verdict: Verdict) -> None:
         self.failures += 1
         wait = backoff.wait(self.failures, verdict.retry_after)
-        say(f"{verdict.why}; coming back in {wait:.1f} s")
+        say(f"{verdict.why}; reconnecting in {wait:.1f} s")
         assert self.stopping is not None, "run has begun"
         await asyncio.wait({self.stopping}, timeout=wait)
         if self.stop.is_set():
@@ -201,8 +201,8 @@ def request(config: Config, token: str | None) -> SubscribeRequest:
     request = SubscribeRequest(
         account=config.account,
         consumer=config.consumer,
-        filter=TagFilter(any_of=config.tags),
-        resume_policy=f"RESUME_POLICY_{config.on_too_old.upper()}",
+        filter=TagFilter(any_of=config.any_of),
+        resume_policy=f"RESUME_POLICY_{config.resume_policy.upper()}",
         max_batch_bytes=BATCH_BYTES_MAX,
         max_batch_events=BATCH_EVENTS_MAX,
         heartbeat_interval=Duration(seconds=config.heartbeat),

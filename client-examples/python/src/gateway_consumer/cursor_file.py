@@ -30,7 +30,7 @@ class CursorFile:
         token = text.rstrip(b" \t\r\n")
         if not 1 <= len(token) <= CURSOR_BYTES_MAX or not all(0x21 <= byte <= 0x7E for byte in token):
             raise Damaged(
-                f"the cursor file {path} does not hold a resume token: move it away to begin by --from"
+                f"the cursor file {path} does not hold a resume token: move it away to start by --start"
             )
         self.token = token.decode("ascii")
 

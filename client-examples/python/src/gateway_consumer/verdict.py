@@ -22,12 +22,13 @@ RETRIED = {
     "INTERNAL",
 }
 STOPS = {
+    "ACCOUNT_REQUIRED": 2,
     "FILTER_INVALID": 2,
     "START_INVALID": 2,
     "ACCESS_DENIED": 4,
     "TOKEN_INVALID": 5,
     "TOKEN_ACCOUNT_MISMATCH": 5,
-    "POSITION_TOO_OLD": 5,
+    "POSITIRESUME_POLICY": 5,
     "POSITION_IN_FUTURE": 5,
     "EXACT_UNAVAILABLE": 5,
 }
@@ -66,8 +67,8 @@ def decide(error: grpc.aio.AioRpcError, *, credential_changed: bool, has_credent
         stop = None if refreshed else 4
     elif reason not in RETRIED and reason not in STOPS:
         stop = STOPS_BY_CODE.get(error.code())
-    if reason == "POSITION_TOO_OLD":
-        why += "; --on-too-old earliest or latest goes on without them"
+    if reason == "POSITIRESUME_POLICY":
+        why += "; --resume-policy earliest or latest continues without them"
     return Verdict(why, retry_after, stop)
 
 

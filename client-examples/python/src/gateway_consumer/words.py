@@ -2,14 +2,7 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from powerstream.gateway.v1 import event_pb2, gap_pb2, stream_service_pb2 as api
-
-GAPS = {
-    "detected": "posts may be missing",
-    "recovering": "posts may be missing",
-    "backfilled": "nothing of it is missing any more",
-    "recovered": "nothing of it is missing any more",
-    "unrecoverable": "POSTS ARE LOST",
-}
+from powerstream.gateway.v1.time_interval_pb2 import TimeInterval
 
 
 def of(frame: api.SubscribeResponse) -> list[str]:
@@ -20,7 +13,7 @@ def of(frame: api.SubscribeResponse) -> list[str]:
     if kind == "caught_up":
         return ["caught up: live from here"]
     if kind == "fell_behind":
-        return [f"fell behind by {frame.fell_behind.lag_events} records: late, nothing is lost"]
+        return [f"fell behind by {frame.fell_behind.lag_records} records: late, nothing is lost"]
     if kind == "gap_notice":
         return [_gap(frame.gap_notice.gap)]
     if kind == "skipped":
@@ -56,11 +49,11 @@ def _known(enum: object, prefix: str, value: int) -> str:
 def _session(start: api.SessionStart) -> list[str]:
     outcome = name(api.StartOutcome, "START_OUTCOME_", start.outcome)
     lines = [f"session {start.session_id} with gateway {start.server_version} on account {start.account}: {outcome}"]
-    if start.HasField("missing"):
-        lines.append(f"missing: {_interval(start.missing)}")
+    lines += [f"missing: {_interval(missing)}" for missing in start.missing]
     for warning in start.warnings:
-        # The checker of types takes it for Python's own Warning.
-        lines.append(f"warning {warning.code}: {warning.message}")  # type: ignore[attr-defined]
+        # mypy resolves the type of `warning` to Python's own Warning.
+        code = name(api.WarningCode, "WARNING_CODE_", warning.code)  # type: ignore[attr-defined]
+        lines.append(f"warning ({code}): {warning.message}")  # type: ignore[attr-defined]
     lines += [_gap(gap) for gap in start.open_gaps]
     return lines
 
@@ -69,13 +62,17 @@ def _gap(gap: gap_pb2.Gap) -> str:
     whose = " of this consumer" if gap.private else ""
     state = name(gap_pb2.GapState, "GAP_STATE_", gap.state)
     cause = name(gap_pb2.GapCause, "GAP_CAUSE_", gap.cause)
-    what = GAPS.get(state, "posts may be missing")
-    return f"gap {gap.gap_id}{whose} {state}: {_interval(gap)} ({cause}): {what}"
+    # Not by the state: a newer gateway may have further states.
+    if gap.complete:
+        result = "every missing post was delivered"
+    else:
+        result = "POSTS ARE LOST" if gap.closed else "posts may be missing"
+    return f"gap {gap.gap_id}{whose} {state}: {_interval(gap.interval)} ({cause}): {result}"
 
 
-def _interval(of: api.TimeInterval | gap_pb2.Gap) -> str:
-    start = _time(getattr(of, "from")) if of.HasField("from") else "an unknown time"
-    end = _time(of.to) if of.HasField("to") else "now"
+def _interval(interval: TimeInterval) -> str:
+    start = _time(interval.start_time) if interval.HasField("start_time") else "an unknown time"
+    end = _time(interval.end_time) if interval.HasField("end_time") else "now"
     return f"from {start} to {end}"
 
 

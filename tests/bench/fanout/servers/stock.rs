@@ -6,8 +6,9 @@ use std::pin::Pin;
 use powerstream_gateway::proto::stream_service_server::{StreamService, StreamServiceServer};
 use powerstream_gateway::proto::subscribe_response::Frame;
 use powerstream_gateway::proto::{
-    CaughtUp, Event, EventBatch, GetStreamInfoRequest, GetStreamInfoResponse, MatchedRule, Origin, Phase,
-    ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest, SubscribeResponse,
+    CaughtUp, Event, EventBatch, GetStreamRequest, GetStreamResponse, ListStreamsRequest, ListStreamsResponse,
+    ListTagsRequest, ListTagsResponse, MatchedRule, Origin, Phase, ResolvePositionRequest, ResolvePositionResponse,
+    SubscribeRequest, SubscribeResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::broadcast;
@@ -41,10 +42,15 @@ impl StreamService for Stock {
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(caught_up)).chain(posts))))
     }
 
-    async fn get_stream_info(
-        &self,
-        _request: Request<GetStreamInfoRequest>,
-    ) -> Result<Response<GetStreamInfoResponse>, Status> {
+    async fn list_streams(&self, _: Request<ListStreamsRequest>) -> Result<Response<ListStreamsResponse>, Status> {
+        Err(Status::unimplemented("this server only fans out"))
+    }
+
+    async fn get_stream(&self, _: Request<GetStreamRequest>) -> Result<Response<GetStreamResponse>, Status> {
+        Err(Status::unimplemented("this server only fans out"))
+    }
+
+    async fn list_tags(&self, _: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
         Err(Status::unimplemented("this server only fans out"))
     }
 

@@ -2,8 +2,9 @@
 
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{
-    CancelRecoveryJobRequest, CreateRecoveryJobRequest, GetCoverageRequest, GetStreamInfoRequest, ListGapsRequest,
-    ListRecoveryJobsRequest, ResolvePositionRequest, SubscribeRequest, TagFilter, resolve_position_request,
+    CancelRecoveryJobRequest, CreateRecoveryJobRequest, GetCoverageRequest, GetStreamRequest, ListGapsRequest,
+    ListRecoveryJobsRequest, ListStreamsRequest, ListTagsRequest, ResolvePositionRequest, SubscribeRequest, TagFilter,
+    TimeInterval, resolve_position_request,
 };
 use prost::Message;
 use prost_types::{Duration, Timestamp};
@@ -12,12 +13,13 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use super::super::frames::{
-    CANCEL_JOB, CREATE_JOB, GET_COVERAGE, GET_STREAM_INFO, HEALTH_CHECK, HEALTH_WATCH, LIST_GAPS, LIST_JOBS,
-    REFLECTION, RESOLVE_POSITION, SUBSCRIBE, call, data, fields, frame, headers, message,
+    CANCEL_JOB, CREATE_JOB, GET_COVERAGE, GET_STREAM, HEALTH_CHECK, HEALTH_WATCH, LIST_GAPS, LIST_JOBS, LIST_STREAMS,
+    LIST_TAGS, REFLECTION, RESOLVE_POSITION, SUBSCRIBE, call, data, fields, frame, headers, message,
 };
 use super::super::wire::{Case, case};
 
 const FILTER_INVALID: &str = "InvalidArgument FILTER_INVALID";
+const ACCOUNT_REQUIRED: &str = "InvalidArgument ACCOUNT_REQUIRED";
 const START_INVALID: &str = "InvalidArgument START_INVALID";
 const IN_FUTURE: &str = "OutOfRange POSITION_IN_FUTURE";
 const TOO_OLD: &str = "OutOfRange POSITION_TOO_OLD";
@@ -31,6 +33,10 @@ fn ask(path: &str, request: &impl Message) -> Vec<u8> {
 
 fn at(seconds: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
+}
+
+fn between(start_time: Option<Timestamp>, end_time: Option<Timestamp>) -> Option<TimeInterval> {
+    Some(TimeInterval { start_time, end_time })
 }
 
 /// A subscription to `main`.
@@ -79,7 +85,7 @@ pub fn subscriptions() -> Vec<Case> {
         case("an empty term", any(vec![String::new()]), FILTER_INVALID),
         case("a filter that excludes what it asks for", filtered(excluded), FILTER_INVALID),
         case("a term of backslashes and stars", any(vec![r"\*\*\\**".into(), "\u{202e}\0".into()]), "open"),
-        case("no account where there are two", account(""), denied),
+        case("no account where there are two", account(""), ACCOUNT_REQUIRED),
         case("an unknown account", account("nobody"), denied),
         case("an account that climbs", account("../main"), denied),
         case("an account of 500 KB", account(&"m".repeat(500_000)), denied),
@@ -139,21 +145,33 @@ pub fn tokens(own: &str, foreign: &str) -> Vec<Case> {
 
 /// Calls that look something up.
 pub fn lookups() -> Vec<Case> {
-    let info = |page_size, page_token: &str| {
-        ask(GET_STREAM_INFO, &GetStreamInfoRequest { account: "main".into(), page_size, page_token: page_token.into() })
+    let streams = |page_size, page_token: &str| {
+        ask(LIST_STREAMS, &ListStreamsRequest { page_size, page_token: page_token.into() })
     };
+    let tags = |account: &str, page_size, page_token: &str| {
+        ask(LIST_TAGS, &ListTagsRequest { account: account.into(), page_size, page_token: page_token.into() })
+    };
+    let stream = |account: &str| ask(GET_STREAM, &GetStreamRequest { account: account.into() });
     let position = |target| ask(RESOLVE_POSITION, &ResolvePositionRequest { account: "main".into(), target });
     let gaps = |from, to, states: &[i32], page_token: &str| {
         let (states, page_token) = (states.to_vec(), page_token.into());
-        ask(LIST_GAPS, &ListGapsRequest { account: "main".into(), from, to, states, page_size: 0, page_token })
+        let interval = between(from, to);
+        ask(LIST_GAPS, &ListGapsRequest { account: "main".into(), interval, states, page_size: 0, page_token })
     };
-    let coverage = |from, to| ask(GET_COVERAGE, &GetCoverageRequest { account: "main".into(), from, to });
+    let coverage =
+        |from, to| ask(GET_COVERAGE, &GetCoverageRequest { account: "main".into(), interval: between(from, to) });
     use resolve_position_request::Target;
     vec![
-        case("GetStreamInfo: a page of 2^32", info(u32::MAX, ""), START_INVALID),
-        case("GetStreamInfo: a page token of rubbish", info(0, "no/token="), START_INVALID),
-        case("GetStreamInfo: a page token of 900 KB", info(0, &"A".repeat(900_000)), START_INVALID),
-        case("GetStreamInfo: another list's token", info(0, "am9iczo3"), START_INVALID),
+        case("ListStreams: a page of 2^31", streams(i32::MAX, ""), "OK"),
+        case("ListStreams: a page of -1", streams(-1, ""), START_INVALID),
+        case("ListStreams: a malformed page token", streams(0, "no/token="), START_INVALID),
+        case("ListTags: a page of 2^31", tags("main", i32::MAX, ""), "OK"),
+        case("ListTags: a page of -2^31", tags("main", i32::MIN, ""), START_INVALID),
+        case("ListTags: a page token of 900 KB", tags("main", 0, &"A".repeat(900_000)), START_INVALID),
+        case("ListTags: another list's token", tags("main", 0, "am9iczo3"), START_INVALID),
+        case("ListTags: no account", tags("", 0, ""), ACCOUNT_REQUIRED),
+        case("GetStream: no account", stream(""), ACCOUNT_REQUIRED),
+        case("GetStream: an unknown account", stream("nobody"), "PermissionDenied ACCESS_DENIED"),
         case("ResolvePosition: nothing", position(None), START_INVALID),
         case("ResolvePosition: post 0", position(Some(Target::PostId(0))), "NotFound POST_NOT_FOUND"),
         case("ResolvePosition: post 2^64-1", position(Some(Target::PostId(u64::MAX))), "NotFound POST_NOT_FOUND"),
@@ -178,7 +196,8 @@ pub fn lookups() -> Vec<Case> {
 
 /// Calls that cost money.
 pub fn jobs() -> Vec<Case> {
-    let create = |from, to| ask(CREATE_JOB, &CreateRecoveryJobRequest { account: "main".into(), from, to });
+    let create =
+        |from, to| ask(CREATE_JOB, &CreateRecoveryJobRequest { account: "main".into(), interval: between(from, to) });
     let cancel =
         |job_id: &str| ask(CANCEL_JOB, &CancelRecoveryJobRequest { account: "main".into(), job_id: job_id.into() });
     let list = |states: &[i32], page_size| {
@@ -196,14 +215,15 @@ pub fn jobs() -> Vec<Case> {
         case("CancelRecoveryJob: no number", cancel("../1"), unknown),
         case("CancelRecoveryJob: 900 KB", cancel(&"9".repeat(900_000)), unknown),
         case("ListRecoveryJobs: a state that there is not", list(&[-1], 0), START_INVALID),
-        case("ListRecoveryJobs: a page of 2^32", list(&[], u32::MAX), START_INVALID),
+        case("ListRecoveryJobs: a page of 2^31", list(&[], i32::MAX), "OK"),
+        case("ListRecoveryJobs: a page of -1", list(&[], -1), START_INVALID),
     ]
 }
 
 /// The request for a recovery of a minute some hours ago: apart from each other, so that none covers another.
 pub fn recovery(hours: i64) -> CreateRecoveryJobRequest {
     let from = powerstream_gateway::clock::Clock::system().now().0 / 1_000 - 3_600 * hours;
-    CreateRecoveryJobRequest { account: "main".into(), from: at(from), to: at(from + 60) }
+    CreateRecoveryJobRequest { account: "main".into(), interval: between(at(from), at(from + 60)) }
 }
 
 /// Health and reflection; the latter is a service of the library, whose ends have no reason.

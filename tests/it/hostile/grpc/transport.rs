@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::super::frames::{
-    END_STREAM, GET_STREAM_INFO, SUBSCRIBE, block, data, fields, headers, literal, message, prefixed,
+    END_STREAM, LIST_STREAMS, SUBSCRIBE, block, data, fields, headers, literal, message, prefixed,
 };
 use super::super::wire::{Case, case};
 
@@ -19,9 +19,9 @@ fn call(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     [headers(1, 0, &fields(path, content_type)), data(1, body)].concat()
 }
 
-/// A call of GetStreamInfo with one more field.
+/// A call of ListStreams with one more field.
 fn with(name: &str, value: &str, body: &[u8]) -> Vec<u8> {
-    let block = [fields(GET_STREAM_INFO, GRPC), literal(name.as_bytes(), value.as_bytes())].concat();
+    let block = [fields(LIST_STREAMS, GRPC), literal(name.as_bytes(), value.as_bytes())].concat();
     [headers(1, 0, &block), data(1, body)].concat()
 }
 
@@ -34,18 +34,18 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub fn envelopes() -> Vec<Case> {
     let (unimplemented, empty) = ("Unimplemented UNIMPLEMENTED", message(&[]));
     let path = |path: &str| call(path, GRPC, &empty);
-    let of_type = |content_type: &str| call(GET_STREAM_INFO, content_type, &empty);
+    let of_type = |content_type: &str| call(LIST_STREAMS, content_type, &empty);
     let method = |method: &str| {
         let block = block(&[
             (":method", method),
             (":scheme", "http"),
             (":authority", "gateway"),
-            (":path", GET_STREAM_INFO),
+            (":path", LIST_STREAMS),
             ("content-type", GRPC),
         ]);
         [headers(1, 0, &block), data(1, &empty)].concat()
     };
-    let typeless = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", GET_STREAM_INFO)];
+    let typeless = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", LIST_STREAMS)];
     vec![
         case("content type text/html", of_type("text/html"), "HTTP 415"),
         case("content type of grpc-web", of_type("application/grpc-web+proto"), "HTTP 415"),
@@ -63,7 +63,7 @@ pub fn envelopes() -> Vec<Case> {
         case("path traversal", path("/../../../../etc/passwd"), unimplemented),
         case("a path with escapes", path("/powerstream.gateway.v1.StreamService/%53ubscribe"), unimplemented),
         case("a path of 12 KB", path(&format!("/{}", "x".repeat(12 << 10))), unimplemented),
-        case("a query", path(&format!("{GET_STREAM_INFO}?account=main")), "OK"),
+        case("a query", path(&format!("{LIST_STREAMS}?account=main")), "OK"),
         case("a whole URL as the path", path("http://gateway/x"), "RST PROTOCOL_ERROR"),
         case("a path without a slash", path("x"), "RST PROTOCOL_ERROR"),
     ]
@@ -72,14 +72,14 @@ pub fn envelopes() -> Vec<Case> {
 /// Messages and their prefixes.
 pub fn messages() -> Vec<Case> {
     let (malformed, too_long) = ("InvalidArgument REQUEST_MALFORMED", "InvalidArgument FILTER_INVALID");
-    let body = |body: &[u8]| call(GET_STREAM_INFO, GRPC, body);
+    let body = |body: &[u8]| call(LIST_STREAMS, GRPC, body);
     let encoded = |name: &str, bytes: &[u8]| with("grpc-encoding", name, bytes);
     let packed = |bytes: &[u8]| prefixed(1, bytes.len() as u32, bytes);
     let bomb = gzip(&vec![0; BOMB_BYTES]);
     let zstd = zstd::encode_all([0_u8; 1 << 20].repeat(64).as_slice(), 3).expect("memory");
     let nested = [0x0b; 20_000];
     vec![
-        case("no message", headers(1, END_STREAM, &fields(GET_STREAM_INFO, GRPC)), malformed),
+        case("no message", headers(1, END_STREAM, &fields(LIST_STREAMS, GRPC)), malformed),
         case("a message of no bytes", body(&message(&[])), "OK"),
         case("three bytes of a prefix", body(&[0, 0, 0]), malformed),
         case("a prefix alone", body(&prefixed(0, 7, &[])), malformed),
@@ -123,7 +123,7 @@ pub fn metadata() -> Vec<Case> {
         [headers(1, 0, &block), data(1, &message(b"\x0a\x04main"))].concat()
     };
     let many: Vec<u8> = (0..100).flat_map(|n| literal(b"x-many", format!("{n}").as_bytes())).collect();
-    let many = [fields(GET_STREAM_INFO, GRPC), many].concat();
+    let many = [fields(LIST_STREAMS, GRPC), many].concat();
     vec![
         case("grpc-timeout: nonsense", timeout("soon"), "OK"),
         case("grpc-timeout: negative", timeout("-1S"), "OK"),

@@ -1,14 +1,14 @@
 //! Header blocks: what HPACK cannot be decoded from, what it grows to, and fields that HTTP forbids.
 
 use super::super::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, GET_STREAM_INFO, HEADERS, PAYLOAD_MAX, block, call, data, fields, frame,
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, LIST_STREAMS, PAYLOAD_MAX, block, call, data, fields, frame,
     headers, integer, literal, message,
 };
 use super::super::wire::{Case, case};
 
 /// Pseudo-fields of a request that would be well formed.
 const REQUEST: [(&str, &str); 4] =
-    [(":method", "POST"), (":scheme", "http"), (":authority", "gateway"), (":path", GET_STREAM_INFO)];
+    [(":method", "POST"), (":scheme", "http"), (":authority", "gateway"), (":path", LIST_STREAMS)];
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/grpc");
 
 /// A call on stream 1 with this header block.
@@ -18,7 +18,7 @@ fn asked(block: &[u8]) -> Vec<u8> {
 
 /// A well formed call with one more field.
 fn with(name: &[u8], value: &[u8]) -> Vec<u8> {
-    asked(&[fields(GET_STREAM_INFO, "application/grpc"), literal(name, value)].concat())
+    asked(&[fields(LIST_STREAMS, "application/grpc"), literal(name, value)].concat())
 }
 
 /// A request of these fields.
@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
 /// Blocks that cannot be decoded. The state of the decoder is lost, and the connection with it.
 fn coding() -> Vec<Case> {
     let wrong = "GOAWAY PROTOCOL_ERROR";
-    let good = fields(GET_STREAM_INFO, "application/grpc");
+    let good = fields(LIST_STREAMS, "application/grpc");
     let ended = |block: &[u8]| frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
     vec![
         case("HPACK: index 0", ended(&[0x80]), wrong),
@@ -61,10 +61,10 @@ fn coding() -> Vec<Case> {
 fn bombs() -> Vec<Case> {
     // An entry of 3 KiB in the dynamic table, and then a byte for each time it is repeated.
     let entry = [&[0x40, 1, b'x'], integer(0, 7, 3_000).as_slice(), &[b'y'; 3_000]].concat();
-    let bomb = [fields(GET_STREAM_INFO, "application/grpc"), entry, vec![0xbe; 10_000]].concat();
+    let bomb = [fields(LIST_STREAMS, "application/grpc"), entry, vec![0xbe; 10_000]].concat();
     let many: Vec<u8> = (0..2_000).flat_map(|n| literal(format!("x-{n}").as_bytes(), b"")).collect();
-    let many = [fields(GET_STREAM_INFO, "application/grpc"), many].concat();
-    let begun = frame(HEADERS, END_STREAM, 1, &fields(GET_STREAM_INFO, "application/grpc"));
+    let many = [fields(LIST_STREAMS, "application/grpc"), many].concat();
+    let begun = frame(HEADERS, END_STREAM, 1, &fields(LIST_STREAMS, "application/grpc"));
     let empty = frame(CONTINUATION, 0, 1, &[]).repeat(5_000);
     let long = frame(CONTINUATION, 0, 1, &literal(b"x", &[b'y'; PAYLOAD_MAX - 8])).repeat(500);
     vec![
@@ -83,7 +83,7 @@ fn forbidden() -> Vec<Case> {
     let (reset, closed) = ("RST PROTOCOL_ERROR", "GOAWAY PROTOCOL_ERROR");
     let [method, scheme, authority, path] = REQUEST;
     let trailers = |block: &[u8]| {
-        let begun = headers(1, 0, &fields(GET_STREAM_INFO, "application/grpc"));
+        let begun = headers(1, 0, &fields(LIST_STREAMS, "application/grpc"));
         [begun, headers(1, END_STREAM, block)].concat()
     };
     vec![
@@ -117,11 +117,11 @@ fn forbidden() -> Vec<Case> {
             of(&[(":method", "CONNECT"), (":protocol", "websocket"), scheme, authority, path]),
             reset,
         ),
-        case("another call after a reset", [without(":method"), call(3, GET_STREAM_INFO, &[])].concat(), "OK").of(3),
+        case("another call after a reset", [without(":method"), call(3, LIST_STREAMS, &[])].concat(), "OK").of(3),
     ]
 }
 
 /// A call whose stream is open for more.
 fn asked_open() -> Vec<u8> {
-    headers(1, 0, &fields(GET_STREAM_INFO, "application/grpc"))
+    headers(1, 0, &fields(LIST_STREAMS, "application/grpc"))
 }

@@ -2,7 +2,7 @@
 //! refused.
 
 use super::super::frames::{
-    ACK, DATA, END_STREAM, GET_STREAM_INFO, GOAWAY, INITIAL_WINDOW_SIZE, PING, PRIORITY, SETTINGS, SUBSCRIBE, cancel,
+    ACK, DATA, END_STREAM, GOAWAY, INITIAL_WINDOW_SIZE, LIST_STREAMS, PING, PRIORITY, SETTINGS, SUBSCRIBE, cancel,
     data, fields, frame, headers, message, settings, window,
 };
 use super::super::scaled;
@@ -27,10 +27,10 @@ pub fn cases() -> Vec<Case> {
     };
     let loops: Vec<u8> = (0..often()).flat_map(priorities).collect();
     let streams = |count: usize| (0..count).map(|n| 1 + 2 * u32::try_from(n).expect("few"));
-    let resets: Vec<u8> = streams(often()).flat_map(|n| [opened(n, GET_STREAM_INFO), cancel(n)].concat()).collect();
+    let resets: Vec<u8> = streams(often()).flat_map(|n| [opened(n, LIST_STREAMS), cancel(n)].concat()).collect();
     let empty = frame(DATA, 0, 1, &[]).repeat(often());
     let padded = frame(DATA, 8, 1, &[255; 256]).repeat(often() / 4);
-    let asked = |bytes: Vec<u8>| [opened(1, GET_STREAM_INFO), bytes, data(1, &message(&[]))].concat();
+    let asked = |bytes: Vec<u8>| [opened(1, LIST_STREAMS), bytes, data(1, &message(&[]))].concat();
     vec![
         case("PINGs", frame(PING, 0, 0, &[1; 8]).repeat(often()), "open"),
         case("PING ACKs", frame(PING, ACK, 0, &[1; 8]).repeat(often()), "open"),
@@ -54,7 +54,7 @@ pub fn cases() -> Vec<Case> {
             [
                 settings(&[(INITIAL_WINDOW_SIZE, 0)]),
                 streams(50)
-                    .flat_map(|n| [opened(n, GET_STREAM_INFO), frame(DATA, END_STREAM, n, &message(&[]))].concat())
+                    .flat_map(|n| [opened(n, LIST_STREAMS), frame(DATA, END_STREAM, n, &message(&[]))].concat())
                     .collect(),
             ]
             .concat(),

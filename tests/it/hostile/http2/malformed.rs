@@ -2,9 +2,9 @@
 //! takes some faults of a stream for faults of the connection: both are within RFC 9113, 5.4 and 7.
 
 use super::super::frames::{
-    ACK, CONTINUATION, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GET_STREAM_INFO, GOAWAY, HEADERS,
-    INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, PADDED, PAYLOAD_MAX, PING, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, WITH_PRIORITY, call, cancel, data, fields, frame, headers, message, settings, window,
+    ACK, CONTINUATION, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, LIST_STREAMS,
+    MAX_FRAME_SIZE, PADDED, PAYLOAD_MAX, PING, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    WITH_PRIORITY, call, cancel, data, fields, frame, headers, message, settings, window,
 };
 use super::super::wire::{Case, case};
 
@@ -12,7 +12,7 @@ use super::super::wire::{Case, case};
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 fn opened(stream: u32) -> Vec<u8> {
-    headers(stream, 0, &fields(GET_STREAM_INFO, "application/grpc"))
+    headers(stream, 0, &fields(LIST_STREAMS, "application/grpc"))
 }
 
 /// Frames of a connection.
@@ -76,7 +76,7 @@ pub fn frames() -> Vec<Case> {
 
 /// Frames of streams: the connection goes on.
 pub fn streams() -> Vec<Case> {
-    let ended = call(1, GET_STREAM_INFO, &[]);
+    let ended = call(1, LIST_STREAMS, &[]);
     vec![
         case("DATA after the end", [ended.clone(), data(1, b"more")].concat(), "GOAWAY PROTOCOL_ERROR"),
         case("HEADERS after the end", [ended.clone(), opened(1)].concat(), "RST PROTOCOL_ERROR"),

@@ -94,9 +94,11 @@ type Event struct {
 	// Matching rules.
 	Rules []*MatchedRule `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
 	// Creation time of the post in milliseconds since the Unix epoch, derived from its id. 0 if the id contains no time (posts
-	// from before November 2010).
+	// from before November 2010). An integer and not a Timestamp, because it occurs in every event: a Timestamp would cost each
+	// client an object per event.
 	EventTimeMs int64 `protobuf:"varint,5,opt,name=event_time_ms,json=eventTimeMs,proto3" json:"event_time_ms,omitempty"`
-	// Time at which the gateway received the post, in milliseconds since the Unix epoch.
+	// Time at which the gateway received the post, in milliseconds since the Unix epoch. An integer for the reason given at
+	// `event_time_ms`.
 	ReceivedTimeMs int64 `protobuf:"varint,6,opt,name=received_time_ms,json=receivedTimeMs,proto3" json:"received_time_ms,omitempty"`
 	// Source of the post: live stream, backfill, or recovery job.
 	Origin Origin `protobuf:"varint,7,opt,name=origin,proto3,enum=powerstream.gateway.v1.Origin" json:"origin,omitempty"`

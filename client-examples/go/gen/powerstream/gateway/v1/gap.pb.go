@@ -113,7 +113,7 @@ func (GapCause) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_gap_proto_rawDescGZIP(), []int{0}
 }
 
-// State of a gap.
+// State of a gap. `Gap.closed` and `Gap.complete` classify it: a client needs no list of the final states.
 type GapState int32
 
 const (
@@ -255,27 +255,30 @@ func (GapEvidence) EnumDescriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_gap_proto_rawDescGZIP(), []int{2}
 }
 
-// An interval of upstream time, [from, to), for which completeness is not proven.
+// An interval of upstream time for which completeness is not proven.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the gap, unique within the account.
 	GapId string `protobuf:"bytes,1,opt,name=gap_id,json=gapId,proto3" json:"gap_id,omitempty"`
-	// Start of the interval, inclusive.
-	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	// End of the interval, exclusive. Absent while the outage lasts.
-	To *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// Interval of the gap. end_time is absent while the outage lasts.
+	Interval *TimeInterval `protobuf:"bytes,2,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Cause of the gap.
-	Cause GapCause `protobuf:"varint,4,opt,name=cause,proto3,enum=powerstream.gateway.v1.GapCause" json:"cause,omitempty"`
-	// State of the gap.
-	State GapState `protobuf:"varint,5,opt,name=state,proto3,enum=powerstream.gateway.v1.GapState" json:"state,omitempty"`
+	Cause GapCause `protobuf:"varint,3,opt,name=cause,proto3,enum=powerstream.gateway.v1.GapCause" json:"cause,omitempty"`
+	// State of the gap. States may be added: use `closed` and `complete` to decide whether to wait for posts of the interval.
+	State GapState `protobuf:"varint,4,opt,name=state,proto3,enum=powerstream.gateway.v1.GapState" json:"state,omitempty"`
+	// True if the state is final: no further post of the interval is recovered.
+	Closed bool `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
+	// True if every missing post of the interval has been delivered. Only with `closed`. A gap that is closed and not complete
+	// has lost posts.
+	Complete bool `protobuf:"varint,6,opt,name=complete,proto3" json:"complete,omitempty"`
 	// Evidence for the state.
-	Evidence GapEvidence `protobuf:"varint,6,opt,name=evidence,proto3,enum=powerstream.gateway.v1.GapEvidence" json:"evidence,omitempty"`
+	Evidence GapEvidence `protobuf:"varint,7,opt,name=evidence,proto3,enum=powerstream.gateway.v1.GapEvidence" json:"evidence,omitempty"`
 	// Time up to which the interval is known to be complete. Absent if nothing is proven yet.
-	Progress *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=progress,proto3" json:"progress,omitempty"`
+	CompleteUntil *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=complete_until,json=completeUntil,proto3" json:"complete_until,omitempty"`
 	// Number of posts recovered so far that the log did not contain.
-	RecoveredCount uint64 `protobuf:"varint,8,opt,name=recovered_count,json=recoveredCount,proto3" json:"recovered_count,omitempty"`
+	RecoveredCount uint64 `protobuf:"varint,9,opt,name=recovered_count,json=recoveredCount,proto3" json:"recovered_count,omitempty"`
 	// True for a private gap: only this subscription lacks the interval, because its position was trimmed or its log was lost.
-	Private       bool `protobuf:"varint,9,opt,name=private,proto3" json:"private,omitempty"`
+	Private       bool `protobuf:"varint,10,opt,name=private,proto3" json:"private,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,16 +320,9 @@ func (x *Gap) GetGapId() string {
 	return ""
 }
 
-func (x *Gap) GetFrom() *timestamppb.Timestamp {
+func (x *Gap) GetInterval() *TimeInterval {
 	if x != nil {
-		return x.From
-	}
-	return nil
-}
-
-func (x *Gap) GetTo() *timestamppb.Timestamp {
-	if x != nil {
-		return x.To
+		return x.Interval
 	}
 	return nil
 }
@@ -345,6 +341,20 @@ func (x *Gap) GetState() GapState {
 	return GapState_GAP_STATE_UNSPECIFIED
 }
 
+func (x *Gap) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *Gap) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
 func (x *Gap) GetEvidence() GapEvidence {
 	if x != nil {
 		return x.Evidence
@@ -352,9 +362,9 @@ func (x *Gap) GetEvidence() GapEvidence {
 	return GapEvidence_GAP_EVIDENCE_UNSPECIFIED
 }
 
-func (x *Gap) GetProgress() *timestamppb.Timestamp {
+func (x *Gap) GetCompleteUntil() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Progress
+		return x.CompleteUntil
 	}
 	return nil
 }
@@ -377,17 +387,19 @@ var File_powerstream_gateway_v1_gap_proto protoreflect.FileDescriptor
 
 const file_powerstream_gateway_v1_gap_proto_rawDesc = "" +
 	"\n" +
-	" powerstream/gateway/v1/gap.proto\x12\x16powerstream.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x03\n" +
+	" powerstream/gateway/v1/gap.proto\x12\x16powerstream.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a*powerstream/gateway/v1/time_interval.proto\"\xc9\x03\n" +
 	"\x03Gap\x12\x15\n" +
-	"\x06gap_id\x18\x01 \x01(\tR\x05gapId\x12.\n" +
-	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x126\n" +
-	"\x05cause\x18\x04 \x01(\x0e2 .powerstream.gateway.v1.GapCauseR\x05cause\x126\n" +
-	"\x05state\x18\x05 \x01(\x0e2 .powerstream.gateway.v1.GapStateR\x05state\x12?\n" +
-	"\bevidence\x18\x06 \x01(\x0e2#.powerstream.gateway.v1.GapEvidenceR\bevidence\x126\n" +
-	"\bprogress\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bprogress\x12'\n" +
-	"\x0frecovered_count\x18\b \x01(\x04R\x0erecoveredCount\x12\x18\n" +
-	"\aprivate\x18\t \x01(\bR\aprivate*\xd8\x02\n" +
+	"\x06gap_id\x18\x01 \x01(\tR\x05gapId\x12@\n" +
+	"\binterval\x18\x02 \x01(\v2$.powerstream.gateway.v1.TimeIntervalR\binterval\x126\n" +
+	"\x05cause\x18\x03 \x01(\x0e2 .powerstream.gateway.v1.GapCauseR\x05cause\x126\n" +
+	"\x05state\x18\x04 \x01(\x0e2 .powerstream.gateway.v1.GapStateR\x05state\x12\x16\n" +
+	"\x06closed\x18\x05 \x01(\bR\x06closed\x12\x1a\n" +
+	"\bcomplete\x18\x06 \x01(\bR\bcomplete\x12?\n" +
+	"\bevidence\x18\a \x01(\x0e2#.powerstream.gateway.v1.GapEvidenceR\bevidence\x12A\n" +
+	"\x0ecomplete_until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rcompleteUntil\x12'\n" +
+	"\x0frecovered_count\x18\t \x01(\x04R\x0erecoveredCount\x12\x18\n" +
+	"\aprivate\x18\n" +
+	" \x01(\bR\aprivate*\xd8\x02\n" +
 	"\bGapCause\x12\x19\n" +
 	"\x15GAP_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16GAP_CAUSE_DISCONNECTED\x10\x01\x12\x13\n" +
@@ -440,20 +452,20 @@ var file_powerstream_gateway_v1_gap_proto_goTypes = []any{
 	(GapState)(0),                 // 1: powerstream.gateway.v1.GapState
 	(GapEvidence)(0),              // 2: powerstream.gateway.v1.GapEvidence
 	(*Gap)(nil),                   // 3: powerstream.gateway.v1.Gap
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*TimeInterval)(nil),          // 4: powerstream.gateway.v1.TimeInterval
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_powerstream_gateway_v1_gap_proto_depIdxs = []int32{
-	4, // 0: powerstream.gateway.v1.Gap.from:type_name -> google.protobuf.Timestamp
-	4, // 1: powerstream.gateway.v1.Gap.to:type_name -> google.protobuf.Timestamp
-	0, // 2: powerstream.gateway.v1.Gap.cause:type_name -> powerstream.gateway.v1.GapCause
-	1, // 3: powerstream.gateway.v1.Gap.state:type_name -> powerstream.gateway.v1.GapState
-	2, // 4: powerstream.gateway.v1.Gap.evidence:type_name -> powerstream.gateway.v1.GapEvidence
-	4, // 5: powerstream.gateway.v1.Gap.progress:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	4, // 0: powerstream.gateway.v1.Gap.interval:type_name -> powerstream.gateway.v1.TimeInterval
+	0, // 1: powerstream.gateway.v1.Gap.cause:type_name -> powerstream.gateway.v1.GapCause
+	1, // 2: powerstream.gateway.v1.Gap.state:type_name -> powerstream.gateway.v1.GapState
+	2, // 3: powerstream.gateway.v1.Gap.evidence:type_name -> powerstream.gateway.v1.GapEvidence
+	5, // 4: powerstream.gateway.v1.Gap.complete_until:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_powerstream_gateway_v1_gap_proto_init() }
@@ -461,6 +473,7 @@ func file_powerstream_gateway_v1_gap_proto_init() {
 	if File_powerstream_gateway_v1_gap_proto != nil {
 		return
 	}
+	file_powerstream_gateway_v1_time_interval_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -25,6 +25,52 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// An optional frame kind that a client can request. This version has none. A kind that is added later gets a value here if it
+// carries events.
+type Capability int32
+
+const (
+	// Default value. Ignored by the server.
+	Capability_CAPABILITY_UNSPECIFIED Capability = 0
+)
+
+// Enum value maps for Capability.
+var (
+	Capability_name = map[int32]string{
+		0: "CAPABILITY_UNSPECIFIED",
+	}
+	Capability_value = map[string]int32{
+		"CAPABILITY_UNSPECIFIED": 0,
+	}
+)
+
+func (x Capability) Enum() *Capability {
+	p := new(Capability)
+	*p = x
+	return p
+}
+
+func (x Capability) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Capability) Descriptor() protoreflect.EnumDescriptor {
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Capability) Type() protoreflect.EnumType {
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[0]
+}
+
+func (x Capability) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Capability.Descriptor instead.
+func (Capability) EnumDescriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{0}
+}
+
 // Behavior for a position that is older than the log and the recovery window.
 type ResumePolicy int32
 
@@ -66,11 +112,11 @@ func (x ResumePolicy) String() string {
 }
 
 func (ResumePolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[0].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[1].Descriptor()
 }
 
 func (ResumePolicy) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[0]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[1]
 }
 
 func (x ResumePolicy) Number() protoreflect.EnumNumber {
@@ -79,7 +125,7 @@ func (x ResumePolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResumePolicy.Descriptor instead.
 func (ResumePolicy) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{0}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{1}
 }
 
 // Outcome of the start of a session.
@@ -127,11 +173,11 @@ func (x StartOutcome) String() string {
 }
 
 func (StartOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[1].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[2].Descriptor()
 }
 
 func (StartOutcome) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[1]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[2]
 }
 
 func (x StartOutcome) Number() protoreflect.EnumNumber {
@@ -140,7 +186,76 @@ func (x StartOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StartOutcome.Descriptor instead.
 func (StartOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{1}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{2}
+}
+
+// Code of a warning.
+type WarningCode int32
+
+const (
+	// Default value. Not sent by the server.
+	WarningCode_WARNING_CODE_UNSPECIFIED WarningCode = 0
+	// No post with a tag of the filter was observed, and the tag is not configured.
+	WarningCode_WARNING_CODE_UNKNOWN_TAG WarningCode = 1
+	// The resume token was issued under another filter: earlier posts that match only the new filter are not delivered.
+	WarningCode_WARNING_CODE_FILTER_CHANGED WarningCode = 2
+	// The upstream connection is down.
+	WarningCode_WARNING_CODE_UPSTREAM_DOWN WarningCode = 3
+	// `heartbeat_interval` was outside its bounds.
+	WarningCode_WARNING_CODE_HEARTBEAT_CLAMPED WarningCode = 4
+	// A batch option was outside its bounds.
+	WarningCode_WARNING_CODE_BATCH_CLAMPED WarningCode = 5
+	// `consumer` was longer than 128 bytes.
+	WarningCode_WARNING_CODE_CONSUMER_NAME_TRUNCATED WarningCode = 6
+)
+
+// Enum value maps for WarningCode.
+var (
+	WarningCode_name = map[int32]string{
+		0: "WARNING_CODE_UNSPECIFIED",
+		1: "WARNING_CODE_UNKNOWN_TAG",
+		2: "WARNING_CODE_FILTER_CHANGED",
+		3: "WARNING_CODE_UPSTREAM_DOWN",
+		4: "WARNING_CODE_HEARTBEAT_CLAMPED",
+		5: "WARNING_CODE_BATCH_CLAMPED",
+		6: "WARNING_CODE_CONSUMER_NAME_TRUNCATED",
+	}
+	WarningCode_value = map[string]int32{
+		"WARNING_CODE_UNSPECIFIED":             0,
+		"WARNING_CODE_UNKNOWN_TAG":             1,
+		"WARNING_CODE_FILTER_CHANGED":          2,
+		"WARNING_CODE_UPSTREAM_DOWN":           3,
+		"WARNING_CODE_HEARTBEAT_CLAMPED":       4,
+		"WARNING_CODE_BATCH_CLAMPED":           5,
+		"WARNING_CODE_CONSUMER_NAME_TRUNCATED": 6,
+	}
+)
+
+func (x WarningCode) Enum() *WarningCode {
+	p := new(WarningCode)
+	*p = x
+	return p
+}
+
+func (x WarningCode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WarningCode) Descriptor() protoreflect.EnumDescriptor {
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[3].Descriptor()
+}
+
+func (WarningCode) Type() protoreflect.EnumType {
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[3]
+}
+
+func (x WarningCode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WarningCode.Descriptor instead.
+func (WarningCode) EnumDescriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{3}
 }
 
 // Delivery phase of a session.
@@ -184,11 +299,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[2].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[4].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[2]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[4]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -197,7 +312,7 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{2}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{4}
 }
 
 // State of an account's upstream connection.
@@ -246,11 +361,11 @@ func (x UpstreamState) String() string {
 }
 
 func (UpstreamState) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[3].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[5].Descriptor()
 }
 
 func (UpstreamState) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[3]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[5]
 }
 
 func (x UpstreamState) Number() protoreflect.EnumNumber {
@@ -259,7 +374,7 @@ func (x UpstreamState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpstreamState.Descriptor instead.
 func (UpstreamState) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{3}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{5}
 }
 
 // Reason for skipping messages or records.
@@ -308,11 +423,11 @@ func (x SkipReason) String() string {
 }
 
 func (SkipReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[4].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[6].Descriptor()
 }
 
 func (SkipReason) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[4]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[6]
 }
 
 func (x SkipReason) Number() protoreflect.EnumNumber {
@@ -321,7 +436,7 @@ func (x SkipReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SkipReason.Descriptor instead.
 func (SkipReason) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{4}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
 }
 
 // Kind of a StreamNotice.
@@ -338,11 +453,9 @@ const (
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED StreamNoticeKind = 3
 	// The usage cap is reached: X sends no posts until the billing period ends.
 	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP StreamNoticeKind = 4
-	// The set of rules changed.
-	StreamNoticeKind_STREAM_NOTICE_KIND_RULES_CHANGED StreamNoticeKind = 5
 	// X withheld matching posts (its `limit` message); `message` contains their number if X sent one. They belong to no gap,
 	// because X does not deliver them later.
-	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_LIMITED StreamNoticeKind = 6
+	StreamNoticeKind_STREAM_NOTICE_KIND_UPSTREAM_LIMITED StreamNoticeKind = 5
 )
 
 // Enum value maps for StreamNoticeKind.
@@ -353,8 +466,7 @@ var (
 		2: "STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING",
 		3: "STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED",
 		4: "STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP",
-		5: "STREAM_NOTICE_KIND_RULES_CHANGED",
-		6: "STREAM_NOTICE_KIND_UPSTREAM_LIMITED",
+		5: "STREAM_NOTICE_KIND_UPSTREAM_LIMITED",
 	}
 	StreamNoticeKind_value = map[string]int32{
 		"STREAM_NOTICE_KIND_UNSPECIFIED":           0,
@@ -362,8 +474,7 @@ var (
 		"STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING": 2,
 		"STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED":  3,
 		"STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP":    4,
-		"STREAM_NOTICE_KIND_RULES_CHANGED":         5,
-		"STREAM_NOTICE_KIND_UPSTREAM_LIMITED":      6,
+		"STREAM_NOTICE_KIND_UPSTREAM_LIMITED":      5,
 	}
 )
 
@@ -378,11 +489,11 @@ func (x StreamNoticeKind) String() string {
 }
 
 func (StreamNoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[5].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[7].Descriptor()
 }
 
 func (StreamNoticeKind) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[5]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[7]
 }
 
 func (x StreamNoticeKind) Number() protoreflect.EnumNumber {
@@ -391,7 +502,7 @@ func (x StreamNoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamNoticeKind.Descriptor instead.
 func (StreamNoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{5}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{7}
 }
 
 // Reason for ending a session.
@@ -404,8 +515,6 @@ const (
 	DrainReason_DRAIN_REASON_SHUTDOWN DrainReason = 1
 	// The session reached `hub.session_age_max`.
 	DrainReason_DRAIN_REASON_SESSION_ROTATED DrainReason = 2
-	// An operator ended the session.
-	DrainReason_DRAIN_REASON_TERMINATED DrainReason = 3
 )
 
 // Enum value maps for DrainReason.
@@ -414,13 +523,11 @@ var (
 		0: "DRAIN_REASON_UNSPECIFIED",
 		1: "DRAIN_REASON_SHUTDOWN",
 		2: "DRAIN_REASON_SESSION_ROTATED",
-		3: "DRAIN_REASON_TERMINATED",
 	}
 	DrainReason_value = map[string]int32{
 		"DRAIN_REASON_UNSPECIFIED":     0,
 		"DRAIN_REASON_SHUTDOWN":        1,
 		"DRAIN_REASON_SESSION_ROTATED": 2,
-		"DRAIN_REASON_TERMINATED":      3,
 	}
 )
 
@@ -435,11 +542,11 @@ func (x DrainReason) String() string {
 }
 
 func (DrainReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[6].Descriptor()
+	return file_powerstream_gateway_v1_stream_service_proto_enumTypes[8].Descriptor()
 }
 
 func (DrainReason) Type() protoreflect.EnumType {
-	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[6]
+	return &file_powerstream_gateway_v1_stream_service_proto_enumTypes[8]
 }
 
 func (x DrainReason) Number() protoreflect.EnumNumber {
@@ -448,13 +555,14 @@ func (x DrainReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DrainReason.Descriptor instead.
 func (DrainReason) EnumDescriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{8}
 }
 
 // Filter, start position and delivery options of a session.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account to read. Optional if the gateway has one account.
+	// Account to read. Empty: the only account, or the configured `default_account`; otherwise INVALID_ARGUMENT
+	// ACCOUNT_REQUIRED.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// Name of the consumer for logs and metrics, at most 128 bytes.
 	Consumer string `protobuf:"bytes,2,opt,name=consumer,proto3" json:"consumer,omitempty"`
@@ -482,8 +590,11 @@ type SubscribeRequest struct {
 	MaxBatchDelay *durationpb.Duration `protobuf:"bytes,13,opt,name=max_batch_delay,json=maxBatchDelay,proto3" json:"max_batch_delay,omitempty"`
 	// Maximum interval between frames: 1 to 60 s. Absent: 10 s. SessionStart returns the effective interval.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,14,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Optional frame kinds that the client handles: see SubscribeResponse. The server ignores CAPABILITY_UNSPECIFIED and values
+	// that it does not know, so that a client may list the same capabilities to every server version. Default: none.
+	Capabilities  []Capability `protobuf:"varint,15,rep,packed,name=capabilities,proto3,enum=powerstream.gateway.v1.Capability" json:"capabilities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
@@ -627,6 +738,13 @@ func (x *SubscribeRequest) GetMaxBatchDelay() *durationpb.Duration {
 func (x *SubscribeRequest) GetHeartbeatInterval() *durationpb.Duration {
 	if x != nil {
 		return x.HeartbeatInterval
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetCapabilities() []Capability {
+	if x != nil {
+		return x.Capabilities
 	}
 	return nil
 }
@@ -824,6 +942,10 @@ func (x *TagFilter) GetRuleIds() []uint64 {
 }
 
 // One frame of a session.
+//
+// Frame kinds may be added. A client stores the token of a frame whose kind it does not know, and so confirms its content.
+// Therefore a kind that carries events, or anything else that a client must not skip, is sent only to a session whose request
+// lists its Capability. Of the kinds below, which every client handles, only EventBatch carries events.
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resume token that covers everything up to and including this frame. Store it, whenever it is set, after handling the
@@ -1044,8 +1166,8 @@ type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Epoch of the log: 32 hexadecimal digits.
 	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Term of the writer.
-	Term uint64 `protobuf:"fixed64,2,opt,name=term,proto3" json:"term,omitempty"`
+	// Term of the writer: 16 hexadecimal digits. A random identity, not a counter.
+	Term string `protobuf:"bytes,2,opt,name=term,proto3" json:"term,omitempty"`
 	// Sequence of the record. 0: before the first record.
 	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Time at which that record was received. Absent for sequence 0.
@@ -1091,11 +1213,11 @@ func (x *Position) GetEpoch() string {
 	return ""
 }
 
-func (x *Position) GetTerm() uint64 {
+func (x *Position) GetTerm() string {
 	if x != nil {
 		return x.Term
 	}
-	return 0
+	return ""
 }
 
 func (x *Position) GetSequence() uint64 {
@@ -1108,61 +1230,6 @@ func (x *Position) GetSequence() uint64 {
 func (x *Position) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
-	}
-	return nil
-}
-
-// An interval of time, [from, to).
-type TimeInterval struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Start, inclusive. Absent: unknown.
-	From *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// End, exclusive. Absent: still open.
-	To            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TimeInterval) Reset() {
-	*x = TimeInterval{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TimeInterval) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TimeInterval) ProtoMessage() {}
-
-func (x *TimeInterval) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TimeInterval.ProtoReflect.Descriptor instead.
-func (*TimeInterval) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *TimeInterval) GetFrom() *timestamppb.Timestamp {
-	if x != nil {
-		return x.From
-	}
-	return nil
-}
-
-func (x *TimeInterval) GetTo() *timestamppb.Timestamp {
-	if x != nil {
-		return x.To
 	}
 	return nil
 }
@@ -1184,8 +1251,9 @@ type SessionStart struct {
 	Outcome StartOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=powerstream.gateway.v1.StartOutcome" json:"outcome,omitempty"`
 	// Actual start: strictly after this position.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
-	// Interval between the requested and the actual start that is not delivered. Absent if nothing is known to be missing.
-	Missing *TimeInterval `protobuf:"bytes,8,opt,name=missing,proto3" json:"missing,omitempty"`
+	// Intervals between the requested and the actual start that are not delivered, in order. Absent start: unknown. Empty if
+	// nothing is known to be missing.
+	Missing []*TimeInterval `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"`
 	// Open gaps of the log, at most 1,000. Further ones follow as GapNotice frames with sequence 0, before any record.
 	OpenGaps []*Gap `protobuf:"bytes,9,rep,name=open_gaps,json=openGaps,proto3" json:"open_gaps,omitempty"`
 	// Warnings about the request.
@@ -1196,7 +1264,7 @@ type SessionStart struct {
 
 func (x *SessionStart) Reset() {
 	*x = SessionStart{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[7]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1276,7 @@ func (x *SessionStart) String() string {
 func (*SessionStart) ProtoMessage() {}
 
 func (x *SessionStart) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[7]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1289,7 @@ func (x *SessionStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStart.ProtoReflect.Descriptor instead.
 func (*SessionStart) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{7}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SessionStart) GetSessionId() string {
@@ -1273,7 +1341,7 @@ func (x *SessionStart) GetPosition() *Position {
 	return nil
 }
 
-func (x *SessionStart) GetMissing() *TimeInterval {
+func (x *SessionStart) GetMissing() []*TimeInterval {
 	if x != nil {
 		return x.Missing
 	}
@@ -1297,9 +1365,8 @@ func (x *SessionStart) GetWarnings() []*Warning {
 // Warning about a request.
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Code: UNKNOWN_TAG, FILTER_CHANGED, UPSTREAM_DOWN, HEARTBEAT_CLAMPED, BATCH_CLAMPED,
-	// CONSUMER_NAME_TRUNCATED.
-	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Code. Codes may be added; show the message of an unknown code.
+	Code WarningCode `protobuf:"varint,1,opt,name=code,proto3,enum=powerstream.gateway.v1.WarningCode" json:"code,omitempty"`
 	// Description for people.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1308,7 +1375,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[8]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1387,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[8]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,14 +1400,14 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{8}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Warning) GetCode() string {
+func (x *Warning) GetCode() WarningCode {
 	if x != nil {
 		return x.Code
 	}
-	return ""
+	return WarningCode_WARNING_CODE_UNSPECIFIED
 }
 
 func (x *Warning) GetMessage() string {
@@ -1360,8 +1427,9 @@ type EventBatch struct {
 	// Events delivered in this session up to and including this batch. Clients can verify it against their own count. Fixed
 	// width, so that the size of a batch does not depend on it.
 	DeliveredTotal uint64 `protobuf:"fixed64,3,opt,name=delivered_total,json=deliveredTotal,proto3" json:"delivered_total,omitempty"`
-	// Term of all events of the batch. (epoch, term, sequence) is the position of an event.
-	Term uint64 `protobuf:"fixed64,4,opt,name=term,proto3" json:"term,omitempty"`
+	// Term of all events of the batch: 16 hexadecimal digits. (epoch, term, sequence) is the position of an event. Empty for
+	// events of a private gap, which have no position.
+	Term string `protobuf:"bytes,4,opt,name=term,proto3" json:"term,omitempty"`
 	// True if events of this batch may have been delivered to this subscription before.
 	PossibleDuplicate bool `protobuf:"varint,5,opt,name=possible_duplicate,json=possibleDuplicate,proto3" json:"possible_duplicate,omitempty"`
 	unknownFields     protoimpl.UnknownFields
@@ -1370,7 +1438,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[9]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1450,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[9]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1463,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{9}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EventBatch) GetEvents() []*Event {
@@ -1419,11 +1487,11 @@ func (x *EventBatch) GetDeliveredTotal() uint64 {
 	return 0
 }
 
-func (x *EventBatch) GetTerm() uint64 {
+func (x *EventBatch) GetTerm() string {
 	if x != nil {
 		return x.Term
 	}
-	return 0
+	return ""
 }
 
 func (x *EventBatch) GetPossibleDuplicate() bool {
@@ -1441,7 +1509,7 @@ type Heartbeat struct {
 	// Every matching event created before this time was delivered or lies in an announced gap.
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
 	// Records between the session's cursor and the tip.
-	LagEvents uint64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	LagRecords uint64 `protobuf:"varint,3,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
 	// Time between the session's cursor and the tip.
 	Lag *durationpb.Duration `protobuf:"bytes,4,opt,name=lag,proto3" json:"lag,omitempty"`
 	// State of the upstream connection.
@@ -1456,7 +1524,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[10]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1536,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[10]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1549,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{10}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Heartbeat) GetServerTime() *timestamppb.Timestamp {
@@ -1498,9 +1566,9 @@ func (x *Heartbeat) GetLowWatermark() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Heartbeat) GetLagEvents() uint64 {
+func (x *Heartbeat) GetLagRecords() uint64 {
 	if x != nil {
-		return x.LagEvents
+		return x.LagRecords
 	}
 	return 0
 }
@@ -1544,7 +1612,7 @@ type CaughtUp struct {
 
 func (x *CaughtUp) Reset() {
 	*x = CaughtUp{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[11]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1624,7 @@ func (x *CaughtUp) String() string {
 func (*CaughtUp) ProtoMessage() {}
 
 func (x *CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[11]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1637,7 @@ func (x *CaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
 func (*CaughtUp) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{11}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CaughtUp) GetPosition() *Position {
@@ -1585,7 +1653,7 @@ type FellBehind struct {
 	// Position of the session.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// Records between the session's cursor and the tip.
-	LagEvents uint64 `protobuf:"varint,2,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	LagRecords uint64 `protobuf:"varint,2,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
 	// Time between the session's cursor and the tip.
 	Lag           *durationpb.Duration `protobuf:"bytes,3,opt,name=lag,proto3" json:"lag,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1594,7 +1662,7 @@ type FellBehind struct {
 
 func (x *FellBehind) Reset() {
 	*x = FellBehind{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[12]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1674,7 @@ func (x *FellBehind) String() string {
 func (*FellBehind) ProtoMessage() {}
 
 func (x *FellBehind) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[12]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1687,7 @@ func (x *FellBehind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FellBehind.ProtoReflect.Descriptor instead.
 func (*FellBehind) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{12}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FellBehind) GetPosition() *Position {
@@ -1629,9 +1697,9 @@ func (x *FellBehind) GetPosition() *Position {
 	return nil
 }
 
-func (x *FellBehind) GetLagEvents() uint64 {
+func (x *FellBehind) GetLagRecords() uint64 {
 	if x != nil {
-		return x.LagEvents
+		return x.LagRecords
 	}
 	return 0
 }
@@ -1656,7 +1724,7 @@ type GapNotice struct {
 
 func (x *GapNotice) Reset() {
 	*x = GapNotice{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[13]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1736,7 @@ func (x *GapNotice) String() string {
 func (*GapNotice) ProtoMessage() {}
 
 func (x *GapNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[13]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1749,7 @@ func (x *GapNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapNotice.ProtoReflect.Descriptor instead.
 func (*GapNotice) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{13}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GapNotice) GetSequence() uint64 {
@@ -1705,7 +1773,7 @@ type Skipped struct {
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Number of messages or records.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// Interval of their arrival.
+	// Interval of their arrival. Both times are set.
 	Interval *TimeInterval `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Reason.
 	Reason        SkipReason `protobuf:"varint,4,opt,name=reason,proto3,enum=powerstream.gateway.v1.SkipReason" json:"reason,omitempty"`
@@ -1715,7 +1783,7 @@ type Skipped struct {
 
 func (x *Skipped) Reset() {
 	*x = Skipped{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[14]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1795,7 @@ func (x *Skipped) String() string {
 func (*Skipped) ProtoMessage() {}
 
 func (x *Skipped) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[14]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1808,7 @@ func (x *Skipped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skipped.ProtoReflect.Descriptor instead.
 func (*Skipped) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{14}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Skipped) GetSequence() uint64 {
@@ -1777,16 +1845,14 @@ type StreamNotice struct {
 	// Kind of the change.
 	Kind StreamNoticeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=powerstream.gateway.v1.StreamNoticeKind" json:"kind,omitempty"`
 	// Description for people.
-	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// Position of a change of the rules.
-	Position      *Position `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamNotice) Reset() {
 	*x = StreamNotice{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1864,7 @@ func (x *StreamNotice) String() string {
 func (*StreamNotice) ProtoMessage() {}
 
 func (x *StreamNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1877,7 @@ func (x *StreamNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamNotice.ProtoReflect.Descriptor instead.
 func (*StreamNotice) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{15}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamNotice) GetKind() StreamNoticeKind {
@@ -1826,13 +1892,6 @@ func (x *StreamNotice) GetMessage() string {
 		return x.Message
 	}
 	return ""
-}
-
-func (x *StreamNotice) GetPosition() *Position {
-	if x != nil {
-		return x.Position
-	}
-	return nil
 }
 
 // The gateway is about to end this session.
@@ -1850,7 +1909,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1921,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1934,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{16}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Draining) GetReason() DrainReason {
@@ -1899,34 +1958,33 @@ func (x *Draining) GetReconnectAfter() *durationpb.Duration {
 	return nil
 }
 
-// Account and page of the request.
-type GetStreamInfoRequest struct {
+// Page of the list of streams.
+type ListStreamsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account. Empty: all that the caller may read.
-	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Maximum tags per page: 1 to 10,000. 0: 10,000. A page ends earlier at about 1 MiB of tags.
-	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Maximum entries per page. 0: 100. A larger value than 1,000 counts as 1,000; a negative one is INVALID_ARGUMENT. A page
+	// ends earlier at about 250 kB.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the previous page. Empty: first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GetStreamInfoRequest) Reset() {
-	*x = GetStreamInfoRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+func (x *ListStreamsRequest) Reset() {
+	*x = ListStreamsRequest{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GetStreamInfoRequest) String() string {
+func (x *ListStreamsRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GetStreamInfoRequest) ProtoMessage() {}
+func (*ListStreamsRequest) ProtoMessage() {}
 
-func (x *GetStreamInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,36 +1995,29 @@ func (x *GetStreamInfoRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GetStreamInfoRequest.ProtoReflect.Descriptor instead.
-func (*GetStreamInfoRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{17}
+// Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
+func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *GetStreamInfoRequest) GetAccount() string {
-	if x != nil {
-		return x.Account
-	}
-	return ""
-}
-
-func (x *GetStreamInfoRequest) GetPageSize() uint32 {
+func (x *ListStreamsRequest) GetPageSize() int32 {
 	if x != nil {
 		return x.PageSize
 	}
 	return 0
 }
 
-func (x *GetStreamInfoRequest) GetPageToken() string {
+func (x *ListStreamsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
 	}
 	return ""
 }
 
-// Information about accounts.
-type GetStreamInfoResponse struct {
+// Page of streams.
+type ListStreamsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// On the first page one entry per account; on later pages one per account with tags on that page.
+	// Streams, by name of the account.
 	Streams []*StreamInfo `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
 	// Token of the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1974,20 +2025,73 @@ type GetStreamInfoResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GetStreamInfoResponse) Reset() {
-	*x = GetStreamInfoResponse{}
+func (x *ListStreamsResponse) Reset() {
+	*x = ListStreamsResponse{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStreamsResponse) ProtoMessage() {}
+
+func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
+func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListStreamsResponse) GetStreams() []*StreamInfo {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+func (x *ListStreamsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Account of the request.
+type GetStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account. Empty: the only account, or the configured `default_account`; otherwise INVALID_ARGUMENT ACCOUNT_REQUIRED.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStreamRequest) Reset() {
+	*x = GetStreamRequest{}
 	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GetStreamInfoResponse) String() string {
+func (x *GetStreamRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GetStreamInfoResponse) ProtoMessage() {}
+func (*GetStreamRequest) ProtoMessage() {}
 
-func (x *GetStreamInfoResponse) ProtoReflect() protoreflect.Message {
+func (x *GetStreamRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1999,23 +2103,62 @@ func (x *GetStreamInfoResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GetStreamInfoResponse.ProtoReflect.Descriptor instead.
-func (*GetStreamInfoResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use GetStreamRequest.ProtoReflect.Descriptor instead.
+func (*GetStreamRequest) Descriptor() ([]byte, []int) {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *GetStreamInfoResponse) GetStreams() []*StreamInfo {
+func (x *GetStreamRequest) GetAccount() string {
 	if x != nil {
-		return x.Streams
-	}
-	return nil
-}
-
-func (x *GetStreamInfoResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
+		return x.Account
 	}
 	return ""
+}
+
+// Stream of an account.
+type GetStreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stream of the account.
+	Stream        *StreamInfo `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStreamResponse) Reset() {
+	*x = GetStreamResponse{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStreamResponse) ProtoMessage() {}
+
+func (x *GetStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStreamResponse.ProtoReflect.Descriptor instead.
+func (*GetStreamResponse) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetStreamResponse) GetStream() *StreamInfo {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
 }
 
 // Log and upstream state of an account.
@@ -2037,19 +2180,17 @@ type StreamInfo struct {
 	UpstreamLastError string `protobuf:"bytes,7,opt,name=upstream_last_error,json=upstreamLastError,proto3" json:"upstream_last_error,omitempty"`
 	// Every event created before this time is in the log or lies in an announced gap.
 	LowWatermark *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
-	// Observed and configured tags of this page, by name.
-	Tags []*TagInfo `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Open sessions.
-	Sessions uint32 `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	Sessions uint32 `protobuf:"varint,9,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// RECOVERY_NOT_ENTITLED while upstream refuses recovery requests of the account; empty otherwise. Live delivery goes on.
-	RecoveryBlockedReason string `protobuf:"bytes,11,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
+	RecoveryBlockedReason string `protobuf:"bytes,10,opt,name=recovery_blocked_reason,json=recoveryBlockedReason,proto3" json:"recovery_blocked_reason,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
 
 func (x *StreamInfo) Reset() {
 	*x = StreamInfo{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2202,7 @@ func (x *StreamInfo) String() string {
 func (*StreamInfo) ProtoMessage() {}
 
 func (x *StreamInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[19]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2215,7 @@ func (x *StreamInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInfo.ProtoReflect.Descriptor instead.
 func (*StreamInfo) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{19}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamInfo) GetAccount() string {
@@ -2133,13 +2274,6 @@ func (x *StreamInfo) GetLowWatermark() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *StreamInfo) GetTags() []*TagInfo {
-	if x != nil {
-		return x.Tags
-	}
-	return nil
-}
-
 func (x *StreamInfo) GetSessions() uint32 {
 	if x != nil {
 		return x.Sessions
@@ -2150,6 +2284,126 @@ func (x *StreamInfo) GetSessions() uint32 {
 func (x *StreamInfo) GetRecoveryBlockedReason() string {
 	if x != nil {
 		return x.RecoveryBlockedReason
+	}
+	return ""
+}
+
+// Account and page of the list of tags.
+type ListTagsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account. Empty: the only account, or the configured `default_account`; otherwise INVALID_ARGUMENT ACCOUNT_REQUIRED.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Maximum entries per page. 0: 100. A larger value than 1,000 counts as 1,000; a negative one is INVALID_ARGUMENT. A page
+	// ends earlier at about 250 kB.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous page. Empty: first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagsRequest) Reset() {
+	*x = ListTagsRequest{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagsRequest) ProtoMessage() {}
+
+func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
+func (*ListTagsRequest) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListTagsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListTagsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTagsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Page of tags.
+type ListTagsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tags, by name.
+	Tags []*TagInfo `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Token of the next page. Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagsResponse) Reset() {
+	*x = ListTagsResponse{}
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagsResponse) ProtoMessage() {}
+
+func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
+func (*ListTagsResponse) Descriptor() ([]byte, []int) {
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListTagsResponse) GetTags() []*TagInfo {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ListTagsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
 	}
 	return ""
 }
@@ -2171,7 +2425,7 @@ type TagInfo struct {
 
 func (x *TagInfo) Reset() {
 	*x = TagInfo{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2437,7 @@ func (x *TagInfo) String() string {
 func (*TagInfo) ProtoMessage() {}
 
 func (x *TagInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[20]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2450,7 @@ func (x *TagInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagInfo.ProtoReflect.Descriptor instead.
 func (*TagInfo) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{20}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TagInfo) GetTag() string {
@@ -2230,7 +2484,7 @@ func (x *TagInfo) GetConfigured() bool {
 // Target of the lookup.
 type ResolvePositionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account. Optional if the gateway has one account.
+	// Account. Empty: the only account, or the configured `default_account`; otherwise INVALID_ARGUMENT ACCOUNT_REQUIRED.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// Target of the lookup.
 	//
@@ -2245,7 +2499,7 @@ type ResolvePositionRequest struct {
 
 func (x *ResolvePositionRequest) Reset() {
 	*x = ResolvePositionRequest{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2511,7 @@ func (x *ResolvePositionRequest) String() string {
 func (*ResolvePositionRequest) ProtoMessage() {}
 
 func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[21]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2524,7 @@ func (x *ResolvePositionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionRequest.ProtoReflect.Descriptor instead.
 func (*ResolvePositionRequest) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{21}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResolvePositionRequest) GetAccount() string {
@@ -2336,7 +2590,7 @@ type ResolvePositionResponse struct {
 
 func (x *ResolvePositionResponse) Reset() {
 	*x = ResolvePositionResponse{}
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2602,7 @@ func (x *ResolvePositionResponse) String() string {
 func (*ResolvePositionResponse) ProtoMessage() {}
 
 func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[22]
+	mi := &file_powerstream_gateway_v1_stream_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2615,7 @@ func (x *ResolvePositionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePositionResponse.ProtoReflect.Descriptor instead.
 func (*ResolvePositionResponse) Descriptor() ([]byte, []int) {
-	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{22}
+	return file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResolvePositionResponse) GetResumeToken() string {
@@ -2382,7 +2636,7 @@ var File_powerstream_gateway_v1_stream_service_proto protoreflect.FileDescriptor
 
 const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\n" +
-	"+powerstream/gateway/v1/stream_service.proto\x12\x16powerstream.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"powerstream/gateway/v1/event.proto\x1a powerstream/gateway/v1/gap.proto\"\xf0\x05\n" +
+	"+powerstream/gateway/v1/stream_service.proto\x12\x16powerstream.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"powerstream/gateway/v1/event.proto\x1a powerstream/gateway/v1/gap.proto\x1a*powerstream/gateway/v1/time_interval.proto\"\xb8\x06\n" +
 	"\x10SubscribeRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bconsumer\x18\x02 \x01(\tR\bconsumer\x129\n" +
@@ -2399,7 +2653,8 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x10max_batch_events\x18\v \x01(\rR\x0emaxBatchEvents\x12&\n" +
 	"\x0fmax_batch_bytes\x18\f \x01(\rR\rmaxBatchBytes\x12A\n" +
 	"\x0fmax_batch_delay\x18\r \x01(\v2\x19.google.protobuf.DurationR\rmaxBatchDelay\x12H\n" +
-	"\x12heartbeat_interval\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatIntervalB\a\n" +
+	"\x12heartbeat_interval\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12F\n" +
+	"\fcapabilities\x18\x0f \x03(\x0e2\".powerstream.gateway.v1.CapabilityR\fcapabilitiesB\a\n" +
 	"\x05start\"\n" +
 	"\n" +
 	"\bEarliest\"\b\n" +
@@ -2427,12 +2682,9 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x05frame\"\x80\x01\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x06R\x04term\x12\x1a\n" +
+	"\x04term\x18\x02 \x01(\tR\x04term\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"j\n" +
-	"\fTimeInterval\x12.\n" +
-	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\x83\x04\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x83\x04\n" +
 	"\fSessionStart\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12%\n" +
@@ -2442,37 +2694,37 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x12heartbeat_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12>\n" +
 	"\aoutcome\x18\x06 \x01(\x0e2$.powerstream.gateway.v1.StartOutcomeR\aoutcome\x12<\n" +
 	"\bposition\x18\a \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\x12>\n" +
-	"\amissing\x18\b \x01(\v2$.powerstream.gateway.v1.TimeIntervalR\amissing\x128\n" +
+	"\amissing\x18\b \x03(\v2$.powerstream.gateway.v1.TimeIntervalR\amissing\x128\n" +
 	"\topen_gaps\x18\t \x03(\v2\x1b.powerstream.gateway.v1.GapR\bopenGaps\x12;\n" +
 	"\bwarnings\x18\n" +
-	" \x03(\v2\x1f.powerstream.gateway.v1.WarningR\bwarnings\"7\n" +
-	"\aWarning\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	" \x03(\v2\x1f.powerstream.gateway.v1.WarningR\bwarnings\"\\\n" +
+	"\aWarning\x127\n" +
+	"\x04code\x18\x01 \x01(\x0e2#.powerstream.gateway.v1.WarningCodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xe4\x01\n" +
 	"\n" +
 	"EventBatch\x125\n" +
 	"\x06events\x18\x01 \x03(\v2\x1d.powerstream.gateway.v1.EventR\x06events\x123\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x1d.powerstream.gateway.v1.PhaseR\x05phase\x12'\n" +
 	"\x0fdelivered_total\x18\x03 \x01(\x06R\x0edeliveredTotal\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x06R\x04term\x12-\n" +
-	"\x12possible_duplicate\x18\x05 \x01(\bR\x11possibleDuplicate\"\x8a\x03\n" +
+	"\x04term\x18\x04 \x01(\tR\x04term\x12-\n" +
+	"\x12possible_duplicate\x18\x05 \x01(\bR\x11possibleDuplicate\"\x8c\x03\n" +
 	"\tHeartbeat\x12;\n" +
 	"\vserver_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTime\x12?\n" +
-	"\rlow_watermark\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x12\x1d\n" +
-	"\n" +
-	"lag_events\x18\x03 \x01(\x04R\tlagEvents\x12+\n" +
+	"\rlow_watermark\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x12\x1f\n" +
+	"\vlag_records\x18\x03 \x01(\x04R\n" +
+	"lagRecords\x12+\n" +
 	"\x03lag\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12L\n" +
 	"\x0eupstream_state\x18\x05 \x01(\x0e2%.powerstream.gateway.v1.UpstreamStateR\rupstreamState\x12<\n" +
 	"\fupstream_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vupstreamAge\x12'\n" +
 	"\x0fdelivered_total\x18\a \x01(\x04R\x0edeliveredTotal\"H\n" +
 	"\bCaughtUp\x12<\n" +
-	"\bposition\x18\x01 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\"\x96\x01\n" +
+	"\bposition\x18\x01 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\"\x98\x01\n" +
 	"\n" +
 	"FellBehind\x12<\n" +
-	"\bposition\x18\x01 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\x12\x1d\n" +
-	"\n" +
-	"lag_events\x18\x02 \x01(\x04R\tlagEvents\x12+\n" +
+	"\bposition\x18\x01 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\x12\x1f\n" +
+	"\vlag_records\x18\x02 \x01(\x04R\n" +
+	"lagRecords\x12+\n" +
 	"\x03lag\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03lag\"V\n" +
 	"\tGapNotice\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12-\n" +
@@ -2481,23 +2733,25 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12@\n" +
 	"\binterval\x18\x03 \x01(\v2$.powerstream.gateway.v1.TimeIntervalR\binterval\x12:\n" +
-	"\x06reason\x18\x04 \x01(\x0e2\".powerstream.gateway.v1.SkipReasonR\x06reason\"\xa4\x01\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\".powerstream.gateway.v1.SkipReasonR\x06reason\"f\n" +
 	"\fStreamNotice\x12<\n" +
 	"\x04kind\x18\x01 \x01(\x0e2(.powerstream.gateway.v1.StreamNoticeKindR\x04kind\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\x12<\n" +
-	"\bposition\x18\x03 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition\"\xc3\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xc3\x01\n" +
 	"\bDraining\x12;\n" +
 	"\x06reason\x18\x01 \x01(\x0e2#.powerstream.gateway.v1.DrainReasonR\x06reason\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12B\n" +
-	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"l\n" +
-	"\x14GetStreamInfoRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1b\n" +
-	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"P\n" +
+	"\x12ListStreamsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"}\n" +
-	"\x15GetStreamInfoResponse\x12<\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"{\n" +
+	"\x13ListStreamsResponse\x12<\n" +
 	"\astreams\x18\x01 \x03(\v2\".powerstream.gateway.v1.StreamInfoR\astreams\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xba\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n" +
+	"\x10GetStreamRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"O\n" +
+	"\x11GetStreamResponse\x12:\n" +
+	"\x06stream\x18\x01 \x01(\v2\".powerstream.gateway.v1.StreamInfoR\x06stream\"\x85\x04\n" +
 	"\n" +
 	"StreamInfo\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
@@ -2507,11 +2761,18 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x0eupstream_state\x18\x05 \x01(\x0e2%.powerstream.gateway.v1.UpstreamStateR\rupstreamState\x12<\n" +
 	"\fupstream_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vupstreamAge\x12.\n" +
 	"\x13upstream_last_error\x18\a \x01(\tR\x11upstreamLastError\x12?\n" +
-	"\rlow_watermark\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x123\n" +
-	"\x04tags\x18\t \x03(\v2\x1f.powerstream.gateway.v1.TagInfoR\x04tags\x12\x1a\n" +
-	"\bsessions\x18\n" +
-	" \x01(\rR\bsessions\x126\n" +
-	"\x17recovery_blocked_reason\x18\v \x01(\tR\x15recoveryBlockedReason\"{\n" +
+	"\rlow_watermark\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\flowWatermark\x12\x1a\n" +
+	"\bsessions\x18\t \x01(\rR\bsessions\x126\n" +
+	"\x17recovery_blocked_reason\x18\n" +
+	" \x01(\tR\x15recoveryBlockedReason\"g\n" +
+	"\x0fListTagsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"o\n" +
+	"\x10ListTagsResponse\x123\n" +
+	"\x04tags\x18\x01 \x03(\v2\x1f.powerstream.gateway.v1.TagInfoR\x04tags\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"{\n" +
 	"\aTagInfo\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
 	"\x05posts\x18\x02 \x01(\x04R\x05posts\x12(\n" +
@@ -2526,7 +2787,10 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x06target\"z\n" +
 	"\x17ResolvePositionResponse\x12!\n" +
 	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12<\n" +
-	"\bposition\x18\x02 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition*{\n" +
+	"\bposition\x18\x02 \x01(\v2 .powerstream.gateway.v1.PositionR\bposition*(\n" +
+	"\n" +
+	"Capability\x12\x1a\n" +
+	"\x16CAPABILITY_UNSPECIFIED\x10\x00*{\n" +
 	"\fResumePolicy\x12\x1d\n" +
 	"\x19RESUME_POLICY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RESUME_POLICY_FAIL\x10\x01\x12\x1a\n" +
@@ -2537,7 +2801,15 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x12START_OUTCOME_LIVE\x10\x01\x12\x17\n" +
 	"\x13START_OUTCOME_EXACT\x10\x02\x12\x1e\n" +
 	"\x1aSTART_OUTCOME_TIME_BOUNDED\x10\x03\x12\x19\n" +
-	"\x15START_OUTCOME_CLAMPED\x10\x04*T\n" +
+	"\x15START_OUTCOME_CLAMPED\x10\x04*\xf8\x01\n" +
+	"\vWarningCode\x12\x1c\n" +
+	"\x18WARNING_CODE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18WARNING_CODE_UNKNOWN_TAG\x10\x01\x12\x1f\n" +
+	"\x1bWARNING_CODE_FILTER_CHANGED\x10\x02\x12\x1e\n" +
+	"\x1aWARNING_CODE_UPSTREAM_DOWN\x10\x03\x12\"\n" +
+	"\x1eWARNING_CODE_HEARTBEAT_CLAMPED\x10\x04\x12\x1e\n" +
+	"\x1aWARNING_CODE_BATCH_CLAMPED\x10\x05\x12(\n" +
+	"$WARNING_CODE_CONSUMER_NAME_TRUNCATED\x10\x06*T\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPHASE_REPLAY\x10\x01\x12\x0e\n" +
@@ -2556,23 +2828,23 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x15SKIP_REASON_MALFORMED\x10\x01\x12\x19\n" +
 	"\x15SKIP_REASON_OVERSIZED\x10\x02\x12\x1f\n" +
 	"\x1bSKIP_REASON_JOURNAL_CORRUPT\x10\x03\x12\x1e\n" +
-	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\xb6\x02\n" +
+	"\x1aSKIP_REASON_FOREIGN_FORMAT\x10\x04*\x90\x02\n" +
 	"\x10StreamNoticeKind\x12\"\n" +
 	"\x1eSTREAM_NOTICE_KIND_UNSPECIFIED\x10\x00\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_CONNECTED\x10\x01\x12,\n" +
 	"(STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING\x10\x02\x12+\n" +
 	"'STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED\x10\x03\x12)\n" +
-	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12$\n" +
-	" STREAM_NOTICE_KIND_RULES_CHANGED\x10\x05\x12'\n" +
-	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x06*\x85\x01\n" +
+	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12'\n" +
+	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*h\n" +
 	"\vDrainReason\x12\x1c\n" +
 	"\x18DRAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +
-	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x02\x12\x1b\n" +
-	"\x17DRAIN_REASON_TERMINATED\x10\x032\xd5\x02\n" +
+	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x022\x90\x04\n" +
 	"\rStreamService\x12b\n" +
-	"\tSubscribe\x12(.powerstream.gateway.v1.SubscribeRequest\x1a).powerstream.gateway.v1.SubscribeResponse0\x01\x12l\n" +
-	"\rGetStreamInfo\x12,.powerstream.gateway.v1.GetStreamInfoRequest\x1a-.powerstream.gateway.v1.GetStreamInfoResponse\x12r\n" +
+	"\tSubscribe\x12(.powerstream.gateway.v1.SubscribeRequest\x1a).powerstream.gateway.v1.SubscribeResponse0\x01\x12f\n" +
+	"\vListStreams\x12*.powerstream.gateway.v1.ListStreamsRequest\x1a+.powerstream.gateway.v1.ListStreamsResponse\x12`\n" +
+	"\tGetStream\x12(.powerstream.gateway.v1.GetStreamRequest\x1a).powerstream.gateway.v1.GetStreamResponse\x12]\n" +
+	"\bListTags\x12'.powerstream.gateway.v1.ListTagsRequest\x1a(.powerstream.gateway.v1.ListTagsResponse\x12r\n" +
 	"\x0fResolvePosition\x12..powerstream.gateway.v1.ResolvePositionRequest\x1a/.powerstream.gateway.v1.ResolvePositionResponseB\x8f\x01\n" +
 	"\x19io.powerstream.gateway.v1P\x01ZWgithub.com/powerstream-gateway/powerstream-gateway/gen/powerstream/gateway/v1;gatewayv1\xaa\x02\x16Powerstream.Gateway.V1b\x06proto3"
 
@@ -2588,106 +2860,116 @@ func file_powerstream_gateway_v1_stream_service_proto_rawDescGZIP() []byte {
 	return file_powerstream_gateway_v1_stream_service_proto_rawDescData
 }
 
-var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_powerstream_gateway_v1_stream_service_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_powerstream_gateway_v1_stream_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_powerstream_gateway_v1_stream_service_proto_goTypes = []any{
-	(ResumePolicy)(0),               // 0: powerstream.gateway.v1.ResumePolicy
-	(StartOutcome)(0),               // 1: powerstream.gateway.v1.StartOutcome
-	(Phase)(0),                      // 2: powerstream.gateway.v1.Phase
-	(UpstreamState)(0),              // 3: powerstream.gateway.v1.UpstreamState
-	(SkipReason)(0),                 // 4: powerstream.gateway.v1.SkipReason
-	(StreamNoticeKind)(0),           // 5: powerstream.gateway.v1.StreamNoticeKind
-	(DrainReason)(0),                // 6: powerstream.gateway.v1.DrainReason
-	(*SubscribeRequest)(nil),        // 7: powerstream.gateway.v1.SubscribeRequest
-	(*Earliest)(nil),                // 8: powerstream.gateway.v1.Earliest
-	(*Latest)(nil),                  // 9: powerstream.gateway.v1.Latest
-	(*TagFilter)(nil),               // 10: powerstream.gateway.v1.TagFilter
-	(*SubscribeResponse)(nil),       // 11: powerstream.gateway.v1.SubscribeResponse
-	(*Position)(nil),                // 12: powerstream.gateway.v1.Position
-	(*TimeInterval)(nil),            // 13: powerstream.gateway.v1.TimeInterval
-	(*SessionStart)(nil),            // 14: powerstream.gateway.v1.SessionStart
-	(*Warning)(nil),                 // 15: powerstream.gateway.v1.Warning
-	(*EventBatch)(nil),              // 16: powerstream.gateway.v1.EventBatch
-	(*Heartbeat)(nil),               // 17: powerstream.gateway.v1.Heartbeat
-	(*CaughtUp)(nil),                // 18: powerstream.gateway.v1.CaughtUp
-	(*FellBehind)(nil),              // 19: powerstream.gateway.v1.FellBehind
-	(*GapNotice)(nil),               // 20: powerstream.gateway.v1.GapNotice
-	(*Skipped)(nil),                 // 21: powerstream.gateway.v1.Skipped
-	(*StreamNotice)(nil),            // 22: powerstream.gateway.v1.StreamNotice
-	(*Draining)(nil),                // 23: powerstream.gateway.v1.Draining
-	(*GetStreamInfoRequest)(nil),    // 24: powerstream.gateway.v1.GetStreamInfoRequest
-	(*GetStreamInfoResponse)(nil),   // 25: powerstream.gateway.v1.GetStreamInfoResponse
-	(*StreamInfo)(nil),              // 26: powerstream.gateway.v1.StreamInfo
-	(*TagInfo)(nil),                 // 27: powerstream.gateway.v1.TagInfo
-	(*ResolvePositionRequest)(nil),  // 28: powerstream.gateway.v1.ResolvePositionRequest
-	(*ResolvePositionResponse)(nil), // 29: powerstream.gateway.v1.ResolvePositionResponse
-	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
-	(*Gap)(nil),                     // 32: powerstream.gateway.v1.Gap
-	(*Event)(nil),                   // 33: powerstream.gateway.v1.Event
+	(Capability)(0),                 // 0: powerstream.gateway.v1.Capability
+	(ResumePolicy)(0),               // 1: powerstream.gateway.v1.ResumePolicy
+	(StartOutcome)(0),               // 2: powerstream.gateway.v1.StartOutcome
+	(WarningCode)(0),                // 3: powerstream.gateway.v1.WarningCode
+	(Phase)(0),                      // 4: powerstream.gateway.v1.Phase
+	(UpstreamState)(0),              // 5: powerstream.gateway.v1.UpstreamState
+	(SkipReason)(0),                 // 6: powerstream.gateway.v1.SkipReason
+	(StreamNoticeKind)(0),           // 7: powerstream.gateway.v1.StreamNoticeKind
+	(DrainReason)(0),                // 8: powerstream.gateway.v1.DrainReason
+	(*SubscribeRequest)(nil),        // 9: powerstream.gateway.v1.SubscribeRequest
+	(*Earliest)(nil),                // 10: powerstream.gateway.v1.Earliest
+	(*Latest)(nil),                  // 11: powerstream.gateway.v1.Latest
+	(*TagFilter)(nil),               // 12: powerstream.gateway.v1.TagFilter
+	(*SubscribeResponse)(nil),       // 13: powerstream.gateway.v1.SubscribeResponse
+	(*Position)(nil),                // 14: powerstream.gateway.v1.Position
+	(*SessionStart)(nil),            // 15: powerstream.gateway.v1.SessionStart
+	(*Warning)(nil),                 // 16: powerstream.gateway.v1.Warning
+	(*EventBatch)(nil),              // 17: powerstream.gateway.v1.EventBatch
+	(*Heartbeat)(nil),               // 18: powerstream.gateway.v1.Heartbeat
+	(*CaughtUp)(nil),                // 19: powerstream.gateway.v1.CaughtUp
+	(*FellBehind)(nil),              // 20: powerstream.gateway.v1.FellBehind
+	(*GapNotice)(nil),               // 21: powerstream.gateway.v1.GapNotice
+	(*Skipped)(nil),                 // 22: powerstream.gateway.v1.Skipped
+	(*StreamNotice)(nil),            // 23: powerstream.gateway.v1.StreamNotice
+	(*Draining)(nil),                // 24: powerstream.gateway.v1.Draining
+	(*ListStreamsRequest)(nil),      // 25: powerstream.gateway.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),     // 26: powerstream.gateway.v1.ListStreamsResponse
+	(*GetStreamRequest)(nil),        // 27: powerstream.gateway.v1.GetStreamRequest
+	(*GetStreamResponse)(nil),       // 28: powerstream.gateway.v1.GetStreamResponse
+	(*StreamInfo)(nil),              // 29: powerstream.gateway.v1.StreamInfo
+	(*ListTagsRequest)(nil),         // 30: powerstream.gateway.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),        // 31: powerstream.gateway.v1.ListTagsResponse
+	(*TagInfo)(nil),                 // 32: powerstream.gateway.v1.TagInfo
+	(*ResolvePositionRequest)(nil),  // 33: powerstream.gateway.v1.ResolvePositionRequest
+	(*ResolvePositionResponse)(nil), // 34: powerstream.gateway.v1.ResolvePositionResponse
+	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*TimeInterval)(nil),            // 37: powerstream.gateway.v1.TimeInterval
+	(*Gap)(nil),                     // 38: powerstream.gateway.v1.Gap
+	(*Event)(nil),                   // 39: powerstream.gateway.v1.Event
 }
 var file_powerstream_gateway_v1_stream_service_proto_depIdxs = []int32{
-	10, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
-	30, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
-	31, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
-	8,  // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
-	9,  // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
-	0,  // 5: powerstream.gateway.v1.SubscribeRequest.resume_policy:type_name -> powerstream.gateway.v1.ResumePolicy
-	31, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
-	31, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	14, // 8: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
-	16, // 9: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
-	17, // 10: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
-	18, // 11: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
-	19, // 12: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
-	20, // 13: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
-	21, // 14: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
-	22, // 15: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
-	23, // 16: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
-	30, // 17: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
-	30, // 18: powerstream.gateway.v1.TimeInterval.from:type_name -> google.protobuf.Timestamp
-	30, // 19: powerstream.gateway.v1.TimeInterval.to:type_name -> google.protobuf.Timestamp
-	31, // 20: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
-	1,  // 21: powerstream.gateway.v1.SessionStart.outcome:type_name -> powerstream.gateway.v1.StartOutcome
-	12, // 22: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
-	13, // 23: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
-	32, // 24: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
-	15, // 25: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
-	33, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
-	2,  // 27: powerstream.gateway.v1.EventBatch.phase:type_name -> powerstream.gateway.v1.Phase
-	30, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	30, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
-	31, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
-	3,  // 31: powerstream.gateway.v1.Heartbeat.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	31, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
-	12, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
-	12, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
-	31, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
-	32, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
-	13, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
-	4,  // 38: powerstream.gateway.v1.Skipped.reason:type_name -> powerstream.gateway.v1.SkipReason
-	5,  // 39: powerstream.gateway.v1.StreamNotice.kind:type_name -> powerstream.gateway.v1.StreamNoticeKind
-	12, // 40: powerstream.gateway.v1.StreamNotice.position:type_name -> powerstream.gateway.v1.Position
-	6,  // 41: powerstream.gateway.v1.Draining.reason:type_name -> powerstream.gateway.v1.DrainReason
-	30, // 42: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
-	31, // 43: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
-	26, // 44: powerstream.gateway.v1.GetStreamInfoResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
-	12, // 45: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
-	12, // 46: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
-	3,  // 47: powerstream.gateway.v1.StreamInfo.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
-	31, // 48: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
-	30, // 49: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
-	27, // 50: powerstream.gateway.v1.StreamInfo.tags:type_name -> powerstream.gateway.v1.TagInfo
-	30, // 51: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
-	12, // 52: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
-	7,  // 53: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
-	24, // 54: powerstream.gateway.v1.StreamService.GetStreamInfo:input_type -> powerstream.gateway.v1.GetStreamInfoRequest
-	28, // 55: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
-	11, // 56: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
-	25, // 57: powerstream.gateway.v1.StreamService.GetStreamInfo:output_type -> powerstream.gateway.v1.GetStreamInfoResponse
-	29, // 58: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
-	56, // [56:59] is the sub-list for method output_type
-	53, // [53:56] is the sub-list for method input_type
+	12, // 0: powerstream.gateway.v1.SubscribeRequest.filter:type_name -> powerstream.gateway.v1.TagFilter
+	35, // 1: powerstream.gateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
+	36, // 2: powerstream.gateway.v1.SubscribeRequest.lookback:type_name -> google.protobuf.Duration
+	10, // 3: powerstream.gateway.v1.SubscribeRequest.earliest:type_name -> powerstream.gateway.v1.Earliest
+	11, // 4: powerstream.gateway.v1.SubscribeRequest.latest:type_name -> powerstream.gateway.v1.Latest
+	1,  // 5: powerstream.gateway.v1.SubscribeRequest.resume_policy:type_name -> powerstream.gateway.v1.ResumePolicy
+	36, // 6: powerstream.gateway.v1.SubscribeRequest.max_batch_delay:type_name -> google.protobuf.Duration
+	36, // 7: powerstream.gateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	0,  // 8: powerstream.gateway.v1.SubscribeRequest.capabilities:type_name -> powerstream.gateway.v1.Capability
+	15, // 9: powerstream.gateway.v1.SubscribeResponse.session_start:type_name -> powerstream.gateway.v1.SessionStart
+	17, // 10: powerstream.gateway.v1.SubscribeResponse.event_batch:type_name -> powerstream.gateway.v1.EventBatch
+	18, // 11: powerstream.gateway.v1.SubscribeResponse.heartbeat:type_name -> powerstream.gateway.v1.Heartbeat
+	19, // 12: powerstream.gateway.v1.SubscribeResponse.caught_up:type_name -> powerstream.gateway.v1.CaughtUp
+	20, // 13: powerstream.gateway.v1.SubscribeResponse.fell_behind:type_name -> powerstream.gateway.v1.FellBehind
+	21, // 14: powerstream.gateway.v1.SubscribeResponse.gap_notice:type_name -> powerstream.gateway.v1.GapNotice
+	22, // 15: powerstream.gateway.v1.SubscribeResponse.skipped:type_name -> powerstream.gateway.v1.Skipped
+	23, // 16: powerstream.gateway.v1.SubscribeResponse.stream_notice:type_name -> powerstream.gateway.v1.StreamNotice
+	24, // 17: powerstream.gateway.v1.SubscribeResponse.draining:type_name -> powerstream.gateway.v1.Draining
+	35, // 18: powerstream.gateway.v1.Position.time:type_name -> google.protobuf.Timestamp
+	36, // 19: powerstream.gateway.v1.SessionStart.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 20: powerstream.gateway.v1.SessionStart.outcome:type_name -> powerstream.gateway.v1.StartOutcome
+	14, // 21: powerstream.gateway.v1.SessionStart.position:type_name -> powerstream.gateway.v1.Position
+	37, // 22: powerstream.gateway.v1.SessionStart.missing:type_name -> powerstream.gateway.v1.TimeInterval
+	38, // 23: powerstream.gateway.v1.SessionStart.open_gaps:type_name -> powerstream.gateway.v1.Gap
+	16, // 24: powerstream.gateway.v1.SessionStart.warnings:type_name -> powerstream.gateway.v1.Warning
+	3,  // 25: powerstream.gateway.v1.Warning.code:type_name -> powerstream.gateway.v1.WarningCode
+	39, // 26: powerstream.gateway.v1.EventBatch.events:type_name -> powerstream.gateway.v1.Event
+	4,  // 27: powerstream.gateway.v1.EventBatch.phase:type_name -> powerstream.gateway.v1.Phase
+	35, // 28: powerstream.gateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	35, // 29: powerstream.gateway.v1.Heartbeat.low_watermark:type_name -> google.protobuf.Timestamp
+	36, // 30: powerstream.gateway.v1.Heartbeat.lag:type_name -> google.protobuf.Duration
+	5,  // 31: powerstream.gateway.v1.Heartbeat.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
+	36, // 32: powerstream.gateway.v1.Heartbeat.upstream_age:type_name -> google.protobuf.Duration
+	14, // 33: powerstream.gateway.v1.CaughtUp.position:type_name -> powerstream.gateway.v1.Position
+	14, // 34: powerstream.gateway.v1.FellBehind.position:type_name -> powerstream.gateway.v1.Position
+	36, // 35: powerstream.gateway.v1.FellBehind.lag:type_name -> google.protobuf.Duration
+	38, // 36: powerstream.gateway.v1.GapNotice.gap:type_name -> powerstream.gateway.v1.Gap
+	37, // 37: powerstream.gateway.v1.Skipped.interval:type_name -> powerstream.gateway.v1.TimeInterval
+	6,  // 38: powerstream.gateway.v1.Skipped.reason:type_name -> powerstream.gateway.v1.SkipReason
+	7,  // 39: powerstream.gateway.v1.StreamNotice.kind:type_name -> powerstream.gateway.v1.StreamNoticeKind
+	8,  // 40: powerstream.gateway.v1.Draining.reason:type_name -> powerstream.gateway.v1.DrainReason
+	35, // 41: powerstream.gateway.v1.Draining.deadline:type_name -> google.protobuf.Timestamp
+	36, // 42: powerstream.gateway.v1.Draining.reconnect_after:type_name -> google.protobuf.Duration
+	29, // 43: powerstream.gateway.v1.ListStreamsResponse.streams:type_name -> powerstream.gateway.v1.StreamInfo
+	29, // 44: powerstream.gateway.v1.GetStreamResponse.stream:type_name -> powerstream.gateway.v1.StreamInfo
+	14, // 45: powerstream.gateway.v1.StreamInfo.earliest:type_name -> powerstream.gateway.v1.Position
+	14, // 46: powerstream.gateway.v1.StreamInfo.newest:type_name -> powerstream.gateway.v1.Position
+	5,  // 47: powerstream.gateway.v1.StreamInfo.upstream_state:type_name -> powerstream.gateway.v1.UpstreamState
+	36, // 48: powerstream.gateway.v1.StreamInfo.upstream_age:type_name -> google.protobuf.Duration
+	35, // 49: powerstream.gateway.v1.StreamInfo.low_watermark:type_name -> google.protobuf.Timestamp
+	32, // 50: powerstream.gateway.v1.ListTagsResponse.tags:type_name -> powerstream.gateway.v1.TagInfo
+	35, // 51: powerstream.gateway.v1.ResolvePositionRequest.time:type_name -> google.protobuf.Timestamp
+	14, // 52: powerstream.gateway.v1.ResolvePositionResponse.position:type_name -> powerstream.gateway.v1.Position
+	9,  // 53: powerstream.gateway.v1.StreamService.Subscribe:input_type -> powerstream.gateway.v1.SubscribeRequest
+	25, // 54: powerstream.gateway.v1.StreamService.ListStreams:input_type -> powerstream.gateway.v1.ListStreamsRequest
+	27, // 55: powerstream.gateway.v1.StreamService.GetStream:input_type -> powerstream.gateway.v1.GetStreamRequest
+	30, // 56: powerstream.gateway.v1.StreamService.ListTags:input_type -> powerstream.gateway.v1.ListTagsRequest
+	33, // 57: powerstream.gateway.v1.StreamService.ResolvePosition:input_type -> powerstream.gateway.v1.ResolvePositionRequest
+	13, // 58: powerstream.gateway.v1.StreamService.Subscribe:output_type -> powerstream.gateway.v1.SubscribeResponse
+	26, // 59: powerstream.gateway.v1.StreamService.ListStreams:output_type -> powerstream.gateway.v1.ListStreamsResponse
+	28, // 60: powerstream.gateway.v1.StreamService.GetStream:output_type -> powerstream.gateway.v1.GetStreamResponse
+	31, // 61: powerstream.gateway.v1.StreamService.ListTags:output_type -> powerstream.gateway.v1.ListTagsResponse
+	34, // 62: powerstream.gateway.v1.StreamService.ResolvePosition:output_type -> powerstream.gateway.v1.ResolvePositionResponse
+	58, // [58:63] is the sub-list for method output_type
+	53, // [53:58] is the sub-list for method input_type
 	53, // [53:53] is the sub-list for extension type_name
 	53, // [53:53] is the sub-list for extension extendee
 	0,  // [0:53] is the sub-list for field type_name
@@ -2700,6 +2982,7 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 	}
 	file_powerstream_gateway_v1_event_proto_init()
 	file_powerstream_gateway_v1_gap_proto_init()
+	file_powerstream_gateway_v1_time_interval_proto_init()
 	file_powerstream_gateway_v1_stream_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_ResumeToken)(nil),
 		(*SubscribeRequest_StartTime)(nil),
@@ -2718,7 +3001,7 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		(*SubscribeResponse_StreamNotice)(nil),
 		(*SubscribeResponse_Draining)(nil),
 	}
-	file_powerstream_gateway_v1_stream_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_powerstream_gateway_v1_stream_service_proto_msgTypes[24].OneofWrappers = []any{
 		(*ResolvePositionRequest_Time)(nil),
 		(*ResolvePositionRequest_PostId)(nil),
 	}
@@ -2727,8 +3010,8 @@ func file_powerstream_gateway_v1_stream_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_powerstream_gateway_v1_stream_service_proto_rawDesc), len(file_powerstream_gateway_v1_stream_service_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   23,
+			NumEnums:      9,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,7 +22,9 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	StreamService_Subscribe_FullMethodName       = "/powerstream.gateway.v1.StreamService/Subscribe"
-	StreamService_GetStreamInfo_FullMethodName   = "/powerstream.gateway.v1.StreamService/GetStreamInfo"
+	StreamService_ListStreams_FullMethodName     = "/powerstream.gateway.v1.StreamService/ListStreams"
+	StreamService_GetStream_FullMethodName       = "/powerstream.gateway.v1.StreamService/GetStream"
+	StreamService_ListTags_FullMethodName        = "/powerstream.gateway.v1.StreamService/ListTags"
 	StreamService_ResolvePosition_FullMethodName = "/powerstream.gateway.v1.StreamService/ResolvePosition"
 )
 
@@ -35,20 +37,29 @@ type StreamServiceClient interface {
 	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
 	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
-	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION TOKEN_ACCOUNT_MISMATCH,
-	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
+	// Errors: INVALID_ARGUMENT ACCOUNT_REQUIRED, FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION
+	// TOKEN_ACCOUNT_MISMATCH, EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, RECOVERY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED
 	// STREAM_DEADLINE; UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Returns retained range, tags and upstream state of one or all accounts.
+	// Lists the streams that the caller may read, by account: retained range and upstream state of each.
 	//
-	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
-	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
-	GetStreamInfo(ctx context.Context, in *GetStreamInfoRequest, opts ...grpc.CallOption) (*GetStreamInfoResponse, error)
+	// Errors: INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
+	ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (*ListStreamsResponse, error)
+	// Returns the stream of one account: retained range and upstream state.
+	//
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT ACCOUNT_REQUIRED; RESOURCE_EXHAUSTED RESPONSE_LIMIT;
+	// UNAVAILABLE NOT_READY.
+	GetStream(ctx context.Context, in *GetStreamRequest, opts ...grpc.CallOption) (*GetStreamResponse, error)
+	// Lists the observed and configured tags of an account, by name.
+	//
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT ACCOUNT_REQUIRED, START_INVALID (page_size, page_token);
+	// RESOURCE_EXHAUSTED RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
+	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
 	// Returns a resume token for the position just before the record of a time or post id.
 	//
-	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
-	// PERMISSION_DENIED ACCESS_DENIED.
+	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT
+	// ACCOUNT_REQUIRED, START_INVALID; PERMISSION_DENIED ACCESS_DENIED.
 	ResolvePosition(ctx context.Context, in *ResolvePositionRequest, opts ...grpc.CallOption) (*ResolvePositionResponse, error)
 }
 
@@ -79,10 +90,30 @@ func (c *streamServiceClient) Subscribe(ctx context.Context, in *SubscribeReques
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StreamService_SubscribeClient = grpc.ServerStreamingClient[SubscribeResponse]
 
-func (c *streamServiceClient) GetStreamInfo(ctx context.Context, in *GetStreamInfoRequest, opts ...grpc.CallOption) (*GetStreamInfoResponse, error) {
+func (c *streamServiceClient) ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (*ListStreamsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GetStreamInfoResponse)
-	err := c.cc.Invoke(ctx, StreamService_GetStreamInfo_FullMethodName, in, out, cOpts...)
+	out := new(ListStreamsResponse)
+	err := c.cc.Invoke(ctx, StreamService_ListStreams_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *streamServiceClient) GetStream(ctx context.Context, in *GetStreamRequest, opts ...grpc.CallOption) (*GetStreamResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetStreamResponse)
+	err := c.cc.Invoke(ctx, StreamService_GetStream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *streamServiceClient) ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTagsResponse)
+	err := c.cc.Invoke(ctx, StreamService_ListTags_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,20 +139,29 @@ type StreamServiceServer interface {
 	// Opens a session: streams the events that match the filter, from the requested start and then live.
 	//
 	// The first frame is always SessionStart. Clients store `resume_token`, whenever it is set, after handling the frame.
-	// Errors: INVALID_ARGUMENT FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION TOKEN_ACCOUNT_MISMATCH,
-	// EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
+	// Errors: INVALID_ARGUMENT ACCOUNT_REQUIRED, FILTER_INVALID, START_INVALID, TOKEN_INVALID; FAILED_PRECONDITION
+	// TOKEN_ACCOUNT_MISMATCH, EXACT_UNAVAILABLE; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; PERMISSION_DENIED ACCESS_DENIED;
 	// RESOURCE_EXHAUSTED SESSION_LIMIT, REPLAY_LIMIT, FILTER_LIMIT, RECOVERY_LIMIT, CONSUMER_TOO_SLOW; DEADLINE_EXCEEDED
 	// STREAM_DEADLINE; UNAVAILABLE DRAINING, SESSION_ROTATED, NOT_READY.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Returns retained range, tags and upstream state of one or all accounts.
+	// Lists the streams that the caller may read, by account: retained range and upstream state of each.
 	//
-	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED
-	// RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
-	GetStreamInfo(context.Context, *GetStreamInfoRequest) (*GetStreamInfoResponse, error)
+	// Errors: INVALID_ARGUMENT START_INVALID (page_size, page_token); RESOURCE_EXHAUSTED RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
+	ListStreams(context.Context, *ListStreamsRequest) (*ListStreamsResponse, error)
+	// Returns the stream of one account: retained range and upstream state.
+	//
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT ACCOUNT_REQUIRED; RESOURCE_EXHAUSTED RESPONSE_LIMIT;
+	// UNAVAILABLE NOT_READY.
+	GetStream(context.Context, *GetStreamRequest) (*GetStreamResponse, error)
+	// Lists the observed and configured tags of an account, by name.
+	//
+	// Errors: PERMISSION_DENIED ACCESS_DENIED; INVALID_ARGUMENT ACCOUNT_REQUIRED, START_INVALID (page_size, page_token);
+	// RESOURCE_EXHAUSTED RESPONSE_LIMIT; UNAVAILABLE NOT_READY.
+	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
 	// Returns a resume token for the position just before the record of a time or post id.
 	//
-	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT START_INVALID;
-	// PERMISSION_DENIED ACCESS_DENIED.
+	// Errors: NOT_FOUND POST_NOT_FOUND; OUT_OF_RANGE POSITION_TOO_OLD, POSITION_IN_FUTURE; INVALID_ARGUMENT
+	// ACCOUNT_REQUIRED, START_INVALID; PERMISSION_DENIED ACCESS_DENIED.
 	ResolvePosition(context.Context, *ResolvePositionRequest) (*ResolvePositionResponse, error)
 	mustEmbedUnimplementedStreamServiceServer()
 }
@@ -136,8 +176,14 @@ type UnimplementedStreamServiceServer struct{}
 func (UnimplementedStreamServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
 }
-func (UnimplementedStreamServiceServer) GetStreamInfo(context.Context, *GetStreamInfoRequest) (*GetStreamInfoResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetStreamInfo not implemented")
+func (UnimplementedStreamServiceServer) ListStreams(context.Context, *ListStreamsRequest) (*ListStreamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStreams not implemented")
+}
+func (UnimplementedStreamServiceServer) GetStream(context.Context, *GetStreamRequest) (*GetStreamResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStream not implemented")
+}
+func (UnimplementedStreamServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
 }
 func (UnimplementedStreamServiceServer) ResolvePosition(context.Context, *ResolvePositionRequest) (*ResolvePositionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolvePosition not implemented")
@@ -174,20 +220,56 @@ func _StreamService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StreamService_SubscribeServer = grpc.ServerStreamingServer[SubscribeResponse]
 
-func _StreamService_GetStreamInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetStreamInfoRequest)
+func _StreamService_ListStreams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStreamsRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(StreamServiceServer).GetStreamInfo(ctx, in)
+		return srv.(StreamServiceServer).ListStreams(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: StreamService_GetStreamInfo_FullMethodName,
+		FullMethod: StreamService_ListStreams_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(StreamServiceServer).GetStreamInfo(ctx, req.(*GetStreamInfoRequest))
+		return srv.(StreamServiceServer).ListStreams(ctx, req.(*ListStreamsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StreamService_GetStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamServiceServer).GetStream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StreamService_GetStream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamServiceServer).GetStream(ctx, req.(*GetStreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StreamService_ListTags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTagsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamServiceServer).ListTags(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StreamService_ListTags_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamServiceServer).ListTags(ctx, req.(*ListTagsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -218,8 +300,16 @@ var StreamService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*StreamServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "GetStreamInfo",
-			Handler:    _StreamService_GetStreamInfo_Handler,
+			MethodName: "ListStreams",
+			Handler:    _StreamService_ListStreams_Handler,
+		},
+		{
+			MethodName: "GetStream",
+			Handler:    _StreamService_GetStream_Handler,
+		},
+		{
+			MethodName: "ListTags",
+			Handler:    _StreamService_ListTags_Handler,
 		},
 		{
 			MethodName: "ResolvePosition",

@@ -76,19 +76,19 @@ final class Channels {
         SubscribeRequest.Builder request = SubscribeRequest.newBuilder()
                 .setAccount(config.account())
                 .setConsumer(config.consumer())
-                .setFilter(TagFilter.newBuilder().addAllAnyOf(config.tags()))
+                .setFilter(TagFilter.newBuilder().addAllAnyOf(config.anyOf()))
                 .setMaxBatchBytes(Limits.BATCH_BYTES_MAX)
                 .setMaxBatchEvents(Limits.BATCH_EVENTS_MAX)
                 .setHeartbeatInterval(com.google.protobuf.Duration.newBuilder()
                         .setSeconds(config.heartbeat().toSeconds()))
-                .setResumePolicy(switch (config.onTooOld()) {
+                .setResumePolicy(switch (config.resumePolicy()) {
                     case "earliest" -> ResumePolicy.RESUME_POLICY_EARLIEST;
                     case "latest" -> ResumePolicy.RESUME_POLICY_LATEST;
                     default -> ResumePolicy.RESUME_POLICY_FAIL;
                 });
         if (token.isPresent()) {
             request.setResumeToken(token.get());
-        } else if (config.from().equals("earliest")) {
+        } else if (config.start().equals("earliest")) {
             request.setEarliest(Earliest.getDefaultInstance());
         } else {
             request.setLatest(Latest.getDefaultInstance());

@@ -23,10 +23,10 @@ record Config(
         Optional<Path> tokenFile,
         String account,
         String consumer,
-        List<String> tags,
+        List<String> anyOf,
         Optional<Path> cursorFile,
-        String from,
-        String onTooOld,
+        String start,
+        String resumePolicy,
         Duration heartbeat,
         Optional<Long> count) {
 
@@ -36,10 +36,10 @@ record Config(
             Map.entry("--token-file", "GATEWAY_TOKEN_FILE"),
             Map.entry("--account", "GATEWAY_ACCOUNT"),
             Map.entry("--consumer", "GATEWAY_CONSUMER"),
-            Map.entry("--tags", "TAGS"),
+            Map.entry("--any-of", "ANY_OF"),
             Map.entry("--cursor-file", "CURSOR_FILE"),
-            Map.entry("--from", "FROM"),
-            Map.entry("--on-too-old", "ON_TOO_OLD"),
+            Map.entry("--start", "START"),
+            Map.entry("--resume-policy", "RESUME_POLICY"),
             Map.entry("--heartbeat", "HEARTBEAT"),
             Map.entry("--count", "COUNT"));
 
@@ -56,10 +56,10 @@ record Config(
                 path(said, "--token-file"),
                 said.getOrDefault("--account", ""),
                 said.getOrDefault("--consumer", "example-java"),
-                tags(said.getOrDefault("--tags", "")),
+                anyOf(said.getOrDefault("--any-of", "")),
                 path(said, "--cursor-file"),
-                oneOf(said, "--from", "latest", "earliest"),
-                oneOf(said, "--on-too-old", "fail", "earliest", "latest"),
+                oneOf(said, "--start", "latest", "earliest"),
+                oneOf(said, "--resume-policy", "fail", "earliest", "latest"),
                 Duration.ofSeconds(wholeNumber("--heartbeat", said.getOrDefault("--heartbeat", "10"), 60)),
                 said.containsKey("--count")
                         ? Optional.of(wholeNumber("--count", said.get("--count"), Long.MAX_VALUE))
@@ -122,7 +122,7 @@ record Config(
         return host.equals("localhost") || host.equals("[::1]") || host.matches("127(\\.\\d{1,3}){3}");
     }
 
-    private static List<String> tags(String text) {
+    private static List<String> anyOf(String text) {
         return Arrays.stream(text.split(",")).map(String::strip).filter(tag -> !tag.isEmpty()).toList();
     }
 

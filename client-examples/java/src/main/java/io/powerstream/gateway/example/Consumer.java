@@ -116,7 +116,7 @@ final class Consumer {
 
     private void backOff(Verdict.BackOff verdict) throws InterruptedException {
         Duration wait = backoff.next(verdict.retryDelay().or(() -> reconnectAfter));
-        output.say(String.format(Locale.ROOT, "%s; coming back in %.1f s", verdict.words(), wait.toMillis() / 1e3));
+        output.say(String.format(Locale.ROOT, "%s; reconnecting in %.1f s", verdict.words(), wait.toMillis() / 1e3));
         stop.sleep(wait);
     }
 

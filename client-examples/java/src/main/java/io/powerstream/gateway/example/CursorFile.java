@@ -61,7 +61,7 @@ final class CursorFile {
         }
         String token = new String(bytes, StandardCharsets.ISO_8859_1).replaceAll("[ \\t\\r\\n]+$", "");
         if (token.length() > Limits.CURSOR_BYTES_MAX || !token.matches("[\\x21-\\x7e]+")) {
-            String words = " does not hold a resume token: move it away to begin by --from";
+            String words = " does not hold a resume token: move it away to start by --start";
             throw new Failure(Exit.POSITION, "the cursor file " + path + words);
         }
         return Optional.of(token);

@@ -20,10 +20,10 @@ sealed interface Verdict {
     /** By the reason; by the code only where the reason is not known. */
     static Verdict decide(Ending ending, Credential credential) {
         if (ending instanceof Ending.Silence silence) {
-            return new BackOff("cut: nothing came for " + silence.limit().toSeconds() + " s", Optional.empty());
+            return new BackOff("disconnected: no frame for " + silence.limit().toSeconds() + " s", Optional.empty());
         }
         if (ending instanceof Ending.Unreadable unreadable) {
-            return new BackOff("cut: " + unreadable.words(), Optional.empty());
+            return new BackOff("disconnected: " + unreadable.words(), Optional.empty());
         }
         if (ending instanceof Ending.Unsound unsound) {
             String words = "UNSOUND: " + unsound.words();
@@ -36,13 +36,13 @@ sealed interface Verdict {
 
     private static Verdict ofStatus(Ending.OfStatus ending, Credential credential) {
         if (ending.reason().isEmpty()) {
-            return new BackOff("cut: " + ending.text(), ending.retryDelay());
+            return new BackOff("disconnected: " + ending.text(), ending.retryDelay());
         }
         String reason = ending.reason().get();
         String words = reason + ": " + ending.text();
         Optional<Exit> exit = exitOf(reason, ending.code(), credential);
         return exit.isEmpty()
-                ? new BackOff("cut: " + words, ending.retryDelay())
+                ? new BackOff("disconnected: " + words, ending.retryDelay())
                 : new Stopped(exit.get(), words + advice(reason));
     }
 
@@ -54,8 +54,8 @@ sealed interface Verdict {
             case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != Credential.NONE);
             case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);
             case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
-            case "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
-            case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
+            case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
+            case "POSITIRESUME_POLICY", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
                 Optional.of(Exit.POSITION);
             default -> reason.startsWith("CREDENTIALS_") ? Optional.of(Exit.REFUSED) : exitOf(code);
         };
@@ -75,7 +75,7 @@ sealed interface Verdict {
     }
 
     private static String advice(String reason) {
-        boolean isTooOld = reason.equals("POSITION_TOO_OLD");
-        return isTooOld ? "; --on-too-old earliest or latest goes on without them" : "";
+        boolean isTooOld = reason.equals("POSITIRESUME_POLICY");
+        return isTooOld ? "; --resume-policy earliest or latest continues without them" : "";
     }
 }

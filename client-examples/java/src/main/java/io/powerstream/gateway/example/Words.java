@@ -22,7 +22,7 @@ final class Words {
             case SESSION_START -> sessionStart(response.getSessionStart());
             case CAUGHT_UP -> List.of("caught up: live from here");
             case FELL_BEHIND -> List.of("fell behind by "
-                    + Long.toUnsignedString(response.getFellBehind().getLagEvents())
+                    + Long.toUnsignedString(response.getFellBehind().getLagRecords())
                     + " records: late, nothing is lost");
             case GAP_NOTICE -> List.of(gap(response.getGapNotice().getGap()));
             case SKIPPED -> List.of(skipped(response.getSkipped()));
@@ -38,25 +38,21 @@ final class Words {
         List<String> lines = new ArrayList<>();
         lines.add("session " + start.getSessionId() + " with gateway " + start.getServerVersion() + " on account "
                 + start.getAccount() + ": " + name(start.getOutcome(), start.getOutcomeValue(), "START_OUTCOME_"));
-        if (start.hasMissing()) {
-            lines.add("missing: " + interval(start.getMissing()));
-        }
-        start.getWarningsList().forEach(it -> lines.add("warning " + it.getCode() + ": " + it.getMessage()));
+        start.getMissingList().forEach(missing -> lines.add("missing: " + interval(missing)));
+        start.getWarningsList().forEach(warning -> lines.add(
+                "warning (" + name(warning.getCode(), warning.getCodeValue(), "WARNING_CODE_") + "): "
+                        + warning.getMessage()));
         start.getOpenGapsList().forEach(gap -> lines.add(gap(gap)));
         return lines;
     }
 
     private static String gap(Gap gap) {
-        String meaning = switch (gap.getState()) {
-            case GAP_STATE_BACKFILLED, GAP_STATE_RECOVERED -> "nothing of it is missing any more";
-            case GAP_STATE_UNRECOVERABLE -> "POSTS ARE LOST";
-            default -> "posts may be missing";
-        };
-        String from = gap.hasFrom() ? instant(gap.getFrom()) : "an unknown time";
-        String to = gap.hasTo() ? instant(gap.getTo()) : "now";
+        // Not by the state: a newer gateway may have further states.
+        String incomplete = gap.getClosed() ? "POSTS ARE LOST" : "posts may be missing";
+        String result = gap.getComplete() ? "every missing post was delivered" : incomplete;
         return "gap " + gap.getGapId() + (gap.getPrivate() ? " of this consumer " : " ")
-                + name(gap.getState(), gap.getStateValue(), "GAP_STATE_") + ": from " + from + " to " + to + " ("
-                + name(gap.getCause(), gap.getCauseValue(), "GAP_CAUSE_") + "): " + meaning;
+                + name(gap.getState(), gap.getStateValue(), "GAP_STATE_") + ": " + interval(gap.getInterval()) + " ("
+                + name(gap.getCause(), gap.getCauseValue(), "GAP_CAUSE_") + "): " + result;
     }
 
     private static String skipped(Skipped skipped) {
@@ -79,8 +75,8 @@ final class Words {
     }
 
     private static String interval(TimeInterval interval) {
-        String from = interval.hasFrom() ? instant(interval.getFrom()) : "an unknown time";
-        return "from " + from + " to " + (interval.hasTo() ? instant(interval.getTo()) : "now");
+        String start = interval.hasStartTime() ? instant(interval.getStartTime()) : "an unknown time";
+        return "from " + start + " to " + (interval.hasEndTime() ? instant(interval.getEndTime()) : "now");
     }
 
     private static String instant(Timestamp time) {
