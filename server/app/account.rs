@@ -200,7 +200,13 @@ fn open_ids(
                     dedup::quarantine(path)?;
                 }
             }
-            opened => return Ok(opened?),
+            opened => {
+                let opened = opened?;
+                if opened.stale_files > 0 {
+                    tracing::warn!(account = %account.name, files = opened.stale_files, "id files of another log quarantined");
+                }
+                return Ok(opened);
+            }
         }
     }
 }

@@ -101,6 +101,7 @@ impl Metrics {
     }
 
     /// Returns the accounted messages: equal to `ingest_messages` once the queue is empty.
+    #[cfg(test)]
     pub fn accounted(&self) -> u64 {
         let of_kind =
             |kind: ForeignFormat| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();

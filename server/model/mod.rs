@@ -14,6 +14,8 @@ mod budget;
 mod caller;
 mod gap;
 mod key;
+#[cfg(test)]
+mod key_set;
 mod position;
 mod post;
 mod record;
@@ -24,7 +26,9 @@ pub use account::{AccountName, AccountNameError};
 pub use budget::{Budget, BudgetExceeded, BudgetLimits, BudgetScope, Limit};
 pub use caller::Caller;
 pub use gap::{Gap, GapCause, GapEvidence, GapId, GapState};
-pub use key::{IndexKey, KeyFilter, KeySet};
+pub use key::{IndexKey, KeyFilter};
+#[cfg(test)]
+pub use key_set::KeySet;
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
 pub use post::{Origin, Post, PostId, Rule, tags, union_rules};
 pub use record::{Record, RecordBody, Skip, SkipReason};

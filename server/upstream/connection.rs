@@ -65,8 +65,6 @@ pub struct ConnectionInfo {
     pub date: Option<UnixMillis>,
     /// Monotonic time of the response.
     pub answered: Moment,
-    /// Upstream time of the response.
-    pub connected_at: UnixMillis,
     /// Transaction id of the request, which X's support asks for.
     pub transaction_id: Option<String>,
 }
@@ -163,7 +161,6 @@ impl Connection {
                 skew_ms: headers.date.map(|date| date.0.saturating_sub(now.0)),
                 date: headers.date,
                 answered,
-                connected_at: now,
                 transaction_id: headers.transaction_id.map(safe),
             },
             last_received: now,

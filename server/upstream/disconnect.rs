@@ -36,8 +36,6 @@ pub enum DisconnectCause {
     Refused(Box<Problem>),
     /// The bearer token cannot be read; the text contains the reason.
     NoCredentials(String),
-    /// The gateway ended the connection: it shuts down, or does not need the connection any more.
-    Stopped,
 }
 
 impl DisconnectCause {
@@ -56,7 +54,6 @@ impl DisconnectCause {
             Self::ConnectFailed(_) => "connect_failed",
             Self::Refused(problem) => problem.kind.name(),
             Self::NoCredentials(_) => "no_credentials",
-            Self::Stopped => "stopped",
         }
     }
 
@@ -89,7 +86,6 @@ impl fmt::Display for DisconnectCause {
             Self::ConnectFailed(error) => error.fmt(f),
             Self::Refused(problem) => problem.fmt(f),
             Self::NoCredentials(detail) => f.write_str(detail),
-            Self::Stopped => f.write_str("the gateway ended the stream"),
         }
     }
 }
@@ -144,7 +140,6 @@ impl ReconnectBackoff {
             (self.network, self.http, self.rate_limit) = (0, 0, 0);
         }
         let wait = match cause {
-            DisconnectCause::Stopped => return ReconnectDecision::Stop,
             DisconnectCause::ConnectFailed(error) if error.kind == ErrorKind::NotAllowed => {
                 return ReconnectDecision::Stop;
             }

@@ -10,8 +10,6 @@ use crate::model::UnixMillis;
 pub struct Headers {
     /// `date`: the server's clock, with a resolution of one second.
     pub date: Option<UnixMillis>,
-    /// `content-type`.
-    pub content_type: Option<String>,
     /// `x-rate-limit-*`.
     pub rate_limit: RateLimit,
     /// `retry-after`, as a duration from `date`.
@@ -27,10 +25,6 @@ pub struct Headers {
 /// X's limit of requests in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests per window.
-    pub limit: Option<u64>,
-    /// Requests left in the window. It counts down, contrary to one page of X's documentation.
-    pub remaining: Option<u64>,
     /// When the window ends, by X's clock.
     pub reset: Option<UnixMillis>,
 }
@@ -43,12 +37,7 @@ impl Headers {
         let date = text("date").and_then(http_date);
         Self {
             date,
-            content_type: text("content-type").map(sanitize),
-            rate_limit: RateLimit {
-                limit: number("x-rate-limit-limit"),
-                remaining: number("x-rate-limit-remaining"),
-                reset: number("x-rate-limit-reset").and_then(unix_seconds),
-            },
+            rate_limit: RateLimit { reset: number("x-rate-limit-reset").and_then(unix_seconds) },
             retry_after: text("retry-after").and_then(|value| match value.parse::<u64>() {
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
                 Err(_) => Some(http_date(value)?.since(date?)),
@@ -87,9 +76,6 @@ mod tests {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let read = headers(&[
             date,
-            ("content-type", "application/json; charset=utf-8"),
-            ("x-rate-limit-limit", "450"),
-            ("x-rate-limit-remaining", "449"),
             ("x-rate-limit-reset", "1677859985"),
             ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"),
             ("x-powerstream-datacenter", "atla"),
@@ -98,7 +84,6 @@ mod tests {
         ]);
         assert_eq!(read.date, Some(UnixMillis(784_111_777_000)));
         assert_eq!(read.rate_limit.reset, Some(UnixMillis(1_677_859_985_000)));
-        assert_eq!((read.rate_limit.limit, read.rate_limit.remaining), (Some(450), Some(449)));
         assert_eq!(read.retry_after, Some(Duration::from_secs(10)));
         assert_eq!(read.datacenter.as_deref(), Some("atla"));
         assert_eq!(read.local_dc_only, Some(true));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::model::{Gap, GapEvidence, GapId, GapState, Sequence, TimeInterval, UnixMillis};
+use crate::model::{Gap, GapEvidence, GapState, Sequence, TimeInterval, UnixMillis};
 
 /// The gaps that the log tells of, as they stand, and the records between which each was open.
 pub struct GapIndex {
@@ -139,17 +139,13 @@ impl GapIndex {
     pub fn list(&self) -> Vec<Gap> {
         self.told.read().iter().map(|own| own.gap.clone()).collect()
     }
-
-    /// One gap.
-    pub fn find(&self, id: GapId) -> Option<Gap> {
-        self.told.read().iter().find(|own| own.gap.id == id).map(|own| own.gap.clone())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::GapCause;
+    use crate::model::GapId;
 
     fn gap(id: u64, from: i64, state: GapState) -> Gap {
         Gap {

@@ -28,8 +28,7 @@ pub(super) fn failure_scope(cause: &DisconnectCause) -> FailureScope {
         | DisconnectCause::SlowReader
         | DisconnectCause::Operational
         | DisconnectCause::InvalidRules
-        | DisconnectCause::ForcedDisconnect
-        | DisconnectCause::Stopped => FailureScope::Cut,
+        | DisconnectCause::ForcedDisconnect => FailureScope::Cut,
         DisconnectCause::TooManyConnections => FailureScope::Held { counts: false },
         DisconnectCause::UsageCapped | DisconnectCause::ConnectFailed(_) | DisconnectCause::NoCredentials(_) => {
             FailureScope::Held { counts: true }

@@ -71,6 +71,7 @@ impl ConnectionSupervisor {
         let info = connection.info();
         tracing::info!(
             account = %self.hub.account(), datacenter = info.datacenter, skew_ms = info.skew_ms,
+            transaction_id = info.transaction_id,
             backfill_minutes = answer.backfill.map(BackfillMinutes::get), "connected",
         );
         self.probed = false;
