@@ -1,5 +1,7 @@
 //! The consumer against a gateway that does what a script says: one list of acts per Subscribe call.
 
+mod flags;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
