@@ -1,5 +1,7 @@
 //! The consumer against a gateway that does what a script says: one list of acts per Subscribe call.
 
+mod flags;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -387,20 +389,4 @@ async fn stop_stores_token_and_succeeds() {
     let script = vec![start(), batch("t1", &[1], 1), Act::Hang];
     let outcome = run_to_end(script, None, false, Some(&Sink::default())).await;
     assert_eq!(outcome, (Exit::Done, "{\"n\":1}\n".into(), Some("t1\n".into())));
-}
-
-/// A tag with a comma can be named beside lists of tags, in each part of the filter.
-#[test]
-fn repeated_tags_join_lists_of_tags() {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: super::Args,
-    }
-    let words = "tail --any-of a,b* --any-of-tag c,d --any-of-tag e --all-of f,g --all-of-tag h,i --none-of j --none-of-tag k,l";
-    let line = <Line as clap::Parser>::try_parse_from(words.split(' ')).unwrap_or_else(|error| panic!("{error}"));
-    let filter = super::consumer_options(&line.args).filter;
-    assert_eq!(filter.any_of, ["a", "b*", "c,d", "e"]);
-    assert_eq!(filter.all_of, ["f", "g", "h,i"]);
-    assert_eq!(filter.none_of, ["j", "k,l"]);
 }
