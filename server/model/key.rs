@@ -4,36 +4,36 @@ use std::sync::Arc;
 
 use super::Rule;
 
-/// One thing about a post that an index can hold: a filter's key must hold for every post that the filter matches.
+/// A property of posts that an index can store. Every post that a filter matches has at least one of the filter's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IndexKey {
-    /// It has this tag.
+    /// Has this tag.
     Tag(Arc<str>),
-    /// It has a tag that begins so; the empty prefix is any tag.
+    /// Has a tag with this prefix; the empty prefix matches any tag.
     Prefix(Arc<str>),
-    /// This rule matched it.
+    /// Matched by this rule.
     Rule(u64),
 }
 
-/// Necessary condition of a filter, for indexes: they may give more than matches, never less.
+/// Necessary condition of a filter, for indexes: an index may return more than matches, never less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFilter {
-    /// Nothing can be left out by an index.
+    /// No index applies.
     Always,
-    /// At least one of these holds for whatever matches.
+    /// Every match has at least one of these keys.
     AnyOf(Arc<[IndexKey]>),
 }
 
-/// What the posts of a stretch of the log (a block, a batch) have between them.
+/// Union of the keys of the posts in a part of the log (a block, a batch).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
-    /// All their tags.
+    /// All tags.
     pub tags: BTreeSet<Arc<str>>,
-    /// All their rule ids.
+    /// All rule ids.
     pub rules: BTreeSet<u64>,
-    /// True if one of them has no tag at all.
+    /// A post without any tag is included.
     pub untagged: bool,
-    /// True if the stretch holds a GAP or a SKIP, which every session is told.
+    /// A GAP or SKIP record is included, which every session receives.
     pub notices: bool,
 }
 
@@ -51,15 +51,15 @@ impl KeySet {
         self.rules.extend(rules.iter().filter_map(|rule| rule.id));
     }
 
-    /// True if something in the stretch may be for a reader with these keys.
+    /// True if the part may contain a record for these keys.
     pub fn may_match(&self, keys: &KeyFilter) -> bool {
         match keys {
             KeyFilter::Always => true,
-            KeyFilter::AnyOf(keys) => self.notices || keys.iter().any(|key| self.holds(key)),
+            KeyFilter::AnyOf(keys) => self.notices || keys.iter().any(|key| self.contains(key)),
         }
     }
 
-    fn holds(&self, key: &IndexKey) -> bool {
+    fn contains(&self, key: &IndexKey) -> bool {
         match key {
             IndexKey::Tag(tag) => self.tags.contains(tag),
             IndexKey::Rule(id) => self.rules.contains(id),
