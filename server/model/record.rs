@@ -45,7 +45,7 @@ impl RecordBody {
     }
 }
 
-/// Messages that could not be taken, of one second and one reason.
+/// Skipped messages of one second and one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
     /// Reason.
