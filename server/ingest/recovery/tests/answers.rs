@@ -1,14 +1,14 @@
-//! Answers with 200 that are no complete recovery, whatever their HTTP end.
+//! Responses with 200 that are no complete recovery, for any HTTP end.
 
 use super::*;
 
-/// X answers so often like this, then as it should.
+/// X sends this response `count` times, then a complete one.
 async fn recovered_after(count: usize, message: &'static str) -> (TestEnv, UnixMillis) {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
-        number if number < count => Answer::Send(Vec::new(), say(message)),
-        _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+        number if number < count => Answer::Send(Vec::new(), reply(message)),
+        _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
     assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)], "{message}");
@@ -41,7 +41,7 @@ async fn empty_answer_proves_only_quiet_range() {
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |number, _| match number {
         0..=3 => Answer::Send(Vec::new(), Then::End),
-        _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+        _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
     });
     env.wanted.due_per_minute(1);
     env.wanted.miss(minutes(start, 0, 30));
@@ -60,7 +60,7 @@ async fn excessive_count_is_repeated_three_times() {
     let start = start(&clock);
     let env = TestEnv::new(clock, move |_, _| {
         let message = r#"{"info":{"message":"Recovery Request Completed","activity_count":31}}"#;
-        Answer::Send(posts(start, 0..30), say(message))
+        Answer::Send(posts(start, 0..30), reply(message))
     });
     env.wanted.miss(minutes(start, 0, 30));
     assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
@@ -76,7 +76,7 @@ async fn stray_post_before_cut_proves_no_minutes() {
         let env = TestEnv::new(clock, move |number, _| match number {
             0 => Answer::Send([posts(start, stray..stray + 1), posts(start, 0..3)].concat(), Then::Cut),
             1 => Answer::Send(posts(start, stray..stray + 1), Then::Cut),
-            _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+            _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
         });
         env.wanted.due_per_minute(1);
         env.wanted.miss(minutes(start, 0, 30));
@@ -88,9 +88,9 @@ async fn stray_post_before_cut_proves_no_minutes() {
 #[tokio::test]
 async fn unproven_interval_is_lost_when_it_expires() {
     let clock = fast();
-    // Ten minutes before X forgets it.
+    // Ten minutes before it leaves the recovery window.
     let start = minute_before_expiry(&clock);
-    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say("<html>")));
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply("<html>")));
     let span = minutes(start, 0, 5);
     env.wanted.miss(span);
     let heard = env.heard(1).await;
@@ -104,8 +104,8 @@ async fn unproven_interval_is_lost_when_it_expires() {
     assert!(lost.first().is_some_and(|first| first.from == span.from), "{lost:?}");
 }
 
-/// Whatever X answers that leaves all of it to be requested again: no hour has more than the bound, and the job goes on. Also
-/// answers that bring every post, and a failure each time.
+/// For any response that leaves the whole range to be requested again, no hour exceeds the limit, and the job
+/// continues. Also for responses that contain every post and a failure.
 #[tokio::test]
 async fn vain_attempts_are_bounded_per_hour() {
     const PER_HOUR_MAX: u32 = 6;
@@ -133,13 +133,13 @@ async fn vain_attempts_are_bounded_per_hour() {
         let env = TestEnv::configured(clock, JobsState::default(), config, {
             let word = word.clone();
             move |_, _| {
-                let then = if word.is_empty() { Then::End } else { say(word.clone()) };
+                let then = if word.is_empty() { Then::End } else { reply(word.clone()) };
                 Answer::Send(posts(start, numbers.iter().copied()), then)
             }
         });
         env.wanted.due_per_minute(1);
         env.wanted.miss(minutes(start, 0, 30));
-        // The first one may bring posts.
+        // The first attempt may deliver posts.
         let asked: Vec<_> = env.asked(11).await.iter().skip(1).map(|asked| asked.at).collect();
         let within = |from| asked.iter().filter(|at| **at >= from && at.since(from) < MINUTE * 60).count();
         let most = asked.iter().map(|from| within(*from)).max().unwrap_or(0);

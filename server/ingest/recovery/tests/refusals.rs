@@ -9,7 +9,7 @@ async fn refused_window_is_requested_until_granted() {
         let start = start(&clock);
         let env = TestEnv::new(clock, move |number, _| match number {
             0..=5 => Answer::Refuse(status, body),
-            _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+            _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
         });
         let span = minutes(start, 0, 30);
         env.wanted.miss(span);
@@ -18,7 +18,10 @@ async fn refused_window_is_requested_until_granted() {
         assert_eq!(env.heard(1).await, [Heard::Proven(span, GapEvidence::CompletionMessage)], "{status}");
         let asked = env.asked(7).await;
         let waits = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at).as_secs()).collect::<Vec<_>>();
-        assert!(waits.iter().zip([5, 10, 20, 40, 80, 160]).all(|(wait, least)| *wait >= least), "it grows: {waits:?}");
+        assert!(
+            waits.iter().zip([5, 10, 20, 40, 80, 160]).all(|(wait, least)| *wait >= least),
+            "the backoff grows: {waits:?}"
+        );
         assert!(env.recovery_jobs.refused().is_empty() && job(&env).last_error.contains(&status.to_string()));
     }
 }
@@ -29,7 +32,7 @@ async fn refused_window_does_not_block_others() {
     let start = start(&clock);
     let (refused, good) = (minutes(start, 0, 30), minutes(start, 60, 70));
     let env = TestEnv::new(clock, move |_, window| {
-        if window == refused { Answer::Refuse(403, "") } else { Answer::Send(Vec::new(), say(COMPLETED)) }
+        if window == refused { Answer::Refuse(403, "") } else { Answer::Send(Vec::new(), reply(COMPLETED)) }
     });
     env.wanted.miss(refused);
     env.asked(2).await;
@@ -57,19 +60,19 @@ async fn young_window_is_requested_when_older() {
     let x = clock.clone();
     let env = TestEnv::new(clock, move |_, window| match x.now().since(window.to) < MINUTE * 30 {
         true => Answer::Refuse(406, text),
-        false => Answer::Send(Vec::new(), say(COMPLETED)),
+        false => Answer::Send(Vec::new(), reply(COMPLETED)),
     });
     let young = |from: u32, to: u32| TimeRange::new(now.minus(MINUTE * from), now.minus(MINUTE * to));
     env.wanted.miss(young(20, 10));
     assert_eq!(env.heard(1).await, [Heard::Proven(young(20, 10), GapEvidence::CompletionMessage)]);
-    assert_eq!(env.x.windows().len(), 2, "X said when to come again");
+    assert_eq!(env.x.windows().len(), 2, "X named the minimum age");
     env.wanted.miss(young(8, 1));
     assert_eq!(env.heard(2).await[1], Heard::Proven(young(8, 1), GapEvidence::CompletionMessage));
-    assert_eq!(env.x.windows().len(), 3, "known by then");
+    assert_eq!(env.x.windows().len(), 3, "the minimum age is known");
 }
 
 #[tokio::test]
-async fn disabled_recovery_loses_what_is_missing() {
+async fn disabled_recovery_gives_up_missing_ranges() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
@@ -77,7 +80,7 @@ async fn disabled_recovery_loses_what_is_missing() {
     env.progress(start.plus(MINUTE * 6)).await;
     let state = env.stop().await;
     let config = Config { enabled: false, ..Config::default() };
-    let again = TestEnv::configured(clock, state, config, |_, _| panic!("nothing is asked for"));
+    let again = TestEnv::configured(clock, state, config, |_, _| panic!("no request is made"));
     again.wanted.miss(minutes(start, 0, 30));
     let heard = again.heard(1).await;
     assert_eq!(heard.last(), Some(&Heard::Lost(minutes(start, 0, 30), GapEvidence::Refused)), "{heard:?}");
