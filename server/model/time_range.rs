@@ -44,7 +44,7 @@ impl TimeRange {
 pub struct TimeRangeSet(Vec<TimeRange>);
 
 impl TimeRangeSet {
-    /// Adds an interval and merges it with those that it touches.
+    /// Adds an interval and merges it with adjacent ones.
     pub fn insert(&mut self, span: TimeRange) {
         if span.is_empty() {
             return;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use env::{Answer, COMPLETED, Heard, TestEnv, Then, minutes, posts, start};
+use env::{Answer, COMPLETED, Report, TestEnv, Then, minutes, posts, start};
 
 use super::planner::{MINUTE, minute_of};
 use super::*;
@@ -41,11 +41,11 @@ async fn never_more_than_two_at_once() {
     let env = TestEnv::new(clock, move |_, window| Answer::Send(vec![window.from, window.from], reply(COMPLETED)));
     let outage = TimeRange::new(UnixMillis(start.0 + 1), start.plus(MINUTE * 599));
     env.wanted.miss(outage);
-    let heard = env.heard(5).await;
-    let proven: TimeRangeSet = heard
+    let reports = env.reports(5).await;
+    let proven: TimeRangeSet = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Proven(span, GapEvidence::CompletionMessage) => *span,
+        .map(|reports| match reports {
+            Report::Proven(span, GapEvidence::CompletionMessage) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -66,7 +66,7 @@ async fn aborted_job_resumes_minute_before_newest_post() {
         _ => Answer::Send(posts(start, 6..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
     assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30), minutes(start, 6, 30)]);
     let job = job(&env);
     assert_eq!((job.attempts, job.received, job.recovered), (3, 8 + 2 + 24, 30));
@@ -85,7 +85,7 @@ async fn silent_end_is_confirmed_from_last_minute() {
         _ => Answer::Send(posts(start, 19..20), Then::End),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
     let asked = env.x.asked.borrow().clone();
     let windows: Vec<_> = asked.iter().map(|asked| asked.window).collect();
     // Everything that the order of posts does not prove is requested again.
@@ -122,11 +122,11 @@ async fn only_failed_minutes_and_unprocessed_range_are_requested() {
         Answer::Send(vec![window.from], Then::Message(then))
     });
     env.wanted.miss(minutes(start, 0, 20));
-    let heard = env.heard(5).await;
-    let mut proven: Vec<_> = heard
+    let reports = env.reports(5).await;
+    let mut proven: Vec<_> = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Proven(span, GapEvidence::CompletionMessage) => *span,
+        .map(|reports| match reports {
+            Report::Proven(span, GapEvidence::CompletionMessage) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -136,9 +136,9 @@ async fn only_failed_minutes_and_unprocessed_range_are_requested() {
     assert_eq!(env.x.windows()[1..], [minutes(start, 3, 4), minutes(start, 11, 12)]);
 
     env.wanted.miss(minutes(start, 30, 60));
-    let heard = env.heard(7).await;
+    let reports = env.reports(7).await;
     let rest = [(30, 40), (40, 60)].map(|(from, to)| minutes(start, from, to));
-    assert_eq!(heard[5..], rest.map(|span| Heard::Proven(span, GapEvidence::CompletionMessage)));
+    assert_eq!(reports[5..], rest.map(|span| Report::Proven(span, GapEvidence::CompletionMessage)));
     assert_eq!(env.x.windows()[3..], [minutes(start, 30, 60), minutes(start, 40, 60)]);
 }
 
@@ -151,7 +151,7 @@ async fn rate_limit_pauses_all_jobs_without_attempt() {
         _ => Answer::Send(Vec::new(), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 360));
-    env.heard(3).await;
+    env.reports(3).await;
     let asked = env.asked(6).await;
     let wait = |from: usize, to: usize| asked[to].at.since(asked[from].at);
     // Two requests were in progress at the first refusal; then one at a time, until X accepts one.
@@ -176,12 +176,12 @@ async fn unwritable_journal_stops_reading() {
     env.state(JobState::Waiting).await;
     assert_eq!(env.x.windows().len(), 1, "no request while the journal is unavailable");
     env.hub.upstream().update(|status| status.journal_unavailable = false);
-    env.heard(1).await;
+    env.reports(1).await;
     assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30)]);
 }
 
 #[tokio::test]
-async fn plan_goes_on_after_restart() {
+async fn plan_continues_after_restart() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
@@ -192,8 +192,8 @@ async fn plan_goes_on_after_restart() {
     again.wanted.miss(minutes(start, 0, 30));
     // Not in one request: deliveries before the restart prove no private gap.
     let parts =
-        [(0, 6), (6, 30)].map(|(from, to)| Heard::Proven(minutes(start, from, to), GapEvidence::CompletionMessage));
-    assert_eq!(again.heard(2).await, parts);
+        [(0, 6), (6, 30)].map(|(from, to)| Report::Proven(minutes(start, from, to), GapEvidence::CompletionMessage));
+    assert_eq!(again.reports(2).await, parts);
     assert_eq!(again.x.windows(), [minutes(start, 6, 30)]);
     assert_eq!(job(&again).attempts, 2);
 }
@@ -212,17 +212,17 @@ async fn cancelled_job_frees_slot_and_stays_cancelled() {
     env.progress(start.plus(MINUTE * 6)).await;
     let cancelled = env.recovery_jobs.cancel(JobId(1)).expect("it exists");
     assert_eq!(cancelled.job.state, JobState::Cancelled);
-    let delivered = Heard::Proven(minutes(start, 0, 6), GapEvidence::None);
-    assert_eq!(env.heard(1).await, [delivered], "its deliveries remain");
+    let delivered = Report::Proven(minutes(start, 0, 6), GapEvidence::None);
+    assert_eq!(env.reports(1).await, [delivered], "its deliveries remain");
     stays.store(false, Ordering::SeqCst);
     // Another range is requested meanwhile, and this one is not.
     env.wanted.miss(minutes(start, 100, 110));
-    env.heard(2).await;
+    env.reports(2).await;
     assert_eq!(env.x.windows()[1..], [minutes(start, 100, 110)]);
     let manual = env.recovery_jobs.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("accepted");
     assert!(manual.job.manual);
-    let heard = env.heard(3).await;
-    assert_eq!(heard[2], Heard::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
+    let reports = env.reports(3).await;
+    assert_eq!(reports[2], Report::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
     assert_eq!(env.recovery_jobs.cancel(JobId(1)).expect("known id").job.state, JobState::Cancelled);
     assert_eq!(env.recovery_jobs.cancel(JobId(9)), None);
 }
@@ -234,7 +234,7 @@ async fn manual_job_is_requested_in_windows() {
     let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply(COMPLETED)));
     let span = TimeRange::new(UnixMillis(start.0 + 30_001), start.plus(MINUTE * 250));
     env.recovery_jobs.create(span, Caller::of_peer(None)).expect("accepted");
-    env.heard(3).await;
+    env.reports(3).await;
     assert_eq!(env.x.windows(), [(0, 120), (119, 239), (238, 250)].map(|(from, to)| minutes(start, from, to)));
     assert_eq!(job(&env).state, JobState::Succeeded);
     let now = env.clock.now();
@@ -254,8 +254,8 @@ async fn requests_keep_to_their_rate() {
     let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply(COMPLETED)));
     let began = env.clock.moment();
     (0..60).for_each(|n| env.wanted.miss(minutes(start, n * 6, n * 6 + 1)));
-    let heard = env.heard(60).await;
-    assert!(heard.iter().all(|heard| matches!(heard, Heard::Proven(..))), "{heard:?}");
+    let reports = env.reports(60).await;
+    assert!(reports.iter().all(|reports| matches!(reports, Report::Proven(..))), "{reports:?}");
     let asked = env.asked(60).await;
     for (n, asked) in (0_u32..).zip(asked) {
         let minutes = n / u32::try_from(Config::default().requests_per_minute_max).expect("few");

@@ -9,7 +9,7 @@ use super::turns::ReadTurns;
 use super::{ConnectOutcome, ConnectionId, ConnectionSupervisor};
 use crate::clock::Moment;
 use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState, UpstreamStatus};
-use crate::ingest::gap_tracker::{Heard, StreamResponse};
+use crate::ingest::gap_tracker::{ReceiveTime, StreamResponse};
 use crate::ingest::queue::IngestSource;
 use crate::model::{GapCause, UnixMillis};
 use crate::upstream::message::ControlMessage;
@@ -240,7 +240,7 @@ impl ConnectionSupervisor {
         let asked = answer.backfill.map(|_| answer.at);
         let backfill_before = self.tracker.backfill_before(feed, connection).or(asked);
         if alive {
-            self.tracker.heard(feed, connection, Heard { stamp: arrivals.received, read }, &created);
+            self.tracker.record_data(feed, connection, ReceiveTime { stamp: arrivals.received, read }, &created);
         }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         let late = self.tracker.late(arrivals.received);

@@ -47,7 +47,7 @@ pub struct Framer {
     /// The array whose elements the values are.
     array: ArrayState,
     /// The next line break ends a value or a line, and is therefore no heartbeat.
-    owes_delimiter: bool,
+    expects_delimiter: bool,
     value: PartialValue,
     /// Bytes of the value in earlier pieces, or the head of a line that is not JSON.
     kept: Vec<u8>,
@@ -72,7 +72,7 @@ impl Framer {
             at: 0,
             place: ScanState::Between,
             array: ArrayState::No,
-            owes_delimiter: false,
+            expects_delimiter: false,
             value: PartialValue::default(),
             kept: Vec::new(),
         }
@@ -174,13 +174,13 @@ impl Framer {
             // A carriage return before a line feed, control characters and the bytes of a byte order mark are no
             // message, and must not affect the next one.
             (b'\r', _) | (..=0x08 | 0x0b..=0x1f | 0x7f | 0xef | 0xbb | 0xbf, _) => None,
-            (b'\n', _) if self.owes_delimiter => {
-                self.owes_delimiter = false;
+            (b'\n', _) if self.expects_delimiter => {
+                self.expects_delimiter = false;
                 None
             }
             (b'\n', _) => Some(Framed::Heartbeat),
             // Indentation, or a space before the end of a line.
-            (b' ' | b'\t', array) if array != ArrayState::No || self.owes_delimiter => None,
+            (b' ' | b'\t', array) if array != ArrayState::No || self.expects_delimiter => None,
             (b' ' | b'\t', _) => Some(Framed::Heartbeat),
             (b',', ArrayState::CommaNext) => self.between(ArrayState::ElementNext),
             (b']', ArrayState::CommaNext | ArrayState::ElementNext) => self.between(ArrayState::No),
@@ -198,7 +198,7 @@ impl Framer {
 
     fn between(&mut self, array: ArrayState) -> Option<Framed> {
         self.array = array;
-        self.owes_delimiter = true;
+        self.expects_delimiter = true;
         None
     }
 
@@ -279,7 +279,7 @@ impl Framer {
         let kept = std::mem::take(&mut self.kept);
         let bytes = value.bytes + (self.at - value.start) as u64;
         self.place = ScanState::Between;
-        self.owes_delimiter = broken.is_none();
+        self.expects_delimiter = broken.is_none();
         if broken.is_some() {
             self.array = ArrayState::No;
         }
@@ -310,7 +310,7 @@ impl Framer {
         text.extend_from_slice(&line[..line.len().min(TEXT_BYTES_MAX.saturating_sub(text.len()))]);
         self.place = ScanState::Between;
         self.array = ArrayState::No;
-        self.owes_delimiter = false;
+        self.expects_delimiter = false;
         let text = Bytes::copy_from_slice(text.trim_ascii_end());
         Framed::Malformed { bytes, reason: MalformedReason::NotAnObject, text }
     }

@@ -89,7 +89,7 @@ impl Framer {
         self.place = ScanState::Between;
         self.array = ArrayState::No;
         // The line break that revealed the truncation was its delimiter.
-        self.owes_delimiter = false;
+        self.expects_delimiter = false;
         Framed::Malformed { bytes, reason: MalformedReason::Unfinished, text: Bytes::new() }
     }
 }

@@ -11,7 +11,11 @@ async fn recovered_after(count: usize, message: &'static str) -> (TestEnv, UnixM
         _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)], "{message}");
+    assert_eq!(
+        env.reports(1).await,
+        [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)],
+        "{message}"
+    );
     assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); count + 1], "{message}");
     (env, start)
 }
@@ -45,12 +49,12 @@ async fn empty_answer_proves_only_quiet_range() {
     });
     env.wanted.due_per_minute(1);
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
     assert_eq!((env.x.windows().len(), job(&env).recovered), (5, 30));
 
     let quiet = TestEnv::new(clock, |_, _| Answer::Send(Vec::new(), Then::End));
     quiet.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(quiet.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::NothingDue)]);
+    assert_eq!(quiet.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::NothingDue)]);
     assert_eq!(quiet.x.windows().len(), 2);
 }
 
@@ -63,7 +67,7 @@ async fn excessive_count_is_repeated_three_times() {
         Answer::Send(posts(start, 0..30), reply(message))
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
     assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 4]);
     assert!(job(&env).last_error.contains("31 posts as sent, 30 arrived"), "{}", job(&env).last_error);
 }
@@ -80,7 +84,7 @@ async fn stray_post_before_cut_proves_no_minutes() {
         });
         env.wanted.due_per_minute(1);
         env.wanted.miss(minutes(start, 0, 30));
-        assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+        assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
         assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 3], "{stray}");
     }
 }
@@ -93,11 +97,11 @@ async fn unproven_interval_is_lost_when_it_expires() {
     let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply("<html>")));
     let span = minutes(start, 0, 5);
     env.wanted.miss(span);
-    let heard = env.heard(1).await;
-    let lost: TimeRangeSet = heard
+    let reports = env.reports(1).await;
+    let lost: TimeRangeSet = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Lost(span, GapEvidence::Unproven) => *span,
+        .map(|reports| match reports {
+            Report::Lost(span, GapEvidence::Unproven) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -144,7 +148,7 @@ async fn vain_attempts_are_bounded_per_hour() {
         let within = |from| asked.iter().filter(|at| **at >= from && at.since(from) < MINUTE * 60).count();
         let most = asked.iter().map(|from| within(*from)).max().unwrap_or(0);
         assert!(most <= PER_HOUR_MAX as usize, "{most} attempts in an hour: {word} {asked:?}");
-        assert!(env.wanted.heard.borrow().is_empty(), "nothing is proven: {word}");
+        assert!(env.wanted.reports.borrow().is_empty(), "nothing is proven: {word}");
     });
     futures::future::join_all(attempts).await;
 }

@@ -123,7 +123,7 @@ impl Transport for X {
 
 /// A result reported to the demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Report {
     Proven(TimeRange, GapEvidence),
     Lost(TimeRange, GapEvidence),
 }
@@ -136,7 +136,7 @@ pub(super) struct Wanted {
     /// Expected posts per minute.
     due_per_minute: AtomicU64,
     changes: watch::Sender<u64>,
-    pub heard: watch::Sender<Vec<Heard>>,
+    pub reports: watch::Sender<Vec<Report>>,
 }
 
 impl MissingRanges for Wanted {
@@ -151,12 +151,12 @@ impl MissingRanges for Wanted {
 
     fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp) {
         self.remove(span, stamp.common);
-        self.heard.send_modify(|heard| heard.push(Heard::Proven(span, evidence)));
+        self.reports.send_modify(|reports| reports.push(Report::Proven(span, evidence)));
     }
 
     fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
         self.remove(span, u64::MAX);
-        self.heard.send_modify(|heard| heard.push(Heard::Lost(span, evidence)));
+        self.reports.send_modify(|reports| reports.push(Report::Lost(span, evidence)));
     }
 
     fn is_plausibly_empty(&self, span: TimeRange) -> bool {
@@ -290,11 +290,11 @@ impl TestEnv {
     }
 
     /// Waits until this many results were reported, and returns them.
-    pub(super) async fn heard(&self, count: usize) -> Vec<Heard> {
-        let mut heard = self.wanted.heard.subscribe();
+    pub(super) async fn reports(&self, count: usize) -> Vec<Report> {
+        let mut reports = self.wanted.reports.subscribe();
         let reported =
-            Clock::system().timeout(Duration::from_secs(20), heard.wait_for(|heard| heard.len() >= count)).await;
-        reported.unwrap_or_else(|_| panic!("only {:?}", self.wanted.heard.borrow())).expect("it lives").clone()
+            Clock::system().timeout(Duration::from_secs(20), reports.wait_for(|reports| reports.len() >= count)).await;
+        reported.unwrap_or_else(|_| panic!("only {:?}", self.wanted.reports.borrow())).expect("it lives").clone()
     }
 
     /// Waits until X has received this many requests.

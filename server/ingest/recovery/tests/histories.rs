@@ -17,7 +17,7 @@ use crate::upstream::UpstreamMessage;
 const START: UnixMillis = UnixMillis(1_750_000_020_000 / 60_000 * 60_000);
 const MINUTES: u32 = 12;
 /// Distance of posts: four in a minute.
-const APART: Duration = Duration::from_secs(15);
+const POST_INTERVAL: Duration = Duration::from_secs(15);
 const POSTS_IN_MINUTE: usize = 4;
 const DUE_MIN: u32 = 3;
 
@@ -81,13 +81,14 @@ fn replies() -> impl Strategy<Value = Vec<Reply>> {
 }
 
 fn posts_of(window: TimeRange) -> Vec<UnixMillis> {
-    let posts = (0..).map(|number| START.plus(APART * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
+    let posts =
+        (0..).map(|number| START.plus(POST_INTERVAL * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
     posts.filter(|at| window.contains(*at)).collect()
 }
 
 /// Fewer than `DUE_MIN` posts at the real rate.
 fn is_plausibly_empty(span: TimeRange) -> bool {
-    span.to.since(span.from) < APART * DUE_MIN
+    span.to.since(span.from) < POST_INTERVAL * DUE_MIN
 }
 
 struct HistoryEnv {
@@ -110,13 +111,13 @@ impl HistoryEnv {
 
     fn next(&mut self) -> Option<JobRequest> {
         self.jobs.plan(&self.missing, self.now, &limits(), &Config::default());
-        self.hear();
+        self.apply_resolutions();
         let now = JobClock { time: self.now, moment: Moment::default() };
         self.jobs.begin(&self.missing, RequestStamp::default(), now, &limits(), &Config::default())
     }
 
     /// Proven ranges were delivered, except for posts that X withholds undetectably.
-    fn hear(&mut self) {
+    fn apply_resolutions(&mut self) {
         for resolution in self.jobs.drain_resolutions() {
             let (spans, hidden_max) = match resolution {
                 Resolution::Proven(spans, GapEvidence::CleanEof | GapEvidence::NothingDue, _) => {
@@ -179,7 +180,7 @@ impl HistoryEnv {
         if let AttemptResult::Again { flaw: IncompleteReason::Count, .. } = result {
             self.jobs.count_differs(order.id);
         }
-        self.hear();
+        self.apply_resolutions();
     }
 }
 
@@ -246,7 +247,7 @@ proptest! {
         // A range that X never sends is lost once it is too old, and only then.
         env.now = env.now.plus(MINUTE * 60 * 24);
         env.jobs.plan(&env.missing.clone(), env.now, &limits(), &Config::default());
-        env.hear();
+        env.apply_resolutions();
         prop_assert!(env.missing.is_empty(), "left: {:?}", env.missing);
     }
 }
