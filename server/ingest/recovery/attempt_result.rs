@@ -80,7 +80,7 @@ impl IncompleteReason {
                 format!("answer without completion message has {messages} malformed or unknown messages")
             }
             Self::Disordered => "posts out of order or outside of the requested window".to_owned(),
-            Self::Implausible => "answer without completion message lacks posts that were due".to_owned(),
+            Self::Implausible => "answer without completion message is missing expected posts".to_owned(),
             Self::Count => {
                 let (count, arrived) = (transcript.count().unwrap_or_default(), transcript.arrived());
                 format!("upstream reports {count} posts as sent, {arrived} arrived")

@@ -80,11 +80,11 @@ pub(super) fn plan(
 ) -> RecoveryPlan {
     let mut wanted = missing.clone();
     wanted.remove_all(held);
-    let horizon = limits.earliest_recoverable(now);
-    let lost = wanted.within(TimeRange::new(UnixMillis(i64::MIN), horizon));
+    let oldest = limits.earliest_recoverable(now);
+    let lost = wanted.within(TimeRange::new(UnixMillis(i64::MIN), oldest));
     wanted.remove_all(&lost);
     let longer = |span: TimeRange| {
-        let from = span.from.minus(limits.overlap).max(horizon.min(span.from));
+        let from = span.from.minus(limits.overlap).max(oldest.min(span.from));
         round_out_to_minutes(TimeRange::new(from, span.to.plus(limits.overlap)))
     };
     let whole: TimeRangeSet = wanted.iter().map(longer).collect();
@@ -139,19 +139,19 @@ mod tests {
         ) {
             let held: TimeRangeSet = held.iter().map(round_out_to_minutes).collect();
             let plan = plan(&missing, &held, NOW, &LIMITS);
-            let horizon = LIMITS.earliest_recoverable(NOW);
+            let oldest = LIMITS.earliest_recoverable(NOW);
             let planned: TimeRangeSet = plan.windows.iter().copied().collect();
 
             let mut left = missing.clone();
             left.remove_all(&held);
             left.remove_all(&plan.lost);
             for demand in left.iter() {
-                prop_assert!(demand.from >= horizon, "expired ranges are lost at once: {demand:?}");
-                let longer = TimeRange::new(demand.from.minus(LIMITS.overlap).max(horizon), demand.to.plus(LIMITS.overlap));
+                prop_assert!(demand.from >= oldest, "expired ranges are lost at once: {demand:?}");
+                let longer = TimeRange::new(demand.from.minus(LIMITS.overlap).max(oldest), demand.to.plus(LIMITS.overlap));
                 prop_assert!(planned.covers(longer), "{demand:?} and the uncertainty of its bounds is in no window");
             }
             for lost in plan.lost.iter() {
-                prop_assert!(lost.to <= horizon && missing.covers(lost), "exact bounds: {lost:?}");
+                prop_assert!(lost.to <= oldest && missing.covers(lost), "exact bounds: {lost:?}");
             }
             for window in &plan.windows {
                 prop_assert!(is_whole(window.from) && is_whole(window.to) && !window.is_empty());
@@ -164,8 +164,8 @@ mod tests {
                 prop_assert!(twice.is_none_or(|twice| twice <= MINUTE * 4), "two jobs for {window:?}");
             }
             for pair in plan.windows.windows(2) {
-                let apart = pair[0].to < pair[1].from;
-                prop_assert!(apart || pair[0].to.since(pair[1].from) == MINUTE, "in order, a minute of overlap: {pair:?}");
+                let is_separate = pair[0].to < pair[1].from;
+                prop_assert!(is_separate || pair[0].to.since(pair[1].from) == MINUTE, "in order, a minute of overlap: {pair:?}");
             }
         }
 

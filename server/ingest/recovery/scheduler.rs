@@ -243,8 +243,8 @@ impl RecoveryScheduler {
         match &result {
             AttemptResult::Proven { rest, .. } if rest.is_empty() => drop(self.attempts.remove(&id)),
             AttemptResult::Proven { .. } => self.back_off(id, cause, healthy_for, Some(INCOMPLETE.to_owned())),
-            // At least the backoff apart, even after a healthy connection: a failure of one second must not end it
-            // twice.
+            // With at least one backoff in between, even after a healthy connection: a failure of one second must not
+            // end it twice.
             AttemptResult::Confirm { .. } => self.back_off(id, cause, None, None),
             AttemptResult::Again { flaw, .. } => {
                 if *flaw == IncompleteReason::Count {

@@ -91,7 +91,7 @@ async fn silent_end_is_confirmed_from_last_minute() {
     // Everything that the order of posts does not prove is requested again.
     assert_eq!(windows, [(0, 30), (6, 30), (18, 30)].map(|(from, to)| minutes(start, from, to)));
     let delays = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at));
-    assert!(delays.min() >= Some(Duration::from_secs(5)), "at least the backoff apart: {asked:?}");
+    assert!(delays.min() >= Some(Duration::from_secs(5)), "at least one backoff in between: {asked:?}");
     assert_eq!(job(&env).last_error, "");
 }
 

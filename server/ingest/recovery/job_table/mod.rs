@@ -178,9 +178,9 @@ impl JobTable {
         id
     }
 
-    /// Trims waiting jobs. The minute of the horizon may still be requested as a whole.
-    fn expire(&mut self, horizon: UnixMillis, now: UnixMillis) {
-        let expired = TimeRange::new(UnixMillis(i64::MIN), minute_of(horizon));
+    /// Trims waiting jobs. The minute of `oldest` may still be requested as a whole.
+    fn expire(&mut self, oldest: UnixMillis, now: UnixMillis) {
+        let expired = TimeRange::new(UnixMillis(i64::MIN), minute_of(oldest));
         self.declined.remove(expired);
         let mut over = Vec::new();
         for job in self.jobs.values_mut().filter(|job| job.state == JobState::Waiting) {

@@ -229,9 +229,9 @@ fn window_refused_while_young_is_learned() {
 #[test]
 fn job_without_demand_is_cancelled() {
     let mut jobs = planned(&[ago(60, 30)]);
-    let by_hand = jobs.create(ago(20, 10), NOW);
+    let manual = jobs.create(ago(20, 10), NOW);
     jobs.plan(&TimeRangeSet::default(), NOW, &limits(), &Config::default());
-    assert_eq!(jobs.active().map(|job| job.id).collect::<Vec<_>>(), [by_hand]);
+    assert_eq!(jobs.active().map(|job| job.id).collect::<Vec<_>>(), [manual]);
     assert_eq!(jobs.drain_finished()[0].state, JobState::Cancelled);
 }
 
