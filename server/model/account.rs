@@ -3,20 +3,20 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// Name of an account: `[a-z0-9-]{1,63}`. It names a directory and a metric label, so it is kept narrow.
+/// Name of an account: `[a-z0-9-]{1,63}`. It is the name of a directory and a metric label, hence the narrow format.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountName(Arc<str>);
 
-/// A name that is no account name.
+/// An invalid account name.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("an account name is 1 to 63 characters of a-z, 0-9 and '-'; got {0:?}")]
+#[error("invalid account name {0:?}; expected 1 to 63 characters of a-z, 0-9 and '-'")]
 pub struct AccountNameError(String);
 
 impl AccountName {
-    /// Longest name, in bytes: a DNS label.
+    /// Maximum bytes of a name: those of a DNS label.
     pub const BYTES_MAX: usize = 63;
 
-    /// Checks and takes a name.
+    /// Validates a name.
     pub fn new(name: &str) -> Result<Self, AccountNameError> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if name.is_empty() || name.len() > Self::BYTES_MAX || !name.bytes().all(allowed) {
@@ -25,7 +25,7 @@ impl AccountName {
         Ok(Self(name.into()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

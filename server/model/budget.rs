@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, UnixMillis};
 
-/// What was charged within the last hour, and to which callers: the record of a budget for requests to X that cost money. It
-/// is kept over restarts by its owner, so that a restart does not renew it.
+/// Charges of the last hour with their callers: the budget for requests to X that cost money. Its owner persists it, so
+/// that a restart does not renew the budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Budget(Vec<Charge>);
@@ -14,20 +14,20 @@ pub struct Budget(Vec<Charge>);
 /// Limits of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetLimits {
-    /// What is charged, in the plural.
+    /// What is charged, as a plural noun.
     pub counted: &'static str,
-    /// Of all callers together.
+    /// Limit of all callers together.
     pub account: Option<Limit>,
-    /// Of each caller.
+    /// Limit of each caller.
     pub caller: Option<Limit>,
 }
 
-/// How much may be charged in an hour.
+/// Maximum charges in an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// So many.
+    /// Maximum.
     pub max: usize,
-    /// The setting that says so.
+    /// Name of the setting.
     pub setting: &'static str,
 }
 
@@ -37,7 +37,7 @@ struct Charge {
     caller: Caller,
 }
 
-/// Whose budget is exhausted.
+/// Which budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetScope {
     /// The account's, shared by all callers.
@@ -49,20 +49,20 @@ pub enum BudgetScope {
 /// A charge that would exceed a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetExceeded {
-    /// Whose budget; the one that is renewed last, if both are exhausted.
+    /// The exhausted budget; the one that is renewed last, if both are.
     pub scope: BudgetScope,
-    /// Its limit.
+    /// Limit of the budget.
     pub limit: Limit,
-    /// What is charged, in the plural.
+    /// What is charged, as a plural noun.
     pub counted: &'static str,
-    /// How long until one more may be charged.
+    /// Time until the next charge is possible.
     pub retry_after: Duration,
 }
 
-/// The period of the budget.
+/// Period of the budget.
 const PERIOD: Duration = Duration::from_secs(3_600);
 
-/// Most charges that are remembered where only callers have a limit; beyond it the oldest are forgotten.
+/// Maximum charges stored if only callers have a limit; beyond it the oldest are forgotten.
 const CHARGES_MAX: usize = 10_000;
 
 impl fmt::Display for BudgetExceeded {
@@ -77,10 +77,10 @@ impl fmt::Display for BudgetExceeded {
 }
 
 impl Budget {
-    /// Charges one to this caller and to the account, unless either has as many within the last hour as it may.
+    /// Charges one request to this caller and to the account. Returns `BudgetExceeded` if either is exhausted.
     pub fn charge(&mut self, caller: Caller, limits: &BudgetLimits, now: UnixMillis) -> Result<(), BudgetExceeded> {
         self.0.retain(|charge| now.since(charge.time) < PERIOD);
-        // A clock that was ahead leaves no debt of more than the period.
+        // A clock that was ahead leaves a debt of at most one period.
         self.0.iter_mut().for_each(|charge| charge.time = charge.time.min(now));
         let exceeded = [
             self.exceeded(BudgetScope::Account, limits, limits.account, |_| true, now),
@@ -107,7 +107,7 @@ impl Budget {
         let limit = limit?;
         let mut counted: Vec<_> = self.0.iter().filter(|charge| counts(charge)).map(|charge| charge.time).collect();
         counted.sort_unstable();
-        // When this one is over, one less than allowed is left.
+        // When this charge expires, one less than the limit is left.
         let decisive = counted.len().checked_sub(limit.max)?;
         let over = counted.get(decisive).map_or(now, |time| *time).plus(PERIOD);
         Some(BudgetExceeded { scope, limit, counted: limits.counted, retry_after: over.since(now) })
@@ -126,7 +126,7 @@ mod tests {
         Caller::of_peer(Some([192, 0, 2, n].into()))
     }
 
-    /// 0 is no limit of each caller.
+    /// Creates limits; 0 means no limit of each caller.
     fn bounds(account: usize, own: usize) -> BudgetLimits {
         let limit = |max| Limit { max, setting: "a.setting" };
         let caller = Some(own).filter(|max| *max > 0).map(limit);
@@ -142,9 +142,9 @@ mod tests {
         };
         assert_eq!([charge(1, 0), charge(1, 10)], [Ok(()); 2]);
         assert_eq!(charge(1, 20), Err((BudgetScope::Caller, 3_580)));
-        assert_eq!([charge(2, 20), charge(2, 20), charge(3, 30)], [Ok(()); 3], "others still have theirs");
+        assert_eq!([charge(2, 20), charge(2, 20), charge(3, 30)], [Ok(()); 3], "other callers have their own budget");
         assert_eq!(charge(3, 40), Err((BudgetScope::Account, 3_560)));
-        assert_eq!(charge(2, 40), Err((BudgetScope::Caller, 3_580)), "the longer wait counts");
+        assert_eq!(charge(2, 40), Err((BudgetScope::Caller, 3_580)), "the later renewal counts");
         assert_eq!(charge(1, 3_600), Ok(()), "the first is an hour old");
     }
 
@@ -154,10 +154,10 @@ mod tests {
         let charged: Vec<_> = (0..5).map(|_| budget.charge(caller(1), &limits, NOW).is_ok()).collect();
         assert_eq!(charged, [true, true, true, false, false]);
         let none = bounds(0, 0);
-        assert!(Budget::default().charge(caller(1), &none, NOW).is_err(), "0 of the account is none at all");
+        assert!(Budget::default().charge(caller(1), &none, NOW).is_err(), "a limit of 0 for the account allows none");
         let unbounded = BudgetLimits { account: None, ..none };
         (0..CHARGES_MAX + 9).for_each(|_| budget.charge(caller(1), &unbounded, NOW).expect("no limit"));
-        assert_eq!(budget.0.len(), CHARGES_MAX, "what is remembered is bounded");
+        assert_eq!(budget.0.len(), CHARGES_MAX, "stored charges are bounded");
     }
 
     #[test]
@@ -170,8 +170,9 @@ mod tests {
     }
 
     proptest! {
-        /// However callers take turns, no hour has more than the limits, the record stays as short as the account's limit,
-        /// and whoever waits as long as told is served unless others took what became free.
+        /// For any order of callers, no hour has more charges than the limits, the stored charges are bounded by the
+        /// account's limit, and a caller that waits for `retry_after` succeeds unless other callers were charged
+        /// meanwhile.
         #[test]
         fn no_hour_exceeds_limits(
             account in 1_usize..12,

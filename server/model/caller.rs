@@ -3,18 +3,18 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// Identity of the client behind a request, as the key of budgets: the IPv4 address of its peer, or the /64 network of its
-/// IPv6 address, for one host has all addresses of such a network. Requests carry no credentials yet; once they do, the
-/// principal takes the place of the address, and nothing but [`Caller::of_peer`] changes.
+/// Identity of the client behind a request, as the key of budgets: the IPv4 address of its peer, or the /64 network of
+/// its IPv6 address, because one host owns all addresses of such a network. Requests carry no credentials yet; once
+/// they do, the principal replaces the address, and only [`Caller::of_peer`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Caller(IpAddr);
 
-/// Bits of an IPv6 address that name the host within its network.
+/// Bits of an IPv6 address that identify the host within its network.
 const HOST_BITS: u32 = 64;
 
 impl Caller {
-    /// Returns the caller at this peer address. All requests without one belong to the same caller.
+    /// Returns the caller of this peer address. All requests without an address share one caller.
     pub fn of_peer(address: Option<IpAddr>) -> Self {
         match address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical() {
             IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS).into()),

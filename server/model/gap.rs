@@ -18,12 +18,13 @@ impl fmt::Display for GapId {
 }
 
 impl GapId {
-    /// Set in ids of private gaps; gaps of a log are counted from 1.
+    /// Flag in ids of private gaps; gaps of a log are numbered from 1.
     const PRIVATE: u64 = 1 << 63;
 
-    /// The id of a hole that only some subscriptions have: the same for all that lack the same interval, whoever tells it.
+    /// Returns the id of a private gap: a hash of the interval, so that it is the same in all subscriptions and
+    /// processes.
     pub fn private(span: TimeRange) -> Self {
-        /// FNV-1a, whose value never changes from one version of a program to the next.
+        /// FNV-1a, whose value is the same in every version.
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
         let bytes = span.from.0.to_le_bytes().into_iter().chain(span.to.0.to_le_bytes());
@@ -31,38 +32,38 @@ impl GapId {
         Self(hash | Self::PRIVATE)
     }
 
-    /// True if only some subscriptions have the gap.
+    /// True for a private gap.
     pub fn is_private(self) -> bool {
         self.0 & Self::PRIVATE != 0
     }
 }
 
-/// An interval of upstream time for which completeness is not proven, as it stands now.
+/// Current state of a gap: an interval of upstream time for which completeness is not proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Its id.
+    /// Id of the gap.
     pub id: GapId,
     /// The interval.
     pub window: TimeInterval,
-    /// Why there is a gap.
+    /// Cause of the gap.
     pub cause: GapCause,
-    /// How far its closing has come.
+    /// State of its recovery.
     pub state: GapState,
-    /// What the state rests on.
+    /// Evidence for the state.
     pub evidence: GapEvidence,
-    /// Up to where it is known to be complete.
+    /// Time up to which the interval is known to be complete.
     pub progress: Option<UnixMillis>,
-    /// Posts brought back that the log lacked.
+    /// Recovered posts that the log did not have.
     pub recovered: u64,
 }
 
-/// Why there is a gap.
+/// Cause of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapCause {
-    /// X ended the connection, or the network cut it.
+    /// X ended the connection, or the network broke it.
     Disconnected,
-    /// Nothing came for longer than the heartbeat allows.
+    /// Neither a message nor a heartbeat arrived within the stale timeout.
     Stale,
     /// X closed the connection because the gateway read too slowly.
     SlowReader,
@@ -72,31 +73,31 @@ pub enum GapCause {
     JournalUnavailable,
     /// A part of the journal is damaged.
     JournalCorrupt,
-    /// The position is older than what the journal keeps.
+    /// The position is older than the retained journal.
     Trimmed,
-    /// The log that the position belongs to is lost.
+    /// The log of the position is lost.
     LogLost,
     /// X ended the connection because there were too many.
     TooManyConnections,
     /// X ended the connection because the usage cap was reached.
     UsageCapped,
-    /// X ended the connection because it does not accept the rules.
+    /// X ended the connection because it rejected the rules.
     InvalidRules,
 }
 
-/// How far the closing of a gap has come.
+/// State of a gap's recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapState {
-    /// Seen; nothing brought back yet.
+    /// Detected; nothing recovered yet.
     Detected,
-    /// A recovery job is running or waits for its turn.
+    /// A recovery job is running or waiting.
     Recovering,
     /// Closed by backfill.
     Backfilled,
     /// Closed by a recovery job.
     Recovered,
-    /// Cannot be brought back any more.
+    /// Final. The posts cannot be recovered any more.
     Unrecoverable,
 }
 
@@ -118,26 +119,26 @@ impl GapState {
     }
 }
 
-/// What the state of a gap rests on.
+/// Evidence for the state of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapEvidence {
-    /// Nothing yet.
+    /// None yet.
     None,
-    /// X said that the job is complete.
+    /// X reported the job as complete.
     CompletionMessage,
-    /// The job ended cleanly without a message, and a second request brought nothing new.
+    /// The job ended cleanly without a message, and a second request returned nothing new.
     CleanEof,
-    /// No post of the interval arrived any more on a backfill connection that is still up.
+    /// No post of the interval arrived any more on an open backfill connection.
     BackfillQuiet,
-    /// The interval left the window that X recovers.
+    /// The interval left the recovery window.
     WindowPassed,
     /// X refused the request.
     Refused,
-    /// Fewer posts were due in the interval than `due_min`: nothing arrived, and nothing contradicts that.
+    /// Fewer than `due_min` posts were expected in the interval, and none arrived.
     NothingDue,
-    /// X reported the job as complete with a count that repeatedly differed from the number of posts that arrived.
+    /// X reported the job as complete, with a count that repeatedly differed from the number of received posts.
     CountMismatch,
-    /// Requests were answered, but no answer proved that the interval is complete.
+    /// Requests were answered, but no response proved that the interval is complete.
     Unproven,
 }

@@ -1,21 +1,23 @@
 use std::sync::Arc;
 
-/// One thing about a post that an index can hold: a filter's key must hold for every post that the filter matches.
+use super::Rule;
+
+/// A property of posts that an index can store. Every post that a filter matches has at least one of the filter's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IndexKey {
-    /// It has this tag.
+    /// Has this tag.
     Tag(Arc<str>),
-    /// It has a tag that begins so; the empty prefix is any tag.
+    /// Has a tag with this prefix; the empty prefix matches any tag.
     Prefix(Arc<str>),
-    /// This rule matched it.
+    /// Matched by this rule.
     Rule(u64),
 }
 
-/// Necessary condition of a filter, for indexes: they may give more than matches, never less.
+/// Necessary condition of a filter, for indexes: an index may return more than matches, never less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFilter {
-    /// Nothing can be left out by an index.
+    /// No index applies.
     Always,
-    /// At least one of these holds for whatever matches.
+    /// Every match has at least one of these keys.
     AnyOf(Arc<[IndexKey]>),
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use super::{IndexKey, KeyFilter, Rule};
 
-/// What the posts of a stretch of the log (a block, a batch) have between them.
+/// Union of the keys of the posts in a part of the log (a block, a batch).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
-    /// All their tags.
+    /// All tags.
     pub tags: BTreeSet<Arc<str>>,
-    /// All their rule ids.
+    /// All rule ids.
     pub rules: BTreeSet<u64>,
-    /// True if one of them has no tag at all.
+    /// A post without any tag is included.
     pub untagged: bool,
-    /// True if the stretch holds a GAP or a SKIP, which every session is told.
+    /// A GAP or SKIP record is included, which every session receives.
     pub notices: bool,
 }
 
@@ -33,15 +33,15 @@ impl KeySet {
         self.rules.extend(rules.iter().filter_map(|rule| rule.id));
     }
 
-    /// True if something in the stretch may be for a reader with these keys.
+    /// True if the part may contain a record for these keys.
     pub fn may_match(&self, keys: &KeyFilter) -> bool {
         match keys {
             KeyFilter::Always => true,
-            KeyFilter::AnyOf(keys) => self.notices || keys.iter().any(|key| self.holds(key)),
+            KeyFilter::AnyOf(keys) => self.notices || keys.iter().any(|key| self.contains(key)),
         }
     }
 
-    fn holds(&self, key: &IndexKey) -> bool {
+    fn contains(&self, key: &IndexKey) -> bool {
         match key {
             IndexKey::Tag(tag) => self.tags.contains(tag),
             IndexKey::Rule(id) => self.rules.contains(id),

@@ -1,13 +1,14 @@
-//! The words that every other room speaks: accounts, posts, rules and their tags, records and their positions, times.
+//! Domain types shared by all modules: accounts, posts, rules and their tags, records and their positions, times.
 //!
-//! Pure data: no I/O, no clock, no randomness, no async. The wire formats (protobuf, JSON of X, journal blocks, tokens)
-//! are elsewhere; this room does not know them.
+//! Pure data: no I/O, no clock, no randomness, no async. The wire formats (protobuf, X's JSON, journal blocks, tokens)
+//! are defined elsewhere; this module does not depend on them.
 //!
-//! Owns: what a word means, its bounds, and arithmetic that everybody needs (the union of rules, the time in an id).
-//! Does not own: any rule about when something happens; no type here has a lock, a handle or a default behaviour.
+//! Owns: the meaning and bounds of each type, and shared arithmetic (the union of rules, the time in an id). Does not
+//! own: any rule about when something happens; no type here has a lock or a handle.
 //!
-//! Invariants: a sequence is never reused within a term (I7); a post's identity is its id, never its bytes. The tests
-//! at the end of each file hold what the types promise by themselves; the rest is held by those who use them.
+//! # Invariants
+//! - A sequence is never reused within a term (I7).
+//! - The identity of a post is its id, never its bytes.
 
 mod account;
 mod budget;

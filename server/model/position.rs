@@ -1,17 +1,17 @@
 use std::fmt;
 
-/// Number of a record in an account's log: +1 per record, the first is 1; 0 = before the first.
+/// Position of a record in an account's log: +1 per record, the first is 1; 0 = before the first.
 pub type Sequence = u64;
 
-/// Identity of a log, drawn at random when it is made.
+/// Identity of a log, drawn at random when it is created.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u128);
 
-/// Identity of one writer's incarnation (a process start or an election), drawn at random.
+/// Identity of one writer incarnation (a process start or an election), drawn at random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Term(pub u64);
 
-/// A line of the log's table of terms: where a term begins. The table is never trimmed.
+/// Entry of the log's table of terms. The table is never trimmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TermStart {
     /// The term.
@@ -20,12 +20,12 @@ pub struct TermStart {
     pub first: Sequence,
 }
 
-/// A place in a log, just after the record it names.
+/// A position in a log, immediately after a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The log.
     pub epoch: Epoch,
-    /// The writer that the record belongs to.
+    /// Writer of the record.
     pub term: Term,
     /// The record; 0 = before the first.
     pub sequence: Sequence,

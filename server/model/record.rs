@@ -5,38 +5,38 @@ use super::{Gap, Post, Rule, Sequence, Term, TimeInterval, UnixMillis};
 /// An entry of an account's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number.
+    /// Sequence of the record.
     pub sequence: Sequence,
-    /// The writer that made it.
+    /// Writer of the record.
     pub term: Term,
-    /// When the gateway received what it tells; never before the record in front of it.
+    /// When the gateway received the content; never before the preceding record.
     pub received: UnixMillis,
-    /// What it tells.
+    /// Content.
     pub body: RecordBody,
 }
 
-/// What a record tells.
+/// Content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordBody {
-    /// A post, seen for the first time.
+    /// A post logged for the first time.
     Post(Post),
-    /// A post that was logged before, matched by rules that it had not then. The post carries the rules of all arrivals.
+    /// A post that was logged before, matched by additional rules. The post has the rules of all arrivals.
     Delta {
-        /// The rules logged before.
+        /// Rules logged before.
         prior: Arc<[Rule]>,
-        /// The post as it arrived now.
+        /// The post as received now.
         post: Post,
     },
-    /// A gap began, changed or ended.
+    /// A gap was opened, changed or closed.
     Gap(Gap),
-    /// Messages that could not be taken.
+    /// Messages that could not be processed.
     Skip(Skip),
     /// A new writer; the first record of its term.
     Term,
 }
 
 impl RecordBody {
-    /// The post that a POST or DELTA carries.
+    /// Returns the post of a POST or DELTA.
     pub fn post(&self) -> Option<&Post> {
         match self {
             Self::Post(post) | Self::Delta { post, .. } => Some(post),
@@ -45,25 +45,25 @@ impl RecordBody {
     }
 }
 
-/// Messages that could not be taken, of one second and one reason.
+/// Skipped messages of one second and one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
-    /// Why.
+    /// Reason.
     pub reason: SkipReason,
-    /// How many.
+    /// Number of messages.
     pub count: u64,
-    /// When they came.
+    /// When they were received.
     pub window: TimeInterval,
 }
 
-/// Why a message could not be taken, or a record not given.
+/// Why a message could not be processed, or a record not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SkipReason {
     /// Not valid JSON, invalid UTF-8, nested too deeply, or a post without an id.
     Malformed,
-    /// Longer than the limit for a message.
+    /// Longer than the limit of a message.
     Oversized,
-    /// This part of the journal is damaged.
+    /// Records in a damaged part of the journal.
     JournalCorrupt,
     /// A post in another format (Activity Streams, the v2 shape) or a compliance message.
     ForeignFormat,

@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// This much later, as late as can be said.
+    /// Returns the time this much later, saturating.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This much earlier, as early as can be said.
+    /// Returns the time this much earlier, saturating.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// This many milliseconds later, or earlier if negative.
+    /// Returns the time shifted by this many milliseconds.
     pub fn shifted(self, by_ms: i64) -> Self {
         Self(self.0.saturating_add(by_ms))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the duration since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -54,7 +54,7 @@ pub struct TimeInterval {
 }
 
 impl TimeInterval {
-    /// True if this time is in it.
+    /// True if this time is in the interval.
     pub fn contains(self, time: UnixMillis) -> bool {
         self.from <= time && self.to.is_none_or(|to| time < to)
     }

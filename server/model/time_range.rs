@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UnixMillis;
 
-/// An interval of time that has ended, [from, to).
+/// A bounded interval of time, [from, to).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimeRange {
     /// Start, included.
@@ -12,27 +12,27 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    /// From here to there; empty if `to` is not after `from`.
+    /// Creates an interval; empty if `to` is not after `from`.
     pub fn new(from: UnixMillis, to: UnixMillis) -> Self {
         Self { from, to }
     }
 
-    /// True if it holds no time.
+    /// True if it is empty.
     pub fn is_empty(self) -> bool {
         self.to <= self.from
     }
 
-    /// True if this time is in it.
+    /// True if this time is in the interval.
     pub fn contains(self, time: UnixMillis) -> bool {
         self.from <= time && time < self.to
     }
 
-    /// True if all of `other` is in it.
+    /// True if all of `other` is in the interval.
     pub fn covers(self, other: Self) -> bool {
         other.is_empty() || (self.from <= other.from && other.to <= self.to)
     }
 
-    /// What both have.
+    /// Returns the common part.
     pub fn intersection(self, other: Self) -> Self {
         Self { from: self.from.max(other.from), to: self.to.min(other.to) }
     }
@@ -44,7 +44,7 @@ impl TimeRange {
 pub struct TimeRangeSet(Vec<TimeRange>);
 
 impl TimeRangeSet {
-    /// Adds an interval; what it touches becomes one with it.
+    /// Adds an interval and merges it with adjacent ones.
     pub fn insert(&mut self, span: TimeRange) {
         if span.is_empty() {
             return;
@@ -58,7 +58,7 @@ impl TimeRangeSet {
         self.0.splice(begin..end, [joined]);
     }
 
-    /// Takes an interval out.
+    /// Removes an interval.
     pub fn remove(&mut self, span: TimeRange) {
         if span.is_empty() {
             return;
@@ -69,53 +69,53 @@ impl TimeRangeSet {
         self.0 = self.0.iter().flat_map(rest).filter(|held| !held.is_empty()).collect();
     }
 
-    /// Adds all of the other.
+    /// Adds another set.
     pub fn insert_all(&mut self, other: &Self) {
         other.iter().for_each(|span| self.insert(span));
     }
 
-    /// Takes all of the other out.
+    /// Removes another set.
     pub fn remove_all(&mut self, other: &Self) {
         other.iter().for_each(|span| self.remove(span));
     }
 
-    /// What of it lies in `span`.
+    /// Returns the part within `span`.
     pub fn within(&self, span: TimeRange) -> Self {
         self.iter().map(|held| held.intersection(span)).filter(|held| !held.is_empty()).collect()
     }
 
-    /// True if this time is in it.
+    /// True if this time is in the set.
     pub fn contains(&self, time: UnixMillis) -> bool {
         let at = self.0.partition_point(|held| held.to <= time);
         self.0.get(at).is_some_and(|held| held.contains(time))
     }
 
-    /// True if all of `span` is in it.
+    /// True if all of `span` is in the set.
     pub fn covers(&self, span: TimeRange) -> bool {
         span.is_empty() || self.0.iter().any(|held| held.covers(span))
     }
 
-    /// True if it holds no time.
+    /// True if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many intervals it has.
+    /// Returns the number of intervals.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The intervals, in order.
+    /// Returns the intervals, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = TimeRange> + '_ {
         self.0.iter().copied()
     }
 
-    /// The first interval.
+    /// Returns the first interval.
     pub fn first(&self) -> Option<TimeRange> {
         self.0.first().copied()
     }
 
-    /// The last interval.
+    /// Returns the last interval.
     pub fn last(&self) -> Option<TimeRange> {
         self.0.last().copied()
     }

@@ -103,7 +103,7 @@ impl TaskGroup {
         let tasks = self.clone();
         self.thread(name, on_exit, move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                // As a task among those that it spawns: waking the future passed to `block_on` takes a system call each
+                // As a task, like the tasks that it spawns: waking the future passed to `block_on` takes a system call each
                 // time.
                 let ended = runtime.block_on(runtime.spawn(future));
                 if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {

@@ -6,7 +6,7 @@ use crate::model::UnixMillis;
 pub struct MessageBatch {
     /// When the first of them arrived.
     pub received: UnixMillis,
-    /// Messages in wire order, including those that could not be parsed.
+    /// Messages in wire order, including malformed ones.
     pub messages: Vec<UpstreamMessage>,
     /// Number of heartbeats.
     pub heartbeats: u32,

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::xapi::{self, BodyError, ErrorKind, Response, StreamRequest, Transport, TransportError};
 
 /// An announcement of X explains a disconnect for `stale_after` plus this time: the time to notice the disconnect.
-const ANNOUNCEMENT_SLACK: Duration = Duration::from_secs(5);
+const ANNOUNCEMENT_GRACE: Duration = Duration::from_secs(5);
 
 /// Maximum wait for the next piece while the socket of a silent connection is drained.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
@@ -333,7 +333,7 @@ impl Connection {
         for framed in rest.framed {
             self.take_framed(framed, batch);
         }
-        let valid_for = self.config.stale_after.saturating_add(ANNOUNCEMENT_SLACK);
+        let valid_for = self.config.stale_after.saturating_add(ANNOUNCEMENT_GRACE);
         let now = self.clock.moment();
         let cause = self.evidence.cause(now, valid_for).unwrap_or(cause);
         let words = self.evidence.words(now, valid_for).to_owned();

@@ -129,7 +129,7 @@ impl TestEnv {
     }
 
     /// The process is killed during maintenance: removed files still exist, next to a partial file.
-    fn crash_in_upkeep(&mut self) {
+    fn crash_in_maintenance(&mut self) {
         let before: Vec<(PathBuf, Vec<u8>)> =
             id_files(self.path()).into_iter().map(|path| (path.clone(), fs::read(path).expect("reads"))).collect();
         self.step();
@@ -154,7 +154,7 @@ enum Op {
     Step(u64),
     Seal,
     Restart(usize),
-    CrashInUpkeep,
+    CrashInMaintenance,
 }
 
 fn op(on_disk: bool) -> impl Strategy<Value = Op> {
@@ -166,7 +166,7 @@ fn op(on_disk: bool) -> impl Strategy<Value = Op> {
         4 => (0u64..20).prop_map(Op::Step),
         1 => Just(Op::Seal),
         kill => (0usize..12).prop_map(|lost| Op::Restart(lost.saturating_sub(4))),
-        kill => Just(Op::CrashInUpkeep),
+        kill => Just(Op::CrashInMaintenance),
     ]
 }
 
@@ -182,7 +182,7 @@ fn play(mut env: TestEnv, ops: Vec<Op>) {
                 env.dedup.maintenance.flush().expect("flush works");
             }
             Op::Restart(lost) => env.restart(lost),
-            Op::CrashInUpkeep => env.crash_in_upkeep(),
+            Op::CrashInMaintenance => env.crash_in_maintenance(),
         }
         env.verify();
     }
@@ -375,7 +375,7 @@ fn settings_round_trip_and_unknown_are_rejected() {
 }
 
 #[test]
-fn short_horizon_is_raised_to_retention_and_day() {
+fn short_window_is_raised_to_retention_and_day() {
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     for (configured, retention, expected) in [(1, 6, 24), (1, 48, 48), (72, 48, 72), (24, 24, 24)] {
         let mut raised = Config { window: hours(configured), ..Config::default() };

@@ -48,8 +48,8 @@ impl GapList for AccountGaps {
     }
 
     fn complete_to(&self) -> Option<UnixMillis> {
-        let heard = self.hub.upstream().last_byte().map(|last| last.time);
-        let reached = heard.max(self.hub.reader().extent().newest_received)?;
+        let receive_time = self.hub.upstream().last_byte().map(|last| last.time);
+        let reached = receive_time.max(self.hub.reader().extent().newest_received)?;
         Some(reached.minus(self.hub.config().allowed_lateness))
     }
 }

@@ -54,7 +54,7 @@ impl BackfillState {
     }
 
     /// Counts a post.
-    pub(super) fn heard(&mut self, created: UnixMillis, received: UnixMillis) {
+    pub(super) fn record_data(&mut self, created: UnixMillis, received: UnixMillis) {
         if self.from <= created && created < self.to {
             if created < self.began {
                 *self.seconds.entry(created.0.div_euclid(SECOND_MS)).or_default() += 1;

@@ -51,14 +51,14 @@ pub(super) struct HighWatermark {
 
 /// When data arrived.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct ReceiveTime {
     /// Earliest time at which it can have been sent: after a stall of the reader, the previous poll.
     pub stamp: UnixMillis,
     /// When it was read.
     pub read: UnixMillis,
 }
 
-impl From<UnixMillis> for Heard {
+impl From<UnixMillis> for ReceiveTime {
     fn from(time: UnixMillis) -> Self {
         Self { stamp: time, read: time }
     }
@@ -127,11 +127,11 @@ impl Connection {
     }
 
     /// Records arrived data; `created` are the creation times of its posts.
-    pub(super) fn heard(&mut self, heard: Heard, created: &[UnixMillis]) {
-        let Heard { stamp: received, read } = heard;
+    pub(super) fn record_data(&mut self, receive_time: ReceiveTime, created: &[UnixMillis]) {
+        let ReceiveTime { stamp: received, read } = receive_time;
         self.last_byte = received;
         if let Some(backfill) = &mut self.backfill {
-            created.iter().for_each(|created| backfill.heard(*created, received));
+            created.iter().for_each(|created| backfill.record_data(*created, received));
         }
         let newest = created.iter().copied().filter(|created| *created <= received.plus(AHEAD_MAX)).max();
         let newest = newest.filter(|created| self.newest.is_none_or(|own| own.created <= *created || !self.delivers));

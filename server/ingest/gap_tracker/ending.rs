@@ -69,11 +69,11 @@ impl GapStateMachine {
     /// others cannot deliver.
     fn close_over(&mut self, feed: usize, assured: UnixMillis, cause: GapCause) {
         let own = &mut self.kept.feeds[feed];
-        let mut lacking = own.undelivered(assured);
+        let mut missing = own.undelivered(assured);
         own.settle_to(assured);
         // The time inside an existing gap is closed with that gap.
-        own.gaps.iter().filter(|own| own.announced).for_each(|own| lacking.remove(own.span(assured)));
-        for span in lacking.iter() {
+        own.gaps.iter().filter(|own| own.announced).for_each(|own| missing.remove(own.span(assured)));
+        for span in missing.iter() {
             let asked =
                 self.kept.feeds[feed].up().filter_map(|(number, own)| Some((number, own.backfill.as_ref()?.from)));
             let asked = asked.min_by_key(|(_, from)| *from);

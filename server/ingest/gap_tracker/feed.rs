@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::backfill::BackfillState;
-use super::connection::{AHEAD_MAX, Connection, Heard, HighWatermark};
+use super::connection::{AHEAD_MAX, Connection, HighWatermark, ReceiveTime};
 use super::limits::TrackerLimits;
 use super::rate::PostRate;
 use crate::hub::side_log::Completeness;
@@ -195,10 +195,10 @@ impl Feed {
     }
 
     /// Records data that arrived on a connection; `created` are the creation times of its posts.
-    pub(super) fn heard(&mut self, connection: usize, heard: Heard, created: &[UnixMillis]) {
-        let received = heard.stamp;
+    pub(super) fn record_data(&mut self, connection: usize, receive_time: ReceiveTime, created: &[UnixMillis]) {
+        let received = receive_time.stamp;
         let Some(own) = self.connections.get_mut(&connection).filter(|own| own.up) else { return };
-        own.heard(heard, created);
+        own.record_data(receive_time, created);
         let live_from = own.backfill.as_ref().map_or(UnixMillis(i64::MIN), |backfill| backfill.began);
         // Redundant connections deliver the same posts: each counts once, in the order of creation.
         let newest = self.newest.unwrap_or(UnixMillis(i64::MIN)).max(live_from);

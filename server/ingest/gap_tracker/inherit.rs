@@ -61,9 +61,9 @@ impl GapStateMachine {
     fn heir(&mut self, name: &str, parents: &[&Feed], passed_on: &mut BTreeSet<GapId>, now: UnixMillis) -> Feed {
         let Some((first, others)) = parents.split_first() else { return Feed::new(name, now) };
         let mut own = Feed { name: name.to_owned(), ..(*first).clone() };
-        let mut lacking = first.undelivered(UnixMillis(i64::MAX));
+        let mut missing = first.undelivered(UnixMillis(i64::MAX));
         for parent in others {
-            lacking.insert_all(&parent.undelivered(UnixMillis(i64::MAX)));
+            missing.insert_all(&parent.undelivered(UnixMillis(i64::MAX)));
             own.settled_to = own.settled_to.min(parent.settled_to);
             own.began |= parent.began;
             own.newest = own.newest.max(parent.newest);
@@ -73,8 +73,8 @@ impl GapStateMachine {
             own.origin = later(own.origin, parent.origin);
         }
         own.delivered = [TimeRange::new(own.settled_to, UnixMillis(i64::MAX))].into_iter().collect();
-        own.delivered.remove_all(&lacking);
-        // Missing time of a parent that never began is in `lacking`.
+        own.delivered.remove_all(&missing);
+        // Missing time of a parent that never began is in `missing`.
         let began = own.began;
         own.gaps.retain(|gap| gap.announced || gap.gap.window.to.is_some() || !began);
         for gap in own.gaps.iter_mut().filter(|gap| gap.announced) {
@@ -94,21 +94,21 @@ impl GapStateMachine {
     /// Leaves the missing time of a feed until now to recovery.
     fn leave_feed(&mut self, mut feed: Feed, passed_on: &mut BTreeSet<GapId>, now: UnixMillis) {
         let rate = self.rate().max(feed.rate.per_second());
-        let mut lacking = feed.undelivered(now);
+        let mut missing = feed.undelivered(now);
         self.kept.tail.leave(now);
         for mut own in std::mem::take(&mut feed.gaps) {
             let span = own.span(now);
             if !own.announced {
-                lacking.insert(span.intersection(TimeRange::new(own.promised, now)));
+                missing.insert(span.intersection(TimeRange::new(own.promised, now)));
                 continue;
             }
             self.pass_on(&mut own, passed_on);
-            lacking.remove(span);
+            missing.remove(span);
             let window = TimeInterval { from: span.from, to: Some(span.to) };
             self.start_recovery(Gap { state: GapState::Recovering, window, ..own.gap }, span, rate);
         }
-        let lacking: TimeRangeSet = if self.has_begun() || feed.began { lacking } else { TimeRangeSet::default() };
-        for span in lacking.iter() {
+        let missing: TimeRangeSet = if self.has_begun() || feed.began { missing } else { TimeRangeSet::default() };
+        for span in missing.iter() {
             let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
             self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, rate);
         }

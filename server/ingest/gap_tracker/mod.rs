@@ -59,7 +59,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use config::Config;
-pub use connection::Heard;
+pub use connection::ReceiveTime;
 pub use feed::ALL_FEEDS;
 use limits::TrackerLimits;
 pub use metrics::Metrics;
@@ -170,8 +170,14 @@ impl GapTracker {
     }
 
     /// Records arrived data; `created` are the creation times of its posts.
-    pub fn heard(&self, feed: usize, connection: usize, heard: impl Into<Heard>, created: &[UnixMillis]) {
-        self.machine.lock().record_activity(feed, connection, heard, created);
+    pub fn record_data(
+        &self,
+        feed: usize,
+        connection: usize,
+        receive_time: impl Into<ReceiveTime>,
+        created: &[UnixMillis],
+    ) {
+        self.machine.lock().record_activity(feed, connection, receive_time, created);
     }
 
     /// Returns how long before `received` the first time lies that some feed has not delivered and that is in no gap.

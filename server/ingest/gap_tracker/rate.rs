@@ -40,8 +40,8 @@ impl PostRate {
     pub(super) fn count(&mut self, posts: u64, now: UnixMillis) {
         let passed = self.since.map_or(0.0, |since| now.since(since).as_secs_f64());
         self.since = Some(now);
-        let add = |count: &mut f64, seconds: &mut f64, horizon: Duration| {
-            let weight = (-passed / horizon.as_secs_f64()).exp();
+        let add = |count: &mut f64, seconds: &mut f64, time_constant: Duration| {
+            let weight = (-passed / time_constant.as_secs_f64()).exp();
             *count = *count * weight + posts as f64;
             *seconds = *seconds * weight + passed;
         };

@@ -61,7 +61,7 @@ impl GapStateMachine {
         former.iter_mut().for_each(|feed| feed.end_all(&limits, now));
         // With a checkpoint, only a post shows that the log has begun.
         let newest = received.post.or(received.oldest.filter(|_| former.is_empty()));
-        let mut lacking = TimeRangeSet::default();
+        let mut missing = TimeRangeSet::default();
         if let Some(newest) = newest.filter(|_| !former.iter().any(|feed| feed.began)) {
             if former.is_empty() {
                 // A log without a checkpoint.
@@ -74,10 +74,10 @@ impl GapStateMachine {
                 let promised = feed.gaps.extract_if(.., |own| !own.announced).map(|own| own.relied_on(&limits));
                 let spans =
                     promised.filter(|from| *from < feed.settled_to).map(|from| TimeRange::new(from, feed.settled_to));
-                spans.for_each(|span| lacking.insert(span));
+                spans.for_each(|span| missing.insert(span));
             }
             let closed = logged.iter().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?)));
-            closed.for_each(|span| lacking.remove(span));
+            closed.for_each(|span| missing.remove(span));
         }
         if let Some(time) = lost_after {
             // The lag of connections at that time is unknown.
@@ -90,7 +90,7 @@ impl GapStateMachine {
         // Before a feed has begun, no gap is announced.
         let begun = former.iter().any(|feed| feed.began) || !logged.is_empty();
         let unknown = self.restore_logged(logged, &mut former, lost_after.is_some(), now);
-        for span in lacking.iter() {
+        for span in missing.iter() {
             let gap = self.new_gap(TimeInterval { from: span.from, to: Some(span.to) }, GapCause::GatewayDown);
             self.start_recovery(Gap { state: GapState::Recovering, ..gap }, span, 0.0);
         }

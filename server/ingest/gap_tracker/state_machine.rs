@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::Heard;
+use super::connection::ReceiveTime;
 use super::correction_log::CorrectionLog;
 use super::feed::Feed;
 use super::limits::TrackerLimits;
@@ -142,12 +142,12 @@ impl GapStateMachine {
         &mut self,
         feed: usize,
         connection: usize,
-        heard: impl Into<Heard>,
+        receive_time: impl Into<ReceiveTime>,
         created: &[UnixMillis],
     ) {
-        let heard = heard.into();
-        self.time = self.time.max(heard.stamp);
-        self.kept.feeds[feed].heard(connection, heard, created);
+        let receive_time = receive_time.into();
+        self.time = self.time.max(receive_time.stamp);
+        self.kept.feeds[feed].record_data(connection, receive_time, created);
     }
 
     /// Returns how long before `received` the first time lies that some feed has not delivered and that is in no gap.

@@ -18,7 +18,7 @@ mod promised;
 mod redundant;
 mod simulated;
 
-const SLACK: Duration = Duration::from_secs(30);
+const LATENESS: Duration = Duration::from_secs(30);
 const UNCERTAIN: Duration = Duration::from_secs(2);
 const FIRST_BACKFILL: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -94,14 +94,14 @@ impl TestEnv {
             self.now = self.now.plus(Duration::from_secs(1));
             if self.up.is_some() && self.now.since(self.last_byte.expect("connection is up")) >= Duration::from_secs(20)
             {
-                self.hear(&[]);
+                self.receive(&[]);
             }
             self.machine.tick(0, 0, self.now);
             self.take_changes();
         }
     }
 
-    fn hear(&mut self, ages: &[u64]) {
+    fn receive(&mut self, ages: &[u64]) {
         let created: Vec<_> = ages.iter().map(|age| self.now.minus(Duration::from_secs(*age))).collect();
         self.machine.record_activity(0, 0, self.now, &created);
         // The first post of a connection may be older than its first byte.
@@ -123,11 +123,11 @@ impl TestEnv {
         let from = self.last_byte.unwrap_or(self.now);
         match self.last_byte {
             Some(_) => self.down.push(TimeRange::new(from, self.now)),
-            None => self.start.to = self.now.plus(SLACK),
+            None => self.start.to = self.now.plus(LATENESS),
         }
         self.up = Some((self.now, minutes));
         (self.newest, self.delivers) = (self.now, false);
-        self.hear(&[]);
+        self.receive(&[]);
         minutes
     }
 
@@ -145,7 +145,7 @@ impl TestEnv {
         self.machine.restore(start(self.announced.values().cloned().collect(), self.now));
         if self.last_byte.is_none() {
             // Sessions rely on the first backfill of a log that has not begun.
-            self.start.from = UnixMillis(1_800_000_000_000).minus(FIRST_BACKFILL - SLACK);
+            self.start.from = UnixMillis(1_800_000_000_000).minus(FIRST_BACKFILL - LATENESS);
         }
         self.take_changes();
     }
@@ -156,7 +156,7 @@ impl TestEnv {
             self.silent.push(TimeRange::new(self.newest.max(last.minus(Config::default().lag_max)), last));
         }
         if let Some((began, _)) = self.up.take()
-            && self.now.since(began) < SLACK * 2 + Duration::from_secs(2)
+            && self.now.since(began) < LATENESS * 2 + Duration::from_secs(2)
         {
             self.short.push(TimeRange::new(began, self.last_byte.expect("connection was up")));
         }
@@ -182,7 +182,11 @@ fn start(logged: Vec<Gap>, now: UnixMillis) -> RestoreInput<'static> {
 }
 
 fn limits() -> TrackerLimits {
-    TrackerLimits { config: Config::default(), allowed_lateness: SLACK, recovery_window: DAY - Duration::from_secs(60) }
+    TrackerLimits {
+        config: Config::default(),
+        allowed_lateness: LATENESS,
+        recovery_window: DAY - Duration::from_secs(60),
+    }
 }
 
 fn check_outage(seconds: u64, minutes: u8, expected: &[(i64, i64, GapState)]) {
@@ -219,7 +223,7 @@ fn quiet_backfill_with_expected_posts_closes_gap() {
     env.connect();
     for _ in 0..100 {
         env.pass(1);
-        env.hear(&[0, 1, 2]);
+        env.receive(&[0, 1, 2]);
     }
     env.cut(GapCause::Disconnected);
     env.pass(90);
@@ -236,11 +240,11 @@ fn quiet_backfill_with_expected_posts_closes_gap() {
     for env in [&mut env, &mut ignored] {
         env.pass(1);
     }
-    env.hear(&[80, 70, 60, 50, 40]);
+    env.receive(&[80, 70, 60, 50, 40]);
     for _ in 0..120 {
         for env in [&mut env, &mut ignored] {
             env.pass(1);
-            env.hear(&[0, 1]);
+            env.receive(&[0, 1]);
         }
     }
     assert_eq!(states(&env), [(GapState::Backfilled, GapEvidence::BackfillQuiet)]);
@@ -301,7 +305,7 @@ fn unrecoverable_part_splits_gap() {
 enum Step {
     Connect,
     Pass(u64),
-    Hear(Vec<u64>),
+    Receive(Vec<u64>),
     Cut(GapCause),
     /// Killed; true if the checkpoint is up to one second old.
     Kill(bool),
@@ -317,7 +321,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Connect),
         4 => (0_u64..200).prop_map(Step::Pass),
         1 => (200_u64..2_000).prop_map(Step::Pass),
-        3 => prop::collection::vec(0_u64..120, 0..4).prop_map(Step::Hear),
+        3 => prop::collection::vec(0_u64..120, 0..4).prop_map(Step::Receive),
         3 => prop::sample::select(&CAUSES[..]).prop_map(Step::Cut),
         1 => any::<bool>().prop_map(Step::Kill),
         1 => (0_u64..3_000, 0_u64..2_000).prop_map(|(ago, length)| Step::Prove(ago, length)),
@@ -334,8 +338,8 @@ impl TestEnv {
         match step {
             Step::Connect => drop(self.connect()),
             Step::Pass(seconds) => self.pass(seconds),
-            Step::Hear(ages) if self.up.is_some() => self.hear(&ages),
-            Step::Hear(_) => {}
+            Step::Receive(ages) if self.up.is_some() => self.receive(&ages),
+            Step::Receive(_) => {}
             Step::Cut(cause) if self.up.is_some() => self.cut(cause),
             Step::Cut(_) => {}
             Step::Kill(late) => {
@@ -372,9 +376,9 @@ proptest! {
         let (late, lag) = (Duration::from_secs(1), Duration::from_secs(120));
         let mut widest = TimeRangeSet::default();
         for span in env.down.iter().copied() {
-            let due = TimeRange::new(span.from.minus(SLACK), span.to.plus(SLACK));
+            let due = TimeRange::new(span.from.minus(LATENESS), span.to.plus(LATENESS));
             prop_assert!(announced.covers(due), "{:?} is not covered by {:?}", due, announced);
-            widest.insert(TimeRange::new(span.from.minus(lag + late), span.to.plus(SLACK)));
+            widest.insert(TimeRange::new(span.from.minus(lag + late), span.to.plus(LATENESS)));
         }
         // A gap may begin at the newest post if posts were expected after it.
         for span in env.short.iter().chain(&env.silent) {

@@ -14,7 +14,7 @@ use crate::task::Shutdown;
 use crate::upstream::{self, ConnectionEvent, DisconnectCause, MessageBatch};
 use crate::xapi::{StreamRequest, StreamWindow};
 
-/// What a request is made with.
+/// Dependencies of a request.
 pub(super) struct AttemptContext {
     pub hub: Arc<Hub>,
     pub upstream: UpstreamEndpoint,
@@ -25,7 +25,7 @@ pub(super) struct AttemptContext {
     pub demand: Arc<dyn MissingRanges>,
 }
 
-/// How a request went.
+/// Result of a request.
 #[derive(Debug)]
 pub(super) struct AttemptReport {
     pub order: JobRequest,
@@ -34,7 +34,7 @@ pub(super) struct AttemptReport {
     pub transcript: Transcript,
     /// End of the minutes that the order of the posts proves.
     pub reached: UnixMillis,
-    /// That so little of the interval arrived is plausible at the account's rate.
+    /// The number of received posts is plausible at the account's rate.
     pub plausible: bool,
     pub outcome: AttemptOutcome,
 }
@@ -45,24 +45,24 @@ impl AttemptReport {
     }
 }
 
-/// Why it is over.
+/// Why a request is over.
 #[derive(Debug)]
 pub(super) enum AttemptOutcome {
-    /// It ended, or did not begin; all that came is appended.
+    /// It ended, or did not begin; everything received is appended.
     Ended {
         cause: DisconnectCause,
-        /// How long it gave signs of life; `None` if there was none.
+        /// How long the connection showed signs of life; `None` if there was no connection.
         healthy_for: Option<Duration>,
-        /// A message was cut off.
+        /// A message was truncated.
         partial: bool,
     },
-    /// The gateway ended it: the journal cannot be written, or nobody wants the job any more.
+    /// The gateway ended it: the journal cannot be written, or the job is not active any more.
     PutBack,
-    /// Nobody takes what it brings: the gateway stops.
+    /// The queue is closed: the gateway shuts down.
     Unwanted,
 }
 
-/// Makes one request, and hands on what it brings. The socket is closed when this returns, or is dropped.
+/// Makes one request and forwards its posts. The socket is closed when this future returns or is dropped.
 pub(super) async fn attempt(bench: Arc<AttemptContext>, order: JobRequest) -> AttemptReport {
     let mut reading = AttemptReader::new(&bench, &order);
     let connected = tokio::select! {
@@ -98,13 +98,13 @@ impl AttemptContext {
         upstream::connect(&*upstream.transport, &request, &upstream.config, &self.clock, &upstream.metrics).await
     }
 
-    /// Ends when a request must not go on: X would cut one that is not read.
+    /// Returns when a request must be interrupted: X would disconnect an unread connection as a slow reader.
     async fn wait_interrupted(&self, stop: &Shutdown) {
         let mut status = self.hub.upstream().watch();
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            // The hub, and with it the sender, lives as long as this.
+            // The hub, and with it the sender, outlives this wait.
             _ = status.wait_for(|status| status.journal_unavailable) => {}
         }
     }
@@ -114,7 +114,7 @@ struct AttemptReader<'a> {
     bench: &'a AttemptContext,
     order: &'a JobRequest,
     tally: Arc<JobCounters>,
-    /// Of the tally, what the job table has.
+    /// Part of the tally that the job table has.
     counted: (u64, u64),
     transcript: Transcript,
 }
@@ -136,7 +136,7 @@ impl<'a> AttemptReader<'a> {
                 ConnectionEvent::Arrivals(arrivals) => {
                     let moved = self.record(&arrivals);
                     metrics.messages_in.inc_by(arrivals.messages.len() as u64);
-                    // Not given up half-way: what is counted is handed on.
+                    // Not in the select: a dropped future would lose the counts.
                     if !queue.send(arrivals, IngestSource::Recovery(self.tally.clone()), clock.moment()).await {
                         return AttemptOutcome::Unwanted;
                     }
@@ -162,7 +162,7 @@ impl<'a> AttemptReader<'a> {
         }
     }
 
-    /// Records what came; true if that changes what the order of the posts proves.
+    /// Records received messages. Returns true if they change what the order of the posts proves.
     fn record(&mut self, arrivals: &MessageBatch) -> bool {
         let mut moved = false;
         for message in &arrivals.messages {
@@ -171,19 +171,19 @@ impl<'a> AttemptReader<'a> {
         moved
     }
 
-    /// End of the minutes that the order of the posts proves.
+    /// Returns the end of the minutes that the order of the posts proves.
     fn reached(&self) -> UnixMillis {
         self.transcript.proven_to(&self.order.core, |empty| self.bench.demand.is_plausibly_empty(empty))
     }
 
-    /// Whether so little of the interval may be all of it.
+    /// True if the received posts may be all posts of the interval.
     fn is_plausible(&self) -> bool {
         let JobRequest { demanded, core, .. } = self.order;
         let demand = &self.bench.demand;
         self.transcript.is_plausible(demanded, core, demand.due_min(), |empty| demand.is_plausibly_empty(empty))
     }
 
-    /// Waits until all that came is appended, and only then notes how far the job has come.
+    /// Waits until everything received is appended, and only then advances the job.
     async fn flush(&mut self) -> Result<(), AttemptOutcome> {
         let flushed = tokio::select! {
             biased;

@@ -1,76 +1,76 @@
-//! What the end of a request proves: pure (contract, section 6.4).
+//! What the end of a request proves (contract, section 6.4). Pure.
 
 use super::planner::round_out_to_minutes;
 use super::transcript::Transcript;
 use crate::model::{GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 use crate::upstream::message::RecoveryResult;
 
-/// How a request ended.
+/// End of a request.
 #[derive(Clone, Debug)]
 pub(super) struct AttemptEnd {
-    /// What it asked for, in whole minutes.
+    /// The requested interval, in whole minutes.
     pub request: TimeRange,
-    /// What arrived.
+    /// Received messages.
     pub transcript: Transcript,
     /// End of the minutes that the order of the posts proves.
     pub reached: UnixMillis,
     /// Posts that were new.
     pub new: u64,
-    /// The body ended as it should, and no message was cut off.
+    /// The body ended as HTTP requires, and no message was truncated.
     pub clean: bool,
-    /// That so little of the interval arrived is plausible at the account's rate.
+    /// The number of received posts is plausible at the account's rate.
     pub plausible: bool,
-    /// The request before it ended in the same way, and found so much of this interval.
+    /// The previous request ended the same way, with this many posts of this interval.
     pub confirms: Option<u64>,
-    /// How often a count of X may still be met with another request.
+    /// How often a count mismatch may still be answered with another request.
     pub counts_left: u32,
 }
 
-/// What it proves.
+/// What a request proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AttemptResult {
-    /// All but this has arrived.
+    /// Everything except `rest` has arrived.
     Proven {
-        /// What to ask for again.
+        /// Ranges to request again.
         rest: TimeRangeSet,
-        /// What that rests on.
+        /// Evidence.
         evidence: GapEvidence,
     },
-    /// It may have been all: ask once more from here, after a wait.
+    /// Possibly complete: repeat the request from here after a backoff.
     Confirm {
         /// The first minute that is not proven.
         from: UnixMillis,
     },
-    /// It failed: ask again from here, after a wait.
+    /// Failed: repeat the request from here after a backoff.
     Again {
         /// The first minute that is not proven.
         from: UnixMillis,
-        /// What is wrong with the answer.
+        /// Why the response proves nothing.
         flaw: IncompleteReason,
     },
 }
 
-/// Why an answer does not prove its whole request.
+/// Why a response does not prove its whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IncompleteReason {
-    /// It broke off.
+    /// It was interrupted.
     Cut,
-    /// X reports an error in it.
+    /// X reported an error in it.
     Error,
-    /// Messages that belong into no recovery.
+    /// It contains messages that do not belong to a recovery.
     Foreign,
-    /// Posts out of order or of another time.
+    /// It has posts out of order or of another time.
     Disordered,
-    /// Too few posts.
+    /// It has too few posts.
     Implausible,
-    /// X claims to have sent more than what arrived.
+    /// X reports more sent posts than arrived.
     Count,
-    /// X reports that it did not send everything, and does not name what.
+    /// X reports that it did not send everything, without naming the missing part.
     LeftOut,
 }
 
 impl IncompleteReason {
-    /// For people.
+    /// Returns a description for the operator.
     pub(super) fn describe(self, transcript: &Transcript) -> String {
         match self {
             Self::Cut => "answer ended early".to_owned(),
@@ -80,7 +80,7 @@ impl IncompleteReason {
                 format!("answer without completion message has {messages} malformed or unknown messages")
             }
             Self::Disordered => "posts out of order or outside of the requested window".to_owned(),
-            Self::Implausible => "answer without completion message lacks posts that were due".to_owned(),
+            Self::Implausible => "answer without completion message is missing expected posts".to_owned(),
             Self::Count => {
                 let (count, arrived) = (transcript.count().unwrap_or_default(), transcript.arrived());
                 format!("upstream reports {count} posts as sent, {arrived} arrived")
@@ -90,18 +90,18 @@ impl IncompleteReason {
     }
 }
 
-/// X names minutes or a range that it did not send.
-pub(super) const INCOMPLETE: &str = "X says that it could not send all of it";
+/// Error of a job if X names minutes or a range that it did not send.
+pub(super) const INCOMPLETE: &str = "upstream reports that it did not send everything";
 
-/// Judges an end.
-pub(super) fn verdict(ended: &AttemptEnd) -> AttemptResult {
+/// Evaluates the end of a request.
+pub(super) fn evaluate(ended: &AttemptEnd) -> AttemptResult {
     let again = |from, flaw| AttemptResult::Again { from, flaw };
     let (request, transcript) = (ended.request, &ended.transcript);
     if transcript.error().is_some() {
         return again(ended.reached, IncompleteReason::Error);
     }
     if let Some(word) = transcript.word() {
-        return believe(ended, word);
+        return evaluate_completion(ended, word);
     }
     if transcript.foreign() > 0 {
         return again(ended.reached, IncompleteReason::Foreign);
@@ -116,7 +116,7 @@ pub(super) fn verdict(ended: &AttemptEnd) -> AttemptResult {
         return again(ended.reached, IncompleteReason::Implausible);
     }
     match ended.confirms {
-        // One that finds nothing where the one before it found posts confirms nothing.
+        // A request without posts does not confirm one that had posts.
         Some(before) if ended.new == 0 && (before == 0 || transcript.inside() > 0) => {
             let nothing = transcript.inside() == 0;
             complete_except(
@@ -128,8 +128,8 @@ pub(super) fn verdict(ended: &AttemptEnd) -> AttemptResult {
     }
 }
 
-/// Judges an answer in which X says how far it came.
-fn believe(ended: &AttemptEnd, word: &RecoveryResult) -> AttemptResult {
+/// Evaluates a response that contains a completion message.
+fn evaluate_completion(ended: &AttemptEnd, word: &RecoveryResult) -> AttemptResult {
     let exceeds = ended.transcript.count().is_some_and(|count| count > ended.transcript.arrived());
     if exceeds && ended.counts_left > 0 {
         return AttemptResult::Again { from: ended.request.from, flaw: IncompleteReason::Count };
@@ -137,7 +137,7 @@ fn believe(ended: &AttemptEnd, word: &RecoveryResult) -> AttemptResult {
     let evidence = if exceeds { GapEvidence::CountMismatch } else { GapEvidence::CompletionMessage };
     let all_but = |named: TimeRangeSet, otherwise| {
         let rest = named.within(ended.request);
-        // Where X names nothing of the request, nothing is known to be complete.
+        // If X names no part of the request, no part is known to be complete.
         if rest.is_empty() {
             AttemptResult::Again { from: otherwise, flaw: IncompleteReason::LeftOut }
         } else {
@@ -159,7 +159,7 @@ fn believe(ended: &AttemptEnd, word: &RecoveryResult) -> AttemptResult {
             let range = TimeRange::new(from.unwrap_or(ended.request.from), to.unwrap_or(ended.request.to));
             all_but([round_out_to_minutes(range)].into_iter().collect(), ended.reached)
         }
-        // No word about the recovery: a transcript has none.
+        // Not a completion message: a transcript stores none of these.
         RecoveryResult::Other => AttemptResult::Again { from: ended.reached, flaw: IncompleteReason::Foreign },
     }
 }

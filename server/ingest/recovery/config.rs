@@ -14,8 +14,8 @@ pub struct Config {
     pub enabled: bool,
     /// Maximum concurrent requests, in addition to the live connection (2: F-RR).
     pub jobs_max: usize,
-    /// Maximum requests in any minute, of all jobs together. Further ones wait and are merged with those that they touch. A
-    /// missing day takes 12.
+    /// Maximum requests in any minute, of all jobs together. Further ones wait and are merged with those that they
+    /// touch. A missing day takes 12.
     pub requests_per_minute_max: usize,
     /// Maximum window of a request (2 h: PT, "break long windows into pieces").
     #[serde(with = "humantime_serde")]
@@ -70,7 +70,8 @@ impl Default for Config {
         Self {
             enabled: true,
             jobs_max: 2,
-            // Far more than a day needs with its retries, and less than X's published backoff allows a live connection.
+            // Far more than a day requires with its retries, and less than X's published backoff allows a live
+            // connection.
             requests_per_minute_max: 20,
             window_max: Duration::from_secs(2 * 3600),
             expiry_margin: Duration::from_secs(60),
@@ -80,9 +81,9 @@ impl Default for Config {
             vain_attempts_per_hour_max: 40,
             count_repeats_max: 3,
             overlap_max: Duration::from_secs(60),
-            // One a minute; an outage of a day needs 12.
+            // One per minute; an outage of a day requires 12.
             manual_jobs_per_hour_max: 60,
-            // An outage of a day, and as much again; three callers exhaust the account's.
+            // An outage of a day, twice; three callers exhaust the account's budget.
             manual_jobs_per_hour_per_caller_max: 20,
             finished_jobs_max: 1_000,
             finished_jobs_retention: Duration::from_secs(24 * 3600),
@@ -91,7 +92,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Limits of the budget of manual jobs.
+    /// Returns the limits of the budget of manual jobs.
     pub(super) fn manual_limits(&self) -> BudgetLimits {
         let account = Limit { max: self.manual_jobs_per_hour_max, setting: "ingest.recovery.manual_jobs_per_hour_max" };
         let (max, setting) =
@@ -100,8 +101,8 @@ impl Config {
         BudgetLimits { counted: "manual jobs", account: Some(account), caller }
     }
 
-    /// What the planner keeps to, where X can be asked as far back as `recovery_window`, times are as uncertain as this, and
-    /// posts of so much of a gap may have come live.
+    /// Returns the limits of the planner, for this recovery window and clock uncertainty; `allowed_lateness` is the
+    /// part at the edges of a gap whose posts may have arrived live.
     pub(super) fn limits(
         &self,
         recovery_window: Duration,

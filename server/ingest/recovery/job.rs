@@ -23,29 +23,29 @@ impl FromStr for JobId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let id = text.strip_prefix('j').and_then(|digits| digits.parse().ok()).map(Self).ok_or(())?;
-        // One spelling for each: neither "j+7" nor "j07".
+        // One spelling per id: neither "j+7" nor "j07".
         if id.to_string() == text { Ok(id) } else { Err(()) }
     }
 }
 
-/// How far a job has come.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Waits for its turn, for a free slot, or for its next attempt.
+    /// Waits for a free slot or for its next attempt.
     Waiting,
-    /// Reads from X.
+    /// A request is in progress.
     Running,
     /// Complete.
     Succeeded,
-    /// Given up: its interval left what X recovers, or X refuses it.
+    /// Given up: its interval left the recovery window, or X refuses it.
     Failed,
-    /// Ended by hand, or because nothing misses its interval any more.
+    /// Ended by an operator, or because its interval is not missing any more.
     Cancelled,
 }
 
 impl JobState {
-    /// For metrics and logs.
+    /// Returns the name for metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -62,21 +62,21 @@ impl JobState {
     }
 }
 
-/// What the last request of a job ended with.
+/// Result of the last request of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LastAttempt {
-    /// X has answered none yet.
+    /// No response yet.
     #[default]
     None,
-    /// X refused it.
+    /// X refused the request.
     Refused,
-    /// X answered it, and the answer did not prove all.
+    /// X answered, and the response did not prove the whole request.
     Unproven,
 }
 
 impl LastAttempt {
-    /// Why an interval is given up whose last request ended so.
+    /// Returns the evidence for giving up an interval after this result.
     pub fn evidence(self) -> GapEvidence {
         match self {
             Self::None => GapEvidence::WindowPassed,
@@ -86,41 +86,42 @@ impl LastAttempt {
     }
 }
 
-/// An interval to be brought, and how far that has come.
+/// A recovery job: an interval to recover, and its progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Its id.
+    /// Id of the job.
     pub id: JobId,
     /// The interval, in whole minutes.
     pub window: TimeRange,
-    /// How far it has come.
+    /// State of the job.
     pub state: JobState,
-    /// What it still has to bring, in whole minutes.
+    /// Ranges still to be requested, in whole minutes.
     pub rest: TimeRangeSet,
-    /// What it has brought of the demand, without a word yet that this is all.
-    pub brought: TimeRangeSet,
-    /// The stamp of the oldest request that brought it.
-    #[serde(default)]
-    pub brought_at: RequestStamp,
-    /// The next request is to see whether the last one had brought all.
+    /// Demanded ranges that were delivered without a confirmation that they are complete.
+    #[serde(rename = "brought")]
+    pub delivered: TimeRangeSet,
+    /// Stamp of the oldest request that delivered them.
+    #[serde(default, rename = "brought_at")]
+    pub delivered_at: RequestStamp,
+    /// The next request checks whether the last one had delivered everything.
     pub confirming: bool,
-    /// Posts that the last one found of what the next one asks for again.
+    /// Number of posts that the last request found in the range of the next one.
     #[serde(default)]
     pub found: u64,
-    /// Requests made to X, but for those that X had no room for.
+    /// Requests made to X, except those refused for too many connections.
     pub attempts: u32,
-    /// Refusals since X last took a request.
+    /// Refusals since X last accepted a request.
     pub refusals: u32,
-    /// How long ago its window had ended when X last refused it as a window.
+    /// Age of the window's end when X last refused it as a window.
     #[serde(default)]
     pub refused_age_ms: Option<u64>,
-    /// Requests in a row whose answer had fewer posts than X claimed to have sent.
+    /// Consecutive requests with fewer posts than X reported as sent.
     #[serde(default)]
     pub mismatches: u32,
-    /// What the last request ended with.
+    /// Result of the last request.
     #[serde(default)]
     pub last_attempt: LastAttempt,
-    /// Until when the attempts that bring nothing new are paid for; see [`Pace`].
+    /// Until when attempts without new posts are accounted for; see [`Pace`].
     ///
     /// [`Pace`]: super::pace::Pace
     #[serde(default)]
@@ -129,26 +130,26 @@ pub struct Job {
     pub received: u64,
     /// Posts among them that were new.
     pub recovered: u64,
-    /// What the last request that failed ended with.
+    /// Error of the last request that failed.
     pub last_error: String,
-    /// When it was made.
+    /// When it was created.
     pub created: UnixMillis,
     /// When it ended.
     pub ended: Option<UnixMillis>,
-    /// Made by hand.
+    /// True for a manual job.
     pub manual: bool,
 }
 
 impl Job {
-    /// A job that waits.
+    /// Creates a waiting job.
     pub(super) fn new(id: JobId, window: TimeRange, created: UnixMillis, manual: bool) -> Self {
         Self {
             id,
             window,
             state: JobState::Waiting,
             rest: [window].into_iter().collect(),
-            brought: TimeRangeSet::default(),
-            brought_at: RequestStamp::default(),
+            delivered: TimeRangeSet::default(),
+            delivered_at: RequestStamp::default(),
             confirming: false,
             found: 0,
             attempts: 0,
@@ -166,22 +167,22 @@ impl Job {
         }
     }
 
-    /// Up to where the interval is complete; `None` before the first minute is.
+    /// Returns the time up to which the interval is complete; `None` before the first complete minute.
     pub fn progress(&self) -> Option<UnixMillis> {
         let reached = self.rest.first().map_or(self.window.to, |rest| rest.from);
         (reached > self.window.from).then_some(reached)
     }
 
-    /// What to ask for next; empty if nothing is left.
+    /// Returns the next range to request; empty if none is left.
     pub(super) fn request(&self, longest: Duration) -> TimeRange {
         let rest = self.rest.first().unwrap_or(TimeRange::new(self.window.to, self.window.to));
         TimeRange::new(rest.from, rest.from.plus(longest).min(rest.to))
     }
 
-    /// What nobody else has to bring while it is active.
+    /// Returns the ranges claimed by this job while it is active.
     pub(super) fn claimed(&self) -> TimeRangeSet {
         let mut held = self.rest.clone();
-        held.insert_all(&self.brought);
+        held.insert_all(&self.delivered);
         held
     }
 
@@ -190,17 +191,18 @@ impl Job {
         self.state.is_active() && self.refusals > 0
     }
 
-    /// Records how far a request is proven: all of it before `reached`, and nothing after it. `asked` is what was demanded
-    /// of it when it was made, at `stamp`. A later call may withdraw what an earlier one recorded.
+    /// Records the progress of a request: everything before `reached` is proven, nothing after it. `asked` is the part
+    /// of it that was demanded when it was made, at `stamp`. A later call may withdraw progress recorded by an earlier
+    /// one.
     pub(super) fn reach(&mut self, request: TimeRange, asked: &TimeRangeSet, stamp: RequestStamp, reached: UnixMillis) {
         let (came, again) = (TimeRange::new(request.from, reached), TimeRange::new(reached, request.to));
         self.rest.remove(came);
         self.rest.insert(again);
-        self.brought.remove(again);
-        let brought = asked.within(came);
-        if !brought.is_empty() {
-            self.brought_at = if self.brought.is_empty() { stamp } else { self.brought_at.older(stamp) };
-            self.brought.insert_all(&brought);
+        self.delivered.remove(again);
+        let delivered = asked.within(came);
+        if !delivered.is_empty() {
+            self.delivered_at = if self.delivered.is_empty() { stamp } else { self.delivered_at.older(stamp) };
+            self.delivered.insert_all(&delivered);
         }
     }
 }

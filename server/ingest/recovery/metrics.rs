@@ -6,13 +6,13 @@ use prometheus_client::registry::Registry;
 
 use super::JobState;
 
-/// What recovery does. Cloning shares the numbers. Its connects have the metrics of `upstream`, with a prefix.
+/// Metrics of recovery. Clones share the counters. Its connections use the metrics of `upstream`, with a prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     jobs: Family<JobStateLabel, Gauge>,
     ended: Family<JobOutcomeLabel, Counter>,
     refused: Gauge,
-    /// Requests that X refused: 400, 403.
+    /// Requests refused by X with 400 or 403.
     pub refusals: Counter,
     /// Posts received.
     pub posts_received: Counter,
@@ -31,16 +31,20 @@ struct JobOutcomeLabel {
 }
 
 impl Metrics {
-    /// Registers what recovery does.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
-        registry.register("recovery_jobs", "Recovery jobs that have not ended, by state", own.jobs.clone());
-        registry.register("recovery_jobs_finished", "Recovery jobs that have ended, by outcome", own.ended.clone());
-        let help = "Recovery jobs that wait because X refuses their requests (RECOVERY_NOT_ENTITLED)";
+        registry.register("recovery_jobs", "Active recovery jobs, by state", own.jobs.clone());
+        registry.register("recovery_jobs_finished", "Total finished recovery jobs, by outcome", own.ended.clone());
+        let help = "Recovery jobs waiting because X refuses their requests (RECOVERY_NOT_ENTITLED)";
         registry.register("recovery_jobs_refused", help, own.refused.clone());
-        registry.register("recovery_refusals", "Recovery requests that X refused", own.refusals.clone());
-        registry.register("recovery_posts_received", "Posts that jobs received", own.posts_received.clone());
-        registry.register("recovery_posts_new", "Posts that only a job brought", own.posts_new.clone());
+        registry.register("recovery_refusals", "Total recovery requests refused by X", own.refusals.clone());
+        registry.register(
+            "recovery_posts_received",
+            "Total posts received by recovery jobs",
+            own.posts_received.clone(),
+        );
+        registry.register("recovery_posts_new", "Total new posts delivered by recovery jobs", own.posts_new.clone());
         for state in [JobState::Waiting, JobState::Running] {
             own.set_active(state, 0);
         }
@@ -50,17 +54,17 @@ impl Metrics {
         own
     }
 
-    /// So many jobs are in this state.
+    /// Sets the number of jobs in this state.
     pub(super) fn set_active(&self, state: JobState, jobs: usize) {
         self.jobs.get_or_create(&JobStateLabel { state: state.name() }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
-    /// So many jobs wait because X refuses them.
+    /// Sets the number of jobs that wait because X refuses them.
     pub(super) fn refused(&self, jobs: usize) {
         self.refused.set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
-    /// A job has ended so.
+    /// Counts a finished job.
     pub(super) fn ended(&self, state: JobState) {
         self.ended.get_or_create(&JobOutcomeLabel { outcome: state.name() }).inc();
     }

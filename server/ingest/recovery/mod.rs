@@ -1,30 +1,32 @@
-//! Recovery: what is missing is asked for again, in jobs beside the live connection.
+//! Recovery: requests missing ranges again, in jobs parallel to the live connection.
 //!
-//! Owns: which windows to ask X for and when (`planner`, `young`, pure), the job table that outlives the process (`job`,
-//! `job_table`), one request and what it brings (`attempt`), what arrived in it and what its end proves (`transcript`,
-//! `attempt_result`, pure), whom a failure concerns and how often it may be repeated (`setback`, `pace`, pure), the task that
-//! keeps the rules of X for all of them (`scheduler`), and jobs made and ended by hand (`recovery_jobs`). Does not own: what is missing and
-//! what a gap's state is (the [`MissingRanges`], which is the gap tracker), nor where posts go (the sequencer; what a job brings
-//! passes the same queue as live posts).
+//! Owns: which windows to request from X and when (`planner`, `young`, pure), the persisted job table (`job`,
+//! `job_table`), one request and its posts (`attempt`), the received messages and what their end proves (`transcript`,
+//! `attempt_result`, pure), the scope of failures and the rate of requests (`setback`, `pace`, pure), the task that
+//! applies X's rules to all jobs (`scheduler`), and manual jobs (`recovery_jobs`). Does not own: missing ranges and
+//! states of gaps (the [`MissingRanges`], implemented by the gap tracker), or the path of posts (the sequencer;
+//! recovered posts pass through the same queue as live ones).
 //!
-//! A job has a *rest*, whole minutes that it still has to bring, and what it has *brought* of the demand without a word
-//! yet that it is complete. A request is for the first piece of the rest. It proves only what was demanded when it was made
-//! ([`RequestStamp`]): what is demanded later is asked for again.
+//! # Design
+//! A job has a *rest*, the whole minutes that it still has to request, and *delivered* ranges of the demand without a
+//! confirmation that they are complete. A request is for the first part of the rest. It proves only ranges that were
+//! demanded when it was made ([`RequestStamp`]): later demands are requested again.
 //!
-//! Progress of a request is the longest prefix of its minutes that the order of its posts proves (`transcript`). A refusal
-//! is not an end: the job waits longer each time, until its interval leaves what X recovers.
+//! Progress of a request is the longest prefix of its minutes that the order of its posts proves (`transcript`). A
+//! refusal is not an end: the backoff of the job grows until its interval leaves the recovery window.
 //!
-//! Invariants and the tests that hold them:
+//! # Invariants
 //! - Never more than `jobs_max` requests at once, and none before the socket of an earlier one is closed (I11):
 //!   `tests::never_more_than_two_at_once`.
-//! - What is demanded is asked for, proven or lost, never forgotten: `planner::tests`, `job_table::tests`.
-//! - Nothing is proven that X did not say is complete, or repeat without a new post: `attempt_result::tests`. Whatever X answers,
-//!   nothing that it holds back is proven, unless it claims to be complete or too little to be noticed: `tests::histories`.
+//! - Every demanded range is requested, proven or lost, never forgotten: `planner::tests`, `job_table::tests`.
+//! - A range is proven only if X reports it as complete, or repeats it without a new post: `attempt_result::tests`. For
+//!   any response, posts that X withholds are not proven, unless X claims to be complete or withholds too few to be
+//!   noticed: `tests::histories`.
 //! - A private gap is proven only by requests made after it was demanded: `job_table::tests`, `hub::side_log::tests`.
-//! - Attempts that bring nothing new are bounded, whatever they prove meanwhile: `pace::tests`, `tests::answers`.
-//! - Manual jobs are charged to the caller and to the account, also over a restart: `job_table::budget`,
+//! - Attempts without new posts are bounded, whatever they prove: `pace::tests`, `tests::answers`.
+//! - Manual jobs are charged to the caller and to the account, also across a restart: `job_table::budget`,
 //!   `job_table::tests::manual_jobs_have_persisted_budget`.
-//! - A plan outlives the process: `job_table::tests::running_job_continues_after_restart`.
+//! - A plan survives the process: `job_table::tests::running_job_continues_after_restart`.
 //! - A refusal for too many connections waits and is no attempt: `tests::rate_limit_pauses_all_jobs_without_attempt`.
 
 use tokio::sync::watch;
@@ -56,43 +58,43 @@ pub use recovery_jobs::{CreateError, JobStatus, RecoveryJobs};
 pub use scheduler::{RecoveryScheduler, SchedulerParts};
 pub use stamp::RequestStamp;
 
-/// What recovery is to bring, and who is told how far it came. The gap tracker is it.
+/// Source of missing ranges, and receiver of the results of recovery. The gap tracker implements it.
 pub trait MissingRanges: Send + Sync {
-    /// What is missing, of intervals that have ended.
+    /// Returns the missing ranges of bounded intervals.
     fn missing(&self) -> TimeRangeSet;
 
-    /// Stamp of the demands made so far. A request that is made afterwards answers them, and none that follow.
+    /// Returns the stamp of the demands so far. A later request answers these demands, and none that follow.
     fn stamp(&self) -> RequestStamp;
 
-    /// All that X has of this interval has been appended, by requests made at this stamp or later: what was demanded by
-    /// then is proven, and nothing else. The evidence is `None` where a job ended early, for what it had brought by then:
-    /// X sends minute by minute, and later minutes had come. A job by hand proves all that it brought, also what was lost
-    /// before.
+    /// Reports that everything X has of this interval was appended, by requests with this stamp or later: ranges
+    /// demanded by then are proven, and no others. The evidence is `None` for the deliveries of a job that ended early:
+    /// X sends minute by minute, and later minutes had arrived. A manual job proves everything that it delivered,
+    /// including ranges that were given up before.
     fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp);
 
-    /// This interval cannot be brought any more. What of it is not missing stays as it is.
+    /// Reports that this interval is unrecoverable. Parts of it that are not missing are not affected.
     fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence);
 
-    /// True if fewer than `due_min` posts were due in this span at the rate before it, or too little is known of the rate:
-    /// that nothing arrived of it is plausible.
+    /// True if fewer than `due_min` posts were expected in this span at the rate before it, or if the rate is unknown:
+    /// an empty response is plausible.
     fn is_plausibly_empty(&self, span: TimeRange) -> bool;
 
-    /// Number of posts of which it is implausible that none arrives where they were due.
+    /// Returns the number of expected posts from which on an empty response is not plausible.
     fn due_min(&self) -> u32;
 
-    /// Changes whenever there may be more that is missing.
+    /// Notifies when more may be missing.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
-/// The gaps of an account, as an operator sees them.
+/// The gaps of an account, for operators.
 pub trait GapList: Send + Sync {
-    /// All that are known: open ones, and those that ended within the retention; ordered by id.
+    /// Returns all known gaps: open ones, and closed ones within the retention; ordered by id.
     fn gaps(&self) -> Vec<Gap>;
 
-    /// Since when the log holds what was created; `None` while it holds nothing.
+    /// Returns the creation time from which on the log is complete, except for gaps; `None` while the log is empty.
     fn complete_from(&self) -> Option<UnixMillis>;
 
-    /// Until when it does, gaps aside: later posts may still be on their way. `None` while it holds nothing.
+    /// Returns the creation time up to which it is: later posts may still arrive. `None` while the log is empty.
     fn complete_to(&self) -> Option<UnixMillis>;
 }
 

@@ -1,4 +1,4 @@
-//! How often X may be asked: by a job in vain, and by all jobs together. Pure.
+//! Rates of requests to X: attempts of a job without new posts, and requests of all jobs. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
-/// Limit of the requests of all jobs in any minute, whatever they are for. Further ones wait; demands that touch are joined
+/// Limit of the requests of all jobs in any minute, for any purpose. Further requests wait; touching demands are merged
 /// meanwhile, so that waiting makes requests longer and fewer.
 #[derive(Debug)]
 pub(super) struct RequestRate {
     per_minute_max: usize,
-    /// When the latest requests were made, at most `per_minute_max`.
+    /// Times of the latest requests, at most `per_minute_max`.
     made: VecDeque<Moment>,
 }
 
 impl RequestRate {
-    /// At most so many requests in any minute, at least one.
+    /// Creates a limit of requests in any minute, at least one.
     pub(super) fn new(per_minute_max: usize) -> Self {
         Self { per_minute_max: per_minute_max.max(1), made: VecDeque::new() }
     }
 
-    /// Returns how long to wait before the next request; zero if it may be made now.
+    /// Returns the delay before the next request; zero if it may be made now.
     pub(super) fn wait(&self, now: Moment) -> Duration {
         let decisive = self.made.len().checked_sub(self.per_minute_max).and_then(|at| self.made.get(at));
         decisive.map(|made| made.plus(PERIOD).since(now)).unwrap_or_default()
@@ -36,11 +36,11 @@ impl RequestRate {
     }
 }
 
-/// A minute, and what a timer may be early.
+/// One minute, and the maximum amount by which a timer is early.
 const PERIOD: Duration = Duration::from_millis(60_010);
 
-/// Bound of attempts that bring nothing new. Half of an hour's attempts may follow each other at the backoff alone; then
-/// they are spread evenly, so that no hour has more than the bound and none has to be waited out.
+/// Limit of attempts without new posts. Half of an hour's attempts may follow each other at the backoff; the others are
+/// spread evenly, so that no hour exceeds the limit and no job has to pause until the hour ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AttemptRate {
     burst: u32,
@@ -50,19 +50,19 @@ pub(super) struct AttemptRate {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 impl AttemptRate {
-    /// At most so many attempts in any hour, at least two.
+    /// Creates a limit of attempts in any hour, at least two.
     pub(super) fn new(per_hour_max: u32) -> Self {
         let burst = (per_hour_max / 2).max(1);
         Self { burst, interval: HOUR / per_hour_max.saturating_sub(burst).max(1) }
     }
 
-    /// Accounts for an attempt that brought nothing new. Returns until when attempts are paid for.
+    /// Records an attempt without new posts. Returns until when attempts are accounted for.
     pub(super) fn charge(&self, paced_until: UnixMillis, now: UnixMillis) -> UnixMillis {
-        // A clock that was ahead leaves no debt of hours.
+        // A clock that was ahead must not leave a debt of hours.
         paced_until.clamp(now, now.plus(self.interval * self.burst)).plus(self.interval)
     }
 
-    /// How long to wait before the next attempt.
+    /// Returns the delay before the next attempt.
     pub(super) fn wait(&self, paced_until: UnixMillis, now: UnixMillis) -> Duration {
         paced_until.minus(self.interval * (self.burst - 1)).since(now)
     }
@@ -90,12 +90,12 @@ mod tests {
             assert!(most <= per_hour.max(2) as usize, "{most} of {per_hour}");
             let longest = attempts.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap_or_default();
             let longest_max = (HOUR * 2 / per_hour.max(2)).max(Duration::from_secs(1));
-            assert!(longest <= longest_max, "spread, not waited out: {longest:?} at {per_hour} an hour");
+            assert!(longest <= longest_max, "attempts are spread: {longest:?} at {per_hour} an hour");
         }
     }
 
     proptest! {
-        /// Also where attempts rest for a while between, because others bring something or X is not there.
+        /// Also if attempts pause in between, because others deliver posts or X is unavailable.
         #[test]
         fn no_hour_exceeds_bound_after_any_rest(
             per_hour in 2_u32..50,
@@ -121,7 +121,7 @@ mod tests {
             let (mut rate, mut now, mut made) = (RequestRate::new(per_minute_max), Moment::default(), Vec::new());
             for n in 0..200_u64 {
                 now = now.plus(rate.wait(now)).plus(Duration::from_millis(n * 37 % 900));
-                assert!(rate.wait(now).is_zero(), "the wait is enough");
+                assert!(rate.wait(now).is_zero(), "the returned delay is sufficient");
                 rate.record(now);
                 made.push(now);
             }

@@ -1,4 +1,4 @@
-//! The job table on the disk: a small file, written anew about once a second while it changes.
+//! The persisted job table: a small file, rewritten about once a second while it changes.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::JobsState;
 use crate::model::AccountName;
 use crate::state_file;
 
-/// The form of the file.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -17,13 +17,13 @@ struct JobsFile {
     jobs: JobsState,
 }
 
-/// What the file tells. Without it nothing is lost but progress: what is missing is planned again.
+/// Reads the file. If it is missing or unreadable, only progress is lost: missing ranges are planned again.
 pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
     let bytes = match state_file::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return JobsState::default(),
         Err(error) => {
-            tracing::error!(%account, path = %path.display(), %error, "the recovery jobs cannot be read; they begin anew");
+            tracing::error!(%account, path = %path.display(), %error, "failed to read recovery jobs, planning them again");
             return JobsState::default();
         }
     };
@@ -31,17 +31,17 @@ pub(super) fn read(path: &Path, account: &AccountName) -> JobsState {
         Ok(form) if form.version == VERSION => form.jobs,
         Ok(form) => {
             let version = form.version;
-            tracing::error!(%account, path = %path.display(), version, "the recovery jobs are of another version; they begin anew");
+            tracing::error!(%account, path = %path.display(), version, "unsupported version of recovery jobs, planning them again");
             JobsState::default()
         }
         Err(error) => {
-            tracing::error!(%account, path = %path.display(), %error, "the recovery jobs are damaged; they begin anew");
+            tracing::error!(%account, path = %path.display(), %error, "file of recovery jobs is corrupt, planning them again");
             JobsState::default()
         }
     }
 }
 
-/// Writes it beside, and puts it in place in one step: whoever reads finds the old or the new.
+/// Writes the file atomically: a reader finds the old one or the new one.
 pub(super) fn write(path: &Path, jobs: &JobsState) -> std::io::Result<()> {
     let form = JobsFile { version: VERSION, jobs: jobs.clone() };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)

@@ -1,4 +1,4 @@
-//! Which windows to ask X for: pure.
+//! Plans the windows to request from X. Pure.
 
 use std::time::Duration;
 
@@ -8,59 +8,59 @@ use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const MINUTE_MS: i64 = 60_000;
 
-/// What the planner keeps to.
+/// Limits of the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecoveryLimits {
-    /// How far back a demand may lie.
+    /// Maximum age of a demand.
     pub lookback_max: Duration,
-    /// Longest window.
+    /// Maximum duration of a window.
     pub window_max: Duration,
-    /// How long ago a window must have ended.
+    /// Minimum age of a window's end.
     pub window_age_min: Duration,
-    /// How far requests overlap with what is next to them: the uncertainty of the clock by which a demand is bounded.
+    /// Overlap of adjacent requests: the uncertainty of the clock that determined the bounds of a demand.
     pub overlap: Duration,
-    /// Posts of this much at the edges of a demand may have come live.
+    /// Part at the edges of a demand whose posts may have arrived live.
     pub allowed_lateness: Duration,
 }
 
-/// What to do about a demand.
+/// A plan for a demand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecoveryPlan {
-    /// Windows for new jobs, the first to expire first.
+    /// Windows of new jobs, the first to expire first.
     pub windows: Vec<TimeRange>,
-    /// What cannot be brought any more, with its exact bounds.
+    /// Unrecoverable ranges, with exact bounds.
     pub lost: TimeRangeSet,
 }
 
 impl RecoveryLimits {
-    /// What is older than this is lost.
+    /// Returns the time before which posts are unrecoverable.
     pub fn earliest_recoverable(&self, now: UnixMillis) -> UnixMillis {
         now.minus(self.lookback_max)
     }
 
-    /// When a request that ends there may be made, where X refuses windows that are younger than `young`.
+    /// Returns when a request that ends at `end` may be made, if X refuses windows younger than `young`.
     pub fn available_at(&self, end: UnixMillis, young: Duration) -> UnixMillis {
         end.plus(self.window_age_min.max(young))
     }
 
-    /// How far a request overlaps with the next one, in whole minutes.
+    /// Returns the overlap of adjacent requests, in whole minutes.
     pub fn overlap_between(&self) -> Duration {
         if self.overlap.is_zero() || self.request_max() <= MINUTE { Duration::ZERO } else { MINUTE }
     }
 
-    /// The longest request, in whole minutes.
+    /// Returns the duration of the longest request, in whole minutes.
     pub fn request_max(&self) -> Duration {
         let minutes = (self.window_max.as_secs() / MINUTE.as_secs()).max(1);
         Duration::from_secs(minutes * MINUTE.as_secs())
     }
 }
 
-/// The minute that a time lies in.
+/// Returns the start of the minute of a time.
 pub(super) fn minute_of(time: UnixMillis) -> UnixMillis {
     UnixMillis(time.0.div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS))
 }
 
-/// The whole minutes that an interval touches.
+/// Rounds an interval outward to whole minutes.
 pub(super) fn round_out_to_minutes(span: TimeRange) -> TimeRange {
     if span.is_empty() {
         return span;
@@ -68,10 +68,10 @@ pub(super) fn round_out_to_minutes(span: TimeRange) -> TimeRange {
     TimeRange::new(minute_of(span.from), minute_of(UnixMillis(span.to.0.saturating_sub(1))).plus(MINUTE))
 }
 
-/// Makes windows of what is missing and not `held`: brought, or still to be brought, by a job that exists.
+/// Plans windows for ranges that are missing and not `held`: delivered, or still to be delivered, by an existing job.
 ///
-/// Windows are rounded outward after the demand is clipped and made longer by the overlap, so that nothing that is demanded
-/// is left out; the clip has room for that.
+/// Windows are rounded outward after the demand is clipped and extended by the overlap, so that no demanded range is
+/// omitted; the clip allows for that.
 pub(super) fn plan(
     missing: &TimeRangeSet,
     held: &TimeRangeSet,
@@ -80,11 +80,11 @@ pub(super) fn plan(
 ) -> RecoveryPlan {
     let mut wanted = missing.clone();
     wanted.remove_all(held);
-    let horizon = limits.earliest_recoverable(now);
-    let lost = wanted.within(TimeRange::new(UnixMillis(i64::MIN), horizon));
+    let oldest = limits.earliest_recoverable(now);
+    let lost = wanted.within(TimeRange::new(UnixMillis(i64::MIN), oldest));
     wanted.remove_all(&lost);
     let longer = |span: TimeRange| {
-        let from = span.from.minus(limits.overlap).max(horizon.min(span.from));
+        let from = span.from.minus(limits.overlap).max(oldest.min(span.from));
         round_out_to_minutes(TimeRange::new(from, span.to.plus(limits.overlap)))
     };
     let whole: TimeRangeSet = wanted.iter().map(longer).collect();
@@ -118,7 +118,7 @@ mod tests {
         allowed_lateness: Duration::from_secs(30),
     };
 
-    /// So many milliseconds ago, so long.
+    /// Creates a span from its age and length in milliseconds.
     fn span((ago, length): (i64, i64)) -> TimeRange {
         TimeRange::new(UnixMillis(NOW.0 - ago), UnixMillis(NOW.0 - ago + length))
     }
@@ -139,33 +139,33 @@ mod tests {
         ) {
             let held: TimeRangeSet = held.iter().map(round_out_to_minutes).collect();
             let plan = plan(&missing, &held, NOW, &LIMITS);
-            let horizon = LIMITS.earliest_recoverable(NOW);
+            let oldest = LIMITS.earliest_recoverable(NOW);
             let planned: TimeRangeSet = plan.windows.iter().copied().collect();
 
             let mut left = missing.clone();
             left.remove_all(&held);
             left.remove_all(&plan.lost);
             for demand in left.iter() {
-                prop_assert!(demand.from >= horizon, "what has expired is lost at once: {demand:?}");
-                let longer = TimeRange::new(demand.from.minus(LIMITS.overlap).max(horizon), demand.to.plus(LIMITS.overlap));
+                prop_assert!(demand.from >= oldest, "expired ranges are lost at once: {demand:?}");
+                let longer = TimeRange::new(demand.from.minus(LIMITS.overlap).max(oldest), demand.to.plus(LIMITS.overlap));
                 prop_assert!(planned.covers(longer), "{demand:?} and the uncertainty of its bounds is in no window");
             }
             for lost in plan.lost.iter() {
-                prop_assert!(lost.to <= horizon && missing.covers(lost), "exact bounds: {lost:?}");
+                prop_assert!(lost.to <= oldest && missing.covers(lost), "exact bounds: {lost:?}");
             }
             for window in &plan.windows {
                 prop_assert!(is_whole(window.from) && is_whole(window.to) && !window.is_empty());
                 prop_assert!(window.to.since(window.from) <= LIMITS.window_max);
-                prop_assert!(window.from > NOW.minus(LIMITS.lookback_max + MINUTE), "within what X recovers: {window:?}");
+                prop_assert!(window.from > NOW.minus(LIMITS.lookback_max + MINUTE), "within the recovery window: {window:?}");
                 let longer = TimeRange::new(window.from.minus(MINUTE), window.to.plus(MINUTE));
-                prop_assert!(!left.within(longer).is_empty(), "nobody wants {window:?}");
+                prop_assert!(!left.within(longer).is_empty(), "no demand needs {window:?}");
                 let core = TimeRange::new(window.from.plus(MINUTE), window.to.minus(MINUTE));
                 let twice = held.within(core).iter().map(|held| held.to.since(held.from)).max();
                 prop_assert!(twice.is_none_or(|twice| twice <= MINUTE * 4), "two jobs for {window:?}");
             }
             for pair in plan.windows.windows(2) {
-                let apart = pair[0].to < pair[1].from;
-                prop_assert!(apart || pair[0].to.since(pair[1].from) == MINUTE, "in order, a minute of overlap: {pair:?}");
+                let is_separate = pair[0].to < pair[1].from;
+                prop_assert!(is_separate || pair[0].to.since(pair[1].from) == MINUTE, "in order, a minute of overlap: {pair:?}");
             }
         }
 

@@ -13,12 +13,13 @@ use super::{Config, Job, JobId, JobState, JobTable, JobsState, Metrics, RequestS
 use crate::clock::{Clock, Moment};
 use crate::model::{AccountName, BudgetExceeded, Caller, TimeRange, TimeRangeSet, UnixMillis};
 
-/// Where the scheduler and those who ask for jobs by hand meet: the job table, and what is told of its changes.
+/// Shared state of recovery jobs, for the scheduler and for callers of manual jobs: the job table and its change
+/// notifications.
 pub struct RecoveryJobs {
     book: Mutex<JobsInner>,
     orders: watch::Sender<u64>,
     changes: watch::Sender<u64>,
-    /// What the file has.
+    /// The state in the file.
     saved: Mutex<JobsState>,
     parts: RecoveryJobsParts,
 }
@@ -27,57 +28,57 @@ pub(super) struct RecoveryJobsParts {
     pub account: AccountName,
     pub config: Config,
     pub recovery_window: Duration,
-    /// Posts of this much of a gap's edges may have come live.
+    /// Part at the edges of a gap whose posts may have arrived live.
     pub allowed_lateness: Duration,
-    /// Of the demand, when it was opened.
+    /// Stamp of the demand at open.
     pub stamp: RequestStamp,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// Where the job table is kept; `None` for a log in memory.
+    /// Path of the job table; `None` for a log in memory.
     pub file: Option<PathBuf>,
 }
 
 struct JobsInner {
     jobs: JobTable,
-    /// No request is made before.
+    /// No request is made before this time.
     paused_until: Option<Moment>,
-    /// X took none since: one request at a time is made to see whether it does again.
+    /// X has accepted no request since: one request at a time is made to probe it.
     doubtful: bool,
     /// Requests that X has not answered yet.
     awaiting_response: usize,
 }
 
-/// A job as it is listed.
+/// A job as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
     /// The job.
     pub job: Job,
-    /// How long until its next request, if it waits for one.
+    /// Time until its next request, if it waits for one.
     pub retry_after: Option<Duration>,
 }
 
-/// A job that cannot be made by hand.
+/// A manual job that cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CreateError {
-    /// Recovery is switched off.
-    #[error("recovery is switched off (ingest.recovery.enabled)")]
+    /// Recovery is disabled.
+    #[error("recovery is disabled (ingest.recovery.enabled)")]
     Disabled,
-    /// The interval holds no time.
-    #[error("the interval is empty")]
+    /// The interval is empty.
+    #[error("invalid interval: end_time must be after start_time")]
     Empty,
-    /// X does not recover its start any more.
-    #[error("X recovers nothing from before {oldest}")]
+    /// The start is older than the recovery window.
+    #[error("start_time is older than the recovery window (oldest: {oldest})")]
     TooOld {
-        /// The oldest start that can be asked for.
+        /// The oldest possible start.
         oldest: UnixMillis,
-        /// How much of the interval is older.
+        /// Part of the interval that is older.
         missing: Duration,
     },
-    /// As many manual jobs as allowed were created within the last hour.
-    #[error("recovery limit reached: {0}; retry later, or ask for a longer interval")]
+    /// The limit of manual jobs within an hour is reached.
+    #[error("recovery limit reached: {0}; retry later, or request a longer interval")]
     Budget(BudgetExceeded),
-    /// It has not ended yet.
-    #[error("the interval ends in the future: it is {now} now")]
+    /// The interval has not ended yet.
+    #[error("end_time is in the future (now: {now})")]
     InFuture {
         /// Upstream time.
         now: UnixMillis,
@@ -98,12 +99,12 @@ impl RecoveryJobs {
         }
     }
 
-    /// What outlives the process.
+    /// Returns the persisted state.
     pub fn snapshot(&self) -> JobsState {
         self.book.lock().jobs.snapshot()
     }
 
-    /// Keeps what outlives the process, if it has changed.
+    /// Persists the state, if it has changed.
     pub fn save(&self) -> std::io::Result<()> {
         let Some(path) = &self.parts.file else { return Ok(()) };
         let (now, mut saved) = (self.snapshot(), self.saved.lock());
@@ -114,24 +115,24 @@ impl RecoveryJobs {
         Ok(())
     }
 
-    /// Changes with the job table.
+    /// Notifies changes of the job table.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// All jobs that have not ended, or ended within the retention, the newest first.
+    /// Returns all active jobs, and finished ones within the retention, newest first.
     pub fn list(&self) -> Vec<JobStatus> {
         let book = self.book.lock();
         book.jobs.list().map(|job| self.listed(&book, job)).collect()
     }
 
-    /// What waits because X refuses it: it does not grant recovery, or not of these intervals now.
+    /// Returns the ranges that wait because X refuses them: it does not grant recovery, or not for these intervals now.
     pub fn refused(&self) -> TimeRangeSet {
         self.book.lock().jobs.refused()
     }
 
-    /// Makes a job by hand. If one exists that still has to bring all of the interval, it is that one; if one by hand
-    /// waits that touches it, that one becomes longer. A new job is charged to the account and to this caller.
+    /// Creates a manual job. If a job that still has to deliver the whole interval exists, it is returned; a waiting
+    /// manual job that touches the interval is extended. A new job is charged to the account and to this caller.
     pub fn create(&self, span: TimeRange, caller: Caller) -> Result<JobStatus, CreateError> {
         let now = self.parts.clock.now();
         let oldest = self.limits().earliest_recoverable(now);
@@ -151,10 +152,10 @@ impl RecoveryJobs {
         let created = self.change(|jobs, now| jobs.create_charged(span, caller, config, now.time));
         let id = created.map_err(CreateError::Budget)?;
         self.orders.send_modify(|orders| *orders += 1);
-        Ok(self.find(id).expect("it was made, or found, just now"))
+        Ok(self.find(id).expect("created or found above"))
     }
 
-    /// Ends a job by hand; one that has ended is left as it is. `None` if there is none of that id.
+    /// Cancels a job; a finished one is not changed. Returns `None` if the id is unknown.
     pub fn cancel(&self, id: JobId) -> Option<JobStatus> {
         self.change(|jobs, now| jobs.cancel(id, now.time)).then_some(())?;
         self.orders.send_modify(|orders| *orders += 1);
@@ -172,7 +173,7 @@ impl RecoveryJobs {
         JobStatus { job: job.clone(), retry_after }
     }
 
-    /// Changes when a person made or ended a job, and when X answered.
+    /// Notifies when a manual job was created or cancelled, and when X has answered.
     pub(super) fn requests(&self) -> watch::Receiver<u64> {
         self.orders.subscribe()
     }
@@ -181,7 +182,7 @@ impl RecoveryJobs {
         JobClock { time: self.parts.clock.now(), moment: self.parts.clock.moment() }
     }
 
-    /// Changes the job table, and tells and counts what has ended by that.
+    /// Changes the job table; logs and counts the jobs that have ended by the change.
     fn change<T>(&self, change: impl FnOnce(&mut JobTable, JobClock) -> T) -> T {
         let mut book = self.book.lock();
         let result = change(&mut book.jobs, self.now());
@@ -189,24 +190,24 @@ impl RecoveryJobs {
             self.parts.metrics.ended(job.state);
             let (account, from, to) = (&self.parts.account, job.window.from, job.window.to);
             let (received, new, attempts) = (job.received, job.recovered, job.attempts);
-            let (state, error) = (job.state.name(), &job.last_error);
+            let (job_id, state, error) = (job.id, job.state.name(), &job.last_error);
             if job.state == JobState::Failed {
-                tracing::error!(%account, job = %job.id, %from, %to, attempts, received, new, error, "a recovery job {state}");
+                tracing::error!(%account, job = %job_id, %from, %to, attempts, received, new, error, "recovery job failed");
             } else {
-                tracing::info!(%account, job = %job.id, %from, %to, attempts, received, new, "a recovery job {state}");
+                tracing::info!(%account, job = %job_id, %from, %to, attempts, received, new, state, "recovery job finished");
             }
         }
         for state in [JobState::Waiting, JobState::Running] {
             self.parts.metrics.set_active(state, book.jobs.count(state));
         }
         self.parts.metrics.refused(book.jobs.list().filter(|job| job.is_refused()).count());
-        // Whoever looks then takes the lock itself.
+        // Notified readers take the lock.
         drop(book);
         self.changes.send_modify(|changes| *changes += 1);
         result
     }
 
-    /// Makes jobs for what is missing.
+    /// Creates jobs for missing ranges.
     pub(super) fn plan(&self, missing: &TimeRangeSet) {
         let (limits, config) = (self.limits(), &self.parts.config);
         self.change(|jobs, now| jobs.plan(missing, now.time, &limits, config));
@@ -217,7 +218,8 @@ impl RecoveryJobs {
         config.limits(*recovery_window, clock.uncertainty(), *allowed_lateness)
     }
 
-    /// The next request, unless none may be made now. `stamp` is that of the demand, taken before `missing` was.
+    /// Starts the next request, unless none may be made now. `stamp` is the stamp of the demand, taken before
+    /// `missing`.
     pub(super) fn begin(&self, missing: &TimeRangeSet, stamp: RequestStamp) -> Option<JobRequest> {
         let (limits, config) = (self.limits(), &self.parts.config);
         let waits = |book: &JobsInner| book.doubtful && book.awaiting_response > 0;
@@ -229,7 +231,7 @@ impl RecoveryJobs {
         Some(order)
     }
 
-    /// X has answered a request, or will not.
+    /// Records that X has answered a request, or that the request has ended without an answer.
     pub(super) fn on_response(&self, taken: bool) {
         let mut book = self.book.lock();
         book.awaiting_response -= 1;
@@ -243,7 +245,7 @@ impl RecoveryJobs {
         until.is_some_and(|until| until > self.parts.clock.moment())
     }
 
-    /// No request is made for so long. False if all are held already: those that were under way change nothing.
+    /// Pauses all requests. Returns false if they are paused already: requests in progress do not extend the pause.
     pub(super) fn pause_all(&self, wait: impl FnOnce() -> Duration) -> bool {
         if self.is_paused() {
             return false;
@@ -254,51 +256,52 @@ impl RecoveryJobs {
         true
     }
 
-    /// Posts that a running job has brought.
+    /// Counts posts of a running job.
     pub(super) fn add_posts(&self, id: JobId, received: u64, recovered: u64) {
         self.parts.metrics.posts_received.inc_by(received);
         self.parts.metrics.posts_new.inc_by(recovered);
         self.change(|jobs, _| jobs.add_posts(id, received, recovered));
     }
 
-    /// What a running job has appended proves its request up to here.
+    /// Records that a running job has appended its request up to here.
     pub(super) fn advance(&self, id: JobId, reached: UnixMillis) {
         self.change(|jobs, _| jobs.advance(id, reached));
     }
 
-    /// A request has ended; see [`JobTable::finish_attempt`].
-    pub(super) fn finish_attempt(&self, id: JobId, verdict: &AttemptResult, found: u64) -> bool {
-        self.change(|jobs, now| jobs.finish_attempt(id, verdict, found, now.time))
+    /// Applies the end of a request; see [`JobTable::finish_attempt`].
+    pub(super) fn finish_attempt(&self, id: JobId, result: &AttemptResult, found: u64) -> bool {
+        self.change(|jobs, now| jobs.finish_attempt(id, result, found, now.time))
     }
 
     pub(super) fn is_active(&self, id: JobId) -> bool {
         self.book.lock().jobs.get(id).is_some_and(|job| job.state.is_active())
     }
 
-    /// Other changes of a job, without a word of their own.
+    /// Changes a job in ways without a method of their own.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut JobTable, JobClock) -> T) -> T {
         self.change(change)
     }
 
-    /// What the demand is to be told.
+    /// Takes the results to be reported.
     pub(super) fn take_resolutions(&self) -> Vec<Resolution> {
         self.book.lock().jobs.drain_resolutions()
     }
 
-    /// How long until something is due by time alone.
+    /// Returns the time until something is due.
     pub(super) fn wait(&self, missing: &TimeRangeSet) -> Option<Duration> {
         let (book, now) = (self.book.lock(), self.now());
         let held = book.paused_until.map(|until| until.since(now.moment)).filter(|wait| !wait.is_zero());
         book.jobs.wait(missing, now, &self.limits()).into_iter().chain(held).min()
     }
 
-    /// X refused a request, of this window if it may be the window's fault. Returns how often in a row.
+    /// Records that X refused a request, with its window if that may be the reason. Returns the number of consecutive
+    /// refusals.
     pub(super) fn record_refusal(&self, id: JobId, window: Option<TimeRange>) -> u32 {
         self.parts.metrics.refusals.inc();
         self.change(|jobs, now| jobs.record_refusal(id, window, now.time))
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub(super) fn config(&self) -> &Config {
         &self.parts.config
     }

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::attempt::{AttemptContext, AttemptOutcome, AttemptReport, attempt};
-use super::attempt_result::{AttemptEnd, AttemptResult, INCOMPLETE, IncompleteReason, verdict};
+use super::attempt_result::{AttemptEnd, AttemptResult, INCOMPLETE, IncompleteReason, evaluate};
 use super::job_table::Resolution;
 use super::pace::{AttemptRate, RequestRate};
 use super::planner::MINUTE;
@@ -24,45 +24,45 @@ use crate::model::{GapEvidence, TimeRange, TimeRangeSet};
 use crate::task::Shutdown;
 use crate::upstream::{DisconnectCause, ReconnectBackoff, ReconnectDecision};
 
-/// Asks X for what is missing of an account, in at most so many requests at once.
+/// Requests an account's missing ranges from X, with a bounded number of concurrent requests.
 pub struct RecoveryScheduler {
     bench: Arc<AttemptContext>,
     running: FuturesUnordered<BoxFuture<'static, AttemptReport>>,
-    /// Failures of each job since it last did well.
+    /// Failures of each job since its last success.
     attempts: HashMap<JobId, ReconnectBackoff>,
-    /// Failures that concern all jobs.
+    /// Failures that affect all jobs.
     shared_backoff: ReconnectBackoff,
     rate: RequestRate,
     rng: StdRng,
 }
 
-/// What recovery is made of.
+/// Dependencies of recovery.
 pub struct SchedulerParts {
     /// The account.
     pub hub: Arc<Hub>,
-    /// How to connect; the metrics are recovery's own.
+    /// Endpoint and settings of connections, with recovery's own metrics.
     pub upstream: UpstreamEndpoint,
-    /// Where posts go.
+    /// Queue of the sequencer.
     pub queue: IngestQueue,
-    /// What is missing.
+    /// Source of missing ranges.
     pub demand: Arc<dyn MissingRanges>,
-    /// Where the job table is kept; `None` for a log in memory.
+    /// Path of the job table; `None` for a log in memory.
     pub file: Option<PathBuf>,
     /// Settings.
     pub config: Config,
-    /// Counters of the way in.
+    /// Metrics of ingest.
     pub ingest_metrics: ingest::Metrics,
-    /// Counters of recovery.
+    /// Metrics of recovery.
     pub metrics: Metrics,
-    /// Of the jitter.
+    /// Seed of the jitter.
     pub seed: u64,
 }
 
-/// Shortest wait for something that is due by time, so that clocks that disagree make no circle.
+/// Minimum delay for timed work, so that clocks that disagree cause no busy loop.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 
 impl RecoveryScheduler {
-    /// Recovery with the jobs as they were left, that asks for nothing yet.
+    /// Opens recovery with the persisted jobs, without a request yet.
     pub fn open(parts: SchedulerParts) -> Self {
         let SchedulerParts { hub, upstream, queue, demand, file, config, ingest_metrics, metrics, seed } = parts;
         let clock = hub.clock().clone();
@@ -90,16 +90,16 @@ impl RecoveryScheduler {
         }
     }
 
-    /// Where jobs are listed, and made and ended by hand.
+    /// Returns the shared state of the jobs.
     pub fn jobs(&self) -> Arc<RecoveryJobs> {
         self.bench.recovery_jobs.clone()
     }
 
-    /// Works until `shutdown`; requests under way are dropped then, and the job table stays as it is.
+    /// Runs until `shutdown`. Requests in progress are dropped then, and the job table is not changed.
     pub async fn run(mut self, shutdown: Shutdown) {
         let work = async {
             self.work().await;
-            // Nobody takes what it brings: the gateway stops.
+            // The queue is closed: the gateway shuts down.
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -129,8 +129,8 @@ impl RecoveryScheduler {
                 return;
             }
             self.attempts.retain(|id, _| bench.recovery_jobs.is_active(*id));
-            // In this order: what is demanded in between is missing, and not answered by a request of that stamp. Demands are
-            // told apart by the requests between them: while none can be made, no stamp is taken.
+            // In this order: a range demanded in between is missing, and not answered by a request with that stamp.
+            // Only requests separate demands: while none can be made, no stamp is taken.
             let rate_wait = self.rate.wait(bench.clock.moment());
             let has_slot = self.running.len() < bench.recovery_jobs.config().jobs_max && rate_wait.is_zero();
             let stamp = has_slot.then(|| bench.demand.stamp());
@@ -154,7 +154,7 @@ impl RecoveryScheduler {
                         return;
                     }
                 }
-                // The demand, the recovery jobs and the hub live as long as this.
+                // The demand, the recovery jobs and the hub outlive this loop.
                 _ = changes.changed() => {}
                 _ = orders.changed() => {}
                 _ = private.changed() => {}
@@ -164,8 +164,8 @@ impl RecoveryScheduler {
         }
     }
 
-    /// Fills the free slots, within the rate of requests. A slot is free when the request that had it is over and its
-    /// socket closed.
+    /// Starts requests in the free slots, within the rate of requests. A slot is free once its previous request is over
+    /// and the socket closed.
     fn begin(&mut self, missing: &TimeRangeSet, stamp: RequestStamp) {
         let bench = &self.bench;
         while self.running.len() < bench.recovery_jobs.config().jobs_max
@@ -175,26 +175,26 @@ impl RecoveryScheduler {
             let (from, to) = (order.request.from, order.request.to);
             tracing::info!(
                 account = %bench.hub.account(), job = %order.id, %from, %to, confirming = order.confirms.is_some(),
-                "a recovery request begins",
+                "recovery request started",
             );
             self.rate.record(bench.clock.moment());
             self.running.push(Box::pin(attempt(bench.clone(), order)));
         }
     }
 
-    /// Draws the consequences of a request. False if nobody takes what requests bring any more.
+    /// Applies the end of a request. Returns false if the queue is closed.
     fn take(&mut self, report: &AttemptReport) -> bool {
         let bench = &self.bench;
         match &report.outcome {
             AttemptOutcome::Unwanted => return false,
             AttemptOutcome::PutBack => {
                 let (account, received, new) = (bench.hub.account(), report.received, report.new);
-                tracing::info!(%account, job = %report.id(), received, new, "a recovery request was given up for now");
+                tracing::info!(%account, job = %report.id(), received, new, "recovery request postponed");
                 bench.recovery_jobs.with(|jobs, _| jobs.requeue(report.id(), report.received > 0));
             }
             AttemptOutcome::Ended { cause, healthy_for: None, .. } => {
                 let account = bench.hub.account();
-                tracing::info!(%account, job = %report.id(), kind = cause.name(), %cause, "a recovery request failed");
+                tracing::info!(%account, job = %report.id(), kind = cause.name(), %cause, "recovery request failed");
                 bench.recovery_jobs.with(|jobs, _| jobs.requeue(report.id(), false));
                 self.fail(report, cause, None, cause.to_string());
             }
@@ -214,7 +214,7 @@ impl RecoveryScheduler {
     ) {
         let (bench, id) = (self.bench.clone(), report.id());
         let account = bench.hub.account();
-        let verdict = verdict(&AttemptEnd {
+        let result = evaluate(&AttemptEnd {
             request: report.order.request,
             transcript: report.transcript.clone(),
             reached: report.reached,
@@ -225,25 +225,26 @@ impl RecoveryScheduler {
             counts_left: report.order.counts_left,
         });
         let (received, new) = (report.received, report.new);
-        tracing::info!(%account, job = %id, kind = cause.name(), received, new, ?verdict, "a recovery request ended");
+        tracing::info!(%account, job = %id, kind = cause.name(), received, new, ?result, "recovery request ended");
         let found = report.transcript.inside();
-        let progressed = bench.recovery_jobs.finish_attempt(id, &verdict, found);
+        let progressed = bench.recovery_jobs.finish_attempt(id, &result, found);
         let young_max = bench.recovery_jobs.config().young_refusal_age_max;
         bench.recovery_jobs.with(|jobs, now| jobs.reset_refusals(id, young_max, now.time));
         if !matches!(failure_scope(cause), FailureScope::Held { .. }) {
             self.shared_backoff = ReconnectBackoff::new(&bench.upstream.config);
         }
-        // By what is left of the job, not by how far the posts came: X may send all of it and say each time that it failed.
+        // By the remaining range, not by the progress of posts: X may send everything and report a failure each time.
         let is_vain = new == 0 && !progressed;
-        // One that brought something does not lengthen the wait of the next.
+        // An attempt with new posts does not extend the next backoff.
         let healthy_for = healthy_for.filter(|_| !is_vain);
         if !is_vain {
             self.attempts.remove(&id);
         }
-        match &verdict {
+        match &result {
             AttemptResult::Proven { rest, .. } if rest.is_empty() => drop(self.attempts.remove(&id)),
             AttemptResult::Proven { .. } => self.back_off(id, cause, healthy_for, Some(INCOMPLETE.to_owned())),
-            // At least the backoff apart, however healthy it was: a failure of a second must not end it twice.
+            // With at least one backoff in between, even after a healthy connection: a failure of one second must not
+            // end it twice.
             AttemptResult::Confirm { .. } => self.back_off(id, cause, None, None),
             AttemptResult::Again { flaw, .. } => {
                 if *flaw == IncompleteReason::Count {
@@ -260,7 +261,7 @@ impl RecoveryScheduler {
         }
     }
 
-    /// A request failed: those whom it concerns wait.
+    /// Handles a failed request: the affected jobs wait.
     fn fail(&mut self, report: &AttemptReport, cause: &DisconnectCause, healthy_for: Option<Duration>, error: String) {
         let (recovery_jobs, id) = (self.bench.recovery_jobs.clone(), report.id());
         match failure_scope(cause) {
@@ -276,7 +277,7 @@ impl RecoveryScheduler {
                 return self.refused(id, None, cause);
             }
             FailureScope::BadWindow => {
-                // Should X dislike all windows, they do not come at once.
+                // If X rejects all windows, the requests are spread.
                 let step = self.bench.upstream.config.http_backoff_step;
                 recovery_jobs.pause_all(|| step);
                 return self.refused(id, Some(report.order.request), cause);
@@ -285,7 +286,7 @@ impl RecoveryScheduler {
         recovery_jobs.with(|jobs, _| jobs.record_failure(id, Some(error), None));
     }
 
-    /// X refused a job's request, and may take it later: when the window is older, or recovery is granted.
+    /// Handles a refusal that may end later: when the window is older, or recovery is granted.
     fn refused(&mut self, id: JobId, window: Option<TimeRange>, cause: &DisconnectCause) {
         let bench = self.bench.clone();
         let (account, config, recovery_jobs) =
@@ -311,7 +312,7 @@ impl RecoveryScheduler {
         recovery_jobs.with(|jobs, now| jobs.record_failure(id, Some(cause.to_string()), Some(now.moment.plus(wait))));
     }
 
-    /// This job waits.
+    /// Delays this job.
     fn back_off(&mut self, id: JobId, cause: &DisconnectCause, healthy_for: Option<Duration>, error: Option<String>) {
         let config = &self.bench.upstream.config;
         let attempts = self.attempts.entry(id).or_insert_with(|| ReconnectBackoff::new(config));
@@ -320,7 +321,7 @@ impl RecoveryScheduler {
         self.bench.recovery_jobs.with(|jobs, now| jobs.record_failure(id, error, Some(now.moment.plus(wait))));
     }
 
-    /// All jobs wait.
+    /// Delays all jobs.
     fn hold(&mut self, cause: &DisconnectCause, healthy_for: Option<Duration>) {
         let Self { bench, shared_backoff: manners, rng, .. } = self;
         let longest = bench.upstream.config.http_backoff_max;
@@ -331,30 +332,30 @@ impl RecoveryScheduler {
         });
         if began {
             let account = bench.hub.account();
-            tracing::warn!(%account, kind = cause.name(), %cause, wait = ?held, "recovery waits");
+            tracing::warn!(%account, kind = cause.name(), %cause, wait = ?held, "recovery paused");
         }
     }
 }
 
 impl AttemptContext {
-    /// Tells the demand what is proven and what is lost. False if nobody writes it any more.
+    /// Reports proven and lost ranges to the gap tracker. Returns false if the queue is closed.
     async fn send_resolutions(&self) -> bool {
-        let told = self.recovery_jobs.take_resolutions();
-        if told.is_empty() {
+        let resolutions = self.recovery_jobs.take_resolutions();
+        if resolutions.is_empty() {
             return true;
         }
         let (account, demand) = (self.hub.account(), &self.demand);
-        for told in told {
-            match told {
+        for resolution in resolutions {
+            match resolution {
                 Resolution::Proven(spans, evidence, stamp) => {
                     for span in spans.iter() {
-                        tracing::info!(%account, from = %span.from, to = %span.to, ?evidence, "recovered");
+                        tracing::info!(%account, from = %span.from, to = %span.to, ?evidence, "range recovered");
                         demand.mark_recovered(span, evidence, stamp);
                     }
                 }
                 Resolution::Lost(spans, evidence) => {
                     for span in spans.iter() {
-                        tracing::error!(%account, from = %span.from, to = %span.to, ?evidence, "cannot be recovered");
+                        tracing::error!(%account, from = %span.from, to = %span.to, ?evidence, "range is unrecoverable");
                         demand.mark_unrecoverable(span, evidence);
                     }
                 }
@@ -364,7 +365,7 @@ impl AttemptContext {
     }
 }
 
-/// A request that may never be made again as it is may be so with another configuration: it is tried now and then.
+/// Returns the delay before a retry. A request that needs another configuration is retried at the maximum backoff.
 fn wait(next: ReconnectDecision, longest: Duration) -> Duration {
     match next {
         ReconnectDecision::Now => Duration::ZERO,

@@ -1,25 +1,25 @@
-//! Whom the failure of a recovery request concerns: pure.
+//! Scope of a failed recovery request: which jobs have to wait. Pure.
 
 use crate::upstream::DisconnectCause;
 use crate::xapi::ProblemKind;
 
-/// Whom a failure concerns, and so who waits.
+/// Scope of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureScope {
-    /// This request alone: it had begun.
+    /// Only this request: it was interrupted.
     Cut,
-    /// All jobs: X, or the way to it, takes no request now.
+    /// All jobs: X, or the network, accepts no request now.
     Held {
-        /// False if the request does not count as one: X had no room for it.
+        /// False if the request does not count as an attempt: X had too many connections.
         counts: bool,
     },
-    /// All jobs, and X may never take them: it does not grant recovery.
+    /// All jobs, possibly forever: X does not grant recovery.
     Forbidden,
-    /// This window: X does not take it.
+    /// This window: X rejects it.
     BadWindow,
 }
 
-/// Judges what a failed request ended with.
+/// Returns the scope of the failure with this cause.
 pub(super) fn failure_scope(cause: &DisconnectCause) -> FailureScope {
     match cause {
         DisconnectCause::CleanEof

@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use env::{Answer, COMPLETED, Heard, TestEnv, Then, minutes, posts, start};
+use env::{Answer, COMPLETED, Report, TestEnv, Then, minutes, posts, start};
 
 use super::planner::{MINUTE, minute_of};
 use super::*;
 use crate::clock::Clock;
 use crate::model::{Caller, UnixMillis};
 
-/// So fast that the waits of X take milliseconds.
+/// Returns a clock so fast that X's backoffs take milliseconds.
 fn fast() -> Clock {
     Clock::with_rate(1_000.0, None)
 }
 
-fn say(message: impl Into<String>) -> Then {
-    Then::Say(message.into())
+fn reply(message: impl Into<String>) -> Then {
+    Then::Message(message.into())
 }
 
-/// X forgets what is older than this in ten minutes.
+/// Returns a minute that leaves the recovery window in ten minutes.
 fn minute_before_expiry(clock: &Clock) -> UnixMillis {
     minute_of(clock.now()).minus(MINUTE * (24 * 60 - 1 - 10))
 }
@@ -38,18 +38,18 @@ fn job(env: &TestEnv) -> Job {
 async fn never_more_than_two_at_once() {
     let clock = fast();
     let start = start(&clock);
-    let env = TestEnv::new(clock, move |_, window| Answer::Send(vec![window.from, window.from], say(COMPLETED)));
+    let env = TestEnv::new(clock, move |_, window| Answer::Send(vec![window.from, window.from], reply(COMPLETED)));
     let outage = TimeRange::new(UnixMillis(start.0 + 1), start.plus(MINUTE * 599));
     env.wanted.miss(outage);
-    let heard = env.heard(5).await;
-    let proven: TimeRangeSet = heard
+    let reports = env.reports(5).await;
+    let proven: TimeRangeSet = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Proven(span, GapEvidence::CompletionMessage) => *span,
+        .map(|reports| match reports {
+            Report::Proven(span, GapEvidence::CompletionMessage) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(proven.iter().collect::<Vec<_>>(), [outage], "exactly what was missing");
+    assert_eq!(proven.iter().collect::<Vec<_>>(), [outage], "exactly the missing range");
     assert_eq!((env.x.open_max(), env.x.windows().len()), (2, 5));
     let jobs = env.recovery_jobs.list();
     assert!(jobs.iter().all(|listed| listed.job.state == JobState::Succeeded && listed.job.recovered == 1));
@@ -63,10 +63,10 @@ async fn aborted_job_resumes_minute_before_newest_post() {
     let env = TestEnv::new(clock, move |number, _| match number {
         0 => Answer::Send(posts(start, 0..8), Then::Cut),
         1 => Answer::Send(posts(start, 6..8), Then::Cut),
-        _ => Answer::Send(posts(start, 6..30), say(COMPLETED)),
+        _ => Answer::Send(posts(start, 6..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
     assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30), minutes(start, 6, 30)]);
     let job = job(&env);
     assert_eq!((job.attempts, job.received, job.recovered), (3, 8 + 2 + 24, 30));
@@ -79,19 +79,19 @@ async fn silent_end_is_confirmed_from_last_minute() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
-        // X ended it by force, which looks the same.
+        // X ended it by force, which is indistinguishable.
         0 => Answer::Send(posts(start, 0..8), Then::End),
         1 => Answer::Send(posts(start, 7..20), Then::End),
         _ => Answer::Send(posts(start, 19..20), Then::End),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CleanEof)]);
     let asked = env.x.asked.borrow().clone();
     let windows: Vec<_> = asked.iter().map(|asked| asked.window).collect();
-    // All that is not proven by the order of posts is asked for again.
+    // Everything that the order of posts does not prove is requested again.
     assert_eq!(windows, [(0, 30), (6, 30), (18, 30)].map(|(from, to)| minutes(start, from, to)));
-    let apart = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at));
-    assert!(apart.min() >= Some(Duration::from_secs(5)), "at least the backoff apart: {asked:?}");
+    let delays = asked.windows(2).map(|pair| pair[1].at.since(pair[0].at));
+    assert!(delays.min() >= Some(Duration::from_secs(5)), "at least one backoff in between: {asked:?}");
     assert_eq!(job(&env).last_error, "");
 }
 
@@ -119,14 +119,14 @@ async fn only_failed_minutes_and_unprocessed_range_are_requested() {
         } else {
             COMPLETED.into()
         };
-        Answer::Send(vec![window.from], Then::Say(then))
+        Answer::Send(vec![window.from], Then::Message(then))
     });
     env.wanted.miss(minutes(start, 0, 20));
-    let heard = env.heard(5).await;
-    let mut proven: Vec<_> = heard
+    let reports = env.reports(5).await;
+    let mut proven: Vec<_> = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Proven(span, GapEvidence::CompletionMessage) => *span,
+        .map(|reports| match reports {
+            Report::Proven(span, GapEvidence::CompletionMessage) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -136,9 +136,9 @@ async fn only_failed_minutes_and_unprocessed_range_are_requested() {
     assert_eq!(env.x.windows()[1..], [minutes(start, 3, 4), minutes(start, 11, 12)]);
 
     env.wanted.miss(minutes(start, 30, 60));
-    let heard = env.heard(7).await;
+    let reports = env.reports(7).await;
     let rest = [(30, 40), (40, 60)].map(|(from, to)| minutes(start, from, to));
-    assert_eq!(heard[5..], rest.map(|span| Heard::Proven(span, GapEvidence::CompletionMessage)));
+    assert_eq!(reports[5..], rest.map(|span| Report::Proven(span, GapEvidence::CompletionMessage)));
     assert_eq!(env.x.windows()[3..], [minutes(start, 30, 60), minutes(start, 40, 60)]);
 }
 
@@ -148,14 +148,14 @@ async fn rate_limit_pauses_all_jobs_without_attempt() {
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
         0..=2 => Answer::Refuse(429, r#"{"connection_issue":"TooManyConnections"}"#),
-        _ => Answer::Send(Vec::new(), say(COMPLETED)),
+        _ => Answer::Send(Vec::new(), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 360));
-    env.heard(3).await;
+    env.reports(3).await;
     let asked = env.asked(6).await;
     let wait = |from: usize, to: usize| asked[to].at.since(asked[from].at);
-    // Two were under way when the first refusal came; then one at a time, until X takes one.
-    assert_ne!(asked[0].window, asked[1].window, "the second did not wait");
+    // Two requests were in progress at the first refusal; then one at a time, until X accepts one.
+    assert_ne!(asked[0].window, asked[1].window, "the second request was not delayed");
     assert!(wait(1, 2) >= Duration::from_secs(59), "{asked:?}");
     assert!(wait(2, 3) >= Duration::from_secs(119), "{asked:?}");
     assert_eq!((asked.len(), asked[2].window, asked[3].window), (6, asked[0].window, asked[0].window));
@@ -168,32 +168,32 @@ async fn unwritable_journal_stops_reading() {
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
         0 => Answer::Send(posts(start, 0..8), Then::Stay),
-        _ => Answer::Send(posts(start, 6..30), say(COMPLETED)),
+        _ => Answer::Send(posts(start, 6..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
     env.progress(start.plus(MINUTE * 6)).await;
     env.hub.upstream().update(|status| status.journal_unavailable = true);
     env.state(JobState::Waiting).await;
-    assert_eq!(env.x.windows().len(), 1, "not while it cannot");
+    assert_eq!(env.x.windows().len(), 1, "no request while the journal is unavailable");
     env.hub.upstream().update(|status| status.journal_unavailable = false);
-    env.heard(1).await;
+    env.reports(1).await;
     assert_eq!(env.x.windows(), [minutes(start, 0, 30), minutes(start, 6, 30)]);
 }
 
 #[tokio::test]
-async fn plan_goes_on_after_restart() {
+async fn plan_continues_after_restart() {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |_, _| Answer::Send(posts(start, 0..8), Then::Stay));
     env.wanted.miss(minutes(start, 0, 30));
     env.progress(start.plus(MINUTE * 6)).await;
     let state = env.stop().await;
-    let again = TestEnv::restored(clock, state, move |_, _| Answer::Send(posts(start, 6..30), say(COMPLETED)));
+    let again = TestEnv::restored(clock, state, move |_, _| Answer::Send(posts(start, 6..30), reply(COMPLETED)));
     again.wanted.miss(minutes(start, 0, 30));
-    // Not in one: what was brought before the restart proves no private gap.
+    // Not in one request: deliveries before the restart prove no private gap.
     let parts =
-        [(0, 6), (6, 30)].map(|(from, to)| Heard::Proven(minutes(start, from, to), GapEvidence::CompletionMessage));
-    assert_eq!(again.heard(2).await, parts);
+        [(0, 6), (6, 30)].map(|(from, to)| Report::Proven(minutes(start, from, to), GapEvidence::CompletionMessage));
+    assert_eq!(again.reports(2).await, parts);
     assert_eq!(again.x.windows(), [minutes(start, 6, 30)]);
     assert_eq!(job(&again).attempts, 2);
 }
@@ -205,25 +205,25 @@ async fn cancelled_job_frees_slot_and_stays_cancelled() {
     let stays = Arc::new(AtomicBool::new(true));
     let script = stays.clone();
     let env = TestEnv::new(clock, move |_, _| {
-        let then = if script.load(Ordering::SeqCst) { Then::Stay } else { say(COMPLETED) };
+        let then = if script.load(Ordering::SeqCst) { Then::Stay } else { reply(COMPLETED) };
         Answer::Send(posts(start, 0..8), then)
     });
     env.wanted.miss(minutes(start, 0, 30));
     env.progress(start.plus(MINUTE * 6)).await;
     let cancelled = env.recovery_jobs.cancel(JobId(1)).expect("it exists");
     assert_eq!(cancelled.job.state, JobState::Cancelled);
-    let brought = Heard::Proven(minutes(start, 0, 6), GapEvidence::None);
-    assert_eq!(env.heard(1).await, [brought], "what it brought stays");
+    let delivered = Report::Proven(minutes(start, 0, 6), GapEvidence::None);
+    assert_eq!(env.reports(1).await, [delivered], "its deliveries remain");
     stays.store(false, Ordering::SeqCst);
-    // Something else is asked for meanwhile, and this is not.
+    // Another range is requested meanwhile, and this one is not.
     env.wanted.miss(minutes(start, 100, 110));
-    env.heard(2).await;
+    env.reports(2).await;
     assert_eq!(env.x.windows()[1..], [minutes(start, 100, 110)]);
-    let by_hand = env.recovery_jobs.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("it can be asked for");
-    assert!(by_hand.job.manual);
-    let heard = env.heard(3).await;
-    assert_eq!(heard[2], Heard::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
-    assert_eq!(env.recovery_jobs.cancel(JobId(1)).expect("it is known").job.state, JobState::Cancelled);
+    let manual = env.recovery_jobs.create(minutes(start, 6, 30), Caller::of_peer(None)).expect("accepted");
+    assert!(manual.job.manual);
+    let reports = env.reports(3).await;
+    assert_eq!(reports[2], Report::Proven(minutes(start, 6, 30), GapEvidence::CompletionMessage));
+    assert_eq!(env.recovery_jobs.cancel(JobId(1)).expect("known id").job.state, JobState::Cancelled);
     assert_eq!(env.recovery_jobs.cancel(JobId(9)), None);
 }
 
@@ -231,10 +231,10 @@ async fn cancelled_job_frees_slot_and_stays_cancelled() {
 async fn manual_job_is_requested_in_windows() {
     let clock = fast();
     let start = start(&clock);
-    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply(COMPLETED)));
     let span = TimeRange::new(UnixMillis(start.0 + 30_001), start.plus(MINUTE * 250));
-    env.recovery_jobs.create(span, Caller::of_peer(None)).expect("it can be asked for");
-    env.heard(3).await;
+    env.recovery_jobs.create(span, Caller::of_peer(None)).expect("accepted");
+    env.reports(3).await;
     assert_eq!(env.x.windows(), [(0, 120), (119, 239), (238, 250)].map(|(from, to)| minutes(start, from, to)));
     assert_eq!(job(&env).state, JobState::Succeeded);
     let now = env.clock.now();
@@ -246,16 +246,16 @@ async fn manual_job_is_requested_in_windows() {
     assert!(matches!(refused(now.minus(MINUTE * 1_441), now), CreateError::TooOld { .. }));
 }
 
-/// Demands one after the other had X asked as fast as it answered.
+/// Successive demands once caused requests as fast as X answered.
 #[tokio::test]
 async fn requests_keep_to_their_rate() {
     let clock = fast();
     let start = start(&clock);
-    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say(COMPLETED)));
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply(COMPLETED)));
     let began = env.clock.moment();
     (0..60).for_each(|n| env.wanted.miss(minutes(start, n * 6, n * 6 + 1)));
-    let heard = env.heard(60).await;
-    assert!(heard.iter().all(|heard| matches!(heard, Heard::Proven(..))), "{heard:?}");
+    let reports = env.reports(60).await;
+    assert!(reports.iter().all(|reports| matches!(reports, Report::Proven(..))), "{reports:?}");
     let asked = env.asked(60).await;
     for (n, asked) in (0_u32..).zip(asked) {
         let minutes = n / u32::try_from(Config::default().requests_per_minute_max).expect("few");

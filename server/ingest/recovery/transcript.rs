@@ -1,4 +1,4 @@
-//! What arrived in one recovery request, as far as it bears on what the request proves: pure.
+//! The messages received in one recovery request, as far as they matter for what the request proves. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,17 @@ use crate::model::{TimeRange, TimeRangeSet, UnixMillis};
 use crate::upstream::UpstreamMessage;
 use crate::upstream::message::{ControlMessage, RecoveryResult, UpstreamPost};
 
-/// A record of one recovery request.
+/// Record of the messages of one recovery request.
 ///
-/// X sends recovered posts minute by minute. A post therefore proves the minutes before its own, except the last of them:
-/// posts may arrive out of order by up to one minute. Posts that contradict this order withdraw what the order proved.
+/// X sends recovered posts minute by minute. A post therefore proves the minutes before its own, except the last of
+/// them: posts may arrive out of order by up to one minute. Posts that contradict this order withdraw what the order
+/// proved.
 #[derive(Clone, Debug)]
 pub(super) struct Transcript {
     request: TimeRange,
-    /// Minutes of the request of which posts arrived: at most those of the longest window.
+    /// Minutes of the request with posts: at most those of the longest window.
     minutes: BTreeSet<UnixMillis>,
-    /// Creation time of the newest post, also of one just outside of the request.
+    /// Creation time of the newest post, including one just outside of the request.
     newest: Option<UnixMillis>,
     is_disordered: bool,
     arrived: u64,
@@ -27,11 +28,11 @@ pub(super) struct Transcript {
     foreign: u64,
 }
 
-/// A warning that says that X's buffer for this reader is as full as this, in percent, announces the end of the stream.
+/// Fill level of X's buffer for this reader, in percent, from which on a warning announces the end of the stream.
 const FULL_PERCENT_MIN: u8 = 90;
 
 impl Transcript {
-    /// A request for whole minutes of which nothing has arrived.
+    /// Creates the record of a request for whole minutes, without messages.
     pub(super) fn new(request: TimeRange) -> Self {
         Self {
             request,
@@ -82,7 +83,7 @@ impl Transcript {
         match control {
             ControlMessage::Info { info: RecoveryResult::Other, .. } => self.foreign += 1,
             ControlMessage::Info { info, activity_count } => {
-                // A failure that X reported is not withdrawn by a later message.
+                // A failure reported by X is not withdrawn by a later message.
                 if self.word.is_none() || *info != RecoveryResult::Completed {
                     self.word = Some(info.clone());
                 }
@@ -94,15 +95,15 @@ impl Transcript {
             ControlMessage::Warning { percent_full, .. } => {
                 self.foreign += u64::from(percent_full.is_some_and(|full| full >= FULL_PERCENT_MIN));
             }
-            // Posts that matched and were held back.
+            // Matching posts that X withheld.
             ControlMessage::Limit { .. } => self.foreign += 1,
             ControlMessage::ConnectionMetadata { .. } => {}
         }
     }
 
-    /// End of the longest prefix of minutes that the order of the posts proves; the start of the request if there is none.
-    /// Empty minutes count only if `is_plausibly_empty` says so of what each stretch of them has of `core`: of the demand,
-    /// without what may have come live.
+    /// Returns the end of the longest prefix of minutes that the order of the posts proves; the start of the request if
+    /// there is none. Empty minutes count only if `is_plausibly_empty` accepts the part of each run of them within
+    /// `core`: the demanded range without the time whose posts may have arrived live.
     pub(super) fn proven_to(&self, core: &TimeRangeSet, is_plausibly_empty: impl Fn(TimeRange) -> bool) -> UnixMillis {
         if self.is_disordered {
             return self.request.from;
@@ -118,8 +119,9 @@ impl Transcript {
         newest.minus(MINUTE).max(self.request.from)
     }
 
-    /// Whether what arrived may be all of the request: where nothing did, if that is plausible of all that is demanded;
-    /// else unless posts were due behind the newest one, both at the account's rate and at the rate at which these arrived.
+    /// True if the received posts may be all posts of the request. Without posts: if an empty response is plausible for
+    /// the whole demand. Otherwise: unless posts were expected after the newest one, both at the account's rate and at
+    /// the rate of the received posts.
     pub(super) fn is_plausible(
         &self,
         demanded: &TimeRangeSet,
@@ -135,15 +137,15 @@ impl Transcript {
         due < f64::from(due_min) || tail.iter().all(is_plausibly_empty)
     }
 
-    /// The end of the request of which no post arrived.
+    /// Returns the end of the request, after its last post.
     fn tail(&self) -> TimeRange {
         let newest = self.minutes.last().map_or(self.request.from, |minute| minute.plus(MINUTE));
         let newest = self.newest.map_or(newest, |created| newest.min(created.max(self.request.from)));
         TimeRange::new(newest, self.request.to)
     }
 
-    /// Number of posts due in a span at the rate at which posts of this request arrived. Infinite if they are all of the
-    /// first instant of the request: these have no rate, and the rate of the account decides alone.
+    /// Returns the number of posts expected in a span at the rate of this request's posts. Infinite if all of them are
+    /// of the first instant of the request: these have no rate, and only the rate of the account decides.
     fn due(&self, span: TimeRange) -> f64 {
         let seconds = self.tail().from.since(self.request.from).as_secs_f64();
         if seconds > 0.0 {
@@ -158,32 +160,32 @@ impl Transcript {
         self.is_disordered
     }
 
-    /// Number of posts that arrived, whenever created.
+    /// Returns the number of received posts, created at any time.
     pub(super) fn arrived(&self) -> u64 {
         self.arrived
     }
 
-    /// Number of posts created within the request.
+    /// Returns the number of posts created within the request.
     pub(super) fn inside(&self) -> u64 {
         self.inside
     }
 
-    /// What X reported about the recovery as a whole.
+    /// Returns X's report about the whole recovery.
     pub(super) fn word(&self) -> Option<&RecoveryResult> {
         self.word.as_ref()
     }
 
-    /// Number of posts that X claims to have sent.
+    /// Returns the number of posts that X claims to have sent.
     pub(super) fn count(&self) -> Option<u64> {
         self.count
     }
 
-    /// What the first error object said.
+    /// Returns the text of the first error object.
     pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// Number of messages that belong into no recovery: malformed, unknown, a web page.
+    /// Returns the number of messages that do not belong to a recovery: malformed, unknown, a web page.
     pub(super) fn foreign(&self) -> u64 {
         self.foreign
     }
@@ -228,14 +230,14 @@ mod tests {
             (&[30, 90, 150, 210], 9.0, 2),
             // Out of order by up to a minute.
             (&[30, 150, 91, 210, 200], 9.0, 2),
-            // A post of the last minute first: nothing is known of the minutes between, where posts were due.
+            // A post of the last minute first: nothing is known of the minutes before it, in which posts were expected.
             (&[1_790], 9.0, 0),
             (&[30, 90, 1_790], 9.0, 0),
             (&[30, 90, 150, 1_790], 9.0, 1),
             // On a quiet account, all of them may be empty.
             (&[1_790], 0.05, 28),
             (&[1_790], 0.2, 0),
-            // A stretch in the middle.
+            // A run of empty minutes in the middle.
             (&[30, 90, 150, 400, 470], 0.5, 6),
             (&[30, 90, 150, 400, 470], 2.0, 1),
         ];
@@ -250,7 +252,7 @@ mod tests {
             &[1_790, 10, 20, 30][..],
             &[30, 90, 150, 89],
             &[30, 90, 150, 210, 270, 80, 330, 390],
-            // Outside of the window, before and behind it: also as the only ones.
+            // Outside of the window, before and after it: also as the only posts.
             &[30, 90, 150, 1_860],
             &[-61, 30, 90, 150],
             &[30, 90, 150, 7_200, 210],
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!((plausible(&[], 0.1), plausible(&[], 0.2)), (true, false));
         assert!(plausible(&every(10, 1_770), 6.0), "up to the edge");
         assert!(!plausible(&every(10, 600), 6.0), "X stopped after ten minutes");
-        assert!(plausible(&every(300, 1_500), 6.0), "the night came: the rate of before is not that of now");
+        assert!(plausible(&every(300, 1_500), 6.0), "the received posts show a lower rate than the account's");
         assert!(plausible(&every(10, 600), 0.1), "one burst of a quiet account");
         assert_eq!(
             (plausible(&[0], 6.0), plausible(&[0], 0.05)),
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart() {
+    fn messages_are_classified() {
         let after = |texts: &[&'static str]| {
             let mut transcript = transcript(&[30]);
             for text in texts {

@@ -1,4 +1,5 @@
-//! Whether X refuses windows that ended too recently, as its Replay product did for 30 minutes: learned from refusals.
+//! Minimum age of windows: learned from refusals of windows that ended too recently, as X's Replay product did for 30
+//! minutes.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub struct WindowAgeMin {
     learned: UnixMillis,
 }
 
-/// After this, windows are tried while young again: X may have changed.
+/// After this time, young windows are requested again: X may have changed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 impl WindowAgeMin {
@@ -25,14 +26,14 @@ impl WindowAgeMin {
         }
     }
 
-    /// Age that a window must have.
+    /// Returns the minimum age of a window.
     pub(super) fn within(&self, now: UnixMillis) -> Duration {
         let is_known = now.since(self.learned) < FORGOTTEN_AFTER;
         if is_known { Duration::from_millis(self.within_ms) } else { Duration::ZERO }
     }
 }
 
-/// The age that X names in a refusal: "Can't ask for tweets from within the past 30 minutes." (PT, Replay).
+/// Parses the age that X names in a refusal: "Can't ask for tweets from within the past 30 minutes." (PT, Replay).
 pub(super) fn named(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     let (_, rest) = text.split_once("within the past ").or_else(|| text.split_once("within the last "))?;

@@ -17,7 +17,7 @@ use crate::upstream::message::ForeignFormat;
 pub(super) struct AppendBatch {
     pub(super) records: Vec<Record>,
     pub(super) tally: BatchCounts,
-    pub(super) heard: Option<LastActivity>,
+    pub(super) last_activity: Option<LastActivity>,
     /// Lateness of the data: maximum, and last value.
     pub(super) late: Option<(Duration, Duration)>,
     /// Its share of the queue's capacity.

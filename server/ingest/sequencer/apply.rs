@@ -52,7 +52,7 @@ impl Sequencer {
         if let IngestSource::Live { late, .. } = source {
             batch.late = Some((batch.late.map_or(late, |(most, _)| most.max(late)), late));
             if arrivals.is_sign_of_life() {
-                batch.heard = Some(LastActivity { moment, time: received });
+                batch.last_activity = Some(LastActivity { moment, time: received });
             }
             // Sessions must know a term as soon as its writer receives anything.
             self.begin_term(batch, received);

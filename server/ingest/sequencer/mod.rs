@@ -202,8 +202,8 @@ impl Sequencer {
         if let Some((_, last)) = late {
             hub.lateness().fall(hub.next(), last, hub.config().allowed_lateness);
         }
-        if let Some(heard) = batch.heard {
-            self.writing.hub.upstream().record_activity(heard);
+        if let Some(activity) = batch.last_activity {
+            self.writing.hub.upstream().record_activity(activity);
         }
         batch.complete_flushes();
     }

@@ -60,8 +60,8 @@ impl SequencerDeps {
 
     /// Returns the side log's newest record of a post, and its rules, for a record of the account's log.
     pub(super) fn counterpart(&self, id: PostId) -> Result<Option<KnownPost>, dedup::DedupError> {
-        let lacked = id.created_at().is_some_and(|created| self.hub.side().accepts(created));
-        if !lacked {
+        let demanded = id.created_at().is_some_and(|created| self.hub.side().accepts(created));
+        if !demanded {
             return Ok(None);
         }
         self.side.known(id)

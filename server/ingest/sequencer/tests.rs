@@ -282,13 +282,13 @@ fn private_gap_posts_go_to_side_log() {
     let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
     writing.writer.append(std::slice::from_ref(&begins)).expect("append works");
     hub.publish(vec![begins]);
-    let [live, lacked, both, late, outside, old] =
+    let [live, demanded, both, late, outside, old] =
         [id_at(15, 1), id_at(15, 2), id_at(15, 3), id_at(15, 4), id_at(25, 5), id_at(5, 6)];
     let tally = Arc::new(JobCounters::default());
     let recovery = || IngestSource::Recovery(tally.clone());
     env.put_by(second(21).0, vec![post(live, &["a"]), post(both, &["a"])], LIVE);
-    env.put_by(second(30).0, vec![post(lacked, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
-    env.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(lacked, &["a"])], recovery());
+    env.put_by(second(30).0, vec![post(demanded, &["a"]), post(both, &["a"]), post(late, &["a"])], recovery());
+    env.put_by(second(31).0, vec![post(outside, &["a"]), post(old, &["a"]), post(demanded, &["a"])], recovery());
     env.runtime.block_on(async { assert!(env.queue.log_gaps().await) });
     env.put_by(second(32).0, vec![post(late, &["a"])], LIVE);
     let (records, metrics) = env.records();
@@ -303,12 +303,12 @@ fn private_gap_posts_go_to_side_log() {
     assert!(side_reference.is_some() != main_reference.is_some(), "{side_reference:?} {main_reference:?}");
     let both_at = main(both).map(|record| record.sequence);
     let entries: Vec<_> = side_entries(&hub).into_iter().filter(|(id, _)| *id != late).collect();
-    assert_eq!(entries, [(lacked, None), (both, both_at)]);
+    assert_eq!(entries, [(demanded, None), (both, both_at)]);
     assert_eq!((tally.received(), tally.recovered()), (6, 5));
 }
 
 /// An environment with a private gap from second 10 to 20.
-fn lacking() -> (TestEnv, Arc<Hub>) {
+fn private_gap_env() -> (TestEnv, Arc<Hub>) {
     let env = TestEnv::new(0);
     let hub = env.hub.clone();
     let second = |second: i64| UnixMillis(1_704_067_200_000 + second * 1_000);

@@ -1,10 +1,10 @@
-//! Gauge of the connections that are up.
+//! Gauge of open live connections.
 
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::ingest::Metrics;
 
-/// Counts a connection as long as it is there.
+/// Counts a connection while it is open.
 pub(super) struct ConnectedGuard(Gauge);
 
 impl ConnectedGuard {

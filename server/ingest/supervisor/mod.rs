@@ -1,8 +1,8 @@
 //! The supervisor of one upstream connection: connects, reads, backs off and connects again.
 //!
-//! Owns one connection of a feed from the first attempt until shutdown, its read loop (`read_loop`) and the detection of
-//! times in which the process did not run (`turns`). Does not own the protocol (`upstream`), the rules for reconnecting
-//! (`upstream::disconnect`) or the gaps between connections (`gap_tracker`).
+//! Owns one connection of a feed from the first attempt until shutdown, its read loop (`read_loop`) and the detection
+//! of times in which the process did not run (`turns`). Does not own the protocol (`upstream`), the rules for
+//! reconnecting (`upstream::disconnect`) or the gaps between connections (`gap_tracker`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ mod turns;
 
 use connected_guard::ConnectedGuard;
 
-/// Keeps one connection of an account: connects, hands on what comes, and after each end waits as X asks.
+/// Supervises one upstream connection of an account: connects, forwards messages, and reconnects with X's backoff.
 pub struct ConnectionSupervisor {
     hub: Arc<Hub>,
     upstream: UpstreamEndpoint,
@@ -39,58 +39,58 @@ pub struct ConnectionSupervisor {
     metrics: Metrics,
     attempts: ReconnectBackoff,
     rng: StdRng,
-    told: Option<(UpstreamNoticeKind, &'static str)>,
-    /// Since the last connection it was tried whether X refuses the request or only its backfill.
+    last_notice: Option<(UpstreamNoticeKind, &'static str)>,
+    /// Since the last connection it was probed whether X refuses the request or only its backfill.
     probed: bool,
-    /// The last answer of X was followed by a sign of life. If not, the next one alone does not mean connected: a 200 and
-    /// then malformed input, for ever, is down.
+    /// The last response of X was followed by a sign of life. If not, the next response alone does not count as
+    /// connected: a 200 followed by malformed input, repeatedly, is an outage.
     answers_live: bool,
 }
 
-/// Which of an account's connections a session keeps.
+/// Identity of a connection of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionId {
-    /// The place of its feed among those of the account.
+    /// Index of its feed among those of the account.
     pub feed: usize,
     /// Its number among all connections of the account.
     pub connection: usize,
 }
 
-/// What to connect to, and how.
+/// Upstream endpoint and settings of a connection.
 pub struct UpstreamEndpoint {
-    /// Makes connections.
+    /// Opens connections.
     pub transport: Arc<dyn Transport>,
-    /// Where.
+    /// Origin of the API.
     pub base_url: Url,
-    /// With which bearer; read again before each attempt.
+    /// Bearer token; read again before each attempt.
     pub credentials: Credentials,
-    /// Ask only for posts of the datacenter connected to.
+    /// Request only the posts of the datacenter that answers.
     pub local_dc_only: bool,
     /// Settings of the connection.
     pub config: upstream::Config,
-    /// What connections count.
+    /// Metrics of connections.
     pub metrics: upstream::Metrics,
 }
 
-/// How an attempt went.
+/// Outcome of an attempt.
 enum ConnectOutcome {
-    /// It ended, or did not begin.
+    /// The connection ended, or the connect failed.
     Ended {
-        /// Why.
+        /// Cause.
         cause: DisconnectCause,
-        /// What X said about it in the stream; empty if it said nothing.
+        /// X's explanation in the stream; empty if there was none.
         words: String,
-        /// How long it gave signs of life; `None` if there was none.
+        /// How long the connection showed signs of life; `None` if there was no connection.
         healthy_for: Option<Duration>,
     },
-    /// The gateway ended it, for the journal cannot be written: the next one is made as soon as it can.
+    /// The gateway ended it, because the journal cannot be written; it reconnects once the journal is available.
     JournalUnavailable,
-    /// Nobody takes what it brings: the gateway stops.
+    /// The queue is closed: the gateway shuts down.
     IngestClosed,
 }
 
 impl ConnectionSupervisor {
-    /// A session that is not connected yet; `seed` decides its jitter.
+    /// Creates a supervisor without a connection; `seed` determines its jitter.
     pub fn new(
         hub: Arc<Hub>,
         upstream: UpstreamEndpoint,
@@ -112,13 +112,13 @@ impl ConnectionSupervisor {
             metrics,
             attempts,
             rng,
-            told: None,
+            last_notice: None,
             probed: false,
             answers_live: true,
         }
     }
 
-    /// Keeps the connection until `shutdown`.
+    /// Runs until `shutdown`.
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             let outcome = tokio::select! {
@@ -156,8 +156,8 @@ impl ConnectionSupervisor {
 
     async fn attempt(&mut self) -> ConnectOutcome {
         self.journal_available().await;
-        // What is down until an operator acts does not change with each attempt.
-        if !matches!(self.told, Some((UpstreamNoticeKind::AuthFailed | UpstreamNoticeKind::UsageCap, _))) {
+        // The state `Stopped` lasts until an operator acts, and does not change with each attempt.
+        if !matches!(self.last_notice, Some((UpstreamNoticeKind::AuthFailed | UpstreamNoticeKind::UsageCap, _))) {
             self.set_state(UpstreamState::Connecting);
         }
         let span = tracing::info_span!("connect", account = %self.hub.account());
@@ -170,8 +170,8 @@ impl ConnectionSupervisor {
         }
     }
 
-    /// Asks for the stream, with the backfill that would help. Where X refuses that, the same is asked for without: then
-    /// it is known whether the parameter is at fault.
+    /// Requests the stream, with a useful backfill. If X refuses that, the same request is repeated without backfill,
+    /// to determine whether the parameter is the reason.
     async fn connect(&mut self) -> Result<(upstream::Connection, StreamResponse), DisconnectCause> {
         let asked = self.tracker.backfill_to_ask(self.place.feed, self.place.connection);
         match self.request(asked).await {
@@ -182,7 +182,7 @@ impl ConnectionSupervisor {
                     let again = matches!(error, DisconnectCause::Refused(problem) if may_mean_backfill(problem));
                     self.probed = again;
                 })?;
-                tracing::warn!(account = %self.hub.account(), %problem, "X refuses backfill; recovery takes its place");
+                tracing::warn!(account = %self.hub.account(), %problem, "backfill refused by upstream, using recovery instead");
                 self.tracker.backfill_refused(self.clock.now());
                 Ok(connected)
             }
@@ -190,8 +190,8 @@ impl ConnectionSupervisor {
         }
     }
 
-    /// Makes one request. Where its `Date` differs widely and nothing has confirmed the clock yet, a second one is made
-    /// at once and takes its place: a host with a wrong clock must not run with it until the connection ends by itself.
+    /// Makes one request. If its `Date` differs widely and the clock is not confirmed yet, a second request follows at
+    /// once and replaces it: a host with a wrong clock must not run with it until the connection ends.
     async fn request(
         &self,
         backfill: Option<BackfillMinutes>,
@@ -208,7 +208,7 @@ impl ConnectionSupervisor {
         Ok((connection, self.answer(backfill)))
     }
 
-    /// X has just answered.
+    /// Returns the response that X has just sent.
     fn answer(&self, backfill: Option<BackfillMinutes>) -> StreamResponse {
         StreamResponse { at: self.clock.now(), backfill, uncertainty: self.clock.uncertainty() }
     }
@@ -228,7 +228,7 @@ impl ConnectionSupervisor {
         upstream::connect(transport, &request, &upstream.config, &self.clock, metrics).await
     }
 
-    /// Takes the `Date` of an answer: the gap tracker's times follow what it corrects.
+    /// Processes the `Date` of a response: the gap tracker's times follow the correction.
     fn set_clock(&self, info: &ConnectionInfo) -> Correction {
         let Some(date) = info.date else { return Correction::None };
         let account = self.hub.account();
@@ -256,14 +256,14 @@ impl ConnectionSupervisor {
 
     async fn journal_available(&self) {
         let mut status = self.hub.upstream().watch();
-        // The hub, and with it the sender, lives as long as this session.
+        // The hub, and with it the sender, outlives this supervisor.
         let _ = status.wait_for(|status| !status.journal_unavailable).await;
     }
 
-    /// Tells that the connection was closed on purpose.
+    /// Reports that the gateway closed the connection on purpose.
     fn report_closed(&mut self) {
-        tracing::warn!(account = %self.hub.account(), "{CLOSED}");
-        self.told = None;
+        tracing::warn!(account = %self.hub.account(), "upstream connection closed until journal is available");
+        self.last_notice = None;
         let ConnectionId { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
             status.set(feed, connection, UpstreamState::BackingOff);
@@ -272,24 +272,24 @@ impl ConnectionSupervisor {
         });
     }
 
-    /// Tells of an end: one log line for each, and a notice to the sessions where it is news.
+    /// Reports the end of a connection: one log line each, and a notice to sessions if it changed.
     fn report(&mut self, cause: &DisconnectCause, words: &str, next: ReconnectDecision) {
         let account = self.hub.account();
         let (state, wait) = match next {
             ReconnectDecision::Now => (UpstreamState::Connecting, Duration::ZERO),
-            // Until an operator acts, or a period ends: what is tried again meanwhile is that.
+            // Until an operator acts, or a period ends, attempts in between do not change the state.
             ReconnectDecision::After(wait) if is_stopped(cause) => (UpstreamState::Stopped, wait),
             ReconnectDecision::After(wait) => (UpstreamState::BackingOff, wait),
             ReconnectDecision::Stop => (UpstreamState::Stopped, Duration::ZERO),
         };
         if self.attempts.is_at_cap() {
-            tracing::error!(%account, kind = cause.name(), %cause, words, ?wait, "upstream is down, at the longest wait");
+            tracing::error!(%account, kind = cause.name(), %cause, words, ?wait, "upstream unavailable, backoff at maximum");
         } else {
-            tracing::warn!(%account, kind = cause.name(), %cause, words, ?wait, "upstream is down");
+            tracing::warn!(%account, kind = cause.name(), %cause, words, ?wait, "upstream unavailable");
         }
         let kind = news_kind(cause);
-        let news = Some((kind, cause.name()));
-        let fresh = std::mem::replace(&mut self.told, news) != news;
+        let notice = Some((kind, cause.name()));
+        let fresh = std::mem::replace(&mut self.last_notice, notice) != notice;
         let ConnectionId { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
             status.set(feed, connection, state);
@@ -301,13 +301,13 @@ impl ConnectionSupervisor {
     }
 }
 
-/// True for answers that may be to the parameter: X's own documents, not an error page of whatever is in between.
+/// True for refusals that may concern the parameter: X's own documents, not the error page of a proxy.
 fn may_mean_backfill(problem: &Problem) -> bool {
     matches!(problem.kind, ProblemKind::InvalidRequest | ProblemKind::Forbidden) && !problem.title.is_empty()
 }
 
-/// The journal cannot be written, so nothing is read either.
-const CLOSED: &str = "the gateway closed the upstream connection until its journal can be written again";
+/// Reason of a connection that the gateway closed.
+const CLOSED: &str = "upstream connection closed by the gateway until its journal can be written";
 
 /// True if the connection stays down until an operator acts or a period ends.
 fn is_stopped(cause: &DisconnectCause) -> bool {

@@ -1,4 +1,4 @@
-//! What a connection brings, from its first byte to its end, and what the gap tracker is told of it.
+//! The read loop of a connection, from its first byte to its end, and its reports to the gap tracker.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,52 +9,53 @@ use super::turns::ReadTurns;
 use super::{ConnectOutcome, ConnectionId, ConnectionSupervisor};
 use crate::clock::Moment;
 use crate::hub::status::upstream_status::{UpstreamNoticeKind, UpstreamState, UpstreamStatus};
-use crate::ingest::gap_tracker::{Heard, StreamResponse};
+use crate::ingest::gap_tracker::{ReceiveTime, StreamResponse};
 use crate::ingest::queue::IngestSource;
 use crate::model::{GapCause, UnixMillis};
 use crate::upstream::message::ControlMessage;
 use crate::upstream::{self, ConnectionEvent, DisconnectCause, MessageBatch, UpstreamMessage};
 use crate::xapi::BackfillMinutes;
 
-/// How the reading of one connection went so far.
+/// State of the read loop of one connection.
 struct ReadLoopState {
-    /// Its first sign of life came.
+    /// The first sign of life arrived.
     begun: bool,
-    /// It is reported as connected.
+    /// The connection is reported as connected.
     announced: bool,
-    /// When the reader was last held up.
+    /// Last stall of the reader.
     stalled: Option<Moment>,
-    /// Names of the control messages that came.
+    /// Names of the received control messages.
     controls: BTreeSet<&'static str>,
-    /// When subscribers were last told of withheld posts.
-    limit_told: Option<Moment>,
+    /// Last announcement of withheld posts.
+    limit_announced: Option<Moment>,
     turns: ReadTurns,
 }
 
-/// What a reader's wait ended with.
+/// Result of a wait of the reader.
 enum Wait {
-    /// Something came.
+    /// A connection event.
     Event(ConnectionEvent),
     /// The journal cannot be written.
     Unavailable,
-    /// The gap tracker may have something to look at.
+    /// The gap tracker may have work to do.
     Pulse,
-    /// All that had waited in the socket is read.
+    /// Everything that waited in the socket is read.
     CaughtUp,
 }
 
-/// Subscribers are told of withheld posts no more often.
+/// Minimum interval between announcements of withheld posts.
 const LIMIT_INTERVAL: Duration = Duration::from_secs(10);
-/// A reader waits no longer than this at a time: if more passed, it was stopped.
+/// Maximum duration of a single wait: if more time passed, the reader was stalled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// After a stop: what is in the socket comes within this time, for the reader's thread also drives the socket.
+/// After a stall, everything in the socket arrives within this time, because the reader's thread also drives the
+/// socket.
 const CATCH_UP: Duration = Duration::from_millis(100);
-/// How long after the reader was held up an end is still taken for its consequence: X's buffer is that of a minute or two
-/// of a stream at the least (an assumption; X names no size).
+/// After a stall of the reader, a disconnect within this time is treated as its consequence: X's buffer contains one or
+/// two minutes of a stream at least (an assumption; X documents no size).
 const STALL_ATTRIBUTION_WINDOW: Duration = Duration::from_secs(60);
 
 async fn unavailable(status: &mut watch::Receiver<UpstreamStatus>) {
-    // The hub, and with it the sender, lives as long as a session.
+    // The hub, and with it the sender, outlives the supervisor.
     let _ = status.wait_for(|status| status.journal_unavailable).await;
 }
 
@@ -66,7 +67,7 @@ fn created_at(message: &UpstreamMessage) -> Option<UnixMillis> {
 }
 
 impl ConnectionSupervisor {
-    /// Hands on what the connection brings, until it ends, and has its hole told.
+    /// Forwards the messages of the connection until it ends, and has its gap logged.
     pub(super) async fn follow(&mut self, connection: upstream::Connection, answer: StreamResponse) -> ConnectOutcome {
         let info = connection.info();
         tracing::info!(
@@ -81,7 +82,7 @@ impl ConnectionSupervisor {
             announced: self.answers_live,
             stalled: None,
             controls: BTreeSet::new(),
-            limit_told: None,
+            limit_announced: None,
             turns,
         };
         if reading.announced {
@@ -89,7 +90,7 @@ impl ConnectionSupervisor {
         }
         let outcome = self.read(connection, answer, &mut reading).await;
         if reading.announced {
-            self.told = Some((UpstreamNoticeKind::Connected, ""));
+            self.last_notice = Some((UpstreamNoticeKind::Connected, ""));
         }
         if matches!(outcome, ConnectOutcome::Ended { .. }) {
             self.answers_live = reading.begun;
@@ -103,12 +104,13 @@ impl ConnectionSupervisor {
         if self.queue.log_gaps().await { outcome } else { ConnectOutcome::IngestClosed }
     }
 
-    /// The connection is up: X answered, and after an answer that was followed by no sign of life, gave one.
+    /// Reports the connection as connected: X answered, and showed a sign of life if its last response was not followed
+    /// by one.
     fn report_connected(&self) {
         let ConnectionId { feed, connection } = self.place;
         self.hub.upstream().update(|status| {
             status.set(feed, connection, UpstreamState::Connected);
-            status.notify(UpstreamNoticeKind::Connected, "the upstream connection is up".into());
+            status.notify(UpstreamNoticeKind::Connected, "upstream connection established".into());
         });
     }
 
@@ -132,7 +134,7 @@ impl ConnectionSupervisor {
         let mut reads_first = false;
         loop {
             self.take_turn(Duration::ZERO, reading);
-            // What comes by backfill changes what is due; else one timer serves for a pulse of posts.
+            // Backfilled posts change the deadline; otherwise one timer serves for an interval of posts.
             if self.next_due().is_some() {
                 due.set(self.wait_tick());
             }
@@ -144,12 +146,12 @@ impl ConnectionSupervisor {
                     () = self.clock.sleep(CATCH_UP) => Wait::CaughtUp,
                 }
             } else {
-                // Neither may keep the other waiting: a peer may flood, and a pulse may be due at once, again and again.
+                // Neither branch may starve the other: a peer may flood, and a poll may be due immediately, repeatedly.
                 reads_first = !reads_first;
                 if reads_first {
                     tokio::select! {
                         biased;
-                        // X would cut a connection that is not read, and there would be no backfill then.
+                        // X would disconnect an unread connection as a slow reader, and then send no backfill.
                         () = unavailable(&mut status) => Wait::Unavailable,
                         event = connection.next() => Wait::Event(event),
                         () = &mut due => Wait::Pulse,
@@ -166,7 +168,7 @@ impl ConnectionSupervisor {
             let stopped = self.take_turn(POLL_INTERVAL, reading);
             match wait {
                 Wait::Unavailable => return ConnectOutcome::JournalUnavailable,
-                // The wait may have been over before the socket was looked at.
+                // The timer may have fired before the socket was polled.
                 Wait::CaughtUp if stopped => {}
                 Wait::CaughtUp => reading.turns.caught_up(),
                 Wait::Pulse => {
@@ -187,7 +189,7 @@ impl ConnectionSupervisor {
         }
     }
 
-    /// Lets the gap tracker close what is quiet. False if nobody takes what that changes.
+    /// Lets the gap tracker close quiet backfills. Returns false if the queue is closed.
     async fn tick(&self) -> bool {
         let ConnectionId { feed, connection } = self.place;
         !self.tracker.tick(feed, connection, self.clock.now()) || self.queue.log_gaps().await
@@ -197,24 +199,24 @@ impl ConnectionSupervisor {
         self.tracker.next_deadline(self.place.feed, self.place.connection)
     }
 
-    /// Until the gap tracker has something to look at, or for a pulse.
+    /// Waits until the gap tracker has work to do, or for one interval.
     async fn wait_tick(&self) {
         let due = self.next_due().map(|due| due.since(self.clock.now()));
         self.clock.sleep(due.map_or(POLL_INTERVAL, |due| due.min(POLL_INTERVAL))).await;
     }
 
-    /// Takes a turn after a wait of at most `allowed`. True if the reader was stopped since the turn before, for so long that
-    /// X may have missed it.
+    /// Records a poll after a wait of at most `allowed`. Returns true if the reader was stalled since the previous
+    /// poll, for so long that X may have disconnected it.
     fn take_turn(&self, allowed: Duration, reading: &mut ReadLoopState) -> bool {
         let now = self.clock.moment();
         let Some(stopped) = reading.turns.take(now, self.clock.now(), allowed) else { return false };
         reading.stalled = Some(now);
         self.tracker.stopped(self.place.feed, self.place.connection, stopped);
-        tracing::warn!(account = %self.hub.account(), ?stopped, "upstream reader was stopped");
+        tracing::warn!(account = %self.hub.account(), ?stopped, "upstream reader was stalled");
         true
     }
 
-    /// Puts what came into the queue, behind what it changes about gaps. False if nobody takes it.
+    /// Sends arrivals to the queue, after the gap changes that they cause. Returns false if the queue is closed.
     async fn enqueue(&self, mut arrivals: MessageBatch, answer: StreamResponse, reading: &mut ReadLoopState) -> bool {
         let ConnectionId { feed, connection } = self.place;
         let alive = arrivals.is_sign_of_life();
@@ -235,11 +237,11 @@ impl ConnectionSupervisor {
         let created: Vec<_> = arrivals.messages.iter().filter_map(created_at).collect();
         let read = arrivals.received;
         arrivals.received = reading.turns.stamp(read, created.iter().max().copied());
-        // Of redundant connections each that asked brings a backfill.
+        // Each redundant connection that requested a backfill gets one.
         let asked = answer.backfill.map(|_| answer.at);
         let backfill_before = self.tracker.backfill_before(feed, connection).or(asked);
         if alive {
-            self.tracker.heard(feed, connection, Heard { stamp: arrivals.received, read }, &created);
+            self.tracker.record_data(feed, connection, ReceiveTime { stamp: arrivals.received, read }, &created);
         }
         self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
         let late = self.tracker.late(arrivals.received);
@@ -247,7 +249,7 @@ impl ConnectionSupervisor {
         self.queue.send(arrivals, source, self.clock.moment()).await
     }
 
-    /// Logs what X says about the stream, each kind once for a connection, and announces posts that X withheld.
+    /// Logs control messages, each kind once per connection, and announces posts that X withheld.
     fn show(&self, control: &ControlMessage, reading: &mut ReadLoopState) {
         let account = self.hub.account();
         if reading.controls.insert(control.name()) {
@@ -263,21 +265,21 @@ impl ConnectionSupervisor {
         }
         let ControlMessage::Limit { track } = control else { return };
         let now = self.clock.moment();
-        if reading.limit_told.is_some_and(|at| now.since(at) < LIMIT_INTERVAL) {
+        if reading.limit_announced.is_some_and(|at| now.since(at) < LIMIT_INTERVAL) {
             return;
         }
-        reading.limit_told = Some(now);
+        reading.limit_announced = Some(now);
         let posts = track.map_or("posts".to_owned(), |track| format!("{track} posts"));
-        let text = format!("X withheld {posts} that matched, since the upstream connection was made");
+        let text = format!("upstream withheld {posts} that matched, since the connection was established");
         self.hub.upstream().update(|status| status.notify(UpstreamNoticeKind::Limited, text));
     }
 
-    /// A reader that was held up is cut as a slow one, and X need not say so.
+    /// Returns the cause of the gap. X disconnects a stalled reader as a slow one, possibly without an announcement.
     fn gap_cause(&self, cause: &DisconnectCause, reading: &ReadLoopState) -> GapCause {
-        let held_up = reading.stalled.is_some_and(|at| self.clock.moment().since(at) < STALL_ATTRIBUTION_WINDOW);
+        let was_stalled = reading.stalled.is_some_and(|at| self.clock.moment().since(at) < STALL_ATTRIBUTION_WINDOW);
         match cause {
             DisconnectCause::SlowReader => GapCause::SlowReader,
-            DisconnectCause::Cut(_) | DisconnectCause::CleanEof | DisconnectCause::Stale if held_up => {
+            DisconnectCause::Cut(_) | DisconnectCause::CleanEof | DisconnectCause::Stale if was_stalled => {
                 GapCause::SlowReader
             }
             DisconnectCause::Stale => GapCause::Stale,

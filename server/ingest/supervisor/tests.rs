@@ -17,7 +17,7 @@ use crate::xapi::{BodyError, Headers, Response, TransportError};
 
 mod states;
 
-/// Answers every request with a stream on which nothing comes.
+/// Answers every request with a silent stream.
 #[derive(Default)]
 struct Silent(AtomicUsize);
 
@@ -32,7 +32,7 @@ impl Transport for Silent {
 async fn until(hub: &Hub, state: UpstreamState) {
     let mut status = hub.upstream().watch();
     let reached = hub.clock().timeout(Duration::from_secs(20), status.wait_for(|status| status.state == state));
-    reached.await.expect("in time").expect("the hub lives");
+    reached.await.expect("in time").expect("hub exists");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn reconnects_when_journal_is_writable() {
     until(&hub, UpstreamState::Connected).await;
     hub.upstream().update(|status| status.journal_unavailable = true);
     until(&hub, UpstreamState::BackingOff).await;
-    assert_eq!(transport.0.load(Ordering::Relaxed), 1, "not while it cannot");
+    assert_eq!(transport.0.load(Ordering::Relaxed), 1, "no request while the journal is unavailable");
     hub.upstream().update(|status| status.journal_unavailable = false);
     until(&hub, UpstreamState::Connected).await;
     assert_eq!(transport.0.load(Ordering::Relaxed), 2);
@@ -68,7 +68,7 @@ async fn reconnects_when_journal_is_writable() {
     assert_eq!(hub.upstream().status().state, UpstreamState::Stopped);
 }
 
-/// Answers with these `Date` headers, as milliseconds ahead of the host; then without one.
+/// Answers with these `Date` headers, in milliseconds ahead of the host; then without one.
 struct Dated {
     host: Clock,
     ahead_ms: Mutex<VecDeque<i64>>,
@@ -84,11 +84,12 @@ impl Transport for Dated {
     }
 }
 
-/// The `Date` of answers against the clock of the account: how often X is asked, and the correction after each answer.
+/// Effect of the `Date` of responses on the clock of the account: number of requests, and correction after each
+/// response.
 #[tokio::test]
 async fn dates_of_answers_correct_account_clock() {
     const HOUR: i64 = 3_600_000;
-    // `Date` of each answer, requests for each connect, and the correction after it.
+    // `Date` of each response, requests for each connect, and the correction after it.
     let check = async |dates: &[i64], expected: &[(usize, i64)]| {
         let host = Clock::system();
         let (hub, _writer) = new_hub(hub::Config::default(), host.for_account());
@@ -111,26 +112,26 @@ async fn dates_of_answers_correct_account_clock() {
             ConnectionSupervisor::new(hub.clone(), upstream, place, tracker, queue(1).0, Metrics::default(), 1);
         for (number, (requests, offset_ms)) in expected.iter().enumerate() {
             let before = transport.requests.load(Ordering::Relaxed);
-            session.connect().await.expect("it answers");
+            session.connect().await.expect("connected");
             let made = transport.requests.load(Ordering::Relaxed) - before;
             let off = (hub.clock().offset_ms() - offset_ms).abs();
             assert_eq!(made, *requests, "{dates:?}: connect {number}");
             assert!(off < 2_000, "{dates:?}: connect {number}: off by {off} ms");
         }
-        assert_eq!(host.offset_ms(), 0, "the clock of the process is nobody's");
+        assert_eq!(host.offset_ms(), 0, "the clock of the process is not corrected");
     };
-    // A host that is hours off is set right at the first connect, and an answer without `Date` takes nothing back (R2-D).
+    // A host that is hours off is corrected at the first connect, and a response without `Date` reverts nothing (R2-D).
     check(&[3 * HOUR, 3 * HOUR], &[(2, 3 * HOUR), (1, 3 * HOUR), (1, 3 * HOUR)]).await;
-    // One wrong answer, first or later.
+    // One wrong response, the first or a later one.
     check(&[25 * HOUR, 0, 0], &[(2, 0), (1, 0)]).await;
     check(&[0, 25 * HOUR, 0], &[(1, 0), (1, 0), (1, 0)]).await;
-    // Two in a row are believed, and taken back the same way.
+    // Two consecutive ones are accepted, and reverted the same way.
     check(&[0, HOUR, HOUR, 0, 0], &[(1, 0), (1, 0), (1, HOUR), (1, HOUR), (1, 0)]).await;
-    // Within the bound at once.
+    // Within the bound, applied at once.
     check(&[30_000, 30_000], &[(1, 30_000), (1, 30_000)]).await;
 }
 
-/// Answers one request with what the test sends.
+/// Answers one request with data of the test.
 struct Line(Mutex<Option<mpsc::Receiver<Result<Bytes, BodyError>>>>);
 
 impl Transport for Line {
@@ -142,18 +143,18 @@ impl Transport for Line {
     }
 }
 
-/// When the next arrivals came.
+/// Returns when the next arrivals were received.
 async fn received(intakes: &mut mpsc::Receiver<IngestItem>) -> UnixMillis {
     loop {
-        match intakes.recv().await.expect("the session lives") {
-            IngestItem::Arrivals(brought) => return brought.arrivals.received,
+        match intakes.recv().await.expect("supervisor runs") {
+            IngestItem::Arrivals(batch) => return batch.arrivals.received,
             IngestItem::Ledger | IngestItem::Flush(_) => {}
         }
     }
 }
 
-/// The thread of the reader stands still while heartbeats come, and X ends the connection: what is read then was sent at any
-/// time since, and the gap begins there (rule 2.1).
+/// The thread of the reader is stalled while heartbeats arrive, and X ends the connection: data read then was sent at
+/// any time since, and the gap begins there (rule 2.1).
 #[tokio::test]
 async fn gap_after_stop_starts_at_last_turn() {
     const STOPPED: Duration = Duration::from_secs(600);
@@ -162,7 +163,7 @@ async fn gap_after_stop_starts_at_last_turn() {
     let bearer = dir.path().join("bearer");
     std::fs::write(&bearer, "bearer").expect("written");
     let (sender, receiver) = mpsc::channel(4);
-    // Only the stop of this test is one, however busy the machine is.
+    // Only the stall of this test counts, however busy the machine is.
     let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
     let upstream = UpstreamEndpoint {
         transport: Arc::new(Line(Mutex::new(Some(receiver)))),
@@ -179,16 +180,16 @@ async fn gap_after_stop_starts_at_last_turn() {
         ConnectionSupervisor::new(hub.clone(), upstream, place, tracker.clone(), queue, Metrics::default(), 1);
     let shutdown = Shutdown::new();
     let running = tokio::spawn(session.run(shutdown.clone()));
-    let heartbeat = || sender.try_send(Ok(Bytes::from_static(b"\r\n"))).expect("there is room");
+    let heartbeat = || sender.try_send(Ok(Bytes::from_static(b"\r\n"))).expect("channel has capacity");
     heartbeat();
     received(&mut intakes).await;
     heartbeat();
-    // The session runs on this thread, too.
+    // The supervisor runs on this thread, too.
     let stopped = hub.clock().now();
     while hub.clock().now().since(stopped) < STOPPED {
         std::hint::spin_loop();
     }
-    assert!(received(&mut intakes).await <= stopped, "it may have been sent at once after the stop");
+    assert!(received(&mut intakes).await <= stopped, "it may have been sent right after the start of the stall");
     drop(sender);
     while !matches!(intakes.recv().await, Some(IngestItem::Ledger)) {}
     let gaps = tracker.open_gaps();

@@ -1,16 +1,16 @@
-//! Finds out that a reader was stopped, and how old what it reads then may be.
+//! Detects stalls of a reader, and determines the maximum age of the data that it reads afterwards.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
-/// The turns of a reader.
+/// The polls of a reader.
 ///
-/// Between two turns a reader waits for a known time at most. If more passed on the machine's clock, the process, its thread
-/// or the host was stopped (SIGSTOP, a cgroup freezer, suspend, starvation), or the queue blocked it. What it reads next has
-/// waited in the socket and can be of any time since the turn before: it is stamped with that turn, until the reader has
-/// caught up.
+/// Between two polls a reader waits at most for a known time. If more time passed on the machine's clock, the process,
+/// its thread or the host was suspended (SIGSTOP, a cgroup freezer, suspend, starvation), or the queue blocked it. Data
+/// that it reads next has waited in the socket and can have been sent at any time since the previous poll: it is
+/// stamped with that poll, until the reader has caught up.
 #[derive(Debug)]
 pub(super) struct ReadTurns {
     reader_stall_min: Duration,
@@ -18,22 +18,23 @@ pub(super) struct ReadTurns {
     behind: Option<UnreadSocketData>,
 }
 
-/// What waits in the socket has not been read yet.
+/// Data in the socket has not been read yet.
 #[derive(Clone, Copy, Debug)]
 struct UnreadSocketData {
-    /// The last turn before the stop.
+    /// Time of the last poll before the stall.
     stamp: UnixMillis,
-    /// The first turn after it.
+    /// Time of the first poll after the stall.
     resumed: UnixMillis,
 }
 
 impl ReadTurns {
-    /// A reader that takes its first turn now.
+    /// Creates the state of a reader that polls now.
     pub(super) fn new(reader_stall_min: Duration, moment: Moment, time: UnixMillis) -> Self {
         Self { reader_stall_min, last: (moment, time), behind: None }
     }
 
-    /// Takes a turn after a wait of at most `allowed`. Returns the time since the turn before if the reader was stopped.
+    /// Records a poll after a wait of at most `allowed`. Returns the time since the previous poll if the reader was
+    /// stalled.
     pub(super) fn take(&mut self, moment: Moment, time: UnixMillis, allowed: Duration) -> Option<Duration> {
         let (before, stamp) = std::mem::replace(&mut self.last, (moment, time));
         let passed = moment.since(before);
@@ -45,18 +46,18 @@ impl ReadTurns {
         Some(passed)
     }
 
-    /// True until the reader has caught up after a stop.
+    /// True until the reader has caught up after a stall.
     pub(super) fn is_behind(&self) -> bool {
         self.behind.is_some()
     }
 
-    /// The socket had nothing for a while.
+    /// Records that the socket was empty for a while.
     pub(super) fn caught_up(&mut self) {
         self.behind = None;
     }
 
-    /// Returns when something that was read at `received` was sent at the earliest. `newest` is the creation time of the
-    /// newest post in it: it was not sent before that.
+    /// Returns the earliest time at which data read at `received` was sent. `newest` is the creation time of the newest
+    /// post in it: it was not sent before that.
     pub(super) fn stamp(&mut self, received: UnixMillis, newest: Option<UnixMillis>) -> UnixMillis {
         let Some(behind) = self.behind else { return received };
         let newest = newest.filter(|newest| *newest <= received);
@@ -82,7 +83,7 @@ mod tests {
         UnixMillis(1_800_000_000_000 + seconds as i64 * 1_000)
     }
 
-    /// Stopped from second 11 to second 600.
+    /// A reader that was stalled from second 11 to second 600.
     fn stopped() -> ReadTurns {
         let mut turns = ReadTurns::new(Duration::from_secs(5), moment(10), time(10));
         assert_eq!(turns.take(moment(11), time(11), PULSE), None);
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(turns.stamp(time(601), Some(time(5))), time(11), "an old post");
         assert_eq!(turns.stamp(time(601), Some(time(300))), time(300), "it was not sent before it was created");
         assert_eq!(turns.take(moment(700), time(700), PULSE), Some(Duration::from_secs(99)));
-        assert_eq!(turns.stamp(time(700), None), time(11), "stopped again before it had caught up");
+        assert_eq!(turns.stamp(time(700), None), time(11), "stalled again before it had caught up");
         turns.caught_up();
         assert_eq!(turns.stamp(time(701), None), time(701));
     }
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(turns.stamp(time(601), Some(time(600))), time(601));
         assert!(!turns.is_behind());
         let mut turns = stopped();
-        assert_eq!(turns.stamp(time(601), Some(time(900))), time(11), "one of the future proves nothing");
+        assert_eq!(turns.stamp(time(601), Some(time(900))), time(11), "a post of the future proves nothing");
     }
 
     #[test]

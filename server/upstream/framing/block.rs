@@ -1,35 +1,36 @@
-//! 64 bytes of a value at once: most of the time of framing was the finding of the next quote, some 250 times a post.
+//! Scans a value in blocks of 64 bytes. Byte by byte, framing spent most of its time on the search for the next quote,
+//! about 250 times per post.
 //!
-//! Each kind of byte gives a mask, a bit for each place; what is within strings is found by arithmetic on masks, without a
-//! branch for each string (the way of simdjson: Langdale and Lemire, "Parsing gigabytes of JSON per second").
+//! Each kind of byte yields a mask with one bit per byte; strings are found by arithmetic on masks, without a branch
+//! per string (as in simdjson: Langdale and Lemire, "Parsing gigabytes of JSON per second").
 
 use wide::u8x16;
 
 use super::scan_state::ScanState;
 
-/// Bytes of a block: a mask has as many bits.
+/// Bytes of a block: as many as a mask has bits.
 pub(super) const BYTES: usize = 64;
 
-/// The bits at even places.
+/// The even bits.
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
-/// What a block of a value holds outside of strings; bit n of a mask stands for byte n.
+/// Structural bytes of a block outside of strings; bit n of a mask stands for byte n.
 pub(super) struct ByteBlock {
-    /// Brackets and braces that open.
+    /// Opening brackets and braces.
     pub(super) opens: u64,
-    /// Of these the brackets.
+    /// The brackets among them.
     pub(super) arrays: u64,
-    /// Those that close.
+    /// Closing brackets and braces.
     pub(super) closes: u64,
     /// Line breaks.
     pub(super) lines: u64,
-    /// Where the byte behind it is: in the value or one of its strings.
+    /// Scan state of the byte after the block: in the value or in one of its strings.
     pub(super) after: ScanState,
 }
 
 impl ByteBlock {
-    /// Reads the block that begins at this place of a value. `None` if it has to be read byte by byte: it has a line break
-    /// in a string, or a backslash outside of any.
+    /// Scans the block that begins in this state. Returns `None` if it must be scanned byte by byte: it has a line
+    /// break in a string, or a backslash outside of strings.
     #[inline]
     pub(super) fn read(bytes: &[u8; BYTES], place: ScanState) -> Option<Self> {
         let (lanes, _) = bytes.as_chunks();
@@ -41,7 +42,7 @@ impl ByteBlock {
         let (escaped, ends_escaped) = escaped(backslashes, place == ScanState::Escaped);
         let quotes = mask(b'"') & !escaped;
         let carried = if place == ScanState::InValue { 0 } else { u64::MAX };
-        // Each quote turns what follows inside out; the one that opens counts as within.
+        // Each quote toggles the state of the following bytes; an opening quote counts as inside.
         let strings = prefix_xor(quotes) ^ carried;
         let lines = mask(b'\n');
         if lines & strings != 0 || backslashes & !strings != 0 {
@@ -59,22 +60,22 @@ impl ByteBlock {
     }
 }
 
-/// The places behind an odd number of backslashes, and whether the first one after the block is such.
+/// Returns the positions after an odd number of backslashes, and whether the first position after the block is one.
 fn escaped(backslashes: u64, first: bool) -> (u64, bool) {
     let first = u64::from(first);
     if backslashes == 0 {
         return (first, false);
     }
-    // One that is escaped itself escapes nothing.
+    // An escaped backslash escapes nothing.
     let escaping = backslashes & !first;
     let behind = escaping << 1 | first;
-    // Adding a run to its beginning carries to its end: the runs that begin at odd places end with the other parity.
+    // Adding a run carries to its end: runs that begin at odd positions end with the other parity.
     let odd_starts = escaping & !EVEN & !behind;
     let (ends, over) = odd_starts.overflowing_add(escaping);
     ((EVEN ^ (ends << 1)) & behind, over)
 }
 
-/// Bit n is set if an odd number of the bits up to n are.
+/// Bit n of the result is the parity of bits 0 to n.
 fn prefix_xor(bits: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].into_iter().fold(bits, |bits, by| bits ^ bits << by)
 }
@@ -85,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// The same, byte by byte.
+    /// Reference implementation, byte by byte.
     fn plainly(bytes: &[u8; BYTES], mut place: ScanState) -> Option<([u64; 4], ScanState)> {
         let (mut opens, mut arrays, mut closes, mut lines) = (0, 0, 0, 0);
         for (at, byte) in bytes.iter().enumerate() {
@@ -118,7 +119,7 @@ mod tests {
         ) {
             let mut bytes: [u8; BYTES] = bytes.try_into().expect("a block");
             if calm {
-                // Without line breaks most blocks that begin in a string can be read.
+                // Without line breaks, most blocks that begin in a string can be scanned.
                 bytes.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'b');
             }
             let read = ByteBlock::read(&bytes, place)

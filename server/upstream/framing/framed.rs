@@ -1,50 +1,50 @@
 use bytes::Bytes;
 
-/// Something that came.
+/// Result of framing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Framed {
-    /// A JSON object: balanced, valid UTF-8, not deeper than allowed; not checked further.
+    /// A JSON object: balanced, valid UTF-8, within the maximum depth; not validated further.
     Value(Bytes),
-    /// White space that no value needed.
+    /// White space that no value needed as a delimiter.
     Heartbeat,
     /// A value longer than allowed.
     Oversized {
-        /// How long it was.
+        /// Its length.
         bytes: u64,
     },
-    /// Something that is no JSON object.
+    /// Bytes that are no JSON object.
     Malformed {
-        /// How long it was.
+        /// Their length.
         bytes: u64,
-        /// What is wrong with it.
+        /// Why they are malformed.
         reason: MalformedReason,
-        /// Its first 512 bytes, if it is a line between values: X tells some ends in plain text.
+        /// The first 512 bytes, if it is a line between values: X reports some ends in plain text.
         text: Bytes,
     },
 }
 
-/// What is wrong with a piece of the stream.
+/// Why a part of the stream is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MalformedReason {
-    /// It is not valid UTF-8.
+    /// Invalid UTF-8.
     Encoding,
-    /// It is nested too deeply.
+    /// Nested too deeply.
     Depth,
-    /// It is an array within the array.
+    /// An array within the top-level array.
     NestedArray,
-    /// It is no object: text, HTML, a bare number.
+    /// No object: text, HTML, a bare number.
     NotAnObject,
-    /// A string in it is broken by a bare line feed; JSON wants it escaped.
+    /// A string contains a bare line feed, which JSON requires to be escaped.
     BrokenString,
-    /// It is cut off: the line behind it does not continue it.
+    /// Truncated: the next line does not continue it.
     Unfinished,
 }
 
-/// What is left when the stream has ended.
+/// Result of framing the end of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FramerRemainder {
-    /// What was taken for a part of a value that did not end, and a last line of text, which needs no line break.
+    /// Values and lines found in the unfinished value, and a last line of text, which needs no line break.
     pub framed: Vec<Framed>,
-    /// Bytes of a value that was cut off.
+    /// Bytes of a truncated value.
     pub partial_bytes: u64,
 }

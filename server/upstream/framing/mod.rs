@@ -1,12 +1,12 @@
-//! Bytes to JSON values, pure.
+//! Framing of bytes into JSON values, pure.
 //!
-//! X documents one value per line, ended by CRLF; what it and its forerunners really sent are also lines ended by LF,
-//! values printed over several lines, arrays, and errors glued to the next post (tweepy#208, demian85/gnip#32). Depth is what all of
-//! these agree on, so values are framed by depth, strings respected, and line breaks only delimit.
+//! X documents one value per line, ended by CRLF. X and its predecessors also sent lines ended by LF, values over
+//! several lines, arrays, and errors directly followed by the next post (tweepy#208, demian85/gnip#32). All of these
+//! agree on depth, so values are framed by depth, with strings respected, and line breaks only delimit.
 //!
-//! A value that was cut off must not swallow the messages behind it. The evidence lies at its line breaks, which compact
-//! values do not have: a raw line break in a string, an empty line, or a line that JSON does not allow there ends the
-//! value as malformed, and framing goes on with that line (`resync`).
+//! A truncated value must not swallow later messages. The evidence lies at its line breaks, which compact values do not
+//! have: a raw line break in a string, an empty line, or a line that JSON does not allow there ends the value as
+//! malformed, and framing continues with that line (`resync`).
 
 use std::collections::VecDeque;
 
@@ -24,32 +24,32 @@ pub use framed::{Framed, FramerRemainder, MalformedReason};
 use scan_state::ScanState;
 use value::{BlockEnd, PartialValue};
 
-/// Deepest nesting of a message: 10 is the deepest of some 450 real posts, serde_json stops at 128.
+/// Maximum nesting of a message: 10 is the deepest of about 450 real posts, serde_json stops at 128.
 pub const DEPTH_MAX: u32 = 128;
 
-/// Bytes that are kept of a line that is no JSON, to recognise what X says in plain text.
+/// Bytes kept of a line that is not JSON, to recognize announcements of X in plain text.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// Cuts a stream of bytes into JSON values by depth, however the bytes are split into pieces.
+/// Splits a stream of bytes into JSON values by depth, independent of how the bytes are split into pieces.
 ///
-/// White space between values delimits them, or is a heartbeat. The elements of a top-level array are values of their
-/// own. It keeps at most one incomplete value of `message_bytes_max`, and nothing of a longer one.
+/// White space between values delimits them, or is a heartbeat. The elements of a top-level array are separate values.
+/// The framer keeps at most one incomplete value of `message_bytes_max`, and nothing of a longer one.
 ///
-/// A piece that was pushed is to be drained by [`Framer::next`] before the next is pushed.
+/// [`Framer::next`] must be called until it returns `None` before the next piece is pushed.
 #[derive(Debug)]
 pub struct Framer {
     message_bytes_max: usize,
     depth_max: u32,
-    /// Pieces not looked at yet; the first from `at` on.
+    /// Pieces not scanned yet; the first one from `at` on.
     pieces: VecDeque<Bytes>,
     at: usize,
     place: ScanState,
-    /// The array that values are now elements of.
+    /// The array whose elements the values are.
     array: ArrayState,
-    /// The next line break ends a value or a line, so it is no heartbeat.
-    owes_delimiter: bool,
+    /// The next line break ends a value or a line, and is therefore no heartbeat.
+    expects_delimiter: bool,
     value: PartialValue,
-    /// What earlier pieces hold of the value, or the head of a line that is no JSON.
+    /// Bytes of the value in earlier pieces, or the head of a line that is not JSON.
     kept: Vec<u8>,
 }
 
@@ -63,7 +63,7 @@ enum ArrayState {
 }
 
 impl Framer {
-    /// A framer at the beginning of a stream.
+    /// Creates a framer for the beginning of a stream.
     pub fn new(message_bytes_max: usize, depth_max: u32) -> Self {
         Self {
             message_bytes_max,
@@ -72,20 +72,20 @@ impl Framer {
             at: 0,
             place: ScanState::Between,
             array: ArrayState::No,
-            owes_delimiter: false,
+            expects_delimiter: false,
             value: PartialValue::default(),
             kept: Vec::new(),
         }
     }
 
-    /// Takes the next piece of the stream.
+    /// Pushes the next piece of the stream.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push_back(piece);
         }
     }
 
-    /// The next thing that is complete; `None` when more bytes are needed.
+    /// Returns the next complete item; `None` if more bytes are needed.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Framed> {
         while let Some(piece) = self.pieces.front() {
@@ -98,7 +98,7 @@ impl Framer {
         None
     }
 
-    /// Returns what is left, once the stream has ended and everything was taken.
+    /// Returns the rest after the end of the stream, once `next` has returned `None`.
     pub fn finish(&mut self) -> FramerRemainder {
         let mut rest = FramerRemainder::default();
         loop {
@@ -142,8 +142,8 @@ impl Framer {
         None
     }
 
-    /// Passes over blocks of a value, as far as there are whole ones and nothing in them is broken. True if it ends: `at`
-    /// is behind it then.
+    /// Skips complete blocks of a value in which nothing is broken. Returns true if the value ends; `at` is after it
+    /// then.
     fn scan_blocks(&mut self, piece: &[u8]) -> bool {
         while matches!(self.place, ScanState::InValue | ScanState::InString | ScanState::Escaped)
             && let Some(bytes) = piece[self.at..].first_chunk()
@@ -171,16 +171,16 @@ impl Framer {
         let byte = piece[self.at];
         self.at += 1;
         match (byte, self.array) {
-            // The carriage return before a line feed says nothing by itself, nor do control characters and the bytes of
-            // a byte order mark: they are no message, and must not cost the one behind them.
+            // A carriage return before a line feed, control characters and the bytes of a byte order mark are no
+            // message, and must not affect the next one.
             (b'\r', _) | (..=0x08 | 0x0b..=0x1f | 0x7f | 0xef | 0xbb | 0xbf, _) => None,
-            (b'\n', _) if self.owes_delimiter => {
-                self.owes_delimiter = false;
+            (b'\n', _) if self.expects_delimiter => {
+                self.expects_delimiter = false;
                 None
             }
             (b'\n', _) => Some(Framed::Heartbeat),
-            // Indentation, or space before the end of a line.
-            (b' ' | b'\t', array) if array != ArrayState::No || self.owes_delimiter => None,
+            // Indentation, or a space before the end of a line.
+            (b' ' | b'\t', array) if array != ArrayState::No || self.expects_delimiter => None,
             (b' ' | b'\t', _) => Some(Framed::Heartbeat),
             (b',', ArrayState::CommaNext) => self.between(ArrayState::ElementNext),
             (b']', ArrayState::CommaNext | ArrayState::ElementNext) => self.between(ArrayState::No),
@@ -198,12 +198,12 @@ impl Framer {
 
     fn between(&mut self, array: ArrayState) -> Option<Framed> {
         self.array = array;
-        self.owes_delimiter = true;
+        self.expects_delimiter = true;
         None
     }
 
     fn begin_value(&mut self, array: ArrayState, nested_array: bool) -> Option<Framed> {
-        // Without a comma before it the array has broken off, and this is a value of its own.
+        // Without a comma before it, the array was truncated, and this is a separate value.
         self.array = if array == ArrayState::ElementNext { ArrayState::CommaNext } else { ArrayState::No };
         self.value = PartialValue::begin(self.at - 1, nested_array);
         self.place = ScanState::InValue;
@@ -268,7 +268,7 @@ impl Framer {
         Some(self.end_text(line))
     }
 
-    /// Ends the value before `at`. A broken string ends with its line, so the line break is spent.
+    /// Ends the value before `at`. A broken string ends with its line, so the line break is consumed.
     fn end_value(&mut self, piece: &Bytes, broken: Option<MalformedReason>) -> Framed {
         if let Some(candidate) = self.value.candidate
             && (broken.is_some() || self.is_unwanted(self.value.bytes + (self.at - self.value.start) as u64))
@@ -279,7 +279,7 @@ impl Framer {
         let kept = std::mem::take(&mut self.kept);
         let bytes = value.bytes + (self.at - value.start) as u64;
         self.place = ScanState::Between;
-        self.owes_delimiter = broken.is_none();
+        self.expects_delimiter = broken.is_none();
         if broken.is_some() {
             self.array = ArrayState::No;
         }
@@ -310,17 +310,17 @@ impl Framer {
         text.extend_from_slice(&line[..line.len().min(TEXT_BYTES_MAX.saturating_sub(text.len()))]);
         self.place = ScanState::Between;
         self.array = ArrayState::No;
-        self.owes_delimiter = false;
+        self.expects_delimiter = false;
         let text = Bytes::copy_from_slice(text.trim_ascii_end());
         Framed::Malformed { bytes, reason: MalformedReason::NotAnObject, text }
     }
 
-    /// True if nothing of a value is kept once it has this many bytes.
+    /// True if the value is dropped at this length.
     fn is_unwanted(&self, bytes: u64) -> bool {
         self.value.too_deep || self.value.nested_array || bytes > self.message_bytes_max as u64
     }
 
-    /// Ends a piece: keeps what it holds of something incomplete, if it may still be wanted.
+    /// Ends a piece: keeps its bytes of an incomplete item, unless the item is dropped.
     fn leave(&mut self, piece: &[u8]) -> Option<Framed> {
         if self.place != ScanState::Between {
             let part = &piece[self.value.start..];
@@ -346,14 +346,14 @@ impl Framer {
     }
 }
 
-/// A value that lay in several pieces.
+/// Assembles a value that spans several pieces.
 fn assembled(mut kept: Vec<u8>, last: &[u8]) -> Bytes {
     kept.reserve_exact(last.len());
     kept.extend_from_slice(last);
     kept.into()
 }
 
-/// Bytes that mean something outside of strings of a value.
+/// Bytes with a meaning outside of strings.
 const STRUCTURE: [bool; 256] = {
     let mut table = [false; 256];
     table[b'"' as usize] = true;

@@ -1,19 +1,22 @@
-//! Resynchronization: where framing goes on behind a value that was cut off.
+//! Resynchronization: where framing continues after a truncated value.
 //!
-//! The first byte of each line within a value, behind its white space, is compared with what JSON allows there:
+//! The first byte of each line within a value, after its white space, is compared with the bytes that JSON allows
+//! there:
 //!
-//! - **No byte at all**: X separates messages by lines, and sends an empty one as a heartbeat. The value ends, and the line
-//!   is a heartbeat. Some printers make one line without content of an empty array or object, though: one with spaces says
-//!   nothing, and one directly behind an opening bracket is a *candidate* (see below) until the next line.
-//! - **A byte that cannot follow** the last one before the line break: the value ends, and framing goes on with the line.
-//! - **A byte that can**: the value goes on. If the line begins an object or an array and is not indented, it may still be
-//!   a message of its own, behind a value that was cut off at a colon or within an array. It is remembered as the
-//!   *candidate*. Once it has ended and the value goes on, it was a part of the value. If the value turns out to be cut
-//!   off, too long, too deep, or does not end before the stream does, framing goes on with the candidate.
+//! - **No byte at all**: X separates messages by lines, and sends an empty one as a heartbeat. The value ends, and the
+//!   line is a heartbeat. Exception: some printers write an empty array or object with an empty line inside. An empty
+//!   line with spaces is ignored, and one directly after an opening bracket is a *candidate* (see below) until the next
+//!   line.
+//! - **A byte that is not allowed** after the last one before the line break: the value ends, and framing continues
+//!   with the line.
+//! - **A byte that is allowed**: the value continues. If the line begins an object or an array and is not indented, it
+//!   may still be a separate message after a value that was truncated at a colon or within an array. It is stored as
+//!   the *candidate*. If it ends and the value continues, it was a part of the value. If the value turns out to be
+//!   truncated, too long, too deep, or does not end before the stream does, framing continues with the candidate.
 //!
-//! What is left behind is one malformed value. Everything depends on bytes and their order alone, so that any chunking
-//! gives the same messages. A candidate needs the bytes behind it to be read again: at most `message_bytes_max` of them,
-//! and at most once for each level of `depth_max`.
+//! The truncated value becomes one malformed item. The result depends only on the bytes and their order, so that any
+//! chunking gives the same messages. A candidate requires the bytes after it to be scanned again: at most
+//! `message_bytes_max` of them, and at most once for each level of `depth_max`.
 
 use bytes::Bytes;
 
@@ -21,7 +24,7 @@ use super::value::{Candidate, PartialValue};
 use super::{ArrayState, Framed, Framer, MalformedReason, ScanState};
 
 impl Framer {
-    /// Reads the white space at the beginning of a line within a value, and judges the byte behind it.
+    /// Scans the white space at the beginning of a line within a value, and checks the byte after it.
     pub(super) fn scan_line(&mut self, piece: &[u8]) -> Option<Framed> {
         while let Some(&byte) = piece.get(self.at) {
             match byte {
@@ -31,19 +34,19 @@ impl Framer {
                 b'\n' if self.value.may_be_empty_container() && !self.is_unwanted(self.value_bytes()) => {
                     self.value.note_empty_line(self.value_bytes());
                 }
-                _ => return self.judge_line(byte),
+                _ => return self.check_line(byte),
             }
             self.at += 1;
         }
         None
     }
 
-    /// Bytes of the value before the one that is being read.
+    /// Returns the bytes of the value before the current one.
     fn value_bytes(&self) -> u64 {
         self.value.bytes + (self.at - self.value.start) as u64
     }
 
-    fn judge_line(&mut self, byte: u8) -> Option<Framed> {
+    fn check_line(&mut self, byte: u8) -> Option<Framed> {
         let bytes = self.value_bytes();
         let ended = byte == b'\n' || !self.value.continues_with(byte);
         match self.value.candidate {
@@ -62,7 +65,7 @@ impl Framer {
         }
     }
 
-    /// Ends the value before the candidate, and has the bytes from there on read again.
+    /// Ends the value before the candidate, and rescans the bytes from the candidate on.
     pub(super) fn resume_at(&mut self, candidate: Candidate) -> Framed {
         match candidate.at.checked_sub(self.value.bytes) {
             Some(behind) => {
@@ -70,7 +73,7 @@ impl Framer {
                 self.kept = Vec::new();
             }
             None => {
-                // The value began in an earlier piece, so all of this one belongs to it, and is read again too.
+                // The value began in an earlier piece: all of this piece belongs to it, and is scanned again too.
                 let again = self.kept.split_off(candidate.at as usize);
                 self.kept = Vec::new();
                 self.pieces.push_front(Bytes::from(again));
@@ -80,13 +83,13 @@ impl Framer {
         self.abandon(candidate.at)
     }
 
-    /// Ends the value after this many bytes as one that was cut off.
+    /// Ends the value after this many bytes as truncated.
     fn abandon(&mut self, bytes: u64) -> Framed {
         self.value = PartialValue::default();
         self.place = ScanState::Between;
         self.array = ArrayState::No;
-        // The line break that showed it was its delimiter.
-        self.owes_delimiter = false;
+        // The line break that revealed the truncation was its delimiter.
+        self.expects_delimiter = false;
         Framed::Malformed { bytes, reason: MalformedReason::Unfinished, text: Bytes::new() }
     }
 }

@@ -4,11 +4,11 @@
 pub(super) enum ScanState {
     Between,
     InValue,
-    /// In a value, at the beginning of a line: in the white space behind a line break.
+    /// In a value, at the beginning of a line: in the white space after a line break.
     AtLine,
     InString,
     /// In a string, after a backslash.
     Escaped,
-    /// In a line that is no JSON.
+    /// In a line that is not JSON.
     InText,
 }

@@ -10,26 +10,26 @@ use super::*;
 
 pub(super) const BYTES_MAX: usize = 600;
 
-/// What came, in short: values as they are, the rest by its kind.
+/// Frames the pieces; returns values as they are, other items by their kind.
 pub(super) fn frame(pieces: impl IntoIterator<Item = Bytes>) -> Vec<String> {
     let mut framer = Framer::new(BYTES_MAX, 8);
-    let mut told = Vec::new();
+    let mut frames = Vec::new();
     for piece in pieces {
         framer.push(piece);
         while let Some(framed) = framer.next() {
-            told.push(tell(framed));
+            frames.push(describe(framed));
         }
         assert!(framer.kept.capacity() <= 2 * BYTES_MAX, "memory does not grow with the line");
     }
     let rest = framer.finish();
-    told.extend(rest.framed.into_iter().map(tell));
+    frames.extend(rest.framed.into_iter().map(describe));
     if rest.partial_bytes > 0 {
-        told.push(format!("partial {}", rest.partial_bytes));
+        frames.push(format!("partial {}", rest.partial_bytes));
     }
-    told
+    frames
 }
 
-fn tell(framed: Framed) -> String {
+fn describe(framed: Framed) -> String {
     match framed {
         Framed::Value(value) => String::from_utf8(value.to_vec()).expect("a value is UTF-8"),
         Framed::Heartbeat => "heartbeat".to_owned(),
@@ -80,7 +80,7 @@ fn line_breaks_beyond_delimiter_are_heartbeats() {
     check(" ", &["heartbeat"]);
 }
 
-/// A byte order mark or a NUL costs no post, wherever between values it is; and it is no heartbeat (fault 07).
+/// A byte order mark or a NUL between values costs no post, and is no heartbeat (fault 07).
 #[test]
 fn control_characters_between_values_are_skipped() {
     for mark in ["\u{feff}", "\0", "\0\0\0", "\u{feff}\0", "\u{1e}", "\u{c}", "\u{7f}"] {
@@ -99,7 +99,7 @@ fn array_elements_are_separate_messages() {
     check("[\n  {\"a\":1},\n  {\"b\":2}\n]\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
     check("[]\r\n{\"a\":1}", &["{\"a\":1}"]);
     check("[[{\"a\":1}],{\"b\":2}]\r\n", &["NestedArray 9", "{\"b\":2}"]);
-    // An array that broke off does not swallow what follows.
+    // A truncated array does not swallow the following values.
     check("[{\"a\":1}\r\n[{\"b\":2}]\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
     check("[{\"a\":1}\r\n{\"b\":2}\r\n\r\n", &["{\"a\":1}", "{\"b\":2}", "heartbeat"]);
     check("[1,\"x\"]\r\n{\"b\":2}\r\n", &["text 8 1,\"x\"]", "{\"b\":2}"]);
@@ -114,8 +114,8 @@ fn text_between_values_is_malformed_line() {
     check("}]\n,\n{\"c\":3}", &["text 3 }]", "text 2 ,", "{\"c\":3}"]);
     check("This stream has been disconnected", &["text 33 This stream has been disconnected"]);
     check([b"\xff\xfe\n".as_slice(), b"{\"a\":1}"].concat(), &["text 3 \u{fffd}\u{fffd}", "{\"a\":1}"]);
-    let told = whole(&[b'x'; 5_000]);
-    assert_eq!(told, [format!("text 5000 {}", "x".repeat(TEXT_BYTES_MAX))]);
+    let frames = whole(&[b'x'; 5_000]);
+    assert_eq!(frames, [format!("text 5000 {}", "x".repeat(TEXT_BYTES_MAX))]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn oversized_message_is_skipped() {
 }
 
 #[test]
-fn what_is_cut_off_is_told_as_partial() {
+fn truncated_value_is_counted_as_partial() {
     check("{\"a\":1}\r\n{\"b\"", &["{\"a\":1}", "partial 4"]);
     check("{\"a\":\"\\", &["partial 7"]);
     check("", &[]);
@@ -156,7 +156,7 @@ fn value_within_one_piece_is_not_copied() {
     assert_eq!(value.as_ptr(), piece[2..].as_ptr());
 }
 
-/// Everything that may be on a wire, in random order.
+/// Returns every kind of input of a stream, in random order.
 fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
     let long = format!("{{\"id\":9,\"text\":\"{}\"}}", "long ".repeat(200));
     let escaped = format!("{{\"id\":15,\"text\":\"{}\"}}\r\n", r#"\\\" \ud83d\ude00\/"#.repeat(20));
@@ -175,7 +175,7 @@ fn mixed_wire(rng: &mut SmallRng) -> Vec<u8> {
         long.as_bytes(),
         escaped.as_bytes(),
         b"<html><title>503</title></html>\r\n",
-        b"\xc3\x28 rubbish\n",
+        b"\xc3\x28 garbage\n",
         b"{\"bad\":\"\xc3\x28\"}\r\n",
         b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}}}\r\n",
         b"[[1,2],{\"id\":10}]\r\n",
@@ -262,7 +262,7 @@ fn gzip_chunking_does_not_change_messages() {
     }
 }
 
-/// Gives one piece per read.
+/// A reader that returns one piece per read.
 struct Pieces(VecDeque<Bytes>);
 
 impl std::io::Read for Pieces {

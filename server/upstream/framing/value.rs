@@ -1,27 +1,27 @@
 use super::block::ByteBlock;
 
-/// The value, or the line, that is being read.
+/// The value, or the line, that is being scanned.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PartialValue {
     /// Its bytes in earlier pieces.
     pub(super) bytes: u64,
-    /// Where it begins in this piece.
+    /// Its start in this piece.
     pub(super) start: usize,
     pub(super) depth: u32,
     pub(super) too_deep: bool,
     pub(super) nested_array: bool,
     /// Kinds of the open containers, the innermost at bit 0: set for an array. Not exact beyond a depth of 128.
     pub(super) arrays: u128,
-    /// The last byte before the current line, or in an earlier piece, that is no white space.
+    /// The last byte before the current line, or in an earlier piece, that is not white space.
     pub(super) last: u8,
     /// The current line begins with a space or a tab.
     pub(super) indented: bool,
-    /// Lines of the value begin without indentation, as those of `json.dumps(…, indent=0)` do: where a line begins is no
+    /// Lines of the value begin without indentation, as in `json.dumps(…, indent=0)`: the start of a line is no
     /// evidence.
     pub(super) unindented: bool,
-    /// The line before the current one is empty, directly behind an opening bracket.
+    /// The previous line is empty, directly after an opening bracket.
     pub(super) empty_line: bool,
-    /// The first line that may be a message of its own behind a value that was cut off.
+    /// The first line that may be a separate message after a truncated value.
     pub(super) candidate: Option<Candidate>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Candidate {
     depth: u32,
 }
 
-/// Where a block ends early.
+/// Why the scan of a block ends early.
 pub(super) enum BlockEnd {
     /// The value ends: this many bytes of the block belong to it.
     End(usize),
@@ -43,27 +43,27 @@ pub(super) enum BlockEnd {
 }
 
 impl PartialValue {
-    /// A value whose first byte is at this place of the piece.
+    /// Begins a value at this position of the piece.
     pub(super) fn begin(start: usize, nested_array: bool) -> Self {
         let last = if nested_array { b'[' } else { b'{' };
         Self { start, depth: 1, nested_array, arrays: u128::from(nested_array), last, ..Self::default() }
     }
 
-    /// A bracket or a brace opens.
+    /// Opens a bracket or a brace.
     pub(super) fn open(&mut self, array: bool, depth_max: u32) {
         self.depth = self.depth.saturating_add(1);
         self.too_deep |= self.depth > depth_max;
         self.arrays = self.arrays << 1 | u128::from(array);
     }
 
-    /// One closes; true if the value ends with it.
+    /// Closes a bracket or a brace. Returns true if the value ends with it.
     pub(super) fn close(&mut self) -> bool {
         self.depth -= 1;
         self.arrays >>= 1;
         self.depth == 0
     }
 
-    /// Goes through the brackets of a block, up to the end of the value or of its line.
+    /// Processes the brackets of a block, up to the end of the value or of its line.
     #[inline]
     pub(super) fn skip(&mut self, block: &ByteBlock, depth_max: u32) -> Option<BlockEnd> {
         let mut marks = block.opens | block.closes | block.lines;
@@ -83,20 +83,20 @@ impl PartialValue {
         None
     }
 
-    /// Begins a line: what of the value lies in this piece before it is `part`.
+    /// Begins a line; `part` are the bytes of the value in this piece before it.
     pub(super) fn begin_line(&mut self, part: &[u8]) {
         self.note_last(part);
         (self.indented, self.empty_line) = (false, false);
     }
 
-    /// Remembers the last byte of `part` that is no white space.
+    /// Stores the last byte of `part` that is not white space.
     pub(super) fn note_last(&mut self, part: &[u8]) {
         if let Some(last) = part.iter().rev().find(|byte| !byte.is_ascii_whitespace()) {
             self.last = *last;
         }
     }
 
-    /// True if JSON allows that the value goes on with this byte behind a line break.
+    /// True if JSON allows this byte after a line break here.
     pub(super) fn continues_with(&self, byte: u8) -> bool {
         let array = self.arrays & 1 == 1;
         let value = matches!(byte, b'"' | b'{' | b'[' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9');
@@ -114,22 +114,22 @@ impl PartialValue {
         }
     }
 
-    /// True if an empty line may be what a printer makes of an empty array or object.
+    /// True if an empty line may belong to an empty array or object.
     pub(super) fn may_be_empty_container(&self) -> bool {
         matches!(self.last, b'[' | b'{') && !self.empty_line
     }
 
-    /// Takes note of an empty line that may be a part of the value, behind `bytes` bytes of it.
+    /// Records an empty line that may be a part of the value, after `bytes` bytes of it.
     pub(super) fn note_empty_line(&mut self, bytes: u64) {
         self.empty_line = true;
         self.candidate.get_or_insert(Candidate { at: bytes, depth: self.depth });
     }
 
-    /// Takes note of a line that continues the value: of its first byte, which is behind `bytes` bytes of the value.
+    /// Records a line that continues the value, by its first byte, which is after `bytes` bytes of the value.
     pub(super) fn note_line(&mut self, byte: u8, bytes: u64) {
         let opens = matches!(byte, b'{' | b'[') && !self.indented;
         if self.candidate.is_some_and(|candidate| self.depth <= candidate.depth) && !(opens && self.empty_line) {
-            // It ended, and the value went on as JSON does: it was a part of it, and so are lines like it.
+            // The candidate ended and the value continued: it was a part of the value, and so are lines like it.
             self.candidate = None;
             self.unindented |= !self.empty_line;
         }

@@ -4,62 +4,62 @@ use super::time::time;
 use crate::model::UnixMillis;
 use crate::xapi::is_usage_cap;
 
-/// Longest text of X that is looked at, in characters. It is bounded once more when it is made fit to be shown, so much
-/// further that nothing of a bearer at this end is left.
+/// Maximum characters of X's text that are processed. It is bounded again when it is made safe to show, so much further
+/// that no part of a bearer at this bound is left.
 const WORDS_CHARS_MAX: usize = 64 << 10;
 
-/// Most entries of a list of minutes: the minutes of the 24 h that X recovers.
+/// Maximum entries of a list of minutes: the minutes of the recovery window of 24 h.
 const MINUTES_MAX: usize = 24 * 60;
 
-/// Most elements of a list of errors that are looked at.
+/// Maximum processed elements of a list of errors.
 const ERRORS_MAX: usize = 100;
 
-/// From this fullness of its buffer on, in per cent, X is about to disconnect a slow reader.
+/// Fill level of X's buffer, in percent, from which on X is about to disconnect a slow reader.
 pub const NEARLY_FULL_PERCENT: u8 = 90;
 
-/// Something that X says about the stream.
+/// Control message of X.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlMessage {
-    /// The first message of a connection that asked for one datacenter's posts only.
+    /// The first message of a connection that requested the posts of one datacenter only.
     ConnectionMetadata {
-        /// That datacenter.
+        /// The datacenter.
         datacenter: Option<String>,
     },
-    /// How a recovery ended, or other news.
+    /// Result of a recovery request, or other information.
     Info {
-        /// Which.
+        /// The result.
         info: RecoveryResult,
-        /// Posts sent, where it says so.
+        /// Number of posts sent, if reported.
         activity_count: Option<u64>,
     },
-    /// A warning in words.
+    /// A warning as text.
     Warning {
-        /// The words.
+        /// The text.
         detail: String,
-        /// How full the buffer for a slow reader is, in per cent, where it says so.
+        /// Fill level of the buffer for a slow reader, in percent, if reported.
         percent_full: Option<u8>,
     },
-    /// A failure, after which X usually ends the connection.
+    /// An error, after which X usually ends the connection.
     Fault {
-        /// What it means.
+        /// Kind of error.
         fault: StreamErrorKind,
-        /// The words.
+        /// The text.
         detail: String,
     },
-    /// Posts that matched but were held back.
+    /// Matching posts that X withheld.
     Limit {
-        /// How many since the connection was made.
+        /// Their number since the start of the connection.
         track: Option<u64>,
     },
 }
 
 impl ControlMessage {
-    /// A short name, for logs: messages of one name say the same kind of thing.
+    /// Returns a short name for logs, the same for all messages of one kind.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ConnectionMetadata { .. } => "connection_metadata",
             Self::Info { .. } => "info",
-            // Of its own, so that it is logged although milder warnings came before.
+            // A name of its own, so that it is logged even after milder warnings.
             Self::Warning { percent_full: Some(NEARLY_FULL_PERCENT..), .. } => "buffer_nearly_full",
             Self::Warning { percent_full: Some(_), .. } => "buffer_filling",
             Self::Warning { percent_full: None, .. } => "warning",
@@ -68,7 +68,7 @@ impl ControlMessage {
         }
     }
 
-    /// Replaces all words of X in it.
+    /// Replaces all texts of X in it.
     pub(in crate::upstream) fn replace_words(&mut self, replaced: impl Fn(&str) -> String) {
         match self {
             Self::ConnectionMetadata { datacenter: Some(words) }
@@ -80,7 +80,7 @@ impl ControlMessage {
 }
 
 impl StreamErrorKind {
-    /// A short name, for logs.
+    /// Returns a short name for logs.
     fn name(self) -> &'static str {
         match self {
             Self::Other => "error",
@@ -94,47 +94,47 @@ impl StreamErrorKind {
     }
 }
 
-/// News of a recovery.
+/// Result of a recovery request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecoveryResult {
-    /// All was sent.
+    /// Everything was sent.
     Completed,
-    /// All but these minutes was sent.
+    /// Everything except these minutes was sent.
     CompletedWithErrors {
-        /// The minutes to ask for again.
+        /// Minutes to request again.
         minutes_failed: Vec<UnixMillis>,
     },
     /// This range was not sent.
     FailedToComplete {
-        /// Its start, where it says so.
+        /// Start, if reported.
         from: Option<UnixMillis>,
-        /// Its end, where it says so.
+        /// End, if reported.
         to: Option<UnixMillis>,
     },
     /// Something else.
     Other,
 }
 
-/// What a failure told in the stream means, the weightier the later: of several the weightiest counts.
+/// Kind of an error in the stream, in ascending severity: of several, the most severe counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamErrorKind {
     /// Something else.
     Other,
-    /// X needs to restart something.
+    /// X has to restart something.
     Operational,
-    /// X does not accept the rules of the stream.
+    /// X rejected the rules of the stream.
     InvalidRules,
-    /// X, or a person through X, ends this connection.
+    /// X, or a user of X, ends this connection.
     ForcedDisconnect,
     /// Another connection takes the slot.
     TooManyConnections,
     /// X's buffer for this reader is full: there will be no backfill.
     FullBuffer,
-    /// The posts paid for are used up.
+    /// The paid posts are used up.
     UsageCapped,
 }
 
-/// What X says in plain text (PT, FAQ).
+/// Parses an announcement of X in plain text (PT, FAQ).
 pub(super) fn read_text(text: &str) -> Option<ControlMessage> {
     match fault_in_words(text) {
         StreamErrorKind::Other => None,
@@ -165,7 +165,7 @@ pub(super) fn read(root: &Map<String, Value>) -> Option<ControlMessage> {
     inner("limit").map(|limit| ControlMessage::Limit { track: limit["track"].as_u64() })
 }
 
-/// All failures that a message tells of, with their words, wherever it has them.
+/// Returns all errors of a message, with their texts.
 fn faults(root: &Map<String, Value>) -> Vec<(StreamErrorKind, String)> {
     let inner = |key: &str| root.get(key).filter(|value| !value.is_null());
     let mut faults = Vec::new();
@@ -188,14 +188,14 @@ fn faults(root: &Map<String, Value>) -> Vec<(StreamErrorKind, String)> {
     faults
 }
 
-/// How full a buffer is, as a number or a text.
+/// Parses a fill level from a number or a text.
 fn percent_full(warning: &Value) -> Option<u8> {
     let percent = &warning["percent_full"];
     let percent = percent.as_f64().or_else(|| percent.as_str()?.trim().trim_end_matches('%').parse().ok())?;
     Some(percent.clamp(0.0, 100.0) as u8)
 }
 
-/// The same where it stands in the words only: "Your queue is now over 60% full."
+/// Parses a fill level from a sentence: "Your queue is now over 60% full."
 fn percent_in_words(text: &str) -> Option<u8> {
     let (before, _) = text.split_once("% full")?;
     let number =
@@ -213,7 +213,7 @@ fn read_info(info: &Value) -> RecoveryResult {
     let minutes = info["minutes_failed"].as_array();
     if message.contains("completed with errors") || minutes.is_some_and(|minutes| !minutes.is_empty()) {
         let named: Option<Vec<_>> = minutes.into_iter().flatten().take(MINUTES_MAX + 1).map(at).collect();
-        // Where one cannot be read, it is not known which minutes were sent.
+        // If a minute cannot be parsed, it is unknown which minutes were sent.
         let minutes_failed = named.filter(|minutes| minutes.len() <= MINUTES_MAX).unwrap_or_default();
         return RecoveryResult::CompletedWithErrors { minutes_failed };
     }
@@ -224,7 +224,7 @@ fn read_info(info: &Value) -> RecoveryResult {
     RecoveryResult::Completed
 }
 
-/// A count: a number, or its digits in a string, with or without separators of thousands.
+/// Parses a count: a number, or its digits in a string, with or without thousands separators.
 fn count(value: &Value) -> Option<u64> {
     let text = match value {
         Value::Number(number) => return number.as_u64().or_else(|| number.as_f64().map(|count| count.max(0.0) as u64)),
@@ -267,17 +267,17 @@ fn fault_of_problem(problem: &Value) -> StreamErrorKind {
     }
 }
 
-/// Where X names the problem of a rule set.
+/// Keys that may contain the problem of a rule set.
 const INVALID_RULES_KEYS: [&str; 4] = ["disconnect_type", "title", "reason", "type"];
 
-/// X writes names in words, in camel case and with hyphens.
+/// True if a text names invalid rules. X writes such names in words, in camel case and with hyphens.
 fn is_invalid_rules(text: &str) -> bool {
     let letters = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
     let squeezed: String = letters.collect();
     ["invalidrule", "rulesinvalid", "ruleinvalid"].iter().any(|name| squeezed.contains(name))
 }
 
-/// v1.1's codes (streaming message types; hbc, Constants).
+/// Maps v1.1's codes (streaming message types; hbc, Constants).
 fn fault_of_code(code: Option<u64>) -> StreamErrorKind {
     match code {
         Some(2) => StreamErrorKind::TooManyConnections,
@@ -293,21 +293,21 @@ fn fault_in_words(text: &str) -> StreamErrorKind {
         return StreamErrorKind::UsageCapped;
     }
     let text = text.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["maximum allowed backup", "unable to keep up", "buffer size", "slow reader", "slowreader"]) {
+    let mentions = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if mentions(&["maximum allowed backup", "unable to keep up", "buffer size", "slow reader", "slowreader"]) {
         StreamErrorKind::FullBuffer
-    } else if says(&["too many connections", "maximum allowed connection"]) {
+    } else if mentions(&["too many connections", "maximum allowed connection"]) {
         StreamErrorKind::TooManyConnections
-    } else if says(&["forced disconnect", "force closing"]) {
+    } else if mentions(&["forced disconnect", "force closing"]) {
         StreamErrorKind::ForcedDisconnect
-    } else if says(&["operational reasons"]) {
+    } else if mentions(&["operational reasons"]) {
         StreamErrorKind::Operational
     } else {
         StreamErrorKind::Other
     }
 }
 
-/// The words of a message, wherever it has them.
+/// Returns the text of a message, under any of its keys.
 fn words(value: &Value) -> String {
     let keys = ["detail", "message", "reason", "title"];
     let found = keys.iter().filter_map(|key| value[*key].as_str()).find(|text| !text.is_empty());
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     fn info(fields: &str) -> (RecoveryResult, Option<u64>) {
-        let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("it is JSON");
+        let root: Value = serde_json::from_str(&format!(r#"{{"info":{{{fields}}}}}"#)).expect("JSON");
         match read(root.as_object().expect("an object")) {
             Some(ControlMessage::Info { info, activity_count }) => (info, activity_count),
             other => panic!("{other:?}"),

@@ -1,23 +1,23 @@
-//! Messages about posts that are no posts in the format of the stream: posts in another format, and compliance messages.
+//! Messages in other formats than the stream's: posts in another format, and compliance messages.
 
 use serde_json::{Map, Value};
 
-/// What a message in another format is.
+/// Kind of a message in another format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ForeignFormat {
-    /// A post in the format Activity Streams.
+    /// A post in the Activity Streams format.
     ActivityStreams,
     /// A post in the format of the v2 API.
     V2,
-    /// A post within an object that is not known.
+    /// A post within an unknown object.
     Envelope,
     /// Compliance: a post was deleted.
     Delete,
-    /// Compliance: places are to be removed from posts.
+    /// Compliance: places must be removed from posts.
     ScrubGeo,
     /// Compliance: a post is withheld in some countries.
     StatusWithheld,
-    /// Compliance: a post is not to be shown.
+    /// Compliance: a post must not be shown.
     Drop,
     /// Compliance: a post may be shown again.
     Undrop,
@@ -33,7 +33,7 @@ impl ForeignFormat {
         matches!(self, Self::ActivityStreams | Self::V2 | Self::Envelope)
     }
 
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::ActivityStreams,
         Self::V2,
@@ -47,7 +47,7 @@ impl ForeignFormat {
         Self::User,
     ];
 
-    /// Returns a short name, for metrics and logs.
+    /// Returns a short name for metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::ActivityStreams => "activity_streams",
@@ -63,7 +63,7 @@ impl ForeignFormat {
         }
     }
 
-    /// Returns what an operator should change.
+    /// Returns advice for the operator.
     pub fn advice(self) -> &'static str {
         match self {
             Self::ActivityStreams => {
@@ -76,7 +76,7 @@ impl ForeignFormat {
     }
 }
 
-/// Tells what format an object has that is no post and nothing that X says about the stream; `None` if that is not known.
+/// Returns the format of an object that is neither a post nor a control message; `None` if unknown.
 pub(super) fn read(root: &Map<String, Value>) -> Option<ForeignFormat> {
     if is_activity(root) {
         return Some(ForeignFormat::ActivityStreams);
@@ -85,7 +85,7 @@ pub(super) fn read(root: &Map<String, Value>) -> Option<ForeignFormat> {
         return Some(kind);
     }
     let data = objects(root.get("data")?);
-    // The answer to a request for rules has data too.
+    // A response of the rules endpoint has `data` too.
     let is_post = |data: &Map<String, Value>| is_post(data) || data.contains_key("edit_history_tweet_ids");
     if root.contains_key("matching_rules") || data.clone().any(is_post) {
         return Some(ForeignFormat::V2);
@@ -93,18 +93,18 @@ pub(super) fn read(root: &Map<String, Value>) -> Option<ForeignFormat> {
     data.filter_map(compliance).next()
 }
 
-/// True if a post lies within the object, one level down.
+/// True if a post is nested in the object, one level down.
 pub(super) fn is_envelope(root: &Map<String, Value>) -> bool {
     root.values().flat_map(objects).any(is_post)
 }
 
-/// True for a post in the format of the stream, or nearly: it has words, and an id or what belongs to a post.
+/// True for a post in the format of the stream, or similar: it has text, and an id or another key of a post.
 pub(super) fn is_post(object: &Map<String, Value>) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| object.get(*key).is_some_and(|value| !value.is_null()));
     has(&["text", "full_text", "body"]) && has(&["id", "id_str", "created_at", "user", "author_id"])
 }
 
-/// The object that a value is, or those in the array that it is.
+/// Returns the object, or the objects in the array.
 fn objects(value: &Value) -> impl Iterator<Item = &Map<String, Value>> + Clone {
     let one = value.as_object();
     one.into_iter().chain(value.as_array().into_iter().flatten().filter_map(Value::as_object))

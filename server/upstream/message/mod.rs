@@ -1,9 +1,9 @@
-//! What a value on the stream means: a post, a word of X about the stream, or neither.
+//! Classification of a value of the stream: a post, a control message of X, or neither.
 //!
-//! X's names of JSON fields are known here. A post is read as far as its id and its rules, borrowed from the payload,
-//! which stays byte for byte as it came. Whatever has an id of its own is a post, however odd its shape; a post in another
-//! format is [`UpstreamMessage::ForeignFormat`]; whatever else is JSON and is not known is [`UpstreamMessage::Unknown`], for new kinds may appear
-//! at any time (F-CSD).
+//! X's JSON field names are known only here. A post is parsed up to its id and rules, borrowed from the payload, which
+//! stays unchanged. Every object with an id of its own is a post, whatever its other fields. A post in another format
+//! is [`UpstreamMessage::Foreign`]. Any other JSON is [`UpstreamMessage::Unknown`], because new kinds may appear at any
+//! time (F-CSD).
 
 mod control;
 mod foreign;
@@ -23,18 +23,18 @@ use crate::model::{PostId, Rule};
 pub enum UpstreamMessage {
     /// A post.
     Post(UpstreamPost),
-    /// Something that X says about the stream.
+    /// A control message of X.
     Control(ControlMessage),
-    /// A post in another format, or a compliance message: nothing that a subscriber can get.
+    /// A post in another format, or a compliance message: not delivered to subscribers.
     Foreign {
-        /// What it is.
+        /// Its kind.
         kind: ForeignFormat,
         /// Its length.
         bytes: u64,
         /// True if it is the first of its kind on its connection.
         first: bool,
     },
-    /// A JSON object of no known kind.
+    /// A JSON object of unknown kind.
     Unknown {
         /// Its length.
         bytes: u64,
@@ -44,28 +44,28 @@ pub enum UpstreamMessage {
         /// Its length.
         bytes: u64,
     },
-    /// A message longer than allowed, or a post under more rules, or with a longer tag.
+    /// A message, a tag or a number of rules above the limit.
     Oversized {
         /// Its length.
         bytes: u64,
     },
 }
 
-/// A post as it came.
+/// A post as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPost {
     /// Its id.
     pub id: PostId,
     /// The rules that matched, in order.
     pub rules: Vec<Rule>,
-    /// True if the post has no list of matching rules at all.
+    /// True if the post has no list of matching rules.
     pub rules_missing: bool,
     /// The payload.
     pub json: Bytes,
 }
 
 impl UpstreamMessage {
-    /// Tells what a value is. It has to be valid UTF-8, as [`super::framing::Framed::Value`] is.
+    /// Classifies a value. It must be valid UTF-8, like [`super::framing::Framed::Value`].
     pub fn classify(value: Bytes) -> Self {
         let bytes = value.len() as u64;
         match post::read(&value) {
@@ -77,8 +77,8 @@ impl UpstreamMessage {
         }
     }
 
-    /// A post with more rules than this, or with a tag that no filter can name, is [`UpstreamMessage::Oversized`]. X allows neither,
-    /// and the gateway leaves no rule out in silence.
+    /// Turns a post with more rules than this, or with a longer tag than a filter can name, into
+    /// [`UpstreamMessage::Oversized`]. X allows neither, and the gateway never omits a rule silently.
     pub fn bounded(self, post_rules_max: usize) -> Self {
         let is_long = |rule: &Rule| rule.tag.as_ref().is_some_and(|tag| tag.len() > Rule::TAG_BYTES_MAX);
         match self {
@@ -89,7 +89,7 @@ impl UpstreamMessage {
         }
     }
 
-    /// Tells what an object is that has no id, or one that is none.
+    /// Classifies an object without an id, or with an invalid one.
     fn other(value: &[u8], bytes: u64, bad_id: bool) -> Self {
         let Ok(Value::Object(root)) = serde_json::from_slice(value) else { return Self::Malformed { bytes } };
         let foreign = |kind| Self::Foreign { kind, bytes, first: false };
@@ -106,7 +106,7 @@ impl UpstreamMessage {
         }
     }
 
-    /// Tells what a line that is no JSON is: X may say in plain text why it ends a stream.
+    /// Classifies a line that is not JSON: X may explain the end of a stream in plain text.
     pub fn classify_text(text: &[u8], bytes: u64) -> Self {
         match control::read_text(&String::from_utf8_lossy(text)) {
             Some(control) => Self::Control(control),

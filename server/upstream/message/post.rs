@@ -7,21 +7,21 @@ use serde_json::value::RawValue;
 
 use crate::model::{PostId, Rule};
 
-/// What the root of a value shows.
+/// Kind of the root object.
 pub(super) enum RootKind {
-    /// It has an id.
+    /// Has an id.
     Post { id: PostId, rules: Vec<Rule>, rules_missing: bool },
-    /// It has an id that is none: negative, too large, no number.
+    /// Has an invalid id: negative, too large, or not a number.
     BadId,
-    /// It has none.
+    /// Has no id.
     NoPost,
 }
 
-/// Reads the id and the rules; checks that the value is JSON on the way.
+/// Parses the id and the rules, and validates the value as JSON.
 pub(super) fn read(value: &[u8]) -> Result<RootKind, serde_json::Error> {
     let keys: Keys<'_> = serde_json::from_slice(value)?;
-    let said = [keys.id_str, keys.id];
-    let mut ids = said.iter().flatten().map(|raw| raw.get()).filter(|raw| *raw != "null").peekable();
+    let candidates = [keys.id_str, keys.id];
+    let mut ids = candidates.iter().flatten().map(|raw| raw.get()).filter(|raw| *raw != "null").peekable();
     if ids.peek().is_none() {
         return Ok(RootKind::NoPost);
     }
@@ -36,7 +36,7 @@ pub(super) fn read(value: &[u8]) -> Result<RootKind, serde_json::Error> {
     })
 }
 
-/// The keys of the root that matter; of repeated ones the last, as JavaScript reads them.
+/// Keys of the root in use; of repeated keys the last, as in JavaScript.
 #[derive(Default)]
 struct Keys<'a> {
     id_str: Option<&'a RawValue>,
@@ -85,7 +85,8 @@ enum PostKey {
     Other,
 }
 
-/// One rule as it came. Ids may be numbers, strings or absent; tags strings, null or absent (PowerTrack guide, filtered stream).
+/// One rule as received. Ids may be numbers, strings or absent; tags strings, null or absent (PowerTrack guide,
+/// filtered stream).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RuleShape<'a> {
@@ -101,19 +102,19 @@ fn read_rules(raw: &str) -> Vec<Rule> {
     if let Ok(shapes) = serde_json::from_str::<Vec<RuleShape<'_>>>(raw) {
         return shapes.iter().map(rule).collect();
     }
-    // Something in the list is no rule: take those that are.
+    // The list contains something else than rules: take only the rules.
     let elements = serde_json::from_str::<Vec<&RawValue>>(raw).unwrap_or_default();
     elements.iter().filter_map(|raw| serde_json::from_str::<RuleShape<'_>>(raw.get()).ok()).map(|s| rule(&s)).collect()
 }
 
 fn rule(shape: &RuleShape<'_>) -> Rule {
-    // Before the number, which documents show rounded.
+    // Preferred to the number, which documents show rounded.
     let ids = [shape.id_str, shape.id];
     let tag = shape.tag.and_then(|raw| string(raw.get())).filter(|tag| !tag.is_empty());
     Rule { id: ids.iter().flatten().find_map(|raw| id(raw.get())), tag }
 }
 
-/// An id written as a number or as a string of digits.
+/// Parses an id written as a number or as a string of digits.
 fn id(raw: &str) -> Option<u64> {
     if let Some(text) = raw.strip_prefix('"')
         && raw.contains('\\')
@@ -132,6 +133,6 @@ fn string(raw: &str) -> Option<Arc<str>> {
     if !inner.contains('\\') {
         return Some(inner.into());
     }
-    // Half a surrogate pair is no text; what came is still a better name than none.
+    // Half a surrogate pair is not text; the escaped form is still better than no tag.
     Some(serde_json::from_str::<String>(raw).map_or_else(|_| inner.into(), Into::into))
 }

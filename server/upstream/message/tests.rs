@@ -16,10 +16,10 @@ fn classify(wire: &str) -> Vec<String> {
     framer.push(Bytes::copy_from_slice(wire.as_bytes()));
     let mut framed: Vec<_> = std::iter::from_fn(|| framer.next()).collect();
     framed.extend(framer.finish().framed);
-    framed.into_iter().map(tell).collect()
+    framed.into_iter().map(describe).collect()
 }
 
-fn tell(framed: Framed) -> String {
+fn describe(framed: Framed) -> String {
     let message = match framed {
         Framed::Heartbeat => return "heartbeat".to_owned(),
         Framed::Value(value) => UpstreamMessage::classify(value),
@@ -38,7 +38,7 @@ fn tell(framed: Framed) -> String {
         UpstreamMessage::Control(ControlMessage::Fault { fault, .. }) => format!("fault {fault:?}"),
         UpstreamMessage::Control(ControlMessage::Limit { track }) => format!("limit {track:?}"),
         UpstreamMessage::Foreign { kind, first: false, .. } => format!("foreign {}", kind.name()),
-        UpstreamMessage::Foreign { .. } => "the connection marks the first".to_owned(),
+        UpstreamMessage::Foreign { .. } => "only the connection marks the first".to_owned(),
         UpstreamMessage::Unknown { .. } => "unknown".to_owned(),
         UpstreamMessage::Malformed { .. } => "malformed".to_owned(),
         UpstreamMessage::Oversized { .. } => "oversized".to_owned(),
@@ -74,7 +74,7 @@ fn check_id(json: &str, id: u64) {
 }
 
 #[test]
-fn whatever_has_id_is_post() {
+fn object_with_id_is_post() {
     check_id(r#"{"id":1,"id_str":"2"}"#, 2);
     check_id(r#"{"id":3}"#, 3);
     check_id(r#"{"id":"4"}"#, 4);
@@ -143,7 +143,7 @@ fn rules_are_read_in_every_shape() {
 }
 
 #[test]
-fn post_without_rules_says_so() {
+fn post_without_rules_is_marked() {
     for json in [r#"{"id":1}"#, r#"{"id":1,"matching_rules":null}"#, r#"{"id":1,"matching_rules":"x"}"#] {
         let post = post(json);
         assert!(post.rules_missing && post.rules.is_empty(), "{json}");
@@ -152,7 +152,7 @@ fn post_without_rules_says_so() {
 }
 
 #[test]
-fn what_x_says_is_kept_short() {
+fn control_message_text_is_bounded() {
     let long = format!("{{\"error\":{{\"message\":\"{}\"}}}}", "a\\n".repeat(9_000));
     let UpstreamMessage::Control(mut control) = UpstreamMessage::classify(long.into()) else { panic!("a fault") };
     control.replace_words(|words| crate::xapi::shown(words, ""));
@@ -161,7 +161,7 @@ fn what_x_says_is_kept_short() {
     assert!(!detail.contains('\n'));
 }
 
-/// X allows neither; each cost the writer's thread time, or made a message that no client takes.
+/// X allows neither. Each once cost the writer's thread time, or made a message that no client accepts.
 #[test]
 fn post_beyond_rules_of_x_is_oversized() {
     let post = |rules: usize, tag_bytes: usize| {

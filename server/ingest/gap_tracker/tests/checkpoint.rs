@@ -42,7 +42,7 @@ fn shorter_journal_is_found_at_open() {
     let tracker = open(&hub, &file);
     let now = clock.now();
     tracker.first_byte(0, 0, answer(now, None), now);
-    tracker.heard(0, 0, now, &[now]);
+    tracker.record_data(0, 0, now, &[now]);
     hub.upstream().record_activity(LastActivity { moment: clock.moment(), time: now });
     tracker.save().expect("written");
     for (posts, cause) in [(5, GapCause::GatewayDown), (6, GapCause::GatewayDown), (4, GapCause::JournalCorrupt)] {
@@ -61,7 +61,7 @@ fn journal_older_than_window_leaves_nothing_out() {
     let tracker = open(&log(5, &clock), &file);
     let now = clock.now();
     tracker.first_byte(0, 0, answer(now, None), now);
-    tracker.heard(0, 0, now, &[now]);
+    tracker.record_data(0, 0, now, &[now]);
     tracker.save().expect("written");
     let copied = now.minus(3 * DAY);
     let (hub, mut writer) = new_hub(hub::Config::default(), clock.clone());

@@ -45,7 +45,7 @@ fn confirmed_wrong_date_leaves_outages_covered() {
             env.pass(10);
             let before = env.announced.keys().last().copied().expect("the gap is announced");
             env.step(i64::abs(hours), ahead);
-            let (from, now) = (env.last_byte.expect("heard").minus(SLACK), env.now);
+            let (from, now) = (env.last_byte.expect("receive_time").minus(LATENESS), env.now);
             let asked = env.connect();
             let opened: Vec<&Gap> = env.announced.range(before..).map(|(_, gap)| gap).collect();
             let spans: TimeRangeSet =
@@ -53,7 +53,7 @@ fn confirmed_wrong_date_leaves_outages_covered() {
             // Time that the clock that was ahead considered too old is requested again.
             let from = given_up.filter(|_| !ahead).map_or(from, |given_up: UnixMillis| given_up.min(from));
             given_up = Some(from).filter(|_| ahead);
-            let expected: TimeRangeSet = [TimeRange::new(from, now.plus(SLACK))].into_iter().collect();
+            let expected: TimeRangeSet = [TimeRange::new(from, now.plus(LATENESS))].into_iter().collect();
             assert_eq!(spans, expected, "{hours} h: {opened:?}");
             assert_eq!(asked, Some(if ahead { 5 } else { 1 }), "{hours} h");
             env.pass(100);
@@ -102,11 +102,11 @@ fn confirmed_wrong_date_shifts_gaps_of_recovery() {
         let outage = TimeRange::new(right(noted.from), right(noted.to));
         let missing = env.machine.missing();
         assert!(missing.covers(outage), "{hours} h: {outage:?} is not in {missing:?}");
-        let future = TimeRange::new(env.now.plus(SLACK), UnixMillis(i64::MAX));
+        let future = TimeRange::new(env.now.plus(LATENESS), UnixMillis(i64::MAX));
         assert!(missing.within(future).is_empty(), "{hours} h: {missing:?} at {}", env.now);
         if hours > 0 {
             // The part of the given-up time that lies before now is unknown.
-            let widest = TimeRange::new(outage.from.minus(Duration::from_secs(600)), env.now.plus(SLACK));
+            let widest = TimeRange::new(outage.from.minus(Duration::from_secs(600)), env.now.plus(LATENESS));
             assert!(missing.iter().all(|span| widest.covers(span)), "{missing:?} is wider than {widest:?}");
         }
     }

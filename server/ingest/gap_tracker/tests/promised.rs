@@ -17,7 +17,7 @@ fn restart_before_first_byte_keeps_promise() {
     let backfill = Duration::from_secs(60 * u64::from(asked));
     let announced: TimeRangeSet =
         env.announced.values().filter_map(|gap| Some(TimeRange::new(gap.window.from, gap.window.to?))).collect();
-    let promised = TimeRange::new(first.minus(FIRST_BACKFILL - SLACK), env.now.minus(backfill).minus(UNCERTAIN));
+    let promised = TimeRange::new(first.minus(FIRST_BACKFILL - LATENESS), env.now.minus(backfill).minus(UNCERTAIN));
     assert!(announced.covers(promised), "{promised:?} is not in {announced:?}");
 }
 
@@ -33,7 +33,7 @@ fn notices_do_not_begin_log() {
         let received = LogTimes { post: oldest.filter(|_| has_posts), oldest };
         env.machine.restore(RestoreInput { received, ..start(Vec::new(), env.now) });
         assert_eq!(env.machine.has_begun(), begins);
-        let relied_on = first.minus(FIRST_BACKFILL - SLACK);
+        let relied_on = first.minus(FIRST_BACKFILL - LATENESS);
         assert_eq!(env.machine.promised_from(), Some(relied_on).filter(|_| !begins), "low watermarks do not pass it");
     }
 }
@@ -44,7 +44,7 @@ fn notices_do_not_begin_log() {
 #[test]
 fn first_backfill_unknown_to_checkpoint_is_announced() {
     let minus = |seconds| move |first: UnixMillis| first.minus(Duration::from_secs(seconds));
-    let (known_to, relied_on) = (minus(100), minus((FIRST_BACKFILL - SLACK).as_secs()));
+    let (known_to, relied_on) = (minus(100), minus((FIRST_BACKFILL - LATENESS).as_secs()));
     for post in [Some(470), Some(-400), None] {
         let mut env = TestEnv::new();
         let (first, kept) = (env.now, env.machine.kept.clone());

@@ -123,7 +123,7 @@ fn backward_clock_step_leaves_no_later_byte() {
     let cut = env.now;
     env.machine.on_disconnect(0, 0, GapCause::Disconnected);
     let from = env.machine.changes.last().expect("a gap").window.from;
-    assert!(from <= cut && from >= cut.minus(SLACK), "{from} for {cut}");
+    assert!(from <= cut && from >= cut.minus(LATENESS), "{from} for {cut}");
 }
 
 /// 1.5: neither a stall nor the silence of a half-open connection counts as the silence that closes a gap.
@@ -383,7 +383,7 @@ fn stop_widens_gap_once() {
         connect(&mut machine, 0, 0, 0);
         flow(&mut machine, 0, 0, 1..401, 0);
         machine.stopped(0, 0, Duration::from_secs(200));
-        machine.record_activity(0, 0, Heard { stamp: at(420), read: at(600) }, &[at(420)]);
+        machine.record_activity(0, 0, ReceiveTime { stamp: at(420), read: at(600) }, &[at(420)]);
         heartbeat.iter().for_each(|second| machine.record_activity(0, 0, at(*second), &[]));
         machine.on_disconnect(0, 0, GapCause::Disconnected);
         gaps(&machine.changes)

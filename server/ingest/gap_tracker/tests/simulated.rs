@@ -50,7 +50,7 @@ struct Line {
     lag: i64,
     /// Posts created before this have been sent.
     sent_to: i64,
-    heard: i64,
+    receive_time: i64,
 }
 
 struct SimulatedEnv {
@@ -159,7 +159,7 @@ impl SimulatedEnv {
             slow: false,
             lag: 0,
             sent_to: 0,
-            heard: 0,
+            receive_time: 0,
         };
         self.lines = (0..2).map(line).collect();
         self.lines.truncate(if list == 3 { 1 } else { 2 });
@@ -199,10 +199,10 @@ impl SimulatedEnv {
             }
             let (feed, number, silent) = (own.feed, own.number, own.silent);
             let created = if silent { Vec::new() } else { self.send(line, self.now) };
-            if !created.is_empty() || (!silent && self.now - self.lines[line].heard >= 20) {
+            if !created.is_empty() || (!silent && self.now - self.lines[line].receive_time >= 20) {
                 self.machine.record_activity(feed, number, at(self.now), &created);
-                self.lines[line].heard = self.now;
-            } else if silent && self.now - self.lines[line].heard >= 35 {
+                self.lines[line].receive_time = self.now;
+            } else if silent && self.now - self.lines[line].receive_time >= 35 {
                 self.cut(line, GapCause::Stale);
             }
             self.machine.tick(feed, number, at(self.now));
@@ -225,7 +225,7 @@ impl SimulatedEnv {
         let asked = backfill.filter(|_| !own.slow).map(|minutes| self.now + 2 - 60 * i64::from(minutes.get()));
         let sent_to = asked.unwrap_or(self.now - lag).min(self.now - lag);
         self.lines[line] =
-            Line { up: true, silent: false, starved_to: 0, slow: false, lag, sent_to, heard: self.now, ..own };
+            Line { up: true, silent: false, starved_to: 0, slow: false, lag, sent_to, receive_time: self.now, ..own };
         self.machine.record_activity(feed, number, now, &[]);
         self.take_changes();
     }
@@ -244,7 +244,7 @@ impl SimulatedEnv {
     fn starve(&mut self, line: usize) {
         let own = &self.lines[line];
         let rate = self.machine.kept.feeds[own.feed].connection(own.number).map_or(0.0, |own| own.rate);
-        if rate * SLACK.as_secs_f64() >= f64::from(Config::default().due_min) {
+        if rate * LATENESS.as_secs_f64() >= f64::from(Config::default().due_min) {
             self.lines[line].starved_to = self.now + 150;
         }
     }
@@ -260,7 +260,7 @@ impl SimulatedEnv {
             let created = if silent { Vec::new() } else { self.send(line, if ends { half } else { self.now }) };
             let stamp = created.iter().max().map_or(turn, |newest| turn.max(*newest));
             if !silent {
-                self.machine.record_activity(feed, number, Heard { stamp, read: at(self.now) }, &created);
+                self.machine.record_activity(feed, number, ReceiveTime { stamp, read: at(self.now) }, &created);
             }
             if ends {
                 self.cut(line, GapCause::Disconnected);

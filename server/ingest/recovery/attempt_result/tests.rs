@@ -23,7 +23,7 @@ fn message(text: &str) -> UpstreamMessage {
     }
 }
 
-/// A request for 30 minutes, with a post in each of these minutes, and these messages behind them.
+/// Ends a request for 30 minutes with a post in each of these minutes, followed by these messages.
 fn answer(posts: &[i64], texts: &[&str]) -> AttemptEnd {
     let mut transcript = Transcript::new(minutes(0, 30));
     for number in posts {
@@ -41,7 +41,7 @@ fn answer(posts: &[i64], texts: &[&str]) -> AttemptEnd {
 fn ended(posts: &[i64], texts: &[&str], change: impl FnOnce(&mut AttemptEnd)) -> AttemptResult {
     let mut ended = answer(posts, texts);
     change(&mut ended);
-    verdict(&ended)
+    evaluate(&ended)
 }
 
 fn rest(spans: &[TimeRange], evidence: GapEvidence) -> AttemptResult {
@@ -62,12 +62,12 @@ fn time(number: i64) -> String {
 
 #[test]
 fn completion_message_proves_all_but_failures() {
-    let said = |text: &str| ended(&[5, 7], &[text], |_| ());
+    let completed = |text: &str| ended(&[5, 7], &[text], |_| ());
     let all = rest(&[], GapEvidence::CompletionMessage);
-    assert_eq!(said(COMPLETED), all);
-    assert_eq!(ended(&[7], &[COMPLETED], |ended| ended.clean = false), all, "cut after it");
-    assert_eq!(ended(&[29, 2, 3], &[COMPLETED], |_| ()), all, "whatever the order");
-    let failed = |minutes: &str| said(&info(&format!(r#"Completed with Errors","minutes_failed":[{minutes}]"#)));
+    assert_eq!(completed(COMPLETED), all);
+    assert_eq!(ended(&[7], &[COMPLETED], |ended| ended.clean = false), all, "interrupted after the message");
+    assert_eq!(ended(&[29, 2, 3], &[COMPLETED], |_| ()), all, "in any order");
+    let failed = |minutes: &str| completed(&info(&format!(r#"Completed with Errors","minutes_failed":[{minutes}]"#)));
     let named = format!(r#""{}","{}","{}""#, time(3), UnixMillis(minute(9).0 + 5_000), time(99));
     assert_eq!(failed(&named), rest(&[minutes(3, 4), minutes(9, 10)], GapEvidence::CompletionMessage));
     let nothing_named = again(0, IncompleteReason::LeftOut);
@@ -75,7 +75,7 @@ fn completion_message_proves_all_but_failures() {
     let range = |from: Option<i64>, to: Option<i64>| {
         let end = |key: &str, at: Option<i64>| at.map(|at| format!(r#""{key}":"{}""#, time(at)));
         let ends: Vec<_> = [end("fromDate", from), end("toDate", to)].into_iter().flatten().collect();
-        said(&info(&format!(r#"Failed to Complete","unprocessed_range":{{{}}}"#, ends.join(","))))
+        completed(&info(&format!(r#"Failed to Complete","unprocessed_range":{{{}}}"#, ends.join(","))))
     };
     let from_12 = rest(&[minutes(12, 30)], GapEvidence::CompletionMessage);
     assert_eq!((range(Some(12), Some(90)), range(Some(12), None)), (from_12.clone(), from_12));
@@ -98,7 +98,7 @@ fn foreign_messages_discredit_answers_without_completion() {
             let reached = if posts.is_empty() { 0 } else { 6 };
             assert_eq!(ended(posts, &[text], confirming), again(reached, IncompleteReason::Foreign), "{text}");
             let completed = rest(&[], GapEvidence::CompletionMessage);
-            assert_eq!(ended(posts, &[text, COMPLETED], confirming), completed, "X may add kinds: {text}");
+            assert_eq!(ended(posts, &[text, COMPLETED], confirming), completed, "X may add kinds of messages: {text}");
         }
     }
     let errors = [
@@ -120,7 +120,7 @@ fn count_above_arrivals_is_repeated_then_reported() {
     let count = |count: u64| info(&format!(r#"Completed","activity_count":{count}"#));
     let with = |sent: u64, left: u32| ended(&[5, 7, 9], &[&count(sent)], |ended| ended.counts_left = left);
     assert_eq!(with(3, 3), rest(&[], GapEvidence::CompletionMessage));
-    assert_eq!(with(2, 3), rest(&[], GapEvidence::CompletionMessage), "more than X counted is no loss");
+    assert_eq!(with(2, 3), rest(&[], GapEvidence::CompletionMessage), "more posts than X counted are no loss");
     assert_eq!(with(4, 3), again(0, IncompleteReason::Count));
     assert_eq!(with(4, 1), again(0, IncompleteReason::Count));
     assert_eq!(with(4, 0), rest(&[], GapEvidence::CountMismatch));
@@ -137,8 +137,8 @@ fn clean_end_is_confirmed_by_second_without_news() {
         |posts: &[i64], new, before| ended(posts, &[], |ended| (ended.confirms, ended.new) = (Some(before), new));
     assert_eq!(second(&[5, 7], 0, 2), rest(&[], GapEvidence::CleanEof));
     assert_eq!(second(&[], 0, 0), rest(&[], GapEvidence::NothingDue));
-    assert_eq!(second(&[5, 7], 1, 2), AttemptResult::Confirm { from: minute(6) }, "that was not all");
-    assert_eq!(second(&[], 0, 2), AttemptResult::Confirm { from: minute(0) }, "the first had found posts");
+    assert_eq!(second(&[5, 7], 1, 2), AttemptResult::Confirm { from: minute(6) }, "the second request found new posts");
+    assert_eq!(second(&[], 0, 2), AttemptResult::Confirm { from: minute(0) }, "only the first request found posts");
 }
 
 #[test]

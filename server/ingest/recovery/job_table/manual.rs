@@ -1,11 +1,11 @@
-//! Jobs made and ended by hand.
+//! Creation and cancellation of manual jobs.
 
 use super::*;
 use crate::model::Caller;
 
 impl JobTable {
-    /// A job by hand, in whole minutes. One that still has to bring all of it is given back instead; one by hand that
-    /// waits and touches it is made longer.
+    /// Creates a manual job, in whole minutes. If a job that still has to deliver the whole interval exists, its id is
+    /// returned instead; a waiting manual job that touches the interval is extended.
     pub(in crate::ingest::recovery) fn create(&mut self, span: TimeRange, now: UnixMillis) -> JobId {
         let window = round_out_to_minutes(span);
         self.declined.remove(window);
@@ -18,7 +18,7 @@ impl JobTable {
             Some(job) => {
                 job.window = TimeRange::new(job.window.from.min(window.from), job.window.to.max(window.to));
                 job.rest.insert(window);
-                job.brought.remove(window);
+                job.delivered.remove(window);
                 job.confirming = false;
                 job.id
             }
@@ -26,8 +26,8 @@ impl JobTable {
         }
     }
 
-    /// The same within the budgets of this caller and of the account. Only a new job is charged: identical and covered
-    /// intervals cost no request, and one that becomes longer was charged when it was made.
+    /// Creates a job within the budgets of this caller and of the account. Only a new job is charged: identical and
+    /// covered intervals cost no request, and an extended job was charged when it was created.
     pub(in crate::ingest::recovery) fn create_charged(
         &mut self,
         span: TimeRange,
@@ -41,14 +41,14 @@ impl JobTable {
         Ok(self.create(span, now))
     }
 
-    /// True if no job exists that has to bring all of this window, and none by hand waits that touches it.
+    /// True if no job has to deliver the whole window, and no waiting manual job touches it.
     fn needs_job(&self, window: TimeRange) -> bool {
         let touches = |job: &Job| job.window.from <= window.to && window.from <= job.window.to;
         let joins = |job: &Job| job.state == JobState::Waiting && job.manual && touches(job);
         !self.active().any(|job| job.rest.covers(window) || joins(job))
     }
 
-    /// Ends a job by hand; what it has not brought is not asked for again by itself. False if there is no such job.
+    /// Cancels a job; its remaining ranges are not requested again automatically. Returns false if it does not exist.
     pub(in crate::ingest::recovery) fn cancel(&mut self, id: JobId, now: UnixMillis) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
         if job.state.is_active() {

@@ -1,8 +1,8 @@
 //! The table of recovery jobs: which intervals are requested, which wait, and which have ended. No I/O, no clock.
 //!
-//! Owns planned and manual jobs with their attempts (`requests`, `retries`, `manual`) and the budget of requests (`budget`).
-//! Does not own what is missing (`MissingRanges`), sending a request (`attempt`) or the locks around the table
-//! (`recovery_jobs`). Every missing range is requested, proven or lost, never forgotten: `tests`.
+//! Owns planned and manual jobs with their attempts (`requests`, `retries`, `manual`) and the budget of requests
+//! (`budget`). Does not own what is missing (`MissingRanges`), sending a request (`attempt`) or the locks around the
+//! table (`recovery_jobs`). Every missing range is requested, proven or lost, never forgotten: `tests`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,17 +30,17 @@ pub struct JobTable {
     last: u64,
     jobs: BTreeMap<JobId, Job>,
     running: BTreeMap<JobId, RunningJob>,
-    /// When those that had a setback may try again.
+    /// When jobs after a failure may retry.
     retries: BTreeMap<JobId, Moment>,
-    /// What is not asked for again by itself: a person ended the job.
+    /// Ranges that are not requested automatically, because an operator cancelled the job.
     declined: TimeRangeSet,
     young: WindowAgeMin,
     budget: Budget,
-    told: Vec<Resolution>,
+    resolutions: Vec<Resolution>,
     ended: Vec<JobId>,
 }
 
-/// What outlives the process.
+/// Persisted state of the job table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobsState {
     last: u64,
@@ -52,36 +52,36 @@ pub struct JobsState {
     budget: Budget,
 }
 
-/// Something that the demand is to be told.
+/// Result to be reported to [`MissingRanges`](super::MissingRanges).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// By requests that were made at this stamp or later.
+    /// Proven by requests with this stamp or a later one.
     Proven(TimeRangeSet, GapEvidence, RequestStamp),
     Lost(TimeRangeSet, GapEvidence),
 }
 
-/// Now, on both clocks.
+/// Current time on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobClock {
     pub time: UnixMillis,
     pub moment: Moment,
 }
 
-const EXPIRED: &str = "its interval left the time that X recovers";
-const NOT_MISSING: &str = "nothing misses its interval any more";
-const DISABLED: &str = "recovery is switched off (ingest.recovery.enabled)";
+const EXPIRED: &str = "interval left the recovery window";
+const NOT_MISSING: &str = "interval is not missing any more";
+const DISABLED: &str = "recovery is disabled (ingest.recovery.enabled)";
 
 impl JobTable {
-    /// The job table as it was left; `stamp` is that of the demand now. What was running then waits for its turn, and goes on
-    /// where it was: what it had brought proves the common gaps of then, and no private one. A confirmation needs two ends
-    /// that this process saw.
+    /// Restores the job table; `stamp` is the current stamp of the demand. Running jobs become waiting and continue
+    /// where they were: their deliveries prove the common gaps of that time, and no private gap. A confirmation
+    /// requires two ends in this process.
     pub fn restore(state: JobsState, stamp: RequestStamp) -> Self {
         let put_back = |mut job: Job| {
             if job.state == JobState::Running {
                 job.state = JobState::Waiting;
             }
             job.confirming = false;
-            job.brought_at = job.brought_at.of_earlier_process(stamp);
+            job.delivered_at = job.delivered_at.of_earlier_process(stamp);
             (job.id, job)
         };
         let jobs = state.jobs.into_iter().map(put_back).collect();
@@ -89,14 +89,14 @@ impl JobTable {
         Self { last, jobs, declined, young, budget, ..Self::default() }
     }
 
-    /// What outlives the process.
+    /// Returns the persisted state.
     pub fn snapshot(&self) -> JobsState {
         let jobs = self.jobs.values().cloned().collect();
         let (declined, budget) = (self.declined.clone(), self.budget.clone());
         JobsState { last: self.last, jobs, declined, young: self.young, budget }
     }
 
-    /// All jobs, the newest first.
+    /// Returns all jobs, newest first.
     pub fn list(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values().rev()
     }
@@ -105,35 +105,35 @@ impl JobTable {
         self.jobs.get(&id)
     }
 
-    /// How many are in this state.
+    /// Returns the number of jobs in this state.
     pub(super) fn count(&self, state: JobState) -> usize {
         self.jobs.values().filter(|job| job.state == state).count()
     }
 
-    /// What the demand is to be told since this was last asked.
+    /// Takes the results since the last call.
     pub(super) fn drain_resolutions(&mut self) -> Vec<Resolution> {
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.resolutions)
     }
 
-    /// The jobs that have ended since this was last asked.
+    /// Takes the jobs that have ended since the last call.
     pub(super) fn drain_finished(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.ended).into_iter().filter_map(|id| self.jobs.get(&id).cloned()).collect()
     }
 
-    /// Gives up what has expired or is not wanted any more, and makes jobs for what is missing.
+    /// Gives up expired and unneeded ranges, and creates jobs for missing ones.
     pub(super) fn plan(&mut self, missing: &TimeRangeSet, now: UnixMillis, limits: &RecoveryLimits, config: &Config) {
         self.expire(limits.earliest_recoverable(now), now);
         self.cancel_unneeded(missing, now);
         let mut held = self.declined.clone();
         self.active().for_each(|job| held.insert_all(&job.claimed()));
-        for told in &self.told {
-            // The demand does not know yet.
-            let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = told;
+        for resolution in &self.resolutions {
+            // Not reported yet.
+            let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = resolution;
             held.insert_all(spans);
         }
         let plan = planner::plan(missing, &held, now, limits);
         if !plan.lost.is_empty() {
-            self.told.push(Resolution::Lost(plan.lost, GapEvidence::WindowPassed));
+            self.resolutions.push(Resolution::Lost(plan.lost, GapEvidence::WindowPassed));
         }
         for window in plan.windows {
             if !self.lengthen(window, now, limits) {
@@ -143,15 +143,15 @@ impl JobTable {
         self.prune(now, config);
     }
 
-    /// Makes a job longer by a window that touches it, up to the longest request. Only one that was never asked for, and that
-    /// would not wait longer than before: so demands that come one after the other while all slots are taken share a request.
-    /// False if there is none.
+    /// Extends a job by an adjacent window, up to the longest request: only a job without a request so far, and only if
+    /// it would not wait longer. Successive demands share a request this way while all slots are taken. Returns false
+    /// if there is no such job.
     fn lengthen(&mut self, window: TimeRange, now: UnixMillis, limits: &RecoveryLimits) -> bool {
         let young = self.young.within(now);
         let hull = |job: &Job| TimeRange::new(job.window.from.min(window.from), job.window.to.max(window.to));
         let fits = |job: &&mut Job| {
             let (touches, hull) = (job.window.from <= window.to && window.from <= job.window.to, hull(job));
-            let is_new = !job.manual && job.state == JobState::Waiting && job.attempts == 0 && job.brought.is_empty();
+            let is_new = !job.manual && job.state == JobState::Waiting && job.attempts == 0 && job.delivered.is_empty();
             let waits = hull.to > job.window.to && limits.available_at(hull.to, young) > now;
             is_new && touches && !waits && hull.to.since(hull.from) <= limits.request_max()
         };
@@ -161,7 +161,7 @@ impl JobTable {
         true
     }
 
-    /// Ends all jobs, for recovery is switched off: nothing is asked for any more. What they had brought stays.
+    /// Ends all jobs, because recovery is disabled. Their deliveries remain.
     pub(super) fn close(&mut self, now: UnixMillis) {
         let active: Vec<_> = self.active().map(|job| job.id).collect();
         active.into_iter().for_each(|id| self.end(id, JobState::Failed, DISABLED, now));
@@ -178,9 +178,9 @@ impl JobTable {
         id
     }
 
-    /// Trims what waits. The minute of the horizon may still be asked for as a whole.
-    fn expire(&mut self, horizon: UnixMillis, now: UnixMillis) {
-        let expired = TimeRange::new(UnixMillis(i64::MIN), minute_of(horizon));
+    /// Trims waiting jobs. The minute of `oldest` may still be requested as a whole.
+    fn expire(&mut self, oldest: UnixMillis, now: UnixMillis) {
+        let expired = TimeRange::new(UnixMillis(i64::MIN), minute_of(oldest));
         self.declined.remove(expired);
         let mut over = Vec::new();
         for job in self.jobs.values_mut().filter(|job| job.state == JobState::Waiting) {
@@ -189,15 +189,15 @@ impl JobTable {
                 continue;
             }
             job.rest.remove(expired);
-            if job.brought.is_empty() {
+            if job.delivered.is_empty() {
                 job.window.from = job.window.from.max(expired.to).min(job.window.to);
             }
             if job.rest.is_empty() {
                 over.push(job.id);
             }
-            // What was never asked for is lost where it is planned, with its exact bounds.
+            // Ranges that were never requested are given up by the planner, with exact bounds.
             if job.last_attempt != LastAttempt::None {
-                self.told.push(Resolution::Lost(late, job.last_attempt.evidence()));
+                self.resolutions.push(Resolution::Lost(late, job.last_attempt.evidence()));
             }
         }
         for id in over {
@@ -214,24 +214,24 @@ impl JobTable {
         }
     }
 
-    /// Ends a job that did not bring all: what it has brought is there nevertheless.
+    /// Ends a job early. Its deliveries remain.
     fn end(&mut self, id: JobId, state: JobState, error: &str, now: UnixMillis) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         (job.state, job.ended) = (state, Some(now));
         if !error.is_empty() && job.last_error.is_empty() {
             job.last_error = error.to_owned();
         } else if !error.is_empty() {
-            job.last_error = format!("{error}; the last attempt: {}", job.last_error);
+            job.last_error = format!("{error}; last attempt: {}", job.last_error);
         }
-        let brought = std::mem::take(&mut job.brought);
-        if !brought.is_empty() {
-            self.told.push(Resolution::Proven(brought, GapEvidence::None, job.brought_at));
+        let delivered = std::mem::take(&mut job.delivered);
+        if !delivered.is_empty() {
+            self.resolutions.push(Resolution::Proven(delivered, GapEvidence::None, job.delivered_at));
         }
         self.retries.remove(&id);
         self.ended.push(id);
     }
 
-    /// Forgets those that ended long ago, or are too many.
+    /// Removes finished jobs that are too old or too many.
     fn prune(&mut self, now: UnixMillis, config: &Config) {
         self.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.since(ended) < config.finished_jobs_retention));
         let mut ended: Vec<_> = self.jobs.values().filter_map(|job| Some((job.ended?, job.id))).collect();
@@ -242,14 +242,14 @@ impl JobTable {
         }
     }
 
-    /// When the next request of a job may be made. One that was refused waits for its retry alone.
+    /// Returns when the next request of a job may be made. A refused job only waits for its retry.
     fn askable_at(&self, job: &Job, now: UnixMillis, limits: &RecoveryLimits) -> UnixMillis {
         let end = job.request(limits.request_max()).to;
         let young = if job.refusals == 0 { self.young.within(now) } else { Duration::ZERO };
         limits.available_at(end, young)
     }
 
-    /// How long until something is due by time alone; `None` if nothing is.
+    /// Returns the time until something is due; `None` if nothing is.
     pub(super) fn wait(&self, missing: &TimeRangeSet, now: JobClock, limits: &RecoveryLimits) -> Option<Duration> {
         let waiting = self.jobs.values().filter(|job| job.state == JobState::Waiting);
         let turns = waiting.map(|job| {
@@ -258,7 +258,7 @@ impl JobTable {
             ended.max(retry.unwrap_or_default())
         });
         let expiry = missing.first().map(|first| first.from.plus(limits.lookback_max).since(now.time));
-        // What is due now waits for something else: a slot, or the end of a request.
+        // A job that is due already waits for a slot, or for the end of a request.
         turns.chain(expiry).filter(|wait| !wait.is_zero()).min()
     }
 }

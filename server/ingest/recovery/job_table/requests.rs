@@ -1,11 +1,11 @@
-//! Requests of jobs: which is next, how far one is, and what its end makes of the job.
+//! Requests of jobs: selection of the next one, progress, and the effect of its end.
 
 use super::super::attempt_result::AttemptResult;
 use super::*;
 
 impl JobTable {
-    /// The next request: of those whose time has come, the one that expires first. `stamp` is that of the demand; it was
-    /// taken before `missing` was.
+    /// Starts the next request: the due one that expires first. `stamp` is the stamp of the demand, taken before
+    /// `missing`.
     pub(in crate::ingest::recovery) fn begin(
         &mut self,
         missing: &TimeRangeSet,
@@ -39,7 +39,7 @@ impl JobTable {
         Some(JobRequest { id, request, demanded: asked, core, confirms, counts_left, stop })
     }
 
-    /// Posts that a running job has brought.
+    /// Counts posts of a running job.
     pub(in crate::ingest::recovery) fn add_posts(&mut self, id: JobId, received: u64, recovered: u64) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.received += received;
@@ -47,7 +47,7 @@ impl JobTable {
         }
     }
 
-    /// What a running job has appended proves its request up to here, and no further.
+    /// Records that a running job has appended its request up to here, and no further.
     pub(in crate::ingest::recovery) fn advance(&mut self, id: JobId, reached: UnixMillis) {
         let (Some(job), Some(running)) = (self.jobs.get_mut(&id), self.running.get(&id)) else { return };
         if job.state == JobState::Running {
@@ -55,23 +55,23 @@ impl JobTable {
         }
     }
 
-    /// A request has ended, and found so many posts of its interval: the job waits for the next one, or is done. Returns
-    /// true if less of the interval is left to be requested than before the request.
+    /// Applies the end of a request with this many posts of its interval: the job waits for its next request, or is
+    /// done. Returns true if less of the interval is left to be requested than before.
     pub(in crate::ingest::recovery) fn finish_attempt(
         &mut self,
         id: JobId,
-        verdict: &AttemptResult,
+        result: &AttemptResult,
         found: u64,
         now: UnixMillis,
     ) -> bool {
         let Some(RunningJob { request, mut asked, stamp, .. }) = self.running.remove(&id) else { return false };
-        // It may have been ended by hand meanwhile.
+        // The job may have been cancelled meanwhile.
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) else { return false };
         job.state = JobState::Waiting;
         job.last_attempt = LastAttempt::Unproven;
-        job.confirming = matches!(verdict, AttemptResult::Confirm { .. });
+        job.confirming = matches!(result, AttemptResult::Confirm { .. });
         job.found = found;
-        match verdict {
+        match result {
             AttemptResult::Again { from, .. } | AttemptResult::Confirm { from } => {
                 job.reach(request, &asked, stamp, *from)
             }
@@ -85,15 +85,15 @@ impl JobTable {
                     // The next request overlaps with this one.
                     job.rest.insert(TimeRange::new(request.to.minus(MINUTE), request.to));
                 }
-                let (mut brought, brought_at) = (std::mem::take(&mut job.brought), job.brought_at);
+                let (mut earlier, earlier_stamp) = (std::mem::take(&mut job.delivered), job.delivered_at);
                 let (done, progressed) = (job.rest.is_empty(), !job.rest.covers(request));
                 asked.remove_all(rest);
-                if brought_at == stamp {
-                    asked.insert_all(&std::mem::take(&mut brought));
+                if earlier_stamp == stamp {
+                    asked.insert_all(&std::mem::take(&mut earlier));
                 }
-                for (proven, stamp) in [(brought, brought_at), (asked, stamp)] {
+                for (proven, stamp) in [(earlier, earlier_stamp), (asked, stamp)] {
                     if !proven.is_empty() {
-                        self.told.push(Resolution::Proven(proven, *evidence, stamp));
+                        self.resolutions.push(Resolution::Proven(proven, *evidence, stamp));
                     }
                 }
                 if done {
@@ -105,8 +105,8 @@ impl JobTable {
         !job.rest.covers(request)
     }
 
-    /// A request was given up by the gateway, or not answered: the job goes on later. One that has `begun` to bring
-    /// something confirms nothing any more.
+    /// Returns a job to the queue after a request that the gateway ended or X did not answer. A request that has
+    /// `begun` to deliver cannot be a confirmation any more.
     pub(in crate::ingest::recovery) fn requeue(&mut self, id: JobId, begun: bool) {
         self.running.remove(&id);
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Running) {

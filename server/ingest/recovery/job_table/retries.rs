@@ -1,22 +1,22 @@
-//! What a setback makes of a job: waits, refusals, and the bound of attempts in vain.
+//! Effects of a failure on a job: backoff, refusals, and the bound of attempts without new posts.
 
 use super::super::pace::AttemptRate;
 use super::*;
 
 impl JobTable {
-    /// When a job that had a setback may try again.
+    /// Returns when a job may retry after a failure.
     pub(in crate::ingest::recovery) fn retry_at(&self, id: JobId) -> Option<Moment> {
         self.retries.get(&id).copied()
     }
 
-    /// X had no room for a request: it does not count.
+    /// Uncounts an attempt that X refused for too many connections.
     pub(in crate::ingest::recovery) fn refund_attempt(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.attempts = job.attempts.saturating_sub(1);
         }
     }
 
-    /// Notes why a request failed, and when the next one may be made.
+    /// Records why a request failed, and when the next one may be made.
     pub(in crate::ingest::recovery) fn record_failure(
         &mut self,
         id: JobId,
@@ -32,7 +32,7 @@ impl JobTable {
         }
     }
 
-    /// Accounts for an attempt that brought nothing new: the next one waits longer if there were too many in an hour.
+    /// Records an attempt without new posts: the next one is delayed if there were too many in an hour.
     pub(in crate::ingest::recovery) fn pace(&mut self, id: JobId, pace: AttemptRate, now: JobClock) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.state == JobState::Waiting) else { return };
         job.paced_until = pace.charge(job.paced_until, now.time);
@@ -41,14 +41,14 @@ impl JobTable {
         *retry = at.max(*retry);
     }
 
-    /// X claims to have sent more than what arrived.
+    /// Records that X reported more sent posts than arrived.
     pub(in crate::ingest::recovery) fn count_differs(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.mismatches = job.mismatches.saturating_add(1);
         }
     }
 
-    /// X took a request. What it refused when it was younger, it refuses for its age.
+    /// Records that X accepted a request. Windows that it refused when they were younger are refused for their age.
     pub(in crate::ingest::recovery) fn reset_refusals(&mut self, id: JobId, age_max: Duration, now: UnixMillis) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.refusals = 0;
@@ -57,7 +57,7 @@ impl JobTable {
         }
     }
 
-    /// X refused a request for this window. Returns how often in a row.
+    /// Records that X refused a request for this window. Returns the number of consecutive refusals.
     pub(in crate::ingest::recovery) fn record_refusal(
         &mut self,
         id: JobId,
@@ -71,12 +71,12 @@ impl JobTable {
         job.refusals
     }
 
-    /// X said up to which age it refuses windows.
+    /// Records the age up to which X refuses windows.
     pub(in crate::ingest::recovery) fn learn_age(&mut self, within: Duration, age_max: Duration, now: UnixMillis) {
         self.young.learn(within, age_max, now);
     }
 
-    /// What waits because X refuses it.
+    /// Returns the ranges that wait because X refuses them.
     pub(in crate::ingest::recovery) fn refused(&self) -> TimeRangeSet {
         let mut refused = TimeRangeSet::default();
         self.active().filter(|job| job.is_refused()).for_each(|job| refused.insert_all(&job.claimed()));

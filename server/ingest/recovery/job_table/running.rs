@@ -1,17 +1,17 @@
-//! A job that a request is running for.
+//! A running job and its request.
 
 use crate::ingest::recovery::{JobId, RequestStamp};
 use crate::model::{TimeRange, TimeRangeSet};
 use crate::task::Shutdown;
 
-/// A request under way.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct RunningJob {
     pub request: TimeRange,
-    /// What was demanded of it when it was made; all of it for a job by hand, also what is given up. What is demanded later
-    /// is asked for again.
+    /// The part that was demanded when the request was made; for a manual job everything, including ranges given up.
+    /// Later demands are requested again.
     pub asked: TimeRangeSet,
-    /// When that was.
+    /// Stamp of the demand at that time.
     pub stamp: RequestStamp,
     pub stop: Shutdown,
 }
@@ -22,14 +22,14 @@ pub(in crate::ingest::recovery) struct JobRequest {
     pub id: JobId,
     /// In whole minutes.
     pub request: TimeRange,
-    /// What of it is demanded: all of it for a job by hand.
+    /// The demanded part; everything for a manual job.
     pub demanded: TimeRangeSet,
-    /// What of that cannot have come live.
+    /// The demanded part whose posts cannot have arrived live.
     pub core: TimeRangeSet,
-    /// The request before this one ended cleanly, and found so many posts of this interval.
+    /// The previous request ended cleanly, with this many posts of this interval.
     pub confirms: Option<u64>,
-    /// How often a count of X may still be met with another request.
+    /// How often a count mismatch may still be answered with another request.
     pub counts_left: u32,
-    /// Cancelled when nobody wants it any more.
+    /// Cancelled when the job is not active any more.
     pub stop: Shutdown,
 }

@@ -12,7 +12,7 @@ fn limits() -> RecoveryLimits {
     Config::default().limits(Duration::from_secs(24 * 3600), Duration::ZERO, Duration::ZERO)
 }
 
-/// Of the demand, where nothing is demanded later.
+/// Stamp of tests without later demands.
 const STAMP: RequestStamp = RequestStamp { common: 5, private: 5 };
 
 fn begin(jobs: &mut JobTable, missing: &TimeRangeSet, now: UnixMillis, limits: &RecoveryLimits) -> Option<JobRequest> {
@@ -23,7 +23,7 @@ fn now_at(time: UnixMillis) -> JobClock {
     JobClock { time, moment: Moment::default() }
 }
 
-/// From so many minutes ago to so many.
+/// Returns the range between these ages in minutes.
 fn ago(from: u32, to: u32) -> TimeRange {
     let now = minute_of(NOW);
     TimeRange::new(now.minus(MINUTE * from), now.minus(MINUTE * to))
@@ -73,10 +73,10 @@ fn window_is_requested_after_its_end() {
 fn expired_head_of_waiting_job_is_lost() {
     let missing = spans(&[ago(1_430, 1_420)]);
     let mut jobs = planned(&[ago(1_430, 1_420)]);
-    // 14 min 30 s later the first 5 min 50 s are older than 24 h - 60 s.
+    // 14 min 30 s later, the first 5 min 50 s are older than 24 h - 60 s.
     let later = minute_of(NOW).plus(MINUTE * 14 + MINUTE / 2);
     jobs.plan(&missing, later, &limits(), &Config::default());
-    assert_eq!(windows(&jobs), [ago(1_425, 1_420)], "its minute may still be asked for as a whole");
+    assert_eq!(windows(&jobs), [ago(1_425, 1_420)], "its minute may still be requested as a whole");
     assert_eq!(jobs.drain_resolutions(), [Resolution::Lost(spans(&[ago(1_430, 1_425)]), GapEvidence::WindowPassed)]);
     let mut left = missing.clone();
     left.remove(ago(1_430, 1_425));
@@ -85,8 +85,8 @@ fn expired_head_of_waiting_job_is_lost() {
     assert_eq!(jobs.drain_resolutions(), [Resolution::Lost(spans(&[ago(1_425, 1_420)]), GapEvidence::WindowPassed)]);
 }
 
-/// Demands of one interval that grows by a minute at a time, to either side, while no slot is free: one request is made for
-/// them, up to the longest. What has been asked for, or is of a person, stays as it is.
+/// Demands of one interval that grows by a minute at a time at either end, while no slot is free, share one request, up
+/// to the longest. Requested and manual ranges are not extended.
 #[test]
 fn touching_demands_share_waiting_job() {
     let (mut jobs, mut missing) = (planned(&[ago(500, 490)]), spans(&[ago(500, 490)]));
@@ -102,7 +102,7 @@ fn touching_demands_share_waiting_job() {
     jobs.plan(&missing, NOW, &limits(), &Config::default());
     let longest = jobs.active().map(|job| job.window.to.since(job.window.from)).max();
     assert!(longest <= Some(limits().request_max()), "{longest:?}");
-    // A window that has not ended yet would make it wait.
+    // A window that has not ended yet would make the job wait.
     let mut jobs = planned(&[ago(40, 30)]);
     jobs.plan(&spans(&[TimeRange::new(ago(40, 0).from, NOW)]), NOW, &limits(), &Config::default());
     assert_eq!(windows(&jobs)[0], ago(40, 30));
@@ -113,7 +113,7 @@ fn demand_made_during_request_is_requested_again() {
     let before = spans(&[ago(60, 50)]);
     let mut jobs = planned(&[ago(60, 30)]);
     let order = begin(&mut jobs, &before, NOW, &limits()).expect("due");
-    // Also of minutes that this request has yet to read: posts of them may have arrived out of order.
+    // Also for minutes that this request has yet to read: their posts may have arrived out of order.
     let after = spans(&[ago(60, 45), ago(35, 30)]);
     jobs.advance(order.id, ago(47, 0).from);
     jobs.finish_attempt(order.id, &proven(), 9, NOW);
@@ -140,8 +140,11 @@ fn proof_carries_stamp_of_its_requests() {
     let last = next(&mut jobs, 9);
     assert_eq!(last.request, ago(35, 30));
     jobs.finish_attempt(last.id, &proven(), 9, NOW);
-    let told = |from, to, stamp| Resolution::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
-    assert_eq!(jobs.drain_resolutions(), [told(60, 35, RequestStamp { common: 4, private: 2 }), told(35, 30, at(9))]);
+    let proven = |from, to, stamp| Resolution::Proven(spans(&[ago(from, to)]), GapEvidence::CompletionMessage, stamp);
+    assert_eq!(
+        jobs.drain_resolutions(),
+        [proven(60, 35, RequestStamp { common: 4, private: 2 }), proven(35, 30, at(9))]
+    );
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn contradicted_progress_is_withdrawn() {
     jobs.advance(order.id, ago(60, 0).from);
     assert_eq!(jobs.get(order.id).and_then(Job::progress), None);
     jobs.cancel(order.id, NOW);
-    assert_eq!(jobs.drain_resolutions(), [], "nothing was brought");
+    assert_eq!(jobs.drain_resolutions(), [], "nothing was delivered");
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn expiry_has_evidence_of_last_attempt() {
         assert_eq!(jobs.drain_finished()[0].state, JobState::Failed);
         match &jobs.drain_resolutions()[..] {
             [Resolution::Lost(lost, evidence)] if *lost == missing => *evidence,
-            other => panic!("all of it, and nothing proven: {other:?}"),
+            other => panic!("expected one lost range: {other:?}"),
         }
     };
     let refused = |jobs: &mut JobTable, order: &JobRequest| {
@@ -196,7 +199,7 @@ fn expiry_has_evidence_of_last_attempt() {
     let confirm = |jobs: &mut JobTable, order: &JobRequest| {
         jobs.finish_attempt(order.id, &AttemptResult::Confirm { from: order.request.from }, 0, NOW);
     };
-    assert_eq!(expired(&confirm), GapEvidence::Unproven, "one end proves nothing");
+    assert_eq!(expired(&confirm), GapEvidence::Unproven, "a single clean end proves nothing");
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn window_refused_while_young_is_learned() {
     let age_max = MINUTE * 60;
     for minutes in [0, 5, 20] {
         let now = minute_of(NOW).plus(MINUTE * minutes);
-        let order = begin(&mut jobs, &missing, now, &limits()).expect("a retry is not held back by what is learned");
+        let order = begin(&mut jobs, &missing, now, &limits()).expect("a learned age does not delay a retry");
         jobs.requeue(order.id, false);
         jobs.record_refusal(order.id, Some(order.request), now);
         assert!(jobs.get(order.id).is_some_and(Job::is_refused));
@@ -224,18 +227,18 @@ fn window_refused_while_young_is_learned() {
 }
 
 #[test]
-fn job_that_nobody_wants_any_more_ends() {
+fn job_without_demand_is_cancelled() {
     let mut jobs = planned(&[ago(60, 30)]);
-    let by_hand = jobs.create(ago(20, 10), NOW);
+    let manual = jobs.create(ago(20, 10), NOW);
     jobs.plan(&TimeRangeSet::default(), NOW, &limits(), &Config::default());
-    assert_eq!(jobs.active().map(|job| job.id).collect::<Vec<_>>(), [by_hand]);
+    assert_eq!(jobs.active().map(|job| job.id).collect::<Vec<_>>(), [manual]);
     assert_eq!(jobs.drain_finished()[0].state, JobState::Cancelled);
 }
 
 #[test]
 fn manual_job_reuses_or_extends_existing() {
     let mut jobs = planned(&[ago(60, 30)]);
-    assert_eq!(jobs.create(ago(50, 40), NOW), JobId(1), "it is on its way");
+    assert_eq!(jobs.create(ago(50, 40), NOW), JobId(1), "the interval is requested already");
     assert_eq!(jobs.create(ago(20, 10), NOW), JobId(2));
     assert_eq!(jobs.create(ago(25, 20), NOW), JobId(2));
     assert_eq!(jobs.create(ago(8, 7), NOW), JobId(3));
@@ -257,7 +260,7 @@ fn finished_jobs_are_kept_within_bounds() {
     assert_eq!(kept(&jobs), [5]);
 }
 
-/// A step of a life of the job table.
+/// A step in the history of the job table.
 #[derive(Clone, Debug)]
 enum Step {
     Miss(u32, u32),
@@ -281,13 +284,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens, in the end all that was missed is proven or lost, and no two requests are for the same minutes.
+    /// For any history, every missing range is finally proven or lost, and no two requests are for the same minutes.
     #[test]
     fn all_that_is_missed_is_proven_or_lost(steps in steps()) {
         let (mut jobs, mut missing, mut now) = (JobTable::default(), TimeRangeSet::default(), NOW);
         let mut under_way: Vec<JobRequest> = Vec::new();
         let settle = |jobs: &mut JobTable, order: JobRequest, kind: u8, now| {
-            let verdict = match kind % 4 {
+            let result = match kind % 4 {
                 0 => proven(),
                 1 => AttemptResult::Proven {
                     rest: [TimeRange::new(order.request.from, order.request.from.plus(MINUTE))].into_iter().collect(),
@@ -296,11 +299,11 @@ proptest! {
                 2 => AttemptResult::Confirm { from: order.request.to.minus(MINUTE) },
                 _ => AttemptResult::Again { from: order.request.from, flaw: IncompleteReason::Cut },
             };
-            jobs.finish_attempt(order.id, &verdict, 0, now);
+            jobs.finish_attempt(order.id, &result, 0, now);
         };
-        let tell = |jobs: &mut JobTable, missing: &mut TimeRangeSet| {
-            for told in jobs.drain_resolutions() {
-                let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = told;
+        let report = |jobs: &mut JobTable, missing: &mut TimeRangeSet| {
+            for resolution in jobs.drain_resolutions() {
+                let (Resolution::Proven(spans, ..) | Resolution::Lost(spans, _)) = resolution;
                 missing.remove_all(&spans);
             }
         };
@@ -329,9 +332,9 @@ proptest! {
                 }
                 Step::Pass(minutes) => now = now.plus(MINUTE * minutes),
             }
-            tell(&mut jobs, &mut missing);
+            report(&mut jobs, &mut missing);
             jobs.plan(&missing, now, &limits(), &Config::default());
-            tell(&mut jobs, &mut missing);
+            report(&mut jobs, &mut missing);
             let mut held = TimeRangeSet::default();
             jobs.active().for_each(|job| held.insert_all(&job.claimed()));
             prop_assert!(missing.iter().all(|span| held.covers(span)), "forgotten: {missing:?} {held:?}");
@@ -344,9 +347,9 @@ proptest! {
             settle(&mut jobs, order, 0, now);
         }
         for _ in 0..1_000 {
-            tell(&mut jobs, &mut missing);
+            report(&mut jobs, &mut missing);
             jobs.plan(&missing, now, &limits(), &Config::default());
-            tell(&mut jobs, &mut missing);
+            report(&mut jobs, &mut missing);
             let Some(order) = begin(&mut jobs, &missing, now, &limits()) else { break };
             settle(&mut jobs, order, 0, now);
         }

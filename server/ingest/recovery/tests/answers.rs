@@ -1,17 +1,21 @@
-//! Answers with 200 that are no complete recovery, whatever their HTTP end.
+//! Responses with 200 that are no complete recovery, for any HTTP end.
 
 use super::*;
 
-/// X answers so often like this, then as it should.
+/// X sends this response `count` times, then a complete one.
 async fn recovered_after(count: usize, message: &'static str) -> (TestEnv, UnixMillis) {
     let clock = fast();
     let start = start(&clock);
     let env = TestEnv::new(clock, move |number, _| match number {
-        number if number < count => Answer::Send(Vec::new(), say(message)),
-        _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+        number if number < count => Answer::Send(Vec::new(), reply(message)),
+        _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)], "{message}");
+    assert_eq!(
+        env.reports(1).await,
+        [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)],
+        "{message}"
+    );
     assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); count + 1], "{message}");
     (env, start)
 }
@@ -41,16 +45,16 @@ async fn empty_answer_proves_only_quiet_range() {
     let start = start(&clock);
     let env = TestEnv::new(clock.clone(), move |number, _| match number {
         0..=3 => Answer::Send(Vec::new(), Then::End),
-        _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+        _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
     });
     env.wanted.due_per_minute(1);
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
     assert_eq!((env.x.windows().len(), job(&env).recovered), (5, 30));
 
     let quiet = TestEnv::new(clock, |_, _| Answer::Send(Vec::new(), Then::End));
     quiet.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(quiet.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::NothingDue)]);
+    assert_eq!(quiet.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::NothingDue)]);
     assert_eq!(quiet.x.windows().len(), 2);
 }
 
@@ -60,10 +64,10 @@ async fn excessive_count_is_repeated_three_times() {
     let start = start(&clock);
     let env = TestEnv::new(clock, move |_, _| {
         let message = r#"{"info":{"message":"Recovery Request Completed","activity_count":31}}"#;
-        Answer::Send(posts(start, 0..30), say(message))
+        Answer::Send(posts(start, 0..30), reply(message))
     });
     env.wanted.miss(minutes(start, 0, 30));
-    assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
+    assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CountMismatch)]);
     assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 4]);
     assert!(job(&env).last_error.contains("31 posts as sent, 30 arrived"), "{}", job(&env).last_error);
 }
@@ -76,11 +80,11 @@ async fn stray_post_before_cut_proves_no_minutes() {
         let env = TestEnv::new(clock, move |number, _| match number {
             0 => Answer::Send([posts(start, stray..stray + 1), posts(start, 0..3)].concat(), Then::Cut),
             1 => Answer::Send(posts(start, stray..stray + 1), Then::Cut),
-            _ => Answer::Send(posts(start, 0..30), say(COMPLETED)),
+            _ => Answer::Send(posts(start, 0..30), reply(COMPLETED)),
         });
         env.wanted.due_per_minute(1);
         env.wanted.miss(minutes(start, 0, 30));
-        assert_eq!(env.heard(1).await, [Heard::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
+        assert_eq!(env.reports(1).await, [Report::Proven(minutes(start, 0, 30), GapEvidence::CompletionMessage)]);
         assert_eq!(env.x.windows(), vec![minutes(start, 0, 30); 3], "{stray}");
     }
 }
@@ -88,24 +92,24 @@ async fn stray_post_before_cut_proves_no_minutes() {
 #[tokio::test]
 async fn unproven_interval_is_lost_when_it_expires() {
     let clock = fast();
-    // Ten minutes before X forgets it.
+    // Ten minutes before it leaves the recovery window.
     let start = minute_before_expiry(&clock);
-    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), say("<html>")));
+    let env = TestEnv::new(clock, move |_, _| Answer::Send(Vec::new(), reply("<html>")));
     let span = minutes(start, 0, 5);
     env.wanted.miss(span);
-    let heard = env.heard(1).await;
-    let lost: TimeRangeSet = heard
+    let reports = env.reports(1).await;
+    let lost: TimeRangeSet = reports
         .iter()
-        .map(|heard| match heard {
-            Heard::Lost(span, GapEvidence::Unproven) => *span,
+        .map(|reports| match reports {
+            Report::Lost(span, GapEvidence::Unproven) => *span,
             other => panic!("{other:?}"),
         })
         .collect();
     assert!(lost.first().is_some_and(|first| first.from == span.from), "{lost:?}");
 }
 
-/// Whatever X answers that leaves all of it to be requested again: no hour has more than the bound, and the job goes on. Also
-/// answers that bring every post, and a failure each time.
+/// For any response that leaves the whole range to be requested again, no hour exceeds the limit, and the job
+/// continues. Also for responses that contain every post and a failure.
 #[tokio::test]
 async fn vain_attempts_are_bounded_per_hour() {
     const PER_HOUR_MAX: u32 = 6;
@@ -133,18 +137,18 @@ async fn vain_attempts_are_bounded_per_hour() {
         let env = TestEnv::configured(clock, JobsState::default(), config, {
             let word = word.clone();
             move |_, _| {
-                let then = if word.is_empty() { Then::End } else { say(word.clone()) };
+                let then = if word.is_empty() { Then::End } else { reply(word.clone()) };
                 Answer::Send(posts(start, numbers.iter().copied()), then)
             }
         });
         env.wanted.due_per_minute(1);
         env.wanted.miss(minutes(start, 0, 30));
-        // The first one may bring posts.
+        // The first attempt may deliver posts.
         let asked: Vec<_> = env.asked(11).await.iter().skip(1).map(|asked| asked.at).collect();
         let within = |from| asked.iter().filter(|at| **at >= from && at.since(from) < MINUTE * 60).count();
         let most = asked.iter().map(|from| within(*from)).max().unwrap_or(0);
         assert!(most <= PER_HOUR_MAX as usize, "{most} attempts in an hour: {word} {asked:?}");
-        assert!(env.wanted.heard.borrow().is_empty(), "nothing is proven: {word}");
+        assert!(env.wanted.reports.borrow().is_empty(), "nothing is proven: {word}");
     });
     futures::future::join_all(attempts).await;
 }

@@ -1,4 +1,4 @@
-//! An account without a network: X answers as a script says, and what is missing is a set.
+//! An account without a network: X's responses are scripted, and the missing ranges are a set.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,23 +25,23 @@ use crate::upstream::{self, UpstreamMessage};
 use crate::xapi::{BodyError, BodyErrorKind, Credentials, Headers, Response, StreamRequest, Transport, TransportError};
 use std::sync::Arc;
 
-/// What X answers to a request.
+/// Response to a request.
 pub(super) enum Answer {
     Refuse(u16, &'static str),
-    /// Posts created then, and how it goes on.
+    /// Posts created at these times, and what follows.
     Send(Vec<UnixMillis>, Then),
 }
 
 pub(super) enum Then {
     /// This message, and a clean end.
-    Say(String),
+    Message(String),
     End,
     Cut,
-    /// It stays open, and nothing comes.
+    /// The connection stays open and silent.
     Stay,
 }
 
-/// A request that X got.
+/// A request received by X.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub window: TimeRange,
@@ -79,7 +79,7 @@ impl X {
         let post = |created: UnixMillis| format!("{{\"id_str\":\"{}\"}}\r\n", PostId::lowest_at(created));
         let mut pieces: Vec<_> = posts.into_iter().map(|created| Ok(Bytes::from(post(created)))).collect();
         match &then {
-            Then::Say(message) => pieces.push(Ok(Bytes::from(format!("{message}\r\n")))),
+            Then::Message(message) => pieces.push(Ok(Bytes::from(format!("{message}\r\n")))),
             Then::Cut => pieces.push(Err(BodyError { kind: BodyErrorKind::Cut, detail: "reset".into() })),
             Then::End | Then::Stay => {}
         }
@@ -94,7 +94,7 @@ impl X {
             drop(open);
         });
         let body = stream::iter(pieces).then(async |piece| {
-            // So that pieces come one after the other, and others get their turn.
+            // Pieces arrive one at a time, so that other tasks run in between.
             tokio::task::yield_now().await;
             piece
         });
@@ -121,22 +121,22 @@ impl Transport for X {
     }
 }
 
-/// What the demand was told.
+/// A result reported to the demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Report {
     Proven(TimeRange, GapEvidence),
     Lost(TimeRange, GapEvidence),
 }
 
-/// What is missing, and since which stamp each part of it is.
+/// Missing ranges, each with its stamp.
 #[derive(Default)]
 pub(super) struct Wanted {
     missing: Mutex<Vec<(TimeRange, u64)>>,
     stamp: AtomicU64,
-    /// Posts due in each minute.
+    /// Expected posts per minute.
     due_per_minute: AtomicU64,
     changes: watch::Sender<u64>,
-    pub heard: watch::Sender<Vec<Heard>>,
+    pub reports: watch::Sender<Vec<Report>>,
 }
 
 impl MissingRanges for Wanted {
@@ -151,12 +151,12 @@ impl MissingRanges for Wanted {
 
     fn mark_recovered(&self, span: TimeRange, evidence: GapEvidence, stamp: RequestStamp) {
         self.remove(span, stamp.common);
-        self.heard.send_modify(|heard| heard.push(Heard::Proven(span, evidence)));
+        self.reports.send_modify(|reports| reports.push(Report::Proven(span, evidence)));
     }
 
     fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
         self.remove(span, u64::MAX);
-        self.heard.send_modify(|heard| heard.push(Heard::Lost(span, evidence)));
+        self.reports.send_modify(|reports| reports.push(Report::Lost(span, evidence)));
     }
 
     fn is_plausibly_empty(&self, span: TimeRange) -> bool {
@@ -184,7 +184,7 @@ impl Wanted {
         self.due_per_minute.store(posts, Ordering::SeqCst);
     }
 
-    /// What was missed at or before this stamp is not missing any more.
+    /// Removes ranges that were missing at or before this stamp.
     fn remove(&self, span: TimeRange, stamp: u64) {
         let mut missing = self.missing.lock();
         let left = |(own, wanted): (TimeRange, u64)| {
@@ -209,17 +209,17 @@ pub(super) struct TestEnv {
     _dir: TempDir,
 }
 
-/// A minute of a day before everything here.
+/// Returns a minute a day before the start of the tests.
 pub(super) fn start(clock: &Clock) -> UnixMillis {
     minute_of(clock.now()).minus(10 * 60 * MINUTE)
 }
 
-/// From this minute to that, counted from `start`.
+/// Returns the range between these minutes after `start`.
 pub(super) fn minutes(start: UnixMillis, from: u32, to: u32) -> TimeRange {
     TimeRange::new(start.plus(MINUTE * from), start.plus(MINUTE * to))
 }
 
-/// A post in the middle of each of these minutes.
+/// Returns a post in the middle of each of these minutes.
 pub(super) fn posts(start: UnixMillis, minutes: impl Iterator<Item = u32>) -> Vec<UnixMillis> {
     minutes.map(|minute| start.plus(MINUTE * minute + MINUTE / 2)).collect()
 }
@@ -236,7 +236,7 @@ impl TestEnv {
         state: JobsState,
         script: impl Fn(usize, TimeRange) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        // Windows are those of the minutes that are missed.
+        // Windows equal the missing minutes.
         let config = Config { overlap_max: Duration::ZERO, ..Config::default() };
         Self::configured(clock, state, config, script)
     }
@@ -258,7 +258,7 @@ impl TestEnv {
             open: Arc::default(),
             open_max: AtomicUsize::new(0),
         });
-        // Nothing goes stale because a machine is slow.
+        // Nothing goes stale on a slow machine.
         let config = upstream::Config { stale_after: Duration::from_secs(1_000_000), ..upstream::Config::default() };
         let upstream = UpstreamEndpoint {
             transport: x.clone(),
@@ -289,21 +289,22 @@ impl TestEnv {
         Self { x, wanted, hub, recovery_jobs, clock, shutdown, running, _dir: dir }
     }
 
-    /// Waits until so many things were told, and gives them.
-    pub(super) async fn heard(&self, count: usize) -> Vec<Heard> {
-        let mut heard = self.wanted.heard.subscribe();
-        let told = Clock::system().timeout(Duration::from_secs(20), heard.wait_for(|heard| heard.len() >= count)).await;
-        told.unwrap_or_else(|_| panic!("only {:?}", self.wanted.heard.borrow())).expect("it lives").clone()
+    /// Waits until this many results were reported, and returns them.
+    pub(super) async fn reports(&self, count: usize) -> Vec<Report> {
+        let mut reports = self.wanted.reports.subscribe();
+        let reported =
+            Clock::system().timeout(Duration::from_secs(20), reports.wait_for(|reports| reports.len() >= count)).await;
+        reported.unwrap_or_else(|_| panic!("only {:?}", self.wanted.reports.borrow())).expect("it lives").clone()
     }
 
-    /// Waits until X was asked so often.
+    /// Waits until X has received this many requests.
     pub(super) async fn asked(&self, count: usize) -> Vec<Asked> {
         let mut asked = self.x.asked.subscribe();
         let came = Clock::system().timeout(Duration::from_secs(20), asked.wait_for(|asked| asked.len() >= count)).await;
         came.unwrap_or_else(|_| panic!("only {:?}", self.x.windows())).expect("it lives").clone()
     }
 
-    /// Waits until a look at the jobs, after each change of the job table, finds this.
+    /// Waits until the jobs match, checked after each change of the job table.
     pub(super) async fn job(&self, what: &str, holds: impl Fn(&Job) -> bool) {
         let mut changes = self.recovery_jobs.changes();
         let seen = changes.wait_for(|_| self.recovery_jobs.list().iter().any(|listed| holds(&listed.job)));
@@ -326,21 +327,21 @@ impl TestEnv {
     }
 }
 
-/// Takes what is put into the queue, as the sequencer does.
+/// Receives from the queue like the sequencer.
 async fn write(mut intakes: mpsc::Receiver<IngestItem>) {
     let mut seen = HashSet::new();
     while let Some(intake) = intakes.recv().await {
         match intake {
-            IngestItem::Arrivals(brought) => {
-                let IngestSource::Recovery(tally) = &brought.source else { panic!("nothing is live here") };
-                for message in &brought.arrivals.messages {
+            IngestItem::Arrivals(batch) => {
+                let IngestSource::Recovery(tally) = &batch.source else { panic!("only recovery in this test") };
+                for message in &batch.arrivals.messages {
                     if let UpstreamMessage::Post(post) = message {
                         tally.count_post(seen.insert(post.id));
                     }
                 }
             }
             IngestItem::Ledger => {}
-            // Whoever asked may have gone.
+            // The caller may have gone.
             IngestItem::Flush(done) => drop(done.send(())),
         }
     }

@@ -1,11 +1,11 @@
-//! Whatever X answers, nothing that it holds back is proven, and all ends.
+//! For any responses of X, posts that it withholds are not proven, and recovery ends.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::attempt_result::{AttemptEnd, AttemptResult, IncompleteReason, verdict};
+use super::super::attempt_result::{AttemptEnd, AttemptResult, IncompleteReason, evaluate};
 use super::super::job_table::{JobClock, JobRequest, Resolution};
 use super::super::planner::RecoveryLimits;
 use super::super::transcript::Transcript;
@@ -16,33 +16,33 @@ use crate::upstream::UpstreamMessage;
 
 const START: UnixMillis = UnixMillis(1_750_000_020_000 / 60_000 * 60_000);
 const MINUTES: u32 = 12;
-/// Posts are this far apart: four in a minute.
-const APART: Duration = Duration::from_secs(15);
+/// Distance of posts: four in a minute.
+const POST_INTERVAL: Duration = Duration::from_secs(15);
 const POSTS_IN_MINUTE: usize = 4;
 const DUE_MIN: u32 = 3;
 
-/// In which order X sends.
+/// Order in which X sends posts.
 #[derive(Clone, Copy, Debug)]
 enum Sequence {
     Ordered,
-    /// Within a minute.
+    /// Out of order within a minute.
     Jittered,
     Reversed,
-    /// This minute first, and what is before it at the end.
+    /// This minute first, and the minutes before it at the end.
     Rotated(usize),
     /// A post of another time before all others.
     Stray(i64),
-    /// Two halves in turns.
+    /// Two halves interleaved.
     Interleaved,
 }
 
-/// What X says at the end.
+/// X's message at the end.
 #[derive(Clone, Copy, Debug)]
 enum Word {
     Nothing,
-    /// Completed if it is, else what was not sent.
+    /// Completed if it is, else the range that was not sent.
     Honest,
-    /// As `Honest`, and posts are lost on the way.
+    /// As `Honest`, but posts are lost on the way.
     Counted,
     Error,
     Html,
@@ -52,7 +52,7 @@ enum Word {
 #[derive(Clone, Copy, Debug)]
 struct Reply {
     sequence: Sequence,
-    /// Posts sent, of all that are asked for.
+    /// Number of requested posts that are sent.
     sent: usize,
     word: Word,
     clean: bool,
@@ -80,14 +80,15 @@ fn replies() -> impl Strategy<Value = Vec<Reply>> {
     prop::collection::vec(reply.prop_map(|(sequence, sent, word, clean)| Reply { sequence, sent, word, clean }), 0..30)
 }
 
-fn truth(window: TimeRange) -> Vec<UnixMillis> {
-    let posts = (0..).map(|number| START.plus(APART * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
+fn posts_of(window: TimeRange) -> Vec<UnixMillis> {
+    let posts =
+        (0..).map(|number| START.plus(POST_INTERVAL * number)).take_while(|at| *at < START.plus(MINUTE * MINUTES));
     posts.filter(|at| window.contains(*at)).collect()
 }
 
-/// Too little for `DUE_MIN` at the rate of the truth.
+/// Fewer than `DUE_MIN` posts at the real rate.
 fn is_plausibly_empty(span: TimeRange) -> bool {
-    span.to.since(span.from) < APART * DUE_MIN
+    span.to.since(span.from) < POST_INTERVAL * DUE_MIN
 }
 
 struct HistoryEnv {
@@ -110,15 +111,15 @@ impl HistoryEnv {
 
     fn next(&mut self) -> Option<JobRequest> {
         self.jobs.plan(&self.missing, self.now, &limits(), &Config::default());
-        self.hear();
+        self.apply_resolutions();
         let now = JobClock { time: self.now, moment: Moment::default() };
         self.jobs.begin(&self.missing, RequestStamp::default(), now, &limits(), &Config::default())
     }
 
-    /// What is proven was delivered, but for what X hides so well that nobody can tell.
-    fn hear(&mut self) {
-        for told in self.jobs.drain_resolutions() {
-            let (spans, hidden_max) = match told {
+    /// Proven ranges were delivered, except for posts that X withholds undetectably.
+    fn apply_resolutions(&mut self) {
+        for resolution in self.jobs.drain_resolutions() {
+            let (spans, hidden_max) = match resolution {
                 Resolution::Proven(spans, GapEvidence::CleanEof | GapEvidence::NothingDue, _) => {
                     (spans, DUE_MIN as usize)
                 }
@@ -129,14 +130,15 @@ impl HistoryEnv {
                     continue;
                 }
             };
-            let hidden: Vec<_> = spans.iter().flat_map(truth).filter(|post| !self.delivered.contains(post)).collect();
+            let hidden: Vec<_> =
+                spans.iter().flat_map(posts_of).filter(|post| !self.delivered.contains(post)).collect();
             assert!(hidden.len() <= hidden_max, "{} of {spans:?} are proven and were never sent", hidden.len());
             self.missing.remove_all(&spans);
         }
     }
 
     fn answer(&mut self, order: &JobRequest, reply: Reply) {
-        let posts = truth(order.request);
+        let posts = posts_of(order.request);
         let mut sending = reply.sequence.of(&posts);
         let all = sending.len();
         sending.truncate(reply.sent);
@@ -164,7 +166,7 @@ impl HistoryEnv {
         }
         let (reached, found) = (reached(&transcript), transcript.inside());
         let plausible = transcript.is_plausible(&order.demanded, &order.core, DUE_MIN, is_plausibly_empty);
-        let verdict = verdict(&AttemptEnd {
+        let result = evaluate(&AttemptEnd {
             request: order.request,
             transcript,
             reached,
@@ -174,11 +176,11 @@ impl HistoryEnv {
             confirms: order.confirms,
             counts_left: order.counts_left,
         });
-        self.jobs.finish_attempt(order.id, &verdict, found, self.now);
-        if let AttemptResult::Again { flaw: IncompleteReason::Count, .. } = verdict {
+        self.jobs.finish_attempt(order.id, &result, found, self.now);
+        if let AttemptResult::Again { flaw: IncompleteReason::Count, .. } = result {
             self.jobs.count_differs(order.id);
         }
-        self.hear();
+        self.apply_resolutions();
     }
 }
 
@@ -190,7 +192,7 @@ impl Sequence {
             Self::Jittered => posts.chunks_mut(3).for_each(<[_]>::reverse),
             Self::Reversed => posts.reverse(),
             Self::Rotated(by) => {
-                // Less than a minute too late, and nobody can tell.
+                // Less than a minute late, which is undetectable.
                 let by = (by % posts.len().max(1)).max(POSTS_IN_MINUTE).min(posts.len());
                 posts.rotate_left(by);
             }
@@ -242,10 +244,10 @@ proptest! {
             env.answer(&order, if gives_in { whole } else { html });
         }
         prop_assert!(env.missing.is_empty() || !gives_in, "left: {:?}", env.missing);
-        // What X never gives is lost once it is too old, and only then.
+        // A range that X never sends is lost once it is too old, and only then.
         env.now = env.now.plus(MINUTE * 60 * 24);
         env.jobs.plan(&env.missing.clone(), env.now, &limits(), &Config::default());
-        env.hear();
+        env.apply_resolutions();
         prop_assert!(env.missing.is_empty(), "left: {:?}", env.missing);
     }
 }

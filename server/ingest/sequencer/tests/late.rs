@@ -7,7 +7,7 @@ use crate::model::{GapEvidence, Rule};
 #[test]
 fn post_after_private_gap_enters_both_logs() {
     for has_ended in [false, true] {
-        let (mut env, hub) = lacking();
+        let (mut env, hub) = private_gap_env();
         let [known, grown, late] = [id_at(15, 1), id_at(15, 2), id_at(15, 3)];
         let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
         for id in [known, grown] {

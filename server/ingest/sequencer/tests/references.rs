@@ -5,7 +5,7 @@ use super::*;
 /// The record of the side log refers to the newest record of the log, and that leads to the POST.
 #[test]
 fn side_record_refers_to_newest_main_record() {
-    let (env, hub) = lacking();
+    let (env, hub) = private_gap_env();
     let id = id_at(15, 1);
     env.put(1_704_067_221_000, vec![post(id, &["a"])]);
     env.put(1_704_067_222_000, vec![post(id, &["a", "b"])]);
@@ -28,7 +28,7 @@ fn side_record_refers_to_newest_main_record() {
 /// A rule delivered only by recovery, for a post that the log retains, and for one that it does not.
 #[test]
 fn recovered_delta_enters_log_that_holds_post() {
-    let (mut env, hub) = lacking();
+    let (mut env, hub) = private_gap_env();
     let (held, gone) = (id_at(15, 1), id_at(15, 2));
     let writing = &mut env.sequencer.as_mut().expect("not run yet").writing;
     let rules: Arc<[crate::model::Rule]> = [crate::model::Rule { id: None, tag: Some("a".into()) }].into();
@@ -46,7 +46,7 @@ fn recovered_delta_enters_log_that_holds_post() {
 /// Every later record of the log refers to the record of the side log.
 #[test]
 fn main_record_refers_to_side_record() {
-    let (env, hub) = lacking();
+    let (env, hub) = private_gap_env();
     let id = id_at(15, 1);
     env.put_by(1_704_067_230_000, vec![post(id, &["a"])], recovery());
     let TestEnv { runtime, queue, .. } = &env;

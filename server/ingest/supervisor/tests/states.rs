@@ -1,4 +1,4 @@
-//! What is shown of an upstream that refuses, says something, or sends malformed input.
+//! Reported state of an upstream that refuses, sends announcements, or sends malformed input.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::model::{Gap, GapCause};
 
 const BEARER: &str = "AAAA/bearer+x";
 
-/// Answers every request with this status and body, which ends unless it `stays`.
+/// Answers every request with this status and body; the stream ends unless `stays`.
 struct Scripted {
     status: u16,
     body: &'static str,
@@ -26,17 +26,17 @@ impl Transport for Scripted {
     }
 }
 
-/// Runs a session until so many requests were made; every status on the way.
+/// Runs a supervisor for this many requests; returns every status.
 async fn statuses(status: u16, body: &'static str, requests: usize) -> Vec<UpstreamStatus> {
     run(Scripted { status, body, stays: false, requests: AtomicUsize::new(0) }, |_, made| made >= requests).await
 }
 
-/// Runs a session until `over`, which gets the last status and the number of requests; every status on the way.
+/// Runs a supervisor until `over`, which gets the last status and the number of requests; returns every status.
 async fn run(scripted: Scripted, over: impl Fn(&UpstreamStatus, usize) -> bool) -> Vec<UpstreamStatus> {
     run_with_gaps(scripted, over).await.0
 }
 
-/// The same, with the gaps that are open then.
+/// Like [`run`], with the gaps that are open at the end.
 async fn run_with_gaps(
     scripted: Scripted,
     over: impl Fn(&UpstreamStatus, usize) -> bool,
@@ -65,9 +65,9 @@ async fn run_with_gaps(
     let running = tokio::spawn(session.run(shutdown.clone()));
     let mut seen = Vec::new();
     loop {
-        watch.changed().await.expect("the hub lives");
+        watch.changed().await.expect("hub exists");
         seen.push(watch.borrow_and_update().clone());
-        if over(seen.last().expect("just pushed"), transport.requests.load(Ordering::Relaxed)) {
+        if over(seen.last().expect("pushed above"), transport.requests.load(Ordering::Relaxed)) {
             break;
         }
     }
@@ -77,28 +77,28 @@ async fn run_with_gaps(
     (seen, tracker.open_gaps())
 }
 
-/// A 200 and then a web page, for ten minutes: health was SERVING in 41 % of samples.
+/// After a 200 and then a web page, for ten minutes, health was once SERVING in 41 % of samples.
 #[tokio::test]
 async fn malformed_input_after_200_is_not_connected() {
     let seen = statuses(200, "<html>\r\nnot a stream\r\n</html>\r\n", 6).await;
     let connected = seen.iter().filter(|status| status.state == UpstreamState::Connected).count();
-    assert!(connected <= 1, "only the first answer is believed: {seen:?}");
+    assert!(connected <= 1, "only the first response counts as connected: {seen:?}");
     assert!(seen.iter().any(|status| status.state == UpstreamState::BackingOff));
 }
 
-/// The API promises STOPPED for what an operator or a new period has to end.
+/// The API promises STOPPED for states that only an operator or a new period can end.
 #[tokio::test]
 async fn refused_credentials_and_usage_cap_stop() {
     let cap = r#"{"title":"CreditsDepleted","status":402}"#;
     for (status, body) in [(401, "{}"), (402, cap), (429, r#"{"title":"UsageCapExceeded"}"#)] {
         let seen = statuses(status, body, 3).await;
-        let first = seen.iter().position(|status| status.state == UpstreamState::Stopped).expect("it is stopped");
+        let first = seen.iter().position(|status| status.state == UpstreamState::Stopped).expect("state is Stopped");
         let after: Vec<_> = seen[first..].iter().map(|status| status.state).collect();
         assert!(after.iter().all(|state| *state == UpstreamState::Stopped), "{status}: it does not flap: {after:?}");
     }
 }
 
-/// What X said was shown nowhere, and a bearer that it echoes must not be.
+/// X's explanation is shown, without a bearer that it echoes.
 #[tokio::test]
 async fn words_of_upstream_are_shown_without_bearer() {
     let body = "{\"errors\":[{\"title\":\"InvalidRules\",\"detail\":\"rule 3 of \
@@ -109,10 +109,10 @@ async fn words_of_upstream_are_shown_without_bearer() {
     assert!(errors.iter().all(|text| !text.contains("bearer")), "{errors:?}");
 }
 
-/// What X says before it ends the stream is the cause of the gap, not only a word in the log.
+/// X's announcement before it ends the stream is the cause of the gap, not only a text in the log.
 #[tokio::test]
 async fn explained_disconnects_have_own_gap_causes() {
-    for (body, cause, said) in [
+    for (body, cause, text) in [
         (r#"{"errors":[{"disconnect_type":"InvalidRules","detail":"rule 3"}]}"#, GapCause::InvalidRules, "rules"),
         (r#"{"errors":[{"connection_issue":"TooManyConnections"}]}"#, GapCause::TooManyConnections, "too many"),
         (r#"{"title":"UsageCapExceeded","status":429}"#, GapCause::UsageCapped, "usage cap"),
@@ -122,21 +122,22 @@ async fn explained_disconnects_have_own_gap_causes() {
         let scripted = Scripted { status: 200, body, stays: false, requests: AtomicUsize::new(0) };
         let (statuses, gaps) = run_with_gaps(scripted, |status, _| !status.last_error.is_empty()).await;
         let error = &statuses.last().expect("there is one").last_error;
-        assert!(error.contains(said), "{body}: {error}");
-        // Three milliseconds of a busy machine are half a minute here: the late start of the log is a gap, too, with an end.
+        assert!(error.contains(text), "{body}: {error}");
+        // Three milliseconds of a busy machine are half a minute here: the late start of the log is a gap too, with an
+        // end.
         let open = gaps.iter().find(|gap| gap.window.to.is_none());
         assert_eq!(open.map(|gap| gap.cause), Some(cause), "{body}: {gaps:?}");
     }
 }
 
-/// Posts that X withholds are in no gap: subscribers are told.
+/// Posts that X withholds are in no gap: they are announced to subscribers.
 #[tokio::test]
 async fn withheld_posts_are_announced() {
     let body = "{\"limit\":{\"track\":7}}\r\n";
     let scripted = Scripted { status: 200, body, stays: true, requests: AtomicUsize::new(0) };
-    let is_told =
+    let is_announced =
         |status: &UpstreamStatus| status.news.as_ref().is_some_and(|news| news.kind == UpstreamNoticeKind::Limited);
-    let seen = run(scripted, |status, _| is_told(status)).await;
-    let news = seen.last().and_then(|status| status.news.as_ref()).expect("it is told");
+    let seen = run(scripted, |status, _| is_announced(status)).await;
+    let news = seen.last().and_then(|status| status.news.as_ref()).expect("a notice exists");
     assert!(news.message.contains("7 posts"), "{news:?}");
 }

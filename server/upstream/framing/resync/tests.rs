@@ -4,7 +4,7 @@ use super::super::tests::{BYTES_MAX, check, frame, whole};
 use super::*;
 use crate::upstream::framing::DEPTH_MAX;
 
-/// One value that is cut off outside of a string does not swallow the ten whole ones behind it (R2-F, rule 2.7).
+/// One value that is truncated outside of a string does not swallow the ten complete ones after it (R2-F, rule 2.7).
 #[test]
 fn unfinished_value_does_not_swallow_next_ones() {
     let rest: String = (10..20).map(|n| format!("{{\"id\":{n}}}\r\n\r\n")).collect();
@@ -29,17 +29,17 @@ fn unfinished_value_does_not_swallow_next_ones() {
         "{\n  \"id\": 1,\n  \"user\": ",
     ] {
         for line_break in ["\n", "\r\n"] {
-            let mut told = whole(format!("{cut}{line_break}{rest}").as_bytes());
-            let first = told.remove(0);
+            let mut frames = whole(format!("{cut}{line_break}{rest}").as_bytes());
+            let first = frames.remove(0);
             assert!(first.starts_with("Unfinished") || first.starts_with("BrokenString"), "{cut}: {first}");
-            assert_eq!(told, expected, "{cut}");
+            assert_eq!(frames, expected, "{cut}");
         }
     }
 }
 
 #[test]
 fn unfinished_value_ends_with_its_line() {
-    // What follows it at once: a heartbeat, text, an array, a value of several lines.
+    // The next line: a heartbeat, text, an array, a value of several lines.
     check("{\"a\":{\"b\":2\r\n\r\n\r\n", &["Unfinished 14", "heartbeat", "heartbeat"]);
     check("{\"a\":\r\n\r\n", &["Unfinished 8", "heartbeat"]);
     check("{\"a\":\r\n{\"b\":2}\r\n\r\n", &["Unfinished 7", "{\"b\":2}", "heartbeat"]);
@@ -64,11 +64,11 @@ fn unfinished_value_ends_with_its_line() {
     );
     let deep = "{\"a\":".repeat(9) + "1" + &"}".repeat(9);
     check(format!("{{\"a\":\n{deep}\n{{\"c\":3}}"), &["Unfinished 6", "Depth 55", "{\"c\":3}"]);
-    // What is glued to it is lost with it.
+    // Values on the same line are lost with it.
     check("{\"a\":{\"b\":2{\"c\":3}\r\n{\"d\":4}\r\n", &["Unfinished 20", "{\"d\":4}"]);
 }
 
-/// Every printer's output is a value, whatever its lines look like.
+/// The output of any printer is one value, for any layout of its lines.
 #[test]
 fn whole_value_of_any_layout_is_one_value() {
     let one = |text: &str| check(format!("{text}\r\n{{\"z\":1}}"), &[text, "{\"z\":1}"]);
@@ -77,7 +77,7 @@ fn whole_value_of_any_layout_is_one_value() {
     one("{\"a\":[\n{\"id\":5},\n{\"id\":6}\n]}");
     one("{\"a\":\n{\"id\":5}\n,\"b\":\n[{\"id\":6}\n,{\"id\":7}\n]\n}");
     one("{\r\n\t\"a\" : \r\n\t[ ]\r\n\t, \"b\" \r\n: null\r\n}");
-    // What the simulator, and older versions of Ruby's printer, make of empty containers.
+    // Empty containers as printed by the simulator and older versions of Ruby's printer.
     one("{\n  \"a\": [\n    \n  ],\n  \"b\": {\r\n    \r\n  }\n}");
     one("{\n  \"a\": [\n\n  ],\n  \"b\": {\r\n\r\n},\n  \"c\": [\n\n    {\n\n}\n]}");
     one("{\n\n}");
@@ -85,7 +85,7 @@ fn whole_value_of_any_layout_is_one_value() {
     one("{\"a\"\n:\n-1\n,\n\"b\"\n:\ntrue\n}");
 }
 
-/// A post as it is printed: compact, or over several lines.
+/// Prints a post: compact, or over several lines.
 fn post(id: u64, text: &str, indent: Option<usize>) -> String {
     let value = serde_json::json!({
         "id": id,
@@ -111,8 +111,8 @@ fn layout() -> impl Strategy<Value = Option<usize>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// Posts of which one is cut off at any byte, in or outside of a string: every whole one behind the next line break
-    /// comes, and nothing else is taken for a message (rule 2.7).
+    /// Posts of which one is truncated at any byte, in or outside of a string: every complete post after the next line
+    /// break is framed, and nothing else is taken for a message (rule 2.7).
     #[test]
     fn one_cut_post_costs_only_itself(
         posts in prop::collection::vec((0_u64..9, "[a-z{}\\[\\]\",: ]{0,20}", layout(), any::<bool>(), 0..3_usize), 2..7),
@@ -156,7 +156,7 @@ proptest! {
         prop_assert_eq!(malformed + u32::from(end.partial_bytes > 0), 1, "{}", wire);
     }
 
-    /// Lines that may or may not continue a value: any chunking gives the same.
+    /// Lines that may or may not continue a value: any chunking gives the same result.
     #[test]
     fn any_chunking_of_broken_lines_is_same(
         lines in prop::collection::vec(prop::sample::select(vec![

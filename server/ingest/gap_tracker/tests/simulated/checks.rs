@@ -17,10 +17,10 @@ impl SimulatedEnv {
     /// The low watermark never passes an expected post that was not delivered, except unrecoverable ones.
     pub(super) fn check_mark(&self) -> Result<(), TestCaseError> {
         let up = self.machine.kept.feeds.iter().flat_map(|feed| feed.up());
-        let Some(heard) = up.map(|(_, own)| own.last_byte).max() else { return Ok(()) };
+        let Some(receive_time) = up.map(|(_, own)| own.last_byte).max() else { return Ok(()) };
         let gaps = self.gaps();
         let open = gaps.values().filter(|gap| !gap.state.is_final()).map(|gap| gap.window.from);
-        let mark = open.fold(heard.minus(self.machine.late(heard).max(SLACK)), UnixMillis::min);
+        let mark = open.fold(receive_time.minus(self.machine.late(receive_time).max(LATENESS)), UnixMillis::min);
         let lost = |post: &Post| {
             gaps.values().any(|gap| gap.state == GapState::Unrecoverable && gap.window.contains(at(post.created)))
         };
