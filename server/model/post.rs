@@ -106,7 +106,7 @@ pub struct Post {
     /// of the side log, the side log for one of the account's. Who reads both is to be given the post by one of them.
     pub counterpart: Option<Sequence>,
     /// The rules under which the other log held the post then; set with `counterpart`, but by older versions.
-    pub beside_rules: Option<Arc<[Rule]>>,
+    pub counterpart_rules: Option<Arc<[Rule]>>,
     /// The record of the same post that this log held before, read or trimmed: of a DELTA, and of a post that the side log
     /// holds again. Older versions did not set it.
     pub previous: Option<Sequence>,

@@ -195,7 +195,7 @@ impl Iterator for Posts {
             origin: Origin::Live,
             gap: None,
             counterpart: None,
-            beside_rules: None,
+            counterpart_rules: None,
             previous: None,
             json,
         };
