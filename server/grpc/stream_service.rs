@@ -82,9 +82,9 @@ impl StreamService for StreamApi {
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
         );
-        let seat = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, jittered_retry_delay()))?;
+        let member = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, jittered_retry_delay()))?;
         let (resolved, advice) =
-            resolve(&self.blocking, &hub, &ask, (seat.filter().clone(), caller)).instrument(span.clone()).await?;
+            resolve(&self.blocking, &hub, &ask, (member.filter().clone(), caller)).instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session started");
         });
@@ -99,7 +99,7 @@ impl StreamService for StreamApi {
         };
         let opening = SessionParams {
             guard,
-            seat,
+            member,
             pace,
             resolved,
             session_id: session_id.clone(),

@@ -42,7 +42,7 @@ pub struct Config {
     pub recovery_window: Duration,
     /// Maximum closed gaps kept in memory.
     pub closed_gaps_max: usize,
-    /// Private gaps: ranges that only some subscriptions lack.
+    /// Private gaps: ranges that are missing from some subscriptions only.
     pub private_gaps: side_log::PrivateGapConfig,
     /// Maximum tags whose rates are tracked.
     pub tags_tracked_max: usize,
@@ -56,7 +56,7 @@ impl Default for Config {
             ring_bytes_max: 64 << 20,
             fanout_cache_bytes_max: 16 << 20,
             sessions_max: 20_000,
-            // 20,000 sessions, each with a filter of its own of ten short tags, and half as much again.
+            // 20,000 sessions, each with its own filter of ten short tags, and 50 % margin.
             filter_bytes_max: 64 << 20,
             journal_readers_max: 4,
             replay_sessions_max: 10_000,

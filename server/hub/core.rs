@@ -25,10 +25,10 @@ use crate::clock::Clock;
 use crate::journal;
 use crate::model::{AccountName, KeyFilter, Position, Record, Sequence, Term, TermStart, UnixMillis};
 
-/// In place of a time, before the first record.
+/// Stands for the time of the newest record before there is one.
 const NO_RECORD: i64 = i64::MIN;
 
-/// The log of one account, as sessions see it.
+/// The log of one account as sessions read it.
 pub struct Hub {
     account: AccountName,
     config: Config,
@@ -53,28 +53,28 @@ pub struct Hub {
     metrics: Metrics,
 }
 
-/// What a hub is made of.
+/// Components of a hub.
 pub struct HubParts {
-    /// Whose log.
+    /// Account whose log this hub serves.
     pub account: AccountName,
     /// Settings.
     pub config: Config,
-    /// Tags that the configuration names.
+    /// Tags from the configuration.
     pub tags: Vec<String>,
-    /// The time.
+    /// Clock.
     pub clock: Clock,
-    /// The log.
+    /// Reader of the log.
     pub reader: Arc<dyn journal::Reader>,
-    /// The side log.
+    /// Reader of the side log.
     pub side: Arc<dyn journal::Reader>,
     /// Signs and verifies tokens.
     pub keyring: Arc<Keyring>,
-    /// Counters.
+    /// Metrics.
     pub metrics: Metrics,
 }
 
 impl Hub {
-    /// A hub over this log; the ring starts empty and is filled by [`Hub::preload`].
+    /// Creates a hub over this log. The ring starts empty and is filled by [`Hub::preload`].
     pub fn new(parts: HubParts, ring_start: Sequence) -> Self {
         let extent = parts.reader.extent();
         Self {
@@ -110,17 +110,17 @@ impl Hub {
         }
     }
 
-    /// Puts records that the journal held at start into the ring.
+    /// Adds records that the journal contained at start to the ring.
     pub fn preload(&self, records: Vec<Record>) {
         self.ring.push(&entry::encode(records));
     }
 
-    /// Empties the ring; the next entry has sequence `next`. Only at start, where a stretch of the log is damaged.
+    /// Empties the ring; the next entry has sequence `next`. Called at start only, where a range of the log is damaged.
     pub fn reset_ring(&self, next: Sequence) {
         self.ring.reset(next);
     }
 
-    /// Shows appended records to everybody. Only the sequencer calls this, and only after the append.
+    /// Makes appended records visible to all sessions. Called only by the sequencer, after the append.
     pub fn publish(&self, records: Vec<Record>) {
         let Some(last) = records.last() else { return };
         let (next, received) = (last.sequence + 1, last.received);
@@ -139,7 +139,7 @@ impl Hub {
         self.metrics.wakes.inc_by(woken as u64);
     }
 
-    /// Reads on from `from` out of the ring; `None` if the cursor is behind it.
+    /// Reads from `from` on in the ring; `None` if the cursor was evicted.
     pub fn read_hot(&self, from: Sequence, keys: &KeyFilter, limits: ReadLimits) -> Option<Read> {
         if from >= self.next() {
             return Some(Read { entries: Vec::new(), next: from });
@@ -148,42 +148,42 @@ impl Hub {
         Some(Read { entries: taken.entries, next: taken.next })
     }
 
-    /// What comes next in the ring for all that sit where this session does.
+    /// Returns the next records of the ring, shared by all sessions of the group at the same cursor.
     pub(super) fn read_for_group(&self, seat: &GroupMember, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
         seat.read(&self.ring, asked)
     }
 
-    /// Registers a session with these keys, to be woken.
+    /// Registers a waiter with these keys in the wake-up index.
     pub(super) fn register_waiter(&self, keys: KeyFilter) -> WaiterHandle {
         self.parked.register(keys)
     }
 
-    /// A place among those that read the journal or wait to; `None` if there are too many.
+    /// Acquires a permit to replay; `None` if the limit is reached.
     pub(super) fn acquire_replay_permit(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
         self.replaying.clone().try_acquire_owned().ok()
     }
 
-    /// A place among the sessions with this filter.
+    /// Joins the fan-out group of this filter.
     pub fn enter(&self, filter: Filter) -> Result<GroupMember, FilterLimitReached> {
         self.groups.join(filter)
     }
 
-    /// Sessions that read the journal or wait to.
+    /// Returns the number of sessions that replay.
     pub(super) fn replays(&self) -> usize {
         self.config.replay_sessions_max - self.replaying.available_permits().min(self.config.replay_sessions_max)
     }
 
-    /// True if nothing from here on has to be read from the journal.
+    /// Returns true if everything from here on is in the ring.
     pub(super) fn is_hot(&self, from: Sequence) -> bool {
         from >= self.next() || self.ring.contains(from)
     }
 
-    /// What of the journal is kept in memory.
+    /// Returns the page cache of the journal.
     pub(super) fn pages(&self) -> &PageCache {
         self.cold.pages()
     }
 
-    /// Turns at reading one of the two logs.
+    /// Returns the reader pool of one of the two logs.
     pub(super) fn cold(&self, log: LogKind) -> &ColdReader {
         match log {
             LogKind::Main => &self.cold,
@@ -191,23 +191,23 @@ impl Hub {
         }
     }
 
-    /// The sequence that the next record will get.
+    /// Returns the sequence of the next record.
     pub fn next(&self) -> Sequence {
         self.next.load(Ordering::Acquire)
     }
 
-    /// When the newest record was received; `None` before the first one.
+    /// Returns the receive time of the newest record; `None` before the first one.
     pub fn tip_received(&self) -> Option<UnixMillis> {
         Some(self.tip_receive_time.load(Ordering::Relaxed)).filter(|time| *time != NO_RECORD).map(UnixMillis)
     }
 
-    /// Corrections of upstream time over the log.
+    /// Returns the corrections of upstream time over the log.
     pub fn times(&self) -> &ClockCorrections {
         &self.times
     }
 
-    /// The clock was corrected: records from the next one on have stamps of another scale. Only the sequencer calls this,
-    /// before it makes records.
+    /// Records a correction of the clock: from the next record on, stamps use another scale. Called only by the
+    /// sequencer, before it creates records.
     pub fn note_correction(&self, by_ms: i64) {
         if self.times.note(&*self.reader, self.next(), Some(by_ms))
             && let Some(tip) = self.tip_received()
@@ -216,8 +216,8 @@ impl Hub {
         }
     }
 
-    /// The newest record was stamped by a clock that was ahead of this one, and it is not known by how much: stamps may go
-    /// back. Only the sequencer calls this, at start.
+    /// Records that the newest record was stamped by a clock ahead of this one by an unknown amount, so that stamps may
+    /// go back. Called only by the sequencer, at start.
     pub fn note_setback(&self) {
         let now = self.clock.now();
         let ahead = self.tip_received().is_some_and(|tip| tip > now.plus(self.clock.uncertainty()));
@@ -226,12 +226,12 @@ impl Hub {
         }
     }
 
-    /// The position just after this record.
+    /// Returns the position just after this record.
     pub fn position(&self, sequence: Sequence) -> Position {
         Position { epoch: self.reader.epoch(), term: self.term_of(sequence), sequence }
     }
 
-    /// A token that stands just before `cursor`; everything created before `time` is before it.
+    /// Returns a token for the position just before `cursor`; everything created before `time` is before it.
     pub fn token_before(&self, cursor: Sequence, time: UnixMillis) -> String {
         self.seal(&ResumeToken {
             account: self.account.clone(),
@@ -246,7 +246,7 @@ impl Hub {
         })
     }
 
-    /// A token that stands before the oldest record, of a subscription that takes all that the log holds.
+    /// Returns a token before the oldest record, for a subscription that reads all records of the log.
     pub fn oldest_token(&self) -> String {
         let extent = self.reader.extent();
         let begins = extent.earliest_received.unwrap_or_else(|| self.clock.now());
@@ -263,7 +263,7 @@ impl Hub {
         })
     }
 
-    /// The term that a record belongs to; 0 belongs to the newest.
+    /// Returns the term of a record; sequence 0 has the newest.
     pub(super) fn term_of(&self, sequence: Sequence) -> Term {
         let terms: Arc<[TermStart]> = self.reader.terms();
         let at = match sequence {
@@ -273,16 +273,16 @@ impl Hub {
         terms.get(at.saturating_sub(1)).map_or(Term(0), |start| start.term)
     }
 
-    /// Returns the time before which everything that was created is in the log before `cursor`, or in a gap that is open
-    /// there; the record before the cursor was received at `received`. A record from a clock that was ahead says nothing of
-    /// the future, and the two clocks are compared only so exactly.
+    /// Returns the time before which everything created is in the log before `cursor`, or in a gap that is open there;
+    /// the record before the cursor was received at `received`. Limited by the current time less the uncertainty of the
+    /// clock, because a record may be stamped by a clock that was ahead.
     pub fn low_watermark(&self, cursor: Sequence, received: UnixMillis) -> UnixMillis {
         let late = self.lateness.at(cursor).max(self.config.allowed_lateness);
         let reached = received.min(self.clock.now()).minus(late).minus(self.clock.uncertainty());
         self.gaps.low_watermark(cursor, reached.min(self.side.pending_from()))
     }
 
-    /// How late the upstream was over the log.
+    /// Returns the lateness of upstream over the log.
     pub fn lateness(&self) -> &Lateness {
         &self.lateness
     }
@@ -292,62 +292,62 @@ impl Hub {
         self.keyring.sign(token)
     }
 
-    /// Verifies tokens.
+    /// Returns the keys that verify tokens.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// Whose log.
+    /// Returns the account whose log this hub serves.
     pub fn account(&self) -> &AccountName {
         &self.account
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The time.
+    /// Returns the clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The log itself.
+    /// Returns the reader of the log.
     pub fn reader(&self) -> &Arc<dyn journal::Reader> {
         &self.reader
     }
 
-    /// What the log tells of gaps.
+    /// Returns the gaps announced in the log.
     pub fn gaps(&self) -> &GapIndex {
         &self.gaps
     }
 
-    /// What only some subscriptions lack.
+    /// Returns the side log.
     pub fn side(&self) -> &SideLog {
         &self.side
     }
 
-    /// What is known of the upstream.
+    /// Returns the upstream state.
     pub fn upstream(&self) -> &UpstreamMonitor {
         &self.upstream
     }
 
-    /// Who is there.
+    /// Returns the session registry.
     pub fn registry(&self) -> &Arc<SessionRegistry> {
         &self.registry
     }
 
-    /// Counters.
+    /// Returns the metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Tags seen or configured.
+    /// Returns the known tags.
     pub fn tags(&self) -> Vec<TagInfo> {
         self.tags.list(self.clock.moment())
     }
 
-    /// The tags that a filter names and nothing feeds, each with the known tag that looks most like it, if one does.
+    /// Returns the tags of a filter that no rule feeds, each with the most similar known tag if there is one.
     pub fn unknown_tags(&self, filter: &Filter) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         self.tags.unknown(filter.tags_named())
     }

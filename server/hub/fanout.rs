@@ -1,7 +1,7 @@
-//! Sessions with the same filter: what one of them gets next is put together once for all of them.
+//! Fan-out groups: sessions with equal filters share ring reads and encoded batches.
 //!
-//! A cursor that stands where another stood a moment ago takes what was put together then; one that stands within it takes
-//! the rest, and from then on they go together. So sessions that began at different times come to share.
+//! A session at the cursor of an earlier read reuses that read. A session whose cursor is within an earlier read gets
+//! the rest of it and shares all reads from then on, so sessions that began at different times converge.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -22,18 +22,18 @@ pub struct FanoutGroups {
     bytes_max: usize,
     filter_bytes_max: usize,
     interned: Mutex<FilterInterner>,
-    /// What all of them keep, the oldest first.
+    /// Cached reads of all groups, the oldest first.
     all_kept: Mutex<CacheBudget>,
 }
 
-/// Filters in use, each kept once for all sessions that have it.
+/// Filters in use; equal filters are stored once.
 #[derive(Default)]
 struct FilterInterner {
     by_fingerprint: HashMap<u64, Weak<FanoutGroup>, RandomState>,
     bytes: usize,
 }
 
-/// Sessions with one filter.
+/// Sessions with equal filters.
 struct FanoutGroup {
     filter: Arc<Filter>,
     filter_bytes: usize,
@@ -41,7 +41,7 @@ struct FanoutGroup {
     groups: Arc<FanoutGroups>,
 }
 
-/// The filters of all sessions take as many bytes as allowed.
+/// The filters of all sessions use all allowed bytes.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
     "filter limit reached: filters of open sessions have {open} bytes of {max} (hub.filter_bytes_max), this one {bytes}"
@@ -55,7 +55,7 @@ pub struct FilterLimitReached {
     pub bytes: usize,
 }
 
-/// Stretches that are kept for whoever asks for the same.
+/// Cached reads by key.
 type ReadCache = Mutex<BTreeMap<GroupReadKey, Arc<GroupRead>>>;
 
 #[derive(Default)]
@@ -64,51 +64,51 @@ struct CacheBudget {
     order: VecDeque<(Weak<ReadCache>, GroupReadKey, usize)>,
 }
 
-/// A session's place in a fan-out group.
+/// Membership of a session in a fan-out group.
 pub struct GroupMember {
     group: Arc<FanoutGroup>,
 }
 
-/// What lies between two cursors, for those with one filter.
+/// Result of a read between two cursors for one filter.
 #[derive(Debug)]
 pub struct GroupRead {
-    /// Where to read on.
+    /// Where to continue.
     pub next: Sequence,
-    /// What matched; nothing if nothing did.
+    /// Matching events, if any.
     pub chunk: Option<Arc<EncodedBatch>>,
-    /// When the last record looked at was received.
+    /// Receive time of the last record examined.
     pub received: Option<UnixMillis>,
-    /// When the last record looked at was received that the live stream brought.
+    /// Receive time of the last record examined that came on the live stream.
     pub streamed_at: Option<UnixMillis>,
-    /// When the oldest of its posts that did not come live was created.
+    /// Creation time of the oldest post that did not come live.
     pub oldest_recovered_time: Option<UnixMillis>,
-    /// It passes a post that the side log has as well, or a DELTA of a post that matched before: subscriptions that had private
-    /// gaps look at them one by one.
+    /// True if it passes a post that the side log contains too, or a DELTA of a post that matched before. Subscriptions
+    /// that had private gaps examine its records one by one.
     pub is_doubtful: bool,
 }
 
-/// What a session asks for.
+/// Key of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupReadKey {
-    /// How much at the most.
+    /// Limits.
     pub limits: ReadLimits,
-    /// Where the session stands.
+    /// Delivery phase of the session.
     pub phase: Phase,
-    /// The next record to pass.
+    /// First record.
     pub from: Sequence,
 }
 
 impl FanoutGroups {
-    /// None yet. What they keep is bounded by `bytes_max`, and their filters by `filter_bytes_max`.
+    /// Creates no groups. Cached reads are bounded by `bytes_max`, filters by `filter_bytes_max`.
     pub fn new(bytes_max: usize, filter_bytes_max: usize) -> Self {
         Self { bytes_max, filter_bytes_max, interned: Mutex::default(), all_kept: Mutex::default() }
     }
 
-    /// A place for a session with this filter, which is kept once for all sessions that have it. Returns
-    /// `FilterLimitReached` if no session has it yet and it exceeds what is left of `filter_bytes_max`.
+    /// Joins the group of this filter. Returns `FilterLimitReached` if no session has the filter yet and it exceeds the
+    /// rest of `filter_bytes_max`.
     pub fn join(self: &Arc<Self>, filter: Filter) -> Result<GroupMember, FilterLimitReached> {
         let fingerprint = filter.fingerprint();
-        // Dropped behind the lock, which the drop of a last owner takes.
+        // Dropped after the lock is released: the drop of a last owner acquires it.
         let known;
         let mut interned = self.interned.lock();
         known = interned.by_fingerprint.get(&fingerprint).and_then(Weak::upgrade);
@@ -149,36 +149,36 @@ impl FanoutGroups {
 }
 
 impl GroupMember {
-    /// The filter that all here have.
+    /// Returns the filter of the group.
     pub fn filter(&self) -> &Arc<Filter> {
         &self.group.filter
     }
 
-    /// Sessions with this filter.
+    /// Returns the number of sessions in the group.
     fn member_count(&self) -> usize {
         Arc::strong_count(&self.group)
     }
 
-    /// What comes next in the ring; `None` where it has to be looked at record by record: the cursor is behind the ring or
-    /// at the tip, or a notice is next.
+    /// Reads the next records of the ring. Returns `None` where the session must examine records one by one: the cursor
+    /// is behind the ring or at the tip, or the next record is a notice.
     pub fn read(&self, ring: &Ring, asked: GroupReadKey) -> Option<Arc<GroupRead>> {
         if self.member_count() == 1 {
             return self.build_read(ring, asked, Sequence::MAX).map(Arc::new);
         }
         let mut kept = self.group.kept.lock();
-        if let Some(stretch) = kept.get(&asked) {
-            return Some(stretch.clone());
+        if let Some(shared) = kept.get(&asked) {
+            return Some(shared.clone());
         }
-        let around = kept.range(..asked).next_back().filter(|(other, stretch)| {
-            (other.limits, other.phase) == (asked.limits, asked.phase) && stretch.next > asked.from
+        let around = kept.range(..asked).next_back().filter(|(other, shared)| {
+            (other.limits, other.phase) == (asked.limits, asked.phase) && shared.next > asked.from
         });
-        let until = around.map_or(Sequence::MAX, |(_, stretch)| stretch.next);
-        // Under the lock: whoever wants the same waits for it instead of doing it again.
-        let stretch = Arc::new(self.build_read(ring, asked, until)?);
-        kept.insert(asked, stretch.clone());
+        let until = around.map_or(Sequence::MAX, |(_, shared)| shared.next);
+        // Under the lock: a concurrent request for the same read waits for it.
+        let shared = Arc::new(self.build_read(ring, asked, until)?);
+        kept.insert(asked, shared.clone());
         drop(kept);
-        self.group.groups.cache(&self.group.kept, asked, stretch.bytes());
-        Some(stretch)
+        self.group.groups.cache(&self.group.kept, asked, shared.bytes());
+        Some(shared)
     }
 
     fn build_read(&self, ring: &Ring, asked: GroupReadKey, until: Sequence) -> Option<GroupRead> {
@@ -195,7 +195,7 @@ impl GroupMember {
             entries,
             received,
             streamed_at,
-            oldest_recovered_time: oldest_brought,
+            oldest_recovered_time: oldest_recovered,
             is_doubtful,
             term,
             ..
@@ -207,7 +207,7 @@ impl GroupMember {
             chunk,
             received,
             streamed_at,
-            oldest_recovered_time: oldest_brought,
+            oldest_recovered_time: oldest_recovered,
             is_doubtful,
         })
     }
@@ -218,7 +218,7 @@ impl Drop for FanoutGroup {
         let mut interned = self.groups.interned.lock();
         interned.bytes -= self.filter_bytes;
         let fingerprint = self.filter.fingerprint();
-        // Another one with this fingerprint may have taken its place.
+        // Another group with this fingerprint may have replaced it.
         if interned.by_fingerprint.get(&fingerprint).is_some_and(|known| known.strong_count() == 0) {
             interned.by_fingerprint.remove(&fingerprint);
         }
@@ -226,7 +226,7 @@ impl Drop for FanoutGroup {
 }
 
 impl GroupRead {
-    /// Bytes that it keeps in memory, about.
+    /// Returns its approximate bytes in memory.
     fn bytes(&self) -> usize {
         const FIXED: usize = 256;
         FIXED + self.chunk.as_ref().map_or(0, |chunk| chunk.bytes())
@@ -245,7 +245,7 @@ struct GroupReadBuilder {
 }
 
 impl GroupReadBuilder {
-    /// Passes a record; false if the stretch has to end in front of it.
+    /// Passes a record; returns false if the read has to end before it.
     fn read(&mut self, entry: &Arc<Entry>, filter: &Filter, limits: ReadLimits) -> bool {
         match &entry.kind {
             EntryKind::Gap(_) | EntryKind::Skip(_) => return false,
@@ -269,7 +269,7 @@ impl GroupReadBuilder {
         self.term = Some(entry.term);
         self.bytes += event.wire.byte_count();
         self.entries.push(entry.clone());
-        self.is_doubtful |= event.beside.is_some();
+        self.is_doubtful |= event.counterpart.is_some();
         if event.origin != Origin::Live {
             let created = event.created.unwrap_or_default();
             self.oldest_recovered_time = Some(self.oldest_recovered_time.map_or(created, |oldest| oldest.min(created)));
@@ -308,16 +308,16 @@ mod tests {
         let [ahead, behind, other] = ["a", "a", "*"].map(|term| groups.join(filter(term)).expect("within"));
         let first = ahead.read(&ring, asked(1)).expect("in the ring");
         let rest = behind.read(&ring, asked(2)).expect("in the ring");
-        assert_eq!((first.next, rest.next), (4, 4), "it takes what is left of the stretch it stands in");
-        let [one, same] = [&ahead, &behind].map(|seat| seat.read(&ring, asked(4)).expect("in the ring"));
+        assert_eq!((first.next, rest.next), (4, 4), "the rest of the read that contains its cursor");
+        let [one, same] = [&ahead, &behind].map(|member| member.read(&ring, asked(4)).expect("in the ring"));
         assert!(Arc::ptr_eq(&one, &same), "and then they go together");
         assert!(!Arc::ptr_eq(&one, &other.read(&ring, asked(4)).expect("in the ring")), "other filters do not");
         drop((ahead, behind, other));
         let interned = groups.interned.lock();
-        assert!(interned.by_fingerprint.is_empty() && interned.bytes == 0, "who has left is forgotten");
+        assert!(interned.by_fingerprint.is_empty() && interned.bytes == 0, "filters of closed groups are dropped");
     }
 
-    /// 1,000 long terms were 548 KiB for each session.
+    /// Regression: 1,000 long terms took 548 KiB for each session.
     #[test]
     fn filters_are_kept_once_within_budget() {
         let long = |n: usize| {
@@ -342,9 +342,9 @@ mod tests {
         let (groups, ring) = (Arc::new(FanoutGroups::new(1 << 20, 1 << 20)), Ring::new(usize::MAX, 1));
         push(&ring, 1, &["a", "b"]);
         ring.push(&[encoded(skip_record(3))]);
-        let seat = groups.join(filter("a")).expect("within");
-        assert_eq!(seat.read(&ring, asked(1)).expect("a post is before it").next, 3);
-        assert!(seat.read(&ring, asked(3)).is_none());
+        let member = groups.join(filter("a")).expect("within");
+        assert_eq!(member.read(&ring, asked(1)).expect("a post is before it").next, 3);
+        assert!(member.read(&ring, asked(3)).is_none());
     }
 
     proptest! {
@@ -354,23 +354,23 @@ mod tests {
             turns in prop::collection::vec(0_usize..5, 200), bytes_max in 0_usize..4_000,
         ) {
             let (groups, ring) = (Arc::new(FanoutGroups::new(bytes_max, 1 << 20)), Ring::new(usize::MAX, 1));
-            let seats: Vec<_> = starts.iter().map(|_| groups.join(filter("a")).expect("within")).collect();
+            let members: Vec<_> = starts.iter().map(|_| groups.join(filter("a")).expect("within")).collect();
             let (mut cursors, mut got) = (starts.clone(), vec![Vec::new(); starts.len()]);
             let mut unpushed = tags.iter();
             for turn in turns {
                 if let Some(tag) = unpushed.next() {
                     push(&ring, (tags.len() - unpushed.len()) as u64, &[tag]);
                 }
-                let at = turn % seats.len();
+                let at = turn % members.len();
                 let next = (tags.len() - unpushed.len()) as u64 + 1;
-                let stretch = (cursors[at] < next).then(|| seats[at].read(&ring, asked(cursors[at])).expect("no notice"));
-                let Some(stretch) = stretch else { continue };
-                cursors[at] = stretch.next;
-                let chunk = stretch.chunk.iter().flat_map(|chunk| chunk.entries.iter());
+                let shared = (cursors[at] < next).then(|| members[at].read(&ring, asked(cursors[at])).expect("no notice"));
+                let Some(shared) = shared else { continue };
+                cursors[at] = shared.next;
+                let chunk = shared.chunk.iter().flat_map(|chunk| chunk.entries.iter());
                 got[at].extend(chunk.map(|entry| entry.sequence));
                 let all = groups.all_kept.lock();
                 prop_assert!(all.bytes <= bytes_max);
-                let kept: usize = seats[0].group.kept.lock().values().map(|stretch| stretch.bytes()).sum();
+                let kept: usize = members[0].group.kept.lock().values().map(|shared| shared.bytes()).sum();
                 prop_assert_eq!(kept, all.bytes);
             }
             for ((start, cursor), got) in starts.iter().zip(cursors).zip(got) {

@@ -1,7 +1,7 @@
-//! Which posts a session gets.
+//! Filters: select the posts of a session.
 //!
-//! A term of a filter is a tag, or a prefix that ends in `*`. A tag that ends in `*` is written with `\*` at its end, and
-//! backslashes in front of that are doubled; elsewhere a backslash is an ordinary character.
+//! A tag pattern is a tag, or a prefix that ends in `*`. A tag that itself ends in `*` is written with `\*` at its end,
+//! and backslashes before that are doubled; elsewhere a backslash is an ordinary character.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::entry::Event;
 use crate::model::{IndexKey, KeyFilter, Rule};
 
-/// Which posts a session gets: the rule of `TagFilter` in the API.
+/// A compiled filter: the rule of `TagFilter` in the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     any_of: TagPatterns,
@@ -24,7 +24,7 @@ pub struct Filter {
     fingerprint: u64,
 }
 
-/// A filter as it was asked for, before it is checked.
+/// A filter as requested, before validation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterSpec {
     /// The post has a tag of one of these.
@@ -33,28 +33,28 @@ pub struct FilterSpec {
     pub all_of: Vec<String>,
     /// The post has no tag of any of these.
     pub none_of: Vec<String>,
-    /// One of these rules matched: an alternative to `any_of`.
+    /// One of these rules matched; an alternative to `any_of`.
     pub rule_ids: Vec<u64>,
 }
 
-/// What is wrong with a filter, and where.
+/// An invalid field of a filter.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{field}: {description}")]
 pub struct InvalidFilter {
     /// Path of the field in the request.
     pub field: String,
-    /// What to do about it.
+    /// What is wrong and how to correct it.
     pub description: String,
 }
 
-/// A tag, or the beginning of one.
+/// A tag or a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TagPattern {
     Exact(Arc<str>),
     Prefix(Arc<str>),
 }
 
-/// Terms of which one is enough.
+/// Patterns of which one must match.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct TagPatterns {
     exact: HashSet<Arc<str>, RandomState>,
@@ -62,14 +62,14 @@ struct TagPatterns {
 }
 
 impl Filter {
-    /// Most terms and rule ids of a filter.
+    /// Maximum tag patterns and rule ids of a filter.
     pub const PATTERNS_MAX: usize = 1_000;
     /// Longest tag or prefix, in bytes.
     pub const TERM_BYTES_MAX: usize = Rule::TAG_BYTES_MAX;
-    /// Most bytes of all terms together: a filter is kept for each session.
+    /// Maximum bytes of all patterns: each session stores a filter.
     pub const BYTES_MAX: usize = 256 << 10;
 
-    /// Checks a request and makes it ready to match.
+    /// Validates and compiles a filter.
     pub fn new(request: &FilterSpec) -> Result<Self, InvalidFilter> {
         let count = request.any_of.len() + request.all_of.len() + request.none_of.len() + request.rule_ids.len();
         if count > Self::PATTERNS_MAX {
@@ -100,7 +100,7 @@ impl Filter {
         })
     }
 
-    /// True if a post with these rules is for this session.
+    /// Returns true if a post with these rules matches.
     pub fn matches(&self, rules: &[Rule]) -> bool {
         let tags = || rules.iter().filter_map(Rule::tag);
         let open = self.any_of.is_empty() && self.rule_ids.is_empty();
@@ -113,12 +113,12 @@ impl Filter {
             && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.matches_all(tag)))
     }
 
-    /// The delta rule: a post that comes again under more rules is for those that the earlier rules did not match.
+    /// Delta rule: returns true if a post that came again under more rules matches now and did not match before.
     pub fn matches_delta(&self, prior: &[Rule], now: &[Rule]) -> bool {
         self.matches(now) && !self.matches(prior)
     }
 
-    /// True if an event is for this session.
+    /// Returns true if an event matches.
     pub fn matches_event(&self, event: &Event) -> bool {
         match &event.prior {
             Some(prior) => self.matches_delta(prior, &event.rules),
@@ -126,7 +126,7 @@ impl Filter {
         }
     }
 
-    /// Bytes in memory, about, with the lists of the wake-up index.
+    /// Returns the approximate bytes in memory, including the lists of the wake-up index.
     pub fn bytes(&self) -> usize {
         const TERM: usize = 192;
         let sets = [&self.any_of, &self.none_of].into_iter().flat_map(|set| set.exact.iter().chain(&set.prefixes));
@@ -135,17 +135,17 @@ impl Filter {
         size_of::<Self>() + terms + self.rule_ids.len() * TERM
     }
 
-    /// What holds for every post that matches.
+    /// Returns keys of which every matching post has at least one.
     pub fn keys(&self) -> &KeyFilter {
         &self.keys
     }
 
-    /// Equal for filters that say the same in another order.
+    /// Returns a fingerprint that is equal for filters that differ in order only.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// The exact tags that the filter names, to tell of tags that nothing feeds.
+    /// Returns the exact tags that the filter names, to warn about unknown tags.
     pub fn tags_named(&self) -> impl Iterator<Item = &Arc<str>> {
         let all_of = self.all_of.iter().filter_map(|term| match term {
             TagPattern::Exact(tag) => Some(tag),
@@ -177,7 +177,7 @@ impl TagPattern {
         }
     }
 
-    /// True if every tag that `other` holds for, this one holds for too.
+    /// Returns true if every tag that matches `other` also matches this pattern.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(a), Self::Exact(b)) => a == b,
@@ -256,11 +256,11 @@ fn reject_unsatisfiable(
 
 fn necessary_keys(any_of: &[TagPattern], all_of: &[TagPattern], rule_ids: &[u64]) -> KeyFilter {
     if any_of.is_empty() && rule_ids.is_empty() {
-        // One all_of term is enough; an exact one is the narrowest.
+        // One `all_of` pattern is enough; an exact one is the narrowest.
         let narrowest = all_of.iter().find(|term| matches!(term, TagPattern::Exact(_))).or_else(|| all_of.first());
         return narrowest.map_or(KeyFilter::Always, |term| KeyFilter::AnyOf([term.key()].into()));
     }
-    // Nearly every post has some tag: looking through the lists of all tags would cost more than it leaves out.
+    // Nearly every post has a tag: searching the lists of all tags costs more than it skips.
     if any_of.contains(&TagPattern::Prefix("".into())) {
         return KeyFilter::Always;
     }

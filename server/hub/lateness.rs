@@ -1,14 +1,16 @@
-//! How late the upstream was, by position of the log: what low watermarks allow for beyond the slack.
+//! Lateness of upstream beyond the allowed lateness, by position of the log.
 //!
-//! A low watermark says that everything created before it is in the log or in an announced gap. It follows the time of the
-//! last byte, less the slack. Where a connection is later than that, or one datacenter is silent while others deliver, or
-//! one of redundant connections has yet to deliver what the other missed, that is not true: ingest notes by how much.
+//! A low watermark promises that everything created before it is in the log or in an announced gap. It follows the time
+//! of the last received byte, less the allowed lateness. That is not true where a connection is later, where one
+//! datacenter is silent while others deliver, or where a redundant connection has yet to deliver what the other missed.
+//! Ingest records the additional lateness here.
 //!
 //! # Design
-//! Steps over the log: from a record on, this late. A rise is noted before the records that came with it, a fall behind
-//! them, so that a cursor never sees less than what was true at its position. Older steps are merged to the greater value.
+//! Steps over the log: from a record on, this late. A rise is recorded before the records that came with it, a fall
+//! after them, so that no cursor reads less than the value at its position. Older steps are merged to the greater
+//! value.
 //!
-//! Invariant: at no position is the value smaller than what was noted for it.
+//! Invariant: at no position is the value smaller than the recorded one.
 
 use std::time::Duration;
 
@@ -16,9 +18,9 @@ use parking_lot::RwLock;
 
 use crate::model::Sequence;
 
-/// Steps that are kept; the oldest are merged.
+/// Maximum steps; the oldest are merged.
 const STEPS_MAX: usize = 256;
-/// A value is rounded up to a multiple of this.
+/// Values are rounded up to a multiple of this.
 const GRAIN_SECONDS: u64 = 10;
 
 /// Lateness by position of the log.
@@ -31,7 +33,7 @@ struct Step {
     late: Duration,
 }
 
-/// Rounds up to the grain; zero if it is within the slack.
+/// Rounds up to the grain; zero if it is within the allowed lateness.
 fn rounded(late: Duration, allowed_lateness: Duration) -> Duration {
     if late <= allowed_lateness.saturating_add(Duration::from_secs(1)) {
         return Duration::ZERO;
@@ -40,18 +42,18 @@ fn rounded(late: Duration, allowed_lateness: Duration) -> Duration {
 }
 
 impl Lateness {
-    /// Restores the greatest value of the log as it was before a restart.
+    /// Restores the greatest value of the log before a restart.
     pub fn restore(&self, late: Duration) {
         *self.0.write() = vec![Step { first: 0, late }];
     }
 
-    /// Notes that from record `first` on the log is this late, if it was less late before.
+    /// Records that from record `first` on the log is at least this late.
     pub fn rise(&self, first: Sequence, late: Duration, allowed_lateness: Duration) {
         let late = rounded(late, allowed_lateness);
         self.note(first, late, |known| late > known);
     }
 
-    /// Notes that from record `next` on, which has not been appended yet, the log is this late, if it was later before.
+    /// Records that from the next record `next` on the log is at most this late.
     pub fn fall(&self, next: Sequence, late: Duration, allowed_lateness: Duration) {
         let late = rounded(late, allowed_lateness);
         self.note(next, late, |known| late < known);
@@ -73,14 +75,14 @@ impl Lateness {
         }
     }
 
-    /// How late the log was for a cursor that reads this record next.
+    /// Returns the lateness for a cursor that reads this record next.
     pub fn at(&self, cursor: Sequence) -> Duration {
         let steps = self.0.read();
         let after = steps.partition_point(|step| step.first <= cursor);
         after.checked_sub(1).map_or(Duration::ZERO, |at| steps[at].late)
     }
 
-    /// The greatest value at any position from `earliest` on.
+    /// Returns the greatest value at any position from `earliest` on.
     pub fn most(&self, earliest: Sequence) -> Duration {
         let steps = self.0.read();
         let from = steps.partition_point(|step| step.first <= earliest).saturating_sub(1);
@@ -92,7 +94,7 @@ impl Lateness {
 mod tests {
     use super::*;
 
-    const SLACK: Duration = Duration::from_secs(30);
+    const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -101,17 +103,17 @@ mod tests {
     #[test]
     fn rise_holds_before_its_records_fall_behind_them() {
         let lateness = Lateness::default();
-        lateness.rise(5, seconds(30), SLACK);
-        assert_eq!(lateness.at(5), seconds(0), "within the slack");
-        lateness.rise(5, seconds(121), SLACK);
-        lateness.fall(9, seconds(95), SLACK);
-        lateness.rise(9, seconds(40), SLACK);
-        lateness.fall(12, seconds(0), SLACK);
+        lateness.rise(5, seconds(30), ALLOWED_LATENESS);
+        assert_eq!(lateness.at(5), seconds(0), "within the allowed lateness");
+        lateness.rise(5, seconds(121), ALLOWED_LATENESS);
+        lateness.fall(9, seconds(95), ALLOWED_LATENESS);
+        lateness.rise(9, seconds(40), ALLOWED_LATENESS);
+        lateness.fall(12, seconds(0), ALLOWED_LATENESS);
         assert_eq!([4, 5, 8, 9, 11, 12].map(|cursor| lateness.at(cursor).as_secs()), [0, 130, 130, 100, 100, 0]);
         assert_eq!([1, 9, 11, 12].map(|earliest| lateness.most(earliest).as_secs()), [130, 100, 100, 0]);
         let restored = Lateness::default();
         restored.restore(lateness.most(1));
-        restored.fall(20, seconds(0), SLACK);
+        restored.fall(20, seconds(0), ALLOWED_LATENESS);
         assert_eq!([3, 19, 20].map(|cursor| restored.at(cursor).as_secs()), [130, 130, 0]);
     }
 
@@ -120,8 +122,8 @@ mod tests {
         let (lateness, mut noted) = (Lateness::default(), Vec::new());
         for number in 1..=1_000_u64 {
             let late = seconds(40 + number * 7_919 % 600);
-            lateness.rise(number * 10, late, SLACK);
-            lateness.fall(number * 10 + 10, late, SLACK);
+            lateness.rise(number * 10, late, ALLOWED_LATENESS);
+            lateness.fall(number * 10 + 10, late, ALLOWED_LATENESS);
             noted.push((number * 10 + 5, late));
         }
         assert!(lateness.0.read().len() <= STEPS_MAX);

@@ -8,18 +8,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What the hub of one account counts.
+/// Metrics of the hub of one account.
 #[derive(Clone, Default)]
 pub struct Metrics {
-    /// Sessions open now.
+    /// Open sessions.
     pub sessions: Gauge<i64, AtomicI64>,
-    /// Sessions that were woken.
+    /// Session wake-ups.
     pub wakes: Counter,
-    /// Records that a session found because a timer ended its wait, although they were published before.
+    /// Records that a session found when a timer ended its wait, although they were published before.
     pub found_by_timer: Counter,
     /// Reads of the journal.
     pub cold_reads: Counter,
-    /// Reads of sessions behind the ring that were answered from what is kept of the journal in memory.
+    /// Reads of sessions behind the ring that the page cache answered.
     pub cold_reads_shared: Counter,
     by_consumer: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
     filtered: Family<ConsumerLabel, Counter<u64, AtomicU64>>,
@@ -28,7 +28,7 @@ pub struct Metrics {
     names: Arc<Mutex<Vec<String>>>,
 }
 
-/// The label of a consumer.
+/// Label: consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConsumerLabel {
     consumer: String,
@@ -39,16 +39,16 @@ struct ConsumerLabel {
 pub struct SessionCounters {
     /// Events delivered.
     pub delivered: Counter<u64, AtomicU64>,
-    /// Records that were not for it.
+    /// Records that did not match.
     pub filtered: Counter<u64, AtomicU64>,
-    /// Gaps and skips told.
+    /// Gaps and skips delivered.
     pub notices: Counter<u64, AtomicU64>,
     /// Records passed.
     pub passed: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
-    /// Registers what the hub counts.
+    /// Registers the metrics of the hub.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("sessions", "Subscribe streams open now", own.sessions.clone());
@@ -63,12 +63,12 @@ impl Metrics {
         };
         family("events_delivered", "Events delivered", &own.by_consumer);
         family("records_filtered", "Records passed that the filter left out", &own.filtered);
-        family("notices_delivered", "Gaps and skips told", &own.notices);
+        family("notices_delivered", "Gaps and skips delivered", &own.notices);
         family("records_scanned", "Records passed: delivered, filtered and notices", &own.passed);
         own
     }
 
-    /// The counters of a consumer. Past `labels_max` names all further ones count as `other`.
+    /// Returns the counters of a consumer. Beyond `labels_max` names, further ones count as `other`.
     pub fn session(&self, consumer: &str, labels_max: usize) -> SessionCounters {
         let label = ConsumerLabel { consumer: self.label(consumer, labels_max) };
         SessionCounters {

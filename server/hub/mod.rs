@@ -1,21 +1,25 @@
-//! Fan-out: one log, any number of cursors on it.
+//! Fan-out: one log, any number of cursors.
 //!
-//! Every subscriber is a cursor. It reads the hot tail from the [`ring`] and anything older from the journal, through
-//! [`Hub::read`], so replay and live have no seam; it waits in the index of [`wakeup`] sessions until a batch may be for
-//! it. There is no queue of events per subscriber and no broadcast: a slow one costs the others nothing (I10), and lag is
-//! never loss.
+//! Every subscriber is a cursor. It reads the hot tail from the [`ring`] and older records from the journal, through
+//! [`Hub::read`], so replay and live delivery are one sequence. It waits in the index of [`wakeup`] until a batch may
+//! match. There is no event queue per subscriber and no broadcast: a slow subscriber does not affect the others (I10),
+//! and lag never means loss.
 //!
-//! Reading order: [`Hub`] (publish, read) · `entry` (a record, encoded once) · `ring` · `filter` · `wakeup` · `token` ·
-//! `cold` (turns at the journal) · `cold::page_cache` (what of it is shared) · `entry::batch` (events that go out together) · `fanout` (sessions with the same filter) · `start` (where a session begins) · `side_log` (what only some subscriptions lack) · `session` (the pull loop) · `session::registry` (who is there).
+//! # Modules
 //!
-//! Does not own: who writes the log (`ingest`), what a frame looks like on the wire (`grpc`).
+//! [`Hub`] (publish, read) · `entry` (a record, encoded once) · `entry::batch` (encoded batches) · `ring` · `filter` ·
+//! `wakeup` · `token` · `cold` (journal reads, `cold::page_cache`) · `fanout` (groups of sessions with equal filters) ·
+//! `start` (start position of a session) · `side_log` (posts of private gaps) · `session` (the pull loop,
+//! `session::registry`).
 //!
-//! Invariants and the tests that hold them:
+//! Does not own: writing the log (`ingest`), the wire format of frames (`grpc`).
+//!
+//! Invariants and their tests:
 //! - I1, I3, I4, I5, I6: `session::tests::any_cut_resumes_without_loss_or_repeat`.
 //! - A narrow cursor never scans, and misses nothing: `ring::tests::indexed_read_equals_full_scan`.
-//! - A page of the journal is read once for all that want it, and is never given after it was trimmed: `cold::tests`.
-//! - No wake is lost: a session parks, looks once more, and only then waits; a publisher pushes, and only then wakes.
-//!   `tests/wakeup-model` checks that under loom and shuttle, on the source of [`wakeup`] itself.
+//! - A page of the journal is read once for all sessions, and is never returned after it was trimmed: `cold::tests`.
+//! - No wake-up is lost: a session parks, checks the log once more, and only then waits; a publisher appends, and only
+//!   then notifies. `tests/wakeup-model` checks this under loom and shuttle, on the source of [`wakeup`] itself.
 
 mod cold;
 mod config;

@@ -6,19 +6,19 @@ use super::entry::Entry;
 use crate::journal;
 use crate::model::Sequence;
 
-/// A stretch of the log for one cursor.
+/// Result of reading a range of the log.
 #[derive(Debug)]
 pub struct Read {
-    /// What may match, in order.
+    /// Entries that may match, in order.
     pub entries: Vec<Arc<Entry>>,
-    /// Where to read on.
+    /// Where to continue.
     pub next: Sequence,
 }
 
 /// Failure of a read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The record is older than what the log holds.
+    /// The record is older than the oldest in the log.
     Trimmed {
         /// Oldest sequence in the log.
         earliest: Sequence,

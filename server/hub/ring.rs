@@ -8,9 +8,9 @@ use parking_lot::RwLock;
 use super::entry::{Entry, EntryKind};
 use crate::model::{IndexKey, KeyFilter, Sequence};
 
-/// The hot tail of the log: the newest entries, up to a bound in bytes, with an index by tag and rule.
+/// Ring buffer: the newest entries up to a limit in bytes, indexed by tag and rule.
 ///
-/// Readers hold its lock only while they take references, never while they filter or encode.
+/// Readers hold its lock only to clone references, never to filter or encode.
 pub struct Ring {
     bytes_max: usize,
     inner: RwLock<Inner>,
@@ -19,27 +19,27 @@ pub struct Ring {
 #[derive(Default)]
 struct Inner {
     entries: VecDeque<Arc<Entry>>,
-    /// Sequence of the first entry; of the next one to come while there is none.
+    /// Sequence of the first entry, or of the next one if the ring is empty.
     first: Sequence,
     bytes: usize,
     index: PostingIndex,
 }
 
-/// Which entries have what. Sequences of a list ascend, so eviction takes from its front.
+/// Sequences of the entries by tag and rule. Lists ascend, so eviction pops from the front.
 #[derive(Default)]
 struct PostingIndex {
     tags: PostingLists<Arc<str>>,
-    /// The tags in order, for those that ask for a prefix.
+    /// Tags in order, for prefix lookups.
     names: BTreeSet<Arc<str>>,
-    /// Made when somebody first asks for a rule: most ask for tags, and each event would pay for it.
+    /// Created at the first lookup by rule: most filters name tags, and every event would pay for it.
     rules: Option<PostingLists<u64>>,
-    /// GAP and SKIP, which every session is told.
+    /// GAP and SKIP records, which every session receives.
     notices: VecDeque<Sequence>,
 }
 
 type PostingLists<K> = HashMap<K, VecDeque<Sequence>, RandomState>;
 
-/// What a reader took.
+/// Result of a read.
 #[derive(Debug)]
 pub struct RingRead {
     /// Entries that may match, in order.
@@ -48,33 +48,33 @@ pub struct RingRead {
     pub next: Sequence,
 }
 
-/// The cursor is older than the ring.
+/// The cursor is behind the ring.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CursorEvicted;
 
-/// How much a reader takes at once.
+/// Limits of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadLimits {
-    /// Most entries.
+    /// Maximum entries.
     pub entries: usize,
-    /// The most bytes of encoded events; the first goes whatever its size.
+    /// Maximum bytes of encoded events; the first event is returned whatever its size.
     pub bytes: usize,
 }
 
 impl Ring {
-    /// An empty ring; the next entry has sequence `next`.
+    /// Creates an empty ring whose next entry has sequence `next`.
     pub fn new(bytes_max: usize, next: Sequence) -> Self {
         Self { bytes_max, inner: RwLock::new(Inner { first: next, ..Inner::default() }) }
     }
 
-    /// Empties it; the next entry has sequence `next`.
+    /// Empties the ring; the next entry has sequence `next`.
     pub fn reset(&self, next: Sequence) {
         *self.inner.write() = Inner { first: next, ..Inner::default() };
     }
 
-    /// Adds entries that follow the last one, and lets the oldest go where they are too many.
+    /// Appends entries, and evicts the oldest above the limit.
     pub fn push(&self, entries: &[Arc<Entry>]) {
-        // Dropping payloads is not the lock's business.
+        // Payloads are dropped outside the lock.
         let mut gone = Vec::new();
         let mut inner = self.inner.write();
         for entry in entries {
@@ -90,12 +90,12 @@ impl Ring {
         drop(gone);
     }
 
-    /// True if a cursor that stands here is not behind it.
+    /// Returns true if a cursor at this sequence is not behind the ring.
     pub fn contains(&self, from: Sequence) -> bool {
         from >= self.inner.read().first
     }
 
-    /// Takes what may match from `from` on.
+    /// Returns the entries that may match, from `from` on.
     pub fn read(&self, from: Sequence, keys: &KeyFilter, limits: ReadLimits) -> Result<RingRead, CursorEvicted> {
         if let KeyFilter::AnyOf(keys) = keys
             && keys.iter().any(|key| matches!(key, IndexKey::Rule(_)))
@@ -254,7 +254,7 @@ fn push_once(list: &mut VecDeque<Sequence>, sequence: Sequence) {
     }
 }
 
-/// True if nothing is left in the list.
+/// Removes `sequence` if it is first in the list. Returns true if the list is empty then.
 fn pop_if_first(list: Option<&mut VecDeque<Sequence>>, sequence: Sequence) -> bool {
     let Some(list) = list else { return false };
     if list.front() == Some(&sequence) {
@@ -316,7 +316,7 @@ mod tests {
             let keys = KeyFilter::AnyOf([IndexKey::Rule(rule)].into());
             sequences(&ring.read(from, &keys, ALL).expect("hot"))
         };
-        // The rules of a post of the fixtures are numbered from 1.
+        // The rules of the fixtures' posts are numbered from 1.
         ring.push(&[entry(1, &["a"]), entry(2, &["a", "b"]), entry(3, &["a"])]);
         assert_eq!((ask(1, 2), ask(2, 1)), (vec![2], vec![2, 3]));
         ring.push(&[entry(4, &["a", "b"])]);

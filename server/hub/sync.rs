@@ -1,6 +1,6 @@
-//! Synchronization primitives of the wake-up index ([`super::parked`]).
+//! Synchronization primitives of the wake-up index ([`super::wakeup`]).
 //!
-//! `tests/wakeup-model` compiles the same source file of the index with the primitives of loom and of shuttle instead.
+//! `tests/wakeup-model` compiles the source file of the index with the primitives of loom and of shuttle instead.
 
 pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 

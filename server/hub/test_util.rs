@@ -1,4 +1,4 @@
-//! Logs in memory and records for tests of this room and of those above it.
+//! In-memory logs and records for tests of this module and of higher ones.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::model::{
     UnixMillis,
 };
 
-/// The writer of every record here.
+/// Term of every record here.
 pub const TERM: Term = Term(1);
-/// The log of every hub here.
+/// Epoch of every log here.
 pub const EPOCH: Epoch = Epoch(7);
-/// The side log of every hub here.
+/// Epoch of every side log here.
 pub const SIDE_EPOCH: Epoch = Epoch(8);
 
-/// The hub of the account `main` over a new log in memory, and its writer.
+/// Creates the hub of the account `main` over a new in-memory log, and its writer.
 pub fn new_hub(config: Config, clock: Clock) -> (Arc<Hub>, Box<dyn Writer>) {
     let settings = journal::Config { backend: Backend::Memory, ..journal::Config::default() };
     let (hub, writer, _) = hub_over(&settings, &settings, config, clock);
     (hub, writer)
 }
 
-/// The hub of the account `main` over new logs in memory, and the writers of its log and of its side log.
+/// Creates the hub of the account `main` over new in-memory logs, and the writers of its log and of its side log.
 pub fn hub_over(
     main: &journal::Config,
     side: &journal::Config,
@@ -39,7 +39,7 @@ pub fn hub_over(
     hub_through(main, side, (config, clock), |reader| reader)
 }
 
-/// The hub of the account `main` over a new log in memory that it reads through something else, and its writer.
+/// Creates the hub of the account `main` over a new in-memory log that it reads through a wrapper, and its writer.
 pub fn hub_watched(
     config: Config,
     clock: Clock,
@@ -71,13 +71,13 @@ fn hub_through(
     (Arc::new(Hub::new(parts, 1)), journal.writer, side.writer)
 }
 
-/// A clock that an answer of X agreed with.
+/// Returns the clock after an answer of X confirmed it.
 pub fn confirmed(clock: Clock) -> Clock {
     clock.observe(clock.now(), clock.moment(), std::time::Duration::from_secs(60));
     clock
 }
 
-/// A live post with these tags; its rules are numbered from 1.
+/// Creates a live post with these tags; its rules are numbered from 1.
 pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
     let rules = tags.iter().enumerate().map(|(at, tag)| Rule { id: Some(at as u64 + 1), tag: Some((*tag).into()) });
     let post = Post {
@@ -86,19 +86,19 @@ pub fn post_record(sequence: Sequence, tags: &[&str]) -> Record {
         origin: Origin::Live,
         gap: None,
         counterpart: None,
-        beside_rules: None,
+        counterpart_rules: None,
         previous: None,
         json: Bytes::from(format!("{{\"n\":{sequence}}}")),
     };
     record(sequence, RecordBody::Post(post))
 }
 
-/// A record as sessions read it.
+/// Encodes a record.
 pub fn encoded(record: Record) -> Arc<Entry> {
     entry::encode(vec![record]).pop().expect("one for each record")
 }
 
-/// One malformed message.
+/// Creates a skip of one malformed message.
 pub fn skip_record(sequence: Sequence) -> Record {
     let time = UnixMillis(sequence as i64);
     let window = TimeInterval { from: time, to: Some(time) };

@@ -1,19 +1,20 @@
-//! Upstream time of the records of a log, where the clock that stamped them was corrected.
+//! Upstream time of the records of a log whose clock was corrected.
 //!
-//! Owns: the table of corrections, by the record from which each holds, its file, and the search by time. Does not own:
-//! the stamps, which never change (I7), or the clock.
+//! Owns: the table of corrections by first record, its file, and the search by time. Does not own: the stamps, which
+//! never change (I7), or the clock.
 //!
 //! # Design
 //!
-//! A record keeps the time that the clock said when it was received. When the clock is corrected, the records of this
-//! process are known to be off by what it was corrected by, and the table says so: [`ClockCorrections::translated`] is the time by the
-//! clock of today. A correction that is taken back cancels itself out. Between two corrections stamps ascend, so that the
-//! search goes through pieces of the log and then by halves.
+//! A record keeps the time that the clock had when it was received. When the clock is corrected, the table records that
+//! the stamps of this process are off by the same amount: [`ClockCorrections::translated`] returns the time by the
+//! current clock. A correction that is undone cancels itself. Between two corrections stamps ascend, so the search goes
+//! through pieces of the log and then bisects.
 //!
-//! Where stamps go back and nothing says why (the wall clock was set between two processes), the piece is *suspect*: the
-//! search begins at its start.
+//! Where stamps go back without a known correction (the wall clock was set between two processes), the piece is
+//! *suspect*: the search begins at its start.
 //!
-//! Invariant: a search may begin early, never late: no record received at or after the time asked for is passed over.
+//! Invariant: a search may return a record too early, never too late: no record received at or after the requested time
+//! is skipped.
 
 use std::path::{Path, PathBuf};
 
@@ -25,13 +26,13 @@ use crate::model::{Epoch, Sequence, UnixMillis};
 use crate::state_file;
 
 const VERSION: u32 = 1;
-/// Corrections of a log; each larger one took two answers that agreed.
+/// Maximum corrections of a log; each larger one required two answers that agreed.
 const CHANGES_MAX: usize = 256;
 
-/// The corrections of a log.
+/// Corrections of a log.
 #[derive(Debug)]
 pub struct ClockCorrections {
-    /// The first record that this process appends.
+    /// First record that this process appends.
     run: Sequence,
     state: Mutex<State>,
 }
@@ -42,8 +43,8 @@ struct State {
     changes: Vec<ClockCorrection>,
 }
 
-/// The records from `since` to before `first` are stamped this much too early. With `since` = `first`, stamps may go back
-/// at `first`, by an unknown amount.
+/// The records from `since` to before `first` are stamped this much too early. If `since` equals `first`, stamps may go
+/// back at `first` by an unknown amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ClockCorrection {
     since: Sequence,
@@ -59,25 +60,25 @@ struct CorrectionsFile {
 }
 
 impl ClockCorrections {
-    /// No corrections; this process appends from `run` on.
+    /// Creates an empty table; this process appends from `run` on.
     pub fn new(run: Sequence) -> Self {
         Self { run, state: Mutex::default() }
     }
 
-    /// Takes up what the file says of this log, and keeps it there from now on.
+    /// Restores the corrections of this log from the file, and saves them there from now on.
     pub fn open(&self, file: PathBuf, epoch: Epoch) {
         let form =
             state_file::read(&file).ok().and_then(|bytes| serde_json::from_slice::<CorrectionsFile>(&bytes).ok());
         let form = form.filter(|form| form.version == VERSION && form.epoch == epoch.to_string());
-        // Records beyond the end were lost, and their sequences are given again.
+        // Records after the end were lost, and their sequences are assigned again.
         let clamp = |change: ClockCorrection| ClockCorrection { first: change.first.min(self.run), ..change };
         let changes = form.map(|form| form.changes).unwrap_or_default().into_iter().map(clamp);
         let changes = changes.filter(|change| change.since <= change.first).collect();
         *self.state.lock() = State { file: Some(file), changes };
     }
 
-    /// From record `first` on the clock is another by this much, `None` if it is not known by how much. False if that
-    /// cannot be noted: then stamps must not go back.
+    /// Records that from record `first` on the clock differs by this much, `None` if unknown. Returns false if that
+    /// cannot be saved: then stamps must not go back.
     pub fn note(&self, reader: &dyn Reader, first: Sequence, by_ms: Option<i64>) -> bool {
         let mut state = self.state.lock();
         let earliest = reader.extent().earliest;
@@ -95,13 +96,13 @@ impl ClockCorrections {
         true
     }
 
-    /// When the record was received, by the clock as it is now.
+    /// Returns the receive time of the record by the current clock.
     pub fn translated(&self, sequence: Sequence, received: UnixMillis) -> UnixMillis {
         received.shifted(shift(&self.state.lock().changes, sequence))
     }
 
-    /// The first record that was received at or after `time`, by the clock as it is now; `next` if there is none. Early
-    /// where that cannot be told, never late.
+    /// Returns the first record received at or after `time` by the current clock; `next` if there is none. Too early
+    /// where that is uncertain, never too late.
     pub fn seek(&self, reader: &dyn Reader, time: UnixMillis) -> Result<Sequence, ReadError> {
         let changes = self.state.lock().changes.clone();
         let extent = reader.extent();
@@ -112,14 +113,14 @@ impl ClockCorrections {
         }
         let at = |sequence| received(reader, &changes, sequence);
         let end = |number: usize| pieces.get(number + 1).copied().unwrap_or(extent.next);
-        // The latest time that is known to have passed when a piece begins.
+        // Latest time known to have passed when a piece begins.
         let mut passed = i64::MIN;
         for (number, &start) in pieces.iter().enumerate() {
             let first = at(start)?;
             let suspect = first.0 < passed;
             let last = at(end(number) - 1)?;
             passed = passed.max(first.0).max(last.0);
-            // What comes later was received later, whatever its stamps say.
+            // Later records were received later, whatever their stamps.
             let next = match pieces.get(number + 1) {
                 Some(next) => passed.max(at(*next)?.0),
                 None => i64::MAX,
@@ -132,7 +133,7 @@ impl ClockCorrections {
     }
 }
 
-/// The first of these records that was received at or after `time`; `end` if there is none.
+/// Returns the first of these records received at or after `time`; `end` if there is none.
 fn search(
     start: Sequence,
     end: Sequence,
@@ -147,7 +148,7 @@ fn search(
     Ok(low)
 }
 
-/// When a record was received by the clock as it is now; of a damaged one, when the next sound one was.
+/// Returns the receive time of a record by the current clock; for a damaged record, that of the next intact one.
 fn received(reader: &dyn Reader, changes: &[ClockCorrection], sequence: Sequence) -> Result<UnixMillis, ReadError> {
     let received = match reader.received_at(sequence)? {
         Some(received) => received,
@@ -161,7 +162,7 @@ fn shift(changes: &[ClockCorrection], sequence: Sequence) -> i64 {
     changes.iter().filter(holds).fold(0, |sum, change| sum.saturating_add(change.by_ms))
 }
 
-/// Where the pieces begin within which stamps ascend and are off alike.
+/// Returns the starts of the pieces within which stamps ascend with equal offset.
 fn pieces(changes: &[ClockCorrection], extent: &LogBounds) -> Vec<Sequence> {
     let borders = changes.iter().flat_map(|change| [change.since, change.first]);
     let inside = borders.filter(|border| extent.earliest < *border && *border < extent.next);
@@ -172,7 +173,7 @@ fn pieces(changes: &[ClockCorrection], extent: &LogBounds) -> Vec<Sequence> {
     pieces
 }
 
-/// Writes the file, whole or not at all.
+/// Writes the file atomically.
 fn write(path: &Path, epoch: Epoch, changes: &[ClockCorrection]) -> std::io::Result<()> {
     let form = CorrectionsFile { version: VERSION, epoch: epoch.to_string(), changes: changes.to_vec() };
     state_file::write_atomic(path, &serde_json::to_vec(&form)?)

@@ -8,12 +8,12 @@ use super::entry::{Entry, EntryKind};
 use super::sync::{AtomicBool, AtomicU64, Mutex, Notify, Ordering, fence};
 use crate::model::{IndexKey, KeyFilter, Sequence, tags};
 
-/// Whom to wake: sessions by the keys of their filter. A batch wakes a session at most once, and one whose keys it does
-/// not hold not at all.
+/// Maps filter keys to parked sessions. A batch wakes a session at most once, and only if it contains one of the
+/// session's keys.
 #[derive(Default)]
 pub struct WakeupIndex {
     index: Mutex<KeyIndex>,
-    /// Everything before this has been offered to the index: a session still parked has no match before it.
+    /// All records before this were notified: a session still parked has no match before it.
     notified_up_to: AtomicU64,
 }
 
@@ -21,13 +21,13 @@ pub struct WakeupIndex {
 struct KeyIndex {
     waiters: Slab<Arc<Waiter>>,
     tags: HashMap<Arc<str>, Waiters, RandomState>,
-    /// By prefix; the ones of a tag are found by its own beginnings.
+    /// Waiters by prefix; those of a tag are found by its own prefixes.
     prefixes: BTreeMap<Arc<str>, Waiters>,
     rules: HashMap<u64, Waiters, RandomState>,
     always: Waiters,
 }
 
-/// Seats by their slot. Most keys are one session's: its seat is found without a way through a tree.
+/// Waiters by slot. Most keys belong to one session: its waiter is stored inline.
 #[derive(Default)]
 enum Waiters {
     #[default]
@@ -36,7 +36,7 @@ enum Waiters {
     Many(BTreeMap<usize, Arc<Waiter>>),
 }
 
-/// Where one session waits.
+/// State of one waiting session.
 #[derive(Default)]
 pub struct Waiter {
     parked: AtomicBool,
@@ -84,12 +84,12 @@ impl Waiters {
     }
 }
 
-/// Proof that a session parked with nothing left to read: only then does what is offered meanwhile say how far nothing
-/// can match.
+/// Proof that a session parked with nothing left to read: only then do later notifications show how far nothing can
+/// match.
 #[must_use]
 pub struct ParkToken(());
 
-/// A session's place in the index; leaves it when dropped.
+/// A session's registration in the index; removed when dropped.
 pub struct WaiterHandle {
     parked: Arc<WakeupIndex>,
     keys: KeyFilter,
@@ -98,7 +98,7 @@ pub struct WaiterHandle {
 }
 
 impl WakeupIndex {
-    /// An index whose log goes on at `next`.
+    /// Creates an index whose log continues at `next`.
     pub fn new(next: Sequence) -> Self {
         Self { index: Mutex::default(), notified_up_to: AtomicU64::new(next) }
     }
@@ -115,10 +115,10 @@ impl WakeupIndex {
         WaiterHandle { parked: self.clone(), keys, slot, waiter }
     }
 
-    /// Wakes the parked sessions that these entries may be for. The entries are readable already. Returns how many.
+    /// Wakes the parked sessions that may match these entries, which are readable already. Returns their number.
     pub fn notify(&self, entries: &[Arc<Entry>]) -> usize {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
-        // The entries are published before the flags are read: the other half of `WaiterHandle::park`.
+        // The entries are published before the flags are read: the counterpart of `WaiterHandle::park`.
         fence(Ordering::SeqCst);
         let mut woken = 0;
         let index = self.index.lock();
@@ -130,9 +130,9 @@ impl WakeupIndex {
             }
         };
         let mut wake = |waiters: &Waiters| waiters.for_each(&mut wake_one);
-        // One entry names each of its keys once: there is nothing to remember.
+        // One entry contains each of its keys once, so there is no need to deduplicate.
         let mut seen = (entries.len() > 1).then(WakeSet::default);
-        let mut everybody = false;
+        let mut wake_all = false;
         for entry in entries {
             match &entry.kind {
                 EntryKind::Event(event) => {
@@ -147,12 +147,12 @@ impl WakeupIndex {
                         }
                     }
                 }
-                EntryKind::Gap(_) | EntryKind::Skip(_) => everybody = true,
+                EntryKind::Gap(_) | EntryKind::Skip(_) => wake_all = true,
                 EntryKind::Term => {}
             }
         }
         wake(&index.always);
-        if everybody {
+        if wake_all {
             index.waiters.iter().for_each(|(_, waiter)| wake_one(waiter));
         }
         drop(index);
@@ -197,7 +197,7 @@ impl KeyIndex {
         self.waiters.remove(slot);
     }
 
-    /// The registered prefixes that `tag` begins with: it has no more of them than it has characters.
+    /// Returns the registered prefixes of `tag`: at most one per character.
     fn prefixes_of(&self, tag: &str, wake: &mut impl FnMut(&Waiters)) {
         if self.prefixes.is_empty() {
             return;
@@ -209,12 +209,11 @@ impl KeyIndex {
 }
 
 impl WaiterHandle {
-    /// Says that the session is about to wait, with all before `cursor` read. `None` if there is more to read by now:
-    /// then the session is not parked.
+    /// Parks the session, with everything before `cursor` read. Returns `None` if there is more to read by now: then
+    /// the session is not parked.
     ///
-    /// The look at `next` has to come after the flag: what is appended before it, the session sees here, and what is
-    /// appended after it is offered to a session that is parked. A batch that was offered a moment before the flag would
-    /// otherwise be passed over for good.
+    /// `next` must be read after the flag is set: records appended before are seen here, and later ones are notified to
+    /// a parked session. Otherwise a batch notified just before the flag would be missed for good.
     pub fn park(&self, cursor: Sequence, next: impl FnOnce() -> Sequence) -> Option<ParkToken> {
         self.waiter.parked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -225,16 +224,16 @@ impl WaiterHandle {
         Some(ParkToken(()))
     }
 
-    /// Ends a wait that [`WaiterHandle::park`] began, and tells how far nothing can match: the session may move its cursor
-    /// there.
+    /// Ends a wait that [`WaiterHandle::park`] began. Returns how far nothing can match: the session may advance its
+    /// cursor there.
     pub fn unpark(&self, _: ParkToken) -> Option<Sequence> {
-        // Read before the flag: what is offered later than this is not promised.
+        // Read before the flag: later notifications are not covered.
         let notified_up_to = self.parked.notified_up_to.load(Ordering::Acquire);
         if self.waiter.parked.swap(false, Ordering::AcqRel) {
             return Some(notified_up_to);
         }
-        // Zero while the waker is between its two steps; then nothing is promised. One left over from an earlier wait
-        // lies before the cursor.
+        // Zero while the waker is between its two steps; then nothing is covered. A value left from an earlier wait is
+        // before the cursor.
         match self.waiter.wake_sequence.swap(0, Ordering::AcqRel) {
             0 => None,
             first => Some(first),
@@ -288,12 +287,12 @@ mod tests {
     #[test]
     fn waiters_of_one_tag_deregister_individually() {
         let parked = Arc::new(WakeupIndex::new(1));
-        let mut tickets: Vec<_> = (0..3).map(|_| parked.register(any_of(&["a"]))).collect();
+        let mut handles: Vec<_> = (0..3).map(|_| parked.register(any_of(&["a"]))).collect();
         let entry = encoded(post_record(1, &["a", "b"]));
-        while !tickets.is_empty() {
-            tickets.iter().for_each(|handle| drop(handle.park(1, || 1).expect("nothing to read")));
-            assert_eq!(parked.notify(std::slice::from_ref(&entry)), tickets.len());
-            tickets.remove(tickets.len() / 2);
+        while !handles.is_empty() {
+            handles.iter().for_each(|handle| drop(handle.park(1, || 1).expect("nothing to read")));
+            assert_eq!(parked.notify(std::slice::from_ref(&entry)), handles.len());
+            handles.remove(handles.len() / 2);
         }
         let index = parked.index.lock();
         assert!(index.waiters.is_empty() && index.tags.is_empty());
@@ -302,13 +301,13 @@ mod tests {
     #[test]
     fn notice_wakes_all_dropped_waiter_is_removed() {
         let parked = Arc::new(WakeupIndex::new(1));
-        let tickets = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
+        let handles = [parked.register(any_of(&["a"])), parked.register(any_of(&["b*"]))];
         let park = |handle: &WaiterHandle| drop(handle.park(1, || 1).expect("nothing to read"));
-        tickets.iter().for_each(park);
+        handles.iter().for_each(park);
         let skip = encoded(skip_record(1));
         assert_eq!(parked.notify(std::slice::from_ref(&skip)), 2);
-        tickets.iter().for_each(park);
-        drop(tickets);
+        handles.iter().for_each(park);
+        drop(handles);
         assert_eq!(parked.notify(&[skip]), 0);
         let index = parked.index.lock();
         assert!(index.waiters.is_empty() && index.tags.is_empty() && index.prefixes.is_empty());

@@ -249,7 +249,7 @@ impl SideLogWriter {
             if let RecordBody::Post(post) | RecordBody::Delta { post, .. } = &mut record.body
                 && post.id == id
             {
-                (post.counterpart, post.beside_rules) = (Some(main), Some(rules.clone()));
+                (post.counterpart, post.counterpart_rules) = (Some(main), Some(rules.clone()));
             }
         }
     }

@@ -100,10 +100,10 @@ fn encode_post(post: &Post, table: &mut RuleTableBuilder, out: &mut Vec<u8>) {
     out.extend_from_slice(&post.id.0.to_le_bytes());
     let gap = if post.gap.is_some() { GAP_FOLLOWS } else { 0 };
     let beside = if post.counterpart.is_some() { HAS_COUNTERPART } else { 0 };
-    let beside_rules = if post.beside_rules.is_some() { BESIDE_RULES_FOLLOW } else { 0 };
+    let counterpart_rules = if post.counterpart_rules.is_some() { BESIDE_RULES_FOLLOW } else { 0 };
     let previous = if post.previous.is_some() { PREVIOUS_FOLLOWS } else { 0 };
-    out.push(code(&ORIGINS, &post.origin) | gap | beside | beside_rules | previous);
-    let beside_set = post.beside_rules.as_ref().map(|rules| u64::from(table.set(rules)));
+    out.push(code(&ORIGINS, &post.origin) | gap | beside | counterpart_rules | previous);
+    let beside_set = post.counterpart_rules.as_ref().map(|rules| u64::from(table.set(rules)));
     for number in [post.gap.map(|gap| gap.0), post.counterpart, beside_set, post.previous].into_iter().flatten() {
         put_varint(out, number);
     }
@@ -227,11 +227,11 @@ fn decode_head(input: &mut ByteReader<'_>) -> Result<PostHeader, DecodeError> {
 fn decode_post(input: &mut ByteReader<'_>, source: &DecodeContext<'_>) -> Result<Post, DecodeError> {
     let PostHeader { id, origin, gap, beside, beside_set, previous, set, length } = decode_head(input)?;
     let rules_of = |set: usize| source.table.sets.get(set).cloned().ok_or(DecodeError);
-    let (rules, beside_rules) = (rules_of(set)?, beside_set.map(rules_of).transpose()?);
+    let (rules, counterpart_rules) = (rules_of(set)?, beside_set.map(rules_of).transpose()?);
     let start = input.at();
     input.take(length)?;
     let json = source.payload.slice(start..start + length);
-    Ok(Post { id, rules, origin, gap, counterpart: beside, beside_rules, previous, json })
+    Ok(Post { id, rules, origin, gap, counterpart: beside, counterpart_rules, previous, json })
 }
 
 fn decode_set(input: &mut ByteReader<'_>) -> Result<usize, DecodeError> {

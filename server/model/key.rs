@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use super::Rule;
-
 /// A property of posts that an index can store. Every post that a filter matches has at least one of the filter's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IndexKey {

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The bearer token to accept; without one any token will do, but there must be one.
     pub bearer: Option<String>,
-    /// Posts drawn per second. Those that no rule matches are not sent, as X would not send them.
+    /// Posts drawn per second. Posts that no rule matches are not sent, as with X.
     pub rate: f64,
     /// Seed of every random decision: the same seed draws the same posts.
     pub seed: u64,
-    /// A heartbeat goes out this often (20 s: X, consuming streaming data; older pages say 10, 15 and 30).
+    /// Interval of heartbeats (20 s: X, consuming streaming data; older pages state 10, 15 and 30).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub heartbeat: Duration,
@@ -27,17 +27,17 @@ pub struct Config {
     pub heartbeat_jitter: Duration,
     /// Whether responses are compressed.
     pub gzip: Gzip,
-    /// How messages are told apart on the wire.
+    /// Delimiters of messages.
     pub framing: Framing,
     /// Where HTTP chunks end.
     pub chunking: Chunking,
     /// Live connections allowed at a time (X names no number; 1 is the strictest).
     pub live_connections_max: usize,
-    /// Recovery jobs allowed at a time, beside the live connections (2: X, recovery and redundancy).
+    /// Recovery jobs allowed at a time, in addition to the live connections (2: X, recovery and redundancy).
     pub recovery_jobs_max: usize,
-    /// What happens to a live connection too many.
+    /// Handling of a live connection above the limit.
     pub excess: ConnectionLimitPolicy,
-    /// How long a connection too many is suffered where it is not refused at once (1 min: PowerTrack guide).
+    /// How long a connection above the limit stays open where it is not refused at once (1 min: PowerTrack guide).
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub excess_grace: Duration,
@@ -47,7 +47,7 @@ pub struct Config {
     pub slot_held: Duration,
     /// Bytes kept for a live connection that reads too slowly; beyond them it is dropped and may not backfill.
     pub slow_reader_bytes_max: u64,
-    /// Tell a slow reader why it is dropped, if it ever reads that far.
+    /// Whether a slow reader receives the reason of its disconnect, if it reads that far.
     pub slow_reader_message: bool,
     /// What the first connection after a slow reader was dropped gets instead of backfill.
     pub slow_reader_backfill: AfterOverflow,
@@ -129,7 +129,7 @@ pub enum Gzip {
     Off,
 }
 
-/// How messages are told apart on the wire.
+/// Delimiters of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
@@ -157,7 +157,7 @@ pub enum Chunking {
     Anywhere,
 }
 
-/// What happens to a live connection too many.
+/// Handling of a live connection above the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionLimitPolicy {
@@ -202,14 +202,14 @@ pub enum AfterOverflow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Completion {
-    /// All is sent, then the message says so.
+    /// All posts are sent, then the completion message.
     #[default]
     Completed,
-    /// The first minute that has posts is left out, and the message says so.
+    /// The first minute that has posts is left out, and the message names it.
     CompletedWithErrors,
-    /// It stops before the last minute, and the message says so.
+    /// It stops before the last minute, and the message names it.
     Failed,
-    /// All is sent, and no message comes.
+    /// All posts are sent without a message.
     Silent,
 }
 

@@ -20,7 +20,7 @@ const LINES_MAX: usize = 100_000;
 /// Requests shown with the state.
 const REQUESTS_SHOWN: usize = 200;
 
-/// Serves other processes what `SimulatorHandle` gives to this one: the truth, the state, and the faults.
+/// Serves other processes the data of `SimulatorHandle`: ground truth, state, and faults.
 pub(super) fn answer(
     world: &Arc<SimulatorState>,
     method: &Method,
@@ -29,7 +29,7 @@ pub(super) fn answer(
     body: Bytes,
 ) -> Response<Body> {
     let handle = SimulatorHandle::of(world.clone());
-    let told = match (method.as_str(), path) {
+    let response = match (method.as_str(), path) {
         ("GET", "truth") => truth(&handle, query),
         ("GET", "state") => Ok(ErrorResponse::json(200, &state(&handle).to_string())),
         ("POST", _) => command(&handle, path, query, body),
@@ -40,7 +40,7 @@ pub(super) fn answer(
         _ => Err("there is GET truth, state; POST do, cut, stall, rate, pause, refuse, inject, publish; DELETE refuse"
             .into()),
     };
-    refusal(told.unwrap_or_else(|error| ErrorResponse::json(400, &json!({"error": error}).to_string())))
+    refusal(response.unwrap_or_else(|error| ErrorResponse::json(400, &json!({"error": error}).to_string())))
 }
 
 fn command(handle: &SimulatorHandle, path: &str, query: &str, body: Bytes) -> Result<ErrorResponse, String> {
@@ -96,7 +96,8 @@ fn act(handle: &SimulatorHandle, body: &[u8]) -> Result<ErrorResponse, String> {
     done(json!({"done": action.apply(handle)}))
 }
 
-/// `kind=` of those that are known by name, or `status=` with the body of this request; `times=`, else until cleared.
+/// Injects the error named by `kind=`, or `status=` with the body of this request; `times=` requests, else until
+/// cleared.
 fn refuse(handle: &SimulatorHandle, query: &str, body: &[u8]) -> Result<ErrorResponse, String> {
     let refusal = match value(query, "kind") {
         Some(kind) => ErrorResponse::named(&kind).ok_or(format!("no refusal is called {kind}"))?,

@@ -21,7 +21,7 @@ pub struct Counters {
     pub refused: u64,
     /// Of these, requests for a recovery job.
     pub refused_recovery: u64,
-    /// Of these, those that were sent elsewhere (3xx).
+    /// Of these, redirects (3xx).
     pub redirects: u64,
     /// Streams that were cut with a clean end.
     pub cuts_clean_end: u64,
@@ -29,7 +29,7 @@ pub struct Counters {
     pub cuts_reset: u64,
     /// Streams that were cut inside a message.
     pub cuts_mid_message: u64,
-    /// Streams that were cut in a post, its first half told.
+    /// Streams that were cut within a post, after the first half of it.
     pub cuts_mid_post: u64,
     /// Streams that were cut behind the closing brace of a post.
     pub cuts_after_brace: u64,
@@ -41,7 +41,7 @@ pub struct Counters {
     pub html_answers: u64,
     /// Streams that ended before they began.
     pub empty_answers: u64,
-    /// Lines of rubbish sent.
+    /// Malformed lines sent.
     pub garbage_lines: u64,
     /// Bytes sent of messages without an end.
     pub trickled_bytes: u64,
@@ -79,7 +79,7 @@ pub struct Counters {
     pub recovery_minutes_failed: u64,
     /// Recovery jobs that stopped and named what they had not processed.
     pub recovery_unprocessed: u64,
-    /// Recovery jobs that sent all and did not say so.
+    /// Recovery jobs that sent all posts without a completion message.
     pub recovery_silent: u64,
     /// Recovery requests refused because their end was too recent.
     pub recovery_too_fresh: u64,

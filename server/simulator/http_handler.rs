@@ -91,25 +91,25 @@ fn stream_response(
     }
     let since = if hollow.is_none() { history_since(state, asked.backfill_minutes, now)? } else { None };
     let kind = if asked.recovery.is_some() { StreamKind::Recovery } else { StreamKind::Live };
-    let seat = acquire_slot(state, socket, kind, asked.local_dc_only, via)?;
-    let datacenter = seat.link.datacenter.and_then(|at| config.datacenters.get(at));
+    let slot = acquire_slot(state, socket, kind, asked.local_dc_only, via)?;
+    let datacenter = slot.link.datacenter.and_then(|at| config.datacenters.get(at));
     if let Some(hollow) = hollow {
         let name = via.and_then(|at| config.datacenters.get(at)).map(String::as_str);
         state.faults.consume_bogus_response(kind == StreamKind::Recovery, name);
-        inject_bogus_response(state, &seat, hollow);
+        inject_bogus_response(state, &slot, hollow);
     } else if kind == StreamKind::Live {
         admitted(state, asked.backfill_minutes, since);
     }
     let window = asked.recovery.map(|window| (window.from.0, window.to.0));
-    state.writes.opened(seat.link.number, state.now().0, window, asked.backfill_minutes > 0);
+    state.writes.opened(slot.link.number, state.now().0, window, asked.backfill_minutes > 0);
     let body = match asked.recovery {
         Some(window) => {
             state.count(|counters| counters.recovery_jobs += 1);
-            StreamBody::new(RecoveryStream::new(state.clone(), seat, gzip, window).into_stream()).boxed_unsync()
+            StreamBody::new(RecoveryStream::new(state.clone(), slot, gzip, window).into_stream()).boxed_unsync()
         }
         None => {
             state.count(|counters| counters.connects += 1);
-            StreamBody::new(LiveStream::new(state.clone(), seat, gzip, since).into_stream()).boxed_unsync()
+            StreamBody::new(LiveStream::new(state.clone(), slot, gzip, since).into_stream()).boxed_unsync()
         }
     };
     let mut response = Response::new(body);
@@ -148,8 +148,8 @@ fn injected_response(
 }
 
 /// Lets a stream that was admitted carry something else than posts.
-fn inject_bogus_response(state: &SimulatorState, seat: &SlotGuard, hollow: BogusResponse) {
-    let link = &seat.link;
+fn inject_bogus_response(state: &SimulatorState, slot: &SlotGuard, hollow: BogusResponse) {
+    let link = &slot.link;
     match hollow {
         BogusResponse::Error(error) => {
             link.end(StreamEnd::Clean(Some(error.json().into())));
@@ -250,15 +250,15 @@ fn acquire_slot(
     let config = state.config();
     let over = kind == StreamKind::Live && config.excess != ConnectionLimitPolicy::Refuse429;
     let wanted = SlotRequest { kind, over, local: local.then_some(config.datacenters.len()), via };
-    let Some(seat) = state.seats.take(state.limits(), wanted, socket.clone()) else {
+    let Some(slot) = state.slots.take(state.limits(), wanted, socket.clone()) else {
         state.count(|counters| counters.too_many_connections += 1);
         return Err(ErrorResponse::too_many_connections());
     };
     let newest = config.excess == ConnectionLimitPolicy::NewestKilledAfterGrace;
-    if over && state.seats.excess(config.live_connections_max, newest).is_some() {
+    if over && state.slots.excess(config.live_connections_max, newest).is_some() {
         state.tasks.spawn("simulator.excess", ExitPolicy::Continue, end_excess(state.clone(), newest));
     }
-    Ok(seat)
+    Ok(slot)
 }
 
 /// Ends a connection too many after the grace, if there still is one.
@@ -268,7 +268,7 @@ async fn end_excess(state: Arc<SimulatorState>, newest: bool) {
         () = state.tasks.shutdown().cancelled() => return,
     }
     let allowed = state.config().live_connections_max;
-    let Some(link) = state.seats.excess(allowed, newest) else { return };
+    let Some(link) = state.slots.excess(allowed, newest) else { return };
     let message = format!("Forced Disconnect: Too many connections. (Allowed Connections = {allowed})");
     let body = serde_json::json!({"error": {"message": message, "sent": state.now().to_string()}});
     if link.end(StreamEnd::Clean(Some(body.to_string().into()))) {
@@ -277,8 +277,8 @@ async fn end_excess(state: Arc<SimulatorState>, newest: bool) {
 }
 
 async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>) -> Response<Body> {
-    if let Err(told) = authorized(state, &request) {
-        return refusal(told);
+    if let Err(response) = authorized(state, &request) {
+        return refusal(response);
     }
     let method = match *request.method() {
         Method::GET => rules::Method::Get,
@@ -296,11 +296,11 @@ async fn rules_response(state: &Arc<SimulatorState>, request: Request<Incoming>)
         200..300 => counters.rule_requests += 1,
         _ => counters.rule_requests_refused += 1,
     });
-    let told = ErrorResponse::json(answer.status, &answer.body.to_string())
+    let response = ErrorResponse::json(answer.status, &answer.body.to_string())
         .with_header("x-rate-limit-limit", limit)
         .with_header("x-rate-limit-remaining", remaining)
         .with_header("x-rate-limit-reset", reset);
-    refusal(told)
+    refusal(response)
 }
 
 fn headers_of(request: &Request<Incoming>) -> Vec<(String, String)> {

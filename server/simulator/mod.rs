@@ -1,20 +1,22 @@
-//! A stand-in for X: the stream, its rules and its faults, for tests, `demo` and `simulate`.
+//! Simulator: an independent test double of X, with its stream, rules and faults, for tests, `demo` and `simulate`.
 //!
-//! Owns: everything on the other side of the wire, and the truth about what was sent. Does not own: anything of the
-//! gateway. It shares no parser with it: the examiner reads with `serde_json::Value` and a text scanner of its own.
+//! Owns: everything on the other side of the wire, and the ground truth of what was sent. Does not own: anything of the
+//! gateway. It shares no parser with it: it reads with `serde_json::Value` and its own text scanner.
 //!
-//! The way of a post: `producer` asks `post` for one, `rules` match it, `state` puts it into `stream::post_log`, and every open
-//! connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `socket`). What nobody's
-//! rule matches is not sent, as X would not. The log is history and truth in one, bounded in entries and bytes.
+//! Path of a post: `producer` gets one from `post`, `rules` match it, `state` adds it to `stream::post_log`, and every
+//! open connection (`stream::live`) pulls it from there through its encoder to the socket (`server`, `socket`). Posts
+//! without a matching rule are not sent, as with X. The log is history and ground truth in one, bounded in entries and
+//! bytes.
 //!
-//! Faults come on demand (`SimulatorHandle`, or `POST /simulator/…` for other processes) or by a timeline (`script`): cuts, silence,
-//! rubbish, refusals, jobs that die, wrong dates (`faults` has their words). Each one is counted when it fires, so that a
-//! test can show that it did. They can be aimed at live connections, recovery jobs, a datacenter or one connection.
+//! Faults are injected on demand (`SimulatorHandle`, or `POST /simulator/…` for other processes) or by a timeline
+//! (`script`): cuts, silence, malformed input, errors, failing jobs, wrong dates (types in `faults`). Each is counted
+//! when it fires, so that a test can verify it. Scopes: live connections, recovery jobs, a datacenter or one
+//! connection.
 //!
-//! Time may be long: `SimulatorHandle::publish_at` and `history` fill the past without anybody waiting, and windows go by an index
-//! of time, so that backfill and recovery bring what X had while nobody was connected.
+//! `SimulatorHandle::publish_at` and `history` fill the past without waiting, and windows use an index of time, so that
+//! backfill and recovery return what X had while no client was connected.
 //!
-//! `SimulatorHandle::writes` has each post that was written to a connection, as often as it was, for tests that judge by the wire.
+//! `SimulatorHandle::writes` lists each write of a post to a connection, for tests that check the wire.
 //!
 //! Invariants
 //! - The truth holds every post that was sent, with the bytes it was sent with, in the order it was sent first

@@ -8,7 +8,7 @@ use super::post::{Generator, Playback};
 use super::publish::renewed;
 use super::state::SimulatorState;
 
-/// Posts are made in bursts this far apart, of the system's time: a timer cannot do much better.
+/// Interval of bursts in real time, close to the precision of a timer.
 const TICK: Duration = Duration::from_millis(5);
 /// A burst makes up for this long at most, so that a pause of the process is no flood.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(super) async fn run(state: Arc<SimulatorState>, mut source: PostSource) {
     let shutdown = state.tasks.shutdown().clone();
     let mut pace = state.pace.subscribe();
     let tick = TICK.mul_f64(state.clock.rate());
-    let mut owed = 0.0;
+    let mut due_posts = 0.0;
     let mut before = state.clock.moment();
     loop {
         let now = *pace.borrow_and_update();
@@ -80,10 +80,10 @@ pub(super) async fn run(state: Arc<SimulatorState>, mut source: PostSource) {
             () = shutdown.cancelled() => return,
         }
         let moment = state.clock.moment();
-        owed += now.rate * moment.since(before).min(CATCH_UP.mul_f64(state.clock.rate())).as_secs_f64();
+        due_posts += now.rate * moment.since(before).min(CATCH_UP.mul_f64(state.clock.rate())).as_secs_f64();
         before = moment;
-        while owed >= 1.0 {
-            owed -= 1.0;
+        while due_posts >= 1.0 {
+            due_posts -= 1.0;
             if pace.borrow().paused {
                 break;
             }

@@ -26,10 +26,10 @@ pub enum PublishError {
     #[error("a post is a JSON object")]
     NotAnObject,
     /// It was not sent before, or is no longer kept.
-    #[error("there is no post {0}: only what is in the truth can be sent again")]
+    #[error("post {0} not found: only sent posts can be redelivered")]
     Unknown(PostId),
     /// There is no such datacenter.
-    #[error("there is no datacenter {0:?}")]
+    #[error("datacenter {0:?} not found")]
     NoDatacenter(String),
 }
 
@@ -44,15 +44,15 @@ impl SimulatorState {
     /// Matches a post against the rules, and sends it if one matches. `None`: none did.
     pub(super) fn offer(&self, json: &str, post: &Value, minted: GeneratedId) -> Option<SentPost> {
         let rules = self.rules.matching(&PostAttributes::of(post), self.clock.moment());
-        (!rules.is_empty()).then(|| self.send(self.with_rules(json, &rules), minted, self.as_told(rules)))
+        (!rules.is_empty()).then(|| self.send(self.with_rules(json, &rules), minted, self.in_payload(rules)))
     }
 
-    /// Sends a post as it is: what it tells of rules is the truth.
+    /// Sends a post unchanged, with the rules of its payload.
     pub(super) fn send_as_it_is(&self, json: String, post: &Value) -> SentPost {
         self.send(json, self.minted_as(post), rules_of(post))
     }
 
-    /// What the id of a post says; 0 if it has none.
+    /// Returns the id of a post with its time; 0 if it has none.
     pub(super) fn minted_as(&self, post: &Value) -> GeneratedId {
         let id = PostId(id_of(post).unwrap_or_default());
         let created = id.created_at().unwrap_or(self.now());
@@ -69,7 +69,7 @@ impl SimulatorState {
                 (renewed(json, minted), minted)
             }
         };
-        let (json, rules) = self.told(json, &post);
+        let (json, rules) = self.with_own_rules(json, &post);
         Ok(self.send(json, minted, rules))
     }
 
@@ -77,7 +77,7 @@ impl SimulatorState {
     pub(super) fn publish_at(&self, created: UnixMillis, json: &str) -> Result<SentPost, PublishError> {
         let post = object(json)?;
         let minted = self.snowflakes.mint(created, 0);
-        let (json, rules) = self.told(renewed(json, minted), &post);
+        let (json, rules) = self.with_own_rules(renewed(json, minted), &post);
         self.count(|counters| counters.past += 1);
         Ok(self.log.publish(drafted(json, minted, rules), PublishTime::Past))
     }
@@ -92,7 +92,7 @@ impl SimulatorState {
                 let post: Value = serde_json::from_str(&sketch).ok()?;
                 let rules = self.rules.matching(&PostAttributes::of(&post), self.clock.moment());
                 let json = (!rules.is_empty()).then(|| self.with_rules(&sketch, &rules))?;
-                Some((json, Arc::from(self.as_told(rules))))
+                Some((json, Arc::from(self.in_payload(rules))))
             })
             .take(SKETCHES)
             .collect();
@@ -119,24 +119,24 @@ impl SimulatorState {
         made
     }
 
-    /// Sends a post again, with these rules beside its own; see `SimulatorHandle::redeliver`.
+    /// Sends a post again with these rules in addition to its own; see `SimulatorHandle::redeliver`.
     pub(super) fn redeliver(&self, post_id: PostId, more: &[Rule]) -> Result<SentPost, PublishError> {
         let earlier = self.log.latest(post_id).ok_or(PublishError::Unknown(post_id))?;
         let rules = union_rules(&earlier.rules, more).unwrap_or(earlier.rules);
         let json = self.with_rules(&String::from_utf8_lossy(&earlier.json), &rules);
         let minted = GeneratedId { id: post_id, created: earlier.created, datacenter: earlier.datacenter };
         self.count(|counters| counters.redelivered += 1);
-        Ok(self.send(json, minted, self.as_told(rules.to_vec())))
+        Ok(self.send(json, minted, self.in_payload(rules.to_vec())))
     }
 
-    /// The post with the rules that it tells or that match, and these.
-    fn told(&self, json: String, post: &Value) -> (String, Vec<Rule>) {
+    /// Returns the post with its own or the matching rules.
+    fn with_own_rules(&self, json: String, post: &Value) -> (String, Vec<Rule>) {
         if post.get("matching_rules").is_some() {
             return (json, rules_of(post));
         }
         let rules = self.rules.matching(&PostAttributes::of(post), self.clock.moment());
         let json = if rules.is_empty() { json } else { self.with_rules(&json, &rules) };
-        (json, self.as_told(rules))
+        (json, self.in_payload(rules))
     }
 
     fn send(&self, json: String, minted: GeneratedId, rules: Vec<Rule>) -> SentPost {
@@ -151,7 +151,7 @@ impl SimulatorState {
             return;
         }
         let ((_, offset), config) = (self.log.end(), self.config());
-        for link in self.seats.links(StreamKind::Live) {
+        for link in self.slots.links(StreamKind::Live) {
             let behind = link.behind(offset) > config.slow_reader_bytes_max;
             if behind && link.flow() == Flow::Open && !link.is_ending() {
                 self.drop_slow_reader(&link, config.slow_reader_message);
@@ -187,8 +187,8 @@ impl SimulatorState {
         }
     }
 
-    /// The rules as far as the payload tells them.
-    fn as_told(&self, rules: Vec<Rule>) -> Vec<Rule> {
+    /// Returns the rules as far as the payload shape contains them.
+    fn in_payload(&self, rules: Vec<Rule>) -> Vec<Rule> {
         match self.config().matching_rules {
             MatchingRules::IdAndTag | MatchingRules::StringId => rules,
             MatchingRules::TagOnly => rules.into_iter().map(|rule| Rule { id: None, ..rule }).collect(),

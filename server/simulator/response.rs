@@ -14,11 +14,11 @@ use super::state::SimulatorState;
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// An answer that is whole.
-pub(super) fn refusal(told: ErrorResponse) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(told.body)).boxed_unsync());
-    *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in told.headers {
+/// Builds a complete response.
+pub(super) fn refusal(error: ErrorResponse) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(error.body)).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in error.headers {
         put(&mut response, &name, &value);
     }
     response

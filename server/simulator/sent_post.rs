@@ -4,18 +4,18 @@ use bytes::Bytes;
 
 use crate::model::{PostId, Rule, UnixMillis};
 
-/// A post that X has sent, or would have sent to whoever was connected.
+/// A post that X has sent, or would have sent to an open connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentPost {
     /// Its number among all posts of this run: the first is 1.
     pub ordinal: u64,
     /// Its id.
     pub post_id: PostId,
-    /// The rules as the payload tells them: what the chosen shape leaves out is `None` here.
+    /// Rules in the payload; fields that the configured shape omits are `None`.
     pub rules: Arc<[Rule]>,
     /// The payload, byte for byte as it is on the wire; of an array its element.
     pub json: Bytes,
-    /// When it was created: what the id says.
+    /// Creation time, as in the id.
     pub created: UnixMillis,
     /// When it was sent first; of played posts the only time that means anything here.
     pub published: UnixMillis,

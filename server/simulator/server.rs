@@ -18,7 +18,7 @@ const SOCKETS_MAX: usize = 4_096;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// How long a stream that is to end may take to hand over its end, of the system's time.
 const END_GRACE: Duration = Duration::from_secs(2);
-/// Pause after an error of accept, of the system's time: file descriptors come back.
+/// Pause after an error of accept, in real time, until file descriptors are available again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the process stops.
@@ -33,7 +33,7 @@ pub(super) async fn serve(state: Arc<SimulatorState>, listener: TcpListener) {
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the simulator cannot accept a connection");
+                tracing::warn!(%error, "simulator failed to accept connection");
                 state.clock.sleep(ACCEPT_PAUSE.mul_f64(state.clock.rate())).await;
                 continue;
             }

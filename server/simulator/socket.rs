@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::task::Shutdown;
 
-/// What is done to a socket beside reading and writing.
+/// Control of a socket in addition to reading and writing.
 #[derive(Debug, Default)]
 pub(super) struct SocketControl {
     reset: AtomicBool,
@@ -40,7 +40,7 @@ impl SocketControl {
         self.killed.cancel();
     }
 
-    /// FIN as soon as what was written has left, whatever HTTP would still have to say.
+    /// Closes with FIN as soon as written bytes have left, whatever HTTP has still to send.
     pub(super) fn die_after_flush(&self) {
         self.dying.store(true, Ordering::Relaxed);
     }

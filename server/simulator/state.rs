@@ -27,12 +27,12 @@ pub(super) struct SimulatorState {
     pub(super) log: PostLog,
     pub(super) writes: WriteLog,
     pub(super) rules: RuleSet,
-    pub(super) seats: Arc<ConnectionSlots>,
+    pub(super) slots: Arc<ConnectionSlots>,
     pub(super) faults: Faults,
     pub(super) snowflakes: Snowflakes,
     /// Posts per second; 0 while it is paused.
     pub(super) pace: watch::Sender<ProducerRate>,
-    /// True once a slow reader was dropped and nobody has connected since.
+    /// True from the drop of a slow reader until the next connection.
     pub(super) overflowed: Mutex<bool>,
     counters: Mutex<Counters>,
     requests: Mutex<VecDeque<RequestLine>>,
@@ -58,7 +58,7 @@ impl SimulatorState {
             ),
             writes: WriteLog::new(config.write_log_entries_max),
             rules: RuleSet::new(config.rules_requests_max),
-            seats: Arc::new(ConnectionSlots::new(clock.clone(), config.slot_held)),
+            slots: Arc::new(ConnectionSlots::new(clock.clone(), config.slot_held)),
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),
             pace: watch::Sender::new(ProducerRate { rate: config.rate, paused: false }),
@@ -80,10 +80,10 @@ impl SimulatorState {
     pub(super) fn tune(&self, change: impl FnOnce(&mut Config)) {
         let mut config = self.config.write();
         change(Arc::make_mut(&mut config));
-        self.seats.reserve_for(config.slot_held);
+        self.slots.reserve_for(config.slot_held);
     }
 
-    /// X's time: what it calls now, and what its ids say.
+    /// Returns X's time, as in its headers and ids.
     pub(super) fn now(&self) -> UnixMillis {
         self.faults.skewed(self.clock.now())
     }
@@ -99,7 +99,7 @@ impl SimulatorState {
 
     pub(super) fn counters(&self) -> Counters {
         let mut counters = self.counters.lock().clone();
-        (counters.left_by_client, counters.slots_held) = self.seats.disconnected_and_reserved();
+        (counters.left_by_client, counters.slots_held) = self.slots.disconnected_and_reserved();
         counters
     }
 

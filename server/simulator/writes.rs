@@ -1,6 +1,6 @@
 //! The write log: which post was written to which connection, when, and in what form.
 //!
-//! It is the clock and the witness of tests: plain numbers and bytes, kept only if `Config::write_log_entries_max` says so.
+//! Reference of tests for times and writes: plain numbers and bytes, kept only if `Config::write_log_entries_max` says so.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -113,7 +113,7 @@ impl World {
         };
         let opening = SessionParams {
             guard: hub.registry().register(info).expect("there is room"),
-            seat: hub.enter(filter).expect("there is room"),
+            member: hub.enter(filter).expect("there is room"),
             pace,
             resolved: start::resolve(&hub, &Start::Latest, StartPolicy::Fail, false).expect("the tip is there"),
             session_id: nth.to_string(),
@@ -135,7 +135,7 @@ impl World {
                 origin: Origin::Live,
                 gap: None,
                 counterpart: None,
-                beside_rules: None,
+                counterpart_rules: None,
                 previous: None,
                 json,
             };

@@ -32,7 +32,7 @@ fn posts(count: u64) -> Vec<Record> {
             origin: Origin::Live,
             gap: None,
             counterpart: None,
-            beside_rules: None,
+            counterpart_rules: None,
             previous: None,
             json,
         };

@@ -136,7 +136,7 @@ impl Reader {
         };
         let opening = SessionParams {
             guard: hub.registry().register(info).expect("there is room"),
-            seat: hub.enter(filter).expect("there is room"),
+            member: hub.enter(filter).expect("there is room"),
             pace,
             resolved,
             session_id: String::new(),

@@ -4,8 +4,8 @@
 //! to a queued read. Reads run in background tasks, because a session whose client does not read is never polled and
 //! would keep its permit indefinitely. The result of a read waits for its session.
 //!
-//! What sessions read alike is read once: a page that is kept is cut, not read; one that is being read is waited for without
-//! a turn. As long as few replay, the page behind the one that a session begins is read while it sends that.
+//! A page is read once for all sessions that need it: a cached page is sliced, and sessions wait without a permit for a
+//! page that is being read. While few sessions replay, the next page is prefetched as soon as a session starts on one.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::journal;
 use crate::model::{KeyFilter, Record, RecordBody, Sequence, Skip, SkipReason, Term, TimeInterval};
 use crate::task;
 
-/// Gives the turn back and lets the next begin, whatever happens to the read.
+/// Returns the permit and starts the next read, even if the read panics.
 struct ReadPermit {
     hub: Arc<Hub>,
     log: LogKind,
@@ -33,12 +33,12 @@ impl Drop for ReadPermit {
 }
 
 impl Hub {
-    /// Reads on from `from` out of the account's log, when it is this session's turn.
+    /// Reads from `from` on in the account's log, after acquiring a permit.
     pub async fn read_cold(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, ReadError> {
         self.read_queued(LogKind::Main, from, keys).await
     }
 
-    /// Reads on from `from` out of the side log, when it is this session's turn.
+    /// Reads from `from` on in the side log, after acquiring a permit.
     pub(super) async fn read_side(self: Arc<Self>, from: Sequence, keys: KeyFilter) -> Result<Read, ReadError> {
         self.read_queued(LogKind::Side, from, keys).await
     }
@@ -53,7 +53,7 @@ impl Hub {
         read.await.unwrap_or_else(|_| Err(ReadError::Unavailable("reading the journal panicked".into())))
     }
 
-    /// Returns what comes next in the account's log, if a page of it is in memory.
+    /// Returns the next records of the account's log if their page is cached.
     pub fn read_cached(self: &Arc<Self>, from: Sequence, keys: &KeyFilter) -> Option<Read> {
         let (page, read) = self.cut_kept(LogKind::Main, from)?;
         if from == page.first() {
@@ -63,14 +63,14 @@ impl Hub {
         Some(read)
     }
 
-    /// Returns what comes next in the side log, if a page of it is in memory.
+    /// Returns the next records of the side log if their page is cached.
     pub(super) fn read_side_kept(&self, from: Sequence) -> Option<Read> {
         Some(self.cut_kept(LogKind::Side, from)?.1)
     }
 
     fn cut_kept(&self, log: LogKind, from: Sequence) -> Option<(Arc<Page>, Read)> {
         let page = self.cold(log).pages().get(from)?;
-        // What was trimmed is gone for all, whether they read it from memory or from the disk.
+        // Trimmed records are reported as trimmed even if their page is still cached.
         if from < self.reader_of(log).extent().earliest {
             return None;
         }
@@ -86,8 +86,8 @@ impl Hub {
         }
     }
 
-    /// Asks for a page of the account's log that nobody waits for yet, unless so many replay that it would be put out before
-    /// it is wanted.
+    /// Requests a page of the account's log in advance, unless so many sessions replay that it would be evicted before
+    /// it is used.
     fn prefetch(self: &Arc<Self>, from: Sequence, keys: &KeyFilter) {
         let few = self.pages().bytes_max() / (2 * PAGE_BYTES);
         if self.replays() > few || self.is_hot(from) || self.pages().contains(from) {
@@ -103,16 +103,16 @@ impl Hub {
         reads.prefetch.push_back(ReadRequest { from, keys: keys.clone(), answer: None });
     }
 
-    /// Begins as many of the waiting reads as there are turns.
+    /// Starts as many queued reads as there are permits.
     fn spawn_reads(self: &Arc<Self>, log: LogKind) {
         let cold = self.cold(log);
-        // Looked at again after a turn was given back unused: whoever asked meanwhile found none free.
+        // Checked again after an unused permit was returned: a request made meanwhile found none.
         while !cold.reads.lock().is_empty() {
-            let Ok(permit) = cold.turns.clone().try_acquire_owned() else { return };
+            let Ok(permit) = cold.permits.clone().try_acquire_owned() else { return };
             let Some(request) = cold.reads.lock().pop() else { continue };
             let turn = ReadPermit { hub: self.clone(), log, permit: Some(permit) };
             task::blocking(move || {
-                // What waits by now is done in the same turn: another thread would have to be woken for it.
+                // Queued requests are served under the same permit, without waking another thread.
                 let mut next = Some(request);
                 while let Some(request) = next {
                     turn.hub.serve_request(log, request);
@@ -134,11 +134,11 @@ impl Hub {
         }
     }
 
-    /// Answers all that want this page.
+    /// Answers all requests for this page.
     fn serve_from_page(self: &Arc<Self>, log: LogKind, first: Sequence, request: ReadRequest) {
         let cold = self.cold(log);
         let Some((under_way, request)) = InFlightPage::begin(cold, first, request) else { return };
-        // It may have been read between the request and its turn.
+        // The page may have been read since the request.
         let page = cold.pages().get(request.from).or_else(|| self.read_page(log, first));
         let Some(page) = page.filter(|page| page.slice(request.from, 0).is_some()) else {
             return self.serve_unshared(log, request);
@@ -158,7 +158,7 @@ impl Hub {
         }
     }
 
-    /// Reads for one alone: what its keys let it pass over is not even decompressed.
+    /// Reads for one session: blocks that its keys skip are not decompressed.
     fn serve_unshared(&self, log: LogKind, request: ReadRequest) {
         if request.is_demand_read() {
             let read = self.read_journal(log, request.from, &request.keys);
@@ -166,7 +166,7 @@ impl Hub {
         }
     }
 
-    /// Reads a page and keeps it; `None` if not all of it can be read.
+    /// Reads and caches a page; `None` if a part of it cannot be read.
     fn read_page(&self, log: LogKind, first: Sequence) -> Option<Arc<Page>> {
         self.metrics().cold_reads.inc();
         let reader = self.reader_of(log);

@@ -1,8 +1,8 @@
-//! Pages of the journal: decoded and encoded once for all that read the same, and kept for a while.
+//! Page cache of the journal: pages are decoded and encoded once for all sessions that read them.
 //!
-//! A page is what is stored together in the journal, so that nothing is decompressed again for the next one, and holds
-//! every record between its ends. Records never change (I7), so a page is true until its records are trimmed; what is
-//! damaged is in no page.
+//! A page covers whole blocks of the journal, so that the next page decompresses nothing again, and contains every
+//! record of its range. Records never change (I7), so a page stays valid until its records are trimmed. Damaged records
+//! are in no page.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::hub::entry::{EncodedEvent, Entry};
 use crate::hub::read::Read;
 use crate::model::Sequence;
 
-/// Payload of a page, about: that of a block of a recompressed segment.
+/// Approximate payload of a page: a block of a recompressed segment.
 pub(in crate::hub) const PAGE_BYTES: usize = 256 << 10;
 
-/// What a page, and an entry without bytes on the wire, take at the least.
+/// Minimum accounted bytes of a page, and of an entry without wire bytes.
 const FIXED_BYTES: usize = 256;
 
-/// A stretch of the log without a gap.
+/// A contiguous range of the log.
 #[derive(Debug)]
 pub(in crate::hub) struct Page {
     entries: Vec<Arc<Entry>>,
@@ -28,7 +28,7 @@ pub(in crate::hub) struct Page {
     bytes: usize,
 }
 
-/// Pages that are kept, up to a bound in bytes; the one that was not asked for longest goes first.
+/// Cached pages up to a limit in bytes, evicted in LRU order.
 pub(in crate::hub) struct PageCache {
     bytes_max: usize,
     kept: Mutex<LruIndex>,
@@ -37,14 +37,14 @@ pub(in crate::hub) struct PageCache {
 #[derive(Default)]
 struct LruIndex {
     by_first: BTreeMap<Sequence, (Arc<Page>, u64)>,
-    /// The pages in the order in which they were last asked for.
+    /// Pages by last use.
     by_use: BTreeMap<u64, Sequence>,
     uses: u64,
     bytes: usize,
 }
 
 impl Page {
-    /// Of these entries; `None` if some are missing between the first and `next`, or there are none.
+    /// Creates a page of these entries; `None` if one is missing before `next`, or there are none.
     pub(in crate::hub) fn new(entries: Vec<Arc<Entry>>, next: Sequence) -> Option<Self> {
         let first = entries.first()?.sequence;
         let bytes = FIXED_BYTES + entries.iter().map(|entry| entry.bytes()).sum::<usize>();
@@ -52,18 +52,18 @@ impl Page {
         dense.then_some(Self { entries, first, next, bytes })
     }
 
-    /// Its first record.
+    /// Returns the first sequence.
     pub(in crate::hub) fn first(&self) -> Sequence {
         self.first
     }
 
-    /// Where the log goes on behind it.
+    /// Returns the sequence after the last.
     pub(in crate::hub) fn next(&self) -> Sequence {
         self.next
     }
 
-    /// Its entries from one on, as many as keep no more than `bytes_max` in memory, but those of one slab at the least.
-    /// `None` if the page does not hold that entry.
+    /// Returns its entries from `from` on, as many as pin at most `bytes_max` of memory, but at least those of one
+    /// slab. `None` if the page does not contain `from`.
     pub(in crate::hub) fn slice(&self, from: Sequence, bytes_max: usize) -> Option<Read> {
         let start = usize::try_from(from.checked_sub(self.first)?).ok()?;
         let rest = self.entries.get(start..).filter(|rest| !rest.is_empty())?;
@@ -89,17 +89,17 @@ impl Page {
 }
 
 impl PageCache {
-    /// None yet.
+    /// Creates an empty cache.
     pub(in crate::hub) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, kept: Mutex::default() }
     }
 
-    /// Bytes that all pages together may take; 0 = none is kept.
+    /// Returns the maximum bytes of all pages; 0 disables the cache.
     pub(in crate::hub) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// The page that holds this record, if it is kept.
+    /// Returns the cached page that contains this record.
     pub(in crate::hub) fn get(&self, at: Sequence) -> Option<Arc<Page>> {
         let mut kept = self.kept.lock();
         let (&first, (page, _)) = kept.by_first.range(..=at).next_back().filter(|(_, (page, _))| page.next > at)?;
@@ -108,14 +108,14 @@ impl PageCache {
         Some(page)
     }
 
-    /// True if the page that holds this record is kept.
+    /// Returns true if a page that contains this record is cached.
     pub(in crate::hub) fn contains(&self, at: Sequence) -> bool {
         self.kept.lock().by_first.range(..=at).next_back().is_some_and(|(_, (page, _))| page.next > at)
     }
 
-    /// Keeps a page, unless it is larger than all may be together. Those of records before `earliest` go.
+    /// Caches a page, unless it exceeds the limit alone. Evicts pages of records before `earliest`.
     pub(in crate::hub) fn insert(&self, page: Arc<Page>, earliest: Sequence) {
-        // Dropping payloads is not the lock's business.
+        // Payloads are dropped outside the lock.
         let mut gone = Vec::new();
         let mut kept = self.kept.lock();
         while let Some((&first, _)) = kept.by_first.first_key_value().filter(|(_, (page, _))| page.next <= earliest) {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn page_has_no_hole() {
+    fn page_is_contiguous() {
         let mut entries = entry::encode((1..5).map(|at| post_record(at, &[])).collect());
         assert!(Page::new(entries.clone(), 6).is_none(), "one is missing at its end");
         entries.remove(1);

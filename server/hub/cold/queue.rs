@@ -12,7 +12,7 @@ use crate::hub::entry::{self, Entry};
 use crate::hub::read::{Read, ReadError};
 use crate::model::{KeyFilter, Record, Sequence};
 
-/// Which of the two logs of an account a read is of.
+/// The log that a read is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::hub) enum LogKind {
     /// The account's log.
@@ -21,9 +21,9 @@ pub(in crate::hub) enum LogKind {
     Side,
 }
 
-/// Reads of one log that wait for their turn, and the pages of it that are kept.
+/// Queued reads of one log, and its page cache.
 pub(in crate::hub) struct ColdReader {
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     pub(super) reads: Mutex<ReadQueue>,
     pub(super) pages: PageCache,
 }
@@ -31,31 +31,35 @@ pub(in crate::hub) struct ColdReader {
 #[derive(Default)]
 pub(super) struct ReadQueue {
     pub(super) waiting: VecDeque<ReadRequest>,
-    /// Pages that nobody waits for yet: read when nobody waits for another. One for each of the few that replay.
+    /// Pages requested in advance, read when no session waits. One for each of the few that replay.
     pub(super) prefetch: VecDeque<ReadRequest>,
-    /// Pages that are being read, by where they begin, and who waits for each.
+    /// Pages that are being read, by first sequence, with the requests that wait for them.
     pub(super) in_flight: HashMap<Sequence, Vec<ReadRequest>, RandomState>,
 }
 
 pub(super) struct ReadRequest {
     pub(super) from: Sequence,
     pub(super) keys: KeyFilter,
-    /// `None` if it is read ahead.
+    /// `None` for a prefetch.
     pub(super) answer: Option<oneshot::Sender<Result<Read, ReadError>>>,
 }
 
 impl ColdReader {
-    /// A pool of `turns` reads at once that keeps pages of up to `page_bytes_max` in memory.
-    pub(in crate::hub) fn new(turns: usize, page_bytes_max: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(turns)), reads: Mutex::default(), pages: PageCache::new(page_bytes_max) }
+    /// Creates a pool of `permits` concurrent reads with a page cache of `page_bytes_max` bytes.
+    pub(in crate::hub) fn new(permits: usize, page_bytes_max: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            reads: Mutex::default(),
+            pages: PageCache::new(page_bytes_max),
+        }
     }
 
-    /// Pages of the log that are kept in memory.
+    /// Returns the page cache.
     pub(in crate::hub) fn pages(&self) -> &PageCache {
         &self.pages
     }
 
-    /// Waits for a page that is being read; gives the request back if that is not so.
+    /// Waits for a page that is being read; returns the request if there is none.
     pub(super) fn join_in_flight(&self, request: ReadRequest) -> Option<ReadRequest> {
         match self.reads.lock().in_flight.get_mut(&request.from) {
             Some(waiting) => waiting.push(request),
@@ -70,7 +74,7 @@ impl ReadQueue {
         self.waiting.is_empty() && self.prefetch.is_empty()
     }
 
-    /// The next one that somebody still waits for, those ahead last.
+    /// Returns the next request with a live receiver; prefetches come last.
     pub(super) fn pop(&mut self) -> Option<ReadRequest> {
         let wanted = std::iter::from_fn(|| self.waiting.pop_front()).find(ReadRequest::has_receiver);
         wanted.or_else(|| self.prefetch.pop_front())
@@ -78,7 +82,7 @@ impl ReadQueue {
 }
 
 impl ReadRequest {
-    /// Whoever asked may have gone.
+    /// Returns true unless the session has ended meanwhile.
     pub(super) fn has_receiver(&self) -> bool {
         self.answer.as_ref().is_none_or(|answer| !answer.is_closed())
     }
@@ -95,14 +99,14 @@ impl ReadRequest {
     }
 }
 
-/// A page that is being read. Whoever came to wait for it asks again if that comes to nothing.
+/// A page that is being read. If it fails, the requests that joined it are queued again.
 pub(super) struct InFlightPage<'a> {
     pub(super) cold: &'a ColdReader,
     pub(super) first: Sequence,
 }
 
 impl<'a> InFlightPage<'a> {
-    /// Begins it with a request; `None` if it is being read already, and then the request waits for it.
+    /// Starts it with a request. Returns `None` if the page is being read already; the request then waits for it.
     pub(super) fn begin(cold: &'a ColdReader, first: Sequence, request: ReadRequest) -> Option<(Self, ReadRequest)> {
         let mut reads = cold.reads.lock();
         if let Some(waiting) = reads.in_flight.get_mut(&first) {

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::journal::{LogBounds, ReadBatch, ReadItem, Reader, Writer};
 use crate::model::{Epoch, IndexKey, TermStart, UnixMillis};
 
-/// A log in memory that counts its reads, lets them wait, and loses or damages records at will.
+/// A log in memory that counts reads, delays them, and loses or damages records on request.
 struct Watched {
     log: Arc<dyn Reader>,
     reads: AtomicU64,
@@ -37,17 +37,17 @@ impl Watched {
         if at < earliest { Err(journal::ReadError::Trimmed { earliest }) } else { Ok(()) }
     }
 
-    /// One item in the place of the damaged records.
+    /// Replaces the damaged records by one item.
     fn damage(&self, from: Sequence, chunk: ReadBatch) -> ReadBatch {
         let damaged = self.damaged.lock().clone();
         let mut items = Vec::new();
         for item in chunk.items {
             match item {
                 ReadItem::Record(record) if damaged.contains(&record.sequence) => {
-                    let told = matches!(items.last(), Some(ReadItem::Damaged { .. }));
+                    let is_reported = matches!(items.last(), Some(ReadItem::Damaged { .. }));
                     let (first, last) = (damaged.start.max(from), damaged.end - 1);
                     let time = UnixMillis(1);
-                    items.extend((!told).then_some(ReadItem::Damaged { first, last, from: time, to: time }));
+                    items.extend((!is_reported).then_some(ReadItem::Damaged { first, last, from: time, to: time }));
                 }
                 item => items.push(item),
             }
@@ -109,7 +109,7 @@ fn end(item: &ReadItem) -> Sequence {
     }
 }
 
-/// A hub over a watched log of so many posts, of which its ring holds the last.
+/// Creates a hub over such a log with this many posts; its ring contains the newest.
 fn env(config: Config, posts: u64) -> (Arc<Hub>, Arc<Watched>, Box<dyn Writer>) {
     let mut watched = None;
     let config = Config { ring_bytes_max: 1, ..config };
@@ -154,7 +154,7 @@ async fn unpolled_reader_does_not_block_others() {
     for replay_cache_bytes_max in [0, 1 << 20] {
         let config = Config { journal_readers_max: 1, replay_cache_bytes_max, ..Config::default() };
         let (hub, log, _) = env(config, 10);
-        // Polled once, so that it has asked, and never again.
+        // Polled once to queue the read, and never again.
         log.hold(true);
         let mut stalled: Vec<_> = (0..5).map(|_| Box::pin(hub.clone().read_cold(1, KeyFilter::Always))).collect();
         for read in &mut stalled {
@@ -221,7 +221,7 @@ async fn page_larger_than_cache_is_still_served() {
     }
 }
 
-/// All that a cursor is given from here on, as (first, records) of skips and posts.
+/// Returns all that a cursor reads from here on, as (first, records) of skips and posts.
 async fn all(hub: &Arc<Hub>, mut cursor: Sequence) -> Vec<(Sequence, u64)> {
     let mut given = Vec::new();
     while !hub.is_hot(cursor) {
@@ -245,19 +245,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn damage_is_told_exactly_wherever_one_begins(start in 1_u64..50, count in 1_u64..30, from in 1_u64..60) {
+    fn damage_is_reported_exactly_from_any_start(start in 1_u64..50, count in 1_u64..30, from in 1_u64..60) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let (hub, log, _) = env(Config::default(), 100);
             let damaged = start..start + count;
             *log.damaged.lock() = damaged.clone();
             let mut expected: Vec<_> = (from..100).filter(|at| !damaged.contains(at)).map(|at| (at, 1)).collect();
-            let told = damaged.start.max(from);
-            if told < damaged.end {
-                expected.push((told, damaged.end - told));
+            let start_of_damage = damaged.start.max(from);
+            if start_of_damage < damaged.end {
+                expected.push((start_of_damage, damaged.end - start_of_damage));
                 expected.sort_unstable();
             }
-            // Twice: the second time out of what was kept.
+            // Twice, the second time from the cache.
             for _ in 0..2 {
                 assert_eq!(all(&hub, from).await, expected);
             }

@@ -1,4 +1,4 @@
-//! Events that go out together, put together once for all sessions that get the same.
+//! Encoded batches, shared by all sessions that receive the same events.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,29 +9,29 @@ use super::phase::Phase;
 use super::{EncodedEvent, Entry, Event};
 use crate::model::Term;
 
-/// Events that go out together: their bytes are gathered, never encoded again, and what is made of them for one encoding is
-/// made once.
+/// Events that are delivered together. Their encoded bytes are gathered, never encoded again, and each compressed
+/// variant is created once.
 #[derive(Debug)]
 pub struct EncodedBatch {
     /// The events, in order; at least one.
     pub entries: Vec<Arc<Entry>>,
-    /// Where they come from.
+    /// Delivery phase.
     pub phase: Phase,
-    /// Writer that all of them belong to.
+    /// Term of all of them.
     pub term: Term,
-    /// They may have been delivered to the subscription before.
+    /// True if some may have been delivered to the subscription before.
     pub possible_duplicate: bool,
     slices: Arc<[Bytes]>,
     bytes: usize,
-    /// Unless it is one event's: then they are kept there.
+    /// Compressed variants; those of a single event are stored in the event.
     cells: OnceLock<Box<CompressedVariants>>,
 }
 
-/// Runs shorter than this are put together: a write for each costs more than a copy for all.
+/// Shorter runs are copied together: a write for each costs more than one copy.
 const RUN_BYTES_MIN: usize = 8 << 10;
 
 impl EncodedBatch {
-    /// Of these events, which go to `readers` sessions. For more than one, short runs are copied together, once.
+    /// Creates a batch for `readers` sessions. For more than one, short runs are copied together once.
     pub fn new(
         entries: Vec<Arc<Entry>>,
         phase: Phase,
@@ -49,17 +49,17 @@ impl EncodedBatch {
         Self { entries, phase, term, possible_duplicate, slices, bytes, cells: OnceLock::new() }
     }
 
-    /// The bytes of the events, behind one another.
+    /// Returns the bytes of the events in order.
     pub fn slices(&self) -> &Arc<[Bytes]> {
         &self.slices
     }
 
-    /// How many they are.
+    /// Returns the number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What is made of it once.
+    /// Returns the compressed variants.
     pub fn cells(&self) -> &CompressedVariants {
         let alone = match &self.entries[..] {
             [one] if self.phase == Phase::Live && !self.possible_duplicate => one.event(),
@@ -69,7 +69,7 @@ impl EncodedBatch {
     }
 }
 
-/// Neighbours in a slab are one run.
+/// Joins events that are adjacent in a slab.
 fn coalesce(entries: &[Arc<Entry>]) -> Vec<EncodedEvent> {
     let mut runs: Vec<EncodedEvent> = Vec::new();
     for event in entries.iter().filter_map(|entry| entry.event()) {

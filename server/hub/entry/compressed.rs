@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-/// What is made of a chunk once, for each encoding that some session negotiated.
+/// Compressed variants of an encoded batch, created once for each negotiated encoding.
 #[derive(Debug, Default)]
 pub struct CompressedVariants {
     /// gzip.
@@ -14,15 +14,15 @@ pub struct CompressedVariants {
     pub zstd: OnceCell<CompressedBatch>,
 }
 
-/// The shared part of a message, compressed, up to where what is a session's own follows.
+/// The shared, compressed part of a message; the session's own fields follow it.
 #[derive(Debug)]
 pub struct CompressedBatch {
     /// The bytes.
     pub slices: Arc<[Bytes]>,
-    /// How many they are.
+    /// Number of compressed bytes.
     pub bytes: usize,
-    /// How many were compressed.
+    /// Number of uncompressed bytes.
     pub plain_bytes: usize,
-    /// CRC-32 of those, where the encoding ends with one.
+    /// CRC-32 of the uncompressed bytes, if the encoding ends with one.
     pub crc: u32,
 }

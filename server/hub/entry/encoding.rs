@@ -6,10 +6,10 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::model::{Origin, Post, Record, RecordBody, Rule, Sequence, UnixMillis};
 use crate::proto;
 
-/// Number of `events` in `EventBatch`.
+/// Field number of `events` in `EventBatch`.
 const EVENTS_FIELD: u32 = 1;
 
-// Numbers of the fields of `Event` and of `MatchedRule`.
+// Field numbers of `Event` and of `MatchedRule`.
 const SEQUENCE: u32 = 1;
 const POST_ID: u32 = 2;
 const TAGS: u32 = 3;
@@ -23,26 +23,27 @@ const JSON: u32 = 15;
 const RULE_ID: u32 = 1;
 const RULE_TAG: u32 = 2;
 
-/// Most bytes of an event. With what stands around it (at most 4 KiB: the resume token has 1 KiB), no message exceeds 2 MiB:
-/// clients take 4 MiB by default, and one that cannot take a message can never pass it.
+/// Maximum bytes of an event. With the other fields of a message (at most 4 KiB, of which the resume token takes 1 KiB)
+/// no message exceeds 2 MiB. Clients accept 4 MiB by default, and a client that cannot accept a message can never pass
+/// it.
 pub const EVENT_BYTES_MAX: usize = (2 << 20) - (4 << 10);
 
 /// Upper bound of the bytes of an event with this payload and these rules.
 pub fn event_bytes(json: &[u8], rules: &[Rule]) -> usize {
-    /// All fields that are numbers, and the frame of the event.
+    /// All numeric fields, and the frame of the event.
     const FIXED: usize = 256;
     /// Keys and lengths of a rule and its tag, and its id.
     const RULE: usize = 32;
-    // Each tag stands in its rule and in the list of tags.
+    // Each tag is encoded in its rule and in the list of tags.
     let rules: usize = rules.iter().map(|rule| RULE + 2 * rule.tag.as_ref().map_or(0, |tag| tag.len())).sum();
     FIXED + json.len() + rules
 }
 
-/// Bytes of a key: all numbers here are below 16.
+/// Bytes of a key: all field numbers are below 16.
 const KEY: usize = 1;
 
-/// How a record is laid out as an element of `EventBatch.events`, written without a message in between: this is done for
-/// each post that comes. Fields are in the order of their numbers, and those that are zero are left out.
+/// Layout of a record as an element of `EventBatch.events`. It is written directly, without an intermediate message,
+/// because every post is encoded. Fields are in the order of their numbers; zero values are omitted.
 pub(super) struct Layout<'a>(Option<EventLayout<'a>>);
 
 struct EventLayout<'a> {
@@ -51,30 +52,31 @@ struct EventLayout<'a> {
     post: &'a Post,
     delta: bool,
     gap_id: String,
-    /// Bytes of the event itself.
+    /// Bytes of the event without key and length.
     len: usize,
 }
 
 impl<'a> Layout<'a> {
-    /// Of a record that is told under this number.
-    pub(super) fn of(told: Sequence, record: &'a Record) -> Self {
+    /// Creates the layout of a record that is sent with this sequence.
+    pub(super) fn of(sequence: Sequence, record: &'a Record) -> Self {
         let (post, delta) = match &record.body {
             RecordBody::Post(post) => (post, false),
             RecordBody::Delta { post, .. } => (post, true),
             RecordBody::Gap(_) | RecordBody::Skip(_) | RecordBody::Term => return Self(None),
         };
         let gap_id = post.gap.map(|id| id.to_string()).unwrap_or_default();
-        let mut event = EventLayout { sequence: told, received: record.received, post, delta, gap_id, len: 0 };
+        let mut event = EventLayout { sequence, received: record.received, post, delta, gap_id, len: 0 };
         event.len = event.measure();
         Self(Some(event).filter(|event| event.len <= EVENT_BYTES_MAX))
     }
 
-    /// Bytes of it, key and length included; none of what is no event, or one that is too long to be delivered.
+    /// Returns its bytes, key and length included; 0 if the record is no event, or one that is too long to be
+    /// delivered.
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |event| KEY + delimited(event.len))
     }
 
-    /// Writes it, and tells where.
+    /// Writes it. Returns the range in `out`.
     pub(super) fn put(&self, out: &mut Vec<u8>) -> Range<usize> {
         let start = out.len();
         if let Some(event) = &self.0 {
@@ -88,7 +90,7 @@ impl<'a> Layout<'a> {
 }
 
 impl EventLayout<'_> {
-    /// The fields that are numbers; those that follow `RULES` are behind it on the wire.
+    /// Returns the numeric fields; those after `RULES` are encoded after the rules.
     fn numbers(&self) -> [(u32, u64); 6] {
         let created = self.post.id.created_at().unwrap_or_default();
         let origin = match self.post.origin {
@@ -99,7 +101,7 @@ impl EventLayout<'_> {
         [
             (SEQUENCE, self.sequence),
             (POST_ID, self.post.id.0),
-            // As protobuf has int64: negative numbers in two's complement.
+            // Negative numbers in two's complement, as protobuf encodes int64.
             (EVENT_TIME, created.0 as u64),
             (RECEIVED_TIME, self.received.0 as u64),
             (ORIGIN, origin as u64),
@@ -145,7 +147,7 @@ fn rule_len(rule: &Rule) -> usize {
     id + rule.tag.as_ref().map_or(0, |tag| KEY + delimited(tag.len()))
 }
 
-/// Bytes of a length and of so many bytes behind it.
+/// Returns the bytes of a length prefix and of the bytes after it.
 fn delimited(len: usize) -> usize {
     encoded_len_varint(len as u64) + len
 }

@@ -1,9 +1,9 @@
-//! A record as sessions read it: encoded once, shared by all.
+//! Log entries as sessions read them: encoded once, shared by all.
 //!
-//! Owns the kinds of entries, the wire form of an event (`encoding`) and batches of events with their compressed variants
-//! (`batch`). Does not own where entries are kept (`ring`, `cold`) or the messages around a batch (`grpc::encode`).
+//! Owns the kinds of entries, the wire form of an event (`encoding`) and encoded batches with their compressed variants
+//! (`batch`). Does not own the storage of entries (`ring`, `cold`) or the messages around a batch (`grpc::encode`).
 //!
-//! Events that are published together are encoded behind one another into *slabs*, so that a run of them is one slice.
+//! Events that are published together are encoded contiguously into *slabs*, so that a run of them is one slice.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -25,68 +25,68 @@ use encoding::Layout;
 pub use encoding::{EVENT_BYTES_MAX, event_bytes};
 pub use phase::Phase;
 
-/// A record as sessions read it. A post is encoded once, here, and its bytes are shared by all that get it.
+/// A record as sessions read it. A post is encoded once, and its bytes are shared by all sessions that receive it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Number of the record.
+    /// Sequence of the record.
     pub sequence: Sequence,
-    /// Writer of the record.
+    /// Term of the record.
     pub term: Term,
-    /// When the gateway received it.
+    /// Receive time.
     pub received: UnixMillis,
-    /// What it tells.
+    /// Content of the record.
     pub kind: EntryKind,
 }
 
-/// What an entry tells.
+/// Content of an entry.
 #[derive(Debug)]
 pub enum EntryKind {
     /// A POST or DELTA.
     Event(Event),
-    /// A gap began, changed or ended.
+    /// A change of a gap.
     Gap(Gap),
-    /// Messages that could not be taken, or records that are damaged.
+    /// Messages that could not be accepted, or records that are damaged.
     Skip(Skip),
-    /// A new writer: nothing to tell.
+    /// A new term: not delivered.
     Term,
 }
 
-/// A post, encoded.
+/// An encoded post.
 #[derive(Debug)]
 pub struct Event {
-    /// The rules that matched; of a delta those of all arrivals.
+    /// Rules that matched; for a delta those of all arrivals.
     pub rules: Arc<[Rule]>,
-    /// The rules logged before; only of a delta.
+    /// Rules of the previous record; deltas only.
     pub prior: Option<Arc<[Rule]>>,
-    /// How it came.
+    /// Origin of the post.
     pub origin: Origin,
-    /// When it was created, if its id tells.
+    /// Creation time, if its id contains it.
     pub created: Option<UnixMillis>,
     /// The record of the same post in the other log (see [`Post::counterpart`]).
-    pub beside: Option<Sequence>,
-    /// The rules of the post in the other log (see [`Post::beside_rules`]).
-    pub beside_rules: Option<Arc<[Rule]>>,
+    pub counterpart: Option<Sequence>,
+    /// The rules of the post in the other log (see [`Post::counterpart_rules`]).
+    pub counterpart_rules: Option<Arc<[Rule]>>,
     /// The record of the same post before this one (see [`Post::previous`]).
     pub previous: Option<Sequence>,
-    /// An element of `EventBatch.events`, key and length included.
+    /// Encoded element of `EventBatch.events`, key and length included.
     pub wire: EncodedEvent,
-    /// The live batch of this event alone, compressed, once somebody asked for it.
+    /// Compressed live batch of this event alone, created at first use.
     alone: OnceLock<Box<CompressedVariants>>,
 }
 
-/// The bytes of an event: a part of the slab that holds those of its neighbours too.
+/// The bytes of an event: a part of a slab shared with its neighbours.
 #[derive(Clone, Debug)]
 pub struct EncodedEvent {
     slab: Bytes,
     span: Range<usize>,
 }
 
-/// Bytes of a slab, unless one event is larger: what a session that stalls pins of those that have left the ring.
+/// Maximum bytes of a slab, unless one event is larger. Limits the memory that a stalled session pins.
 const SLAB_BYTES_MAX: usize = 64 << 10;
 
-/// Slabs that wait to be used again: what leaves the ring and the pages gives room to what comes.
+/// Slab buffers for reuse.
 static SLABS: BufferPool = BufferPool::new(4 << 20);
-/// Shorter slabs are not worth it: most events that come alone are.
+/// Sizes of slabs that are reused; most single events are shorter.
 const SLAB_BYTES_KEPT: Range<usize> = SLAB_BYTES_MAX / 2..SLAB_BYTES_MAX + 1;
 
 fn new_slab(bytes: usize) -> Vec<u8> {
@@ -118,7 +118,7 @@ fn wires(records: &[Record]) -> Vec<EncodedEvent> {
     wires
 }
 
-/// The end of the slab that begins with this record, and its bytes.
+/// Returns the end of the slab that starts with this record, and its bytes.
 fn slab_end(layouts: &[Layout<'_>], from: usize) -> (usize, usize) {
     let mut bytes = layouts[from].len();
     let mut to = from + 1;
@@ -130,27 +130,27 @@ fn slab_end(layouts: &[Layout<'_>], from: usize) -> (usize, usize) {
 }
 
 impl EncodedEvent {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> Bytes {
         self.slab.slice(self.span.clone())
     }
 
-    /// How many they are.
+    /// Returns the number of bytes.
     pub fn byte_count(&self) -> usize {
         self.span.len()
     }
 
-    /// Bytes of the slab, which it keeps in memory.
+    /// Returns the bytes of the slab, which it keeps in memory.
     pub fn slab_bytes(&self) -> usize {
         self.slab.len()
     }
 
-    /// True if both are in one slab.
+    /// Returns true if both are in one slab.
     pub fn is_contiguous_with(&self, other: &Self) -> bool {
         self.slab.as_ptr() == other.slab.as_ptr()
     }
 
-    /// Takes the next one in, if it stands right behind this one. False if it does not.
+    /// Extends this event by the next one if that follows it directly in the slab. Returns false if it does not.
     pub fn join(&mut self, next: &Self) -> bool {
         let joined = self.span.end == next.span.start && self.is_contiguous_with(next);
         if joined {
@@ -164,7 +164,7 @@ impl Entry {
     fn new(record: Record, wire: EncodedEvent) -> Self {
         let Record { sequence, term, received, body } = record;
         let kind = match body {
-            // The sequencer takes none; an earlier version, with fewer bounds, may have.
+            // The sequencer accepts none; an earlier version with higher limits may have.
             RecordBody::Post(_) | RecordBody::Delta { .. } if wire.byte_count() == 0 => {
                 let window = TimeInterval { from: received, to: Some(received) };
                 EntryKind::Skip(Skip { reason: SkipReason::Oversized, count: 1, window })
@@ -178,7 +178,7 @@ impl Entry {
         Self { sequence, term, received, kind }
     }
 
-    /// Encodes a record of a side log: on the wire it has no sequence, and belongs to no writer's term.
+    /// Encodes a record of a side log: on the wire it has no sequence and no term.
     pub fn side(record: Record) -> Self {
         let mut slab = Vec::new();
         let span = Layout::of(0, &record).put(&mut slab);
@@ -186,13 +186,13 @@ impl Entry {
         Self { term: Term(0), ..Self::new(record, wire) }
     }
 
-    /// When it was received, if the live stream brought it: notices and what recovery brought do not show how far upstream
-    /// has delivered.
+    /// Returns the receive time if the record came on the live stream: notices and recovered posts do not show how far
+    /// upstream has delivered.
     pub fn streamed_at(&self) -> Option<UnixMillis> {
         self.event().filter(|event| event.origin != Origin::Recovery).map(|_| self.received)
     }
 
-    /// The post, if it is one.
+    /// Returns the post, if it is one.
     pub fn event(&self) -> Option<&Event> {
         match &self.kind {
             EntryKind::Event(event) => Some(event),
@@ -200,12 +200,12 @@ impl Entry {
         }
     }
 
-    /// Bytes of it on the wire; none for what is no event.
+    /// Returns its bytes on the wire; 0 if it is no event.
     pub fn wire_bytes(&self) -> usize {
         self.event().map_or(0, |event| event.wire.byte_count())
     }
 
-    /// Bytes that it keeps in memory, about.
+    /// Returns its approximate bytes in memory.
     pub fn bytes(&self) -> usize {
         const FIXED: usize = 256;
         FIXED + self.wire_bytes()
@@ -215,12 +215,12 @@ impl Entry {
 impl Event {
     fn new(post: Post, prior: Option<Arc<[Rule]>>, wire: EncodedEvent) -> Self {
         let created = post.id.created_at();
-        let Post { rules, origin, counterpart: beside, beside_rules, previous, .. } = post;
-        Self { wire, rules, prior, origin, created, beside, beside_rules, previous, alone: OnceLock::new() }
+        let Post { rules, origin, counterpart, counterpart_rules, previous, .. } = post;
+        Self { wire, rules, prior, origin, created, counterpart, counterpart_rules, previous, alone: OnceLock::new() }
     }
 
-    /// Where the live batch of this event alone is kept, compressed: shared by all that get no other with it, whatever
-    /// their filters.
+    /// Returns the compressed variants of the live batch of this event alone, shared by all sessions that receive only
+    /// this event, whatever their filters.
     pub fn single_event_batch(&self) -> &CompressedVariants {
         self.alone.get_or_init(Box::default)
     }
@@ -234,7 +234,7 @@ mod tests {
     use crate::model::{GapId, PostId};
     use crate::proto;
 
-    /// A client could never pass such an event: its library takes 4 MiB.
+    /// A client could never pass such an event: its library accepts 4 MiB.
     #[test]
     fn event_beyond_bound_is_skipped() {
         let post = |bytes: usize, tag_bytes: usize| Post {
@@ -243,7 +243,7 @@ mod tests {
             origin: Origin::Live,
             gap: None,
             counterpart: None,
-            beside_rules: None,
+            counterpart_rules: None,
             previous: None,
             json: Bytes::from(vec![b'a'; bytes]),
         };
@@ -279,7 +279,7 @@ mod tests {
             origin: Origin::Recovery,
             gap: Some(GapId(3)),
             counterpart: None,
-            beside_rules: None,
+            counterpart_rules: None,
             previous: None,
             json: Bytes::from_static(json.as_bytes()),
         };

@@ -20,7 +20,7 @@ fn check(request: FilterSpec, tags: &[Option<&str>], expected: bool) {
 }
 
 #[test]
-fn filter_matches_what_api_says() {
+fn filter_matches_as_documented() {
     check(request(&[], &[], &[], &[]), &[], true);
     check(request(&[], &[], &[], &[]), &[None], true);
     check(request(&["*"], &[], &[], &[]), &[None], false);

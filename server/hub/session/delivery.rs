@@ -1,4 +1,4 @@
-//! How the cursor passes records: what is for the session, in what frame, and what the token says after it.
+//! Advances the cursor over records, builds event batches, and computes the resume token of each frame.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::private_gaps::PrivateGapReader;
 use super::{DeliveryOptions, EventBatch, Frame, FrameContent, Lag, Phase, Session, TimedPosition};
 use crate::model::{Origin, Sequence, Skip, SkipReason, Term, TimeRange, UnixMillis};
 
-/// X sends backfill of the last five minutes, which it may round.
+/// X sends backfill of the last five minutes, possibly rounded up.
 const BACKFILL_MAX: Duration = Duration::from_secs(6 * 60);
 
-/// How a record is passed.
+/// Disposition of a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RecordDisposition {
     Delivered,
@@ -22,17 +22,17 @@ enum RecordDisposition {
     Notice,
 }
 
-/// A batch that is being filled.
+/// A batch being built.
 #[derive(Default)]
 pub(super) struct BatchBuilder {
     entries: Vec<Arc<Entry>>,
     bytes: usize,
-    /// Term and mark that all its events share.
+    /// Term and duplicate mark that all its events share.
     shared: Option<(Term, bool)>,
 }
 
 impl BatchBuilder {
-    /// Takes an event, unless it does not fit: too much, or of another term or mark.
+    /// Adds an event. Returns false if it exceeds the limits or has another term or mark.
     pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event, repeated: bool, pace: &DeliveryOptions) -> bool {
         let bytes = self.bytes + event.wire.byte_count();
         let fits = self.entries.len() < pace.batch_events_max && bytes <= pace.batch_bytes_max;
@@ -53,7 +53,7 @@ impl BatchBuilder {
 }
 
 impl Session {
-    /// The next frame out of the stretch; `None` when all of it is passed without one.
+    /// Returns the next frame of the entries read; `None` if all of them were passed without one.
     pub(super) fn take_pending(&mut self) -> Option<Frame> {
         let mut batch = BatchBuilder::default();
         while let Some(entry) = self.pending_entries.front().cloned() {
@@ -101,22 +101,22 @@ impl Session {
         self.deliver(Arc::new(EncodedBatch::new(batch.entries, phase, marks, 1)))
     }
 
-    /// A batch of these events.
+    /// Returns the frame of a batch.
     pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
         FrameContent::Batch(EventBatch { chunk, delivered_total: self.delivered })
     }
 
-    /// What becomes of a record of the account's log.
+    /// Selects whether a record of the account's log is delivered.
     fn select(&mut self, entry: &Entry, event: &Event) -> Delivery {
         let begins = self.recovery_from();
         let in_gap = self.private.as_ref().is_some_and(|private| private.is_in_gap(event.created));
-        // A gap from before the subscription began is not its gap. A live post is never left out for its age: it came late, and
-        // has not been delivered.
+        // Posts from before the subscription began do not belong to it. A live post is never dropped for its age: it
+        // came late, and has not been delivered.
         if !in_gap && event.origin != Origin::Live && event.created.is_some_and(|created| created < begins) {
             return Delivery::Skip;
         }
-        let filter = self.seat.filter();
+        let filter = self.member.filter();
         match &mut self.private {
             Some(private) => private.select_main(entry.sequence, event, |rules| filter.matches(rules)),
             None if filter.matches_event(event) => Delivery::Once,
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// Records that are damaged are missing for this subscription: what X keeps of their time is recovered.
+    /// Opens a private gap for damaged records: what X still has of their time is recovered for this subscription.
     fn meet_damage(&mut self, entry: &Entry, skip: &Skip) {
         if skip.reason != SkipReason::JournalCorrupt {
             return;
@@ -139,37 +139,38 @@ impl Session {
         let private = self
             .private
             .get_or_insert_with(|| Box::new(PrivateGapReader::new(hub, PrivateGaps::default(), subscription_start)));
-        // What the session has passed may have been received up to here.
+        // Records that the session has passed may have been received up to here.
         let passed = self.last_advance.unwrap_or_default().max(self.received_up_to).max(skip.window.from);
         private.add_damage(hub, damaged, TimeRange::new(from, to), passed.plus(self.hub.clock().uncertainty()));
     }
 
-    /// How far before its arrival a post may have been created that a backfill brought and that lies in no gap: near the
-    /// beginning of a log, what is from before it.
+    /// Returns how far before its arrival a backfilled post outside any gap may have been created: near the start of a
+    /// log, posts from before it.
     fn backfilled_from(&self, received: UnixMillis) -> UnixMillis {
         let oldest = received.minus(BACKFILL_MAX);
         let is_near = |from: Completeness| matches!(from, Completeness::From(from) if oldest < from);
         if self.hub.side().complete_from().is_some_and(is_near) { oldest } else { received }
     }
 
-    /// What was brought back of the time before this is of no gap of the subscription.
+    /// Posts created before this and recovered belong to no gap of the subscription.
     pub(super) fn recovery_from(&self) -> UnixMillis {
         self.subscription_start().minus(self.hub.config().allowed_lateness)
     }
 
-    /// The upstream time at which the subscription began, as far as it is known now.
+    /// Returns the upstream time at which the subscription began, as far as it is known now.
     fn subscription_start(&self) -> UnixMillis {
-        // Never later: a step ahead may be time that no clock of the host counted, and what was created in it is for this subscription.
+        // Never later: a forward step of the clock may be time that no clock counted, and posts created in it belong to
+        // this subscription.
         self.subscription_start.min(self.hub.clock().at(self.subscription_began))
     }
 
-    /// True if the subscription may have had this post of the account's log before a resume by time.
+    /// Returns true if the subscription may have received this post of the account's log before a resume by time.
     fn is_possible_duplicate(&self, entry: &Entry, event: &Event) -> bool {
         let came_again = event.origin != Origin::Live && self.may_come_again(event);
         self.repeats_until.is_some_and(|until| entry.received <= until) || came_again
     }
 
-    /// The same, of a post that upstream sent again.
+    /// As above, for a post that upstream sent again.
     pub(super) fn may_come_again(&self, event: &Event) -> bool {
         self.repeats_until.is_some_and(|until| event.created.is_none_or(|created| created <= until))
     }
@@ -209,7 +210,7 @@ impl Session {
         self.next_pending = self.next_pending.max(sequence);
     }
 
-    /// A frame with the token that is true after it.
+    /// Returns a frame with the token that is valid after it.
     pub(super) fn frame(&mut self, content: FrameContent) -> Frame {
         Frame { token: Some(self.token()), content }
     }
@@ -223,33 +224,33 @@ impl Session {
             received_up_to: self.received_up_to,
             subscription_start: self.subscription_start(),
             subscription_from: self.subscription_from,
-            filter: self.seat.filter().fingerprint(),
+            filter: self.member.filter().fingerprint(),
             duplicates_until: self.repeats_until,
             private: self.private.as_ref().and_then(|private| private.private_gaps(&self.hub)),
         })
     }
 
-    /// No later than the start of a gap that is open where the cursor stands.
+    /// Returns the low watermark, at most the start of any gap that is open at the cursor.
     pub(super) fn low_watermark(&self) -> UnixMillis {
         self.hub.low_watermark(self.cursor, self.streamed)
     }
 
     fn update_received_up_to(&mut self) {
-        // Read before the tip's sequence, or a record that comes in between would be promised.
-        let (tip, heard) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
+        // Read before the tip's sequence: a record published in between would otherwise be covered.
+        let (tip, last_byte) = (self.hub.tip_received(), self.hub.upstream().last_byte().map(|last| last.time));
         let at_tip = self.cursor >= self.hub.next();
-        let streamed = heard.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
+        let streamed = last_byte.filter(|_| at_tip).max(self.streamed_at).unwrap_or_default();
         let reached = tip.filter(|_| at_tip).max(self.last_advance).unwrap_or_default().max(streamed);
         self.streamed = self.streamed.max(streamed);
         self.received_up_to = self.received_up_to.max(reached);
-        // Few sessions have repeats to expect, and only they look further.
+        // Few sessions expect duplicates, and only they check further.
         if at_tip
             && self.repeats_until.is_some()
             && !self.private.as_ref().is_some_and(|private| private.has_open())
             && !matches!(self.hub.side().complete_from(), Some(Completeness::Pending(_)))
         {
-            // Nothing comes again from before the low watermark, once no backfill or recovery is out for it. Before the tip
-            // there may be the records of a backfill, received late.
+            // No post from before the low watermark comes again once no backfill or recovery is pending for it. Before
+            // the tip there may be records of a backfill, received late.
             self.repeats_until = self.repeats_until.filter(|until| *until >= self.low_watermark());
         }
     }

@@ -9,61 +9,61 @@ use crate::model::{AccountName, Epoch, Gap, Position, Sequence, Skip, TimeInterv
 /// One frame of a session.
 #[derive(Debug)]
 pub struct Frame {
-    /// Covers everything up to and in this frame; not set where the frame moves nothing.
+    /// Resume token that covers everything up to and including this frame; `None` if the frame moves nothing.
     pub token: Option<String>,
-    /// What it says.
+    /// Content.
     pub content: FrameContent,
 }
 
-/// What a frame says.
+/// Content of a frame.
 #[derive(Debug)]
 pub enum FrameContent {
-    /// How the session begins.
+    /// Start of the session.
     Start(Box<SessionStart>),
     /// Posts.
     Batch(EventBatch),
-    /// Sign of life.
+    /// Heartbeat.
     Heartbeat(Heartbeat),
-    /// The session stands at the tip.
+    /// The session reached the tip.
     CaughtUp(TimedPosition),
-    /// The session left the hot tail.
+    /// The session is behind the ring buffer.
     FellBehind {
-        /// Where it stands.
+        /// Its position.
         place: TimedPosition,
-        /// How far behind the tip.
+        /// Distance to the tip.
         lag: Lag,
     },
-    /// A gap began, changed or ended.
+    /// A change of a gap.
     Gap {
-        /// Record that says so; 0 for a private gap.
+        /// Record that announces it; 0 for a private gap.
         sequence: Sequence,
         /// The gap as it is now.
         gap: Gap,
     },
-    /// Gaps that were open where the session begins and are not in its start: a message for each, together in one piece,
-    /// for HTTP/2 libraries close a connection on which many small pieces wait to be read.
+    /// Gaps that are open at the start and not in `SessionStart`: one message each, written together, because HTTP/2
+    /// libraries close a connection on which many small writes are queued.
     OpenGaps(Vec<Gap>),
-    /// Something could not be taken or given.
+    /// Messages that could not be accepted, or damaged records.
     Skipped {
-        /// Record that says so.
+        /// Record that announces it.
         sequence: Sequence,
-        /// What.
+        /// Reason, count and time range.
         skip: Skip,
     },
-    /// Something to know about the upstream.
+    /// Upstream notice.
     News(UpstreamNotice),
     /// The session is about to end.
     Draining {
-        /// Why.
+        /// Reason.
         reason: EndReason,
-        /// When the stream ends at the latest.
+        /// Time at which the stream ends at the latest.
         deadline: UnixMillis,
-        /// When to come back.
+        /// Delay before reconnecting.
         reconnect_after: Duration,
     },
 }
 
-/// How a session begins.
+/// Start of a session.
 #[derive(Debug)]
 pub struct SessionStart {
     /// Id of the session.
@@ -72,26 +72,26 @@ pub struct SessionStart {
     pub account: AccountName,
     /// The log.
     pub epoch: Epoch,
-    /// How often the session hears from the gateway at the least.
+    /// Maximum time between two frames.
     pub heartbeat: Duration,
-    /// How the start was met.
+    /// Outcome of the start.
     pub outcome: StartOutcome,
-    /// Strictly after this.
+    /// Start position; delivery begins strictly after it.
     pub place: TimedPosition,
-    /// What is missing.
+    /// Missing interval.
     pub missing: Option<TimeInterval>,
-    /// Gaps of the log that are open where it begins.
+    /// Gaps of the log that are open at the start.
     pub open_gaps: Vec<Gap>,
-    /// Advice.
+    /// Warnings.
     pub warnings: Vec<Warning>,
 }
 
-/// Advice on a request.
+/// A warning about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// For programs.
+    /// Machine-readable code.
     pub code: WarningCode,
-    /// For people.
+    /// Text.
     pub message: String,
 }
 
@@ -117,53 +117,53 @@ pub enum WarningCode {
 pub struct TimedPosition {
     /// The position.
     pub position: Position,
-    /// When its record was received.
+    /// Receive time of its record.
     pub time: Option<UnixMillis>,
 }
 
-/// Posts, encoded already.
+/// An encoded batch of posts.
 #[derive(Debug)]
 pub struct EventBatch {
-    /// The posts, and what all that get them share.
+    /// The posts, shared by all sessions that receive them.
     pub chunk: Arc<EncodedBatch>,
-    /// Events delivered in the session, these included.
+    /// Events delivered in the session, including these.
     pub delivered_total: u64,
 }
 
-/// Sign of life.
+/// Heartbeat.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// The time.
+    /// Current time.
     pub now: UnixMillis,
-    /// Everything created before this has been delivered, or told as a gap.
+    /// Everything created before this has been delivered or announced as a gap.
     pub low_watermark: UnixMillis,
-    /// How far behind the tip.
+    /// Distance to the tip.
     pub lag: Lag,
     /// State of the upstream connection.
     pub upstream: UpstreamState,
-    /// How long ago the last byte came.
+    /// Time since the last byte was received.
     pub upstream_age: Option<Duration>,
     /// Events delivered in the session.
     pub delivered_total: u64,
 }
 
-/// How far a cursor is behind the tip.
+/// Distance of a cursor to the tip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     /// Records not passed yet.
     pub records: u64,
-    /// The same in time.
+    /// Age of the oldest of them.
     pub time: Duration,
 }
 
-/// Why a session ends.
+/// Reason of a session's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// The gateway stops.
+    /// The gateway shuts down.
     Shutdown,
-    /// It reached its greatest age.
+    /// The session reached its maximum age.
     Rotated,
-    /// The client's own deadline.
+    /// The client's deadline.
     Deadline,
     /// Its position was trimmed before it was read.
     TooSlow,
@@ -176,10 +176,10 @@ pub enum EndReason {
 /// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEnd {
-    /// Why.
+    /// Reason.
     pub ending: EndReason,
-    /// The last valid token.
+    /// Last valid token.
     pub token: String,
-    /// When to come back.
+    /// Delay before reconnecting.
     pub reconnect_after: Duration,
 }

@@ -1,11 +1,11 @@
-//! The pull loop of one session: cursor × filter → frames.
+//! The pull loop of one session: cursor and filter to frames.
 //!
-//! [`Session::next`] is called when the client can take a frame, and only then reads on. All frames leave through
-//! it in one order, so a token is true by its place (I5): it covers what was returned before and with it.
+//! [`Session::next`] is called when the client can receive a frame, and only then reads on. It returns all frames in
+//! one order, so a token is valid by its place (I5): it covers everything returned before and with it.
 //!
 //! Invariants: `SessionStart` is the first frame; the cursor only grows; it passes a record only when its frame was
-//! returned, or it does not match; a token is never older than two heartbeats, for the heartbeat moves it even when
-//! nothing matches and in the middle of a replay.
+//! returned or the record does not match; a token is never older than two heartbeats, because the heartbeat advances it
+//! even if nothing matches and during replay.
 
 mod delivery;
 mod frame;
@@ -49,23 +49,23 @@ use crate::model::{Sequence, UnixMillis};
 use open_gaps::OpenGaps;
 use private_gaps::PrivateGapReader;
 
-/// How a session wants its frames.
+/// Delivery options of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryOptions {
-    /// Bounds of a batch.
+    /// Maximum events of a batch.
     pub batch_events_max: usize,
-    /// Bounds of a batch, in bytes of encoded events; one larger event goes alone.
+    /// Maximum bytes of encoded events of a batch; one larger event is sent alone.
     pub batch_bytes_max: usize,
-    /// How long a batch may wait to fill.
+    /// Maximum delay to fill a batch.
     pub batch_delay_max: Duration,
-    /// How often the session hears from the gateway at the least.
+    /// Maximum time between two frames.
     pub heartbeat: Duration,
-    /// When the client's own deadline ends the stream.
+    /// The client's deadline.
     pub deadline: Option<Moment>,
 }
 
 impl DeliveryOptions {
-    /// What a batch may hold.
+    /// Returns the limits of a batch.
     fn limits(&self) -> ReadLimits {
         ReadLimits { entries: self.batch_events_max, bytes: self.batch_bytes_max }
     }
@@ -76,72 +76,73 @@ pub struct Session {
     hub: Arc<Hub>,
     _guard: SessionGuard,
     waiter: WaiterHandle,
-    seat: GroupMember,
+    member: GroupMember,
     pace: DeliveryOptions,
     start: Option<Box<SessionStart>>,
-    /// Gaps that did not fit into the start.
+    /// Gaps that did not fit into `SessionStart`.
     more_gaps: Option<Box<OpenGaps>>,
     counters: SessionCounters,
 
     /// The next record to pass.
     cursor: Sequence,
-    /// When the last passed record was received.
+    /// Receive time of the last passed record.
     last_advance: Option<UnixMillis>,
-    /// When the last passed record was received that the live stream brought.
+    /// Receive time of the last passed record that came on the live stream.
     streamed_at: Option<UnixMillis>,
-    /// The upstream time up to which everything received has been passed.
+    /// Upstream time up to which everything received has been passed.
     received_up_to: UnixMillis,
-    /// The same, of what the live stream brought.
+    /// As above, for the live stream only.
     streamed: UnixMillis,
     subscription_start: UnixMillis,
     subscription_from: Option<Sequence>,
-    /// When the subscription began, if it did with this session: then its start follows the corrections of the clock.
+    /// Moment at which the subscription began, if it began with this session: its start follows corrections of the
+    /// clock.
     subscription_began: Moment,
     repeats_until: Option<UnixMillis>,
-    /// What only this subscription lacks; most lack nothing.
+    /// Private gaps; `None` for most subscriptions.
     private: Option<Box<PrivateGapReader>>,
     delivered: u64,
     caught_up: bool,
 
-    /// Entries read and not passed yet; a bounded stretch that starts at or after the cursor.
+    /// Entries read and not passed yet; they start at or after the cursor.
     pending_entries: VecDeque<Arc<Entry>>,
-    /// Where the log goes on behind the stretch.
+    /// Where the log continues after these entries.
     next_pending: Sequence,
-    /// A read of the journal under way; kept over calls, for it holds a place in the queue for the disk.
+    /// A pending journal read. Kept between calls, because it has a place in the queue.
     reading: Option<PendingRead>,
-    /// Held while the session reads the journal or waits to.
+    /// Permit held while the session reads the journal or waits for it.
     replay: Option<OwnedSemaphorePermit>,
 
     heartbeat_at: Moment,
-    /// The timer of the last wait, and for when: most waits end before it, and the next has the same.
+    /// Timer of the last wait, reused if the next wait has the same end: most waits end earlier.
     alarm: Option<SessionTimer>,
     rotate_at: Option<Moment>,
     status: watch::Receiver<UpstreamStatus>,
-    /// How much of the upstream's news is told.
+    /// Number of upstream notices sent.
     notices_sent: u64,
     closing: watch::Receiver<Option<DrainNotice>>,
     ended: Option<SessionEnd>,
 }
 
-/// What a session is opened with.
+/// Parameters of a session.
 pub struct SessionParams {
-    /// Its place in the registry.
+    /// Entry in the registry.
     pub guard: SessionGuard,
-    /// Which posts: its place among the sessions with the same filter.
-    pub seat: GroupMember,
-    /// How it wants its frames.
+    /// Membership in the fan-out group of its filter.
+    pub member: GroupMember,
+    /// Delivery options.
     pub pace: DeliveryOptions,
-    /// Where it starts.
+    /// Start position.
     pub resolved: ResolvedStart,
     /// Its id.
     pub session_id: String,
-    /// Name that the consumer gave itself.
+    /// Name that the consumer sent.
     pub consumer: String,
-    /// Advice to tell.
+    /// Warnings to send.
     pub warnings: Vec<Warning>,
 }
 
-/// A timer, and for when it is set.
+/// A timer and its end.
 type SessionTimer = (Moment, BoxFuture<'static, ()>);
 
 type PendingRead = BoxFuture<'static, Result<Read, ReadError>>;
@@ -149,7 +150,7 @@ type PendingRead = BoxFuture<'static, Result<Read, ReadError>>;
 impl Session {
     /// Opens a session.
     pub fn open(hub: Arc<Hub>, opening: SessionParams) -> Self {
-        let SessionParams { guard, seat, pace, resolved, session_id, consumer, warnings } = opening;
+        let SessionParams { guard, member, pace, resolved, session_id, consumer, warnings } = opening;
         let now = hub.clock().moment();
         let (open_gaps, more_gaps) = OpenGaps::begin(hub.gaps(), resolved.cursor);
         let start = SessionStart {
@@ -166,9 +167,9 @@ impl Session {
         let age_max = hub.config().session_age_max;
         hub.metrics().sessions.inc();
         let status = hub.upstream().watch();
-        let told = status.borrow().notice_count;
+        let notice_count = status.borrow().notice_count;
         Self {
-            waiter: hub.register_waiter(seat.filter().keys().clone()),
+            waiter: hub.register_waiter(member.filter().keys().clone()),
             counters: hub.metrics().session(&consumer, hub.config().consumer_labels_max),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
@@ -197,14 +198,14 @@ impl Session {
             ended: None,
             _guard: guard,
             status,
-            notices_sent: told,
-            seat,
+            notices_sent: notice_count,
+            member,
             pace,
             hub,
         }
     }
 
-    /// The next frame, or how the session ended. Called again after the end, it tells the end again.
+    /// Returns the next frame, or the end of the session. After the end, every call returns the end again.
     pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
         if let Some(end) = &self.ended {
             return Err(end.clone());
@@ -238,7 +239,7 @@ impl Session {
                 return Ok(frame);
             }
             if self.reading.is_some() || self.cursor < self.hub.next() {
-                // A filter that leaves much out must not keep the thread from others.
+                // A filter with few matches must not block the thread for other sessions.
                 tokio::task::coop::consume_budget().await;
                 continue;
             }
@@ -252,7 +253,8 @@ impl Session {
         }
     }
 
-    /// What is due whatever the log does: the end, news of the upstream, a heartbeat.
+    /// Returns the next control frame (drain, upstream notice, heartbeat) if one is due, independent of record
+    /// delivery.
     fn poll_control(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let now = self.hub.clock().moment();
         let closing = *self.closing.borrow();
@@ -297,7 +299,7 @@ impl Session {
         Frame { token: Some(token), content: FrameContent::Heartbeat(heartbeat) }
     }
 
-    /// First time at the tip, or again.
+    /// Returns `CaughtUp` when the session reaches the tip, the first time or again.
     fn at_tip(&mut self) -> Option<Frame> {
         self.replay = None;
         if std::mem::replace(&mut self.caught_up, true) {
@@ -321,7 +323,7 @@ impl Session {
     }
 
     fn end(&mut self, ending: EndReason) -> SessionEnd {
-        /// Clients that are sent away come back spread over this time.
+        /// Clients reconnect spread over this time.
         const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
         let reconnect_after = RECONNECT_SPREAD.mul_f64(rand::rng().random::<f64>());
         let end = SessionEnd { ending, token: self.token(), reconnect_after };
@@ -330,8 +332,7 @@ impl Session {
     }
 }
 
-/// Waits until [`Session::poll_control`] may have a control frame, whatever the session waits for besides. It may be dropped while
-/// it waits.
+/// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.
 async fn something_due(
     alarm: &mut Option<SessionTimer>,
     status: &mut watch::Receiver<UpstreamStatus>,
@@ -348,14 +349,14 @@ async fn something_due(
         biased;
         () = rings => {}
         _ = status.changed() => {
-            // Left marked as changed, for `poll_control` to find.
+            // Left marked as changed for `poll_control`.
             status.mark_changed();
         }
         _ = closing.changed() => {}
     }
 }
 
-/// Waits until there is something to do for the gaps; for ever if there are none.
+/// Waits for a change of the private gaps; forever if there are none.
 async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
     match private {
         Some(private) => private.changed().await,

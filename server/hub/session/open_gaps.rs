@@ -3,28 +3,28 @@ use crate::model::{Gap, Sequence};
 
 /// Gaps in a `SessionStart`: at about 100 bytes each, far below the 2 MiB of a message.
 pub const START_GAPS_MAX: usize = 1_000;
-/// Gaps of a frame of those that did not fit into a `SessionStart`.
+/// Gaps of a frame that follows `SessionStart`.
 const PAGE_GAPS: usize = 100;
 
-/// The gaps that are open where a session begins and do not fit into its `SessionStart`. They follow it page by page, before
-/// any record, so that no message grows with their number and no session holds them all.
+/// The gaps that are open at the start and do not fit into `SessionStart`. They follow it in pages, before any record,
+/// so that neither messages nor memory grow with their number.
 #[derive(Debug)]
 pub(super) struct OpenGaps {
-    /// Where the session begins.
+    /// Start of the session.
     cursor: Sequence,
-    /// Those opened by this record and before are told; `None` if there are no more.
+    /// Gaps opened by this record or before have been sent; `None` if there are no more.
     after: Option<Sequence>,
 }
 
 impl OpenGaps {
-    /// Returns the gaps for the `SessionStart` of a session that begins at this cursor, and those that follow.
+    /// Returns the gaps for the `SessionStart` of a session at this cursor, and the rest.
     pub(super) fn begin(gaps: &GapIndex, cursor: Sequence) -> (Vec<Gap>, Option<Box<Self>>) {
         let (first, after) = gaps.open_at(cursor, 0, START_GAPS_MAX);
         let rest = after.map(|after| Box::new(Self { cursor, after: Some(after) }));
         (first, rest)
     }
 
-    /// Returns the next ones; `None` if all are told.
+    /// Returns the next page; `None` if all gaps were sent.
     pub(super) fn next(&mut self, gaps: &GapIndex) -> Option<Vec<Gap>> {
         let (page, after) = gaps.open_at(self.cursor, self.after?, PAGE_GAPS);
         self.after = after;
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn each_open_gap_is_told_once_however_many() {
+    fn each_open_gap_is_sent_once() {
         for open in [0, 1, 999, 1_000, 1_001, 1_100, 1_101, 5_432] {
             let gaps = GapIndex::new(100_000);
             for id in 1..=open {
@@ -53,19 +53,19 @@ mod tests {
             }
             let (first, rest) = OpenGaps::begin(&gaps, 2 * open + 2);
             assert!(first.len() <= START_GAPS_MAX && rest.is_some() == (open > 1_000), "{open}");
-            // What closes meanwhile is told by the record that says so.
+            // A gap that closes meanwhile is announced by its own record.
             if open > 0 {
                 gaps.record(2 * open + 2, &gap(open, GapState::Recovered));
             }
-            let mut told: Vec<_> = first.iter().map(|gap| gap.id.0).collect();
+            let mut sent: Vec<_> = first.iter().map(|gap| gap.id.0).collect();
             if let Some(mut rest) = rest {
                 while let Some(page) = rest.next(&gaps) {
                     assert!(page.len() <= PAGE_GAPS && page.iter().all(|gap| gap.state == GapState::Detected));
-                    told.extend(page.iter().map(|gap| gap.id.0));
+                    sent.extend(page.iter().map(|gap| gap.id.0));
                 }
                 assert!(rest.next(&gaps).is_none());
             }
-            assert_eq!(told, (1..=open).collect::<Vec<_>>());
+            assert_eq!(sent, (1..=open).collect::<Vec<_>>());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the gaps of a session become frames.
+//! Frames of private gaps.
 
 use super::super::ReadError;
 use super::super::entry::EntryKind;
@@ -9,7 +9,7 @@ use super::{EndReason, Frame, FrameContent, Phase, Session, SessionEnd};
 use crate::model::{Gap, Rule, Sequence};
 
 impl Session {
-    /// A frame for the gaps, unless it is the account's log's turn.
+    /// Returns a frame of the private gaps, unless it is the turn of the account's log.
     pub(super) fn poll_private_gaps(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let Some(private) = self.private.as_mut().filter(|private| private.has_open()) else { return Ok(None) };
         if std::mem::take(&mut private.main_is_next) {
@@ -22,11 +22,11 @@ impl Session {
         Ok(frame)
     }
 
-    /// The next frame for the gaps, if there is something to tell or deliver at once.
+    /// Returns the next frame of the private gaps, if there is one.
     pub(super) fn private_frame(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let Some(mut private) = self.private.take_if(|private| private.has_open()) else { return Ok(None) };
         let content = self.private_content(&mut private);
-        // Kept until the frame that tells its end: the token of that one is without it.
+        // Kept until the frame that announces its end: the token of that frame does not contain it.
         self.private = Some(private).filter(|private| !private.is_empty());
         match content {
             Ok(content) => Ok(content.map(|content| self.frame(content))),
@@ -43,13 +43,13 @@ impl Session {
             return Ok(Some(self.gap_frame(gap)));
         }
         let mut content = self.deliver_side_log(private);
-        if content.is_none() && private.read_on(&self.hub, self.seat.filter().keys(), self.cursor)? {
+        if content.is_none() && private.read_on(&self.hub, self.member.filter().keys(), self.cursor)? {
             content = self.deliver_side_log(private);
             if content.is_none() {
-                private.go_on();
+                private.continue_reading();
             }
         }
-        // What was passed without a frame may have been all that an end waited for.
+        // Records passed without a frame may have been all that an end waited for.
         Ok(content.or_else(|| private.notice(self.cursor).map(|gap| self.gap_frame(gap))))
     }
 
@@ -59,14 +59,14 @@ impl Session {
         FrameContent::Gap { sequence: 0, gap }
     }
 
-    /// Passes the stretch up to the next frame; all of it if there is none in it.
+    /// Delivers or passes the entries up to the next frame; all of them if there is no frame.
     fn deliver_side_log(&mut self, private: &mut PrivateGapReader) -> Option<FrameContent> {
         let mut batch = BatchBuilder::default();
-        while let Some(entry) = private.stretch.front().cloned() {
+        while let Some(entry) = private.pending.front().cloned() {
             let next = entry.sequence + 1;
             match &entry.kind {
                 EntryKind::Event(event) => {
-                    let matches = |rules: &[Rule]| self.seat.filter().matches(rules);
+                    let matches = |rules: &[Rule]| self.member.filter().matches(rules);
                     let delivery = private.select_side(entry.sequence, event, matches);
                     let repeated = delivery == Delivery::PossibleDuplicate || self.may_come_again(event);
                     if delivery == Delivery::Skip {
@@ -81,7 +81,7 @@ impl Session {
                 }
                 EntryKind::Skip(_) if !batch.is_empty() => break,
                 EntryKind::Skip(skip) => {
-                    private.stretch.pop_front();
+                    private.pending.pop_front();
                     self.advance_side_log_to(private, entry.sequence + skip.count);
                     self.counters.notices.inc();
                     self.counters.passed.inc();
@@ -89,15 +89,15 @@ impl Session {
                 }
                 EntryKind::Gap(_) | EntryKind::Term => self.advance_side_log_to(private, next),
             }
-            private.stretch.pop_front();
+            private.pending.pop_front();
         }
-        if private.stretch.is_empty() {
-            self.advance_side_log_to(private, private.stretch_next);
+        if private.pending.is_empty() {
+            self.advance_side_log_to(private, private.next_pending);
         }
         (!batch.is_empty()).then(|| self.batch(batch, Phase::Recovery))
     }
 
-    /// Passes records that are for no gap, or do not match.
+    /// Passes records that belong to no gap or do not match.
     fn advance_side_log_to(&mut self, private: &mut PrivateGapReader, sequence: Sequence) {
         let passed = private.advance_to(sequence);
         self.counters.passed.inc_by(passed);

@@ -1,11 +1,11 @@
-//! What only this subscription lacks: its private gaps, read from the side log between the frames of the account's log.
+//! Private gaps of one subscription, read from the side log between the frames of the account's log.
 //!
-//! A session reads two logs. Each has a cursor in the token, and both move only with what was returned. They take turns, so
-//! that neither holds up the other; the side log is read in the background, so a live event never waits for it. Which of
-//! the two delivers a post is decided in `hub/side_log/selection`.
+//! A session reads two logs. The token contains a cursor for each, and both advance only with returned frames. The logs
+//! alternate, so that neither delays the other; the side log is read in the background, so a live event never waits for
+//! it. `hub/side_log/selection` decides which of the two delivers a post.
 //!
-//! A private gap ends when all of it is settled, and what was there by then, in both logs, has been delivered (I2c). Then it
-//! is remembered for as long as X can be asked for its time, because posts of it may reach the account's log later.
+//! A private gap ends when its state is final and everything recovered by then, in both logs, has been delivered (I2c).
+//! It is then remembered as long as X can recover its time, because its posts may reach the account's log later.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,49 +22,49 @@ use crate::model::{
     Gap, GapCause, GapEvidence, GapState, KeyFilter, Rule, Sequence, TimeInterval, TimeRange, UnixMillis,
 };
 
-/// The private gaps of a session, and the position of the session in the side log.
+/// Private gaps of a session and its position in the side log.
 pub(super) struct PrivateGapReader {
     private_gaps: PrivateGaps,
-    /// The subscription began at the oldest record of the log.
+    /// True if the subscription began at the oldest record of the log.
     takes_all: bool,
-    /// What is known of each open gap.
+    /// Progress of each open gap.
     watched: Vec<OpenPrivateGap>,
-    /// Gaps to report at once: that ended when they were found, and those whose last record was damaged.
+    /// Gaps to report at once: gaps that were found ended, and gaps whose last record was damaged.
     pending_notices: VecDeque<Gap>,
-    /// Records of the account's log were left out for records of the side log before this one.
+    /// Records of the account's log were skipped in favour of records of the side log before this one.
     trusted: Sequence,
     /// Entries read and not passed yet.
-    pub(super) stretch: VecDeque<Arc<Entry>>,
-    /// Where the side log goes on behind the stretch.
-    pub(super) stretch_next: Sequence,
-    /// A read of the side log that is queued or done; in the background.
+    pub(super) pending: VecDeque<Arc<Entry>>,
+    /// Where the side log continues after these entries.
+    pub(super) next_pending: Sequence,
+    /// A background read of the side log, queued or done.
     reading: Option<PendingSideRead>,
-    /// The stretch was passed without a frame, and there may be more.
-    goes_on: bool,
+    /// The entries were passed without a frame, and there may be more.
+    has_more: bool,
     changes: watch::Receiver<u64>,
-    /// The account's log has the next turn.
+    /// True if the account's log is next.
     pub(super) main_is_next: bool,
 }
 
-/// What is known of an open gap.
+/// Progress of an open gap.
 struct OpenPrivateGap {
-    /// The gap's.
+    /// Interval of the gap.
     span: TimeRange,
     gap_status: PrivateGapStatus,
-    /// How far both logs have to be passed before the outlook is true for the subscription: side log, account's log.
+    /// Positions in side log and account's log that must be passed before the status holds for the subscription.
     due: (Sequence, Sequence),
-    told: Option<(GapState, Option<UnixMillis>)>,
-    /// Its last notices, the last one first.
+    reported: Option<(GapState, Option<UnixMillis>)>,
+    /// Its last notices, in reverse order.
     endings: Option<Vec<Gap>>,
 }
 
 type PendingSideRead = BoxFuture<'static, Result<Read, ReadError>>;
 
 impl PrivateGapReader {
-    /// Of a session that begins with these gaps.
+    /// Creates the reader of a session that begins with these gaps.
     pub(super) fn new(hub: &Hub, private_gaps: PrivateGaps, subscription_start: UnixMillis) -> Self {
         let mut changes = hub.side().changes();
-        // Looked at when the first frame is asked for.
+        // Examined before the first frame.
         changes.mark_changed();
         let mut own = Self {
             private_gaps,
@@ -72,19 +72,19 @@ impl PrivateGapReader {
             watched: Vec::new(),
             pending_notices: VecDeque::new(),
             trusted: 0,
-            stretch: VecDeque::new(),
-            stretch_next: 0,
+            pending: VecDeque::new(),
+            next_pending: 0,
             reading: None,
-            goes_on: false,
+            has_more: false,
             changes,
             main_is_next: false,
         };
         own.watch(hub);
-        own.stretch_next = own.cursor();
+        own.next_pending = own.cursor();
         own
     }
 
-    /// Watches the open gaps, and no others.
+    /// Watches the open gaps only.
     fn watch(&mut self, hub: &Hub) {
         let from_beginning = self.private_gaps.from_beginning();
         let open: Vec<TimeRange> = self.private_gaps.open().map(|private_gap| private_gap.span).collect();
@@ -95,21 +95,21 @@ impl PrivateGapReader {
                     span,
                     gap_status: hub.side().status_of(span, from_beginning),
                     due: (hub.side().next(), hub.next()),
-                    told: None,
+                    reported: None,
                     endings: None,
                 });
             }
         }
     }
 
-    /// What the token is to carry.
+    /// Returns the private gaps for the token.
     pub(super) fn private_gaps(&self, hub: &Hub) -> Option<PrivateGaps> {
         let mut private_gaps = PrivateGaps { tag: hub.side().log_id(), ..self.private_gaps.clone() };
         private_gaps.prune(hub.side().oldest());
         if self.takes_all { Some(private_gaps) } else { private_gaps.or_none() }
     }
 
-    /// True if nothing has to be remembered.
+    /// Returns true if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
         self.pending_notices.is_empty()
             && !self.takes_all
@@ -117,22 +117,22 @@ impl PrivateGapReader {
             && self.private_gaps.coverage.passed.is_empty()
     }
 
-    /// True if a gap has not ended: the session reads both logs.
+    /// Returns true if a gap has not ended: the session reads both logs.
     pub(super) fn has_open(&self) -> bool {
         !self.watched.is_empty() || !self.pending_notices.is_empty()
     }
 
-    /// The next record of the side log to read.
+    /// Returns the next record of the side log to read.
     pub(super) fn cursor(&self) -> Sequence {
-        self.private_gaps.open().map(|private_gap| private_gap.offset).min().unwrap_or(self.stretch_next)
+        self.private_gaps.open().map(|private_gap| private_gap.offset).min().unwrap_or(self.next_pending)
     }
 
-    /// True if a post created at this time lies in a gap of the subscription, ended or not.
+    /// Returns true if a post created at this time is in a gap of the subscription, ended or not.
     pub(super) fn is_in_gap(&self, created: Option<UnixMillis>) -> bool {
         self.private_gaps.at(created).is_some()
     }
 
-    /// What becomes of a record of the account's log.
+    /// Selects whether a record of the account's log is delivered.
     pub(super) fn select_main(
         &mut self,
         sequence: Sequence,
@@ -141,25 +141,25 @@ impl PrivateGapReader {
     ) -> Delivery {
         let delivery = self.private_gaps.select_main(&Candidate { sequence, event, matches }, self.takes_all);
         if delivery == Delivery::Skip {
-            self.trusted = self.trusted.max(event.beside.map_or(0, |beside| beside + 1));
+            self.trusted = self.trusted.max(event.counterpart.map_or(0, |counterpart| counterpart + 1));
         }
         delivery
     }
 
-    /// What becomes of a record of the side log.
+    /// Selects whether a record of the side log is delivered.
     pub(super) fn select_side(&self, sequence: Sequence, event: &Event, matches: impl Fn(&[Rule]) -> bool) -> Delivery {
         self.private_gaps.select_side(&Candidate { sequence, event, matches })
     }
 
-    /// Passes the side log up to `next`. Returns how many records that are.
+    /// Passes the side log up to `next`. Returns the number of records.
     pub(super) fn advance_to(&mut self, next: Sequence) -> u64 {
         let passed = next.saturating_sub(self.cursor());
         self.private_gaps.open_mut().for_each(|private_gap| private_gap.offset = private_gap.offset.max(next));
         passed
     }
 
-    /// The records [`first`, `next`) of the account's log are damaged; `span` is their upstream time. What X keeps of it is
-    /// recovered for this subscription. Posts created up to `repeats_until` may have records before those.
+    /// Adds a gap for the damaged records [`first`, `next`) of the account's log; `span` is their upstream time. Posts
+    /// created up to `repeats_until` may have records before those.
     pub(super) fn add_damage(
         &mut self,
         hub: &Hub,
@@ -185,15 +185,15 @@ impl PrivateGapReader {
                 recovered: 0,
             });
         }
-        // The side log may be read from further back now.
-        self.stretch.clear();
+        // The side log may have to be read from an earlier record now.
+        self.pending.clear();
         self.reading = None;
         self.watch(hub);
-        self.stretch_next = self.cursor();
+        self.next_pending = self.cursor();
     }
 
-    /// Looks at what has become of the gaps, if anything has. What only had to be over is found at the next heartbeat, if
-    /// nothing else comes.
+    /// Updates the status of the gaps if there was a change. A gap that only had to pass in time is updated at the next
+    /// heartbeat.
     pub(super) fn refresh(&mut self, hub: &Hub) {
         let now = hub.clock().now();
         let over = self.watched.iter().any(|watched| watched.gap_status.over_at.is_some_and(|at| at <= now));
@@ -205,14 +205,15 @@ impl PrivateGapReader {
         for watched in &mut self.watched {
             let gap_status = hub.side().status_of(watched.span, from_beginning);
             if gap_status.settled != watched.gap_status.settled {
-                // Read after the outlook: all that it rests on was appended before.
+                // Read after the status: all records that it depends on were appended before.
                 watched.due = (hub.side().next(), hub.next());
             }
             watched.gap_status = gap_status;
         }
     }
 
-    /// The next change of a gap to report; `cursor` is the next record of the account's log that the session reads.
+    /// Returns the next change of a gap to report; `cursor` is the next record of the account's log that the session
+    /// reads.
     pub(super) fn notice(&mut self, cursor: Sequence) -> Option<Gap> {
         if let Some(gap) = self.pending_notices.pop_front() {
             return Some(gap);
@@ -228,21 +229,21 @@ impl PrivateGapReader {
         if let Some(endings) = &mut watched.endings {
             let gap = endings.pop();
             if endings.is_empty() {
-                // The cursor is that of the gaps that are left: none of them is behind it.
+                // The cursor is that of the remaining gaps: none of them is behind it.
                 let span = self.watched.remove(position).span;
                 self.private_gaps.close(span);
             }
             return gap;
         }
         let private_gap = self.private_gaps.open().find(|private_gap| private_gap.span == watched.span)?;
-        Some(watched.gap(private_gap, watched.told?))
+        Some(watched.gap(private_gap, watched.reported?))
     }
 
-    /// Goes on reading the side log. The read is queued in the background: a session that is not polled keeps no permit
-    /// from others. Returns true if there is something new to pass. `main` is the next record of the account's log that the
-    /// session reads.
+    /// Continues to read the side log. The read is queued in the background: a session that is not polled holds no
+    /// permit. Returns true if there are new entries. `main` is the next record of the account's log that the session
+    /// reads.
     pub(super) fn read_on(&mut self, hub: &Arc<Hub>, keys: &KeyFilter, main: Sequence) -> Result<bool, ReadError> {
-        self.goes_on = false;
+        self.has_more = false;
         if self.reading.is_none() {
             if self.watched.is_empty() || self.cursor() >= hub.side().next() {
                 return Ok(false);
@@ -257,8 +258,8 @@ impl PrivateGapReader {
         self.reading = None;
         match read {
             Ok(read) => {
-                self.stretch.extend(read.entries);
-                self.stretch_next = read.next;
+                self.pending.extend(read.entries);
+                self.next_pending = read.next;
             }
             Err(ReadError::Trimmed { earliest }) => self.start_over(hub, earliest, main),
             Err(error) => return Err(error),
@@ -266,12 +267,12 @@ impl PrivateGapReader {
         Ok(true)
     }
 
-    /// Lets other sessions run before the next stretch is passed.
-    pub(super) fn go_on(&mut self) {
-        self.goes_on = true;
+    /// Yields to other sessions before the next entries are passed.
+    pub(super) fn continue_reading(&mut self) {
+        self.has_more = true;
     }
 
-    /// What was to be read is gone: it is asked for again. What of it was delivered before is not known.
+    /// Restarts after the next records were trimmed. Which of them were delivered before is unknown.
     fn start_over(&mut self, hub: &Hub, earliest: Sequence, main: Sequence) {
         self.private_gaps
             .open_mut()
@@ -279,19 +280,19 @@ impl PrivateGapReader {
             .for_each(|private_gap| private_gap.reset(main));
         self.private_gaps.demand_new(hub.side());
         self.watched.iter_mut().for_each(|watched| watched.endings = None);
-        self.stretch_next = self.cursor();
+        self.next_pending = self.cursor();
         self.changes.mark_changed();
     }
 
-    /// Waits until there is something to do for it.
+    /// Waits until there is work.
     pub(super) async fn changed(&mut self) {
         if !self.has_open() {
             return std::future::pending().await;
         }
-        let Self { reading, goes_on, changes, .. } = self;
+        let Self { reading, has_more, changes, .. } = self;
         tokio::select! {
             biased;
-            () = tokio::task::yield_now(), if *goes_on => {}
+            () = tokio::task::yield_now(), if *has_more => {}
             _ = changes.changed() => changes.mark_changed(),
             read = async { reading.as_mut().expect("asked only if there is one").await }, if reading.is_some() => {
                 *reading = Some(std::future::ready(read).boxed());
@@ -301,8 +302,8 @@ impl PrivateGapReader {
 }
 
 impl OpenPrivateGap {
-    /// True if there is something to report, now that both logs are passed up to `at`. The side log has to be passed up to
-    /// `trusted` as well.
+    /// Returns true if there is something to report with both logs passed up to `at`. The side log must also be passed
+    /// up to `trusted`.
     fn has_update(&mut self, private_gap: &PrivateGap, at: (Sequence, Sequence), trusted: Sequence) -> bool {
         let PrivateGapStatus { settled, asked, waiting, .. } = &self.gap_status;
         if self.endings.is_some() {
@@ -310,7 +311,7 @@ impl OpenPrivateGap {
         }
         let complete = at.0 >= self.due.0.max(trusted) && at.1 >= self.due.1;
         let all = asked.is_empty() && waiting.is_empty();
-        if self.told.is_some() && complete && all {
+        if self.reported.is_some() && complete && all {
             self.endings = Some(self.end(private_gap));
             return true;
         }
@@ -321,8 +322,8 @@ impl OpenPrivateGap {
             }
         }
         let state = if asked.is_empty() && !waiting.is_empty() { GapState::Detected } else { GapState::Recovering };
-        let progress = progress.or(self.told.and_then(|(_, before)| before));
-        self.told.replace((state, progress)) != Some((state, progress))
+        let progress = progress.or(self.reported.and_then(|(_, before)| before));
+        self.reported.replace((state, progress)) != Some((state, progress))
     }
 
     fn gap(&self, private_gap: &PrivateGap, (state, progress): (GapState, Option<UnixMillis>)) -> Gap {
@@ -337,8 +338,8 @@ impl OpenPrivateGap {
         }
     }
 
-    /// One notice for each of its parts that ended alike. The id goes to the first that was brought; the others are gaps
-    /// of their own.
+    /// Returns one notice for each part with the same end state. The first recovered part keeps the id; the others are
+    /// new gaps.
     fn end(&self, private_gap: &PrivateGap) -> Vec<Gap> {
         let settled = &self.gap_status.settled;
         let first = settled.iter().position(|(_, state, _)| *state != GapState::Unrecoverable).unwrap_or(0);

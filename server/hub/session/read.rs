@@ -1,5 +1,5 @@
-//! How a session reads on: hot at once, cold from what is kept of the journal, or with heartbeats while it waits for the disk
-//! and its turn.
+//! Reads of a session: from the ring buffer at once, from the page cache, or from the journal, with heartbeats while it
+//! waits for a permit and the disk.
 
 use futures::FutureExt;
 
@@ -7,10 +7,10 @@ use super::super::{Read, ReadError};
 use super::{EndReason, Frame, Session, SessionEnd, something_due};
 
 impl Session {
-    /// Reads the next stretch of the log.
+    /// Reads the next entries of the log.
     pub(super) async fn read_on(&mut self) -> Result<Option<Frame>, SessionEnd> {
         if self.reading.is_none() {
-            if let Some(read) = self.hub.read_hot(self.cursor, self.seat.filter().keys(), self.pace.limits()) {
+            if let Some(read) = self.hub.read_hot(self.cursor, self.member.filter().keys(), self.pace.limits()) {
                 self.replay = None;
                 self.apply_read(read);
                 return Ok(None);
@@ -28,7 +28,7 @@ impl Session {
                 self.reading = None;
                 self.apply_cold_read(read)?;
             }
-            // A read may take long, or wait long for its permit: no control frame waits for it.
+            // A journal read may wait long; control frames do not wait for it.
             () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => {}
         }
         Ok(None)
@@ -41,7 +41,7 @@ impl Session {
                 return Err(self.end(EndReason::ReplayLimit));
             }
         }
-        let keys = self.seat.filter().keys();
+        let keys = self.member.filter().keys();
         match self.hub.read_cached(self.cursor, keys) {
             Some(read) => self.apply_read(read),
             None => self.reading = Some(self.hub.clone().read_cold(self.cursor, keys.clone()).boxed()),
@@ -62,7 +62,7 @@ impl Session {
             }
             Err(ReadError::Trimmed { .. }) => Err(self.end(EndReason::TooSlow)),
             Err(ReadError::Unavailable(error)) => {
-                tracing::error!(account = %self.hub.account(), error, "a session ends: the journal cannot be read");
+                tracing::error!(account = %self.hub.account(), error, "failed to read journal, closing session");
                 Err(self.end(EndReason::JournalUnavailable))
             }
         }

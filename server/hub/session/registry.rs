@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::model::UnixMillis;
 
-/// Who is subscribed.
+/// Registry of open sessions.
 pub struct SessionRegistry {
     sessions_max: usize,
     sessions: Mutex<Slab<SessionInfo>>,
@@ -19,39 +19,39 @@ pub struct SessionRegistry {
 pub struct SessionInfo {
     /// Its id.
     pub id: String,
-    /// Name that the consumer gave itself.
+    /// Name that the consumer sent.
     pub consumer: String,
-    /// Address it came from.
+    /// Peer address.
     pub peer: String,
-    /// When it began.
+    /// Start time.
     pub since: UnixMillis,
 }
 
-/// Why all sessions are about to end, and by when.
+/// Announcement that all sessions end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainNotice {
-    /// When the streams end at the latest.
+    /// Time at which the streams end at the latest.
     pub deadline: UnixMillis,
 }
 
-/// There are as many sessions as allowed.
+/// The session limit is reached.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0} sessions are open, which is the limit (hub.sessions_max)")]
+#[error("session limit reached: {0} sessions are open (hub.sessions_max)")]
 pub struct SessionLimitReached(pub usize);
 
-/// A session's entry; leaves the registry when dropped.
+/// A session's registration; removed when dropped.
 pub struct SessionGuard {
     registry: Arc<SessionRegistry>,
     slot: usize,
 }
 
 impl SessionRegistry {
-    /// Nobody yet.
+    /// Creates an empty registry.
     pub fn new(sessions_max: usize) -> Self {
         Self { sessions_max, sessions: Mutex::default(), closing: watch::channel(None).0 }
     }
 
-    /// Lets a session in.
+    /// Registers a session. Returns `SessionLimitReached` if `sessions_max` sessions are open.
     pub fn register(self: &Arc<Self>, info: SessionInfo) -> Result<SessionGuard, SessionLimitReached> {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.sessions_max {
@@ -61,27 +61,27 @@ impl SessionRegistry {
         Ok(SessionGuard { registry: self.clone(), slot })
     }
 
-    /// How many sessions are open.
+    /// Returns the number of open sessions.
     pub fn len(&self) -> usize {
         self.sessions.lock().len()
     }
 
-    /// True if none is.
+    /// Returns true if no session is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The sessions open now.
+    /// Returns the open sessions.
     pub fn list(&self) -> Vec<SessionInfo> {
         self.sessions.lock().iter().map(|(_, info)| info.clone()).collect()
     }
 
-    /// Tells all sessions to end.
+    /// Announces to all sessions that they end.
     pub fn start_drain(&self, closing: DrainNotice) {
         self.closing.send_replace(Some(closing));
     }
 
-    /// Tells when the sessions are to end.
+    /// Returns a watch of the drain announcement.
     pub fn closing(&self) -> watch::Receiver<Option<DrainNotice>> {
         self.closing.subscribe()
     }

@@ -20,13 +20,13 @@ use crate::journal::Writer;
 use crate::model::{Epoch, Position, Record, Term};
 use crate::proto;
 
-/// A log in memory and its hub, with a clock that runs fast.
+/// A log in memory and its hub, with a fast clock.
 struct TestEnv {
     hub: Arc<Hub>,
     writer: Mutex<Box<dyn Writer>>,
 }
 
-/// Two hours in 7 s, so that a lost wake shows as a test that takes a minute, not as one that hangs.
+/// Two hours in 7 s, so that a lost wake-up shows as a test of a minute, not as one that hangs.
 const RATE: f64 = 1_000.0;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -45,7 +45,7 @@ impl TestEnv {
         self.hub.clock().moment()
     }
 
-    /// Appends a post for each list of tags; a list of just "!" is a skip.
+    /// Appends a post for each list of tags; a list of only "!" is a skip.
     fn post(&self, posts: &[Vec<&str>]) {
         let first = self.hub.next();
         let record = |(at, tags): (usize, &Vec<&str>)| {
@@ -64,7 +64,7 @@ impl TestEnv {
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
         let opening = SessionParams {
             guard: self.hub.registry().register(info).expect("room"),
-            seat: self.hub.enter(filter).expect("within"),
+            member: self.hub.enter(filter).expect("within"),
             pace: pace(HEARTBEAT),
             resolved,
             session_id: "s".into(),
@@ -81,7 +81,7 @@ impl TestEnv {
     }
 }
 
-/// Small batches, at once.
+/// Small batches without delay.
 fn pace(heartbeat: Duration) -> DeliveryOptions {
     let (batch_events_max, batch_bytes_max, batch_delay_max) = (3, 4_096, Duration::ZERO);
     DeliveryOptions { batch_events_max, batch_bytes_max, batch_delay_max, heartbeat, deadline: None }
@@ -101,11 +101,11 @@ fn sequences(frame: &Frame) -> Vec<u64> {
     }
 }
 
-/// All frames up to `CaughtUp`.
+/// Reads all frames up to `CaughtUp`.
 async fn until_caught_up(session: &mut Session) -> Vec<Frame> {
     let mut frames = Vec::new();
     loop {
-        frames.push(session.next().await.expect("it goes on"));
+        frames.push(session.next().await.expect("the session continues"));
         if matches!(frames.last().expect("just pushed").content, FrameContent::CaughtUp(_)) {
             return frames;
         }
@@ -119,8 +119,8 @@ fn runtime() -> tokio::runtime::Runtime {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Cut after every frame, resume with the token of that frame: the rest is exactly what was not delivered before.
-    /// The small ring makes most of it a cold read, so the seam is crossed too; pages are kept for all, for some or not.
+    /// Disconnect after every frame and resume with its token: the rest is exactly what was not delivered before. The
+    /// small ring makes most reads cold; the page cache holds all pages, some or none.
     #[test]
     fn any_cut_resumes_without_loss_or_repeat(
         posts in prop::collection::vec(
@@ -158,10 +158,10 @@ proptest! {
     }
 }
 
-/// The writer pauses for random moments, so that sessions park and are woken at every possible step of one another; the
-/// ring is so small that they fall out of it now and then.
+/// The writer pauses at random, so that sessions park and wake at every step of it; the ring is so small that they fall
+/// out of it now and then.
 #[test]
-fn live_readers_miss_nothing_while_records_are_appended() {
+fn live_readers_miss_nothing_during_appends() {
     const ROUNDS: u64 = 30_000;
     runtime().block_on(async {
         let env = Arc::new(TestEnv::new(Config { ring_bytes_max: 20_000, ..Config::default() }));
@@ -171,7 +171,7 @@ fn live_readers_miss_nothing_while_records_are_appended() {
                 let truth: Vec<u64> = (0..ROUNDS).filter(|round| wanted(*round)).map(|round| round + 1).collect();
                 let mut got = Vec::new();
                 while got.len() < truth.len() {
-                    got.extend(sequences(&session.next().await.expect("it goes on")));
+                    got.extend(sequences(&session.next().await.expect("the session continues")));
                 }
                 assert_eq!(got, truth, "{any_of:?}");
             })
@@ -206,7 +206,7 @@ fn idle_session_advances_token_to_tip() {
         until_caught_up(&mut session).await;
         for round in 0..3 {
             env.post(&[vec!["a"], vec![]]);
-            let frame = session.next().await.expect("it goes on");
+            let frame = session.next().await.expect("the session continues");
             assert!(matches!(frame.content, FrameContent::Heartbeat(_)), "{:?}", frame.content);
             let token = env.hub.keyring().verify(&frame.token.expect("a heartbeat has one")).expect("ours");
             assert_eq!(token.position.sequence, 2 * round + 2);
@@ -222,14 +222,14 @@ fn heartbeats_continue_while_waiting_for_read_permit() {
         let env = TestEnv::new(Config { ring_bytes_max: 1, journal_readers_max: 0, ..Config::default() });
         env.post(&[vec!["a"], vec!["a"]]);
         let mut session = env.subscribe(&[], Start::Earliest);
-        assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Start(_)));
+        assert!(matches!(session.next().await.expect("the session continues").content, FrameContent::Start(_)));
         for _ in 0..2 {
-            assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Heartbeat(_)));
+            assert!(matches!(session.next().await.expect("the session continues").content, FrameContent::Heartbeat(_)));
         }
     });
 }
 
-/// A drain, a deadline and a rotation were seen at the next heartbeat, after up to 60 s.
+/// Regression: a drain, a deadline and a rotation were seen at the next heartbeat, after up to 60 s.
 #[test]
 fn control_frames_come_while_journal_read_waits() {
     runtime().block_on(async {
@@ -240,21 +240,21 @@ fn control_frames_come_while_journal_read_waits() {
             (age, None, EndReason::Rotated),
             (Duration::ZERO, Some(age), EndReason::Deadline),
         ] {
-            // No read ever gets its permit.
+            // No read ever gets a permit.
             let config = Config { ring_bytes_max: 1, journal_readers_max: 0, session_age_max, ..Config::default() };
             let env = TestEnv::new(config);
             env.post(&[vec!["a"], vec!["a"]]);
             let mut session = env.subscribe(&[], Start::Earliest);
             (session.pace.heartbeat, session.pace.deadline) = (hour, deadline.map(|after| env.now().plus(after)));
             session.heartbeat_at = env.now().plus(hour);
-            assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Start(_)));
+            assert!(matches!(session.next().await.expect("the session continues").content, FrameContent::Start(_)));
             if ending == EndReason::Shutdown {
                 assert!(futures::poll!(Box::pin(session.next())).is_pending(), "it waits for its read");
-                let tell = |status: &mut UpstreamStatus| {
+                let change = |status: &mut UpstreamStatus| {
                     status.notify(crate::hub::status::upstream_status::UpstreamNoticeKind::Reconnecting, "cut".into())
                 };
-                env.hub.upstream().update(tell);
-                let frame = session.next().await.expect("goes on");
+                env.hub.upstream().update(change);
+                let frame = session.next().await.expect("the session continues");
                 assert!(matches!(&frame.content, FrameContent::News(_)), "{:?}", frame.content);
                 env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
             }
@@ -276,7 +276,7 @@ fn drain_notice_precedes_session_end() {
         let mut session = env.subscribe(&[], Start::Latest);
         until_caught_up(&mut session).await;
         env.hub.registry().start_drain(DrainNotice { deadline: env.hub.clock().now() });
-        let frame = session.next().await.expect("told first");
+        let frame = session.next().await.expect("drain notice");
         assert!(
             matches!(frame.content, FrameContent::Draining { reason: EndReason::Shutdown, .. }),
             "{:?}",
@@ -290,23 +290,23 @@ fn drain_notice_precedes_session_end() {
 }
 
 #[test]
-fn news_of_upstream_is_told_once() {
+fn upstream_notice_is_sent_once() {
     runtime().block_on(async {
         let env = TestEnv::new(Config::default());
         let mut session = env.subscribe(&[], Start::Latest);
         until_caught_up(&mut session).await;
-        let tell = |status: &mut UpstreamStatus| {
+        let change = |status: &mut UpstreamStatus| {
             status.notify(crate::hub::status::upstream_status::UpstreamNoticeKind::Reconnecting, "cut".into())
         };
-        env.hub.upstream().update(tell);
-        let frame = session.next().await.expect("goes on");
+        env.hub.upstream().update(change);
+        let frame = session.next().await.expect("the session continues");
         assert!(matches!(&frame.content, FrameContent::News(news) if news.message == "cut"), "{:?}", frame.content);
         env.hub.upstream().update(|status| status.last_error = "the same".into());
-        assert!(matches!(session.next().await.expect("goes on").content, FrameContent::Heartbeat(_)));
+        assert!(matches!(session.next().await.expect("the session continues").content, FrameContent::Heartbeat(_)));
     });
 }
 
-/// The ids of these posts are years old, as those of posts that X sends late are older than the token.
+/// The ids of these posts are years old, like those of posts that X sends late.
 #[test]
 fn resume_by_time_marks_possible_duplicates() {
     runtime().block_on(async {
@@ -323,7 +323,7 @@ fn resume_by_time_marks_possible_duplicates() {
             duplicates_until: None,
             private: None,
         };
-        // The log has all that it lacks.
+        // The log contains the whole missing range.
         env.hub.side().set_complete_from(Completeness::From(lost.low_watermark));
         let mut session = env.subscribe(&[], Start::Token(env.hub.seal(&lost)));
         let received = |sequence, received| Record { received, ..post_record(sequence, &["a"]) };
@@ -332,7 +332,7 @@ fn resume_by_time_marks_possible_duplicates() {
         let mut marks = Vec::new();
         // Start, two batches, CaughtUp: a heartbeat after them means that a post was left out.
         for _ in 0..4 {
-            let frame = session.next().await.expect("it goes on");
+            let frame = session.next().await.expect("the session continues");
             if let FrameContent::Batch(batch) = &frame.content {
                 marks.extend(sequences(&frame).into_iter().map(|sequence| (sequence, batch.chunk.possible_duplicate)));
             }

@@ -1,4 +1,4 @@
-//! How a session waits: for records that may be for it, and for the next control frame.
+//! Waits of a session: for records that may match, and for the next control frame.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::super::ring::ReadLimits;
 use super::{Session, private_gap_changed, something_due};
 use crate::clock::Moment;
 
-/// What ended a wait.
+/// Reason of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WakeReason {
-    /// Records that may be for the session.
+    /// Records that may match.
     Records,
-    /// Something that is due.
+    /// A control frame or the limit.
     Else,
 }
 
@@ -23,7 +23,7 @@ impl Session {
         let woken = self.wait(None).await;
         let passable = self.waiter.unpark(waiting);
         if woken == WakeReason::Else && self.has_missed_wake() {
-            // The index did not know of them: they are read one by one.
+            // The index missed them: they are read one by one.
             self.hub.metrics().found_by_timer.inc();
         } else if let Some(sequence) = passable {
             self.advance_unmatched(sequence);
@@ -34,25 +34,25 @@ impl Session {
         }
     }
 
-    /// True if the log has had a record for the session for so long that a wake-up must have come.
+    /// Returns true if the log has contained a matching record for so long that a wake-up must have come.
     pub(super) fn has_missed_wake(&self) -> bool {
         const WOKEN_WITHIN: Duration = Duration::from_secs(1);
         let few = ReadLimits { entries: 8, bytes: usize::MAX };
-        let read = self.hub.read_hot(self.cursor, self.seat.filter().keys(), few);
+        let read = self.hub.read_hot(self.cursor, self.member.filter().keys(), few);
         let now = self.hub.clock().now();
         read.is_some_and(|read| {
             read.entries.iter().any(|entry| {
-                let is_for_it = entry.event().is_none_or(|event| self.seat.filter().matches(&event.rules));
+                let is_for_it = entry.event().is_none_or(|event| self.member.filter().matches(&event.rules));
                 is_for_it && now.since(entry.received) >= WOKEN_WITHIN
             })
         })
     }
 
-    /// Waits for records, or for whatever else is due, or until `limit`.
+    /// Waits for records, a control frame, or `limit`.
     async fn wait(&mut self, limit: Option<Moment>) -> WakeReason {
         self.set_alarm(limit);
         tokio::select! {
-            // A wake-up counts as one although a timer ends at the same time.
+            // A wake-up has priority over a timer that ends at the same time.
             biased;
             () = self.waiter.wait() => WakeReason::Records,
             () = something_due(&mut self.alarm, &mut self.status, &mut self.closing) => WakeReason::Else,

@@ -1,11 +1,11 @@
-//! Budget of the callers whose starts need something of X that nobody has asked for.
+//! Budget of callers whose starts require new requests to X.
 
 use super::{PrivateGaps, SideLog};
 use crate::model::{BudgetExceeded, BudgetLimits, Caller, Limit, TimeRange};
 
 impl SideLog {
-    /// Charges these gaps to a caller, if X has to be asked for anything of them. What was asked for before, or is kept, is
-    /// free: however many subscriptions lack it, X is asked once.
+    /// Charges these gaps to a caller if X has to be asked for any part of them. Ranges that are requested or recovered
+    /// already are free: X is asked once, whatever the number of subscriptions.
     pub fn charge(&self, private_gaps: &PrivateGaps, caller: Caller) -> Result<(), BudgetExceeded> {
         let (max, setting) =
             (self.config.demands_per_hour_per_caller_max, "hub.private_gaps.demands_per_hour_per_caller_max");
@@ -17,7 +17,7 @@ impl SideLog {
         self.budget.lock().charge(caller, &limits, self.clock.now())
     }
 
-    /// True if a demand for these gaps asks X for anything.
+    /// Returns true if a demand for these gaps requires a request to X.
     fn asks(&self, private_gaps: &PrivateGaps) -> bool {
         let (earliest, oldest, from_beginning) =
             (self.reader.extent().earliest, self.oldest(), private_gaps.from_beginning());

@@ -1,19 +1,19 @@
-//! The side log: posts of intervals that only some subscriptions lack, for those who lack them.
+//! Side log: posts of intervals that are missing from some subscriptions only.
 //!
-//! A *private gap* is missing only for one subscription: its token was trimmed, or its log is lost. The posts of it that X
-//! still has go to a log of their own (`ingest/side_log_writer` writes it), never into the account's; sessions whose token carries
-//! the gap read both.
+//! A *private gap* is missing from one subscription only: its token was trimmed, or its log is lost. The posts of it
+//! that X still has are written to a second log (by `ingest/side_log_writer`), never to the account's. Sessions whose
+//! token contains the gap read both.
 //!
-//! Owns: what is wanted of X for private gaps, and what has become of it ([`SideLog`]); reading the side log. Does not own:
-//! who writes it, who asks X (`ingest`), what a session has read of it (`session/private_gaps`).
+//! Owns: the intervals requested for private gaps and their states ([`SideLog`]); reading the side log. Does not own:
+//! writing it and requesting posts from X (`ingest`), the read position of a session (`session/private_gaps`).
 //!
 //! Invariants and the tests that hold them:
-//! - Overlapping gaps are one demand, and what was brought for one serves the next, also if nobody asks for it in between
+//! - Overlapping gaps are one demand, and posts recovered for one serve the next, even if no demand is open in between
 //!   (`requested::tests`). The work for a demand does not grow with the number of others (`requested::tests`).
 //! - What comes after the end of a private gap is for the account's log as well ([`SideLog::has_ended`];
 //!   `ingest/sequencer/tests/late`, `session/private_gaps/tests/late`).
 //! - An interval is proven only by requests that were made after it was asked for (`tests`), and counts as proven only
-//!   while all that was brought for it can be read.
+//!   while all posts recovered for it can be read.
 //! - Which of the two logs delivers a post to a session that reads both is decided by one function ([`selection`]) from what
 //!   each record carries about the ones before it, so it is the same however often and wherever the session is cut
 //!   (`selection::tests`, `session::private_gaps::tests`).
@@ -71,37 +71,37 @@ pub struct PrivateGapConfig {
 
 impl Default for PrivateGapConfig {
     fn default() -> Self {
-        // A minute: X takes windows in whole minutes (F-RR).
+        // A minute: X accepts windows in whole minutes (F-RR).
         Self {
             enabled: true,
             recovery_margin: Duration::from_secs(60),
             intervals_max: 1_000,
-            // Of a fleet behind one address that comes back at once, few lack more than those before them.
+            // If a fleet behind one address reconnects at once, few clients need more than those before them.
             demands_per_hour_per_caller_max: 60,
             page_cache_bytes_max: 8 << 20,
         }
     }
 }
 
-/// What is known of the intervals that some subscriptions lack.
+/// Requested intervals and their states.
 pub struct SideLog {
     reader: Arc<dyn Reader>,
     clock: Clock,
     config: PrivateGapConfig,
     window: Duration,
     state: Mutex<SideLogState>,
-    /// Of the callers that made demands.
+    /// Budgets of the callers that made demands.
     budget: Mutex<Budget>,
-    /// No interval is known: most accounts, most of the time.
+    /// True if no interval is known, as for most accounts most of the time.
     idle: AtomicBool,
-    /// Start of what the first backfill is to bring while that is pending, else the largest time: read with every frame.
+    /// Start of the first backfill while it is pending, else the maximum time. Read with every frame.
     pending_from: AtomicI64,
     next: AtomicU64,
     changes: watch::Sender<u64>,
     demands: watch::Sender<u64>,
 }
 
-/// What is kept of it over a restart.
+/// Checkpoint of the side log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SideLogSnapshot {
@@ -112,23 +112,23 @@ pub struct SideLogSnapshot {
     budget: Budget,
 }
 
-/// What has become of a gap.
+/// Status of a private gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateGapStatus {
-    /// Its parts that are settled, in order, those alike in one piece.
+    /// Parts in a final state, in order; equal neighbours are merged.
     pub settled: Vec<(TimeRange, GapState, GapEvidence)>,
-    /// Its parts that are asked for now.
+    /// Parts that are requested now.
     pub asked: TimeRangeSet,
-    /// Its parts that wait for the first backfill of the log, or are not over yet.
+    /// Parts that wait for the first backfill of the log, or are not over yet.
     pub waiting: TimeRangeSet,
-    /// When what is not over yet will be.
+    /// End of the part that is not over yet.
     pub over_at: Option<UnixMillis>,
-    /// Posts of it that were brought, about.
+    /// Approximate number of recovered posts.
     pub posts: u64,
 }
 
 impl SideLog {
-    /// Over a side log, with nothing wanted. `window` is how far back X can be asked.
+    /// Creates a side log without requested intervals. `window` is the recovery window of X.
     pub fn new(reader: Arc<dyn Reader>, clock: Clock, config: PrivateGapConfig, window: Duration) -> Self {
         let next = AtomicU64::new(reader.extent().next);
         let (changes, demands) = (watch::channel(0).0, watch::channel(0).0);
@@ -140,7 +140,8 @@ impl SideLog {
         own
     }
 
-    /// Begins with these shares, which know of the records of the side log before `known`; `None` if some of those are lost.
+    /// Starts with these ranges, which refer to records of the side log before `known`; `None` if some of those are
+    /// lost.
     fn begin(&self, mut shares: RequestedRanges, completeness: Option<Completeness>, known: Option<Sequence>) {
         let (earliest, next) = (self.reader.extent().earliest, self.next());
         let lost = known.is_none().then_some(earliest);
@@ -152,8 +153,8 @@ impl SideLog {
         self.note_pending(completeness);
     }
 
-    /// Asks for an interval, and tells from where in the side log to read for it. `from_beginning` if its subscription reads the
-    /// account's log from its first record on.
+    /// Requests an interval. Returns the sequence in the side log from which to read for it. `from_beginning` if its
+    /// subscription reads the account's log from its first record on.
     pub fn request(&self, span: TimeRange, from_beginning: bool) -> Sequence {
         let (earliest, next, oldest) = (self.reader.extent().earliest, self.next(), self.oldest());
         let mut state = self.state.lock();
@@ -169,17 +170,17 @@ impl SideLog {
         since.unwrap_or(next).max(earliest)
     }
 
-    /// Wakes those whom a demand concerns: not those who lack what nobody has asked for before.
+    /// Wakes sessions affected by a demand. A demand for a new interval affects no other session.
     fn announce(&self, change: Change) {
         if change.asks {
             self.demands.send_modify(|count| *count += 1);
         }
-        if change.tells {
+        if change.reopens {
             self.changed();
         }
     }
 
-    /// What X is to be asked for.
+    /// Returns the intervals to request from X.
     pub fn missing(&self) -> TimeRangeSet {
         if self.idle.load(Ordering::Acquire) {
             return TimeRangeSet::default();
@@ -193,33 +194,33 @@ impl SideLog {
         missing
     }
 
-    /// Stamp of the demands made so far: a request that is made afterwards answers them, and none that follow.
+    /// Returns the stamp of the demands made so far: a later request answers them, but no later demand.
     pub fn stamp(&self) -> u64 {
         let mut state = self.state.lock();
         state.is_stamp_taken = true;
         state.stamp
     }
 
-    /// All that X has of this interval has been appended, by requests made at this stamp or later: what was asked for of it
-    /// by then is proven. Of what was asked for later, posts may have arrived before anybody wanted them.
+    /// Marks this interval as complete: all of its posts that X has were appended, by requests made at this stamp or
+    /// later. Demands after the stamp stay open, because posts may have arrived before the demand was made.
     pub fn mark_complete(&self, span: TimeRange, evidence: GapEvidence, stamp: u64) {
         self.set_range_state(|shares| shares.prove(span, evidence, stamp));
     }
 
-    /// This interval cannot be brought any more.
+    /// Marks this interval as unrecoverable.
     pub fn mark_unrecoverable(&self, span: TimeRange, evidence: GapEvidence) {
         self.set_range_state(|shares| shares.lose(span, evidence));
     }
 
     fn set_range_state(&self, settle: impl FnOnce(&mut RequestedRanges) -> bool) {
         let mut state = self.state.lock();
-        let tells = settle(&mut state.shares);
-        let change = state.bound(self.config.intervals_max, Change { tells, ..Change::default() });
+        let reopens = settle(&mut state.shares);
+        let change = state.bound(self.config.intervals_max, Change { reopens, ..Change::default() });
         drop(state);
         self.announce(change);
     }
 
-    /// Tells from where on the account's log is complete at its beginning.
+    /// Sets from when on the account's log is complete at its beginning.
     pub fn set_complete_from(&self, completeness: Completeness) {
         let mut state = self.state.lock();
         if state.completeness == Some(completeness) {
@@ -228,7 +229,7 @@ impl SideLog {
         state.completeness = Some(completeness);
         self.note_pending(state.completeness);
         if let Completeness::From(from) = completeness {
-            // It was asked for while nobody knew how far the backfill would reach.
+            // Requested while the extent of the backfill was unknown.
             let backfilled = TimeRange::new(from.plus(self.clock.uncertainty()), UnixMillis(i64::MAX));
             state.shares.withdraw(backfilled, self.next());
         }
@@ -237,7 +238,7 @@ impl SideLog {
         self.changed();
     }
 
-    /// From where on the account's log is complete at its beginning, as far as it is told.
+    /// Returns from when on the account's log is complete at its beginning, as far as it is known.
     pub fn complete_from(&self) -> Option<Completeness> {
         self.state.lock().completeness
     }
@@ -250,30 +251,30 @@ impl SideLog {
         self.pending_from.store(from, Ordering::Release);
     }
 
-    /// Sessions rely on a log that has not begun from here on: low watermarks wait there.
+    /// Keeps low watermarks at this time: sessions depend on a log that has not begun from here on.
     pub fn hold_from(&self, promised: UnixMillis) {
         self.pending_from.fetch_min(promised.0, Ordering::AcqRel);
     }
 
-    /// Before this nothing is lacking that the first backfill of the log is to bring.
+    /// Returns the time before which nothing depends on the first backfill of the log.
     pub fn pending_from(&self) -> UnixMillis {
         UnixMillis(self.pending_from.load(Ordering::Acquire))
     }
 
-    /// True if a post created at this time is for the side log: somebody lacks it, or lacked it.
+    /// Returns true if a post created at this time belongs to the side log: an interval of it is or was requested.
     pub fn accepts(&self, created: UnixMillis) -> bool {
         !self.idle.load(Ordering::Acquire) && self.state.lock().shares.at(created).is_some()
     }
 
-    /// True if what somebody lacks, or lacked, of this time may have been told as ended: whoever was told does not look for
-    /// more of it in the side log.
+    /// Returns true if the gap of this time may have been reported as ended: sessions that received the end no longer
+    /// read the side log for it.
     pub fn has_ended(&self, created: UnixMillis) -> bool {
         let has_ended = |shares: &RequestedRanges| shares.at(created).is_some_and(|share| share.was_settled);
         !self.idle.load(Ordering::Acquire) && has_ended(&self.state.lock().shares)
     }
 
-    /// Lets records be read that were appended before `next`; these are the times of their posts. Only the sequencer calls
-    /// this, and only after the append.
+    /// Publishes records appended before `next`; `created` are the times of their posts. Called only by the sequencer,
+    /// after the append.
     pub fn publish(&self, next: Sequence, created: impl Iterator<Item = UnixMillis>) {
         let mut state = self.state.lock();
         created.for_each(|created| state.shares.count(created));
@@ -282,29 +283,29 @@ impl SideLog {
         self.changed();
     }
 
-    /// The sequence that the next record will get.
+    /// Returns the sequence of the next record.
     pub fn next(&self) -> Sequence {
         self.next.load(Ordering::Acquire)
     }
 
-    /// Tells the side log from one that was made anew; short, for tokens.
+    /// Returns a short identity of the side log for tokens; a recreated side log has another.
     pub fn log_id(&self) -> u32 {
         let epoch = self.reader.epoch().0;
         (epoch ^ epoch >> 32 ^ epoch >> 64 ^ epoch >> 96) as u32
     }
 
-    /// Changes whenever there is more to read, to ask for, or to tell.
+    /// Returns a watch that changes whenever there are new records, requests or states.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Changes whenever there may be more to ask X for.
+    /// Returns a watch that changes whenever there may be new requests to X.
     pub fn requests(&self) -> watch::Receiver<u64> {
         self.demands.subscribe()
     }
 
-    /// What has become of a gap. `from_beginning` if its subscription reads the account's log from its first record on. What of
-    /// it nobody asks for any more is asked for again.
+    /// Returns the status of a gap. `from_beginning` if its subscription reads the account's log from its first record
+    /// on. Parts that are no longer requested are requested again.
     pub fn status_of(&self, span: TimeRange, from_beginning: bool) -> PrivateGapStatus {
         let state = self.state.lock();
         let own = TimeRange::new(span.from, state.missing_until(span, from_beginning, self.clock.uncertainty()));
@@ -317,9 +318,9 @@ impl SideLog {
             settled.push((logged, GapState::Backfilled, GapEvidence::BackfillQuiet));
         }
         let (posts, mut unasked) = (state.shares.posts(own), asked.clone());
-        for (part, fate) in state.shares.fates(own) {
+        for (part, state) in state.shares.states(own) {
             unasked.remove(part);
-            let (state, evidence) = match fate {
+            let (state, evidence) = match state {
                 RangeState::Open => continue,
                 RangeState::Proven(evidence) => (GapState::Recovered, evidence),
                 RangeState::Lost(evidence) => (GapState::Unrecoverable, evidence),
@@ -348,22 +349,22 @@ impl SideLog {
         PrivateGapStatus { settled: joined(settled), asked, waiting, over_at, posts }
     }
 
-    /// Reads on from `from`: on a blocking thread.
+    /// Reads from `from` on. Blocks on the disk.
     pub fn read(&self, from: Sequence, keys: &KeyFilter, bytes_max: usize) -> Result<ReadBatch, ReadError> {
         self.reader.read(from, keys, bytes_max)
     }
 
-    /// The side log itself.
+    /// Returns the reader of the side log.
     pub fn reader(&self) -> &Arc<dyn Reader> {
         &self.reader
     }
 
-    /// The oldest time that X can be asked for.
+    /// Returns the oldest time that X can recover.
     pub fn oldest(&self) -> UnixMillis {
         self.clock.now().minus(self.window.saturating_sub(self.config.recovery_margin))
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &PrivateGapConfig {
         &self.config
     }

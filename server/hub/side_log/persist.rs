@@ -1,9 +1,9 @@
-//! What a restart keeps of the requests to the side log.
+//! Checkpoint of the requests to the side log.
 
 use super::{SideLog, SideLogSnapshot};
 
 impl SideLog {
-    /// What is to be kept over a restart.
+    /// Returns the checkpoint.
     pub fn snapshot(&self) -> SideLogSnapshot {
         let state = self.state.lock();
         let (shares, completeness) = (state.shares.clone(), state.completeness);
@@ -16,7 +16,7 @@ impl SideLog {
         }
     }
 
-    /// Takes up what was kept. What was proven by records that the side log has lost since is asked for again.
+    /// Restores a checkpoint. Ranges proven by records that the side log has lost since are requested again.
     pub fn restore(&self, kept: SideLogSnapshot) {
         let SideLogSnapshot { tag, next, shares, completeness, budget } = kept;
         *self.budget.lock() = budget;

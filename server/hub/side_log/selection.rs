@@ -1,39 +1,39 @@
-//! Which of the two logs of an account delivers a post to a subscription that reads both. Pure.
+//! Decides which of the two logs of an account delivers a post to a subscription that reads both. Pure.
 //!
-//! A post may have several records: POST and DELTAs in the account's log, and the same in the side log. One thread writes
-//! both logs, so the records of a post have one order, and each carries what was there before it: the newest record of the
-//! other log and the rules of the post there ([`Post::counterpart`], [`Post::beside_rules`]), and the record of its own log
-//! before it ([`Post::previous`]) with the rules of then (`prior`).
+//! A post may have several records: POST and DELTAs in the account's log, and the same in the side log. One thread
+//! writes both logs, so the records of a post are ordered, and each contains its predecessors: the newest record of the
+//! other log and the rules of the post there ([`Post::counterpart`], [`Post::counterpart_rules`]), and the previous
+//! record of its own log ([`Post::previous`]) with its rules (`prior`).
 //!
-//! A subscription *sees* the records of the account's log that its [`Coverage`] contains, and for each private gap the records of
-//! the side log from [`PrivateGap::since`] on. The rule: **the first record that the subscription sees and its filter matches is
-//! delivered, and no later one.** A record looks back one step in each log. That is enough by induction: if the subscription
-//! sees the record before, and the filter matched there, then the post was delivered by that record or an earlier one, or
-//! will be by the side log.
+//! A subscription *sees* the records of the account's log in its [`Coverage`], and for each private gap the records of
+//! the side log from [`PrivateGap::since`] on. The rule: **the first record that the subscription sees and its filter
+//! matches is delivered, and no later one.** A record refers one step back in each log. That suffices by induction: if
+//! the subscription sees the previous record and the filter matched there, the post was delivered by that record or an
+//! earlier one, or will be by the side log.
 //!
-//! What the subscription was to see and does not (trimmed or damaged before the session got there) is taken out of the coverage,
-//! and the side log is read again for it ([`PrivateGaps::skip`]): of that second pass only posts are delivered that the first
-//! one left to records which are not covered any more.
+//! Records that the subscription was to see but cannot (trimmed or damaged before the session read them) are removed
+//! from the coverage, and the side log is read again for them ([`PrivateGaps::skip`]). The second pass delivers only
+//! posts that the first one left to records which are no longer covered.
 //!
-//! Where something is not known (records of older versions, a gap that was started over, coverage that was forgotten) the
-//! post is delivered as a possible duplicate: never lost.
+//! Where something is unknown (records of older versions, a restarted gap, dropped coverage) the post is delivered as a
+//! possible duplicate: never lost.
 //!
-//! [`Post::counterpart`]: crate::model::Post::beside
-//! [`Post::beside_rules`]: crate::model::Post::beside_rules
+//! [`Post::counterpart`]: crate::model::Post::counterpart
+//! [`Post::counterpart_rules`]: crate::model::Post::counterpart_rules
 //! [`Post::previous`]: crate::model::Post::previous
 
 use super::{PrivateGap, PrivateGaps};
 use crate::hub::entry::Event;
 use crate::model::{GapCause, Rule, Sequence, UnixMillis};
 
-/// What becomes of a record in a session.
+/// Decision about a record of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is not for this session, or was or will be delivered by another record.
+    /// Not delivered: no match, or delivered by another record.
     Skip,
-    /// It is delivered.
+    /// Delivered.
     Once,
-    /// It is delivered, and may have been before.
+    /// Delivered, possibly again.
     PossibleDuplicate,
 }
 
@@ -48,8 +48,8 @@ pub struct Candidate<'a, F> {
 }
 
 impl PrivateGaps {
-    /// What becomes of a record of the account's log that the session passes. `takes_all` if the subscription began at the oldest
-    /// record of the log.
+    /// Decides about a record of the account's log. `takes_all` if the subscription began at the oldest record of the
+    /// log.
     pub fn select_main(&self, candidate: &Candidate<'_, impl Fn(&[Rule]) -> bool>, takes_all: bool) -> Delivery {
         let Candidate { event, matches, .. } = candidate;
         if !matches(&event.rules) {
@@ -61,23 +61,24 @@ impl PrivateGaps {
             delivery = self.after_record(event, private_gap, takes_all);
         }
         let Some(private_gap) = private_gap.filter(|_| delivery != Delivery::Skip) else { return delivery };
-        let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
-        match event.beside.filter(|_| beside_matches) {
-            // The subscription may have it from a record that was trimmed since, or will have it from one of the side log that
-            // is not left out for this one.
+        let beside_matches = event.counterpart_rules.as_deref().is_none_or(matches);
+        match event.counterpart.filter(|_| beside_matches) {
+            // The subscription may have it from a record that was trimmed since, or will receive it from a record of
+            // the side log that is not skipped for this one.
             _ if private_gap.is_restarted => Delivery::PossibleDuplicate,
             Some(beside) if private_gap.sees(beside) => Delivery::Skip,
-            // The side log has the post again since the gap ended; the subscription may have an earlier record of it.
-            Some(beside) if private_gap.since <= beside => Delivery::PossibleDuplicate,
+            // The side log received the post again after the gap ended; the subscription may have an earlier record of
+            // it.
+            Some(counterpart) if private_gap.since <= counterpart => Delivery::PossibleDuplicate,
             _ => delivery,
         }
     }
 
-    /// What becomes of a DELTA whose earlier rules the filter matched, too: a subscription that does not see the record before it
-    /// is given this one.
+    /// Decides about a DELTA whose earlier rules matched, too: a subscription that does not see the previous record
+    /// receives this one.
     fn after_record(&self, event: &Event, private_gap: Option<&PrivateGap>, takes_all: bool) -> Delivery {
         let Some(previous) = event.previous else {
-            // A record of an older version. Where the subscription began before the log was trimmed, it has the post.
+            // A record of an older version. A subscription that began before the log was trimmed has the post.
             let sure = private_gap.is_none() && !(takes_all && self.coverage.main_log_from > 1);
             return if sure { Delivery::Skip } else { Delivery::PossibleDuplicate };
         };
@@ -91,15 +92,15 @@ impl PrivateGaps {
                 Delivery::PossibleDuplicate
             }
             Some(private_gap) => private_gap.near_to(event.created, Delivery::Once),
-            // That may have been a DELTA of a record that the subscription has.
-            None if self.coverage.lacks(previous) => Delivery::PossibleDuplicate,
+            // The previous record may have been a DELTA of a record that the subscription has.
+            None if self.coverage.misses(previous) => Delivery::PossibleDuplicate,
             None if takes_all => Delivery::Once,
             // It came before the subscription began (the delta rule of the contract).
             None => Delivery::Skip,
         }
     }
 
-    /// What becomes of a record of the side log that the session passes.
+    /// Decides about a record of the side log.
     pub fn select_side(&self, candidate: &Candidate<'_, impl Fn(&[Rule]) -> bool>) -> Delivery {
         let Candidate { sequence, event, matches } = candidate;
         let private_gap =
@@ -112,19 +113,19 @@ impl PrivateGaps {
         {
             return Delivery::Skip;
         }
-        let beside_matches = event.beside_rules.as_deref().is_none_or(matches);
-        let delivery = match event.beside.filter(|_| beside_matches) {
+        let beside_matches = event.counterpart_rules.as_deref().is_none_or(matches);
+        let delivery = match event.counterpart.filter(|_| beside_matches) {
             // It may have been left to a record of the side log that was trimmed before it was read.
             Some(_) if private_gap.is_restarted => Delivery::PossibleDuplicate,
             Some(main) if self.coverage.contains(main) => Delivery::Skip,
             Some(main) if self.coverage.is_unknown(main) => Delivery::PossibleDuplicate,
-            // It was left to a record that was not reached, or that was a DELTA of one that was.
+            // It was left to a record that was not reached, or to a DELTA of one that was.
             Some(main) if main >= private_gap.born => Delivery::PossibleDuplicate,
-            Some(_) if private_gap.may_follow_delivered(event.beside_rules.as_deref(), event.created) => {
+            Some(_) if private_gap.may_follow_delivered(event.counterpart_rules.as_deref(), event.created) => {
                 Delivery::PossibleDuplicate
             }
             _ if *sequence < private_gap.passed_until => Delivery::Skip,
-            // Brought for another subscription, it may have reached the account's log later, and before the damage.
+            // Recovered for another subscription, it may have reached the account's log later, and before the damage.
             None if private_gap.cause == GapCause::JournalCorrupt && private_gap.is_near(event.created) => {
                 Delivery::PossibleDuplicate
             }
@@ -135,13 +136,13 @@ impl PrivateGaps {
 }
 
 impl PrivateGap {
-    /// True if the subscription reads this record of the side log for the gap, or did.
+    /// Returns true if the subscription reads or has read this record of the side log for the gap.
     fn sees(&self, side: Sequence) -> bool {
         self.since <= side && (!self.is_closed || side < self.offset)
     }
 
-    /// Posts created up to a time may have been delivered before the gap was there; before damage only those of which the
-    /// damaged record is a DELTA.
+    /// Marks posts that may have been delivered before the gap existed, by creation time; before damage only those of
+    /// which the damaged record is a DELTA.
     fn near_to(&self, created: Option<UnixMillis>, delivery: Delivery) -> Delivery {
         let repeats = self.is_restarted || self.cause != GapCause::JournalCorrupt && self.is_near(created);
         if delivery == Delivery::Once && repeats { Delivery::PossibleDuplicate } else { delivery }
@@ -151,8 +152,8 @@ impl PrivateGap {
         created.is_none_or(|created| created <= self.repeats_until)
     }
 
-    /// True if a record that was not read for damage, of a post under these rules then, may have been a DELTA of one that the
-    /// subscription has. A post that only one rule has matched has none.
+    /// Returns true if a damaged record of a post under these rules may have been a DELTA of one that the subscription
+    /// has. A post that only one rule matched has none.
     fn may_follow_delivered(&self, rules: Option<&[Rule]>, created: Option<UnixMillis>) -> bool {
         let is_first = rules.is_some_and(|rules| rules.len() == 1);
         self.cause == GapCause::JournalCorrupt && !is_first && self.is_near(created)

@@ -1,4 +1,4 @@
-//! What is wanted for private gaps, in which order it was asked for, and from where on the account's log is complete.
+//! Requested ranges, the order of demands, and the completeness of the account's log.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::requested::{Change, RequestedRanges};
 use crate::model::{GapEvidence, GapState, TimeRange, UnixMillis};
 
-/// Stamp of demands that were made before the process began.
+/// Stamp of demands from before the process started.
 pub(super) const FIRST_STAMP: u64 = 1;
 
-/// What a side log is for, at this moment.
+/// Current state of a side log.
 pub(super) struct SideLogState {
-    /// What is wanted.
+    /// Requested ranges.
     pub(super) shares: RequestedRanges,
-    /// From where on the account's log has everything.
+    /// Completeness of the account's log.
     pub(super) completeness: Option<Completeness>,
-    /// Of the newest demand; 0 before the first.
+    /// Stamp of the newest demand; 0 before the first.
     pub(super) stamp: u64,
-    /// A request may have been made since: the next demand has another stamp. Demands between which none was made are
-    /// answered by the same requests.
+    /// True if a request may have been made since: the next demand gets another stamp. Demands without a request in
+    /// between are answered by the same requests.
     pub(super) is_stamp_taken: bool,
 }
 
@@ -29,23 +29,24 @@ impl SideLogState {
         Self { shares, completeness, stamp, is_stamp_taken: true }
     }
 
-    /// The stamp of a demand that is made now.
+    /// Returns the stamp of a demand made now.
     pub(super) fn next_stamp(&self) -> u64 {
         if self.is_stamp_taken { self.stamp + 1 } else { self.stamp }
     }
 
-    /// Makes one of the nearest if there are too many, with the stamp of a demand that is made now, which has changed this.
+    /// Merges the nearest ranges if there are too many, with the stamp of a demand made now; `change` is its effect so
+    /// far.
     pub(super) fn bound(&mut self, intervals_max: usize, mut change: Change) -> Change {
         let stamp = self.next_stamp();
         let bound = self.shares.bound(intervals_max, stamp);
-        (change.asks, change.tells) = (change.asks | bound.asks, change.tells | bound.tells);
+        (change.asks, change.reopens) = (change.asks | bound.asks, change.reopens | bound.reopens);
         if change.asks {
             (self.stamp, self.is_stamp_taken) = (stamp, false);
         }
         change
     }
 
-    /// Up to where the account's log may not have what lies in `span`. Where it begins is as uncertain as the clock.
+    /// Returns up to when the account's log may miss parts of `span`. Its start is as uncertain as the clock.
     pub(super) fn missing_until(&self, span: TimeRange, from_beginning: bool, uncertainty: Duration) -> UnixMillis {
         match self.completeness {
             Some(Completeness::From(from)) if from_beginning => span.to.min(from.plus(uncertainty)).max(span.from),
@@ -54,7 +55,7 @@ impl SideLogState {
     }
 }
 
-/// In order, with what is alike and touches in one piece.
+/// Merges equal neighbours.
 pub(super) fn joined(mut parts: Vec<(TimeRange, GapState, GapEvidence)>) -> Vec<(TimeRange, GapState, GapEvidence)> {
     parts.retain(|(span, ..)| !span.is_empty());
     parts.sort_by_key(|(span, ..)| span.from);
@@ -68,11 +69,11 @@ pub(super) fn joined(mut parts: Vec<(TimeRange, GapState, GapEvidence)>) -> Vec<
     parts
 }
 
-/// From where on the account's log has everything that its beginning is to have.
+/// From when on the account's log contains everything after its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Completeness {
-    /// The first connection's backfill is expected to bring it from here on, or is under way.
+    /// The first connection's backfill is expected to deliver it from here on, or is in progress.
     Pending(UnixMillis),
     /// From here on.
     From(UnixMillis),

@@ -55,7 +55,7 @@ fn range_beyond_recovery_window_is_lost_unrequested() {
     hub.side().request(times.span(day + 60, day - 60), false);
     let asked = hub.side().missing();
     let from = asked.first().expect("a part is young enough").from;
-    // A margin of one minute, and the moments that this test has taken.
+    // A margin of one minute, and the duration of this test.
     assert!(from.since(times.ago(day - 1)) < HOUR / 60, "{from}");
     let gap_status = hub.side().status_of(times.span(day + 60, day - 60), false);
     let (lost, state, evidence) = gap_status.settled[0];
@@ -77,7 +77,7 @@ fn range_of_first_backfill_is_not_requested() {
     let waiting = TimeRange::new(expected, times.ago(0));
     assert_eq!(side.status_of(times.span(60, 0), true).waiting, [waiting].into_iter().collect());
     side.set_complete_from(Completeness::From(times.ago(3)));
-    // Where the log begins is as uncertain as the clock.
+    // The start of the log is as uncertain as the clock.
     let begins = times.ago(3).plus(Clock::system().uncertainty());
     let before = TimeRange::new(times.ago(60), begins);
     assert_eq!(side.missing(), [before].into_iter().collect(), "the backfill reached less far");
@@ -85,7 +85,10 @@ fn range_of_first_backfill_is_not_requested() {
     let backfilled = (TimeRange::new(begins, times.ago(0)), GapState::Backfilled, GapEvidence::BackfillQuiet);
     assert_eq!((&gap_status.settled[..], gap_status.waiting.is_empty()), (&[backfilled][..], true));
     side.status_of(times.span(2, 1), false);
-    assert!(side.missing().contains(times.ago(2)), "who does not read the log from its beginning lacks it");
+    assert!(
+        side.missing().contains(times.ago(2)),
+        "it is missing for subscriptions that do not read from the beginning"
+    );
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn renewed_demand_needs_newer_request() {
     let side = hub.side();
     side.request(times.span(60, 40), false);
     let request = side.stamp();
-    // Joined with what lies between: that was not asked for before.
+    // Merged with the time between, which was not requested before.
     let mut state = side.state.lock();
     state.shares.request(times.span(30, 20), 1, 1, 2);
     assert!(state.bound(1, Change::default()).asks);

@@ -19,35 +19,35 @@ mod too_old;
 pub(in crate::hub) use outcome::trimmed_before;
 pub use outcome::{BEGINNING, Start, StartError, StartOutcome, StartPolicy};
 
-/// Where a session really starts.
+/// Resolved start of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedStart {
     /// The first record it reads.
     pub cursor: Sequence,
-    /// How the start was met.
+    /// Outcome.
     pub outcome: StartOutcome,
-    /// What is missing, as far as it is known.
+    /// Missing interval, as far as it is known.
     pub missing: Option<TimeInterval>,
-    /// The upstream time from which the subscription asked to read.
+    /// Upstream time from which the subscription asked to read.
     pub subscription_start: UnixMillis,
-    /// The first record that was appended after the subscription began, if it began at the tip.
+    /// First record appended after the subscription began, if it began at the tip.
     pub subscription_from: Option<Sequence>,
-    /// The subscription began no later than at this moment: its start follows the corrections of the clock.
+    /// The subscription began no later than this moment: its start follows corrections of the clock.
     pub subscription_began: Moment,
-    /// The upstream time at the position: what was received before was delivered to the subscription already.
+    /// Upstream time at the position: what was received before was delivered to the subscription already.
     pub reached: UnixMillis,
-    /// The same, of what the live stream brought: the low watermark follows it.
+    /// As above, for the live stream: the low watermark follows it.
     pub streamed: UnixMillis,
-    /// Set where the start is, or was, by time: up to this time posts may be repeated.
+    /// Set if the start is, or was, by time: posts up to this time may be repeated.
     pub repeats_until: Option<UnixMillis>,
-    /// What is brought for this subscription alone.
+    /// Private gaps.
     pub private: Option<PrivateGaps>,
     /// Fingerprint of the filter of the token, if there was one.
     pub filter: Option<u64>,
 }
 
-/// Returns true if the start depends on the clock of the host until upstream answers: a token of a lost log. Behind a clock
-/// that is late its private gap ends too early, and behind one that is ahead it stays open.
+/// Returns true if the start depends on the clock of the host until upstream answers: a token of a lost log. With a
+/// slow clock its private gap ends too early, and with a fast one it stays open.
 pub fn awaits_answer(hub: &Hub, start: &Start) -> bool {
     let resolver = Resolver::new(hub, StartPolicy::Fail, false);
     let Start::Token(text) = start else { return false };
@@ -65,8 +65,8 @@ pub fn resolve(
     resolve_for(None, hub, start, policy, require_exact)
 }
 
-/// Finds where a session starts, and asks for what only its subscription lacks, within the budget of the caller. May read the
-/// journal's index: belongs on a blocking thread.
+/// Resolves a start, and requests the private gaps of its subscription within the budget of the caller. May read the
+/// journal's index and belongs on a blocking thread.
 pub fn resolve_for(
     caller: Option<Caller>,
     hub: &Hub,
@@ -91,7 +91,7 @@ pub fn resolve_for(
     Ok(resolved)
 }
 
-/// Finds the first record that was received at or after this time. As for [`resolve`], but nothing is asked for.
+/// Finds the first record received at or after this time, as [`resolve`] does, but requests nothing.
 pub fn resolve_time(hub: &Hub, time: UnixMillis) -> Result<ResolvedStart, StartError> {
     Resolver::new(hub, StartPolicy::Fail, false).at_time(time)
 }
@@ -103,7 +103,7 @@ struct Resolver<'a> {
     /// Upstream time at that moment.
     now: UnixMillis,
     policy: StartPolicy,
-    /// X may be asked for what the log does not have.
+    /// True if X may be asked for missing ranges.
     private: bool,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A subscription that begins here: at a position of the log, whatever the clock says.
+    /// Returns a start at a position of the log, independent of the clock.
     fn begun_at_tip(&self, outcome: StartOutcome) -> ResolvedStart {
         ResolvedStart { subscription_from: Some(self.extent.next), ..self.at_tip(outcome, self.now) }
     }
@@ -175,8 +175,8 @@ impl<'a> Resolver<'a> {
         Ok(ResolvedStart { reached: time, streamed: time, ..self.add_private_gap(private_gap, held, at_tip) })
     }
 
-    /// True for a time at which the log had begun, but had not all of it yet: X may send posts late. There is no earlier
-    /// record to start at, and what came late is behind the first one.
+    /// Returns true for a time at which the log had begun, but was not complete yet: X may send posts late. There is no
+    /// earlier record to start at, and late posts are after the first one.
     fn is_at_start(&self, time: UnixMillis) -> bool {
         let begun = self.extent.earliest_received.is_some_and(|first| first <= time);
         self.extent.earliest <= 1 && begun && time < self.complete_from()
@@ -206,18 +206,18 @@ impl<'a> Resolver<'a> {
         Ok(ResolvedStart { filter, subscription_from, ..resumed })
     }
 
-    /// The token with a subscription start that no clock has put too late: a subscription that began at the tip did so before the
-    /// records appended since were received.
+    /// Returns the token with a subscription start that no clock has put too late: a subscription that began at the tip
+    /// did so before the later records were received.
     fn with_start_of_log(&self, mut token: ResumeToken, place: &LogMatch) -> ResumeToken {
         token.subscription_start = token.subscription_start.min(self.now);
         token.subscription_from = token.subscription_from.filter(|_| matches!(place, LogMatch::Here));
-        // The record of a new writer has the time of the one in front of it.
+        // The TERM record of a new writer has the time of the previous record.
         let is_term = |at: &Sequence| self.hub.reader().terms().iter().any(|term| term.first == *at);
         let appended = token.subscription_from.and_then(|from| (from..self.extent.next).find(|at| !is_term(at)));
         if let (Some(from), Some(appended)) = (token.subscription_from, appended)
             && self.received_at(appended).is_some_and(|received| received < token.subscription_start)
         {
-            // Told by a clock that was ahead. The record in front of it was received before the subscription began.
+            // Set by a clock that was ahead. The previous record was received before the subscription began.
             let before = from.checked_sub(1).filter(|before| *before >= self.extent.earliest);
             token.subscription_start =
                 before.and_then(|before| self.received_at(before)).unwrap_or(UnixMillis(i64::MIN));
@@ -225,7 +225,7 @@ impl<'a> Resolver<'a> {
         token
     }
 
-    /// When this record was received, or the first one after it that the log still has; `None` if there is none.
+    /// Returns the receive time of this record, or of the first one after it; `None` if there is none.
     fn received_at(&self, sequence: Sequence) -> Option<UnixMillis> {
         let sequence = sequence.max(self.extent.earliest);
         let received = self.hub.reader().received_at(sequence).ok().flatten()?;
@@ -236,7 +236,7 @@ impl<'a> Resolver<'a> {
         let terms: Arc<[TermStart]> = self.hub.reader().terms();
         let known = terms.iter().position(|start| start.term == position.term);
         let Some(at) = known.filter(|_| position.epoch == self.hub.reader().epoch()) else {
-            // Before the first record there is nothing that could have been lost.
+            // Before the first record nothing could have been lost.
             let at_beginning = position.epoch == self.hub.reader().epoch() && position.sequence == 0;
             return if at_beginning { LogMatch::Here } else { LogMatch::Elsewhere };
         };
@@ -245,17 +245,17 @@ impl<'a> Resolver<'a> {
         if inside { LogMatch::Here } else { LogMatch::Elsewhere }
     }
 
-    /// The log of the token is not this one, or lost the records it had shown: its time is what is left.
+    /// Resolves a token by its time: it belongs to another log, or this log lost the records that it covers.
     fn by_time(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
         let is_ahead = token.received_up_to > self.now.plus(self.hub.clock().uncertainty());
         if is_ahead && self.is_unanswered() {
             return Err(StartError::ClockUnknown);
         }
-        // A time that has not come is of a clock that was ahead: how far the subscription had come is not known.
+        // A time in the future comes from a clock that was ahead: the position of the subscription is unknown.
         if is_ahead && token.position.epoch != self.hub.reader().epoch() {
             return self.clamped(token);
         }
-        let (from, allowed_lateness) = (self.lacks_from(&token), self.hub.config().allowed_lateness);
+        let (from, allowed_lateness) = (self.missing_from(&token), self.hub.config().allowed_lateness);
         let lacking = self.missing_since(from);
         if lacking.is_some() && self.private && !self.is_recoverable(from) {
             return self.clamped(token);
@@ -287,15 +287,16 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// True for a log that has not begun, while upstream has neither answered this process nor confirmed its clock.
+    /// Returns true for a log that has not begun, while upstream has neither answered this process nor confirmed its
+    /// clock.
     fn is_unanswered(&self) -> bool {
         let has_begun = matches!(self.hub.side().complete_from(), Some(Completeness::From(_)));
         !has_begun && !self.hub.clock().is_confirmed() && self.hub.upstream().last_byte().is_none()
     }
 
-    /// The records after the token are gone, as far as the log reaches back. All that it still has is new to the subscription.
+    /// Resolves a token whose following records were trimmed. All records of the log are new to the subscription.
     fn trimmed(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
-        let from = self.lacks_from(&token);
+        let from = self.missing_from(&token);
         if !self.is_recoverable(from) {
             return self.clamped(token);
         }
@@ -313,15 +314,15 @@ impl<'a> Resolver<'a> {
         Ok(self.add_private_gap(private_gap, held, resumed))
     }
 
-    /// From when on a subscription may lack something. What was created before it began is not its own, though a backfill of that
-    /// time may have held its low watermark back.
-    fn lacks_from(&self, token: &ResumeToken) -> UnixMillis {
+    /// Returns the time from which a subscription may miss posts. Posts created before it began do not belong to it,
+    /// although a backfill of that time may have held its low watermark back.
+    fn missing_from(&self, token: &ResumeToken) -> UnixMillis {
         let begins =
             token.subscription_start.minus(self.hub.config().allowed_lateness + self.hub.clock().uncertainty());
         token.low_watermark.max(begins)
     }
 
-    /// How far the live stream had come when the token was made, as its low watermark tells.
+    /// Returns the progress of the live stream when the token was made, according to its low watermark.
     fn streamed(&self, token: &ResumeToken) -> UnixMillis {
         token
             .low_watermark
@@ -329,7 +330,7 @@ impl<'a> Resolver<'a> {
             .min(token.received_up_to)
     }
 
-    /// From the log's oldest record on, with this gap before it, and those that the subscription has already.
+    /// Starts at the log's oldest record, with this gap before it and the gaps of the token.
     fn add_private_gap(&self, private_gap: PrivateGap, mut held: PrivateGaps, resumed: ResolvedStart) -> ResolvedStart {
         held.add(private_gap);
         let missing = Some(TimeInterval { from: private_gap.span.from, to: Some(private_gap.span.to) });
@@ -337,13 +338,13 @@ impl<'a> Resolver<'a> {
         ResolvedStart { cursor, outcome, missing, private: held.or_none(), ..resumed }
     }
 
-    /// What the log lacks of all that was created from `from` on: up to where it begins, with the slack.
+    /// Returns the range from `from` to the start of the log, plus the allowed lateness, that is missing from the log.
     fn missing_since(&self, from: UnixMillis) -> Option<TimeRange> {
         let begins = self.complete_from();
         (from < begins).then(|| TimeRange::new(from, begins.plus(self.hub.config().allowed_lateness)))
     }
 
-    /// From when on the log has everything, but for its gaps.
+    /// Returns from when on the log is complete except for its gaps.
     fn complete_from(&self) -> UnixMillis {
         match self.hub.side().complete_from() {
             Some(Completeness::From(complete)) if self.extent.earliest <= 1 => complete,
@@ -351,7 +352,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// True if X can be asked for what was created from `from` on.
+    /// Returns true if X can recover posts created from `from` on.
     fn is_recoverable(&self, from: UnixMillis) -> bool {
         self.private && from >= self.hub.side().oldest()
     }
@@ -362,7 +363,7 @@ impl<'a> Resolver<'a> {
 
     fn seek(&self, time: UnixMillis) -> Sequence {
         self.hub.times().seek(&**self.hub.reader(), time).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the journal cannot be searched by time; starting at its oldest record");
+            tracing::warn!(%error, "failed to search journal by time, starting at oldest record");
             self.extent.earliest
         })
     }

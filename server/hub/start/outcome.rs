@@ -1,4 +1,4 @@
-//! What is asked of a start, and how it was met.
+//! Requested start and its outcome.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::hub::side_log::{Coverage, PrivateGaps};
 use crate::hub::token::InvalidToken;
 use crate::model::{BudgetExceeded, Sequence, UnixMillis};
 
-/// Where a session asks to start.
+/// Requested start of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// Strictly after the position of this token.
@@ -15,67 +15,67 @@ pub enum Start {
     Time(UnixMillis),
     /// This long before now.
     Lookback(Duration),
-    /// At the oldest record held.
+    /// At the oldest record.
     Earliest,
     /// At the tip.
     Latest,
 }
 
-/// The subscription start of `earliest`: before any post was created, so that nothing that the log holds is left out for its age.
+/// Subscription start of `earliest`: before any post was created, so that no record of the log is skipped for its age.
 pub const BEGINNING: UnixMillis = UnixMillis(0);
 
-/// What to do with a start that is older than anything the log can give.
+/// Policy for a start that is older than the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartPolicy {
     /// Refuse it.
     Fail,
-    /// Start at the oldest record, and tell what is missing.
+    /// Start at the oldest record, and report the missing interval.
     Earliest,
-    /// Start at the tip, and tell what is missing.
+    /// Start at the tip, and report the missing interval.
     Latest,
 }
 
-/// How a start was met.
+/// Outcome of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartOutcome {
     /// At the tip, as asked.
     Live,
-    /// Nothing missing, nothing repeated.
+    /// Nothing is missing or repeated.
     Exact,
-    /// By time: the token is of another log, of a lost tail of this one, or older than what the log holds. What is missing
-    /// is brought for this subscription.
+    /// By time: the token belongs to another log or to a lost tail of this one, or is older than the log. The missing
+    /// range is recovered for this subscription.
     TimeBounded,
     /// A policy dropped a part.
     Clamped,
 }
 
-/// A start that cannot be met.
+/// A start that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// The token is no token of ours.
+    /// The token is invalid.
     Malformed,
-    /// The token is of this other account.
+    /// The token belongs to this other account.
     Foreign(String),
-    /// The position is older than anything the log can give.
+    /// The position is older than the log.
     TooOld {
-        /// Where the oldest record is: a token just before it.
+        /// A token just before the oldest record.
         oldest_token: String,
-        /// When the oldest record was received.
+        /// Receive time of the oldest record.
         oldest_time: Option<UnixMillis>,
-        /// How much is missing.
+        /// Duration of the missing interval.
         missing: Duration,
     },
     /// The start lies in the future.
     InFuture {
-        /// The time here.
+        /// Current time.
         head_time: UnixMillis,
     },
-    /// An exact resume was demanded, and is not possible.
+    /// An exact resume was required and is not possible.
     ExactUnavailable(StartOutcome),
-    /// X would have to be asked for more than the caller may demand.
+    /// The request to X exceeds the budget of the caller.
     RecoveryLimit(BudgetExceeded),
-    /// The log of the token is lost, and its time has not come by a clock that upstream has not confirmed yet: when the new
-    /// log begins, and with it what is missing, is not known.
+    /// The log of the token is lost, and its time is in the future by a clock that upstream has not confirmed yet. The
+    /// start of the new log, and with it the missing range, is unknown.
     ClockUnknown,
 }
 
@@ -91,7 +91,8 @@ impl From<InvalidToken> for StartError {
     }
 }
 
-/// What a subscription carries that begins at this oldest record: a DELTA whose POST is trimmed is for it.
+/// Returns the private state of a subscription that begins at this oldest record: a DELTA whose POST is trimmed is for
+/// it.
 pub(in crate::hub) fn trimmed_before(earliest: Sequence) -> Option<PrivateGaps> {
     (earliest > 1).then(|| PrivateGaps { coverage: Coverage::from(earliest), ..PrivateGaps::default() })
 }

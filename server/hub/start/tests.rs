@@ -9,7 +9,7 @@ use crate::journal::{self, Backend};
 use crate::model::{Epoch, Record, Term, TimeRangeSet};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const SLACK: Duration = Duration::from_secs(30);
+const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 
 /// A log whose oldest record was received 10 minutes ago. Times are minutes before now.
 struct TestEnv {
@@ -25,7 +25,7 @@ impl TestEnv {
         env
     }
 
-    /// The same, before X has answered.
+    /// As `new`, before X has answered.
     fn unconfirmed(trimmed: bool, enabled: bool) -> Self {
         let retention_bytes_max = if trimmed { 600 } else { 0 };
         let settings = journal::Config { backend: Backend::Memory, retention_bytes_max, ..journal::Config::default() };
@@ -47,7 +47,7 @@ impl TestEnv {
         self.now.minus(minutes * MINUTE)
     }
 
-    /// A token that reached that time, of this log or of a lost one.
+    /// Returns a token that reached that time, of this log or of a lost one.
     fn token(&self, ours: bool, minutes: u32) -> ResumeToken {
         let position = match ours {
             true => self.hub.position(1),
@@ -56,7 +56,7 @@ impl TestEnv {
         ResumeToken {
             account: self.hub.account().clone(),
             position,
-            low_watermark: self.ago(minutes).minus(SLACK),
+            low_watermark: self.ago(minutes).minus(ALLOWED_LATENESS),
             received_up_to: self.ago(minutes),
             subscription_start: self.ago(minutes),
             subscription_from: None,
@@ -91,11 +91,11 @@ fn missing_recoverable_range_becomes_private_gap() {
     for ours in [true, false] {
         let env = TestEnv::new(ours, true);
         let cause = if ours { GapCause::Trimmed } else { GapCause::LogLost };
-        // The oldest record that is left: of the trimmed log, one more was received at the same time.
+        // Oldest record left: of the trimmed log, one more was received at the same time.
         let begins = env.hub.reader().extent().earliest_received.expect("it has records");
         for minutes in [11, 120, day - 2] {
             let resolved = env.resolve(&env.token(ours, minutes), StartPolicy::Fail, false).expect("taken");
-            let span = TimeRange::new(env.ago(minutes).minus(SLACK), begins.plus(SLACK));
+            let span = TimeRange::new(env.ago(minutes).minus(ALLOWED_LATENESS), begins.plus(ALLOWED_LATENESS));
             assert_eq!(
                 (resolved.outcome, spans(&resolved)),
                 (StartOutcome::TimeBounded, vec![(span, cause)]),
@@ -103,8 +103,8 @@ fn missing_recoverable_range_becomes_private_gap() {
             );
             assert_eq!(resolved.cursor, env.hub.reader().extent().earliest);
             assert_eq!(resolved.missing, Some(TimeInterval { from: span.from, to: Some(span.to) }));
-            let marks = resolved.private.expect("a hole").private_gaps[0].repeats_until;
-            assert_eq!(marks, env.ago(minutes).plus(SLACK), "what the lineage may have had already");
+            let marks = resolved.private.expect("a gap").private_gaps[0].repeats_until;
+            assert_eq!(marks, env.ago(minutes).plus(ALLOWED_LATENESS), "posts that the subscription may have already");
         }
         let token = env.token(ours, day);
         let refused = env.resolve(&token, StartPolicy::Fail, false).expect_err("X has not got it any more");
@@ -118,18 +118,18 @@ fn missing_recoverable_range_becomes_private_gap() {
 
 /// A backfill that was pending when the token was made held its low watermark back, to before the subscription began.
 #[test]
-fn nothing_from_before_lineage_began_is_lacked() {
+fn nothing_before_subscription_start_is_missing() {
     for ours in [true, false] {
         let env = TestEnv::new(ours, true);
         let token = ResumeToken { subscription_start: env.ago(12), ..env.token(ours, 20) };
         let resolved = env.resolve(&token, StartPolicy::Fail, false).expect("taken");
-        let from = env.ago(12).minus(SLACK + env.hub.clock().uncertainty());
+        let from = env.ago(12).minus(ALLOWED_LATENESS + env.hub.clock().uncertainty());
         assert_eq!(spans(&resolved).first().map(|(span, _)| span.from), Some(from));
     }
 }
 
 #[test]
-fn who_demands_exact_start_asks_for_nothing() {
+fn exact_start_requests_nothing() {
     let env = TestEnv::new(true, true);
     let refused = env.resolve(&env.token(true, 60), StartPolicy::Fail, true);
     assert_eq!(refused, Err(StartError::ExactUnavailable(StartOutcome::TimeBounded)));
@@ -161,29 +161,29 @@ fn without_private_recovery_nothing_is_asked_for() {
 }
 
 #[test]
-fn what_first_backfill_brought_is_not_lacked() {
+fn first_backfill_is_not_requested_again() {
     let env = TestEnv::new(false, true);
     env.hub.side().set_complete_from(Completeness::From(env.ago(15)));
     let near = env.resolve(&env.token(false, 14), StartPolicy::Fail, false).expect("taken");
     assert_eq!((near.outcome, spans(&near), near.cursor), (StartOutcome::TimeBounded, vec![], 1));
     let far = env.resolve(&env.token(false, 20), StartPolicy::Fail, false).expect("taken");
-    assert_eq!(spans(&far)[0].0.to, env.ago(15).plus(SLACK));
+    assert_eq!(spans(&far)[0].0.to, env.ago(15).plus(ALLOWED_LATENESS));
     let begins = env.ago(15).plus(env.hub.clock().uncertainty());
     assert_eq!(env.hub.side().missing().last().map(|span| span.to), Some(begins));
 }
 
-/// The first backfill brought nothing: the log is complete from the slack after its first byte on.
+/// The first backfill was empty: the log is complete from the allowed lateness after its first byte on.
 #[test]
 fn start_within_lateness_of_log_start_requests_nothing() {
     for private in [true, false] {
         let env = TestEnv::new(false, private);
         let first = env.hub.reader().extent().earliest_received.expect("it has records");
-        env.hub.side().set_complete_from(Completeness::From(first.plus(SLACK)));
-        for after in [Duration::ZERO, Duration::from_millis(1), SLACK / 2, SLACK] {
+        env.hub.side().set_complete_from(Completeness::From(first.plus(ALLOWED_LATENESS)));
+        for after in [Duration::ZERO, Duration::from_millis(1), ALLOWED_LATENESS / 2, ALLOWED_LATENESS] {
             let start = Start::Time(first.plus(after));
             let resolved = resolve(&env.hub, &start, StartPolicy::Fail, true).expect("exact");
             assert_eq!((resolved.outcome, spans(&resolved)), (StartOutcome::Exact, vec![]), "{after:?}");
-            assert!(after >= SLACK || resolved.cursor == 1, "{after:?}");
+            assert!(after >= ALLOWED_LATENESS || resolved.cursor == 1, "{after:?}");
             let located = resolve_time(&env.hub, first.plus(after)).expect("it is in the log");
             assert_eq!(located.cursor, resolved.cursor);
         }
@@ -209,7 +209,7 @@ fn earliest_start_and_oldest_token_leave_nothing_out() {
 }
 
 #[test]
-fn holes_are_carried_on_wherever_position_is() {
+fn private_gaps_survive_any_position() {
     let env = TestEnv::new(false, true);
     let private_gap = |offset| PrivateGap {
         since: offset,
@@ -237,7 +237,7 @@ fn holes_are_carried_on_wherever_position_is() {
     );
 }
 
-/// A consumer's right time of now against a clock that is late by the grain of `Date` (rule 3.3).
+/// A consumer's correct current time against a clock that is slow by the precision of `Date` (rule 3.3).
 #[test]
 fn start_within_uncertainty_of_now_is_tip() {
     let env = TestEnv::new(false, true);
@@ -251,7 +251,7 @@ fn start_within_uncertainty_of_now_is_tip() {
     resolve(&env.hub, &Start::Time(env.now), StartPolicy::Fail, true).expect("the clock is 1.9 s late");
 }
 
-/// A subscription that began at the tip while the clock was ahead, and resumes after it was set back (rule 3.4).
+/// A subscription that began at the tip while the clock was ahead, and resumes after the correction (rule 3.4).
 #[test]
 fn subscription_start_of_fast_clock_is_corrected() {
     let env = TestEnv::new(false, true);
@@ -277,8 +277,8 @@ fn subscription_start_of_fast_clock_is_corrected() {
     assert_eq!(start(token(env.ago(12), None)), (env.ago(12), None), "a token without a position");
 }
 
-/// The log of the token is lost, and upstream has confirmed no time: a private gap that ends now may leave out what X sent
-/// since the token, if the host's clock is behind, or wait for hours, if it is ahead.
+/// The log of the token is lost, and upstream has confirmed no time: a private gap that ends now may miss posts since
+/// the token if the host's clock is slow, or wait for hours if it is fast.
 #[test]
 fn token_of_lost_log_waits_for_first_answer() {
     let env = TestEnv::unconfirmed(false, true);
@@ -298,11 +298,11 @@ fn token_of_lost_log_waits_for_first_answer() {
     let env = TestEnv::unconfirmed(false, true);
     let clock = env.hub.clock();
     env.hub.upstream().record_activity(LastActivity { moment: clock.moment(), time: clock.now() });
-    assert!(!waits(&env, &token), "X is heard, and names no other time");
+    assert!(!waits(&env, &token), "X has answered, and has the same time");
     assert!(!waits(&TestEnv::new(false, true), &token), "X has confirmed the clock");
 }
 
-/// Each start from before the log had X asked for what nobody had asked for yet, as often as anybody liked.
+/// Regression: each start from before the log caused new requests to X, without a limit per caller.
 #[test]
 fn caller_beyond_its_demands_is_refused() {
     let env = TestEnv::new(false, true);
@@ -324,18 +324,22 @@ fn caller_beyond_its_demands_is_refused() {
     start(caller(1), 11 + max).expect("another caller asked for it");
     env.hub.side().restore(env.hub.side().snapshot());
     start(caller(1), 12 + max).expect_err("a restart does not renew it");
-    let asked = TimeRange::new(env.ago(11 + max).minus(SLACK), env.ago(12));
+    let asked = TimeRange::new(env.ago(11 + max).minus(ALLOWED_LATENESS), env.ago(12));
     assert!(env.hub.side().missing().covers(asked), "nothing is left out");
 }
 
-/// A token of a lost log whose time has not come, by the clock that X confirmed, was made by a clock that was ahead: from when
-/// on the subscription lacks posts is not known.
+/// A token of a lost log with a time in the future, by the clock that X confirmed, was made by a fast clock: the
+/// missing range is unknown.
 #[test]
 fn lost_log_token_from_future_is_too_old() {
     let env = TestEnv::new(false, true);
     for (ahead, is_refused) in [(Duration::ZERO, false), (MINUTE, true), (MINUTE * 180, true)] {
         let reached = env.now.plus(ahead);
-        let token = ResumeToken { received_up_to: reached, low_watermark: reached.minus(SLACK), ..env.token(false, 5) };
+        let token = ResumeToken {
+            received_up_to: reached,
+            low_watermark: reached.minus(ALLOWED_LATENESS),
+            ..env.token(false, 5)
+        };
         let refused = matches!(env.resolve(&token, StartPolicy::Fail, false), Err(StartError::TooOld { .. }));
         assert_eq!(refused, is_refused, "{ahead:?}");
         let ours = ResumeToken { position: env.hub.position(2), ..token };

@@ -5,9 +5,9 @@ use super::{LogMatch, ResolvedStart, Resolver, StartError, StartOutcome, StartPo
 use crate::model::{TimeInterval, TimeRange, UnixMillis};
 
 impl Resolver<'_> {
-    /// As the policy says, with what the subscription lacks already.
+    /// Applies the resume policy, and keeps the gaps that the subscription has already.
     pub(super) fn clamped(&self, token: ResumeToken) -> Result<ResolvedStart, StartError> {
-        let clamped = self.too_old(self.lacks_from(&token))?;
+        let clamped = self.too_old(self.missing_from(&token))?;
         let mut held = token.private.unwrap_or_default();
         let place = self.match_log(&token.position);
         let subscription_start = match place {

@@ -1,4 +1,4 @@
-//! What sessions know of gaps, out of the GAP records of the log.
+//! Gaps as sessions see them, built from the GAP records of the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,9 +6,9 @@ use parking_lot::RwLock;
 
 use crate::model::{Gap, GapEvidence, GapState, Sequence, TimeInterval, UnixMillis};
 
-/// The gaps that the log tells of, as they stand, and the records between which each was open.
+/// Gaps announced in the log with their current state, and the records between which each was open.
 pub struct GapIndex {
-    told: RwLock<Vec<GapHistory>>,
+    gaps: RwLock<Vec<GapHistory>>,
     /// No gap is open at a cursor beyond this; `u64::MAX` while one is open at the tip.
     open_until: AtomicU64,
     kept_max: usize,
@@ -17,23 +17,23 @@ pub struct GapIndex {
 struct GapHistory {
     gap: Gap,
     opened: Sequence,
-    /// The last record of it.
+    /// Last record of the gap.
     changed: Sequence,
     closed: Option<Sequence>,
-    /// What the records before the last one announced, oldest first, each with its sequence.
+    /// Earlier announcements, oldest first, each with its sequence.
     earlier: Vec<(Sequence, Gap)>,
 }
 
-/// Earlier records of a gap that are kept; of more, the oldest are merged.
+/// Maximum earlier records of a gap; the oldest are merged.
 const EARLIER_MAX: usize = 8;
 
 impl GapHistory {
-    /// True if the gap is open for a cursor that reads this record next.
+    /// Returns true if the gap is open for a cursor that reads this record next.
     fn is_open_at(&self, cursor: Sequence) -> bool {
         self.opened < cursor && self.closed.is_none_or(|closed| cursor <= closed)
     }
 
-    /// Replaces the gap by what a further record announces.
+    /// Applies a further record.
     fn change(&mut self, sequence: Sequence, gap: &Gap) {
         let before = std::mem::replace(&mut self.gap, gap.clone());
         self.earlier.push((self.changed, before));
@@ -57,7 +57,7 @@ impl GapHistory {
         if let Some((_, gap)) = self.earlier.iter().rfind(|(sequence, _)| *sequence < cursor) {
             return gap.clone();
         }
-        // The records that announced it until then are trimmed.
+        // The records that announced it are trimmed.
         let first = self.earlier.first().map_or(&self.gap, |(_, gap)| gap);
         let (state, evidence) = (GapState::Detected, GapEvidence::None);
         Gap { state, evidence, progress: None, recovered: 0, ..first.clone() }
@@ -65,51 +65,51 @@ impl GapHistory {
 }
 
 impl GapIndex {
-    /// No gap is known; of ended ones `kept_max` are kept.
+    /// Creates an empty index that keeps up to `kept_max` closed gaps.
     pub fn new(kept_max: usize) -> Self {
-        Self { told: RwLock::default(), open_until: AtomicU64::new(0), kept_max }
+        Self { gaps: RwLock::default(), open_until: AtomicU64::new(0), kept_max }
     }
 
-    /// Takes note of a GAP record; in order.
+    /// Applies a GAP record, in order.
     pub fn record(&self, sequence: Sequence, gap: &Gap) {
         self.note_opened(sequence, gap, sequence);
     }
 
-    /// Takes note of a GAP record; in order. If it is the first that is known of its gap, that was opened by `opened`, which
-    /// may be trimmed.
+    /// Applies a GAP record, in order. If it is the first known record of its gap, the gap was opened by `opened`,
+    /// which may be trimmed.
     pub fn note_opened(&self, sequence: Sequence, gap: &Gap, opened: Sequence) {
-        let mut told = self.told.write();
+        let mut gaps = self.gaps.write();
         let closed = gap.state.is_final().then_some(sequence);
-        match told.iter_mut().find(|own| own.gap.id == gap.id) {
+        match gaps.iter_mut().find(|own| own.gap.id == gap.id) {
             Some(own) => own.change(sequence, gap),
             None => {
-                let at = told.partition_point(|own| own.opened <= opened);
-                told.insert(
+                let at = gaps.partition_point(|own| own.opened <= opened);
+                gaps.insert(
                     at,
                     GapHistory { gap: gap.clone(), opened, changed: sequence, closed, earlier: Vec::new() },
                 );
             }
         }
-        if told.len() > self.kept_max
-            && let Some(oldest) = told.iter().position(|own| own.closed.is_some())
+        if gaps.len() > self.kept_max
+            && let Some(oldest) = gaps.iter().position(|own| own.closed.is_some())
         {
-            told.remove(oldest);
+            gaps.remove(oldest);
         }
-        let open_until = told.iter().map(|own| own.closed.unwrap_or(u64::MAX)).max().unwrap_or(0);
+        let open_until = gaps.iter().map(|own| own.closed.unwrap_or(u64::MAX)).max().unwrap_or(0);
         self.open_until.store(open_until, Ordering::Release);
     }
 
-    /// The gaps that are open for a cursor that reads `cursor` next, at most `max` of those that were opened after the record
-    /// `after`; and which record opened the last of them, if there are more. Bounds and states are those of the records
-    /// before `cursor`: a gap that is divided there is whole, for its other parts are not open yet.
+    /// Returns the gaps that are open for a cursor that reads `cursor` next, at most `max` of those opened after the
+    /// record `after`, and the record that opened the last of them if there are more. Bounds and states are those
+    /// announced before `cursor`: a gap that is divided later is whole.
     pub fn open_at(&self, cursor: Sequence, after: Sequence, max: usize) -> (Vec<Gap>, Option<Sequence>) {
         if cursor > self.open_until.load(Ordering::Acquire) {
             return (Vec::new(), None);
         }
-        let told = self.told.read();
+        let gaps = self.gaps.read();
         // In the order of the records that opened them.
-        let begin = told.partition_point(|own| own.opened <= after);
-        let mut open = told[begin..].iter().filter(|own| own.is_open_at(cursor)).peekable();
+        let begin = gaps.partition_point(|own| own.opened <= after);
+        let mut open = gaps[begin..].iter().filter(|own| own.is_open_at(cursor)).peekable();
         let (mut gaps, mut last) = (Vec::new(), None);
         while gaps.len() < max
             && let Some(own) = open.next()
@@ -119,25 +119,25 @@ impl GapIndex {
         (gaps, last.filter(|_| open.peek().is_some()))
     }
 
-    /// The gaps whose last record is one of [`from`, `to`).
+    /// Returns the gaps whose last record is in [`from`, `to`).
     pub fn changed_in(&self, from: Sequence, to: Sequence) -> Vec<Gap> {
-        let told = self.told.read();
-        told.iter().filter(|own| (from..to).contains(&own.changed)).map(|own| own.gap.clone()).collect()
+        let gaps = self.gaps.read();
+        gaps.iter().filter(|own| (from..to).contains(&own.changed)).map(|own| own.gap.clone()).collect()
     }
 
-    /// The low watermark of a cursor that has reached this time: no later than the start of a gap that is open there.
+    /// Returns the low watermark of a cursor that has reached this time: at most the start of a gap that is open there.
     pub fn low_watermark(&self, cursor: Sequence, reached: UnixMillis) -> UnixMillis {
         if cursor > self.open_until.load(Ordering::Acquire) {
             return reached;
         }
-        let told = self.told.read();
-        let open = told.iter().filter(|own| own.is_open_at(cursor)).map(|own| own.gap.window.from);
+        let gaps = self.gaps.read();
+        let open = gaps.iter().filter(|own| own.is_open_at(cursor)).map(|own| own.gap.window.from);
         open.min().map_or(reached, |from| from.min(reached))
     }
 
-    /// All gaps known, oldest first.
+    /// Returns all known gaps, oldest first.
     pub fn list(&self) -> Vec<Gap> {
-        self.told.read().iter().map(|own| own.gap.clone()).collect()
+        self.gaps.read().iter().map(|own| own.gap.clone()).collect()
     }
 }
 
@@ -182,8 +182,8 @@ mod tests {
         assert!(gaps.open_at(31, 0, 9).0.is_empty());
     }
 
-    /// A session that begins between two records of a gap is told the bounds of the first of them: the rest of a gap that is
-    /// divided later is not open yet.
+    /// A session that begins between two records of a gap gets the bounds of the first: the parts of a gap that is
+    /// divided later are not known yet.
     #[test]
     fn gap_has_bounds_of_its_cursor() {
         let record = |to: Option<i64>, state| Gap {
@@ -196,10 +196,10 @@ mod tests {
         gaps.record(7, &record(Some(900), GapState::Detected));
         gaps.record(9, &record(Some(200), GapState::Recovering));
         gaps.record(12, &record(Some(200), GapState::Recovered));
-        let told: Vec<_> = (5..=13).map(at).collect();
+        let seen: Vec<_> = (5..=13).map(at).collect();
         let (open, whole) = (Some((None, GapState::Detected)), Some((Some(900), GapState::Detected)));
         let part = Some((Some(200), GapState::Recovering));
-        assert_eq!(told, [None, open, open, whole, whole, part, part, part, None]);
+        assert_eq!(seen, [None, open, open, whole, whole, part, part, part, None]);
         for number in 0..100 {
             gaps.record(20 + number, &record(Some(1_000 - number as i64), GapState::Recovering));
         }

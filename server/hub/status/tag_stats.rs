@@ -8,27 +8,27 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::Moment;
 use crate::model::{Rule, tags};
 
-/// The tags that rules of an account carry: configured, or seen on posts; with their rates.
+/// Tags of an account's rules, configured or seen on posts, with their rates.
 pub struct TagStats {
     tracked_max: usize,
     seen: Mutex<HashMap<Arc<str>, TagCounter, RandomState>>,
-    /// The keys of `seen`, apart from it: requests search in these, and the sequencer's thread waits for none of them
-    /// unless a tag is new. Locked after `seen`.
+    /// The keys of `seen` in a separate lock: requests search here, and the sequencer acquires this lock only for a new
+    /// tag. Locked after `seen`.
     names: RwLock<Names>,
 }
 
 type Names = HashMap<Arc<str>, LetterSet, RandomState>;
 
-/// What is known of a tag.
+/// Statistics of a tag.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TagInfo {
     /// The tag.
     pub tag: Arc<str>,
-    /// Posts with it since the gateway started.
+    /// Posts since the gateway started.
     pub posts: u64,
-    /// Posts a second with it over the last minute.
+    /// Posts per second over the last minute.
     pub per_second: f64,
-    /// True if the configuration names it.
+    /// True if the configuration contains it.
     pub configured: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct TagInfo {
 struct TagCounter {
     posts: u64,
     configured: bool,
-    /// Posts by slice of time, in a circle; `slice` is the newest.
+    /// Posts per time slice, as a ring; `slice` is the newest.
     slices: [u32; BUCKETS],
     slice: u64,
 }
@@ -45,7 +45,7 @@ const BUCKETS: usize = 6;
 const SLICE: Duration = Duration::from_secs(10);
 
 impl TagStats {
-    /// Knows the configured tags; tracks at most `tracked_max` in all.
+    /// Creates statistics with the configured tags; tracks at most `tracked_max` tags.
     pub fn new(configured: &[String], tracked_max: usize) -> Self {
         let known = |tag: &String| (tag.as_str().into(), TagCounter { configured: true, ..TagCounter::default() });
         let seen: HashMap<_, _, _> = configured.iter().map(known).collect();
@@ -69,7 +69,7 @@ impl TagStats {
         }
     }
 
-    /// All that is known, by name.
+    /// Returns all tags, by name.
     pub fn list(&self, now: Moment) -> Vec<TagInfo> {
         let slice = slice_of(now);
         let info = |(tag, seen): (&Arc<str>, &TagCounter)| TagInfo {
@@ -83,11 +83,11 @@ impl TagStats {
         list
     }
 
-    /// Returns the tags among these that are not known. The first `SUGGESTIONS_MAX` of them come with the known tag that
-    /// differs least, if one is near and the search ends within `SUGGESTION_STEPS_MAX`.
+    /// Returns the unknown tags among these. The first `SUGGESTIONS_MAX` come with the most similar known tag, if one
+    /// is near and the search ends within `SUGGESTION_STEPS_MAX`.
     ///
-    /// One search runs at a time in the process: a caller that meets another one gets the tags without suggestions. So
-    /// any number of such requests costs the others at most one thread for the time of one search.
+    /// One search runs at a time in the process: a concurrent caller gets the tags without suggestions. Any number of
+    /// such requests therefore costs at most one thread for the time of one search.
     pub fn unknown<'a>(&self, tags: impl Iterator<Item = &'a Arc<str>>) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         static SEARCH: Mutex<()> = Mutex::new(());
         let names = self.names.read();
@@ -102,15 +102,15 @@ impl TagStats {
     }
 }
 
-/// A name further away than this many edits is another name.
+/// Maximum edits between similar names.
 const EDITS_MAX: usize = 2;
-/// Unknown tags of a request for which a known one is looked for; decided before the search.
+/// Maximum unknown tags of a request for which a suggestion is searched.
 const SUGGESTIONS_MAX: usize = 8;
-/// Steps of one request's search: a step is a name that is passed over, or a cell of the distance of two names. About
-/// 1 ms; 1,000 known tags (X allows as many rules) rarely need as many.
+/// Maximum steps of one request's search: a step is a name that is skipped, or a cell of an edit distance. About 1 ms;
+/// 1,000 known tags (X allows as many rules) rarely need as many.
 const SUGGESTION_STEPS_MAX: usize = 500_000;
 
-/// The known tag that differs least from `tag`. Takes its work from `steps`, and ends when none are left.
+/// Returns the known tag most similar to `tag`. Consumes `steps`, and ends when none are left.
 fn nearest(names: &Names, tag: &str, steps: &mut usize) -> Option<Arc<str>> {
     let wanted = LetterSet::of(tag);
     let tag: Vec<char> = tag.chars().collect();
@@ -128,7 +128,7 @@ fn nearest(names: &Names, tag: &str, steps: &mut usize) -> Option<Arc<str>> {
     best.map(|(_, known)| known.clone())
 }
 
-/// What a name consists of, to pass over most others without comparing them.
+/// Summary of a name's characters, to skip most comparisons.
 #[derive(Clone, Copy, Debug)]
 struct LetterSet {
     chars: usize,
@@ -143,7 +143,7 @@ impl LetterSet {
         name.chars().fold(none, |letters, c| Self { chars: letters.chars + 1, set: letters.set | bit(c) })
     }
 
-    /// An edit adds or removes one character, or does both: it changes at most two bits.
+    /// An edit adds or removes one character, or both: it changes at most two bits.
     fn may_be_near(self, other: &Self) -> bool {
         let bits = (self.set ^ other.set).count_ones() as usize;
         self.chars.abs_diff(other.chars) <= EDITS_MAX && bits <= 2 * EDITS_MAX
@@ -175,8 +175,8 @@ fn slice_of(now: Moment) -> u64 {
     now.since(Moment::default()).as_secs() / SLICE.as_secs()
 }
 
-/// Levenshtein's distance, if it is at most `max`. Only the cells within `max` of the diagonal are computed, each of
-/// which takes one of `steps`; without steps there is no answer.
+/// Returns Levenshtein's distance if it is at most `max`. Computes only the cells within `max` of the diagonal, one
+/// step each; returns `None` without steps.
 fn edits_up_to(max: usize, a: &str, b: &[char], steps: &mut usize) -> Option<usize> {
     /// A cell outside the band.
     const FAR: usize = usize::MAX / 2;
@@ -201,7 +201,7 @@ fn edits_up_to(max: usize, a: &str, b: &[char], steps: &mut usize) -> Option<usi
             row[at] = cell;
             left = cell;
         }
-        // A row never gets better than its best.
+        // The minimum of a row never decreases.
         if row.iter().all(|edits| *edits > max) {
             return None;
         }
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(unknown(&"x".repeat(255)), Some(None));
     }
 
-    /// The distance as it is defined, to compare with.
+    /// Reference implementation of the distance.
     fn distance(a: &[char], b: &[char]) -> usize {
         let mut row: Vec<usize> = (0..=b.len()).collect();
         for (i, x) in a.iter().enumerate() {
@@ -268,10 +268,10 @@ mod tests {
         }
     }
 
-    /// 1,000 unknown tags of 255 characters against 10,000 known ones took seconds of CPU.
+    /// Regression: 1,000 unknown tags of 255 characters against 10,000 known ones took seconds of CPU.
     #[test]
     fn costly_suggestions_end_within_their_steps() {
-        // All of the same letters, and alike until near their ends: nothing is passed over or broken off early.
+        // Equal letters and equal except near their ends: nothing is skipped or ended early.
         let name = |n: usize| {
             let digits = format!("{n:04}").replace(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], "x");
             let end: String = format!("{n:04}").bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
@@ -290,7 +290,7 @@ mod tests {
         assert!(found[SUGGESTIONS_MAX..].iter().all(|(_, near)| near.is_none()), "few are searched for");
     }
 
-    /// As many known tags as X allows rules: each of the first unknown ones finds what it is like.
+    /// With as many known tags as X allows rules, each of the first unknown ones gets its suggestion.
     #[test]
     fn suggestions_among_thousand_tags_are_complete() {
         let name = |n: usize| format!("{:05}-{}", n * 37, "topic".repeat(4));

@@ -1,4 +1,4 @@
-//! What sessions are told of the upstream.
+//! Upstream state that sessions report.
 
 use std::collections::BTreeMap;
 
@@ -8,57 +8,57 @@ use tokio::sync::watch;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
-/// What sessions are told of the upstream. Ingest sets it; sessions read it.
+/// Upstream state of an account. Ingest writes it; sessions read it.
 pub struct UpstreamMonitor {
     status: watch::Sender<UpstreamStatus>,
     last_byte: Mutex<Option<LastActivity>>,
 }
 
-/// State of the upstream, and the latest thing to tell of it.
+/// State of the upstream, and its latest notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamStatus {
-    /// The state: of full copies the best, of flows that are different the worst.
+    /// The state: the best of redundant connections, the worst of different feeds.
     pub state: UpstreamState,
-    /// Each connection, with the flow that it brings.
+    /// Each connection, with its feed.
     connections: BTreeMap<usize, (usize, UpstreamState)>,
-    /// What it last ended with; empty if it never ended.
+    /// Last error; empty if no connection ended yet.
     pub last_error: String,
-    /// The latest news; sessions that look later see only the latest.
+    /// The latest notice; later readers see only the latest.
     pub news: Option<UpstreamNotice>,
-    /// How much news there was.
+    /// Number of notices so far.
     pub notice_count: u64,
     /// True while the journal cannot be written.
     pub journal_unavailable: bool,
 }
 
-/// State of the upstream connection, the better the greater.
+/// State of the upstream connection, in ascending order of quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UpstreamState {
     /// Down until an operator acts or a period ends.
     Stopped,
     /// Down, waiting before the next attempt.
     BackingOff,
-    /// Asking, or waiting for the answer.
+    /// Connecting, or waiting for the response.
     Connecting,
     /// Up.
     Connected,
 }
 
-/// Something that sessions are told.
+/// An upstream notice for sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamNotice {
-    /// What happened.
+    /// Kind.
     pub kind: UpstreamNoticeKind,
-    /// The same for people.
+    /// Text.
     pub message: String,
 }
 
-/// What happened.
+/// Kind of an upstream notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamNoticeKind {
     /// The connection is up.
     Connected,
-    /// It is down and will be made anew.
+    /// The connection is down and will be reconnected.
     Reconnecting,
     /// X refuses the credentials.
     AuthFailed,
@@ -68,7 +68,7 @@ pub enum UpstreamNoticeKind {
     Limited,
 }
 
-/// When the last byte came, on both clocks.
+/// Time of the last byte, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct LastActivity {
     /// For durations.
@@ -78,18 +78,18 @@ pub struct LastActivity {
 }
 
 impl UpstreamStatus {
-    /// Sets the state of one connection, of those that bring this flow.
-    pub fn set(&mut self, lane: usize, connection: usize, state: UpstreamState) {
-        self.connections.insert(connection, (lane, state));
-        let mut lanes = BTreeMap::new();
-        for (lane, state) in self.connections.values() {
-            let best = lanes.entry(lane).or_insert(*state);
+    /// Sets the state of one connection of this feed.
+    pub fn set(&mut self, feed: usize, connection: usize, state: UpstreamState) {
+        self.connections.insert(connection, (feed, state));
+        let mut feeds = BTreeMap::new();
+        for (feed, state) in self.connections.values() {
+            let best = feeds.entry(feed).or_insert(*state);
             *best = (*best).max(*state);
         }
-        self.state = lanes.into_values().min().unwrap_or(UpstreamState::Connecting);
+        self.state = feeds.into_values().min().unwrap_or(UpstreamState::Connecting);
     }
 
-    /// Sets news that every session is told.
+    /// Sets a notice that every session sends.
     pub fn notify(&mut self, kind: UpstreamNoticeKind, message: String) {
         self.news = Some(UpstreamNotice { kind, message });
         self.notice_count += 1;
@@ -111,27 +111,27 @@ impl Default for UpstreamMonitor {
 }
 
 impl UpstreamMonitor {
-    /// The status now.
+    /// Returns the current status.
     pub fn status(&self) -> UpstreamStatus {
         self.status.borrow().clone()
     }
 
-    /// Changes of the status from now on.
+    /// Returns a watch of the status.
     pub fn watch(&self) -> watch::Receiver<UpstreamStatus> {
         self.status.subscribe()
     }
 
-    /// Changes the status, and wakes those that watch it.
+    /// Changes the status and wakes its watchers.
     pub fn update(&self, change: impl FnOnce(&mut UpstreamStatus)) {
         self.status.send_modify(change);
     }
 
-    /// Bytes came: data or a heartbeat.
+    /// Records that bytes arrived: data or a heartbeat.
     pub fn record_activity(&self, last: LastActivity) {
         *self.last_byte.lock() = Some(last);
     }
 
-    /// When the last byte came.
+    /// Returns the time of the last byte.
     pub fn last_byte(&self) -> Option<LastActivity> {
         *self.last_byte.lock()
     }

@@ -10,14 +10,14 @@ use crate::model::Record;
 const HOUR: i64 = 3_600_000;
 const START: i64 = 1_800_000_000_000;
 
-/// A log in memory, the corrections of its process, and when each record was really received.
+/// An in-memory log, the corrections of its process, and the true receive times.
 struct TestEnv {
     journal: Journal,
     dir: tempfile::TempDir,
     times: ClockCorrections,
-    /// The newest stamp, of the scale in use.
+    /// The newest stamp, on the current scale.
     tip: i64,
-    /// How far the clock is ahead.
+    /// Error of the clock.
     error: i64,
     now: i64,
     truth: Vec<i64>,
@@ -71,14 +71,14 @@ impl TestEnv {
         }
     }
 
-    /// Where a search begins, and where it would begin exactly.
+    /// Returns the result of a search, and the exact result.
     fn seek(&self, time: i64) -> (Sequence, Sequence) {
         let found = self.times.seek(&*self.journal.reader, UnixMillis(time)).expect("held");
         (found, self.truth.partition_point(|received| *received < time) as Sequence + 1)
     }
 }
 
-/// A wrong clock, confirmed and taken back, leaves starts by time exact (rule 3.2).
+/// A wrong clock, confirmed and undone, leaves starts by time exact (rule 3.2).
 #[test]
 fn search_is_exact_after_correction_is_taken_back() {
     for wrong in [25 * HOUR, HOUR, -5 * HOUR, 70_000] {
@@ -115,8 +115,8 @@ fn search_is_exact_after_first_answer_sets_clock() {
     assert_eq!(found, exact);
 }
 
-/// A process whose clock was hours behind to its end, between two whose clocks were right: nobody says how far its stamps are
-/// off, and no start by time passes its records over.
+/// A process whose clock was hours behind until its end, between two with correct clocks: the offset of its stamps is
+/// unknown, and no start by time skips its records.
 #[test]
 fn process_with_late_clock_hides_no_record() {
     let mut env = TestEnv::new();
@@ -131,7 +131,7 @@ fn process_with_late_clock_hides_no_record() {
 }
 
 proptest! {
-    /// Over any history of corrections and restarts a search is never late, and exact without restarts.
+    /// Over any history of corrections and restarts a search is never too late, and exact without restarts.
     #[test]
     fn search_is_never_late(
         steps in prop::collection::vec((0_u8..8, -6 * HOUR..30 * HOUR, 1_i64..90_000), 1..60),
@@ -143,7 +143,7 @@ proptest! {
             match kind {
                 0 => env.correct(error),
                 1 => env.correct(0),
-                // A process whose clock is behind to its end cannot be told from one that began earlier.
+                // A process whose clock is behind until its end cannot be distinguished from one that began earlier.
                 2 if env.error >= 0 => {
                     restarted = true;
                     env.restart(error.max(0));

@@ -1,9 +1,9 @@
-//! What a token says, in bytes.
+//! Binary encoding of a resume token.
 //!
 //! ```text
-//! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed lineage_start:signed filter:u64
-//!           reached:signed flags:u8 [repeats_until:signed] [private] [lineage_from:varint]
-//! flags   = bit 0: repeats_until follows, bit 1: private follows, bit 2: lineage_from follows, bit 3: ranges follow
+//! body    = length:u8 account epoch:u128 term:u64 sequence:u64 low:signed start:signed filter:u64
+//!           reached:signed flags:u8 [repeats_until:signed] [private] [start_from:varint]
+//! flags   = bit 0: repeats_until follows, bit 1: private follows, bit 2: start_from follows, bit 3: ranges follow
 //! private = tag:u32 main_from:varint count:u8 gap* [ranges]
 //! gap    = cause:u8 (0 trimmed, 1 log lost, 2 journal corrupt; bit 7: the last three follow, bit 6: closed,
 //!           bit 5: restarted) from:signed length:signed offset:varint repeats_until:signed
@@ -11,12 +11,12 @@
 //! ranges  = partial:u8 count:u8 (from:varint length:varint)*
 //! ```
 //!
-//! `subscription_from` is told as its distance back from `sequence + 1`, below 2^35; with it, `subscription_start` is relative to
-//! `low`, so that a token is no longer than one without it.
+//! `subscription_from` is encoded as its distance back from `sequence + 1`, below 2^35; with it, `subscription_start`
+//! is relative to `low`, so that the token is no longer than one without it.
 //!
-//! Times but `low` and `subscription_start` are relative: `reached`, `repeats_until` and the `from` of a gap to `low`, the rest
-//! of a gap to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges, and gaps without the last
-//! three.
+//! Times except `low` and `subscription_start` are relative: `reached`, `repeats_until` and the `from` of a gap to
+//! `low`, the other times of a gap to its `from`. Signed numbers are zigzag varints. Older versions wrote no ranges,
+//! and gaps without the last three fields.
 
 use prost::encoding::{decode_varint, encode_varint};
 
@@ -26,10 +26,10 @@ use crate::model::{AccountName, Epoch, GapCause, Position, Sequence, Term, TimeR
 
 const REPEATS_FOLLOW: u8 = 1;
 const PRIVATE_FOLLOWS: u8 = 2;
-const LINEAGE_FROM_FOLLOWS: u8 = 4;
+const SUBSCRIPTION_FROM_FOLLOWS: u8 = 4;
 const RANGES_FOLLOW: u8 = 8;
 
-/// The place in this list is the number in a token.
+/// Positions in this list are encoded in tokens.
 const CAUSES: [GapCause; 3] = [GapCause::Trimmed, GapCause::LogLost, GapCause::JournalCorrupt];
 const CAUSE_BITS: u8 = 0x1f;
 const RESTARTED: u8 = 0x20;
@@ -54,7 +54,7 @@ pub(super) fn encode(token: &ResumeToken, out: &mut Vec<u8>) {
     put_time(token.received_up_to, low, out);
     let repeats = if token.duplicates_until.is_some() { REPEATS_FOLLOW } else { 0 };
     let private = if token.private.is_some() { PRIVATE_FOLLOWS } else { 0 };
-    let subscription_from = if subscription_back.is_some() { LINEAGE_FROM_FOLLOWS } else { 0 };
+    let subscription_from = if subscription_back.is_some() { SUBSCRIPTION_FROM_FOLLOWS } else { 0 };
     let has_ranges = token.private.as_ref().is_some_and(|private| has_ranges(&private.coverage));
     out.push(repeats | private | subscription_from | if has_ranges { RANGES_FOLLOW } else { 0 });
     if let Some(until) = token.duplicates_until {
@@ -72,13 +72,13 @@ fn put_private(private: &PrivateGaps, low: UnixMillis, out: &mut Vec<u8>) {
     out.extend_from_slice(&private.tag.to_le_bytes());
     encode_varint(private.coverage.main_log_from, out);
     out.push(private.private_gaps.len() as u8);
-    private.private_gaps.iter().for_each(|private_gap| put_hole(private_gap, low, out));
+    private.private_gaps.iter().for_each(|private_gap| put_gap(private_gap, low, out));
     if has_ranges(&private.coverage) {
         put_ranges(&private.coverage, out);
     }
 }
 
-fn put_hole(private_gap: &PrivateGap, low: UnixMillis, out: &mut Vec<u8>) {
+fn put_gap(private_gap: &PrivateGap, low: UnixMillis, out: &mut Vec<u8>) {
     let PrivateGap { span, cause, since, offset, passed_until, born, repeats_until, is_restarted, is_closed } =
         private_gap;
     let cause = CAUSES.iter().position(|known| known == cause).unwrap_or(0) as u8;
@@ -126,7 +126,7 @@ pub(super) fn decode(mut body: &[u8]) -> Option<ResumeToken> {
     let filter = fixed(from)?;
     let reached = time(from, low_watermark)?;
     let flags = byte(from)?;
-    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS | LINEAGE_FROM_FOLLOWS | RANGES_FOLLOW) != 0 {
+    if flags & !(REPEATS_FOLLOW | PRIVATE_FOLLOWS | SUBSCRIPTION_FROM_FOLLOWS | RANGES_FOLLOW) != 0 {
         return None;
     }
     let repeats_until = if flags & REPEATS_FOLLOW != 0 { Some(time(from, low_watermark)?) } else { None };
@@ -134,10 +134,10 @@ pub(super) fn decode(mut body: &[u8]) -> Option<ResumeToken> {
     if flags & RANGES_FOLLOW != 0 {
         take_ranges(from, &mut private.as_mut()?.coverage)?;
     }
-    let (subscription_start, subscription_from) = if flags & LINEAGE_FROM_FOLLOWS == 0 {
+    let (subscription_start, subscription_from) = if flags & SUBSCRIPTION_FROM_FOLLOWS == 0 {
         (UnixMillis(start), None)
     } else {
-        let back = decode_varint(from).ok().filter(|back| *back < ResumeToken::LINEAGE_BACK_MAX)?;
+        let back = decode_varint(from).ok().filter(|back| *back < ResumeToken::SUBSCRIPTION_BACK_MAX)?;
         (UnixMillis(low_watermark.0.wrapping_add(start)), Some(position.sequence.wrapping_add(1).wrapping_sub(back)))
     };
     let token = ResumeToken {
@@ -158,11 +158,11 @@ fn take_private(from: &mut &[u8], low: UnixMillis) -> Option<PrivateGaps> {
     let tag = u32::from_le_bytes(take(from, 4)?.try_into().ok()?);
     let main_from = decode_varint(from).ok()?;
     let count = byte(from)?;
-    let private_gaps = (0..count).map(|_| take_hole(from, low, main_from)).collect::<Option<_>>()?;
+    let private_gaps = (0..count).map(|_| take_gap(from, low, main_from)).collect::<Option<_>>()?;
     Some(PrivateGaps { tag, coverage: Coverage::from(main_from), private_gaps })
 }
 
-fn take_hole(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<PrivateGap> {
+fn take_gap(from: &mut &[u8], low: UnixMillis, main_from: Sequence) -> Option<PrivateGap> {
     let head = byte(from)?;
     let cause = *CAUSES.get(usize::from(head & CAUSE_BITS))?;
     let begin = time(from, low)?;

@@ -18,9 +18,9 @@ use crate::{secret, state_file};
 mod body;
 mod resume_token;
 
-/// A text that is no token of ours. One text for every cause: a forger learns nothing from it.
+/// An invalid token. One text for every cause, so that a forger learns nothing.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the resume token is malformed, damaged, or signed with a key that this gateway does not have")]
+#[error("invalid resume token: malformed, damaged, or signed with an unknown key")]
 pub struct InvalidToken;
 
 /// Keys that sign and verify tokens: the first signs, all verify.
@@ -31,29 +31,27 @@ struct SigningKey {
     mac: Hmac<Sha256>,
 }
 
-/// A key that cannot be had.
+/// Failure to load a token key.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// The file cannot be read or made.
-    #[error("cannot use the token key file {path}")]
+    /// The file cannot be read or created.
+    #[error("failed to load token key file {path}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file holds too little to be a key.
-    #[error(
-        "the token key file {0} has fewer than 32 bytes: write 32 random bytes or more, or their text form, into it"
-    )]
+    /// The file is too short for a key.
+    #[error("token key file {0} has fewer than 32 bytes; write at least 32 random bytes, or their text form, to it")]
     TooShort(PathBuf),
 }
 
 impl Keyring {
-    /// Shortest key, in bytes: as long as the hash (RFC 2104).
+    /// Minimum bytes of a key: as long as the hash (RFC 2104).
     const KEY_BYTES_MIN: usize = 32;
 
-    /// Keys of these files: the first signs, all verify.
+    /// Loads the keys from these files: the first signs, all verify.
     pub fn load(files: &[PathBuf]) -> Result<Self, KeyError> {
         let read = |path: &PathBuf| {
             let bytes = secret::read_file(path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
@@ -66,8 +64,8 @@ impl Keyring {
         files.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The key in this directory, made at first use. It lives beside the logs, never inside one: who deletes a journal
-    /// must not make every token malformed.
+    /// Loads the key from this directory, or creates it at first use. It is stored next to the logs, never inside one:
+    /// deleting a journal must not invalidate every token.
     pub fn load_or_make(directory: &Path, random: [u8; 32]) -> Result<Self, KeyError> {
         let path = directory.join("token.key");
         if !path.exists() {
@@ -76,7 +74,7 @@ impl Keyring {
         Self::load(&[path])
     }
 
-    /// One key, from its bytes.
+    /// Creates a keyring of one key.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(vec![SigningKey::new(bytes)])
     }
@@ -161,7 +159,7 @@ mod tests {
         }
     }
 
-    /// The last time that the API can say.
+    /// The last time that the API can represent.
     const YEAR_9999: UnixMillis = UnixMillis(253_402_300_799_999);
     const DAY_MS: i64 = 86_400_000;
 
@@ -246,14 +244,14 @@ mod tests {
         })
     }
 
-    /// Tokens that the release before subscription positions issued.
+    /// Tokens issued by the release before subscription positions.
     #[test]
-    fn token_without_lineage_position_opens() {
+    fn token_without_subscription_position_is_accepted() {
         let old = "AlV9JnwEbWFpbvj___________________8qAAAAAAAAAAcAAAAAAAAAgKCr_vliAWMAAAAAAAAA4NQDAcCpB2yjmI1nVpmyoEjI4XTgSeg";
         let keys = Keyring::from_bytes(&[9; 32]);
         let expected = ResumeToken { duplicates_until: Some(UnixMillis(1_700_000_060_000)), ..token("main", 7) };
         assert_eq!(keys.verify(old), Ok(expected.clone()));
-        assert_eq!(keys.sign(&expected), old, "and a lineage that began by time is told as before");
+        assert_eq!(keys.sign(&expected), old, "subscriptions that began by time are encoded as before");
     }
 
     proptest! {

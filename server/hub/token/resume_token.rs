@@ -3,42 +3,42 @@
 use crate::hub::side_log::PrivateGaps;
 use crate::model::{AccountName, Position, Sequence, UnixMillis};
 
-/// What a resume token says. It is a value, not a lease: the gateway keeps nothing for it.
+/// Content of a resume token. The gateway stores nothing for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeToken {
-    /// Account whose log it stands in.
+    /// Account of the log.
     pub account: AccountName,
-    /// Where: resume is strictly after it.
+    /// Position; resume is strictly after it.
     pub position: Position,
-    /// Everything created before this has been delivered to the subscription, or told as a gap.
+    /// Everything created before this has been delivered to the subscription, or announced as a gap.
     pub low_watermark: UnixMillis,
-    /// The upstream time at the position: what was received up to then has been delivered, whatever gap is open.
+    /// Upstream time at the position: everything received up to then has been delivered, whatever gap is open.
     pub received_up_to: UnixMillis,
-    /// The upstream time from which the subscription's first session asked to read.
+    /// Upstream time from which the subscription's first session asked to read.
     pub subscription_start: UnixMillis,
-    /// The first record that was appended after the subscription began, if it began at the tip of this log.
+    /// First record appended after the subscription began, if it began at the tip of this log.
     pub subscription_from: Option<Sequence>,
-    /// Fingerprint of the filter it was issued under.
+    /// Fingerprint of the filter of the session.
     pub filter: u64,
-    /// What was received or created up to this time may have been delivered before; after a resume by time.
+    /// After a resume by time: what was received or created up to this time may have been delivered before.
     pub duplicates_until: Option<UnixMillis>,
-    /// What only this subscription lacks.
+    /// Private gaps.
     pub private: Option<PrivateGaps>,
 }
 
 impl ResumeToken {
-    /// Fingerprint of a token that was issued outside of any session.
+    /// Fingerprint in tokens that were issued outside of any session.
     pub const NO_FILTER: u64 = 0;
     pub(super) const VERSION: u8 = 2;
     pub(super) const MAC_BYTES: usize = 16;
-    /// Longest token accepted, in characters.
+    /// Maximum characters of a token.
     pub const CHARS_MAX: usize = 1_024;
-    /// A subscription that began so many records ago is told by its time alone.
-    pub(super) const LINEAGE_BACK_MAX: u64 = 1 << 35;
+    /// Maximum records since the start of the subscription; beyond it only the start time is encoded.
+    pub(super) const SUBSCRIPTION_BACK_MAX: u64 = 1 << 35;
 
-    /// How many records after the subscription began the position is.
+    /// Returns the distance from `subscription_from` to the position.
     pub(super) fn subscription_back(&self) -> Option<u64> {
         let back = self.position.sequence.wrapping_add(1).wrapping_sub(self.subscription_from?);
-        Some(back).filter(|back| *back < Self::LINEAGE_BACK_MAX)
+        Some(back).filter(|back| *back < Self::SUBSCRIPTION_BACK_MAX)
     }
 }

@@ -116,8 +116,16 @@ impl Sequencer {
             return Ok(Some(SkipReason::Oversized));
         }
         let (origin, gap) = self.origin(id, source);
-        let post =
-            Post { id, rules: rules.into(), origin, gap, counterpart: None, beside_rules: None, previous: None, json };
+        let post = Post {
+            id,
+            rules: rules.into(),
+            origin,
+            gap,
+            counterpart: None,
+            counterpart_rules: None,
+            previous: None,
+            json,
+        };
         let IngestSource::Recovery(tally) = source else {
             self.take_main(batch, post, result, source, received, giving_up).await?;
             return Ok(None);
@@ -172,7 +180,7 @@ impl Sequencer {
         if let Some(gap) = post.gap {
             self.writing.tracker.count_recovered(gap);
         }
-        let (counterpart, beside_rules) = self
+        let (counterpart, counterpart_rules) = self
             .retry_until_available(giving_up, |writing| writing.counterpart(id))
             .await?
             .map(|known| (known.sequence, known.rules))
@@ -184,7 +192,7 @@ impl Sequencer {
                 .map(|known| known.sequence),
             None => None,
         };
-        let post = Post { rules: rules.clone(), counterpart, beside_rules, previous, ..post };
+        let post = Post { rules: rules.clone(), counterpart, counterpart_rules, previous, ..post };
         let body = match prior {
             None => RecordBody::Post(post),
             Some(prior) => RecordBody::Delta { prior, post },

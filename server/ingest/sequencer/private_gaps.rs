@@ -77,14 +77,14 @@ impl Sequencer {
         giving_up: &Shutdown,
     ) -> Result<bool, dedup::DedupError> {
         let known = self.retry_until_available(giving_up, |writing| writing.seen.known(post.id)).await?;
-        let (counterpart, beside_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
-        let union = beside_rules
+        let (counterpart, counterpart_rules) = known.map(|known| (known.sequence, known.rules)).unzip();
+        let union = counterpart_rules
             .as_ref()
             .map(|prior: &Arc<[Rule]>| union_rules(prior, &post.rules).unwrap_or_else(|| prior.clone()));
         // A post too long to be delivered would be useless.
         let union = union.filter(|union| event_bytes(&post.json, union) <= EVENT_BYTES_MAX);
         let rules = union.unwrap_or(post.rules);
-        let post = Post { rules, counterpart, beside_rules, previous: None, ..post };
+        let post = Post { rules, counterpart, counterpart_rules, previous: None, ..post };
         self.retry_until_available(giving_up, |writing| writing.side.append_post(post.clone(), received)).await
     }
 

@@ -139,5 +139,5 @@ fn staged_post_yields_to_earlier_log() {
     log.writer.set_counterpart(PostId(2), 8, &rules);
     log.writer.set_counterpart(PostId(1), 9, &rules);
     let own = log.writer.records[0].body.post().expect("a post");
-    assert_eq!((own.counterpart, own.beside_rules.as_ref()), (Some(9), Some(&rules)));
+    assert_eq!((own.counterpart, own.counterpart_rules.as_ref()), (Some(9), Some(&rules)));
 }

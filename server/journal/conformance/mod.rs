@@ -55,7 +55,7 @@ pub(super) fn post(sequence: Sequence, tag: &str) -> Record {
         origin: Origin::Live,
         gap: None,
         counterpart: None,
-        beside_rules: None,
+        counterpart_rules: None,
         previous: None,
         json: Bytes::from(json),
     };
@@ -297,7 +297,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RecordBody> {
         origin,
         gap: gap.map(GapId),
         counterpart,
-        beside_rules: previous.map(|_| Arc::clone(&rules)),
+        counterpart_rules: previous.map(|_| Arc::clone(&rules)),
         rules,
         previous,
         json: json.into(),

@@ -5,7 +5,7 @@ use serde_json::json;
 pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside those of every answer.
+    /// Headers in addition to those of every response.
     pub headers: Vec<(String, String)>,
     /// The body as it is.
     pub body: String,
@@ -24,7 +24,7 @@ impl ErrorResponse {
         self
     }
 
-    /// The names of those that have one.
+    /// Names of the known errors.
     pub const NAMES: [&str; 12] = [
         "unauthorized",
         "forbidden",

@@ -17,7 +17,7 @@ pub enum Flow {
         #[serde(with = "humantime_serde")]
         every: Duration,
     },
-    /// Rubbish, a line at a time; no heartbeats.
+    /// Malformed lines; no heartbeats.
     Garbage {
         /// A line this often.
         #[serde(with = "humantime_serde")]
@@ -43,7 +43,7 @@ pub enum BogusResponse {
         #[serde(with = "humantime_serde")]
         every: Duration,
     },
-    /// Rubbish for ever.
+    /// Malformed lines without end.
     Garbage {
         /// A line this often.
         #[serde(with = "humantime_serde")]

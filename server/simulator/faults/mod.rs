@@ -1,9 +1,9 @@
-//! What goes wrong on purpose, and for whom.
+//! Injected faults and their scopes.
 //!
-//! Owns: the words for faults, and what was asked for and is still to come. Does not own: doing it (`stream`, `http_handler`),
-//! counting it (`counters`, when it fires), the timeline (`script`).
+//! Owns: the types of faults, and the pending ones. Does not own: their execution (`stream`, `http_handler`), their
+//! counters (`counters`, when they fire), the timeline (`script`).
 //!
-//! Invariant: an answer that was asked for n times is given n times (`refusals_are_given_as_often_as_asked`).
+//! Invariant: a response that was requested n times is given n times (`refusals_are_given_as_often_as_asked`).
 
 mod cut;
 mod date;
@@ -34,12 +34,12 @@ pub use stream_error::StreamError;
 use crate::clock::Moment;
 use crate::model::UnixMillis;
 
-/// What goes wrong on purpose.
+/// Pending faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     /// Of live connections, of recovery jobs.
     flows: [watch::Sender<Flow>; 2],
-    /// True once somebody has met the stall that is on.
+    /// True once a stream has met the current stall.
     stall_met: AtomicBool,
     orders: Mutex<VecDeque<PendingResponse>>,
     jobs: Mutex<VecDeque<(u32, JobFault)>>,
@@ -142,7 +142,7 @@ impl Faults {
         self.skew_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// X's time where the clock says this.
+    /// Returns X's time for a time of the clock.
     pub(super) fn skewed(&self, now: UnixMillis) -> UnixMillis {
         UnixMillis(now.0.saturating_add(self.skew_ms.load(Ordering::Relaxed)))
     }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// An error that X tells within a stream, after the 200, before it ends it.
+/// An error that X sends within a stream, after the 200, before it ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamError {
@@ -23,7 +23,7 @@ pub enum StreamError {
     ClientApplicationStateDegraded,
     /// The rules are wrong.
     InvalidRules,
-    /// A connection too many, told after the 200 (demian85/gnip#32).
+    /// A connection above the limit, reported after the 200 (demian85/gnip#32).
     TooManyConnections,
     /// `disconnect` with a code, as version 1.1 of the API had it.
     Disconnect,
@@ -57,7 +57,7 @@ impl StreamError {
         };
         let plain = "This stream has been disconnected for operational reasons.";
         let wrapped = |error: Value| json!({ "errors": [error] });
-        let told = match self {
+        let message = match self {
             Self::OperationalDisconnect => wrapped(operational("OperationalDisconnect", plain)),
             Self::UpstreamOperationalDisconnect => wrapped(operational(
                 "UpstreamOperationalDisconnect",
@@ -83,6 +83,6 @@ impl StreamError {
                 json!({"disconnect": {"code": 1, "stream_name": "powerstream", "reason": "Shutdown"}})
             }
         };
-        told.to_string()
+        message.to_string()
     }
 }

@@ -7,19 +7,19 @@ use crate::simulator::faults::{
 use crate::simulator::stream::StreamEnd;
 
 impl SimulatorHandle {
-    /// Cuts all live connections; tells how many.
+    /// Cuts all live connections. Returns their number.
     pub fn cut(&self, kind: CutKind) -> usize {
         self.cut_of(&Scope::Live, kind)
     }
 
-    /// Cuts all recovery jobs; tells how many.
+    /// Cuts all recovery jobs. Returns their number.
     pub fn cut_recovery(&self, kind: CutKind) -> usize {
         self.cut_of(&Scope::Recovery, kind)
     }
 
-    /// Cuts these streams; tells how many. A kind that waits for a post is counted when the post comes.
+    /// Cuts these streams. Returns their number. A kind that waits for a post is counted when the post comes.
     pub fn cut_of(&self, scope: &Scope, kind: CutKind) -> usize {
-        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let links = self.state.slots.of(scope, &self.state.config().datacenters);
         let cut = links.iter().filter(|link| link.cut(kind)).count();
         if !kind.waits() {
             self.state.count(|counters| kind.count(counters, cut));
@@ -27,19 +27,19 @@ impl SimulatorHandle {
         cut
     }
 
-    /// Ends these streams with an error object and the zero-length chunk; tells how many.
+    /// Ends these streams with an error object and the zero-length chunk. Returns their number.
     pub fn end_with(&self, scope: &Scope, error: StreamError) -> usize {
-        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let links = self.state.slots.of(scope, &self.state.config().datacenters);
         let ending = || StreamEnd::Clean(Some(error.json().into()));
         let ended = links.iter().filter(|link| link.end(ending())).count();
         self.state.count(|counters| counters.in_stream_errors += ended as u64);
         ended
     }
 
-    /// Ends these live connections as if their buffers were full, with or without X's message; tells how many. The next
-    /// connection gets no backfill (`Config::slow_reader_backfill`).
+    /// Ends these live connections as if their buffers were full, with or without X's message. Returns their number.
+    /// The next connection gets no backfill (`Config::slow_reader_backfill`).
     pub fn cut_slow_reader(&self, scope: &Scope, message: bool) -> usize {
-        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let links = self.state.slots.of(scope, &self.state.config().datacenters);
         links.iter().filter(|link| link.is_live() && self.state.drop_slow_reader(link, message)).count()
     }
 
@@ -48,8 +48,8 @@ impl SimulatorHandle {
         self.set_flow(&Scope::Live, if on { Flow::Stalled } else { Flow::Open });
     }
 
-    /// What these streams carry from now on; tells how many are open. `All`, `Live` and `Recovery` hold for streams to come
-    /// too.
+    /// Sets what these streams carry from now on. Returns the number of open ones. `All`, `Live` and `Recovery` apply
+    /// to future streams too.
     pub fn set_flow(&self, scope: &Scope, flow: Flow) -> usize {
         let faults = &self.state.faults;
         for recovery in [false, true].into_iter().filter(|recovery| scope.has_all(*recovery)) {
@@ -58,7 +58,7 @@ impl SimulatorHandle {
             }
             faults.set_flow(recovery, flow);
         }
-        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let links = self.state.slots.of(scope, &self.state.config().datacenters);
         if let Scope::Datacenter(_) | Scope::Connection(_) = scope {
             faults.new_stall();
             links.iter().for_each(|link| link.set_flow(flow));
@@ -66,14 +66,14 @@ impl SimulatorHandle {
         links.len()
     }
 
-    /// The next live connection brings posts so much later than they are made, after those that were asked for before.
+    /// Delays the posts of the next live connection, after earlier requests of this kind.
     pub fn lag_next(&self, lag: Duration) {
-        self.state.seats.lag_next(lag);
+        self.state.slots.lag_next(lag);
     }
 
-    /// These live connections bring posts so much later than they are made; tells how many are open.
+    /// Delays the posts of these live connections. Returns the number of open ones.
     pub fn set_lag(&self, scope: &Scope, lag: Duration) -> usize {
-        let links = self.state.seats.of(scope, &self.state.config().datacenters);
+        let links = self.state.slots.of(scope, &self.state.config().datacenters);
         let live = links.iter().filter(|link| link.is_live());
         live.map(|link| link.set_lag(lag)).count()
     }
@@ -110,12 +110,12 @@ impl SimulatorHandle {
         self.state.faults.clear_orders(None);
     }
 
-    /// The same for those that were asked for with this scope alone.
+    /// Clears only those with this scope.
     pub fn clear_refusals_of(&self, scope: &Scope) {
         self.state.faults.clear_orders(Some(scope));
     }
 
-    /// So many of the next recovery jobs go wrong like this, after those that were asked for before.
+    /// Makes the next recovery jobs fail like this, after earlier requests of this kind.
     pub fn fail_jobs(&self, times: u32, fault: JobFault) {
         self.state.faults.fail_jobs(times, fault);
     }

@@ -1,9 +1,9 @@
-//! What tests and other processes hold of a running simulator: the truth, the state, and every switch.
+//! Control of a running simulator for tests and other processes: ground truth, state, and every fault.
 //!
-//! Owns: starting it, and the words in which it is asked for something. Does not own: what is done (`state`, `stream`).
-//! `faults`: what goes wrong on purpose. `posts`: what is put into the stream and the past.
+//! Owns: starting it, and the methods of the handle. Does not own: their execution (`state`, `stream`). `faults`:
+//! injected faults. `posts`: posts added to the stream and to the past.
 //!
-//! Invariant: whatever a script or a request can do, a handle can (`script::action` goes through it).
+//! Invariant: a handle can do everything that a script or a request can (`script::action` uses it).
 
 mod faults;
 mod posts;
@@ -129,8 +129,8 @@ impl SimulatorHandle {
 
     /// Streams that are and were open.
     pub fn connections(&self) -> ConnectionCounts {
-        let (live, live_max_ever) = self.state.seats.open(StreamKind::Live);
-        let (recovery, recovery_max_ever) = self.state.seats.open(StreamKind::Recovery);
+        let (live, live_max_ever) = self.state.slots.open(StreamKind::Live);
+        let (recovery, recovery_max_ever) = self.state.slots.open(StreamKind::Recovery);
         ConnectionCounts { live, live_max_ever, recovery, recovery_max_ever }
     }
 
@@ -144,8 +144,8 @@ impl SimulatorHandle {
         self.state.rules.list()
     }
 
-    /// Adds rules past X's desk: no request is counted, and they match at once. Those whose value is there already are
-    /// left as they are; all are given back as they are now.
+    /// Adds rules without a request: none is counted, and they match at once. Rules whose value exists stay as they
+    /// are. Returns all of them.
     pub fn add_rules(&self, rules: &[InitialRule]) -> Result<Vec<StoredRule>, RuleError> {
         let wanted: Vec<_> = rules.iter().map(|rule| (rule.value.clone(), rule.tag.clone())).collect();
         let added = self.state.rules.add(&wanted, || self.state.mint(0).id.0, self.state.clock.moment())?;

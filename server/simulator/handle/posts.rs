@@ -17,14 +17,14 @@ impl SimulatorHandle {
         self.state.writes.connections()
     }
 
-    /// Puts these bytes, as they are, into all live connections: a control message with its line end, or rubbish.
+    /// Sends these raw bytes on all live connections: a control message with its line end, or malformed input.
     pub fn inject(&self, raw: impl Into<Bytes>) {
         self.state.log.inject(raw.into(), self.state.now());
         self.state.count(|counters| counters.injected += 1);
     }
 
-    /// Sends this post and makes it part of the truth, whatever the rules say. Without an id it is given a new one; if it
-    /// tells no `matching_rules` it gets those of the rules that match.
+    /// Sends this post and adds it to the ground truth, whatever the rules. Without an id it gets a new one; without
+    /// `matching_rules` it gets those of the rules that match.
     pub fn publish(&self, json: &str) -> Result<SentPost, PublishError> {
         self.state.publish(json, 0)
     }
@@ -36,20 +36,20 @@ impl SimulatorHandle {
         self.state.publish(json, at.ok_or_else(|| PublishError::NoDatacenter(datacenter.into()))?)
     }
 
-    /// Makes this post part of the truth as X would have sent it at that time: its id, which is a new one, tells that
-    /// time. Those who are connected do not get it; backfill and recovery bring it.
+    /// Adds this post to the ground truth as if X had sent it at that time; its new id contains that time. Open
+    /// connections do not receive it; backfill and recovery do.
     pub fn publish_at(&self, created: UnixMillis, json: &str) -> Result<SentPost, PublishError> {
         self.state.publish_at(created, json)
     }
 
-    /// Fills a span of the past with posts, so many a second and evenly, each of which some rule matches; tells how many
-    /// (none without rules). They are small, and drawn from the seed. Those who are connected do not get them.
+    /// Fills a range of the past with posts, evenly at this rate per second, each of which matches a rule. Returns
+    /// their number (0 without rules). They are small, and drawn from the seed. Open connections do not receive them.
     pub fn history(&self, span: TimeRange, rate: f64) -> u64 {
         self.state.history(span, rate)
     }
 
-    /// Sends a post of the truth again, with these rules beside its own: X finds that it matches another rule. The truth
-    /// has both arrivals, under one id and two ordinals.
+    /// Sends a post of the ground truth again with these rules in addition to its own, as X does when it matches
+    /// another rule. The ground truth contains both arrivals, under one id and two ordinals.
     pub fn redeliver(&self, post: PostId, more: &[Rule]) -> Result<SentPost, PublishError> {
         self.state.redeliver(post, more)
     }

@@ -27,10 +27,10 @@ pub(super) const TONGUES: &[Language] = &[
         code: "en",
         share: 50,
         sentences: &[
-            "Nobody told me that a {} could change a whole morning like this.",
-            "I can't believe it: the {} was right there all along & nobody looked.",
+            "I never knew that a {} could change a whole morning like this.",
+            "I can't believe it: the {} was right there all along & I never looked.",
             "Three hours, one {} and far too many opinions about it.",
-            "Breaking: local {} wins again, \"entirely deserved\" says everyone.",
+            "Breaking: local {} wins again, \"entirely deserved\" by all accounts.",
             "If you need me, I'll be with the {}.\nDon't wait up.",
             "My {} > your {}. Fight me <3",
         ],

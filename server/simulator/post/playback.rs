@@ -15,7 +15,7 @@ pub(in crate::simulator) struct Playback {
 }
 
 impl Playback {
-    /// Reads JSON lines; empty ones do not count, those that are no JSON objects are left out and counted.
+    /// Reads JSON lines. Empty lines are ignored; lines that are not JSON objects are skipped and counted.
     pub(in crate::simulator) fn open(path: &Path, at_end: AtEnd) -> io::Result<Self> {
         Ok(Self::new(&std::fs::read_to_string(path)?, at_end))
     }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn playback_runs_once_or_loops() {
-        let text = "{\"id\":1}\r\n\nrubbish\n{\"id\": 2}";
+        let text = "{\"id\":1}\r\n\nmalformed\n{\"id\": 2}";
         let mut once = Playback::new(text, AtEnd::Stop);
         assert_eq!(once.left_out(), 1);
         let lines: Vec<_> = std::iter::from_fn(|| once.next()).collect();

@@ -7,7 +7,7 @@ const DATACENTER_SHIFT: u32 = 17;
 /// Worker and sequence together: one counter, so that 131,072 ids fit into a millisecond.
 const COUNTER_MASK: u64 = (1 << DATACENTER_SHIFT) - 1;
 
-/// A new id and what it says.
+/// A new id and its time and datacenter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::simulator) struct GeneratedId {
     pub(in crate::simulator) id: PostId,
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_tell_their_time() {
+    fn ids_are_unique_and_contain_time() {
         let (snowflakes, time) = (Snowflakes::default(), UnixMillis(1_760_000_000_123));
         let ids: std::collections::BTreeSet<_> = (0..10_000).map(|n| snowflakes.mint(time, n % 2).id).collect();
         assert_eq!(ids.len(), 10_000);

@@ -9,7 +9,7 @@ use super::text_tokens::tokens;
 pub(in crate::simulator) struct PostAttributes {
     /// Tokens of each text: the post's own, in full, and the quoted one's.
     pub(super) texts: Vec<Vec<String>>,
-    /// All tokens, so that most keywords are told quickly.
+    /// All tokens, for a fast check of keywords.
     pub(super) words: HashSet<String>,
     /// All texts in lower case.
     pub(super) lower: String,

@@ -63,7 +63,7 @@ pub(super) enum PostKind {
 /// Kilometres of a mile, for `point_radius:[.. 25mi]`.
 const MILE_KM: f64 = 1.609_344;
 
-/// Reads a rule; what is wrong with it is told in PowerTrack's words.
+/// Parses a rule; errors have PowerTrack's texts.
 pub(super) fn parse(rule: &str) -> Result<Expr, String> {
     let pieces = split(rule)?;
     let mut parser = Parser { pieces: pieces.into_iter().peekable() };
@@ -145,9 +145,9 @@ fn positive(expr: &Expr) -> bool {
 fn word_term(word: &str, at: usize) -> Result<Operator, String> {
     let lower = word.to_lowercase();
     if lower == "and" || lower == "or" {
-        let say = if lower == "and" { "a space" } else { "OR" };
+        let operator = if lower == "and" { "a space" } else { "OR" };
         return Err(format!(
-            "Ambiguous use of {lower} as a keyword. Use {say} to logically join two clauses, or \"{lower}\" to find \
+            "Ambiguous use of {lower} as a keyword. Use {operator} to logically join two clauses, or \"{lower}\" to find \
              occurrences of {lower} in text (at position {at})\n"
         ));
     }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_in_powertracks_words() {
+    fn errors_have_powertrack_texts() {
         check_wrong("", "no viable alternative at input '<EOF>'");
         check_wrong("cat OR", "no viable alternative at input '<EOF>'");
         check_wrong("cat )", "no viable alternative at input ')' (at position 5)");

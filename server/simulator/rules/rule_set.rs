@@ -118,7 +118,7 @@ impl RuleSet {
         matching.map(|active| Rule { id: Some(active.rule.id), tag: active.rule.tag.clone() }).collect()
     }
 
-    /// Counts a request; without budget it says how long until there is some again.
+    /// Counts a request. Without budget, returns the time until there is some again.
     pub(in crate::simulator) fn spend(&self, now: Moment) -> Result<usize, Duration> {
         let mut requests = self.requests.lock();
         while requests.front().is_some_and(|oldest| now.since(*oldest) >= REQUEST_WINDOW) {

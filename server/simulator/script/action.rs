@@ -47,7 +47,7 @@ pub enum Action {
     },
     /// Drops live connections as if their buffers were full.
     SlowReader {
-        /// Whether X says so.
+        /// Whether X sends the reason.
         #[serde(default)]
         message: bool,
         /// Which.
@@ -69,7 +69,7 @@ pub enum Action {
         #[serde(default = "live")]
         of: Scope,
     },
-    /// Rubbish comes instead of posts.
+    /// Malformed lines instead of posts.
     Garbage {
         /// A line this often.
         #[serde(with = "humantime_serde")]
@@ -116,7 +116,7 @@ pub enum Action {
     },
     /// Ends refusals and other answers.
     Allow {
-        /// Those that were asked for with this scope; all of them without one.
+        /// Those with this scope; all if absent.
         #[serde(default)]
         of: Option<Scope>,
     },
@@ -194,10 +194,10 @@ impl Action {
         // Without arguments all have their defaults.
         let arguments = if arguments.is_null() { &json!({}) } else { arguments };
         let known = Self::NAMES.contains(&name);
-        let said = |error: String| if known { format!("{name}: {error}") } else { error };
+        let with_name = |error: String| if known { format!("{name}: {error}") } else { error };
         let action: Self =
-            serde_json::from_value(json!({ name: arguments })).map_err(|error| said(error.to_string()))?;
-        action.check(config).map_err(said)?;
+            serde_json::from_value(json!({ name: arguments })).map_err(|error| with_name(error.to_string()))?;
+        action.check(config).map_err(with_name)?;
         Ok(action)
     }
 
@@ -240,7 +240,7 @@ impl Action {
         }
     }
 
-    /// Does it; tells what was done.
+    /// Applies it. Returns a description of the effect.
     pub fn apply(&self, handle: &SimulatorHandle) -> String {
         let streams = |verb: &str, count: usize| format!("{verb} {count} streams");
         match self {
@@ -266,7 +266,7 @@ impl Action {
     }
 
     fn answer(&self, handle: &SimulatorHandle) -> String {
-        // Whatever was read has passed the check; what was made by hand and is wrong does nothing.
+        // A parsed action has passed the check; an invalid one built in code has no effect.
         match self {
             Self::Refuse { with, of, times, lasting } => {
                 if let (Some(refusal), Ok(times)) = (ErrorResponse::named(with), terms(*times, *lasting)) {
@@ -321,7 +321,7 @@ fn flow(handle: &SimulatorHandle, of: &Scope, flow: Flow) -> String {
 
 fn terms(times: Option<u32>, lasting: Option<Duration>) -> Result<Repeat, String> {
     match (times, lasting) {
-        (Some(_), Some(_)) => Err("say `times` or `for`, not both".into()),
+        (Some(_), Some(_)) => Err("set `times` or `for`, not both".into()),
         (Some(times), None) => Ok(Repeat::Next(times)),
         (None, Some(lasting)) => Ok(Repeat::For(lasting)),
         (None, None) => Ok(Repeat::UntilCleared),

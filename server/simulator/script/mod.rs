@@ -4,7 +4,7 @@
 //! actions do (`handle`); `action` is their words, the same for a script and for `POST /simulator/do`.
 //!
 //! Invariants
-//! - All that is wrong with a script is told at once, each fault with its step (`all_faults_are_told_with_their_step`).
+//! - All faults of a script are reported at once, each with its step (`all_faults_are_reported_with_step`).
 //! - Steps are played in the order of their times (`tests::scripts`: `script_is_played_by_clock`).
 
 mod action;
@@ -88,15 +88,15 @@ impl Script {
         &self.steps
     }
 
-    /// Plays all steps by the simulator's clock, from now on; `told` hears of each, with what it did.
-    pub async fn play(&self, handle: &SimulatorHandle, mut told: impl FnMut(&ScriptStep, &str)) {
+    /// Plays all steps by the simulator's clock, from now on, and reports each to `observer` with its effect.
+    pub async fn play(&self, handle: &SimulatorHandle, mut observer: impl FnMut(&ScriptStep, &str)) {
         let clock = handle.clock();
         let started = clock.moment();
         for step in &self.steps {
             clock.sleep_until(started.plus(step.at)).await;
             let done = step.action.apply(handle);
-            tracing::info!(%step, done, "a step of the script");
-            told(step, &done);
+            tracing::info!(%step, done, "script step applied");
+            observer(step, &done);
         }
     }
 }
@@ -161,7 +161,7 @@ steps:
     }
 
     #[test]
-    fn all_faults_are_told_with_their_step() {
+    fn all_faults_are_reported_with_step() {
         let text = "
 speed: 3
 steps:
@@ -187,7 +187,7 @@ steps:
             "step 3 (at 6s): cut: unknown field `off`, expected `kind` or `of`",
             "step 4 (at 7s): cut: unknown variant `half`, expected one of `clean_end`",
             "step 5 (at 8s): refuse: no refusal is called nothing: there are unauthorized,",
-            "step 6 (at 9s): refuse: say `times` or `for`",
+            "step 6 (at 9s): refuse: set `times` or `for`",
             "step 7 (at 10s): stall: there is no datacenter mars: there are atla, pdxa",
             "step 8 (at 11s): set: framing is read once, at the start",
             "step 9 (at 12s): set: unknown field `backfil`, expected one of `bearer`",

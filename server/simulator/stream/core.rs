@@ -19,10 +19,10 @@ const NOTHING: &[u8] = br#"{"created_at":"Wed Oct 10"}"#;
 /// Where a message without an end begins.
 const ENDLESS: &[u8] = b"{\"text\":\"";
 
-/// What an open stream has in common whatever it carries: its seat, its encoder, its heartbeat, and its faults.
+/// Common part of open streams: slot, encoder, heartbeat, and faults.
 pub(super) struct StreamCore {
     pub(super) state: Arc<SimulatorState>,
-    pub(super) seat: SlotGuard,
+    pub(super) slot: SlotGuard,
     pub(super) encoder: Encoder,
     pub(super) heartbeat: Moment,
     jitter: StdRng,
@@ -46,10 +46,10 @@ pub(super) enum NextAction {
 }
 
 impl StreamCore {
-    pub(super) fn new(state: Arc<SimulatorState>, seat: SlotGuard, gzip: bool) -> Self {
+    pub(super) fn new(state: Arc<SimulatorState>, slot: SlotGuard, gzip: bool) -> Self {
         let config = state.config();
-        let seed = config.seed ^ seat.link.number.rotate_left(32);
-        let flow = state.faults.flow(seat.link.kind == StreamKind::Recovery);
+        let seed = config.seed ^ slot.link.number.rotate_left(32);
+        let flow = state.faults.flow(slot.link.kind == StreamKind::Recovery);
         let mut line = Self {
             encoder: Encoder::new(gzip, config.chunking, seed),
             heartbeat: state.clock.moment(),
@@ -59,7 +59,7 @@ impl StreamCore {
             unflushed: Vec::new(),
             dying: false,
             state,
-            seat,
+            slot,
         };
         line.schedule_heartbeat();
         line
@@ -75,13 +75,13 @@ impl StreamCore {
                 self.state.writes.flushed(self.unflushed.drain(..));
             }
             if self.dying {
-                self.seat.link.die_after_flush();
+                self.slot.link.die_after_flush();
                 std::future::pending::<()>().await;
             }
-            if self.seat.ended {
+            if self.slot.ended {
                 return NextAction::End;
             }
-            match self.seat.link.ending() {
+            match self.slot.link.ending() {
                 Some(StreamEnd::Clean(message)) => self.finish(message.as_deref()),
                 // The socket is being dropped already.
                 Some(StreamEnd::Reset) => std::future::pending().await,
@@ -98,7 +98,7 @@ impl StreamCore {
     }
 
     fn flow(&mut self) -> Flow {
-        match self.seat.link.flow() {
+        match self.slot.link.flow() {
             Flow::Open => *self.flow.borrow_and_update(),
             own => own,
         }
@@ -122,7 +122,7 @@ impl StreamCore {
         }
         tokio::select! {
             _ = self.flow.changed() => {}
-            () = self.seat.link.woken() => {}
+            () = self.slot.link.woken() => {}
             () = self.state.clock.sleep_until(due), if every < Duration::MAX => {}
         }
     }
@@ -144,8 +144,8 @@ impl StreamCore {
                 self.state.count(|counters| counters.trickled_bytes += 1);
             }
             Flow::Garbage { .. } => {
-                let rubbish: u64 = self.jitter.random();
-                self.encoder.message(&[format!("<{rubbish:x}> }}{{ \u{fffd}\u{1}").as_bytes(), b"\r\n"]);
+                let noise: u64 = self.jitter.random();
+                self.encoder.message(&[format!("<{noise:x}> }}{{ \u{fffd}\u{1}").as_bytes(), b"\r\n"]);
                 self.encoder.flush();
                 self.state.count(|counters| counters.garbage_lines += 1);
             }
@@ -164,7 +164,7 @@ impl StreamCore {
     pub(super) async fn idle(&mut self, until: Moment, more: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.flow.changed() => {}
-            () = self.seat.link.woken() => {}
+            () = self.slot.link.woken() => {}
             () = self.state.clock.sleep_until(until) => {}
             () = more => {}
         }
@@ -175,11 +175,11 @@ impl StreamCore {
         if self.state.clock.moment() < self.heartbeat {
             return;
         }
-        if self.seat.link.kind == StreamKind::Live && self.state.faults.skips_heartbeat() {
+        if self.slot.link.kind == StreamKind::Live && self.state.faults.skips_heartbeat() {
             self.state.count(|counters| counters.heartbeats_skipped += 1);
         } else {
             self.encoder.message(&[b"\r\n"]);
-            self.state.writes.sign(self.seat.link.number, self.state.now().0);
+            self.state.writes.sign(self.slot.link.number, self.state.now().0);
             self.state.count(|counters| counters.heartbeats += 1);
         }
         let late = self.schedule_heartbeat();
@@ -195,7 +195,7 @@ impl StreamCore {
 
     /// Cuts the stream in this post if a cut waited for one; true if so.
     pub(super) fn is_cut_in(&mut self, json: &Bytes, entry: &LogEntry) -> bool {
-        let Some(kind) = self.seat.link.take_armed() else { return false };
+        let Some(kind) = self.slot.link.take_armed() else { return false };
         self.cut_in(json, entry, kind);
         true
     }
@@ -208,7 +208,7 @@ impl StreamCore {
         match kind {
             CutKind::CleanEnd => self.finish(None),
             CutKind::Reset => {
-                self.seat.link.end(StreamEnd::Reset);
+                self.slot.link.end(StreamEnd::Reset);
             }
             CutKind::MidPost => self.encoder.post_up_to(json, entry.framing, json.len() / 2),
             CutKind::AfterBrace => self.encoder.post_up_to(json, entry.framing, json.len()),
@@ -216,7 +216,7 @@ impl StreamCore {
         }
         if !matches!(kind, CutKind::CleanEnd | CutKind::Reset) {
             self.dying = true;
-            self.seat.link.end(StreamEnd::MidMessage);
+            self.slot.link.end(StreamEnd::MidMessage);
         }
         self.state.count(|counters| kind.count(counters, 1));
     }
@@ -229,7 +229,7 @@ impl StreamCore {
 
     fn note(&mut self, entry: &LogEntry, json: &Bytes, is_backfill: bool, is_whole: bool) {
         let Some(post) = entry.post() else { return };
-        let (number, now) = (self.seat.link.number, self.state.now().0);
+        let (number, now) = (self.slot.link.number, self.state.now().0);
         let place = self.state.writes.post(number, now, (post, json), (is_backfill, is_whole));
         self.unflushed.extend((place > 0).then_some(place));
     }
@@ -244,16 +244,16 @@ impl StreamCore {
     pub(super) fn finish(&mut self, message: Option<&[u8]>) {
         if let Some(message) = message {
             self.encoder.message(&[message, b"\r\n"]);
-            self.state.writes.sign(self.seat.link.number, self.state.now().0);
+            self.state.writes.sign(self.slot.link.number, self.state.now().0);
         }
         self.encoder.finish();
-        self.seat.ended = true;
-        self.seat.link.finished();
+        self.slot.ended = true;
+        self.slot.link.finished();
     }
 }
 
 impl Drop for StreamCore {
     fn drop(&mut self) {
-        self.state.writes.closed(self.seat.link.number, self.state.now().0);
+        self.state.writes.closed(self.slot.link.number, self.state.now().0);
     }
 }

@@ -159,8 +159,8 @@ impl StreamHandle {
         self.socket.end();
     }
 
-    /// True once X has let go of the stream, though its socket may take a moment: who comes back at once finds the slot
-    /// free, unless it is to stay taken after an unclean end (`held`).
+    /// Returns true once X has released the stream, though its socket may take a moment: a client that reconnects at
+    /// once finds the slot free, unless it stays occupied after an unclean end (`held`).
     pub(super) fn is_over(&self, held: bool) -> bool {
         match &*self.ending.lock() {
             Some(StreamEnd::Clean(_)) => true,

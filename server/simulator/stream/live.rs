@@ -35,17 +35,17 @@ impl LiveStream {
     /// `since`: from when on history is wanted.
     pub(in crate::simulator) fn new(
         state: Arc<SimulatorState>,
-        seat: SlotGuard,
+        slot: SlotGuard,
         gzip: bool,
         since: Option<UnixMillis>,
     ) -> Self {
         let (cursor, offset, mut backfill) = state.log.join(since);
-        seat.link.took(offset);
+        slot.link.took(offset);
         if state.config().backfill == Backfill::NewestFirst {
             backfill.make_contiguous().reverse();
         }
         let tip = state.log.tip();
-        let line = StreamCore::new(state, seat, gzip);
+        let line = StreamCore::new(state, slot, gzip);
         let mut live = Self { line, tip, cursor, backfill, batch: VecDeque::new(), alternate: false, held_until: None };
         live.send_metadata();
         live
@@ -60,12 +60,12 @@ impl LiveStream {
     }
 
     fn send_metadata(&mut self) {
-        let (state, datacenter) = (&self.line.state, self.line.seat.link.datacenter);
+        let (state, datacenter) = (&self.line.state, self.line.slot.link.datacenter);
         if let Some(name) = datacenter.and_then(|at| state.config().datacenters.get(at).cloned()) {
             let timestamp = state.now().0;
             let message = format!(r#"{{"type":"connection_metadata","datacenter":"{name}","timestamp":{timestamp}}}"#);
             self.line.encoder.message(&[message.as_bytes(), b"\r\n"]);
-            state.writes.sign(self.line.seat.link.number, timestamp);
+            state.writes.sign(self.line.slot.link.number, timestamp);
         }
     }
 
@@ -133,15 +133,15 @@ impl LiveStream {
 
     /// When a connection that is late sends this; `None` if it may be sent now.
     fn held_until(&self, entry: &LogEntry) -> Option<Moment> {
-        let (state, lag) = (&self.line.state, self.line.seat.link.lag());
+        let (state, lag) = (&self.line.state, self.line.slot.link.lag());
         let wait = entry.time().plus(lag).since(state.now());
         (!lag.is_zero() && !wait.is_zero()).then(|| state.clock.moment().plus(wait))
     }
 
     fn send_backfill(&mut self, entry: &LogEntry) {
         let line = &mut self.line;
-        line.seat.link.took(line.state.log.end().1);
-        let Some(post) = entry.post().filter(|post| line.seat.link.wants(post.datacenter)) else { return };
+        line.slot.link.took(line.state.log.end().1);
+        let Some(post) = entry.post().filter(|post| line.slot.link.wants(post.datacenter)) else { return };
         let json = line.state.replayed(post);
         if line.is_cut_in(&json, entry) {
             return;
@@ -159,16 +159,16 @@ impl LiveStream {
 
     fn send_live(&mut self, entry: &LogEntry) {
         let line = &mut self.line;
-        line.seat.link.took(entry.end_offset);
+        line.slot.link.took(entry.end_offset);
         if entry.past {
             return;
         }
         let Some(post) = entry.post() else { return line.encoder.entry(entry) };
-        if !line.seat.link.wants(post.datacenter) || line.is_cut_in(&post.json, entry) {
+        if !line.slot.link.wants(post.datacenter) || line.is_cut_in(&post.json, entry) {
             return;
         }
         line.post(entry, &post.json, false);
-        let (interleaved, is_late) = (!self.backfill.is_empty(), !line.seat.link.lag().is_zero());
+        let (interleaved, is_late) = (!self.backfill.is_empty(), !line.slot.link.lag().is_zero());
         line.state.count(|counters| {
             counters.live_posts += 1;
             counters.late_posts += u64::from(is_late);

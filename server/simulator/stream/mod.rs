@@ -1,4 +1,4 @@
-//! The stream endpoint: who gets a connection, and what goes over it.
+//! Stream endpoint: admission of connections, and their content.
 //!
 //! Owns: the one log of sent messages, the slots for connections, the request's parameters, and the three ways to be
 //! served (live, backfill then live, recovery). Does not own: where posts come from (`post`, `producer`), sockets (`server`).
@@ -11,9 +11,9 @@
 //! - A live connection gets every message that was published since it was admitted, once, in order, unless it is cut.
 //! - Backfill is exactly what is as old as was asked for or newer; at the seam to live nothing is missing
 //!   (`tests::history`: `backfill_precedes_live_without_loss`).
-//! - A recovery job sends its window minute by minute, whoever was connected when the posts came
-//!   (`tests::recovery`: `recovery_sends_window_again_and_says_so`).
-//! - A slot is free again as soon as its stream is dropped, except where the setting says that X holds it.
+//! - A recovery job sends its window minute by minute, independent of connections at the time (`tests::recovery`:
+//!   `recovery_resends_window_and_completes`).
+//! - A slot is free as soon as its stream is dropped, unless the setting keeps it occupied.
 
 mod core;
 mod encode;

@@ -5,8 +5,8 @@ use crate::simulator::faults::ErrorResponse;
 
 /// How far back recovery reaches (X, recovery and redundancy).
 const RECOVERY_REACH: Duration = Duration::from_secs(24 * 60 * 60);
-/// A window of exactly that length is asked for a little late, and times have a grain of 1 s.
-const RECOVERY_REACH_SLACK: Duration = Duration::from_secs(60);
+/// Margin for a window of exactly that length requested a little late; times have a precision of 1 s.
+const RECOVERY_REACH_MARGIN: Duration = Duration::from_secs(60);
 
 /// What a stream request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn window(from: UnixMillis, to: UnixMillis, now: UnixMillis, freshness: Duration
         let detail = "Invalid date for query parameter 'endTime'. It is too recent.";
         return Err(ParamError::TooFresh(ErrorResponse::invalid_request(detail)));
     }
-    if now.since(from) > RECOVERY_REACH + RECOVERY_REACH_SLACK {
+    if now.since(from) > RECOVERY_REACH + RECOVERY_REACH_MARGIN {
         return refuse("Invalid date for query parameter 'startTime'. It must be within the last 24 hours.");
     }
     Ok(TimeRange::new(from, to))
@@ -114,7 +114,8 @@ mod tests {
         assert_eq!(request.as_ref().ok(), expected.as_ref(), "{query}: {request:?}");
         assert!(
             request.is_ok()
-                || request.is_err_and(|(ParamError::TooFresh(told) | ParamError::Else(told))| told.status == 400)
+                || request
+                    .is_err_and(|(ParamError::TooFresh(response) | ParamError::Else(response))| response.status == 400)
         );
     }
 

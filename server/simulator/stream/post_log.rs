@@ -19,7 +19,7 @@ pub(in crate::simulator) struct LogEntry {
     ordinal: u64,
     /// The time by which a window takes or leaves it.
     time: UnixMillis,
-    /// It was put into the past: those who are connected do not get it.
+    /// True if it was added to the past: open connections do not receive it.
     pub(in crate::simulator) past: bool,
     pub(in crate::simulator) content: EntryContent,
 }
@@ -27,7 +27,7 @@ pub(in crate::simulator) struct LogEntry {
 #[derive(Debug)]
 pub(in crate::simulator) enum EntryContent {
     Post(SentPost),
-    /// Bytes for those who are connected now.
+    /// Bytes for the open connections.
     Raw(Bytes),
 }
 
@@ -210,7 +210,7 @@ impl Inner {
         self.latest
     }
 
-    /// What is put into the past is no load on those who are connected.
+    /// Posts added to the past do not count towards the backlog of open connections.
     fn entry(&mut self, framing: Framing, time: UnixMillis, past: bool, content: EntryContent) -> Arc<LogEntry> {
         let mut entry = LogEntry { framing, end_offset: 0, ordinal: self.ordinal, time, past, content };
         self.offset += if past { 0 } else { entry.bytes() as u64 };

@@ -39,14 +39,14 @@ pub(in crate::simulator) struct RecoveryStream {
 impl RecoveryStream {
     pub(in crate::simulator) fn new(
         state: Arc<SimulatorState>,
-        seat: SlotGuard,
+        slot: SlotGuard,
         gzip: bool,
         window: TimeRange,
     ) -> Self {
         Self {
             started: state.clock.moment().plus(state.config().recovery_delay),
             fault: state.faults.take_job(),
-            line: StreamCore::new(state, seat, gzip),
+            line: StreamCore::new(state, slot, gzip),
             minute: window.from.0.div_euclid(MINUTE_MS),
             window,
             batch: VecDeque::new(),
@@ -122,7 +122,7 @@ impl RecoveryStream {
         }
         let whole = TimeRange::new(UnixMillis(minute * MINUTE_MS), UnixMillis((minute + 1) * MINUTE_MS));
         let mut posts = self.line.state.log.span(whole.intersection(self.window));
-        let link = &self.line.seat.link;
+        let link = &self.line.slot.link;
         posts.retain(|entry| entry.post().is_some_and(|post| link.wants(post.datacenter)));
         let fails = match &self.fault {
             Some(JobFault::MinutesFailed(minutes)) => minutes.iter().any(|minute| is(*minute)),
@@ -161,7 +161,7 @@ impl RecoveryStream {
 
     /// Dies where there is no post to die in.
     fn abort(&mut self, how: CutKind) {
-        self.line.seat.link.end(StreamEnd::from(how));
+        self.line.slot.link.end(StreamEnd::from(how));
         self.line.state.count(|counters| {
             how.count(counters, 1);
             counters.recovery_died += 1;

@@ -12,7 +12,7 @@ use crate::simulator::socket::SocketControl;
 /// A slot in use; dropping it gives the slot back.
 #[derive(Debug)]
 pub(in crate::simulator) struct SlotGuard {
-    seats: Arc<ConnectionSlots>,
+    slots: Arc<ConnectionSlots>,
     pub(in crate::simulator) link: Arc<StreamHandle>,
     /// The stream was sent to its end.
     pub(in crate::simulator) ended: bool,
@@ -108,10 +108,10 @@ impl ConnectionSlots {
             }
             StreamKind::Recovery => state.recovery_ever = state.recovery_ever.max(open),
         }
-        Some(SlotGuard { seats: self.clone(), link, ended: false })
+        Some(SlotGuard { slots: self.clone(), link, ended: false })
     }
 
-    /// The open streams of this scope; `datacenters` are the names that it may say.
+    /// Returns the open streams of this scope; `datacenters` are the names that it may contain.
     pub(in crate::simulator) fn of(&self, scope: &Scope, datacenters: &[String]) -> Vec<Arc<StreamHandle>> {
         let mut links = self.state.lock().links.clone();
         links.retain(|link| !link.is_over(false));
@@ -181,15 +181,15 @@ impl SlotState {
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        let mut state = self.seats.state.lock();
+        let mut state = self.slots.state.lock();
         state.links.retain(|link| link.number != self.link.number);
         let clean = self.ended && !matches!(self.link.ending(), Some(StreamEnd::Reset | StreamEnd::MidMessage));
         if !self.ended && !self.link.is_ending() {
             state.left += 1;
         }
-        let held_for = *self.seats.held_for.lock();
+        let held_for = *self.slots.held_for.lock();
         if !clean && !held_for.is_zero() {
-            let until = self.seats.clock.moment().plus(held_for);
+            let until = self.slots.clock.moment().plus(held_for);
             state.held.push((self.link.kind, until));
             state.held_ever += 1;
         }
@@ -203,12 +203,12 @@ mod tests {
 
     const LIMITS: SlotLimits = SlotLimits { live: 1, recovery: 2 };
 
-    fn seats() -> Arc<ConnectionSlots> {
+    fn slots() -> Arc<ConnectionSlots> {
         Arc::new(ConnectionSlots::new(Clock::with_rate(1_000.0, None), Duration::ZERO))
     }
 
-    fn take(seats: &Arc<ConnectionSlots>, limits: SlotLimits, kind: StreamKind) -> Option<SlotGuard> {
-        seats.take(limits, SlotRequest { kind, over: false, local: None, via: None }, Arc::default())
+    fn take(slots: &Arc<ConnectionSlots>, limits: SlotLimits, kind: StreamKind) -> Option<SlotGuard> {
+        slots.take(limits, SlotRequest { kind, over: false, local: None, via: None }, Arc::default())
     }
 
     #[tokio::test]
@@ -217,99 +217,99 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let client = tokio::net::TcpStream::connect(address).await.expect("connected");
         let control = Arc::new(SocketControl::default());
-        // Nobody reads from it.
+        // It has no reader.
         let wire = ControlledSocket::new(listener.accept().await.expect("accepted").0, control.clone());
-        let seats = seats();
+        let slots = slots();
         let wanted = SlotRequest { kind: StreamKind::Live, over: false, local: None, via: None };
-        let first = seats.take(LIMITS, wanted, control.clone()).expect("the first");
-        assert!(take(&seats, LIMITS, StreamKind::Live).is_none(), "it is there");
+        let first = slots.take(LIMITS, wanted, control.clone()).expect("the first");
+        assert!(take(&slots, LIMITS, StreamKind::Live).is_none(), "it is there");
         drop(client);
-        let second = take(&seats, LIMITS, StreamKind::Live).expect("it has left");
-        assert_eq!(seats.open(StreamKind::Live).1, 1, "never two at once");
-        assert!(take(&seats, LIMITS, StreamKind::Live).is_none(), "and now the second is there");
+        let second = take(&slots, LIMITS, StreamKind::Live).expect("it has left");
+        assert_eq!(slots.open(StreamKind::Live).1, 1, "never two at once");
+        assert!(take(&slots, LIMITS, StreamKind::Live).is_none(), "and now the second is there");
         drop((first, second, wire));
-        assert!(!control.is_left(), "a socket that is closed here tells nothing");
+        assert!(!control.is_left(), "a socket closed on this side proves nothing");
     }
 
     #[test]
     fn live_and_recovery_have_slots_of_their_own() {
-        let seats = seats();
-        let live = take(&seats, LIMITS, StreamKind::Live).expect("the first");
-        assert!(take(&seats, LIMITS, StreamKind::Live).is_none());
-        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, StreamKind::Recovery)).collect();
-        assert!(take(&seats, LIMITS, StreamKind::Recovery).is_none());
+        let slots = slots();
+        let live = take(&slots, LIMITS, StreamKind::Live).expect("the first");
+        assert!(take(&slots, LIMITS, StreamKind::Live).is_none());
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&slots, LIMITS, StreamKind::Recovery)).collect();
+        assert!(take(&slots, LIMITS, StreamKind::Recovery).is_none());
         drop((live, jobs));
         assert_eq!(
-            (seats.open(StreamKind::Live), seats.open(StreamKind::Recovery), seats.disconnected_and_reserved()),
+            (slots.open(StreamKind::Live), slots.open(StreamKind::Recovery), slots.disconnected_and_reserved()),
             ((0, 1), (0, 2), (3, 0))
         );
-        assert!(take(&seats, LIMITS, StreamKind::Live).is_some());
+        assert!(take(&slots, LIMITS, StreamKind::Live).is_some());
     }
 
     #[test]
     fn unclean_disconnect_reserves_slot_for_grace() {
         let limits = SlotLimits { live: 1, recovery: 1 };
         for (kind, other) in [(StreamKind::Live, StreamKind::Recovery), (StreamKind::Recovery, StreamKind::Live)] {
-            let seats = seats();
-            seats.reserve_for(Duration::from_secs(3_600));
-            let mut clean = take(&seats, limits, kind).expect("free");
+            let slots = slots();
+            slots.reserve_for(Duration::from_secs(3_600));
+            let mut clean = take(&slots, limits, kind).expect("free");
             clean.ended = true;
             drop(clean);
-            drop(take(&seats, limits, kind).expect("free after a clean end"));
-            assert!(take(&seats, limits, kind).is_none());
-            assert_eq!(seats.disconnected_and_reserved(), (1, 1));
-            assert!(take(&seats, limits, other).is_some());
+            drop(take(&slots, limits, kind).expect("free after a clean end"));
+            assert!(take(&slots, limits, kind).is_none());
+            assert_eq!(slots.disconnected_and_reserved(), (1, 1));
+            assert!(take(&slots, limits, other).is_some());
             let over = SlotRequest { kind, over: true, local: None, via: None };
-            assert!(seats.take(limits, over, Arc::default()).is_some());
+            assert!(slots.take(limits, over, Arc::default()).is_some());
         }
     }
 
     #[test]
     fn newest_or_oldest_is_too_many() {
-        let seats = seats();
+        let slots = slots();
         let wanted = SlotRequest { kind: StreamKind::Live, over: true, local: Some(2), via: None };
-        let live: Vec<_> = (0..3).filter_map(|_| seats.take(LIMITS, wanted, Arc::default())).collect();
-        assert_eq!(live.iter().map(|seat| seat.link.datacenter).collect::<Vec<_>>(), [Some(0), Some(1), Some(0)]);
-        let newest = seats.excess(1, true).expect("one too many");
+        let live: Vec<_> = (0..3).filter_map(|_| slots.take(LIMITS, wanted, Arc::default())).collect();
+        assert_eq!(live.iter().map(|slot| slot.link.datacenter).collect::<Vec<_>>(), [Some(0), Some(1), Some(0)]);
+        let newest = slots.excess(1, true).expect("one too many");
         assert!(Arc::ptr_eq(&newest, &live[2].link) && newest.end(StreamEnd::Reset) && !newest.end(StreamEnd::Reset));
-        let oldest = seats.excess(1, false).expect("still one too many");
+        let oldest = slots.excess(1, false).expect("still one too many");
         assert!(Arc::ptr_eq(&oldest, &live[0].link) && oldest.end(StreamEnd::Clean(None)));
-        assert!(seats.excess(1, false).is_none());
+        assert!(slots.excess(1, false).is_none());
     }
 
     #[test]
     fn slot_is_free_after_server_releases_it() {
         for ending in [StreamEnd::Clean(None), StreamEnd::Reset, StreamEnd::MidMessage] {
-            let seats = seats();
-            let seat = take(&seats, LIMITS, StreamKind::Live).expect("the first");
-            assert!(seat.link.end(ending) && take(&seats, LIMITS, StreamKind::Live).is_some());
-            assert_eq!(seats.open(StreamKind::Live), (0, 1));
+            let slots = slots();
+            let slot = take(&slots, LIMITS, StreamKind::Live).expect("the first");
+            assert!(slot.link.end(ending) && take(&slots, LIMITS, StreamKind::Live).is_some());
+            assert_eq!(slots.open(StreamKind::Live), (0, 1));
         }
-        let seats = seats();
-        let jobs: Vec<_> = (0..2).filter_map(|_| take(&seats, LIMITS, StreamKind::Recovery)).collect();
+        let slots = slots();
+        let jobs: Vec<_> = (0..2).filter_map(|_| take(&slots, LIMITS, StreamKind::Recovery)).collect();
         jobs[0].link.finished();
-        assert!(take(&seats, LIMITS, StreamKind::Recovery).is_some(), "the job was sent to its end");
-        seats.reserve_for(Duration::from_secs(60));
+        assert!(take(&slots, LIMITS, StreamKind::Recovery).is_some(), "the job was sent to its end");
+        slots.reserve_for(Duration::from_secs(60));
         jobs[1].link.end(StreamEnd::Reset);
-        assert_eq!(seats.open(StreamKind::Recovery).0, 1, "it is not let go of after an unclean end");
+        assert_eq!(slots.open(StreamKind::Recovery).0, 1, "it is not let go of after an unclean end");
     }
 
     #[test]
     fn scope_selects_streams_by_number_and_datacenter() {
-        let seats = seats();
+        let slots = slots();
         let limits = SlotLimits { live: 3, ..LIMITS };
-        let seat = |kind, local, via| {
+        let slot = |kind, local, via| {
             let wanted = SlotRequest { kind, over: false, local, via };
-            seats.take(limits, wanted, Arc::default()).expect("free")
+            slots.take(limits, wanted, Arc::default()).expect("free")
         };
         let _open = [
-            seat(StreamKind::Recovery, None, None),
-            seat(StreamKind::Live, None, None),
-            seat(StreamKind::Live, None, Some(1)),
-            seat(StreamKind::Live, Some(2), Some(1)),
+            slot(StreamKind::Recovery, None, None),
+            slot(StreamKind::Live, None, None),
+            slot(StreamKind::Live, None, Some(1)),
+            slot(StreamKind::Live, Some(2), Some(1)),
         ];
         let names = ["atla".to_owned(), "pdxa".to_owned()];
-        let numbers = |scope| seats.of(&scope, &names).iter().map(|link| link.number).collect::<Vec<_>>();
+        let numbers = |scope| slots.of(&scope, &names).iter().map(|link| link.number).collect::<Vec<_>>();
         assert_eq!((numbers(Scope::All), numbers(Scope::Recovery)), (vec![0, 1, 2, 3], vec![0]));
         assert_eq!((numbers(Scope::Connection(1)), numbers(Scope::Connection(3))), (vec![2], vec![]));
         assert_eq!(

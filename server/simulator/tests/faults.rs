@@ -17,8 +17,8 @@ async fn stream_errors_can_follow_status_200() {
         let (bench, mut client) = hollow(BogusResponse::Error(error)).await;
         client.read_to_end().await;
         assert_eq!((client.lines(), client.chunks().1), (vec![error.json()], true));
-        let told: Value = serde_json::from_str(&error.json()).expect("JSON");
-        assert!(told.is_object() && told.get("id").is_none());
+        let sent: Value = serde_json::from_str(&error.json()).expect("JSON");
+        assert!(sent.is_object() && sent.get("id").is_none());
         bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
         let mut client = bench.get("/2/powerstream").await;
         bench.sim.publish(&cat(1)).expect("an object");
@@ -93,7 +93,7 @@ async fn stall_is_counted_when_applied() {
     let bench = Bench::start(quiet());
     bench.sim.stall(true);
     bench.sim.stall(false);
-    assert_eq!(bench.sim.counters().stalls, 0, "nobody was connected");
+    assert_eq!(bench.sim.counters().stalls, 0, "no connection was open");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn pending_cut_hits_next_post_kept_in_truth() {
             }
             bench.eventually("the slot is free", |sim| sim.connections().live == 0).await;
             let mut client = bench.get("/2/powerstream?backfillMinutes=1").await;
-            assert_eq!(client.read_lines(2).await[1], cut, "backfill brings it");
+            assert_eq!(client.read_lines(2).await[1], cut, "backfill sends it");
             assert_eq!(bench.sim.counters().left_by_client, 0);
         }
     }

@@ -162,8 +162,8 @@ async fn redelivery_with_new_rule_is_in_truth() {
     assert_eq!(second.rules[..], [&first.rules[..], &[more]].concat());
     let lines = client.read_lines(2).await;
     assert_eq!(lines, payloads(&bench.sim.sent_posts()));
-    let told: Value = serde_json::from_str(&lines[1]).expect("JSON");
-    assert_eq!((&told["matching_rules"][1]["tag"], &told["matching_rules"][1]["id"]), (&"late".into(), &77.into()));
+    let second: Value = serde_json::from_str(&lines[1]).expect("JSON");
+    assert_eq!((&second["matching_rules"][1]["tag"], &second["matching_rules"][1]["id"]), (&"late".into(), &77.into()));
     assert!(bench.sim.redeliver(crate::model::PostId(5), &[]).is_err());
     assert_eq!(bench.sim.counters().redelivered, 1);
 }

@@ -9,7 +9,7 @@ fn iso(time: UnixMillis) -> String {
 }
 
 #[tokio::test]
-async fn recovery_sends_window_again_and_says_so() {
+async fn recovery_resends_window_and_completes() {
     let minute = |time: UnixMillis| time.0 / 60_000;
     for (recovery_end, words) in [
         (Completion::Completed, "\"Recovery Request Completed\""),

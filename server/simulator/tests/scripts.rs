@@ -16,8 +16,8 @@ steps:
     let script = Script::parse(text, &bench.sim.config()).expect("it is right");
     let mut client = bench.get("/2/powerstream").await;
     let started = bench.clock.moment();
-    let mut told = Vec::new();
-    script.play(&bench.sim, |step, done| told.push((step.at.as_secs(), done.to_owned()))).await;
+    let mut applied = Vec::new();
+    script.play(&bench.sim, |step, done| applied.push((step.at.as_secs(), done.to_owned()))).await;
     assert!(bench.clock.moment().since(started) >= Duration::from_secs(40));
     let expected = [
         (10, "done"),
@@ -26,7 +26,7 @@ steps:
         (30, "put 3600 posts into the past"),
         (40, "cut 1 streams"),
     ];
-    assert_eq!(told, expected.map(|(at, done)| (at, done.to_owned())));
+    assert_eq!(applied, expected.map(|(at, done)| (at, done.to_owned())));
     client.read_to_end().await;
     assert!(client.lines().len() > 100, "posts came for ten seconds");
     assert_eq!(bench.get("/2/powerstream").await.status(), 503);

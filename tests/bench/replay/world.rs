@@ -85,7 +85,7 @@ impl Session {
             SessionInfo { id: "s".into(), consumer: "bench".into(), peer: String::new(), since: hub.clock().now() };
         let opening = SessionParams {
             guard: hub.registry().register(info).expect("there is room"),
-            seat: hub
+            member: hub
                 .enter(Filter::new(&FilterSpec::default()).expect("everything is a filter"))
                 .expect("there is room"),
             pace: DeliveryOptions {
@@ -195,7 +195,7 @@ impl Iterator for Posts {
             origin: Origin::Live,
             gap: None,
             counterpart: None,
-            beside_rules: None,
+            counterpart_rules: None,
             previous: None,
             json,
         };

@@ -23,10 +23,10 @@ use crate::journal::{self, Backend, Writer};
 use crate::model::{Epoch, GapCause, Origin, Position, Post, PostId, Record, RecordBody, Term, TimeRangeSet};
 use crate::proto;
 
-const SLACK: Duration = Duration::from_secs(30);
+const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A log and its side log in memory. Times are counted from two hours before it was made.
+/// A log and its side log in memory. Times are relative to two hours before its creation.
 struct TestEnv {
     hub: Arc<Hub>,
     main: Mutex<Box<dyn Writer>>,
@@ -34,7 +34,7 @@ struct TestEnv {
     begun: UnixMillis,
 }
 
-/// What a subscription got: how often unmarked, how often marked.
+/// Posts received by a subscription: unmarked count, marked count.
 type Got = BTreeMap<u64, (usize, usize)>;
 
 impl TestEnv {
@@ -59,31 +59,31 @@ impl TestEnv {
         TimeRange::new(self.time(from), self.time(to))
     }
 
-    /// A post of that second; `number` tells posts of one second apart.
+    /// Returns the id of a post of that second; `number` distinguishes posts of one second.
     fn id(&self, second: u64, number: u64) -> PostId {
         PostId(PostId::lowest_at(self.time(second)).0 + number)
     }
 
-    fn record(&self, id: PostId, origin: Origin, beside: Option<Sequence>, next: Sequence) -> Record {
+    fn record(&self, id: PostId, origin: Origin, counterpart: Option<Sequence>, next: Sequence) -> Record {
         let record = post_record(next, &["a"]);
         let RecordBody::Post(post) = record.body else { panic!("it is a post") };
         let received = self.hub.clock().now().max(self.hub.tip_received().unwrap_or_default());
-        Record { received, body: RecordBody::Post(Post { id, origin, counterpart: beside, ..post }), ..record }
+        Record { received, body: RecordBody::Post(Post { id, origin, counterpart, ..post }), ..record }
     }
 
-    /// Appends to the account's log. Gives the sequence.
-    fn log(&self, id: PostId, origin: Origin, beside: Option<Sequence>) -> Sequence {
+    /// Appends to the account's log. Returns the sequence.
+    fn log(&self, id: PostId, origin: Origin, counterpart: Option<Sequence>) -> Sequence {
         let mut writer = self.main.lock();
-        let record = self.record(id, origin, beside, self.hub.next());
+        let record = self.record(id, origin, counterpart, self.hub.next());
         writer.append(std::slice::from_ref(&record)).expect("memory takes it");
         self.hub.publish(vec![record]);
         self.hub.next() - 1
     }
 
-    /// Appends to the side log. Gives the sequence.
-    fn bring(&self, id: PostId, beside: Option<Sequence>) -> Sequence {
+    /// Appends to the side log. Returns the sequence.
+    fn recover(&self, id: PostId, counterpart: Option<Sequence>) -> Sequence {
         let mut writer = self.side.lock();
-        let record = self.record(id, Origin::Recovery, beside, self.hub.side().next());
+        let record = self.record(id, Origin::Recovery, counterpart, self.hub.side().next());
         writer.append(std::slice::from_ref(&record)).expect("memory takes it");
         self.hub.side().publish(record.sequence + 1, id.created_at().into_iter());
         record.sequence
@@ -94,12 +94,12 @@ impl TestEnv {
         side.mark_complete(self.span(from, to), GapEvidence::CompletionMessage, side.stamp());
     }
 
-    /// A token of a log that is lost, at that second.
+    /// Returns a token of a lost log, at that second.
     fn lost_token(&self, second: u64) -> String {
         self.hub.seal(&ResumeToken {
             account: self.hub.account().clone(),
             position: Position { epoch: Epoch(99), term: Term(9), sequence: 500 },
-            low_watermark: self.time(second).minus(SLACK),
+            low_watermark: self.time(second).minus(ALLOWED_LATENESS),
             received_up_to: self.time(second),
             subscription_start: self.time(0),
             subscription_from: None,
@@ -128,10 +128,10 @@ impl TestEnv {
             deadline: None,
         };
         let filter = Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good");
-        let seat = self.hub.enter(filter).expect("within");
+        let member = self.hub.enter(filter).expect("within");
         let opening = SessionParams {
             guard: self.hub.registry().register(info).expect("room"),
-            seat,
+            member,
             pace,
             resolved: start::resolve(&self.hub, start, StartPolicy::Fail, false).expect("taken"),
             session_id: "s".into(),
@@ -161,11 +161,11 @@ fn private_gap(frame: &Frame) -> Option<Gap> {
     }
 }
 
-/// Frames until two heartbeats follow one another: then nothing was left to tell.
+/// Reads until two consecutive heartbeats: nothing is left to report.
 async fn until_idle(session: &mut Session, got: &mut Got) -> (String, Vec<Gap>) {
     let (mut gaps, mut quiet) = (Vec::new(), 0);
     loop {
-        let frame = session.next().await.expect("it goes on");
+        let frame = session.next().await.expect("the session continues");
         note(&frame, got);
         gaps.extend(private_gap(&frame));
         quiet = if matches!(frame.content, FrameContent::Heartbeat(_)) { quiet + 1 } else { 0 };
@@ -179,11 +179,11 @@ fn has_open(token: &ResumeToken) -> bool {
     token.private.as_ref().is_some_and(|private_gaps| private_gaps.open().next().is_some())
 }
 
-/// Frames until no gap is left and the tip is reached.
+/// Reads until no gap is left and the tip is reached.
 async fn until_whole(session: &mut Session, env: &TestEnv, got: &mut Got) -> Vec<Gap> {
     let mut gaps = Vec::new();
     for _ in 0..500 {
-        let frame = session.next().await.expect("it goes on");
+        let frame = session.next().await.expect("the session continues");
         note(&frame, got);
         gaps.extend(private_gap(&frame));
         let token = env.hub.keyring().verify(&frame.token.expect("they all have one")).expect("ours");
@@ -191,7 +191,7 @@ async fn until_whole(session: &mut Session, env: &TestEnv, got: &mut Got) -> Vec
             return gaps;
         }
     }
-    panic!("the hole stays open: {gaps:?}");
+    panic!("the gap stays open: {gaps:?}");
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -207,16 +207,17 @@ enum Way {
     MainThenSide,
     SideThenMain,
     Live,
-    /// Not a post: the subscription is cut.
+    /// Not a post: the subscription is disconnected.
     Cut,
-    /// Not a post: some minutes are proven.
+    /// Not a post: some minutes are marked as complete.
     Prove,
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
-    /// The subscription is cut at random, in the middle of the gap and of live; posts reach one log or both, in either order.
+    /// The subscription is disconnected at random within the gap and live delivery; posts reach one log or both, in
+    /// either order.
     #[test]
     fn reconnects_deliver_each_post_once(
         steps in prop::collection::vec((
@@ -238,17 +239,17 @@ proptest! {
                 let id = env.id(if way == Way::Live { 7_300 } else { second }, number);
                 match way {
                     Way::SideOnly => {
-                        env.bring(id, None);
+                        env.recover(id, None);
                     }
                     Way::MainOnly => {
                         env.log(id, Origin::Backfill, None);
                     }
                     Way::MainThenSide => {
                         let main = env.log(id, Origin::Backfill, None);
-                        if late { waiting.push((id, main)) } else { env.bring(id, Some(main)); }
+                        if late { waiting.push((id, main)) } else { env.recover(id, Some(main)); }
                     }
                     Way::SideThenMain => {
-                        let side = env.bring(id, None);
+                        let side = env.recover(id, None);
                         env.log(id, Origin::Live, Some(side));
                     }
                     Way::Live => {
@@ -261,13 +262,13 @@ proptest! {
                     truth.push(id.0);
                 }
                 for _ in 0..frames {
-                    let frame = session.next().await.expect("it goes on");
+                    let frame = session.next().await.expect("the session continues");
                     note(&frame, &mut got);
                     token = frame.token.unwrap_or(token);
                 }
             }
             for (id, main) in waiting {
-                env.bring(id, Some(main));
+                env.recover(id, Some(main));
             }
             let mut session = env.subscribe(&token);
             env.prove(0, 9_000);
@@ -288,21 +289,21 @@ fn private_gap_reports_all_states() {
         let (token, gaps) = until_idle(&mut session, &mut Got::new()).await;
         let [gap] = &gaps[..] else { panic!("{gaps:?}") };
         assert_eq!((gap.state, gap.cause, gap.progress), (GapState::Recovering, GapCause::LogLost, None));
-        let held = env.hub.keyring().verify(&token).expect("ours").private.expect("the hole").private_gaps[0];
+        let held = env.hub.keyring().verify(&token).expect("ours").private.expect("the gap").private_gaps[0];
         assert_eq!((held.id(), held.span.from), (gap.id, env.time(570)));
         env.prove(0, 1_000);
         let (_, gaps) = until_idle(&mut session, &mut Got::new()).await;
         assert_eq!(gaps.iter().map(|gap| gap.progress).collect::<Vec<_>>(), [Some(env.time(1_000))]);
-        env.bring(env.id(1_500, 0), None);
+        env.recover(env.id(1_500, 0), None);
         env.hub.side().mark_unrecoverable(env.span(1_000, 1_200), GapEvidence::Refused);
         env.prove(1_200, 9_000);
         let mut got = Got::new();
         let (token, gaps) = until_idle(&mut session, &mut got).await;
-        assert_eq!(got.len(), 1, "before the end is told");
-        let told: Vec<_> = gaps.iter().filter(|gap| gap.state.is_final()).map(|gap| (gap.window, gap.state)).collect();
+        assert_eq!(got.len(), 1, "before the end is reported");
+        let ends: Vec<_> = gaps.iter().filter(|gap| gap.state.is_final()).map(|gap| (gap.window, gap.state)).collect();
         let window = |from, to| TimeInterval { from, to: Some(to) };
         assert_eq!(
-            told,
+            ends,
             [
                 (window(held.span.from, env.time(1_000)), GapState::Recovered),
                 (window(env.time(1_000), env.time(1_200)), GapState::Unrecoverable),
@@ -322,7 +323,7 @@ fn private_gap_is_reused_by_next_session() {
         drop(env.subscribe(&env.lost_token(600)));
         let demand = env.hub.side().missing();
         for id in [near, far] {
-            env.bring(id, None);
+            env.recover(id, None);
         }
         env.prove(0, 9_000);
         assert_ne!(demand, TimeRangeSet::default());

@@ -1,4 +1,4 @@
-//! No wake-up is lost, whatever races with parking.
+//! No wake-up is lost in any race with parking.
 
 use super::*;
 use crate::hub::test_util::new_hub;
@@ -7,7 +7,7 @@ use crate::hub::test_util::new_hub;
 const SESSIONS: u64 = 1_000;
 /// Posts for each.
 const ROUNDS: u64 = 12;
-/// So far away that no session finds a post by it in time.
+/// So long that no session finds a post by its heartbeat in time.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
 fn session(hub: &Arc<Hub>, number: u64) -> Session {
@@ -16,7 +16,7 @@ fn session(hub: &Arc<Hub>, number: u64) -> Session {
     let info = SessionInfo { id: String::new(), consumer: "c".into(), peer: String::new(), since: hub.clock().now() };
     let opening = SessionParams {
         guard: hub.registry().register(info).expect("room"),
-        seat: hub.enter(filter).expect("within"),
+        member: hub.enter(filter).expect("within"),
         pace: pace(HEARTBEAT),
         resolved: start::resolve(hub, &Start::Latest, StartPolicy::Fail, true).expect("the tip"),
         session_id: String::new(),
@@ -26,7 +26,7 @@ fn session(hub: &Arc<Hub>, number: u64) -> Session {
     Session::open(hub.clone(), opening)
 }
 
-/// Posts of a round in an order and in batches that differ from round to round.
+/// Publishes the posts of a round, in an order and in batches that differ between rounds.
 fn publish(hub: &Hub, writer: &mut dyn Writer, round: u64) {
     let step = [1, 7, 13, 501][round as usize % 4];
     let order: Vec<u64> = (0..SESSIONS).map(|at| (at * step + round) % SESSIONS).collect();
@@ -42,7 +42,7 @@ fn publish(hub: &Hub, writer: &mut dyn Writer, round: u64) {
     }
 }
 
-/// Heartbeats are a minute apart, and posts race with sessions that park: each is found by a wake-up, never by a timer.
+/// Heartbeats are every minute, and posts race with parking sessions: each is found by a wake-up, never by a timer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn records_are_found_by_wakes_alone() {
     let (hub, mut writer) = new_hub(Config::default(), Clock::with_rate(1.0, None));
@@ -51,7 +51,7 @@ async fn records_are_found_by_wakes_alone() {
         tokio::spawn(async move {
             let mut got = Vec::new();
             while (got.len() as u64) < ROUNDS {
-                got.extend(sequences(&session.next().await.expect("it goes on")));
+                got.extend(sequences(&session.next().await.expect("the session continues")));
             }
             got
         })
@@ -69,7 +69,7 @@ async fn records_are_found_by_wakes_alone() {
     assert_eq!(hub.metrics().found_by_timer.get(), 0, "no record waits for a heartbeat");
 }
 
-/// A wake-up counts as missed only for a record that is for the session and was there for longer than a wake-up takes.
+/// A wake-up counts as missed only for a record that matches and was there for longer than a wake-up takes.
 #[tokio::test]
 async fn missed_wake_is_of_own_older_record() {
     let (hub, mut writer) = new_hub(Config::default(), Clock::with_rate(1.0, None));

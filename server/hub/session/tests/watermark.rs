@@ -1,10 +1,10 @@
-//! What low watermarks follow.
+//! Low watermarks follow the live stream.
 
 use super::*;
 use crate::hub::status::upstream_status::LastActivity;
 use crate::model::{Gap, GapCause, GapEvidence, GapId, GapState, Origin, Post, RecordBody, TimeInterval, UnixMillis};
 
-/// Notices, and what recovery brings, come while the live stream is silent: they do not show how far it has delivered.
+/// Notices and recovered posts arrive while the live stream is silent: they do not show how far it has delivered.
 #[test]
 fn watermark_follows_live_stream_alone() {
     runtime().block_on(async {
@@ -37,7 +37,7 @@ fn watermark_follows_live_stream_alone() {
         );
         let (mut low, mut beats) = (UnixMillis(i64::MIN), 0);
         while beats < 2 {
-            let frame = session.next().await.expect("it goes on");
+            let frame = session.next().await.expect("the session continues");
             beats += usize::from(matches!(frame.content, FrameContent::Heartbeat(_)));
             let token = frame.token.map(|token| env.hub.keyring().verify(&token).expect("ours"));
             low = token.map_or(low, |token| low.max(token.low_watermark));

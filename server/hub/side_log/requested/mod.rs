@@ -1,8 +1,8 @@
-//! Which intervals are wanted of X for the side log, and what has become of each. Pure.
+//! Intervals requested from X for the side log, and their states. Pure.
 //!
-//! Many subscriptions lack much the same time, each from a position of its own. So the intervals are kept in an ordered tree
-//! ([`tree`]) in which a demand, or a look at what has become of it, costs what it changes or returns, not how many intervals
-//! there are.
+//! Many subscriptions miss much the same time, each from its own position. The intervals are therefore in an ordered
+//! tree ([`tree`]) in which a demand or a query costs as much as it changes or returns, not as much as there are
+//! intervals.
 
 mod past;
 mod range;
@@ -16,7 +16,7 @@ use past::FormerRanges;
 pub use range::{RangeState, RequestedRange};
 use tree::{Link, PostsSide, Visit};
 
-/// Intervals that somebody lacks, in order; none overlaps another.
+/// Requested intervals in order, without overlap.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "PersistedRanges", into = "PersistedRanges")]
 pub struct RequestedRanges {
@@ -24,13 +24,13 @@ pub struct RequestedRanges {
     past: FormerRanges,
 }
 
-/// How they are written down.
+/// Serialized form.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum PersistedRanges {
-    /// Of which nobody asked for less since.
+    /// Without former ranges.
     Plain(Vec<RequestedRange>),
-    /// With what was asked for before.
+    /// With former ranges.
     WithPast { shares: Vec<RequestedRange>, past: FormerRanges },
 }
 
@@ -66,28 +66,27 @@ impl std::fmt::Debug for RequestedRanges {
 }
 
 impl RequestedRange {
-    /// True if the two touch and differ in nothing else.
+    /// Returns true if the two touch and differ in nothing else.
     fn is_continued_by(&self, next: &Self) -> bool {
-        let alike = |share: &Self| (share.since, share.wanted, share.fate, share.was_settled);
+        let alike = |share: &Self| (share.since, share.wanted, share.state, share.was_settled);
         self.span.to == next.span.from && alike(self) == alike(next)
     }
 
-    /// Its fate, as one that is told.
-    fn settle(&mut self, fate: RangeState) {
-        (self.fate, self.was_settled) = (fate, true);
+    /// Sets a final state that is reported.
+    fn settle(&mut self, state: RangeState) {
+        (self.state, self.was_settled) = (state, true);
     }
 }
 
-/// In order, with what is alike and touches in one piece.
+/// Merges equal neighbours of ordered ranges.
 fn gathered(shares: impl IntoIterator<Item = RequestedRange>) -> Link {
     let kept = shares.into_iter().filter(|share| !share.span.is_empty());
     kept.fold(None, |all, share| tree::join(all, tree::leaf(share)))
 }
 
 impl RequestedRanges {
-    /// Asks for an interval, with the stamp of this demand. What is asked for the first time begins at `next` of the side log,
-    /// or where records of it were before; what was asked for before, and is proven by records of which some are gone, is asked
-    /// for again. Returns what that changed.
+    /// Requests an interval with the stamp of this demand. A new part starts at `next` of the side log, or at its
+    /// former records; a part proven by records of which some are trimmed is requested again. Returns the change.
     pub fn request(&mut self, span: TimeRange, earliest: Sequence, next: Sequence, stamp: u64) -> Change {
         let mut change = Change::default();
         if span.is_empty() {
@@ -101,12 +100,12 @@ impl RequestedRanges {
             asks = true;
             let before = past.since(span);
             let (since, was_settled) = (before.unwrap_or(next).clamp(earliest, next.max(earliest)), before.is_some());
-            RequestedRange { span, since, wanted: stamp, fate: RangeState::Open, was_settled, posts: 0 }
+            RequestedRange { span, since, wanted: stamp, state: RangeState::Open, was_settled, posts: 0 }
         };
         let mut renew = |share: &mut RequestedRange| {
             change.asks = true;
-            change.tells |= share.fate != RangeState::Open;
-            (share.since, share.fate, share.wanted) = (earliest, RangeState::Open, stamp);
+            change.reopens |= share.state != RangeState::Open;
+            (share.since, share.state, share.wanted) = (earliest, RangeState::Open, stamp);
         };
         let inside = tree::fill(inside, span, earliest, &mut fresh, &mut renew);
         change.asks |= asks;
@@ -114,7 +113,7 @@ impl RequestedRanges {
         change
     }
 
-    /// True if a demand for this interval asks X for anything: a part was not asked for before, or records of it are gone.
+    /// Returns true if a demand for this interval requires a request to X: a part is new, or its records are trimmed.
     pub fn asks(&self, span: TimeRange, earliest: Sequence) -> bool {
         let (mut reached, mut asks) = (span.from, false);
         tree::within(&self.root, span, &mut |visit| {
@@ -131,11 +130,11 @@ impl RequestedRanges {
         !span.is_empty() && (asks || reached < span.to)
     }
 
-    /// Asks no longer for what is open of an interval. `next` is that of the side log: records before it may be of that.
+    /// Withdraws the open parts of an interval. `next` is that of the side log: records before it may belong to them.
     pub fn withdraw(&mut self, span: TimeRange, next: Sequence) {
         let (before, inside, after) = self.cut(span);
         let kept = list(&inside).into_iter().filter(|share| {
-            let is_kept = share.fate != RangeState::Open;
+            let is_kept = share.state != RangeState::Open;
             if !is_kept {
                 self.past.add(share.span, share.since, next);
             }
@@ -145,19 +144,19 @@ impl RequestedRanges {
         self.root = tree::join(tree::join(before, inside), after);
     }
 
-    /// All of an interval that was asked for at this stamp or before is proven. Returns whether that changed anything.
+    /// Marks the parts of an interval requested at this stamp or before as proven. Returns whether anything changed.
     pub fn prove(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) -> bool {
-        let fate = RangeState::Proven(evidence);
-        self.change(span, |share| share.wanted <= stamp && share.fate != fate, |share| share.settle(fate))
+        let state = RangeState::Proven(evidence);
+        self.change(span, |share| share.wanted <= stamp && share.state != state, |share| share.settle(state))
     }
 
-    /// What is open of an interval is lost. Returns whether that changed anything.
+    /// Marks the open parts of an interval as lost. Returns whether anything changed.
     pub fn lose(&mut self, span: TimeRange, evidence: GapEvidence) -> bool {
-        let fate = RangeState::Lost(evidence);
-        self.change(span, |share| share.fate == RangeState::Open, |share| share.settle(fate))
+        let state = RangeState::Lost(evidence);
+        self.change(span, |share| share.state == RangeState::Open, |share| share.settle(state))
     }
 
-    /// Changes those that lie in `span`, and only what of them does. Returns whether there are any.
+    /// Changes the ranges within `span`, splitting at its ends. Returns whether there are any.
     fn change(
         &mut self,
         span: TimeRange,
@@ -178,14 +177,14 @@ impl RequestedRanges {
         any
     }
 
-    /// Takes them up in a new process: no request of an earlier one proves anything of them any more. `earliest` if the side
-    /// log has lost records of theirs. Records from `unknown` up to `next` may be of any time up to `until`.
+    /// Restores the ranges in a new process: no request of an earlier one proves anything. `lost` is the first record
+    /// if the side log has lost records. Records from `unknown` up to `next` may be of any time up to `until`.
     pub fn restart(&mut self, stamp: u64, lost: Option<Sequence>, unknown: (Sequence, Sequence), until: UnixMillis) {
         let again = |mut share: RequestedRange| {
-            share.was_settled |= share.fate != RangeState::Open;
+            share.was_settled |= share.state != RangeState::Open;
             share.wanted = stamp;
             if let Some(earliest) = lost {
-                (share.since, share.fate) = (earliest, RangeState::Open);
+                (share.since, share.state) = (earliest, RangeState::Open);
             }
             share
         };
@@ -195,16 +194,17 @@ impl RequestedRanges {
         }
     }
 
-    /// Forgets what is settled and ended before `horizon`, unless its posts are still in the side log, which ends at `next`.
-    pub fn forget(&mut self, horizon: UnixMillis, earliest: Sequence, next: Sequence) {
-        // One that has not ended by then is not cut.
-        let at = tree::at(&self.root, horizon).map_or(horizon, |share| share.span.from);
+    /// Removes final ranges that ended before `cutoff`, unless their posts are still in the side log, which ends at
+    /// `next`.
+    pub fn forget(&mut self, cutoff: UnixMillis, earliest: Sequence, next: Sequence) {
+        // A range that has not ended by then is not split.
+        let at = tree::at(&self.root, cutoff).map_or(cutoff, |share| share.span.from);
         let (ended, rest) = tree::split(self.root.take(), at, PostsSide::Before);
         let is_readable = |sum: &tree::Summary| sum.is_proven && sum.since_min >= earliest;
         let ended = match ended {
             Some(node) if !is_readable(node.sum()) => {
                 let kept = list(&Some(node)).into_iter().filter(|share| {
-                    let is_kept = matches!(share.fate, RangeState::Proven(_)) && share.since >= earliest;
+                    let is_kept = matches!(share.state, RangeState::Proven(_)) && share.since >= earliest;
                     if !is_kept {
                         self.past.add(share.span, share.since, next);
                     }
@@ -217,8 +217,8 @@ impl RequestedRanges {
         self.root = tree::join(ended, rest);
     }
 
-    /// Joins the nearest until at most `max` are left. What lies between two that are joined is asked for as well, with the
-    /// stamp of this demand, and so are two of which not the same has become. Returns what that changed.
+    /// Merges the nearest ranges until at most `max` are left. The time between merged ranges is requested too, with
+    /// the stamp of this demand, and so are ranges of different states. Returns the change.
     pub fn bound(&mut self, max: usize, stamp: u64) -> Change {
         let mut change = Change::default();
         while self.len() > max.max(1)
@@ -230,12 +230,12 @@ impl RequestedRanges {
                 span: TimeRange::new(a.span.from, b.span.to),
                 since: a.since.min(b.since),
                 wanted: if asks { stamp } else { a.wanted.max(b.wanted) },
-                fate: if asks { RangeState::Open } else { a.fate },
+                state: if asks { RangeState::Open } else { a.state },
                 was_settled: a.was_settled || b.was_settled,
                 posts: a.posts + b.posts,
             };
             change.asks |= asks;
-            change.tells |= asks && (a.fate, b.fate) != (RangeState::Open, RangeState::Open);
+            change.reopens |= asks && (a.state, b.state) != (RangeState::Open, RangeState::Open);
             self.root = tree::join(tree::join(before, tree::leaf(joined)), after);
         }
         change
@@ -246,44 +246,44 @@ impl RequestedRanges {
         tree::count(&mut self.root, created);
     }
 
-    /// The one that holds this time, if somebody lacks, or lacked, it.
+    /// Returns the range that contains this time.
     pub fn at(&self, time: UnixMillis) -> Option<&RequestedRange> {
         tree::at(&self.root, time)
     }
 
-    /// What is asked for and open.
+    /// Returns the open ranges.
     pub fn open(&self) -> TimeRangeSet {
         let always = TimeRange::new(UnixMillis(i64::MIN), UnixMillis(i64::MAX));
-        self.fates(always).into_iter().filter(|(_, fate)| *fate == RangeState::Open).map(|(span, _)| span).collect()
+        self.states(always).into_iter().filter(|(_, state)| *state == RangeState::Open).map(|(span, _)| span).collect()
     }
 
-    /// What has become of the parts of `span`, in order; what touches and is alike in one piece.
-    pub fn fates(&self, span: TimeRange) -> Vec<(TimeRange, RangeState)> {
-        let mut fates: Vec<(TimeRange, RangeState)> = Vec::new();
-        let mut add = |part: TimeRange, fate: RangeState| match fates.last_mut() {
-            Some((own, known)) if own.to == part.from && *known == fate => own.to = part.to,
-            _ => fates.push((part.intersection(span), fate)),
+    /// Returns the states of the parts of `span`, in order; equal neighbours are merged.
+    pub fn states(&self, span: TimeRange) -> Vec<(TimeRange, RangeState)> {
+        let mut states: Vec<(TimeRange, RangeState)> = Vec::new();
+        let mut add = |part: TimeRange, state: RangeState| match states.last_mut() {
+            Some((own, known)) if own.to == part.from && *known == state => own.to = part.to,
+            _ => states.push((part.intersection(span), state)),
         };
         tree::within(&self.root, span, &mut |visit| match visit {
-            Visit::Whole(sum) => match sum.fate {
-                Some(fate) if sum.is_dense => {
-                    add(sum.span, fate);
+            Visit::Whole(sum) => match sum.state {
+                Some(state) if sum.is_dense => {
+                    add(sum.span, state);
                     true
                 }
                 _ => false,
             },
             Visit::Share(share) => {
-                add(share.span, share.fate);
+                add(share.span, share.state);
                 true
             }
         });
-        if let Some((last, _)) = fates.last_mut() {
+        if let Some((last, _)) = states.last_mut() {
             last.to = last.to.min(span.to);
         }
-        fates
+        states
     }
 
-    /// From where in the side log the posts of `span` are; `None` if nobody lacks anything of it.
+    /// Returns the sequence in the side log from which posts of `span` are found; `None` if no part is requested.
     pub fn since(&self, span: TimeRange) -> Option<Sequence> {
         let mut since: Option<Sequence> = None;
         tree::within(&self.root, span, &mut |visit| {
@@ -297,7 +297,7 @@ impl RequestedRanges {
         since
     }
 
-    /// Posts of `span` that were appended, about: of those that reach beyond it, all are counted.
+    /// Returns the approximate number of appended posts of `span`: ranges that extend beyond it are counted completely.
     pub fn posts(&self, span: TimeRange) -> u64 {
         let mut posts = 0;
         tree::within(&self.root, span, &mut |visit| {
@@ -310,17 +310,17 @@ impl RequestedRanges {
         posts
     }
 
-    /// How many there are.
+    /// Returns the number of ranges.
     pub fn len(&self) -> usize {
         self.root.as_ref().map_or(0, |root| root.sum().len)
     }
 
-    /// All of them, in order.
+    /// Returns all ranges in order.
     fn list(&self) -> Vec<RequestedRange> {
         list(&self.root)
     }
 
-    /// What lies before `span`, in it, and after it. Posts of what is cut stay in it.
+    /// Splits into the ranges before, within and after `span`. Posts of a split range are counted within.
     fn cut(&mut self, span: TimeRange) -> (Link, Link, Link) {
         let (before, rest) = tree::split(self.root.take(), span.from, PostsSide::After);
         let (inside, after) = tree::split(rest, span.to.max(span.from), PostsSide::Before);
@@ -334,13 +334,13 @@ fn list(link: &Link) -> Vec<RequestedRange> {
     shares
 }
 
-/// What a demand has changed.
+/// Effect of a demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// X is to be asked for more.
+    /// X has to be asked for more.
     pub asks: bool,
-    /// What had ended is open again.
-    pub tells: bool,
+    /// An ended range is open again.
+    pub reopens: bool,
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! What nobody asks for any more, but of which records may be in the side log.
+//! Ranges that are no longer requested, but whose records may be in the side log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Sequence, TimeRange};
 
-/// Intervals that were asked for, and where in the side log records of them may be. If one is asked for again its posts are
-/// read from there: X sends them once more, but what the side log has is not appended again.
+/// Formerly requested ranges, and their records in the side log. If one is requested again, its posts are read from
+/// there: X sends them once more, but posts in the side log are not appended again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct FormerRanges(Vec<FormerRange>);
 
-/// An interval, and the records [`since`, `until`) that may be of it.
+/// An interval, and the records [`since`, `until`) that may belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FormerRange {
     span: TimeRange,
@@ -19,10 +19,10 @@ struct FormerRange {
 }
 
 impl FormerRanges {
-    /// Most intervals that are remembered; beyond it the first two become one.
+    /// Maximum intervals; beyond it the first two are merged.
     const INTERVALS_MAX: usize = 64;
 
-    /// Remembers an interval. Those that it touches become one with it.
+    /// Adds an interval, merged with those that it touches.
     pub(super) fn add(&mut self, span: TimeRange, since: Sequence, until: Sequence) {
         if span.is_empty() || since >= until {
             return;
@@ -43,12 +43,12 @@ impl FormerRanges {
         }
     }
 
-    /// Forgets those of which no record is left in the side log.
+    /// Removes intervals whose records are all trimmed.
     pub(super) fn forget(&mut self, earliest: Sequence) {
         self.0.retain(|asked| asked.until > earliest);
     }
 
-    /// From where on records of `span` may be in the side log that were appended when somebody asked for it before.
+    /// Returns the first record that may belong to `span` from an earlier request.
     pub(super) fn since(&self, span: TimeRange) -> Option<Sequence> {
         self.0.iter().filter(|asked| !asked.span.intersection(span).is_empty()).map(|asked| asked.since).min()
     }

@@ -4,33 +4,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{GapEvidence, Sequence, TimeRange};
 
-/// What has become of an interval.
+/// State of a requested range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RangeState {
-    /// Not all of it is there yet.
+    /// Not all of it is in the side log yet.
     Open,
-    /// All that X has of it is in the side log.
+    /// All posts of it that X has are in the side log.
     Proven(GapEvidence),
-    /// It cannot be brought any more.
+    /// It cannot be recovered any more.
     Lost(GapEvidence),
 }
 
-/// An interval that somebody lacks.
+/// A requested interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestedRange {
     /// The interval.
     pub span: TimeRange,
-    /// Its posts have this sequence in the side log, or a later one.
+    /// Its posts are at this sequence of the side log or later.
     pub since: Sequence,
-    /// Stamp of the demand for it: only requests made afterwards prove it.
+    /// Stamp of the demand: only later requests prove it.
     #[serde(default)]
     pub wanted: u64,
-    /// What has become of it.
-    pub fate: RangeState,
-    /// It was settled before, and may have been told as ended.
+    /// State.
+    #[serde(rename = "fate")]
+    pub state: RangeState,
+    /// True if it was in a final state before, and may have been reported as ended.
     #[serde(default)]
     pub was_settled: bool,
-    /// Posts of it that were appended.
+    /// Number of its appended posts.
     pub posts: u64,
 }

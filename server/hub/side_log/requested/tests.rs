@@ -17,8 +17,8 @@ fn prove(shares: &mut RequestedRanges, (from, to): (i64, i64)) -> bool {
     shares.prove(span(from, to), GapEvidence::CompletionMessage, u64::MAX)
 }
 
-fn fates(shares: &RequestedRanges) -> Vec<(i64, i64, Sequence, RangeState)> {
-    shares.list().iter().map(|share| (share.span.from.0, share.span.to.0, share.since, share.fate)).collect()
+fn states(shares: &RequestedRanges) -> Vec<(i64, i64, Sequence, RangeState)> {
+    shares.list().iter().map(|share| (share.span.from.0, share.span.to.0, share.since, share.state)).collect()
 }
 
 #[test]
@@ -26,8 +26,8 @@ fn overlapping_private_gaps_share_requests() {
     let mut shares = RequestedRanges::default();
     assert!(shares.request(span(10, 20), 1, 1, 1).asks);
     assert!(prove(&mut shares, (0, 15)));
-    assert_eq!(shares.request(span(12, 30), 1, 5, 1), Change { asks: true, tells: false });
-    assert_eq!(fates(&shares), [(10, 15, 1, QUIET), (15, 20, 1, RangeState::Open), (20, 30, 5, RangeState::Open)]);
+    assert_eq!(shares.request(span(12, 30), 1, 5, 1), Change { asks: true, reopens: false });
+    assert_eq!(states(&shares), [(10, 15, 1, QUIET), (15, 20, 1, RangeState::Open), (20, 30, 5, RangeState::Open)]);
     assert_eq!(shares.open(), [span(15, 30)].into_iter().collect());
     assert_eq!(shares.request(span(11, 30), 1, 6, 2), Change::default(), "all of it is asked for");
 }
@@ -38,11 +38,11 @@ fn trimmed_complete_range_becomes_pending() {
     shares.request(span(10, 20), 1, 3, 1);
     prove(&mut shares, (10, 20));
     shares.request(span(10, 20), 3, 9, 1);
-    assert_eq!(fates(&shares), [(10, 20, 3, QUIET)]);
-    assert_eq!(shares.request(span(15, 20), 4, 9, 1), Change { asks: true, tells: true });
-    assert_eq!(fates(&shares), [(10, 15, 3, QUIET), (15, 20, 4, RangeState::Open)]);
+    assert_eq!(states(&shares), [(10, 20, 3, QUIET)]);
+    assert_eq!(shares.request(span(15, 20), 4, 9, 1), Change { asks: true, reopens: true });
+    assert_eq!(states(&shares), [(10, 15, 3, QUIET), (15, 20, 4, RangeState::Open)]);
     shares.forget(UnixMillis(100), 3, 9);
-    assert_eq!(fates(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
+    assert_eq!(states(&shares), [(10, 15, 3, QUIET)], "its posts can be read yet");
     shares.forget(UnixMillis(100), 4, 9);
     assert_eq!(shares.len(), 0);
 }
@@ -54,13 +54,13 @@ fn too_many_are_joined_where_they_are_nearest() {
         shares.request(span(from, to), 1, 1, 1);
     }
     prove(&mut shares, (0, 200));
-    assert_eq!(shares.bound(2, 7), Change { asks: true, tells: true });
+    assert_eq!(shares.bound(2, 7), Change { asks: true, reopens: true });
     assert_eq!(shares.list()[0].wanted, 7, "what lies between is asked for now");
-    assert_eq!(fates(&shares), [(0, 20, 1, RangeState::Open), (100, 110, 1, QUIET)]);
+    assert_eq!(states(&shares), [(0, 20, 1, RangeState::Open), (100, 110, 1, QUIET)]);
 }
 
-/// Subscriptions that came one after the other fill the bound with pieces of one interval. Nothing of it is asked for again,
-/// and no request that is under way is worth less.
+/// Consecutive subscriptions fill the limit with pieces of one interval. No part of it is requested again, and pending
+/// requests keep their value.
 #[test]
 fn touching_shares_join_without_new_request() {
     let mut shares = RequestedRanges::default();
@@ -70,7 +70,7 @@ fn touching_shares_join_without_new_request() {
     }
     shares.prove(span(50, 200), GapEvidence::CompletionMessage, 4);
     assert_eq!((shares.len(), shares.bound(2, 99)), (10, Change::default()));
-    assert_eq!(fates(&shares), [(10, 70, 5, RangeState::Open), (70, 110, 1, QUIET)]);
+    assert_eq!(states(&shares), [(10, 70, 5, RangeState::Open), (70, 110, 1, QUIET)]);
     assert_eq!(shares.list()[0].wanted, 10, "only a request after the last demand proves all of it");
 }
 
@@ -117,22 +117,22 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Every answer is that of the plain definition.
+    /// Every answer equals that of the plain definition.
     #[test]
     fn shares_equal_plain_definition(steps in prop::collection::vec(step(), 0..60)) {
         let (mut shares, mut plain) = (RequestedRanges::default(), Plain::default());
-        let (mut earliest, mut next, mut stamp, mut horizon) = (1, 1, 0, 0);
+        let (mut earliest, mut next, mut stamp, mut cutoff) = (1, 1, 0, 0);
         for step in steps {
             let before = plain.0.clone();
             match step {
                 Step::Want(from, length) => {
                     stamp += 1;
-                    let span = span(from.max(horizon), from + length);
+                    let span = span(from.max(cutoff), from + length);
                     let change = shares.request(span, earliest, next, stamp);
                     plain.want(span, earliest, next, stamp);
                     prop_assert_eq!(change.asks, before != plain.0);
-                    let again = |share: &RequestedRange| share.fate != RangeState::Open && plain.fate(share.span.from) == Some(RangeState::Open);
-                    prop_assert!(change.tells || !before.iter().any(again));
+                    let again = |share: &RequestedRange| share.state != RangeState::Open && plain.state(share.span.from) == Some(RangeState::Open);
+                    prop_assert!(change.reopens || !before.iter().any(again));
                 }
                 Step::Prove(from, length, age) => {
                     let (span, stamp) = (span(from, from + length), stamp.saturating_sub(age));
@@ -152,34 +152,34 @@ proptest! {
                 }
                 Step::Trim(count) => earliest = (earliest + count).min(next),
                 Step::Pass(time) => {
-                    horizon += time;
-                    shares.forget(UnixMillis(horizon), earliest, next);
-                    plain.forget(UnixMillis(horizon), earliest);
+                    cutoff += time;
+                    shares.forget(UnixMillis(cutoff), earliest, next);
+                    plain.forget(UnixMillis(cutoff), earliest);
                 }
                 Step::Withdraw(..) | Step::Bound(_) => {}
             }
             prop_assert_eq!(shares.list(), plain.0.clone());
             prop_assert_eq!(shares.len(), plain.0.len());
             for from in 0..80 {
-                prop_assert_eq!(shares.at(UnixMillis(from)).map(|share| share.fate), plain.fate(UnixMillis(from)));
+                prop_assert_eq!(shares.at(UnixMillis(from)).map(|share| share.state), plain.state(UnixMillis(from)));
                 let span = span(from, from + 15);
                 prop_assert_eq!(shares.since(span), plain.since(span));
                 prop_assert_eq!(shares.posts(span), plain.posts(span));
-                let mut told = vec![None; 15];
-                for (part, fate) in shares.fates(span) {
+                let mut actual = vec![None; 15];
+                for (part, state) in shares.states(span) {
                     prop_assert!(span.covers(part) && !part.is_empty());
-                    (part.from.0..part.to.0).for_each(|at| told[usize::try_from(at - from).expect("in it")] = Some(fate));
+                    (part.from.0..part.to.0).for_each(|at| actual[usize::try_from(at - from).expect("in it")] = Some(state));
                 }
-                let known: Vec<_> = (from..from + 15).map(|at| plain.fate(UnixMillis(at))).collect();
-                prop_assert_eq!(told, known);
+                let known: Vec<_> = (from..from + 15).map(|at| plain.state(UnixMillis(at))).collect();
+                prop_assert_eq!(actual, known);
             }
-            let open: TimeRangeSet = plain.0.iter().filter(|share| share.fate == RangeState::Open).map(|share| share.span).collect();
+            let open: TimeRangeSet = plain.0.iter().filter(|share| share.state == RangeState::Open).map(|share| share.span).collect();
             prop_assert_eq!(shares.open(), open);
         }
     }
 
-    /// Whoever asks for an interval reads all that the side log has of it, also what was brought for a demand that was
-    /// withdrawn, forgotten, or made before a restart that knows nothing of it: X would send it again, and it would not be
+    /// A demand reads all records of its interval in the side log, also those recovered for a demand that was
+    /// withdrawn, dropped, or made before a restart that lost it: X would send them again, and they would not be
     /// appended again.
     #[test]
     fn demand_sees_records_of_earlier_demands(
@@ -187,7 +187,7 @@ proptest! {
     ) {
         let mut shares = RequestedRanges::default();
         let (mut kept, mut kept_next) = (shares.clone(), 1);
-        let (mut earliest, mut next, mut stamp, mut horizon) = (1, 1, 0, 0);
+        let (mut earliest, mut next, mut stamp, mut cutoff) = (1, 1, 0, 0);
         let mut appended: Vec<(i64, Sequence)> = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             if restarts.contains(&number) {
@@ -220,8 +220,8 @@ proptest! {
                 Step::Trim(count) => earliest = (earliest + count).min(next),
                 // The clock may be corrected backward.
                 Step::Pass(time) => {
-                    horizon = if time < 3 { horizon - 10 } else { horizon + time };
-                    shares.forget(UnixMillis(horizon), earliest, next);
+                    cutoff = if time < 3 { cutoff - 10 } else { cutoff + time };
+                    shares.forget(UnixMillis(cutoff), earliest, next);
                 }
                 Step::Bound(max) => drop(shares.bound(max, stamp)),
             }
@@ -231,7 +231,7 @@ proptest! {
         }
     }
 
-    /// What is asked for is asked for or settled afterwards, and nothing is proven or lost by it.
+    /// Requested times stay requested or final, and the limit neither proves nor loses any.
     #[test]
     fn bound_keeps_all_and_settles_nothing(steps in prop::collection::vec(step(), 0..40), max in 1_usize..8) {
         let mut shares = RequestedRanges::default();
@@ -258,14 +258,14 @@ proptest! {
                     continue;
                 };
                 prop_assert!(new.since <= old.since && new.wanted >= old.wanted && new.was_settled >= old.was_settled);
-                prop_assert!(new.fate == old.fate || new.fate == RangeState::Open && new.wanted == stamp + 1 && change.tells);
+                prop_assert!(new.state == old.state || new.state == RangeState::Open && new.wanted == stamp + 1 && change.reopens);
             }
         }
     }
 }
 
-/// Visits of nodes by so many subscriptions, each of which asks for its interval and looks four times at what became of it;
-/// posts come all the while, and requests are made between them.
+/// Counts visits of nodes by this many subscriptions, each of which requests its interval and queries its state four
+/// times, while posts arrive and requests are made.
 fn visits(count: i64, max: usize, interval: impl Fn(i64) -> TimeRange) -> u64 {
     let (mut shares, before) = (RequestedRanges::default(), work::steps());
     for number in 0..count {
@@ -277,14 +277,14 @@ fn visits(count: i64, max: usize, interval: impl Fn(i64) -> TimeRange) -> u64 {
             shares.count(own.from);
             assert!(shares.since(own).is_some());
             assert!(shares.posts(own) > 0);
-            assert_eq!(shares.fates(own).len(), 1);
+            assert_eq!(shares.states(own).len(), 1);
         }
     }
     prove(&mut shares, ALWAYS);
     work::steps() - before
 }
 
-/// Twice the subscriptions are about twice the work: it grows with the depth of the tree, not with what is in it.
+/// Twice the subscriptions cost about twice the work: it grows with the depth of the tree, not with its size.
 #[test]
 fn work_grows_with_subscriptions_not_with_their_square() {
     type Pattern = fn(i64) -> TimeRange;
@@ -292,7 +292,7 @@ fn work_grows_with_subscriptions_not_with_their_square() {
         ("newest first", |number| span(1_000_000 - 10 * number, 1_000_010)),
         ("oldest first", |number| span(10 * number, 1_000_010)),
         ("mixed", |number| span(number * 7_919 % 100_003, 1_000_010)),
-        ("apart", |number| span(20 * number, 20 * number + 10)),
+        ("separate", |number| span(20 * number, 20 * number + 10)),
         ("overlapping", |number| span(10 * number, 10 * number + 100)),
     ];
     for max in [usize::MAX, 1_000] {

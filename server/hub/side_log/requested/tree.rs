@@ -1,8 +1,8 @@
-//! An ordered set of intervals that do not overlap, with a summary of every subtree.
+//! An ordered set of disjoint intervals with a summary of every subtree.
 //!
-//! A treap whose priorities are derived from where an interval begins, so that the same intervals make the same tree. The
-//! summaries answer what many subscriptions ask of the same time (is all of it asked for, what has become of it, from where
-//! on is it in the side log) without a visit of each interval: every operation visits as many nodes as there are results or
+//! A treap whose priorities are derived from the start of an interval, so that the same intervals form the same tree.
+//! The summaries answer queries of many subscriptions about the same time (is all of it requested, its state, its first
+//! record in the side log) without visiting each interval: every operation visits as many nodes as there are results or
 //! changes, each at the depth of the tree.
 
 use super::range::{RangeState, RequestedRange};
@@ -11,7 +11,7 @@ use crate::model::{Sequence, TimeRange, UnixMillis};
 /// A subtree, or none.
 pub(super) type Link = Option<Box<Node>>;
 
-/// An interval, and those before and after it.
+/// An interval, and its subtrees before and after it.
 #[derive(Clone)]
 pub(super) struct Node {
     share: RequestedRange,
@@ -21,53 +21,53 @@ pub(super) struct Node {
     sum: Summary,
 }
 
-/// What is common to the intervals of a subtree.
+/// Summary of the intervals of a subtree.
 #[derive(Clone, Copy)]
 pub(super) struct Summary {
-    /// From the first to the last.
+    /// From the first to the last interval.
     pub span: TimeRange,
-    /// Nothing lies between two of them.
+    /// True if there is no time between the intervals.
     pub is_dense: bool,
-    /// What has become of all of them, if that is the same.
-    pub fate: Option<RangeState>,
-    /// All are proven, by whatever evidence.
+    /// Common state, if all are equal.
+    pub state: Option<RangeState>,
+    /// True if all are proven, by any evidence.
     pub is_proven: bool,
-    /// The smallest of theirs.
+    /// Smallest `since`.
     pub since_min: Sequence,
-    /// Posts of all of them.
+    /// Total posts.
     pub posts: u64,
-    /// How many there are.
+    /// Number of intervals.
     pub len: usize,
-    /// What it costs to make the two nearest one.
+    /// Cost of merging the two nearest.
     pub nearest: MergeCost,
-    /// What has become of the first and of the last.
+    /// States of the first and of the last interval.
     ends: (RangeState, RangeState),
 }
 
-/// What it costs to make two neighbours one: time that is asked for in vain, and whether anything is asked for again.
+/// Cost of merging two neighbours: time that is requested without need, and whether a part is requested again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MergeCost(u64, bool);
 
 impl MergeCost {
     const NONE: Self = Self(u64::MAX, true);
 
-    /// Of two neighbours.
+    /// Returns the cost for two neighbours.
     pub(super) fn of(own: &RequestedRange, next: &RequestedRange) -> Self {
         Self::between(&Summary::of(own), &Summary::of(next))
     }
 
     fn between(own: &Summary, next: &Summary) -> Self {
-        let apart = next.span.from.0.abs_diff(own.span.to.0);
-        Self(apart, apart > 0 || own.ends.1 != next.ends.0)
+        let distance = next.span.from.0.abs_diff(own.span.to.0);
+        Self(distance, distance > 0 || own.ends.1 != next.ends.0)
     }
 
-    /// True if something is asked for again.
+    /// Returns true if a part is requested again.
     pub(super) fn asks(self) -> bool {
         self.1
     }
 }
 
-/// Where the posts of an interval stay that is cut in two: which of them lie where is not known.
+/// Side that keeps the posts of a split interval: their distribution is unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum PostsSide {
     Before,
@@ -79,22 +79,22 @@ impl Summary {
         Self {
             span: share.span,
             is_dense: true,
-            fate: Some(share.fate),
-            is_proven: matches!(share.fate, RangeState::Proven(_)),
+            state: Some(share.state),
+            is_proven: matches!(share.state, RangeState::Proven(_)),
             since_min: share.since,
             posts: share.posts,
             len: 1,
             nearest: MergeCost::NONE,
-            ends: (share.fate, share.fate),
+            ends: (share.state, share.state),
         }
     }
 
-    /// Of two that follow each other.
+    /// Merges the summaries of two neighbours.
     fn with(self, next: Self) -> Self {
         Self {
             span: TimeRange::new(self.span.from, next.span.to),
             is_dense: self.is_dense && next.is_dense && self.span.to == next.span.from,
-            fate: self.fate.filter(|fate| next.fate == Some(*fate)),
+            state: self.state.filter(|state| next.state == Some(*state)),
             is_proven: self.is_proven && next.is_proven,
             since_min: self.since_min.min(next.since_min),
             posts: self.posts + next.posts,
@@ -105,7 +105,7 @@ impl Summary {
     }
 }
 
-/// Spreads the beginnings of intervals evenly over all priorities (the finalizer of splitmix64).
+/// Distributes the starts of intervals evenly over all priorities (the finalizer of splitmix64).
 fn priority(from: UnixMillis) -> u64 {
     let mut bits = (from.0 as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -113,19 +113,19 @@ fn priority(from: UnixMillis) -> u64 {
     bits ^ bits >> 31
 }
 
-/// A subtree of one interval.
+/// Creates a subtree of one interval.
 pub(super) fn leaf(share: RequestedRange) -> Link {
     let (priority, sum) = (priority(share.span.from), Summary::of(&share));
     Some(Box::new(Node { share, before: None, after: None, priority, sum }))
 }
 
 impl Node {
-    /// What is common to its subtree.
+    /// Returns the summary of its subtree.
     pub(super) fn sum(&self) -> &Summary {
         &self.sum
     }
 
-    /// To be called after a change of the node or of what is below it.
+    /// Recomputes the summary after a change of the node or below it.
     fn update(&mut self) {
         work::step();
         let mut sum = Summary::of(&self.share);
@@ -138,20 +138,20 @@ impl Node {
         self.sum = sum;
     }
 
-    /// The first interval of the subtree.
+    /// Returns the first interval of the subtree.
     pub(super) fn first(&self) -> &RequestedRange {
         work::step();
         self.before.as_ref().map_or(&self.share, |before| before.first())
     }
 
-    /// The last interval of the subtree.
+    /// Returns the last interval of the subtree.
     pub(super) fn last(&self) -> &RequestedRange {
         work::step();
         self.after.as_ref().map_or(&self.share, |after| after.last())
     }
 }
 
-/// Those that begin before `at`, and the others. The one that holds `at` is cut there.
+/// Splits into the intervals that begin before `at`, and the others. An interval that contains `at` is split there.
 pub(super) fn split(link: Link, at: UnixMillis, posts: PostsSide) -> (Link, Link) {
     let Some(mut node) = link else { return (None, None) };
     if node.share.span.from >= at {
@@ -174,7 +174,7 @@ pub(super) fn split(link: Link, at: UnixMillis, posts: PostsSide) -> (Link, Link
     (Some(node), after)
 }
 
-/// One of two, of which all intervals of the first lie before those of the second.
+/// Merges two subtrees; all intervals of the first are before those of the second.
 fn merge(before: Link, after: Link) -> Link {
     let (mut own, mut next) = match (before, after) {
         (Some(own), Some(next)) => (own, next),
@@ -191,7 +191,7 @@ fn merge(before: Link, after: Link) -> Link {
     }
 }
 
-/// The same; the two that meet become one if they are alike and touch.
+/// As [`merge`]; the two intervals that meet become one if they are equal and touch.
 pub(super) fn join(before: Link, after: Link) -> Link {
     let (Some(own), Some(next)) = (&before, &after) else { return before.or(after) };
     let (own, next) = (*own.last(), *next.first());
@@ -215,15 +215,15 @@ pub(super) fn each(link: &Link, visit: &mut impl FnMut(&RequestedRange)) {
     }
 }
 
-/// What a visitor makes of a subtree, all of which is looked for.
+/// A visited part of the tree.
 pub(super) enum Visit<'a> {
-    /// A subtree of which the summary is to be enough, or not.
+    /// A subtree whose summary may suffice.
     Whole(&'a Summary),
     /// An interval.
     Share(&'a RequestedRange),
 }
 
-/// Visits what reaches into `span`, in order. A subtree within it of which `visit` takes the summary is not entered.
+/// Visits the parts of `span` in order. A subtree within it whose summary `visit` accepts is not entered.
 pub(super) fn within(link: &Link, span: TimeRange, visit: &mut impl FnMut(Visit<'_>) -> bool) {
     let Some(node) = link else { return };
     work::step();
@@ -237,7 +237,7 @@ pub(super) fn within(link: &Link, span: TimeRange, visit: &mut impl FnMut(Visit<
     within(&node.after, span, visit);
 }
 
-/// The interval that holds this time.
+/// Returns the interval that contains this time.
 pub(super) fn at(mut link: &Link, time: UnixMillis) -> Option<&RequestedRange> {
     while let Some(node) = link {
         work::step();
@@ -260,8 +260,8 @@ pub(super) fn count(link: &mut Link, time: UnixMillis) {
     node.update();
 }
 
-/// Fills `span`, which holds all of the subtree: what is missing is `fresh`, and what lies before `earliest` is renewed.
-/// Subtrees with nothing to do are not entered.
+/// Fills `span`, which contains the whole subtree: missing parts are `fresh`, and ranges with records before `earliest`
+/// are renewed. Subtrees without changes are not entered.
 pub(super) fn fill(
     link: Link,
     span: TimeRange,
@@ -284,7 +284,7 @@ pub(super) fn fill(
     join(join(before, leaf(own)), after)
 }
 
-/// The first of those two neighbours that are made one for the least cost, the first of equals.
+/// Returns the first of the two neighbours with the lowest merge cost.
 pub(super) fn nearest(link: &Link) -> Option<(RequestedRange, RequestedRange)> {
     let mut node = link.as_ref()?;
     let least = node.sum.nearest;
@@ -306,7 +306,7 @@ pub(super) fn nearest(link: &Link) -> Option<(RequestedRange, RequestedRange)> {
 
 #[cfg(test)]
 pub(super) mod work {
-    //! Counts visits of nodes, for tests that show how many there are.
+    //! Counts visits of nodes for tests.
 
     use std::cell::Cell;
 
@@ -316,7 +316,7 @@ pub(super) mod work {
         STEPS.with(|steps| steps.set(steps.get() + 1));
     }
 
-    /// Visits so far, on this thread.
+    /// Returns the visits so far on this thread.
     pub(in crate::hub::side_log::requested) fn steps() -> u64 {
         STEPS.with(Cell::get)
     }

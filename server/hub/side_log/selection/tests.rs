@@ -19,7 +19,7 @@ use steps::{Step, any_step};
 
 /// Times are seconds after this.
 const BASE: i64 = 1_704_067_200_000;
-/// Posts are created within so many seconds.
+/// Posts are created within this many seconds.
 const SECONDS: i64 = 20;
 
 /// A record of a post.
@@ -30,7 +30,7 @@ struct Written {
     entry: Arc<Entry>,
 }
 
-/// One of the two logs: what it holds, and the newest record of each post, trimmed or not.
+/// One of the two logs: its records, and the newest record of each post, trimmed or not.
 #[derive(Default)]
 struct Log {
     records: Vec<Written>,
@@ -56,18 +56,18 @@ impl Log {
 struct TestEnv {
     main: Log,
     side: Log,
-    /// From where in the side log the posts of each second are, where some subscription lacks them.
+    /// First record in the side log of the posts of each requested second.
     wanted: Vec<Option<Sequence>>,
     posts: Vec<(PostId, Arc<[Rule]>)>,
     private_gaps: PrivateGaps,
     has_gap: bool,
     takes_all: bool,
     cursor: Sequence,
-    /// For each post: deliveries that are not marked, and those that are.
+    /// Deliveries of each post: unmarked, marked.
     got: BTreeMap<usize, (usize, usize)>,
-    /// Times that something was lost between frames.
+    /// Number of losses between frames.
     losses: usize,
-    /// The side log has everything that was ever in it.
+    /// True if nothing was trimmed from the side log.
     is_side_whole: bool,
     /// Posts created up to here may be marked.
     repeats_until: UnixMillis,
@@ -112,7 +112,7 @@ impl TestEnv {
         usize::try_from((self.created(post).0 - BASE) / 1_000).expect("small")
     }
 
-    /// The post arrives for the account's log.
+    /// The post arrives in the account's log.
     fn arrive(&mut self, post: usize, tags: &str) {
         let arrived = rules(tags);
         let known = self.main.known.get(&post).cloned();
@@ -124,23 +124,23 @@ impl TestEnv {
                 None => return,
             },
         };
-        let lacked = self.wanted[self.second(post)].is_some();
-        let beside = self.side.known.get(&post).cloned().filter(|_| lacked);
-        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), beside, false);
+        let is_requested = self.wanted[self.second(post)].is_some();
+        let counterpart = self.side.known.get(&post).cloned().filter(|_| is_requested);
+        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), counterpart, false);
         let entry = entry::encode(vec![record]).pop().expect("one");
         let sequence = self.main.next();
         self.main.known.insert(post, (sequence, now.clone()));
         self.main.records.push(Written { post, sequence, entry });
     }
 
-    /// Recovery brings the post for the side log.
-    fn bring(&mut self, post: usize, tags: &str) {
+    /// Recovery delivers the post to the side log.
+    fn recover(&mut self, post: usize, tags: &str) {
         if self.wanted[self.second(post)].is_none() {
             return;
         }
-        let beside = self.main.known.get(&post).cloned();
+        let counterpart = self.main.known.get(&post).cloned();
         let mut now = rules(tags);
-        if let Some((_, rules)) = &beside {
+        if let Some((_, rules)) = &counterpart {
             now = union_rules(rules, &now).unwrap_or_else(|| rules.clone());
         }
         let known = self.side.known.get(&post).cloned();
@@ -152,8 +152,8 @@ impl TestEnv {
                 None => now = rules.clone(),
             }
         }
-        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), beside, true);
-        // Of what the side log gets after a gap has ended, a main record carries only the newest.
+        let record = self.record(post, now.clone(), (prior, known.map(|(sequence, _)| sequence)), counterpart, true);
+        // Of the side log's records after the end of a gap, a main record refers only to the newest.
         self.is_side_whole &=
             self.private_gaps.at(Some(self.created(post))).is_none_or(|private_gap| !private_gap.is_closed);
         let sequence = self.side.next();
@@ -167,18 +167,18 @@ impl TestEnv {
         post: usize,
         rules: Arc<[Rule]>,
         (prior, previous): (Option<Arc<[Rule]>>, Option<Sequence>),
-        beside: Option<(Sequence, Arc<[Rule]>)>,
+        counterpart: Option<(Sequence, Arc<[Rule]>)>,
         side: bool,
     ) -> Record {
         let sequence = if side { self.side.next() } else { self.main.next() };
         let RecordBody::Post(template) = post_record(sequence, &[]).body else { panic!("it is a post") };
-        let (beside, beside_rules) = beside.unzip();
+        let (counterpart, counterpart_rules) = counterpart.unzip();
         let post = Post {
             id: self.posts[post].0,
             rules,
             origin: Origin::Live,
-            counterpart: beside,
-            beside_rules,
+            counterpart,
+            counterpart_rules,
             previous,
             ..template
         };
@@ -198,7 +198,7 @@ impl TestEnv {
         }
     }
 
-    /// Records before `to` are not there any more for the subscription: what is not delivered of them lies in a gap.
+    /// Removes records before `to` for the subscription: their undelivered posts are in a gap.
     fn lose(&mut self, to: Sequence, cause: GapCause) {
         let lacking = (0..self.posts.len())
             .filter(|post| self.got.get(post).is_none_or(|counts| *counts == (0, 0)) && matches(&self.posts[*post].1));
@@ -206,7 +206,7 @@ impl TestEnv {
         let span = TimeRange::new(from, time(SECONDS));
         self.private_gaps.skip(self.cursor, to, span);
         self.cursor = to;
-        // As the time that a token has reached: what was delivered was created before it.
+        // As the time that a token has reached: delivered posts were created before it.
         let delivered = self.got.iter().filter(|(_, counts)| **counts != (0, 0)).map(|(post, _)| self.created(*post));
         let repeats_until = delivered.max().unwrap_or(UnixMillis(i64::MIN));
         self.repeats_until = self.repeats_until.max(repeats_until);
@@ -219,7 +219,7 @@ impl TestEnv {
         self.demand();
     }
 
-    /// As `PrivateGaps::demand_new` over a side log.
+    /// As `PrivateGaps::demand_new` on a side log.
     fn demand(&mut self) {
         let (earliest, next) = (self.side.earliest, self.side.next());
         for private_gap in self.private_gaps.open_mut().filter(|private_gap| private_gap.offset == 0) {
@@ -271,19 +271,19 @@ impl TestEnv {
         self.private_gaps.open_mut().for_each(|private_gap| private_gap.offset = private_gap.offset.max(at + 1));
     }
 
-    /// X brings all that it has, everything is read, and the gaps end.
+    /// X delivers all posts that it has, everything is read, and the gaps end.
     fn settle(&mut self) {
         for post in 0..self.posts.len() {
             let tags: Vec<_> = self.posts[post].1.iter().filter_map(|rule| rule.tag.as_deref()).collect();
             let tags = tags.concat();
-            self.bring(post, &tags);
+            self.recover(post, &tags);
         }
         while self.cursor < self.main.next() || self.side_cursor().is_some_and(|at| at < self.side.next()) {
             let at = (self.cursor, self.side_cursor(), self.losses);
             self.read_main();
             self.read_side();
             if self.losses > at.2 {
-                // What was lost is asked for again.
+                // Lost posts are requested again.
                 return self.settle();
             }
         }
@@ -291,7 +291,7 @@ impl TestEnv {
         spans.into_iter().for_each(|span| self.private_gaps.close(span));
     }
 
-    /// The subscription goes on from its token.
+    /// The subscription resumes from its token.
     fn resume(&mut self) {
         let keys = Keyring::from_bytes(&[9; 32]);
         let token = ResumeToken {
@@ -309,8 +309,8 @@ impl TestEnv {
     }
 }
 
-/// What the side log had before the damage may have reached the subscription by the account's log since, unless it was created
-/// later than all that the subscription has.
+/// Posts in the side log before the damage may have reached the subscription by the account's log since, unless they
+/// were created after all that the subscription has.
 #[test]
 fn post_recovered_for_other_before_damage_is_marked() {
     let mut env = TestEnv::new(false);
@@ -319,7 +319,7 @@ fn post_recovered_for_other_before_damage_is_marked() {
     }
     env.wanted = vec![Some(1); SECONDS as usize];
     for post in 0..2 {
-        env.bring(post, "a");
+        env.recover(post, "a");
     }
     env.private_gaps.add(PrivateGap::new(
         TimeRange::new(time(0), time(SECONDS)),
@@ -334,9 +334,9 @@ fn post_recovered_for_other_before_damage_is_marked() {
     assert_eq!(env.got, BTreeMap::from([(0, (0, 1)), (1, (1, 0))]));
 }
 
-/// A gap that was started over marks all that it delivers, out of either log: which of them comes first is not known.
+/// A restarted gap marks all that it delivers, from either log: their order is unknown.
 #[test]
-fn both_logs_mark_what_restarted_gap_brings() {
+fn both_logs_mark_posts_of_restarted_gap() {
     let mut env = TestEnv::new(false);
     env.step(&Step::Create(5));
     let private_gap =
@@ -345,7 +345,7 @@ fn both_logs_mark_what_restarted_gap_brings() {
     (env.has_gap, env.private_gaps.coverage) = (true, Coverage::from(1));
     env.demand();
     env.arrive(0, "a");
-    env.bring(0, "a");
+    env.recover(0, "a");
     env.read_side();
     env.read_main();
     assert_eq!(env.got, BTreeMap::from([(0, (0, 2))]));
@@ -354,8 +354,8 @@ fn both_logs_mark_what_restarted_gap_brings() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
-    /// Trims between any frames, damage, DELTAs, records of either log before those of the other, a resume at every frame,
-    /// several private gaps, gaps of the account's log over them, posts after a gap has ended.
+    /// Trims between any frames, damage, DELTAs, records of either log before those of the other, a resume at every
+    /// frame, several private gaps, gaps of the account's log over them, posts after the end of a gap.
     #[test]
     fn each_post_is_delivered_once_by_one_log(steps in prop::collection::vec(any_step(), 1..60), takes_all: bool) {
         let mut env = TestEnv::new(takes_all);

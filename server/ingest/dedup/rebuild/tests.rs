@@ -47,7 +47,7 @@ impl TestEnv {
                 origin: Origin::Live,
                 gap: None,
                 counterpart: None,
-                beside_rules: None,
+                counterpart_rules: None,
                 previous: None,
                 json: Bytes::from_static(b"{}"),
             };

@@ -36,7 +36,10 @@ fn post_after_private_gap_enters_both_logs() {
         assert_eq!(side_posts(&hub).iter().map(|post| post.id.0).collect::<Vec<_>>(), [known, grown, grown, late]);
         if has_ended {
             assert_eq!(ids, [grown, late]);
-            assert_eq!((logged[0].counterpart, tags(logged[0].beside_rules.as_ref())), (Some(2), vec!["a".to_owned()]));
+            assert_eq!(
+                (logged[0].counterpart, tags(logged[0].counterpart_rules.as_ref())),
+                (Some(2), vec!["a".to_owned()])
+            );
             assert_eq!((logged[1].counterpart, side_posts(&hub)[3].counterpart.is_some()), (None, true));
         } else {
             assert_eq!(ids, [0; 0], "an open private gap is read from the side log");

@@ -20,7 +20,7 @@ fn side_record_refers_to_newest_main_record() {
     assert_eq!(previous, [None, Some(2), Some(3)]);
     let side = side_posts(&hub);
     assert_eq!(side.iter().map(|post| (post.id.0, post.counterpart)).collect::<Vec<_>>(), [(id, Some(4))]);
-    assert_eq!(tags(side[0].beside_rules.as_ref()), ["a", "b", "c"]);
+    assert_eq!(tags(side[0].counterpart_rules.as_ref()), ["a", "b", "c"]);
     assert_eq!(tags(Some(&side[0].rules)), ["a", "b", "c"], "the rules of all arrivals");
     assert_eq!((metrics.side_appended.get(), metrics.deltas.get()), (0, 2), "one message is counted once");
 }
@@ -56,7 +56,8 @@ fn main_record_refers_to_side_record() {
     env.put(1_704_067_232_000, vec![post(id, &["c"])]);
     let (records, _) = env.records();
     let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
-    let references: Vec<_> = posts.iter().map(|post| (post.counterpart, tags(post.beside_rules.as_ref()))).collect();
+    let references: Vec<_> =
+        posts.iter().map(|post| (post.counterpart, tags(post.counterpart_rules.as_ref()))).collect();
     let side = side_posts(&hub);
     if side[0].counterpart.is_none() {
         assert_eq!(references, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// The clock was hours ahead when the session began, and X set it right then: what is backfilled of the time since is the
-/// session's, now and after a resume (review R4).
+/// The clock was hours ahead when the session began, and was then corrected by X: backfilled posts since the start
+/// belong to the session, now and after a resume (review R4).
 #[test]
 fn fast_clock_at_start_filters_nothing_since() {
     run(async {
@@ -12,7 +12,7 @@ fn fast_clock_at_start_filters_nothing_since() {
         let info = SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: env.begun };
         let opening = SessionParams {
             guard: env.hub.registry().register(info).expect("room"),
-            seat: env
+            member: env
                 .hub
                 .enter(Filter::new(&FilterSpec { any_of: vec!["a".into()], ..FilterSpec::default() }).expect("good"))
                 .expect("within"),

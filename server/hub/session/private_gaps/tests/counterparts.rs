@@ -1,4 +1,4 @@
-//! Posts that both logs have.
+//! Posts in both logs.
 
 use super::*;
 
@@ -8,27 +8,27 @@ impl TestEnv {
         tags.iter().map(rule).collect()
     }
 
-    /// Appends a DELTA to the account's log, as the sequencer writes it: `previous` is the record before it, `beside` that
-    /// of the side log, which has the post under the same rules. Gives the sequence.
+    /// Appends a DELTA to the account's log as the sequencer does: `previous` is the previous record of the post,
+    /// `counterpart` that of the side log, which has the post under the same rules. Returns the sequence.
     fn log_delta(
         &self,
         id: PostId,
         previous: Sequence,
-        beside: Option<Sequence>,
+        counterpart: Option<Sequence>,
         [prior, now]: [&[&str]; 2],
     ) -> Sequence {
         let mut writer = self.main.lock();
-        let record = self.record(id, Origin::Recovery, beside, self.hub.next());
+        let record = self.record(id, Origin::Recovery, counterpart, self.hub.next());
         let RecordBody::Post(post) = record.body else { panic!("it is a post") };
-        let beside_rules = beside.map(|_| Self::rules(now));
-        let post = Post { rules: Self::rules(now), beside_rules, previous: Some(previous), ..post };
+        let counterpart_rules = counterpart.map(|_| Self::rules(now));
+        let post = Post { rules: Self::rules(now), counterpart_rules, previous: Some(previous), ..post };
         let record = Record { body: RecordBody::Delta { prior: Self::rules(prior), post }, ..record };
         writer.append(std::slice::from_ref(&record)).expect("memory takes it");
         self.hub.publish(vec![record]);
         self.hub.next() - 1
     }
 
-    /// Heartbeats do not come before everything else.
+    /// Heartbeats do not precede everything else.
     fn subscribe_slowly(&self, token: &str) -> Session {
         let mut session = self.subscribe(token);
         session.pace.heartbeat = HOUR;
@@ -37,7 +37,7 @@ impl TestEnv {
     }
 }
 
-/// A trimmed token, a log of 40 posts of which the first are gone, and a session that goes on from the token.
+/// A trimmed token, a log of 40 posts of which the first are trimmed, and a session that resumes from the token.
 async fn trimmed(env: &TestEnv) -> (Vec<PostId>, String) {
     let mut session = env.subscribe(&env.hub.token_before(1, env.time(100)));
     let (token, _) = until_idle(&mut session, &mut Got::new()).await;
@@ -52,7 +52,8 @@ fn once(ids: &[PostId]) -> Got {
     ids.iter().map(|id| (id.0, (1, 0))).collect()
 }
 
-/// The POST is trimmed, its DELTA under a further rule is not. What X brings points at the DELTA, the newest record.
+/// The POST is trimmed, its DELTA under a further rule is not. The recovered record points at the DELTA, the newest
+/// record.
 #[test]
 fn delta_without_its_post_reaches_every_subscription() {
     for side_first in [false, true] {
@@ -64,7 +65,7 @@ fn delta_without_its_post_reaches_every_subscription() {
             let mut session = env.subscribe(&token);
             for (main, id) in (1..).zip(&ids) {
                 let newest = delta.filter(|_| *id == ids[0]).unwrap_or(main);
-                let side = env.bring(*id, Some(newest));
+                let side = env.recover(*id, Some(newest));
                 if side_first && *id == ids[0] {
                     env.log_delta(*id, 1, Some(side), rules);
                 }
@@ -78,16 +79,16 @@ fn delta_without_its_post_reaches_every_subscription() {
     }
 }
 
-/// X does not bring the post again, but the log has it: in a DELTA.
+/// X does not send the post again, but the log contains it in a DELTA.
 #[test]
-fn delta_is_delivered_when_recovery_lacks_post() {
+fn delta_is_delivered_if_recovery_misses_post() {
     run(async {
         let env = TestEnv::new(4_000, 0);
         let (ids, token) = trimmed(&env).await;
         env.log_delta(ids[0], 1, None, [&["a"], &["a", "b"]]);
         let mut session = env.subscribe(&token);
         for (main, id) in (1..).zip(&ids).skip(1) {
-            env.bring(*id, Some(main));
+            env.recover(*id, Some(main));
         }
         env.prove(0, 9_000);
         let mut got = Got::new();
@@ -96,18 +97,18 @@ fn delta_is_delivered_when_recovery_lacks_post() {
         let mut earliest = env.subscribe_at(&Start::Earliest);
         let mut got = Got::new();
         until_idle(&mut earliest, &mut got).await;
-        assert_eq!(got.get(&ids[0].0), Some(&(1, 0)), "whoever takes all that the log holds gets it, too");
+        assert_eq!(got.get(&ids[0].0), Some(&(1, 0)), "a subscription that reads the whole log gets it, too");
     });
 }
 
-/// The side log delivers a post under rules that the log does not know yet. The log gets it again, as a DELTA.
+/// The side log delivers a post under rules that the log does not know yet. The log receives it again, as a DELTA.
 #[test]
 fn delta_after_side_log_delivery_is_not_repeated() {
     run(async {
         let env = TestEnv::new(4_000, 0);
         let (ids, token) = trimmed(&env).await;
         let mut session = env.subscribe(&token);
-        let sides: Vec<_> = (1..).zip(&ids).map(|(main, id)| env.bring(*id, Some(main))).collect();
+        let sides: Vec<_> = (1..).zip(&ids).map(|(main, id)| env.recover(*id, Some(main))).collect();
         let mut got = Got::new();
         until_idle(&mut session, &mut got).await;
         env.log_delta(ids[0], 1, Some(sides[0]), [&["b"], &["b", "a"]]);
@@ -117,7 +118,7 @@ fn delta_after_side_log_delivery_is_not_repeated() {
     });
 }
 
-/// A post reaches the log after the side log has delivered it and the gap has ended, in the same session or a later one.
+/// A post reaches the log after the side log delivered it and the gap ended, in the same session or a later one.
 #[test]
 fn post_after_end_of_gap_is_not_repeated() {
     for resumed in [false, true] {
@@ -125,7 +126,7 @@ fn post_after_end_of_gap_is_not_repeated() {
             let env = TestEnv::new(0, 0);
             let mut session = env.subscribe(&env.lost_token(600));
             let id = env.id(6_000, 1);
-            let side = env.bring(id, None);
+            let side = env.recover(id, None);
             env.prove(0, 9_000);
             let mut got = Got::new();
             until_whole(&mut session, &env, &mut got).await;
@@ -141,7 +142,7 @@ fn post_after_end_of_gap_is_not_repeated() {
     }
 }
 
-/// The side log's record was passed, for the log has the post and delivers it later. That record is trimmed before.
+/// The side log's record was passed because the log delivers the post later. The log's record is trimmed before that.
 #[test]
 fn post_of_trimmed_record_comes_from_side_log() {
     run(async {
@@ -152,17 +153,17 @@ fn post_of_trimmed_record_comes_from_side_log() {
         }
         let id = env.id(1_000, 1);
         let main = env.log(id, Origin::Recovery, None);
-        let side = env.bring(id, Some(main));
+        let side = env.recover(id, Some(main));
         let (mut got, mut token) = (Got::new(), None);
         for _ in 0..12 {
-            // The read of the side log, in the background, is faster than this client.
+            // The background read of the side log is faster than this client.
             env.hub.clock().sleep(Duration::from_secs(20)).await;
-            let frame = session.next().await.expect("it goes on");
+            let frame = session.next().await.expect("the session continues");
             note(&frame, &mut got);
             let Some(text) = frame.token else { continue };
-            let said = env.hub.keyring().verify(&text).expect("ours");
-            let passed = said.private.as_ref().is_some_and(|private| private.private_gaps[0].offset > side);
-            if passed && said.position.sequence < main {
+            let verified = env.hub.keyring().verify(&text).expect("ours");
+            let passed = verified.private.as_ref().is_some_and(|private| private.private_gaps[0].offset > side);
+            if passed && verified.position.sequence < main {
                 token = Some(text);
                 break;
             }

@@ -1,12 +1,12 @@
-//! What a session misses of a log of which a part is damaged, beside posts.
+//! Non-post records of a log that are damaged.
 
 use super::*;
 use crate::hub::side_log::Completeness;
 use crate::model::{GapId, Skip, SkipReason};
 
-/// The record that ends a gap is damaged: the session is told of the end all the same.
+/// The record that ends a gap is damaged: the session still receives the end.
 #[test]
-fn gap_that_ended_in_damage_is_told() {
+fn gap_that_ended_in_damage_is_reported() {
     run(async {
         let env = TestEnv::new(0, 0);
         let mut session = env.subscribe_at(&Start::Earliest);
@@ -30,23 +30,23 @@ fn gap_that_ended_in_damage_is_told() {
         append(RecordBody::Gap(gap(GapState::Detected, GapEvidence::None)));
         let window = TimeInterval { from: now, to: Some(now) };
         let damaged = append(RecordBody::Skip(Skip { reason: SkipReason::JournalCorrupt, count: 1, window }));
-        // What the damaged record was.
+        // Content of the damaged record.
         env.hub.gaps().record(damaged, &gap(GapState::Backfilled, GapEvidence::BackfillQuiet));
-        let mut told = Vec::new();
-        while told.last() != Some(&GapState::Backfilled) {
-            let frame = session.next().await.expect("it goes on");
+        let mut states = Vec::new();
+        while states.last() != Some(&GapState::Backfilled) {
+            let frame = session.next().await.expect("the session continues");
             if let FrameContent::Gap { gap, .. } = frame.content
                 && gap.id == GapId(1)
             {
-                told.push(gap.state);
+                states.push(gap.state);
             }
         }
-        assert_eq!(told, [GapState::Detected, GapState::Backfilled]);
+        assert_eq!(states, [GapState::Detected, GapState::Backfilled]);
     });
 }
 
-/// A backfill brings posts from before the beginning of a log, which lie in no gap. Damaged records that may hold such posts
-/// are missing from as far back; later ones only from when they were received.
+/// Backfill can contain posts from before the start of a log, which are in no gap. Damaged records that may contain
+/// such posts are missing from as far back; later ones only from their receive time.
 #[test]
 fn damage_near_start_of_log_reaches_back() {
     for (complete_from, reaches_back) in [(7_200, true), (7_200 - 300, true), (7_200 - 500, false)] {
@@ -61,7 +61,7 @@ fn damage_near_start_of_log_reaches_back() {
             env.main.lock().append(std::slice::from_ref(&record)).expect("memory takes it");
             env.hub.publish(vec![record]);
             let gap = loop {
-                let frame = session.next().await.expect("it goes on");
+                let frame = session.next().await.expect("the session continues");
                 if let FrameContent::Gap { gap, .. } = frame.content {
                     break gap;
                 }

@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// Both logs get such a post (`ingest/sequencer`): the subscription, which does not read the side log for it any more, gets it out of
-/// the account's log, once, also where another subscription has asked for that time again, and wherever it is cut.
+/// Both logs receive such a post (`ingest/sequencer`). The subscription no longer reads the side log for it and gets it
+/// once from the account's log, even if another subscription requested that time again, and wherever it is
+/// disconnected.
 #[test]
 fn post_after_end_of_gap_is_delivered_once() {
     for (resumes_before, resumes_after) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -13,7 +14,7 @@ fn post_after_end_of_gap_is_delivered_once() {
             let mut got = Got::new();
             let mut session = env.subscribe(&env.lost_token(600));
             env.log(env.id(7_300, 2), Origin::Live, None);
-            env.bring(first, None);
+            env.recover(first, None);
             env.prove(0, 90_000);
             until_whole(&mut session, &env, &mut got).await;
             let (mut token, gaps) = until_idle(&mut session, &mut got).await;
@@ -24,7 +25,7 @@ fn post_after_end_of_gap_is_delivered_once() {
             let late = env.id(1_600, 3);
             assert!(env.hub.side().has_ended(env.time(1_600)));
             let main = env.log(late, Origin::Recovery, None);
-            env.bring(late, Some(main));
+            env.recover(late, Some(main));
             (token, _) = until_idle(&mut session, &mut got).await;
             if resumes_after {
                 session = env.subscribe(&token);
@@ -32,7 +33,7 @@ fn post_after_end_of_gap_is_delivered_once() {
             }
             assert_eq!((got.get(&first.0), got.get(&late.0)), (Some(&(1, 0)), Some(&(1, 0))), "{got:?}");
             let mut other = env.subscribe(&env.lost_token(700));
-            // Its gap reaches a little further.
+            // Its gap is a little wider.
             env.prove(0, 90_000);
             let mut got = Got::new();
             until_whole(&mut other, &env, &mut got).await;

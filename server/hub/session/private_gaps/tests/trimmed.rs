@@ -18,9 +18,9 @@ fn trimmed_token_reads_side_log_then_journal() {
         let resolved = env.resolve(&token);
         assert_eq!((resolved.outcome, resolved.cursor), (StartOutcome::TimeBounded, earliest));
         let mut session = env.subscribe(&token);
-        // X brings all of it, and the log had all of it.
+        // X recovers all of it, and the log had all of it.
         for (main, id) in (1..).zip(&ids) {
-            env.bring(*id, Some(main));
+            env.recover(*id, Some(main));
         }
         env.prove(0, 9_000);
         let mut got = Got::new();
@@ -38,7 +38,7 @@ fn trimmed_side_log_range_is_requested_again() {
         until_idle(&mut session, &mut Got::new()).await;
         let ids: Vec<_> = (0..30).map(|number| env.id(1_000 + number, number)).collect();
         for id in &ids {
-            env.bring(*id, None);
+            env.recover(*id, None);
         }
         env.prove(0, 9_000);
         assert!(env.hub.side().reader().extent().earliest > 5, "some are gone");
@@ -46,10 +46,10 @@ fn trimmed_side_log_range_is_requested_again() {
         let (token, gaps) = until_idle(&mut session, &mut got).await;
         assert!(!gaps.iter().any(|gap| gap.state.is_final()), "{gaps:?}");
         assert!(env.hub.side().missing().contains(env.time(1_000)));
-        assert!(got.values().all(|counts| counts.0 == 0), "whatever comes may be a repeat: {got:?}");
+        assert!(got.values().all(|counts| counts.0 == 0), "every delivery may be a repeat: {got:?}");
         ids.iter().for_each(|id| {
             if !got.contains_key(&id.0) {
-                env.bring(*id, None);
+                env.recover(*id, None);
             }
         });
         let mut again = env.subscribe(&token);

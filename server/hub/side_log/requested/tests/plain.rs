@@ -1,8 +1,8 @@
-//! What shares are, said plainly: a list of which every operation looks at every one.
+//! Plain definition of requested ranges: a list that every operation scans.
 
 use super::*;
 
-/// Intervals in order, of which none overlaps another.
+/// Intervals in order, without overlap.
 #[derive(Default)]
 pub(super) struct Plain(pub(super) Vec<RequestedRange>);
 
@@ -10,7 +10,7 @@ impl Plain {
     pub(super) fn want(&mut self, span: TimeRange, earliest: Sequence, next: Sequence, stamp: u64) {
         self.change(span, |share| {
             if share.since < earliest {
-                (share.since, share.fate, share.wanted) = (earliest, RangeState::Open, stamp);
+                (share.since, share.state, share.wanted) = (earliest, RangeState::Open, stamp);
             }
         });
         let mut fresh: TimeRangeSet = [span].into_iter().collect();
@@ -19,7 +19,7 @@ impl Plain {
             span,
             since: next,
             wanted: stamp,
-            fate: RangeState::Open,
+            state: RangeState::Open,
             was_settled: false,
             posts: 0,
         };
@@ -30,15 +30,15 @@ impl Plain {
     pub(super) fn prove(&mut self, span: TimeRange, evidence: GapEvidence, stamp: u64) {
         self.change(span, |share| {
             if share.wanted <= stamp {
-                (share.fate, share.was_settled) = (RangeState::Proven(evidence), true);
+                (share.state, share.was_settled) = (RangeState::Proven(evidence), true);
             }
         });
     }
 
     pub(super) fn lose(&mut self, span: TimeRange, evidence: GapEvidence) {
         self.change(span, |share| {
-            if share.fate == RangeState::Open {
-                (share.fate, share.was_settled) = (RangeState::Lost(evidence), true);
+            if share.state == RangeState::Open {
+                (share.state, share.was_settled) = (RangeState::Lost(evidence), true);
             }
         });
     }
@@ -61,10 +61,10 @@ impl Plain {
         self.normalize();
     }
 
-    pub(super) fn forget(&mut self, horizon: UnixMillis, earliest: Sequence) {
+    pub(super) fn forget(&mut self, cutoff: UnixMillis, earliest: Sequence) {
         self.0.retain(|share| {
-            let readable = matches!(share.fate, RangeState::Proven(_)) && share.since >= earliest;
-            readable || share.span.to > horizon
+            let readable = matches!(share.state, RangeState::Proven(_)) && share.since >= earliest;
+            readable || share.span.to > cutoff
         });
     }
 
@@ -84,8 +84,8 @@ impl Plain {
         self.within(span).map(|share| share.posts).sum()
     }
 
-    pub(super) fn fate(&self, time: UnixMillis) -> Option<RangeState> {
-        self.0.iter().find(|share| share.span.contains(time)).map(|share| share.fate)
+    pub(super) fn state(&self, time: UnixMillis) -> Option<RangeState> {
+        self.0.iter().find(|share| share.span.contains(time)).map(|share| share.state)
     }
 
     fn normalize(&mut self) {

@@ -1,4 +1,4 @@
-//! What happens to the two logs and the subscription.
+//! Steps of a history of the two logs and the subscription.
 
 use super::*;
 
@@ -6,18 +6,18 @@ use super::*;
 pub(super) enum Step {
     /// A new post.
     Create(i64),
-    /// It arrives for the account's log under these rules.
+    /// It arrives in the account's log under these rules.
     Arrive(prop::sample::Index, &'static str),
-    /// Recovery brings it for the side log.
-    Bring(prop::sample::Index, &'static str),
-    /// Recovery brings it for a gap of the account's log and for the side log.
-    BringBoth(prop::sample::Index, &'static str),
+    /// Recovery delivers it to the side log.
+    Recover(prop::sample::Index, &'static str),
+    /// Recovery delivers it for a gap of the account's log and to the side log.
+    RecoverBoth(prop::sample::Index, &'static str),
     TrimMain(u64),
     TrimSide(u64),
     Damage(u64),
     ReadMain(usize),
     ReadSide(usize),
-    /// All that X has is brought, and the gaps end.
+    /// X delivers all posts that it has, and the gaps end.
     Settle,
 }
 
@@ -27,8 +27,8 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..SECONDS).prop_map(Step::Create),
         6 => (post(), tags()).prop_map(|(post, tags)| Step::Arrive(post, tags)),
-        4 => (post(), tags()).prop_map(|(post, tags)| Step::Bring(post, tags)),
-        2 => (post(), tags()).prop_map(|(post, tags)| Step::BringBoth(post, tags)),
+        4 => (post(), tags()).prop_map(|(post, tags)| Step::Recover(post, tags)),
+        2 => (post(), tags()).prop_map(|(post, tags)| Step::RecoverBoth(post, tags)),
         3 => (1_u64..5).prop_map(Step::TrimMain),
         1 => (1_u64..4).prop_map(Step::TrimSide),
         1 => (1_u64..3).prop_map(Step::Damage),
@@ -39,8 +39,9 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
 }
 
 impl TestEnv {
-    /// True if X may bring the post for the side log alone. Once a gap has ended X has no more of it than it brought.
-    fn may_bring(&self, post: usize) -> bool {
+    /// Returns true if X may deliver the post to the side log alone. After the end of a gap X has no further posts of
+    /// it.
+    fn may_recover(&self, post: usize) -> bool {
         let is_open = self.private_gaps.at(Some(self.created(post))).is_some_and(|private_gap| !private_gap.is_closed);
         self.wanted[self.second(post)].is_some() && (is_open || matches(&self.posts[post].1))
     }
@@ -49,7 +50,7 @@ impl TestEnv {
         let posts = self.posts.len();
         let note = |env: &mut Self, post: &prop::sample::Index, tags: &str| {
             let post = (posts > 0).then(|| post.index(posts))?;
-            let is_taken = !matches!(step, Step::Bring(..)) || env.may_bring(post);
+            let is_taken = !matches!(step, Step::Recover(..)) || env.may_recover(post);
             let known = is_taken.then_some(&mut env.posts[post].1)?;
             *known = union_rules(known, &rules(tags)).unwrap_or_else(|| known.clone());
             Some(post)
@@ -64,15 +65,15 @@ impl TestEnv {
                     self.arrive(post, tags);
                 }
             }
-            Step::Bring(post, tags) => {
+            Step::Recover(post, tags) => {
                 if let Some(post) = note(self, post, tags) {
-                    self.bring(post, tags);
+                    self.recover(post, tags);
                 }
             }
-            Step::BringBoth(post, tags) => {
+            Step::RecoverBoth(post, tags) => {
                 if let Some(post) = note(self, post, tags) {
                     self.arrive(post, tags);
-                    self.bring(post, tags);
+                    self.recover(post, tags);
                 }
             }
             Step::TrimMain(count) => self.main.trim(*count),
@@ -92,7 +93,7 @@ impl TestEnv {
         }
     }
 
-    /// Each matching post is delivered, unmarked at most once, and once in all unless something was lost twice.
+    /// Each matching post is delivered, unmarked at most once, and exactly once unless something was lost twice.
     pub(super) fn check(&self) {
         for (post, (_, known)) in self.posts.iter().enumerate() {
             let (unmarked, marked) = self.got.get(&post).copied().unwrap_or_default();
