@@ -69,7 +69,7 @@ impl World {
         let [grpc, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         std::fs::write(dir.path().join("bearer"), "bench").expect("written");
         let config = format!(
-            "data_dir: {dir}/data\nlisten: {{ address: '{grpc}' }}\nadmin: {{ address: '{admin}' }}\n\
+            "data_dir: {dir}/data\ngrpc: {{ address: '{grpc}' }}\nadmin: {{ address: '{admin}' }}\n\
              telemetry: {{ log_filter: warn }}\n\
              accounts: [{{ name: main, bearer: {{ file: {dir}/bearer }}, url: '{}' }}]\n",
             simulator.base_url(),

@@ -63,7 +63,8 @@ async fn directory_of_no_account_is_logged() {
     std::fs::create_dir_all(&orphan).expect("the directory is ours");
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;
     let log = gateway.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("directory belongs to no account")).collect();
+    let told: Vec<_> =
+        log.lines().filter(|line| line.contains("log directory belongs to no configured account")).collect();
     assert!(told.len() == 1 && told[0].contains(&orphan.display().to_string()), "{told:?}");
     gateway.terminate();
     assert_eq!(gateway.exited().await.code(), Some(0));

@@ -100,7 +100,10 @@ async fn invalid_requests_are_rejected_with_reason() {
     let foreign = refused(&env, of("other", after(neighbour.token(), &filters::all()))).await;
     let details = check(&foreign, Code::FailedPrecondition, "TOKEN_ACCOUNT_MISMATCH");
     assert_eq!(details.error_info().expect("checked").metadata["account"], "main");
-    for unknown in ["nobody", "", "Not A Name", &"x".repeat(5_000)] {
+    let status = refused(&env, of("", latest(&filters::all()))).await;
+    let details = check(&status, Code::InvalidArgument, "ACCOUNT_REQUIRED");
+    assert_eq!(details.bad_request().expect("it names the field").field_violations[0].field, "account");
+    for unknown in ["nobody", "Not A Name", &"x".repeat(5_000)] {
         let status = refused(&env, of(unknown, latest(&filters::all()))).await;
         let details = check(&status, Code::PermissionDenied, "ACCESS_DENIED");
         assert_eq!(details.error_info().expect("checked").metadata["accounts"], "main,other");

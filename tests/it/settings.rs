@@ -65,7 +65,7 @@ fn load(x: &SimulatorHandle, dir: &Path, path: &str, value: &str) -> Result<Opti
     std::fs::write(&bearer, BEARER).expect("the directory is ours");
     let (data, bearer, url) = (dir.join("data"), bearer.display(), x.base_url());
     let text = format!(
-        "data_dir: {}\nlisten: {{ address: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\n\
+        "data_dir: {}\ngrpc: {{ address: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\n\
          accounts: [{{ name: main, bearer: {{ file: {bearer} }}, url: '{url}' }}]\n",
         data.display(),
     );

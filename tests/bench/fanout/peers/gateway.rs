@@ -50,7 +50,7 @@ impl Gateway {
         written(
             &config,
             &format!(
-                "data_dir: {path}/data\nlisten: {{ address: '127.0.0.1:{port}' }}\n\
+                "data_dir: {path}/data\ngrpc: {{ address: '127.0.0.1:{port}' }}\n\
                  admin: {{ address: '127.0.0.1:{admin}' }}\ntelemetry: {{ log_filter: warn }}\n\
                  ingest: {{ gaps: {{ initial_backfill_minutes: 0 }} }}\n\
                  accounts: [{{ name: main, bearer: {{ file: {path}/bearer }}, url: 'http://{url}' }}]\n"

@@ -15,7 +15,7 @@ const GZIP: &str = "content-encoding: gzip\r\n";
 const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
 /// What is said of a stream that gives no sign of life, and of a body that is none.
 const STALE: &str = "no message and no heartbeat";
-const UNDECODABLE: &str = "cannot be decoded";
+const UNDECODABLE: &str = "failed to decode body";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn gzip(parts: &[&[u8]]) -> Vec<u8> {
