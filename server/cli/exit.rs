@@ -1,29 +1,29 @@
 use std::process::ExitCode;
 
-/// How a command ended, as its exit code says.
+/// Result of a command, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what it was asked, or was asked to stop.
+    /// Done, or stopped by a signal.
     Done,
-    /// It could not: network, disk, or a bug.
+    /// Failed: network, disk, or a bug.
     Failed,
-    /// The command line or the configuration is wrong.
+    /// Invalid command line or configuration.
     Usage,
-    /// Something was missing, repeated or out of order: a promise of the delivery contract is broken.
+    /// Events missing, repeated or out of order: the delivery contract was violated.
     ContractViolated,
-    /// The gateway refuses this caller: credentials, or no right to the account.
+    /// Refused by the gateway: credentials, or no access to the account.
     Refused,
-    /// The position asked for cannot be served: too old, in the future, garbled, or of another account.
+    /// The position cannot be served: too old, in the future, malformed, or of another account.
     Position,
 }
 
-/// The exit codes, for the end of the help.
+/// Exit codes, printed after the help.
 pub(super) const HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; 3 something was missing, repeated or out of
-order; 4 refused by the gateway; 5 the position asked for cannot be served.";
+Exit codes: 0 done; 1 failed; 2 invalid command line or configuration; 3 events missing, repeated or out of order;
+4 refused by the gateway; 5 position cannot be served.";
 
 impl Exit {
-    /// The number that the process ends with.
+    /// Returns the exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,

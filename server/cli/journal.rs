@@ -1,4 +1,4 @@
-//! `journal verify`: looks through the files of a log.
+//! `journal verify`: verifies the files of a log.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read a log through and tell what is in it and what is damaged. Changes nothing; a gateway may be using it.
+    /// Read a log and report its content and damage. Changes nothing; a gateway may be running.
     Verify(Verify),
 }
 
@@ -25,7 +25,7 @@ struct Verify {
     dir: PathBuf,
 }
 
-/// Prints what the log holds; exit code 3 if a part is damaged.
+/// Prints a summary of the log; exit code 3 if part of it is damaged.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Command::Verify(verify) = &args.command;
     match journal::verify(&verify.dir) {

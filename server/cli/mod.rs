@@ -1,15 +1,14 @@
-//! The command line: one file (or folder) per command, each a `clap` struct of its flags and a `run` that gives an
-//! [`Exit`].
+//! The command line: one module per command, each with a `clap` struct of its flags and a `run` that returns an [`Exit`].
 //!
-//! Owns: flags and their help, what is printed and where (data on stdout, words on stderr), exit codes. Does not own:
-//! anything that another program could want; a command is a thin face on the rooms below.
+//! Owns: flags and their help, output (data on stdout, status messages on stderr), exit codes. Does not own: logic that another
+//! program could use; a command is a thin layer over the other modules.
 //!
-//! Exit codes are part of the interface: 0 done · 1 failed (network, disk, a bug) · 2 the command line or the
-//! configuration is wrong · 3 something was missing, repeated or out of order · 4 the gateway refuses this caller ·
-//! 5 the position asked for cannot be served. `exit` holds them, and a test there keeps the numbers as they are.
+//! Exit codes are part of the interface: 0 done · 1 failed (network, disk, bug) · 2 invalid command line or configuration ·
+//! 3 events missing, repeated or out of order · 4 refused by the gateway · 5 position cannot be served. `exit` defines them,
+//! and a test verifies the numbers.
 //!
-//! Invariants: stdout carries nothing but data, so that a pipe reads it; a closed stdout ends a command quietly; no
-//! command panics on what it is given.
+//! Invariants: stdout contains only data, for pipes; a closed stdout ends a command without error; no command panics on its
+//! input.
 
 mod demo;
 mod exit;
@@ -40,15 +39,15 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::ServeArgs),
-    /// See it work: a simulator of X and the gateway on loopback, with two consumers.
+    /// Run a demonstration: a simulator of X and the gateway on loopback, with two consumers.
     Demo(demo::Args),
-    /// Run the simulator of X alone.
+    /// Run only the simulator of X.
     Simulate(simulate::Args),
-    /// Subscribe to a gateway and print what it sends.
+    /// Subscribe to a gateway and print events.
     Tail(Box<tail::Args>),
-    /// Work with resume tokens.
+    /// Inspect resume tokens.
     Token(token::Args),
-    /// Check a configuration and print what it means.
+    /// Validate a configuration and print it with all defaults.
     Check(serve::CheckArgs),
     /// Inspect the files of a log.
     Journal(journal::Args),
@@ -59,7 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match Cli::try_parse_from(args) {
         Ok(line) => line,
         Err(error) => {
-            // Help and version are "errors" of clap that go to stdout; a closed one is no reason to fail.
+            // clap reports help and version as errors that go to stdout; a closed stdout is not a failure.
             error.print().ok();
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }

@@ -1,4 +1,4 @@
-//! `serve` and `check`: the gateway with a configuration, and what that configuration means.
+//! `serve` and `check`: runs the gateway, or validates a configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::secret::{self, Secret};
 use crate::task::Signals;
 use crate::{telemetry, xapi};
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
     /// Configuration file, YAML or TOML; see docs/config.example.yaml.
     #[arg(long, short, value_name = "FILE", env = "POWERSTREAM_GATEWAY_CONFIG")]
     config: Option<PathBuf>,
-    /// A setting over file and environment, such as journal.durability=sync; may be given again.
+    /// Override a setting of file and environment, such as journal.durability=sync; repeatable.
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = pair)]
     overrides: Vec<(String, String)>,
 }
@@ -56,7 +56,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl ConfigArgs {
-    /// The settings, or the faults told and an exit code.
+    /// Returns the settings; or prints the errors and returns an exit code.
     fn load(&self) -> Result<Settings, Exit> {
         config::load(self.config.as_deref(), &self.overrides, config::environment()).map_err(|faults| {
             print_status(format_args!("{faults}"));
@@ -65,7 +65,7 @@ impl ConfigArgs {
     }
 }
 
-/// Prints what the configuration means.
+/// Validates the configuration and prints it.
 pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     if args.schema {
         print(&format!("{:#}\n", config::schema()));
@@ -154,18 +154,18 @@ fn undeliverable(settings: &Settings) -> Option<String> {
     })
 }
 
-/// Runs the gateway until it is told to stop.
+/// Runs the gateway until a signal.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let exit = runtime.block_on(async {
-        // Before anything else: a signal is heard whatever the start is at.
+        // First, so that a signal is handled at any point of the start.
         let signals = Signals::listen_as_server().context("cannot listen to signals")?;
         match args.source.load() {
             Ok(settings) => run(settings, args.strict, signals).await,
             Err(exit) => Ok(exit),
         }
     });
-    // What still holds on after the deadline is not waited for.
+    // Tasks that still run after the deadline are abandoned.
     runtime.shutdown_timeout(Duration::from_millis(200));
     exit
 }
@@ -174,7 +174,7 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
     let guard = telemetry::init(&settings.telemetry)?;
     match telemetry::process::raise_open_files_limit() {
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        Err(error) => tracing::warn!(%error, "failed to raise open files limit"),
     }
     if let Some(fault) = shared_bearer(&settings).or_else(|| client_fault(&settings)) {
         print_status(format_args!("{fault}"));
@@ -183,7 +183,7 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
     let app = tokio::select! {
         biased;
         signal = signals.next() => {
-            // Nothing was promised to anybody yet, and files are as after a kill, which a start expects.
+            // No session exists yet, and the files are as after a kill, from which a start recovers.
             tracing::info!(?signal, "stopped during start");
             return Ok(Exit::Done);
         }
@@ -202,7 +202,7 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
             return Ok(Exit::Failed);
         }
     };
-    // It blocks while it exports, and the export itself runs on the runtime.
+    // Blocks during the export, which itself runs on the runtime.
     tokio::task::spawn_blocking(move || guard.shutdown()).await.context("exporting spans panicked")?;
     stopped.map(|()| Exit::Done).map_err(anyhow::Error::msg)
 }

@@ -1,4 +1,4 @@
-//! `simulate`: the stand-in for X as a server of its own.
+//! `simulate`: runs the simulator of X.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -15,40 +15,40 @@ use crate::task::{Signals, TaskGroup};
 /// Flags of `simulate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
-    /// Posts drawn per second; those that no rule matches are not sent.
+    /// Generated posts per second; posts that match no rule are not sent.
     #[arg(long)]
     rate: Option<f64>,
     /// Seed of every random decision.
     #[arg(long)]
     seed: Option<u64>,
-    /// Play the posts of this file (JSON lines) instead of drawing them.
+    /// Send the posts of this file (JSON lines) instead of generated ones.
     #[arg(long, value_name = "FILE")]
     posts: Option<PathBuf>,
-    /// Fill matching_rules of played posts from the rules, and send only what matches.
+    /// Set matching_rules of the posts of --posts from the rules, and send only matching posts.
     #[arg(long = "match", requires = "posts")]
     match_posts: bool,
-    /// Make no posts until POST /simulator/pause?on=false.
+    /// Send no posts until POST /simulator/pause?on=false.
     #[arg(long)]
     paused: bool,
-    /// A rule and its tag, as TAG=RULE; may be given again. The default has five.
+    /// Rule and its tag, as TAG=RULE; repeatable. Default: five example rules.
     #[arg(long = "rule", value_name = "TAG=RULE", value_parser = rule)]
     rules: Vec<simulator::InitialRule>,
-    /// Settings of the simulator, YAML or JSON; flags win over it.
+    /// Settings of the simulator, YAML or JSON; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Play this timeline of faults, YAML; docs/drills.md has its words and examples.
+    /// Play this timeline of faults, YAML; docs/drills.md describes the format.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Stop when the script is done, instead of serving on.
+    /// Exit when the script ends.
     #[arg(long, requires = "script")]
     exit_after_script: bool,
-    /// How many times as fast as real time the clock runs; the gateway's clock.rate must be the same.
+    /// Rate of the clock relative to real time; must equal the gateway's clock.rate.
     #[arg(long, default_value_t = 1.0, value_parser = clock_rate)]
     clock_rate: f64,
-    /// When this clock and the real one agree, in milliseconds since 1970; the gateway's clock.origin_ms.
+    /// Time at which this clock equals real time, in milliseconds since 1970; the gateway's clock.origin_ms.
     #[arg(long, value_name = "MS")]
     clock_origin_ms: Option<i64>,
 }

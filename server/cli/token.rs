@@ -1,4 +1,4 @@
-//! `token inspect`: what a resume token says.
+//! `token inspect`: prints the content of a resume token.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Verify a resume token and print what it says.
+    /// Verify a resume token and print its content.
     Inspect(Inspect),
 }
 
@@ -24,12 +24,12 @@ enum Command {
 struct Inspect {
     /// The token.
     token: String,
-    /// Key files of the gateway that issued it; by default the one that a gateway makes in its data_dir.
+    /// Key files of the gateway that issued it; by default the file that a gateway creates in data_dir.
     #[arg(long = "key-file", value_name = "FILE", default_value = "data/keys/token.key")]
     key_files: Vec<PathBuf>,
 }
 
-/// Prints a token's content.
+/// Prints the content of a token.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Command::Inspect(inspect) = &args.command;
     let keys = Keyring::load(&inspect.key_files)?;
@@ -61,23 +61,23 @@ fn describe(token: &ResumeToken) -> String {
         "account        {account}\n\
          epoch          {}\n\
          term           {}\n\
-         sequence       {}   (resume is strictly after it)\n\
-         low watermark  {low_watermark}   (everything created before was delivered, or told as a gap)\n\
-         reached        {reached}   (everything received before was delivered)\n\
-         lineage start  {subscription_start}\n\
+         sequence       {}   (resumes strictly after it)\n\
+         low watermark  {low_watermark}   (every event created before was delivered or is in an announced gap)\n\
+         received until {reached}   (every event received before was delivered)\n\
+         started at     {subscription_start}   (start time of the subscription)\n\
          filter         {filter:016x}\n",
         position.epoch, position.term, position.sequence,
     );
     if let Some(from) = subscription_from {
-        text += &format!("lineage from   {from}   (the first record appended after the lineage began)\n");
+        text += &format!("started before {from}   (first record appended after the start)\n");
     }
     if let Some(until) = repeats_until {
-        text += &format!("repeats until  {until}   (what was received up to then may come again)\n");
+        text += &format!("repeats until  {until}   (events received before may be delivered again)\n");
     }
     for private_gap in private.iter().flat_map(|private| &private.private_gaps) {
         let PrivateGap { span, cause, offset, .. } = private_gap;
         text += &format!(
-            "private hole   {} to {}   ({cause:?}; {}, read up to {offset})\n",
+            "private gap    {} to {}   ({cause:?}; {}, read up to {offset})\n",
             span.from,
             span.to,
             private_gap.id()

@@ -1,14 +1,14 @@
-//! One truth of what the gateway is doing, for the RPC, the probes and the metrics.
+//! Shared state of the gRPC and HTTP servers: accounts and readiness.
 //!
-//! Owns: the table of accounts, readiness. Does not own: the state itself, which each part keeps (`hub`, `ingest`); this
-//! room reads it and says it in one form. It decides nothing and changes nothing but readiness.
+//! Owns: the table of accounts, the default account, readiness. Does not own: the state of an account (`hub`, `ingest`), which
+//! this module only reads.
 //!
-//! Names of accounts are shown to whoever may read them; a face asks here for an account by name, and nowhere else.
+//! Servers look up accounts by name here and nowhere else.
 //!
-//! Invariants, held by `tests/it`:
+//! Invariants, with tests in `tests/it`:
 //! - Readiness does not depend on upstream traffic (I15): an account is ready when its log is open.
 //! - Liveness depends on nothing.
-//! - The same question gets the same answer from every face.
+//! - All servers report the same state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ mod coverage;
 
 pub use coverage::{Coverage, MISSING_MAX, MissingRange, MissingReason, SKIPS_MAX};
 
-/// The gateway as its faces see it.
+/// Accounts and readiness of the gateway.
 pub struct Gateway {
     accounts: RwLock<BTreeMap<AccountName, AccountStatus>>,
     /// Account of requests that name none.
     default_account: Option<AccountName>,
     ready: watch::Sender<bool>,
-    /// How many accounts were opened.
+    /// Number of opened accounts.
     opened: watch::Sender<usize>,
 }
 
@@ -42,60 +42,60 @@ pub struct Gateway {
 #[derive(Clone)]
 enum AccountStatus {
     Open(Account),
-    /// It cannot be opened, for this reason; that is tried again.
+    /// Cannot be opened, for this reason; retried.
     Failed(String),
 }
 
-/// Why an account is not there.
+/// Error of an account lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoAccount {
     /// No account has this name.
     Unknown,
     /// The request names no account, the gateway has several, and none of them is the default.
     Unnamed,
-    /// The account cannot be opened now, for this reason.
+    /// The account cannot be opened at present, for this reason.
     Failed(String),
 }
 
 /// An open account.
 #[derive(Clone)]
 pub struct Account {
-    /// Its log and sessions.
+    /// Log and sessions.
     pub hub: Arc<Hub>,
-    /// Its posts by id.
+    /// Index of its posts by id.
     pub index: Arc<dedup::DedupIndex>,
-    /// What is and was missing of it.
+    /// Open and closed gaps.
     pub gaps: Arc<dyn GapList>,
-    /// Its recovery jobs.
+    /// Recovery jobs.
     pub recovery: Arc<RecoveryJobs>,
 }
 
-/// The ids cannot be searched now.
+/// The post ids cannot be searched.
 #[derive(Debug)]
 pub struct FindError(pub String);
 
-/// What one account's log holds, and how its upstream is.
+/// Retained range and upstream state of an account.
 #[derive(Clone, Debug)]
 pub struct StreamInfo {
     /// Account.
     pub account: AccountName,
-    /// The log.
+    /// Epoch of the log.
     pub epoch: Epoch,
-    /// Oldest record held.
+    /// Oldest retained record.
     pub earliest: Option<TimedPosition>,
     /// Newest record.
     pub newest: Option<TimedPosition>,
     /// State of the upstream connection.
     pub upstream: UpstreamState,
-    /// How long ago the last byte came.
+    /// Time since the last byte.
     pub upstream_age: Option<Duration>,
-    /// What the connection last ended with; empty if it never ended.
+    /// Error that ended the last connection; empty if none ended.
     pub upstream_last_error: String,
-    /// Everything created before this is in the log, or told as a gap.
+    /// Every event created before this is in the log or in an announced gap.
     pub low_watermark: Option<UnixMillis>,
-    /// Sessions open now.
+    /// Number of open sessions.
     pub sessions: usize,
-    /// X refuses recovery requests of the account.
+    /// Whether X refuses recovery requests of the account.
     pub recovery_refused: bool,
 }
 
@@ -106,7 +106,7 @@ impl Default for Gateway {
 }
 
 impl Gateway {
-    /// A gateway without accounts; not ready yet.
+    /// Creates a gateway without accounts that is not ready.
     pub fn new() -> Self {
         Self {
             accounts: RwLock::default(),
@@ -122,13 +122,13 @@ impl Gateway {
         Self { default_account: account, ..self }
     }
 
-    /// Adds an account that is open.
+    /// Adds an open account.
     pub fn add(&self, account: Account) {
         self.accounts.write().insert(account.hub.account().clone(), AccountStatus::Open(account));
         self.opened.send_modify(|opened| *opened += 1);
     }
 
-    /// Adds an account that cannot be opened now.
+    /// Adds an account that cannot be opened at present.
     pub fn add_failed(&self, account: AccountName, reason: String) {
         self.accounts.write().insert(account, AccountStatus::Failed(reason));
     }
@@ -160,7 +160,7 @@ impl Gateway {
         }
     }
 
-    /// All open accounts, by name.
+    /// Returns all open accounts, by name.
     pub fn accounts(&self) -> Vec<Account> {
         let accounts = self.accounts.read();
         let open = accounts.values().filter_map(|opening| match opening {
@@ -170,12 +170,12 @@ impl Gateway {
         open.collect()
     }
 
-    /// Names of all accounts, open or not.
+    /// Returns the names of all accounts, open or not, in order.
     pub fn names(&self) -> Vec<AccountName> {
         self.accounts.read().keys().cloned().collect()
     }
 
-    /// The accounts that cannot be opened, and why.
+    /// Returns the accounts that cannot be opened, with the reason.
     pub fn failed(&self) -> Vec<(AccountName, String)> {
         let accounts = self.accounts.read();
         let failed = accounts.iter().filter_map(|(name, opening)| match opening {
@@ -185,22 +185,22 @@ impl Gateway {
         failed.collect()
     }
 
-    /// Changes of the number of open accounts.
+    /// Subscribes to the number of opened accounts.
     pub fn openings(&self) -> watch::Receiver<usize> {
         self.opened.subscribe()
     }
 
-    /// Says whether requests can be served.
+    /// Sets readiness.
     pub fn set_ready(&self, ready: bool) {
         self.ready.send_replace(ready);
     }
 
-    /// True if requests can be served.
+    /// Returns true if requests can be served.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
 
-    /// Changes of readiness.
+    /// Subscribes to readiness.
     pub fn readiness_changes(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }

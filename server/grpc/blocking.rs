@@ -1,4 +1,4 @@
-//! Work that may read the disk or takes long, off the async threads, and only so much of it at once.
+//! Bounded execution of work that reads the disk or takes long, on blocking threads.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use tonic::Status;
 
 use super::status;
 
-/// Runs work on blocking threads, at most `lookups_max` pieces at once. A request beyond waits without a thread, and one
-/// that is cancelled while it waits is never run: the queue of the blocking pool stays short. A permit is released when the
-/// request takes its result, so that results do not pile up where connections are slower than the work.
+/// Runs at most `lookups_max` pieces of work at once on blocking threads. A further request waits without a thread, and a
+/// request that is cancelled while it waits never runs, so that the queue of the blocking pool stays short. The permit is
+/// released when the request takes its result, so that results do not accumulate behind slow connections.
 #[derive(Clone)]
 pub struct Blocking(Arc<Semaphore>);
 
 impl Blocking {
-    /// At most so many at once.
+    /// Creates a pool for at most this many concurrent pieces of work.
     pub fn new(lookups_max: usize) -> Self {
         Self(Arc::new(Semaphore::new(lookups_max)))
     }
@@ -25,7 +25,7 @@ impl Blocking {
         let of_work = permit.clone();
         let ran = tokio::task::spawn_blocking(move || {
             let result = work();
-            // Held until the work has ended, also if the request is cancelled meanwhile.
+            // Released after the work has ended, also if the request is cancelled meanwhile.
             drop(of_work);
             result
         });

@@ -77,7 +77,7 @@ pub enum Compression {
     Never,
     /// For a client whose request is sent under an encoding, with the same one, if it accepts it.
     Asked,
-    /// For every client that accepts an encoding; most libraries say so without being told.
+    /// For every client that accepts an encoding, as most libraries do by default.
     Accepted,
 }
 

@@ -1,4 +1,4 @@
-//! Requests that never reach a service: what tonic ends by itself gets the code and reason of the contract (section 8).
+//! Code and reason of the contract (section 8) for requests that tonic rejects before they reach a service.
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -7,13 +7,13 @@ use tonic::{Code, Status};
 
 use super::status;
 
-/// The content type of gRPC (its protocol over HTTP/2): messages of protobuf, with nothing or parameters behind.
+/// Content type of gRPC over HTTP/2 with protobuf messages, with or without parameters.
 const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
-/// What tonic says with UNIMPLEMENTED when it knows the method but not how the request is compressed.
+/// Message of tonic's UNIMPLEMENTED for an unknown compression of the request.
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// The answer to a request that is no gRPC, if it is none: 415 for another content type, as the protocol asks for, and 405
-/// for another method than POST.
+/// Returns the response to a request that is not gRPC: 415 for another content type, as the protocol requires, and 405 for
+/// another method than POST. `None` for a gRPC request.
 pub fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
     if request.method() != Method::POST {
         let mut response = Response::new(Body::empty());
@@ -31,7 +31,7 @@ pub fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// Adds the reason to an end of tonic's own. Whatever a service ends with has one.
+/// Adds the reason to a status of tonic. A status of a service already has one.
 pub fn explain(response: Response<Body>, request_bytes_max: usize) -> Response<Body> {
     let headers = response.headers();
     if headers.contains_key(status::REASON_TRAILER) {

@@ -1,7 +1,7 @@
-//! grpc.health.v1: of the process, of its services, and of each account.
+//! grpc.health.v1 for the process, its services and each account.
 //!
-//! The empty name is the process, which serves as long as it answers. `ready` and the services' full names tell whether the
-//! gateway is ready, an account's name whether its upstream connection is up. Reserved names are no accounts (`config`).
+//! The empty name is the process, which is SERVING as long as it responds. `ready` and the full names of the services report
+//! readiness, the name of an account its upstream connection. Reserved names are not valid account names (`config`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct HealthService {
     shutdown: Shutdown,
 }
 
-/// What a name stands for.
+/// Target of a service name.
 enum HealthTarget {
     Process,
     Readiness(watch::Receiver<bool>),
@@ -54,7 +54,7 @@ impl HealthService {
 
 impl HealthTarget {
     fn account(gateway: &Arc<Gateway>, name: &str) -> Self {
-        // Before the look, so that no change in between is missed.
+        // Subscribed before the lookup, so that no change in between is missed.
         let openings = gateway.openings();
         match gateway.account(name) {
             Ok(account) => Self::Upstream(account.hub.upstream().watch()),
@@ -63,7 +63,7 @@ impl HealthTarget {
         }
     }
 
-    /// The status now.
+    /// Returns the current status.
     fn status(&mut self) -> ServingStatus {
         let serves = match self {
             Self::Process => true,
@@ -75,7 +75,7 @@ impl HealthTarget {
         if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
     }
 
-    /// Waits for something that may change it; for ever if nothing can.
+    /// Waits for an event that may change the status; forever if none can.
     async fn changed(&mut self) {
         let changed = match self {
             Self::Process | Self::Unknown => std::future::pending().await,
@@ -89,12 +89,12 @@ impl HealthTarget {
             }
         };
         if changed.is_err() {
-            // Whoever sets it is gone: the process stops.
+            // The sender is gone: the process stops.
             std::future::pending().await
         }
     }
 
-    /// Waits for another status than this.
+    /// Waits until the status differs from `last`.
     async fn other_than(&mut self, last: Option<ServingStatus>) -> ServingStatus {
         loop {
             let status = self.status();
@@ -121,7 +121,7 @@ impl Health for HealthService {
         }
     }
 
-    /// An unknown name is answered too, and stays open (the protocol's own words): it may be known to the next version.
+    /// An unknown name gets SERVICE_UNKNOWN and the stream stays open, as the protocol requires.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let watched = self.watched(&request.get_ref().service);
         let state = Some((watched, None, self.shutdown.clone()));

@@ -1,15 +1,16 @@
-//! The gRPC face: `StreamService`, `RecoveryService`, health and reflection on one port.
+//! The gRPC server: `StreamService`, `RecoveryService`, health and reflection on one port.
 //!
-//! Owns: requests and their checks, frames on the wire (`encode::batch`, `encode::message`, `encode::compress`, `transport::body`), every `Status` (`status`), the limits of the server.
-//! Does not own: what a session does (`hub::session`), what is told of a stream (`status` room).
+//! Owns: validation of requests, encoding of frames (`encode`), the HTTP/2 transport and its limits (`transport`), every
+//! `Status` (`status`). Does not own: sessions (`hub::session`), the state of accounts (`gateway`).
 //!
-//! Invariants and the tests that hold them:
+//! Invariants and their tests:
 //! - I13: every end has the code and reason of the contract: `status::tests`, `tests/it`.
 //! - I14: neither a request nor random bytes end the process or another's stream: `tests/it`.
 //! - All frames of a session leave through one ordered path: a session is one stream, pulled by the connection.
-//! - No connection is for ever unbounded: first bytes, pings, idle time, streams and their rate, headers, messages and
-//!   responses that are not read have limits here (`transport::stream_rate`, `transport::connection_slots`, `transport::response_budget`; `tests/it/hostile`).
-//! - What a client does on one stream ends no other: streams are slowed, refused or reset, connections are not closed for it.
+//! - Every resource of a connection has a limit: first bytes, pings, idle time, streams and their rate, headers, messages and
+//!   unread responses (`transport::stream_rate`, `transport::connection_slots`, `transport::response_budget`;
+//!   `tests/it/hostile`).
+//! - A client's behavior on one stream ends no other stream: streams are slowed, refused or reset, the connection stays open.
 
 mod blocking;
 mod config;

@@ -19,15 +19,15 @@ use crate::proto::{
     ListRecoveryJobsResponse,
 };
 
-/// When a caller may ask again whose interval could not be read.
+/// Retry delay if the interval could not be read.
 const COVERAGE_RETRY: Duration = Duration::from_secs(1);
 
 /// RecoveryService over the gateway's accounts.
 pub struct RecoveryApi {
     gateway: Arc<Gateway>,
-    /// Lists take time with their length: they are made beside the threads that serve sessions.
+    /// Builds lists on threads that serve no sessions, because the time grows with their length.
     blocking: Blocking,
-    /// Rights to read the journal for GetCoverage.
+    /// Permits to read the journal for GetCoverage.
     coverage_reads: Arc<Semaphore>,
     coverage_read_bytes_max: u64,
 }
@@ -96,15 +96,15 @@ impl RecoveryService for RecoveryApi {
         let refused = !account.recovery.refused().within(asked).is_empty();
         let permit = self.coverage_reads.clone().acquire_owned().await.map_err(|_| status::internal(""))?;
         let bytes_max = self.coverage_read_bytes_max;
-        // The permit goes with the read: a caller that leaves does not let another one in beside it.
+        // The read owns the permit: a cancelled call does not free it while its read runs.
         let read = tokio::task::spawn_blocking(move || (account.coverage(asked, bytes_max), permit).0);
         let coverage = read.await.map_err(|panic| {
-            tracing::error!(%panic, "a request panicked");
+            tracing::error!(%panic, "request panicked");
             status::internal("")
         })?;
         let coverage = coverage.map_err(|error| {
             tracing::error!(account = request.account, %error, "failed to read journal for coverage");
-            status::not_ready("the journal cannot be read now: ask again later", COVERAGE_RETRY)
+            status::not_ready("journal cannot be read; retry later", COVERAGE_RETRY)
         })?;
         let blocked_reason = convert::blocked_reason(refused && !coverage.missing.is_empty());
         Ok(Response::new(GetCoverageResponse {
@@ -127,7 +127,7 @@ impl RecoveryService for RecoveryApi {
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
         let listed = account.recovery.create(asked, caller).map_err(status::job_refused)?;
         let created = &listed.job;
-        tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "a recovery job by hand");
+        tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "manual recovery job created");
         let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
         Ok(Response::new(CreateRecoveryJobResponse { job }))
     }
@@ -145,7 +145,7 @@ impl RecoveryService for RecoveryApi {
     }
 }
 
-/// The gaps that jobs may close a part of.
+/// Returns the gaps that recovery jobs may close in part.
 fn recovered_gaps(account: &Account) -> Vec<(GapId, TimeRange)> {
     let gaps = account.gaps.gaps().into_iter().filter(|gap| gap.state != GapState::Backfilled);
     gaps.map(|gap| (gap.id, TimeRange::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX))))).collect()
@@ -193,11 +193,11 @@ fn bounds(given: Option<&proto::TimeInterval>) -> Result<Bounds, Status> {
     }
 }
 
-/// The states to list, of which there must be no unknown one.
+/// Parses a list of states. Returns START_INVALID for an unknown state.
 fn states<S: TryFrom<i32> + Copy>(given: &[i32], unspecified: impl Fn(S) -> bool) -> Result<Vec<S>, Status> {
     let known = |state: &i32| S::try_from(*state).ok().filter(|state| !unspecified(*state));
     let all: Option<Vec<S>> = given.iter().map(known).collect();
-    all.ok_or_else(|| status::start_invalid("states", "has one that is unknown or UNSPECIFIED"))
+    all.ok_or_else(|| status::start_invalid("states", "contains an unknown state or UNSPECIFIED"))
 }
 
 #[cfg(test)]

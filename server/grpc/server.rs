@@ -19,7 +19,7 @@ use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 
-/// The gRPC server, bound to nothing yet.
+/// The gRPC server, before it serves a listener.
 pub struct GrpcServer {
     config: Config,
     gateway: Arc<Gateway>,
@@ -27,16 +27,16 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// A server over the accounts of this gateway.
+    /// Creates a server for the accounts of this gateway.
     pub fn new(config: Config, gateway: Arc<Gateway>, clock: Clock) -> Self {
         Self { config, gateway, clock }
     }
 
-    /// Serves until `shutdown`. Streams have to be ended before: a graceful stop waits for them.
+    /// Serves until `shutdown`. End all streams before: a graceful stop waits for them.
     pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
         let Self { config, gateway, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
-        // What a client compresses, tonic takes apart; what it gets back is the subscription's business.
+        // tonic decompresses requests. Responses of sessions are compressed by `encode`.
         let blocking = Blocking::new(config.lookups_max);
         let streams = StreamServiceServer::new(StreamApi::new(gateway.clone(), compression, blocking.clone()))
             .max_decoding_message_size(bytes_max)

@@ -1,12 +1,12 @@
 //! Names that the health service knows in addition to the accounts.
 
-/// Names of the health service besides the accounts'.
+/// Names of the health service in addition to those of accounts.
 pub struct Services;
 
 impl Services {
-    /// Ready to serve: accounts are open and the gateway does not drain.
+    /// Readiness: accounts are open and the gateway does not drain.
     pub const READY: &'static str = "ready";
-    /// All names that tell that: `ready`, and the services' own, which load balancers ask for.
+    /// All names that report readiness: `ready` and those of the services, which load balancers request.
     pub const ALL: [&'static str; 4] = [Self::READY, STREAM_SERVICE, RECOVERY_SERVICE, HEALTH_SERVICE];
 }
 

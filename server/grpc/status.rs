@@ -1,7 +1,7 @@
-//! The only maker of `tonic::Status`: every end that the contract lists, with its code, reason and details.
+//! Builds every `tonic::Status`: code, reason and details of each error in the contract.
 //!
-//! A client switches on the reason (`google.rpc.ErrorInfo`), not on the code; reason and last token stand in trailers
-//! too, for clients that do not decode details.
+//! A client switches on the reason (`google.rpc.ErrorInfo`), not on the code. Trailers repeat the reason and the last token for
+//! clients that do not decode details.
 
 use std::time::Duration;
 
@@ -22,52 +22,51 @@ pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
 pub use start::{in_future, start_invalid};
 
-/// When to try a call again that took too long.
+/// Retry delay after a call that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
 
-/// A filter that cannot be used.
+/// Returns the status for an invalid filter.
 pub fn filter_invalid(fault: &InvalidFilter) -> Status {
     StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
         .field(&fault.field, &fault.description)
         .status()
 }
 
-/// A request of more bytes than are taken, compressed or not.
+/// Returns the status for a request that is too long, compressed or not.
 pub fn request_too_long(request_bytes_max: usize) -> Status {
-    let message =
-        format!("the request has more than {request_bytes_max} bytes (grpc.request_bytes_max): shorten the filter");
+    let message = format!("request exceeds {request_bytes_max} bytes (grpc.request_bytes_max); shorten the filter");
     StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", message).status()
 }
 
-/// A request that cannot be decoded.
+/// Returns the status for a request that cannot be decoded.
 pub fn request_malformed(why: &str) -> Status {
     StatusBuilder::new(Code::InvalidArgument, "REQUEST_MALFORMED", format!("the request cannot be decoded: {why}"))
         .status()
 }
 
-/// A method or an encoding that there is not.
+/// Returns the status for an unknown method or encoding.
 pub fn unimplemented(why: &str) -> Status {
     StatusBuilder::new(Code::Unimplemented, "UNIMPLEMENTED", why).status()
 }
 
-/// A name that the health service does not know.
+/// Returns the status for a name that the health service does not know.
 pub fn service_unknown() -> Status {
-    let message = "no service or account of this name: leave it empty to ask for the process";
+    let message = "unknown service or account; use the empty name for the process";
     StatusBuilder::new(Code::NotFound, "SERVICE_UNKNOWN", message).status()
 }
 
-/// A start that cannot be met.
+/// Returns the status for a start that cannot be served.
 pub fn refused(refused: StartError) -> Status {
     match refused {
         StartError::Malformed => StatusBuilder::new(
             Code::InvalidArgument,
             "TOKEN_INVALID",
-            "the resume token is malformed, damaged, or signed with a key that this gateway does not have: start by time",
+            "resume token is malformed, damaged, or signed with an unknown key; start by time",
         ),
         StartError::Foreign(account) => StatusBuilder::new(
             Code::FailedPrecondition,
             "TOKEN_ACCOUNT_MISMATCH",
-            format!("the resume token is of the account {account}: subscribe to that account, or start by time"),
+            format!("resume token belongs to account {account}; subscribe to that account, or start by time"),
         )
         .with("account", account),
         StartError::TooOld { oldest_token, oldest_time, missing } => {
@@ -75,8 +74,8 @@ pub fn refused(refused: StartError) -> Status {
                 Code::OutOfRange,
                 "POSITION_TOO_OLD",
                 format!(
-                    "the start is older than anything the gateway holds ({} s are missing): \
-                     set resume_policy to RESUME_POLICY_EARLIEST or RESUME_POLICY_LATEST to go on without them",
+                    "start is older than the oldest record ({} s are missing); \
+                     set resume_policy to RESUME_POLICY_EARLIEST or RESUME_POLICY_LATEST to continue without them",
                     missing.as_secs()
                 ),
             );
@@ -86,19 +85,22 @@ pub fn refused(refused: StartError) -> Status {
                 .with("oldest_time", time)
                 .with("missing_seconds", missing.as_secs())
         }
-        StartError::InFuture { head_time } => return in_future("the start lies in the future", head_time),
+        StartError::InFuture { head_time } => return in_future("start is in the future", head_time),
         StartError::ClockUnknown => {
-            return not_ready("the log of this token is lost, and X has not confirmed that its time has come: resume later", RETRY_AFTER_SLOW);
+            return not_ready(
+                "log of the resume token is lost, and X has not confirmed the time of the token; resume later",
+                RETRY_AFTER_SLOW,
+            );
         }
         StartError::ExactUnavailable(outcome) => {
             let why = match outcome {
-                StartOutcome::TimeBounded => "the token is of another log, or of a lost tail of this one",
-                StartOutcome::Clamped | StartOutcome::Live | StartOutcome::Exact => "a part is not held any more",
+                StartOutcome::TimeBounded => "resume token belongs to another log, or to a lost tail of this one",
+                StartOutcome::Clamped | StartOutcome::Live | StartOutcome::Exact => "part of the range is not retained",
             };
             StatusBuilder::new(
                 Code::FailedPrecondition,
                 "EXACT_UNAVAILABLE",
-                format!("an exact resume is not possible: {why}. Drop require_exact, or start by time"),
+                format!("exact start is not possible: {why}; omit require_exact, or start by time"),
             )
         }
         StartError::RecoveryLimit(exceeded) => return recovery_limit(&exceeded),
@@ -106,52 +108,52 @@ pub fn refused(refused: StartError) -> Status {
     .status()
 }
 
-/// The end of a session.
+/// Returns the status of an ended session.
 pub fn ended(end: SessionEnd) -> Status {
     let after = end.reconnect_after;
     let ended = match end.ending {
         EndReason::Shutdown => {
-            StatusBuilder::new(Code::Unavailable, "DRAINING", "the gateway stops: reconnect and resume")
+            StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway shuts down; reconnect and resume")
                 .retry_after(after)
         }
         EndReason::Rotated => StatusBuilder::new(
             Code::Unavailable,
             "SESSION_ROTATED",
-            "the session reached its greatest age: reconnect and resume",
+            "session reached its maximum age (hub.session_age_max); reconnect and resume",
         )
         .retry_after(after),
         EndReason::Deadline => StatusBuilder::new(
             Code::DeadlineExceeded,
             "STREAM_DEADLINE",
-            "the deadline that the client set for the stream is reached: resume, without a deadline for an endless stream",
+            "deadline of the client expired; resume, without a deadline for an endless stream",
         ),
         EndReason::TooSlow => StatusBuilder::new(
             Code::ResourceExhausted,
             "CONSUMER_TOO_SLOW",
-            "the records after this position were trimmed before they were read: resume with a policy, and read faster",
+            "records after this position were trimmed before they were read; resume with a policy, and read faster",
         )
         .retry_after(after),
         EndReason::ReplayLimit => StatusBuilder::new(
             Code::ResourceExhausted,
             "REPLAY_LIMIT",
-            "too many sessions read the journal (hub.replay_sessions_max): resume later",
+            "too many sessions read the journal (hub.replay_sessions_max); resume later",
         )
         .quota("hub.replay_sessions_max", "sessions that read the journal")
         .retry_after(after),
         EndReason::JournalUnavailable => {
-            StatusBuilder::new(Code::Unavailable, "NOT_READY", "the journal cannot be read now: resume later")
+            StatusBuilder::new(Code::Unavailable, "NOT_READY", "journal cannot be read; resume later")
                 .retry_after(after)
         }
     };
     ended.token(end.token).status()
 }
 
-/// An account that is not there, or cannot be opened now: the reason names paths of this machine, and is in the log.
+/// Returns the status for an account that is unknown, not named, or not open. The cause is only in the log: it names paths.
 pub fn no_account(asked: &str, none: NoAccount, gateway: &Gateway) -> Status {
     match none {
         NoAccount::Unnamed => account_required(&gateway.names()),
         NoAccount::Unknown => access_denied(asked, gateway.names().iter()),
-        NoAccount::Failed(_) => not_ready("the log of the account cannot be opened now", RETRY_AFTER_SLOW),
+        NoAccount::Failed(_) => not_ready("log of the account cannot be opened; retry later", RETRY_AFTER_SLOW),
     }
 }
 
@@ -182,66 +184,62 @@ fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName
     StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).with("accounts", names.join(",")).status()
 }
 
-/// Too many sessions.
+/// Returns the status for a session beyond the limit.
 pub fn session_limit(full: &crate::hub::SessionLimitReached, after: Duration) -> Status {
-    StatusBuilder::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}: close some, or try again later"))
+    StatusBuilder::new(Code::ResourceExhausted, "SESSION_LIMIT", format!("{full}; close sessions, or retry later"))
         .quota("hub.sessions_max", &full.to_string())
         .retry_after(after)
         .status()
 }
 
-/// Too many bytes of filters.
+/// Returns the status for a filter beyond the limit.
 pub fn filter_limit(limit: &crate::hub::FilterLimitReached, after: Duration) -> Status {
-    StatusBuilder::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}: use prefixes, or try again later"))
+    StatusBuilder::new(Code::ResourceExhausted, "FILTER_LIMIT", format!("{limit}; use prefixes, or retry later"))
         .quota("hub.filter_bytes_max", &limit.to_string())
         .retry_after(after)
         .status()
 }
 
-/// A response for which there is no space, for others are not read.
+/// Returns the status for a response beyond the budget of unread responses.
 pub fn response_limit() -> Status {
-    let what = "responses that were not read yet (grpc.connection_response_bytes_max, grpc.response_bytes_max)";
+    let what = "unread responses (grpc.connection_response_bytes_max, grpc.response_bytes_max)";
     StatusBuilder::new(
         Code::ResourceExhausted,
         "RESPONSE_LIMIT",
-        format!("too many bytes of {what}: read them, then try again"),
+        format!("too many bytes of {what}; read them, then retry"),
     )
-    .quota("grpc.connection_response_bytes_max", "bytes of responses that were not read yet")
+    .quota("grpc.connection_response_bytes_max", "bytes of unread responses")
     .retry_after(RETRY_AFTER_SLOW)
     .status()
 }
 
-/// The gateway stops: a new session is not begun.
+/// Returns the status for a session during shutdown.
 pub fn draining(after: Duration) -> Status {
-    StatusBuilder::new(Code::Unavailable, "DRAINING", "the gateway stops: connect again").retry_after(after).status()
+    StatusBuilder::new(Code::Unavailable, "DRAINING", "gateway shuts down; reconnect").retry_after(after).status()
 }
 
-/// A post that the log does not know.
+/// Returns the status for a post that is not in the log.
 pub fn post_unknown(post: PostId) -> Status {
-    let mut ended = StatusBuilder::new(
-        Code::NotFound,
-        "POST_NOT_FOUND",
-        format!("the post {post} is not in the log, as far back as it goes"),
-    );
+    let mut ended =
+        StatusBuilder::new(Code::NotFound, "POST_NOT_FOUND", format!("post {post} not found in the retained log"));
     ended.details.set_resource_info("post", post.to_string(), "", "not in the log");
     ended.status()
 }
 
-/// The log cannot answer now.
+/// Returns the status for a log that cannot be read at present.
 pub fn not_ready(message: &str, after: Duration) -> Status {
     StatusBuilder::new(Code::Unavailable, "NOT_READY", message).retry_after(after).status()
 }
 
-/// A call that takes longer than it may.
+/// Returns the status for a call that exceeds `grpc.unary_timeout`.
 pub fn too_slow(limit: Duration) -> Status {
     let limit = humantime::format_duration(limit);
-    not_ready(&format!("not answered within {limit} (grpc.unary_timeout): try again later"), RETRY_AFTER_SLOW)
+    not_ready(&format!("no response within {limit} (grpc.unary_timeout); retry later"), RETRY_AFTER_SLOW)
 }
 
-/// A bug of ours.
+/// Returns the status for a bug of the gateway.
 pub fn internal(session_id: &str) -> Status {
-    let mut ended =
-        StatusBuilder::new(Code::Internal, "INTERNAL", "a bug of the gateway: please report it with the request id");
+    let mut ended = StatusBuilder::new(Code::Internal, "INTERNAL", "internal error; report it with the request id");
     ended.details.set_request_info(session_id, "");
     ended.status()
 }

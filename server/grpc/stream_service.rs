@@ -30,10 +30,10 @@ use crate::proto::{
     resolve_position_request,
 };
 
-/// How long a client that is sent away waits at the most before it comes back.
+/// Maximum jittered retry delay of a rejected client.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
 
-/// Unknown tags that are warned of one by one.
+/// Maximum number of warnings about unknown tags; one more reports the number of the rest.
 const TAG_WARNINGS_MAX: usize = 10;
 
 /// StreamService over the gateway's accounts.
@@ -67,7 +67,7 @@ impl StreamApi {
 
 #[tonic::async_trait]
 impl StreamService for StreamApi {
-    /// The frames go past tonic: see [`SessionBody`].
+    /// Frames bypass tonic: see [`SessionBody`].
     type SubscribeStream = Empty<Result<SubscribeResponse, Status>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
@@ -86,7 +86,7 @@ impl StreamService for StreamApi {
         let (resolved, advice) =
             resolve(&self.blocking, &hub, &ask, (seat.filter().clone(), caller)).instrument(span.clone()).await?;
         span.in_scope(|| {
-            tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session begins");
+            tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session started");
         });
         let mut warnings = std::mem::take(&mut ask.warnings);
         warnings.extend(advice);
@@ -157,10 +157,10 @@ impl StreamService for StreamApi {
         let request = request.into_inner();
         let account = self.account(&request.account)?;
         let (cursor, time) = match request.target {
-            None => return Err(status::start_invalid("target", "is missing: give a time or a post_id")),
+            None => return Err(status::start_invalid("target", "is required: a time or a post_id")),
             Some(Target::Time(time)) => {
                 let time = convert::from_timestamp(&time)
-                    .ok_or_else(|| status::start_invalid("time", "is no time between 1970 and 9999"))?;
+                    .ok_or_else(|| status::start_invalid("time", "is not a time between 1970 and 9999"))?;
                 let hub = account.hub.clone();
                 let resolved = self.blocking.run(move || start::resolve_time(&hub, time));
                 (resolved.await?.map_err(status::refused)?.cursor, time)
@@ -201,8 +201,8 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Se
         }
         Ok(None) => Err(status::post_unknown(post)),
         Err(FindError(error)) => {
-            tracing::error!(error, "the ids of posts cannot be searched");
-            Err(status::not_ready("the ids of posts cannot be searched now", RETRY_SPREAD))
+            tracing::error!(error, "failed to search post ids");
+            Err(status::not_ready("post ids cannot be searched; retry later", RETRY_SPREAD))
         }
     }
 }
@@ -215,7 +215,7 @@ async fn resolve(
 ) -> Result<(ResolvedStart, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     if start::awaits_answer(hub, &start) {
-        // The first attempt to connect ends within its time-out. The hub, and with it the sender, lives as long as this.
+        // The first connection attempt ends within its timeout. The hub owns the sender, so the wait cannot fail.
         let _ = hub.upstream().watch().wait_for(|status| status.state != UpstreamState::Connecting).await;
     }
     let hub = hub.clone();
@@ -225,40 +225,38 @@ async fn resolve(
         Ok((resolved, advice))
     });
     resolved.await?.map_err(|refused| {
-        tracing::info!(?refused, "a start was refused");
+        tracing::info!(?refused, "start refused");
         status::refused(refused)
     })
 }
 
-/// Advice on a request that was taken.
+/// Returns the warnings about an accepted request.
 fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if resolved.filter.is_some_and(|before| before != 0 && before != filter.fingerprint()) {
-        let message = "the filter is another than the one the resume token was issued under: \
+        let message = "the filter differs from that of the resume token: \
                        posts before the token that match only the new filter are not delivered";
         warnings.push(Warning { code: WarningCode::FilterChanged, message: message.into() });
     }
     let unknown = hub.unknown_tags(filter);
     for (tag, near) in unknown.iter().take(TAG_WARNINGS_MAX) {
         let hint = near.as_ref().map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
-        let message = format!("no post with the tag {tag:?} was seen since the gateway started{hint}");
+        let message = format!("no post with tag {tag:?} was observed since the gateway started{hint}");
         warnings.push(Warning { code: WarningCode::UnknownTag, message });
     }
     if let Some(more) = unknown.len().checked_sub(TAG_WARNINGS_MAX).filter(|more| *more > 0) {
-        warnings.push(Warning {
-            code: WarningCode::UnknownTag,
-            message: format!("{more} further tags were not seen either"),
-        });
+        warnings
+            .push(Warning { code: WarningCode::UnknownTag, message: format!("{more} further tags were not observed") });
     }
     let status = hub.upstream().status();
     if status.state != crate::hub::status::upstream_status::UpstreamState::Connected && !status.last_error.is_empty() {
-        let message = format!("the upstream connection is down: {}", status.last_error);
+        let message = format!("upstream connection is down: {}", status.last_error);
         warnings.push(Warning { code: WarningCode::UpstreamDown, message });
     }
     warnings
 }
 
-/// The session as a stream, pulled by its connection.
+/// Returns the messages of the session as a stream that its connection polls.
 fn messages(
     subscription: Box<Session>,
     encoding: Option<MessageEncoding>,
@@ -273,16 +271,16 @@ fn messages(
                 Err(end) => Err(end),
             }
         };
-        // A panic here must not take the connection's other streams with it.
+        // A panic of one session must not end the other streams of the connection.
         let next = std::panic::AssertUnwindSafe(next).catch_unwind().instrument(span.clone()).await;
         match next {
             Ok(Ok(message)) => Some((Ok(message), Some((subscription, encoding, session_id, span)))),
             Ok(Err(end)) => {
-                span.in_scope(|| tracing::info!(ending = ?end.ending, "session ends"));
+                span.in_scope(|| tracing::info!(ending = ?end.ending, "session ended"));
                 Some((Err(status::ended(end)), None))
             }
             Err(_) => {
-                span.in_scope(|| tracing::error!("a session panicked; the others go on"));
+                span.in_scope(|| tracing::error!("session panicked"));
                 Some((Err(status::internal(&session_id)), None))
             }
         }

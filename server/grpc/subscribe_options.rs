@@ -1,4 +1,4 @@
-//! From a `SubscribeRequest` to what the hub is asked: checked, defaults filled in, bounds kept.
+//! Parses and validates a `SubscribeRequest`: defaults, bounds, warnings.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use crate::hub::session::{Warning, WarningCode};
 use crate::hub::start::{Start, StartPolicy};
 use crate::proto::{ResumePolicy, SubscribeRequest, TagFilter, subscribe_request};
 
-/// What a client asks for, checked.
+/// Validated options of a session.
 #[derive(Debug)]
 pub struct SubscribeOptions {
-    /// Where to start.
+    /// Start position.
     pub start: Start,
-    /// What to do where that is too old.
+    /// Policy for a start that is too old.
     pub policy: StartPolicy,
-    /// Refuse anything but an exact start.
+    /// Whether to refuse a start that is not exact.
     pub require_exact: bool,
     /// Name of the consumer.
     pub consumer: String,
-    /// Bounds of a batch.
+    /// Maximum events per batch.
     pub batch_events_max: usize,
-    /// Bounds of a batch.
+    /// Maximum bytes of events per batch.
     pub batch_bytes_max: usize,
-    /// How long a batch may wait to fill.
+    /// Maximum time that a batch waits to fill.
     pub batch_delay_max: Duration,
-    /// How often to hear from the gateway at the least.
+    /// Heartbeat interval.
     pub heartbeat: Duration,
-    /// How long the client lets the stream be.
+    /// Timeout of the stream, from the client's deadline.
     pub timeout: Option<Duration>,
-    /// What was not taken as asked.
+    /// Warnings about options that were changed.
     pub warnings: Vec<Warning>,
 }
 
 const BATCH_EVENTS_DEFAULT: u32 = 1_000;
 const BATCH_EVENTS_MAX: u32 = 10_000;
-/// With what stands around the events, four HTTP/2 frames of 16 KiB.
+/// With the fields around the events, four HTTP/2 frames of 16 KiB.
 const BATCH_BYTES_DEFAULT: u32 = (64 << 10) - 512;
 const BATCH_BYTES_MIN: u32 = 1 << 10;
 const BATCH_BYTES_MAX: u32 = 1 << 20;
@@ -48,7 +48,7 @@ const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 const CONSUMER_BYTES_MAX: usize = 128;
 
-/// Checks a request and its headers.
+/// Parses a request and its headers. Returns START_INVALID for an invalid start, duration or policy.
 pub fn parse_subscribe(request: &SubscribeRequest, headers: &MetadataMap) -> Result<SubscribeOptions, Status> {
     let mut warnings = Vec::new();
     let delay = duration(request.max_batch_delay.as_ref(), "max_batch_delay")?.unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn parse_subscribe(request: &SubscribeRequest, headers: &MetadataMap) -> Res
             Ok(ResumePolicy::Unspecified | ResumePolicy::Fail) => StartPolicy::Fail,
             Ok(ResumePolicy::Earliest) => StartPolicy::Earliest,
             Ok(ResumePolicy::Latest) => StartPolicy::Latest,
-            Err(_) => return Err(status::start_invalid("resume_policy", "is none of FAIL, EARLIEST, LATEST")),
+            Err(_) => return Err(status::start_invalid("resume_policy", "must be FAIL, EARLIEST or LATEST")),
         },
         require_exact: request.require_exact,
         consumer: consumer(&request.consumer, &mut warnings),
@@ -87,7 +87,7 @@ pub fn parse_subscribe(request: &SubscribeRequest, headers: &MetadataMap) -> Res
     })
 }
 
-/// The filter as the hub takes it.
+/// Converts the filter.
 pub fn filter(filter: Option<&TagFilter>) -> filter::FilterSpec {
     let filter = filter.cloned().unwrap_or_default();
     filter::FilterSpec {
@@ -104,23 +104,23 @@ fn start(start: Option<&subscribe_request::Start>) -> Result<Start, Status> {
         None | Some(Asked::Latest(_)) => Start::Latest,
         Some(Asked::Earliest(_)) => Start::Earliest,
         Some(Asked::ResumeToken(token)) if token.is_empty() => {
-            return Err(status::start_invalid("resume_token", "is empty: leave it out to start at the tip"));
+            return Err(status::start_invalid("resume_token", "is empty; omit it to start at the tip"));
         }
         Some(Asked::ResumeToken(token)) => Start::Token(token.clone()),
         Some(Asked::StartTime(time)) => match convert::from_timestamp(time) {
             Some(time) => Start::Time(time),
-            None => return Err(status::start_invalid("start_time", "is no time between 1970 and 9999")),
+            None => return Err(status::start_invalid("start_time", "is not a time between 1970 and 9999")),
         },
         Some(Asked::Lookback(back)) => match convert::from_duration(back) {
             Some(back) => Start::Lookback(back),
-            None => return Err(status::start_invalid("lookback", "is no duration, or negative")),
+            None => return Err(status::start_invalid("lookback", "is malformed or negative")),
         },
     })
 }
 
 fn duration(given: Option<&prost_types::Duration>, field: &str) -> Result<Option<Duration>, Status> {
     let read = |duration| {
-        convert::from_duration(duration).ok_or_else(|| status::start_invalid(field, "is no duration, or negative"))
+        convert::from_duration(duration).ok_or_else(|| status::start_invalid(field, "is malformed or negative"))
     };
     given.map(read).transpose()
 }
@@ -132,7 +132,7 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
     let end = name.floor_char_boundary(CONSUMER_BYTES_MAX);
     warnings.push(Warning {
         code: WarningCode::ConsumerNameTruncated,
-        message: format!("consumer was cut to {CONSUMER_BYTES_MAX} bytes"),
+        message: format!("consumer was truncated to {CONSUMER_BYTES_MAX} bytes"),
     });
     name[..end].to_owned()
 }
@@ -140,7 +140,7 @@ fn consumer(name: &str, warnings: &mut Vec<Warning>) -> String {
 fn clamp_with_warning(field: &str, asked: u32, (min, max): (u32, u32), warnings: &mut Vec<Warning>) -> u32 {
     let granted = asked.clamp(min, max);
     if granted != asked {
-        let message = format!("{field} is {granted}: {asked} lies outside of {min} to {max}");
+        let message = format!("{field} is {granted}: {asked} is outside of {min} to {max}");
         warnings.push(Warning { code: WarningCode::BatchClamped, message });
     }
     granted
@@ -154,7 +154,7 @@ fn granted_time(
 ) -> Duration {
     let granted = asked.clamp(min, max);
     if granted != asked {
-        let message = format!("{field} is {granted:?}: {asked:?} lies outside of {min:?} to {max:?}");
+        let message = format!("{field} is {granted:?}: {asked:?} is outside of {min:?} to {max:?}");
         let is_heartbeat = field == "heartbeat_interval";
         let code = if is_heartbeat { WarningCode::HeartbeatClamped } else { WarningCode::BatchClamped };
         warnings.push(Warning { code, message });
@@ -162,8 +162,8 @@ fn granted_time(
     granted
 }
 
-/// The client's deadline (`grpc-timeout`), less the time that the last frame needs to reach it: a client that counts
-/// itself would otherwise end the call before the status with the token is there.
+/// Returns the client's deadline (`grpc-timeout`) minus the time for the last frame: otherwise the client would end the call
+/// before the status with the token arrives.
 fn timeout(headers: &MetadataMap) -> Option<Duration> {
     const MARGIN_MAX: Duration = Duration::from_secs(1);
     let text = headers.get("grpc-timeout")?.to_str().ok()?;

@@ -40,10 +40,10 @@ impl Default for Config {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
             header_timeout: Duration::from_secs(5),
-            // Prometheus gives a scrape 10 s by default: whoever needs more has given up.
+            // Prometheus gives a scrape 10 s by default: a longer scrape has failed.
             request_timeout: Duration::from_secs(15),
             connections_max: 64,
-            // Two Prometheus servers, and people who look.
+            // Two Prometheus servers and some manual requests.
             scrapes_max: 8,
             header_bytes_max: 16 << 10,
             drain_timeout: Duration::from_secs(1),

@@ -21,7 +21,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// hyper panics on less.
 const HEADER_BYTES_LEAST: usize = 8_192;
 
-/// Accepts connections until `shutdown`, then waits for those under way.
+/// Accepts connections until `shutdown`, then waits for open ones.
 pub(super) async fn accept(
     listener: TcpListener,
     config: Config,
@@ -53,7 +53,7 @@ pub(super) async fn accept(
                 runtime.tasks.spawn("admin connection", ExitPolicy::Continue, exchange);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the admin port");
+                tracing::warn!(%error, "failed to accept connection to admin port");
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = runtime.clock.sleep(ACCEPT_PAUSE) => {}
@@ -67,13 +67,13 @@ pub(super) async fn accept(
         scrapes.left().await;
     };
     if runtime.clock.timeout(config.drain_timeout, left).await.is_err() {
-        tracing::debug!("connections to the admin port were cut at the stop");
+        tracing::debug!("admin drain timed out, closing connections");
     }
 }
 
-/// What a connection has.
+/// State of a connection.
 struct ConnectionState {
-    /// Its place among those whose request is not known yet, or among the scrapes.
+    /// Slot among connections whose request is unknown, or among scrapes.
     seat: Mutex<Option<SlotGuard>>,
     scrapes: Arc<ConnectionSlots>,
     evicted: Shutdown,
@@ -90,7 +90,7 @@ impl ConnectionState {
     }
 }
 
-/// One request and its answer.
+/// Serves one request.
 async fn serve_request(
     stream: TcpStream,
     own: Arc<ConnectionState>,
@@ -120,10 +120,10 @@ async fn serve_request(
     tokio::select! {
         ended = runtime.clock.timeout(config.request_timeout, connection) => match ended {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin port ended early"),
-            Err(_) => tracing::debug!("a connection to the admin port took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
+            Err(_) => tracing::debug!("admin connection timed out"),
         },
-        () = own.evicted.cancelled() => tracing::debug!("a connection to the admin port made way for a new one"),
+        () = own.evicted.cancelled() => tracing::debug!("admin connection replaced by new one"),
         () = stopped => {}
     }
 }

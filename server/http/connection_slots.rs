@@ -1,4 +1,4 @@
-//! Places of connections to the admin port: when all are taken, the oldest makes way.
+//! Slots of connections to the admin port: if all are in use, a new connection replaces the oldest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Moment};
 use crate::task::Shutdown;
 
-/// How long a place is left to whoever has it, full or not: enough for a probe, which sends its request at once.
+/// Minimum time that a connection keeps its slot: enough for a probe, which sends its request at once.
 const KEPT_FOR: Duration = Duration::from_millis(100);
 
-/// So many places.
+/// A bounded set of slots.
 pub(super) struct ConnectionSlots {
     max: usize,
     clock: Clock,
     state: Mutex<State>,
-    /// A place was left.
+    /// Notifies of a released slot.
     left: Notify,
 }
 
@@ -34,20 +34,20 @@ struct OccupiedSlot {
     evicted: Shutdown,
 }
 
-/// A place that is taken, until this is dropped.
+/// A slot in use; released on drop.
 pub(super) struct SlotGuard {
     places: Arc<ConnectionSlots>,
     id: u64,
 }
 
 impl ConnectionSlots {
-    /// All free.
+    /// Creates free slots.
     pub(super) fn new(max: usize, clock: Clock) -> Self {
         Self { max, clock, state: Mutex::default(), left: Notify::new() }
     }
 
-    /// Takes a place. If there is none, the oldest is taken away from whoever has it, and `evicted` of that one is
-    /// cancelled; within `KEPT_FOR` if all are new.
+    /// Acquires a slot. If none is free, takes that of the oldest connection and cancels its `evicted`; waits up to `KEPT_FOR`
+    /// if all are new.
     pub(super) async fn enter(self: &Arc<Self>, evicted: Shutdown) -> SlotGuard {
         loop {
             let left = self.left.notified();
@@ -61,7 +61,7 @@ impl ConnectionSlots {
         }
     }
 
-    /// Takes a place, or tells when to ask again.
+    /// Acquires a slot, or returns when to retry.
     fn try_enter(self: &Arc<Self>, evicted: &Shutdown) -> Result<SlotGuard, Duration> {
         let now = self.clock.moment();
         let mut state = self.state.lock();
@@ -80,7 +80,7 @@ impl ConnectionSlots {
         Ok(SlotGuard { places: self.clone(), id })
     }
 
-    /// Waits until all are free.
+    /// Waits until all slots are free.
     pub(super) async fn left(&self) {
         loop {
             let left = self.left.notified();

@@ -1,16 +1,16 @@
-//! The admin port: is the process alive, is it ready, what does it count.
+//! The admin port: liveness, readiness, metrics.
 //!
-//! Owns: `/livez`, `/readyz`, `/metrics`, and how a connection to them is bounded. Does not own: what ready means (the
-//! [`ReadinessProbe`] that is passed in), the metrics (`telemetry::metrics`), binding the socket (`app`), or who may reach the
-//! port (the network: it shows names of accounts and consumers, no posts and no secrets).
+//! Owns: `/livez`, `/readyz`, `/metrics`, and the limits of their connections. Does not own: the meaning of ready
+//! ([`ReadinessProbe`]), the metrics (`telemetry::metrics`), binding the socket (`app`), or access to the port (the network:
+//! it shows names of accounts and consumers, no posts and no secrets).
 //!
 //! Invariants:
-//! - Liveness does not depend on upstream, disks or subscribers: it is answered as long as the process runs (I15).
-//! - One request per connection, and a connection lasts no longer than `request_timeout`, whatever its peer does. With
-//!   `connections_max` in use the oldest makes way for the next one, and scrapes have places of their own: so a probe is
-//!   answered at once, whoever holds connections (`probe_is_answered_while_places_are_held`).
-//! - Rubbish is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
-//! - It stops within `drain_timeout` of being told (`it_stops_in_time_with_silent_clients`).
+//! - Liveness does not depend on upstream, disks or subscribers: it responds as long as the process runs (I15).
+//! - One request per connection, and a connection lasts at most `request_timeout`. If `connections_max` are open, a further
+//!   one replaces the oldest; scrapes are counted separately. So a probe is answered at once, however many connections stay
+//!   open (`probe_is_answered_while_places_are_held`).
+//! - Malformed input is answered with 4xx or a closed connection, never with a panic (`rubbish_hurts_nobody`).
+//! - It stops within `drain_timeout` of the shutdown signal (`it_stops_in_time_with_silent_clients`).
 
 mod config;
 mod connection;
@@ -31,22 +31,22 @@ use self::connection::SCRAPE_PATH;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
 
-/// Says whether the process can do its work.
+/// Reports whether the process is ready.
 pub trait ReadinessProbe: Send + Sync {
-    /// `Err` has one short text for each thing that is not ready. It is called for each request and must not wait.
+    /// Returns one short text per component that is not ready. Called for each request; must not block.
     fn readiness(&self) -> Result<(), Vec<String>>;
 }
 
-/// What the port shows.
+/// State that the port serves.
 #[derive(Clone)]
 pub struct AdminState {
-    /// Answers `/readyz`.
+    /// Source of `/readyz`.
     pub probe: Arc<dyn ReadinessProbe>,
-    /// Answers `/metrics`.
+    /// Source of `/metrics`.
     pub metrics: Registry,
 }
 
-/// Serves until `shutdown`, then lets answers under way end, for `drain_timeout` at most.
+/// Serves until `shutdown`, then waits at most `drain_timeout` for responses in progress.
 pub async fn serve(listener: TcpListener, config: Config, site: AdminState, runtime: Runtime, shutdown: Shutdown) {
     connection::accept(listener, config, router(site), runtime, shutdown).await;
 }

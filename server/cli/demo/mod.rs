@@ -1,9 +1,8 @@
-//! `demo`: simulator and gateway on loopback, two consumers, one of them killed and resumed, and the proof from the
-//! simulator's truth that it got exactly what it missed.
+//! `demo`: simulator and gateway on loopback with two consumers. One is killed and resumed; the ground truth of the simulator
+//! shows that it received exactly the posts that it missed.
 //!
-//! Owns: the play and its words. Does not own: any of the parts, which are the real ones: the gateway as `serve` runs it,
-//! the consumer as `tail` has it, the simulator as `simulate` runs it. The comparison (`delivery_log`) knows only post ids and
-//! tags, so that it cannot share a mistake with the gateway.
+//! Owns: the sequence of steps and its output. Does not own: the components, which are those of `serve`, `tail` and
+//! `simulate`. The comparison (`delivery_log`) uses only post ids and tags, so that it shares no error with the gateway.
 
 mod delivery_log;
 
@@ -32,34 +31,34 @@ use crate::telemetry;
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End by itself after this many seconds, with a summary; exit code 3 if anything was missing or repeated.
+    /// Exit after this many seconds, with a summary; exit code 3 if a post was missing or repeated.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
     seconds: Option<u64>,
-    /// Posts per second that the simulator draws; about a third matches one of the two filters.
+    /// Generated posts per second; about a third match one of the two filters.
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
-    /// Where the gateway serves gRPC.
+    /// Address of the gateway's gRPC port.
     #[arg(long, default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// Where the gateway serves probes and metrics.
+    /// Address of the gateway's admin port.
     #[arg(long, default_value = "127.0.0.1:9600")]
     admin: SocketAddr,
-    /// Where the simulator listens.
+    /// Address of the simulator.
     #[arg(long, default_value = "127.0.0.1:8099")]
     simulator: SocketAddr,
-    /// Keep the gateway's data here; by default in a temporary directory that goes with the demo.
+    /// Data directory of the gateway; by default a temporary directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
 const TAGS: [&str; 2] = ["cats", "dogs"];
-/// How long a thing that should happen at once may take before the demo gives up.
+/// Timeout of each step.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is looked at.
+/// Poll interval of conditions.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Posts that the killed consumer misses.
 const MISSED_MIN: usize = 5;
-/// A bearer for the simulator; it opens nothing else.
+/// Bearer token of the simulator.
 const BEARER: &str = "demo-bearer";
 
 /// Runs the demo.
@@ -100,7 +99,7 @@ fn start_simulator(args: &Args, clock: &Clock, tasks: &TaskGroup) -> anyhow::Res
         ..simulator::Config::default()
     };
     let handle = Simulator::start(config, listener, clock.clone(), tasks)?;
-    // Until both consumers are there, so that all it sends is theirs.
+    // Paused until both consumers are connected, so that they receive all posts.
     handle.pause();
     Ok(handle)
 }
@@ -127,7 +126,7 @@ struct Demo {
     dir: PathBuf,
 }
 
-/// A consumer with what it got.
+/// A consumer with its deliveries.
 struct DemoConsumer {
     tag: &'static str,
     consumer: Consumer,
@@ -155,7 +154,7 @@ impl Demo {
         self.disconnect_and_recover(&mut cats, &mut dogs).await?;
         print_status(format_args!("\n4. Try it yourself:\n{}", self.commands(&address)));
         let Some(seconds) = self.seconds else {
-            // A consumer that nobody reads would stand there as a stalled one.
+            // Consumers that are not polled would count as stalled.
             drop((cats, dogs));
             print_status(format_args!("Running until Ctrl-C."));
             return std::future::pending().await;
@@ -165,7 +164,7 @@ impl Demo {
         self.summary(cats, dogs, sound).await
     }
 
-    /// Kills the first consumer, lets it miss posts, resumes it with its token.
+    /// Kills the first consumer, waits until it has missed posts, and resumes it with its token.
     async fn kill_and_resume(
         &mut self,
         address: &str,
@@ -176,7 +175,7 @@ impl Demo {
         let before = cats.tracker.len();
         let mut revived = DemoConsumer::new(cats.tag, address, &self.clock);
         revived.tracker = std::mem::take(&mut cats.tracker);
-        // Dropping it closes its stream: to the gateway it has vanished.
+        // The drop closes its stream, as a kill would.
         *cats = revived;
         print_status(format_args!("\n2. The consumer of cats is killed. Its last resume token:\n   {token}\n"));
         let missed = |stage: &Self| stage.due("cats") - before;
@@ -187,7 +186,7 @@ impl Demo {
         self.pump_until([cats], |_, viewers| viewers[0].tracker.len() >= due).await?;
         let verdict = cats.tracker.compare(&self.truth.sent_posts(), "cats");
         print_status(format_args!(
-            "\n   Resumed with that token: missed {}, got {}, repeated {}",
+            "\n   Resumed with that token: missed {}, received {}, repeated {}",
             due - before,
             verdict.got as usize - before,
             verdict.repeated
@@ -196,11 +195,11 @@ impl Demo {
         Ok(verdict.is_sound())
     }
 
-    /// Lets X cut the line while posts go on: what the gateway itself missed comes by backfill.
+    /// Disconnects the gateway from X while posts are sent: backfill recovers the posts that the gateway missed.
     async fn disconnect_and_recover(&mut self, cats: &mut DemoConsumer, dogs: &mut DemoConsumer) -> anyhow::Result<()> {
         let due = |stage: &Self| TAGS.map(|tag| stage.due(tag));
         let (before, began) = (due(self), self.clock.moment());
-        print_status(format_args!("\n3. X cuts the line, and posts go on without the gateway.\n"));
+        print_status(format_args!("\n3. X disconnects the gateway and sends posts meanwhile.\n"));
         self.truth.cut(CutKind::Reset);
         let missed = |stage: &Self| due(stage).iter().sum::<usize>() - before.iter().sum::<usize>();
         let back = |stage: &Self, _: &[&mut DemoConsumer]| {
@@ -213,7 +212,7 @@ impl Demo {
         })
         .await?;
         print_status(format_args!(
-            "\n   Away for {:.1} s: X sent {missed} posts of cats and dogs meanwhile, and all of them came by backfill",
+            "\n   Disconnected for {:.1} s: X sent {missed} posts of cats and dogs meanwhile; backfill recovered all of them",
             away.as_secs_f64()
         ));
         Ok(())
@@ -239,14 +238,14 @@ impl Demo {
             let verdict = viewer.tracker.compare(&truth, viewer.tag);
             sound &= verdict.is_sound();
             print_status(format_args!(
-                "  {}: sent {}, got {}, repeated {}, not asked for {}",
+                "  {}: sent {}, received {}, repeated {}, not requested {}",
                 viewer.tag, verdict.due, verdict.got, verdict.repeated, verdict.foreign
             ));
         }
         Ok(if sound { Exit::Done } else { Exit::ContractViolated })
     }
 
-    /// Posts with this tag that the simulator has sent.
+    /// Returns the number of posts with this tag that the simulator has sent.
     fn due(&self, tag: &str) -> usize {
         self.truth.sent_posts().iter().filter(|post| has(post, tag)).count()
     }
@@ -262,7 +261,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Lets these consumers read until the condition holds.
+    /// Polls these consumers until the condition is true.
     async fn pump_until<const N: usize>(
         &self,
         mut viewers: [&mut DemoConsumer; N],
@@ -285,7 +284,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Takes what comes within a moment.
+    /// Processes the frames that are available.
     async fn look(&self, viewers: &mut [&mut DemoConsumer]) -> anyhow::Result<()> {
         for viewer in viewers {
             while let Ok(step) = self.clock.timeout(POLL_INTERVAL, viewer.consumer.next()).await {

@@ -8,12 +8,12 @@ use anyhow::{Context, bail};
 use crate::clock::{Clock, Moment};
 use crate::state_file;
 
-/// At most this much of a power cut's time is lost; each fsync costs a disk write.
+/// Interval of fsync: a power failure loses at most this much progress.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Longest token, in bytes (contract 1: 1 KiB), with room for a line end.
+/// Maximum bytes of a token (contract 1: 1 KiB), with a line end.
 const FILE_BYTES_MAX: usize = 1_024 + 2;
 
-/// The file that keeps a resume token between runs.
+/// File that stores a resume token between runs.
 ///
 /// It is replaced by rename after each frame that carries a token, so a reader (or the next run) finds a whole token
 /// whatever kills this process. It is forced to the disk at most once a second and at the end: after a power cut the
@@ -23,14 +23,14 @@ pub(super) struct TokenFile {
     path: PathBuf,
     fresh: PathBuf,
     clock: Clock,
-    /// What the file holds.
+    /// Token in the file.
     stored: Option<String>,
     synced: Option<Moment>,
     dirty: bool,
 }
 
 impl TokenFile {
-    /// Reads what the file holds, if it is there.
+    /// Reads the file, if it exists.
     pub(super) fn open(path: &Path, clock: Clock) -> anyhow::Result<Self> {
         let stored = match std::fs::read_to_string(path) {
             Ok(text) => Some(checked(&text).with_context(|| format!("token file {}", path.display()))?),
@@ -45,7 +45,7 @@ impl TokenFile {
         Ok(Self { path: path.into(), fresh: fresh.into(), clock, stored, synced: None, dirty: false })
     }
 
-    /// The token it holds.
+    /// Returns the token.
     pub(super) fn token(&self) -> Option<&str> {
         self.stored.as_deref()
     }
@@ -66,7 +66,7 @@ impl TokenFile {
         Ok(())
     }
 
-    /// Makes the last token survive a power cut.
+    /// Syncs the last token.
     pub(super) fn sync(&mut self) -> anyhow::Result<()> {
         if !self.dirty {
             return Ok(());
@@ -98,7 +98,7 @@ fn checked(text: &str) -> anyhow::Result<String> {
     let token = text.trim();
     if token.is_empty() {
         // Starting elsewhere without a word would lose events.
-        bail!("it is empty: move it away to start with --from");
+        bail!("it is empty: move it away to start with --start");
     }
     if text.len() > FILE_BYTES_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
         bail!("it does not hold a resume token");

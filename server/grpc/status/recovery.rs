@@ -1,4 +1,4 @@
-//! Answers about recovery: jobs, and the budgets of those who cause requests to X.
+//! Statuses of recovery jobs and of the budgets for requests to X.
 
 use tonic::{Code, Status};
 
@@ -7,20 +7,21 @@ use super::start::{in_future, start_invalid};
 use crate::ingest::recovery::CreateError;
 use crate::model::BudgetExceeded;
 
-/// A recovery job that cannot be made.
+/// Returns the status for a job that cannot be created.
 pub fn job_refused(error: CreateError) -> Status {
     match error {
         CreateError::Disabled => StatusBuilder::new(
             Code::FailedPrecondition,
             "RECOVERY_NOT_ENTITLED",
-            format!("{error}: switch it on if X grants recovery to this account"),
+            format!("{error}; enable it if X grants recovery to this account"),
         )
         .status(),
         CreateError::Empty => start_invalid("interval.end_time", "must be after interval.start_time"),
         CreateError::Budget(exceeded) => recovery_limit(&exceeded),
-        CreateError::InFuture { now } => in_future("the interval ends in the future", now),
+        CreateError::InFuture { now } => in_future("interval.end_time is in the future", now),
         CreateError::TooOld { oldest, missing } => {
-            let message = format!("{error} ({} s of the interval are older): ask for less", missing.as_secs());
+            let message =
+                format!("{error} ({} s of the interval are older); request a later start_time", missing.as_secs());
             StatusBuilder::new(Code::OutOfRange, "POSITION_TOO_OLD", message)
                 .with("oldest_time", oldest)
                 .with("missing_seconds", missing.as_secs())
@@ -29,18 +30,18 @@ pub fn job_refused(error: CreateError) -> Status {
     }
 }
 
-/// A recovery job that does not exist.
+/// Returns the status for an unknown job.
 pub fn job_unknown(id: &str) -> Status {
-    /// Longer ids are none of ours; an error need not repeat them.
+    /// Maximum characters of an id in the message: no valid id is longer.
     const SHOWN_CHARS_MAX: usize = 32;
     let shown: String = id.chars().take(SHOWN_CHARS_MAX).collect();
-    let message = format!("there is no recovery job {shown:?}: it may have ended long ago");
+    let message = format!("recovery job {shown:?} not found; it may have been removed after its end");
     let mut ended = StatusBuilder::new(Code::NotFound, "JOB_NOT_FOUND", message);
     ended.details.set_resource_info("recovery_job", shown, "", "not known");
     ended.status()
 }
 
-/// More was demanded of X than a budget allows.
+/// Returns the status for requests to X beyond a budget.
 pub fn recovery_limit(exceeded: &BudgetExceeded) -> Status {
     let message = format!("recovery limit reached: {exceeded}; retry later, or ask for longer intervals");
     StatusBuilder::new(Code::ResourceExhausted, "RECOVERY_LIMIT", message.clone())
