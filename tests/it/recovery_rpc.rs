@@ -184,7 +184,7 @@ async fn invalid_job_requests_get_reasons() {
         let refused = create(&mut client, from, to).await.expect_err("it is no interval");
         check(&refused, Code::InvalidArgument, "START_INVALID");
         let field = &refused.get_details_bad_request().expect("it names the field").field_violations[0].field;
-        assert!(["from", "to"].contains(&field.as_str()), "{field}");
+        assert!(["interval.start_time", "interval.end_time"].contains(&field.as_str()), "{field}");
     }
     let old = create(&mut client, at(now, -25 * 3_600), at(now, -60)).await.expect_err("X has it no more");
     check(&old, Code::OutOfRange, "POSITION_TOO_OLD");
@@ -227,7 +227,7 @@ async fn jobs_are_paged_and_cancellable() {
         made.push(job.job_id);
     }
     assert_eq!(made, ["j1", "j2", "j3", "j4", "j5"]);
-    eventually("X has refused", async || env.metric("recovery_connects_total") >= 1.0).await;
+    eventually("X has refused", async || env.metric("recovery_upstream_connect_attempts_total") >= 1.0).await;
     let again = create(&mut client, at(now, -1_200), at(now, -1_100)).await.expect("it can be asked for");
     assert_eq!(again.job_id, "j1", "it still has to bring that");
 
@@ -284,7 +284,7 @@ async fn caller_beyond_budget_is_told_when_to_retry() {
     let other = other.local_address(Some([127, 0, 0, 2].into()));
     let mut other = Client::new(in_time("a connection", other.connect()).await.expect("it listens"));
     assert_eq!(create(&mut other, nth(10).0, nth(10).1).await.expect("it has its own budget").job_id, "j4");
-    assert!(env.x.counters().recovery_posts == 0 && env.metric("recovery_connects_total") <= 4.0);
+    assert!(env.x.counters().recovery_posts == 0 && env.metric("recovery_upstream_connect_attempts_total") <= 4.0);
     env.stop_gateway().await;
     env.start_gateway().await;
     let mut again = client(&env).await;
