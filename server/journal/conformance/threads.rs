@@ -23,12 +23,14 @@ fn readers_survive_append_recompression_and_trim() {
             }
         });
         let keeping = scope.spawn(|| {
-            let (mut recompressed, mut trimmed) = (0, 0);
-            // On a busy machine, writer and reader finish before maintenance has run often.
+            let (mut recompressed, mut trimmed, mut after) = (0, 0, Duration::ZERO);
+            // On a busy machine, writer and reader finish before maintenance has run often. Records are as old as the
+            // first step that saw them: time must pass after that.
             while !done.load(Ordering::Acquire) || ((recompressed == 0 || trimmed == 0) && started.elapsed() < DEADLINE)
             {
                 let newest = reader.extent().newest_received.unwrap_or(UnixMillis(T0));
-                let now = START.plus(newest.since(UnixMillis(T0)));
+                after += if done.load(Ordering::Acquire) { Duration::from_secs(RECORDS) } else { Duration::ZERO };
+                let now = START.plus(newest.since(UnixMillis(T0)) + after);
                 let report = maintenance.step(now).expect("a step");
                 recompressed += report.recompressed;
                 trimmed += report.trimmed_records;
