@@ -305,17 +305,22 @@ impl GapTracker {
         let (account, gap_id, start) = (self.hub.account(), gap.id, gap.window.from);
         let end = gap.window.to.map_or_else(|| "open".to_owned(), |to| to.to_string());
         let (cause, evidence, recovered) = (gap.cause, gap.evidence, gap.recovered);
-        macro_rules! log {
-            ($level:ident, $message:literal) => {
-                tracing::$level!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, $message)
-            };
-        }
         match gap.state {
-            GapState::Detected => log!(warn, "gap opened"),
-            GapState::Recovering => log!(warn, "gap left to recovery"),
-            GapState::Backfilled => log!(warn, "gap closed by backfill"),
-            GapState::Recovered => log!(warn, "gap recovered"),
-            GapState::Unrecoverable => log!(error, "gap is unrecoverable"),
+            GapState::Detected => {
+                tracing::warn!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, "gap opened");
+            }
+            GapState::Recovering => {
+                tracing::warn!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, "gap left to recovery");
+            }
+            GapState::Backfilled => {
+                tracing::warn!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, "gap closed by backfill");
+            }
+            GapState::Recovered => {
+                tracing::warn!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, "gap recovered");
+            }
+            GapState::Unrecoverable => {
+                tracing::error!(%account, %gap_id, %start, end, ?cause, ?evidence, recovered, "gap is unrecoverable");
+            }
         }
     }
 }
