@@ -116,8 +116,16 @@ impl Sequencer {
             return Ok(Some(SkipReason::Oversized));
         }
         let (origin, gap) = self.origin(id, source);
-        let post =
-            Post { id, rules: rules.into(), origin, gap, counterpart: None, counterpart_rules: None, previous: None, json };
+        let post = Post {
+            id,
+            rules: rules.into(),
+            origin,
+            gap,
+            counterpart: None,
+            counterpart_rules: None,
+            previous: None,
+            json,
+        };
         let IngestSource::Recovery(tally) = source else {
             self.take_main(batch, post, result, source, received, giving_up).await?;
             return Ok(None);

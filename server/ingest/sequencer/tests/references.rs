@@ -56,7 +56,8 @@ fn main_record_refers_to_side_record() {
     env.put(1_704_067_232_000, vec![post(id, &["c"])]);
     let (records, _) = env.records();
     let posts: Vec<_> = records.iter().filter_map(|record| record.body.post()).collect();
-    let references: Vec<_> = posts.iter().map(|post| (post.counterpart, tags(post.counterpart_rules.as_ref()))).collect();
+    let references: Vec<_> =
+        posts.iter().map(|post| (post.counterpart, tags(post.counterpart_rules.as_ref()))).collect();
     let side = side_posts(&hub);
     if side[0].counterpart.is_none() {
         assert_eq!(references, [(Some(1), vec!["a".to_owned()]), (Some(1), vec!["a".to_owned()])]);
