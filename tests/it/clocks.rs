@@ -8,11 +8,11 @@ use powerstream_gateway::proto::{Earliest, GapState, StartOutcome, SubscribeRequ
 use powerstream_gateway::simulator::{CutKind, DateHeader, SimulatorHandle};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::gaps::{SLACK, span};
+use crate::harness::gaps::{ALLOWED_LATENESS, span};
 use crate::harness::outage::backfill_asked;
 use crate::harness::process::Gateway;
 use crate::harness::subscriber::asking;
-use crate::harness::{Drill, Lineage, Subscriber, TestEnv, eventually, filters};
+use crate::harness::{Drill, ResumingConsumer, Subscriber, TestEnv, eventually, filters};
 
 /// Half a minute in a second.
 const RATE: f64 = 30.0;
@@ -28,7 +28,7 @@ async fn bounds_use_upstream_time_despite_wrong_clock() {
         assert_eq!(drill.histories(), [[GapState::Detected, GapState::Backfilled]], "{hours} h");
         assert_eq!(drill.reconnects().last().and_then(backfill_asked), Some(2), "{hours} h");
         let gap = span(drill.gaps().last()[0]);
-        assert!(gap.contains(cut) && gap.from >= cut.minus(SLACK * 2), "{hours} h: {gap:?} for {cut}");
+        assert!(gap.contains(cut) && gap.from >= cut.minus(ALLOWED_LATENESS * 2), "{hours} h: {gap:?} for {cut}");
     }
 }
 
@@ -40,7 +40,7 @@ async fn implausible_or_missing_date_changes_nothing() {
     for date in &dates {
         drill.env.x.set_date(date.clone());
         drill.outage(CutKind::CleanEnd, Duration::from_secs(1)).await;
-        drill.pass(SLACK * 2).await;
+        drill.pass(ALLOWED_LATENESS * 2).await;
     }
     drill.settle().await;
     drill.judge();
@@ -73,7 +73,7 @@ async fn long_suspend_loses_nothing() {
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = Lineage::new(&env.x, filters::all());
+        let lineage = ResumingConsumer::new(&env.x, filters::all());
         async move { lineage.read(client, all).await }
     });
     env.x.set_rate(100.0);
@@ -94,7 +94,7 @@ async fn long_suspend_loses_nothing() {
 }
 
 /// Sends posts until the reader has seen one of them, which it takes for the last.
-async fn settle_last(env: &TestEnv, reading: tokio::task::JoinHandle<Lineage>) -> Lineage {
+async fn settle_last(env: &TestEnv, reading: tokio::task::JoinHandle<ResumingConsumer>) -> ResumingConsumer {
     let text = r#"{"text":"the last one","matching_rules":[{"tag":"cats","id":1}]}"#;
     eventually("all came", async || {
         let (posts, logged) = (env.x.truth_len(), env.x.counters());
@@ -140,7 +140,7 @@ fn of(account: &str, start: subscribe_request::Start) -> SubscribeRequest {
 async fn assert_untouched(env: &TestEnv, began: UnixMillis, name: &str, x: &SimulatorHandle, session: &mut Subscriber) {
     let truth = x.sent_posts();
     session.posts(truth.len()).await;
-    let mut lineage = Lineage::new(x, filters::all());
+    let mut lineage = ResumingConsumer::new(x, filters::all());
     lineage.follow(session);
     // On a loaded machine the first connect of a new log may be late; that gap is over before the first fault.
     let later: Vec<_> = lineage.gaps.last().into_iter().filter(|gap| span(gap).to > began).collect();
@@ -190,7 +190,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
         };
         env.app().gateway().accounts().iter().map(own).collect()
     };
-    let began = env.x.now().plus(SLACK * 2);
+    let began = env.x.now().plus(ALLOWED_LATENESS * 2);
     eventually("time passes", async || env.x.now() >= began).await;
     let mut farthest = 0;
     for (date, cut) in wrongs() {
@@ -216,7 +216,7 @@ async fn wrong_endpoint_of_one_account_leaves_others_alone() {
     assert!(wrong.counters().dates_wrong >= 10, "the fault fired: {:?}", wrong.counters());
     assert!(farthest >= 24 * 3_600_000, "a wrong date was believed where two answers said so: {farthest} ms");
     [&env.x, &wrong, &third].into_iter().for_each(SimulatorHandle::pause);
-    let paused = env.x.now().plus(SLACK);
+    let paused = env.x.now().plus(ALLOWED_LATENESS);
     eventually("what was under way is sent", async || env.x.now() >= paused).await;
     for (session, (name, x)) in sessions.iter_mut().zip([("main", &env.x), ("third", &third)]) {
         assert_untouched(&env, began, name, x, session).await;
@@ -250,7 +250,7 @@ async fn frozen_gateway_on_quiet_stream_loses_nothing() {
     let reading = tokio::spawn({
         let client = gateway.client().await;
         let all = |own: &Subscriber| own.got.last().is_some_and(|event| event.json.contains("the last one"));
-        let lineage = Lineage::new(&env.x, filters::all());
+        let lineage = ResumingConsumer::new(&env.x, filters::all());
         async move { lineage.read(client, all).await }
     });
     let text = |what: &str| format!(r#"{{"text":"{what}","matching_rules":[{{"tag":"cats","id":1}}]}}"#);

@@ -8,9 +8,9 @@ use powerstream_gateway::proto::{GapState, Origin};
 use powerstream_gateway::simulator::{CutKind, ErrorResponse, Repeat, Scope, SimulatorHandle};
 
 use crate::harness::env::patient;
-use crate::harness::gaps::{Gaps, SLACK, span};
+use crate::harness::gaps::{ALLOWED_LATENESS, Gaps, span};
 use crate::harness::outage::give_a_past;
-use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, latest};
+use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, latest};
 
 /// A minute in a second.
 const RATE: f64 = 60.0;
@@ -37,11 +37,11 @@ async fn with_two(tune: impl FnOnce(&SimulatorHandle, &mut Settings)) -> (TestEn
     (env, session, past)
 }
 
-async fn settle(env: &TestEnv, session: &mut Subscriber, past: u64) -> Lineage {
+async fn settle(env: &TestEnv, session: &mut Subscriber, past: u64) -> ResumingConsumer {
     env.x.pause();
     let due = env.x.truth_since(past).len();
     session.until("all came, and gaps are over", |own| own.got.len() >= due && Gaps::of(own).are_over()).await;
-    let mut lineage = Lineage::new(&env.x, filters::all());
+    let mut lineage = ResumingConsumer::new(&env.x, filters::all());
     lineage.follow(session);
     lineage.assert_whole("the one that takes all", 2);
     assert_eq!(env.x.connections().live_max_ever, 2);
@@ -111,8 +111,11 @@ async fn datacenter_connections_have_own_gaps() {
     lineage.assert_whole("the one that takes all", 2);
     assert_eq!(lineage.gaps.histories(), [[GapState::Detected, GapState::Backfilled]]);
     let hole = span(lineage.gaps.last()[0]);
-    assert!(hole.from <= cut.minus(SLACK / 2) && hole.to >= back.plus(SLACK), "{hole:?} for {cut} to {back}");
-    for post in truth.iter().filter(|post| post.created > cut.plus(SLACK / 2) && post.created < back) {
+    assert!(
+        hole.from <= cut.minus(ALLOWED_LATENESS / 2) && hole.to >= back.plus(ALLOWED_LATENESS),
+        "{hole:?} for {cut} to {back}"
+    );
+    for post in truth.iter().filter(|post| post.created > cut.plus(ALLOWED_LATENESS / 2) && post.created < back) {
         let event = lineage.got.iter().find(|event| event.post_id == post.post_id.0).expect("it came");
         let origin = if post.datacenter == 0 { Origin::Live } else { Origin::Backfill };
         assert_eq!(event.origin(), origin, "of datacenter {}", post.datacenter);

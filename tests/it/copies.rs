@@ -11,7 +11,7 @@ use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, latest};
+use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, latest};
 
 /// Half a minute in a second.
 const RATE: f64 = 30.0;
@@ -66,7 +66,7 @@ async fn judge(who: &str, env: &TestEnv, mut session: Subscriber, past: u64) -> 
     let _ = Clock::system().timeout(DEADLINE, session.read_until(settled)).await;
     let beats = session.heartbeats.len();
     session.until("a heartbeat after it", |own| own.heartbeats.len() > beats).await;
-    let mut watched = Watched::new(Lineage::new(x, filters::all()));
+    let mut watched = Watched::new(ResumingConsumer::new(x, filters::all()));
     watched.follow(&session);
     watched.judge(who, x, |_| true);
     eprintln!("{who}: {} posts, {:#?}", due.len(), watched.lineage.gaps.stories());

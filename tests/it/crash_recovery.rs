@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::harness::ground_truth::expected;
 use crate::harness::process::Gateway;
-use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, probe, record};
+use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, probe, record};
 
 /// How often it is killed, if `KILLS` does not say otherwise.
 const KILLS: usize = 50;
@@ -82,7 +82,7 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut lineages: Vec<_> = [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])]
-        .map(|filter| Lineage::new(&env.x, filter))
+        .map(|filter| ResumingConsumer::new(&env.x, filter))
         .into();
     let mut told = 0;
     for _ in 0..times {
@@ -124,7 +124,7 @@ async fn over_ends(times: usize, by: By, x_fails: bool) {
     for lineage in lineages {
         caught_up.push(lineage.read(gateway.client().await, at_rest).await);
     }
-    let whole = Lineage::new(&env.x, filters::all()).read(gateway.client().await, at_rest).await;
+    let whole = ResumingConsumer::new(&env.x, filters::all()).read(gateway.client().await, at_rest).await;
     let mut metrics = String::new();
     eventually("all that came in is accounted for", async || {
         metrics = probe::get(gateway.admin(), "/metrics").await.1;
@@ -148,7 +148,12 @@ fn at_rest(session: &Subscriber) -> bool {
     beats >= 2 && session.heartbeats[beats - 1].delivered_total == session.heartbeats[beats - 2].delivered_total
 }
 
-fn judge(env: &TestEnv, (whole, lineages): (&Lineage, &[Lineage]), (ends, by): (usize, By), metrics: &str) {
+fn judge(
+    env: &TestEnv,
+    (whole, lineages): (&ResumingConsumer, &[ResumingConsumer]),
+    (ends, by): (usize, By),
+    metrics: &str,
+) {
     let terms = oracle::Terms { is_killed: by == By::Kill, is_settled: false, ..oracle::Terms::new() };
     let all = [whole].into_iter().chain(lineages).enumerate();
     let subscriptions = all.map(|(number, lineage)| lineage.record(number)).collect();

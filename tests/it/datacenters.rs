@@ -13,7 +13,7 @@ use crate::harness::eventually::DEADLINE;
 use crate::harness::gaps::{Gaps, span};
 use crate::harness::outage::give_a_past;
 use crate::harness::watermarks::Watched;
-use crate::harness::{Lineage, Subscriber, TestEnv, after, eventually, filters, latest};
+use crate::harness::{ResumingConsumer, Subscriber, TestEnv, after, eventually, filters, latest};
 
 /// A minute in a second.
 const RATE: f64 = 60.0;
@@ -50,7 +50,7 @@ impl Lists {
         });
         give_a_past(&env.x);
         let past = env.x.truth_len();
-        let watched = Watched::new(Lineage::new(&env.x, filters::all()));
+        let watched = Watched::new(ResumingConsumer::new(&env.x, filters::all()));
         Self { env, lists: Vec::new(), watched, session: None, past }
     }
 

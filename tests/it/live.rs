@@ -15,14 +15,14 @@ const RATE: f64 = 3_000.0;
 const SESSIONS: usize = 60;
 
 /// A consumer over many sessions.
-struct Lineage {
+struct ResumingConsumer {
     filter: TagFilter,
     last: Subscriber,
     got: Vec<Event>,
 }
 
 /// Comes back again and again after a few frames, from whatever token it had.
-async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> Lineage {
+async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> ResumingConsumer {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut last = env.subscribe(earliest(&filter)).await;
     let mut got = Vec::new();
@@ -38,7 +38,7 @@ async fn come_and_go(env: &TestEnv, filter: TagFilter, seed: u64) -> Lineage {
         let request = SubscribeRequest { max_batch_events: rng.random_range(1..100), ..after(&token, &filter) };
         last = env.subscribe(request).await;
     }
-    Lineage { filter, last, got }
+    ResumingConsumer { filter, last, got }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +53,7 @@ async fn no_loss_at_replay_live_handover() {
     env.x.pause();
     env.all_logged().await;
     let truth = env.x.sent_posts();
-    for Lineage { filter, mut last, mut got } in [all, cats, rest] {
+    for ResumingConsumer { filter, mut last, mut got } in [all, cats, rest] {
         let wanted = expected(&truth, &filter);
         last.posts(wanted.len() - got.len()).await;
         got.append(&mut last.got);

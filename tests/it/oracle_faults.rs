@@ -196,7 +196,7 @@ fn alone(history: &mut History) {
 }
 
 fn found(history: &History) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = oracle::judge(history).iter().map(|fault| fault.kind).collect();
+    let mut kinds: Vec<Kind> = oracle::check(history).iter().map(|fault| fault.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
@@ -210,7 +210,7 @@ fn check(table: &[table::Fault]) {
         let mut expected = expected.to_vec();
         expected.sort_unstable();
         if found(&history) != expected {
-            let faults: Vec<String> = oracle::judge(&history).iter().map(ToString::to_string).collect();
+            let faults: Vec<String> = oracle::check(&history).iter().map(ToString::to_string).collect();
             wrong.push(format!("{name}: not {expected:?}, but {faults:#?}"));
         }
     }

@@ -7,7 +7,7 @@ use powerstream_gateway::proto::{GapState, Origin};
 use powerstream_gateway::simulator::{Counters, CutKind, Gzip};
 
 use crate::harness::Drill;
-use crate::harness::gaps::SLACK;
+use crate::harness::gaps::ALLOWED_LATENESS;
 use crate::harness::outage::{backfill_asked, window_asked};
 
 /// A minute in a second.
@@ -17,7 +17,7 @@ async fn cut_for_a_second(kind: CutKind, fired: fn(&Counters) -> u64, partial: s
     let mut drill = Drill::new(MINUTE_A_SECOND, |x| x.gzip = Gzip::Required, |_| ()).await;
     drill.cut(kind).await;
     drill.back().await;
-    drill.pass(SLACK).await;
+    drill.pass(ALLOWED_LATENESS).await;
     drill.settle().await;
     drill.judge();
     let reconnects = drill.reconnects();

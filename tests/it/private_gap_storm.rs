@@ -28,7 +28,7 @@ const POSTS: f64 = 0.05;
 /// Posts but for the first and last seconds of it.
 const BUT: (u64, u64) = (90, 1);
 /// How much earlier than its subscription began a post may have been created that a subscription receives.
-const SLACK: Duration = Duration::from_secs(30);
+const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 /// Streams of one connection.
 const STREAMS: usize = 100;
 /// Requests to X, however many subscriptions there are: most of them share one, and what the first of them asked for, and
@@ -120,7 +120,7 @@ async fn read(
     }
     // X is asked for whole minutes. What nobody lacks of them is for whoever began up to the slack later.
     let got: HashSet<u64> = consumer.got.iter().map(|event| event.post_id).collect();
-    let is_near = |post: &SentPost| post.created >= from.minus(SLACK) && got.contains(&post.post_id.0);
+    let is_near = |post: &SentPost| post.created >= from.minus(ALLOWED_LATENESS) && got.contains(&post.post_id.0);
     let whole: Vec<_> = truth.iter().filter(|post| post.created >= from || is_near(post)).cloned().collect();
     consumer.assert_whole("one of many", &x, &[], &whole);
     assert!(consumer.own_gaps.iter().all(|gap| gap.cause() == GapCause::LogLost), "{:?}", consumer.own_gaps);

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::env::patient;
 use crate::harness::process::Gateway;
-use crate::harness::{Lineage, Subscriber, TestEnv, eventually, filters, probe, record};
+use crate::harness::{ResumingConsumer, Subscriber, TestEnv, eventually, filters, probe, record};
 
 /// A minute in a second: the slack is half a second then, more than a busy machine is late by.
 const RATE: f64 = 60.0;
@@ -280,8 +280,9 @@ async fn subscriber(
     seed: u64,
     over: Arc<AtomicBool>,
     x: SimulatorHandle,
-) -> Lineage {
-    let (mut rng, mut lineage, clock) = (StdRng::seed_from_u64(seed), Lineage::new(&x, filter), Clock::system());
+) -> ResumingConsumer {
+    let (mut rng, mut lineage, clock) =
+        (StdRng::seed_from_u64(seed), ResumingConsumer::new(&x, filter), Clock::system());
     let mut late = None;
     loop {
         let frames = rng.random_range(1..200);
@@ -346,7 +347,7 @@ async fn play(seed: u64) {
     judge(&timeline, seed, &metrics, &lineages);
 }
 
-fn judge(timeline: &Timeline, seed: u64, metrics: &str, lineages: &[Lineage]) {
+fn judge(timeline: &Timeline, seed: u64, metrics: &str, lineages: &[ResumingConsumer]) {
     let who = format!("seed {seed} after\n  {}\n", timeline.done.join("\n  "));
     let terms = Terms { is_killed: true, ..Terms::new() };
     let subscriptions = lineages.iter().enumerate().map(|(number, lineage)| lineage.record(number)).collect();

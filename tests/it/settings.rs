@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::env::{BEARER, Client};
 use crate::harness::eventually::DEADLINE;
-use crate::harness::{Lineage, TestEnv, eventually, filters, ground_truth};
+use crate::harness::{ResumingConsumer, TestEnv, eventually, filters, ground_truth};
 
 const POSTS: usize = 100;
 /// Gateways at once.
@@ -97,7 +97,7 @@ async fn play((path, value): (String, String)) -> Result<bool, String> {
     let delivery = async {
         eventually("the upstream connection is up", async || env.x.connections().live > 0).await;
         let sent = env.post_mix(POSTS);
-        let mut lineage = Lineage::new(&env.x, filters::all());
+        let mut lineage = ResumingConsumer::new(&env.x, filters::all());
         while lineage.got.len() < POSTS {
             let address = format!("http://{}", env.app().grpc_address());
             let Ok(client) = Client::connect(address).await else { continue };

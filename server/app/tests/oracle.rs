@@ -27,7 +27,7 @@ pub(super) fn judge(record: &Record) -> Vec<String> {
     faults.extend(announced::compare(record));
     // Origins near a reconnect and marks after damage are bounded here, by what the plain data of a history leave out.
     let is_judged_here = |fault: &Fault| matches!(fault.kind, Kind::Origin | Kind::Marked);
-    let plain = ::oracle::judge(&super::plain::history(record));
+    let plain = ::oracle::check(&super::plain::history(record));
     let text = |fault: &Fault| of(fault.subscription, format!("{}: {}", fault.kind.check(), fault.text));
     faults.extend(plain.iter().filter(|fault| !is_judged_here(fault)).map(text));
     faults.truncate(40);

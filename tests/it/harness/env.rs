@@ -19,13 +19,13 @@ use tonic::{Status, Streaming};
 
 use super::{Subscriber, eventually, in_time, posts, record};
 
-/// What the simulator takes, and the gateway must never show.
+/// Bearer token that the simulator accepts. The gateway must never print it.
 pub const BEARER: &str = "AAAAbearerThatNobodyMaySee";
 
 /// A client of StreamService.
 pub type Client = StreamServiceClient<Channel>;
 
-/// The stand-in for X; gone when dropped.
+/// Upstream simulators; stopped when dropped.
 pub struct Upstreams {
     tasks: TaskGroup,
     clock: Clock,
@@ -35,9 +35,9 @@ pub struct Upstreams {
 pub struct TestEnv {
     /// The upstream of `main`.
     pub x: SimulatorHandle,
-    /// More of them can be started.
+    /// Further upstreams can be started.
     pub upstreams: Upstreams,
-    /// What the gateway runs with; changes count at its next start.
+    /// Settings of the next start of the gateway.
     pub settings: Settings,
     app: Option<App>,
     dir: TempDir,
@@ -45,7 +45,7 @@ pub struct TestEnv {
 }
 
 impl Upstreams {
-    /// None yet.
+    /// Creates an empty set.
     pub fn new(clock: Clock) -> Self {
         Self { tasks: TaskGroup::new(), clock }
     }
@@ -192,7 +192,7 @@ impl TestEnv {
         eventually("the upstream connection is up", async || self.x.connections().live == 1).await;
     }
 
-    /// Waits until nobody is connected to the upstream: the slot of the gateway that ended is free.
+    /// Waits until no connection to the upstream is open: the slot of the gateway that ended is free.
     pub async fn left(&self) {
         eventually("upstream is left", async || self.x.connections().live == 0).await;
     }
@@ -227,12 +227,12 @@ impl TestEnv {
         Subscriber::watching(Some(&self.x), &mut self.client().await, request).await.expect("the session begins")
     }
 
-    /// A session that nobody looks at, or why there is none.
+    /// Returns the raw stream of a session, or the error.
     pub async fn ask(&self, request: SubscribeRequest) -> Result<Streaming<SubscribeResponse>, Status> {
         in_time("an answer", self.client().await.subscribe(request)).await.map(tonic::Response::into_inner)
     }
 
-    /// Sends a post for each list of tags, and gives back what was sent.
+    /// Sends a post for each list of tags. Returns the sent posts.
     pub fn post(&mut self, posts: &[&[&str]]) -> Vec<SentPost> {
         let send = |tags: &&[&str]| {
             self.posted += 1;

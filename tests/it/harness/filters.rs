@@ -1,4 +1,4 @@
-//! Filters, and which posts they take: the oracle reads them after the words of the API, not after the gateway.
+//! Filters and their matches, computed from the API documentation independently of the gateway.
 
 use powerstream_gateway::model::Rule;
 use powerstream_gateway::proto::TagFilter;

@@ -1,4 +1,4 @@
-//! What a subscription was told of gaps, for scenarios that expect some of them; the oracle judges what holds of all.
+//! Gap reports of a subscription, for scenarios that expect certain gaps; the oracle checks all of them.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use powerstream_gateway::simulator::SentPost;
 
 use super::Subscriber;
 
-/// Allowance for what X sends late (contract, 1).
-pub const SLACK: Duration = Duration::from_secs(30);
+/// Allowed lateness of posts from X (contract, 1).
+pub const ALLOWED_LATENESS: Duration = Duration::from_secs(30);
 
-/// What a subscription was told of gaps.
+/// Gap reports of a subscription.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
-    /// How many posts had come before, whether it was in the first frame of a session, and the gap as it was told.
+    /// Number of posts before the report, whether it was in the first frame of a session, and the reported gap.
     told: Vec<(usize, bool, Gap)>,
 }
 

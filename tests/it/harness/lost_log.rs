@@ -13,7 +13,7 @@ pub struct Lost {
     pub own: Absence,
     /// The consumer.
     pub consumer: Consumer,
-    /// When nobody was connected.
+    /// Time during which no consumer was connected.
     pub passed: TimeRange,
     /// Posts that were made meanwhile.
     pub made: u64,
@@ -45,13 +45,13 @@ impl Lost {
         Self { own, consumer, passed, made }
     }
 
-    /// The consumer comes back, and live posts go on while it reads.
+    /// The consumer reconnects, and live posts continue while it reads.
     pub async fn resume(&mut self) {
         self.consumer.resume(&self.own.env).await;
         assert_eq!(self.consumer.outcome(), StartOutcome::TimeBounded, "never silently live");
     }
 
-    /// Reads until so many posts have come out of the side log; for each frame that brought some, a live post is sent.
+    /// Reads until this many posts have come from the side log; sends a live post for each frame with some.
     pub async fn with_live(&mut self, recovered: usize) {
         let (own, consumer) = (&mut self.own, &mut self.consumer);
         let reading = async {
@@ -66,7 +66,7 @@ impl Lost {
         in_time("posts come out of the side log", reading).await;
     }
 
-    /// Live, backfilled and recovered, all has come once, and what it lacked has ended.
+    /// Asserts that all live, backfilled and recovered posts came once, and missing intervals have ended.
     pub async fn judge(&mut self) {
         let truth = self.truth();
         self.consumer.whole(&truth).await;
@@ -79,14 +79,14 @@ impl Lost {
         self.own.env.x.sent_posts()
     }
 
-    /// States and causes of the gaps that were its own.
+    /// Returns states and causes of its private gaps.
     pub fn told(&self) -> Vec<(GapState, GapCause)> {
         let mut told: Vec<_> = self.consumer.own_gaps.iter().map(|gap| (gap.state(), gap.cause())).collect();
         told.dedup();
         told
     }
 
-    /// What was made while nobody was connected comes once, and only what is near the token is in doubt.
+    /// Asserts that posts of the disconnected time came once, and only those near the token are marked.
     pub fn once_and_certain(&self) {
         let mut ids: Vec<_> =
             self.consumer.got.iter().filter(|event| event.sequence == 0).map(|event| event.post_id).collect();

@@ -1,9 +1,9 @@
-//! What the scenarios are made with: the real gateway, a stand-in for X, a real client, and an oracle.
+//! Test harness: the real gateway, a simulator of X, a real client, and an oracle.
 //!
 //! Nothing is mocked inside the gateway. `env` runs it in this process on free ports, `process` runs the binary, so
-//! that it can be killed. `subscriber` reads a session and checks in every frame what holds for all sessions, `resuming_consumer` is
-//! one consumer over all its sessions, `gaps` what it was told of gaps. `outage` plays outages with a clock that runs fast;
-//! `clock_jump` and `lost_log` let time pass at once. `filters` and `ground_truth` share no code with what they judge.
+//! that it can be killed. `subscriber` reads a session and checks every frame, `resuming_consumer` is one consumer over
+//! all its sessions, `gaps` collects its gap reports. `outage` plays outages with a fast clock; `clock_jump` and
+//! `lost_log` set the clock forward. `filters` and `ground_truth` share no code with the gateway.
 
 pub mod clock_jump;
 pub mod env;
@@ -27,5 +27,5 @@ pub use env::TestEnv;
 pub use eventually::{eventually, in_time};
 pub use lost_log::Lost;
 pub use outage::Drill;
-pub use resuming_consumer::Lineage;
+pub use resuming_consumer::ResumingConsumer;
 pub use subscriber::{Subscriber, after, earliest, last_token, latest, reason};

@@ -16,14 +16,14 @@ use powerstream_gateway::simulator::{
 
 use super::env::patient;
 use super::eventually::eventually;
-use super::gaps::{Gaps, Outage, SLACK};
-use super::resuming_consumer::Lineage;
+use super::gaps::{ALLOWED_LATENESS, Gaps, Outage};
+use super::resuming_consumer::ResumingConsumer;
 use super::{Subscriber, TestEnv, after, filters, latest, record};
 
-/// Posts drawn per second of the fast clock; those that match a rule are sent.
+/// Posts drawn per second of the fast clock; only those that match a rule are sent.
 const POSTS: f64 = 2.0;
-/// After this a connection is made again at once when it is cut (`upstream.healthy_after` is 30 s), and a new log knows
-/// where it begins: the slack that its first backfill reaches into, and once more the slack without a post of it.
+/// After this time a cut connection is reconnected at once (`upstream.healthy_after` is 30 s), and a new log knows its
+/// start: the allowed lateness of its first backfill, and once more without a post of it.
 const HEALTHY: Duration = Duration::from_secs(75);
 /// What is due has come by then, in time of the machine.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -32,10 +32,10 @@ const SETTLED: Duration = Duration::from_secs(30);
 pub struct Drill {
     /// The gateway and its upstream.
     pub env: TestEnv,
-    /// Those that are there all the time; the first takes everything.
+    /// Sessions that are connected all the time; the first one has no filter.
     pub sessions: Vec<Subscriber>,
     /// Their sessions before the last start of the gateway.
-    before: Vec<Lineage>,
+    before: Vec<ResumingConsumer>,
     /// The truth that counts begins after this.
     began: u64,
     /// How often upstream was cut.
@@ -63,8 +63,8 @@ fn tuned(settings: &mut Settings) {
     settings.upstream.http_backoff_max = Duration::from_secs(2);
 }
 
-/// Posts of before: a backfill that brings nothing of a stream with many posts is not believed. None is so young that it
-/// would be for a session that begins now.
+/// Posts from before the start: an empty backfill of a busy stream is not trusted. None is young enough for a session
+/// that begins now.
 pub fn give_a_past(x: &SimulatorHandle) {
     let (from, to) = (x.now().minus(Duration::from_secs(300)), x.now().minus(Duration::from_secs(60)));
     x.history(TimeRange::new(from, to), POSTS);
@@ -127,7 +127,7 @@ impl Drill {
         let (mut sessions, mut before) = (Vec::new(), Vec::new());
         for filter in [filters::all(), filters::any(&["cats"]), filters::any_but(&["*"], &["links"])] {
             sessions.push(env.subscribe(calm(latest(&filter))).await);
-            before.push(Lineage::new(&env.x, filter));
+            before.push(ResumingConsumer::new(&env.x, filter));
         }
         let began = env.x.truth_len();
         env.x.set_rate(POSTS);
@@ -143,8 +143,8 @@ impl Drill {
             healthy: UnixMillis(0),
         };
         drill.pass(HEALTHY).await;
-        // A gap of the drill itself begins the slack before its first cut.
-        let healthy = drill.env.x.now().minus(SLACK);
+        // A gap of the drill begins the allowed lateness before its first cut.
+        let healthy = drill.env.x.now().minus(ALLOWED_LATENESS);
         Self { healthy, ..drill }
     }
 
@@ -212,7 +212,7 @@ impl Drill {
 
     /// Waits until the line is up again and something has come by it.
     pub async fn back(&mut self) {
-        // Answers that were empty brought nothing.
+        // Empty answers carried no posts.
         let wanted = self.cuts as usize + self.first_connects() + self.env.x.counters().empty_answers as usize;
         eventually("X has answered again", async || self.live_answers().len() >= wanted).await;
         let answered = self.live_answers()[wanted - 1];
@@ -241,8 +241,8 @@ impl Drill {
         self.env.x.requests().into_iter().filter(is_recovery).collect()
     }
 
-    /// No more posts; reads until each session has all that it is due and no gap is open, or for as long as one waits for
-    /// anything: what is wrong then is for the judge.
+    /// Stops posts, and reads until each session has all its posts and no gap is open, or until the deadline; the
+    /// oracle reports missing posts.
     pub async fn settle(&mut self) {
         self.env.x.pause();
         let mut truth = Vec::new();
@@ -257,23 +257,23 @@ impl Drill {
         for (session, before) in self.sessions.iter_mut().zip(&self.before) {
             let last = super::ground_truth::expected(truth, session.filter()).pop();
             let settled = session.read_until(|own| before.gaps.with(own).have_settled(last.as_ref(), &own.got));
-            // What did not come is the judge's to name.
+            // The oracle reports missing posts.
             let _ = Clock::system().timeout(SETTLED, settled).await;
         }
     }
 
-    /// The truth that the sessions are judged by.
+    /// Returns the ground truth for the sessions.
     pub fn truth(&self) -> Vec<SentPost> {
         self.env.x.truth_since(self.began)
     }
 
-    /// What the session that takes everything was told of gaps.
+    /// Returns the gap reports of the session without a filter.
     pub fn gaps(&self) -> Gaps {
         self.lineage(0).gaps.since(self.healthy)
     }
 
     /// One of them over all its sessions.
-    fn lineage(&self, at: usize) -> Lineage {
+    fn lineage(&self, at: usize) -> ResumingConsumer {
         self.before[at].with(&self.sessions[at])
     }
 

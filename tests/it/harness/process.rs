@@ -50,7 +50,7 @@ impl Gateway {
         Self::spawn_with(settings, dir, &[])
     }
 
-    /// Starts it with these flags besides its configuration.
+    /// Starts it with these flags in addition to its configuration.
     pub fn spawn_with(settings: &Settings, dir: &Path, flags: &[&str]) -> Self {
         let mut settings = settings.clone();
         settings.telemetry.log_format = LogFormat::Json;
@@ -79,7 +79,7 @@ impl Gateway {
         self.grpc.is_some() && self.admin.is_some()
     }
 
-    /// All it has said.
+    /// Returns its output.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log is UTF-8")
     }

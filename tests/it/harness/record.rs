@@ -238,7 +238,7 @@ fn posts_of(truth: &[SentPost], is_carried: impl Fn(&SentPost) -> bool) -> (Vec<
 
 /// Nothing that happened is against the contract.
 pub fn assert_sound(who: &str, history: &History) {
-    let faults = oracle::judge(history);
+    let faults = oracle::check(history);
     let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert!(faults.is_empty(), "{who}: {} faults:\n  {}", faults.len(), list.join("\n  "));
 }

@@ -12,7 +12,7 @@ use super::{Subscriber, after, earliest, record};
 
 /// One consumer over all its sessions.
 #[derive(Clone)]
-pub struct Lineage {
+pub struct ResumingConsumer {
     /// What it asks for.
     pub filter: TagFilter,
     /// Its last token.
@@ -23,7 +23,7 @@ pub struct Lineage {
     pub terms: Vec<(String, String)>,
     /// Which posts came in batches that are marked as possible repeats.
     pub doubtful: HashSet<usize>,
-    /// What it was told of gaps.
+    /// Its gap reports.
     pub gaps: Gaps,
     /// How each session began.
     pub outcomes: Vec<StartOutcome>,
@@ -34,7 +34,7 @@ pub struct Lineage {
     x: SimulatorHandle,
 }
 
-impl Lineage {
+impl ResumingConsumer {
     /// It has not begun; the times of what it gets are those of this upstream.
     pub fn new(x: &SimulatorHandle, filter: TagFilter) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Lineage {
         self
     }
 
-    /// Takes over what a session brought.
+    /// Adds the frames of a session.
     pub fn follow(&mut self, session: &Subscriber) {
         let had = self.got.len();
         self.token = Some(session.token().to_owned());

@@ -14,7 +14,7 @@ use super::{filters, in_time, record};
 
 /// Longest token without private gaps, and with them (contract, 1).
 const TOKEN_CHARS_MAX: usize = 200;
-const TOKEN_WITH_HOLES_CHARS_MAX: usize = 1_024;
+const TOKEN_WITH_GAPS_CHARS_MAX: usize = 1_024;
 
 /// One session of a consumer.
 pub struct Subscriber {
@@ -107,7 +107,7 @@ impl Subscriber {
         Ok(opened)
     }
 
-    /// The token that it would come back with.
+    /// Returns its last token.
     pub fn token(&self) -> &str {
         &self.tokens.last().expect("the first frame has one").1
     }
@@ -223,25 +223,25 @@ impl Subscriber {
     }
 
     fn keep(&mut self, token: String) {
-        // Only a session that was told of a private interval may have holes.
-        let most = if !self.start.missing.is_empty() { TOKEN_WITH_HOLES_CHARS_MAX } else { TOKEN_CHARS_MAX };
+        // Only a session with a private gap may have a long token.
+        let most = if !self.start.missing.is_empty() { TOKEN_WITH_GAPS_CHARS_MAX } else { TOKEN_CHARS_MAX };
         assert!((1..=most).contains(&token.len()), "a token of {} characters", token.len());
         self.tokens.push((self.got.len(), token));
     }
 }
 
-/// The rule that a post is told with.
+/// Returns the rule of a delivered post.
 pub fn rule(told: &powerstream_gateway::proto::MatchedRule) -> powerstream_gateway::model::Rule {
     let id = (told.id != 0).then_some(told.id);
     powerstream_gateway::model::Rule { id, tag: told.tag.as_deref().map(Into::into) }
 }
 
-/// The reason of an end, as its trailer says.
+/// Returns the reason of a status, from its trailer.
 pub fn reason(status: &Status) -> &str {
     trailer(status, REASON_TRAILER)
 }
 
-/// The token of an end, as its trailer says.
+/// Returns the token of a status, from its trailer.
 pub fn last_token(status: &Status) -> &str {
     trailer(status, TOKEN_TRAILER)
 }

@@ -1,23 +1,23 @@
-//! One consumer over all its sessions, whose low watermarks are watched: it has to get some.
+//! One consumer over all its sessions, with checks of its low watermarks: it has to receive some.
 
 use oracle::{Content, Terms};
 use powerstream_gateway::simulator::{SentPost, SimulatorHandle};
 
-use super::{Lineage, Subscriber, record};
+use super::{ResumingConsumer, Subscriber, record};
 
 /// One consumer over all its sessions, and the low watermarks that it was given.
 pub struct Watched {
     /// What it got.
-    pub lineage: Lineage,
+    pub lineage: ResumingConsumer,
 }
 
 impl Watched {
     /// It has not begun.
-    pub fn new(lineage: Lineage) -> Self {
+    pub fn new(lineage: ResumingConsumer) -> Self {
         Self { lineage }
     }
 
-    /// Takes over what a session brought.
+    /// Adds the frames of a session.
     pub fn follow(&mut self, session: &Subscriber) {
         self.lineage.follow(session);
     }

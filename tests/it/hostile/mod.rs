@@ -35,7 +35,7 @@ fn scaled(few: u32, full: u32) -> u32 {
 
 /// Everything that is wrong with what a subscriber got of these posts.
 fn compare(sent: &[SentPost], got: &[Event]) -> Vec<String> {
-    oracle::judge(&record::plain(sent, got)).iter().map(ToString::to_string).collect()
+    oracle::check(&record::plain(sent, got)).iter().map(ToString::to_string).collect()
 }
 
 /// A subscriber with a connection of its own, beside the attacker.

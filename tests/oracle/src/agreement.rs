@@ -10,7 +10,7 @@ use crate::{Fault, Kind};
 
 type Position<'a> = (&'a str, u64, u64);
 
-pub(crate) fn judge(index: &Index<'_>) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut records: BTreeMap<Position<'_>, &Event> = BTreeMap::new();
     for seen in &index.history.subscriptions {

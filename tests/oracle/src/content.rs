@@ -7,7 +7,7 @@ use crate::index::{Index, is_subset, rules_of};
 use crate::seen::{Event, From, Origin, Subscription};
 use crate::{Fault, Kind};
 
-pub(crate) fn judge(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (_, events, _, is_private) in seen.batches() {
         for event in events {

@@ -8,7 +8,7 @@ use crate::index::{Index, rules_of};
 use crate::seen::{Content, Event, From, Gap, Outcome, Subscription};
 use crate::{Fault, Filter, Kind, SECOND};
 
-pub(crate) fn judge(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let case = Case { index, seen, gaps: seen.last_gaps() };
     let mut faults = case.repeats();
     faults.extend(case.marks());

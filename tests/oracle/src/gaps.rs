@@ -17,7 +17,7 @@ struct Known<'a> {
     faults: Vec<Fault>,
 }
 
-pub(crate) fn judge(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let mut known = Known { index, seen, gaps: BTreeMap::new(), delivered: HashSet::new(), faults: Vec::new() };
     for session in &seen.sessions {
         known.gaps.retain(|_, gap| !session.supersedes(gap));

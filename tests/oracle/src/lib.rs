@@ -1,7 +1,7 @@
 //! The oracle: judges what subscriptions got against what upstream held and wrote, by the delivery contract alone.
 //!
 //! A [`History`] is plain data: the posts of upstream, each time that one of them was written to a connection, what became
-//! of connections and of logs, and the frames of each subscription. [`judge`] returns everything in it that the contract
+//! of connections and of logs, and the frames of each subscription. [`check`] returns everything in it that the contract
 //! (`docs/contract.md`) forbids. The histories on the virtual clock and the scenarios of `tests/it` both use it.
 //!
 //! Owns: the rules of delivery, of order, of gaps, of low watermarks, of marks, of ends, and of agreement between
@@ -146,21 +146,21 @@ impl Fault {
 }
 
 /// Returns everything in a history that the contract forbids, at most four faults of a kind for each subscription.
-pub fn judge(history: &History) -> Vec<Fault> {
+pub fn check(history: &History) -> Vec<Fault> {
     let index = Index::new(history);
     let mut faults = Vec::new();
     for seen in &history.subscriptions {
-        let mut own = delivery::judge(&index, seen);
-        own.extend(content::judge(&index, seen));
-        own.extend(order::judge(&index, seen));
-        own.extend(gaps::judge(&index, seen));
-        own.extend(tight::judge(&index, seen));
+        let mut own = delivery::check(&index, seen);
+        own.extend(content::check(&index, seen));
+        own.extend(order::check(&index, seen));
+        own.extend(gaps::check(&index, seen));
+        own.extend(tight::check(&index, seen));
         own.extend(process::ends(history, seen));
         let own = own.into_iter().map(|fault| Fault { subscription: Some(seen.number), ..fault });
         faults.extend(own);
     }
-    faults.extend(agreement::judge(&index));
-    faults.extend(process::judge(history));
+    faults.extend(agreement::check(&index));
+    faults.extend(process::check(history));
     bounded(faults)
 }
 

@@ -6,7 +6,7 @@ use crate::index::Index;
 use crate::seen::{Event, Subscription};
 use crate::{Fault, Kind};
 
-pub(crate) fn judge(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut session_before = None;
     let (mut last, mut newest) = (0, HashMap::new());

@@ -31,7 +31,7 @@ pub(crate) fn ends(history: &History, seen: &Subscription) -> Vec<Fault> {
     ends.chain(starts).collect()
 }
 
-pub(crate) fn judge(history: &History) -> Vec<Fault> {
+pub(crate) fn check(history: &History) -> Vec<Fault> {
     let mut faults = Vec::new();
     for tally in &history.tallies {
         let sum: u64 = tally.parts.iter().map(|(_, count)| count).sum();

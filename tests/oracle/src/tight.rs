@@ -8,7 +8,7 @@ use crate::{Fault, Kind, MINUTE};
 /// A connection that is up for longer has closed its gaps, or left them to recovery.
 const CLOSED_WITHIN: Ms = 11 * MINUTE;
 
-pub(crate) fn judge(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
+pub(crate) fn check(index: &Index<'_>, seen: &Subscription) -> Vec<Fault> {
     // With redundant connections an interval is covered by any of them.
     if index.history.terms.live_max != 1 {
         return Vec::new();
