@@ -2,9 +2,12 @@
 
 #[path = "../../../../server/model/key.rs"]
 mod key;
+#[path = "../../../../server/model/key_set.rs"]
+mod key_set;
 mod post;
 
-pub use key::{IndexKey, KeyFilter, KeySet};
+pub use key::{IndexKey, KeyFilter};
+pub use key_set::KeySet;
 pub use post::{Rule, tags};
 
 /// Position of a record in the log.
