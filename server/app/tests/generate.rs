@@ -101,7 +101,7 @@ fn setup(rng: &mut StdRng, more: &mut StdRng, switches: &Switches) -> Setup {
         host_ahead: host_ahead(rng, more, switches),
         retention: pick(rng, &[24 * 60 * MINUTE, 24 * 60 * MINUTE, 10 * MINUTE]),
         ring_bytes: pick(rng, &[8 << 10, 1 << 20]),
-        upkeep_interval: SECOND,
+        maintenance_interval: SECOND,
         recovery_window: if switches.short_window && more.random_bool(0.2) { 30 * MINUTE } else { 24 * 60 * MINUTE },
         connections: if switches.redundant && more.random_bool(0.15) { 2 } else { 1 },
         session_age: pick(rng, &[0, 0, 0, 4 * MINUTE]),

@@ -41,7 +41,7 @@ pub(super) struct Setup {
     /// Bytes of the hot tail.
     pub ring_bytes: usize,
     /// How often the gateway does its maintenance.
-    pub upkeep_interval: Ms,
+    pub maintenance_interval: Ms,
     /// How far back X recovers.
     pub recovery_window: Ms,
     /// Redundant connections.

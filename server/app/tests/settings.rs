@@ -151,7 +151,7 @@ fn play(dir: PathBuf, path: &str, settings: Settings, in_turns: bool) -> Result<
             host_ahead: 0,
             retention: 0,
             ring_bytes: 0,
-            upkeep_interval: 5 * SECOND,
+            maintenance_interval: 5 * SECOND,
             recovery_window: 0,
             connections: settings.accounts[0].connections,
             session_age: 0,

@@ -137,7 +137,10 @@ impl Stage {
                 sequencer.write_all(&giving_up).await.expect("the ids are readable");
             }),
         ));
-        tasks.push(("upkeep", spawn_local(maintain(opened.account_maintenance, millis(self.setup.upkeep_interval)))));
+        tasks.push((
+            "maintenance",
+            spawn_local(maintain(opened.account_maintenance, millis(self.setup.maintenance_interval))),
+        ));
         for session in opened.sessions {
             tasks.push(("session", spawn_local(session.run(upstream.clone()))));
         }

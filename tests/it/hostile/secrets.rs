@@ -144,7 +144,7 @@ async fn commands(stage: &mut Stage, path: &Path) {
         ("a FIFO", fifo as fn(&Path), "not a regular file"),
         ("a directory", |path| std::fs::create_dir(path).expect("ours"), "not a regular file"),
         ("/dev/zero", |path| link(path, Path::new("/dev/zero")), "not a regular file"),
-        ("nothing", |_| (), "cannot use the token key file"),
+        ("nothing", |_| (), "failed to load token key file"),
         ("31 bytes", |path| put(path, "k".repeat(31)), "fewer than 32 bytes"),
         ("70 KB", |path| put(path, "k".repeat(70_000)), "more than 65536 bytes"),
     ] {

@@ -81,7 +81,7 @@ fn measured(record: &Record, number: usize, first: Ms) -> f64 {
 fn checkpoint(record: &Record, number: usize, rate: f64) -> Option<Ms> {
     let closed = record.connections[number].closed?;
     record.losses.iter().find(|loss| loss.at == closed)?;
-    let interval = record.plan.setup.upkeep_interval + SECOND;
+    let interval = record.plan.setup.maintenance_interval + SECOND;
     let (stopped, _) = record.pauses.iter().rfind(|(from, to)| *from < closed && closed <= *to + interval)?;
     let came = record.arrivals.iter().filter(|it| it.connection == number && !it.is_ruined && it.at <= *stopped);
     let newest = came.map(|it| record.posts[it.post].created).max()?;
@@ -116,5 +116,5 @@ fn outages(record: &Record, carried: &[Carried]) -> Vec<(Ms, Ms)> {
 /// The clock of the host, and stops of the process, widen a gap.
 fn allowed_lateness(record: &Record) -> Ms {
     let longest = record.pauses.iter().map(|(from, to)| to - from).max().unwrap_or(0);
-    longest + record.plan.setup.upkeep_interval
+    longest + record.plan.setup.maintenance_interval
 }
