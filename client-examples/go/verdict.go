@@ -39,7 +39,7 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 		if !credentialChanged {
 			verdict.stop = exitRefused
 		}
-	case "POSITIRESUME_POLICY":
+	case "POSITION_TOO_OLD":
 		verdict.why += "; --resume-policy earliest or latest continues without them"
 		verdict.stop = exitPosition
 	case "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "POSITION_IN_FUTURE", "EXACT_UNAVAILABLE":

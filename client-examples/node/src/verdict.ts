@@ -83,7 +83,7 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
     case 'FILTER_INVALID':
     case 'START_INVALID':
       return Exit.USAGE;
-    case 'POSITIRESUME_POLICY':
+    case 'POSITION_TOO_OLD':
     case 'POSITION_IN_FUTURE':
     case 'TOKEN_INVALID':
     case 'TOKEN_ACCOUNT_MISMATCH':
@@ -116,5 +116,5 @@ function exitOfCode(reason: string, code: status): Exit | undefined {
 }
 
 function advice(reason: string): string {
-  return reason === 'POSITIRESUME_POLICY' ? '; --resume-policy earliest or latest continues without them' : '';
+  return reason === 'POSITION_TOO_OLD' ? '; --resume-policy earliest or latest continues without them' : '';
 }

@@ -16,7 +16,7 @@ test('the reason decides, and the code only where the reason is not known', () =
   check(status.INTERNAL, 'INTERNAL', 'none', undefined);
   check(status.INVALID_ARGUMENT, 'FILTER_INVALID', 'none', Exit.USAGE);
   check(status.INVALID_ARGUMENT, 'TOKEN_INVALID', 'none', Exit.POSITION);
-  check(status.OUT_OF_RANGE, 'POSITIRESUME_POLICY', 'none', Exit.POSITION);
+  check(status.OUT_OF_RANGE, 'POSITION_TOO_OLD', 'none', Exit.POSITION);
   check(status.PERMISSION_DENIED, 'ACCESS_DENIED', 'changed', Exit.REFUSED);
   check(status.OUT_OF_RANGE, 'OF_TOMORROW', 'none', Exit.POSITION);
   check(status.UNIMPLEMENTED, 'OF_TOMORROW', 'none', Exit.USAGE);

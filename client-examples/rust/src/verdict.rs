@@ -68,7 +68,7 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
         "ACCESS_DENIED" => Some(Exit::Refused),
         reason if reason.starts_with("CREDENTIALS_") => Some(Exit::Refused),
         "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
-        "POSITIRESUME_POLICY" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
+        "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
             Some(Exit::Position)
         }
         _ => match code {
@@ -84,7 +84,7 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
 
 fn advice(reason: &str) -> &'static str {
     match reason {
-        "POSITIRESUME_POLICY" => "; --resume-policy earliest or latest continues without them",
+        "POSITION_TOO_OLD" => "; --resume-policy earliest or latest continues without them",
         _ => "",
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         check(Code::Internal, "INTERNAL", None);
         check(Code::InvalidArgument, "FILTER_INVALID", Some(Exit::Usage));
         check(Code::InvalidArgument, "TOKEN_INVALID", Some(Exit::Position));
-        check(Code::OutOfRange, "POSITIRESUME_POLICY", Some(Exit::Position));
+        check(Code::OutOfRange, "POSITION_TOO_OLD", Some(Exit::Position));
         check(Code::PermissionDenied, "ACCESS_DENIED", Some(Exit::Refused));
         check(Code::OutOfRange, "OF_TOMORROW", Some(Exit::Position));
         check(Code::Unimplemented, "OF_TOMORROW", Some(Exit::Usage));

@@ -32,7 +32,7 @@ pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Languag
 
     fail.ends_with(5).await;
     let words = fail.life().stderr();
-    assert!(words.contains("error: POSITIRESUME_POLICY: "), "{words}");
+    assert!(words.contains("error: POSITION_TOO_OLD: "), "{words}");
     assert!(words.contains("; --resume-policy earliest or latest continues without them"), "{words}");
     assert_eq!(fail.life().all_lines(), [], "it prints nothing");
     assert_eq!(fail.cursor().as_deref(), Some(lost.consumer.token.as_str()), "its cursor is what it was");

@@ -28,7 +28,7 @@ STOPS = {
     "ACCESS_DENIED": 4,
     "TOKEN_INVALID": 5,
     "TOKEN_ACCOUNT_MISMATCH": 5,
-    "POSITIRESUME_POLICY": 5,
+    "POSITION_TOO_OLD": 5,
     "POSITION_IN_FUTURE": 5,
     "EXACT_UNAVAILABLE": 5,
 }
@@ -67,7 +67,7 @@ def decide(error: grpc.aio.AioRpcError, *, credential_changed: bool, has_credent
         stop = None if refreshed else 4
     elif reason not in RETRIED and reason not in STOPS:
         stop = STOPS_BY_CODE.get(error.code())
-    if reason == "POSITIRESUME_POLICY":
+    if reason == "POSITION_TOO_OLD":
         why += "; --resume-policy earliest or latest continues without them"
     return Verdict(why, retry_after, stop)
 

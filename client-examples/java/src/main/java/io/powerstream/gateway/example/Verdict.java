@@ -55,7 +55,7 @@ sealed interface Verdict {
             case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);
             case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
             case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
-            case "POSITIRESUME_POLICY", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
+            case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
                 Optional.of(Exit.POSITION);
             default -> reason.startsWith("CREDENTIALS_") ? Optional.of(Exit.REFUSED) : exitOf(code);
         };
@@ -75,7 +75,7 @@ sealed interface Verdict {
     }
 
     private static String advice(String reason) {
-        boolean isTooOld = reason.equals("POSITIRESUME_POLICY");
+        boolean isTooOld = reason.equals("POSITION_TOO_OLD");
         return isTooOld ? "; --resume-policy earliest or latest continues without them" : "";
     }
 }

@@ -18,7 +18,7 @@ class VerdictTest {
         check(Code.INTERNAL, "INTERNAL", Credential.NONE, BACK_OFF);
         check(Code.INVALID_ARGUMENT, "FILTER_INVALID", Credential.NONE, Exit.USAGE);
         check(Code.INVALID_ARGUMENT, "TOKEN_INVALID", Credential.NONE, Exit.POSITION);
-        check(Code.OUT_OF_RANGE, "POSITIRESUME_POLICY", Credential.NONE, Exit.POSITION);
+        check(Code.OUT_OF_RANGE, "POSITION_TOO_OLD", Credential.NONE, Exit.POSITION);
         check(Code.PERMISSION_DENIED, "ACCESS_DENIED", Credential.CHANGED, Exit.REFUSED);
         check(Code.OUT_OF_RANGE, "OF_TOMORROW", Credential.NONE, Exit.POSITION);
         check(Code.UNIMPLEMENTED, "OF_TOMORROW", Credential.NONE, Exit.USAGE);
