@@ -206,12 +206,12 @@ const CHUNK_BYTES: u64 = 8 << 20;
 
 fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<MissingRange> {
     let mut found = Vec::new();
-    let mut told = TimeRangeSet::default();
+    let mut announced = TimeRangeSet::default();
     for gap in gaps.iter().filter(|gap| !gap.state.is_complete()) {
         let complete_to = gap.progress.unwrap_or(gap.window.from).max(gap.window.from);
         let span = TimeRange::new(complete_to, gap.window.to.unwrap_or(UnixMillis(i64::MAX))).intersection(asked);
         if !span.is_empty() {
-            told.insert(span);
+            announced.insert(span);
             found.push(MissingRange { span, why: MissingReason::Gap(Box::new(gap.clone())) });
         }
     }
@@ -221,7 +221,7 @@ fn missing(asked: TimeRange, gaps: &[Gap], held: Option<TimeRange>) -> Vec<Missi
     let after = (TimeRange::new(held.to.max(asked.from), asked.to), MissingReason::NotYet);
     for (span, why) in [before, after] {
         let mut rest: TimeRangeSet = [span].into_iter().collect();
-        rest.remove_all(&told);
+        rest.remove_all(&announced);
         found.extend(rest.iter().map(|span| MissingRange { span, why: why.clone() }));
     }
     found.sort_by_key(|missing| missing.span);

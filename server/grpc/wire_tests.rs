@@ -75,16 +75,16 @@ fn longest_frames_fit_message() {
 async fn open_gaps_are_messages_of_one_piece() {
     let frame = Frame { token: None, content: FrameContent::OpenGaps(vec![gap(); 100]) };
     let mut piece = batch::message(frame, None).await;
-    let mut told = 0;
+    let mut notices = 0;
     while piece.has_remaining() {
         assert_eq!(piece.get_u8(), 0, "not compressed");
         let length = piece.get_u32() as usize;
         let response = SubscribeResponse::decode(piece.copy_to_bytes(length)).expect("a message");
         let Some(Wire::GapNotice(notice)) = response.frame else { panic!("{response:?}") };
         assert_eq!((notice.sequence, notice.gap), (0, Some(convert::gap(&gap(), false))));
-        told += 1;
+        notices += 1;
     }
-    assert_eq!(told, 100);
+    assert_eq!(notices, 100);
 }
 
 #[test]

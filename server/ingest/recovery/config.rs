@@ -14,8 +14,8 @@ pub struct Config {
     pub enabled: bool,
     /// Maximum concurrent requests, in addition to the live connection (2: F-RR).
     pub jobs_max: usize,
-    /// Maximum requests in any minute, of all jobs together. Further ones wait and are merged with those that they
-    /// touch. A missing day takes 12.
+    /// Maximum requests in any minute, of all jobs together. Further requests wait, and adjacent ones are
+    /// merged. A missing day takes 12 requests.
     pub requests_per_minute_max: usize,
     /// Maximum window of a request (2 h: PT, "break long windows into pieces").
     #[serde(with = "humantime_serde")]

@@ -22,7 +22,7 @@ impl FormerRanges {
     /// Maximum intervals; beyond it the first two are merged.
     const INTERVALS_MAX: usize = 64;
 
-    /// Adds an interval, merged with those that it touches.
+    /// Adds an interval, merged with adjacent intervals.
     pub(super) fn add(&mut self, span: TimeRange, since: Sequence, until: Sequence) {
         if span.is_empty() || since >= until {
             return;
