@@ -134,7 +134,7 @@ fn backfill_is_quiet_only_while_read() {
     flow(&mut machine, 0, 0, 1..200, 0);
     machine.on_disconnect(0, 0, GapCause::Disconnected);
     connect(&mut machine, 0, 0, 260);
-    machine.record_activity(0, 0, at(261), &[at(220)]);
+    machine.record_activity(0, 0, at(261), &(201..230).step_by(2).map(at).collect::<Vec<_>>());
     for second in 262..330 {
         machine.tick(0, 0, at(second));
     }
