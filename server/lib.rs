@@ -18,6 +18,7 @@ pub mod task;
 pub mod telemetry;
 pub mod xapi;
 
+pub mod access;
 pub mod journal;
 pub mod simulator;
 pub mod upstream;

@@ -76,7 +76,7 @@ impl SecretSource {
 }
 
 /// Maximum bytes of a secret file.
-pub const FILE_BYTES_MAX: u64 = 64 << 10;
+pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// Reads a file with a secret: the bearer of an account, a key of resume tokens. It never blocks and is bounded for
 /// every path: a FIFO, a device, a directory and a file of more than `FILE_BYTES_MAX` are errors. Logs once for each

@@ -35,7 +35,7 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 		if !hasCredential {
 			verdict.stop = exitRefused
 		}
-	case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID":
+	case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED":
 		if !credentialChanged {
 			verdict.stop = exitRefused
 		}

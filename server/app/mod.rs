@@ -14,18 +14,23 @@
 mod account;
 mod maintenance;
 mod opening;
+mod reload;
 mod shutdown;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use rand::RngExt;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use self::account::AccountTasks;
+pub use self::reload::{ConfigSource, LIVE_KEYS};
+use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::Gateway;
@@ -37,11 +42,22 @@ use crate::telemetry::metrics::Registry;
 use crate::xapi;
 use crate::{grpc, http};
 
+/// Options of a start.
+#[derive(Default)]
+pub struct StartOptions {
+    /// An account that cannot be opened is an error.
+    pub strict: bool,
+    /// Reads the configuration again, and its file, if it has one. `None`: only files that the settings name are.
+    pub source: Option<(ConfigSource, Option<PathBuf>)>,
+}
+
 /// A running gateway.
 pub struct App {
     settings: Settings,
     clock: Clock,
     gateway: Arc<Gateway>,
+    access: Arc<AccessControl>,
+    reload: Arc<Notify>,
     metrics: Registry,
     tasks: TaskGroup,
     /// Upstream connections.
@@ -65,11 +81,13 @@ impl App {
     /// Opens the accounts, binds the ports and connects. An account that cannot be opened is retried later. Must be
     /// called within a tokio runtime.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        Self::start_with(settings, false).await
+        Self::start_with(settings, StartOptions::default()).await
     }
 
-    /// As [`App::start`]. If `strict`, an account that cannot be opened is an error.
-    pub async fn start_with(settings: Settings, strict: bool) -> anyhow::Result<Self> {
+    /// As [`App::start`], with options.
+    pub async fn start_with(settings: Settings, options: StartOptions) -> anyhow::Result<Self> {
+        let StartOptions { strict, source } = options;
+        let access = load_access(&settings)?;
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
         let tasks = TaskGroup::new();
@@ -95,7 +113,13 @@ impl App {
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
+        let access = Arc::new(AccessControl::new(access, clock.clone()));
+        let reloads = reload::ReloadMetrics::register(&metrics);
+        let reloader =
+            reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());
         let app = Self {
+            reload: reloader.requested(),
+            access,
             grpc_address: grpc_listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
             stages: ShutdownStages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
@@ -111,6 +135,7 @@ impl App {
         let settle = |attempt: opening::AccountOpening| attempt.settle(&shared, &runners, &app.tasks);
         let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
         app.serve(grpc_listener, admin_listener);
+        app.tasks.spawn("reload", ExitPolicy::StopProcess, reloader.run(app.stages.faces.clone()));
         opened.into_iter().for_each(|account| account.spawn(&runners));
         app.gateway.set_ready(true);
         Ok(app)
@@ -127,7 +152,8 @@ impl App {
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
-        let server = grpc::GrpcServer::new(self.settings.grpc.clone(), self.gateway.clone(), self.clock.clone());
+        let (config, access) = (self.settings.grpc.clone(), self.access.clone());
+        let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
         let site =
             http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };
@@ -147,6 +173,11 @@ impl App {
         self.admin_address
     }
 
+    /// Reloads the configuration. The outcome is logged and counted.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// Returns the accounts.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
@@ -161,6 +192,13 @@ impl App {
     pub fn failed(&self) -> Shutdown {
         self.tasks.shutdown().clone()
     }
+}
+
+fn load_access(settings: &Settings) -> anyhow::Result<Access> {
+    Access::load(&settings.access()).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", faults.join("\n"))
+    })
 }
 
 fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {

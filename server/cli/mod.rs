@@ -10,6 +10,7 @@
 //! Invariants: stdout contains only data, for pipes; a closed stdout ends a command without error; no command panics on its
 //! input.
 
+mod credential;
 mod demo;
 mod exit;
 mod journal;
@@ -47,6 +48,8 @@ enum Command {
     Tail(Box<tail::Args>),
     /// Inspect resume tokens.
     Token(token::Args),
+    /// Create credentials of clients.
+    Credential(credential::Args),
     /// Validate a configuration and print it with all defaults.
     Check(serve::CheckArgs),
     /// Inspect the files of a log.
@@ -69,6 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Tail(args) => tail::run(*args),
         Command::Token(args) => token::run(&args),
+        Command::Credential(args) => credential::run(&args),
         Command::Check(args) => serve::check(&args),
         Command::Journal(args) => journal::run(&args),
     };

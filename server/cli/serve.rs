@@ -1,19 +1,21 @@
 //! `serve` and `check`: runs the gateway, or validates a configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::exit::Exit;
 use super::terminal::{print, print_status};
-use crate::app::App;
+use crate::access::{Access, OpenAccess};
+use crate::app::{App, ConfigSource, LIVE_KEYS, StartOptions};
 use crate::config::{self, Account, Settings};
 use crate::hub::entry::EVENT_BYTES_MAX;
 use crate::hub::token::Keyring;
 use crate::journal::{self, Backend, SystemDisk};
 use crate::secret::{self, Secret};
-use crate::task::Signals;
+use crate::task::{Signal, Signals};
 use crate::{telemetry, xapi};
 
 /// Source of the configuration.
@@ -48,6 +50,9 @@ pub struct CheckArgs {
     /// Print an example with every key and its default instead.
     #[arg(long, conflicts_with = "schema")]
     example: bool,
+    /// Print the keys that take effect without a restart instead.
+    #[arg(long, conflicts_with_all = ["schema", "example"])]
+    live_keys: bool,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -63,6 +68,16 @@ impl ConfigArgs {
             Exit::Usage
         })
     }
+
+    /// Returns how the same layers are read again, and the file.
+    fn again(&self) -> (ConfigSource, Option<PathBuf>) {
+        let (file, overrides) = (self.config.clone(), self.overrides.clone());
+        let read = {
+            let file = file.clone();
+            move || config::load(file.as_deref(), &overrides, config::environment())
+        };
+        (Arc::new(read), file)
+    }
 }
 
 /// Validates the configuration and prints it.
@@ -75,11 +90,19 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         print(&config::example());
         return Ok(Exit::Done);
     }
+    if args.live_keys {
+        LIVE_KEYS.iter().for_each(|key| print(&format!("{key}\n")));
+        return Ok(Exit::Done);
+    }
     let settings = match args.source.load() {
         Ok(settings) => settings,
         Err(exit) => return Ok(exit),
     };
     print(&settings.render());
+    if let Err(faults) = Access::load(&settings.access()) {
+        faults.iter().for_each(|fault| print_status(format_args!("{fault}")));
+        return Ok(Exit::Usage);
+    }
     if let Some(fault) = shared_bearer(&settings) {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
@@ -88,7 +111,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
-    for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)) {
+    for warning in exposures(&settings).into_iter().chain(undeliverable(&settings)).chain(unauthenticated(&settings)) {
         print_status(format_args!("warning: {warning}"));
     }
     for account in &settings.accounts {
@@ -139,8 +162,19 @@ fn exposures(settings: &Settings) -> Vec<String> {
         secret::SecretSource::File(path) => Some(path),
         secret::SecretSource::Environment(_) => None,
     });
-    let files = bearers.chain(&settings.token_key_files);
+    let files = bearers.chain(&settings.token_key_files).chain(&settings.auth.token_files);
     files.filter_map(|path| Some(format!("{} {}", path.display(), secret::exposure(path)?))).collect()
+}
+
+/// A port that every client may read.
+fn unauthenticated(settings: &Settings) -> Option<String> {
+    let is_open = settings.access().open == OpenAccess::Read && !settings.has_access_rules();
+    is_open.then(|| {
+        format!(
+            "grpc.allow_unauthenticated: every client that reaches {} can read all posts; configure credentials in `auth`",
+            settings.grpc.address
+        )
+    })
 }
 
 /// A bound of messages from X beyond what a message to a subscriber has.
@@ -161,7 +195,10 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
         // First, so that a signal is handled at any point of the start.
         let signals = Signals::listen_as_server().context("cannot listen to signals")?;
         match args.source.load() {
-            Ok(settings) => run(settings, args.strict, signals).await,
+            Ok(settings) => {
+                let options = StartOptions { strict: args.strict, source: Some(args.source.again()) };
+                run(settings, options, signals).await
+            }
             Err(exit) => Ok(exit),
         }
     });
@@ -170,7 +207,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::Result<Exit> {
+async fn run(settings: Settings, options: StartOptions, mut signals: Signals) -> anyhow::Result<Exit> {
     let guard = telemetry::init(&settings.telemetry)?;
     match telemetry::process::raise_open_files_limit() {
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
@@ -182,22 +219,27 @@ async fn run(settings: Settings, strict: bool, mut signals: Signals) -> anyhow::
     }
     let app = tokio::select! {
         biased;
-        signal = signals.next() => {
+        signal = signals.next_stop() => {
             // No session exists yet, and the files are as after a kill, from which a start recovers.
             tracing::info!(?signal, "stopped during start");
             return Ok(Exit::Done);
         }
-        started = App::start_with(settings, strict) => started?,
+        started = App::start_with(settings, options) => started?,
     };
     let failed = app.failed();
-    tokio::select! {
-        signal = signals.next() => tracing::info!(?signal, "stopping on signal"),
-        () = failed.cancelled() => {}
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => app.reload(),
+                signal => break tracing::info!(?signal, "stopping on signal"),
+            },
+            () = failed.cancelled() => break,
+        }
     }
     let stopped = tokio::select! {
         biased;
         stopped = app.stop() => stopped,
-        signal = signals.next() => {
+        signal = signals.next_stop() => {
             tracing::warn!(?signal, "second signal during shutdown, stopping at once");
             return Ok(Exit::Failed);
         }

@@ -21,6 +21,7 @@
 //! - `docs/config.example.yaml` contains every key with its default (`example_has_every_key_and_its_default`), and
 //!   `docs/configuration.md` also its range (`reference_page_lists_every_setting`).
 
+mod access;
 mod account;
 mod error;
 mod expansion;
@@ -33,6 +34,7 @@ mod render;
 mod schema;
 mod settings;
 mod validate;
+mod validator;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,7 +48,7 @@ pub use layers::{ENVIRONMENT_PREFIX, environment};
 pub(crate) use ranges::edges;
 pub use render::example;
 pub use schema::schema;
-pub use settings::{ClockConfig, Settings};
+pub use settings::{ClockConfig, ReloadConfig, Settings};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -66,6 +68,10 @@ impl Default for Settings {
             token_key_files: Vec::new(),
             default_account: None,
             accounts: Vec::new(),
+            auth: crate::access::AuthConfig::default(),
+            roles: Vec::new(),
+            principals: Vec::new(),
+            reload: ReloadConfig::default(),
         }
     }
 }

@@ -133,6 +133,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("journal.retention_age_max", Time(M, Y)),
     ("journal.retention_bytes_max", Whole(0, 1_024 * TIB)),
     ("journal.segment_bytes_max", Whole(4 * KIB, 4 * GIB)),
+    ("reload.interval", Time(S, M)),
     ("shutdown_timeout", Time(S, H)),
     ("telemetry.otlp_batch_spans_max", Whole(1, MIB)),
     ("telemetry.otlp_delay", Time(10 * MS, 10 * M)),

@@ -5,11 +5,13 @@ use serde_json::{Map, Value};
 use super::account::Account;
 use super::settings::Settings;
 use super::{json_schema, schema};
+use crate::access::{PrincipalConfig, Right, RoleConfig, TagsConfig};
 use crate::model::AccountName;
 use crate::secret::SecretSource;
 
 const HEAD: &str = "\
-# Every key of the configuration, with its default. Only an account's name and bearer must be given.
+# Every key of the configuration, with its default. Only an account's name and bearer must be given; the role and the
+# principal are examples.
 #
 # Durations are a number and a unit (500ms, 35s, 5m, 24h), sizes are bytes. A key may also be set by an environment
 # variable, with two underscores between the parts of its path: POWERSTREAM_GATEWAY__JOURNAL__DURABILITY=sync.
@@ -34,7 +36,17 @@ pub fn example() -> String {
 fn example_settings() -> Settings {
     let name = AccountName::new("main").expect("a constant that is a name");
     let bearer = SecretSource::File(PathBuf::from("/run/secrets/x-bearer"));
-    Settings { accounts: vec![Account::new(name, bearer)], ..Settings::default() }
+    let tags = TagsConfig { allow: vec!["cats".into(), "news.*".into()], ..TagsConfig::default() };
+    let role = RoleConfig {
+        name: "reader".into(),
+        accounts: vec!["main".into()],
+        rights: vec![Right::Read],
+        tags: Some(tags),
+    };
+    let principal = PrincipalConfig { name: "indexer".into(), roles: vec!["reader".into()] };
+    // Without credentials in `auth`, the role and the principal have no effect.
+    let (roles, principals) = (vec![role], vec![principal]);
+    Settings { accounts: vec![Account::new(name, bearer)], roles, principals, ..Settings::default() }
 }
 
 /// Returns the settings of [`example`] as a tree.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use crate::clock::Clock;
 use crate::model::UnixMillis;
-use crate::{grpc, http, hub, ingest, journal, telemetry, upstream};
+use crate::{access, grpc, http, hub, ingest, journal, telemetry, upstream};
 
 /// Settings of powerstream-gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,32 @@ pub struct Settings {
     pub default_account: Option<String>,
     /// Accounts, each with one upstream connection and one log.
     pub accounts: Vec<Account>,
+    /// Credentials of clients. Without any setting here, clients on a loopback address need none and have every right.
+    pub auth: access::AuthConfig,
+    /// Roles: rights on accounts and tags.
+    pub roles: Vec<access::RoleConfig>,
+    /// Principals: services and teams, with their roles.
+    pub principals: Vec<access::PrincipalConfig>,
+    /// Reload of the configuration.
+    pub reload: ReloadConfig,
+}
+
+/// Settings of the reload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadConfig {
+    /// Interval at which the contents of the configuration file and of the files that it names are compared. A change
+    /// takes effect as after SIGHUP.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub interval: Duration,
+}
+
+impl Default for ReloadConfig {
+    fn default() -> Self {
+        // A look costs microseconds, and a revoked credential ends its sessions within 10 s.
+        Self { interval: Duration::from_secs(5) }
+    }
 }
 
 /// Settings of the clock.

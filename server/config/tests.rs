@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::secret::SecretSource;
 
+mod access;
 mod input;
 
 const MINIMAL: &str = "accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }\n";
@@ -56,7 +57,7 @@ fn each_fault_is_reported_with_path() {
     let top = |more: &str| format!("{MINIMAL}{more}\n");
     for (text, path, word) in [
         (top("jornal: {}"), "jornal", "did you mean journal?"),
-        (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, clock, data_dir"),
+        (top("kafka: {}"), "kafka", "there are account_retry_interval, accounts, admin, auth, clock, data_dir"),
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("grpc: { tls: true }"), "grpc.tls", "there are address, allow_unauthenticated"),
@@ -315,10 +316,12 @@ fn what_is_rendered_means_same() {
 fn example_has_every_key_and_its_default() {
     let example = example();
     let settings = yaml(&example).expect("good");
-    assert_eq!(Settings { accounts: Vec::new(), ..settings }, Settings::default());
+    let (accounts, roles, principals) = (Vec::new(), Vec::new(), Vec::new());
+    assert_eq!(Settings { accounts, roles, principals, ..settings }, Settings::default());
     for key in keys(&schema()) {
         let found = example.lines().any(|line| line.trim_start_matches([' ', '-']).starts_with(&format!("{key}:")));
-        assert!(found || key == "env", "{key} is in the example");
+        // Keys of list entries that the example does not have.
+        assert!(found || ["env", "san", "principal"].contains(&key.as_str()), "{key} is in the example");
     }
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.example.yaml");
     if std::fs::read_to_string(kept).unwrap_or_default() != example {

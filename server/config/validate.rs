@@ -1,13 +1,14 @@
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::access;
 use super::account::Account;
 use super::error::ConfigError;
 use super::ranges;
 use super::settings::Settings;
+use super::validator::{Validator, is_loopback};
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
 use crate::model::Rule;
@@ -31,24 +32,16 @@ pub(super) fn faults(settings: &Settings) -> Vec<ConfigError> {
     telemetry(settings, &mut found);
     process(settings, &mut found);
     accounts(settings, &mut found);
+    access::access(settings, &mut found);
     found.0
-}
-
-struct Validator(Vec<ConfigError>);
-
-impl Validator {
-    fn check(&mut self, good: bool, path: impl Into<String>, text: impl Into<String>) {
-        if !good {
-            self.0.push(ConfigError::new(path, text));
-        }
-    }
 }
 
 fn ports(settings: &Settings, found: &mut Validator) {
     let listen = &settings.grpc;
     let text = "any client that can reach this address could read all posts: use a loopback address such as \
-                127.0.0.1:50051, or set grpc.allow_unauthenticated: true";
-    found.check(is_loopback(listen.address.ip()) || listen.allow_unauthenticated, "grpc.address", text);
+                127.0.0.1:50051, or configure credentials in `auth`, or set grpc.allow_unauthenticated: true";
+    let is_closed = is_loopback(listen.address.ip()) || settings.has_access_rules();
+    found.check(is_closed || listen.allow_unauthenticated, "grpc.address", text);
     let same = listen.address == settings.admin.address && listen.address.port() != 0;
     found.check(!same, "admin.address", "this is grpc.address too: each port needs an address of its own");
 }
@@ -211,8 +204,4 @@ fn is_local(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }

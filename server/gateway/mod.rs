@@ -22,7 +22,7 @@ use crate::hub::status::upstream_status::UpstreamState;
 use crate::hub::{Hub, TagInfo};
 use crate::ingest::dedup;
 use crate::ingest::recovery::{GapList, RecoveryJobs};
-use crate::model::{AccountName, Epoch, PostId, Sequence, UnixMillis};
+use crate::model::{AccountName, Epoch, PostId, UnixMillis};
 
 mod coverage;
 
@@ -237,9 +237,8 @@ impl Account {
         tags
     }
 
-    /// Returns the sequence of the newest record of a post. Reads the disk: call it on a blocking thread.
-    pub fn find(&self, post: PostId) -> Result<Option<Sequence>, FindError> {
-        let known = self.index.find(post).map_err(|error| FindError(error.to_string()))?;
-        Ok(known.map(|known| known.sequence))
+    /// Returns the rules and the newest record of a post. Reads the disk: call it on a blocking thread.
+    pub fn find(&self, post: PostId) -> Result<Option<dedup::KnownPost>, FindError> {
+        self.index.find(post).map_err(|error| FindError(error.to_string()))
     }
 }

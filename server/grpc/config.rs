@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address of the gRPC port. A non-loopback address requires `allow_unauthenticated`.
+    /// Address of the gRPC port. A non-loopback address requires credentials (`auth`), or `allow_unauthenticated`.
     #[schemars(with = "String")]
     pub address: SocketAddr,
-    /// Allows a non-loopback address, although every client that reaches it can read everything.
+    /// Allows a non-loopback address without credentials: every client that reaches it can read everything. It has no
+    /// effect if `auth` has an authenticator or roles for anonymous callers.
     pub allow_unauthenticated: bool,
     /// Maximum connections. A further connection replaces the longest idle one, or is refused if all have streams.
     pub connections_max: usize,

@@ -284,10 +284,15 @@ fn drain_reason(ending: EndReason) -> proto::DrainReason {
     match ending {
         EndReason::Rotated => proto::DrainReason::SessionRotated,
         EndReason::Shutdown => proto::DrainReason::Shutdown,
+        EndReason::CredentialsExpired => proto::DrainReason::CredentialsExpire,
         // These sessions end with a status only, without a Draining frame.
-        EndReason::Deadline | EndReason::TooSlow | EndReason::ReplayLimit | EndReason::JournalUnavailable => {
-            proto::DrainReason::Unspecified
-        }
+        EndReason::Deadline
+        | EndReason::TooSlow
+        | EndReason::ReplayLimit
+        | EndReason::JournalUnavailable
+        | EndReason::CredentialsRevoked
+        | EndReason::AccessRevoked
+        | EndReason::RightsChanged => proto::DrainReason::Unspecified,
     }
 }
 
@@ -307,6 +312,7 @@ fn warning_code(code: WarningCode) -> proto::WarningCode {
         WarningCode::HeartbeatClamped => proto::WarningCode::HeartbeatClamped,
         WarningCode::BatchClamped => proto::WarningCode::BatchClamped,
         WarningCode::ConsumerNameTruncated => proto::WarningCode::ConsumerNameTruncated,
+        WarningCode::FilterNarrowed => proto::WarningCode::FilterNarrowed,
     }
 }
 

@@ -13,10 +13,12 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::call_context::CallContext;
 use super::service_names::Services;
 use super::status;
 use crate::gateway::{Gateway, NoAccount};
 use crate::hub::status::upstream_status::{self, UpstreamState};
+use crate::model::AccountName;
 use crate::task::Shutdown;
 
 /// The health service over the gateway's accounts.
@@ -41,14 +43,18 @@ impl HealthService {
         Self { gateway, shutdown }
     }
 
-    fn watched(&self, name: &str) -> HealthTarget {
+    /// Returns the target of a name. An account that the caller may not read is unknown.
+    fn watched(&self, name: &str, context: &CallContext) -> HealthTarget {
         if name.is_empty() {
             return HealthTarget::Process;
         }
         if Services::ALL.contains(&name) {
             return HealthTarget::Readiness(self.gateway.readiness_changes());
         }
-        HealthTarget::account(&self.gateway, name)
+        match AccountName::new(name) {
+            Ok(account) if context.can_read(&account) => HealthTarget::account(&self.gateway, name),
+            _ => HealthTarget::Unknown,
+        }
     }
 }
 
@@ -115,7 +121,8 @@ impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        match self.watched(&request.get_ref().service).status() {
+        let context = CallContext::of(&request)?;
+        match self.watched(&request.get_ref().service, &context).status() {
             ServingStatus::ServiceUnknown => Err(status::service_unknown()),
             known => Ok(Response::new(response(known))),
         }
@@ -123,7 +130,8 @@ impl Health for HealthService {
 
     /// An unknown name gets SERVICE_UNKNOWN and the stream stays open, as the protocol requires.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let watched = self.watched(&request.get_ref().service);
+        let context = CallContext::of(&request)?;
+        let watched = self.watched(&request.get_ref().service, &context);
         let state = Some((watched, None, self.shutdown.clone()));
         let statuses = futures::stream::unfold(state, async |state| {
             let (mut watched, last, shutdown) = state?;

@@ -1,6 +1,6 @@
 //! The gRPC server: `StreamService`, `RecoveryService`, health and reflection on one port.
 //!
-//! Owns: validation of requests, encoding of frames (`encode`), the HTTP/2 transport and its limits (`transport`), every
+//! Owns: which right each method needs (`methods`), the authentication of calls (`call_context`), validation of requests, encoding of frames (`encode`), the HTTP/2 transport and its limits (`transport`), every
 //! `Status` (`status`). Does not own: sessions (`hub::session`), the state of accounts (`gateway`).
 //!
 //! Invariants and their tests:
@@ -13,11 +13,13 @@
 //! - A client's behavior on one stream ends no other stream: streams are slowed, refused or reset, the connection stays open.
 
 mod blocking;
+mod call_context;
 mod config;
 mod convert;
 mod encode;
 mod explain;
 mod health;
+mod methods;
 mod paging;
 mod recovery_service;
 mod server;

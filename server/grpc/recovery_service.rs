@@ -6,12 +6,13 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::blocking::Blocking;
+use super::call_context::CallContext;
 use super::paging::PageRequest;
 use super::{Config, convert, status};
 use crate::clock::Clock;
 use crate::gateway::{Account, Gateway};
 use crate::ingest::recovery::{JobId, JobStatus};
-use crate::model::{Caller, GapId, GapState, TimeRange, UnixMillis};
+use crate::model::{GapId, GapState, TimeRange, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
 use crate::proto::{
     self, CancelRecoveryJobRequest, CancelRecoveryJobResponse, CreateRecoveryJobRequest, CreateRecoveryJobResponse,
@@ -38,17 +39,14 @@ impl RecoveryApi {
         let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
         Self { gateway, blocking, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
     }
-
-    fn account(&self, name: &str) -> Result<Account, Status> {
-        self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
-    }
 }
 
 #[tonic::async_trait]
 impl RecoveryService for RecoveryApi {
     async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, _) = context.account(&self.gateway, &request.account)?;
         let page = PageRequest::parse("gaps", request.page_size, &request.page_token)?;
         let (start, end) = bounds(request.interval.as_ref())?;
         let (from, to) = (start.unwrap_or(UnixMillis(i64::MIN)), end.unwrap_or(UnixMillis(i64::MAX)));
@@ -69,8 +67,9 @@ impl RecoveryService for RecoveryApi {
         &self,
         request: Request<ListRecoveryJobsRequest>,
     ) -> Result<Response<ListRecoveryJobsResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, _) = context.account(&self.gateway, &request.account)?;
         let page = PageRequest::parse("jobs", request.page_size, &request.page_token)?;
         let none = |state: proto::RecoveryJobState| state == proto::RecoveryJobState::Unspecified;
         let states = states(&request.states, none)?;
@@ -90,8 +89,9 @@ impl RecoveryService for RecoveryApi {
         &self,
         request: Request<GetCoverageRequest>,
     ) -> Result<Response<GetCoverageResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, _) = context.account(&self.gateway, &request.account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
         let refused = !account.recovery.refused().within(asked).is_empty();
         let permit = self.coverage_reads.clone().acquire_owned().await.map_err(|_| status::internal(""))?;
@@ -121,11 +121,12 @@ impl RecoveryService for RecoveryApi {
         &self,
         request: Request<CreateRecoveryJobRequest>,
     ) -> Result<Response<CreateRecoveryJobResponse>, Status> {
-        let caller = Caller::of_peer(request.remote_addr().map(|peer| peer.ip()));
+        let context = CallContext::of(&request)?;
+        let caller = context.budget_key(&request);
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, _) = context.account(&self.gateway, &request.account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
-        let listed = account.recovery.create(asked, caller).map_err(status::job_refused)?;
+        let listed = account.recovery.create(asked, caller.clone()).map_err(status::job_refused)?;
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "manual recovery job created");
         let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
@@ -136,8 +137,9 @@ impl RecoveryService for RecoveryApi {
         &self,
         request: Request<CancelRecoveryJobRequest>,
     ) -> Result<Response<CancelRecoveryJobResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, _) = context.account(&self.gateway, &request.account)?;
         let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
         let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;

@@ -12,6 +12,7 @@ use super::recovery_service::RecoveryApi;
 use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
+use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::proto;
@@ -23,25 +24,27 @@ use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 pub struct GrpcServer {
     config: Config,
     gateway: Arc<Gateway>,
+    access: Arc<AccessControl>,
     clock: Clock,
 }
 
 impl GrpcServer {
     /// Creates a server for the accounts of this gateway.
-    pub fn new(config: Config, gateway: Arc<Gateway>, clock: Clock) -> Self {
-        Self { config, gateway, clock }
+    pub fn new(config: Config, gateway: Arc<Gateway>, access: Arc<AccessControl>, clock: Clock) -> Self {
+        Self { config, gateway, access, clock }
     }
 
     /// Serves until `shutdown`. End all streams before: a graceful stop waits for them.
     pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
-        let Self { config, gateway, clock } = self;
+        let Self { config, gateway, access, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // tonic decompresses requests. Responses of sessions are compressed by `encode`.
         let blocking = Blocking::new(config.lookups_max);
-        let streams = StreamServiceServer::new(StreamApi::new(gateway.clone(), compression, blocking.clone()))
-            .max_decoding_message_size(bytes_max)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
+        let streams =
+            StreamServiceServer::new(StreamApi::new(gateway.clone(), access.clone(), compression, blocking.clone()))
+                .max_decoding_message_size(bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd);
         let recoveries = RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), &config, blocking))
             .max_decoding_message_size(bytes_max)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -54,7 +57,7 @@ impl GrpcServer {
             .add_service(reflection_v1())
             .add_service(reflection_v1alpha())
             .prepare();
-        let connections = ConnectionServer::new(config, routes, clock, tasks.group());
+        let connections = ConnectionServer::new(config, routes, access, clock, tasks.group());
         let serve = connections.serve(listener, shutdown);
         tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
     }

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use crate::gateway::{Gateway, NoAccount};
-use crate::hub::filter::InvalidFilter;
+use crate::access::AuthError;
+use crate::gateway::NoAccount;
 use crate::hub::session::{EndReason, SessionEnd};
 use crate::hub::start::{StartError, StartOutcome};
 use crate::model::{AccountName, PostId};
 
+mod access;
 mod builder;
 mod recovery;
 mod start;
 
+use access::{NAMES_MAX, access_denied};
+pub use access::{filter_refused, foreign_token, right_missing, unauthenticated};
 use builder::StatusBuilder;
 pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
@@ -24,13 +27,6 @@ pub use start::{in_future, start_invalid};
 
 /// Retry delay after a call that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
-
-/// Returns the status for an invalid filter.
-pub fn filter_invalid(fault: &InvalidFilter) -> Status {
-    StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
-        .field(&fault.field, &fault.description)
-        .status()
-}
 
 /// Returns the status for a request that is too long, compressed or not.
 pub fn request_too_long(request_bytes_max: usize) -> Status {
@@ -144,44 +140,51 @@ pub fn ended(end: SessionEnd) -> Status {
             StatusBuilder::new(Code::Unavailable, "NOT_READY", "journal cannot be read; resume later")
                 .retry_after(after)
         }
+        EndReason::CredentialsExpired => {
+            StatusBuilder::new(Code::Unauthenticated, "CREDENTIALS_EXPIRED", AuthError::Expired.to_string())
+        }
+        EndReason::CredentialsRevoked => StatusBuilder::new(
+            Code::Unauthenticated,
+            "CREDENTIALS_REVOKED",
+            "credentials are not accepted any more; obtain new ones, then resume",
+        ),
+        EndReason::AccessRevoked => StatusBuilder::new(
+            Code::PermissionDenied,
+            "ACCESS_REVOKED",
+            "the right to read this account was withdrawn; ask the owner of the account",
+        ),
+        EndReason::RightsChanged => StatusBuilder::new(
+            Code::Unavailable,
+            "RIGHTS_CHANGED",
+            "other posts are readable for this caller than before; reconnect and resume",
+        )
+        .retry_after(after),
     };
     ended.token(end.token).status()
 }
 
-/// Returns the status for an account that is unknown, not named, or not open. The cause is only in the log: it names paths.
-pub fn no_account(asked: &str, none: NoAccount, gateway: &Gateway) -> Status {
+/// Returns the status for an account that is unknown, not named, or not open. `readable` are the accounts that the caller
+/// may read: no other is named. The cause is only in the log: it names paths.
+pub fn no_account(asked: &str, none: NoAccount, readable: &[AccountName]) -> Status {
     match none {
-        NoAccount::Unnamed => account_required(&gateway.names()),
-        NoAccount::Unknown => access_denied(asked, gateway.names().iter()),
+        NoAccount::Unnamed => account_required(readable),
+        NoAccount::Unknown => access_denied(asked, readable.iter()),
         NoAccount::Failed(_) => not_ready("log of the account cannot be opened; retry later", RETRY_AFTER_SLOW),
     }
 }
-
-/// Maximum number of account names in an error: more make it unreadable.
-const NAMES_MAX: usize = 20;
 
 /// Returns the status of a request without account where the gateway has several and none of them is the default.
 fn account_required(accounts: &[AccountName]) -> Status {
     let names: Vec<_> = accounts.iter().take(NAMES_MAX).map(AccountName::as_str).collect();
     let description = format!(
-        "is required, because the gateway has {} accounts: set it to one of {}, or set default_account in the \
+        "is required, because the gateway has several accounts: set it to one of {}, or set default_account in the \
          configuration of the gateway",
-        accounts.len(),
         names.join(", ")
     );
     StatusBuilder::new(Code::InvalidArgument, "ACCOUNT_REQUIRED", format!("account: {description}"))
         .field("account", &description)
         .with("accounts", names.join(","))
         .status()
-}
-
-/// Returns the status for an account that is unknown or that the caller may not read: the same text for both.
-fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
-    let names: Vec<_> = readable.take(NAMES_MAX).map(AccountName::as_str).collect();
-    let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
-    let message =
-        format!("account {shown:?} does not exist or is not readable; readable accounts: {}", names.join(", "));
-    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).with("accounts", names.join(",")).status()
 }
 
 /// Returns the status for a session beyond the limit.
@@ -250,6 +253,7 @@ mod tests {
 
     use super::builder::DOMAIN;
     use super::*;
+    use crate::gateway::Gateway;
     use crate::ingest::recovery::CreateError;
     use crate::model::UnixMillis;
     use crate::model::{BudgetExceeded, BudgetScope, Limit};
@@ -270,12 +274,17 @@ mod tests {
             (EndReason::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
             (EndReason::ReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
             (EndReason::JournalUnavailable, Code::Unavailable, "NOT_READY"),
+            (EndReason::CredentialsExpired, Code::Unauthenticated, "CREDENTIALS_EXPIRED"),
+            (EndReason::CredentialsRevoked, Code::Unauthenticated, "CREDENTIALS_REVOKED"),
+            (EndReason::AccessRevoked, Code::PermissionDenied, "ACCESS_REVOKED"),
+            (EndReason::RightsChanged, Code::Unavailable, "RIGHTS_CHANGED"),
         ] {
             let end = SessionEnd { ending, token: "abc".into(), reconnect_after: Duration::from_secs(1) };
             let status = ended(end);
             check(&status, code, reason);
             assert_eq!(status.metadata().get(TOKEN_TRAILER).expect("a trailer"), "abc");
-            assert_eq!(status.get_details_retry_info().is_some(), ending != EndReason::Deadline, "{reason}");
+            let is_final = matches!(code, Code::DeadlineExceeded | Code::Unauthenticated | Code::PermissionDenied);
+            assert_eq!(status.get_details_retry_info().is_none(), is_final, "{reason}");
         }
     }
 
@@ -289,7 +298,7 @@ mod tests {
             gateway
         };
         let refused = |gateway: &Gateway, asked: &str| {
-            no_account(asked, gateway.account(asked).err().expect("no account is open"), gateway)
+            no_account(asked, gateway.account(asked).err().expect("no account is open"), &gateway.names())
         };
         let status = refused(&gateway(), "");
         check(&status, Code::InvalidArgument, "ACCOUNT_REQUIRED");
@@ -329,8 +338,8 @@ mod tests {
         let unknown = job_unknown(&"j".repeat(99));
         check(&unknown, Code::NotFound, "JOB_NOT_FOUND");
         assert_eq!(unknown.get_details_resource_info().expect("a resource").resource_name.len(), 32);
-        let fault = InvalidFilter { field: "filter.any_of".into(), description: "is wrong".into() };
-        let status = filter_invalid(&fault);
+        let fault = crate::hub::filter::InvalidFilter { field: "filter.any_of".into(), description: "is wrong".into() };
+        let status = filter_refused(&fault.into());
         check(&status, Code::InvalidArgument, "FILTER_INVALID");
         let violations = status.get_details_bad_request().expect("a bad request").field_violations;
         assert_eq!(violations[0].field, "filter.any_of");

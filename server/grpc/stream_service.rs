@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use super::blocking::Blocking;
+use super::call_context::CallContext;
 use super::encode::batch;
 use super::encode::compress::MessageEncoding;
 use super::encode::message::EncodedMessage;
@@ -16,6 +17,7 @@ use super::paging::PageRequest;
 use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
 use super::transport::body::SessionBody;
 use super::{Compression, convert, status};
+use crate::access::{AccessControl, Grant, Right};
 use crate::gateway::{Account, FindError, Gateway};
 use crate::hub::filter::Filter;
 use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning, WarningCode};
@@ -39,18 +41,20 @@ const TAG_WARNINGS_MAX: usize = 10;
 /// StreamService over the gateway's accounts.
 pub struct StreamApi {
     gateway: Arc<Gateway>,
+    access: Arc<AccessControl>,
     compression: Compression,
     blocking: Blocking,
 }
 
 impl StreamApi {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, compression: Compression, blocking: Blocking) -> Self {
-        Self { gateway, compression, blocking }
-    }
-
-    fn account(&self, name: &str) -> Result<Account, Status> {
-        self.gateway.account(name).map_err(|none| status::no_account(name, none, &self.gateway))
+    pub fn new(
+        gateway: Arc<Gateway>,
+        access: Arc<AccessControl>,
+        compression: Compression,
+        blocking: Blocking,
+    ) -> Self {
+        Self { gateway, access, compression, blocking }
     }
 
     fn register_session(&self, hub: &Hub, consumer: &str, peer: String) -> Result<(SessionGuard, String), Status> {
@@ -72,23 +76,29 @@ impl StreamService for StreamApi {
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let peer = request.remote_addr().map(|peer| peer.to_string()).unwrap_or_default();
-        let caller = Caller::of_peer(request.remote_addr().map(|peer| peer.ip()));
-        let hub = self.account(&request.get_ref().account)?.hub.clone();
-        let filter =
-            Filter::new(&filter(request.get_ref().filter.as_ref())).map_err(|fault| status::filter_invalid(&fault))?;
+        let context = CallContext::of(&request)?;
+        let caller = context.budget_key(&request);
+        let (account, grant) = context.account(&self.gateway, &request.get_ref().account)?;
+        let hub = account.hub;
+        let asked = filter(request.get_ref().filter.as_ref());
+        let (filter, narrowed) =
+            Filter::within(&asked, grant.tags.clone()).map_err(|error| status::filter_refused(&error))?;
         let headers: &MetadataMap = request.metadata();
         let mut ask = parse_subscribe(request.get_ref(), headers)?;
         let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
-            "subscribe", account = %hub.account(), session = session_id, consumer = ask.consumer, peer,
+            "subscribe", account = %hub.account(), session = session_id, principal = context.principal(),
+            consumer = ask.consumer, peer,
         );
         let member = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, jittered_retry_delay()))?;
-        let (resolved, advice) =
-            resolve(&self.blocking, &hub, &ask, (member.filter().clone(), caller)).instrument(span.clone()).await?;
+        let (resolved, advice) = resolve(&self.blocking, &hub, &ask, (member.filter().clone(), caller), &context)
+            .instrument(span.clone())
+            .await?;
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session started");
         });
         let mut warnings = std::mem::take(&mut ask.warnings);
+        warnings.extend(narrowed.iter().take(TAG_WARNINGS_MAX).map(|term| narrowed_warning(term)));
         warnings.extend(advice);
         let pace = DeliveryOptions {
             batch_events_max: ask.batch_events_max,
@@ -97,6 +107,7 @@ impl StreamService for StreamApi {
             heartbeat: ask.heartbeat,
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
+        let access = context.watch(&self.access, hub.account(), grant.tags);
         let opening = SessionParams {
             guard,
             member,
@@ -105,6 +116,7 @@ impl StreamService for StreamApi {
             session_id: session_id.clone(),
             consumer: ask.consumer,
             warnings,
+            access,
         };
         let subscription = Session::open(hub, opening);
         let encoding = MessageEncoding::negotiate(self.compression, headers.as_ref());
@@ -121,30 +133,36 @@ impl StreamService for StreamApi {
         &self,
         request: Request<ListStreamsRequest>,
     ) -> Result<Response<ListStreamsResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
         let page = PageRequest::parse("streams", request.page_size, &request.page_token)?;
         let gateway = self.gateway.clone();
         let list = move || {
-            let names = gateway.names();
-            page.take(names.into_iter(), |name| name.to_string(), |name| stream(&gateway, name))
+            let names = context.readable(&gateway);
+            let convert = |name: &AccountName| stream(&gateway, name, &context.grant(name));
+            page.take(names.into_iter(), |name| name.to_string(), convert)
         };
         let (streams, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListStreamsResponse { streams, next_page_token }))
     }
 
     async fn get_stream(&self, request: Request<GetStreamRequest>) -> Result<Response<GetStreamResponse>, Status> {
-        let asked = &request.get_ref().account;
-        let name = self.gateway.account_name(asked).map_err(|none| status::no_account(asked, none, &self.gateway))?;
-        Ok(Response::new(GetStreamResponse { stream: Some(stream(&self.gateway, &name)) }))
+        let context = CallContext::of(&request)?;
+        let (name, grant) = context.account_name(&self.gateway, &request.get_ref().account)?;
+        Ok(Response::new(GetStreamResponse { stream: Some(stream(&self.gateway, &name, &grant)) }))
     }
 
     async fn list_tags(&self, request: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, grant) = context.account(&self.gateway, &request.account)?;
         let list = format!("tags:{}", account.hub.account());
         let page = PageRequest::parse(list, request.page_size, &request.page_token)?;
         // Up to 10,000 tags are sorted.
-        let list = move || page.take(account.tags().into_iter(), |own| own.tag.to_string(), convert::tag_info);
+        let list = move || {
+            let visible = account.tags().into_iter().filter(|own| grant.is_tag_visible(&own.tag));
+            page.take(visible, |own| own.tag.to_string(), convert::tag_info)
+        };
         let (tags, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListTagsResponse { tags, next_page_token }))
     }
@@ -154,8 +172,9 @@ impl StreamService for StreamApi {
         request: Request<ResolvePositionRequest>,
     ) -> Result<Response<ResolvePositionResponse>, Status> {
         use resolve_position_request::Target;
+        let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let account = self.account(&request.account)?;
+        let (account, grant) = context.account(&self.gateway, &request.account)?;
         let (cursor, time) = match request.target {
             None => return Err(status::start_invalid("target", "is required: a time or a post_id")),
             Some(Target::Time(time)) => {
@@ -167,7 +186,7 @@ impl StreamService for StreamApi {
             }
             Some(Target::PostId(id)) => {
                 let post = PostId(id);
-                (find(&self.blocking, &account, post).await?, post.created_at().unwrap_or_default())
+                (find(&self.blocking, &account, post, grant).await?, post.created_at().unwrap_or_default())
             }
         };
         let place = TimedPosition { position: account.hub.position(cursor - 1), time: None };
@@ -176,17 +195,33 @@ impl StreamService for StreamApi {
     }
 }
 
-/// Returns the stream of a configured account, open or not.
-fn stream(gateway: &Gateway, name: &AccountName) -> proto::StreamInfo {
+/// Returns the stream of a configured account, open or not. The number of sessions is only for callers with the right
+/// `status`.
+fn stream(gateway: &Gateway, name: &AccountName, grant: &Grant) -> proto::StreamInfo {
     match gateway.account(name.as_str()) {
-        Ok(account) => convert::stream_info(account.stream_info()),
+        Ok(account) => {
+            let mut info = account.stream_info();
+            info.sessions = if grant.allows(Right::Status) { info.sessions } else { 0 };
+            convert::stream_info(info)
+        }
         Err(_) => convert::unopened_stream_info(name),
     }
 }
 
-async fn find(blocking: &Blocking, account: &Account, post: PostId) -> Result<Sequence, Status> {
+/// Returns the warning of a term of which the caller may see only a part.
+fn narrowed_warning(term: &str) -> Warning {
+    let message = format!("the caller may see only a part of the posts that {term:?} selects");
+    Warning { code: WarningCode::FilterNarrowed, message }
+}
+
+/// Finds a post. One that the caller may not see is not found, after the same work.
+async fn find(blocking: &Blocking, account: &Account, post: PostId, grant: Grant) -> Result<Sequence, Status> {
     let searched = account.clone();
-    match blocking.run(move || searched.find(post)).await? {
+    let found = blocking.run(move || {
+        let found = searched.find(post)?;
+        Ok(found.filter(|known| grant.is_visible(&known.rules)).map(|known| known.sequence))
+    });
+    match found.await? {
         Ok(Some(sequence)) => {
             let extent = account.hub.reader().extent();
             if sequence >= extent.earliest {
@@ -212,6 +247,7 @@ async fn resolve(
     hub: &Arc<Hub>,
     ask: &SubscribeOptions,
     (filter, caller): (Arc<Filter>, Caller),
+    context: &CallContext,
 ) -> Result<(ResolvedStart, Vec<Warning>), Status> {
     let (start, policy, require_exact) = (ask.start.clone(), ask.policy, ask.require_exact);
     if start::awaits_answer(hub, &start) {
@@ -226,7 +262,12 @@ async fn resolve(
     });
     resolved.await?.map_err(|refused| {
         tracing::info!(?refused, "start refused");
-        status::refused(refused)
+        match &refused {
+            StartError::Foreign(account) if !AccountName::new(account).is_ok_and(|name| context.can_read(&name)) => {
+                status::foreign_token()
+            }
+            _ => status::refused(refused),
+        }
     })
 }
 

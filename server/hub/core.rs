@@ -349,6 +349,6 @@ impl Hub {
 
     /// Returns the tags of a filter that no rule feeds, each with the most similar known tag if there is one.
     pub fn unknown_tags(&self, filter: &Filter) -> Vec<(Arc<str>, Option<Arc<str>>)> {
-        self.tags.unknown(filter.tags_named())
+        self.tags.unknown(filter.tags_named(), |tag| filter.is_tag_visible(tag))
     }
 }

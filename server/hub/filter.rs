@@ -1,7 +1,5 @@
-//! Filters: select the posts of a session.
-//!
-//! A tag pattern is a tag, or a prefix that ends in `*`. A tag that itself ends in `*` is written with `\*` at its end,
-//! and backslashes before that are doubled; elsewhere a backslash is an ordinary character.
+//! Filters: select the posts of a session. A filter contains the right of the caller, so that a post which the caller
+//! may not see matches no filter of theirs, and sessions share only what all of them may see.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +9,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::entry::Event;
-use crate::model::{IndexKey, KeyFilter, Rule};
+use crate::access::{PatternVisibility, TagRight};
+use crate::model::{IndexKey, KeyFilter, Rule, TagPattern, TagPatterns};
 
 /// A compiled filter: the rule of `TagFilter` in the API.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +19,9 @@ pub struct Filter {
     all_of: Vec<TagPattern>,
     none_of: TagPatterns,
     rule_ids: HashSet<u64, RandomState>,
+    /// Posts that the caller may see; `None`: all. Part of the filter, because sessions with equal filters share reads,
+    /// batches and pages.
+    right: Option<Arc<TagRight>>,
     keys: KeyFilter,
     fingerprint: u64,
 }
@@ -47,18 +49,27 @@ pub struct InvalidFilter {
     pub description: String,
 }
 
-/// A tag or a prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum TagPattern {
-    Exact(Arc<str>),
-    Prefix(Arc<str>),
+/// A tag pattern selects nothing that the caller may see.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "{field}: tag {tag:?} is not readable for this caller; remove it from the filter, or ask the owner for the right"
+)]
+pub struct TagDenied {
+    /// Path of the field in the request.
+    pub field: String,
+    /// The pattern as it was sent.
+    pub tag: String,
 }
 
-/// Patterns of which one must match.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct TagPatterns {
-    exact: HashSet<Arc<str>, RandomState>,
-    prefixes: Vec<Arc<str>>,
+/// A filter that cannot be served.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum FilterError {
+    /// A field is invalid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidFilter),
+    /// A tag is not readable.
+    #[error(transparent)]
+    Denied(#[from] TagDenied),
 }
 
 impl Filter {
@@ -97,20 +108,52 @@ impl Filter {
             all_of,
             none_of: none_of.into(),
             rule_ids: request.rule_ids.iter().copied().collect(),
+            right: None,
         })
     }
 
-    /// Returns true if a post with these rules matches.
+    /// Validates and compiles a filter for a caller that may see the posts of `right`. Also returns the terms of which
+    /// the caller may see only a part. A term of which the caller may see nothing is refused: a consumer must not
+    /// wait for posts that never come.
+    pub fn within(request: &FilterSpec, right: Option<Arc<TagRight>>) -> Result<(Self, Vec<String>), FilterError> {
+        let filter = Self::new(request)?;
+        let Some(right) = right else { return Ok((filter, Vec::new())) };
+        let mut narrowed = Vec::new();
+        for (field, terms) in [("filter.any_of", &request.any_of), ("filter.all_of", &request.all_of)] {
+            for (at, term) in terms.iter().enumerate() {
+                match right.visibility(&TagPattern::parse(term)) {
+                    PatternVisibility::Full => {}
+                    PatternVisibility::Partial => narrowed.push(term.clone()),
+                    PatternVisibility::None => {
+                        return Err(TagDenied { field: format!("{field}[{at}]"), tag: term.clone() }.into());
+                    }
+                }
+            }
+        }
+        narrowed.extend((!request.rule_ids.is_empty()).then(|| "rule_ids".to_owned()));
+        let keys = match filter.keys {
+            KeyFilter::Always => right.keys(),
+            requested @ KeyFilter::AnyOf(_) => requested,
+        };
+        let fingerprint = filter.fingerprint ^ right.fingerprint();
+        Ok((Self { keys, fingerprint, right: Some(right), ..filter }, narrowed))
+    }
+
+    /// Returns true if a post with these rules matches, and the caller may see it.
     pub fn matches(&self, rules: &[Rule]) -> bool {
+        self.right.as_ref().is_none_or(|right| right.is_visible(rules)) && self.matches_request(rules)
+    }
+
+    fn matches_request(&self, rules: &[Rule]) -> bool {
         let tags = || rules.iter().filter_map(Rule::tag);
         let open = self.any_of.is_empty() && self.rule_ids.is_empty();
         let chosen = open
-            || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.matches_all(tag)))
+            || (!self.any_of.is_empty() && tags().any(|tag| self.any_of.matches_tag(tag)))
             || (!self.rule_ids.is_empty()
                 && rules.iter().any(|rule| rule.id.is_some_and(|id| self.rule_ids.contains(&id))));
         chosen
             && self.all_of.iter().all(|term| tags().any(|tag| term.matches_tag(tag)))
-            && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.matches_all(tag)))
+            && (self.none_of.is_empty() || !tags().any(|tag| self.none_of.matches_tag(tag)))
     }
 
     /// Delta rule: returns true if a post that came again under more rules matches now and did not match before.
@@ -129,10 +172,11 @@ impl Filter {
     /// Returns the approximate bytes in memory, including the lists of the wake-up index.
     pub fn bytes(&self) -> usize {
         const TERM: usize = 192;
-        let sets = [&self.any_of, &self.none_of].into_iter().flat_map(|set| set.exact.iter().chain(&set.prefixes));
+        let sets = [&self.any_of, &self.none_of].into_iter().flat_map(TagPatterns::texts);
         let texts = sets.map(|text| text.len()).chain(self.all_of.iter().map(|term| term.text().len()));
         let terms: usize = texts.map(|bytes| TERM + bytes).sum();
-        size_of::<Self>() + terms + self.rule_ids.len() * TERM
+        let right = self.right.as_ref().map_or(0, |right| right.bytes());
+        size_of::<Self>() + terms + self.rule_ids.len() * TERM + right
     }
 
     /// Returns keys of which every matching post has at least one.
@@ -145,75 +189,18 @@ impl Filter {
         self.fingerprint
     }
 
+    /// Returns true if the caller may see this tag.
+    pub fn is_tag_visible(&self, tag: &str) -> bool {
+        self.right.as_ref().is_none_or(|right| right.is_tag_visible(tag))
+    }
+
     /// Returns the exact tags that the filter names, to warn about unknown tags.
     pub fn tags_named(&self) -> impl Iterator<Item = &Arc<str>> {
         let all_of = self.all_of.iter().filter_map(|term| match term {
             TagPattern::Exact(tag) => Some(tag),
             TagPattern::Prefix(_) => None,
         });
-        self.any_of.exact.iter().chain(all_of)
-    }
-}
-
-impl TagPattern {
-    fn parse(text: &str) -> Self {
-        let Some(before) = text.strip_suffix('*') else { return Self::Exact(text.into()) };
-        let unescaped = before.trim_end_matches('\\');
-        let backslashes = before.len() - unescaped.len();
-        let kept = &before[..unescaped.len() + backslashes / 2];
-        if backslashes % 2 == 0 { Self::Prefix(kept.into()) } else { Self::Exact(format!("{kept}*").into()) }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Exact(text) | Self::Prefix(text) => text,
-        }
-    }
-
-    fn matches_tag(&self, tag: &str) -> bool {
-        match self {
-            Self::Exact(exact) => **exact == *tag,
-            Self::Prefix(prefix) => tag.starts_with(&**prefix),
-        }
-    }
-
-    /// Returns true if every tag that matches `other` also matches this pattern.
-    fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Exact(a), Self::Exact(b)) => a == b,
-            (Self::Exact(_), Self::Prefix(_)) => false,
-            (Self::Prefix(a), Self::Exact(b) | Self::Prefix(b)) => b.starts_with(&**a),
-        }
-    }
-
-    fn key(&self) -> IndexKey {
-        match self {
-            Self::Exact(tag) => IndexKey::Tag(tag.clone()),
-            Self::Prefix(prefix) => IndexKey::Prefix(prefix.clone()),
-        }
-    }
-}
-
-impl TagPatterns {
-    fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefixes.is_empty()
-    }
-
-    fn matches_all(&self, tag: &str) -> bool {
-        self.exact.contains(tag) || self.prefixes.iter().any(|prefix| tag.starts_with(&**prefix))
-    }
-}
-
-impl From<Vec<TagPattern>> for TagPatterns {
-    fn from(terms: Vec<TagPattern>) -> Self {
-        let mut sorted = Self::default();
-        for term in terms {
-            match term {
-                TagPattern::Exact(tag) => drop(sorted.exact.insert(tag)),
-                TagPattern::Prefix(prefix) => sorted.prefixes.push(prefix),
-            }
-        }
-        sorted
+        self.any_of.exact().chain(all_of)
     }
 }
 
@@ -287,5 +274,7 @@ fn fingerprint(request: &FilterSpec) -> u64 {
     u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ pub struct Limit {
     pub setting: &'static str,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Charge {
     time: UnixMillis,
     caller: Caller,

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Identity of the client behind a request, as the key of budgets: the IPv4 address of its peer, or the /64 network of
-/// its IPv6 address, because one host owns all addresses of such a network. Requests carry no credentials yet; once
-/// they do, the principal replaces the address, and only [`Caller::of_peer`] changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Identity of the client behind a request, as the key of budgets: its principal; or, without credentials, the IPv4
+/// address of its peer, or the /64 network of its IPv6 address, because one host owns all addresses of such a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Caller(IpAddr);
+pub struct Caller(Arc<str>);
 
 /// Bits of an IPv6 address that identify the host within its network.
 const HOST_BITS: u32 = 64;
@@ -16,10 +16,16 @@ const HOST_BITS: u32 = 64;
 impl Caller {
     /// Returns the caller of this peer address. All requests without an address share one caller.
     pub fn of_peer(address: Option<IpAddr>) -> Self {
-        match address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical() {
-            IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS).into()),
-            address @ IpAddr::V4(_) => Self(address),
-        }
+        let key = match address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS).to_string(),
+            IpAddr::V4(address) => address.to_string(),
+        };
+        Self(key.into())
+    }
+
+    /// Returns the caller of this principal. No address looks like it.
+    pub fn of_principal(name: &str) -> Self {
+        Self(format!("principal {name}").into())
     }
 }
 

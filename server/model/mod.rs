@@ -20,6 +20,7 @@ mod key_set;
 mod position;
 mod post;
 mod record;
+mod tag_pattern;
 mod time;
 mod time_range;
 
@@ -33,5 +34,6 @@ pub use key_set::KeySet;
 pub use position::{Epoch, Position, Sequence, Term, TermStart};
 pub use post::{Origin, Post, PostId, Rule, tags, union_rules};
 pub use record::{Record, RecordBody, Skip, SkipReason};
+pub use tag_pattern::{TagPattern, TagPatterns};
 pub use time::{TimeInterval, UnixMillis};
 pub use time_range::{TimeRange, TimeRangeSet};

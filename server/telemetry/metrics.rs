@@ -47,7 +47,6 @@ impl Registry {
     }
 
     /// Registers metrics of the whole process, under the prefix.
-    #[cfg(test)]
     pub fn process<M>(&self, register: impl FnOnce(&mut Part) -> M) -> M {
         register(self.root.lock().sub_registry_with_prefix(PREFIX))
     }

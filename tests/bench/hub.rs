@@ -119,6 +119,7 @@ impl World {
             session_id: nth.to_string(),
             consumer: "bench".into(),
             warnings: Vec::new(),
+            access: None,
         };
         Session::open(hub, opening)
     }

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod access;
 mod architecture;
 mod backfill;
 mod clients;

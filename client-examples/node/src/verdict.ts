@@ -76,6 +76,7 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
       return credential === 'none' ? Exit.REFUSED : undefined;
     case 'CREDENTIALS_MISSING':
     case 'CREDENTIALS_INVALID':
+    case 'CREDENTIALS_REVOKED':
       return credential === 'changed' ? undefined : Exit.REFUSED;
     case 'ACCESS_DENIED':
       return Exit.REFUSED;

@@ -29,6 +29,8 @@ test('credentials that may be refreshed are waited for', () => {
   check(status.UNAUTHENTICATED, 'CREDENTIALS_EXPIRED', 'none', Exit.REFUSED);
   check(status.UNAUTHENTICATED, 'CREDENTIALS_INVALID', 'same', Exit.REFUSED);
   check(status.UNAUTHENTICATED, 'CREDENTIALS_INVALID', 'changed', undefined);
+  check(status.UNAUTHENTICATED, 'CREDENTIALS_REVOKED', 'same', Exit.REFUSED);
+  check(status.UNAUTHENTICATED, 'CREDENTIALS_REVOKED', 'changed', undefined);
 });
 
 test('an end without a reason of the gateway is the network', () => {

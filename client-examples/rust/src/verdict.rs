@@ -64,7 +64,7 @@ fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
         "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
         | "FILTER_LIMIT" | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
         "CREDENTIALS_EXPIRED" if credential != Credential::None => None,
-        "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" if credential == Credential::Changed => None,
+        "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "CREDENTIALS_REVOKED" if credential == Credential::Changed => None,
         "ACCESS_DENIED" => Some(Exit::Refused),
         reason if reason.starts_with("CREDENTIALS_") => Some(Exit::Refused),
         "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
@@ -127,6 +127,8 @@ mod tests {
         check("CREDENTIALS_EXPIRED", Credential::None, Some(Exit::Refused));
         check("CREDENTIALS_INVALID", Credential::Same, Some(Exit::Refused));
         check("CREDENTIALS_INVALID", Credential::Changed, None);
+        check("CREDENTIALS_REVOKED", Credential::Same, Some(Exit::Refused));
+        check("CREDENTIALS_REVOKED", Credential::Changed, None);
     }
 
     #[test]

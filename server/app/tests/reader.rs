@@ -142,6 +142,7 @@ impl Reader {
             session_id: String::new(),
             consumer: String::new(),
             warnings: Vec::new(),
+            access: None,
         };
         let subscription = hub::Session::open(hub.clone(), opening);
         self.reading = Some(spawn_local(read(subscription, self.seen.clone(), self.x.clone(), epoch)));

@@ -67,7 +67,13 @@ fn exit(reason: &str, code: Code) -> Option<Exit> {
         | "POSITION_TOO_OLD"
         | "POSITION_IN_FUTURE"
         | "EXACT_UNAVAILABLE" => Some(Exit::Position),
-        "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "CREDENTIALS_EXPIRED" | "ACCESS_DENIED" => Some(Exit::Refused),
+        "CREDENTIALS_MISSING"
+        | "CREDENTIALS_INVALID"
+        | "CREDENTIALS_EXPIRED"
+        | "CREDENTIALS_REVOKED"
+        | "ACCESS_DENIED"
+        | "ACCESS_REVOKED"
+        | "TAG_DENIED" => Some(Exit::Refused),
         _ => match code {
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => {
                 Some(Exit::Usage)

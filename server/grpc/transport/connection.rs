@@ -24,7 +24,9 @@ use super::connection_slots::{ConnectionInfo, ConnectionSlots};
 use super::listener;
 use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
 use super::socket::{CorkFlusher, TURN_BYTES};
+use crate::access::AccessControl;
 use crate::clock::Clock;
+use crate::grpc::call_context::CallContext;
 use crate::grpc::{Config, explain, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 
@@ -52,6 +54,7 @@ pub struct ConnectionServer {
 /// What every connection answers with.
 struct RequestHandler {
     routes: Routes,
+    access: Arc<AccessControl>,
     clock: Clock,
     timeout: Duration,
     request_bytes_max: usize,
@@ -66,9 +69,9 @@ struct StreamExecutor {
 
 impl ConnectionServer {
     /// Of these services; each connection is one of `tasks`.
-    pub fn new(config: Config, routes: Routes, clock: Clock, tasks: TaskGroup) -> Self {
+    pub fn new(config: Config, routes: Routes, access: Arc<AccessControl>, clock: Clock, tasks: TaskGroup) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let answering = Arc::new(RequestHandler { routes, clock: clock.clone(), timeout, request_bytes_max });
+        let answering = Arc::new(RequestHandler { routes, access, clock: clock.clone(), timeout, request_bytes_max });
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
         Self { config, answering, exchanges, places, clock, tasks }
@@ -187,11 +190,16 @@ impl RequestHandler {
         if let Some(refused) = explain::refuse(&request) {
             return ResponseBody::install(refused, exchange);
         }
+        let context = match CallContext::authenticate(&self.access, request.uri().path(), request.headers(), None) {
+            Ok(context) => context,
+            Err(refused) => return ResponseBody::install(refused.into_http(), exchange),
+        };
         let mut request = request.map(|body| match &exchange {
             Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
             None => Body::new(body),
         });
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(context);
         let mut routes = self.routes.clone();
         // Of a stream, until it begins.
         let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {

@@ -110,6 +110,8 @@ pub enum WarningCode {
     BatchClamped,
     /// The name of the consumer was too long.
     ConsumerNameTruncated,
+    /// The caller may see only a part of what the filter selects.
+    FilterNarrowed,
 }
 
 /// A position and its time.
@@ -171,6 +173,14 @@ pub enum EndReason {
     ReplayLimit,
     /// The journal cannot be read now.
     JournalUnavailable,
+    /// The validity of the caller's credential is over.
+    CredentialsExpired,
+    /// The caller's credential is not accepted any more.
+    CredentialsRevoked,
+    /// The caller may not read the account any more.
+    AccessRevoked,
+    /// Other posts are visible to the caller than when the session began.
+    RightsChanged,
 }
 
 /// The end of a session.

@@ -7,6 +7,7 @@
 //! returned or the record does not match; a token is never older than two heartbeats, because the heartbeat advances it
 //! even if nothing matches and during replay.
 
+mod access;
 mod delivery;
 mod frame;
 mod group_read;
@@ -33,6 +34,7 @@ pub use frame::{
 };
 pub use open_gaps::START_GAPS_MAX;
 
+use self::access::{AccessDecision, SessionAccess};
 use self::registry::{DrainNotice, SessionGuard};
 use super::entry::Entry;
 pub use super::entry::Phase;
@@ -43,6 +45,7 @@ use super::start::ResolvedStart;
 use super::status::upstream_status::{UpstreamNotice, UpstreamStatus};
 use super::wakeup::WaiterHandle;
 use super::{Hub, Read, ReadError};
+use crate::access::AccessWatch;
 use crate::backoff::jitter;
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
@@ -121,6 +124,7 @@ pub struct Session {
     /// Number of upstream notices sent.
     notices_sent: u64,
     closing: watch::Receiver<Option<DrainNotice>>,
+    access: Option<SessionAccess>,
     ended: Option<SessionEnd>,
 }
 
@@ -140,6 +144,8 @@ pub struct SessionParams {
     pub consumer: String,
     /// Warnings to send.
     pub warnings: Vec<Warning>,
+    /// Right of the caller, checked again while the session runs; `None`: never.
+    pub access: Option<Box<AccessWatch>>,
 }
 
 /// A timer and its end.
@@ -150,7 +156,7 @@ type PendingRead = BoxFuture<'static, Result<Read, ReadError>>;
 impl Session {
     /// Opens a session.
     pub fn open(hub: Arc<Hub>, opening: SessionParams) -> Self {
-        let SessionParams { guard, member, pace, resolved, session_id, consumer, warnings } = opening;
+        let SessionParams { guard, member, pace, resolved, session_id, consumer, warnings, access } = opening;
         let now = hub.clock().moment();
         let (open_gaps, more_gaps) = OpenGaps::begin(hub.gaps(), resolved.cursor);
         let start = SessionStart {
@@ -196,6 +202,7 @@ impl Session {
             start: Some(Box::new(start)),
             more_gaps,
             ended: None,
+            access: access.map(SessionAccess::new),
             _guard: guard,
             status,
             notices_sent: notice_count,
@@ -268,6 +275,16 @@ impl Session {
             let deadline = self.hub.clock().now();
             return Ok(Some(self.drain(EndReason::Rotated, deadline)));
         }
+        match self.access.as_mut().map_or(AccessDecision::Continue, SessionAccess::poll) {
+            AccessDecision::Continue => {}
+            AccessDecision::End(reason) => return Err(self.end(reason)),
+            AccessDecision::Announce(remaining) => {
+                let deadline = self.hub.clock().now().plus(remaining);
+                let (reason, reconnect_after) = (EndReason::CredentialsExpired, reconnect_delay());
+                let content = FrameContent::Draining { reason, deadline, reconnect_after };
+                return Ok(Some(Frame { token: Some(self.token()), content }));
+            }
+        }
         if let Some(news) = self.next_notice() {
             return Ok(Some(Frame { token: None, content: FrameContent::News(news) }));
         }
@@ -323,13 +340,16 @@ impl Session {
     }
 
     fn end(&mut self, ending: EndReason) -> SessionEnd {
-        /// Clients reconnect spread over this time.
-        const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
-        let reconnect_after = RECONNECT_SPREAD.mul_f64(rand::rng().random::<f64>());
-        let end = SessionEnd { ending, token: self.token(), reconnect_after };
+        let end = SessionEnd { ending, token: self.token(), reconnect_after: reconnect_delay() };
         self.ended = Some(end.clone());
         end
     }
+}
+
+/// Returns the delay before a client reconnects: clients are spread over 5 s.
+fn reconnect_delay() -> Duration {
+    const SPREAD: Duration = Duration::from_secs(5);
+    SPREAD.mul_f64(rand::rng().random::<f64>())
 }
 
 /// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.

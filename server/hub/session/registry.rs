@@ -81,7 +81,12 @@ impl SessionRegistry {
         self.closing.send_replace(Some(closing));
     }
 
-    /// Returns a watch of the drain announcement.
+    /// Wakes all sessions, so that each checks its right again.
+    pub fn wake_all(&self) {
+        self.closing.send_modify(|_| {});
+    }
+
+    /// Returns a watch of the drain announcement. It also changes when sessions have to look at their right.
     pub fn closing(&self) -> watch::Receiver<Option<DrainNotice>> {
         self.closing.subscribe()
     }

@@ -1,3 +1,4 @@
+mod rights;
 mod wakes;
 mod watermark;
 
@@ -70,6 +71,7 @@ impl TestEnv {
             session_id: "s".into(),
             consumer: "c".into(),
             warnings: Vec::new(),
+            access: None,
         };
         Session::open(self.hub.clone(), opening)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::super::ring::ReadLimits;
+use super::access::SessionAccess;
 use super::{Session, private_gap_changed, something_due};
 use crate::clock::Moment;
 
@@ -62,7 +63,10 @@ impl Session {
 
     /// Sets the timer for the next control frame, or for `limit` if that is earlier.
     pub(super) fn set_alarm(&mut self, limit: Option<Moment>) {
-        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, limit].into_iter().flatten().min();
+        let due = self.access.as_ref().and_then(SessionAccess::next_due);
+        let access_at = due.map(|left| self.hub.clock().moment().plus(left));
+        let until = [Some(self.heartbeat_at), self.rotate_at, self.pace.deadline, access_at, limit];
+        let until = until.into_iter().flatten().min();
         let until = until.expect("the heartbeat is always set");
         if self.alarm.as_ref().is_none_or(|alarm| alarm.0 != until) {
             let clock = self.hub.clock().clone();

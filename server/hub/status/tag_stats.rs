@@ -84,18 +84,22 @@ impl TagStats {
     }
 
     /// Returns the unknown tags among these. The first `SUGGESTIONS_MAX` come with the most similar known tag, if one
-    /// is near and the search ends within `SUGGESTION_STEPS_MAX`.
+    /// is near, is visible to the caller, and the search ends within `SUGGESTION_STEPS_MAX`.
     ///
     /// One search runs at a time in the process: a concurrent caller gets the tags without suggestions. Any number of
     /// such requests therefore costs at most one thread for the time of one search.
-    pub fn unknown<'a>(&self, tags: impl Iterator<Item = &'a Arc<str>>) -> Vec<(Arc<str>, Option<Arc<str>>)> {
+    pub fn unknown<'a>(
+        &self,
+        tags: impl Iterator<Item = &'a Arc<str>>,
+        is_visible: impl Fn(&str) -> bool,
+    ) -> Vec<(Arc<str>, Option<Arc<str>>)> {
         static SEARCH: Mutex<()> = Mutex::new(());
         let names = self.names.read();
         let mut unknown: Vec<_> = tags.filter(|tag| !names.contains_key(*tag)).map(|tag| (tag.clone(), None)).collect();
         if let Some(_only) = SEARCH.try_lock().filter(|_| !unknown.is_empty()) {
             let mut steps = SUGGESTION_STEPS_MAX;
             for (tag, suggestion) in unknown.iter_mut().take(SUGGESTIONS_MAX) {
-                *suggestion = nearest(&names, tag, &mut steps);
+                *suggestion = nearest(&names, tag, &mut steps, &is_visible);
             }
         }
         unknown
@@ -111,13 +115,13 @@ const SUGGESTIONS_MAX: usize = 8;
 const SUGGESTION_STEPS_MAX: usize = 500_000;
 
 /// Returns the known tag most similar to `tag`. Consumes `steps`, and ends when none are left.
-fn nearest(names: &Names, tag: &str, steps: &mut usize) -> Option<Arc<str>> {
+fn nearest(names: &Names, tag: &str, steps: &mut usize, is_visible: impl Fn(&str) -> bool) -> Option<Arc<str>> {
     let wanted = LetterSet::of(tag);
     let tag: Vec<char> = tag.chars().collect();
     let mut best: Option<(usize, &Arc<str>)> = None;
     for (known, letters) in names {
         *steps = steps.checked_sub(1)?;
-        if !wanted.may_be_near(letters) {
+        if !wanted.may_be_near(letters) || !is_visible(known) {
             continue;
         }
         if let Some(edits) = edits_up_to(EDITS_MAX, known, &tag, steps) {
@@ -234,9 +238,11 @@ mod tests {
     fn unknown_tag_gets_near_suggestion() {
         let tags = TagStats::new(&["cats".into(), "dogs".into()], 2);
         tags.count([rules("birds").as_slice()].into_iter(), Moment::default());
-        let unknown = |tag: &str| tags.unknown([Arc::from(tag)].iter()).pop().map(|(_, like)| like);
+        let unknown =
+            |tag: &str| tags.unknown([Arc::from(tag)].iter(), |near| near != "dogs").pop().map(|(_, like)| like);
         assert_eq!(unknown("cats"), None);
         assert_eq!(unknown("cast"), Some(Some("cats".into())));
+        assert_eq!(unknown("dog"), Some(None), "a tag that the caller may not see is not suggested");
         assert_eq!(unknown("birds"), Some(None), "tracking is bounded");
         assert_eq!(unknown(&"x".repeat(255)), Some(None));
     }
@@ -282,10 +288,10 @@ mod tests {
         let unknown: Vec<Arc<str>> = (0..1_000).map(|n| format!("{}{}", name(n), "jj").into()).collect();
         let names = tags.names.read();
         let mut steps = SUGGESTION_STEPS_MAX;
-        unknown.iter().take(SUGGESTIONS_MAX).for_each(|tag| drop(nearest(&names, tag, &mut steps)));
+        unknown.iter().take(SUGGESTIONS_MAX).for_each(|tag| drop(nearest(&names, tag, &mut steps, |_| true)));
         assert!(steps <= 2 * EDITS_MAX, "the search ended for want of steps: {steps} are left");
         drop(names);
-        let found = tags.unknown(unknown.iter());
+        let found = tags.unknown(unknown.iter(), |_| true);
         assert_eq!(found.len(), unknown.len(), "all are named");
         assert!(found[SUGGESTIONS_MAX..].iter().all(|(_, near)| near.is_none()), "few are searched for");
     }
@@ -299,7 +305,7 @@ mod tests {
         let mut steps = SUGGESTION_STEPS_MAX;
         for n in 0..SUGGESTIONS_MAX {
             let slip = format!("{}s", name(n * 100));
-            assert_eq!(nearest(&names, &slip, &mut steps).as_deref(), Some(name(n * 100).as_str()));
+            assert_eq!(nearest(&names, &slip, &mut steps, |_| true).as_deref(), Some(name(n * 100).as_str()));
         }
     }
 }

@@ -99,6 +99,7 @@ impl Session {
             session_id: "s".into(),
             consumer: "bench".into(),
             warnings: Vec::new(),
+            access: None,
         };
         Self(Subscription::open(hub.clone(), opening))
     }

@@ -137,6 +137,7 @@ impl TestEnv {
             session_id: "s".into(),
             consumer: "c".into(),
             warnings: Vec::new(),
+            access: None,
         };
         Session::open(self.hub.clone(), opening)
     }

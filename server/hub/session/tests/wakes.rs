@@ -22,6 +22,7 @@ fn session(hub: &Arc<Hub>, number: u64) -> Session {
         session_id: String::new(),
         consumer: "c".into(),
         warnings: Vec::new(),
+        access: None,
     };
     Session::open(hub.clone(), opening)
 }

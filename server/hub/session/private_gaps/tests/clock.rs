@@ -27,6 +27,7 @@ fn fast_clock_at_start_filters_nothing_since() {
             session_id: "s".into(),
             consumer: "c".into(),
             warnings: Vec::new(),
+            access: None,
         };
         let mut session = Session::open(env.hub.clone(), opening);
         let mut early = None;

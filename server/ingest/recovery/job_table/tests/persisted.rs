@@ -40,7 +40,8 @@ fn manual_jobs_have_persisted_budget() {
     let (mut jobs, caller) = (JobTable::default(), Caller::of_peer(None));
     let config = Config { manual_jobs_per_hour_per_caller_max: 3, ..Config::default() };
     let span = |n: u32| ago(10 * n + 5, 10 * n);
-    let create = |jobs: &mut JobTable, n| jobs.create_charged(span(n), caller, &config, NOW).map_err(|e| e.retry_after);
+    let create =
+        |jobs: &mut JobTable, n| jobs.create_charged(span(n), caller.clone(), &config, NOW).map_err(|e| e.retry_after);
     assert_eq!([1, 2, 3].map(|n| create(&mut jobs, n)), [1, 2, 3].map(|n| Ok(JobId(n))));
     assert_eq!(create(&mut jobs, 4), Err(Duration::from_secs(3_600)));
     assert_eq!(create(&mut jobs, 3), Ok(JobId(3)), "no new job is created");

@@ -52,7 +52,7 @@ sealed interface Verdict {
             case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT",
                     "CONSUMER_TOO_SLOW", "STREAM_DEADLINE", "INTERNAL" -> Optional.empty();
             case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != Credential.NONE);
-            case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID" -> refusedUnless(credential == Credential.CHANGED);
+            case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED" -> refusedUnless(credential == Credential.CHANGED);
             case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
             case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
             case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->

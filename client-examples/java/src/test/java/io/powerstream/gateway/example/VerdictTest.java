@@ -32,6 +32,8 @@ class VerdictTest {
         check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", Credential.NONE, Exit.REFUSED);
         check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.SAME, Exit.REFUSED);
         check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.CHANGED, BACK_OFF);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", Credential.SAME, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", Credential.CHANGED, BACK_OFF);
     }
 
     @Test

@@ -1,0 +1,88 @@
+//! Settings of credentials, roles and principals.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::right::Right;
+
+/// Credentials that the gateway accepts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Files with hashed bearer tokens (`powerstream-gateway credential new`). They are read again when they change.
+    pub token_files: Vec<PathBuf>,
+    /// Client certificates: which name in a verified certificate is which principal. Needs `grpc.tls.client_auth`.
+    pub certificates: Vec<CertificateConfig>,
+    /// Callers without a credential.
+    pub anonymous: AnonymousConfig,
+}
+
+/// Callers without a credential.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnonymousConfig {
+    /// Roles. Without any other setting of `auth`, and on a loopback address, such callers have every right; else only
+    /// these roles, which on another address than loopback may have the rights `read` and `status` only.
+    pub roles: Vec<String>,
+}
+
+/// A name in client certificates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateConfig {
+    /// Subject alternative name, a URI or a DNS name. A URI may end in `/*` and then means every URI with that prefix.
+    pub san: String,
+    /// Name of the principal.
+    pub principal: String,
+}
+
+/// A role: rights on accounts and tags.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleConfig {
+    /// Name.
+    pub name: String,
+    /// Accounts: names, or prefixes that end in `*`.
+    pub accounts: Vec<String>,
+    /// Rights: `read`, `recover`, `rules.read`, `rules.write`, `status`, `admin`.
+    #[serde(default = "read")]
+    pub rights: Vec<Right>,
+    /// Visible posts. Absent: all posts of the accounts.
+    #[serde(default)]
+    pub tags: Option<TagsConfig>,
+}
+
+/// Visible posts of a role: a post is visible if one of its tags is allowed and none is denied.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TagsConfig {
+    /// Allowed tags: tags, or prefixes that end in `*`.
+    pub allow: Vec<String>,
+    /// Denied tags. They take precedence over allowed ones, and over tags that another role of the principal allows.
+    pub deny: Vec<String>,
+    /// Whether posts without tags are visible.
+    pub untagged: bool,
+}
+
+/// A principal: a service or a team.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalConfig {
+    /// Name: 1 to 63 characters of a-z, 0-9, '-', '_' and '.'.
+    pub name: String,
+    /// Names of its roles.
+    pub roles: Vec<String>,
+}
+
+fn read() -> Vec<Right> {
+    vec![Right::Read]
+}
+
+impl AuthConfig {
+    /// True if clients can authenticate.
+    pub fn has_authenticator(&self) -> bool {
+        !self.token_files.is_empty() || !self.certificates.is_empty()
+    }
+}

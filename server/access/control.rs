@@ -1,0 +1,154 @@
+//! The current snapshot, and the check of running streams when it changes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use tokio::sync::watch;
+
+use super::credential::{AuthError, Credential};
+use super::right::{Grant, Right, TagRight};
+use super::snapshot::{Access, CertificateNames};
+use crate::clock::Clock;
+use crate::model::{AccountName, UnixMillis};
+
+/// The access snapshot in force. Every call loads it once; running streams are checked again at each change.
+pub struct AccessControl {
+    current: ArcSwap<Access>,
+    version: watch::Sender<u64>,
+    clock: Clock,
+}
+
+/// Why a running stream must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessEnd {
+    /// The validity of the credential is over.
+    Expired,
+    /// The credential is not accepted any more.
+    Revoked,
+    /// The principal may not read the account any more.
+    AccessRevoked,
+    /// Other posts are visible than when the stream began.
+    RightsChanged,
+}
+
+/// An authenticated call, and the snapshot by which its rights are decided.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Its credential.
+    pub credential: Arc<Credential>,
+    access: Arc<Access>,
+}
+
+impl Authenticated {
+    /// Returns what the caller may do on an account.
+    pub fn grant(&self, account: &AccountName) -> Grant {
+        self.access.grant(&self.credential, account)
+    }
+}
+
+impl AccessControl {
+    /// Starts with this snapshot. Validity is measured by the system's clock, which X cannot set.
+    pub fn new(access: Access, clock: Clock) -> Self {
+        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, clock }
+    }
+
+    /// Returns the snapshot in force.
+    pub fn current(&self) -> Arc<Access> {
+        self.current.load_full()
+    }
+
+    /// Replaces the snapshot, if the new one differs. Returns whether it does.
+    pub fn replace(&self, access: Access) -> bool {
+        if **self.current.load() == access {
+            return false;
+        }
+        self.current.store(Arc::new(access));
+        self.version.send_modify(|version| *version += 1);
+        true
+    }
+
+    /// Returns the current time for credentials.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.system_now()
+    }
+
+    /// Authenticates a call; see [`Access::authenticate`].
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&CertificateNames>,
+    ) -> Result<Authenticated, AuthError> {
+        let access = self.current();
+        let credential = Arc::new(access.authenticate(headers, certificate, self.now())?);
+        Ok(Authenticated { credential, access })
+    }
+
+    /// Watches the right of a stream that reads an account.
+    pub fn watch(
+        self: &Arc<Self>,
+        credential: Arc<Credential>,
+        account: AccountName,
+        tags: Option<Arc<TagRight>>,
+    ) -> AccessWatch {
+        let mut changes = self.version.subscribe();
+        // The snapshot may have changed since the call was authenticated.
+        changes.mark_changed();
+        AccessWatch { changes, control: self.clone(), credential, account, tags }
+    }
+
+    fn check(&self, credential: &Credential, account: &AccountName, tags: Option<&TagRight>) -> Option<AccessEnd> {
+        let current = self.current.load();
+        let Some(principal) = current.principal(credential) else { return Some(AccessEnd::Revoked) };
+        let grant = principal.grant(account);
+        if !grant.allows(Right::Read) {
+            Some(AccessEnd::AccessRevoked)
+        } else if grant.tags.as_deref() != tags {
+            Some(AccessEnd::RightsChanged)
+        } else {
+            None
+        }
+    }
+}
+
+/// The right of a running stream.
+pub struct AccessWatch {
+    control: Arc<AccessControl>,
+    changes: watch::Receiver<u64>,
+    credential: Arc<Credential>,
+    account: AccountName,
+    tags: Option<Arc<TagRight>>,
+}
+
+impl AccessWatch {
+    /// Returns why the stream must end now, if it must. Checks the right only if something has changed.
+    pub fn check(&mut self) -> Option<AccessEnd> {
+        let is_expired = self.credential.not_after.is_some_and(|end| end <= self.control.now());
+        if is_expired {
+            return Some(AccessEnd::Expired);
+        }
+        if !self.changes.has_changed().unwrap_or(false) {
+            return None;
+        }
+        self.changes.borrow_and_update();
+        self.control.check(&self.credential, &self.account, self.tags.as_deref())
+    }
+
+    /// Waits until the snapshot has changed since the last [`AccessWatch::check`]. Cancel safe.
+    pub async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // The gateway stops.
+            std::future::pending::<()>().await;
+        }
+        // Left marked as changed for `check`.
+        self.changes.mark_changed();
+    }
+
+    /// Returns how long the credential is still valid; `None`: for ever.
+    pub fn remaining(&self) -> Option<std::time::Duration> {
+        self.credential.not_after.map(|end| end.since(self.control.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! An immutable snapshot of everything that decides about access: credentials, principals, roles.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::config::{AuthConfig, PrincipalConfig, RoleConfig};
+use super::credential::{AuthError, Credential, CredentialKind, bearer};
+use super::right::{Grant, Right, RightSet, TagRight};
+use super::token::TokenTable;
+use super::{AccessFault, PrincipalName};
+use crate::model::{AccountName, TagPattern, UnixMillis};
+
+/// Settings that decide about access.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AccessConfig {
+    /// Credentials.
+    pub auth: AuthConfig,
+    /// Roles.
+    pub roles: Vec<RoleConfig>,
+    /// Principals.
+    pub principals: Vec<PrincipalConfig>,
+    /// What callers without a credential may do if `auth` has no setting.
+    pub open: OpenAccess,
+}
+
+/// What callers without a credential may do where `auth` has no setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenAccess {
+    /// Nothing.
+    #[default]
+    None,
+    /// Read everything: `grpc.allow_unauthenticated`.
+    Read,
+    /// Everything: the gRPC port is on loopback.
+    All,
+}
+
+/// Credentials, principals and roles at one time.
+#[derive(Debug, PartialEq)]
+pub struct Access {
+    tokens: TokenTable,
+    certificates: Vec<(TagPattern, PrincipalName)>,
+    principals: BTreeMap<PrincipalName, Principal>,
+    anonymous: Option<Principal>,
+}
+
+/// What a principal may do on which accounts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    roles: Vec<Arc<Role>>,
+    is_unrestricted: bool,
+}
+
+#[derive(Debug, PartialEq)]
+struct Role {
+    accounts: Vec<TagPattern>,
+    rights: RightSet,
+    allow: Vec<TagPattern>,
+    deny: Vec<TagPattern>,
+    untagged: bool,
+}
+
+impl Access {
+    /// Builds a snapshot; reads the token files. Returns all faults.
+    pub fn load(config: &AccessConfig) -> Result<Self, Vec<AccessFault>> {
+        let mut faults = Vec::new();
+        let mut tokens = TokenTable::default();
+        config.auth.token_files.iter().for_each(|path| tokens.add_file(path, &mut faults));
+        let roles: BTreeMap<&str, Arc<Role>> =
+            config.roles.iter().map(|role| (role.name.as_str(), Arc::new(Role::new(role)))).collect();
+        let principal = |names: &[String]| Principal {
+            roles: names.iter().filter_map(|name| roles.get(name.as_str()).cloned()).collect(),
+            is_unrestricted: false,
+        };
+        let principals: BTreeMap<PrincipalName, Principal> = config
+            .principals
+            .iter()
+            .map(|own| (PrincipalName::from(own.name.as_str()), principal(&own.roles)))
+            .collect();
+        for name in tokens.principals().filter(|name| !principals.contains_key(*name)) {
+            let text = format!("a token belongs to principal {name:?}, which is not in `principals`");
+            faults.push(AccessFault { path: "auth.token_files".into(), text });
+        }
+        let certificates = config.auth.certificates.iter();
+        let certificates =
+            certificates.map(|own| (TagPattern::parse(&own.san), own.principal.as_str().into())).collect();
+        let anonymous = match config.open {
+            _ if !config.auth.anonymous.roles.is_empty() => Some(principal(&config.auth.anonymous.roles)),
+            _ if config.auth.has_authenticator() => None,
+            OpenAccess::None => None,
+            OpenAccess::Read => {
+                Some(Principal { roles: vec![Arc::new(Role::read_everything())], is_unrestricted: false })
+            }
+            OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true }),
+        };
+        if faults.is_empty() { Ok(Self { tokens, certificates, principals, anonymous }) } else { Err(faults) }
+    }
+
+    /// Authenticates a call by its headers, or else by the names in its verified client certificate, or else as
+    /// anonymous. A credential that is offered and not valid refuses the call: no other kind is tried.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&CertificateNames>,
+        now: UnixMillis,
+    ) -> Result<Credential, AuthError> {
+        let credential = match (bearer(headers)?, certificate) {
+            (Some(token), _) => self.token(token)?,
+            (None, Some(names)) => self.certificate(names)?,
+            (None, None) if self.anonymous.is_some() => Credential::anonymous(),
+            (None, None) => return Err(AuthError::Missing),
+        };
+        match credential.not_after {
+            Some(end) if end <= now => Err(AuthError::Expired),
+            _ => Ok(credential),
+        }
+    }
+
+    fn token(&self, token: &str) -> Result<Credential, AuthError> {
+        let (id, entry) = self.tokens.find(token).ok_or(AuthError::Invalid)?;
+        let (principal, digest, not_after) = (entry.principal.clone(), entry.digest, entry.not_after);
+        Ok(Credential { kind: CredentialKind::Token, id, digest, principal, not_after })
+    }
+
+    fn certificate(&self, names: &CertificateNames) -> Result<Credential, AuthError> {
+        let mut found = names.names.iter().filter_map(|name| {
+            let (_, principal) = self.certificates.iter().find(|(pattern, _)| pattern.matches_tag(name))?;
+            Some((name, principal))
+        });
+        let (name, principal) = found.next().ok_or(AuthError::Invalid)?;
+        let (kind, digest) = (CredentialKind::Certificate, names.digest);
+        let not_after = Some(names.not_after);
+        Ok(Credential { kind, id: name.clone(), digest, principal: principal.clone(), not_after })
+    }
+
+    /// Returns the principal of an accepted credential; `None` if it is not accepted any more.
+    pub fn principal(&self, credential: &Credential) -> Option<&Principal> {
+        match credential.kind {
+            CredentialKind::Anonymous => self.anonymous.as_ref(),
+            CredentialKind::Token => {
+                let entry = self.tokens.get(&credential.id)?;
+                let is_same = entry.digest == credential.digest && entry.principal == credential.principal;
+                is_same.then(|| self.principals.get(&credential.principal))?
+            }
+            CredentialKind::Certificate => {
+                let (_, principal) = self.certificates.iter().find(|own| own.0.matches_tag(&credential.id))?;
+                (*principal == credential.principal).then(|| self.principals.get(principal))?
+            }
+        }
+    }
+
+    /// Returns what an accepted credential may do on an account.
+    pub fn grant(&self, credential: &Credential, account: &AccountName) -> Grant {
+        self.principal(credential).map_or(Grant::NONE, |principal| principal.grant(account))
+    }
+
+    /// Returns the names of the principals, in order.
+    pub fn principals(&self) -> impl Iterator<Item = &PrincipalName> {
+        self.principals.keys()
+    }
+}
+
+/// Names of a verified client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateNames {
+    /// URIs, then DNS names, of the subject alternative name.
+    pub names: Vec<Arc<str>>,
+    /// SHA-256 of the certificate.
+    pub digest: [u8; 32],
+    /// End of its validity.
+    pub not_after: UnixMillis,
+}
+
+impl Principal {
+    /// Returns what the principal may do on an account: the union of the rights and allowed tags of its roles there. What
+    /// one role denies is denied.
+    pub fn grant(&self, account: &AccountName) -> Grant {
+        if self.is_unrestricted {
+            return Grant::ALL;
+        }
+        let roles =
+            || self.roles.iter().filter(|role| role.accounts.iter().any(|own| own.matches_tag(account.as_str())));
+        let rights = roles().fold(RightSet::default(), |rights, role| rights.union(role.rights));
+        let all = |patterns: fn(&Role) -> &Vec<TagPattern>| roles().flat_map(|role| patterns(role).clone()).collect();
+        let untagged = roles().any(|role| role.untagged);
+        let tags = TagRight::new(all(|role| &role.allow), all(|role| &role.deny), untagged);
+        Grant { rights, tags: tags.map(Arc::new) }
+    }
+}
+
+impl Role {
+    fn new(config: &RoleConfig) -> Self {
+        let patterns = |texts: &[String]| texts.iter().map(|text| TagPattern::parse(text)).collect();
+        let (allow, deny, untagged) = match &config.tags {
+            None => (vec![TagPattern::Prefix("".into())], Vec::new(), true),
+            Some(tags) => (patterns(&tags.allow), patterns(&tags.deny), tags.untagged),
+        };
+        let rights = config.rights.iter().copied().collect();
+        Self { accounts: patterns(&config.accounts), rights, allow, deny, untagged }
+    }
+
+    fn read_everything() -> Self {
+        let everything = vec![TagPattern::Prefix("".into())];
+        let rights = [Right::Read].into_iter().collect();
+        Self { accounts: everything.clone(), rights, allow: everything, deny: Vec::new(), untagged: true }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Reloads the configuration while the gateway runs: at SIGHUP, and when the contents of its files have changed.
+//!
+//! The files are compared by their contents every `reload.interval`. There is no file notification: it fails silently
+//! where a mounted Secret replaces a symbolic link, or where the system has no instances left, and a look costs
+//! microseconds. Either a whole configuration comes into force, or the last good one stays.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+
+use crate::access::{Access, AccessControl};
+use crate::clock::Clock;
+use crate::config::{ConfigErrors, Settings};
+use crate::gateway::Gateway;
+use crate::state_file;
+use crate::task::Shutdown;
+use crate::telemetry::metrics::Registry;
+
+/// Reads all layers of the configuration again.
+pub type ConfigSource = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
+
+/// Metrics of reloads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReloadMetrics {
+    reloads: Family<OutcomeLabel, Counter>,
+    last_success: Gauge,
+    restart_required: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl ReloadMetrics {
+    pub(super) fn register(registry: &Registry) -> Self {
+        let own = Self::default();
+        registry.process(|part| {
+            part.register("config_reloads", "Total configuration reloads, by outcome", own.reloads.clone());
+            let help = "Time of the last successful configuration load in seconds since 1970";
+            part.register("config_last_reload_success_timestamp_seconds", help, own.last_success.clone());
+            let help = "Whether a changed setting takes effect only after a restart (1) or not (0)";
+            part.register("config_restart_required", help, own.restart_required.clone());
+        });
+        for outcome in ["ok", "failed"] {
+            drop(own.reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
+        own
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
+
+/// Reloads the configuration.
+pub(super) struct Reloader {
+    /// `None`: the settings were not read from files; only the files that they name are read again.
+    source: Option<ConfigSource>,
+    /// The configuration file itself.
+    file: Option<PathBuf>,
+    /// Settings at the start, with which everything but the live keys still runs.
+    started: Settings,
+    access: Arc<AccessControl>,
+    gateway: Arc<Gateway>,
+    metrics: ReloadMetrics,
+    clock: Clock,
+    requested: Arc<Notify>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        source: Option<(ConfigSource, Option<PathBuf>)>,
+        settings: &Settings,
+        access: Arc<AccessControl>,
+        gateway: Arc<Gateway>,
+        metrics: ReloadMetrics,
+        clock: Clock,
+    ) -> Self {
+        let (source, file) = source.map_or((None, None), |(source, file)| (Some(source), file));
+        metrics.last_success.set(clock.system_now().0.div_euclid(1_000));
+        let started = settings.clone();
+        Self { source, file, started, access, gateway, metrics, clock, requested: Arc::default() }
+    }
+
+    /// Returns a handle that requests a reload.
+    pub(super) fn requested(&self) -> Arc<Notify> {
+        self.requested.clone()
+    }
+
+    /// Reloads on request and when a file has changed.
+    pub(super) async fn run(self, shutdown: Shutdown) {
+        let own = Arc::new(self);
+        let mut current = own.started.clone();
+        let mut known = own.fingerprint(&current).await;
+        loop {
+            // Files change in the time of the host, whatever the rate of the clock.
+            let interval = current.reload.interval.mul_f64(own.clock.rate().max(1.0));
+            let wait = own.clock.timeout(interval, own.requested.notified());
+            let Some(waited) = shutdown.run_until_cancelled(wait).await else { return };
+            let found = own.fingerprint(&current).await;
+            if waited.is_err() && found == known {
+                continue;
+            }
+            known = found;
+            let (reloader, before) = (own.clone(), current.clone());
+            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&before)).await;
+            if let Ok(Some(settings)) = reloaded {
+                // The new settings may name other files.
+                known = own.fingerprint(&settings).await;
+                current = settings;
+            }
+        }
+    }
+
+    /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then.
+    fn reload(&self, current: &Settings) -> Option<Settings> {
+        let settings = match self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source()) {
+            Ok(settings) => settings,
+            Err(faults) => return self.refuse(&faults.to_string()),
+        };
+        let access = match Access::load(&settings.access()) {
+            Ok(access) => access,
+            Err(faults) => {
+                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                return self.refuse(&faults.join("; "));
+            }
+        };
+        let (changed, restart) = changed_keys(current, &settings, &self.started);
+        if self.access.replace(access) {
+            self.gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());
+        }
+        self.metrics.count("ok");
+        self.metrics.last_success.set(self.clock.system_now().0.div_euclid(1_000));
+        self.metrics.restart_required.set(i64::from(!restart.is_empty()));
+        tracing::info!(changed = changed.join(" "), restart_required = restart.join(" "), "configuration reloaded");
+        Some(settings)
+    }
+
+    fn refuse(&self, faults: &str) -> Option<Settings> {
+        self.metrics.count("failed");
+        tracing::error!(faults, "failed to reload configuration, last good one stays in force");
+        None
+    }
+
+    /// Returns a digest of the contents of all files that decide about the configuration.
+    async fn fingerprint(&self, settings: &Settings) -> [u8; 32] {
+        let files: Vec<PathBuf> = self.file.iter().chain(&settings.auth.token_files).cloned().collect();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut all = Sha256::new();
+            for file in files {
+                match state_file::read(&file) {
+                    Ok(bytes) => all.update(Sha256::digest(bytes)),
+                    Err(error) => all.update(format!("{:?}", error.kind())),
+                }
+            }
+            all.finalize().into()
+        });
+        read.await.unwrap_or_default()
+    }
+}
+
+/// Settings that take effect without a restart, with all keys below them.
+pub const LIVE_KEYS: &[&str] = &["auth", "principals", "reload.interval", "roles"];
+
+/// Returns the paths whose values differ between two settings, and the paths that differ from the settings at the start
+/// and take effect only after a restart.
+fn changed_keys(current: &Settings, next: &Settings, started: &Settings) -> (Vec<String>, Vec<String>) {
+    let changed = difference(current, next);
+    let is_live = |path: &String| {
+        LIVE_KEYS.iter().any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    };
+    let restart = difference(started, next).into_iter().filter(|path| !is_live(path)).collect();
+    (changed, restart)
+}
+
+fn difference(one: &Settings, other: &Settings) -> Vec<String> {
+    let tree = |settings| serde_json::to_value(settings).unwrap_or_default();
+    let mut paths = Vec::new();
+    add_difference("", &tree(one), &tree(other), &mut paths);
+    paths
+}
+
+fn add_difference(path: &str, one: &serde_json::Value, other: &serde_json::Value, paths: &mut Vec<String>) {
+    use serde_json::Value::Object;
+    match (one, other) {
+        (Object(one), Object(other)) => {
+            let keys: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let null = serde_json::Value::Null;
+                add_difference(&path, one.get(key).unwrap_or(&null), other.get(key).unwrap_or(&null), paths);
+            }
+        }
+        _ if one != other => paths.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_keys_include_need_of_restart() {
+        let started = Settings::default();
+        let mut current = started.clone();
+        current.hub.sessions_max += 1;
+        let mut next = current.clone();
+        next.auth.token_files.push("tokens.yaml".into());
+        next.grpc.lookups_max += 1;
+        let (changed, restart) = changed_keys(&current, &next, &started);
+        assert_eq!(changed, ["auth.token_files", "grpc.lookups_max"]);
+        assert_eq!(restart, ["grpc.lookups_max", "hub.sessions_max"], "also what changed earlier");
+        assert_eq!(changed_keys(&next, &next, &next), (Vec::new(), Vec::new()));
+    }
+
+    /// A live key that does not exist would be a promise about nothing.
+    #[test]
+    fn live_keys_exist() {
+        let tree = serde_json::to_value(Settings::default()).expect("settings are JSON");
+        for key in LIVE_KEYS {
+            assert!(tree.pointer(&format!("/{}", key.replace('.', "/"))).is_some(), "{key}");
+        }
+    }
+}

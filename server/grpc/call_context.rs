@@ -1,0 +1,109 @@
+//! The caller of each request and the caller's rights: authentication, before the request reaches a service.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tonic::Status;
+
+use super::methods::{self, MethodRight};
+use super::status;
+use crate::access::{AccessControl, AccessWatch, AuthError, Authenticated, CertificateNames, Grant, Right, TagRight};
+use crate::gateway::{Account, Gateway};
+use crate::model::{AccountName, Caller};
+
+/// The caller of a request, and the right that its method needs.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// `None`: no credential, where anonymous callers have no rights; possible only for methods that need none.
+    caller: Option<Authenticated>,
+    right: MethodRight,
+}
+
+impl CallContext {
+    /// Authenticates a call. Returns the status of its refusal: the method does not exist, or the credential is missing
+    /// or not valid.
+    pub fn authenticate(
+        access: &AccessControl,
+        path: &str,
+        headers: &HeaderMap,
+        certificate: Option<&CertificateNames>,
+    ) -> Result<Self, Status> {
+        let right = methods::required(path).ok_or_else(|| status::unimplemented("there is no such method"))?;
+        match access.authenticate(headers, certificate) {
+            Ok(caller) => Ok(Self { caller: Some(caller), right }),
+            // Probes have no credential; one that is offered must be valid.
+            Err(AuthError::Missing) if right == MethodRight::Open => Ok(Self { caller: None, right }),
+            Err(error) => Err(status::unauthenticated(error)),
+        }
+    }
+
+    /// Returns the context of a request. Every request has one: it is refused if not.
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
+        request.extensions().get().cloned().ok_or_else(|| status::unauthenticated(AuthError::Missing))
+    }
+
+    /// Returns what the caller may do on an account.
+    pub fn grant(&self, account: &AccountName) -> Grant {
+        self.caller.as_ref().map_or(Grant::NONE, |caller| caller.grant(account))
+    }
+
+    /// True if the caller may read an account.
+    pub fn can_read(&self, account: &AccountName) -> bool {
+        self.grant(account).allows(Right::Read)
+    }
+
+    /// Returns the accounts that the caller may read, in order.
+    pub fn readable(&self, gateway: &Gateway) -> Vec<AccountName> {
+        gateway.names().into_iter().filter(|name| self.can_read(name)).collect()
+    }
+
+    /// Returns the name of the account that a request means. An account that the caller may not read does not exist for
+    /// the caller: the same status, with the same text.
+    pub fn account_name(&self, gateway: &Gateway, asked: &str) -> Result<(AccountName, Grant), Status> {
+        let refused = |none| status::no_account(asked, none, &self.readable(gateway));
+        let name = gateway.account_name(asked).map_err(refused)?;
+        let grant = self.grant(&name);
+        if !grant.allows(Right::Read) {
+            return Err(refused(crate::gateway::NoAccount::Unknown));
+        }
+        match self.right {
+            MethodRight::Account(right) | MethodRight::Each(right) if !grant.allows(right) => {
+                Err(status::right_missing(right, &name))
+            }
+            _ => Ok((name, grant)),
+        }
+    }
+
+    /// Returns the account that a request means, and what the caller may do on it.
+    pub fn account(&self, gateway: &Gateway, asked: &str) -> Result<(Account, Grant), Status> {
+        let (name, grant) = self.account_name(gateway, asked)?;
+        let account = gateway.account(name.as_str());
+        let account = account.map_err(|none| status::no_account(asked, none, &self.readable(gateway)))?;
+        Ok((account, grant))
+    }
+
+    /// Returns the key of the caller's budgets: the principal, or the peer of an anonymous call.
+    pub fn budget_key<T>(&self, request: &tonic::Request<T>) -> Caller {
+        let principal = self.caller.as_ref().map(|caller| &caller.credential.principal);
+        match principal.filter(|name| !name.is_empty()) {
+            Some(name) => Caller::of_principal(name),
+            None => Caller::of_peer(request.remote_addr().map(|peer| peer.ip())),
+        }
+    }
+
+    /// Returns the name of the principal; empty for anonymous callers.
+    pub fn principal(&self) -> &str {
+        self.caller.as_ref().map_or("", |caller| &caller.credential.principal)
+    }
+
+    /// Watches the caller's right to what a stream reads; `None` without a caller.
+    pub fn watch(
+        &self,
+        access: &Arc<AccessControl>,
+        account: &AccountName,
+        tags: Option<Arc<TagRight>>,
+    ) -> Option<Box<AccessWatch>> {
+        let credential = self.caller.as_ref()?.credential.clone();
+        Some(Box::new(access.watch(credential, account.clone(), tags)))
+    }
+}

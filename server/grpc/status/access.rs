@@ -1,0 +1,60 @@
+//! Statuses of credentials and rights.
+
+use tonic::{Code, Status};
+
+use super::builder::StatusBuilder;
+use crate::access::{AuthError, Right};
+use crate::hub::filter::{FilterError, InvalidFilter};
+use crate::model::AccountName;
+
+/// Maximum number of account names in an error: more make it unreadable.
+pub(super) const NAMES_MAX: usize = 20;
+
+/// Returns the status for an account that is unknown or that the caller may not read: the same text for both.
+pub(super) fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
+    let names: Vec<_> = readable.take(NAMES_MAX).map(AccountName::as_str).collect();
+    let shown: String = asked.chars().take(AccountName::BYTES_MAX).collect();
+    let message =
+        format!("account {shown:?} does not exist or is not readable; readable accounts: {}", names.join(", "));
+    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).with("accounts", names.join(",")).status()
+}
+
+/// Returns the status for a right that the caller does not have on an account that the caller may read.
+pub fn right_missing(right: Right, account: &AccountName) -> Status {
+    let message = format!("right {right} on account {account} is required; ask the owner of the account");
+    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).with("right", right).status()
+}
+
+/// Returns the status for a call without a valid credential.
+pub fn unauthenticated(error: AuthError) -> Status {
+    let reason = match error {
+        AuthError::Missing => "CREDENTIALS_MISSING",
+        AuthError::Invalid => "CREDENTIALS_INVALID",
+        AuthError::Expired => "CREDENTIALS_EXPIRED",
+    };
+    StatusBuilder::new(Code::Unauthenticated, reason, error.to_string()).status()
+}
+
+/// Returns the status for an invalid filter.
+fn filter_invalid(fault: &InvalidFilter) -> Status {
+    StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
+        .field(&fault.field, &fault.description)
+        .status()
+}
+
+/// Returns the status for a filter that cannot be served.
+pub fn filter_refused(error: &FilterError) -> Status {
+    match error {
+        FilterError::Invalid(fault) => filter_invalid(fault),
+        FilterError::Denied(denied) => StatusBuilder::new(Code::PermissionDenied, "TAG_DENIED", denied.to_string())
+            .with("field", &denied.field)
+            .with("tag", &denied.tag)
+            .status(),
+    }
+}
+
+/// Returns the status for a resume token of an account that the caller may not read: the account is not named.
+pub fn foreign_token() -> Status {
+    let message = "resume token belongs to another account; subscribe to that account, or start by time";
+    StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).status()
+}

@@ -1,0 +1,116 @@
+//! Running sessions whose right ends or changes.
+
+use powerstream_gateway::clock::Clock;
+use powerstream_gateway::model::UnixMillis;
+use powerstream_gateway::proto::DrainReason;
+use powerstream_gateway::proto::subscribe_response::Frame;
+use rustix::process::Signal;
+use tonic::Code;
+
+use super::{ALL, CATS, Secret, configure, end_of, gateway, subscribe, tags_of, write_tokens};
+use crate::harness::process::Gateway;
+use crate::harness::{TestEnv, after, eventually, filters, last_token, latest, reason};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoked_token_ends_its_sessions_only() {
+    let secrets: Vec<Secret> = (1..=5).map(|number| Secret::new(ALL, number)).collect();
+    let mut env = gateway(&secrets.iter().collect::<Vec<_>>()).await;
+    let mut client = env.client().await;
+    let mut streams = Vec::new();
+    for secret in &secrets {
+        for _ in 0..10 {
+            streams.push((secret, subscribe(&mut client, secret, latest(&filters::all())).await.expect("it begins")));
+        }
+    }
+    env.post(&[&["cats"]]);
+    for (_, stream) in &mut streams {
+        assert_eq!(tags_of(stream, 1).await, ["cats"]);
+    }
+    write_tokens(env.dir(), &secrets[1..].iter().collect::<Vec<_>>());
+    let mut tokens = Vec::new();
+    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.token.id == secrets[0].token.id) {
+        let (_, end) = end_of(stream).await;
+        assert_eq!((end.code(), reason(&end)), (Code::Unauthenticated, "CREDENTIALS_REVOKED"));
+        tokens.push(last_token(&end).to_owned());
+    }
+    assert_eq!(tokens.len(), 10);
+    let refused = subscribe(&mut client, &secrets[0], latest(&filters::all())).await.expect_err("refused");
+    assert_eq!(reason(&refused), "CREDENTIALS_INVALID");
+    env.post(&[&["dogs"]]);
+    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.token.id != secrets[0].token.id) {
+        assert_eq!(tags_of(stream, 1).await, ["dogs"], "the others continue");
+    }
+    // With another credential, the subscription continues exactly where it ended.
+    let mut resumed =
+        subscribe(&mut client, &secrets[1], after(&tokens[0], &filters::all())).await.expect("it resumes");
+    assert_eq!(tags_of(&mut resumed, 1).await, ["dogs"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expiry_is_announced_and_ends_session() {
+    let mut secret = Secret::new(ALL, 1);
+    secret.not_after = Some(UnixMillis(Clock::system().system_now().0 + 3_000));
+    let env = gateway(&[&secret]).await;
+    let mut client = env.client().await;
+    let mut stream = subscribe(&mut client, &secret, latest(&filters::all())).await.expect("it begins");
+    let (frames, end) = end_of(&mut stream).await;
+    assert_eq!((end.code(), reason(&end)), (Code::Unauthenticated, "CREDENTIALS_EXPIRED"));
+    assert!(!last_token(&end).is_empty());
+    let announced: Vec<_> = frames
+        .iter()
+        .filter_map(|frame| match frame {
+            Frame::Draining(draining) => Some(draining.reason()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(announced, [DrainReason::CredentialsExpire], "once");
+    assert!(Clock::system().system_now() >= secret.not_after.expect("it has an end"), "not before");
+}
+
+/// A reload changes rights as a whole or not at all, and reports what needs a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_changes_rights_and_keeps_last_good() {
+    let [all, cats] = [Secret::new(ALL, 1), Secret::new(CATS, 2)];
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), configure);
+    write_tokens(env.dir(), &[&all, &cats]);
+    env.settings.reload.interval = std::time::Duration::from_secs(60);
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    let mut client = gateway.client().await;
+    let mut narrow = subscribe(&mut client, &cats, latest(&filters::all())).await.expect("it begins");
+    let mut wide = subscribe(&mut client, &all, latest(&filters::all())).await.expect("it begins");
+    env.post(&[&["cats"], &["dogs"]]);
+    assert_eq!(tags_of(&mut narrow, 1).await, ["cats"]);
+    assert_eq!(tags_of(&mut wide, 2).await, ["cats", "dogs"]);
+    let config = env.dir().join("gateway.yaml");
+    let good = std::fs::read_to_string(&config).expect("it was written");
+    let logged = |text: &str| gateway.log().contains(text);
+    // Half a file.
+    std::fs::write(&config, &good[..good.len() / 2]).expect("ours");
+    gateway.signal(Signal::HUP);
+    eventually("the fault is logged", async || logged("failed to reload configuration")).await;
+    env.post(&[&["cats"]]);
+    assert_eq!(tags_of(&mut narrow, 1).await, ["cats"], "the last good one stays");
+    assert_eq!(tags_of(&mut wide, 1).await, ["cats"]);
+    // The right of one role changes, and a setting that needs a restart.
+    let mut settings = env.settings.clone();
+    settings.telemetry.log_format = powerstream_gateway::telemetry::LogFormat::Json;
+    settings.roles[1].tags.as_mut().expect("restricted").allow.push("dogs".into());
+    settings.hub.sessions_max += 1;
+    std::fs::write(&config, settings.render()).expect("ours");
+    gateway.signal(Signal::HUP);
+    let (_, end) = end_of(&mut narrow).await;
+    assert_eq!((end.code(), reason(&end)), (Code::Unavailable, "RIGHTS_CHANGED"));
+    env.post(&[&["dogs"]]);
+    assert_eq!(tags_of(&mut wide, 1).await, ["dogs"], "a principal whose rights are the same continues");
+    let mut resumed =
+        subscribe(&mut client, &cats, after(last_token(&end), &filters::all())).await.expect("it resumes");
+    assert_eq!(tags_of(&mut resumed, 1).await, ["dogs"]);
+    assert!(logged("hub.sessions_max"), "{}", gateway.log());
+    // The account is taken away.
+    settings.roles[1].accounts = vec!["elsewhere".into()];
+    std::fs::write(&config, settings.render()).expect("ours");
+    gateway.signal(Signal::HUP);
+    let (_, end) = end_of(&mut resumed).await;
+    assert_eq!((end.code(), reason(&end)), (Code::PermissionDenied, "ACCESS_REVOKED"));
+}
