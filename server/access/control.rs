@@ -6,8 +6,10 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 use tokio::sync::watch;
 
+use super::audit::AuditLog;
+use super::authenticated::Authenticated;
 use super::credential::{AuthError, Credential};
-use super::right::{Grant, Right, TagRight};
+use super::right::{Right, TagRight};
 use super::snapshot::{Access, CertificateNames};
 use crate::clock::Clock;
 use crate::model::{AccountName, UnixMillis};
@@ -16,6 +18,7 @@ use crate::model::{AccountName, UnixMillis};
 pub struct AccessControl {
     current: ArcSwap<Access>,
     version: watch::Sender<u64>,
+    audit: AuditLog,
     clock: Clock,
 }
 
@@ -32,25 +35,16 @@ pub enum AccessEnd {
     RightsChanged,
 }
 
-/// An authenticated call, and the snapshot by which its rights are decided.
-#[derive(Clone, Debug)]
-pub struct Authenticated {
-    /// Its credential.
-    pub credential: Arc<Credential>,
-    access: Arc<Access>,
-}
-
-impl Authenticated {
-    /// Returns what the caller may do on an account.
-    pub fn grant(&self, account: &AccountName) -> Grant {
-        self.access.grant(&self.credential, account)
-    }
-}
-
 impl AccessControl {
     /// Starts with this snapshot. Validity is measured by the system's clock, which X cannot set.
     pub fn new(access: Access, clock: Clock) -> Self {
-        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, clock }
+        let audit = AuditLog::new(clock.clone());
+        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, audit, clock }
+    }
+
+    /// Returns the log of decisions.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
     }
 
     /// Returns the snapshot in force.
@@ -81,7 +75,7 @@ impl AccessControl {
     ) -> Result<Authenticated, AuthError> {
         let access = self.current();
         let credential = Arc::new(access.authenticate(headers, certificate, self.now())?);
-        Ok(Authenticated { credential, access })
+        Ok(Authenticated::new(credential, access))
     }
 
     /// Watches the right of a stream that reads an account.

@@ -4,7 +4,8 @@
 //! credentials to principals, principals to roles, and roles to rights on accounts and tags (`right`). One snapshot is in
 //! force at a time; [`AccessControl`] replaces it as a whole, and checks running streams again.
 //!
-//! Owns: credentials, principals, rights, and the checks of both calls and running streams. Does not own: which method
+//! Owns: credentials, principals, rights, the checks of both calls and running streams, and the audit lines about them
+//! (`audit`). Does not own: which method
 //! needs which right (`grpc::methods`), how a right narrows a filter (`hub::filter`), reading the configuration again
 //! (`app::reload`), TLS.
 //!
@@ -17,6 +18,8 @@
 //! - Half a change is never in force: a snapshot with a fault is not built.
 //! - No secret is kept: of tokens the gateway has digests only (I17).
 
+mod audit;
+mod authenticated;
 mod config;
 mod control;
 mod credential;
@@ -27,8 +30,10 @@ mod token;
 use std::fmt;
 use std::sync::Arc;
 
+pub use audit::{AuditLog, AuditedCall};
+pub use authenticated::Authenticated;
 pub use config::{AnonymousConfig, AuthConfig, CertificateConfig, PrincipalConfig, RoleConfig, TagsConfig};
-pub use control::{AccessControl, AccessEnd, AccessWatch, Authenticated};
+pub use control::{AccessControl, AccessEnd, AccessWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, CertificateNames, OpenAccess, Principal};

@@ -1,5 +1,6 @@
 //! The caller of each request and the caller's rights: authentication, before the request reaches a service.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -7,7 +8,9 @@ use tonic::Status;
 
 use super::methods::{self, MethodRight};
 use super::status;
-use crate::access::{AccessControl, AccessWatch, AuthError, Authenticated, CertificateNames, Grant, Right, TagRight};
+use crate::access::{
+    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, Grant, Right, TagRight,
+};
 use crate::gateway::{Account, Gateway};
 use crate::model::{AccountName, Caller};
 
@@ -35,6 +38,11 @@ impl CallContext {
             Err(AuthError::Missing) if right == MethodRight::Open => Ok(Self { caller: None, right }),
             Err(error) => Err(status::unauthenticated(error)),
         }
+    }
+
+    /// Returns what an audit line contains about a call.
+    pub fn audited<'c>(&'c self, peer: Option<IpAddr>, method: &'c str) -> AuditedCall<'c> {
+        AuditedCall { caller: self.caller.as_ref(), peer, method }
     }
 
     /// Returns the context of a request. Every request has one: it is refused if not.

@@ -9,6 +9,7 @@ use super::blocking::Blocking;
 use super::call_context::CallContext;
 use super::paging::PageRequest;
 use super::{Config, convert, status};
+use crate::access::{AccessControl, Grant, Right};
 use crate::clock::Clock;
 use crate::gateway::{Account, Gateway};
 use crate::ingest::recovery::{JobId, JobStatus};
@@ -26,6 +27,7 @@ const COVERAGE_RETRY: Duration = Duration::from_secs(1);
 /// RecoveryService over the gateway's accounts.
 pub struct RecoveryApi {
     gateway: Arc<Gateway>,
+    access: Arc<AccessControl>,
     /// Builds lists on threads that serve no sessions, because the time grows with their length.
     blocking: Blocking,
     /// Permits to read the journal for GetCoverage.
@@ -35,9 +37,9 @@ pub struct RecoveryApi {
 
 impl RecoveryApi {
     /// Serves the accounts of this gateway.
-    pub fn new(gateway: Arc<Gateway>, config: &Config, blocking: Blocking) -> Self {
+    pub fn new(gateway: Arc<Gateway>, access: Arc<AccessControl>, config: &Config, blocking: Blocking) -> Self {
         let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
-        Self { gateway, blocking, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
+        Self { gateway, access, blocking, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
     }
 }
 
@@ -69,7 +71,7 @@ impl RecoveryService for RecoveryApi {
     ) -> Result<Response<ListRecoveryJobsResponse>, Status> {
         let context = CallContext::of(&request)?;
         let request = request.into_inner();
-        let (account, _) = context.account(&self.gateway, &request.account)?;
+        let (account, grant) = context.account(&self.gateway, &request.account)?;
         let page = PageRequest::parse("jobs", request.page_size, &request.page_token)?;
         let none = |state: proto::RecoveryJobState| state == proto::RecoveryJobState::Unspecified;
         let states = states(&request.states, none)?;
@@ -79,7 +81,7 @@ impl RecoveryService for RecoveryApi {
         let list = move || {
             let gaps = recovered_gaps(&account);
             let found = account.recovery.list().into_iter().filter(asked);
-            page.take(found, |listed| Reverse(listed.job.id.0), |listed| job(listed, &gaps))
+            page.take(found, |listed| Reverse(listed.job.id.0), |listed| job(listed, &gaps, &grant))
         };
         let (jobs, next_page_token) = self.blocking.run(list).await?;
         Ok(Response::new(ListRecoveryJobsResponse { jobs, next_page_token }))
@@ -122,14 +124,16 @@ impl RecoveryService for RecoveryApi {
         request: Request<CreateRecoveryJobRequest>,
     ) -> Result<Response<CreateRecoveryJobResponse>, Status> {
         let context = CallContext::of(&request)?;
-        let caller = context.budget_key(&request);
+        let (caller, peer) = (context.budget_key(&request), request.remote_addr().map(|peer| peer.ip()));
         let request = request.into_inner();
-        let (account, _) = context.account(&self.gateway, &request.account)?;
+        let (account, grant) = context.account(&self.gateway, &request.account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
         let listed = account.recovery.create(asked, caller.clone()).map_err(status::job_refused)?;
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "manual recovery job created");
-        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
+        let call = context.audited(peer, "CreateRecoveryJob");
+        self.access.audit().log_change(call, account.hub.account().as_str(), &created.id.to_string());
+        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account), &grant))).await?;
         Ok(Response::new(CreateRecoveryJobResponse { job }))
     }
 
@@ -138,11 +142,14 @@ impl RecoveryService for RecoveryApi {
         request: Request<CancelRecoveryJobRequest>,
     ) -> Result<Response<CancelRecoveryJobResponse>, Status> {
         let context = CallContext::of(&request)?;
+        let peer = request.remote_addr().map(|peer| peer.ip());
         let request = request.into_inner();
-        let (account, _) = context.account(&self.gateway, &request.account)?;
+        let (account, grant) = context.account(&self.gateway, &request.account)?;
         let cancelled = request.job_id.parse::<JobId>().ok().and_then(|id| account.recovery.cancel(id));
         let listed = cancelled.ok_or_else(|| status::job_unknown(&request.job_id))?;
-        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account)))).await?;
+        let call = context.audited(peer, "CancelRecoveryJob");
+        self.access.audit().log_change(call, account.hub.account().as_str(), &listed.job.id.to_string());
+        let job = self.blocking.run(move || Some(job(&listed, &recovered_gaps(&account), &grant))).await?;
         Ok(Response::new(CancelRecoveryJobResponse { job }))
     }
 }
@@ -153,9 +160,14 @@ fn recovered_gaps(account: &Account) -> Vec<(GapId, TimeRange)> {
     gaps.map(|gap| (gap.id, TimeRange::new(gap.window.from, gap.window.to.unwrap_or(UnixMillis(i64::MAX))))).collect()
 }
 
-fn job(listed: &JobStatus, gaps: &[(GapId, TimeRange)]) -> proto::RecoveryJob {
+/// Converts a job. Errors of upstream are only for callers with the right `status`.
+fn job(listed: &JobStatus, gaps: &[(GapId, TimeRange)], grant: &Grant) -> proto::RecoveryJob {
     let closes = |(_, span): &&(GapId, TimeRange)| !span.intersection(listed.job.window).is_empty();
-    convert::recovery_job(listed, gaps.iter().filter(closes).map(|(id, _)| *id))
+    let mut job = convert::recovery_job(listed, gaps.iter().filter(closes).map(|(id, _)| *id));
+    if !grant.allows(Right::Status) {
+        job.last_error.clear();
+    }
+    job
 }
 
 /// Returns the interval of a request that must have ended.

@@ -45,10 +45,11 @@ impl GrpcServer {
                 .max_decoding_message_size(bytes_max)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Zstd);
-        let recoveries = RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), &config, blocking))
-            .max_decoding_message_size(bytes_max)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
+        let recoveries =
+            RecoveryServiceServer::new(RecoveryApi::new(gateway.clone(), access.clone(), &config, blocking))
+                .max_decoding_message_size(bytes_max)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd);
         let health =
             HealthServer::new(HealthService::new(gateway, shutdown.clone())).max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)

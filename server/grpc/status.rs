@@ -25,6 +25,11 @@ pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
 pub use start::{in_future, start_invalid};
 
+/// Returns the reason of a status in these headers; empty if there is none.
+pub fn reason(headers: &http::HeaderMap) -> &str {
+    headers.get(REASON_TRAILER).and_then(|reason| reason.to_str().ok()).unwrap_or_default()
+}
+
 /// Retry delay after a call that took too long.
 const RETRY_AFTER_SLOW: Duration = Duration::from_secs(1);
 

@@ -35,6 +35,9 @@ use crate::proto::{
 /// Maximum jittered retry delay of a rejected client.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
 
+/// Name of the method in audit lines.
+const SUBSCRIBE: &str = "Subscribe";
+
 /// Maximum number of warnings about unknown tags; one more reports the number of the rest.
 const TAG_WARNINGS_MAX: usize = 10;
 
@@ -97,6 +100,8 @@ impl StreamService for StreamApi {
         span.in_scope(|| {
             tracing::info!(outcome = ?resolved.outcome, cursor = resolved.cursor, "session started");
         });
+        let call = context.audited(request.remote_addr().map(|peer| peer.ip()), SUBSCRIBE);
+        self.access.audit().log_session_start(call, hub.account().as_str(), &session_id, member.filter().fingerprint());
         let mut warnings = std::mem::take(&mut ask.warnings);
         warnings.extend(narrowed.iter().take(TAG_WARNINGS_MAX).map(|term| narrowed_warning(term)));
         warnings.extend(advice);

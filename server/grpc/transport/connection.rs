@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::{Code, Status};
 use tower::Service;
 
 use super::body::{RequestBody, ResponseBody};
@@ -24,7 +25,7 @@ use super::connection_slots::{ConnectionInfo, ConnectionSlots};
 use super::listener;
 use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
 use super::socket::{CorkFlusher, TURN_BYTES};
-use crate::access::AccessControl;
+use crate::access::{AccessControl, AuditedCall};
 use crate::clock::Clock;
 use crate::grpc::call_context::CallContext;
 use crate::grpc::{Config, explain, status};
@@ -190,22 +191,32 @@ impl RequestHandler {
         if let Some(refused) = explain::refuse(&request) {
             return ResponseBody::install(refused, exchange);
         }
-        let context = match CallContext::authenticate(&self.access, request.uri().path(), request.headers(), None) {
+        let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
+        let context = match CallContext::authenticate(&self.access, &path, request.headers(), None) {
             Ok(context) => context,
-            Err(refused) => return ResponseBody::install(refused.into_http(), exchange),
+            Err(refused) => {
+                if refused.code() == Code::Unauthenticated {
+                    let call = AuditedCall { caller: None, peer: address, method: &path };
+                    self.access.audit().log_refused_authentication(call, status::reason(refused.metadata().as_ref()));
+                }
+                return ResponseBody::install(refused.into_http(), exchange);
+            }
         };
         let mut request = request.map(|body| match &exchange {
             Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
             None => Body::new(body),
         });
         request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(context);
+        request.extensions_mut().insert(context.clone());
         let mut routes = self.routes.clone();
         // Of a stream, until it begins.
         let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {
             Ok(Ok(answer)) => explain::explain(answer, self.request_bytes_max),
             Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
         };
+        if Status::from_header_map(answer.headers()).is_some_and(|ended| ended.code() == Code::PermissionDenied) {
+            self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
+        }
         ResponseBody::install(answer, exchange)
     }
 }

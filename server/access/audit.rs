@@ -1,0 +1,145 @@
+//! Audit lines: log target `audit`, level INFO, one line for each decision about access.
+//!
+//! Fields: `principal`, `credential` (its public id), `peer`, `method`, `account`, `reason`, `session`. A line never
+//! contains a token, a resume token or a header value.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use parking_lot::Mutex;
+
+use super::authenticated::Authenticated;
+use crate::clock::{Clock, Moment};
+
+/// Refused authentications of one peer that are logged in each period; the others are counted.
+const REFUSALS_LOGGED_MAX: u64 = 10;
+/// Length of that period.
+const PERIOD: std::time::Duration = std::time::Duration::from_secs(60);
+/// Maximum peers whose refusals are counted separately.
+const PEERS_MAX: usize = 10_000;
+
+/// Writes audit lines.
+pub struct AuditLog {
+    clock: Clock,
+    refusals: Mutex<HashMap<Option<IpAddr>, Refusals>>,
+}
+
+/// Refused authentications of a peer.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    since: Moment,
+    count: u64,
+}
+
+/// A call, for its audit line.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditedCall<'c> {
+    /// The caller; `None`: anonymous without rights.
+    pub caller: Option<&'c Authenticated>,
+    /// Peer address.
+    pub peer: Option<IpAddr>,
+    /// Path of the method.
+    pub method: &'c str,
+}
+
+impl AuditedCall<'_> {
+    fn principal(&self) -> &str {
+        self.caller.map_or("", |caller| &caller.credential.principal)
+    }
+
+    fn credential(&self) -> String {
+        self.caller.map_or_else(|| "none".to_owned(), |caller| caller.credential.to_string())
+    }
+
+    fn peer(&self) -> String {
+        self.peer.map(|peer| peer.to_string()).unwrap_or_default()
+    }
+}
+
+impl AuditLog {
+    /// Creates a log without counted refusals.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, refusals: Mutex::default() }
+    }
+
+    /// Logs a call whose credential is not accepted. Of one peer, a few in each minute are logged, then their number.
+    pub fn log_refused_authentication(&self, call: AuditedCall<'_>, reason: &str) {
+        let (logged, suppressed) = self.count_refusal(call.peer);
+        let (peer, method) = (call.peer(), call.method);
+        if let Some(suppressed) = suppressed.filter(|count| *count > 0) {
+            tracing::info!(target: "audit", peer, suppressed, "refused authentications not logged");
+        }
+        if logged {
+            tracing::info!(target: "audit", peer, method, reason, "authentication refused");
+        }
+    }
+
+    /// Returns whether a refusal is logged; and how many of the period before were not, if it begins a period.
+    fn count_refusal(&self, peer: Option<IpAddr>) -> (bool, Option<u64>) {
+        let now = self.clock.moment();
+        let mut refusals = self.refusals.lock();
+        if refusals.len() >= PEERS_MAX && !refusals.contains_key(&peer) {
+            refusals.retain(|_, own| now.since(own.since) < PERIOD);
+            if refusals.len() >= PEERS_MAX {
+                return (false, None);
+            }
+        }
+        let own = refusals.entry(peer).or_insert(Refusals { since: now, count: 0 });
+        let mut suppressed = None;
+        if now.since(own.since) >= PERIOD {
+            suppressed = Some(own.count.saturating_sub(REFUSALS_LOGGED_MAX));
+            *own = Refusals { since: now, count: 0 };
+        }
+        own.count += 1;
+        (own.count <= REFUSALS_LOGGED_MAX, suppressed)
+    }
+
+    /// Logs a call that the caller's rights do not allow.
+    pub fn log_denied_call(&self, call: AuditedCall<'_>, reason: &str) {
+        let (principal, credential, peer, method) = (call.principal(), call.credential(), call.peer(), call.method);
+        tracing::info!(target: "audit", principal, credential, peer, method, reason, "call denied");
+    }
+
+    /// Logs the start of a session.
+    pub fn log_session_start(&self, call: AuditedCall<'_>, account: &str, session: &str, filter: u64) {
+        let (principal, credential, peer) = (call.principal(), call.credential(), call.peer());
+        let filter = format!("{filter:016x}");
+        tracing::info!(target: "audit", principal, credential, peer, account, session, filter, "session opened");
+    }
+
+    /// Logs a call that changed something.
+    pub fn log_change(&self, call: AuditedCall<'_>, account: &str, subject: &str) {
+        let (principal, credential, peer, method) = (call.principal(), call.credential(), call.peer(), call.method);
+        tracing::info!(target: "audit", principal, credential, peer, method, account, subject, "change requested");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_peer_are_bounded_per_minute() {
+        let log = AuditLog::new(Clock::with_rate(10_000.0, None));
+        let peer = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+        let log_of = |log: &AuditLog, n| log.count_refusal(peer(n));
+        // A minute is 6 ms: counted at one time, so that a slow machine changes nothing.
+        let mut logged = 0;
+        let begin = log.clock.moment();
+        for _ in 0..100 {
+            logged += u64::from(log_of(&log, 1).0);
+        }
+        let minutes = log.clock.moment().since(begin).as_secs() / 60 + 1;
+        assert!((REFUSALS_LOGGED_MAX..=REFUSALS_LOGGED_MAX * minutes).contains(&logged), "{logged} in {minutes}");
+        assert!(log_of(&log, 2).0, "each peer has its own");
+    }
+
+    #[test]
+    fn peers_are_bounded() {
+        let log = AuditLog::new(Clock::system());
+        for n in 0..20_000_u32 {
+            log.count_refusal(Some(IpAddr::from(n.to_be_bytes())));
+        }
+        assert!(log.refusals.lock().len() <= PEERS_MAX);
+    }
+}
