@@ -32,7 +32,7 @@ struct Refusals {
 }
 
 /// A call, for its audit line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct AuditedCall<'c> {
     /// The caller; `None`: anonymous without rights.
     pub caller: Option<&'c Authenticated>,

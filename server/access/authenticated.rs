@@ -1,21 +1,35 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::credential::Credential;
+use super::limits::{LimitReached, SessionPermit, Usage};
 use super::right::Grant;
 use super::snapshot::Access;
 use crate::model::AccountName;
 
 /// An authenticated call, and the snapshot by which its rights are decided.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Authenticated {
     /// Its credential.
     pub credential: Arc<Credential>,
     access: Arc<Access>,
+    usage: Arc<Usage>,
 }
 
 impl Authenticated {
-    pub(super) fn new(credential: Arc<Credential>, access: Arc<Access>) -> Self {
-        Self { credential, access }
+    pub(super) fn new(credential: Arc<Credential>, access: Arc<Access>, usage: Arc<Usage>) -> Self {
+        Self { credential, access, usage }
+    }
+
+    /// Counts the call. Returns `LimitReached` if the principal exceeds its limit.
+    pub fn charge_call(&self) -> Result<(), LimitReached> {
+        self.usage.charge_call(&self.access.limits(&self.credential), self.access.limits_mode())
+    }
+
+    /// Counts a session of the principal.
+    pub fn open_session(&self, retry_after: Duration) -> Result<SessionPermit, LimitReached> {
+        let limits = self.access.limits(&self.credential);
+        self.usage.open_session(&limits, self.access.limits_mode(), retry_after)
     }
 
     /// Returns what the caller may do on an account.

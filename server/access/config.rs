@@ -52,6 +52,50 @@ pub struct RoleConfig {
     /// Visible posts. Absent: all posts of the accounts.
     #[serde(default)]
     pub tags: Option<TagsConfig>,
+    /// Limits of a principal with this role. Of several roles, the largest limit counts, and no limit is the largest.
+    #[serde(default)]
+    pub limits: RoleLimits,
+}
+
+/// Limits of a principal. Absent: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoleLimits {
+    /// Maximum open sessions. Beyond it, Subscribe fails with SESSION_LIMIT.
+    pub sessions: Option<u32>,
+    /// Maximum calls per second, after a burst of one second. Beyond it, calls fail with CALL_LIMIT.
+    pub calls_per_second: Option<u32>,
+    /// Maximum bytes of events per second over all sessions of the principal. Beyond it, delivery is delayed.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Limits of principals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Whether limits apply, or calls beyond them are only counted.
+    pub mode: LimitsMode,
+}
+
+/// Whether limits apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitsMode {
+    /// They apply.
+    #[default]
+    Enforce,
+    /// Calls beyond them are counted and served.
+    Observe,
+}
+
+impl LimitsMode {
+    /// Returns the name in the configuration and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
 }
 
 /// Visible posts of a role: a post is visible if one of its tags is allowed and none is denied.

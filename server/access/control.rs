@@ -1,6 +1,7 @@
 //! The current snapshot, and the check of running streams when it changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -8,7 +9,9 @@ use tokio::sync::watch;
 
 use super::audit::AuditLog;
 use super::authenticated::Authenticated;
+use super::config::LimitsMode;
 use super::credential::{AuthError, Credential};
+use super::limits::{LimitMetrics, Limits, SessionPermit, UsageTable};
 use super::right::{Right, TagRight};
 use super::snapshot::{Access, CertificateNames};
 use crate::clock::Clock;
@@ -19,6 +22,7 @@ pub struct AccessControl {
     current: ArcSwap<Access>,
     version: watch::Sender<u64>,
     audit: AuditLog,
+    usage: UsageTable,
     clock: Clock,
 }
 
@@ -37,9 +41,10 @@ pub enum AccessEnd {
 
 impl AccessControl {
     /// Starts with this snapshot. Validity is measured by the system's clock, which X cannot set.
-    pub fn new(access: Access, clock: Clock) -> Self {
+    pub fn new(access: Access, clock: Clock, metrics: LimitMetrics) -> Self {
         let audit = AuditLog::new(clock.clone());
-        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, audit, clock }
+        let usage = UsageTable::new(clock.clone(), metrics);
+        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, audit, usage, clock }
     }
 
     /// Returns the log of decisions.
@@ -57,6 +62,7 @@ impl AccessControl {
         if **self.current.load() == access {
             return false;
         }
+        self.usage.retain(|name| access.principals().any(|own| own == name));
         self.current.store(Arc::new(access));
         self.version.send_modify(|version| *version += 1);
         true
@@ -75,7 +81,8 @@ impl AccessControl {
     ) -> Result<Authenticated, AuthError> {
         let access = self.current();
         let credential = Arc::new(access.authenticate(headers, certificate, self.now())?);
-        Ok(Authenticated::new(credential, access))
+        let usage = self.usage.of(&credential.principal);
+        Ok(Authenticated::new(credential, access, usage))
     }
 
     /// Watches the right of a stream that reads an account.
@@ -84,11 +91,14 @@ impl AccessControl {
         credential: Arc<Credential>,
         account: AccountName,
         tags: Option<Arc<TagRight>>,
+        permit: SessionPermit,
     ) -> AccessWatch {
         let mut changes = self.version.subscribe();
         // The snapshot may have changed since the call was authenticated.
         changes.mark_changed();
-        AccessWatch { changes, control: self.clone(), credential, account, tags }
+        let current = self.current.load();
+        let limits = (current.limits(&credential), current.limits_mode());
+        AccessWatch { changes, control: self.clone(), credential, account, tags, permit, limits }
     }
 
     fn check(&self, credential: &Credential, account: &AccountName, tags: Option<&TagRight>) -> Option<AccessEnd> {
@@ -112,9 +122,22 @@ pub struct AccessWatch {
     credential: Arc<Credential>,
     account: AccountName,
     tags: Option<Arc<TagRight>>,
+    permit: SessionPermit,
+    /// Limits of the snapshot of the last check.
+    limits: (Limits, LimitsMode),
 }
 
 impl AccessWatch {
+    /// Counts delivered bytes of the principal.
+    pub fn charge_bytes(&self, bytes: u64) {
+        self.permit.charge_bytes(bytes, &self.limits.0, self.limits.1);
+    }
+
+    /// Returns how long the next batch has to wait for the principal's rate.
+    pub fn delivery_delay(&self) -> Duration {
+        self.permit.delivery_delay(&self.limits.0, self.limits.1)
+    }
+
     /// Returns why the stream must end now, if it must. Checks the right only if something has changed.
     pub fn check(&mut self) -> Option<AccessEnd> {
         let is_expired = self.credential.not_after.is_some_and(|end| end <= self.control.now());
@@ -125,21 +148,13 @@ impl AccessWatch {
             return None;
         }
         self.changes.borrow_and_update();
+        let current = self.control.current.load();
+        self.limits = (current.limits(&self.credential), current.limits_mode());
         self.control.check(&self.credential, &self.account, self.tags.as_deref())
     }
 
-    /// Waits until the snapshot has changed since the last [`AccessWatch::check`]. Cancel safe.
-    pub async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            // The gateway stops.
-            std::future::pending::<()>().await;
-        }
-        // Left marked as changed for `check`.
-        self.changes.mark_changed();
-    }
-
     /// Returns how long the credential is still valid; `None`: for ever.
-    pub fn remaining(&self) -> Option<std::time::Duration> {
+    pub fn remaining(&self) -> Option<Duration> {
         self.credential.not_after.map(|end| end.since(self.control.now()))
     }
 }

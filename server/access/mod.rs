@@ -23,6 +23,7 @@ mod authenticated;
 mod config;
 mod control;
 mod credential;
+mod limits;
 mod right;
 mod snapshot;
 mod token;
@@ -32,9 +33,13 @@ use std::sync::Arc;
 
 pub use audit::{AuditLog, AuditedCall};
 pub use authenticated::Authenticated;
-pub use config::{AnonymousConfig, AuthConfig, CertificateConfig, PrincipalConfig, RoleConfig, TagsConfig};
+pub use config::{
+    AnonymousConfig, AuthConfig, CertificateConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits,
+    TagsConfig,
+};
 pub use control::{AccessControl, AccessEnd, AccessWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
+pub use limits::{LimitMetrics, LimitReached, Limits, SessionPermit};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, CertificateNames, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::config::{AuthConfig, PrincipalConfig, RoleConfig};
+use super::config::{AuthConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits};
 use super::credential::{AuthError, Credential, CredentialKind, bearer};
+use super::limits::Limits;
 use super::right::{Grant, Right, RightSet, TagRight};
 use super::token::TokenTable;
 use super::{AccessFault, PrincipalName};
@@ -21,6 +22,8 @@ pub struct AccessConfig {
     pub roles: Vec<RoleConfig>,
     /// Principals.
     pub principals: Vec<PrincipalConfig>,
+    /// Limits of principals.
+    pub limits: LimitsConfig,
     /// What callers without a credential may do if `auth` has no setting.
     pub open: OpenAccess,
 }
@@ -44,6 +47,7 @@ pub struct Access {
     certificates: Vec<(TagPattern, PrincipalName)>,
     principals: BTreeMap<PrincipalName, Principal>,
     anonymous: Option<Principal>,
+    limits_mode: LimitsMode,
 }
 
 /// What a principal may do on which accounts.
@@ -60,6 +64,7 @@ struct Role {
     allow: Vec<TagPattern>,
     deny: Vec<TagPattern>,
     untagged: bool,
+    limits: Limits,
 }
 
 impl Access {
@@ -95,7 +100,11 @@ impl Access {
             }
             OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true }),
         };
-        if faults.is_empty() { Ok(Self { tokens, certificates, principals, anonymous }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { tokens, certificates, principals, anonymous, limits_mode: config.limits.mode })
+        } else {
+            Err(faults)
+        }
     }
 
     /// Authenticates a call by its headers, or else by the names in its verified client certificate, or else as
@@ -151,6 +160,16 @@ impl Access {
         }
     }
 
+    /// Returns the limits of an accepted credential's principal.
+    pub fn limits(&self, credential: &Credential) -> Limits {
+        self.principal(credential).map_or(Limits::ZERO, Principal::limits)
+    }
+
+    /// Returns whether limits apply.
+    pub fn limits_mode(&self) -> LimitsMode {
+        self.limits_mode
+    }
+
     /// Returns what an accepted credential may do on an account.
     pub fn grant(&self, credential: &Credential, account: &AccountName) -> Grant {
         self.principal(credential).map_or(Grant::NONE, |principal| principal.grant(account))
@@ -174,6 +193,14 @@ pub struct CertificateNames {
 }
 
 impl Principal {
+    /// Returns its limits: the largest of its roles.
+    pub fn limits(&self) -> Limits {
+        if self.is_unrestricted {
+            return Limits::NONE;
+        }
+        self.roles.iter().fold(Limits::ZERO, |limits, role| limits.max(role.limits))
+    }
+
     /// Returns what the principal may do on an account: the union of the rights and allowed tags of its roles there. What
     /// one role denies is denied.
     pub fn grant(&self, account: &AccountName) -> Grant {
@@ -198,13 +225,22 @@ impl Role {
             Some(tags) => (patterns(&tags.allow), patterns(&tags.deny), tags.untagged),
         };
         let rights = config.rights.iter().copied().collect();
-        Self { accounts: patterns(&config.accounts), rights, allow, deny, untagged }
+        let RoleLimits { sessions, calls_per_second, bytes_per_second } = config.limits;
+        let limits = Limits { sessions, calls_per_second, bytes_per_second };
+        Self { accounts: patterns(&config.accounts), rights, allow, deny, untagged, limits }
     }
 
     fn read_everything() -> Self {
         let everything = vec![TagPattern::Prefix("".into())];
         let rights = [Right::Read].into_iter().collect();
-        Self { accounts: everything.clone(), rights, allow: everything, deny: Vec::new(), untagged: true }
+        Self {
+            accounts: everything.clone(),
+            rights,
+            allow: everything,
+            deny: Vec::new(),
+            untagged: true,
+            limits: Limits::NONE,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 
 use self::account::AccountTasks;
 pub use self::reload::{ConfigSource, LIVE_KEYS};
-use crate::access::{Access, AccessControl};
+use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::Gateway;
@@ -113,7 +113,7 @@ impl App {
             .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
-        let access = Arc::new(AccessControl::new(access, clock.clone()));
+        let access = Arc::new(AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register)));
         let reloads = reload::ReloadMetrics::register(&metrics);
         let reloader =
             reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());

@@ -167,7 +167,7 @@ impl Reloader {
 }
 
 /// Settings that take effect without a restart, with all keys below them.
-pub const LIVE_KEYS: &[&str] = &["auth", "principals", "reload.interval", "roles"];
+pub const LIVE_KEYS: &[&str] = &["auth", "limits", "principals", "reload.interval", "roles"];
 
 /// Returns the paths whose values differ between two settings, and the paths that differ from the settings at the start
 /// and take effect only after a restart.

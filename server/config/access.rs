@@ -23,7 +23,7 @@ impl Settings {
             () => OpenAccess::None,
         };
         let (auth, roles, principals) = (self.auth.clone(), self.roles.clone(), self.principals.clone());
-        AccessConfig { auth, roles, principals, open }
+        AccessConfig { auth, roles, principals, limits: self.limits, open }
     }
 
     /// True if clients that reach the gRPC port need a credential, or are given roles without one.

@@ -71,6 +71,7 @@ impl Default for Settings {
             auth: crate::access::AuthConfig::default(),
             roles: Vec::new(),
             principals: Vec::new(),
+            limits: crate::access::LimitsConfig::default(),
             reload: ReloadConfig::default(),
         }
     }

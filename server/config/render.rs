@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::account::Account;
 use super::settings::Settings;
 use super::{json_schema, schema};
-use crate::access::{PrincipalConfig, Right, RoleConfig, TagsConfig};
+use crate::access::{PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
 use crate::model::AccountName;
 use crate::secret::SecretSource;
 
@@ -42,6 +42,7 @@ fn example_settings() -> Settings {
         accounts: vec!["main".into()],
         rights: vec![Right::Read],
         tags: Some(tags),
+        limits: RoleLimits::default(),
     };
     let principal = PrincipalConfig { name: "indexer".into(), roles: vec!["reader".into()] };
     // Without credentials in `auth`, the role and the principal have no effect.

@@ -55,6 +55,8 @@ pub struct Settings {
     pub roles: Vec<access::RoleConfig>,
     /// Principals: services and teams, with their roles.
     pub principals: Vec<access::PrincipalConfig>,
+    /// Limits of principals, which their roles contain.
+    pub limits: access::LimitsConfig,
     /// Reload of the configuration.
     pub reload: ReloadConfig,
 }

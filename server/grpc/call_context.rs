@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use tonic::Status;
@@ -15,7 +16,7 @@ use crate::gateway::{Account, Gateway};
 use crate::model::{AccountName, Caller};
 
 /// The caller of a request, and the right that its method needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CallContext {
     /// `None`: no credential, where anonymous callers have no rights; possible only for methods that need none.
     caller: Option<Authenticated>,
@@ -33,7 +34,13 @@ impl CallContext {
     ) -> Result<Self, Status> {
         let right = methods::required(path).ok_or_else(|| status::unimplemented("there is no such method"))?;
         match access.authenticate(headers, certificate) {
-            Ok(caller) => Ok(Self { caller: Some(caller), right }),
+            Ok(caller) => {
+                // Probes are not limited.
+                if right != MethodRight::Open {
+                    caller.charge_call().map_err(|reached| status::limit_reached(&reached))?;
+                }
+                Ok(Self { caller: Some(caller), right })
+            }
             // Probes have no credential; one that is offered must be valid.
             Err(AuthError::Missing) if right == MethodRight::Open => Ok(Self { caller: None, right }),
             Err(error) => Err(status::unauthenticated(error)),
@@ -104,14 +111,17 @@ impl CallContext {
         self.caller.as_ref().map_or("", |caller| &caller.credential.principal)
     }
 
-    /// Watches the caller's right to what a stream reads; `None` without a caller.
-    pub fn watch(
+    /// Counts a session of the caller, and watches the caller's right to what it reads. Returns SESSION_LIMIT if the
+    /// principal has too many sessions.
+    pub fn open_session(
         &self,
         access: &Arc<AccessControl>,
         account: &AccountName,
         tags: Option<Arc<TagRight>>,
-    ) -> Option<Box<AccessWatch>> {
-        let credential = self.caller.as_ref()?.credential.clone();
-        Some(Box::new(access.watch(credential, account.clone(), tags)))
+        retry_after: Duration,
+    ) -> Result<Box<AccessWatch>, Status> {
+        let caller = self.caller.as_ref().ok_or_else(|| status::unauthenticated(AuthError::Missing))?;
+        let permit = caller.open_session(retry_after).map_err(|reached| status::limit_reached(&reached))?;
+        Ok(Box::new(access.watch(caller.credential.clone(), account.clone(), tags, permit)))
     }
 }

@@ -19,7 +19,7 @@ mod recovery;
 mod start;
 
 use access::{NAMES_MAX, access_denied};
-pub use access::{filter_refused, foreign_token, right_missing, unauthenticated};
+pub use access::{filter_refused, foreign_token, limit_reached, right_missing, unauthenticated};
 use builder::StatusBuilder;
 pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};

@@ -88,6 +88,7 @@ impl StreamService for StreamApi {
             Filter::within(&asked, grant.tags.clone()).map_err(|error| status::filter_refused(&error))?;
         let headers: &MetadataMap = request.metadata();
         let mut ask = parse_subscribe(request.get_ref(), headers)?;
+        let access = context.open_session(&self.access, hub.account(), grant.tags, jittered_retry_delay())?;
         let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, principal = context.principal(),
@@ -112,7 +113,6 @@ impl StreamService for StreamApi {
             heartbeat: ask.heartbeat,
             deadline: ask.timeout.map(|timeout| hub.clock().moment().plus(timeout)),
         };
-        let access = context.watch(&self.access, hub.account(), grant.tags);
         let opening = SessionParams {
             guard,
             member,
@@ -121,7 +121,7 @@ impl StreamService for StreamApi {
             session_id: session_id.clone(),
             consumer: ask.consumer,
             warnings,
-            access,
+            access: Some(access),
         };
         let subscription = Session::open(hub, opening);
         let encoding = MessageEncoding::negotiate(self.compression, headers.as_ref());

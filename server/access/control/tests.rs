@@ -1,5 +1,5 @@
 use super::*;
-use crate::access::config::{PrincipalConfig, RoleConfig, TagsConfig};
+use crate::access::config::{PrincipalConfig, RoleConfig, RoleLimits, TagsConfig};
 use crate::access::{AccessConfig, AuthConfig, NewToken};
 
 struct Env {
@@ -13,7 +13,13 @@ fn config(dir: &std::path::Path, allow: Option<&[&str]>, accounts: &[&str]) -> A
     let tags = allow.map(|allow| TagsConfig { allow: own(allow), ..TagsConfig::default() });
     AccessConfig {
         auth: AuthConfig { token_files: vec![dir.join("tokens.yaml")], ..AuthConfig::default() },
-        roles: vec![RoleConfig { name: "r".into(), accounts: own(accounts), rights: vec![Right::Read], tags }],
+        roles: vec![RoleConfig {
+            name: "r".into(),
+            accounts: own(accounts),
+            rights: vec![Right::Read],
+            tags,
+            limits: RoleLimits::default(),
+        }],
         principals: vec![PrincipalConfig { name: "p".into(), roles: own(&["r"]) }],
         ..AccessConfig::default()
     }
@@ -29,7 +35,7 @@ impl Env {
         std::fs::write(dir.path().join("tokens.yaml"), text).expect("ours");
         let access = Access::load(&config(dir.path(), None, &["main"])).expect("good");
         let clock = Clock::system();
-        Self { dir, token, control: Arc::new(AccessControl::new(access, clock)) }
+        Self { dir, token, control: Arc::new(AccessControl::new(access, clock, LimitMetrics::default())) }
     }
 
     fn watch(&self) -> AccessWatch {
@@ -38,7 +44,8 @@ impl Env {
         let own = self.control.authenticate(&headers, None).expect("accepted");
         let account = AccountName::new("main").expect("a name");
         let tags = own.grant(&account).tags;
-        self.control.watch(own.credential, account, tags)
+        let permit = own.open_session(Duration::ZERO).expect("no limit");
+        self.control.watch(own.credential, account, tags, permit)
     }
 
     fn replace(&self, allow: Option<&[&str]>, accounts: &[&str]) -> bool {
@@ -75,9 +82,9 @@ fn running_stream_is_checked_at_each_change() {
 fn change_before_watch_is_seen() {
     let env = Env::new("2100-01-01T00:00:00Z");
     let account = AccountName::new("main").expect("a name");
-    let credential = env.watch().credential;
+    let AccessWatch { credential, permit, .. } = env.watch();
     env.replace(None, &["eu"]);
-    assert_eq!(env.control.watch(credential, account, None).check(), Some(AccessEnd::AccessRevoked));
+    assert_eq!(env.control.watch(credential, account, None, permit).check(), Some(AccessEnd::AccessRevoked));
 }
 
 /// X's `Date` moves upstream time, never the time of credentials.

@@ -14,6 +14,7 @@ fn role(name: &str, accounts: &[&str], rights: &[Right], tags: Option<TagsConfig
         accounts: accounts.iter().map(ToString::to_string).collect(),
         rights: rights.to_vec(),
         tags,
+        limits: RoleLimits::default(),
     }
 }
 
@@ -70,6 +71,7 @@ fn config(dir: &Path, good: &NewToken, old: &NewToken) -> AccessConfig {
         roles: vec![role("reader", &["main"], &[Right::Read], None)],
         principals: vec![principal("indexer", &["reader"]), principal("search", &["reader"])],
         open: OpenAccess::All,
+        ..AccessConfig::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use super::builder::StatusBuilder;
-use crate::access::{AuthError, Right};
+use crate::access::{AuthError, LimitReached, Right};
 use crate::hub::filter::{FilterError, InvalidFilter};
 use crate::model::AccountName;
 
@@ -57,4 +57,18 @@ pub fn filter_refused(error: &FilterError) -> Status {
 pub fn foreign_token() -> Status {
     let message = "resume token belongs to another account; subscribe to that account, or start by time";
     StatusBuilder::new(Code::PermissionDenied, "ACCESS_DENIED", message).status()
+}
+
+/// Returns the status for a call beyond a limit of its principal.
+pub fn limit_reached(reached: &LimitReached) -> Status {
+    let reason = if reached.limit == "sessions" { "SESSION_LIMIT" } else { "CALL_LIMIT" };
+    let subject = format!("{}/{}", reached.principal, reached.limit);
+    let message = format!(
+        "limit of principal {:?} reached: {} is {} (roles[].limits); retry later, or ask the operator for a higher limit",
+        reached.principal, reached.limit, reached.max
+    );
+    StatusBuilder::new(Code::ResourceExhausted, reason, message)
+        .quota(&subject, "limit of the principal")
+        .retry_after(reached.retry_after)
+        .status()
 }

@@ -36,6 +36,16 @@ impl SessionAccess {
         Some(if self.announced { remaining } else { remaining.saturating_sub(EXPIRY_NOTICE) })
     }
 
+    /// Counts delivered bytes of the caller.
+    pub(super) fn charge_bytes(&self, bytes: usize) {
+        self.watch.charge_bytes(bytes as u64);
+    }
+
+    /// Returns how long the next batch has to wait for the rate of the caller.
+    pub(super) fn delivery_delay(&self) -> Duration {
+        self.watch.delivery_delay()
+    }
+
     /// Returns what the session has to do now. The end of the credential is announced once.
     pub(super) fn poll(&mut self) -> AccessDecision {
         if let Some(end) = self.watch.check() {

@@ -104,6 +104,9 @@ impl Session {
     /// Returns the frame of a batch.
     pub(super) fn deliver(&mut self, chunk: Arc<EncodedBatch>) -> FrameContent {
         self.delivered += chunk.entries.len() as u64;
+        if let Some(access) = &self.access {
+            access.charge_bytes(chunk.bytes());
+        }
         FrameContent::Batch(EventBatch { chunk, delivered_total: self.delivered })
     }
 

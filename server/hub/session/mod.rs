@@ -227,6 +227,9 @@ impl Session {
             if let Some(gaps) = self.more_gaps.as_mut().and_then(|more| more.next(self.hub.gaps())) {
                 return Ok(Frame { token: None, content: FrameContent::OpenGaps(gaps) });
             }
+            if self.wait_for_rate().await {
+                continue;
+            }
             if let Some(frame) = self.poll_private_gaps()? {
                 return Ok(frame);
             }

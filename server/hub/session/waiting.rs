@@ -61,6 +61,17 @@ impl Session {
         }
     }
 
+    /// Waits while the caller is beyond its rate of bytes, or until a control frame is due. Returns whether it waited.
+    pub(super) async fn wait_for_rate(&mut self) -> bool {
+        let delay = self.access.as_ref().map_or(Duration::ZERO, SessionAccess::delivery_delay);
+        if delay.is_zero() {
+            return false;
+        }
+        self.set_alarm(Some(self.hub.clock().moment().plus(delay)));
+        something_due(&mut self.alarm, &mut self.status, &mut self.closing).await;
+        true
+    }
+
     /// Sets the timer for the next control frame, or for `limit` if that is earlier.
     pub(super) fn set_alarm(&mut self, limit: Option<Moment>) {
         let due = self.access.as_ref().and_then(SessionAccess::next_due);

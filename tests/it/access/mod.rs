@@ -4,7 +4,7 @@ mod running;
 
 use std::path::{Path, PathBuf};
 
-use powerstream_gateway::access::{NewToken, PrincipalConfig, Right, RoleConfig, TagsConfig};
+use powerstream_gateway::access::{NewToken, PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::model::UnixMillis;
@@ -75,7 +75,13 @@ fn write_tokens(dir: &Path, secrets: &[&Secret]) {
 fn role(name: &str, rights: &[Right], allow: &[&str], deny: &[&str]) -> RoleConfig {
     let own = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let tags = (allow != ["*"]).then(|| TagsConfig { allow: own(allow), deny: own(deny), untagged: false });
-    RoleConfig { name: name.into(), accounts: own(&["main"]), rights: rights.to_vec(), tags }
+    RoleConfig {
+        name: name.into(),
+        accounts: own(&["main"]),
+        rights: rights.to_vec(),
+        tags,
+        limits: RoleLimits::default(),
+    }
 }
 
 fn configure(settings: &mut Settings) {
