@@ -207,7 +207,7 @@ mod tests {
             (fifo.as_path(), "not a regular file"),
             (Path::new("/dev/zero"), "not a regular file"),
             (dir.path(), "not a regular file"),
-            (&long, "more than 65536 bytes"),
+            (&long, "more than 262144 bytes"),
             (Path::new("/nowhere/bearer"), "not found"),
         ] {
             let error = SecretSource::File(path.into()).read().expect_err("refused").to_string();
