@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +37,7 @@ pub struct Connection {
     /// Kinds of foreign messages received so far.
     foreign: BTreeSet<ForeignFormat>,
     ended: Option<ConnectionEnd>,
-    /// Messages that arrived while the HTTP client was polled.
+    /// Messages that arrived while the socket of a silent connection was drained.
     gathered: Option<PendingBatch>,
     /// When the last [`Connection::next`] returned; `None` while a call is pending, or after a pending call was
     /// dropped.
@@ -93,11 +92,8 @@ pub struct ConnectionEnd {
     pub last_received: UnixMillis,
 }
 
-/// Yields to the HTTP client before a connect. The client needs one to close the socket of the connection that was just
-/// dropped; X must never see both connections (I11).
-const CLOSE_YIELDS: usize = 8;
-
-/// Opens one connection. Returns the cause if X does not answer with a stream.
+/// Opens one connection. Returns the cause if X does not answer with a stream; the socket of that response is closed
+/// then.
 pub async fn connect(
     transport: &dyn Transport,
     request: &StreamRequest,
@@ -105,9 +101,6 @@ pub async fn connect(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Connection, DisconnectCause> {
-    for _ in 0..CLOSE_YIELDS {
-        yield_to_scheduler().await;
-    }
     let connected = answer(transport, request, config, clock).await;
     let outcome = connected.as_ref().map_or_else(DisconnectCause::name, |_| "ok");
     metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome }).inc();
@@ -176,11 +169,8 @@ impl Connection {
         &self.info
     }
 
-    /// Waits for the first message or heartbeat, then takes all that are ready. Cancel-safe: a dropped call loses
-    /// nothing.
-    ///
-    /// The HTTP client hands over one chunk (a post) per poll and reads the next one when it is polled again. It is
-    /// therefore polled for as long as it has more.
+    /// Waits for the first message or heartbeat, then takes all that are ready: the HTTP client returns one chunk (a
+    /// post) per poll, and reads the socket when it has no more. Cancel-safe: a dropped call loses nothing.
     pub async fn next(&mut self) -> ConnectionEvent {
         let now = self.clock.moment();
         // Time in which the reader did not read is not silence of the peer.
@@ -198,11 +188,7 @@ impl Connection {
                 Err(Elapsed) => batch = self.expire(batch).await,
             }
         }
-        while self.take_ready(&mut batch) {
-            self.gathered = Some(batch);
-            yield_to_scheduler().await;
-            batch = self.gathered.take().expect("gathered is set above");
-        }
+        self.take_ready(&mut batch);
         self.unread_since = Some(self.clock.moment());
         match &self.ended {
             Some(end) if batch.is_empty() => ConnectionEvent::End(end.clone()),
@@ -234,17 +220,14 @@ impl Connection {
         batch
     }
 
-    /// Takes what the HTTP client has handed over. Returns true if its next poll may give more.
-    fn take_ready(&mut self, batch: &mut PendingBatch) -> bool {
-        let before = batch.arrivals.bytes;
-        while self.ended.is_none() && !batch.is_full(self.config.batch_bytes_max) {
-            let Some(piece) = self.body.next().now_or_never() else {
-                let came = batch.arrivals.bytes > before || !std::mem::replace(&mut batch.given_turn, true);
-                return came;
-            };
+    /// Takes what has arrived, up to one batch.
+    fn take_ready(&mut self, batch: &mut PendingBatch) {
+        while self.ended.is_none()
+            && !batch.is_full(self.config.batch_bytes_max)
+            && let Some(piece) = self.body.next().now_or_never()
+        {
             self.accept(piece, batch);
         }
-        false
     }
 
     async fn wait(&mut self, mut now: Moment) -> Result<Option<Result<Bytes, BodyError>>, Elapsed> {
@@ -348,33 +331,18 @@ impl Connection {
     }
 }
 
-/// Lets ready tasks run without polling the sockets, which would be a system call for each post.
-async fn yield_to_scheduler() {
-    let mut given = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// Messages that [`Connection::next`] has gathered so far.
 struct PendingBatch {
     arrivals: MessageBatch,
     /// When the first of them arrived: the clock is read once for a batch, not for each message.
     moment: Moment,
     consumed_bytes: usize,
-    /// The HTTP client was polled since the first of them arrived.
-    given_turn: bool,
 }
 
 impl PendingBatch {
     fn new(received: UnixMillis, moment: Moment) -> Self {
         let arrivals = MessageBatch { received, messages: Vec::new(), heartbeats: 0, bytes: 0 };
-        Self { arrivals, moment, consumed_bytes: 0, given_turn: false }
+        Self { arrivals, moment, consumed_bytes: 0 }
     }
 
     fn is_empty(&self) -> bool {

@@ -1,123 +1,94 @@
-use std::error::Error as StdError;
-use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
-use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
-use reqwest::{Certificate, Proxy, redirect};
-use thiserror::Error as ThisError;
-use url::{Host, Url};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
+use http::{HeaderValue, Request, Uri};
+use http_body_util::Empty;
+use url::{Host, Position, Url};
 
 use super::coding::{Coding, decoded};
-use super::redact::shown;
-use super::{BodyError, BodyErrorKind, ErrorKind, Headers, Response, StreamRequest, Transport, TransportError};
-use crate::clock::Clock;
+use super::{ErrorKind, Headers, Response, StreamRequest, Transport, TransportError};
+use crate::clock::{Clock, Elapsed};
 use crate::secret::Secret;
-use crate::state_file;
 
-/// Sent with every request; X asks for a version in it (F-HD).
-const USER_AGENT: &str = concat!("powerstream-gateway/", env!("CARGO_PKG_VERSION"));
+mod connector;
+mod exchange;
+mod failure;
+mod options;
 
-/// Interval of TCP keepalive probes, so that a vanished peer is detected independently of the stream's watchdog.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+use connector::Connector;
+use exchange::ResponseBody;
+pub use options::{ClientError, ClientOptions};
 
-/// Settings of the production transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientOptions {
-    /// Maximum duration of a connect, including TLS.
-    pub connect_timeout: Duration,
-    /// Proxy for https, used as a tunnel. Proxies of the environment are ignored.
-    pub proxy: Option<Url>,
-    /// PEM file with certificate authorities to trust in addition to the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// The transport cannot be created; the configuration has to change.
-#[derive(Debug, ThisError)]
-pub enum ClientError {
-    /// The file cannot be read, or contains no certificates.
-    #[error("failed to load CA file {path}: {detail}")]
-    CaFile {
-        /// Path of the file.
-        path: PathBuf,
-        /// Reason.
-        detail: String,
-    },
-    /// The proxy URL is not usable.
-    #[error("invalid proxy: expected an http or https URL without user name and password")]
-    Proxy,
-    /// The HTTP client cannot be created.
-    #[error("failed to create HTTP client: {0}")]
-    Build(String),
-}
-
-/// The production transport: HTTP/1.1 to X.
+/// The production transport: HTTP/1.1 to X. Each request has a connection of its own: X frees the connection slot only
+/// when the socket is closed.
 #[derive(Clone)]
-pub struct Client(reqwest::Client);
+pub struct Client {
+    connector: Connector,
+    options: ClientOptions,
+    clock: Clock,
+}
 
 impl Client {
     /// Creates the transport without connecting.
     pub fn new(options: &ClientOptions, clock: &Clock) -> Result<Self, ClientError> {
-        // The kernel counts in whole seconds.
-        let keepalive = clock.real(TCP_KEEPALIVE).max(Duration::from_secs(1));
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            // X documents HTTP/1.1; its streams end differently over HTTP/2 (twitter-api-java-sdk#37).
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .connect_timeout(clock.real(options.connect_timeout))
-            .tcp_keepalive(keepalive)
-            .tcp_keepalive_interval(keepalive)
-            .tcp_nodelay(true)
-            // X frees the connection slot only when the socket is closed, so idle sockets are not pooled.
-            .pool_max_idle_per_host(0);
-        if let Some(url) = &options.proxy {
-            builder = builder.proxy(proxy(url)?);
-        }
-        if let Some(path) = &options.ca_file {
-            builder = builder.tls_certs_merge(certificates(path)?);
-        }
-        builder.build().map(Self).map_err(|error| ClientError::Build(error_chain(&error, None)))
+        let connector = Connector::new(options, clock)?;
+        Ok(Self { connector, options: options.clone(), clock: clock.clone() })
+    }
+
+    async fn send(&self, request: &StreamRequest) -> Result<Response, TransportError> {
+        let url = request.url();
+        check_origin(&url)?;
+        let head = head(&url, &request.bearer)?;
+        let timeout = self.options.connect_timeout;
+        let socket = match self.clock.timeout(timeout, self.connector.connect(uri(url.as_str())?)).await {
+            Ok(connected) => connected.map_err(|error| failure::connect_failure(&error))?,
+            Err(Elapsed) => {
+                let detail = format!("no connection within {}", humantime::format_duration(timeout));
+                return Err(TransportError { kind: ErrorKind::Timeout, detail });
+            }
+        };
+        let response = exchange::exchange(socket, head).await;
+        response.map(into_response).map_err(|error| failure::exchange_failure(&error, &request.bearer))
     }
 }
 
 impl Transport for Client {
     fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
-        async move {
-            let url = request.url();
-            check_origin(&url)?;
-            let asked = self.0.get(url).header(ACCEPT_ENCODING, "gzip");
-            let response = asked.header(AUTHORIZATION, authorization(&request.bearer)?).send().await;
-            response.map(into_response).map_err(|error| failure(error, &request.bearer))
-        }
-        .boxed()
+        self.send(request).boxed()
     }
 }
 
-fn into_response(response: reqwest::Response) -> Response {
+fn head(url: &Url, bearer: &Secret) -> Result<Request<Empty<Bytes>>, TransportError> {
+    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
+        .map_err(|_| not_allowed("base_url has an invalid host"))?;
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri(&url[Position::BeforePath..])?;
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(AUTHORIZATION, authorization(bearer)?);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, connector::USER_AGENT);
+    headers.insert(HOST, host);
+    Ok(request)
+}
+
+fn uri(text: &str) -> Result<Uri, TransportError> {
+    text.parse().map_err(|_| not_allowed("base_url is not a valid URI"))
+}
+
+fn into_response(response: http::Response<ResponseBody>) -> Response {
     let status = response.status().as_u16();
     let (headers, coding) = (Headers::read(response.headers()), Coding::read(response.headers()));
-    let body = response.bytes_stream().map_err(|error| {
-        let garbled = |kind: &io::ErrorKind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
-        let kind = if io_kinds(&error).iter().any(garbled) { BodyErrorKind::Undecodable } else { BodyErrorKind::Cut };
-        BodyError { kind, detail: error_chain(&error.without_url(), None) }
-    });
+    let body = response.into_body().map_err(|error| failure::body_failure(&error));
     Response { status, headers, body: decoded(coding, body) }
 }
 
 fn authorization(bearer: &Secret) -> Result<HeaderValue, TransportError> {
-    let not_allowed = |_| TransportError {
-        kind: ErrorKind::NotAllowed,
-        detail: "bearer token contains characters that are not allowed in a header".to_owned(),
-    };
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose())).map_err(not_allowed)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()))
+        .map_err(|_| not_allowed("bearer token contains characters that are not allowed in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -133,7 +104,11 @@ fn check_origin(url: &Url) -> Result<(), TransportError> {
         "http" => "base_url must be https; http is for loopback only",
         _ => "base_url must be an https URL",
     };
-    Err(TransportError { kind: ErrorKind::NotAllowed, detail: detail.to_owned() })
+    Err(not_allowed(detail))
+}
+
+fn not_allowed(detail: &str) -> TransportError {
+    TransportError { kind: ErrorKind::NotAllowed, detail: detail.to_owned() }
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -143,81 +118,6 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }
-}
-
-fn proxy(url: &Url) -> Result<Proxy, ClientError> {
-    let plain = url.username().is_empty() && url.password().is_none();
-    if !plain || !matches!(url.scheme(), "http" | "https") {
-        return Err(ClientError::Proxy);
-    }
-    // For https only: the proxy sees a tunnel. Plain http is allowed to loopback only and never uses the proxy.
-    Proxy::https(url.clone()).map_err(|_| ClientError::Proxy)
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
-    let refuse = |detail: String| ClientError::CaFile { path: path.to_owned(), detail };
-    // Reading a FIFO would block the start, and a device would fill the memory.
-    let pem = state_file::read(path).map_err(|error| match error.raw_os_error() {
-        Some(_) => refuse(error.kind().to_string()),
-        None => refuse(error.to_string()),
-    })?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error_chain(&error, None)))?;
-    if found.is_empty() {
-        return Err(refuse("file contains no certificate".to_owned()));
-    }
-    Ok(found)
-}
-
-fn failure(error: reqwest::Error, bearer: &Secret) -> TransportError {
-    let kind = kind(&error);
-    TransportError { kind, detail: error_chain(&error.without_url(), Some(bearer)) }
-}
-
-fn kind(error: &reqwest::Error) -> ErrorKind {
-    let text = error_chain(error, None).to_ascii_lowercase();
-    if error.is_dns() {
-        ErrorKind::Dns
-    } else if error.is_timeout() {
-        ErrorKind::Timeout
-    } else if error.is_connect() {
-        let tls = io_kinds(error).contains(&io::ErrorKind::InvalidData)
-            || ["certificate", "tls", "handshake"].iter().any(|word| text.contains(word));
-        if tls { ErrorKind::Tls } else { ErrorKind::Connect }
-    } else if error.is_builder() {
-        ErrorKind::NotAllowed
-    } else if !io_kinds(error).is_empty() || text.contains("closed before message completed") {
-        ErrorKind::Reset
-    } else {
-        ErrorKind::Protocol
-    }
-}
-
-/// Returns the kinds of I/O errors among the sources, outermost first; an error that wraps another one yields both.
-fn io_kinds(error: &reqwest::Error) -> Vec<io::ErrorKind> {
-    let mut kinds = Vec::new();
-    let mut next = error.source();
-    while let Some(source) = next {
-        next = source.source();
-        if let Some(error) = source.downcast_ref::<io::Error>() {
-            kinds.push(error.kind());
-            next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
-        }
-    }
-    kinds
-}
-
-/// Formats an error and its sources as one printable line, each part once, without the bearer.
-fn error_chain(error: &dyn StdError, bearer: Option<&Secret>) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        next = source.source();
-    }
-    shown(&line, bearer.map(Secret::expose).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - The bearer is sent to the configured origin only: no redirect is followed, no proxy is used unless configured (and
 //!   then only as a tunnel for https), and plain http is refused except to loopback (I11).
+//! - The socket of a response or of a pending connect is closed when that is dropped, before the drop returns (I11).
 //! - The bearer appears in no error, log line or `Debug` output (I17); it is read again before each attempt.
 //! - A body is handed over piece by piece as it arrives, decoded, in bounded memory whatever the compression ratio
 //!   (I9). A body that is not a stream is read up to 64 KiB.
@@ -14,7 +15,6 @@
 //!
 //! Tests: `client/tests` runs the production transport against a raw TCP server; `problem/tests` has a table of every
 //! known body; `coding/tests` splits members at any byte; `request` and `headers` contain their own tests.
-//! known body; `coding/tests` cuts members at any byte; `request` and `headers` have theirs at the bottom.
 
 mod client;
 mod coding;

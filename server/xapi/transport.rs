@@ -8,7 +8,8 @@ use super::{Headers, StreamRequest};
 /// Opens streams. Production uses HTTP to X; tests provide their own.
 pub trait Transport: Send + Sync {
     /// Makes one request and returns when the response headers have arrived. Any status is an `Ok`. Dropping the
-    /// response, or the pending future, closes the connection.
+    /// response, or the pending future, closes the socket before the drop returns: the next request may follow at once
+    /// (I11).
     fn connect<'a>(&'a self, request: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 

@@ -1,12 +1,9 @@
-use std::sync::Arc;
-
 use futures::future::BoxFuture;
 use futures::stream;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::secret::Secret;
-use crate::task::{ExitPolicy, TaskGroup};
 use crate::xapi::{BodyErrorKind, Headers, ProblemKind};
 
 mod unfinished;
@@ -175,79 +172,29 @@ async fn garbage_flood_is_stale() {
     }
 }
 
-/// A connection that hands over one piece per poll, as the HTTP client does.
-async fn handed_over(pieces: usize) -> Connection {
-    let (sender, receiver) = mpsc::channel(1);
+/// The drain of a silent connection holds a message that is not complete yet.
+#[tokio::test]
+async fn dropped_read_while_draining_loses_nothing() {
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
-    let (connection, _) = attempt(Some(Ok(response)), &Clock::system()).await;
-    let tasks = TaskGroup::new();
-    tasks.spawn("client", ExitPolicy::Continue, async move {
-        for _ in 0..pieces {
-            sender.send(Ok(Bytes::from_static(b"{\"id\":1}"))).await.expect("a reader");
-        }
-    });
-    connection.unwrap_or_else(|cause| panic!("{cause}"))
-}
-
-#[tokio::test]
-async fn pending_messages_are_taken_in_one_batch() {
-    let mut connection = handed_over(9).await;
-    assert_eq!(arrivals(&mut connection).await.messages.len(), 9);
-    let mut connection = handed_over(30).await;
-    assert_eq!(arrivals(&mut connection).await.messages.len(), 13, "the last message reaches the bound");
-}
-
-/// Closes a connection as the HTTP client does: in a task that must be polled after the body was dropped.
-#[derive(Default)]
-struct Closing {
-    tasks: TaskGroup,
-    /// Owned by the task of each open connection.
-    open: Arc<()>,
-    /// Number of open connections at each connect.
-    seen: parking_lot::Mutex<Vec<usize>>,
-}
-
-impl Transport for Closing {
-    fn connect<'a>(&'a self, _: &'a StreamRequest) -> BoxFuture<'a, Result<Response, TransportError>> {
-        self.seen.lock().push(Arc::strong_count(&self.open) - 1);
-        let (sender, receiver) = mpsc::channel(1);
-        send(&sender, "\r\n");
-        let held = self.open.clone();
-        self.tasks.spawn("client", ExitPolicy::Continue, async move {
-            sender.closed().await;
-            drop(held);
-        });
-        let response = Response { status: 200, headers: Headers::default(), body: body(receiver) };
-        futures::future::ready(Ok(response)).boxed()
+    let transport = Scripted(parking_lot::Mutex::new(Some(Ok(response))));
+    let (config, clock) = (Config { stale_after: DRAIN_PAUSE, ..Config::default() }, Clock::system());
+    let connection = connect(&transport, &request(), &config, &clock, &Metrics::default()).await;
+    let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
+    let began = clock.moment();
+    while clock.moment().since(began) < DRAIN_PAUSE {
+        std::hint::spin_loop();
     }
-}
-
-#[tokio::test]
-async fn connection_is_closed_before_next_connect() {
-    let (client, config, clock) = (Closing::default(), Config::default(), Clock::system());
-    for _ in 0..3 {
-        let connection = connect(&client, &request(), &config, &clock, &Metrics::default()).await;
-        let mut connection = connection.unwrap_or_else(|cause| panic!("{cause}"));
-        assert_eq!(arrivals(&mut connection).await.heartbeats, 1);
+    {
+        let mut draining = std::pin::pin!(connection.next());
+        assert!(futures::poll!(&mut draining).is_pending());
+        send(&sender, "{\"id\"");
+        assert!(futures::poll!(&mut draining).is_pending());
     }
-    assert_eq!(*client.seen.lock(), [0, 0, 0], "X never sees two connections at once");
-}
-
-#[tokio::test]
-async fn dropped_read_while_yielding_loses_nothing() {
-    let mut connection = handed_over(9).await;
-    let mut held = false;
-    let taken = loop {
-        let polled = futures::poll!(Box::pin(connection.next()));
-        match polled {
-            std::task::Poll::Ready(ConnectionEvent::Arrivals(arrivals)) => break arrivals,
-            std::task::Poll::Ready(ConnectionEvent::End(end)) => panic!("{end:?}"),
-            std::task::Poll::Pending => held |= connection.gathered.is_some(),
-        }
-        tokio::task::yield_now().await;
-    };
-    assert!(held, "the call was dropped with a message pending");
-    assert_eq!((taken.messages.len(), taken.bytes), (9, 72));
+    assert!(connection.gathered.is_some(), "the call was dropped with a piece of a message");
+    send(&sender, ":1}");
+    let got = arrivals(&mut connection).await;
+    assert_eq!((got.messages.len(), got.bytes), (1, 8));
 }
 
 #[tokio::test]

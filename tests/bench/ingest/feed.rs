@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub enum Handing {
     /// All are ready.
     AtOnce,
-    /// After each one the next is not ready yet, as hyper does it: the reader gets every piece alone.
+    /// After each one the next is not ready yet: the reader gets every piece alone.
     Slowly,
     /// By the gateway's own client, each piece an HTTP chunk.
     Http,

@@ -34,6 +34,9 @@ fn restricted_identifier_is_reported() {
         ("// matching_rules", 0),
         ("let matching_rules_total = 1;", 0),
         ("use reqwest::Client;", 1),
+        ("use hyper_util::client::legacy::Client;", 1),
+        ("use hyper::client::conn::http1;", 1),
+        ("use hyper_util::rt::TokioIo;", 0),
         ("use crate::proto::Event;", 1),
         ("use crate::{model::Key, proto::Event};", 1),
         ("return Err(Status::internal(text));", 1),
@@ -51,7 +54,7 @@ fn restricted_identifier_is_reported() {
     ] {
         finds(restricted_identifiers, "server/hub/ring.rs", text, expected);
     }
-    finds(restricted_identifiers, "server/xapi/mod.rs", "use reqwest::Client;", 0);
+    finds(restricted_identifiers, "server/xapi/client.rs", "use hyper::client::conn::http1;", 0);
     finds(restricted_identifiers, "server/journal/conformance/mod.rs", "tokio::spawn(run());", 0);
     finds(restricted_identifiers, "server/hub/tests.rs", "tokio::spawn(run());", 0);
     finds(restricted_identifiers, "server/upstream/message.rs", "struct Post { id_str: String }", 0);

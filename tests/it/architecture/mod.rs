@@ -56,7 +56,7 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
         instead: "a payload is opaque: only the human form of tail looks into it",
     },
     RestrictedIdentifier {
-        words: &["reqwest"],
+        words: &["hyper::client", "hyper_util::client", "hyper_rustls", "reqwest"],
         text: false,
         places: &["xapi"],
         instead: "go through xapi, the only door to X",
