@@ -16,6 +16,7 @@ pub mod secret;
 pub mod task;
 
 pub mod telemetry;
+pub mod tls;
 pub mod xapi;
 
 pub mod access;

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use super::audit::AuditLog;
 use super::authenticated::Authenticated;
+use super::certificate::CertificateNames;
 use super::config::LimitsMode;
 use super::credential::{AuthError, Credential};
 use super::limits::{LimitMetrics, Limits, SessionPermit, UsageTable};
 use super::right::{Right, TagRight};
-use super::snapshot::{Access, CertificateNames};
+use super::snapshot::Access;
 use crate::clock::Clock;
 use crate::model::{AccountName, UnixMillis};
 

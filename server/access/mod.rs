@@ -20,6 +20,7 @@
 
 mod audit;
 mod authenticated;
+mod certificate;
 mod config;
 mod control;
 mod credential;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub use audit::{AuditLog, AuditedCall};
 pub use authenticated::Authenticated;
+pub use certificate::CertificateNames;
 pub use config::{
     AnonymousConfig, AuthConfig, CertificateConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits,
     TagsConfig,
@@ -41,7 +43,7 @@ pub use control::{AccessControl, AccessEnd, AccessWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
 pub use limits::{LimitMetrics, LimitReached, Limits, SessionPermit};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
-pub use snapshot::{Access, AccessConfig, CertificateNames, OpenAccess, Principal};
+pub use snapshot::{Access, AccessConfig, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};
 
 /// Name of a principal.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::certificate::CertificateNames;
 use super::config::{AuthConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits};
 use super::credential::{AuthError, Credential, CredentialKind, bearer};
 use super::limits::Limits;
@@ -117,9 +118,10 @@ impl Access {
     ) -> Result<Credential, AuthError> {
         let credential = match (bearer(headers)?, certificate) {
             (Some(token), _) => self.token(token)?,
-            (None, Some(names)) => self.certificate(names)?,
-            (None, None) if self.anonymous.is_some() => Credential::anonymous(),
-            (None, None) => return Err(AuthError::Missing),
+            // Without configured names, certificates are the business of the connection alone.
+            (None, Some(names)) if !self.certificates.is_empty() => self.certificate(names)?,
+            (None, _) if self.anonymous.is_some() => Credential::anonymous(),
+            (None, _) => return Err(AuthError::Missing),
         };
         match credential.not_after {
             Some(end) if end <= now => Err(AuthError::Expired),
@@ -179,17 +181,6 @@ impl Access {
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalName> {
         self.principals.keys()
     }
-}
-
-/// Names of a verified client certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateNames {
-    /// URIs, then DNS names, of the subject alternative name.
-    pub names: Vec<Arc<str>>,
-    /// SHA-256 of the certificate.
-    pub digest: [u8; 32],
-    /// End of its validity.
-    pub not_after: UnixMillis,
 }
 
 impl Principal {

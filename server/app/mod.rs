@@ -18,6 +18,7 @@ mod reload;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 
 use self::account::AccountTasks;
 pub use self::reload::{ConfigSource, LIVE_KEYS};
+use self::tls::TlsListeners;
 use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -39,6 +41,7 @@ use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::Registry;
+use crate::tls::TlsListener;
 use crate::xapi;
 use crate::{grpc, http};
 
@@ -65,6 +68,7 @@ pub struct App {
     /// Sequencers and maintenance.
     writers: TaskGroup,
     stages: ShutdownStages,
+    tls: TlsListeners,
     grpc_address: SocketAddr,
     admin_address: SocketAddr,
 }
@@ -92,6 +96,7 @@ impl App {
         let metrics = Registry::new(clock.now());
         let tasks = TaskGroup::new();
         let keyring = Arc::new(keyring(&settings)?);
+        let tls = TlsListeners::load(&settings, &clock, &metrics)?;
         let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
             .context("invalid settings in section `upstream`")?;
         let parts = account::OpenContext {
@@ -114,7 +119,7 @@ impl App {
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
         let access = Arc::new(AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register)));
-        let reloads = reload::ReloadMetrics::register(&metrics);
+        let reloads = (reload::ReloadMetrics::register(&metrics), tls.all().cloned().collect());
         let reloader =
             reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());
         let app = Self {
@@ -125,6 +130,7 @@ impl App {
             stages: ShutdownStages { upstream: Shutdown::new(), giving_up: Shutdown::new(), faces: Shutdown::new() },
             sessions: tasks.group(),
             writers: tasks.group(),
+            tls,
             settings,
             clock,
             gateway,
@@ -152,14 +158,16 @@ impl App {
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
-        let (config, access) = (self.settings.grpc.clone(), self.access.clone());
-        let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, self.clock.clone());
+        let (config, access, tls) = (self.settings.grpc.clone(), self.access.clone(), self.tls.grpc.clone());
+        let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, tls, self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
         let site =
             http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };
-        let runtime = http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone() };
+        let runtime =
+            http::Runtime { tasks: self.tasks.clone(), clock: self.clock.clone(), tls: self.tls.admin.clone() };
         let admin = http::serve(admin_listener, self.settings.admin.clone(), site, runtime, self.stages.faces.clone());
         self.tasks.spawn("admin port", ExitPolicy::StopProcess, admin);
+        self.tls.spawn_looks(self.settings.reload.interval, &self.tasks);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "listening");
     }
 
@@ -181,6 +189,11 @@ impl App {
     /// Returns the accounts.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Returns the ports that use TLS, for a reload on demand.
+    pub fn tls_listeners(&self) -> impl Iterator<Item = &Arc<TlsListener>> {
+        self.tls.all()
     }
 
     /// Returns all metrics in text format.

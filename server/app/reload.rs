@@ -21,6 +21,7 @@ use crate::gateway::Gateway;
 use crate::state_file;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::Registry;
+use crate::tls::TlsListener;
 
 /// Reads all layers of the configuration again.
 pub type ConfigSource = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
@@ -71,6 +72,8 @@ pub(super) struct Reloader {
     gateway: Arc<Gateway>,
     metrics: ReloadMetrics,
     clock: Clock,
+    /// Their files are compared by tasks of their own too.
+    tls: Vec<Arc<TlsListener>>,
     requested: Arc<Notify>,
 }
 
@@ -80,13 +83,13 @@ impl Reloader {
         settings: &Settings,
         access: Arc<AccessControl>,
         gateway: Arc<Gateway>,
-        metrics: ReloadMetrics,
+        (metrics, tls): (ReloadMetrics, Vec<Arc<TlsListener>>),
         clock: Clock,
     ) -> Self {
         let (source, file) = source.map_or((None, None), |(source, file)| (Some(source), file));
         metrics.last_success.set(clock.system_now().0.div_euclid(1_000));
         let started = settings.clone();
-        Self { source, file, started, access, gateway, metrics, clock, requested: Arc::default() }
+        Self { source, file, started, access, gateway, metrics, clock, tls, requested: Arc::default() }
     }
 
     /// Returns a handle that requests a reload.
@@ -132,6 +135,7 @@ impl Reloader {
                 return self.refuse(&faults.join("; "));
             }
         };
+        self.tls.iter().for_each(|listener| drop(listener.look()));
         let (changed, restart) = changed_keys(current, &settings, &self.started);
         if self.access.replace(access) {
             self.gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());

@@ -16,7 +16,7 @@ use crate::hub::token::Keyring;
 use crate::journal::{self, Backend, SystemDisk};
 use crate::secret::{self, Secret};
 use crate::task::{Signal, Signals};
-use crate::{telemetry, xapi};
+use crate::{grpc, http, telemetry, tls, xapi};
 
 /// Source of the configuration.
 #[derive(Debug, clap::Args)]
@@ -107,7 +107,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
-    if let Some(fault) = client_fault(&settings).or_else(|| disk_fault(&settings)) {
+    if let Some(fault) = client_fault(&settings).or_else(|| disk_fault(&settings)).or_else(|| tls_fault(&settings)) {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
@@ -156,13 +156,24 @@ fn disk_fault(settings: &Settings) -> Option<String> {
     checked.err().map(|error| format!("journal.disk_headroom_bytes_min: {error}"))
 }
 
+/// The files of the ports' certificates that cannot be used. `serve` starts with an expired certificate, because the log
+/// does not depend on it.
+fn tls_fault(settings: &Settings) -> Option<String> {
+    let clock = settings.clock.clock();
+    let ports = [(grpc::TLS_PORT, &settings.grpc.tls), (http::TLS_PORT, &settings.admin.tls)];
+    let faults = ports.into_iter().filter_map(|(port, config)| tls::check(port, config, &clock).err());
+    let texts: Vec<_> = faults.map(|faults| faults.to_string()).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
 /// The secret files that others than their owner may read or change.
 fn exposures(settings: &Settings) -> Vec<String> {
     let bearers = settings.accounts.iter().filter_map(|account| match &account.bearer {
         secret::SecretSource::File(path) => Some(path),
         secret::SecretSource::Environment(_) => None,
     });
-    let files = bearers.chain(&settings.token_key_files).chain(&settings.auth.token_files);
+    let keys = [&settings.grpc.tls, &settings.admin.tls].into_iter().filter_map(|tls| tls.key_file.as_ref());
+    let files = bearers.chain(&settings.token_key_files).chain(&settings.auth.token_files).chain(keys);
     files.filter_map(|path| Some(format!("{} {}", path.display(), secret::exposure(path)?))).collect()
 }
 

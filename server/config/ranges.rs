@@ -49,6 +49,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("admin.header_timeout", Time(100 * MS, M)),
     ("admin.request_timeout", Time(100 * MS, 10 * M)),
     ("admin.scrapes_max", Whole(1, 1_000)),
+    ("admin.tls.handshake_timeout", Time(100 * MS, 10 * M)),
+    ("admin.tls.handshakes_max", Whole(1, 100_000)),
     // Up to the year 9999, and as far back.
     ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
     ("clock.rate", Real(0.001, 10_000.0)),
@@ -71,6 +73,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("grpc.send_timeout", Time(S, D)),
     ("grpc.streams_per_connection_max", Whole(1, 100_000)),
     ("grpc.streams_per_second_max", Whole(1, 1_000_000)),
+    ("grpc.tls.handshake_timeout", Time(100 * MS, 10 * M)),
+    ("grpc.tls.handshakes_max", Whole(1, 100_000)),
     ("grpc.unary_timeout", Time(100 * MS, D)),
     // Upstream delays are seconds; an hour would request one more hour from X at each reconnect.
     ("hub.allowed_lateness", Time(S, H)),
@@ -133,7 +137,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("journal.retention_age_max", Time(M, Y)),
     ("journal.retention_bytes_max", Whole(0, 1_024 * TIB)),
     ("journal.segment_bytes_max", Whole(4 * KIB, 4 * GIB)),
-    ("reload.interval", Time(S, M)),
+    ("reload.interval", Time(100 * MS, M)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),
     ("roles[].limits.sessions", Whole(1, 1_000_000)),

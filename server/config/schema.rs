@@ -191,7 +191,11 @@ fn unknown(node: Option<&Value>, name: &str) -> String {
 fn no_choice(node: Option<&Value>, found: &Value) -> String {
     let known = node.map(choices).unwrap_or_default();
     let meant = found.as_str().and_then(|found| closest_match(found, known.iter().copied()));
-    let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    let hint = match meant {
+        _ if found.is_number() => ", in quotes".to_owned(),
+        Some(meant) => format!("; did you mean {meant}?"),
+        None => String::new(),
+    };
     format!("this must be one of {}{hint}", known.join(", "))
 }
 

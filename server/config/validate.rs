@@ -44,6 +44,11 @@ fn ports(settings: &Settings, found: &mut Validator) {
     found.check(is_closed || listen.allow_unauthenticated, "grpc.address", text);
     let same = listen.address == settings.admin.address && listen.address.port() != 0;
     found.check(!same, "admin.address", "this is grpc.address too: each port needs an address of its own");
+    for (section, tls) in [("grpc", &listen.tls), ("admin", &settings.admin.tls)] {
+        for fault in tls.faults() {
+            found.check(false, format!("{section}.tls.{}", fault.key), fault.text);
+        }
+    }
 }
 
 /// Returns whether an account reads from X, not from a simulator on this machine.

@@ -4,6 +4,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tls;
+
 /// Settings of the gRPC port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -14,6 +16,8 @@ pub struct Config {
     /// Allows a non-loopback address without credentials: every client that reaches it can read everything. It has no
     /// effect if `auth` has an authenticator or roles for anonymous callers.
     pub allow_unauthenticated: bool,
+    /// TLS of the gRPC port.
+    pub tls: tls::Config,
     /// Maximum connections. A further connection replaces the longest idle one, or is refused if all have streams.
     pub connections_max: usize,
     /// Maximum connections of one peer address. Beyond it, the peer's own idle connections are closed. 0: no limit,
@@ -28,7 +32,7 @@ pub struct Config {
     /// Maximum streams that a connection may open per second, after a burst of as many or of
     /// `streams_per_connection_max`. A connection that opens more is read more slowly; none of its streams ends.
     pub streams_per_second_max: u32,
-    /// Maximum time until a new connection sends the HTTP/2 preface.
+    /// Maximum time until a new connection sends the HTTP/2 preface, including the TLS handshake.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub preface_timeout: Duration,
@@ -87,6 +91,7 @@ impl Default for Config {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             allow_unauthenticated: false,
+            tls: tls::Config::default(),
             connections_max: 20_000,
             // Half of them: no single peer can take all.
             connections_per_peer_max: 10_000,

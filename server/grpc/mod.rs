@@ -35,4 +35,4 @@ pub use config::{Compression, Config};
 pub use server::GrpcServer;
 pub use service_names::Services;
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};
-pub use transport::listener::bind;
+pub use transport::listener::{TLS_PORT, bind};

@@ -19,24 +19,32 @@ use crate::proto;
 use crate::proto::recovery_service_server::RecoveryServiceServer;
 use crate::proto::stream_service_server::StreamServiceServer;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
+use crate::tls::TlsListener;
 
 /// The gRPC server, before it serves a listener.
 pub struct GrpcServer {
     config: Config,
     gateway: Arc<Gateway>,
     access: Arc<AccessControl>,
+    tls: Option<Arc<TlsListener>>,
     clock: Clock,
 }
 
 impl GrpcServer {
-    /// Creates a server for the accounts of this gateway.
-    pub fn new(config: Config, gateway: Arc<Gateway>, access: Arc<AccessControl>, clock: Clock) -> Self {
-        Self { config, gateway, access, clock }
+    /// Creates a server for the accounts of this gateway, with TLS if there is `tls`.
+    pub fn new(
+        config: Config,
+        gateway: Arc<Gateway>,
+        access: Arc<AccessControl>,
+        tls: Option<Arc<TlsListener>>,
+        clock: Clock,
+    ) -> Self {
+        Self { config, gateway, access, tls, clock }
     }
 
     /// Serves until `shutdown`. End all streams before: a graceful stop waits for them.
     pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
-        let Self { config, gateway, access, clock } = self;
+        let Self { config, gateway, access, tls, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // tonic decompresses requests. Responses of sessions are compressed by `encode`.
         let blocking = Blocking::new(config.lookups_max);
@@ -58,7 +66,7 @@ impl GrpcServer {
             .add_service(reflection_v1())
             .add_service(reflection_v1alpha())
             .prepare();
-        let connections = ConnectionServer::new(config, routes, access, clock, tasks.group());
+        let connections = ConnectionServer::new(config, routes, (access, tls), clock, tasks.group());
         let serve = connections.serve(listener, shutdown);
         tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
     }

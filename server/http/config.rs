@@ -6,12 +6,16 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tls;
+
 /// Settings of the admin port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address of the admin port. Port 0 selects any free port.
     pub address: SocketAddr,
+    /// TLS of the admin port.
+    pub tls: tls::Config,
     /// Maximum time until a client has sent the header of its request.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -39,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            tls: tls::Config::default(),
             header_timeout: Duration::from_secs(5),
             // Prometheus gives a scrape 10 s by default: a longer scrape has failed.
             request_timeout: Duration::from_secs(15),

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::config::Config;
-use super::connection_slots::{ConnectionSlots, SlotGuard};
 use crate::clock::Clock;
-use crate::task::{ExitPolicy, Shutdown, TaskGroup};
+use crate::task::{ExitPolicy, Shutdown, SlotGuard, Slots, TaskGroup};
+use crate::tls::{ClientStream, PeerLog, Port, TlsListener};
 
 /// How long accepting pauses after the system refused it, for want of files as a rule: axum's and hyper's own figure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Minimum time that a connection keeps its slot: enough for a probe, which sends its request at once.
+const SLOT_AGE_MIN: Duration = Duration::from_millis(100);
+
+/// The port for TLS: HTTP/1.1 only.
+pub const TLS_PORT: Port = Port { section: "admin", path: "admin.tls", protocols: &[b"http/1.1"] };
 
 /// hyper panics on less.
 const HEADER_BYTES_LEAST: usize = 8_192;
@@ -29,21 +36,22 @@ pub(super) async fn accept(
     runtime: Runtime,
     shutdown: Shutdown,
 ) {
-    let places = Arc::new(ConnectionSlots::new(config.connections_max, runtime.clock.clone()));
-    let scrapes = Arc::new(ConnectionSlots::new(config.scrapes_max, runtime.clock.clone()));
+    let places = Arc::new(Slots::new(config.connections_max, SLOT_AGE_MIN, runtime.clock.clone()));
+    let scrapes = Arc::new(Slots::new(config.scrapes_max, SLOT_AGE_MIN, runtime.clock.clone()));
+    let peers = Arc::new(PeerLog::new(runtime.clock.clone()));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let evicted = Shutdown::new();
                 let entered = shutdown.run_until_cancelled(places.enter(evicted.clone())).await;
                 let Some(seat) = entered else { break };
                 let own = ConnectionState { seat: Mutex::new(Some(seat)), scrapes: scrapes.clone(), evicted };
                 let exchange = serve_request(
-                    stream,
+                    AcceptedConnection { stream, peer: peer.ip().to_canonical(), peers: peers.clone() },
                     Arc::new(own),
                     config.clone(),
                     router.clone(),
@@ -71,11 +79,29 @@ pub(super) async fn accept(
     }
 }
 
+/// An accepted connection, before its first byte.
+struct AcceptedConnection {
+    stream: TcpStream,
+    peer: IpAddr,
+    /// Which TLS clients of a port without TLS are logged.
+    peers: Arc<PeerLog>,
+}
+
+impl AcceptedConnection {
+    /// Begins with TLS if the port has it. `None` if the handshake failed, which is logged.
+    async fn begin(self, tls: Option<&TlsListener>) -> Option<ClientStream<TcpStream>> {
+        match tls {
+            None => Some(ClientStream::plain(self.stream, TLS_PORT.section, self.peer, self.peers)),
+            Some(tls) => tls.accept(self.stream, self.peer).await.ok().map(|(stream, _)| stream),
+        }
+    }
+}
+
 /// State of a connection.
 struct ConnectionState {
     /// Slot among connections whose request is unknown, or among scrapes.
     seat: Mutex<Option<SlotGuard>>,
-    scrapes: Arc<ConnectionSlots>,
+    scrapes: Arc<Slots>,
     evicted: Shutdown,
 }
 
@@ -92,7 +118,7 @@ impl ConnectionState {
 
 /// Serves one request.
 async fn serve_request(
-    stream: TcpStream,
+    accepted: AcceptedConnection,
     own: Arc<ConnectionState>,
     config: Config,
     router: Router,
@@ -107,12 +133,16 @@ async fn serve_request(
             router.oneshot(request.map(Body::new)).await
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(runtime.clock.real(config.header_timeout))
-        .max_buf_size(config.header_bytes_max.max(HEADER_BYTES_LEAST))
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = async {
+        let Some(stream) = accepted.begin(runtime.tls.as_deref()).await else { return Ok(()) };
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(runtime.clock.real(config.header_timeout))
+            .max_buf_size(config.header_bytes_max.max(HEADER_BYTES_LEAST))
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    };
     let stopped = async {
         shutdown.cancelled().await;
         runtime.clock.sleep(config.drain_timeout).await;
@@ -138,4 +168,6 @@ pub struct Runtime {
     pub tasks: TaskGroup,
     /// For timeouts.
     pub clock: Clock,
+    /// For handshakes, if the port uses TLS.
+    pub tls: Option<Arc<TlsListener>>,
 }

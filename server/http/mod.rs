@@ -14,7 +14,6 @@
 
 mod config;
 mod connection;
-mod connection_slots;
 
 use std::sync::Arc;
 
@@ -26,8 +25,8 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 pub use self::config::Config;
-pub use self::connection::Runtime;
 use self::connection::SCRAPE_PATH;
+pub use self::connection::{Runtime, TLS_PORT};
 use crate::task::Shutdown;
 use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
 

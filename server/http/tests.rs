@@ -29,7 +29,7 @@ impl Port {
     async fn open(config: Config, ready: Result<(), Vec<String>>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let runtime = Runtime { tasks: TaskGroup::new(), clock: Clock::system() };
+        let runtime = Runtime { tasks: TaskGroup::new(), clock: Clock::system(), tls: None };
         let shutdown = runtime.tasks.shutdown().child_token();
         let site = AdminState { probe: Arc::new(Fixed(ready)), metrics: Registry::new(UnixMillis(0)) };
         let serving = serve(listener, config, site, runtime.clone(), shutdown.clone());

@@ -4,7 +4,7 @@
 //! calls `tokio::spawn` or starts a thread, so that every task is known, no task silently outlives the shutdown
 //! timeout, and a part that ends unexpectedly stops the process instead of leaving it partly working (I14).
 //!
-//! Owns: spawning, joining with a deadline, signals. Does not own: the work of tasks, or the order in which parts stop
+//! Owns: spawning, joining with a deadline, signals, bounded slots. Does not own: the work of tasks, or the order in which parts stop
 //! (`app/shutdown`).
 //!
 //! # Invariants
@@ -12,6 +12,7 @@
 //! - Joining has a deadline.
 
 mod signal;
+mod slots;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use tokio_util::sync::CancellationToken as Shutdown;
 use tokio_util::task::TaskTracker;
 
 pub use signal::{Signal, Signals};
+pub use slots::{SlotGuard, Slots};
 
 use crate::clock::Clock;
 

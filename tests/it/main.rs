@@ -38,5 +38,6 @@ mod settings;
 mod shutdown;
 mod slow_subscriber;
 mod start_position;
+mod tls;
 mod upstream;
 mod upstream_errors;

@@ -4,7 +4,6 @@
 //! the slices of a message, and what waits for a socket has a bound.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +21,15 @@ use tower::Service;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connection_slots::{ConnectionInfo, ConnectionSlots};
-use super::listener;
+use super::listener::{self, flushed};
 use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
-use super::socket::{CorkFlusher, TURN_BYTES};
-use crate::access::{AccessControl, AuditedCall};
+use super::socket::TURN_BYTES;
+use crate::access::{AccessControl, AuditedCall, CertificateNames};
 use crate::clock::Clock;
 use crate::grpc::call_context::CallContext;
 use crate::grpc::{Config, explain, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
+use crate::tls::TlsListener;
 
 /// Streams that may wait to be accepted though their peer has cancelled them (CVE-2023-44487). More than one turn of a
 /// connection can bring, so that no client is ever cut off for cancelling: its rate is bounded instead (`intake`).
@@ -48,6 +48,7 @@ pub struct ConnectionServer {
     answering: Arc<RequestHandler>,
     exchanges: Arc<ResponseBudget>,
     places: Arc<ConnectionSlots>,
+    tls: Option<Arc<TlsListener>>,
     clock: Clock,
     tasks: TaskGroup,
 }
@@ -69,25 +70,34 @@ struct StreamExecutor {
 }
 
 impl ConnectionServer {
-    /// Of these services; each connection is one of `tasks`.
-    pub fn new(config: Config, routes: Routes, access: Arc<AccessControl>, clock: Clock, tasks: TaskGroup) -> Self {
+    /// Of these services; each connection is one of `tasks`, and uses TLS if there is `tls`.
+    pub fn new(
+        config: Config,
+        routes: Routes,
+        (access, tls): (Arc<AccessControl>, Option<Arc<TlsListener>>),
+        clock: Clock,
+        tasks: TaskGroup,
+    ) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
         let answering = Arc::new(RequestHandler { routes, access, clock: clock.clone(), timeout, request_bytes_max });
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
-        Self { config, answering, exchanges, places, clock, tasks }
+        Self { config, answering, exchanges, places, tls, clock, tasks }
     }
 
     /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
+        let server = Arc::new(self);
+        server.accept(listener, shutdown).await;
+        server.tasks.join(&server.clock, Duration::MAX).await;
+    }
+
+    async fn accept(self: &Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
         self.spawn_sweeps(shutdown.clone());
         let incoming = listener::Incoming::new(listener, self.places.clone(), self.config.clone(), self.clock.clone());
         while let Some(connection) = shutdown.run_until_cancelled(incoming.next()).await {
             self.spawn(connection, shutdown.clone());
         }
-        // Closes the port.
-        drop(incoming);
-        self.tasks.join(&self.clock, Duration::MAX).await;
     }
 
     fn spawn_sweeps(&self, shutdown: Shutdown) {
@@ -117,24 +127,52 @@ impl ConnectionServer {
         http
     }
 
-    fn spawn(&self, connection: listener::ClientConnection, shutdown: Shutdown) {
+    fn spawn(self: &Arc<Self>, accepted: listener::AcceptedConnection, shutdown: Shutdown) {
+        const NAME: &str = "gRPC connection";
+        match self.tls.clone() {
+            None => self.tasks.spawn(NAME, ExitPolicy::Continue, self.serving(accepted.plain(), shutdown)),
+            Some(tls) => {
+                let (server, place) = (self.clone(), accepted.place().clone());
+                self.tasks.spawn(NAME, ExitPolicy::Continue, async move {
+                    // Boxed, so that its memory is free once it is complete.
+                    let handshake = Box::pin(accepted.secure(&tls));
+                    let connection = tokio::select! {
+                        connection = handshake => connection,
+                        () = place.evicted() => None,
+                        () = closing(&place, &shutdown) => None,
+                    };
+                    if let Some(connection) = connection {
+                        server.serving(connection, shutdown).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Serves a connection until its end.
+    fn serving(
+        &self,
+        connection: listener::ClientConnection,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
+        let identity = connection.identity().cloned();
         let service = service_fn(move |request| {
-            let (answering, peer) = (answering.clone(), peer.clone());
-            async move { Ok::<_, Infallible>(answering.answer(request, peer).await) }
+            let (answering, peer, identity) = (answering.clone(), peer.clone(), identity.clone());
+            async move { Ok::<_, Infallible>(answering.answer(request, peer, identity).await) }
         });
         let place = connection.place().clone();
         let http = self.http(place.clone());
         // Boxed, for a future that a task takes over by value is kept in it more than once: 5 KB of each idle connection.
         let mut serving = Box::pin(http.serve_connection(TokioIo::new(connection), service));
-        self.tasks.spawn("gRPC connection", ExitPolicy::Continue, async move {
+        async move {
             let ended = tokio::select! {
-                ended = pushed(serving.as_mut(), &pusher) => ended,
+                ended = flushed(serving.as_mut(), &pusher) => ended,
                 () = place.evicted() => return,
                 () = closing(&place, &shutdown) => {
                     serving.as_mut().graceful_shutdown();
                     tokio::select! {
-                        ended = pushed(serving.as_mut(), &pusher) => ended,
+                        ended = flushed(serving.as_mut(), &pusher) => ended,
                         () = place.evicted() => return,
                     }
                 }
@@ -142,7 +180,7 @@ impl ConnectionServer {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a gRPC connection ended");
             }
-        });
+        }
     }
 }
 
@@ -170,17 +208,13 @@ where
     }
 }
 
-/// Serves, and leaves nothing in the socket that waits for more when a turn is over.
-fn pushed<T>(mut serving: Pin<&mut impl Future<Output = T>>, pusher: &CorkFlusher) -> impl Future<Output = T> {
-    std::future::poll_fn(move |cx| {
-        let polled = serving.as_mut().poll(cx);
-        pusher.flush_corked();
-        polled
-    })
-}
-
 impl RequestHandler {
-    async fn answer(&self, request: Request<Incoming>, peer: TcpConnectInfo) -> Response<ResponseBody> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: TcpConnectInfo,
+        identity: Option<Arc<CertificateNames>>,
+    ) -> Response<ResponseBody> {
         let exchange = match kept_bytes(request.uri().path()) {
             None => None,
             Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
@@ -192,7 +226,7 @@ impl RequestHandler {
             return ResponseBody::install(refused, exchange);
         }
         let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
-        let context = match CallContext::authenticate(&self.access, &path, request.headers(), None) {
+        let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()) {
             Ok(context) => context,
             Err(refused) => {
                 if refused.code() == Code::Unauthenticated {

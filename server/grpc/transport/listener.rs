@@ -1,7 +1,7 @@
 //! The listening socket and its connections: backlog, socket options, a place for each, a limit for the first bytes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,11 +15,16 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use super::connection_slots::{ConnectionInfo, ConnectionSlots, SlotGuard};
 use super::socket::{CorkFlusher, Socket};
 use super::stream_rate::{PREFACE_BYTES, StreamRateLimiter};
+use crate::access::CertificateNames;
 use crate::clock::Clock;
 use crate::grpc::Config;
+use crate::tls::{ClientStream, PeerLog, Port, TcpTransport, TlsListener};
 
 /// Connections that wait for accept: 10,000 clients may come at once.
 const BACKLOG: i32 = 4_096;
+
+/// The port for TLS: HTTP/2 only.
+pub const TLS_PORT: Port = Port { section: "grpc", path: "grpc.tls", protocols: &[b"h2"] };
 
 /// Listens.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -38,23 +43,26 @@ pub struct Incoming {
     places: Arc<ConnectionSlots>,
     config: Config,
     clock: Clock,
+    /// Which TLS clients of a port without TLS are logged.
+    peers: Arc<PeerLog>,
 }
 
 impl Incoming {
     /// From this socket, as long as there are places.
     pub fn new(listener: TcpListener, places: Arc<ConnectionSlots>, config: Config, clock: Clock) -> Self {
-        Self { listener, places, config, clock }
+        let peers = Arc::new(PeerLog::new(clock.clone()));
+        Self { listener, places, config, clock, peers }
     }
 
     /// Waits for the next connection that gets a place.
-    pub async fn next(&self) -> ClientConnection {
+    pub async fn next(&self) -> AcceptedConnection {
         /// Accept fails when the process has no file left: a pause, and connections may have closed.
         const PAUSE: Duration = Duration::from_millis(50);
         let mut is_failing = false;
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
-                    Some(seat) => return self.connection(stream, seat),
+                    Some(seat) => return self.connection(stream, peer, seat),
                     None => tracing::warn!(%peer, "closing connection: all places are in use (grpc.connections_max)"),
                 },
                 Err(error) => {
@@ -68,14 +76,15 @@ impl Incoming {
         }
     }
 
-    fn connection(&self, stream: TcpStream, seat: SlotGuard) -> ClientConnection {
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, seat: SlotGuard) -> AcceptedConnection {
         tune(&stream);
         let (clock, timeout) = (self.clock.clone(), self.config.preface_timeout);
-        ClientConnection {
+        AcceptedConnection {
             socket: Socket::new(stream),
             intake: StreamRateLimiter::new(&self.config, self.clock.clone()),
-            first_bytes: 0,
-            limit: Some(Box::pin(async move { clock.sleep(timeout).await })),
+            limit: Box::pin(async move { clock.sleep(timeout).await }),
+            peer: peer.ip().to_canonical(),
+            peers: self.peers.clone(),
             seat,
         }
     }
@@ -91,9 +100,59 @@ fn tune(stream: &TcpStream) {
     }
 }
 
-/// A connection that has to say something within a limit.
-pub struct ClientConnection {
+/// An accepted connection, before its first byte.
+pub struct AcceptedConnection {
     socket: Socket,
+    intake: StreamRateLimiter,
+    limit: BoxFuture<'static, ()>,
+    peer: IpAddr,
+    peers: Arc<PeerLog>,
+    seat: SlotGuard,
+}
+
+impl AcceptedConnection {
+    /// Its place.
+    pub fn place(&self) -> &Arc<ConnectionInfo> {
+        self.seat.place()
+    }
+
+    /// Begins without TLS.
+    pub fn plain(self) -> ClientConnection {
+        let pusher = self.socket.pusher();
+        let stream = ClientStream::plain(self.socket, TLS_PORT.section, self.peer, self.peers);
+        let (intake, limit, seat) = (self.intake, Some(self.limit), self.seat);
+        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, seat }
+    }
+
+    /// Completes the TLS handshake, within the time for the first bytes. `None` if it failed, which is logged.
+    pub async fn secure(mut self, tls: &TlsListener) -> Option<ClientConnection> {
+        let pusher = self.socket.pusher();
+        let handshake = std::pin::pin!(tls.accept(self.socket, self.peer));
+        let (stream, identity) = tokio::select! {
+            accepted = flushed(handshake, &pusher) => accepted.ok()?,
+            () = &mut self.limit => return None,
+        };
+        let (intake, limit, seat) = (self.intake, Some(self.limit), self.seat);
+        let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
+        let identity = identity.map(Arc::new);
+        Some(ClientConnection { stream, pusher, identity, intake, first_bytes: 0, limit, seat })
+    }
+}
+
+/// Polls a future that uses a socket, and ends the socket's turn after each poll.
+pub fn flushed<F: Future>(mut using: Pin<&mut F>, pusher: &CorkFlusher) -> impl Future<Output = F::Output> {
+    std::future::poll_fn(move |cx| {
+        let polled = using.as_mut().poll(cx);
+        pusher.flush_corked();
+        polled
+    })
+}
+
+/// A connection that has to send the HTTP/2 preface within a limit.
+pub struct ClientConnection {
+    stream: ClientStream<Socket>,
+    pusher: CorkFlusher,
+    identity: Option<Arc<CertificateNames>>,
     intake: StreamRateLimiter,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
@@ -103,12 +162,17 @@ pub struct ClientConnection {
 impl ClientConnection {
     /// What has to be asked after each turn of whoever writes.
     pub fn pusher(&self) -> CorkFlusher {
-        self.socket.pusher()
+        self.pusher.clone()
     }
 
     /// Its place.
     pub fn place(&self) -> &Arc<ConnectionInfo> {
         self.seat.place()
+    }
+
+    /// The names in the client's certificate, if it has proven to own one in the TLS handshake.
+    pub fn identity(&self) -> Option<&Arc<CertificateNames>> {
+        self.identity.as_ref()
     }
 }
 
@@ -116,7 +180,7 @@ impl Connected for ClientConnection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.stream().connect_info()
+        self.stream.transport().tcp().connect_info()
     }
 }
 
@@ -124,7 +188,7 @@ impl AsyncRead for ClientConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.intake.poll_ready(cx));
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.intake.take(&buf.filled()[before..]);
         self.first_bytes += buf.filled().len() - before;
         let preface = self.first_bytes >= PREFACE_BYTES;
@@ -142,15 +206,15 @@ impl AsyncRead for ClientConnection {
 
 impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -158,10 +222,10 @@ impl AsyncWrite for ClientConnection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }

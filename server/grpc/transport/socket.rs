@@ -13,6 +13,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::tls::TcpTransport;
+
 /// Behind a write of this length there is more of the same message, as a rule: it is the longest frame that most peers
 /// take, with its head (RFC 9113, 4.1 and 4.2), perhaps with a few bytes in front of it. To those that take much longer ones
 /// a message is one.
@@ -28,6 +30,7 @@ pub const TURN_BYTES: usize = 16 << 10;
 pub struct Socket(Arc<Shared>);
 
 /// Sends what the kernel still waits with: when it turns out that no more follows now.
+#[derive(Clone)]
 pub struct CorkFlusher(Arc<Shared>);
 
 struct Shared {
@@ -42,11 +45,6 @@ impl Socket {
     /// Takes over a connected socket.
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(Shared { stream, waits: AtomicBool::new(false), taken: AtomicUsize::new(0) }))
-    }
-
-    /// The socket itself.
-    pub fn stream(&self) -> &TcpStream {
-        &self.0.stream
     }
 
     /// What has to be asked after each turn of whoever writes.
@@ -101,6 +99,12 @@ fn send(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<us
 fn send(stream: &TcpStream, slices: &[IoSlice<'_>], _more: bool) -> io::Result<usize> {
     use std::io::Write;
     socket2::SockRef::from(stream).write_vectored(slices)
+}
+
+impl TcpTransport for Socket {
+    fn tcp(&self) -> &TcpStream {
+        &self.0.stream
+    }
 }
 
 impl AsyncRead for Socket {

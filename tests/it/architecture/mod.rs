@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["model", "proto", "state_file"],
     &["clock", "backoff", "buffer_pool", "escape", "secret"],
     &["task", "telemetry"],
-    &["xapi", "state"],
+    &["xapi", "state", "tls"],
     &["upstream", "rules", "journal", "access", "simulator"],
     &["hub"],
     &["ingest"],

@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use powerstream_gateway::proto::subscribe_request::Start;
 use powerstream_gateway::proto::{Earliest, SubscribeRequest};
 use prost::Message;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::own::{SUBSCRIBE, wire};
 use super::{Peer, Running, Subscribe, say, upstream, written};
@@ -15,6 +18,7 @@ use crate::process::{Process, free_port};
 use crate::wire::Fault;
 use crate::wire::grpc::Codec;
 use crate::wire::http2::{Call, call};
+use crate::wire::tls::{Tls, config};
 use crate::world::World;
 
 /// Longer than any message of the defaults.
@@ -26,6 +30,8 @@ pub struct Gateway {
     pub codec: Option<Codec>,
     /// Whether its clients take frames in which a whole message has room, not only the shortest that all must take.
     pub long_frames: bool,
+    /// Whether its clients speak TLS.
+    pub tls: bool,
     /// Whether subscribers begin at the oldest record.
     pub earliest: bool,
 }
@@ -44,33 +50,36 @@ impl Gateway {
         let (port, admin) = (free_port()?, free_port()?);
         let dir = world.directory("gateway");
         written(&dir.join("bearer"), "bench")?;
-        let config = dir.join("gateway.yaml");
+        let settings = dir.join("gateway.yaml");
         let path = dir.display();
+        let client = if self.tls { Some(certificate(&dir)?) } else { None };
+        let tls = client.as_ref().map(|_| format!(", tls: {{ cert_file: {path}/cert.pem, key_file: {path}/key.pem }}"));
+        let tls = tls.unwrap_or_default();
         // The player has no backfill to give; all else is as it comes.
         written(
-            &config,
+            &settings,
             &format!(
-                "data_dir: {path}/data\ngrpc: {{ address: '127.0.0.1:{port}' }}\n\
+                "data_dir: {path}/data\ngrpc: {{ address: '127.0.0.1:{port}'{tls} }}\n\
                  admin: {{ address: '127.0.0.1:{admin}' }}\ntelemetry: {{ log_filter: warn }}\n\
                  ingest: {{ gaps: {{ initial_backfill_minutes: 0 }} }}\n\
                  accounts: [{{ name: main, bearer: {{ file: {path}/bearer }}, url: 'http://{url}' }}]\n"
             ),
         )?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_powerstream-gateway"));
-        command.args(["serve", "--config"]).arg(&config).stderr(Stdio::inherit());
+        command.args(["serve", "--config"]).arg(&settings).stderr(Stdio::inherit());
         let mut process = Process::server(world, &mut command)?;
         let feed = upstream::accept(&listener, &mut process)?;
         process.connect(port)?;
         let running = Running {
             process,
             feed: Some(feed),
-            subscribe: self.subscribe(port),
+            subscribe: self.subscribe(port, client),
             counted: Some(Box::new(move || counted(admin))),
         };
         Ok(Served { running, address: format!("127.0.0.1:{port}") })
     }
 
-    fn subscribe(&self, port: u16) -> Subscribe {
+    fn subscribe(&self, port: u16, tls: Option<Arc<ClientConfig>>) -> Subscribe {
         let (codec, earliest, long_frames) = (self.codec, self.earliest, self.long_frames);
         Box::new(move |process, nth| {
             let start = earliest.then_some(Start::Earliest(Earliest {}));
@@ -83,6 +92,10 @@ impl Gateway {
                 frame_bytes_max: long_frames.then_some(LONG_FRAME_BYTES),
                 message: &request,
             });
+            if let Some(tls) = tls.clone() {
+                let session = Tls::connect(&socket, tls, &call, wire(codec, nth))?;
+                return Ok(Reader::new(socket, session));
+            }
             say(&socket, &call)?;
             Ok(Reader::new(socket, wire(codec, nth)))
         })
@@ -91,10 +104,16 @@ impl Gateway {
 
 impl Peer for Gateway {
     fn name(&self) -> String {
+        if self.tls {
+            return "this gateway, TLS".into();
+        }
         if self.long_frames { "this gateway, frames of 128 KiB".into() } else { "this gateway".into() }
     }
 
     fn terms(&self) -> String {
+        if self.tls {
+            return "the same, with TLS 1.3 and a certificate of ECDSA P-256".into();
+        }
         if self.long_frames {
             return "the same, to clients whose SETTINGS_MAX_FRAME_SIZE is 128 KiB instead of 16".into();
         }
@@ -105,6 +124,14 @@ impl Peer for Gateway {
     fn start(&self, world: &World) -> Result<Running, Fault> {
         self.serve(world).map(|served| served.running)
     }
+}
+
+/// Writes a certificate for the server and its key. Returns the configuration of its clients.
+fn certificate(dir: &Path) -> Result<Arc<ClientConfig>, Fault> {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| error.to_string())?;
+    written(&dir.join("cert.pem"), &pair.cert.pem())?;
+    written(&dir.join("key.pem"), &pair.signing_key.serialize_pem())?;
+    config(pair.cert.der().clone())
 }
 
 /// Posts in the log, by the admin port.

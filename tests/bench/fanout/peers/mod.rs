@@ -57,6 +57,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
         Box::new(Gateway::default()),
         Box::new(Gateway { long_frames: true, ..Gateway::default() }),
+        Box::new(Gateway { tls: true, ..Gateway::default() }),
         Box::new(Stock::default()),
         Box::new(Direct),
         Box::new(Plain),

@@ -6,6 +6,7 @@ pub mod lines;
 pub mod nats;
 pub mod plain;
 pub mod resp;
+pub mod tls;
 
 use std::time::Duration;
 

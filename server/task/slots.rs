@@ -1,4 +1,4 @@
-//! Slots of connections to the admin port: if all are in use, a new connection replaces the oldest.
+//! A bounded number of slots: if all are in use, a new holder replaces the oldest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Shutdown;
 use crate::clock::{Clock, Moment};
-use crate::task::Shutdown;
-
-/// Minimum time that a connection keeps its slot: enough for a probe, which sends its request at once.
-const KEPT_FOR: Duration = Duration::from_millis(100);
 
 /// A bounded set of slots.
-pub(super) struct ConnectionSlots {
+pub struct Slots {
     max: usize,
+    /// Minimum time that a holder keeps its slot.
+    age_min: Duration,
     clock: Clock,
     state: Mutex<State>,
     /// Notifies of a released slot.
@@ -35,24 +34,24 @@ struct OccupiedSlot {
 }
 
 /// A slot in use; released on drop.
-pub(super) struct SlotGuard {
-    places: Arc<ConnectionSlots>,
+pub struct SlotGuard {
+    slots: Arc<Slots>,
     id: u64,
 }
 
-impl ConnectionSlots {
-    /// Creates free slots.
-    pub(super) fn new(max: usize, clock: Clock) -> Self {
-        Self { max, clock, state: Mutex::default(), left: Notify::new() }
+impl Slots {
+    /// Creates `max` free slots. A holder is replaced once it has its slot for `age_min`.
+    pub fn new(max: usize, age_min: Duration, clock: Clock) -> Self {
+        Self { max, age_min, clock, state: Mutex::default(), left: Notify::new() }
     }
 
-    /// Acquires a slot. If none is free, takes that of the oldest connection and cancels its `evicted`; waits up to `KEPT_FOR`
-    /// if all are new.
-    pub(super) async fn enter(self: &Arc<Self>, evicted: Shutdown) -> SlotGuard {
+    /// Acquires a slot. If none is free, takes that of the oldest holder and cancels its `evicted`; waits up to `age_min` if
+    /// all are new.
+    pub async fn enter(self: &Arc<Self>, evicted: Shutdown) -> SlotGuard {
         loop {
             let left = self.left.notified();
             match self.try_enter(&evicted) {
-                Ok(seat) => return seat,
+                Ok(guard) => return guard,
                 Err(wait) => tokio::select! {
                     () = left => {}
                     () = self.clock.sleep(wait) => {}
@@ -67,8 +66,8 @@ impl ConnectionSlots {
         let mut state = self.state.lock();
         if state.taken.len() >= self.max {
             let age = state.taken.first_key_value().map_or(Duration::ZERO, |(_, oldest)| now.since(oldest.since));
-            if age < KEPT_FOR {
-                return Err(KEPT_FOR - age);
+            if age < self.age_min {
+                return Err(self.age_min - age);
             }
             if let Some((_, oldest)) = state.taken.pop_first() {
                 oldest.evicted.cancel();
@@ -77,11 +76,11 @@ impl ConnectionSlots {
         state.next += 1;
         let id = state.next;
         state.taken.insert(id, OccupiedSlot { since: now, evicted: evicted.clone() });
-        Ok(SlotGuard { places: self.clone(), id })
+        Ok(SlotGuard { slots: self.clone(), id })
     }
 
     /// Waits until all slots are free.
-    pub(super) async fn left(&self) {
+    pub async fn left(&self) {
         loop {
             let left = self.left.notified();
             if self.state.lock().taken.is_empty() {
@@ -94,7 +93,7 @@ impl ConnectionSlots {
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.places.state.lock().taken.remove(&self.id);
-        self.places.left.notify_waiters();
+        self.slots.state.lock().taken.remove(&self.id);
+        self.slots.left.notify_waiters();
     }
 }
