@@ -22,8 +22,8 @@ pub struct CertificateNames {
 }
 
 impl CertificateNames {
-    /// Reads the names of a certificate in DER. A certificate that cannot be parsed, or that has several SPIFFE URIs or one
-    /// beside other URIs, has no names: it authenticates no principal.
+    /// Reads the names of a certificate in DER. A certificate that cannot be parsed, or that has several URIs of which one is
+    /// a SPIFFE URI, has no names: it authenticates no principal.
     pub fn parse(der: &[u8]) -> Self {
         let digest = Sha256::digest(der).into();
         let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {

@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     fn usage() -> Arc<Usage> {
-        // The paused clock of the runtime: time passes only where a test says so.
+        // The paused clock of the runtime: time passes only where a test advances it.
         let clock = Clock::of_runtime(crate::model::UnixMillis(0));
         UsageTable::new(clock, LimitMetrics::default()).of(&"p".into())
     }
@@ -293,7 +293,7 @@ mod tests {
         let end = usage.charge_call(&limits, LimitsMode::Enforce).expect_err("beyond it");
         assert_eq!((end.limit, end.max, end.retry_after), ("calls_per_second", 10, Duration::from_millis(100)));
         tokio::time::advance(end.retry_after).await;
-        usage.charge_call(&limits, LimitsMode::Enforce).expect("as it was told");
+        usage.charge_call(&limits, LimitsMode::Enforce).expect("after the reported delay");
     }
 
     #[tokio::test(start_paused = true)]

@@ -84,13 +84,18 @@ pub(super) async fn run(state: Arc<SimulatorState>, mut source: PostSource) {
         before = moment;
         while due_posts >= 1.0 {
             due_posts -= 1.0;
-            if pace.borrow().paused {
-                break;
-            }
-            if !source.step(&state) {
-                return;
+            match step_unless_paused(&mut source, &state) {
+                None => break,
+                Some(true) => {}
+                Some(false) => return,
             }
             tokio::task::consume_budget().await;
         }
     }
+}
+
+/// Makes the next post; `None` if posts are paused. A pause returns only when no post is being made.
+fn step_unless_paused(source: &mut PostSource, state: &SimulatorState) -> Option<bool> {
+    let _making = state.producing.lock();
+    (!state.pace.borrow().paused).then(|| source.step(state))
 }

@@ -32,6 +32,8 @@ pub(super) struct SimulatorState {
     pub(super) snowflakes: Snowflakes,
     /// Posts per second; 0 while it is paused.
     pub(super) pace: watch::Sender<ProducerRate>,
+    /// Locked while a post is made.
+    pub(super) producing: Mutex<()>,
     /// True from the drop of a slow reader until the next connection.
     pub(super) overflowed: Mutex<bool>,
     counters: Mutex<Counters>,
@@ -62,6 +64,7 @@ impl SimulatorState {
             faults: Faults::default(),
             snowflakes: Snowflakes::default(),
             pace: watch::Sender::new(ProducerRate { rate: config.rate, paused: false }),
+            producing: Mutex::default(),
             overflowed: Mutex::new(false),
             counters: Mutex::default(),
             requests: Mutex::default(),

@@ -109,6 +109,8 @@ impl SimulatorHandle {
     /// No posts are made any more; heartbeats go on.
     pub fn pause(&self) {
         self.state.pace.send_modify(|pace| pace.paused = true);
+        // The post that is being made is in the ground truth, too.
+        drop(self.state.producing.lock());
     }
 
     /// Posts are made again.

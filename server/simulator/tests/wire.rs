@@ -147,12 +147,16 @@ async fn pause_stops_posts_and_stop_ends_tasks() {
     let bench = Bench::start(busy());
     let mut client = bench.get("/2/powerstream").await;
     client.read_lines(1).await;
-    bench.sim.pause();
-    bench.clock.sleep(Duration::from_millis(50)).await;
-    let sent = bench.sim.truth_len();
-    bench.clock.sleep(Duration::from_millis(50)).await;
-    assert_eq!(bench.sim.truth_len(), sent);
-    bench.sim.resume();
+    let mut sent = 0;
+    for _ in 0..20 {
+        bench.sim.pause();
+        // At once: no post is being made any more.
+        sent = bench.sim.truth_len();
+        bench.clock.sleep(Duration::from_millis(20)).await;
+        assert_eq!(bench.sim.truth_len(), sent);
+        bench.sim.resume();
+        bench.clock.sleep(Duration::from_millis(7)).await;
+    }
     bench.eventually("posts again", |sim| sim.truth_len() > sent).await;
     bench.tasks.shutdown().cancel();
     assert!(bench.tasks.join(&bench.clock, DEADLINE).await);
