@@ -7,6 +7,7 @@ use crate::secret::SecretSource;
 
 mod access;
 mod input;
+mod tls;
 
 const MINIMAL: &str = "accounts:\n  - name: main\n    bearer: { file: /run/secrets/x-bearer }\n";
 
@@ -61,27 +62,6 @@ fn each_fault_is_reported_with_path() {
         (top("journal: { durabilty: sync }"), "journal.durabilty", "did you mean durability?"),
         (top("admin: { adress: '127.0.0.1:1' }"), "admin.adress", "did you mean address?"),
         (top("grpc: { tls: true }"), "grpc.tls", "a section with keys, not true or false"),
-        (top("grpc: { tlss: {} }"), "grpc.tlss", "did you mean tls?"),
-        (top("grpc: { tls: { cert_file: a } }"), "grpc.tls.key_file", "cert_file needs this"),
-        (top("admin: { tls: { key_file: a } }"), "admin.tls.cert_file", "key_file needs this"),
-        (top("grpc: { tls: { client_auth: required, client_ca_file: a } }"), "grpc.tls.client_auth", "this needs TLS"),
-        (
-            top("grpc: { tls: { cert_file: a, key_file: b, client_auth: optional } }"),
-            "grpc.tls.client_ca_file",
-            "client_auth needs this",
-        ),
-        (
-            top("grpc: { tls: { cert_file: a, key_file: b, client_ca_file: c } }"),
-            "grpc.tls.client_ca_file",
-            "this has no effect",
-        ),
-        (top("grpc: { tls: { cert_file: a, key_file: b, crl_files: [c] } }"), "grpc.tls.crl_files", "no effect"),
-        (top("grpc: { tls: { client_auth: yes please } }"), "grpc.tls.client_auth", "none, optional, required"),
-        (top("grpc: { tls: { min_version: '1.1' } }"), "grpc.tls.min_version", "one of 1.2, 1.3"),
-        (top("grpc: { tls: { min_version: 1.3 } }"), "grpc.tls.min_version", "in quotes"),
-        (top("grpc: { tls: { handshake_timeout: 0s } }"), "grpc.tls.handshake_timeout", "between 100ms and"),
-        (top("grpc: { tls: { handshakes_max: 0 } }"), "grpc.tls.handshakes_max", "at least 1"),
-        (top("reload: { interval: 0s }"), "reload.interval", "between 100ms and 1day"),
         (top("journal: 5"), "journal", "must be a section with keys, not a whole number"),
         (top("journal: { retention_bytes_max: many }"), "journal.retention_bytes_max", "a whole number, not a text"),
         (top("journal: { retention_bytes_max: -1 }"), "journal.retention_bytes_max", "at least 0"),

@@ -53,6 +53,17 @@ pub enum MinVersion {
     Tls13,
 }
 
+/// A port that can use TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    /// Section of the configuration: `grpc`, `admin`.
+    pub section: &'static str,
+    /// Path of its section `tls`.
+    pub path: &'static str,
+    /// ALPN protocols of the server.
+    pub protocols: &'static [&'static [u8]],
+}
+
 /// A contradiction between keys of the section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigFault {

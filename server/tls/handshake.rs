@@ -13,12 +13,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::listener::TlsListener;
 use super::metrics::HandshakeLabels;
-use super::stream::{ClientStream, TcpTransport};
+use super::stream::{ClientStream, HANDSHAKE_RECORD, TcpTransport};
 use crate::task::Shutdown;
-
-/// First byte of a TLS connection: the content type of a handshake record (RFC 8446, 5.1). No HTTP method and no preface
-/// begins with it.
-pub(super) const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Maximum bytes of a connection that are encrypted and wait for its socket.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -105,9 +101,11 @@ impl TlsListener {
 
     fn log_failure(&self, peer: IpAddr, error: &HandshakeError) {
         let listener = self.port.section;
-        if !self.peers.is_due(peer) {
+        let is_plain_text = matches!(error, HandshakeError::PlainText);
+        let log = if is_plain_text { &self.plain_text_peers } else { &self.failed_peers };
+        if !log.is_due(peer) {
             tracing::debug!(listener, %peer, %error, "TLS handshake failed again");
-        } else if matches!(error, HandshakeError::PlainText) {
+        } else if is_plain_text {
             tracing::warn!(listener, %peer, "closed connection of plain-text client to TLS port");
         } else {
             tracing::warn!(listener, %peer, %error, "TLS handshake failed");

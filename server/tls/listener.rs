@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::config::Config;
+use super::config::{Config, Port};
 use super::files::{Files, Fingerprint, TlsErrors};
 use super::load::{self, Loaded};
 use super::metrics::{ListenerLabel, Metrics, ReloadLabels, SubjectLabel};
@@ -17,17 +17,6 @@ use crate::task::{self, Shutdown, Slots};
 
 /// Minimum time that a handshake keeps its slot: enough for two round trips to any client.
 const HANDSHAKE_AGE_MIN: Duration = Duration::from_secs(1);
-
-/// A port that can use TLS.
-#[derive(Clone, Copy, Debug)]
-pub struct Port {
-    /// Section of the configuration: `grpc`, `admin`.
-    pub section: &'static str,
-    /// Path of its section `tls`.
-    pub path: &'static str,
-    /// ALPN protocols of the server.
-    pub protocols: &'static [&'static [u8]],
-}
 
 /// Result of a look at the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +35,10 @@ pub struct TlsListener {
     pub(super) config: Config,
     pub(super) clock: Clock,
     pub(super) slots: Arc<Slots>,
-    pub(super) peers: PeerLog,
+    /// Peers that are logged because they speak plain text.
+    pub(super) plain_text_peers: PeerLog,
+    /// Peers that are logged because their handshake failed.
+    pub(super) failed_peers: PeerLog,
     pub(super) metrics: Metrics,
     current: ArcSwap<ServerConfig>,
     state: Mutex<State>,
@@ -74,7 +66,8 @@ impl TlsListener {
             config: config.clone(),
             clock: clock.clone(),
             slots: Arc::new(Slots::new(config.handshakes_max, HANDSHAKE_AGE_MIN, clock.clone())),
-            peers: PeerLog::new(clock.clone()),
+            plain_text_peers: PeerLog::new(clock.clone()),
+            failed_peers: PeerLog::new(clock.clone()),
             metrics: metrics.clone(),
             current: ArcSwap::new(loaded.server.clone()),
             state: Mutex::new(State {

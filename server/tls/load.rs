@@ -14,9 +14,8 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::time_provider::TimeProvider;
 use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
-use super::config::{ClientAuth, Config, ConfigFault, MinVersion};
+use super::config::{ClientAuth, Config, ConfigFault, MinVersion, Port};
 use super::files::{FileContent, Files, Fingerprint, TlsError, TlsErrors, TlsProblem};
-use super::listener::Port;
 use crate::clock::Clock;
 
 /// A configuration that can be used for handshakes.

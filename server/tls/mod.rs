@@ -29,10 +29,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ClientAuth, Config, ConfigFault, MinVersion};
+pub use config::{ClientAuth, Config, ConfigFault, MinVersion, Port};
 pub use files::{TlsError, TlsErrors, TlsProblem};
 pub use handshake::{HandshakeError, PeerIdentity};
-pub use listener::{LookOutcome, Port, TlsListener};
+pub use listener::{LookOutcome, TlsListener};
 pub use load::check;
 pub use metrics::Metrics;
 pub use peer_log::PeerLog;

@@ -10,8 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::handshake::HANDSHAKE_RECORD;
 use super::peer_log::PeerLog;
+
+/// First byte of a TLS connection: the content type of a handshake record (RFC 8446, 5.1). No HTTP method and no preface
+/// begins with it.
+pub(super) const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// A byte stream over a TCP connection.
 pub trait TcpTransport: AsyncRead + AsyncWrite + Unpin {

@@ -62,7 +62,7 @@ impl Incoming {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
-                    Some(seat) => return self.connection(stream, peer, seat),
+                    Some(slot) => return self.connection(stream, peer, slot),
                     None => tracing::warn!(%peer, "closing connection: all places are in use (grpc.connections_max)"),
                 },
                 Err(error) => {
@@ -76,7 +76,7 @@ impl Incoming {
         }
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr, seat: SlotGuard) -> AcceptedConnection {
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: SlotGuard) -> AcceptedConnection {
         tune(&stream);
         let (clock, timeout) = (self.clock.clone(), self.config.preface_timeout);
         AcceptedConnection {
@@ -85,7 +85,7 @@ impl Incoming {
             limit: Box::pin(async move { clock.sleep(timeout).await }),
             peer: peer.ip().to_canonical(),
             peers: self.peers.clone(),
-            seat,
+            slot,
         }
     }
 }
@@ -107,21 +107,21 @@ pub struct AcceptedConnection {
     limit: BoxFuture<'static, ()>,
     peer: IpAddr,
     peers: Arc<PeerLog>,
-    seat: SlotGuard,
+    slot: SlotGuard,
 }
 
 impl AcceptedConnection {
     /// Its place.
     pub fn place(&self) -> &Arc<ConnectionInfo> {
-        self.seat.place()
+        self.slot.place()
     }
 
     /// Begins without TLS.
     pub fn plain(self) -> ClientConnection {
         let pusher = self.socket.pusher();
         let stream = ClientStream::plain(self.socket, TLS_PORT.section, self.peer, self.peers);
-        let (intake, limit, seat) = (self.intake, Some(self.limit), self.seat);
-        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, seat }
+        let (intake, limit, slot) = (self.intake, Some(self.limit), self.slot);
+        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, slot }
     }
 
     /// Completes the TLS handshake, within the time for the first bytes. `None` if it failed, which is logged.
@@ -132,10 +132,10 @@ impl AcceptedConnection {
             accepted = flushed(handshake, &pusher) => accepted.ok()?,
             () = &mut self.limit => return None,
         };
-        let (intake, limit, seat) = (self.intake, Some(self.limit), self.seat);
+        let (intake, limit, slot) = (self.intake, Some(self.limit), self.slot);
         let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
         let identity = identity.map(Arc::new);
-        Some(ClientConnection { stream, pusher, identity, intake, first_bytes: 0, limit, seat })
+        Some(ClientConnection { stream, pusher, identity, intake, first_bytes: 0, limit, slot })
     }
 }
 
@@ -156,7 +156,7 @@ pub struct ClientConnection {
     intake: StreamRateLimiter,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
-    seat: SlotGuard,
+    slot: SlotGuard,
 }
 
 impl ClientConnection {
@@ -167,7 +167,7 @@ impl ClientConnection {
 
     /// Its place.
     pub fn place(&self) -> &Arc<ConnectionInfo> {
-        self.seat.place()
+        self.slot.place()
     }
 
     /// The names in the client's certificate, if it has proven to own one in the TLS handshake.

@@ -67,7 +67,7 @@ async fn stalled_handshakes_make_way_for_new_ones() {
 
 /// A TLS client of a port without TLS, however its bytes arrive.
 #[tokio::test]
-async fn tls_client_of_plain_port_is_closed_without_answer() {
+async fn tls_client_of_plain_port_is_closed() {
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let log = Arc::new(PeerLog::new(Clock::system()));
     for (bytes, is_refused) in [(&b"\x16\x03\x01"[..], true), (b"GET", false), (b"PRI", false)] {
@@ -85,7 +85,7 @@ async fn tls_client_of_plain_port_is_closed_without_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peer_is_logged_once_a_minute() {
+async fn peer_is_logged_once_per_minute() {
     let clock = Clock::of_runtime(UnixMillis(0));
     let log = PeerLog::new(clock.clone());
     let peer = |n: u32| IpAddr::from(Ipv4Addr::from(n));

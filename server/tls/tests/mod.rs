@@ -1,4 +1,8 @@
-//! Tests of the files, of handshakes and of reload, with sockets on loopback.
+//! Tests of TLS with real files and sockets on loopback.
+//!
+//! `files` is the table of usable and unusable files, `handshakes` that of accepted and refused clients, `limits` contains
+//! clients that speak no TLS or do not complete their handshake, `reload` replaced files. `pki` is shared with the
+//! integration tests and issues the certificates.
 
 mod files;
 mod handshakes;
