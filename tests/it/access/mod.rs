@@ -1,5 +1,6 @@
 //! Credentials, rights, and running streams that lose theirs: what each principal of a gateway gets, and does not get.
 
+mod certificates;
 mod running;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, date_time_ymd,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, date_time_ymd,
 };
 
 /// A certificate authority.
@@ -55,10 +55,13 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Issues a certificate for these names and years.
+    /// Issues a certificate for these DNS names and URIs, and years.
     pub fn issue(&self, names: &[&str], years: Years) -> Identity {
+        let (uris, names): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(|name| name.contains("://"));
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
+        let uri = |name: &&str| SanType::URI((*name).try_into().expect("ASCII"));
+        params.subject_alt_names.extend(uris.iter().map(uri));
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         params.serial_number = Some(serial.into());
         (params.not_before, params.not_after) = (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1));
