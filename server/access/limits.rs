@@ -19,6 +19,8 @@ use crate::clock::{Clock, Moment};
 
 /// Maximum principals with metrics of their own; the others share the label `other`.
 const LABELS_MAX: usize = 200;
+/// Maximum principals whose usage is kept. Beyond it, principals that are not in use are forgotten.
+const PRINCIPALS_MAX: usize = 10_000;
 /// Time of unused rate that may be used at once.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -150,6 +152,9 @@ impl UsageTable {
         let mut principals = self.principals.lock();
         if let Some(known) = principals.get(principal) {
             return known.clone();
+        }
+        if principals.len() >= PRINCIPALS_MAX {
+            principals.retain(|_, usage| Arc::strong_count(usage) > 1);
         }
         let label = match principal.as_ref() {
             "" => "anonymous",

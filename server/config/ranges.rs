@@ -137,7 +137,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("journal.retention_age_max", Time(M, Y)),
     ("journal.retention_bytes_max", Whole(0, 1_024 * TIB)),
     ("journal.segment_bytes_max", Whole(4 * KIB, 4 * GIB)),
-    ("reload.interval", Time(100 * MS, M)),
+    ("reload.interval", Time(100 * MS, D)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),
     ("roles[].limits.sessions", Whole(1, 1_000_000)),

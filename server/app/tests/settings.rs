@@ -44,15 +44,20 @@ fn load(dir: &Path, path: &str, value: &str) -> Result<Settings, config::ConfigE
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bearer").expect("the directory is ours");
     let own = path.strip_prefix("accounts[].").map(|key| format!(", {key}: {value}")).unwrap_or_default();
+    let limit = path
+        .strip_prefix("roles[].limits.")
+        .map(|key| format!("roles: [{{ name: r, accounts: [main], limits: {{ {key}: {value} }} }}]\n"));
+    let limit = limit.unwrap_or_default();
     let data = dir.join("data");
     let text = format!(
-        "data_dir: {}\naccounts: [{{ name: main, bearer: {{ file: {} }}{own} }}]\n",
+        "data_dir: {}\naccounts: [{{ name: main, bearer: {{ file: {} }}{own} }}]\n{limit}",
         data.display(),
         bearer.display()
     );
     let file = dir.join("config.yaml");
     std::fs::write(&file, text).expect("the directory is ours");
-    let overrides = if own.is_empty() { vec![(path.to_owned(), value.to_owned())] } else { Vec::new() };
+    let overrides =
+        if own.is_empty() && limit.is_empty() { vec![(path.to_owned(), value.to_owned())] } else { Vec::new() };
     config::load(Some(&file), &overrides, std::iter::empty())
 }
 

@@ -4,8 +4,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use thiserror::Error;
 use tonic::Streaming;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Endpoint;
 
+use super::credentials::CredentialFiles;
 use super::retry_policy::{FatalStatus, RetryDecision, classify};
 use super::start::{StartArg, from_proto_duration, wire_duration};
 use super::validator::{ContractViolation, StreamValidator};
@@ -33,8 +35,10 @@ const JITTER_SHARE: f64 = 0.5;
 /// Subscription and reconnect options of a [`Consumer`].
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
-    /// Address of the gateway: `http://host:port`.
+    /// Address of the gateway: `http://host:port`, or `https://host:port` for TLS.
     pub address: String,
+    /// Credentials.
+    pub credentials: CredentialFiles,
     /// Account to read. Empty: the only or the default account.
     pub account: String,
     /// Name for the gateway's logs and metrics.
@@ -61,6 +65,7 @@ impl ConsumerOptions {
         let step = Duration::from_millis(250);
         Self {
             address: address.into(),
+            credentials: CredentialFiles::default(),
             account: String::new(),
             consumer: "tail".into(),
             filter: TagFilter::default(),
@@ -83,6 +88,8 @@ pub struct Consumer {
     clock: Clock,
     rng: StdRng,
     token: Option<String>,
+    /// Credential of the last attempt.
+    sent: Option<AsciiMetadataValue>,
     /// Consecutive disconnects since the last valid frame.
     failures: u32,
     /// Earliest time of the next connection attempt.
@@ -127,7 +134,7 @@ pub enum ConsumerError {
 
 /// An invalid address.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("invalid address {0:?}: expected http://host:port")]
+#[error("invalid address {0:?}: expected http://host:port or https://host:port")]
 pub struct AddressError(String);
 
 enum Disconnect {
@@ -142,7 +149,8 @@ impl Consumer {
     pub fn new(settings: ConsumerOptions, clock: Clock) -> Result<Self, AddressError> {
         let endpoint = Endpoint::from_shared(settings.address.clone())
             .ok()
-            .filter(|endpoint| endpoint.uri().scheme_str() == Some("http") && endpoint.uri().host().is_some())
+            .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
+            .filter(|endpoint| endpoint.uri().host().is_some())
             .ok_or_else(|| AddressError(settings.address.clone()))?
             .connect_timeout(CONNECT_WAIT_MAX)
             .tcp_nodelay(true)
@@ -150,7 +158,17 @@ impl Consumer {
             .keep_alive_timeout(PING.1)
             .keep_alive_while_idle(true);
         let rng = StdRng::seed_from_u64(settings.seed);
-        Ok(Self { settings, endpoint, clock, rng, token: None, failures: 0, resume_at: None, session: None })
+        Ok(Self {
+            settings,
+            endpoint,
+            clock,
+            rng,
+            token: None,
+            sent: None,
+            failures: 0,
+            resume_at: None,
+            session: None,
+        })
     }
 
     /// Resumes after the position of this token instead of the start of the options.
@@ -206,13 +224,19 @@ impl Consumer {
         self.settings.heartbeat.unwrap_or(HEARTBEAT_DEFAULT).saturating_mul(HEARTBEATS_MISSED_MAX)
     }
 
-    async fn open(&self) -> Result<OpenStream, Disconnect> {
+    async fn open(&mut self) -> Result<OpenStream, Disconnect> {
         let silence_max = self.silence_max();
+        let credentials = &self.settings.credentials;
+        self.sent = credentials.authorization().map_err(Disconnect::Connect)?;
+        let endpoint = credentials.secure(&self.endpoint).map_err(Disconnect::Connect)?;
+        let mut request = tonic::Request::new(self.request());
+        if let Some(authorization) = &self.sent {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
         let opening = async {
-            let channel = self.endpoint.connect().await.map_err(|error| Disconnect::Connect(innermost(&error)))?;
+            let channel = endpoint.connect().await.map_err(|error| Disconnect::Connect(innermost(&error)))?;
             let mut client = StreamServiceClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
-            let response =
-                client.subscribe(self.request()).await.map_err(|status| Disconnect::Status(Box::new(status)))?;
+            let response = client.subscribe(request).await.map_err(|status| Disconnect::Status(Box::new(status)))?;
             Ok(response.into_inner())
         };
         let frames =
@@ -269,7 +293,12 @@ impl Consumer {
             Disconnect::Silent(limit) => (format!("no frame for {}", humantime::format_duration(limit)), None),
             Disconnect::Ended => ("the gateway ended the stream".into(), None),
             Disconnect::Status(status) => match classify(&status) {
-                RetryDecision::Stop(refusal) => return Err(refusal.into()),
+                RetryDecision::Stop(refusal) => {
+                    if !self.settings.credentials.may_help(&refusal.reason, self.sent.as_ref()) {
+                        return Err(refusal.into());
+                    }
+                    (refusal.to_string(), None)
+                }
                 RetryDecision::Retry { cause, after } => (cause, after),
             },
         };

@@ -19,6 +19,7 @@
 //! it byte for byte.
 
 mod consumer;
+mod credentials;
 mod describe;
 mod output;
 mod render;
@@ -37,6 +38,7 @@ use anyhow::Context;
 use clap::{ArgAction, ValueEnum};
 
 pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions};
+pub use credentials::CredentialFiles;
 pub use describe::of as in_words;
 pub use render::Format;
 pub use retry_policy::FatalStatus;
@@ -61,9 +63,21 @@ const WIDTH_DEFAULT: usize = 120;
 /// Flags of `tail`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address of the gateway.
+    /// Address of the gateway; with https:// it is reached over TLS.
     #[arg(long, default_value = "http://127.0.0.1:50051")]
     addr: String,
+    /// File with the bearer token, read again before each connect.
+    #[arg(long, value_name = "PATH")]
+    bearer_file: Option<PathBuf>,
+    /// Certificate authorities of the gateway in PEM; without it, those of the system.
+    #[arg(long, value_name = "PATH")]
+    ca_file: Option<PathBuf>,
+    /// Client certificate in PEM.
+    #[arg(long, value_name = "PATH", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Key of the client certificate in PEM.
+    #[arg(long, value_name = "PATH", requires = "cert_file")]
+    key_file: Option<PathBuf>,
     /// Account to read. Optional if the gateway has one account, or a default account.
     #[arg(long, default_value = "")]
     account: String,
@@ -160,6 +174,11 @@ async fn tail(args: Args) -> anyhow::Result<Exit> {
 
 fn consumer_options(args: &Args) -> ConsumerOptions {
     ConsumerOptions {
+        credentials: CredentialFiles {
+            bearer: args.bearer_file.clone(),
+            ca: args.ca_file.clone(),
+            certificate: args.cert_file.clone().zip(args.key_file.clone()),
+        },
         account: args.account.clone(),
         consumer: args.consumer.clone(),
         filter: TagFilter {

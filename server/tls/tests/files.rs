@@ -66,7 +66,7 @@ const CHANGES: &[Change] = &[
             files.write("cert_file", vec![b'a'; (1 << 20) + 1]);
             files.write("key_file", vec![b'a'; (64 << 10) + 1]);
         },
-        &[("cert_file", "more than 1048576 bytes"), ("key_file", "more than 65536 bytes")],
+        &[("cert_file", "more than 1048576 bytes"), ("key_file", "more than 262144 bytes")],
     ),
     ("arbitrary CA", |files| drop(files.write("client_ca_file", "x")), &[("client_ca_file", "no certificate")]),
     ("no CA", |files| files.remove("client_ca_file"), &[("client_ca_file", "entity not found")]),
