@@ -64,7 +64,7 @@ const CHANGES: &[Change] = &[
         "long",
         |files| {
             files.write("cert_file", vec![b'a'; (1 << 20) + 1]);
-            files.write("key_file", vec![b'a'; (64 << 10) + 1]);
+            files.write("key_file", vec![b'a'; (256 << 10) + 1]);
         },
         &[("cert_file", "more than 1048576 bytes"), ("key_file", "more than 262144 bytes")],
     ),
