@@ -16,6 +16,7 @@ use crate::hub::token::Keyring;
 use crate::journal::{self, Backend, SystemDisk};
 use crate::secret::{self, Secret};
 use crate::task::{Signal, Signals};
+use crate::tls::TlsProblem;
 use crate::{grpc, http, telemetry, tls, xapi};
 
 /// Source of the configuration.
@@ -107,7 +108,9 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
-    if let Some(fault) = client_fault(&settings).or_else(|| disk_fault(&settings)).or_else(|| tls_fault(&settings)) {
+    if let Some(fault) =
+        client_fault(&settings).or_else(|| disk_fault(&settings)).or_else(|| tls_fault(&settings, |_| true))
+    {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
@@ -156,14 +159,21 @@ fn disk_fault(settings: &Settings) -> Option<String> {
     checked.err().map(|error| format!("journal.disk_headroom_bytes_min: {error}"))
 }
 
-/// The files of the ports' certificates that cannot be used. `serve` starts with an expired certificate, because the log
-/// does not depend on it.
-fn tls_fault(settings: &Settings) -> Option<String> {
+/// The files of the ports' certificates that cannot be used, for one of these reasons.
+fn tls_fault(settings: &Settings, is_fault: impl Fn(&TlsProblem) -> bool) -> Option<String> {
     let clock = settings.clock.clock();
     let ports = [(grpc::TLS_PORT, &settings.grpc.tls), (http::TLS_PORT, &settings.admin.tls)];
-    let faults = ports.into_iter().filter_map(|(port, config)| tls::check(port, config, &clock).err());
-    let texts: Vec<_> = faults.map(|faults| faults.to_string()).collect();
+    let errors = ports.into_iter().filter_map(|(port, config)| tls::check(port, config, &clock).err());
+    let errors = errors.flat_map(|errors| errors.0).filter(|error| is_fault(&error.problem));
+    let texts: Vec<_> = errors.map(|error| error.to_string()).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// The fault of settings with which `serve` does not start. It starts with an expired certificate, because the log does not
+/// depend on it.
+fn start_fault(settings: &Settings) -> Option<String> {
+    let shared = shared_bearer(settings).or_else(|| client_fault(settings));
+    shared.or_else(|| tls_fault(settings, |problem| !problem.is_of_time()))
 }
 
 /// The secret files that others than their owner may read or change.
@@ -224,7 +234,7 @@ async fn run(settings: Settings, options: StartOptions, mut signals: Signals) ->
         Ok((before, after)) => tracing::info!(before, after, "open files allowed"),
         Err(error) => tracing::warn!(%error, "failed to raise open files limit"),
     }
-    if let Some(fault) = shared_bearer(&settings).or_else(|| client_fault(&settings)) {
+    if let Some(fault) = start_fault(&settings) {
         print_status(format_args!("{fault}"));
         return Ok(Exit::Usage);
     }
@@ -263,6 +273,7 @@ async fn run(settings: Settings, options: StartOptions, mut signals: Signals) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::tests::pki::Authority;
 
     /// What `serve` needs, `check` tries.
     #[test]
@@ -275,6 +286,27 @@ mod tests {
         assert!(client_fault(&settings).is_some_and(|fault| fault.contains("ca.pem")), "it is not there");
         std::fs::write(&path, "no certificate").expect("the directory is ours");
         assert!(client_fault(&settings).is_some(), "no certificate is in it");
+    }
+
+    /// `check` reports all faults of the certificate files, `serve` starts with an expired certificate.
+    #[test]
+    fn unusable_certificate_file_is_fault() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut settings = Settings::default();
+        assert_eq!((tls_fault(&settings, |_| true), start_fault(&settings)), (None, None));
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost"], 2020..2021);
+        for (name, content) in [("cert", identity.certificate), ("key", identity.key)] {
+            std::fs::write(dir.path().join(name), content).expect("the directory is ours");
+        }
+        for tls in [&mut settings.grpc.tls, &mut settings.admin.tls] {
+            (tls.cert_file, tls.key_file) = (Some(dir.path().join("cert")), Some(dir.path().join("key")));
+        }
+        let fault = tls_fault(&settings, |_| true).expect("it has expired");
+        assert!(fault.contains("grpc.tls.cert_file: ") && fault.contains("\nadmin.tls.cert_file: "), "{fault}");
+        assert_eq!(start_fault(&settings), None);
+        std::fs::write(dir.path().join("key"), "").expect("the directory is ours");
+        assert!(start_fault(&settings).is_some_and(|fault| fault.contains("grpc.tls.key_file: ")));
     }
 
     /// It left nothing for the journal: connected, and no post was ever taken.

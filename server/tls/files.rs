@@ -47,6 +47,13 @@ pub enum TlsProblem {
     NotYetValid(Timestamp),
 }
 
+impl TlsProblem {
+    /// Returns whether the file is usable at another time. A start does not depend on it.
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, Self::Expired(_) | Self::NotYetValid(_))
+    }
+}
+
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.file.as_os_str().is_empty() {

@@ -27,7 +27,7 @@ mod metrics;
 mod peer_log;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{ClientAuth, Config, ConfigFault, MinVersion, Port};
 pub use files::{TlsError, TlsErrors, TlsProblem};

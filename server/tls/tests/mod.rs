@@ -8,7 +8,7 @@ mod files;
 mod handshakes;
 mod limits;
 #[path = "../../../tests/it/harness/pki.rs"]
-mod pki;
+pub(crate) mod pki;
 mod reload;
 
 use std::net::{IpAddr, Ipv4Addr};

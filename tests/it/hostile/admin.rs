@@ -86,7 +86,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("HTTP/1.0 without a host", b"GET /livez HTTP/1.0\r\n\r\n".to_vec(), "200"),
         ("HTTP/7", b"GET /livez HTTP/7.0\r\n\r\n".to_vec(), "400"),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "closed"),
-        ("TLS ClientHello", vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], "400"),
+        ("TLS ClientHello", vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], "closed"),
         ("64 KB of zeros", vec![0; 64 << 10], "400"),
     ]
 }
