@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::jwt::{JwksConfig, JwtConfig};
 use super::right::Right;
 
 /// Credentials that the gateway accepts.
@@ -15,6 +16,10 @@ pub struct AuthConfig {
     pub token_files: Vec<PathBuf>,
     /// Client certificates: which name in a verified certificate is which principal. Needs `grpc.tls.client_auth`.
     pub certificates: Vec<CertificateConfig>,
+    /// Issuers of JSON Web Tokens.
+    pub jwt: Vec<JwtConfig>,
+    /// Key sets of JWT issuers that are fetched by URL.
+    pub jwks: JwksConfig,
     /// Callers without a credential.
     pub anonymous: AnonymousConfig,
 }
@@ -127,6 +132,6 @@ fn read() -> Vec<Right> {
 impl AuthConfig {
     /// True if clients can authenticate.
     pub fn has_authenticator(&self) -> bool {
-        !self.token_files.is_empty() || !self.certificates.is_empty()
+        !self.token_files.is_empty() || !self.certificates.is_empty() || !self.jwt.is_empty()
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::audit::AuditLog;
 use super::authenticated::Authenticated;
 use super::certificate::CertificateNames;
 use super::config::LimitsMode;
-use super::credential::{AuthError, Credential};
+use super::credential::{AuthError, Credential, bearer};
+use super::jwt::KeyRequest;
 use super::limits::{LimitMetrics, Limits, SessionPermit, UsageTable};
 use super::right::{Right, TagRight};
 use super::snapshot::Access;
@@ -24,8 +25,13 @@ pub struct AccessControl {
     version: watch::Sender<u64>,
     audit: AuditLog,
     usage: UsageTable,
+    /// Key sets of JWT issuers are due.
+    keys_requested: Notify,
     clock: Clock,
 }
+
+/// Maximum wait of a call for the keys of its issuer.
+const KEY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why a running stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +49,14 @@ pub enum AccessEnd {
 impl AccessControl {
     /// Starts with this snapshot. Validity is measured by the system's clock, which X cannot set.
     pub fn new(access: Access, clock: Clock, metrics: LimitMetrics) -> Self {
-        let audit = AuditLog::new(clock.clone());
-        let usage = UsageTable::new(clock.clone(), metrics);
-        Self { current: ArcSwap::from_pointee(access), version: watch::channel(0).0, audit, usage, clock }
+        Self {
+            current: ArcSwap::from_pointee(access),
+            version: watch::channel(0).0,
+            audit: AuditLog::new(clock.clone()),
+            usage: UsageTable::new(clock.clone(), metrics),
+            keys_requested: Notify::new(),
+            clock,
+        }
     }
 
     /// Returns the log of decisions.
@@ -59,14 +70,27 @@ impl AccessControl {
     }
 
     /// Replaces the snapshot, if the new one differs. Returns whether it does.
-    pub fn replace(&self, access: Access) -> bool {
-        if **self.current.load() == access {
+    pub fn replace(&self, mut access: Access) -> bool {
+        let earlier = self.current();
+        access.adopt_keys(&earlier);
+        if *earlier == access {
             return false;
         }
         self.usage.retain(|name| access.principals().any(|own| own == name));
         self.current.store(Arc::new(access));
         self.version.send_modify(|version| *version += 1);
+        self.keys_requested.notify_one();
         true
+    }
+
+    /// Announces that the keys of a JWT issuer have changed: running streams are judged again.
+    pub fn keys_changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until a key set of a JWT issuer may be due. Cancel safe.
+    pub async fn keys_requested(&self) {
+        self.keys_requested.notified().await;
     }
 
     /// Returns the current time for credentials.
@@ -84,6 +108,35 @@ impl AccessControl {
         let credential = Arc::new(access.authenticate(headers, certificate, self.now())?);
         let usage = self.usage.of(&credential.principal);
         Ok(Authenticated::new(credential, access, usage))
+    }
+
+    /// Authenticates a call as [`AccessControl::authenticate`]. If a JWT names a key that the gateway does not have, waits
+    /// for a fetch of the issuer's keys, at most 5 s, unless the last fetch is too recent.
+    pub async fn authenticate_call(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&CertificateNames>,
+    ) -> Result<Authenticated, AuthError> {
+        match self.authenticate(headers, certificate) {
+            Err(AuthError::KeyUnknown) => {}
+            decided => return decided,
+        }
+        let access = self.current();
+        let issuers = access.issuers();
+        let Some(cache) = bearer(headers)?.and_then(|token| issuers.cache(token)) else {
+            return Err(AuthError::KeyUnknown);
+        };
+        if let KeyRequest::Fetching(mut fetches) = cache.request(self.clock.moment(), issuers.fetching()) {
+            self.keys_requested.notify_one();
+            if self.clock.timeout(KEY_WAIT_MAX, fetches.changed()).await.is_err() {
+                return Err(AuthError::Unavailable);
+            }
+        }
+        match self.authenticate(headers, certificate) {
+            // Nobody knows whether the issuer has the key.
+            Err(AuthError::KeyUnknown) if cache.has_failed() => Err(AuthError::Unavailable),
+            decided => decided,
+        }
     }
 
     /// Watches the right of a stream that reads an account.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use thiserror::Error;
 
+use super::jwt::VerifiedToken;
 use crate::model::UnixMillis;
 
 /// Maximum bytes of an `authorization` header.
@@ -21,6 +22,8 @@ pub enum CredentialKind {
     Token,
     /// A client certificate.
     Certificate,
+    /// A JSON Web Token.
+    Jwt,
 }
 
 /// An accepted credential, without its secret.
@@ -28,7 +31,7 @@ pub enum CredentialKind {
 pub struct Credential {
     /// Kind.
     pub kind: CredentialKind,
-    /// Public id: the id of a token, the name in a certificate. Empty for anonymous callers.
+    /// Public id: the id of a token, the name in a certificate, the principal of a JWT. Empty for anonymous callers.
     pub id: Arc<str>,
     /// Digest that the gateway knew when it accepted the credential: another entry of the same id is another one.
     pub digest: [u8; 32],
@@ -36,13 +39,15 @@ pub struct Credential {
     pub principal: Arc<str>,
     /// End of its validity, in the time of the system's clock.
     pub not_after: Option<UnixMillis>,
+    /// Of a JWT: what it says, for it may be judged differently later.
+    pub jwt: Option<Arc<VerifiedToken>>,
 }
 
 impl Credential {
     /// The credential of callers that offer none.
     pub fn anonymous() -> Self {
         let (id, principal): (Arc<str>, Arc<str>) = ("".into(), "".into());
-        Self { kind: CredentialKind::Anonymous, id, digest: [0; 32], principal, not_after: None }
+        Self { kind: CredentialKind::Anonymous, id, digest: [0; 32], principal, not_after: None, jwt: None }
     }
 }
 
@@ -52,6 +57,7 @@ impl fmt::Display for Credential {
             CredentialKind::Anonymous => f.write_str("anonymous"),
             CredentialKind::Token => write!(f, "token {}", self.id),
             CredentialKind::Certificate => write!(f, "certificate {}", self.id),
+            CredentialKind::Jwt => write!(f, "JWT {}", self.id),
         }
     }
 }
@@ -67,6 +73,12 @@ pub enum AuthError {
     /// The credential is malformed or unknown: the same text for both, so that it reveals nothing.
     #[error("credentials are not valid; check the token of this client, or ask the operator for a new one")]
     Invalid,
+    /// A JWT names a key that its issuer's key set does not have: for the client the same as [`AuthError::Invalid`].
+    #[error("{}", Self::Invalid)]
+    KeyUnknown,
+    /// The keys that verify a JWT are not available, which is not the client's fault.
+    #[error("keys of the token's issuer are not available; retry later")]
+    Unavailable,
     /// The credential was valid until recently.
     #[error("credentials have expired; obtain new ones, then resume")]
     Expired,

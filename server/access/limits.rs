@@ -19,8 +19,8 @@ use crate::clock::{Clock, Moment};
 
 /// Maximum principals with metrics of their own; the others share the label `other`.
 const LABELS_MAX: usize = 200;
-/// Maximum principals whose usage is kept. Beyond it, principals that are not in use are forgotten.
-const PRINCIPALS_MAX: usize = 10_000;
+/// Principals of which usage is kept, whether they have calls or not.
+const PRINCIPALS_KEPT: usize = 16_384;
 /// Time of unused rate that may be used at once.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -153,17 +153,20 @@ impl UsageTable {
         if let Some(known) = principals.get(principal) {
             return known.clone();
         }
-        if principals.len() >= PRINCIPALS_MAX {
+        if principals.len() >= PRINCIPALS_KEPT && principals.len().is_power_of_two() {
+            // Subjects of JWTs come and go.
             principals.retain(|_, usage| Arc::strong_count(usage) > 1);
         }
         let label = match principal.as_ref() {
-            "" => "anonymous",
-            _ if principals.len() >= LABELS_MAX => "other",
-            name => name,
+            "" => "anonymous".to_owned(),
+            // A JWT's: its issuer, for subjects are many and personal.
+            name if name.contains(':') => format!("{}:*", name.split(':').next().unwrap_or_default()),
+            _ if principals.len() >= LABELS_MAX => "other".to_owned(),
+            name => name.to_owned(),
         };
         let usage = Arc::new(Usage {
             principal: principal.clone(),
-            label: label.to_owned(),
+            label,
             sessions: AtomicUsize::new(0),
             calls: Rate::default(),
             bytes: Rate::default(),

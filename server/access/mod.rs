@@ -4,6 +4,8 @@
 //! credentials to principals, principals to roles, and roles to rights on accounts and tags (`right`). One snapshot is in
 //! force at a time; [`AccessControl`] replaces it as a whole, and checks running streams again.
 //!
+//! JSON Web Tokens are in [`jwt`].
+//!
 //! Owns: credentials, principals, rights, the checks of both calls and running streams, and the audit lines about them
 //! (`audit`). Does not own: which method
 //! needs which right (`grpc::methods`), how a right narrows a filter (`hub::filter`), reading the configuration again
@@ -24,6 +26,7 @@ mod certificate;
 mod config;
 mod control;
 mod credential;
+pub mod jwt;
 mod limits;
 mod right;
 mod snapshot;

@@ -1,5 +1,6 @@
 //! An immutable snapshot of everything that decides about access: credentials, principals, roles.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use http::HeaderMap;
 use super::certificate::CertificateNames;
 use super::config::{AuthConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits};
 use super::credential::{AuthError, Credential, CredentialKind, bearer};
+use super::jwt::{Issuers, JwtError};
 use super::limits::Limits;
 use super::right::{Grant, Right, RightSet, TagRight};
 use super::token::TokenTable;
@@ -46,6 +48,9 @@ pub enum OpenAccess {
 pub struct Access {
     tokens: TokenTable,
     certificates: Vec<(TagPattern, PrincipalName)>,
+    issuers: Issuers,
+    /// Roles by name, for JWTs: their claims name roles.
+    roles: BTreeMap<String, Arc<Role>>,
     principals: BTreeMap<PrincipalName, Principal>,
     anonymous: Option<Principal>,
     limits_mode: LimitsMode,
@@ -56,6 +61,8 @@ pub struct Access {
 pub struct Principal {
     roles: Vec<Arc<Role>>,
     is_unrestricted: bool,
+    /// Patterns that narrow what the roles allow.
+    narrowed_to: Option<Vec<TagPattern>>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -74,12 +81,10 @@ impl Access {
         let mut faults = Vec::new();
         let mut tokens = TokenTable::default();
         config.auth.token_files.iter().for_each(|path| tokens.add_file(path, &mut faults));
-        let roles: BTreeMap<&str, Arc<Role>> =
-            config.roles.iter().map(|role| (role.name.as_str(), Arc::new(Role::new(role)))).collect();
-        let principal = |names: &[String]| Principal {
-            roles: names.iter().filter_map(|name| roles.get(name.as_str()).cloned()).collect(),
-            is_unrestricted: false,
-        };
+        let issuers = Issuers::load(&config.auth, &mut faults);
+        let roles: BTreeMap<String, Arc<Role>> =
+            config.roles.iter().map(|role| (role.name.clone(), Arc::new(Role::new(role)))).collect();
+        let principal = |names: &[String]| Principal::with_roles(&roles, names);
         let principals: BTreeMap<PrincipalName, Principal> = config
             .principals
             .iter()
@@ -97,15 +102,14 @@ impl Access {
             _ if config.auth.has_authenticator() => None,
             OpenAccess::None => None,
             OpenAccess::Read => {
-                Some(Principal { roles: vec![Arc::new(Role::read_everything())], is_unrestricted: false })
+                let roles = vec![Arc::new(Role::read_everything())];
+                Some(Principal { roles, is_unrestricted: false, narrowed_to: None })
             }
-            OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true }),
+            OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true, narrowed_to: None }),
         };
-        if faults.is_empty() {
-            Ok(Self { tokens, certificates, principals, anonymous, limits_mode: config.limits.mode })
-        } else {
-            Err(faults)
-        }
+        let limits_mode = config.limits.mode;
+        let access = Self { tokens, certificates, issuers, roles, principals, anonymous, limits_mode };
+        if faults.is_empty() { Ok(access) } else { Err(faults) }
     }
 
     /// Authenticates a call by its headers, or else by the names in its verified client certificate, or else as
@@ -117,7 +121,7 @@ impl Access {
         now: UnixMillis,
     ) -> Result<Credential, AuthError> {
         let credential = match (bearer(headers)?, certificate) {
-            (Some(token), _) => self.token(token)?,
+            (Some(token), _) => self.bearer(token, now)?,
             // Without configured names, certificates are the business of the connection alone.
             (None, Some(names)) if !self.certificates.is_empty() => self.certificate(names)?,
             (None, _) if self.anonymous.is_some() => Credential::anonymous(),
@@ -129,10 +133,36 @@ impl Access {
         }
     }
 
+    /// A token of a file has a prefix, and a JWT three parts.
+    fn bearer(&self, token: &str, now: UnixMillis) -> Result<Credential, AuthError> {
+        match () {
+            () if token.starts_with(super::token::PREFIX) => self.token(token),
+            () if is_jwt(token) => self.jwt(token, now),
+            () => Err(AuthError::Invalid),
+        }
+    }
+
+    fn jwt(&self, token: &str, now: UnixMillis) -> Result<Credential, AuthError> {
+        let verified = self.issuers.verify(token, now).map_err(|error| match error {
+            JwtError::Invalid(cause) => {
+                tracing::debug!(cause, "JWT refused");
+                AuthError::Invalid
+            }
+            JwtError::Expired => AuthError::Expired,
+            JwtError::KeyUnknown => AuthError::KeyUnknown,
+            JwtError::KeysUnavailable => AuthError::Unavailable,
+        })?;
+        // A principal of the configuration has no colon in its name.
+        let principal: PrincipalName = format!("{}:{}", verified.issuer, verified.claims.subject).into();
+        let (digest, not_after, id) = (verified.key, Some(verified.not_after), principal.clone());
+        let jwt = Some(Arc::new(verified));
+        Ok(Credential { kind: CredentialKind::Jwt, id, digest, principal, not_after, jwt })
+    }
+
     fn token(&self, token: &str) -> Result<Credential, AuthError> {
         let (id, entry) = self.tokens.find(token).ok_or(AuthError::Invalid)?;
         let (principal, digest, not_after) = (entry.principal.clone(), entry.digest, entry.not_after);
-        Ok(Credential { kind: CredentialKind::Token, id, digest, principal, not_after })
+        Ok(Credential { kind: CredentialKind::Token, id, digest, principal, not_after, jwt: None })
     }
 
     fn certificate(&self, names: &CertificateNames) -> Result<Credential, AuthError> {
@@ -143,28 +173,33 @@ impl Access {
         let (name, principal) = found.next().ok_or(AuthError::Invalid)?;
         let (kind, digest) = (CredentialKind::Certificate, names.digest);
         let not_after = Some(names.not_after);
-        Ok(Credential { kind, id: name.clone(), digest, principal: principal.clone(), not_after })
+        Ok(Credential { kind, id: name.clone(), digest, principal: principal.clone(), not_after, jwt: None })
     }
 
     /// Returns the principal of an accepted credential; `None` if it is not accepted any more.
-    pub fn principal(&self, credential: &Credential) -> Option<&Principal> {
+    pub fn principal(&self, credential: &Credential) -> Option<Cow<'_, Principal>> {
         match credential.kind {
-            CredentialKind::Anonymous => self.anonymous.as_ref(),
+            CredentialKind::Anonymous => self.anonymous.as_ref().map(Cow::Borrowed),
             CredentialKind::Token => {
                 let entry = self.tokens.get(&credential.id)?;
                 let is_same = entry.digest == credential.digest && entry.principal == credential.principal;
-                is_same.then(|| self.principals.get(&credential.principal))?
+                is_same.then(|| self.principals.get(&credential.principal))?.map(Cow::Borrowed)
             }
             CredentialKind::Certificate => {
                 let (_, principal) = self.certificates.iter().find(|own| own.0.matches_tag(&credential.id))?;
-                (*principal == credential.principal).then(|| self.principals.get(principal))?
+                (*principal == credential.principal).then(|| self.principals.get(principal))?.map(Cow::Borrowed)
+            }
+            CredentialKind::Jwt => {
+                let own = self.issuers.roles(credential.jwt.as_deref()?)?;
+                let narrowed_to = own.patterns;
+                Some(Cow::Owned(Principal { narrowed_to, ..Principal::with_roles(&self.roles, &own.roles) }))
             }
         }
     }
 
     /// Returns the limits of an accepted credential's principal.
     pub fn limits(&self, credential: &Credential) -> Limits {
-        self.principal(credential).map_or(Limits::ZERO, Principal::limits)
+        self.principal(credential).map_or(Limits::ZERO, |principal| principal.limits())
     }
 
     /// Returns whether limits apply.
@@ -177,13 +212,33 @@ impl Access {
         self.principal(credential).map_or(Grant::NONE, |principal| principal.grant(account))
     }
 
+    /// Returns the issuers of JWTs.
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// Continues with the keys that an earlier snapshot has fetched.
+    pub(super) fn adopt_keys(&mut self, earlier: &Self) {
+        self.issuers.adopt_keys(&earlier.issuers);
+    }
+
     /// Returns the names of the principals, in order.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalName> {
         self.principals.keys()
     }
 }
 
+/// True if a bearer token has the form of a JWT.
+fn is_jwt(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
 impl Principal {
+    fn with_roles(roles: &BTreeMap<String, Arc<Role>>, names: &[String]) -> Self {
+        let roles = names.iter().filter_map(|name| roles.get(name).cloned()).collect();
+        Self { roles, is_unrestricted: false, narrowed_to: None }
+    }
+
     /// Returns its limits: the largest of its roles.
     pub fn limits(&self) -> Limits {
         if self.is_unrestricted {
@@ -203,7 +258,12 @@ impl Principal {
         let rights = roles().fold(RightSet::default(), |rights, role| rights.union(role.rights));
         let all = |patterns: fn(&Role) -> &Vec<TagPattern>| roles().flat_map(|role| patterns(role).clone()).collect();
         let untagged = roles().any(|role| role.untagged);
-        let tags = TagRight::new(all(|role| &role.allow), all(|role| &role.deny), untagged);
+        let (allow, deny) = (all(|role| &role.allow), all(|role| &role.deny));
+        let tags = match &self.narrowed_to {
+            None => TagRight::new(allow, deny, untagged),
+            // Posts without tags are not within any pattern.
+            Some(patterns) => TagRight::new(allow, deny, false).map(|tags| tags.narrowed(patterns)),
+        };
         Grant { rights, tags: tags.map(Arc::new) }
     }
 }

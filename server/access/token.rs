@@ -20,7 +20,7 @@ use crate::model::UnixMillis;
 use crate::secret;
 
 /// Start of every token, by which scanners for leaked secrets find it.
-const PREFIX: &str = "psg_";
+pub(super) const PREFIX: &str = "psg_";
 /// Characters of an id.
 const ID_LENGTH: usize = 8;
 /// Alphabet of ids.

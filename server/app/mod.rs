@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use self::account::AccountTasks;
 pub use self::reload::{ConfigSource, LIVE_KEYS};
 use self::tls::TlsListeners;
+use crate::access::jwt::KeyRefresher;
 use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -141,6 +142,11 @@ impl App {
         let settle = |attempt: opening::AccountOpening| attempt.settle(&shared, &runners, &app.tasks);
         let opened: Vec<_> = attempts.into_iter().filter_map(settle).collect();
         app.serve(grpc_listener, admin_listener);
+        let keys = KeyRefresher::new(app.access.clone(), app.clock.clone(), &app.metrics, {
+            let gateway = app.gateway.clone();
+            move || gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all())
+        });
+        app.tasks.spawn("key sets", ExitPolicy::StopProcess, keys.run(app.stages.faces.clone()));
         app.tasks.spawn("reload", ExitPolicy::StopProcess, reloader.run(app.stages.faces.clone()));
         opened.into_iter().for_each(|account| account.spawn(&runners));
         app.gateway.set_ready(true);

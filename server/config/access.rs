@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::jwt;
 use super::settings::Settings;
 use super::validator::{Validator, is_loopback};
 use crate::access::{AccessConfig, OpenAccess, Right};
@@ -38,14 +39,15 @@ pub(super) fn access(settings: &Settings, found: &mut Validator) {
     principals(settings, found);
     certificates(settings, found);
     anonymous(settings, found);
+    jwt::issuers(settings, found);
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
 }
 
-const NAME: &str = "this must have 1 to 63 characters of a-z, 0-9, '-', '_' and '.'";
+pub(super) const NAME: &str = "this must have 1 to 63 characters of a-z, 0-9, '-', '_' and '.'";
 
 fn roles(settings: &Settings, found: &mut Validator) {
     found.check(settings.roles.len() <= ENTRIES_MAX, "roles", format!("at most {ENTRIES_MAX} roles are allowed"));
@@ -85,7 +87,7 @@ fn principals(settings: &Settings, found: &mut Validator) {
     }
 }
 
-fn role_names(settings: &Settings, names: &[String], path: &str, found: &mut Validator) {
+pub(super) fn role_names(settings: &Settings, names: &[String], path: &str, found: &mut Validator) {
     for (n, name) in names.iter().enumerate() {
         let is_known = settings.roles.iter().any(|role| role.name == *name);
         found.check(is_known, format!("{path}[{n}]"), "no role has this name; add it to `roles`");

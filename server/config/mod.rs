@@ -26,6 +26,7 @@ mod account;
 mod error;
 mod expansion;
 mod json_schema;
+mod jwt;
 mod layers;
 mod ranges;
 #[cfg(test)]

@@ -51,6 +51,13 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("admin.scrapes_max", Whole(1, 1_000)),
     ("admin.tls.handshake_timeout", Time(100 * MS, 10 * M)),
     ("admin.tls.handshakes_max", Whole(1, 100_000)),
+    ("auth.jwks.age_max", Time(M, 30 * D)),
+    ("auth.jwks.fetch_timeout", Time(100 * MS, M)),
+    ("auth.jwks.refresh_interval", Time(S, D)),
+    ("auth.jwks.response_bytes_max", Whole(KIB, 16 * MIB)),
+    // Not more often: whoever reaches the port can name unknown keys.
+    ("auth.jwks.unknown_key_interval", Time(S, H)),
+    ("auth.jwt[].lifetime_max", Time(0, Y)),
     // Up to the year 9999, and as far back.
     ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
     ("clock.rate", Real(0.001, 10_000.0)),

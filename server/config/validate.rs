@@ -189,7 +189,7 @@ fn url(path: String, url: &Url, found: &mut Validator) {
     found.check(bare, &path, "this must have no user, password, query or fragment");
 }
 
-fn is_bare_of_user(url: &Url) -> bool {
+pub(super) fn is_bare_of_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
 
@@ -202,7 +202,7 @@ fn tags(n: usize, account: &Account, found: &mut Validator) {
     }
 }
 
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => is_loopback(address.into()),

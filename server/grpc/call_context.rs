@@ -26,14 +26,14 @@ pub struct CallContext {
 impl CallContext {
     /// Authenticates a call. Returns the status of its refusal: the method does not exist, or the credential is missing
     /// or not valid.
-    pub fn authenticate(
+    pub async fn authenticate(
         access: &AccessControl,
         path: &str,
         headers: &HeaderMap,
         certificate: Option<&CertificateNames>,
     ) -> Result<Self, Status> {
         let right = methods::required(path).ok_or_else(|| status::unimplemented("there is no such method"))?;
-        match access.authenticate(headers, certificate) {
+        match access.authenticate_call(headers, certificate).await {
             Ok(caller) => {
                 // Probes are not limited.
                 if right != MethodRight::Open {

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::access::config::{AnonymousConfig, CertificateConfig, TagsConfig};
+use crate::access::config::{CertificateConfig, TagsConfig};
 use crate::access::{NewToken, PatternVisibility};
 
 fn role(name: &str, accounts: &[&str], rights: &[Right], tags: Option<TagsConfig>) -> RoleConfig {
@@ -66,7 +66,7 @@ fn config(dir: &Path, good: &NewToken, old: &NewToken) -> AccessConfig {
                 CertificateConfig { san: "spiffe://prod/ns/search/*".into(), principal: "search".into() },
                 CertificateConfig { san: "ops.example".into(), principal: "search".into() },
             ],
-            anonymous: AnonymousConfig::default(),
+            ..AuthConfig::default()
         },
         roles: vec![role("reader", &["main"], &[Right::Read], None)],
         principals: vec![principal("indexer", &["reader"]), principal("search", &["reader"])],
@@ -141,7 +141,7 @@ fn grants_are_united_and_denials_win() {
     ];
     let config = AccessConfig { roles, ..AccessConfig::default() };
     let roles: Vec<Arc<Role>> = config.roles.iter().map(|role| Arc::new(Role::new(role))).collect();
-    let own = Principal { roles, is_unrestricted: false };
+    let own = Principal { roles, is_unrestricted: false, narrowed_to: None };
     let main = own.grant(&account("main"));
     assert!(main.allows(Right::Read) && main.allows(Right::Recover) && !main.allows(Right::Admin));
     for (tag, is_visible) in

@@ -1,5 +1,7 @@
 //! Statuses of credentials and rights.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 
 use super::builder::StatusBuilder;
@@ -9,6 +11,8 @@ use crate::model::AccountName;
 
 /// Maximum number of account names in an error: more make it unreadable.
 pub(super) const NAMES_MAX: usize = 20;
+/// Retry delay after a call whose credential could not be checked.
+const RETRY_AFTER_KEYS: Duration = Duration::from_secs(5);
 
 /// Returns the status for an account that is unknown or that the caller may not read: the same text for both.
 pub(super) fn access_denied<'a>(asked: &str, readable: impl Iterator<Item = &'a AccountName>) -> Status {
@@ -29,8 +33,12 @@ pub fn right_missing(right: Right, account: &AccountName) -> Status {
 pub fn unauthenticated(error: AuthError) -> Status {
     let reason = match error {
         AuthError::Missing => "CREDENTIALS_MISSING",
-        AuthError::Invalid => "CREDENTIALS_INVALID",
+        AuthError::Invalid | AuthError::KeyUnknown => "CREDENTIALS_INVALID",
         AuthError::Expired => "CREDENTIALS_EXPIRED",
+        AuthError::Unavailable => {
+            let refused = StatusBuilder::new(Code::Unavailable, "AUTH_UNAVAILABLE", error.to_string());
+            return refused.retry_after(RETRY_AFTER_KEYS).status();
+        }
     };
     StatusBuilder::new(Code::Unauthenticated, reason, error.to_string()).status()
 }
@@ -71,4 +79,29 @@ pub fn limit_reached(reached: &LimitReached) -> Status {
         .quota(&subject, "limit of the principal")
         .retry_after(reached.retry_after)
         .status()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn refused_credentials_have_reason() {
+        for (error, code, reason) in [
+            (AuthError::Missing, Code::Unauthenticated, "CREDENTIALS_MISSING"),
+            (AuthError::Invalid, Code::Unauthenticated, "CREDENTIALS_INVALID"),
+            (AuthError::KeyUnknown, Code::Unauthenticated, "CREDENTIALS_INVALID"),
+            (AuthError::Expired, Code::Unauthenticated, "CREDENTIALS_EXPIRED"),
+            (AuthError::Unavailable, Code::Unavailable, "AUTH_UNAVAILABLE"),
+        ] {
+            let status = unauthenticated(error);
+            let info = status.get_details_error_info().expect("every end has ErrorInfo");
+            assert_eq!((status.code(), info.reason.as_str()), (code, reason));
+            assert_eq!(status.get_details_retry_info().is_some(), error == AuthError::Unavailable, "{reason}");
+        }
+        let [unknown, invalid] = [AuthError::KeyUnknown, AuthError::Invalid].map(|error| error.to_string());
+        assert_eq!(unknown, invalid, "one text");
+    }
 }

@@ -226,7 +226,8 @@ impl RequestHandler {
             return ResponseBody::install(refused, exchange);
         }
         let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
-        let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()) {
+        let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()).await
+        {
             Ok(context) => context,
             Err(refused) => {
                 if refused.code() == Code::Unauthenticated {

@@ -58,8 +58,8 @@ const RESTRICTED: &[RestrictedIdentifier] = &[
     RestrictedIdentifier {
         words: &["hyper::client", "hyper_util::client", "hyper_rustls", "reqwest"],
         text: false,
-        places: &["xapi"],
-        instead: "go through xapi, the only door to X",
+        places: &["xapi", "access/jwt/fetch"],
+        instead: "go through xapi, the only door to X, or access/jwt/fetch, the only one to key sets",
     },
     RestrictedIdentifier {
         words: &["crate::proto"],
