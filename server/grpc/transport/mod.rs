@@ -7,7 +7,6 @@
 pub(super) mod body;
 pub(super) mod connection;
 pub(super) mod connection_slots;
-#[cfg(test)]
 pub(super) mod listener;
 pub(super) mod response_budget;
 pub(super) mod socket;
