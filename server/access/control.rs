@@ -83,7 +83,7 @@ impl AccessControl {
         true
     }
 
-    /// Announces that the keys of a JWT issuer have changed: running streams are judged again.
+    /// Announces that the keys of a JWT issuer have changed: running streams are checked again.
     pub fn keys_changed(&self) {
         self.version.send_modify(|version| *version += 1);
     }
@@ -133,7 +133,7 @@ impl AccessControl {
             }
         }
         match self.authenticate(headers, certificate) {
-            // Nobody knows whether the issuer has the key.
+            // It is not known whether the issuer has the key.
             Err(AuthError::KeyUnknown) if cache.has_failed() => Err(AuthError::Unavailable),
             decided => decided,
         }

@@ -39,7 +39,7 @@ pub struct Credential {
     pub principal: Arc<str>,
     /// End of its validity, in the time of the system's clock.
     pub not_after: Option<UnixMillis>,
-    /// Of a JWT: what it says, for it may be judged differently later.
+    /// The verified claims of a JWT: new settings or keys may classify them differently.
     pub jwt: Option<Arc<VerifiedToken>>,
 }
 

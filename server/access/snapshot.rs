@@ -145,7 +145,7 @@ impl Access {
     fn jwt(&self, token: &str, now: UnixMillis) -> Result<Credential, AuthError> {
         let verified = self.issuers.verify(token, now).map_err(|error| match error {
             JwtError::Invalid(cause) => {
-                tracing::debug!(cause, "JWT refused");
+                tracing::debug!(cause, "refused JWT");
                 AuthError::Invalid
             }
             JwtError::Expired => AuthError::Expired,

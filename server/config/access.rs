@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::jwt;
 use super::settings::Settings;
-use super::validator::{Validator, is_loopback};
+use super::validator::{NAME, Validator, is_loopback, is_name, role_names};
 use crate::access::{AccessConfig, OpenAccess, Right};
 use crate::hub::filter::Filter;
 
@@ -12,8 +12,6 @@ use crate::hub::filter::Filter;
 const ENTRIES_MAX: usize = 10_000;
 /// Maximum patterns of a role: each is compared with each tag of each post.
 const PATTERNS_MAX: usize = 1_000;
-/// Longest name of a role or principal, in bytes.
-const NAME_BYTES_MAX: usize = 63;
 
 impl Settings {
     /// Returns the settings that decide about access.
@@ -41,13 +39,6 @@ pub(super) fn access(settings: &Settings, found: &mut Validator) {
     anonymous(settings, found);
     jwt::issuers(settings, found);
 }
-
-pub(super) fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
-}
-
-pub(super) const NAME: &str = "this must have 1 to 63 characters of a-z, 0-9, '-', '_' and '.'";
 
 fn roles(settings: &Settings, found: &mut Validator) {
     found.check(settings.roles.len() <= ENTRIES_MAX, "roles", format!("at most {ENTRIES_MAX} roles are allowed"));
@@ -84,13 +75,6 @@ fn principals(settings: &Settings, found: &mut Validator) {
         found.check(is_name(&principal.name), format!("principals[{n}].name"), NAME);
         found.check(names.insert(&principal.name), format!("principals[{n}].name"), "another principal has this name");
         role_names(settings, &principal.roles, &format!("principals[{n}].roles"), found);
-    }
-}
-
-pub(super) fn role_names(settings: &Settings, names: &[String], path: &str, found: &mut Validator) {
-    for (n, name) in names.iter().enumerate() {
-        let is_known = settings.roles.iter().any(|role| role.name == *name);
-        found.check(is_known, format!("{path}[{n}]"), "no role has this name; add it to `roles`");
     }
 }
 

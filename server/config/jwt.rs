@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::access::{NAME, is_name, role_names};
 use super::settings::Settings;
-use super::validate::{is_bare_of_user, is_local};
-use super::validator::Validator;
+use super::validator::{NAME, Validator, is_bare_of_user, is_local, is_name, role_names};
 use crate::access::jwt::{JwtConfig, JwtKeysConfig};
 
 /// Maximum issuers: each is fetched on its own.
@@ -67,7 +65,7 @@ fn keys(keys: &JwtKeysConfig, path: &str, found: &mut Validator) {
     let Some(url) = &keys.url else { return };
     let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local(url));
     let text =
-        "this must be an https URL: whoever changes the keys on the way could sign tokens; http is for loopback only";
+        "this must be an https URL: keys that are changed in transit could sign tokens; http is for loopback only";
     found.check(is_safe, format!("{path}.url"), text);
     let text = "this must have no user and no password; use bearer_file";
     found.check(is_bare_of_user(url), format!("{path}.url"), text);

@@ -55,7 +55,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("auth.jwks.fetch_timeout", Time(100 * MS, M)),
     ("auth.jwks.refresh_interval", Time(S, D)),
     ("auth.jwks.response_bytes_max", Whole(KIB, 16 * MIB)),
-    // Not more often: whoever reaches the port can name unknown keys.
+    // Not more often: any client that reaches the port can name unknown keys.
     ("auth.jwks.unknown_key_interval", Time(S, H)),
     ("auth.jwt[].lifetime_max", Time(0, Y)),
     // Up to the year 9999, and as far back.

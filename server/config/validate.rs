@@ -1,14 +1,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::access;
 use super::account::Account;
 use super::error::ConfigError;
 use super::ranges;
 use super::settings::Settings;
-use super::validator::{Validator, is_loopback};
+use super::validator::{Validator, is_bare_of_user, is_local, is_loopback};
 use crate::grpc::Services;
 use crate::journal::{Backend, Durability};
 use crate::model::Rule;
@@ -189,24 +189,11 @@ fn url(path: String, url: &Url, found: &mut Validator) {
     found.check(bare, &path, "this must have no user, password, query or fragment");
 }
 
-pub(super) fn is_bare_of_user(url: &Url) -> bool {
-    url.username().is_empty() && url.password().is_none()
-}
-
 fn tags(n: usize, account: &Account, found: &mut Validator) {
     let path = format!("accounts[{n}].tags");
     found.check(account.tags.len() <= TAGS_MAX, &path, format!("there must be at most {TAGS_MAX}"));
     for (t, tag) in account.tags.iter().enumerate().take(TAGS_MAX) {
         let good = (1..=Rule::TAG_BYTES_MAX).contains(&tag.len());
         found.check(good, format!("{path}[{t}]"), format!("a tag has 1 to {} bytes", Rule::TAG_BYTES_MAX));
-    }
-}
-
-pub(super) fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => is_loopback(address.into()),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod access;
+mod access_jwt;
 mod architecture;
 mod backfill;
 mod clients;

@@ -109,7 +109,7 @@ impl KeyCache {
     pub(super) fn finish(&self, keys: Option<KeySet>) -> bool {
         let mut schedule = self.schedule.lock();
         schedule.is_running = false;
-        // Who asked while it was running gets its answer.
+        // This fetch answers the calls that requested one while it was running.
         schedule.is_requested = false;
         schedule.has_failed = keys.is_none();
         let mut is_changed = false;
@@ -134,7 +134,7 @@ impl KeyCache {
         true
     }
 
-    /// Returns when [`KeyCache::begin`] or [`KeyCache::expire`] has something to do, if nobody asks for keys.
+    /// Returns when [`KeyCache::begin`] or [`KeyCache::expire`] has something to do, if no call requests keys.
     pub(super) fn next_at(&self, now: Moment, settings: &JwksConfig) -> Moment {
         let schedule = self.schedule.lock();
         let due_at = (!schedule.is_running).then(|| schedule.due_at(now, settings));

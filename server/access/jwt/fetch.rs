@@ -127,3 +127,6 @@ fn failure(error: reqwest::Error) -> FetchError {
     }
     FetchError::Request(text)
 }
+
+#[cfg(test)]
+mod tests;

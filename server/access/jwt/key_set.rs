@@ -89,7 +89,7 @@ impl KeySet {
 impl Key {
     fn parse(jwk: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        // A member that is there must say what is expected; of another type it does not.
+        // A member that is present must have the expected type and value.
         let is_unless = |name: &str, good: &dyn Fn(&Value) -> bool| jwk.get(name).is_none_or(good);
         let verifies = |operations: &Value| operations.as_array().is_some_and(|all| all.contains(&"verify".into()));
         let is_public = !jwk.contains_key("d") && !jwk.contains_key("k");

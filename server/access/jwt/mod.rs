@@ -12,7 +12,7 @@
 //!   (`verify::tests`, `issuer::tests`).
 //! - Time is passed in: neither X nor the library has an influence on it (`verify::tests::times_follow_table`).
 //! - Unknown keys cause at most one fetch per issuer and `auth.jwks.unknown_key_interval`
-//!   (`refresh::tests::rubbish_keys_cause_one_fetch`).
+//!   (`refresh::tests::unknown_keys_cause_one_fetch`).
 //! - A failed fetch never replaces a key set, and a key that is missing in a new one revokes its sessions
 //!   (`refresh::tests`).
 

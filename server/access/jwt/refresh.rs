@@ -27,7 +27,7 @@ pub struct KeyRefresher {
     control: Arc<AccessControl>,
     clock: Clock,
     metrics: KeyMetrics,
-    /// Called when a key set has changed: running sessions have to be judged again.
+    /// Called when a key set has changed: running sessions have to be checked again.
     changed: Box<dyn Fn() + Send + Sync>,
 }
 

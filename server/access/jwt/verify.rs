@@ -1,7 +1,7 @@
 //! Verifies a JWT by the settings and keys of its issuer, at a given time. Pure.
 //!
 //! The library checks the signature, with exactly the one algorithm of the token that fits the key. Claims are checked
-//! here: the library accepts absent claims unless told otherwise, and reads the system's time itself.
+//! here: by default the library accepts absent claims, and it reads the system's time itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ pub(super) fn algorithm(token: &UnverifiedToken<'_>, issuer: &JwtConfig) -> Resu
     named.ok_or(JwtError::Invalid("algorithm not accepted"))
 }
 
-/// Returns why claims do not fit the settings of an issuer. Running sessions are judged by it again when the settings
+/// Returns why claims do not fit the settings of an issuer. Running sessions are checked by it again when the settings
 /// change.
 pub(super) fn refusal(claims: &Claims, issuer: &JwtConfig) -> Option<&'static str> {
     let Claims { expires, issued, .. } = *claims;

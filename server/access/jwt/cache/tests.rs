@@ -54,9 +54,9 @@ fn last_good_set_has_maximum_age() {
     }
     assert_eq!(cache.next_at(at(day - 1), &settings), at(day));
     assert!(cache.expire(at(day), &settings));
-    assert!(!cache.expire(at(day), &settings), "told once");
+    assert!(!cache.expire(at(day), &settings), "reported once");
     assert!(cache.keys().is_none());
-    assert!(cache.last_keys().is_some(), "running sessions go on");
+    assert!(cache.last_keys().is_some(), "running sessions continue");
     cache.begin(at(day), &settings);
     assert!(!cache.finish(Some(set("a"))), "no session is affected");
     assert!(cache.keys().is_some());

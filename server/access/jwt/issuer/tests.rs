@@ -112,7 +112,7 @@ fn roles_and_tags_follow_claims() {
 }
 
 #[test]
-fn principal_is_never_one_of_the_configuration() {
+fn jwt_principal_has_no_configured_name() {
     let access = Env::new(|_| ()).access();
     for subject in ["alice", "indexer", "static:indexer", ":indexer"] {
         let credential = authenticate(&access, &claims_with(&json!({ "sub": subject }))).expect("accepted");
@@ -123,38 +123,38 @@ fn principal_is_never_one_of_the_configuration() {
 
 /// The settings of an issuer decide about its running sessions, too.
 #[test]
-fn accepted_token_is_judged_by_new_settings() {
+fn accepted_token_follows_new_settings() {
     let claims = claims_with(&json!({ "groups": ["team", "other"], "aud": ["powerstream-gateway", "old"] }));
     let first = Env::new(|own| own.audiences.push("old".into()));
     let credential = authenticate(&first.access(), &claims).expect("accepted");
-    let judged = |change: &dyn Fn(&mut Env)| {
+    let checked = |change: &dyn Fn(&mut Env)| {
         let mut env = Env::new(|own| own.audiences.push("old".into()));
         change(&mut env);
         let access = env.access();
         access.principal(&credential).map(|_| visible(&access, &credential).unwrap_or_default())
     };
     let news = Some("[cats][news.a][news.b]".to_owned());
-    assert_eq!(judged(&|_| ()), news);
-    assert_eq!(judged(&|env| env.jwt().audiences = texts(&["old"])), news, "another audience that it has");
-    assert_eq!(judged(&|env| env.jwt().audiences = texts(&["new"])), None);
-    assert_eq!(judged(&|env| env.jwt().issuer = "https://other.example/".into()), None);
-    assert_eq!(judged(&|env| env.jwt().name = "other".into()), None);
-    assert_eq!(judged(&|env| env.config.auth.jwt.clear()), None);
-    assert_eq!(judged(&|env| env.jwt().algorithms = vec![crate::access::jwt::JwtAlgorithm::RS256]), None);
-    assert_eq!(judged(&|env| env.jwt().lifetime_max = std::time::Duration::from_secs(60)), None);
-    assert_eq!(judged(&|env| env.jwt().roles.clear()), Some(String::new()));
-    assert_eq!(judged(&|env| env.jwt().roles[0].value = "other".into()), news);
-    assert_eq!(judged(&|env| env.jwt().tags_claim = Some("groups".into())), Some(String::new()));
+    assert_eq!(checked(&|_| ()), news);
+    assert_eq!(checked(&|env| env.jwt().audiences = texts(&["old"])), news, "another audience that it has");
+    assert_eq!(checked(&|env| env.jwt().audiences = texts(&["new"])), None);
+    assert_eq!(checked(&|env| env.jwt().issuer = "https://other.example/".into()), None);
+    assert_eq!(checked(&|env| env.jwt().name = "other".into()), None);
+    assert_eq!(checked(&|env| env.config.auth.jwt.clear()), None);
+    assert_eq!(checked(&|env| env.jwt().algorithms = vec![crate::access::jwt::JwtAlgorithm::RS256]), None);
+    assert_eq!(checked(&|env| env.jwt().lifetime_max = std::time::Duration::from_secs(60)), None);
+    assert_eq!(checked(&|env| env.jwt().roles.clear()), Some(String::new()));
+    assert_eq!(checked(&|env| env.jwt().roles[0].value = "other".into()), news);
+    assert_eq!(checked(&|env| env.jwt().tags_claim = Some("groups".into())), Some(String::new()));
     let write = |env: &Env, keys: &[Value]| {
         std::fs::write(env.dir.path().join("jwks.json"), key_set(keys)).expect("ours");
     };
-    assert_eq!(judged(&|env| write(env, &[OWN.ed.jwk("ed"), OWN.ec.jwk("new")])), news, "a further key");
-    assert_eq!(judged(&|env| write(env, &[OWN.ec.jwk("new")])), None, "the key is gone");
-    assert_eq!(judged(&|env| write(env, &[OWN.ed.jwk("renamed")])), None);
+    assert_eq!(checked(&|env| write(env, &[OWN.ed.jwk("ed"), OWN.ec.jwk("new")])), news, "a further key");
+    assert_eq!(checked(&|env| write(env, &[OWN.ec.jwk("new")])), None, "the key is gone");
+    assert_eq!(checked(&|env| write(env, &[OWN.ed.jwk("renamed")])), None);
 }
 
 #[test]
-fn bearer_is_told_by_its_form() {
+fn bearer_kind_follows_its_form() {
     let access = Env::new(|_| ()).access();
     let own = OWN.ed.token("ed", &claims_at(NOW_SECONDS));
     for (token, expected) in [

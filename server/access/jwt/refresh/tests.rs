@@ -126,7 +126,7 @@ async fn failed_fetch_keeps_last_good_set() {
         assert!(env.fetches(outcome) > before, "{outcome}: {}", env.registry.encode());
         assert_eq!(env.call(&OWN.ed, "ed").await, None, "{outcome}");
         assert_eq!(env.call(&ATTACKER.ed, "ed").await, Some(AuthError::Invalid), "{outcome}");
-        assert_eq!(env.call(&OWN.ec, "new").await, Some(AuthError::Unavailable), "{outcome}: nobody knows");
+        assert_eq!(env.call(&OWN.ec, "new").await, Some(AuthError::Unavailable), "{outcome}: not known");
         server.reply(body(&[OWN.ed.jwk("ed")]));
         env.fetched_again().await;
     }
@@ -148,7 +148,7 @@ async fn calls_before_first_set_are_unavailable() {
         env.fetched_again().await;
         assert_eq!(env.call(&OWN.ed, "ed").await, None, "{outcome}");
     }
-    // Nobody listens.
+    // No server listens.
     let url = Some("http://127.0.0.1:1/jwks".parse().expect("a URL"));
     let env = Env::start(JwtKeysConfig { url, ..JwtKeysConfig::default() }, TICK, TICK);
     env.fetched(1).await;
@@ -157,23 +157,23 @@ async fn calls_before_first_set_are_unavailable() {
 }
 
 #[tokio::test]
-async fn rubbish_keys_cause_one_fetch() {
+async fn unknown_keys_cause_one_fetch() {
     let server = KeyServer::start(body(&[OWN.ed.jwk("ed")])).await;
     let env = Env::start(server.keys(), HOUR, HOUR);
     env.fetched(1).await;
-    let answers = join_all((0..10_000).map(|number| env.call(&ATTACKER.ed, format!("rubbish-{number}")))).await;
+    let answers = join_all((0..10_000).map(|number| env.call(&ATTACKER.ed, format!("unknown-{number}")))).await;
     assert!(answers.iter().all(|answer| *answer == Some(AuthError::KeyUnknown)), "{:?}", answers[0]);
     assert_eq!(server.requests().len(), 1, "the first fetch is recent");
     // Where a fetch is allowed, all of them share it.
     let env = Env::start(server.keys(), HOUR, Duration::ZERO);
     env.fetched(1).await;
-    let answers = join_all((0..10_000).map(|number| env.call(&ATTACKER.ed, format!("rubbish-{number}")))).await;
+    let answers = join_all((0..10_000).map(|number| env.call(&ATTACKER.ed, format!("unknown-{number}")))).await;
     assert!(answers.iter().all(|answer| *answer == Some(AuthError::KeyUnknown)), "{:?}", answers[0]);
     assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn new_key_is_found_by_the_calls_that_name_it() {
+async fn new_key_is_found_by_calls() {
     let server = KeyServer::start(body(&[OWN.ed.jwk("old")])).await;
     let env = Env::start(server.keys(), HOUR, Duration::ZERO);
     env.fetched(1).await;

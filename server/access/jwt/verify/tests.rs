@@ -292,7 +292,7 @@ fn times_follow_table() {
 }
 
 #[test]
-fn key_must_be_the_only_one_that_fits() {
+fn key_must_be_only_one_that_fits() {
     let (first, second) = (&OWN.ed, &ATTACKER.ed);
     let token = |kid: Option<&str>| {
         let header = json!({ "alg": "EdDSA", "kid": kid }).to_string();
@@ -346,7 +346,7 @@ fn key_of_another_issuer_is_refused() {
             ("b by b", ATTACKER.ed.token("default", &other), GOOD),
             ("a by b", ATTACKER.ed.token("default", &own), INVALID),
             ("b by a", OWN.ed.token("default", &other), INVALID),
-            ("nobody", OWN.ed.token("default", &claims_with(&json!({ "iss": "https://none.example/" }))), INVALID),
+            ("neither", OWN.ed.token("default", &claims_with(&json!({ "iss": "https://none.example/" }))), INVALID),
         ],
     );
 }
