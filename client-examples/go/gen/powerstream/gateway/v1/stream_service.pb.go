@@ -207,6 +207,9 @@ const (
 	WarningCode_WARNING_CODE_BATCH_CLAMPED WarningCode = 5
 	// `consumer` was longer than 128 bytes.
 	WarningCode_WARNING_CODE_CONSUMER_NAME_TRUNCATED WarningCode = 6
+	// The caller may see only a part of the posts that a term of the filter selects; the others are not delivered. The message
+	// names the term.
+	WarningCode_WARNING_CODE_FILTER_NARROWED WarningCode = 7
 )
 
 // Enum value maps for WarningCode.
@@ -219,6 +222,7 @@ var (
 		4: "WARNING_CODE_HEARTBEAT_CLAMPED",
 		5: "WARNING_CODE_BATCH_CLAMPED",
 		6: "WARNING_CODE_CONSUMER_NAME_TRUNCATED",
+		7: "WARNING_CODE_FILTER_NARROWED",
 	}
 	WarningCode_value = map[string]int32{
 		"WARNING_CODE_UNSPECIFIED":             0,
@@ -228,6 +232,7 @@ var (
 		"WARNING_CODE_HEARTBEAT_CLAMPED":       4,
 		"WARNING_CODE_BATCH_CLAMPED":           5,
 		"WARNING_CODE_CONSUMER_NAME_TRUNCATED": 6,
+		"WARNING_CODE_FILTER_NARROWED":         7,
 	}
 )
 
@@ -515,6 +520,8 @@ const (
 	DrainReason_DRAIN_REASON_SHUTDOWN DrainReason = 1
 	// The session reached `hub.session_age_max`.
 	DrainReason_DRAIN_REASON_SESSION_ROTATED DrainReason = 2
+	// The credential of the caller expires at `deadline`. The session continues until then, and ends with CREDENTIALS_EXPIRED.
+	DrainReason_DRAIN_REASON_CREDENTIALS_EXPIRE DrainReason = 3
 )
 
 // Enum value maps for DrainReason.
@@ -523,11 +530,13 @@ var (
 		0: "DRAIN_REASON_UNSPECIFIED",
 		1: "DRAIN_REASON_SHUTDOWN",
 		2: "DRAIN_REASON_SESSION_ROTATED",
+		3: "DRAIN_REASON_CREDENTIALS_EXPIRE",
 	}
 	DrainReason_value = map[string]int32{
-		"DRAIN_REASON_UNSPECIFIED":     0,
-		"DRAIN_REASON_SHUTDOWN":        1,
-		"DRAIN_REASON_SESSION_ROTATED": 2,
+		"DRAIN_REASON_UNSPECIFIED":        0,
+		"DRAIN_REASON_SHUTDOWN":           1,
+		"DRAIN_REASON_SESSION_ROTATED":    2,
+		"DRAIN_REASON_CREDENTIALS_EXPIRE": 3,
 	}
 )
 
@@ -2801,7 +2810,7 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x12START_OUTCOME_LIVE\x10\x01\x12\x17\n" +
 	"\x13START_OUTCOME_EXACT\x10\x02\x12\x1e\n" +
 	"\x1aSTART_OUTCOME_TIME_BOUNDED\x10\x03\x12\x19\n" +
-	"\x15START_OUTCOME_CLAMPED\x10\x04*\xf8\x01\n" +
+	"\x15START_OUTCOME_CLAMPED\x10\x04*\x9a\x02\n" +
 	"\vWarningCode\x12\x1c\n" +
 	"\x18WARNING_CODE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18WARNING_CODE_UNKNOWN_TAG\x10\x01\x12\x1f\n" +
@@ -2809,7 +2818,8 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"\x1aWARNING_CODE_UPSTREAM_DOWN\x10\x03\x12\"\n" +
 	"\x1eWARNING_CODE_HEARTBEAT_CLAMPED\x10\x04\x12\x1e\n" +
 	"\x1aWARNING_CODE_BATCH_CLAMPED\x10\x05\x12(\n" +
-	"$WARNING_CODE_CONSUMER_NAME_TRUNCATED\x10\x06*T\n" +
+	"$WARNING_CODE_CONSUMER_NAME_TRUNCATED\x10\x06\x12 \n" +
+	"\x1cWARNING_CODE_FILTER_NARROWED\x10\a*T\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPHASE_REPLAY\x10\x01\x12\x0e\n" +
@@ -2835,11 +2845,12 @@ const file_powerstream_gateway_v1_stream_service_proto_rawDesc = "" +
 	"(STREAM_NOTICE_KIND_UPSTREAM_RECONNECTING\x10\x02\x12+\n" +
 	"'STREAM_NOTICE_KIND_UPSTREAM_AUTH_FAILED\x10\x03\x12)\n" +
 	"%STREAM_NOTICE_KIND_UPSTREAM_USAGE_CAP\x10\x04\x12'\n" +
-	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*h\n" +
+	"#STREAM_NOTICE_KIND_UPSTREAM_LIMITED\x10\x05*\x8d\x01\n" +
 	"\vDrainReason\x12\x1c\n" +
 	"\x18DRAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DRAIN_REASON_SHUTDOWN\x10\x01\x12 \n" +
-	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x022\x90\x04\n" +
+	"\x1cDRAIN_REASON_SESSION_ROTATED\x10\x02\x12#\n" +
+	"\x1fDRAIN_REASON_CREDENTIALS_EXPIRE\x10\x032\x90\x04\n" +
 	"\rStreamService\x12b\n" +
 	"\tSubscribe\x12(.powerstream.gateway.v1.SubscribeRequest\x1a).powerstream.gateway.v1.SubscribeResponse0\x01\x12f\n" +
 	"\vListStreams\x12*.powerstream.gateway.v1.ListStreamsRequest\x1a+.powerstream.gateway.v1.ListStreamsResponse\x12`\n" +
