@@ -44,20 +44,26 @@ fn load(dir: &Path, path: &str, value: &str) -> Result<Settings, config::ConfigE
     let bearer = dir.join("bearer");
     std::fs::write(&bearer, "bearer").expect("the directory is ours");
     let own = path.strip_prefix("accounts[].").map(|key| format!(", {key}: {value}")).unwrap_or_default();
-    let limit = path
-        .strip_prefix("roles[].limits.")
-        .map(|key| format!("roles: [{{ name: r, accounts: [main], limits: {{ {key}: {value} }} }}]\n"));
-    let limit = limit.unwrap_or_default();
+    let entry = match path.split_once("[].") {
+        Some(("roles", key)) => {
+            let key = key.strip_prefix("limits.").expect("the only numbers of a role");
+            format!("roles: [{{ name: r, accounts: [main], limits: {{ {key}: {value} }} }}]\n")
+        }
+        Some(("auth.jwt", key)) => format!(
+            "auth: {{ jwt: [{{ name: j, issuer: i, audiences: [a], keys: {{ url: 'https://i' }}, {key}: {value} }}] }}\n"
+        ),
+        _ => String::new(),
+    };
     let data = dir.join("data");
     let text = format!(
-        "data_dir: {}\naccounts: [{{ name: main, bearer: {{ file: {} }}{own} }}]\n{limit}",
+        "data_dir: {}\naccounts: [{{ name: main, bearer: {{ file: {} }}{own} }}]\n{entry}",
         data.display(),
         bearer.display()
     );
     let file = dir.join("config.yaml");
     std::fs::write(&file, text).expect("the directory is ours");
     let overrides =
-        if own.is_empty() && limit.is_empty() { vec![(path.to_owned(), value.to_owned())] } else { Vec::new() };
+        if own.is_empty() && entry.is_empty() { vec![(path.to_owned(), value.to_owned())] } else { Vec::new() };
     config::load(Some(&file), &overrides, std::iter::empty())
 }
 
