@@ -1,7 +1,6 @@
 //! The one integration-test binary.
 
 mod access;
-mod access_jwt;
 mod architecture;
 mod backfill;
 mod clients;

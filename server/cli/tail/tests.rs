@@ -302,7 +302,7 @@ async fn refused_connection_is_retried() {
     for _ in 0..3 {
         assert!(matches!(next(&mut consumer).await, Ok(ConsumerEvent::Disconnected { .. })));
     }
-    for bad in ["127.0.0.1:50051", "https://127.0.0.1:1", "", "http://"] {
+    for bad in ["127.0.0.1:50051", "ftp://127.0.0.1:1", "", "http://", "https://"] {
         assert!(Consumer::new(ConsumerOptions::new(bad), Clock::system()).is_err(), "{bad}");
     }
 }

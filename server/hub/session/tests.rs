@@ -60,7 +60,11 @@ impl TestEnv {
         let any_of = any_of.iter().map(ToString::to_string).collect();
         let filter = Filter::new(&FilterSpec { any_of, ..FilterSpec::default() }).expect("good");
         let by_time = matches!(&start, Start::Token(text) if self.is_of_another_log(text));
-        let resolved = start::resolve(&self.hub, &start, StartPolicy::Fail, !by_time).expect("exact, or by time");
+        self.open(filter, &start, !by_time)
+    }
+
+    fn open(&self, filter: Filter, start: &Start, require_exact: bool) -> Session {
+        let resolved = start::resolve(&self.hub, start, StartPolicy::Fail, require_exact).expect("exact, or by time");
         let info =
             SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: self.hub.clock().now() };
         let opening = SessionParams {

@@ -1,6 +1,7 @@
 //! Credentials, rights, and running streams that lose theirs: what each principal of a gateway gets, and does not get.
 
 mod certificates;
+mod jwt;
 mod running;
 
 use std::path::{Path, PathBuf};

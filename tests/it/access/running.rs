@@ -1,5 +1,6 @@
 //! Running sessions whose right ends or changes.
 
+use powerstream_gateway::access::PrincipalConfig;
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::proto::DrainReason;
@@ -11,14 +12,26 @@ use super::{ALL, CATS, Secret, configure, end_of, gateway, subscribe, tags_of, w
 use crate::harness::process::Gateway;
 use crate::harness::{TestEnv, after, eventually, filters, last_token, latest, reason};
 
+/// Ten principals with the same rights.
+const TEAMS: [&str; 10] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
+/// Sessions of each.
+const SESSIONS: usize = 100;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_token_ends_its_sessions_only() {
-    let secrets: Vec<Secret> = (1..=5).map(|number| Secret::new(ALL, number)).collect();
-    let mut env = gateway(&secrets.iter().collect::<Vec<_>>()).await;
+    let secrets: Vec<Secret> = (1..).zip(TEAMS).map(|(number, team)| Secret::new(team, number)).collect();
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| {
+        configure(settings);
+        let own = |name: &str| PrincipalConfig { name: name.into(), roles: vec![ALL.into()] };
+        settings.principals.extend(TEAMS.map(own));
+    });
+    write_tokens(env.dir(), &secrets.iter().collect::<Vec<_>>());
+    env.start_gateway().await;
+    env.connected().await;
     let mut client = env.client().await;
     let mut streams = Vec::new();
     for secret in &secrets {
-        for _ in 0..10 {
+        for _ in 0..SESSIONS {
             streams.push((secret, subscribe(&mut client, secret, latest(&filters::all())).await.expect("it begins")));
         }
     }
@@ -28,22 +41,26 @@ async fn revoked_token_ends_its_sessions_only() {
     }
     write_tokens(env.dir(), &secrets[1..].iter().collect::<Vec<_>>());
     let mut tokens = Vec::new();
-    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.token.id == secrets[0].token.id) {
+    let begin = Clock::system().system_now();
+    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.principal == TEAMS[0]) {
         let (_, end) = end_of(stream).await;
         assert_eq!((end.code(), reason(&end)), (Code::Unauthenticated, "CREDENTIALS_REVOKED"));
         tokens.push(last_token(&end).to_owned());
     }
-    assert_eq!(tokens.len(), 10);
+    assert_eq!(tokens.len(), SESSIONS);
+    eprintln!("{SESSIONS} sessions ended within {:?}", Clock::system().system_now().since(begin));
     let refused = subscribe(&mut client, &secrets[0], latest(&filters::all())).await.expect_err("refused");
     assert_eq!(reason(&refused), "CREDENTIALS_INVALID");
     env.post(&[&["dogs"]]);
-    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.token.id != secrets[0].token.id) {
+    for (_, stream) in streams.iter_mut().filter(|(secret, _)| secret.principal != TEAMS[0]) {
         assert_eq!(tags_of(stream, 1).await, ["dogs"], "the others continue");
     }
-    // With another credential, the subscription continues exactly where it ended.
-    let mut resumed =
-        subscribe(&mut client, &secrets[1], after(&tokens[0], &filters::all())).await.expect("it resumes");
-    assert_eq!(tags_of(&mut resumed, 1).await, ["dogs"]);
+    // With another credential, each subscription continues exactly where it ended.
+    for token in tokens.iter().step_by(10) {
+        let mut resumed =
+            subscribe(&mut client, &secrets[1], after(token, &filters::all())).await.expect("it resumes");
+        assert_eq!(tags_of(&mut resumed, 1).await, ["dogs"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

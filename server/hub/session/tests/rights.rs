@@ -38,22 +38,6 @@ fn post() -> impl Strategy<Value = Vec<&'static str>> {
     prop::collection::vec(prop::sample::select(&TAGS[..]), 0..3)
 }
 
-fn open(env: &TestEnv, filter: Filter, start: &Start) -> Session {
-    let resolved = start::resolve(&env.hub, start, StartPolicy::Fail, true).expect("exact");
-    let info = SessionInfo { id: "s".into(), consumer: "c".into(), peer: String::new(), since: env.hub.clock().now() };
-    let opening = SessionParams {
-        guard: env.hub.registry().register(info).expect("room"),
-        member: env.hub.enter(filter).expect("within"),
-        pace: pace(HEARTBEAT),
-        resolved,
-        session_id: "s".into(),
-        consumer: "c".into(),
-        warnings: Vec::new(),
-        access: None,
-    };
-    Session::open(env.hub.clone(), opening)
-}
-
 /// Reads a session until its cursor has passed the tip.
 async fn delivered(session: &mut Session, tip: u64) -> Vec<u64> {
     let mut own = Vec::new();
@@ -86,7 +70,7 @@ proptest! {
             let mut open: Vec<(&Reader, Session)> = twice
                 .filter_map(|reader| {
                     let start = if reader.4 { Start::Earliest } else { Start::Latest };
-                    Some((reader, open(&env, filter(reader)?, &start)))
+                    Some((reader, env.open(filter(reader)?, &start, true)))
                 })
                 .collect();
             env.post(&after);

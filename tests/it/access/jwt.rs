@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::{Code, Request, Status, Streaming};
 
+use super::end_of;
 use crate::harness::env::Client;
 use crate::harness::process::Gateway;
 use crate::harness::{TestEnv, after, eventually, filters, in_time, last_token, latest, reason};
@@ -148,17 +149,6 @@ async fn next_tags(stream: &mut Streaming<SubscribeResponse>) -> String {
         let frame = in_time("a frame", stream.message()).await.expect("it continues").expect("it has no end");
         if let Some(Frame::EventBatch(batch)) = frame.frame {
             return batch.events.iter().map(|event| event.tags.join("+")).collect::<Vec<_>>().join(" ");
-        }
-    }
-}
-
-/// The end of a stream, and the frames before it.
-async fn end_of(stream: &mut Streaming<SubscribeResponse>) -> (Vec<Frame>, Status) {
-    let mut frames = Vec::new();
-    loop {
-        match in_time("a frame or the end", stream.message()).await {
-            Ok(next) => frames.extend(next.expect("an end has a status").frame),
-            Err(end) => return (frames, end),
         }
     }
 }
