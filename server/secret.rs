@@ -76,17 +76,22 @@ impl SecretSource {
 }
 
 /// Maximum bytes of a secret file.
-pub const FILE_BYTES_MAX: u64 = 256 << 10;
+pub const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads a file with a secret: the bearer of an account, a key of resume tokens. It never blocks and is bounded for
 /// every path: a FIFO, a device, a directory and a file of more than `FILE_BYTES_MAX` are errors. Logs once for each
 /// file if users other than its owner may read or change it.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    read_bounded(path, FILE_BYTES_MAX)
+}
+
+/// As [`read_file`], with another maximum of bytes.
+pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let (file, mode) = open(path)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {FILE_BYTES_MAX} bytes")));
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {bytes_max} bytes")));
     }
     if let Some(exposure) = exposure_of(mode).filter(|_| is_news(path, mode)) {
         tracing::warn!(path = %path.display(), mode = format!("{:03o}", mode & MODE_BITS), exposure, "secret file exposed");
@@ -207,7 +212,7 @@ mod tests {
             (fifo.as_path(), "not a regular file"),
             (Path::new("/dev/zero"), "not a regular file"),
             (dir.path(), "not a regular file"),
-            (&long, "more than 262144 bytes"),
+            (&long, "more than 65536 bytes"),
             (Path::new("/nowhere/bearer"), "not found"),
         ] {
             let error = SecretSource::File(path.into()).read().expect_err("refused").to_string();

@@ -53,6 +53,8 @@ pub struct Access {
     roles: BTreeMap<String, Arc<Role>>,
     principals: BTreeMap<PrincipalName, Principal>,
     anonymous: Option<Principal>,
+    /// No credential can be verified.
+    is_open: bool,
     limits_mode: LimitsMode,
 }
 
@@ -108,18 +110,23 @@ impl Access {
             OpenAccess::All => Some(Principal { roles: Vec::new(), is_unrestricted: true, narrowed_to: None }),
         };
         let limits_mode = config.limits.mode;
-        let access = Self { tokens, certificates, issuers, roles, principals, anonymous, limits_mode };
+        let is_open = anonymous.is_some() && !config.auth.has_authenticator();
+        let access = Self { tokens, certificates, issuers, roles, principals, anonymous, is_open, limits_mode };
         if faults.is_empty() { Ok(access) } else { Err(faults) }
     }
 
     /// Authenticates a call by its headers, or else by the names in its verified client certificate, or else as
-    /// anonymous. A credential that is offered and not valid refuses the call: no other kind is tried.
+    /// anonymous. A credential that is offered and not valid refuses the call: no other kind is tried. Without any
+    /// authenticator in the configuration, all callers are anonymous, whatever they offer.
     pub fn authenticate(
         &self,
         headers: &HeaderMap,
         certificate: Option<&CertificateNames>,
         now: UnixMillis,
     ) -> Result<Credential, AuthError> {
+        if self.is_open {
+            return Ok(Credential::anonymous());
+        }
         let credential = match (bearer(headers)?, certificate) {
             (Some(token), _) => self.bearer(token, now)?,
             // Without configured names, certificates are the business of the connection alone.

@@ -25,6 +25,8 @@ pub(super) const PREFIX: &str = "psg_";
 const ID_LENGTH: usize = 8;
 /// Alphabet of ids.
 const ID_ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// Maximum bytes of a file: an entry has about 150.
+const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Maximum tokens in all files.
 pub const TOKENS_MAX: usize = 1_000;
 
@@ -121,7 +123,8 @@ fn id(token: &str) -> Option<&str> {
 }
 
 fn read(path: &Path) -> Result<Value, String> {
-    let bytes = secret::read_file(path).map_err(|error| format!("cannot be read: {}", error.kind()))?;
+    let bytes =
+        secret::read_bounded(path, FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {}", error.kind()))?;
     let text = String::from_utf8(bytes).map_err(|_| "is not text".to_owned())?;
     let source = config::Config::builder().add_source(File::from_str(&text, FileFormat::Yaml)).build();
     // The parser's own words would show parts of the file.

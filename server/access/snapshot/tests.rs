@@ -126,6 +126,10 @@ fn anonymous_callers_have_rights_only_where_configured() {
     let open = |open| anonymous(&AccessConfig { open, ..AccessConfig::default() });
     assert_eq!(open(OpenAccess::None), Err(AuthError::Missing));
     assert_eq!(open(OpenAccess::All), Ok(Grant::ALL));
+    // What a client offers to a gateway that cannot verify it changes nothing, as before there were credentials.
+    let access = Access::load(&AccessConfig { open: OpenAccess::All, ..AccessConfig::default() }).expect("no files");
+    let offered = headers(&["Bearer secret".to_owned(), "Basic eDp5".to_owned()]);
+    assert_eq!(access.authenticate(&offered, None, NOW), Ok(Credential::anonymous()));
     let read = open(OpenAccess::Read).expect("accepted");
     assert_eq!(Right::ALL.map(|right| read.allows(right)), [true, false, false, false, false, false]);
     assert_eq!(read.tags, None);

@@ -64,9 +64,9 @@ const CHANGES: &[Change] = &[
         "long",
         |files| {
             files.write("cert_file", vec![b'a'; (1 << 20) + 1]);
-            files.write("key_file", vec![b'a'; (256 << 10) + 1]);
+            files.write("key_file", vec![b'a'; (64 << 10) + 1]);
         },
-        &[("cert_file", "more than 1048576 bytes"), ("key_file", "more than 262144 bytes")],
+        &[("cert_file", "more than 1048576 bytes"), ("key_file", "more than 65536 bytes")],
     ),
     ("arbitrary CA", |files| drop(files.write("client_ca_file", "x")), &[("client_ca_file", "no certificate")]),
     ("no CA", |files| files.remove("client_ca_file"), &[("client_ca_file", "entity not found")]),

@@ -20,11 +20,15 @@ const SESSIONS: usize = 100;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_token_ends_its_sessions_only() {
     let secrets: Vec<Secret> = (1..).zip(TEAMS).map(|(number, team)| Secret::new(team, number)).collect();
-    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), |settings| {
-        configure(settings);
-        let own = |name: &str| PrincipalConfig { name: name.into(), roles: vec![ALL.into()] };
-        settings.principals.extend(TEAMS.map(own));
-    });
+    let mut env = TestEnv::without_gateway(
+        Clock::system(),
+        |_| (),
+        |settings| {
+            configure(settings);
+            let own = |name: &str| PrincipalConfig { name: name.into(), roles: vec![ALL.into()] };
+            settings.principals.extend(TEAMS.map(own));
+        },
+    );
     write_tokens(env.dir(), &secrets.iter().collect::<Vec<_>>());
     env.start_gateway().await;
     env.connected().await;
@@ -57,8 +61,7 @@ async fn revoked_token_ends_its_sessions_only() {
     }
     // With another credential, each subscription continues exactly where it ended.
     for token in tokens.iter().step_by(10) {
-        let mut resumed =
-            subscribe(&mut client, &secrets[1], after(token, &filters::all())).await.expect("it resumes");
+        let mut resumed = subscribe(&mut client, &secrets[1], after(token, &filters::all())).await.expect("it resumes");
         assert_eq!(tags_of(&mut resumed, 1).await, ["dogs"]);
     }
 }

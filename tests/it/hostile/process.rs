@@ -34,14 +34,14 @@ async fn fifo_as_state_file_blocks_nothing() {
 
 /// SIGHUP, as a terminal sends it that closes or a habit of operators, ended the process without a drain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sighup_is_logged_and_ignored() {
+async fn sighup_reloads_and_ends_no_session() {
     let env = TestEnv::without_gateway(Clock::system(), |_| (), |_| ());
     let mut gateway = Gateway::start(&env.settings, env.dir()).await;
     env.connected().await;
     let mut reader = Subscriber::open(&mut gateway.client().await, latest(&filters::all())).await.expect("it begins");
     for number in 0..3 {
         gateway.signal(Signal::HUP);
-        let logged = || gateway.log().matches("SIGHUP ignored").count();
+        let logged = || gateway.log().matches("configuration reloaded").count();
         eventually("it is logged", async || logged() > number).await;
         env.x.publish(&posts::post(number, &["cats"])).expect("a post");
         reader.posts(number + 1).await;
