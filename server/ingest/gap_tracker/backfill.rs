@@ -28,10 +28,12 @@ pub(super) struct BackfillState {
 
 const SECOND_MS: i64 = 1_000;
 
-/// The fraction of the expected posts that a backfill delivers at least. A few old posts prove no backfill: X sends
-/// posts again when a rule is added, and late ones. Streams become ten times as slow within minutes so rarely that one
-/// recovery request is a low price.
+/// The fraction of the expected posts that a backfill delivers at least, unless it delivers `POSTS_ENOUGH`. A few old
+/// posts prove no backfill: X sends posts again when a rule is added, and late ones. A stream may have become slow; where
+/// it has, one recovery request is a low price.
 const SHARE_MIN: f64 = 0.1;
+/// Number of posts that is taken for a backfill, however many were expected.
+const POSTS_ENOUGH: f64 = 8.0;
 
 /// Limits that decide when a backfill is complete.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +122,6 @@ impl BackfillState {
     /// the rate before the connection.
     pub(super) fn is_plausible(&self, span: TimeRange, patience: BackfillTimeouts) -> bool {
         let expected = self.rate * span.to.since(span.from).as_secs_f64();
-        expected < patience.due_min || self.count(span) as f64 >= (expected * SHARE_MIN).max(1.0)
+        expected < patience.due_min || self.count(span) as f64 >= (expected * SHARE_MIN).clamp(1.0, POSTS_ENOUGH)
     }
 }
