@@ -42,7 +42,6 @@ use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::Registry;
-use crate::tls::TlsListener;
 use crate::xapi;
 use crate::{grpc, http};
 
@@ -195,11 +194,6 @@ impl App {
     /// Returns the accounts.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
-    }
-
-    /// Returns the ports that use TLS, for a reload on demand.
-    pub fn tls_listeners(&self) -> impl Iterator<Item = &Arc<TlsListener>> {
-        self.tls.all()
     }
 
     /// Returns all metrics in text format.

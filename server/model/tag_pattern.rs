@@ -7,7 +7,7 @@ use super::IndexKey;
 
 /// A tag, or a prefix that ends in `*`. A tag that itself ends in `*` is written with `\*` at its end, and backslashes
 /// before that are doubled; elsewhere a backslash is an ordinary character.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagPattern {
     /// This tag.
     Exact(Arc<str>),
