@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::Credential;
-use super::limits::{LimitReached, SessionPermit, Usage};
+use super::limits::LimitReached;
 use super::right::Grant;
 use super::snapshot::Access;
+use super::usage::{ConnectionId, ConnectionPermit, SessionPermit, Usage};
 use crate::model::AccountName;
 
 /// An authenticated call, and the snapshot by which its rights are decided.
@@ -24,6 +25,17 @@ impl Authenticated {
     /// Counts the call. Returns `LimitReached` if the principal exceeds its limit.
     pub fn charge_call(&self) -> Result<(), LimitReached> {
         self.usage.charge_call(&self.access.limits(&self.credential), self.access.limits_mode())
+    }
+
+    /// Counts the call on its connection. Returns `LimitReached` if the principal has calls on too many.
+    pub fn open_call(&self, connection: ConnectionId, retry_after: Duration) -> Result<ConnectionPermit, LimitReached> {
+        let limits = self.access.limits(&self.credential);
+        self.usage.open_call(connection, &limits, self.access.limits_mode(), retry_after)
+    }
+
+    /// Compares the principal's active recovery jobs with its limit.
+    pub fn check_recovery_jobs(&self, active: usize) -> Result<(), LimitReached> {
+        self.usage.check_recovery_jobs(active, &self.access.limits(&self.credential), self.access.limits_mode())
     }
 
     /// Counts a session of the principal.

@@ -10,6 +10,27 @@ use crate::model::UnixMillis;
 /// Scheme of workload identities. A certificate has one at most (SPIFFE X.509-SVID, 2).
 const SPIFFE: &str = "spiffe://";
 
+/// Issuer and serial number of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateSerial {
+    /// Distinguished name of the issuer in DER.
+    issuer: Box<[u8]>,
+    /// Serial number, without leading zeros.
+    pub(super) serial: Box<[u8]>,
+}
+
+impl CertificateSerial {
+    /// Creates one of the bytes of both in a certificate or a revocation list.
+    pub(super) fn new(issuer: &[u8], serial: &[u8]) -> Self {
+        Self { issuer: issuer.into(), serial: Self::without_zeros(serial).into() }
+    }
+
+    /// Returns a number without leading zeros: DER adds one before a high first bit.
+    pub(super) fn without_zeros(serial: &[u8]) -> &[u8] {
+        &serial[serial.iter().take_while(|byte| **byte == 0).count()..]
+    }
+}
+
 /// Names of a verified client certificate. The common name is not one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateNames {
@@ -19,6 +40,8 @@ pub struct CertificateNames {
     pub digest: [u8; 32],
     /// End of its validity.
     pub not_after: UnixMillis,
+    /// Issuer and serial number; `None` if it cannot be parsed.
+    pub serial: Option<Arc<CertificateSerial>>,
 }
 
 impl CertificateNames {
@@ -27,7 +50,7 @@ impl CertificateNames {
     pub fn parse(der: &[u8]) -> Self {
         let digest = Sha256::digest(der).into();
         let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
-            return Self { names: Vec::new(), digest, not_after: UnixMillis(0) };
+            return Self { names: Vec::new(), digest, not_after: UnixMillis(0), serial: None };
         };
         let not_after = UnixMillis(certificate.validity().not_after.timestamp().saturating_mul(1_000));
         let san = certificate.subject_alternative_name().ok().flatten();
@@ -44,7 +67,8 @@ impl CertificateNames {
         });
         let is_ambiguous = uris.len() > 1 && uris.iter().any(|uri| uri.starts_with(SPIFFE));
         let names = if is_ambiguous { Vec::new() } else { uris.iter().cloned().chain(dns).collect() };
-        Self { names, digest, not_after }
+        let serial = CertificateSerial::new(certificate.issuer().as_raw(), certificate.raw_serial());
+        Self { names, digest, not_after, serial: Some(serial.into()) }
     }
 }
 

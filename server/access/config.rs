@@ -1,6 +1,7 @@
 //! Settings of credentials, roles and principals.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::jwt::{JwksConfig, JwtConfig};
 use super::right::Right;
 
 /// Credentials that the gateway accepts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// Files with hashed bearer tokens (`powerstream-gateway credential new`). They are read again when they change.
@@ -20,8 +21,34 @@ pub struct AuthConfig {
     pub jwt: Vec<JwtConfig>,
     /// Key sets of JWT issuers that are fetched by URL.
     pub jwks: JwksConfig,
+    /// File with revoked JWTs and certificates, for what cannot wait for the end of their validity. It is read again when it
+    /// changes.
+    pub revoked_file: Option<PathBuf>,
     /// Callers without a credential.
     pub anonymous: AnonymousConfig,
+    /// Calls of one peer address per minute whose credentials are refused, after which each further refusal of that minute
+    /// is answered late. 0: never.
+    pub refusals_per_minute: u32,
+    /// How late.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub refusal_delay: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            token_files: Vec::new(),
+            certificates: Vec::new(),
+            jwt: Vec::new(),
+            jwks: JwksConfig::default(),
+            revoked_file: None,
+            anonymous: AnonymousConfig::default(),
+            // More than a client with an expired credential has that retries as PROTOCOL.md says.
+            refusals_per_minute: 20,
+            refusal_delay: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Callers without a credential.
@@ -68,10 +95,18 @@ pub struct RoleConfig {
 pub struct RoleLimits {
     /// Maximum open sessions. Beyond it, Subscribe fails with SESSION_LIMIT.
     pub sessions: Option<u32>,
+    /// Maximum connections on which the principal has open calls. Beyond it, calls on a further connection fail with
+    /// CONNECTION_LIMIT.
+    pub connections: Option<u32>,
+    /// Maximum sessions that read the journal. Beyond it, a session ends with REPLAY_LIMIT and its resume token.
+    pub replays: Option<u32>,
     /// Maximum calls per second, after a burst of one second. Beyond it, calls fail with CALL_LIMIT.
     pub calls_per_second: Option<u32>,
     /// Maximum bytes of events per second over all sessions of the principal. Beyond it, delivery is delayed.
     pub bytes_per_second: Option<u64>,
+    /// Maximum recovery jobs of the principal that wait or run, over all accounts. Beyond it, CreateRecoveryJob fails with
+    /// RECOVERY_LIMIT. Callers without a credential have this limit per peer address.
+    pub recovery_jobs: Option<u32>,
 }
 
 /// Limits of principals.

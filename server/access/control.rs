@@ -13,9 +13,10 @@ use super::certificate::CertificateNames;
 use super::config::LimitsMode;
 use super::credential::{AuthError, Credential, bearer};
 use super::jwt::KeyRequest;
-use super::limits::{LimitMetrics, Limits, SessionPermit, UsageTable};
+use super::limits::{LimitMetrics, LimitReached, Limits};
 use super::right::{Right, TagRight};
 use super::snapshot::Access;
+use super::usage::{ReplayPermit, SessionPermit, UsageTable};
 use crate::clock::Clock;
 use crate::model::{AccountName, UnixMillis};
 
@@ -155,6 +156,19 @@ impl AccessControl {
         AccessWatch { changes, control: self.clone(), credential, account, tags, permit, limits }
     }
 
+    /// Watches the credential of a stream that reads no log.
+    pub fn watch_credential(self: &Arc<Self>, credential: Arc<Credential>, permit: SessionPermit) -> CredentialWatch {
+        let mut changes = self.version.subscribe();
+        // The snapshot may have changed since the call was authenticated.
+        changes.mark_changed();
+        CredentialWatch { control: self.clone(), changes, credential, _permit: permit }
+    }
+
+    /// Returns how late the refusal of a peer's credential is answered, which has had so many in this minute.
+    pub fn refusal_delay(&self, refusals: u64) -> Duration {
+        self.current.load().refusal_delay(refusals)
+    }
+
     fn check(&self, credential: &Credential, account: &AccountName, tags: Option<&TagRight>) -> Option<AccessEnd> {
         let current = self.current.load();
         let Some(principal) = current.principal(credential) else { return Some(AccessEnd::Revoked) };
@@ -166,6 +180,39 @@ impl AccessControl {
         } else {
             None
         }
+    }
+}
+
+/// The credential of a running stream that reads no log.
+pub struct CredentialWatch {
+    control: Arc<AccessControl>,
+    changes: watch::Receiver<u64>,
+    credential: Arc<Credential>,
+    /// The stream counts as a session of its principal.
+    _permit: SessionPermit,
+}
+
+impl CredentialWatch {
+    /// Waits until rights may have changed. Returns why the stream must end now, if it must. Cancel safe.
+    pub async fn changed(&mut self) -> Option<AccessEnd> {
+        let control = &self.control;
+        let changed = match self.credential.not_after.map(|end| end.since(control.now())) {
+            None => self.changes.changed().await.is_ok(),
+            Some(left) => match control.clock.timeout(left, self.changes.changed()).await {
+                Ok(changed) => changed.is_ok(),
+                Err(_) => return Some(AccessEnd::Expired),
+            },
+        };
+        if !changed {
+            // The process ends.
+            std::future::pending().await
+        }
+        control.current.load().principal(&self.credential).is_none().then_some(AccessEnd::Revoked)
+    }
+
+    /// True if the caller may read an account now.
+    pub fn can_read(&self, account: &AccountName) -> bool {
+        self.control.current.load().grant(&self.credential, account).allows(Right::Read)
     }
 }
 
@@ -182,6 +229,11 @@ pub struct AccessWatch {
 }
 
 impl AccessWatch {
+    /// Counts the stream as one that reads the journal.
+    pub fn start_replay(&self) -> Result<ReplayPermit, LimitReached> {
+        self.permit.start_replay(&self.limits.0, self.limits.1)
+    }
+
     /// Counts delivered bytes of the principal.
     pub fn charge_bytes(&self, bytes: u64) {
         self.permit.charge_bytes(bytes, &self.limits.0, self.limits.1);

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use thiserror::Error;
 
+use super::certificate::CertificateSerial;
 use super::jwt::VerifiedToken;
 use crate::model::UnixMillis;
 
@@ -41,13 +42,23 @@ pub struct Credential {
     pub not_after: Option<UnixMillis>,
     /// The verified claims of a JWT: new settings or keys may classify them differently.
     pub jwt: Option<Arc<VerifiedToken>>,
+    /// Issuer and serial number of a certificate.
+    pub serial: Option<Arc<CertificateSerial>>,
 }
 
 impl Credential {
     /// The credential of callers that offer none.
     pub fn anonymous() -> Self {
         let (id, principal): (Arc<str>, Arc<str>) = ("".into(), "".into());
-        Self { kind: CredentialKind::Anonymous, id, digest: [0; 32], principal, not_after: None, jwt: None }
+        Self {
+            kind: CredentialKind::Anonymous,
+            id,
+            digest: [0; 32],
+            principal,
+            not_after: None,
+            jwt: None,
+            serial: None,
+        }
     }
 }
 

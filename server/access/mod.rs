@@ -28,26 +28,29 @@ mod control;
 mod credential;
 pub mod jwt;
 mod limits;
+mod revocation;
 mod right;
 mod snapshot;
 mod token;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use audit::{AuditLog, AuditedCall};
 pub use authenticated::Authenticated;
-pub use certificate::CertificateNames;
+pub use certificate::{CertificateNames, CertificateSerial};
 pub use config::{
     AnonymousConfig, AuthConfig, CertificateConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits,
     TagsConfig,
 };
-pub use control::{AccessControl, AccessEnd, AccessWatch};
+pub use control::{AccessControl, AccessEnd, AccessWatch, CredentialWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
-pub use limits::{LimitMetrics, LimitReached, Limits, SessionPermit};
+pub use limits::{LimitKind, LimitMetrics, LimitReached, Limits};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};
+pub use usage::{ConnectionId, ConnectionPermit, ReplayPermit, SessionPermit};
 
 /// Name of a principal.
 pub type PrincipalName = Arc<str>;

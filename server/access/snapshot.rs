@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
 use super::certificate::CertificateNames;
-use super::config::{AuthConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig, RoleLimits};
+use super::config::{AuthConfig, LimitsConfig, LimitsMode, PrincipalConfig, RoleConfig};
 use super::credential::{AuthError, Credential, CredentialKind, bearer};
 use super::jwt::{Issuers, JwtError};
 use super::limits::Limits;
+use super::revocation::Revocations;
 use super::right::{Grant, Right, RightSet, TagRight};
 use super::token::TokenTable;
 use super::{AccessFault, PrincipalName};
@@ -21,6 +24,8 @@ use crate::model::{AccountName, TagPattern, UnixMillis};
 pub struct AccessConfig {
     /// Credentials.
     pub auth: AuthConfig,
+    /// Revocation lists of TLS (`tls.crl_files`).
+    pub crl_files: Vec<PathBuf>,
     /// Roles.
     pub roles: Vec<RoleConfig>,
     /// Principals.
@@ -29,6 +34,13 @@ pub struct AccessConfig {
     pub limits: LimitsConfig,
     /// What callers without a credential may do if `auth` has no setting.
     pub open: OpenAccess,
+}
+
+impl AccessConfig {
+    /// Returns all files whose contents are a part of the access snapshot.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.auth.files().chain(&self.crl_files)
+    }
 }
 
 /// What callers without a credential may do where `auth` has no setting.
@@ -49,6 +61,7 @@ pub struct Access {
     tokens: TokenTable,
     certificates: Vec<(TagPattern, PrincipalName)>,
     issuers: Issuers,
+    revoked: Revocations,
     /// Roles by name, for JWTs: their claims name roles.
     roles: BTreeMap<String, Arc<Role>>,
     principals: BTreeMap<PrincipalName, Principal>,
@@ -56,6 +69,8 @@ pub struct Access {
     /// No credential can be verified.
     is_open: bool,
     limits_mode: LimitsMode,
+    /// Refusals of a peer per minute, and how late further ones are answered.
+    refusals: (u32, Duration),
 }
 
 /// What a principal may do on which accounts.
@@ -84,6 +99,7 @@ impl Access {
         let mut tokens = TokenTable::default();
         config.auth.token_files.iter().for_each(|path| tokens.add_file(path, &mut faults));
         let issuers = Issuers::load(&config.auth, &mut faults);
+        let revoked = Revocations::load(config.auth.revoked_file.as_deref(), &config.crl_files, &mut faults);
         let roles: BTreeMap<String, Arc<Role>> =
             config.roles.iter().map(|role| (role.name.clone(), Arc::new(Role::new(role)))).collect();
         let principal = |names: &[String]| Principal::with_roles(&roles, names);
@@ -111,7 +127,19 @@ impl Access {
         };
         let limits_mode = config.limits.mode;
         let is_open = anonymous.is_some() && !config.auth.has_authenticator();
-        let access = Self { tokens, certificates, issuers, roles, principals, anonymous, is_open, limits_mode };
+        let refusals = (config.auth.refusals_per_minute, config.auth.refusal_delay);
+        let access = Self {
+            tokens,
+            certificates,
+            issuers,
+            revoked,
+            roles,
+            principals,
+            anonymous,
+            is_open,
+            limits_mode,
+            refusals,
+        };
         if faults.is_empty() { Ok(access) } else { Err(faults) }
     }
 
@@ -134,6 +162,9 @@ impl Access {
             (None, _) if self.anonymous.is_some() => Credential::anonymous(),
             (None, _) => return Err(AuthError::Missing),
         };
+        if self.revoked.contains(&credential) {
+            return Err(AuthError::Invalid);
+        }
         match credential.not_after {
             Some(end) if end <= now => Err(AuthError::Expired),
             _ => Ok(credential),
@@ -163,13 +194,13 @@ impl Access {
         let principal: PrincipalName = format!("{}:{}", verified.issuer, verified.claims.subject).into();
         let (digest, not_after, id) = (verified.key, Some(verified.not_after), principal.clone());
         let jwt = Some(Arc::new(verified));
-        Ok(Credential { kind: CredentialKind::Jwt, id, digest, principal, not_after, jwt })
+        Ok(Credential { kind: CredentialKind::Jwt, id, digest, principal, not_after, jwt, serial: None })
     }
 
     fn token(&self, token: &str) -> Result<Credential, AuthError> {
         let (id, entry) = self.tokens.find(token).ok_or(AuthError::Invalid)?;
         let (principal, digest, not_after) = (entry.principal.clone(), entry.digest, entry.not_after);
-        Ok(Credential { kind: CredentialKind::Token, id, digest, principal, not_after, jwt: None })
+        Ok(Credential { kind: CredentialKind::Token, id, digest, principal, not_after, jwt: None, serial: None })
     }
 
     fn certificate(&self, names: &CertificateNames) -> Result<Credential, AuthError> {
@@ -179,12 +210,15 @@ impl Access {
         });
         let (name, principal) = found.next().ok_or(AuthError::Invalid)?;
         let (kind, digest) = (CredentialKind::Certificate, names.digest);
-        let not_after = Some(names.not_after);
-        Ok(Credential { kind, id: name.clone(), digest, principal: principal.clone(), not_after, jwt: None })
+        let (not_after, serial) = (Some(names.not_after), names.serial.clone());
+        Ok(Credential { kind, id: name.clone(), digest, principal: principal.clone(), not_after, jwt: None, serial })
     }
 
     /// Returns the principal of an accepted credential; `None` if it is not accepted any more.
     pub fn principal(&self, credential: &Credential) -> Option<Cow<'_, Principal>> {
+        if self.revoked.contains(credential) {
+            return None;
+        }
         match credential.kind {
             CredentialKind::Anonymous => self.anonymous.as_ref().map(Cow::Borrowed),
             CredentialKind::Token => {
@@ -212,6 +246,12 @@ impl Access {
     /// Returns whether limits apply.
     pub fn limits_mode(&self) -> LimitsMode {
         self.limits_mode
+    }
+
+    /// Returns how late the refusal of a peer's credential is answered, which has had so many in this minute.
+    pub(super) fn refusal_delay(&self, refusals: u64) -> Duration {
+        let (max, delay) = self.refusals;
+        if max > 0 && refusals > u64::from(max) { delay } else { Duration::ZERO }
     }
 
     /// Returns what an accepted credential may do on an account.
@@ -283,8 +323,7 @@ impl Role {
             Some(tags) => (patterns(&tags.allow), patterns(&tags.deny), tags.untagged),
         };
         let rights = config.rights.iter().copied().collect();
-        let RoleLimits { sessions, calls_per_second, bytes_per_second } = config.limits;
-        let limits = Limits { sessions, calls_per_second, bytes_per_second };
+        let limits = config.limits.into();
         Self { accounts: patterns(&config.accounts), rights, allow, deny, untagged, limits }
     }
 

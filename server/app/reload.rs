@@ -155,7 +155,7 @@ impl Reloader {
 
     /// Returns a digest of the contents of all files that decide about the configuration.
     async fn fingerprint(&self, settings: &Settings) -> [u8; 32] {
-        let files: Vec<PathBuf> = self.file.iter().chain(settings.auth.files()).cloned().collect();
+        let files: Vec<PathBuf> = self.file.iter().chain(settings.access().files()).cloned().collect();
         let read = tokio::task::spawn_blocking(move || {
             let mut all = Sha256::new();
             for file in files {

@@ -22,7 +22,9 @@ impl Settings {
             () => OpenAccess::None,
         };
         let (auth, roles, principals) = (self.auth.clone(), self.roles.clone(), self.principals.clone());
-        AccessConfig { auth, roles, principals, limits: self.limits, open }
+        let tls = [&self.grpc.tls, &self.admin.tls];
+        let crl_files = tls.iter().flat_map(|own| own.crl_files.clone()).collect();
+        AccessConfig { auth, crl_files, roles, principals, limits: self.limits, open }
     }
 
     /// True if clients that reach the gRPC port need a credential, or are given roles without one.

@@ -58,6 +58,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     // Not more often: any client that reaches the port can name unknown keys.
     ("auth.jwks.unknown_key_interval", Time(S, H)),
     ("auth.jwt[].lifetime_max", Time(0, Y)),
+    // A refused call that waits keeps its stream.
+    ("auth.refusal_delay", Time(0, 10 * S)),
+    ("auth.refusals_per_minute", Whole(0, 1_000_000)),
     // Up to the year 9999, and as far back.
     ("clock.origin_ms", Whole(-253_402_300_799_999, 253_402_300_799_999)),
     ("clock.rate", Real(0.001, 10_000.0)),
@@ -147,6 +150,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("reload.interval", Time(100 * MS, D)),
     ("roles[].limits.bytes_per_second", Whole(KIB, TIB)),
     ("roles[].limits.calls_per_second", Whole(1, 1_000_000)),
+    ("roles[].limits.connections", Whole(1, 1_000_000)),
+    ("roles[].limits.recovery_jobs", Whole(0, 1_000_000)),
+    ("roles[].limits.replays", Whole(0, 1_000_000)),
     ("roles[].limits.sessions", Whole(1, 1_000_000)),
     ("shutdown_timeout", Time(S, H)),
     ("telemetry.otlp_batch_spans_max", Whole(1, MIB)),

@@ -7,11 +7,14 @@ use std::time::Duration;
 use http::HeaderMap;
 use tonic::Status;
 
+use super::config::Reflection;
 use super::methods::{self, MethodRight};
 use super::status;
 use crate::access::{
-    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, Grant, Right, TagRight,
+    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, ConnectionId,
+    ConnectionPermit, CredentialWatch, Grant, Right, TagRight,
 };
+use crate::backoff::client_retry_delay;
 use crate::gateway::{Account, Gateway};
 use crate::model::{AccountName, Caller};
 
@@ -28,11 +31,12 @@ impl CallContext {
     /// or not valid.
     pub async fn authenticate(
         access: &AccessControl,
-        path: &str,
+        (path, reflection): (&str, Reflection),
         headers: &HeaderMap,
         certificate: Option<&CertificateNames>,
     ) -> Result<Self, Status> {
-        let right = methods::required(path).ok_or_else(|| status::unimplemented("there is no such method"))?;
+        let right =
+            methods::required(path, reflection).ok_or_else(|| status::unimplemented("there is no such method"))?;
         match access.authenticate_call(headers, certificate).await {
             Ok(caller) => {
                 // Probes are not limited.
@@ -45,6 +49,32 @@ impl CallContext {
             Err(AuthError::Missing) if right == MethodRight::Open => Ok(Self { caller: None, right }),
             Err(error) => Err(status::unauthenticated(error)),
         }
+    }
+
+    /// Counts the call on its connection, as long as the result exists; `None`: it is not counted. Returns
+    /// CONNECTION_LIMIT if the principal has calls on too many connections.
+    pub fn open_call(&self, connection: ConnectionId) -> Result<Option<ConnectionPermit>, Status> {
+        match &self.caller {
+            Some(caller) if self.right != MethodRight::Open => {
+                let opened = caller.open_call(connection, client_retry_delay());
+                opened.map(Some).map_err(|reached| status::limit_reached(&reached))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Compares the caller's active recovery jobs with its limit. Returns RECOVERY_LIMIT if one more is too many.
+    pub fn check_recovery_jobs(&self, active: usize) -> Result<(), Status> {
+        let checked = self.caller.as_ref().map_or(Ok(()), |caller| caller.check_recovery_jobs(active));
+        checked.map_err(|reached| status::limit_reached(&reached))
+    }
+
+    /// Counts a stream of the caller as a session, and watches its credential. Returns SESSION_LIMIT if the principal has
+    /// too many; `None` for callers without a credential, where anonymous callers have no rights.
+    pub fn watch_credential(&self, access: &Arc<AccessControl>) -> Result<Option<CredentialWatch>, Status> {
+        let Some(caller) = &self.caller else { return Ok(None) };
+        let permit = caller.open_session(client_retry_delay()).map_err(|reached| status::limit_reached(&reached))?;
+        Ok(Some(access.watch_credential(caller.credential.clone(), permit)))
     }
 
     /// Returns what an audit line contains about a call.

@@ -16,6 +16,8 @@ pub struct Config {
     /// Allows a non-loopback address without credentials: every client that reaches it can read everything. It has no
     /// effect if `auth` has an authenticator or roles for anonymous callers.
     pub allow_unauthenticated: bool,
+    /// Who may use server reflection.
+    pub reflection: Reflection,
     /// TLS of the gRPC port.
     pub tls: tls::Config,
     /// Maximum connections. A further connection replaces the longest idle one, or is refused if all have streams.
@@ -86,11 +88,24 @@ pub enum Compression {
     Accepted,
 }
 
+/// Who may use server reflection, by which grpcurl and others learn the methods of the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reflection {
+    /// Every client that reaches the port.
+    Open,
+    /// Every accepted caller, whatever its rights; anonymous callers where they have roles.
+    Authenticated,
+    /// Nobody.
+    Off,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             allow_unauthenticated: false,
+            reflection: Reflection::Authenticated,
             tls: tls::Config::default(),
             connections_max: 20_000,
             // Half of them: no single peer can take all.

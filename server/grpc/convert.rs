@@ -289,6 +289,7 @@ fn drain_reason(ending: EndReason) -> proto::DrainReason {
         EndReason::Deadline
         | EndReason::TooSlow
         | EndReason::ReplayLimit
+        | EndReason::CallerReplayLimit
         | EndReason::JournalUnavailable
         | EndReason::CredentialsRevoked
         | EndReason::AccessRevoked

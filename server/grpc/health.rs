@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::watch;
@@ -16,15 +17,28 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::call_context::CallContext;
 use super::service_names::Services;
 use super::status;
+use crate::access::{AccessControl, CredentialWatch};
 use crate::gateway::{Gateway, NoAccount};
 use crate::hub::status::upstream_status::{self, UpstreamState};
 use crate::model::AccountName;
 use crate::task::Shutdown;
 
 /// The health service over the gateway's accounts.
+#[derive(Clone)]
 pub struct HealthService {
     gateway: Arc<Gateway>,
+    access: Arc<AccessControl>,
     shutdown: Shutdown,
+}
+
+/// A running `Watch`.
+struct HealthWatch {
+    service: HealthService,
+    name: String,
+    target: HealthTarget,
+    last: Option<ServingStatus>,
+    /// `None`: the caller has no credential that could end.
+    credential: Option<CredentialWatch>,
 }
 
 /// Target of a service name.
@@ -39,12 +53,12 @@ enum HealthTarget {
 
 impl HealthService {
     /// Serves until `shutdown`, which ends all watches.
-    pub fn new(gateway: Arc<Gateway>, shutdown: Shutdown) -> Self {
-        Self { gateway, shutdown }
+    pub fn new(gateway: Arc<Gateway>, access: Arc<AccessControl>, shutdown: Shutdown) -> Self {
+        Self { gateway, access, shutdown }
     }
 
     /// Returns the target of a name. An account that the caller may not read is unknown.
-    fn watched(&self, name: &str, context: &CallContext) -> HealthTarget {
+    fn target(&self, name: &str, can_read: impl Fn(&AccountName) -> bool) -> HealthTarget {
         if name.is_empty() {
             return HealthTarget::Process;
         }
@@ -52,8 +66,36 @@ impl HealthService {
             return HealthTarget::Readiness(self.gateway.readiness_changes());
         }
         match AccountName::new(name) {
-            Ok(account) if context.can_read(&account) => HealthTarget::account(&self.gateway, name),
+            Ok(account) if can_read(&account) => HealthTarget::account(&self.gateway, name),
             _ => HealthTarget::Unknown,
+        }
+    }
+}
+
+impl HealthWatch {
+    /// Returns the next status, or the end of the stream. A name that the caller may not read any more becomes unknown.
+    async fn next(&mut self) -> Result<ServingStatus, Status> {
+        loop {
+            let ended = async {
+                match &mut self.credential {
+                    Some(credential) => credential.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.service.shutdown.cancelled() => return Err(status::draining(Duration::ZERO)),
+                ended = ended => if let Some(end) = ended {
+                    return Err(status::access_ended(end));
+                },
+                status = self.target.other_than(self.last) => {
+                    self.last = Some(status);
+                    return Ok(status);
+                }
+            }
+            let credential = self.credential.as_ref();
+            let can_read = |account: &AccountName| credential.is_some_and(|own| own.can_read(account));
+            self.target = self.service.target(&self.name, can_read);
         }
     }
 }
@@ -122,7 +164,7 @@ impl Health for HealthService {
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let context = CallContext::of(&request)?;
-        match self.watched(&request.get_ref().service, &context).status() {
+        match self.target(&request.get_ref().service, |account| context.can_read(account)).status() {
             ServingStatus::ServiceUnknown => Err(status::service_unknown()),
             known => Ok(Response::new(response(known))),
         }
@@ -131,13 +173,15 @@ impl Health for HealthService {
     /// An unknown name gets SERVICE_UNKNOWN and the stream stays open, as the protocol requires.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let context = CallContext::of(&request)?;
-        let watched = self.watched(&request.get_ref().service, &context);
-        let state = Some((watched, None, self.shutdown.clone()));
-        let statuses = futures::stream::unfold(state, async |state| {
-            let (mut watched, last, shutdown) = state?;
-            match shutdown.run_until_cancelled(watched.other_than(last)).await {
-                Some(status) => Some((Ok(response(status)), Some((watched, Some(status), shutdown)))),
-                None => Some((Err(status::draining(std::time::Duration::ZERO)), None)),
+        let name = request.into_inner().service;
+        let target = self.target(&name, |account| context.can_read(account));
+        let credential = context.watch_credential(&self.access)?;
+        let watch = HealthWatch { service: self.clone(), name, target, last: None, credential };
+        let statuses = futures::stream::unfold(Some(watch), async |watch| {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(status) => Some((Ok(response(status)), Some(watch))),
+                Err(end) => Some((Err(end), None)),
             }
         });
         Ok(Response::new(Box::pin(statuses)))

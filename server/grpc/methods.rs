@@ -1,5 +1,6 @@
 //! The right that each method needs. A method without a row is refused.
 
+use super::config::Reflection;
 use crate::access::Right;
 
 /// What a caller needs for a method.
@@ -9,6 +10,8 @@ pub enum MethodRight {
     Open,
     /// Any accepted credential, or anonymous access.
     Caller,
+    /// What the setting `grpc.reflection` says.
+    Reflection,
     /// Any accepted credential; the list has only accounts on which the caller has this right.
     Each(Right),
     /// This right on the account of the request.
@@ -31,13 +34,19 @@ const METHODS: &[(&str, MethodRight)] = &[
     ("/powerstream.gateway.v1.RecoveryService/CancelRecoveryJob", Account(Right::Recover)),
     ("/grpc.health.v1.Health/Check", Open),
     ("/grpc.health.v1.Health/Watch", Open),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Caller),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Caller),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", MethodRight::Reflection),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", MethodRight::Reflection),
 ];
 
-/// Returns what a caller needs for the method of this path; `None` if no such method is known.
-pub fn required(path: &str) -> Option<MethodRight> {
-    METHODS.iter().find(|(own, _)| *own == path).map(|(_, right)| *right)
+/// Returns what a caller needs for the method of this path; `None` if no such method is known, or it is not served.
+pub fn required(path: &str, reflection: Reflection) -> Option<MethodRight> {
+    let (_, right) = METHODS.iter().find(|(own, _)| *own == path)?;
+    match (*right, reflection) {
+        (MethodRight::Reflection, Reflection::Off) => None,
+        (MethodRight::Reflection, Reflection::Authenticated) => Some(Caller),
+        (MethodRight::Reflection, Reflection::Open) => Some(Open),
+        (right, _) => Some(right),
+    }
 }
 
 #[cfg(test)]
@@ -67,10 +76,21 @@ mod tests {
         }
         assert_eq!(described.len(), METHODS.len(), "{described:?}");
         for path in &described {
-            assert!(required(path).is_some(), "{path} has no row");
+            assert!(required(path, Reflection::Open).is_some(), "{path} has no row");
         }
         for (path, _) in METHODS {
             assert!(described.iter().any(|own| own == path), "{path} does not exist");
+        }
+    }
+
+    #[test]
+    fn reflection_needs_what_its_setting_says() {
+        let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        for (setting, expected) in
+            [(Reflection::Open, Some(Open)), (Reflection::Authenticated, Some(Caller)), (Reflection::Off, None)]
+        {
+            assert_eq!(required(path, setting), expected);
+            assert_eq!(required("/grpc.health.v1.Health/Check", setting), Some(Open));
         }
     }
 }

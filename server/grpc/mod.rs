@@ -31,7 +31,7 @@ mod transport;
 #[cfg(test)]
 mod wire_tests;
 
-pub use config::{Compression, Config};
+pub use config::{Compression, Config, Reflection};
 pub use server::GrpcServer;
 pub use service_names::Services;
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};

@@ -2,6 +2,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -13,7 +14,7 @@ use crate::access::{AccessControl, Grant, Right};
 use crate::clock::Clock;
 use crate::gateway::{Account, Gateway};
 use crate::ingest::recovery::{JobId, JobStatus};
-use crate::model::{GapId, GapState, TimeRange, UnixMillis};
+use crate::model::{Caller, GapId, GapState, TimeRange, UnixMillis};
 use crate::proto::recovery_service_server::RecoveryService;
 use crate::proto::{
     self, CancelRecoveryJobRequest, CancelRecoveryJobResponse, CreateRecoveryJobRequest, CreateRecoveryJobResponse,
@@ -33,13 +34,32 @@ pub struct RecoveryApi {
     /// Permits to read the journal for GetCoverage.
     coverage_reads: Arc<Semaphore>,
     coverage_read_bytes_max: u64,
+    /// Held from the count of a caller's jobs to the creation of the next.
+    creating: Mutex<()>,
 }
 
 impl RecoveryApi {
     /// Serves the accounts of this gateway.
     pub fn new(gateway: Arc<Gateway>, access: Arc<AccessControl>, config: &Config, blocking: Blocking) -> Self {
         let coverage_reads = Arc::new(Semaphore::new(config.coverage_reads_max.max(1)));
-        Self { gateway, access, blocking, coverage_reads, coverage_read_bytes_max: config.coverage_read_bytes_max }
+        let coverage_read_bytes_max = config.coverage_read_bytes_max;
+        Self { gateway, access, blocking, coverage_reads, coverage_read_bytes_max, creating: Mutex::default() }
+    }
+
+    /// Creates a job, within the limit of its caller over all accounts.
+    fn create(
+        &self,
+        context: &CallContext,
+        account: &Account,
+        span: TimeRange,
+        caller: &Caller,
+    ) -> Result<JobStatus, Status> {
+        let _creating = self.creating.lock();
+        if account.recovery.needs_job(span) {
+            let active = self.gateway.accounts().iter().map(|own| own.recovery.active_of(caller)).sum();
+            context.check_recovery_jobs(active)?;
+        }
+        account.recovery.create(span, caller.clone()).map_err(status::job_refused)
     }
 }
 
@@ -128,7 +148,7 @@ impl RecoveryService for RecoveryApi {
         let request = request.into_inner();
         let (account, grant) = context.account(&self.gateway, &request.account)?;
         let asked = past_interval(request.interval.as_ref(), account.hub.clock())?;
-        let listed = account.recovery.create(asked, caller.clone()).map_err(status::job_refused)?;
+        let listed = self.create(&context, &account, asked, &caller)?;
         let created = &listed.job;
         tracing::info!(account = %account.hub.account(), job = %created.id, from = %asked.from, to = %asked.to, %caller, "manual recovery job created");
         let call = context.audited(peer, "CreateRecoveryJob");

@@ -58,8 +58,8 @@ impl GrpcServer {
                 .max_decoding_message_size(bytes_max)
                 .accept_compressed(CompressionEncoding::Gzip)
                 .accept_compressed(CompressionEncoding::Zstd);
-        let health =
-            HealthServer::new(HealthService::new(gateway, shutdown.clone())).max_decoding_message_size(bytes_max);
+        let health = HealthServer::new(HealthService::new(gateway, access.clone(), shutdown.clone()))
+            .max_decoding_message_size(bytes_max);
         let routes = Routes::new(streams)
             .add_service(recoveries)
             .add_service(health)

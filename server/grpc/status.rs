@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use crate::access::AuthError;
+use crate::access::AccessEnd;
 use crate::gateway::NoAccount;
 use crate::hub::session::{EndReason, SessionEnd};
 use crate::hub::start::{StartError, StartOutcome};
@@ -19,7 +19,7 @@ mod recovery;
 mod start;
 
 use access::{NAMES_MAX, access_denied};
-pub use access::{filter_refused, foreign_token, limit_reached, right_missing, unauthenticated};
+pub use access::{access_ended, filter_refused, foreign_token, limit_reached, right_missing, unauthenticated};
 use builder::StatusBuilder;
 pub use builder::{REASON_TRAILER, TOKEN_TRAILER};
 pub use recovery::{job_refused, job_unknown, recovery_limit};
@@ -141,29 +141,21 @@ pub fn ended(end: SessionEnd) -> Status {
         )
         .quota("hub.replay_sessions_max", "sessions that read the journal")
         .retry_after(after),
+        EndReason::CallerReplayLimit => StatusBuilder::new(
+            Code::ResourceExhausted,
+            "REPLAY_LIMIT",
+            "too many sessions of this principal read the journal (roles[].limits.replays); resume later",
+        )
+        .quota("replays", "sessions of the principal that read the journal")
+        .retry_after(after),
         EndReason::JournalUnavailable => {
             StatusBuilder::new(Code::Unavailable, "NOT_READY", "journal cannot be read; resume later")
                 .retry_after(after)
         }
-        EndReason::CredentialsExpired => {
-            StatusBuilder::new(Code::Unauthenticated, "CREDENTIALS_EXPIRED", AuthError::Expired.to_string())
-        }
-        EndReason::CredentialsRevoked => StatusBuilder::new(
-            Code::Unauthenticated,
-            "CREDENTIALS_REVOKED",
-            "credentials are not accepted any more; obtain new ones, then resume",
-        ),
-        EndReason::AccessRevoked => StatusBuilder::new(
-            Code::PermissionDenied,
-            "ACCESS_REVOKED",
-            "the right to read this account was withdrawn; ask the owner of the account",
-        ),
-        EndReason::RightsChanged => StatusBuilder::new(
-            Code::Unavailable,
-            "RIGHTS_CHANGED",
-            "other posts are readable for this caller than before; reconnect and resume",
-        )
-        .retry_after(after),
+        EndReason::CredentialsExpired => access::ending(AccessEnd::Expired),
+        EndReason::CredentialsRevoked => access::ending(AccessEnd::Revoked),
+        EndReason::AccessRevoked => access::ending(AccessEnd::AccessRevoked),
+        EndReason::RightsChanged => access::ending(AccessEnd::RightsChanged).retry_after(after),
     };
     ended.token(end.token).status()
 }
@@ -278,6 +270,7 @@ mod tests {
             (EndReason::Deadline, Code::DeadlineExceeded, "STREAM_DEADLINE"),
             (EndReason::TooSlow, Code::ResourceExhausted, "CONSUMER_TOO_SLOW"),
             (EndReason::ReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
+            (EndReason::CallerReplayLimit, Code::ResourceExhausted, "REPLAY_LIMIT"),
             (EndReason::JournalUnavailable, Code::Unavailable, "NOT_READY"),
             (EndReason::CredentialsExpired, Code::Unauthenticated, "CREDENTIALS_EXPIRED"),
             (EndReason::CredentialsRevoked, Code::Unauthenticated, "CREDENTIALS_REVOKED"),

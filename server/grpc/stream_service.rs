@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::Empty;
 use futures::{FutureExt, Stream};
@@ -18,6 +17,7 @@ use super::subscribe_options::{SubscribeOptions, filter, parse_subscribe};
 use super::transport::body::SessionBody;
 use super::{Compression, convert, status};
 use crate::access::{AccessControl, Grant, Right};
+use crate::backoff::client_retry_delay;
 use crate::gateway::{Account, FindError, Gateway};
 use crate::hub::filter::Filter;
 use crate::hub::session::{DeliveryOptions, Session, SessionParams, TimedPosition, Warning, WarningCode};
@@ -31,9 +31,6 @@ use crate::proto::{
     ListTagsResponse, ResolvePositionRequest, ResolvePositionResponse, SubscribeRequest, SubscribeResponse,
     resolve_position_request,
 };
-
-/// Maximum jittered retry delay of a rejected client.
-const RETRY_SPREAD: Duration = Duration::from_secs(5);
 
 /// Name of the method in audit lines.
 const SUBSCRIBE: &str = "Subscribe";
@@ -64,10 +61,9 @@ impl StreamApi {
         let id = format!("{:016x}", rand::rng().random::<u64>());
         let info = SessionInfo { id: id.clone(), consumer: consumer.to_owned(), peer, since: hub.clock().now() };
         if hub.registry().closing().borrow().is_some() {
-            return Err(status::draining(jittered_retry_delay()));
+            return Err(status::draining(client_retry_delay()));
         }
-        let guard =
-            hub.registry().register(info).map_err(|full| status::session_limit(&full, jittered_retry_delay()))?;
+        let guard = hub.registry().register(info).map_err(|full| status::session_limit(&full, client_retry_delay()))?;
         Ok((guard, id))
     }
 }
@@ -88,13 +84,13 @@ impl StreamService for StreamApi {
             Filter::within(&asked, grant.tags.clone()).map_err(|error| status::filter_refused(&error))?;
         let headers: &MetadataMap = request.metadata();
         let mut ask = parse_subscribe(request.get_ref(), headers)?;
-        let access = context.open_session(&self.access, hub.account(), grant.tags, jittered_retry_delay())?;
+        let access = context.open_session(&self.access, hub.account(), grant.tags, client_retry_delay())?;
         let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, principal = context.principal(),
             consumer = ask.consumer, peer,
         );
-        let member = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, jittered_retry_delay()))?;
+        let member = hub.enter(filter).map_err(|limit| status::filter_limit(&limit, client_retry_delay()))?;
         let (resolved, advice) = resolve(&self.blocking, &hub, &ask, (member.filter().clone(), caller), &context)
             .instrument(span.clone())
             .await?;
@@ -242,7 +238,7 @@ async fn find(blocking: &Blocking, account: &Account, post: PostId, grant: Grant
         Ok(None) => Err(status::post_unknown(post)),
         Err(FindError(error)) => {
             tracing::error!(error, "failed to search post ids");
-            Err(status::not_ready("post ids cannot be searched; retry later", RETRY_SPREAD))
+            Err(status::not_ready("post ids cannot be searched; retry later", client_retry_delay()))
         }
     }
 }
@@ -331,8 +327,4 @@ fn messages(
             }
         }
     })
-}
-
-fn jittered_retry_delay() -> Duration {
-    RETRY_SPREAD.mul_f64(rand::rng().random::<f64>())
 }

@@ -81,6 +81,18 @@ pub(super) struct FileContent {
     pub(super) bytes: Result<Vec<u8>, TlsProblem>,
 }
 
+impl FileContent {
+    fn new(key: String, path: &Path, bytes: io::Result<Vec<u8>>) -> Self {
+        let bytes = bytes.map_err(|error| TlsProblem::Unreadable(reason(&error)));
+        Self { key, path: path.to_owned(), bytes }
+    }
+
+    /// Reads a file with revocation lists. Blocks.
+    pub(super) fn revocation_lists(key: &str, path: &Path) -> Self {
+        Self::new(key.to_owned(), path, bounded(path, CRL_BYTES_MAX))
+    }
+}
+
 /// Contents of all files of a section, read in one pass.
 pub(super) struct Files {
     pub(super) cert: FileContent,
@@ -95,10 +107,8 @@ pub(super) type Fingerprint = [u8; 32];
 impl Files {
     /// Reads all files. Blocks.
     pub(super) fn read(section: &str, config: &Config) -> Self {
-        let content = |key: &str, path: &Path, bytes: io::Result<Vec<u8>>| FileContent {
-            key: format!("{section}.tls.{key}"),
-            path: path.to_owned(),
-            bytes: bytes.map_err(|error| TlsProblem::Unreadable(reason(&error))),
+        let content = |key: &str, path: &Path, bytes: io::Result<Vec<u8>>| {
+            FileContent::new(format!("{section}.tls.{key}"), path, bytes)
         };
         let certificates = |key: &str, path: &Path| content(key, path, bounded(path, CERTIFICATES_BYTES_MAX));
         let (cert, key) = (config.cert_file.clone().unwrap_or_default(), config.key_file.clone().unwrap_or_default());
@@ -108,7 +118,7 @@ impl Files {
             key: content("key_file", &key, secret::read_file(&key)),
             client_ca: config.client_ca_file.as_deref().map(|path| certificates("client_ca_file", path)),
             crls: crls
-                .map(|(n, path)| content(&format!("crl_files[{n}]"), path, bounded(path, CRL_BYTES_MAX)))
+                .map(|(n, path)| FileContent::revocation_lists(&format!("{section}.tls.crl_files[{n}]"), path))
                 .collect(),
         }
     }

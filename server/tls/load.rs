@@ -1,5 +1,6 @@
 //! From the contents of the files to a `rustls::ServerConfig`.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,12 @@ fn roots(file: &FileContent) -> Result<RootCertStore, TlsError> {
         added.map_err(|_| file.error(TlsProblem::Malformed(format!("certificate {} is not usable as a CA", n + 1))))?;
     }
     Ok(store)
+}
+
+/// Returns the revocation lists of a file.
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let lists = crls(&FileContent::revocation_lists("crl_files", path))?;
+    Ok(lists.into_iter().map(|(list, _)| list).collect())
 }
 
 /// A revocation list, with its next update in seconds since 1970.

@@ -33,7 +33,7 @@ pub use config::{ClientAuth, Config, ConfigFault, MinVersion, Port};
 pub use files::{TlsError, TlsErrors, TlsProblem};
 pub use handshake::{HandshakeError, PeerIdentity};
 pub use listener::{LookOutcome, TlsListener};
-pub use load::check;
+pub use load::{check, revocation_lists};
 pub use metrics::Metrics;
 pub use peer_log::PeerLog;
 pub use stream::{ClientStream, TcpTransport};

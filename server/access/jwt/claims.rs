@@ -39,7 +39,7 @@ pub struct Claims {
     pub not_before: Option<u64>,
     /// `iat` in seconds since 1970.
     pub issued: Option<u64>,
-    /// All claims that are a text or a list of texts.
+    /// All claims that are a text or a list of texts; those of objects by their path, such as `realm_access.roles`.
     texts: BTreeMap<Box<str>, Vec<Box<str>>>,
 }
 
@@ -95,7 +95,8 @@ impl Claims {
         let subject = text("sub").filter(|subject| is_plain(subject)).ok_or("no subject")?;
         let expires = time("exp")?.ok_or("no expiry")?;
         let (not_before, issued) = (time("nbf")?, time("iat")?);
-        let texts = members.iter().filter_map(|(name, value)| Some((name.as_str().into(), texts(value)?))).collect();
+        let mut texts = BTreeMap::new();
+        add_texts("", members.iter(), &mut texts);
         Ok(Self { issuer, subject, expires, not_before, issued, texts })
     }
 
@@ -107,6 +108,32 @@ impl Claims {
     /// True if the claim is, or contains, this text.
     pub fn contains(&self, name: &str, value: &str) -> bool {
         self.texts(name).is_some_and(|texts| texts.iter().any(|text| **text == *value))
+    }
+}
+
+/// Adds claims that are texts or lists of texts. A name with a dot is that of a claim, never the path to one: else two
+/// claims could have one path.
+fn add_texts<'v>(
+    path: &str,
+    members: impl Iterator<Item = (&'v String, &'v Value)>,
+    all: &mut BTreeMap<Box<str>, Vec<Box<str>>>,
+) {
+    for (name, value) in members.filter(|(name, _)| path.is_empty() || !name.contains('.')) {
+        let own = format!("{path}{name}");
+        match value {
+            Value::Object(members) if !name.contains('.') && own.len() < TEXT_BYTES_MAX => {
+                add_texts(&format!("{own}."), members.iter(), all);
+            }
+            _ => {
+                // A claim with this name comes before the path of the same text.
+                let Some(texts) = texts(value) else { continue };
+                if path.is_empty() {
+                    all.insert(own.into(), texts);
+                } else {
+                    all.entry(own.into()).or_insert(texts);
+                }
+            }
+        }
     }
 }
 
@@ -151,5 +178,35 @@ impl<'de> Deserialize<'de> for Object {
         }
 
         deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn claims_of_objects_have_paths() {
+        let payload = json!({
+            "iss": "i", "sub": "s", "exp": 1, "groups": ["a", "b"],
+            "realm_access": { "roles": ["admin"], "x.y": "hidden", "deep": { "er": "z" }, "n": 7 },
+            "https://login.example/claims": { "roles": ["url"] },
+            "realm_access.deep.er": "named",
+        });
+        let claims = Claims::parse(payload.to_string().as_bytes()).expect("good");
+        for (name, expected) in [
+            ("groups", Some("a b")),
+            ("realm_access.roles", Some("admin")),
+            ("realm_access.deep.er", Some("named")),
+            ("realm_access.x.y", None),
+            ("realm_access.n", None),
+            ("realm_access", None),
+            ("https://login.example/claims.roles", None),
+        ] {
+            let found = claims.texts(name).map(|texts| texts.join(" "));
+            assert_eq!(found.as_deref(), expected, "{name}");
+        }
     }
 }

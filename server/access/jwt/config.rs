@@ -57,7 +57,7 @@ pub struct JwtKeysConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtRoleConfig {
-    /// Name of the claim: a text, or a list of texts.
+    /// Name of the claim: a text, or a list of texts; of a claim in an object its path, such as `realm_access.roles`.
     pub claim: String,
     /// Value that the claim must have or contain.
     pub value: String,

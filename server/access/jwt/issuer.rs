@@ -172,7 +172,8 @@ fn read(path: &Path, bytes_max: usize) -> Result<KeySet, String> {
 impl AuthConfig {
     /// Returns all files whose contents are a part of the access snapshot.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.token_files.iter().chain(self.jwt.iter().filter_map(|issuer| issuer.keys.file.as_ref()))
+        let keys = self.jwt.iter().filter_map(|issuer| issuer.keys.file.as_ref());
+        self.token_files.iter().chain(keys).chain(&self.revoked_file)
     }
 }
 

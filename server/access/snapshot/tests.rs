@@ -5,7 +5,7 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::access::config::{CertificateConfig, TagsConfig};
+use crate::access::config::{CertificateConfig, RoleLimits, TagsConfig};
 use crate::access::{NewToken, PatternVisibility};
 
 fn role(name: &str, accounts: &[&str], rights: &[Right], tags: Option<TagsConfig>) -> RoleConfig {
@@ -50,7 +50,7 @@ fn headers(values: &[String]) -> HeaderMap {
 
 fn certificate(names: &[&str], not_after: i64) -> CertificateNames {
     let names = names.iter().map(|name| (*name).into()).collect();
-    CertificateNames { names, digest: [1; 32], not_after: UnixMillis(not_after) }
+    CertificateNames { names, digest: [1; 32], not_after: UnixMillis(not_after), serial: None }
 }
 
 /// Two tokens, a certificate and anonymous callers, each with a role of its own.
@@ -185,4 +185,31 @@ fn replaced_and_removed_tokens_are_not_accepted() {
     token_file(dir.path(), &[(&good, "principal: stranger")]);
     let faults = Access::load(&config).expect_err("the principal is unknown");
     assert!(faults[0].text.contains("\"stranger\""), "{faults:?}");
+}
+
+/// A revoked certificate or JWT is refused, and is no credential of a running stream any more.
+#[test]
+fn revoked_credentials_are_not_accepted() {
+    use crate::access::CertificateSerial;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (good, old) = (NewToken::new([1; 8], [1; 32]), NewToken::new([2; 8], [2; 32]));
+    let mut config = config(dir.path(), &good, &old);
+    let of_serial = |serial: &[u8]| CertificateNames {
+        serial: Some(Arc::new(CertificateSerial::new(b"issuer", serial))),
+        ..certificate(&["ops.example"], NOW.0 + 1)
+    };
+    let access = Access::load(&config).expect("good files");
+    let credentials = [&[0x0a_u8, 0x1b][..], &[0x00, 0xff]]
+        .map(|serial| access.authenticate(&HeaderMap::new(), Some(&of_serial(serial)), NOW).expect("accepted before"));
+    let path = dir.path().join("revoked.yaml");
+    std::fs::write(&path, "revoked:\n  - { serial: \"FF\" }\n").expect("ours");
+    config.auth.revoked_file = Some(path.clone());
+    let next = Access::load(&config).expect("good files");
+    assert_ne!(access, next, "running streams are checked again");
+    assert!(config.files().any(|file| *file == path), "the file is compared at each look");
+    assert_eq!(credentials.map(|own| next.principal(&own).is_some()), [true, false]);
+    assert_eq!(next.authenticate(&HeaderMap::new(), Some(&of_serial(&[0xff])), NOW), Err(AuthError::Invalid));
+    assert!(next.authenticate(&HeaderMap::new(), Some(&of_serial(&[0x0a, 0x1b])), NOW).is_ok());
+    std::fs::write(&path, "revoked: [7]").expect("ours");
+    assert!(Access::load(&config).is_err(), "a fault keeps the last good one");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 use super::builder::StatusBuilder;
-use crate::access::{AuthError, LimitReached, Right};
+use crate::access::{AccessEnd, AuthError, LimitKind, LimitReached, Right};
 use crate::hub::filter::{FilterError, InvalidFilter};
 use crate::model::AccountName;
 
@@ -43,6 +43,35 @@ pub fn unauthenticated(error: AuthError) -> Status {
     StatusBuilder::new(Code::Unauthenticated, reason, error.to_string()).status()
 }
 
+/// Returns the end of a stream whose caller has lost its right, before its token and retry delay are added.
+pub(super) fn ending(end: AccessEnd) -> StatusBuilder {
+    match end {
+        AccessEnd::Expired => {
+            StatusBuilder::new(Code::Unauthenticated, "CREDENTIALS_EXPIRED", AuthError::Expired.to_string())
+        }
+        AccessEnd::Revoked => StatusBuilder::new(
+            Code::Unauthenticated,
+            "CREDENTIALS_REVOKED",
+            "credentials are not accepted any more; obtain new ones, then resume",
+        ),
+        AccessEnd::AccessRevoked => StatusBuilder::new(
+            Code::PermissionDenied,
+            "ACCESS_REVOKED",
+            "the right to read this account was withdrawn; ask the owner of the account",
+        ),
+        AccessEnd::RightsChanged => StatusBuilder::new(
+            Code::Unavailable,
+            "RIGHTS_CHANGED",
+            "other posts are readable for this caller than before; reconnect and resume",
+        ),
+    }
+}
+
+/// Returns the end of a stream without a position whose caller has lost its right.
+pub fn access_ended(end: AccessEnd) -> Status {
+    ending(end).status()
+}
+
 /// Returns the status for an invalid filter.
 fn filter_invalid(fault: &InvalidFilter) -> Status {
     StatusBuilder::new(Code::InvalidArgument, "FILTER_INVALID", fault.to_string())
@@ -69,11 +98,18 @@ pub fn foreign_token() -> Status {
 
 /// Returns the status for a call beyond a limit of its principal.
 pub fn limit_reached(reached: &LimitReached) -> Status {
-    let reason = if reached.limit == "sessions" { "SESSION_LIMIT" } else { "CALL_LIMIT" };
-    let subject = format!("{}/{}", reached.principal, reached.limit);
+    let reason = match reached.limit {
+        LimitKind::Sessions => "SESSION_LIMIT",
+        LimitKind::Connections => "CONNECTION_LIMIT",
+        LimitKind::Replays => "REPLAY_LIMIT",
+        LimitKind::RecoveryJobs => "RECOVERY_LIMIT",
+        LimitKind::Calls | LimitKind::Bytes => "CALL_LIMIT",
+    };
+    let name = reached.limit.name();
+    let subject = format!("{}/{name}", reached.principal);
     let message = format!(
         "limit of principal {:?} reached: {} is {} (roles[].limits); retry later, or ask the operator for a higher limit",
-        reached.principal, reached.limit, reached.max
+        reached.principal, name, reached.max
     );
     StatusBuilder::new(Code::ResourceExhausted, reason, message)
         .quota(&subject, "limit of the principal")

@@ -4,6 +4,7 @@
 //! the slices of a message, and what waits for a socket has a bound.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use super::socket::TURN_BYTES;
 use crate::access::{AccessControl, AuditedCall, CertificateNames};
 use crate::clock::Clock;
 use crate::grpc::call_context::CallContext;
+use crate::grpc::config::Reflection;
 use crate::grpc::{Config, explain, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
@@ -60,6 +62,7 @@ struct RequestHandler {
     clock: Clock,
     timeout: Duration,
     request_bytes_max: usize,
+    reflection: Reflection,
 }
 
 /// Runs the streams of a connection.
@@ -79,7 +82,9 @@ impl ConnectionServer {
         tasks: TaskGroup,
     ) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let answering = Arc::new(RequestHandler { routes, access, clock: clock.clone(), timeout, request_bytes_max });
+        let (reflection, clock_own) = (config.reflection, clock.clone());
+        let answering =
+            Arc::new(RequestHandler { routes, access, clock: clock_own, timeout, request_bytes_max, reflection });
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
         Self { config, answering, exchanges, places, tls, clock, tasks }
@@ -226,16 +231,9 @@ impl RequestHandler {
             return ResponseBody::install(refused, exchange);
         }
         let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
-        let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()).await
-        {
+        let context = match self.accept(&request, &path, address, identity.as_deref()).await {
             Ok(context) => context,
-            Err(refused) => {
-                if refused.code() == Code::Unauthenticated {
-                    let call = AuditedCall { caller: None, peer: address, method: &path };
-                    self.access.audit().log_refused_authentication(call, status::reason(refused.metadata().as_ref()));
-                }
-                return ResponseBody::install(refused.into_http(), exchange);
-            }
+            Err(refused) => return ResponseBody::install(refused.into_http(), exchange),
         };
         let mut request = request.map(|body| match &exchange {
             Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
@@ -253,6 +251,37 @@ impl RequestHandler {
             self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
         }
         ResponseBody::install(answer, exchange)
+    }
+
+    /// Authenticates a call, and counts it on its connection. A peer whose credentials are refused too often is answered
+    /// late.
+    async fn accept(
+        &self,
+        request: &Request<Incoming>,
+        path: &str,
+        peer: Option<IpAddr>,
+        identity: Option<&CertificateNames>,
+    ) -> Result<CallContext, Status> {
+        let method = (path, self.reflection);
+        match CallContext::authenticate(&self.access, method, request.headers(), identity).await {
+            Ok(context) => {
+                if let Some(exchange) = Exchange::current()
+                    && let Some(permit) = context.open_call(exchange.connection())?
+                {
+                    exchange.keep(permit);
+                }
+                Ok(context)
+            }
+            Err(refused) => {
+                if refused.code() == Code::Unauthenticated {
+                    let call = AuditedCall { caller: None, peer, method: path };
+                    let reason = status::reason(refused.metadata().as_ref());
+                    let refusals = self.access.audit().log_refused_authentication(call, reason);
+                    self.clock.sleep(self.access.refusal_delay(refusals)).await;
+                }
+                Err(refused)
+            }
+        }
     }
 }
 

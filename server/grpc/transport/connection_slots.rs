@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::access::ConnectionId;
 use crate::clock::{Clock, Moment};
 use crate::grpc::Config;
 use crate::task::Shutdown;
@@ -33,6 +34,8 @@ struct State {
 
 /// What is known of a connection.
 pub struct ConnectionInfo {
+    /// Unique in the process.
+    pub id: ConnectionId,
     peer: IpAddr,
     /// Bytes that its exchanges are charged (`exchange`).
     pub charged: AtomicUsize,
@@ -72,7 +75,11 @@ impl ConnectionSlots {
 
     /// Takes a place for a new connection; `None` if all are taken by connections that are in use.
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<SlotGuard> {
+        let mut state = self.state.lock();
+        state.next += 1;
+        let id = state.next;
         let place = Arc::new(ConnectionInfo {
+            id: ConnectionId(id),
             peer,
             charged: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
@@ -81,14 +88,11 @@ impl ConnectionSlots {
             evicted: Shutdown::new(),
             clock: self.clock.clone(),
         });
-        let mut state = self.state.lock();
         if state.peers.get(&peer).is_some_and(|count| *count >= self.per_peer_max) {
             state.evict(|place| place.peer == peer)?;
         } else if state.taken.len() >= self.connections_max {
             state.evict(|_| true)?;
         }
-        state.next += 1;
-        let id = state.next;
         state.taken.insert(id, place.clone());
         *state.peers.entry(peer).or_default() += 1;
         drop(state);

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::connection_slots::ConnectionInfo;
+use crate::access::{ConnectionId, ConnectionPermit};
 use crate::clock::{Clock, Moment};
 use crate::grpc::Config;
 
@@ -75,6 +76,8 @@ pub struct Exchange {
     place: Arc<ConnectionInfo>,
     progress: Arc<Progress>,
     id: u64,
+    /// The caller's use of the connection, as long as the exchange lasts.
+    connection: OnceLock<ConnectionPermit>,
 }
 
 /// No space for a response.
@@ -197,7 +200,7 @@ impl Exchange {
             state.next
         };
         let progress = Arc::new(Progress { moved_at: all.millis().into(), ..Progress::default() });
-        Arc::new(Self { all: all.clone(), place: place.clone(), progress, id })
+        Arc::new(Self { all: all.clone(), place: place.clone(), progress, id, connection: OnceLock::new() })
     }
 
     /// The exchange whose task this is.
@@ -219,6 +222,17 @@ impl Exchange {
     pub fn poll_request_ended(&self, cx: &mut Context<'_>) -> bool {
         self.progress.request_waker.register(cx.waker());
         self.progress.ended.load(Ordering::Acquire)
+    }
+
+    /// Returns the connection that carries it.
+    pub fn connection(&self) -> ConnectionId {
+        self.place.id
+    }
+
+    /// Keeps the caller's permit for the connection until the exchange ends.
+    pub fn keep(&self, permit: ConnectionPermit) {
+        // Called once: a later permit would only be dropped early.
+        let _ = self.connection.set(permit);
     }
 
     /// Charges it for what it keeps as long as it lasts.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::frame::EndReason;
-use crate::access::{AccessEnd, AccessWatch};
+use crate::access::{AccessEnd, AccessWatch, LimitReached, ReplayPermit};
 
 /// Time before the end of its credential at which a session announces it.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
@@ -34,6 +34,11 @@ impl SessionAccess {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let remaining = self.watch.remaining()?;
         Some(if self.announced { remaining } else { remaining.saturating_sub(EXPIRY_NOTICE) })
+    }
+
+    /// Counts the session as one of the caller that reads the journal.
+    pub(super) fn start_replay(&self) -> Result<ReplayPermit, LimitReached> {
+        self.watch.start_replay()
     }
 
     /// Counts delivered bytes of the caller.

@@ -171,6 +171,8 @@ pub enum EndReason {
     TooSlow,
     /// Too many sessions replay.
     ReplayLimit,
+    /// Too many sessions of the caller replay.
+    CallerReplayLimit,
     /// The journal cannot be read now.
     JournalUnavailable,
     /// The validity of the caller's credential is over.

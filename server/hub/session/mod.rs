@@ -25,8 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rand::RngExt;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 pub use frame::{
     EndReason, EventBatch, Frame, FrameContent, Heartbeat, Lag, SessionEnd, SessionStart, TimedPosition, Warning,
@@ -46,11 +45,12 @@ use super::status::upstream_status::{UpstreamNotice, UpstreamStatus};
 use super::wakeup::WaiterHandle;
 use super::{Hub, Read, ReadError};
 use crate::access::AccessWatch;
-use crate::backoff::jitter;
+use crate::backoff::{client_retry_delay, jitter};
 use crate::clock::Moment;
 use crate::model::{Sequence, UnixMillis};
 use open_gaps::OpenGaps;
 use private_gaps::PrivateGapReader;
+use read::ReplayPermits;
 
 /// Delivery options of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +113,8 @@ pub struct Session {
     next_pending: Sequence,
     /// A pending journal read. Kept between calls, because it has a place in the queue.
     reading: Option<PendingRead>,
-    /// Permit held while the session reads the journal or waits for it.
-    replay: Option<OwnedSemaphorePermit>,
+    /// Permits held while the session reads the journal or waits for it.
+    replay: Option<ReplayPermits>,
 
     heartbeat_at: Moment,
     /// Timer of the last wait, reused if the next wait has the same end: most waits end earlier.
@@ -283,7 +283,7 @@ impl Session {
             AccessDecision::End(reason) => return Err(self.end(reason)),
             AccessDecision::Announce(remaining) => {
                 let deadline = self.hub.clock().now().plus(remaining);
-                let (reason, reconnect_after) = (EndReason::CredentialsExpired, reconnect_delay());
+                let (reason, reconnect_after) = (EndReason::CredentialsExpired, client_retry_delay());
                 let content = FrameContent::Draining { reason, deadline, reconnect_after };
                 return Ok(Some(Frame { token: Some(self.token()), content }));
             }
@@ -343,16 +343,10 @@ impl Session {
     }
 
     fn end(&mut self, ending: EndReason) -> SessionEnd {
-        let end = SessionEnd { ending, token: self.token(), reconnect_after: reconnect_delay() };
+        let end = SessionEnd { ending, token: self.token(), reconnect_after: client_retry_delay() };
         self.ended = Some(end.clone());
         end
     }
-}
-
-/// Returns the delay before a client reconnects: clients are spread over 5 s.
-fn reconnect_delay() -> Duration {
-    const SPREAD: Duration = Duration::from_secs(5);
-    SPREAD.mul_f64(rand::rng().random::<f64>())
 }
 
 /// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.

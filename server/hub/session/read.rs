@@ -2,9 +2,18 @@
 //! waits for a permit and the disk.
 
 use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::{Read, ReadError};
+use super::access::SessionAccess;
 use super::{EndReason, Frame, Session, SessionEnd, something_due};
+use crate::access::ReplayPermit;
+
+/// Permits to read the journal.
+pub(super) struct ReplayPermits {
+    _of_account: OwnedSemaphorePermit,
+    _of_caller: Option<ReplayPermit>,
+}
 
 impl Session {
     /// Reads the next entries of the log.
@@ -36,10 +45,11 @@ impl Session {
 
     fn start_cold_read(&mut self) -> Result<(), SessionEnd> {
         if self.replay.is_none() {
-            self.replay = self.hub.acquire_replay_permit();
-            if self.replay.is_none() {
-                return Err(self.end(EndReason::ReplayLimit));
-            }
+            let of_caller = self.access.as_ref().map(SessionAccess::start_replay).transpose();
+            let of_caller = of_caller.map_err(|_| self.end(EndReason::CallerReplayLimit))?;
+            let of_account = self.hub.acquire_replay_permit();
+            let of_account = of_account.ok_or_else(|| self.end(EndReason::ReplayLimit))?;
+            self.replay = Some(ReplayPermits { _of_account: of_account, _of_caller: of_caller });
         }
         let keys = self.member.filter().keys();
         match self.hub.read_cached(self.cursor, keys) {

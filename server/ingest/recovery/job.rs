@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::RequestStamp;
-use crate::model::{GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
+use crate::model::{Caller, GapEvidence, TimeRange, TimeRangeSet, UnixMillis};
 
 /// Id of a recovery job, unique within the account; shown as `j7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +138,9 @@ pub struct Job {
     pub ended: Option<UnixMillis>,
     /// True for a manual job.
     pub manual: bool,
+    /// Who created a manual job.
+    #[serde(default)]
+    pub caller: Option<Caller>,
 }
 
 impl Job {
@@ -164,6 +167,7 @@ impl Job {
             created,
             ended: None,
             manual,
+            caller: None,
         }
     }
 

@@ -155,6 +155,17 @@ impl RecoveryJobs {
         Ok(self.find(id).expect("created or found above"))
     }
 
+    /// True if an interval needs a new job.
+    pub fn needs_job(&self, span: TimeRange) -> bool {
+        self.book.lock().jobs.needs_job(span)
+    }
+
+    /// Returns the number of jobs of a caller that wait or run.
+    pub fn active_of(&self, caller: &Caller) -> usize {
+        let book = self.book.lock();
+        book.jobs.list().filter(|job| job.state.is_active() && job.caller.as_ref() == Some(caller)).count()
+    }
+
     /// Cancels a job; a finished one is not changed. Returns `None` if the id is unknown.
     pub fn cancel(&self, id: JobId) -> Option<JobStatus> {
         self.change(|jobs, now| jobs.cancel(id, now.time)).then_some(())?;

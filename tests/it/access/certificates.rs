@@ -13,7 +13,7 @@ use crate::harness::{TestEnv, eventually, filters, in_time, latest, reason};
 
 const SEARCH: &str = "spiffe://prod/ns/search/sa/indexer";
 
-async fn tls_client(env: &TestEnv, root: &Authority, identity: Option<&Identity>) -> Client {
+pub(super) async fn tls_client(env: &TestEnv, root: &Authority, identity: Option<&Identity>) -> Client {
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root.pem())).domain_name("localhost");
     if let Some(identity) = identity {
         tls = tls.identity(tonic::transport::Identity::from_pem(&identity.certificate, &identity.key));

@@ -2,6 +2,8 @@
 
 mod certificates;
 mod jwt;
+mod limits;
+mod revocation;
 mod running;
 
 use std::path::{Path, PathBuf};

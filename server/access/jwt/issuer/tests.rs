@@ -209,3 +209,29 @@ fn fetched_keys_survive_reload_of_other_settings() {
     let authority = JwtKeysConfig { ca_file: Some("ca.pem".into()), ..url("https://a.example/") };
     assert!(!adopted(of(authority, "x")), "another authority");
 }
+
+/// A JWT is revoked by its id or its subject, and only that of the named issuer.
+#[test]
+fn revoked_tokens_are_not_accepted() {
+    let mut env = Env::new(|_| ());
+    let claims = claims_with(&json!({ "groups": ["team"], "jti": "id-1" }));
+    let other = claims_with(&json!({ "groups": ["team"], "jti": "id-2", "sub": "bob" }));
+    let path = env.dir.path().join("revoked.yaml");
+    env.config.auth.revoked_file = Some(path.clone());
+    for (entries, expected) in [
+        ("[]", [true, true]),
+        ("[{ issuer: corp, jti: id-1 }]", [false, true]),
+        ("[{ issuer: corp, subject: bob }]", [true, false]),
+        ("[{ issuer: other, jti: id-1 }, { issuer: other, subject: bob }]", [true, true]),
+        ("[{ issuer: corp, jti: id }, { issuer: corp, subject: id-1 }]", [true, true]),
+    ] {
+        std::fs::write(&path, "revoked: []").expect("ours");
+        let before = env.access();
+        let credentials = [&claims, &other].map(|claims| authenticate(&before, claims).expect("accepted"));
+        std::fs::write(&path, format!("revoked: {entries}")).expect("ours");
+        let access = env.access();
+        assert_eq!(credentials.map(|own| access.principal(&own).is_some()), expected, "{entries}");
+        let calls = [&claims, &other].map(|claims| authenticate(&access, claims));
+        assert_eq!(calls.map(|call| call.is_ok()), expected, "{entries}");
+    }
+}

@@ -35,14 +35,20 @@ impl JobTable {
         config: &Config,
         now: UnixMillis,
     ) -> Result<JobId, BudgetExceeded> {
-        if self.needs_job(round_out_to_minutes(span)) {
-            self.budget.charge(caller, &config.manual_limits(), now)?;
+        let is_new = self.needs_job(span);
+        if is_new {
+            self.budget.charge(caller.clone(), &config.manual_limits(), now)?;
         }
-        Ok(self.create(span, now))
+        let id = self.create(span, now);
+        if let Some(job) = self.jobs.get_mut(&id).filter(|_| is_new) {
+            job.caller = Some(caller);
+        }
+        Ok(id)
     }
 
-    /// True if no job has to deliver the whole window, and no waiting manual job touches it.
-    fn needs_job(&self, window: TimeRange) -> bool {
+    /// True if an interval needs a new job: none has to deliver all of it, and no waiting manual job touches it.
+    pub(in crate::ingest::recovery) fn needs_job(&self, span: TimeRange) -> bool {
+        let window = round_out_to_minutes(span);
         let touches = |job: &Job| job.window.from <= window.to && window.from <= job.window.to;
         let joins = |job: &Job| job.state == JobState::Waiting && job.manual && touches(job);
         !self.active().any(|job| job.rest.covers(window) || joins(job))
