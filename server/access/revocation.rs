@@ -171,4 +171,41 @@ mod tests {
             assert_eq!(serial(text), None, "{text}");
         }
     }
+
+    /// Certificates of a revocation list, of the authority that issued it only.
+    #[test]
+    fn listed_certificates_are_revoked() {
+        use tokio_rustls::rustls::pki_types::CertificateDer;
+        use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+        use crate::access::{CertificateNames, CredentialKind};
+        use crate::tls::tests::pki::{Authority, VALID};
+
+        let [ours, other] = [Authority::new(), Authority::new()];
+        let [revoked, kept] = [ours.issue(&["a.example"], VALID), ours.issue(&["a.example"], VALID)];
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("crl.pem");
+        let credential = |certificate: &str| {
+            let der = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+            let serial = CertificateNames::parse(&der).serial;
+            assert!(serial.is_some());
+            Credential { kind: CredentialKind::Certificate, serial, ..Credential::anonymous() }
+        };
+        for (authority, listed, expected) in [
+            (&ours, vec![&revoked], [true, false]),
+            (&ours, vec![], [false, false]),
+            (&other, vec![&revoked], [false; 2]),
+        ] {
+            std::fs::write(&path, authority.revocation_list(&listed, VALID)).expect("ours");
+            let mut faults = Vec::new();
+            let own = Revocations::load(None, std::slice::from_ref(&path), &mut faults);
+            assert_eq!(faults, []);
+            let found = [&revoked, &kept].map(|identity| own.contains(&credential(&identity.certificate)));
+            assert_eq!(found, expected);
+        }
+        std::fs::write(&path, "x").expect("ours");
+        let mut faults = Vec::new();
+        drop(Revocations::load(None, &[path], &mut faults));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+    }
 }

@@ -37,7 +37,6 @@ use crate::access::{Access, AccessControl, LimitMetrics};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::Gateway;
-use crate::hub::token::Keyring;
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
@@ -95,7 +94,7 @@ impl App {
         let clock = settings.clock.clock();
         let metrics = Registry::new(clock.now());
         let tasks = TaskGroup::new();
-        let keyring = Arc::new(keyring(&settings)?);
+        let keyring = Arc::new(reload::keyring(&settings.token_key_files, &settings.data_dir)?);
         let tls = TlsListeners::load(&settings, &clock, &metrics)?;
         let client = xapi::Client::new(&settings.upstream.client_options(), &clock)
             .context("invalid settings in section `upstream`")?;
@@ -103,7 +102,7 @@ impl App {
             settings: settings.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            keyring,
+            keyring: keyring.clone(),
             transport: Arc::new(client),
             disk: Arc::new(SystemDisk),
             random: || rand::rng().random(),
@@ -119,7 +118,7 @@ impl App {
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
         let access = Arc::new(AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register)));
-        let reloads = (reload::ReloadMetrics::register(&metrics), tls.all().cloned().collect());
+        let reloads = (reload::ReloadMetrics::register(&metrics), keyring, tls.all().cloned().collect());
         let reloader =
             reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());
         let app = Self {
@@ -212,14 +211,6 @@ fn load_access(settings: &Settings) -> anyhow::Result<Access> {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", faults.join("\n"))
     })
-}
-
-fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
-    if settings.token_key_files.is_empty() {
-        let random: [u8; 32] = rand::rng().random();
-        return Ok(Keyring::load_or_make(&settings.data_dir.join("keys"), random)?);
-    }
-    Ok(Keyring::load(&settings.token_key_files)?)
 }
 
 struct GatewayReadiness(Arc<Gateway>);

@@ -4,13 +4,14 @@
 //! where a mounted Secret replaces a symbolic link, or where the system has no instances left, and a look costs
 //! microseconds. Either a whole configuration comes into force, or the last good one stays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use rand::RngExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -18,6 +19,7 @@ use crate::access::{Access, AccessControl};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Settings};
 use crate::gateway::Gateway;
+use crate::hub::token::{KeyError, Keyring};
 use crate::state_file;
 use crate::task::Shutdown;
 use crate::telemetry::metrics::Registry;
@@ -70,6 +72,8 @@ pub(super) struct Reloader {
     started: Settings,
     access: Arc<AccessControl>,
     gateway: Arc<Gateway>,
+    /// Keys of resume tokens.
+    keyring: Arc<Keyring>,
     metrics: ReloadMetrics,
     clock: Clock,
     /// Their files are compared by tasks of their own too.
@@ -83,13 +87,13 @@ impl Reloader {
         settings: &Settings,
         access: Arc<AccessControl>,
         gateway: Arc<Gateway>,
-        (metrics, tls): (ReloadMetrics, Vec<Arc<TlsListener>>),
+        (metrics, keyring, tls): (ReloadMetrics, Arc<Keyring>, Vec<Arc<TlsListener>>),
         clock: Clock,
     ) -> Self {
         let (source, file) = source.map_or((None, None), |(source, file)| (Some(source), file));
         metrics.last_success.set(clock.system_now().0.div_euclid(1_000));
         let started = settings.clone();
-        Self { source, file, started, access, gateway, metrics, clock, tls, requested: Arc::default() }
+        Self { source, file, started, access, gateway, keyring, metrics, clock, tls, requested: Arc::default() }
     }
 
     /// Returns a handle that requests a reload.
@@ -135,7 +139,12 @@ impl Reloader {
                 return self.refuse(&faults.join("; "));
             }
         };
+        let keyring = match keyring(&settings.token_key_files, &self.started.data_dir) {
+            Ok(keyring) => keyring,
+            Err(error) => return self.refuse(&format!("{:#}", anyhow::Error::from(error))),
+        };
         self.tls.iter().for_each(|listener| drop(listener.look()));
+        self.keyring.replace(&keyring);
         let (changed, restart) = changed_keys(current, &settings, &self.started);
         if self.access.replace(access) {
             self.gateway.accounts().iter().for_each(|account| account.hub.registry().wake_all());
@@ -155,7 +164,10 @@ impl Reloader {
 
     /// Returns a digest of the contents of all files that decide about the configuration.
     async fn fingerprint(&self, settings: &Settings) -> [u8; 32] {
-        let files: Vec<PathBuf> = self.file.iter().chain(settings.access().files()).cloned().collect();
+        let files: Vec<PathBuf> = {
+            let access = settings.access();
+            self.file.iter().chain(access.files()).chain(&settings.token_key_files).cloned().collect()
+        };
         let read = tokio::task::spawn_blocking(move || {
             let mut all = Sha256::new();
             for file in files {
@@ -171,7 +183,17 @@ impl Reloader {
 }
 
 /// Settings that take effect without a restart, with all keys below them.
-pub const LIVE_KEYS: &[&str] = &["auth", "limits", "principals", "reload.interval", "roles"];
+pub const LIVE_KEYS: &[&str] = &["auth", "limits", "principals", "reload.interval", "roles", "token_key_files"];
+
+/// Loads the keys of resume tokens; without configured files, the one of the data directory, which is made if it does not
+/// exist.
+pub(super) fn keyring(files: &[PathBuf], data_dir: &Path) -> Result<Keyring, KeyError> {
+    if files.is_empty() {
+        Keyring::load_or_make(&data_dir.join("keys"), rand::rng().random())
+    } else {
+        Keyring::load(files)
+    }
+}
 
 /// Returns the paths whose values differ between two settings, and the paths that differ from the settings at the start
 /// and take effect only after a restart.

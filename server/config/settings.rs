@@ -42,7 +42,8 @@ pub struct Settings {
     /// Clock, for tests and drills with the simulator.
     pub clock: ClockConfig,
     /// Files with keys of resume tokens: the first one signs, all verify. Absent: a key is created once in
-    /// `data_dir`/keys.
+    /// `data_dir`/keys. To rotate without a restart: add the new key at the end, then move it to the front, and remove the
+    /// old one when no client has a token of it any more.
     pub token_key_files: Vec<PathBuf>,
     /// Account of requests that name none. Absent: the only account; with several, such a request fails with
     /// ACCOUNT_REQUIRED. Set it before you add a second account, so that clients without an account keep working.

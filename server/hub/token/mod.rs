@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,8 +24,8 @@ mod resume_token;
 #[error("invalid resume token: malformed, damaged, or signed with an unknown key")]
 pub struct InvalidToken;
 
-/// Keys that sign and verify tokens: the first signs, all verify.
-pub struct Keyring(Vec<SigningKey>);
+/// Keys that sign and verify tokens: the first signs, all verify. They can be replaced while sessions run.
+pub struct Keyring(ArcSwap<Vec<SigningKey>>);
 
 struct SigningKey {
     id: [u8; 4],
@@ -61,7 +62,7 @@ impl Keyring {
             }
             Ok(SigningKey::new(trimmed))
         };
-        files.iter().map(read).collect::<Result<_, _>>().map(Self)
+        files.iter().map(read).collect::<Result<_, _>>().map(Self::new)
     }
 
     /// Loads the key from this directory, or creates it at first use. It is stored next to the logs, never inside one:
@@ -76,12 +77,22 @@ impl Keyring {
 
     /// Creates a keyring of one key.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(vec![SigningKey::new(bytes)])
+        Self::new(vec![SigningKey::new(bytes)])
+    }
+
+    fn new(keys: Vec<SigningKey>) -> Self {
+        Self(ArcSwap::from_pointee(keys))
+    }
+
+    /// Continues with the keys of another keyring. Tokens of a key that it does not have are not accepted any more.
+    pub fn replace(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// Signs a token: URL-safe text of at most 200 characters, and of at most 1,024 with private gaps.
     pub fn sign(&self, token: &ResumeToken) -> String {
-        let key = self.0.first().expect("a keyring has at least the key that signs");
+        let keys = self.0.load();
+        let key = keys.first().expect("a keyring has at least the key that signs");
         let mut bytes = vec![ResumeToken::VERSION];
         bytes.extend_from_slice(&key.id);
         body::encode(token, &mut bytes);
@@ -102,7 +113,8 @@ impl Keyring {
         if head[0] != ResumeToken::VERSION {
             return Err(InvalidToken);
         }
-        let key = self.0.iter().find(|key| key.id == head[1..]).ok_or(InvalidToken)?;
+        let keys = self.0.load();
+        let key = keys.iter().find(|key| key.id == head[1..]).ok_or(InvalidToken)?;
         key.mac.clone().chain_update(signed).verify_truncated_left(mac).map_err(|_| InvalidToken)?;
         body::decode(body).ok_or(InvalidToken)
     }
@@ -129,7 +141,7 @@ fn make_key_file(path: &Path, random: [u8; 32]) -> std::io::Result<()> {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keyring of {} keys", self.0.len())
+        write!(f, "Keyring of {} keys", self.0.load().len())
     }
 }
 
@@ -209,6 +221,13 @@ mod tests {
         let after = rotated.sign(&token("main", 6));
         assert_eq!(Keyring::load(&[new]).expect("keys").verify(&after), Ok(token("main", 6)));
         assert_eq!(Keyring::from_bytes(&[1; 32]).verify(&after), Err(InvalidToken));
+        // As sessions run: what they had is accepted until its key is gone.
+        let running = Keyring::load(&[path("old", b'o')]).expect("keys");
+        running.replace(&rotated);
+        assert_eq!(running.verify(&before), Ok(token("main", 5)));
+        assert_eq!(running.sign(&token("main", 6)), after);
+        running.replace(&Keyring::load(&[path("new", b'n')]).expect("keys"));
+        assert_eq!((running.verify(&before), running.verify(&after)), (Err(InvalidToken), Ok(token("main", 6))));
     }
 
     #[test]

@@ -134,3 +134,51 @@ async fn reload_changes_rights_and_keeps_last_good() {
     let (_, end) = end_of(&mut resumed).await;
     assert_eq!((end.code(), reason(&end)), (Code::PermissionDenied, "ACCESS_REVOKED"));
 }
+
+/// Keys of resume tokens are rotated while sessions run: every token is accepted while its key is listed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_keys_rotate_under_running_session() {
+    let all = Secret::new(ALL, 1);
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), configure);
+    write_tokens(env.dir(), &[&all]);
+    let key = |name: &str, byte: u8| {
+        let path = env.dir().join(name);
+        std::fs::write(&path, [byte; 32]).expect("ours");
+        path
+    };
+    let [old, new] = [key("old", b'o'), key("new", b'n')];
+    env.settings.token_key_files = vec![old.clone()];
+    let gateway = Gateway::start(&env.settings, env.dir()).await;
+    env.connected().await;
+    let mut client = gateway.client().await;
+    let mut running = subscribe(&mut client, &all, latest(&filters::all())).await.expect("it begins");
+    let mut tokens = Vec::new();
+    let mut settings = env.settings.clone();
+    let steps = [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()], vec![new.clone()]];
+    for (step, files) in (1..).zip(steps) {
+        env.post(&[&["cats"]]);
+        let mut token = String::new();
+        while !super::token_after_post(&mut running, &mut token).await {}
+        tokens.push(token);
+        settings.token_key_files = files;
+        std::fs::write(env.dir().join("gateway.yaml"), settings.render()).expect("ours");
+        gateway.signal(Signal::HUP);
+        eventually("it is reloaded", async || gateway.log().matches("configuration reloaded").count() == step).await;
+        let accepted = tokens.iter().filter(|token| !token.is_empty());
+        for (n, token) in accepted.enumerate() {
+            let resumed = subscribe(&mut client, &all, after(token, &filters::all())).await;
+            // The first two were signed by the old key, which is gone at the end.
+            match resumed {
+                Err(refused) => assert_eq!((step, n < 2, reason(&refused)), (3, true, "TOKEN_INVALID")),
+                Ok(mut resumed) => {
+                    assert!(step < 3 || n == 2, "step {step}, token {n}");
+                    if n + 1 < tokens.len() {
+                        assert_eq!(tags_of(&mut resumed, 1).await, ["cats"], "the post after its position");
+                    }
+                }
+            }
+        }
+    }
+    env.post(&[&["dogs"]]);
+    assert_eq!(tags_of(&mut running, 1).await, ["dogs"], "the session continued");
+}
