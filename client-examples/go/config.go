@@ -18,6 +18,8 @@ type config struct {
 	addr         string
 	tls          bool
 	caFile       string
+	certFile     string
+	keyFile      string
 	tokenFile    string
 	account      string
 	consumer     string
@@ -51,6 +53,8 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	addr := text("addr", "GATEWAY_ADDR", "127.0.0.1:50051", "the gateway, as `HOST:PORT`")
 	tls := flags.Bool("tls", false, "TLS to the gateway [GATEWAY_TLS=1]")
 	caFile := text("ca-file", "GATEWAY_CA_FILE", "", "`PATH` of the authorities to trust, as PEM; switches --tls on")
+	certFile := text("cert-file", "GATEWAY_CERT_FILE", "", "`PATH` of the client certificate, as PEM; switches --tls on")
+	keyFile := text("key-file", "GATEWAY_KEY_FILE", "", "`PATH` of the key of --cert-file, as unencrypted PEM")
 	tokenFile := text("token-file", "GATEWAY_TOKEN_FILE", "", "`PATH` of the file with the credential in its first line")
 	account := text("account", "GATEWAY_ACCOUNT", "", "`NAME` of the account to read")
 	consumer := text("consumer", "GATEWAY_CONSUMER", "example-go", "`NAME` in the gateway's logs")
@@ -83,8 +87,10 @@ func load(args []string, getenv func(string) string) (*config, error) {
 
 	config := &config{
 		addr:         strings.TrimPrefix(*addr, "dns:///"),
-		tls:          *tls || *caFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
+		tls:          *tls || *caFile != "" || *certFile != "" || oneOf("GATEWAY_TLS", variable("GATEWAY_TLS", "0"), "0", "1") == "1",
 		caFile:       *caFile,
+		certFile:     *certFile,
+		keyFile:      *keyFile,
 		tokenFile:    *tokenFile,
 		account:      *account,
 		consumer:     *consumer,
@@ -107,6 +113,9 @@ func load(args []string, getenv func(string) string) (*config, error) {
 	if port := address.FindStringSubmatch(config.addr); port == nil || !isPort(port[1]) {
 		faults = append(faults, fmt.Errorf("--addr: HOST:PORT expected, not %q", *addr))
 	}
+	if (config.certFile == "") != (config.keyFile == "") {
+		faults = append(faults, errors.New("--cert-file and --key-file are given together"))
+	}
 	if config.tokenFile != "" && !config.tls && !loopback.MatchString(config.addr) {
 		faults = append(faults, errors.New(
 			"a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out"))
@@ -120,31 +129,4 @@ func load(args []string, getenv func(string) string) (*config, error) {
 func isPort(text string) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && port > 0
-}
-
-// readCredential gives the first line of the file; nothing where there is no file.
-func readCredential(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", path, plain(err))
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimSpace(line)
-	odd := func(r rune) bool { return r < ' ' || r > '~' }
-	if line == "" || strings.ContainsFunc(line, odd) {
-		return "", fmt.Errorf("cannot read a credential from %s: its first line holds none", path)
-	}
-	return line, nil
-}
-
-// plain is what went wrong, without the path that os puts in front.
-func plain(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"google.golang.org/grpc"
@@ -48,7 +48,7 @@ type consumer struct {
 
 // session is one Subscribe call on a channel of its own.
 type session struct {
-	credential     string
+	credential     credential
 	channel        *grpc.ClientConn
 	stream         grpc.ServerStreamingClient[gateway.SubscribeResponse]
 	cancel         context.CancelCauseFunc
@@ -86,11 +86,11 @@ func (c *consumer) connectAndStream(ctx context.Context) (verdict, error) {
 }
 
 func (c *consumer) connect(ctx context.Context) (*session, error) {
-	credential, err := readCredential(c.config.tokenFile)
+	credential, err := readCredential(c.config)
 	if err != nil {
 		return nil, err
 	}
-	channel, err := c.channel()
+	channel, err := c.channel(credential)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ func (c *consumer) connect(ctx context.Context) (*session, error) {
 	}
 	session.ctx, session.cancel = context.WithCancelCause(ctx)
 	call := session.ctx
-	if credential != "" {
-		call = metadata.AppendToOutgoingContext(call, "authorization", "Bearer "+credential)
+	if credential.token != "" {
+		call = metadata.AppendToOutgoingContext(call, "authorization", "Bearer "+credential.token)
 	}
 	watchdog := session.watch()
 	defer watchdog.Stop()
@@ -181,8 +181,9 @@ func (c *consumer) decide(ctx context.Context, session *session, end error) (ver
 	} else if errors.Is(end, io.EOF) {
 		decided = verdict{why: "disconnected: the gateway ended the stream"}
 	} else if status, ok := status.FromError(end); ok && !errors.As(end, &silent) {
-		credential, err := readCredential(c.config.tokenFile)
-		decided = decide(status, c.config.tokenFile != "", err == nil && credential != session.credential)
+		credential, err := readCredential(c.config)
+		hasCredential := c.config.tokenFile != "" || c.config.certFile != ""
+		decided = decide(status, hasCredential, err == nil && !credential.equal(session.credential))
 		if decided.stop == 0 {
 			decided.why = "disconnected: " + decided.why
 		}
@@ -236,21 +237,10 @@ func (c *consumer) request() *gateway.SubscribeRequest {
 }
 
 // channel makes a new one: nothing is shared with the one before, its backoff least of all.
-func (c *consumer) channel() (*grpc.ClientConn, error) {
-	security := insecure.NewCredentials()
-	if c.config.tls {
-		var authorities *x509.CertPool
-		if c.config.caFile != "" {
-			pem, err := os.ReadFile(c.config.caFile)
-			if err != nil {
-				return nil, fmt.Errorf("cannot read %s: %w", c.config.caFile, plain(err))
-			}
-			authorities = x509.NewCertPool()
-			if !authorities.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("cannot read %s: it holds no certificate", c.config.caFile)
-			}
-		}
-		security = credentials.NewClientTLSFromCert(authorities, "")
+func (c *consumer) channel(credential credential) (*grpc.ClientConn, error) {
+	security, err := c.security(credential)
+	if err != nil {
+		return nil, err
 	}
 	return grpc.NewClient("dns:///"+c.config.addr,
 		grpc.WithTransportCredentials(security),
@@ -260,6 +250,32 @@ func (c *consumer) channel() (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(frameBytesMax)),
 	)
+}
+
+// security is TLS with the authorities and the client certificate that the files contain now.
+func (c *consumer) security(credential credential) (credentials.TransportCredentials, error) {
+	if !c.config.tls {
+		return insecure.NewCredentials(), nil
+	}
+	config := &tls.Config{}
+	if c.config.caFile != "" {
+		pem, err := readFile(c.config.caFile)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cannot read %s: it holds no certificate", c.config.caFile)
+		}
+	}
+	if credential.certificate != nil {
+		pair, err := tls.X509KeyPair(credential.certificate, credential.key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a credential from %s and %s: %w", c.config.certFile, c.config.keyFile, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
 }
 
 // next waits for the next frame. The watchdog runs only here: handling is not silence.

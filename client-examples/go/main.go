@@ -33,7 +33,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if _, err := readCredential(config.tokenFile); err != nil {
+	if _, err := readCredential(config); err != nil {
 		return &stopped{exitUsage, err}
 	}
 	cursor, err := openCursorFile(config.cursorFile)

@@ -25,11 +25,12 @@ func decide(status *status.Status, hasCredential, credentialChanged bool) verdic
 	}
 	verdict := verdict{why: reason + ": " + status.Message(), retryAfter: retryAfter}
 	switch reason {
-	case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
+	case "DRAINING", "SESSION_ROTATED", "SESSION_TERMINATED", "RIGHTS_CHANGED", "AUTH_UNAVAILABLE", "NOT_LEADER", "NOT_READY",
+		"SESSION_LIMIT", "CONNECTION_LIMIT", "CALL_LIMIT", "REPLAY_LIMIT", "RECOVERY_LIMIT", "FILTER_LIMIT", "CONSUMER_TOO_SLOW",
 		"STREAM_DEADLINE", "INTERNAL":
 	case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID":
 		verdict.stop = exitUsage
-	case "ACCESS_DENIED":
+	case "ACCESS_DENIED", "ACCESS_REVOKED", "TAG_DENIED":
 		verdict.stop = exitRefused
 	case "CREDENTIALS_EXPIRED":
 		if !hasCredential {

@@ -84,6 +84,13 @@ impl AccessControl {
         true
     }
 
+    /// Returns true if this snapshot is the one in force.
+    pub fn is_in_force(&self, mut access: Access) -> bool {
+        let current = self.current();
+        access.adopt_keys(&current);
+        *current == access
+    }
+
     /// Announces that the keys of a JWT issuer have changed: running streams are checked again.
     pub fn keys_changed(&self) {
         self.version.send_modify(|version| *version += 1);

@@ -105,25 +105,40 @@ impl Reloader {
     pub(super) async fn run(self, shutdown: Shutdown) {
         let own = Arc::new(self);
         let mut current = own.started.clone();
-        let mut known = own.fingerprint(&current).await;
+        // `None`: the files may have changed since they were read.
+        let mut known = None;
         loop {
             // Files change in the time of the host, whatever the rate of the clock.
             let interval = current.reload.interval.mul_f64(own.clock.rate().max(1.0));
             let wait = own.clock.timeout(interval, own.requested.notified());
             let Some(waited) = shutdown.run_until_cancelled(wait).await else { return };
             let found = own.fingerprint(&current).await;
-            if waited.is_err() && found == known {
+            let is_unsure = waited.is_err() && known.is_none();
+            if waited.is_err() && known == Some(found) {
                 continue;
             }
-            known = found;
+            // That of the contents before they are read: a change meanwhile is found at the next look.
+            known = Some(found);
+            let (reloader, before) = (own.clone(), current.clone());
+            if is_unsure && tokio::task::spawn_blocking(move || reloader.is_in_force(&before)).await.unwrap_or(false) {
+                continue;
+            }
             let (reloader, before) = (own.clone(), current.clone());
             let reloaded = tokio::task::spawn_blocking(move || reloader.reload(&before)).await;
             if let Ok(Some(settings)) = reloaded {
-                // The new settings may name other files.
-                known = own.fingerprint(&settings).await;
+                // The new settings may name other files, whose contents are not in the fingerprint.
+                known = known.filter(|_| own.files(&settings) == own.files(&current));
                 current = settings;
             }
         }
+    }
+
+    /// Returns true if the files contain what is in force.
+    fn is_in_force(&self, current: &Settings) -> bool {
+        let settings = self.source.as_ref().map_or_else(|| Ok(current.clone()), |source| source());
+        settings.is_ok_and(|settings| {
+            settings == *current && Access::load(&settings.access()).is_ok_and(|access| self.access.is_in_force(access))
+        })
     }
 
     /// Reads everything, and puts it into force if it has no fault. Returns the settings in force then.
@@ -162,12 +177,15 @@ impl Reloader {
         None
     }
 
-    /// Returns a digest of the contents of all files that decide about the configuration.
+    /// Returns all files that decide about the configuration.
+    fn files(&self, settings: &Settings) -> Vec<PathBuf> {
+        let access = settings.access();
+        self.file.iter().chain(access.files()).chain(&settings.token_key_files).cloned().collect()
+    }
+
+    /// Returns a digest of the contents of these files.
     async fn fingerprint(&self, settings: &Settings) -> [u8; 32] {
-        let files: Vec<PathBuf> = {
-            let access = settings.access();
-            self.file.iter().chain(access.files()).chain(&settings.token_key_files).cloned().collect()
-        };
+        let files = self.files(settings);
         let read = tokio::task::spawn_blocking(move || {
             let mut all = Sha256::new();
             for file in files {

@@ -1,13 +1,14 @@
 //! The examples of `client-examples/` against the gateway: the same scenarios for each language.
 //!
 //! `language` builds an example, `example` runs it as a process that can be killed, `printed` reads and judges what it
-//! prints, `network` is the wire between it and the gateway, with and without TLS, `env` puts these together with a
-//! gateway that is a process too. `faults`, `expired_tokens` and `tls` are played with the real gateway; `reasons` with a gateway
-//! that does what a script says (`scripted`), for what the real one does not do on demand.
+//! prints, `network` is the wire between it and the gateway, `security` the gateway's TLS and credentials, `env` puts these
+//! together with a gateway that is a process too. `faults`, `credentials`, `expired_tokens` and `tls` are played with the real
+//! gateway; `reasons` with a gateway that does what a script says (`scripted`), for what the real one does not do on demand.
 //!
 //! `CLIENTS=required` (`.ci/run`): a language without a toolchain fails instead of being skipped. `CLIENTS=skip`: all are
 //! skipped.
 
+mod credentials;
 mod env;
 mod example;
 mod expired_tokens;
@@ -17,6 +18,7 @@ mod network;
 mod printed;
 mod reasons;
 mod scripted;
+mod security;
 mod tls;
 
 /// The scenarios of one language. They are named once, so that none can be left out for one of them.
@@ -33,7 +35,11 @@ macro_rules! conforms {
                 faults::a_stalled_network_is_noticed_and_left
                 faults::told_to_stop_it_stores_what_it_printed
                 expired_tokens::a_token_that_is_too_old_is_met_as_the_policy_says
-                tls::it_speaks_tls_and_trusts_only_whom_it_is_told_to_trust
+                credentials::rotated_token_resumes_exactly_once
+                credentials::withdrawn_access_stops_with_reason
+                credentials::expired_jwt_is_announced_and_replaced
+                credentials::client_certificate_alone_is_rotated
+                tls::unknown_authority_is_not_trusted
                 reasons::it_comes_back_for_each_reason_to_come_back
                 reasons::it_stops_for_each_reason_to_stop
                 reasons::what_is_unsound_is_not_printed_and_asked_for_again

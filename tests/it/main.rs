@@ -3,6 +3,7 @@
 mod access;
 mod architecture;
 mod backfill;
+mod canaries;
 mod clients;
 mod clocks;
 mod compression;

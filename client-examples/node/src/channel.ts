@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
-
 import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
 
 import type { Config } from './config.js';
+import { read, type Credential } from './credential.js';
 import { ResumePolicy, StreamServiceClient, SubscribeRequest } from './gen/powerstream/gateway/v1/stream_service.js';
 import {
   BATCH_BYTES_MAX,
@@ -12,12 +11,9 @@ import {
   KEEPALIVE_TIMEOUT,
 } from './limits.js';
 
-/** A file that CONNECT needs cannot be read. */
-export class Unreadable extends Error {}
-
 /** A channel that shares nothing with the one before: name, addresses and authorities are looked up anew. */
-export async function newChannel(config: Config): Promise<StreamServiceClient> {
-  return new StreamServiceClient(`dns:///${config.addr}`, await transport(config), {
+export async function newChannel(config: Config, credential: Credential): Promise<StreamServiceClient> {
+  return new StreamServiceClient(`dns:///${config.addr}`, await transport(config, credential), {
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     // Else it would wait for the backoff of the connection before.
     'grpc.use_local_subchannel_pool': 1,
@@ -28,31 +24,18 @@ export async function newChannel(config: Config): Promise<StreamServiceClient> {
   });
 }
 
-async function transport(config: Config): Promise<ChannelCredentials> {
+async function transport(config: Config, { certificate, key }: Credential): Promise<ChannelCredentials> {
   if (!config.tls) {
     return credentials.createInsecure();
   }
   const authorities = config.caFile === undefined ? null : await read(config.caFile);
-  return credentials.createSsl(authorities);
+  return credentials.createSsl(authorities, key ?? null, certificate ?? null);
 }
 
-/** The credential: the first line of the token file; undefined without one. */
-export async function readCredential(config: Config): Promise<string | undefined> {
-  if (config.tokenFile === undefined) {
-    return undefined;
-  }
-  const [line = ''] = (await read(config.tokenFile)).toString('latin1').split('\n', 1);
-  const credential = line.trim();
-  if (!/^[\x20-\x7e]+$/.test(credential)) {
-    throw new Unreadable(`cannot read a credential from ${config.tokenFile}: its first line is empty or not ASCII`);
-  }
-  return credential;
-}
-
-export function metadataOf(credential: string | undefined): Metadata {
+export function metadataOf({ token }: Credential): Metadata {
   const metadata = new Metadata();
-  if (credential !== undefined) {
-    metadata.set('authorization', `Bearer ${credential}`);
+  if (token !== undefined) {
+    metadata.set('authorization', `Bearer ${token}`);
   }
   return metadata;
 }
@@ -79,12 +62,4 @@ function startOf(config: Config, token: string | undefined): SubscribeRequest['s
     return { $case: 'resumeToken', value: token };
   }
   return config.start === 'earliest' ? { $case: 'earliest', value: {} } : { $case: 'latest', value: {} };
-}
-
-async function read(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new Unreadable(`cannot read ${path}: ${(error as Error).message}`);
-  }
 }

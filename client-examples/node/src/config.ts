@@ -9,6 +9,8 @@ export interface Config {
   addr: string;
   tls: boolean;
   caFile?: string;
+  certFile?: string;
+  keyFile?: string;
   tokenFile?: string;
   account: string;
   consumer: string;
@@ -27,6 +29,8 @@ export class UsageError extends Error {}
 const VARIABLES = {
   addr: 'GATEWAY_ADDR',
   'ca-file': 'GATEWAY_CA_FILE',
+  'cert-file': 'GATEWAY_CERT_FILE',
+  'key-file': 'GATEWAY_KEY_FILE',
   'token-file': 'GATEWAY_TOKEN_FILE',
   account: 'GATEWAY_ACCOUNT',
   consumer: 'GATEWAY_CONSUMER',
@@ -45,10 +49,13 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
   const said = (flag: Flag): string | undefined => flags.values[flag] ?? nonEmpty(env[VARIABLES[flag]]);
 
   const caFile = said('ca-file');
+  const certFile = said('cert-file');
   const config: Config = {
     addr: hostAndPort(said('addr') ?? '127.0.0.1:50051'),
-    tls: flags.tls || caFile !== undefined || zeroOrOne('GATEWAY_TLS', env.GATEWAY_TLS),
+    tls: flags.tls || caFile !== undefined || certFile !== undefined || zeroOrOne('GATEWAY_TLS', env.GATEWAY_TLS),
     caFile,
+    certFile,
+    keyFile: said('key-file'),
     tokenFile: said('token-file'),
     account: said('account') ?? '',
     consumer: said('consumer') ?? 'example-node',
@@ -59,6 +66,9 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config {
     heartbeatSeconds: wholeNumber('--heartbeat', said('heartbeat') ?? '10', 1, 60),
     count: optional(said('count'), (text) => wholeNumber('--count', text, 1, Number.MAX_SAFE_INTEGER)),
   };
+  if ((config.certFile === undefined) !== (config.keyFile === undefined)) {
+    throw new UsageError('--cert-file and --key-file are given together');
+  }
   if (config.tokenFile !== undefined && !config.tls && !isLoopback(config.addr)) {
     throw new UsageError(
       'a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out',

@@ -4,8 +4,8 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 
 import { Audit, Unsound } from './audit.js';
 import { Backoff } from './backoff.js';
-import { readCredential, Unreadable } from './channel.js';
 import type { Config } from './config.js';
+import { isSame, readCredential, Unreadable, type Credential } from './credential.js';
 import type { CursorFile } from './cursor_file.js';
 import type { SubscribeResponse } from './gen/powerstream/gateway/v1/stream_service.js';
 import { CONNECT_WAIT_MAX, HEARTBEATS_MISSED_MAX } from './limits.js';
@@ -13,7 +13,7 @@ import { linesOf } from './line.js';
 import type { Output } from './output.js';
 import { Ended, Session } from './session.js';
 import { endingOf, milliseconds } from './status.js';
-import { decide, Exit, type Credential, type Ending } from './verdict.js';
+import { decide, Exit, type CredentialState, type Ending } from './verdict.js';
 import { Silence } from './watchdog.js';
 import { wordsOf } from './words.js';
 
@@ -23,7 +23,7 @@ type Outcome = { ending: Ending; reconnectAfter?: number } | 'STOPPED';
 /** The loop of PROTOCOL.md: CONNECT, STREAMING, DECIDE, BACK_OFF, until STOPPED. LOAD is in main. */
 export class Consumer {
   readonly #backoff = new Backoff();
-  #credential: string | undefined;
+  #credential: Credential = {};
   #unsound = 0;
   #printed = 0;
 
@@ -125,12 +125,12 @@ export class Consumer {
     await sleep(wait, undefined, { signal: this.stop }).catch(() => {});
   }
 
-  async #credentialNow(): Promise<Credential> {
-    if (this.config.tokenFile === undefined) {
+  async #credentialNow(): Promise<CredentialState> {
+    if (this.config.tokenFile === undefined && this.config.certFile === undefined) {
       return 'none';
     }
     const now = await readCredential(this.config).catch(() => undefined);
-    return now === undefined || now === this.#credential ? 'same' : 'changed';
+    return now === undefined || isSame(now, this.#credential) ? 'same' : 'changed';
   }
 
   /** Anything that is not an end of a session is an error of this process, and thrown on. */
@@ -151,10 +151,16 @@ export class Consumer {
     if (error instanceof Error && 'code' in error && 'metadata' in error) {
       return endingOf(error as ServiceError);
     }
-    // An authority that is no certificate is told by the TLS library, with words of its own.
-    if (error instanceof Error && this.config.caFile !== undefined && 'opensslErrorStack' in error) {
-      return { how: 'unreadable', text: `cannot read ${this.config.caFile}: ${error.message}` };
+    // A file that contains no certificate, or a key of another one, is reported by the TLS library, with words of its own.
+    if (error instanceof Error && isOfTls(error)) {
+      const { caFile, certFile, keyFile } = this.config;
+      const files = [caFile, certFile, keyFile].filter((file) => file !== undefined).join(', ');
+      return { how: 'unreadable', text: `cannot use ${files}: ${error.message}` };
     }
     throw error;
   }
+}
+
+function isOfTls(error: Error): boolean {
+  return 'opensslErrorStack' in error || ('code' in error && String(error.code).startsWith('ERR_OSSL_'));
 }

@@ -1,6 +1,6 @@
-import { readCredential, Unreadable } from './channel.js';
 import { parseConfig, UsageError } from './config.js';
 import { Consumer } from './consumer.js';
+import { readCredential, Unreadable } from './credential.js';
 import { CursorDamaged, CursorFile } from './cursor_file.js';
 import { STOP_WAIT_MAX } from './limits.js';
 import { Output } from './output.js';

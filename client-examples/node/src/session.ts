@@ -2,6 +2,7 @@ import type { ClientReadableStream } from '@grpc/grpc-js';
 
 import { metadataOf, newChannel, requestOf } from './channel.js';
 import type { Config } from './config.js';
+import type { Credential } from './credential.js';
 import type { StreamServiceClient, SubscribeResponse } from './gen/powerstream/gateway/v1/stream_service.js';
 import { watched } from './watchdog.js';
 
@@ -21,8 +22,8 @@ export class Session {
     this.#frames = call[Symbol.asyncIterator]();
   }
 
-  static async open(config: Config, credential: string | undefined, token: string | undefined): Promise<Session> {
-    const channel = await newChannel(config);
+  static async open(config: Config, credential: Credential, token: string | undefined): Promise<Session> {
+    const channel = await newChannel(config, credential);
     return new Session(channel, channel.subscribe(requestOf(config, token), metadataOf(credential)));
   }
 

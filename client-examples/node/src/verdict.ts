@@ -28,14 +28,14 @@ export type Ending =
   | { how: 'unsound'; text: string; times: number };
 
 /** What this process knows about its credential. */
-export type Credential = 'none' | 'same' | 'changed';
+export type CredentialState = 'none' | 'same' | 'changed';
 
 export type Verdict =
   | { next: 'BACK_OFF'; words: string; retryDelay?: number }
   | { next: 'STOPPED'; exit: Exit; words: string };
 
 /** The table "Decide" of PROTOCOL.md: by the reason; by the code only where the reason is not known. */
-export function decide(ending: Ending, credential: Credential): Verdict {
+export function decide(ending: Ending, credential: CredentialState): Verdict {
   switch (ending.how) {
     case 'silence':
       return { next: 'BACK_OFF', words: `disconnected: no frame for ${ending.seconds} s` };
@@ -59,13 +59,19 @@ export function decide(ending: Ending, credential: Credential): Verdict {
 }
 
 /** How the process ends over this reason; undefined if it is worth coming back. */
-function exitOf(reason: string, code: status, credential: Credential): Exit | undefined {
+function exitOf(reason: string, code: status, credential: CredentialState): Exit | undefined {
   switch (reason) {
     case 'DRAINING':
     case 'SESSION_ROTATED':
+    case 'SESSION_TERMINATED':
+    case 'RIGHTS_CHANGED':
+    case 'AUTH_UNAVAILABLE':
     case 'NOT_LEADER':
     case 'NOT_READY':
     case 'SESSION_LIMIT':
+    case 'CONNECTION_LIMIT':
+    case 'CALL_LIMIT':
+    case 'RECOVERY_LIMIT':
     case 'FILTER_LIMIT':
     case 'REPLAY_LIMIT':
     case 'CONSUMER_TOO_SLOW':
@@ -79,6 +85,8 @@ function exitOf(reason: string, code: status, credential: Credential): Exit | un
     case 'CREDENTIALS_REVOKED':
       return credential === 'changed' ? undefined : Exit.REFUSED;
     case 'ACCESS_DENIED':
+    case 'ACCESS_REVOKED':
+    case 'TAG_DENIED':
       return Exit.REFUSED;
     case 'ACCOUNT_REQUIRED':
     case 'FILTER_INVALID':

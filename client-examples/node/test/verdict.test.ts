@@ -3,9 +3,9 @@ import { test } from 'node:test';
 
 import { status } from '@grpc/grpc-js';
 
-import { decide, Exit, type Credential } from '../src/verdict.js';
+import { decide, Exit, type CredentialState } from '../src/verdict.js';
 
-function check(code: status, reason: string | undefined, credential: Credential, exit: Exit | undefined): void {
+function check(code: status, reason: string | undefined, credential: CredentialState, exit: Exit | undefined): void {
   const verdict = decide({ how: 'status', code, text: 'words', reason }, credential);
   assert.equal(verdict.next === 'STOPPED' ? verdict.exit : undefined, exit, `${reason} ${status[code]}`);
 }
@@ -14,6 +14,8 @@ test('the reason decides, and the code only where the reason is not known', () =
   check(status.UNAVAILABLE, 'DRAINING', 'none', undefined);
   check(status.RESOURCE_EXHAUSTED, 'CONSUMER_TOO_SLOW', 'none', undefined);
   check(status.INTERNAL, 'INTERNAL', 'none', undefined);
+  check(status.UNAVAILABLE, 'RIGHTS_CHANGED', 'same', undefined);
+  check(status.PERMISSION_DENIED, 'ACCESS_REVOKED', 'changed', Exit.REFUSED);
   check(status.INVALID_ARGUMENT, 'FILTER_INVALID', 'none', Exit.USAGE);
   check(status.INVALID_ARGUMENT, 'TOKEN_INVALID', 'none', Exit.POSITION);
   check(status.OUT_OF_RANGE, 'POSITION_TOO_OLD', 'none', Exit.POSITION);

@@ -1,11 +1,11 @@
 use std::net::SocketAddr;
-use std::path::Path;
 
 use rand::RngExt;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::config::{Config, ResumePolicyFlag, StartFlag};
+use crate::credential::{Credential, read};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONNECT_WAIT_MAX, HTTP2_FRAME_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
 };
@@ -18,11 +18,11 @@ use crate::verdict::Ending;
 ///
 /// tonic has no `dns:///` and no round robin: `Channel::balance_list` picks by load, and keeps failed connections to
 /// itself. A session is one call on one channel, so the same is had by trying the addresses in turn from a random one.
-pub async fn connect(config: &Config) -> Result<Channel, Ending> {
+pub async fn connect(config: &Config, credential: &Credential) -> Result<Channel, Ending> {
     let addresses: Vec<_> =
         tokio::net::lookup_host(config.authority()).await.map_err(|error| ending_of_connect(&error))?.collect();
     let first = rand::rng().random_range(0..addresses.len().max(1));
-    let tls = tls(config)?;
+    let tls = tls(config, credential)?;
     let mut failure = Ending::Silence(CONNECT_WAIT_MAX);
     for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
         match endpoint(config, *address, tls.clone())?.connect().await {
@@ -51,37 +51,27 @@ fn endpoint(config: &Config, address: SocketAddr, tls: Option<ClientTlsConfig>) 
     }
 }
 
-fn tls(config: &Config) -> Result<Option<ClientTlsConfig>, Ending> {
+fn tls(config: &Config, credential: &Credential) -> Result<Option<ClientTlsConfig>, Ending> {
     if !config.tls {
         return Ok(None);
     }
     let host = config.host.trim_start_matches('[').trim_end_matches(']');
-    let tls = ClientTlsConfig::new().domain_name(host);
+    let mut tls = ClientTlsConfig::new().domain_name(host);
+    if let Some((certificate, key)) = &credential.identity {
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
     Ok(Some(match &config.ca_file {
         Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
         None => tls.with_native_roots(),
     }))
 }
 
-/// The credential: the first line of the token file; none without one.
-pub fn read_credential(config: &Config) -> Result<Option<String>, Ending> {
-    let Some(path) = &config.token_file else { return Ok(None) };
-    let bytes = read(path)?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
-    if line.is_empty() || !line.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        let path = path.display();
-        let words = format!("cannot read a credential from {path}: its first line is empty or not ASCII");
-        return Err(Ending::Unreadable(words));
-    }
-    Ok(Some(String::from_utf8_lossy(line).into_owned()))
-}
-
 /// The call with its metadata.
-pub fn request_of(config: &Config, credential: Option<&str>, token: Option<&str>) -> tonic::Request<SubscribeRequest> {
+pub fn request_of(config: &Config, credential: &Credential, token: Option<&str>) -> tonic::Request<SubscribeRequest> {
     let mut request = tonic::Request::new(message_of(config, token));
-    if let Some(credential) = credential {
+    if let Some(token) = &credential.token {
         let mut value: MetadataValue<Ascii> =
-            format!("Bearer {credential}").parse().expect("read_credential takes printable ASCII only");
+            format!("Bearer {token}").parse().expect("Credential::read takes printable ASCII only");
         value.set_sensitive(true);
         request.metadata_mut().insert("authorization", value);
     }
@@ -110,8 +100,4 @@ fn message_of(config: &Config, token: Option<&str>) -> SubscribeRequest {
         heartbeat_interval: prost_types::Duration::try_from(config.heartbeat).ok(),
         ..SubscribeRequest::default()
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Ending> {
-    std::fs::read(path).map_err(|error| Ending::Unreadable(format!("cannot read {}: {error}", path.display())))
 }

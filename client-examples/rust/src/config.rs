@@ -13,6 +13,8 @@ pub struct Config {
     pub port: u16,
     pub tls: bool,
     pub ca_file: Option<PathBuf>,
+    /// The client certificate, if there is one.
+    pub identity: Option<IdentityFiles>,
     pub token_file: Option<PathBuf>,
     pub account: String,
     pub consumer: String,
@@ -23,6 +25,13 @@ pub struct Config {
     pub heartbeat: Duration,
     /// End once so many events were printed.
     pub count: Option<u64>,
+}
+
+/// The files of a client certificate and its key.
+#[derive(Debug)]
+pub struct IdentityFiles {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 /// Start position without a token.
@@ -52,6 +61,12 @@ struct Flags {
     /// PEM with the authorities to trust; switches --tls on
     #[arg(long)]
     ca_file: Option<String>,
+    /// PEM with the client certificate; switches --tls on
+    #[arg(long)]
+    cert_file: Option<String>,
+    /// Unencrypted PEM with the key of --cert-file
+    #[arg(long)]
+    key_file: Option<String>,
     /// File whose first line is the credential
     #[arg(long)]
     token_file: Option<String>,
@@ -93,8 +108,14 @@ impl Config {
 
         let (host, port) = host_and_port(&said(flags.addr, "GATEWAY_ADDR").unwrap_or("127.0.0.1:50051".into()))?;
         let ca_file = said(flags.ca_file, "GATEWAY_CA_FILE").map(PathBuf::from);
+        let cert_file = said(flags.cert_file, "GATEWAY_CERT_FILE").map(PathBuf::from);
+        let identity = match (cert_file, said(flags.key_file, "GATEWAY_KEY_FILE").map(PathBuf::from)) {
+            (None, None) => None,
+            (Some(cert_file), Some(key_file)) => Some(IdentityFiles { cert_file, key_file }),
+            _ => return Err(Failure::usage("--cert-file and --key-file are given together")),
+        };
         let tls = match variable("GATEWAY_TLS").as_deref() {
-            None | Some("0") => flags.tls || ca_file.is_some(),
+            None | Some("0") => flags.tls || ca_file.is_some() || identity.is_some(),
             Some("1") => true,
             Some(other) => return Err(Failure::usage(format!("GATEWAY_TLS: 0 or 1 expected, not {other:?}"))),
         };
@@ -104,13 +125,18 @@ impl Config {
             port,
             tls,
             ca_file,
+            identity,
             token_file: said(flags.token_file, "GATEWAY_TOKEN_FILE").map(PathBuf::from),
             account: said(flags.account, "GATEWAY_ACCOUNT").unwrap_or_default(),
             consumer: said(flags.consumer, "GATEWAY_CONSUMER").unwrap_or("example-rust".into()),
             any_of: tags(&said(flags.any_of, "ANY_OF").unwrap_or_default()),
             cursor_file: said(flags.cursor_file, "CURSOR_FILE").map(PathBuf::from),
             start: one_of("--start", said(flags.start, "START"), StartFlag::Latest)?,
-            resume_policy: one_of("--resume-policy", said(flags.resume_policy, "RESUME_POLICY"), ResumePolicyFlag::Fail)?,
+            resume_policy: one_of(
+                "--resume-policy",
+                said(flags.resume_policy, "RESUME_POLICY"),
+                ResumePolicyFlag::Fail,
+            )?,
             heartbeat: Duration::from_secs(whole_number("--heartbeat", &heartbeat, 1, 60)?),
             count: said(flags.count, "COUNT").map(|text| whole_number("--count", &text, 1, u64::MAX)).transpose()?,
         };
@@ -189,7 +215,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for args in [&["--addr", "g"][..], &["--heartbeat", "0"], &["--start", "x"], &["--count", "0"], &["--what"]] {
+        for args in [
+            &["--addr", "g"][..],
+            &["--heartbeat", "0"],
+            &["--start", "x"],
+            &["--count", "0"],
+            &["--what"],
+            &["--cert-file", "c"],
+            &["--key-file", "k"],
+        ] {
             assert_eq!(read(args, &[]).expect_err("refused").exit, crate::exit::Exit::Usage, "{args:?}");
         }
     }

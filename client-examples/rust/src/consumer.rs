@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::audit::{Audit, Unsound};
 use crate::backoff::Backoff;
-use crate::channel::read_credential;
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::cursor_file::CursorFile;
 use crate::exit::Failure;
 use crate::limits::{CONNECT_WAIT_MAX, HEARTBEATS_MISSED_MAX};
@@ -14,7 +14,7 @@ use crate::proto::subscribe_response::Frame;
 use crate::session::Session;
 use crate::status::positive;
 use crate::stop::Stop;
-use crate::verdict::{Credential, Ending, Verdict, decide};
+use crate::verdict::{CredentialState, Ending, Verdict, decide};
 use crate::words::words_of;
 
 /// The loop of PROTOCOL.md: CONNECT, STREAMING, DECIDE, BACK_OFF, until STOPPED. LOAD is in main.
@@ -23,7 +23,7 @@ pub struct Consumer {
     cursor: CursorFile,
     stop: Stop,
     backoff: Backoff,
-    credential: Option<String>,
+    credential: Credential,
     /// Unsound frames in this process.
     unsound: u32,
     /// Events printed in this process.
@@ -41,8 +41,8 @@ enum End {
 
 impl Consumer {
     pub fn new(config: Config, cursor: CursorFile, stop: Stop) -> Self {
-        let backoff = Backoff::default();
-        Self { config, cursor, stop, backoff, credential: None, unsound: 0, printed: 0, reconnect_after: None }
+        let (backoff, credential) = (Backoff::default(), Credential::default());
+        Self { config, cursor, stop, backoff, credential, unsound: 0, printed: 0, reconnect_after: None }
     }
 
     pub async fn run(&mut self) -> Result<(), Failure> {
@@ -80,9 +80,9 @@ impl Consumer {
     /// CONNECT: everything is new.
     async fn connect(&mut self) -> Result<(Session, SubscribeResponse), End> {
         self.reconnect_after = None;
-        self.credential = read_credential(&self.config).map_err(End::Decide)?;
+        self.credential = Credential::read(&self.config).map_err(End::Decide)?;
         let wait_max = CONNECT_WAIT_MAX.max(self.config.heartbeat * HEARTBEATS_MISSED_MAX);
-        let opening = Session::open(&self.config, self.credential.as_deref(), self.cursor.token(), wait_max);
+        let opening = Session::open(&self.config, &self.credential, self.cursor.token(), wait_max);
         self.stop.or(opening).await.ok_or(End::Stopped)?.map_err(End::Decide)
     }
 
@@ -141,13 +141,13 @@ impl Consumer {
         self.cursor.store(token)
     }
 
-    fn credential_now(&self) -> Credential {
-        if self.config.token_file.is_none() {
-            return Credential::None;
+    fn credential_now(&self) -> CredentialState {
+        if self.config.token_file.is_none() && self.config.identity.is_none() {
+            return CredentialState::None;
         }
-        match read_credential(&self.config) {
-            Ok(now) if now != self.credential => Credential::Changed,
-            _ => Credential::Same,
+        match Credential::read(&self.config) {
+            Ok(now) if now != self.credential => CredentialState::Changed,
+            _ => CredentialState::Same,
         }
     }
 }

@@ -5,6 +5,7 @@ mod backoff;
 mod channel;
 mod config;
 mod consumer;
+mod credential;
 mod cursor_file;
 mod exit;
 mod limits;
@@ -20,6 +21,7 @@ mod words;
 
 use config::Config;
 use consumer::Consumer;
+use credential::Credential;
 use cursor_file::CursorFile;
 use exit::{Exit, Failure};
 use output::say;
@@ -43,7 +45,7 @@ async fn run() -> Result<(), Failure> {
     let stop = Stop::listen().map_err(|error| Failure::new(Exit::Failed, format!("no signals: {error}")))?;
     // LOAD
     let config = Config::read(std::env::args(), |name| std::env::var(name).ok())?;
-    if let Err(Ending::Unreadable(words)) = channel::read_credential(&config) {
+    if let Err(Ending::Unreadable(words)) = Credential::read(&config) {
         return Err(Failure::usage(words));
     }
     let cursor = CursorFile::load(config.cursor_file.as_deref())?;

@@ -5,6 +5,7 @@ use tonic::{Code, Streaming};
 
 use crate::channel::{connect, request_of};
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::SubscribeResponse;
 use crate::proto::stream_service_client::StreamServiceClient;
@@ -21,12 +22,12 @@ impl Session {
     /// Connects, calls, and gives the first frame, all of it within `wait_max`.
     pub async fn open(
         config: &Config,
-        credential: Option<&str>,
+        credential: &Credential,
         token: Option<&str>,
         wait_max: Duration,
     ) -> Result<(Self, SubscribeResponse), Ending> {
         let opening = async {
-            let channel = connect(config).await?;
+            let channel = connect(config, credential).await?;
             let mut client = StreamServiceClient::new(channel)
                 .max_decoding_message_size(FRAME_BYTES_MAX)
                 .accept_compressed(CompressionEncoding::Gzip);

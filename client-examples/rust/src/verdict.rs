@@ -27,7 +27,7 @@ pub enum Ending {
 
 /// What this process knows about its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
+pub enum CredentialState {
     None,
     Same,
     Changed,
@@ -41,7 +41,7 @@ pub enum Verdict {
 }
 
 /// The table "Decide" of PROTOCOL.md: by the reason; by the code only where the reason is not known.
-pub fn decide(ending: Ending, credential: Credential) -> Verdict {
+pub fn decide(ending: Ending, credential: CredentialState) -> Verdict {
     let back_off = |words| Verdict::BackOff { words, retry_delay: None };
     match ending {
         Ending::Silence(limit) => back_off(format!("disconnected: no frame for {} s", limit.as_secs())),
@@ -59,18 +59,25 @@ pub fn decide(ending: Ending, credential: Credential) -> Verdict {
 }
 
 /// How the process ends over this reason; `None` if it is worth coming back.
-fn exit_of(reason: &str, code: Code, credential: Credential) -> Option<Exit> {
+fn exit_of(reason: &str, code: Code, credential: CredentialState) -> Option<Exit> {
     match reason {
-        "DRAINING" | "SESSION_ROTATED" | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "REPLAY_LIMIT"
-        | "FILTER_LIMIT" | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
-        "CREDENTIALS_EXPIRED" if credential != Credential::None => None,
-        "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "CREDENTIALS_REVOKED" if credential == Credential::Changed => None,
-        "ACCESS_DENIED" => Some(Exit::Refused),
+        "DRAINING" | "SESSION_ROTATED" | "SESSION_TERMINATED" | "RIGHTS_CHANGED" | "AUTH_UNAVAILABLE"
+        | "NOT_LEADER" | "NOT_READY" | "SESSION_LIMIT" | "CONNECTION_LIMIT" | "CALL_LIMIT" | "REPLAY_LIMIT"
+        | "RECOVERY_LIMIT" | "FILTER_LIMIT" | "CONSUMER_TOO_SLOW" | "STREAM_DEADLINE" | "INTERNAL" => None,
+        "CREDENTIALS_EXPIRED" if credential != CredentialState::None => None,
+        "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "CREDENTIALS_REVOKED"
+            if credential == CredentialState::Changed =>
+        {
+            None
+        }
+        "ACCESS_DENIED" | "ACCESS_REVOKED" | "TAG_DENIED" => Some(Exit::Refused),
         reason if reason.starts_with("CREDENTIALS_") => Some(Exit::Refused),
         "ACCOUNT_REQUIRED" | "FILTER_INVALID" | "START_INVALID" => Some(Exit::Usage),
-        "POSITION_TOO_OLD" | "POSITION_IN_FUTURE" | "TOKEN_INVALID" | "TOKEN_ACCOUNT_MISMATCH" | "EXACT_UNAVAILABLE" => {
-            Some(Exit::Position)
-        }
+        "POSITION_TOO_OLD"
+        | "POSITION_IN_FUTURE"
+        | "TOKEN_INVALID"
+        | "TOKEN_ACCOUNT_MISMATCH"
+        | "EXACT_UNAVAILABLE" => Some(Exit::Position),
         _ => match code {
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => {
                 Some(Exit::Usage)
@@ -93,7 +100,7 @@ fn advice(reason: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn check(code: Code, reason: Option<&str>, credential: Credential, expected: Option<Exit>) {
+    fn check(code: Code, reason: Option<&str>, credential: CredentialState, expected: Option<Exit>) {
         let reason = reason.map(String::from);
         let words = format!("{reason:?} {code:?}");
         let ending = Ending::Status { code, text: "words".into(), reason, retry_delay: None };
@@ -106,10 +113,12 @@ mod tests {
 
     #[test]
     fn the_reason_decides_and_the_code_only_where_the_reason_is_not_known() {
-        let check = |code, reason, expected| check(code, Some(reason), Credential::None, expected);
+        let check = |code, reason, expected| check(code, Some(reason), CredentialState::None, expected);
         check(Code::Unavailable, "DRAINING", None);
         check(Code::ResourceExhausted, "CONSUMER_TOO_SLOW", None);
         check(Code::Internal, "INTERNAL", None);
+        check(Code::Unavailable, "RIGHTS_CHANGED", None);
+        check(Code::PermissionDenied, "ACCESS_REVOKED", Some(Exit::Refused));
         check(Code::InvalidArgument, "FILTER_INVALID", Some(Exit::Usage));
         check(Code::InvalidArgument, "TOKEN_INVALID", Some(Exit::Position));
         check(Code::OutOfRange, "POSITION_TOO_OLD", Some(Exit::Position));
@@ -123,24 +132,24 @@ mod tests {
     #[test]
     fn credentials_that_may_be_refreshed_are_waited_for() {
         let check = |reason, credential, expected| check(Code::Unauthenticated, Some(reason), credential, expected);
-        check("CREDENTIALS_EXPIRED", Credential::Same, None);
-        check("CREDENTIALS_EXPIRED", Credential::None, Some(Exit::Refused));
-        check("CREDENTIALS_INVALID", Credential::Same, Some(Exit::Refused));
-        check("CREDENTIALS_INVALID", Credential::Changed, None);
-        check("CREDENTIALS_REVOKED", Credential::Same, Some(Exit::Refused));
-        check("CREDENTIALS_REVOKED", Credential::Changed, None);
+        check("CREDENTIALS_EXPIRED", CredentialState::Same, None);
+        check("CREDENTIALS_EXPIRED", CredentialState::None, Some(Exit::Refused));
+        check("CREDENTIALS_INVALID", CredentialState::Same, Some(Exit::Refused));
+        check("CREDENTIALS_INVALID", CredentialState::Changed, None);
+        check("CREDENTIALS_REVOKED", CredentialState::Same, Some(Exit::Refused));
+        check("CREDENTIALS_REVOKED", CredentialState::Changed, None);
     }
 
     #[test]
     fn an_end_without_a_reason_of_the_gateway_is_the_network() {
         for code in [Code::Ok, Code::Unavailable, Code::PermissionDenied, Code::InvalidArgument] {
-            check(code, None, Credential::None, None);
+            check(code, None, CredentialState::None, None);
         }
     }
 
     #[test]
     fn the_third_unsound_frame_ends_the_process() {
-        let unsound = |times| decide(Ending::Unsound { words: "x".into(), times }, Credential::None);
+        let unsound = |times| decide(Ending::Unsound { words: "x".into(), times }, CredentialState::None);
         assert_eq!(unsound(2), Verdict::BackOff { words: "UNSOUND: x".into(), retry_delay: None });
         assert_eq!(unsound(3), Verdict::Stopped(Failure::new(Exit::Unsound, "UNSOUND: x")));
     }

@@ -65,7 +65,11 @@ fn gap(gap: &Gap) -> String {
 fn skipped(skipped: &Skipped) -> String {
     let reason = named(SkipReason::try_from(skipped.reason).map(|it| it.as_str_name()), skipped.reason);
     let reason = short(reason, "skip reason ");
-    format!("skipped {} ({reason}) {}: they cannot be delivered", skipped.count, interval(&skipped.interval.unwrap_or_default()))
+    format!(
+        "skipped {} ({reason}) {}: they cannot be delivered",
+        skipped.count,
+        interval(&skipped.interval.unwrap_or_default())
+    )
 }
 
 fn stream_notice(notice: &StreamNotice) -> String {

@@ -4,11 +4,10 @@ mod certificates;
 mod jwt;
 mod limits;
 mod revocation;
+mod rotation;
 mod running;
 
-use std::path::{Path, PathBuf};
-
-use powerstream_gateway::access::{NewToken, PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
+use powerstream_gateway::access::{PrincipalConfig, Right, RoleConfig, RoleLimits, TagsConfig};
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::model::UnixMillis;
@@ -20,61 +19,18 @@ use powerstream_gateway::proto::{
     ResolvePositionRequest, SubscribeRequest, SubscribeResponse, TagFilter, TimeInterval, WarningCode,
 };
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::env::{Client, account};
+use crate::harness::tokens::{Secret, bearing, tokens_file, write_tokens};
 use crate::harness::{TestEnv, after, earliest, filters, in_time, latest, reason};
 
 /// The principals of these tests: their name, and what their role on `main` allows and denies.
 const CATS: &str = "cats";
 const ALL: &str = "all";
 const NEWS: &str = "news";
-
-/// A credential of a principal.
-struct Secret {
-    principal: &'static str,
-    token: NewToken,
-    not_after: Option<UnixMillis>,
-}
-
-impl Secret {
-    fn new(principal: &'static str, number: u8) -> Self {
-        Self { principal, token: NewToken::new([number; 8], [number; 32]), not_after: None }
-    }
-
-    fn on<T>(&self, message: T) -> Request<T> {
-        bearing(Some(&self.token.token), message)
-    }
-}
-
-/// A request with a bearer token.
-fn bearing<T>(token: Option<&str>, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
-    }
-    request
-}
-
-fn tokens_file(dir: &Path) -> PathBuf {
-    dir.join("tokens.yaml")
-}
-
-/// Writes the token file as a Secret is mounted: the new version takes the place of the old one at once.
-fn write_tokens(dir: &Path, secrets: &[&Secret]) {
-    let line = |own: &&Secret| {
-        let end = own.not_after.map(|end| format!(", not_after: \"{end}\"")).unwrap_or_default();
-        let NewToken { id, sha256, .. } = &own.token;
-        format!("  - {{ id: {id}, sha256: \"{sha256}\", principal: {}{end} }}\n", own.principal)
-    };
-    let lines: String = secrets.iter().map(line).collect();
-    let next = dir.join("tokens.next");
-    let text = if lines.is_empty() { "tokens: []\n".to_owned() } else { format!("tokens:\n{lines}") };
-    std::fs::write(&next, text).expect("the directory is ours");
-    std::fs::rename(next, tokens_file(dir)).expect("the directory is ours");
-}
 
 fn role(name: &str, rights: &[Right], allow: &[&str], deny: &[&str]) -> RoleConfig {
     let own = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();

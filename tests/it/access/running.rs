@@ -66,6 +66,24 @@ async fn revoked_token_ends_its_sessions_only() {
     }
 }
 
+/// A file that changes while a reload of its last change ends is not taken for the one that was read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_right_after_reload_is_found() {
+    let [all, other] = [Secret::new(ALL, 1), Secret::new(ALL, 2)];
+    let mut env = TestEnv::without_gateway(Clock::system(), |_| (), configure);
+    env.settings.reload.interval = std::time::Duration::from_millis(100);
+    write_tokens(env.dir(), &[&all]);
+    env.start_gateway().await;
+    let client = env.client().await;
+    let is_accepted = async || subscribe(&mut client.clone(), &other, latest(&filters::all())).await.is_ok();
+    for round in 0..20 {
+        write_tokens(env.dir(), &[&all, &other]);
+        eventually(&format!("the token is accepted, round {round}"), is_accepted).await;
+        write_tokens(env.dir(), &[&all]);
+        eventually(&format!("the token is refused, round {round}"), async || !is_accepted().await).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expiry_is_announced_and_ends_session() {
     let mut secret = Secret::new(ALL, 1);

@@ -1,15 +1,18 @@
-//! An example, the wire, the gateway as a process, and X.
+//! An example, the wire, the gateway as a process with TLS and credentials, and X.
 
 use powerstream_gateway::clock::Clock;
 use powerstream_gateway::config::Settings;
 use powerstream_gateway::proto::TagFilter;
+use powerstream_gateway::telemetry::LogFormat;
 
 use super::example::Example;
 use super::language::Language;
 use super::network::Network;
 use super::printed::{is_whole, judge};
+use super::security::{Presents, Security};
+use crate::harness::env::sum;
 use crate::harness::process::Gateway;
-use crate::harness::{Subscriber, TestEnv, after, eventually, filters};
+use crate::harness::{TestEnv, after, eventually, filters, probe};
 
 /// Posts drawn per second; those that match a rule are sent.
 const RATE: f64 = 300.0;
@@ -26,6 +29,8 @@ pub struct Stage {
     pub network: Network,
     /// X.
     pub env: TestEnv,
+    /// TLS and credentials.
+    pub security: Security,
     gateway: Option<Gateway>,
     /// Where each life of the example found the token when it began; 0 without a token.
     stored: Vec<u64>,
@@ -49,18 +54,27 @@ impl Stage {
 
     /// The same, with settings of the gateway that are not the default.
     pub async fn with(language: Language, settings: impl FnOnce(&mut Settings)) -> Self {
+        Self::presenting(language, Presents::Token, settings).await
+    }
+
+    /// The same, with what the example presents.
+    pub async fn presenting(language: Language, presents: Presents, settings: impl FnOnce(&mut Settings)) -> Self {
         let tune = |all: &mut Settings| {
             tune(all);
             settings(all);
         };
-        let env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+        let mut env = TestEnv::without_gateway(Clock::system(), |config| config.rate = RATE, tune);
+        let dir = env.dir().to_owned();
+        let security = Security::write(&dir, &mut env.settings, presents);
         let gateway = Gateway::start(&env.settings, env.dir()).await;
         env.connected().await;
-        let network = Network::start(gateway.grpc(), None).await;
+        let network = Network::start(gateway.grpc()).await;
         let addr = format!("127.0.0.1:{}", network.port());
-        let example =
-            Example::new(language, env.dir(), &addr).with(&["--start", "earliest", "--any-of", &TAGS.join(",")]);
-        Self { example, network, env, gateway: Some(gateway), stored: Vec::new() }
+        let flags = security.flags();
+        let example = Example::new(language, env.dir(), &addr)
+            .with(&["--start", "earliest", "--any-of", &TAGS.join(",")])
+            .with(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        Self { example, network, env, security, gateway: Some(gateway), stored: Vec::new() }
     }
 
     /// The gateway.
@@ -78,8 +92,8 @@ impl Stage {
     /// The number of the record that the stored token stands at; 0 without one.
     pub async fn stored(&self) -> u64 {
         let Some(token) = self.example.cursor() else { return 0 };
-        let session = Subscriber::open(&mut self.gateway().client().await, after(&token, &filter())).await;
-        session.expect("the token is good").start.position.expect("it has one").sequence
+        let start = self.security.begin(self.gateway().grpc(), after(&token, &filter())).await;
+        start.position.expect("it has one").sequence
     }
 
     /// Lines that the last life printed after the token that is stored: at most what one batch holds.
@@ -109,6 +123,19 @@ impl Stage {
         self.network.point_to(gateway.grpc());
         self.gateway = Some(gateway);
         self.env.connected().await;
+    }
+
+    /// The gateway loads changed settings while it runs.
+    pub async fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
+        let metrics = async || probe::get(self.gateway().admin(), "/metrics").await.1;
+        let loaded = async || sum(&metrics().await, "config_reloads_total{outcome=\"ok\"}");
+        let before = loaded().await;
+        let mut settings = self.env.settings.clone();
+        change(&mut settings);
+        settings.telemetry.log_format = LogFormat::Json;
+        std::fs::write(self.env.dir().join("gateway.yaml"), settings.render()).expect("the directory is ours");
+        eventually("the configuration is loaded", async || loaded().await > before).await;
+        self.env.settings = settings;
     }
 
     /// Waits until upstream has sent so many more posts.

@@ -11,6 +11,18 @@ use super::language::{Language, examples};
 use super::printed::Printed;
 use crate::harness::eventually;
 
+/// Variables that would change what a test runs.
+const VARIABLES: [&str; 8] = [
+    "GATEWAY_ADDR",
+    "GATEWAY_TLS",
+    "GATEWAY_CA_FILE",
+    "GATEWAY_CERT_FILE",
+    "GATEWAY_KEY_FILE",
+    "GATEWAY_TOKEN_FILE",
+    "ANY_OF",
+    "CURSOR_FILE",
+];
+
 /// An example with its cursor file; a process of it is killed when dropped.
 pub struct Example {
     language: Language,
@@ -83,7 +95,7 @@ impl Example {
         assert!(self.child.is_none(), "it runs");
         let mut command = Command::new(examples().join("run"));
         command.arg(self.language.name()).args(&self.flags);
-        for name in ["GATEWAY_ADDR", "GATEWAY_TLS", "GATEWAY_CA_FILE", "GATEWAY_TOKEN_FILE", "ANY_OF", "CURSOR_FILE"] {
+        for name in VARIABLES {
             command.env_remove(name);
         }
         // Loopback is no matter of a proxy.

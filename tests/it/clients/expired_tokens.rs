@@ -1,11 +1,14 @@
 //! A token that is older than anything the gateway, or X, can give.
 
+use std::time::Duration;
+
 use powerstream_gateway::model::UnixMillis;
 use powerstream_gateway::simulator::SentPost;
 
 use super::example::Example;
 use super::language::Language;
 use super::printed::assert_is;
+use super::security::{Presents, Security};
 use crate::harness::{Lost, eventually};
 
 const HOUR: i64 = 3_600;
@@ -16,14 +19,23 @@ const POSTS: f64 = 0.01;
 
 pub async fn a_token_that_is_too_old_is_met_as_the_policy_says(language: Language) {
     let mut lost = Lost::for_seconds(30 * HOUR, NEAR, POSTS, |_| ()).await;
-    let env = &lost.own.env;
-    eventually("the log has begun", async || env.metric("posts_appended_total") > 0.0).await;
+    let begun = &lost.own.env;
+    eventually("the log has begun", async || begun.metric("posts_appended_total") > 0.0).await;
+    let env = &mut lost.own.env;
+    env.stop_gateway().await;
+    let dir = env.dir().to_owned();
+    let security = Security::write(&dir, &mut env.settings, Presents::Token);
+    // The clock of the gateway is fast, the handshake is not.
+    env.settings.grpc.tls.handshake_timeout = Duration::from_secs(600);
+    lost.own.start().await;
+    let (env, flags) = (&lost.own.env, security.flags());
     let example = |policy: &str| {
         let dir = env.dir().join(policy);
         std::fs::create_dir(&dir).expect("the directory is ours");
         let example = Example::new(language, &dir, &env.app().grpc_address().to_string());
         example.set_cursor(&lost.consumer.token);
-        example.with(&["--resume-policy", policy])
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        example.with(&["--resume-policy", policy]).with(&flags)
     };
     let (mut fail, mut earliest, mut latest) = (example("fail"), example("earliest"), example("latest"));
     for example in [&mut fail, &mut earliest, &mut latest] {

@@ -1,4 +1,4 @@
-//! The wire between an example and the gateway: a TCP proxy that can stall, and that can speak TLS to the example.
+//! The wire between an example and the gateway: a TCP proxy that can stall. TLS passes through it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 /// A proxy with a fixed address, in front of a gateway that may come back at another one.
 pub struct Network {
@@ -19,26 +18,22 @@ pub struct Network {
 
 struct Wire {
     target: Mutex<SocketAddr>,
-    tls: Option<TlsAcceptor>,
     /// How often it was stalled so far, and whether it is.
     stalled: watch::Sender<(usize, bool)>,
     connections: AtomicUsize,
-    handshakes: AtomicUsize,
     held: AtomicUsize,
     passed: AtomicUsize,
 }
 
 impl Network {
-    /// To this address; with TLS towards the example if there is an acceptor.
-    pub async fn start(target: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+    /// To this address.
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let wire = Arc::new(Wire {
             target: Mutex::new(target),
-            tls,
             stalled: watch::Sender::new((0, false)),
             connections: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             passed: AtomicUsize::new(0),
         });
@@ -69,11 +64,6 @@ impl Network {
     /// Connections that were made so far.
     pub fn connections(&self) -> usize {
         self.wire.connections.load(Ordering::Relaxed)
-    }
-
-    /// TLS handshakes that agreed on HTTP/2.
-    pub fn handshakes(&self) -> usize {
-        self.wire.handshakes.load(Ordering::Relaxed)
     }
 
     /// Bytes that passed from the gateway to the example.
@@ -111,23 +101,10 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>) {
 
 async fn carry(client: TcpStream, wire: &Wire) -> std::io::Result<()> {
     client.set_nodelay(true)?;
-    match &wire.tls {
-        None => join(client, wire).await,
-        Some(acceptor) => {
-            let client = acceptor.accept(client).await?;
-            if client.get_ref().1.alpn_protocol() == Some(b"h2") {
-                wire.handshakes.fetch_add(1, Ordering::Relaxed);
-            }
-            join(client, wire).await
-        }
-    }
-}
-
-async fn join(client: impl AsyncRead + AsyncWrite, wire: &Wire) -> std::io::Result<()> {
     let target = *wire.target.lock();
     let gateway = TcpStream::connect(target).await?;
     gateway.set_nodelay(true)?;
-    let (from_client, to_client) = tokio::io::split(client);
+    let (from_client, to_client) = client.into_split();
     let (from_gateway, to_gateway) = gateway.into_split();
     // One side's end is both sides' end.
     tokio::select! {

@@ -34,6 +34,9 @@ pub async fn it_comes_back_for_each_reason_to_come_back(language: Language) {
     scripts.extend(["SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "A_REASON_OF_TOMORROW"].map(asking));
     let exhausted = |reason: &str| vec![end(Code::ResourceExhausted, reason, Some(BACKOFF_MIN))];
     scripts.extend(["SESSION_LIMIT", "REPLAY_LIMIT", "CONSUMER_TOO_SLOW"].map(exhausted));
+    scripts.extend(["CONNECTION_LIMIT", "CALL_LIMIT", "RECOVERY_LIMIT"].map(exhausted));
+    let soon = |reason: &str| vec![end(Code::Unavailable, reason, Some(BACKOFF_MIN))];
+    scripts.extend(["AUTH_UNAVAILABLE", "RIGHTS_CHANGED", "SESSION_TERMINATED"].map(soon));
     scripts.push(vec![end(Code::Internal, "INTERNAL", Some(BACKOFF_MIN))]);
     let ends = scripts.len();
     let mut own = Scripted::new(language, scripts).await;
@@ -79,6 +82,8 @@ pub async fn it_stops_for_each_reason_to_stop(language: Language) {
     let cases = [
         (Code::InvalidArgument, "FILTER_INVALID", 2),
         (Code::PermissionDenied, "ACCESS_DENIED", 4),
+        (Code::PermissionDenied, "ACCESS_REVOKED", 4),
+        (Code::PermissionDenied, "TAG_DENIED", 4),
         (Code::Unauthenticated, "CREDENTIALS_MISSING", 4),
         (Code::InvalidArgument, "TOKEN_INVALID", 5),
         (Code::OutOfRange, "A_REASON_OF_TOMORROW", 5),
@@ -182,6 +187,8 @@ pub async fn what_it_cannot_work_with_is_said_at_once(language: Language) {
         check(2, &["--no-such-flag"], None),
         check(2, &["--token-file", "/nonexistent/credential"], None),
         check(2, &["--token-file", "/dev/null"], None),
+        check(2, &["--cert-file", "/etc/hostname"], None),
+        check(2, &["--cert-file", "/dev/null", "--key-file", "/dev/null"], None),
         check(2, &["--addr", "gateway.example:443", "--token-file", "/etc/hostname"], None),
         check(5, &[], Some("")),
         check(5, &[], Some("two words\n")),

@@ -14,9 +14,10 @@ use powerstream_gateway::secret;
 use powerstream_gateway::simulator::{Config as Upstream, SentPost, Simulator, SimulatorHandle};
 use powerstream_gateway::task::TaskGroup;
 use tempfile::TempDir;
-use tonic::transport::Channel;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 use tonic::{Status, Streaming};
 
+use super::pki::{Authority, Identity};
 use super::{Subscriber, eventually, in_time, posts, record};
 
 /// Bearer token that the simulator accepts. The gateway must never print it.
@@ -108,6 +109,20 @@ pub fn patient(settings: &mut Settings) {
 pub async fn client(address: std::net::SocketAddr) -> Client {
     let connecting = Client::connect(format!("http://{address}"));
     in_time("a connection to the gateway", connecting).await.expect("it listens").max_decoding_message_size(2 << 20)
+}
+
+/// A client that trusts this authority, and presents a certificate if there is one.
+pub async fn tls_client(
+    address: std::net::SocketAddr,
+    servers: &Authority,
+    identity: Option<&Identity>,
+) -> Result<Client, tonic::transport::Error> {
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(servers.pem())).domain_name("localhost");
+    if let Some(own) = identity {
+        tls = tls.identity(tonic::transport::Identity::from_pem(&own.certificate, &own.key));
+    }
+    let endpoint = Channel::from_shared(format!("https://{address}")).expect("a URI").tls_config(tls)?;
+    in_time("a connection, or its end", endpoint.connect()).await.map(Client::new)
 }
 
 impl TestEnv {

@@ -3,7 +3,8 @@
 //! Nothing is mocked inside the gateway. `env` runs it in this process on free ports, `process` runs the binary, so
 //! that it can be killed. `subscriber` reads a session and checks every frame, `resuming_consumer` is one consumer over
 //! all its sessions, `gaps` collects its gap reports. `outage` plays outages with a fast clock; `clock_jump` and
-//! `lost_log` set the clock forward. `pki` issues certificates. `filters` and `ground_truth` share no code with the gateway.
+//! `lost_log` set the clock forward. `pki` issues certificates, `tokens` and
+//! `jwt` bearer tokens. `filters` and `ground_truth` share no code with the gateway.
 
 pub mod clock_jump;
 pub mod env;
@@ -11,6 +12,7 @@ pub mod eventually;
 pub mod filters;
 pub mod gaps;
 pub mod ground_truth;
+pub mod jwt;
 pub mod lost_log;
 pub mod outage;
 pub mod pki;
@@ -21,6 +23,7 @@ pub mod proxy;
 pub mod record;
 pub mod resuming_consumer;
 pub mod subscriber;
+pub mod tokens;
 pub mod watermarks;
 
 pub use clock_jump::Absence;

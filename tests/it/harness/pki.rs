@@ -1,6 +1,7 @@
 //! Certificate authorities of a test, with certificates and revocation lists.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
@@ -25,6 +26,26 @@ pub type Years = std::ops::Range<i32>;
 
 /// Years of a valid certificate.
 pub const VALID: Years = 2020..2090;
+
+/// When a certificate is valid.
+pub enum Validity {
+    /// In these years.
+    Years(Years),
+    /// Until this time since 1970.
+    Until(Duration),
+}
+
+impl From<Years> for Validity {
+    fn from(years: Years) -> Self {
+        Self::Years(years)
+    }
+}
+
+impl From<Duration> for Validity {
+    fn from(since_1970: Duration) -> Self {
+        Self::Until(since_1970)
+    }
+}
 
 static SERIAL: AtomicU64 = AtomicU64::new(1_000);
 
@@ -55,8 +76,8 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Issues a certificate for these DNS names and URIs, and years.
-    pub fn issue(&self, names: &[&str], years: Years) -> Identity {
+    /// Issues a certificate for these DNS names, addresses and URIs.
+    pub fn issue(&self, names: &[&str], validity: impl Into<Validity>) -> Identity {
         let (uris, names): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(|name| name.contains("://"));
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
@@ -64,7 +85,10 @@ impl Authority {
         params.subject_alt_names.extend(uris.iter().map(uri));
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         params.serial_number = Some(serial.into());
-        (params.not_before, params.not_after) = (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1));
+        (params.not_before, params.not_after) = match validity.into() {
+            Validity::Years(years) => (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1)),
+            Validity::Until(since_1970) => (date_time_ymd(VALID.start, 1, 1), date_time_ymd(1970, 1, 1) + since_1970),
+        };
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("signed").pem();
         Identity { certificate, key: key.serialize_pem(), serial }

@@ -26,8 +26,13 @@ impl Gateway {
     /// Starts it, and waits until it listens.
     pub async fn start(settings: &Settings, dir: &Path) -> Self {
         let mut gateway = Self::spawn(settings, dir);
-        eventually("the gateway listens", async || gateway.listens()).await;
+        gateway.listening().await;
         gateway
+    }
+
+    /// Waits until it listens.
+    pub async fn listening(&mut self) {
+        eventually("the gateway listens", async || self.listens()).await;
     }
 
     /// The same; what it printed, if it ended before.
@@ -52,6 +57,11 @@ impl Gateway {
 
     /// Starts it with these flags in addition to its configuration.
     pub fn spawn_with(settings: &Settings, dir: &Path, flags: &[&str]) -> Self {
+        Self::spawn_in(settings, dir, flags, &[])
+    }
+
+    /// Starts it with these flags, and these variables in addition to those of the test.
+    pub fn spawn_in(settings: &Settings, dir: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut settings = settings.clone();
         settings.telemetry.log_format = LogFormat::Json;
         let (config, log) = (dir.join("gateway.yaml"), dir.join("gateway.log"));
@@ -60,6 +70,7 @@ impl Gateway {
             .args(["serve", "--config"])
             .arg(&config)
             .args(flags)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("the directory is ours"))

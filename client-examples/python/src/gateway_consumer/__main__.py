@@ -8,7 +8,8 @@ import threading
 from types import FrameType
 
 from . import config
-from .consumer import Consumer, Stop, Unreadable, read_credential, say
+from .consumer import Consumer, Stop, say
+from .credential import Unreadable, read_credential
 from .cursor_file import CursorFile, Damaged
 from .handler import Printer
 from .limits import STOP_WAIT_MAX
@@ -17,7 +18,7 @@ from .limits import STOP_WAIT_MAX
 def load() -> tuple[config.Config, CursorFile]:
     loaded = config.load(sys.argv[1:], os.environ)
     try:
-        read_credential(loaded.token_file)
+        read_credential(loaded)
     except Unreadable as error:
         raise Stop(2, str(error)) from error
     try:

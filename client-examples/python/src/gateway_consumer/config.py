@@ -23,6 +23,8 @@ class Config:
     addr: str
     tls: bool
     ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
     token_file: Path | None
     account: str
     consumer: str
@@ -53,6 +55,8 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     flag("--addr", "GATEWAY_ADDR", "127.0.0.1:50051", "HOST:PORT", "the gateway")
     parser.add_argument("--tls", action="store_true", help="TLS to the gateway [GATEWAY_TLS=1]")
     flag("--ca-file", "GATEWAY_CA_FILE", None, "PATH", "authorities to trust, as PEM; switches --tls on")
+    flag("--cert-file", "GATEWAY_CERT_FILE", None, "PATH", "client certificate, as PEM; switches --tls on")
+    flag("--key-file", "GATEWAY_KEY_FILE", None, "PATH", "key of --cert-file, as unencrypted PEM")
     flag("--token-file", "GATEWAY_TOKEN_FILE", None, "PATH", "file with the credential in its first line")
     flag("--account", "GATEWAY_ACCOUNT", "", "NAME", "account to read")
     flag("--consumer", "GATEWAY_CONSUMER", "example-python", "NAME", "name in the gateway's logs")
@@ -81,8 +85,10 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     tls_variable = one_of("GATEWAY_TLS", variable("GATEWAY_TLS", "0") or "0", ["0", "1"])
     config = Config(
         addr=addr,
-        tls=said.tls or bool(said.ca_file) or tls_variable == "1",
+        tls=said.tls or bool(said.ca_file) or bool(said.cert_file) or tls_variable == "1",
         ca_file=Path(said.ca_file) if said.ca_file else None,
+        cert_file=Path(said.cert_file) if said.cert_file else None,
+        key_file=Path(said.key_file) if said.key_file else None,
         token_file=Path(said.token_file) if said.token_file else None,
         account=said.account,
         consumer=said.consumer,
@@ -93,6 +99,8 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         heartbeat=number("--heartbeat", said.heartbeat, 1, 60),
         count=None if said.count is None else number("--count", said.count, 1, 2**63 - 1),
     )
+    if (config.cert_file is None) != (config.key_file is None):
+        parser.error("--cert-file and --key-file are given together")
     host = addr.rpartition(":")[0]
     if config.token_file and not config.tls and not LOOPBACK.fullmatch(host):
         parser.error("a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out")

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from pathlib import Path
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -18,6 +17,7 @@ from powerstream.gateway.v1.stream_service_pb2_grpc import StreamServiceStub
 from . import backoff, words
 from .audit import Audit, Unsound
 from .config import Config
+from .credential import Credential, Unreadable, read, read_credential
 from .cursor_file import CursorFile
 from .handler import Printer
 from .limits import (
@@ -46,17 +46,14 @@ class Silence(Exception):
     """Nothing came for so many seconds."""
 
 
-class Unreadable(Exception):
-    """The credential or the certificate authorities cannot be read."""
-
-
 class Session:
     """One Subscribe call on a channel of its own."""
 
     def __init__(self, config: Config, token: str | None) -> None:
-        self.credential = read_credential(config.token_file)
-        self.channel = channel(config)
-        metadata = [("authorization", f"Bearer {self.credential}")] if self.credential else []
+        self.credential = read_credential(config)
+        self.channel = channel(config, self.credential)
+        bearer = self.credential.token
+        metadata = [] if bearer is None else [("authorization", f"Bearer {bearer}")]
         self.call = StreamServiceStub(self.channel).Subscribe(request(config, token), metadata=metadata)
         self.audit = Audit()
         self.silence_max = max(CONNECT_WAIT_MAX, float(HEARTBEATS_MISSED_MAX * config.heartbeat))
@@ -173,11 +170,12 @@ class Consumer:
     def decide(self, error: grpc.aio.AioRpcError, session: Session) -> Verdict:
         changed = False
         try:
-            changed = read_credential(self.config.token_file) != session.credential
+            changed = read_credential(self.config) != session.credential
         except Unreadable:
             # The next CONNECT tells it.
             pass
-        verdict = decide(error, credential_changed=changed, has_credential=self.config.token_file is not None)
+        has_credential = session.credential != Credential()
+        verdict = decide(error, credential_changed=changed, has_credential=has_credential)
         if verdict.stop is not None:
             return verdict
         return self.cut(verdict.why, session, verdict.retry_after)
@@ -216,7 +214,7 @@ def request(config: Config, token: str | None) -> SubscribeRequest:
     return request
 
 
-def channel(config: Config) -> grpc.aio.Channel:
+def channel(config: Config, credential: Credential) -> grpc.aio.Channel:
     options = [
         ("grpc.lb_policy_name", "round_robin"),
         # Nothing is shared with the channel before this one, its backoff least of all.
@@ -232,24 +230,8 @@ def channel(config: Config) -> grpc.aio.Channel:
     if not config.tls:
         return grpc.aio.insecure_channel(target, options=options)
     authorities = None if config.ca_file is None else read(config.ca_file)
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities), options=options)
-
-
-def read_credential(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    lines = read(path).decode("utf-8", "replace").splitlines()
-    credential = lines[0].strip() if lines else ""
-    if not (credential and credential.isascii() and credential.isprintable()):
-        raise Unreadable(f"cannot read a credential from {path}: its first line holds none")
-    return credential
-
-
-def read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"cannot read {path}: {error.strerror}") from error
+    security = grpc.ssl_channel_credentials(authorities, credential.key, credential.certificate)
+    return grpc.aio.secure_channel(target, security, options=options)
 
 
 def say(line: str) -> None:

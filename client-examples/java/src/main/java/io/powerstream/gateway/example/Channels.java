@@ -12,10 +12,15 @@ import io.powerstream.gateway.v1.Latest;
 import io.powerstream.gateway.v1.ResumePolicy;
 import io.powerstream.gateway.v1.SubscribeRequest;
 import io.powerstream.gateway.v1.TagFilter;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** What CONNECT makes anew: the channel, the metadata, the request. */
 final class Channels {
@@ -25,8 +30,8 @@ final class Channels {
     private Channels() {}
 
     /** A channel that shares nothing with the one before: name, addresses and authorities are looked up anew. */
-    static ManagedChannel open(Config config) throws IOException {
-        return builder(config)
+    static ManagedChannel open(Config config, Credential credential) throws IOException {
+        return builder(config, credential)
                 .defaultLoadBalancingPolicy("round_robin")
                 .disableRetry()
                 .keepAliveTime(Limits.KEEPALIVE_INTERVAL.toSeconds(), TimeUnit.SECONDS)
@@ -37,20 +42,24 @@ final class Channels {
                 .build();
     }
 
-    private static ManagedChannelBuilder<?> builder(Config config) throws IOException {
+    private static ManagedChannelBuilder<?> builder(Config config, Credential credential) throws IOException {
         try {
-            return Grpc.newChannelBuilder("dns:///" + config.addr(), credentials(config));
+            return Grpc.newChannelBuilder("dns:///" + config.addr(), security(config, credential));
         } catch (RuntimeException error) {
-            if (config.caFile().isEmpty()) {
+            // The files were read, but contain no certificate or no key; gRPC reports it with an exception that it does
+            // not document.
+            String files = Stream.of(config.caFile(), config.certFile(), config.keyFile())
+                    .flatMap(Optional::stream)
+                    .map(Path::toString)
+                    .collect(Collectors.joining(", "));
+            if (files.isEmpty()) {
                 throw error;
             }
-            // The file was read, but holds no certificate; gRPC says so with an exception that it does not document.
-            String words = "cannot read certificates from " + config.caFile().get() + ": " + error.getMessage();
-            throw new IOException(words, error);
+            throw new IOException("cannot use " + files + ": " + error.getMessage(), error);
         }
     }
 
-    private static ChannelCredentials credentials(Config config) throws IOException {
+    private static ChannelCredentials security(Config config, Credential credential) throws IOException {
         if (!config.tls()) {
             return InsecureChannelCredentials.create();
         }
@@ -63,12 +72,19 @@ final class Channels {
                 throw new IOException("cannot read " + path + ": " + error.getMessage(), error);
             }
         }
+        if (credential.certificate().isPresent() && credential.key().isPresent()) {
+            tls.keyManager(bytes(credential.certificate().get()), bytes(credential.key().get()));
+        }
         return tls.build();
     }
 
-    static Metadata metadata(Optional<String> credential) {
+    private static InputStream bytes(String pem) {
+        return new ByteArrayInputStream(pem.getBytes(StandardCharsets.ISO_8859_1));
+    }
+
+    static Metadata metadata(Credential credential) {
         Metadata metadata = new Metadata();
-        credential.ifPresent(it -> metadata.put(AUTHORIZATION, "Bearer " + it));
+        credential.token().ifPresent(token -> metadata.put(AUTHORIZATION, "Bearer " + token));
         return metadata;
     }
 

@@ -20,6 +20,8 @@ record Config(
         String addr,
         boolean tls,
         Optional<Path> caFile,
+        Optional<Path> certFile,
+        Optional<Path> keyFile,
         Optional<Path> tokenFile,
         String account,
         String consumer,
@@ -33,6 +35,8 @@ record Config(
     private static final Map<String, String> VARIABLES = Map.ofEntries(
             Map.entry("--addr", "GATEWAY_ADDR"),
             Map.entry("--ca-file", "GATEWAY_CA_FILE"),
+            Map.entry("--cert-file", "GATEWAY_CERT_FILE"),
+            Map.entry("--key-file", "GATEWAY_KEY_FILE"),
             Map.entry("--token-file", "GATEWAY_TOKEN_FILE"),
             Map.entry("--account", "GATEWAY_ACCOUNT"),
             Map.entry("--consumer", "GATEWAY_CONSUMER"),
@@ -49,10 +53,13 @@ record Config(
     static Config parse(String[] args, Map<String, String> environment) throws Failure {
         Map<String, String> said = said(args, environment);
         Optional<Path> caFile = path(said, "--ca-file");
+        Optional<Path> certFile = path(said, "--cert-file");
         Config config = new Config(
                 hostAndPort(said.getOrDefault("--addr", "127.0.0.1:50051")),
-                caFile.isPresent() || said.containsKey("--tls"),
+                caFile.isPresent() || certFile.isPresent() || said.containsKey("--tls"),
                 caFile,
+                certFile,
+                path(said, "--key-file"),
                 path(said, "--token-file"),
                 said.getOrDefault("--account", ""),
                 said.getOrDefault("--consumer", "example-java"),
@@ -64,6 +71,9 @@ record Config(
                 said.containsKey("--count")
                         ? Optional.of(wholeNumber("--count", said.get("--count"), Long.MAX_VALUE))
                         : Optional.empty());
+        if (config.certFile.isPresent() != config.keyFile.isPresent()) {
+            throw Failure.usage("--cert-file and --key-file are given together");
+        }
         if (config.tokenFile.isPresent() && !config.tls && !config.isLoopback()) {
             throw Failure.usage(
                     "a credential is sent only over TLS or to a loopback host: add --tls, or leave --token-file out");

@@ -14,7 +14,7 @@ final class Consumer {
     private final Output output;
     private final Stop stop;
     private final Backoff backoff = new Backoff(() -> ThreadLocalRandom.current().nextDouble());
-    private Optional<String> credential = Optional.empty();
+    private Credential credential = Credential.NONE;
     /** Unsound frames in this process. */
     private int unsound;
     /** Events printed in this process. */
@@ -48,7 +48,7 @@ final class Consumer {
         reconnectAfter = Optional.empty();
         Session opened;
         try {
-            credential = Credential.read(config.tokenFile());
+            credential = Credential.read(config);
             opened = Session.open(config, credential, cursor.token());
         } catch (IOException error) {
             return Optional.of(new Ending.Unreadable(error.getMessage()));
@@ -120,15 +120,15 @@ final class Consumer {
         stop.sleep(wait);
     }
 
-    private Verdict.Credential credentialNow() {
-        if (config.tokenFile().isEmpty()) {
-            return Verdict.Credential.NONE;
+    private Verdict.CredentialState credentialNow() {
+        if (config.tokenFile().isEmpty() && config.certFile().isEmpty()) {
+            return Verdict.CredentialState.NONE;
         }
         try {
-            boolean same = Credential.read(config.tokenFile()).equals(credential);
-            return same ? Verdict.Credential.SAME : Verdict.Credential.CHANGED;
+            boolean same = Credential.read(config).equals(credential);
+            return same ? Verdict.CredentialState.SAME : Verdict.CredentialState.CHANGED;
         } catch (IOException error) {
-            return Verdict.Credential.SAME;
+            return Verdict.CredentialState.SAME;
         }
     }
 }

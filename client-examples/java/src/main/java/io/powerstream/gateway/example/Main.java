@@ -33,7 +33,7 @@ public final class Main {
     private static Consumer load(String[] args, Output output, Stop stop) throws Failure {
         Config config = Config.parse(args, System.getenv());
         try {
-            Credential.read(config.tokenFile());
+            Credential.read(config);
         } catch (IOException error) {
             throw Failure.usage(error.getMessage());
         }

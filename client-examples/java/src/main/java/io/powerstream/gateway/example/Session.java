@@ -46,8 +46,8 @@ final class Session implements AutoCloseable {
         this.call = channel.newCall(SUBSCRIBE, CallOptions.DEFAULT);
     }
 
-    static Session open(Config config, Optional<String> credential, Optional<String> token) throws IOException {
-        Session session = new Session(Channels.open(config));
+    static Session open(Config config, Credential credential, Optional<String> token) throws IOException {
+        Session session = new Session(Channels.open(config, credential));
         session.call.start(session.new Listener(), Channels.metadata(credential));
         session.call.sendMessage(Channels.request(config, token));
         session.call.halfClose();

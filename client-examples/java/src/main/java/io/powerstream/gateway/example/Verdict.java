@@ -11,14 +11,14 @@ sealed interface Verdict {
     record Stopped(Exit exit, String words) implements Verdict {}
 
     /** What this process knows about its credential. */
-    enum Credential {
+    enum CredentialState {
         NONE,
         SAME,
         CHANGED
     }
 
     /** By the reason; by the code only where the reason is not known. */
-    static Verdict decide(Ending ending, Credential credential) {
+    static Verdict decide(Ending ending, CredentialState credential) {
         if (ending instanceof Ending.Silence silence) {
             return new BackOff("disconnected: no frame for " + silence.limit().toSeconds() + " s", Optional.empty());
         }
@@ -34,7 +34,7 @@ sealed interface Verdict {
         return ofStatus((Ending.OfStatus) ending, credential);
     }
 
-    private static Verdict ofStatus(Ending.OfStatus ending, Credential credential) {
+    private static Verdict ofStatus(Ending.OfStatus ending, CredentialState credential) {
         if (ending.reason().isEmpty()) {
             return new BackOff("disconnected: " + ending.text(), ending.retryDelay());
         }
@@ -47,13 +47,14 @@ sealed interface Verdict {
     }
 
     /** How the process ends over this reason; empty if it is worth coming back. */
-    private static Optional<Exit> exitOf(String reason, Status.Code code, Credential credential) {
+    private static Optional<Exit> exitOf(String reason, Status.Code code, CredentialState credential) {
         return switch (reason) {
-            case "DRAINING", "SESSION_ROTATED", "NOT_LEADER", "NOT_READY", "SESSION_LIMIT", "REPLAY_LIMIT", "FILTER_LIMIT",
-                    "CONSUMER_TOO_SLOW", "STREAM_DEADLINE", "INTERNAL" -> Optional.empty();
-            case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != Credential.NONE);
-            case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED" -> refusedUnless(credential == Credential.CHANGED);
-            case "ACCESS_DENIED" -> Optional.of(Exit.REFUSED);
+            case "DRAINING", "SESSION_ROTATED", "SESSION_TERMINATED", "RIGHTS_CHANGED", "AUTH_UNAVAILABLE", "NOT_LEADER",
+                    "NOT_READY", "SESSION_LIMIT", "CONNECTION_LIMIT", "CALL_LIMIT", "REPLAY_LIMIT", "RECOVERY_LIMIT",
+                    "FILTER_LIMIT", "CONSUMER_TOO_SLOW", "STREAM_DEADLINE", "INTERNAL" -> Optional.empty();
+            case "CREDENTIALS_EXPIRED" -> refusedUnless(credential != CredentialState.NONE);
+            case "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_REVOKED" -> refusedUnless(credential == CredentialState.CHANGED);
+            case "ACCESS_DENIED", "ACCESS_REVOKED", "TAG_DENIED" -> Optional.of(Exit.REFUSED);
             case "ACCOUNT_REQUIRED", "FILTER_INVALID", "START_INVALID" -> Optional.of(Exit.USAGE);
             case "POSITION_TOO_OLD", "POSITION_IN_FUTURE", "TOKEN_INVALID", "TOKEN_ACCOUNT_MISMATCH", "EXACT_UNAVAILABLE" ->
                 Optional.of(Exit.POSITION);

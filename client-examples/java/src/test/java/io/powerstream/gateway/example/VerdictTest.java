@@ -3,7 +3,7 @@ package io.powerstream.gateway.example;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.grpc.Status.Code;
-import io.powerstream.gateway.example.Verdict.Credential;
+import io.powerstream.gateway.example.Verdict.CredentialState;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -13,33 +13,35 @@ class VerdictTest {
 
     @Test
     void theReasonDecidesAndTheCodeOnlyWhereTheReasonIsNotKnown() {
-        check(Code.UNAVAILABLE, "DRAINING", Credential.NONE, BACK_OFF);
-        check(Code.RESOURCE_EXHAUSTED, "CONSUMER_TOO_SLOW", Credential.NONE, BACK_OFF);
-        check(Code.INTERNAL, "INTERNAL", Credential.NONE, BACK_OFF);
-        check(Code.INVALID_ARGUMENT, "FILTER_INVALID", Credential.NONE, Exit.USAGE);
-        check(Code.INVALID_ARGUMENT, "TOKEN_INVALID", Credential.NONE, Exit.POSITION);
-        check(Code.OUT_OF_RANGE, "POSITION_TOO_OLD", Credential.NONE, Exit.POSITION);
-        check(Code.PERMISSION_DENIED, "ACCESS_DENIED", Credential.CHANGED, Exit.REFUSED);
-        check(Code.OUT_OF_RANGE, "OF_TOMORROW", Credential.NONE, Exit.POSITION);
-        check(Code.UNIMPLEMENTED, "OF_TOMORROW", Credential.NONE, Exit.USAGE);
-        check(Code.UNAUTHENTICATED, "OF_TOMORROW", Credential.NONE, Exit.REFUSED);
-        check(Code.ABORTED, "OF_TOMORROW", Credential.NONE, BACK_OFF);
+        check(Code.UNAVAILABLE, "DRAINING", CredentialState.NONE, BACK_OFF);
+        check(Code.RESOURCE_EXHAUSTED, "CONSUMER_TOO_SLOW", CredentialState.NONE, BACK_OFF);
+        check(Code.INTERNAL, "INTERNAL", CredentialState.NONE, BACK_OFF);
+        check(Code.UNAVAILABLE, "RIGHTS_CHANGED", CredentialState.SAME, BACK_OFF);
+        check(Code.PERMISSION_DENIED, "ACCESS_REVOKED", CredentialState.CHANGED, Exit.REFUSED);
+        check(Code.INVALID_ARGUMENT, "FILTER_INVALID", CredentialState.NONE, Exit.USAGE);
+        check(Code.INVALID_ARGUMENT, "TOKEN_INVALID", CredentialState.NONE, Exit.POSITION);
+        check(Code.OUT_OF_RANGE, "POSITION_TOO_OLD", CredentialState.NONE, Exit.POSITION);
+        check(Code.PERMISSION_DENIED, "ACCESS_DENIED", CredentialState.CHANGED, Exit.REFUSED);
+        check(Code.OUT_OF_RANGE, "OF_TOMORROW", CredentialState.NONE, Exit.POSITION);
+        check(Code.UNIMPLEMENTED, "OF_TOMORROW", CredentialState.NONE, Exit.USAGE);
+        check(Code.UNAUTHENTICATED, "OF_TOMORROW", CredentialState.NONE, Exit.REFUSED);
+        check(Code.ABORTED, "OF_TOMORROW", CredentialState.NONE, BACK_OFF);
     }
 
     @Test
     void credentialsThatMayBeRefreshedAreWaitedFor() {
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", Credential.SAME, BACK_OFF);
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", Credential.NONE, Exit.REFUSED);
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.SAME, Exit.REFUSED);
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", Credential.CHANGED, BACK_OFF);
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", Credential.SAME, Exit.REFUSED);
-        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", Credential.CHANGED, BACK_OFF);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", CredentialState.SAME, BACK_OFF);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", CredentialState.NONE, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", CredentialState.SAME, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", CredentialState.CHANGED, BACK_OFF);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", CredentialState.SAME, Exit.REFUSED);
+        check(Code.UNAUTHENTICATED, "CREDENTIALS_REVOKED", CredentialState.CHANGED, BACK_OFF);
     }
 
     @Test
     void anEndWithoutAReasonOfTheGatewayIsTheNetwork() {
         for (Code code : List.of(Code.OK, Code.UNAVAILABLE, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT)) {
-            check(code, null, Credential.NONE, BACK_OFF);
+            check(code, null, CredentialState.NONE, BACK_OFF);
         }
     }
 
@@ -47,13 +49,13 @@ class VerdictTest {
     void theThirdUnsoundFrameEndsTheProcess() {
         assertEquals(
                 new Verdict.BackOff("UNSOUND: x", Optional.empty()),
-                Verdict.decide(new Ending.Unsound("x", 2), Credential.NONE));
+                Verdict.decide(new Ending.Unsound("x", 2), CredentialState.NONE));
         assertEquals(
                 new Verdict.Stopped(Exit.UNSOUND, "UNSOUND: x"),
-                Verdict.decide(new Ending.Unsound("x", 3), Credential.NONE));
+                Verdict.decide(new Ending.Unsound("x", 3), CredentialState.NONE));
     }
 
-    private static void check(Code code, String reason, Credential credential, Exit expected) {
+    private static void check(Code code, String reason, CredentialState credential, Exit expected) {
         Ending ending = new Ending.OfStatus(code, "words", Optional.ofNullable(reason), Optional.empty());
         Exit exit = Verdict.decide(ending, credential) instanceof Verdict.Stopped stopped ? stopped.exit() : BACK_OFF;
         assertEquals(expected, exit, reason + " " + code);
