@@ -1,7 +1,7 @@
 //! Limits of principals: sessions, calls per second, bytes per second. Usage is counted alike whether limits are enforced
 //! or only observed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,9 +16,8 @@ use prometheus_client::registry::Registry;
 use super::PrincipalName;
 use super::config::LimitsMode;
 use crate::clock::{Clock, Moment};
+use crate::telemetry::metrics::LABEL_VALUES_MAX;
 
-/// Maximum principals with metrics of their own; the others share the label `other`.
-const LABELS_MAX: usize = 200;
 /// Principals of which usage is kept, whether they have calls or not.
 const PRINCIPALS_KEPT: usize = 16_384;
 /// Time of unused rate that may be used at once.
@@ -99,6 +98,7 @@ pub struct UsageTable {
     clock: Clock,
     metrics: LimitMetrics,
     principals: Mutex<HashMap<PrincipalName, Arc<Usage>>>,
+    labels: Mutex<HashSet<String>>,
 }
 
 /// Usage of a principal.
@@ -144,7 +144,7 @@ pub struct SessionPermit(Arc<Usage>);
 impl UsageTable {
     /// Creates a table without usage.
     pub fn new(clock: Clock, metrics: LimitMetrics) -> Self {
-        Self { clock, metrics, principals: Mutex::default() }
+        Self { clock, metrics, principals: Mutex::default(), labels: Mutex::default() }
     }
 
     /// Returns the usage of a principal.
@@ -161,8 +161,7 @@ impl UsageTable {
             "" => "anonymous".to_owned(),
             // A JWT's: its issuer, for subjects are many and personal.
             name if name.contains(':') => format!("{}:*", name.split(':').next().unwrap_or_default()),
-            _ if principals.len() >= LABELS_MAX => "other".to_owned(),
-            name => name.to_owned(),
+            name => self.label(name),
         };
         let usage = Arc::new(Usage {
             principal: principal.clone(),
@@ -175,6 +174,17 @@ impl UsageTable {
         });
         principals.insert(principal.clone(), usage.clone());
         usage
+    }
+
+    /// Returns the label of a configured principal: the first names, then `other`. A name keeps its label, so that
+    /// changes of the configuration do not add series without bound.
+    fn label(&self, name: &str) -> String {
+        let mut labels = self.labels.lock();
+        if labels.len() < LABEL_VALUES_MAX || labels.contains(name) {
+            labels.insert(name.to_owned());
+            return name.to_owned();
+        }
+        "other".to_owned()
     }
 
     /// Forgets principals that are not in use and that `is_known` does not know any more.
@@ -234,6 +244,11 @@ impl Usage {
 }
 
 impl SessionPermit {
+    /// Returns the label of the principal in metrics.
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
     /// Counts delivered bytes.
     pub fn charge_bytes(&self, bytes: u64, limits: &Limits, mode: LimitsMode) {
         let Some(per_second) = limits.bytes_per_second else { return };
@@ -337,6 +352,29 @@ mod tests {
         let seconds = usage.clock.moment().since(begin).as_secs_f64();
         assert!((57.0..=60.0).contains(&seconds), "{seconds} s for 60 s of the rate");
         assert_eq!(one.delivery_delay(&limits, LimitsMode::Observe), Duration::ZERO);
+    }
+
+    /// Whatever principals and subjects come and go, the series of a scrape are bounded.
+    #[test]
+    fn series_of_10000_principals_and_subjects_are_bounded() {
+        let mut registry = Registry::default();
+        let table = UsageTable::new(Clock::system(), LimitMetrics::register(&mut registry));
+        let limits = Limits { sessions: Some(0), ..Limits::NONE };
+        for n in 0..10_000 {
+            for name in [format!("principal-{n}"), format!("corp:subject-{n}")] {
+                let usage = table.of(&name.into());
+                assert!(usage.open_session(&limits, LimitsMode::Enforce, Duration::ZERO).is_err());
+            }
+            if n % 100 == 0 {
+                table.retain(|_| false);
+            }
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
+        // 200 principals, `other`, and the issuer of all subjects.
+        assert_eq!(text.matches("limit_reached_total{").count(), 202);
+        assert_eq!(text.matches("principal_sessions{").count(), 202);
+        assert!(text.contains("limit_reached_total{principal=\"corp:*\",limit=\"sessions\",mode=\"enforce\"} 10000\n"));
     }
 
     #[test]

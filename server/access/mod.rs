@@ -28,9 +28,11 @@ mod control;
 mod credential;
 pub mod jwt;
 mod limits;
+pub mod metrics;
 mod right;
 mod snapshot;
 mod token;
+mod token_use;
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,7 +10,8 @@ use tonic::Status;
 use super::methods::{self, MethodRight};
 use super::status;
 use crate::access::{
-    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, Grant, Right, TagRight,
+    AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, CredentialKind, Grant, Right,
+    TagRight,
 };
 use crate::gateway::{Account, Gateway};
 use crate::model::{AccountName, Caller};
@@ -104,6 +105,11 @@ impl CallContext {
             Some(name) => Caller::of_principal(name),
             None => Caller::of_peer(request.remote_addr().map(|peer| peer.ip())),
         }
+    }
+
+    /// Returns the kind of the caller's credential; `None`: the caller has none and needs none.
+    pub fn credential_kind(&self) -> Option<CredentialKind> {
+        self.caller.as_ref().map(|caller| caller.credential.kind)
     }
 
     /// Returns the name of the principal; empty for anonymous callers.

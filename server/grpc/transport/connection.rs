@@ -27,7 +27,7 @@ use super::socket::TURN_BYTES;
 use crate::access::{AccessControl, AuditedCall, CertificateNames};
 use crate::clock::Clock;
 use crate::grpc::call_context::CallContext;
-use crate::grpc::{Config, explain, status};
+use crate::grpc::{Config, Metrics, explain, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
 
@@ -49,6 +49,7 @@ pub struct ConnectionServer {
     exchanges: Arc<ResponseBudget>,
     places: Arc<ConnectionSlots>,
     tls: Option<Arc<TlsListener>>,
+    metrics: Metrics,
     clock: Clock,
     tasks: TaskGroup,
 }
@@ -57,6 +58,7 @@ pub struct ConnectionServer {
 struct RequestHandler {
     routes: Routes,
     access: Arc<AccessControl>,
+    metrics: Metrics,
     clock: Clock,
     timeout: Duration,
     request_bytes_max: usize,
@@ -74,15 +76,17 @@ impl ConnectionServer {
     pub fn new(
         config: Config,
         routes: Routes,
-        (access, tls): (Arc<AccessControl>, Option<Arc<TlsListener>>),
+        (access, tls, metrics): (Arc<AccessControl>, Option<Arc<TlsListener>>, Metrics),
         clock: Clock,
         tasks: TaskGroup,
     ) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let answering = Arc::new(RequestHandler { routes, access, clock: clock.clone(), timeout, request_bytes_max });
+        let (own, at) = (metrics.clone(), clock.clone());
+        let answering = RequestHandler { routes, access, metrics: own, clock: at, timeout, request_bytes_max };
+        let answering = Arc::new(answering);
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
-        Self { config, answering, exchanges, places, tls, clock, tasks }
+        Self { config, answering, exchanges, places, tls, metrics, clock, tasks }
     }
 
     /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
@@ -94,7 +98,8 @@ impl ConnectionServer {
 
     async fn accept(self: &Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
         self.spawn_sweeps(shutdown.clone());
-        let incoming = listener::Incoming::new(listener, self.places.clone(), self.config.clone(), self.clock.clone());
+        let (places, config, metrics) = (self.places.clone(), self.config.clone(), self.metrics.clone());
+        let incoming = listener::Incoming::new(listener, (places, metrics), config, self.clock.clone());
         while let Some(connection) = shutdown.run_until_cancelled(incoming.next()).await {
             self.spawn(connection, shutdown.clone());
         }
@@ -215,26 +220,36 @@ impl RequestHandler {
         peer: TcpConnectInfo,
         identity: Option<Arc<CertificateNames>>,
     ) -> Response<ResponseBody> {
+        let call = self.metrics.begin_call(request.uri().path());
         let exchange = match kept_bytes(request.uri().path()) {
             None => None,
             Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
                 Ok(exchange) => exchange,
-                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None),
+                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None, call),
             },
         };
         if let Some(refused) = explain::refuse(&request) {
-            return ResponseBody::install(refused, exchange);
+            return ResponseBody::install(refused, exchange, call);
         }
         let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
         let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()).await
         {
-            Ok(context) => context,
+            Ok(context) => {
+                if let Some(kind) = context.credential_kind() {
+                    self.metrics.count_authenticated(kind);
+                }
+                context
+            }
             Err(refused) => {
+                let reason = status::reason(refused.metadata().as_ref());
+                if refused.code() == Code::Unauthenticated || reason == "AUTH_UNAVAILABLE" {
+                    self.metrics.count_refused(request.headers(), identity.is_some(), reason);
+                }
                 if refused.code() == Code::Unauthenticated {
                     let call = AuditedCall { caller: None, peer: address, method: &path };
                     self.access.audit().log_refused_authentication(call, status::reason(refused.metadata().as_ref()));
                 }
-                return ResponseBody::install(refused.into_http(), exchange);
+                return ResponseBody::install(refused.into_http(), exchange, call);
             }
         };
         let mut request = request.map(|body| match &exchange {
@@ -250,9 +265,10 @@ impl RequestHandler {
             Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
         };
         if Status::from_header_map(answer.headers()).is_some_and(|ended| ended.code() == Code::PermissionDenied) {
+            self.metrics.count_denied(&path);
             self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
         }
-        ResponseBody::install(answer, exchange)
+        ResponseBody::install(answer, exchange, call)
     }
 }
 
