@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 
 use super::authenticated::Authenticated;
 use crate::clock::{Clock, Moment};
@@ -22,6 +23,7 @@ const PEERS_MAX: usize = 10_000;
 pub struct AuditLog {
     clock: Clock,
     refusals: Mutex<HashMap<Option<IpAddr>, Refusals>>,
+    suppressed: Counter,
 }
 
 /// Refused authentications of a peer.
@@ -59,7 +61,12 @@ impl AuditedCall<'_> {
 impl AuditLog {
     /// Creates a log without counted refusals.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, refusals: Mutex::default() }
+        Self { clock, refusals: Mutex::default(), suppressed: Counter::default() }
+    }
+
+    /// Returns the number of lines that were not written.
+    pub fn suppressed(&self) -> &Counter {
+        &self.suppressed
     }
 
     /// Logs a call whose credential is not accepted. Of one peer, a few in each minute are logged, then their number.
@@ -72,6 +79,8 @@ impl AuditLog {
         }
         if count <= REFUSALS_LOGGED_MAX {
             tracing::info!(target: "audit", peer, method, reason, "authentication refused");
+        } else {
+            self.suppressed.inc();
         }
         count
     }

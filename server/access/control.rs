@@ -16,6 +16,7 @@ use super::jwt::KeyRequest;
 use super::limits::{LimitMetrics, LimitReached, Limits};
 use super::right::{Right, TagRight};
 use super::snapshot::Access;
+use super::token_use::TokenUse;
 use super::usage::{ReplayPermit, SessionPermit, UsageTable};
 use crate::clock::Clock;
 use crate::model::{AccountName, UnixMillis};
@@ -26,6 +27,7 @@ pub struct AccessControl {
     version: watch::Sender<u64>,
     audit: AuditLog,
     usage: UsageTable,
+    token_use: TokenUse,
     /// Key sets of JWT issuers are due.
     keys_requested: Notify,
     clock: Clock,
@@ -55,9 +57,15 @@ impl AccessControl {
             version: watch::channel(0).0,
             audit: AuditLog::new(clock.clone()),
             usage: UsageTable::new(clock.clone(), metrics),
+            token_use: TokenUse::default(),
             keys_requested: Notify::new(),
             clock,
         }
+    }
+
+    /// Returns when tokens were last used.
+    pub(super) fn token_use(&self) -> &TokenUse {
+        &self.token_use
     }
 
     /// Returns the log of decisions.
@@ -78,6 +86,7 @@ impl AccessControl {
             return false;
         }
         self.usage.retain(|name| access.principals().any(|own| own == name));
+        self.token_use.retain(&access);
         self.current.store(Arc::new(access));
         self.version.send_modify(|version| *version += 1);
         self.keys_requested.notify_one();
@@ -114,6 +123,7 @@ impl AccessControl {
     ) -> Result<Authenticated, AuthError> {
         let access = self.current();
         let credential = Arc::new(access.authenticate(headers, certificate, self.now())?);
+        self.token_use.note(&credential, self.now());
         let usage = self.usage.of(&credential.principal);
         Ok(Authenticated::new(credential, access, usage))
     }
@@ -244,6 +254,11 @@ impl AccessWatch {
     /// Counts delivered bytes of the principal.
     pub fn charge_bytes(&self, bytes: u64) {
         self.permit.charge_bytes(bytes, &self.limits.0, self.limits.1);
+    }
+
+    /// Returns the label of the principal in metrics.
+    pub fn label(&self) -> &str {
+        self.permit.label()
     }
 
     /// Returns how long the next batch has to wait for the principal's rate.

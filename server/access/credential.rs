@@ -46,6 +46,18 @@ pub struct Credential {
     pub serial: Option<Arc<CertificateSerial>>,
 }
 
+impl CredentialKind {
+    /// Returns a short name for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Token => "token",
+            Self::Certificate => "certificate",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
 impl Credential {
     /// The credential of callers that offer none.
     pub fn anonymous() -> Self {

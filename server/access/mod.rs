@@ -28,10 +28,12 @@ mod control;
 mod credential;
 pub mod jwt;
 mod limits;
+pub mod metrics;
 mod revocation;
 mod right;
 mod snapshot;
 mod token;
+mod token_use;
 mod usage;
 
 use std::fmt;

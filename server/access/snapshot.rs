@@ -269,6 +269,11 @@ impl Access {
         self.issuers.adopt_keys(&earlier.issuers);
     }
 
+    /// Returns the ids of the tokens of all token files, and the end of validity of each.
+    pub fn tokens(&self) -> impl Iterator<Item = (&Arc<str>, Option<UnixMillis>)> {
+        self.tokens.iter().map(|(id, entry)| (id, entry.not_after))
+    }
+
     /// Returns the names of the principals, in order.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalName> {
         self.principals.keys()

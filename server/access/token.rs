@@ -88,6 +88,11 @@ impl TokenTable {
         self.0.get(id)
     }
 
+    /// Returns all tokens by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &TokenEntry)> {
+        self.0.iter()
+    }
+
     /// Returns the names of all principals that have a token.
     pub fn principals(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.values().map(|entry| &entry.principal)

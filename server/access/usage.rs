@@ -1,6 +1,6 @@
 //! What principals use, against their limits. Usage is counted alike whether limits are enforced or only observed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,9 +12,8 @@ use super::PrincipalName;
 use super::config::LimitsMode;
 use super::limits::{LimitKind, LimitMetrics, LimitReached, Limits};
 use crate::clock::{Clock, Moment};
+use crate::telemetry::metrics::LABEL_VALUES_MAX;
 
-/// Maximum principals with metrics of their own; the others share the label `other`.
-const LABELS_MAX: usize = 200;
 /// Retry delay of a principal with too many recovery jobs: most take minutes.
 const JOB_RETRY: Duration = Duration::from_secs(60);
 /// Principals of which usage is kept, whether they have calls or not.
@@ -27,6 +26,7 @@ pub struct UsageTable {
     clock: Clock,
     metrics: LimitMetrics,
     principals: Mutex<HashMap<PrincipalName, Arc<Usage>>>,
+    labels: Mutex<HashSet<String>>,
 }
 
 /// Identity of a connection in this process.
@@ -88,7 +88,7 @@ pub struct ConnectionPermit {
 impl UsageTable {
     /// Creates a table without usage.
     pub fn new(clock: Clock, metrics: LimitMetrics) -> Self {
-        Self { clock, metrics, principals: Mutex::default() }
+        Self { clock, metrics, principals: Mutex::default(), labels: Mutex::default() }
     }
 
     /// Returns the usage of a principal.
@@ -105,8 +105,7 @@ impl UsageTable {
             "" => "anonymous".to_owned(),
             // A JWT's: its issuer, for subjects are many and personal.
             name if name.contains(':') => format!("{}:*", name.split(':').next().unwrap_or_default()),
-            _ if principals.len() >= LABELS_MAX => "other".to_owned(),
-            name => name.to_owned(),
+            name => self.label(name),
         };
         let usage = Arc::new(Usage {
             principal: principal.clone(),
@@ -121,6 +120,17 @@ impl UsageTable {
         });
         principals.insert(principal.clone(), usage.clone());
         usage
+    }
+
+    /// Returns the label of a configured principal: the first names, then `other`. A name keeps its label, so that
+    /// changes of the configuration do not add series without bound.
+    fn label(&self, name: &str) -> String {
+        let mut labels = self.labels.lock();
+        if labels.len() < LABEL_VALUES_MAX || labels.contains(name) {
+            labels.insert(name.to_owned());
+            return name.to_owned();
+        }
+        "other".to_owned()
     }
 
     /// Forgets principals that are not in use and that `is_known` does not know any more.
@@ -206,6 +216,11 @@ impl Usage {
 }
 
 impl SessionPermit {
+    /// Returns the label of the principal in metrics.
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
     /// Counts the session as one that reads the journal. Returns `LimitReached` if it exceeds the limit, and limits are
     /// enforced.
     pub fn start_replay(&self, limits: &Limits, mode: LimitsMode) -> Result<ReplayPermit, LimitReached> {
@@ -264,124 +279,4 @@ impl Drop for ConnectionPermit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn usage() -> Arc<Usage> {
-        // The paused clock of the runtime: time passes only where a test advances it.
-        let clock = Clock::of_runtime(crate::model::UnixMillis(0));
-        UsageTable::new(clock, LimitMetrics::default()).of(&"p".into())
-    }
-
-    fn reached(usage: &Usage, limit: LimitKind, mode: LimitsMode) -> u64 {
-        usage.metrics.reached("p", limit, mode).get()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_are_counted_alike_in_both_modes() {
-        let limits = Limits { calls_per_second: Some(10), ..Limits::NONE };
-        let mut refusals = Vec::new();
-        for mode in [LimitsMode::Enforce, LimitsMode::Observe] {
-            let usage = usage();
-            let mut refused = 0;
-            for _ in 0..3 {
-                for _ in 0..20 {
-                    refused += u64::from(usage.charge_call(&limits, mode).is_err());
-                }
-                tokio::time::advance(Duration::from_secs(2)).await;
-            }
-            let counted = reached(&usage, LimitKind::Calls, mode);
-            assert!(counted > 20, "{counted}");
-            assert_eq!(refused, if mode == LimitsMode::Enforce { counted } else { 0 });
-            refusals.push(counted);
-        }
-        let usage = usage();
-        for _ in 0..11 {
-            usage.charge_call(&limits, LimitsMode::Enforce).expect("within the burst");
-        }
-        let end = usage.charge_call(&limits, LimitsMode::Enforce).expect_err("beyond it");
-        assert_eq!((end.limit, end.max, end.retry_after), (LimitKind::Calls, 10, Duration::from_millis(100)));
-        tokio::time::advance(end.retry_after).await;
-        usage.charge_call(&limits, LimitsMode::Enforce).expect("after the reported delay");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sessions_are_counted_until_they_end() {
-        let (usage, limits) = (usage(), Limits { sessions: Some(2), ..Limits::NONE });
-        let open = |mode| usage.open_session(&limits, mode, Duration::from_secs(1));
-        let held = [open(LimitsMode::Enforce), open(LimitsMode::Enforce)].map(|permit| permit.expect("within"));
-        for _ in 0..3 {
-            assert_eq!(open(LimitsMode::Enforce).err().map(|end| (end.limit, end.max)), Some((LimitKind::Sessions, 2)));
-        }
-        assert_eq!(usage.sessions.load(Ordering::Relaxed), 2, "refused sessions are not counted");
-        let third = open(LimitsMode::Observe).expect("observed only");
-        assert_eq!(usage.session_gauge().get(), 3);
-        drop((held, third));
-        assert_eq!((usage.session_gauge().get(), usage.sessions.load(Ordering::Relaxed)), (0, 0));
-        open(LimitsMode::Enforce).expect("room again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bytes_delay_delivery_to_their_rate() {
-        let (usage, limits) = (usage(), Limits { bytes_per_second: Some(1_000), ..Limits::NONE });
-        let one = usage.open_session(&limits, LimitsMode::Enforce, Duration::ZERO).expect("no limit");
-        let other = usage.open_session(&limits, LimitsMode::Enforce, Duration::ZERO).expect("no limit");
-        let mut delivered = 0;
-        let begin = usage.clock.moment();
-        while delivered < 60_000 {
-            for session in [&one, &other] {
-                tokio::time::advance(session.delivery_delay(&limits, LimitsMode::Enforce)).await;
-                session.charge_bytes(500, &limits, LimitsMode::Enforce);
-                delivered += 500;
-            }
-        }
-        let seconds = usage.clock.moment().since(begin).as_secs_f64();
-        assert!((57.0..=60.0).contains(&seconds), "{seconds} s for 60 s of the rate");
-        assert_eq!(one.delivery_delay(&limits, LimitsMode::Observe), Duration::ZERO);
-    }
-
-    /// Several calls of one connection count once, in any order of their ends.
-    #[test]
-    fn connections_count_while_they_have_calls() {
-        let clock = Clock::of_runtime(crate::model::UnixMillis(0));
-        let usage = UsageTable::new(clock, LimitMetrics::default()).of(&"p".into());
-        let limits = Limits { connections: Some(2), ..Limits::NONE };
-        let open = |id, mode| usage.open_call(ConnectionId(id), &limits, mode, Duration::from_secs(1));
-        let enforced = |id| open(id, LimitsMode::Enforce);
-        let mut held: Vec<_> = [1, 2, 1, 2, 1].into_iter().map(|id| enforced(id).expect("within")).collect();
-        for n in 1..=3 {
-            assert_eq!(enforced(3).err().map(|end| (end.limit, end.max)), Some((LimitKind::Connections, 2)));
-            assert_eq!(reached(&usage, LimitKind::Connections, LimitsMode::Enforce), n);
-        }
-        let third = open(3, LimitsMode::Observe).expect("observed only");
-        assert_eq!(reached(&usage, LimitKind::Connections, LimitsMode::Observe), 1);
-        assert!(enforced(3).is_ok(), "it counts already");
-        drop(third);
-        assert!(enforced(3).is_err());
-        // The calls of connection 2.
-        held.remove(3);
-        assert!(enforced(3).is_err(), "one is still open");
-        held.remove(1);
-        drop(enforced(3).expect("a free place"));
-        drop(held);
-        assert!(usage.connections.lock().is_empty());
-    }
-
-    #[test]
-    fn replays_and_jobs_have_limits() {
-        let clock = Clock::of_runtime(crate::model::UnixMillis(0));
-        let usage = UsageTable::new(clock, LimitMetrics::default()).of(&"p".into());
-        let limits = Limits { replays: Some(1), recovery_jobs: Some(1), ..Limits::NONE };
-        let session = usage.open_session(&limits, LimitsMode::Enforce, Duration::ZERO).expect("no limit");
-        let first = session.start_replay(&limits, LimitsMode::Enforce).expect("within");
-        for mode in [LimitsMode::Enforce, LimitsMode::Observe] {
-            assert_eq!(session.start_replay(&limits, mode).is_err(), mode == LimitsMode::Enforce);
-            assert_eq!(usage.check_recovery_jobs(0, &limits, mode), Ok(()));
-            assert_eq!(usage.check_recovery_jobs(1, &limits, mode).is_err(), mode == LimitsMode::Enforce);
-            assert_eq!(reached(&usage, LimitKind::Replays, mode), 1, "alike in both modes");
-            assert_eq!(reached(&usage, LimitKind::RecoveryJobs, mode), 1, "alike in both modes");
-        }
-        drop(first);
-        session.start_replay(&limits, LimitsMode::Enforce).expect("room again");
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use crate::ingest::gap_tracker::{self, GapTracker};
 use crate::ingest::recovery::{self, AccountGaps, RecoveryScheduler};
 use crate::ingest::side_log_writer::{self, OpenedSideLog, SideError};
 use crate::ingest::{self, ConnectionId, ConnectionSupervisor, IngestQueue, Sequencer, SequencerDeps, dedup};
-use crate::journal::{self, Backend, Journal, WriterIdentity};
+use crate::journal::{self, Backend, Journal, TimedDisk, WriterIdentity};
 use crate::model::{Epoch, Sequence, Term};
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
 use crate::telemetry::metrics::{Part, Registry};
@@ -67,11 +67,13 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let name = &account.name;
     let dir = settings.data_dir.join("accounts").join(name.as_str());
     let identity = WriterIdentity { epoch: shared.random_epoch(), term: Term((shared.random)()) };
+    let files = metrics.account(name, journal::Metrics::register);
+    files.retention.set(settings.journal.retention_age_max.as_secs());
+    let disk: Arc<dyn journal::Disk> = Arc::new(TimedDisk::new(shared.disk.clone(), clock.clone(), &files));
     let Journal { writer, reader, mut maintenance, torn_bytes, .. } =
-        journal::open_with(&settings.journal, &dir, identity, clock.now(), &shared.disk)?;
+        journal::open_with(&settings.journal, &dir, identity, clock.now(), &disk)?;
     let ids_config = ids_config(settings);
     maintenance.keep_ages(ids_config.window);
-    let files = metrics.account(name, journal::Metrics::register);
     files.torn_bytes.inc_by(torn_bytes);
     let extent = reader.extent();
     tracing::info!(
@@ -81,6 +83,7 @@ fn open_with(shared: &OpenContext, account: &config::Account) -> anyhow::Result<
     let side = open_side(shared, account, &dir, &*reader, identity)?;
     let ring_start = ingest::ring_start(&*reader, settings.hub.ring_bytes_max);
     let hub = open_hub(shared, account, &dir, (reader.clone(), side.reader), ring_start);
+    metrics.account(name, |part| hub::gauges::register(&hub, part));
     let mut ids = open_ids(shared, account, &ids_config, &dir.join("ids"), reader.epoch())?;
     ids.rebuild_from(reader.clone());
     let tracker = open_ledger(shared, account, &dir, &hub, || {
@@ -244,6 +247,7 @@ fn sessions(
     counters: &ingest::Metrics,
 ) -> Vec<ConnectionSupervisor> {
     let metrics = shared.metrics.account(&account.name, upstream::Metrics::register);
+    counters.begin_connections(connections(account).len());
     let session = |(connection, (feed, url, local_dc_only)): (usize, (usize, &Url, bool))| {
         let upstream = ingest::UpstreamEndpoint {
             transport: shared.transport.clone(),

@@ -40,7 +40,7 @@ use crate::gateway::Gateway;
 use crate::journal::SystemDisk;
 use crate::model::AccountName;
 use crate::task::{ExitPolicy, Shutdown, TaskGroup};
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{ComputedGauge, Registry};
 use crate::xapi;
 use crate::{grpc, http};
 
@@ -118,6 +118,11 @@ impl App {
         let default_account = settings.default_account.as_deref().and_then(|name| AccountName::new(name).ok());
         let gateway = Arc::new(Gateway::new().with_default_account(default_account));
         let access = Arc::new(AccessControl::new(access, clock.clone(), metrics.process(LimitMetrics::register)));
+        metrics.process(|part| crate::access::metrics::register(&access, part));
+        let draining = draining_gauge(&gateway);
+        metrics.process(|part| {
+            part.register("draining", "Whether the gateway refuses new sessions (1) or not (0)", draining)
+        });
         let reloads = (reload::ReloadMetrics::register(&metrics), keyring, tls.all().cloned().collect());
         let reloader =
             reload::Reloader::new(source, &settings, access.clone(), gateway.clone(), reloads, clock.clone());
@@ -162,8 +167,9 @@ impl App {
     }
 
     fn serve(&self, grpc_listener: TcpListener, admin_listener: TcpListener) {
-        let (config, access, tls) = (self.settings.grpc.clone(), self.access.clone(), self.tls.grpc.clone());
-        let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, tls, self.clock.clone());
+        let (config, access) = (self.settings.grpc.clone(), self.access.clone());
+        let transport = (self.tls.grpc.clone(), grpc::Metrics::register(&self.metrics));
+        let server = grpc::GrpcServer::new(config, self.gateway.clone(), access, transport, self.clock.clone());
         server.spawn(grpc_listener, &self.tasks, self.stages.faces.clone());
         let site =
             http::AdminState { probe: Arc::new(GatewayReadiness(self.gateway.clone())), metrics: self.metrics.clone() };
@@ -204,6 +210,15 @@ impl App {
     pub fn failed(&self) -> Shutdown {
         self.tasks.shutdown().clone()
     }
+}
+
+/// Returns a gauge of whether sessions are being sent away.
+fn draining_gauge(gateway: &Arc<Gateway>) -> ComputedGauge {
+    let gateway = Arc::downgrade(gateway);
+    let is_draining = |gateway: Arc<Gateway>| {
+        gateway.accounts().iter().any(|account| account.hub.registry().closing().borrow().is_some())
+    };
+    ComputedGauge::new(move || f64::from(u8::from(gateway.upgrade().is_some_and(is_draining))))
 }
 
 fn load_access(settings: &Settings) -> anyhow::Result<Access> {

@@ -33,6 +33,7 @@ pub type ConfigSource = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + 
 pub(super) struct ReloadMetrics {
     reloads: Family<OutcomeLabel, Counter>,
     last_success: Gauge,
+    is_last_successful: Gauge,
     restart_required: Gauge,
 }
 
@@ -48,16 +49,20 @@ impl ReloadMetrics {
             part.register("config_reloads", "Total configuration reloads, by outcome", own.reloads.clone());
             let help = "Time of the last successful configuration load in seconds since 1970";
             part.register("config_last_reload_success_timestamp_seconds", help, own.last_success.clone());
+            let help = "Whether the last load of the configuration succeeded (1) or not (0)";
+            part.register("config_last_reload_successful", help, own.is_last_successful.clone());
             let help = "Whether a changed setting takes effect only after a restart (1) or not (0)";
             part.register("config_restart_required", help, own.restart_required.clone());
         });
         for outcome in ["ok", "failed"] {
             drop(own.reloads.get_or_create(&OutcomeLabel { outcome }));
         }
+        own.is_last_successful.set(1);
         own
     }
 
     fn count(&self, outcome: &'static str) {
+        self.is_last_successful.set(i64::from(outcome == "ok"));
         self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 }

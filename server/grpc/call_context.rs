@@ -12,7 +12,7 @@ use super::methods::{self, MethodRight};
 use super::status;
 use crate::access::{
     AccessControl, AccessWatch, AuditedCall, AuthError, Authenticated, CertificateNames, ConnectionId,
-    ConnectionPermit, CredentialWatch, Grant, Right, TagRight,
+    ConnectionPermit, CredentialKind, CredentialWatch, Grant, Right, TagRight,
 };
 use crate::backoff::client_retry_delay;
 use crate::gateway::{Account, Gateway};
@@ -134,6 +134,11 @@ impl CallContext {
             Some(name) => Caller::of_principal(name),
             None => Caller::of_peer(request.remote_addr().map(|peer| peer.ip())),
         }
+    }
+
+    /// Returns the kind of the caller's credential; `None`: the caller has none and needs none.
+    pub fn credential_kind(&self) -> Option<CredentialKind> {
+        self.caller.as_ref().map(|caller| caller.credential.kind)
     }
 
     /// Returns the name of the principal; empty for anonymous callers.

@@ -49,6 +49,20 @@ pub fn required(path: &str, reflection: Reflection) -> Option<MethodRight> {
     }
 }
 
+/// Returns the names of all methods: service and method.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    METHODS.iter().filter_map(|(path, _)| split(path))
+}
+
+/// Returns the name of the method with this path: service and method. `None` if no such method is known.
+pub fn name(path: &str) -> Option<(&'static str, &'static str)> {
+    METHODS.iter().find(|(own, _)| *own == path).and_then(|(own, _)| split(own))
+}
+
+fn split(path: &'static str) -> Option<(&'static str, &'static str)> {
+    path.strip_prefix('/')?.split_once('/')
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message;

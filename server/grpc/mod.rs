@@ -20,6 +20,7 @@ mod encode;
 mod explain;
 mod health;
 mod methods;
+mod metrics;
 mod paging;
 mod recovery_service;
 mod server;
@@ -32,6 +33,7 @@ mod transport;
 mod wire_tests;
 
 pub use config::{Compression, Config, Reflection};
+pub use metrics::Metrics;
 pub use server::GrpcServer;
 pub use service_names::Services;
 pub use status::{REASON_TRAILER, TOKEN_TRAILER};

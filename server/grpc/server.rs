@@ -5,13 +5,13 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use super::Config;
 use super::blocking::Blocking;
 use super::health::HealthService;
 use super::recovery_service::RecoveryApi;
 use super::service_names::{HEALTH_SERVICE, RECOVERY_SERVICE, STREAM_SERVICE};
 use super::stream_service::StreamApi;
 use super::transport::connection::ConnectionServer;
+use super::{Config, Metrics};
 use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
@@ -27,6 +27,7 @@ pub struct GrpcServer {
     gateway: Arc<Gateway>,
     access: Arc<AccessControl>,
     tls: Option<Arc<TlsListener>>,
+    metrics: Metrics,
     clock: Clock,
 }
 
@@ -36,15 +37,15 @@ impl GrpcServer {
         config: Config,
         gateway: Arc<Gateway>,
         access: Arc<AccessControl>,
-        tls: Option<Arc<TlsListener>>,
+        (tls, metrics): (Option<Arc<TlsListener>>, Metrics),
         clock: Clock,
     ) -> Self {
-        Self { config, gateway, access, tls, clock }
+        Self { config, gateway, access, tls, metrics, clock }
     }
 
     /// Serves until `shutdown`. End all streams before: a graceful stop waits for them.
     pub fn spawn(self, listener: TcpListener, tasks: &TaskGroup, shutdown: Shutdown) {
-        let Self { config, gateway, access, tls, clock } = self;
+        let Self { config, gateway, access, tls, metrics, clock } = self;
         let (bytes_max, compression) = (config.request_bytes_max, config.compression);
         // tonic decompresses requests. Responses of sessions are compressed by `encode`.
         let blocking = Blocking::new(config.lookups_max);
@@ -66,7 +67,7 @@ impl GrpcServer {
             .add_service(reflection_v1())
             .add_service(reflection_v1alpha())
             .prepare();
-        let connections = ConnectionServer::new(config, routes, (access, tls), clock, tasks.group());
+        let connections = ConnectionServer::new(config, routes, (access, tls, metrics), clock, tasks.group());
         let serve = connections.serve(listener, shutdown);
         tasks.spawn("gRPC server", ExitPolicy::StopProcess, serve);
     }

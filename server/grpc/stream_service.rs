@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use bytes::Buf;
 use futures::stream::Empty;
 use futures::{FutureExt, Stream};
+use prometheus_client::metrics::counter::Counter;
 use rand::RngExt;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
@@ -85,6 +87,7 @@ impl StreamService for StreamApi {
         let headers: &MetadataMap = request.metadata();
         let mut ask = parse_subscribe(request.get_ref(), headers)?;
         let access = context.open_session(&self.access, hub.account(), grant.tags, client_retry_delay())?;
+        let sent_bytes = hub.metrics().sent_bytes(access.label());
         let (guard, session_id) = self.register_session(&hub, &ask.consumer, peer.clone())?;
         let span = tracing::info_span!(
             "subscribe", account = %hub.account(), session = session_id, principal = context.principal(),
@@ -125,7 +128,7 @@ impl StreamService for StreamApi {
         if let Some(encoding) = encoding {
             response.metadata_mut().insert("grpc-encoding", AsciiMetadataValue::from_static(encoding.name()));
         }
-        let messages = messages(Box::new(subscription), encoding, session_id, span);
+        let messages = messages(Box::new(subscription), (encoding, sent_bytes), session_id, span);
         response.extensions_mut().insert(SessionBody::new(Box::pin(messages)));
         Ok(response)
     }
@@ -301,12 +304,13 @@ fn request_warnings(hub: &Hub, filter: &Filter, resolved: &ResolvedStart) -> Vec
 /// Returns the messages of the session as a stream that its connection polls.
 fn messages(
     subscription: Box<Session>,
-    encoding: Option<MessageEncoding>,
+    sending: (Option<MessageEncoding>, Counter),
     session_id: String,
     span: tracing::Span,
 ) -> impl Stream<Item = Result<EncodedMessage, Status>> + Send {
-    futures::stream::unfold(Some((subscription, encoding, session_id, span)), async |session| {
-        let (mut subscription, encoding, session_id, span) = session?;
+    futures::stream::unfold(Some((subscription, sending, session_id, span)), async |session| {
+        let (mut subscription, sending, session_id, span) = session?;
+        let encoding = sending.0;
         let next = async {
             match subscription.next().await {
                 Ok(frame) => Ok(batch::message(frame, encoding).await),
@@ -316,7 +320,10 @@ fn messages(
         // A panic of one session must not end the other streams of the connection.
         let next = std::panic::AssertUnwindSafe(next).catch_unwind().instrument(span.clone()).await;
         match next {
-            Ok(Ok(message)) => Some((Ok(message), Some((subscription, encoding, session_id, span)))),
+            Ok(Ok(message)) => {
+                sending.1.inc_by(message.remaining() as u64);
+                Some((Ok(message), Some((subscription, sending, session_id, span))))
+            }
             Ok(Err(end)) => {
                 span.in_scope(|| tracing::info!(ending = ?end.ending, "session ended"));
                 Some((Err(status::ended(end)), None))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ pub use self::config::Config;
 use self::connection::SCRAPE_PATH;
 pub use self::connection::{Runtime, TLS_PORT};
 use crate::task::Shutdown;
-use crate::telemetry::metrics::{CONTENT_TYPE, Registry};
+use crate::telemetry::metrics::{Format, Registry};
 
 /// Reports whether the process is ready.
 pub trait ReadinessProbe: Send + Sync {
@@ -72,13 +72,16 @@ async fn readyz(State(site): State<AdminState>) -> Response {
     }
 }
 
-async fn metrics(State(site): State<AdminState>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.metrics.encode()).into_response()
+async fn metrics(State(site): State<AdminState>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::negotiate(accepted);
+    let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+    (headers, site.metrics.encode_as(format)).into_response()
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
     let paths = "nothing here; there are\n/livez    whether the process runs\n/readyz   whether it can do its work\n\
-                 /metrics  what it counts, as OpenMetrics\n";
+                 /metrics  what it counts, as OpenMetrics or Prometheus text\n";
     (StatusCode::NOT_FOUND, paths)
 }
 

@@ -69,8 +69,7 @@ async fn each_path_answers_what_it_is_for() {
     for (path, status, text) in [
         ("/livez", "200", "ok\n"),
         ("/readyz", "503", "not ready\nmain: the journal opens\nother: starts\n"),
-        ("/metrics", "200", "# EOF\n"),
-        ("/metrics", "200", "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        ("/metrics", "200", "content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
         ("/", "404", "/readyz "),
         ("/livez/x", "404", "/metrics "),
     ] {
@@ -78,6 +77,13 @@ async fn each_path_answers_what_it_is_for() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
         assert!(answer.contains(text), "{path}: {answer}");
     }
+    let asked = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: application/openmetrics-text\r\n\r\n";
+    let answer = port.send(asked.as_bytes()).await;
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("# EOF\n") && !port.get("/metrics").await.contains("# EOF"), "{answer}");
     port.stop().await;
     let port = Port::open(Config::default(), Ok(())).await;
     assert!(port.get("/readyz").await.ends_with("\r\n\r\nok\n"));

@@ -4,6 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::telemetry::metrics::{ComputedGauge, Histogram};
 use crate::upstream::message::ForeignFormat;
 
 /// Metrics of ingest. Accounting law, once the queue is empty: `ingest_messages = posts_appended + side_appended +
@@ -12,6 +13,8 @@ use crate::upstream::message::ForeignFormat;
 pub struct Metrics {
     /// Messages framed from upstream bodies, including unfinished ones at the end of a connection.
     pub messages_in: Counter,
+    /// Messages that were framed and are not in the log yet.
+    pub in_flight: Gauge,
     /// POST records.
     pub posts_appended: Counter,
     /// Posts appended to a side log, for private gaps.
@@ -42,6 +45,10 @@ pub struct Metrics {
     pub appends: Counter,
     /// Open live connections.
     pub upstream_connected: Gauge,
+    /// Time from the creation of a post to its arrival on a live connection.
+    pub upstream_lag: Histogram,
+    /// Duration of an append.
+    pub append_duration: Histogram,
     /// Posts and deltas of live connections, by the connection that delivered them first.
     pub posts_first: Family<ConnectionLabels, Counter>,
 }
@@ -92,6 +99,17 @@ impl Metrics {
             own.foreign_messages.clone(),
         );
         registry.register("upstream_connected", "Open live connections", own.upstream_connected.clone());
+        let help = "Time from the creation of a post to its arrival on a live connection";
+        registry.register("upstream_lag_seconds", help, own.upstream_lag.clone());
+        registry.register("journal_append_seconds", "Duration of an append to the log", own.append_duration.clone());
+        let help = "Messages that were framed and are not in the log yet";
+        registry.register("ingest_messages_in_flight", help, own.in_flight.clone());
+        let counted = own.clone();
+        registry.register(
+            "messages_unaccounted",
+            "Messages that the accounting law does not find: not 0 for long is a defect",
+            ComputedGauge::new(move || counted.unaccounted() as f64),
+        );
         registry.register(
             "upstream_posts_first_seen",
             "Total posts of live connections, by the connection that delivered them first",
@@ -100,8 +118,29 @@ impl Metrics {
         own
     }
 
-    /// Returns the accounted messages: equal to `ingest_messages` once the queue is empty.
-    #[cfg(test)]
+    /// Starts the counters of so many connections at 0.
+    pub fn begin_connections(&self, connections: usize) {
+        for connection in 0..u32::try_from(connections).unwrap_or(u32::MAX) {
+            drop(self.posts_first.get_or_create(&ConnectionLabels { connection }));
+        }
+    }
+
+    /// Counts messages on their way to the log.
+    pub fn count_arrivals(&self, messages: usize) {
+        self.in_flight.inc_by(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.messages_in.inc_by(messages as u64);
+    }
+
+    /// Returns the messages that are neither in a counter nor on their way.
+    fn unaccounted(&self) -> i64 {
+        /// The counters are not read at one time: a difference that a batch in between makes is not there again.
+        const READS_MAX: usize = 8;
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let difference = || signed(self.messages_in.get()) - signed(self.accounted()) - self.in_flight.get();
+        (0..READS_MAX).map(|_| difference()).find(|found| *found == 0).unwrap_or_else(difference)
+    }
+
+    /// Returns the accounted messages: equal to `ingest_messages` once no message is on its way.
     pub fn accounted(&self) -> u64 {
         let of_kind =
             |kind: ForeignFormat| self.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).get();

@@ -3,10 +3,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{AppendError, OpenError};
+use super::{AppendError, Metrics, OpenError};
+use crate::clock::Clock;
+use crate::telemetry::metrics::Histogram;
 
 /// Disk operations of the log that can fail. Tests replace it to inject a full or broken disk.
 pub trait Disk: Debug + Send + Sync {
@@ -63,6 +66,54 @@ impl Disk for SystemDisk {
     fn capacity_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// A disk whose syncs are timed.
+#[derive(Debug)]
+pub struct TimedDisk {
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    sync_duration: Histogram,
+}
+
+impl TimedDisk {
+    /// Times the syncs of this disk.
+    pub fn new(disk: Arc<dyn Disk>, clock: Clock, metrics: &Metrics) -> Self {
+        Self { disk, clock, sync_duration: metrics.sync_duration.clone() }
+    }
+}
+
+impl Disk for TimedDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let began = self.clock.moment();
+        let synced = self.disk.sync(file);
+        self.sync_duration.observe(self.clock.moment().since(began));
+        synced
+    }
+
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        self.disk.truncate(file, length)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(dir)
+    }
+
+    fn capacity_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.capacity_bytes(dir)
+    }
+
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.read_at(file, buffer, offset)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
     }
 }
 

@@ -7,6 +7,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::MaintenanceReport;
+use crate::telemetry::metrics::Histogram;
+
+/// Steps of maintenance.
+const STEPS: [&str; 5] = ["journal", "ids", "gaps", "jobs", "side"];
 
 /// Label: step of maintenance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +28,11 @@ pub struct Metrics {
     trimmed_early_records: Counter,
     damaged_records: Gauge<u64, AtomicU64>,
     maintenance_failures: Family<Step, Counter>,
+    retention_limited: Gauge<u64, AtomicU64>,
+    /// Seconds for which records are to be retained.
+    pub retention: Gauge<u64, AtomicU64>,
+    /// Duration of fdatasync.
+    pub sync_duration: Histogram,
     /// Bytes of a torn tail that were truncated at open.
     pub torn_bytes: Counter,
 }
@@ -42,6 +51,14 @@ impl Metrics {
         let early = "Records removed before retention_age_max, by retention_bytes_max or disk_headroom_bytes_min";
         counter("journal_trimmed_early_records", early, &own.trimmed_early_records);
         counter("journal_truncated_bytes", "Bytes of a torn tail truncated at open", &own.torn_bytes);
+        let help = "Whether the last trim removed records before retention_age_max (1) or not (0)";
+        registry.register("journal_retention_limited", help, own.retention_limited.clone());
+        let help = "Time for which records are to be retained (journal.retention_age_max)";
+        registry.register("journal_retention_seconds", help, own.retention.clone());
+        registry.register("journal_sync_seconds", "Duration of a sync of the log to disk", own.sync_duration.clone());
+        for step in STEPS {
+            drop(own.maintenance_failures.get_or_create(&Step { step }));
+        }
         let failures = own.maintenance_failures.clone();
         registry.register("maintenance_failures", "Failed steps of maintenance, each tried again, by step", failures);
         own
@@ -58,6 +75,9 @@ impl Metrics {
         self.segments.set(report.segments);
         self.trimmed_records.inc_by(report.trimmed_records);
         self.trimmed_early_records.inc_by(report.trimmed_early_records);
+        if report.trimmed_records > 0 {
+            self.retention_limited.set(u64::from(report.trimmed_early_records > 0));
+        }
         self.damaged_records.set(report.damaged_records);
         self.recompressed_segments.inc_by(report.recompressed);
     }

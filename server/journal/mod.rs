@@ -56,7 +56,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use config::{Backend, Config, Durability};
-pub use disk::{Disk, SystemDisk, check_headroom};
+pub use disk::{Disk, SystemDisk, TimedDisk, check_headroom};
 pub use error::{AppendError, OpenError, ReadError};
 pub use metrics::Metrics;
 pub use traits::{

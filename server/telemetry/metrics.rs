@@ -9,14 +9,16 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry as Part;
 
+pub use super::exposition::Format;
+pub use super::instruments::{ComputedGauge, DurationCounts, Histogram};
 use crate::model::{AccountName, UnixMillis};
 use crate::telemetry::process;
 
 /// Prefix of every metric of the gateway.
 pub const PREFIX: &str = "powerstream_gateway";
 
-/// Media type of [`Registry::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Maximum values of a label whose values come from clients; the rest share the value `other`.
+pub const LABEL_VALUES_MAX: usize = 200;
 
 /// The metrics of the process. Clones share them.
 #[derive(Clone, Debug)]
@@ -51,6 +53,11 @@ impl Registry {
         register(self.root.lock().sub_registry_with_prefix(PREFIX))
     }
 
+    /// Registers metrics whose names are common to all gRPC servers, without the prefix.
+    pub fn common<M>(&self, register: impl FnOnce(&mut Part) -> M) -> M {
+        register(&mut self.root.lock())
+    }
+
     /// Registers metrics of one account, under the prefix and with the label `account`.
     pub fn account<M>(&self, account: &AccountName, register: impl FnOnce(&mut Part) -> M) -> M {
         let label = ("account".into(), account.to_string().into());
@@ -59,49 +66,18 @@ impl Registry {
 
     /// Returns all metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
+        self.encode_as(Format::OpenMetrics)
+    }
+
+    /// Returns all metrics in a text form.
+    pub fn encode_as(&self, format: Format) -> String {
         let mut text = String::new();
         for registry in std::iter::once(self).chain(&*self.adopted.lock()) {
             prometheus_client::encoding::text::encode(&mut text, &registry.root.lock())
                 .expect("writing to a String cannot fail");
         }
-        merge_metric_families(&text)
+        format.render(&text)
     }
-}
-
-/// Merges the samples of each metric. The library writes a metric once per sub-registry, which is once per account, and
-/// OpenMetrics forbids interleaved metrics and repeated descriptions.
-fn merge_metric_families(text: &str) -> String {
-    let mut blocks: Vec<MetricFamily> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    let mut current = 0;
-    for line in text.split_inclusive('\n') {
-        let Some(described) = line.strip_prefix("# ") else {
-            if let Some(block) = blocks.get_mut(current) {
-                block.samples.push(line);
-            }
-            continue;
-        };
-        let mut words = described.split_ascii_whitespace();
-        let (Some(keyword), Some(name)) = (words.next(), words.next()) else { continue };
-        current = *places.entry(name).or_insert(blocks.len());
-        if current == blocks.len() {
-            blocks.push(MetricFamily::default());
-        }
-        let head = &mut blocks[current].head;
-        if !head.iter().any(|(known, _)| *known == keyword) {
-            head.push((keyword, line));
-        }
-    }
-    let lines = blocks.iter().flat_map(|block| block.head.iter().map(|(_, line)| line).chain(&block.samples));
-    let mut merged: String = lines.copied().collect();
-    merged.push_str("# EOF\n");
-    merged
-}
-
-#[derive(Default)]
-struct MetricFamily<'t> {
-    head: Vec<(&'t str, &'t str)>,
-    samples: Vec<&'t str>,
 }
 
 #[cfg(test)]

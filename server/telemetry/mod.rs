@@ -14,6 +14,8 @@
 //! - Each metric has one block in the text, for any number of accounts (`accounts_share_one_block_per_metric`).
 
 mod config;
+mod exposition;
+mod instruments;
 pub mod metrics;
 mod otlp;
 pub mod process;

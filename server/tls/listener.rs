@@ -76,6 +76,7 @@ impl TlsListener {
                 error: error.clone(),
             }),
         };
+        listener.metrics.register_port(port);
         listener.count_loaded(&loaded);
         listener.count_look(error.is_none());
         Ok(Arc::new(listener))

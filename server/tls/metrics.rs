@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Port;
+
 /// Label: port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ListenerLabel {
@@ -47,7 +49,28 @@ pub struct Metrics {
     pub(super) last_failure: Family<SubjectLabel, Gauge<i64, AtomicI64>>,
 }
 
+/// Outcomes of handshakes and their TLS versions.
+const HANDSHAKES: [(&str, &str); 7] = [
+    ("completed", "1.2"),
+    ("completed", "1.3"),
+    ("closed", "none"),
+    ("plain_text", "none"),
+    ("timed_out", "none"),
+    ("replaced", "none"),
+    ("failed", "none"),
+];
+
 impl Metrics {
+    /// Starts the counters of a port at 0.
+    pub(super) fn register_port(&self, port: Port) {
+        for (outcome, version) in HANDSHAKES {
+            drop(self.handshakes.get_or_create(&HandshakeLabels { listener: port.section, outcome, version }));
+        }
+        for outcome in ["loaded", "failed"] {
+            drop(self.reloads.get_or_create(&ReloadLabels { what: port.path, outcome }));
+        }
+    }
+
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();

@@ -39,6 +39,21 @@ pub enum DisconnectCause {
 }
 
 impl DisconnectCause {
+    /// Names of all causes but [`DisconnectCause::Refused`], which has those of [`ProblemKind`].
+    pub(super) const NAMES: [&'static str; 11] = [
+        "clean_eof",
+        "cut",
+        "stale",
+        "slow_reader",
+        "operational",
+        "invalid_rules",
+        "forced_disconnect",
+        "too_many_connections",
+        "usage_capped",
+        "connect_failed",
+        "no_credentials",
+    ];
+
     /// Returns a short name for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {

@@ -3,6 +3,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::DisconnectCause;
+use crate::xapi::ProblemKind;
+
 /// Metrics of an account's upstream connections. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -34,6 +37,12 @@ impl Metrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // Counters begin at 0, so that the first failure is an increase.
+        for cause in DisconnectCause::NAMES.into_iter().chain(ProblemKind::NAMES) {
+            drop(metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome: cause }));
+            drop(metrics.ends.get_or_create(&DisconnectCauseLabel { cause }));
+        }
+        drop(metrics.connects.get_or_create(&ConnectOutcomeLabel { outcome: "ok" }));
         registry.register(
             "upstream_connect_attempts",
             "Total upstream connection attempts, by outcome",

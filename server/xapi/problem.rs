@@ -65,6 +65,23 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Names of all kinds.
+    pub const NAMES: [&'static str; 13] = [
+        "rate_limited",
+        "too_many_connections",
+        "usage_capped",
+        "unauthorized",
+        "forbidden",
+        "no_rules",
+        "provisioning",
+        "invalid_request",
+        "not_found",
+        "not_acceptable",
+        "redirect",
+        "server",
+        "other",
+    ];
+
     /// Returns a short name for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {

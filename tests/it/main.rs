@@ -21,6 +21,7 @@ mod idle_upstream;
 mod independence;
 mod live;
 mod malformed_input;
+mod metrics;
 mod oracle_faults;
 mod outage;
 mod private_gap_cases;

@@ -35,6 +35,7 @@ pub struct KeyRefresher {
 struct KeyMetrics {
     fetches: Family<FetchLabels, Counter>,
     last_success: Family<IssuerLabel, Gauge>,
+    keys: Family<IssuerLabel, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +64,7 @@ impl KeyRefresher {
             part.register("jwks_fetches", "Total fetches of key sets, by issuer and outcome", metrics.fetches.clone());
             let help = "Time of the last successful fetch of a key set in seconds since 1970, 0 before the first";
             part.register("jwks_last_fetch_success_timestamp_seconds", help, metrics.last_success.clone());
+            part.register("jwks_keys", "Keys of a key set as last fetched", metrics.keys.clone());
         });
         Self { control, clock, metrics, changed: Box::new(changed) }
     }
@@ -91,6 +93,7 @@ impl KeyRefresher {
                     drop(self.metrics.fetches(cache, outcome));
                 }
                 drop(self.metrics.last_success.get_or_create(&IssuerLabel { issuer: cache.issuer.to_string() }));
+                drop(self.metrics.keys.get_or_create(&IssuerLabel { issuer: cache.issuer.to_string() }));
             }
         }
     }
@@ -124,7 +127,9 @@ impl KeyRefresher {
         match &outcome {
             Ok(keys) => {
                 let time = self.clock.system_now().0.div_euclid(1_000);
-                self.metrics.last_success.get_or_create(&IssuerLabel { issuer: issuer.to_owned() }).set(time);
+                let label = IssuerLabel { issuer: issuer.to_owned() };
+                self.metrics.last_success.get_or_create(&label).set(time);
+                self.metrics.keys.get_or_create(&label).set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
                 if had_failed {
                     tracing::info!(issuer, keys = keys.len(), "key set fetched again");
                 }

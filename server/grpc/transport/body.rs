@@ -13,13 +13,20 @@ use tonic::Status;
 
 use super::response_budget::{BudgetExceeded, Exchange};
 use crate::grpc::encode::message::EncodedMessage;
+use crate::grpc::metrics::HandledCall;
 use crate::grpc::status;
 
 /// The messages of a session, as its connection asks for them.
 pub type SessionMessages = Pin<Box<dyn Stream<Item = Result<EncodedMessage, Status>> + Send>>;
 
 /// The body of a response.
-pub enum ResponseBody {
+pub struct ResponseBody {
+    content: Content,
+    /// Counted when the status is sent.
+    call: HandledCall,
+}
+
+enum Content {
     /// A session's.
     Session(SessionMessages),
     /// Any other.
@@ -48,11 +55,18 @@ impl ResponseBody {
     pub fn install(
         mut response: http::Response<tonic::body::Body>,
         exchange: Option<Arc<Exchange>>,
+        mut call: HandledCall,
     ) -> http::Response<Self> {
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            call.end(status.code());
+        }
         let messages = response.extensions_mut().remove::<SessionBody>().and_then(|opened| opened.0.lock().take());
-        response.map(|body| match messages {
-            Some(messages) => Self::Session(messages),
-            None => Self::Other(ChargedBody { body, exchange }),
+        response.map(|body| {
+            let content = match messages {
+                Some(messages) => Content::Session(messages),
+                None => Content::Other(ChargedBody { body, exchange }),
+            };
+            Self { content, call }
         })
     }
 }
@@ -128,26 +142,32 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match &mut *self {
-            Self::Session(messages) => messages.as_mut().poll_next(cx).map(|next| match next? {
+        let polled = match &mut self.content {
+            Content::Session(messages) => messages.as_mut().poll_next(cx).map(|next| match next? {
                 Ok(message) => Some(Ok(Frame::data(message))),
                 Err(status) => Some(trailers(&status)),
             }),
-            Self::Other(metered) => metered.poll_frame(cx),
+            Content::Other(metered) => metered.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(status) = frame.trailers_ref().and_then(Status::from_header_map)
+        {
+            self.call.end(status.code());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Session(_) => false,
-            Self::Other(metered) => metered.body.is_end_stream(),
+        match &self.content {
+            Content::Session(_) => false,
+            Content::Other(metered) => metered.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Session(_) => SizeHint::default(),
-            Self::Other(metered) => metered.body.size_hint(),
+        match &self.content {
+            Content::Session(_) => SizeHint::default(),
+            Content::Other(metered) => metered.body.size_hint(),
         }
     }
 }

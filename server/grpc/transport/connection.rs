@@ -29,7 +29,7 @@ use crate::access::{AccessControl, AuditedCall, CertificateNames};
 use crate::clock::Clock;
 use crate::grpc::call_context::CallContext;
 use crate::grpc::config::Reflection;
-use crate::grpc::{Config, explain, status};
+use crate::grpc::{Config, Metrics, explain, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
 
@@ -51,6 +51,7 @@ pub struct ConnectionServer {
     exchanges: Arc<ResponseBudget>,
     places: Arc<ConnectionSlots>,
     tls: Option<Arc<TlsListener>>,
+    metrics: Metrics,
     clock: Clock,
     tasks: TaskGroup,
 }
@@ -59,6 +60,7 @@ pub struct ConnectionServer {
 struct RequestHandler {
     routes: Routes,
     access: Arc<AccessControl>,
+    metrics: Metrics,
     clock: Clock,
     timeout: Duration,
     request_bytes_max: usize,
@@ -77,17 +79,18 @@ impl ConnectionServer {
     pub fn new(
         config: Config,
         routes: Routes,
-        (access, tls): (Arc<AccessControl>, Option<Arc<TlsListener>>),
+        (access, tls, metrics): (Arc<AccessControl>, Option<Arc<TlsListener>>, Metrics),
         clock: Clock,
         tasks: TaskGroup,
     ) -> Self {
         let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let (reflection, clock_own) = (config.reflection, clock.clone());
+        let (reflection, own, at) = (config.reflection, metrics.clone(), clock.clone());
         let answering =
-            Arc::new(RequestHandler { routes, access, clock: clock_own, timeout, request_bytes_max, reflection });
+            RequestHandler { routes, access, metrics: own, clock: at, timeout, request_bytes_max, reflection };
+        let answering = Arc::new(answering);
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
-        Self { config, answering, exchanges, places, tls, clock, tasks }
+        Self { config, answering, exchanges, places, tls, metrics, clock, tasks }
     }
 
     /// Accepts until `shutdown`, and then waits for those that are open: their streams have to be ended before.
@@ -99,7 +102,8 @@ impl ConnectionServer {
 
     async fn accept(self: &Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
         self.spawn_sweeps(shutdown.clone());
-        let incoming = listener::Incoming::new(listener, self.places.clone(), self.config.clone(), self.clock.clone());
+        let (places, config, metrics) = (self.places.clone(), self.config.clone(), self.metrics.clone());
+        let incoming = listener::Incoming::new(listener, (places, metrics), config, self.clock.clone());
         while let Some(connection) = shutdown.run_until_cancelled(incoming.next()).await {
             self.spawn(connection, shutdown.clone());
         }
@@ -220,20 +224,21 @@ impl RequestHandler {
         peer: TcpConnectInfo,
         identity: Option<Arc<CertificateNames>>,
     ) -> Response<ResponseBody> {
+        let call = self.metrics.begin_call(request.uri().path());
         let exchange = match kept_bytes(request.uri().path()) {
             None => None,
             Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
                 Ok(exchange) => exchange,
-                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None),
+                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None, call),
             },
         };
         if let Some(refused) = explain::refuse(&request) {
-            return ResponseBody::install(refused, exchange);
+            return ResponseBody::install(refused, exchange, call);
         }
         let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
         let context = match self.accept(&request, &path, address, identity.as_deref()).await {
             Ok(context) => context,
-            Err(refused) => return ResponseBody::install(refused.into_http(), exchange),
+            Err(refused) => return ResponseBody::install(refused.into_http(), exchange, call),
         };
         let mut request = request.map(|body| match &exchange {
             Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
@@ -248,9 +253,10 @@ impl RequestHandler {
             Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
         };
         if Status::from_header_map(answer.headers()).is_some_and(|ended| ended.code() == Code::PermissionDenied) {
+            self.metrics.count_denied(&path);
             self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
         }
-        ResponseBody::install(answer, exchange)
+        ResponseBody::install(answer, exchange, call)
     }
 
     /// Authenticates a call, and counts it on its connection. A peer whose credentials are refused too often is answered
@@ -265,6 +271,9 @@ impl RequestHandler {
         let method = (path, self.reflection);
         match CallContext::authenticate(&self.access, method, request.headers(), identity).await {
             Ok(context) => {
+                if let Some(kind) = context.credential_kind() {
+                    self.metrics.count_authenticated(kind);
+                }
                 if let Some(exchange) = Exchange::current()
                     && let Some(permit) = context.open_call(exchange.connection())?
                 {
@@ -273,9 +282,12 @@ impl RequestHandler {
                 Ok(context)
             }
             Err(refused) => {
+                let reason = status::reason(refused.metadata().as_ref());
+                if refused.code() == Code::Unauthenticated || reason == "AUTH_UNAVAILABLE" {
+                    self.metrics.count_refused(request.headers(), identity.is_some(), reason);
+                }
                 if refused.code() == Code::Unauthenticated {
                     let call = AuditedCall { caller: None, peer, method: path };
-                    let reason = status::reason(refused.metadata().as_ref());
                     let refusals = self.access.audit().log_refused_authentication(call, reason);
                     self.clock.sleep(self.access.refusal_delay(refusals)).await;
                 }

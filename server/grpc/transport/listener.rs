@@ -17,7 +17,8 @@ use super::socket::{CorkFlusher, Socket};
 use super::stream_rate::{PREFACE_BYTES, StreamRateLimiter};
 use crate::access::CertificateNames;
 use crate::clock::Clock;
-use crate::grpc::Config;
+use crate::grpc::metrics::{ConnectionRefusal, OpenConnection};
+use crate::grpc::{Config, Metrics};
 use crate::tls::{ClientStream, PeerLog, Port, TcpTransport, TlsListener};
 
 /// Connections that wait for accept: 10,000 clients may come at once.
@@ -41,6 +42,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Incoming {
     listener: TcpListener,
     places: Arc<ConnectionSlots>,
+    metrics: Metrics,
     config: Config,
     clock: Clock,
     /// Which TLS clients of a port without TLS are logged.
@@ -49,9 +51,14 @@ pub struct Incoming {
 
 impl Incoming {
     /// From this socket, as long as there are places.
-    pub fn new(listener: TcpListener, places: Arc<ConnectionSlots>, config: Config, clock: Clock) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        (places, metrics): (Arc<ConnectionSlots>, Metrics),
+        config: Config,
+        clock: Clock,
+    ) -> Self {
         let peers = Arc::new(PeerLog::new(clock.clone()));
-        Self { listener, places, config, clock, peers }
+        Self { listener, places, metrics, config, clock, peers }
     }
 
     /// Waits for the next connection that gets a place.
@@ -63,7 +70,10 @@ impl Incoming {
             match self.listener.accept().await {
                 Ok((stream, peer)) => match self.places.enter(peer.ip().to_canonical()) {
                     Some(slot) => return self.connection(stream, peer, slot),
-                    None => tracing::warn!(%peer, "closing connection: all places are in use (grpc.connections_max)"),
+                    None => {
+                        self.metrics.count_refused_connection(ConnectionRefusal::Limit);
+                        tracing::warn!(%peer, "closing connection: all places are in use (grpc.connections_max)");
+                    }
                 },
                 Err(error) => {
                     // Once, until a connection is accepted again: a peer decides how long it lasts.
@@ -85,6 +95,8 @@ impl Incoming {
             limit: Box::pin(async move { clock.sleep(timeout).await }),
             peer: peer.ip().to_canonical(),
             peers: self.peers.clone(),
+            metrics: self.metrics.clone(),
+            open: self.metrics.open_connection(),
             slot,
         }
     }
@@ -107,6 +119,8 @@ pub struct AcceptedConnection {
     limit: BoxFuture<'static, ()>,
     peer: IpAddr,
     peers: Arc<PeerLog>,
+    metrics: Metrics,
+    open: OpenConnection,
     slot: SlotGuard,
 }
 
@@ -120,8 +134,9 @@ impl AcceptedConnection {
     pub fn plain(self) -> ClientConnection {
         let pusher = self.socket.pusher();
         let stream = ClientStream::plain(self.socket, TLS_PORT.section, self.peer, self.peers);
-        let (intake, limit, slot) = (self.intake, Some(self.limit), self.slot);
-        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, slot }
+        let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
+        let (open, slot) = (self.open, self.slot);
+        ClientConnection { stream, pusher, identity: None, intake, first_bytes: 0, limit, metrics, _open: open, slot }
     }
 
     /// Completes the TLS handshake, within the time for the first bytes. `None` if it failed, which is logged.
@@ -129,13 +144,24 @@ impl AcceptedConnection {
         let pusher = self.socket.pusher();
         let handshake = std::pin::pin!(tls.accept(self.socket, self.peer));
         let (stream, identity) = tokio::select! {
-            accepted = flushed(handshake, &pusher) => accepted.ok()?,
-            () = &mut self.limit => return None,
+            accepted = flushed(handshake, &pusher) => match accepted {
+                Ok(accepted) => accepted,
+                Err(_) => {
+                    self.metrics.count_refused_connection(ConnectionRefusal::Tls);
+                    return None;
+                }
+            },
+            () = &mut self.limit => {
+                self.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
+                return None;
+            }
         };
-        let (intake, limit, slot) = (self.intake, Some(self.limit), self.slot);
+        let (intake, limit, metrics) = (self.intake, Some(self.limit), self.metrics);
+        let (open, slot) = (self.open, self.slot);
         let identity = identity.and_then(|own| own.certificates.first().map(|der| CertificateNames::parse(der)));
         let identity = identity.map(Arc::new);
-        Some(ClientConnection { stream, pusher, identity, intake, first_bytes: 0, limit, slot })
+        let first_bytes = 0;
+        Some(ClientConnection { stream, pusher, identity, intake, first_bytes, limit, metrics, _open: open, slot })
     }
 }
 
@@ -156,6 +182,8 @@ pub struct ClientConnection {
     intake: StreamRateLimiter,
     first_bytes: usize,
     limit: Option<BoxFuture<'static, ()>>,
+    metrics: Metrics,
+    _open: OpenConnection,
     slot: SlotGuard,
 }
 
@@ -197,6 +225,7 @@ impl AsyncRead for ClientConnection {
         }
         match self.limit.as_mut().map(|limit| limit.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => {
+                self.metrics.count_refused_connection(ConnectionRefusal::FirstBytes);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time")))
             }
             Some(Poll::Pending) | None => polled,

@@ -185,6 +185,40 @@ pub enum EndReason {
     RightsChanged,
 }
 
+impl EndReason {
+    /// All reasons.
+    pub const ALL: [Self; 11] = [
+        Self::Shutdown,
+        Self::Rotated,
+        Self::Deadline,
+        Self::TooSlow,
+        Self::ReplayLimit,
+        Self::CallerReplayLimit,
+        Self::JournalUnavailable,
+        Self::CredentialsExpired,
+        Self::CredentialsRevoked,
+        Self::AccessRevoked,
+        Self::RightsChanged,
+    ];
+
+    /// Returns a short name for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Rotated => "rotated",
+            Self::Deadline => "deadline",
+            Self::TooSlow => "too_slow",
+            Self::ReplayLimit => "replay_limit",
+            Self::CallerReplayLimit => "caller_replay_limit",
+            Self::JournalUnavailable => "journal_unavailable",
+            Self::CredentialsExpired => "credentials_expired",
+            Self::CredentialsRevoked => "credentials_revoked",
+            Self::AccessRevoked => "access_revoked",
+            Self::RightsChanged => "rights_changed",
+        }
+    }
+}
+
 /// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEnd {

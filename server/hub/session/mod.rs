@@ -11,9 +11,11 @@ mod access;
 mod delivery;
 mod frame;
 mod group_read;
+mod meter;
 mod open_gaps;
 mod private_frames;
 mod private_gaps;
+mod pull;
 mod read;
 pub(super) mod registry;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use frame::{
 pub use open_gaps::START_GAPS_MAX;
 
 use self::access::{AccessDecision, SessionAccess};
+use self::meter::SessionMeter;
 use self::registry::{DrainNotice, SessionGuard};
 use super::entry::Entry;
 pub use super::entry::Phase;
@@ -85,6 +88,7 @@ pub struct Session {
     /// Gaps that did not fit into `SessionStart`.
     more_gaps: Option<Box<OpenGaps>>,
     counters: SessionCounters,
+    meter: SessionMeter,
 
     /// The next record to pass.
     cursor: Sequence,
@@ -171,12 +175,12 @@ impl Session {
             warnings,
         };
         let age_max = hub.config().session_age_max;
-        hub.metrics().sessions.inc();
         let status = hub.upstream().watch();
         let notice_count = status.borrow().notice_count;
         Self {
             waiter: hub.register_waiter(member.filter().keys().clone()),
             counters: hub.metrics().session(&consumer, hub.config().consumer_labels_max),
+            meter: SessionMeter::begin(&hub, &consumer, &resolved),
             closing: hub.registry().closing(),
             heartbeat_at: now.plus(pace.heartbeat),
             alarm: None,
@@ -212,8 +216,8 @@ impl Session {
         }
     }
 
-    /// Returns the next frame, or the end of the session. After the end, every call returns the end again.
-    pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
+    /// Returns the next frame, or the end of the session.
+    async fn next_frame(&mut self) -> Result<Frame, SessionEnd> {
         if let Some(end) = &self.ended {
             return Err(end.clone());
         }
@@ -378,11 +382,5 @@ async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
     match private {
         Some(private) => private.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.hub.metrics().sessions.dec();
     }
 }

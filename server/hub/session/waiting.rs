@@ -21,7 +21,9 @@ enum WakeReason {
 impl Session {
     pub(super) async fn wait_for_records(&mut self) {
         let Some(waiting) = self.waiter.park(self.cursor, || self.hub.next()) else { return };
+        self.meter.progress.set_parked(true);
         let woken = self.wait(None).await;
+        self.meter.progress.set_parked(false);
         let passable = self.waiter.unpark(waiting);
         if woken == WakeReason::Else && self.has_missed_wake() {
             // The index missed them: they are read one by one.

@@ -49,6 +49,21 @@ pub enum StartOutcome {
     Clamped,
 }
 
+impl StartOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Exact, Self::TimeBounded, Self::Clamped];
+
+    /// Returns a short name for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Exact => "exact",
+            Self::TimeBounded => "time_bounded",
+            Self::Clamped => "clamped",
+        }
+    }
+}
+
 /// A start that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {

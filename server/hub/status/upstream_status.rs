@@ -1,6 +1,7 @@
 //! Upstream state that sessions report.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,6 +13,8 @@ use crate::model::UnixMillis;
 pub struct UpstreamMonitor {
     status: watch::Sender<UpstreamStatus>,
     last_byte: Mutex<Option<LastActivity>>,
+    /// Milliseconds since 1970; 0 before the first post.
+    last_post: AtomicI64,
 }
 
 /// State of the upstream, and its latest notice.
@@ -106,7 +109,7 @@ impl Default for UpstreamMonitor {
             notice_count: 0,
             journal_unavailable: false,
         };
-        Self { status: watch::channel(status).0, last_byte: Mutex::default() }
+        Self { status: watch::channel(status).0, last_byte: Mutex::default(), last_post: AtomicI64::new(0) }
     }
 }
 
@@ -129,6 +132,16 @@ impl UpstreamMonitor {
     /// Records that bytes arrived: data or a heartbeat.
     pub fn record_activity(&self, last: LastActivity) {
         *self.last_byte.lock() = Some(last);
+    }
+
+    /// Records that a post arrived on a live connection.
+    pub fn record_post(&self, time: UnixMillis) {
+        self.last_post.store(time.0, Ordering::Relaxed);
+    }
+
+    /// Returns when the last post arrived on a live connection.
+    pub fn last_post(&self) -> Option<UnixMillis> {
+        Some(self.last_post.load(Ordering::Relaxed)).filter(|time| *time != 0).map(UnixMillis)
     }
 
     /// Returns the time of the last byte.

@@ -17,6 +17,19 @@ pub struct Metrics {
     unrecoverable_seconds: Counter,
 }
 
+/// Causes of gaps of a log; those of subscriptions are not counted here.
+const CAUSES: [GapCause; 9] = [
+    GapCause::Disconnected,
+    GapCause::Stale,
+    GapCause::SlowReader,
+    GapCause::GatewayDown,
+    GapCause::JournalUnavailable,
+    GapCause::JournalCorrupt,
+    GapCause::TooManyConnections,
+    GapCause::UsageCapped,
+    GapCause::InvalidRules,
+];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GapCauseLabel {
     cause: &'static str,
@@ -31,6 +44,12 @@ impl Metrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let own = Self::default();
+        for cause in CAUSES {
+            drop(own.gap_records.get_or_create(&GapCauseLabel { cause: self::cause(cause) }));
+        }
+        for state in [GapState::Backfilled, GapState::Recovered, GapState::Unrecoverable] {
+            drop(own.gaps_ended.get_or_create(&GapStateLabel { state: self::state(state) }));
+        }
         registry.register("gaps_open", "Open gaps", own.gaps_open.clone());
         registry.register(
             "gaps_open_seconds",

@@ -135,7 +135,7 @@ impl<'a> AttemptReader<'a> {
             let (moved, end) = match event {
                 ConnectionEvent::Arrivals(arrivals) => {
                     let moved = self.record(&arrivals);
-                    metrics.messages_in.inc_by(arrivals.messages.len() as u64);
+                    metrics.count_arrivals(arrivals.messages.len());
                     // Not in the select: a dropped future would lose the counts.
                     if !queue.send(arrivals, IngestSource::Recovery(self.tally.clone()), clock.moment()).await {
                         return AttemptOutcome::Unwanted;

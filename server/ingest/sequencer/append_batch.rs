@@ -10,6 +10,7 @@ use crate::clock::Moment;
 use crate::hub::status::upstream_status::LastActivity;
 use crate::ingest::{ConnectionLabels, ForeignLabel};
 use crate::model::{Record, SkipReason, UnixMillis};
+use crate::telemetry::metrics::DurationCounts;
 use crate::upstream::message::ForeignFormat;
 
 /// Records and state to be appended together.
@@ -18,6 +19,8 @@ pub(super) struct AppendBatch {
     pub(super) records: Vec<Record>,
     pub(super) tally: BatchCounts,
     pub(super) last_activity: Option<LastActivity>,
+    /// Receive time of the last post of a live connection.
+    pub(super) last_post: Option<UnixMillis>,
     /// Lateness of the data: maximum, and last value.
     pub(super) late: Option<(Duration, Duration)>,
     /// Its share of the queue's capacity.
@@ -38,6 +41,10 @@ impl AppendBatch {
 /// Counts of the messages of a batch, added to the metrics when it is appended.
 #[derive(Default)]
 pub(super) struct BatchCounts {
+    /// Messages of all kinds, as they were received.
+    pub(super) messages: usize,
+    /// Time from the creation of each live post to its arrival.
+    pub(super) lag: DurationCounts,
     pub(super) posts: u64,
     /// Appended to the side log.
     pub(super) side: u64,
@@ -65,6 +72,7 @@ impl BatchCounts {
         metrics.malformed.inc_by(self.malformed);
         metrics.oversized.inc_by(self.oversized);
         metrics.rules_missing.inc_by(self.rules_missing);
+        metrics.upstream_lag.add(&self.lag);
         for (kind, messages) in &self.foreign {
             metrics.foreign_messages.get_or_create(&ForeignLabel { kind: kind.name() }).inc_by(*messages);
         }
@@ -72,6 +80,7 @@ impl BatchCounts {
             let connection = u32::try_from(*connection).unwrap_or(u32::MAX);
             metrics.posts_first.get_or_create(&ConnectionLabels { connection }).inc_by(*posts);
         }
+        metrics.in_flight.dec_by(i64::try_from(self.messages).unwrap_or(i64::MAX));
     }
 }
 

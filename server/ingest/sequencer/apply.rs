@@ -57,6 +57,7 @@ impl Sequencer {
             // Sessions must know a term as soon as its writer receives anything.
             self.begin_term(batch, received);
         }
+        batch.tally.messages += arrivals.messages.len();
         for message in arrivals.messages {
             let skipped = match message {
                 UpstreamMessage::Post(post) => {
@@ -105,6 +106,15 @@ impl Sequencer {
         giving_up: &Shutdown,
     ) -> Result<Option<SkipReason>, dedup::DedupError> {
         batch.tally.rules_missing += u64::from(arrived.rules_missing);
+        if let IngestSource::Live { backfill_before, .. } = source {
+            batch.last_post = Some(received);
+            // A backfilled post is old for another reason than a slow upstream.
+            if let Some(created) = arrived.id.created_at()
+                && backfill_before.is_none_or(|before| created >= before)
+            {
+                batch.tally.lag.observe(received.since(created));
+            }
+        }
         let UpstreamPost { id, rules, json, .. } = arrived;
         let result = self.retry_until_available(giving_up, |writing| writing.seen.classify(id, &rules)).await?;
         let logged_rules = match &result {

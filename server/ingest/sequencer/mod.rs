@@ -205,6 +205,9 @@ impl Sequencer {
         if let Some(activity) = batch.last_activity {
             self.writing.hub.upstream().record_activity(activity);
         }
+        if let Some(time) = batch.last_post {
+            self.writing.hub.upstream().record_post(time);
+        }
         batch.complete_flushes();
     }
 
@@ -213,7 +216,9 @@ impl Sequencer {
         // Also with nothing to append: upstream is closed before it sends data that cannot be appended.
         self.writing.writer.check()?;
         if !batch.records.is_empty() {
+            let began = self.clock.moment();
             self.writing.writer.append(&batch.records)?;
+            self.writing.metrics.append_duration.observe(self.clock.moment().since(began));
             self.writing.metrics.appends.inc();
             self.writing.seen.commit();
             self.writing.hub.publish(std::mem::take(&mut batch.records));

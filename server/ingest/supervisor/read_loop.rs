@@ -243,7 +243,7 @@ impl ConnectionSupervisor {
         if alive {
             self.tracker.record_data(feed, connection, ReceiveTime { stamp: arrivals.received, read }, &created);
         }
-        self.metrics.messages_in.inc_by(arrivals.messages.len() as u64);
+        self.metrics.count_arrivals(arrivals.messages.len());
         let late = self.tracker.late(arrivals.received);
         let source = IngestSource::Live { connection, backfill_before, late };
         self.queue.send(arrivals, source, self.clock.moment()).await
