@@ -321,10 +321,10 @@ groups:
     interval: 30s
     rules:
       - alert: One
-        expr: lag > __LAG_SECONDS__ and other > __SHARE__
+        expr: lag > __lagSeconds__ and other > __share__
         for: 5m
         labels: { severity: warning }
-        annotations: { summary: "{{ $labels.account }} is late", runbook_url: "https://example.org/#one" }
+        annotations: { summary: "{{ $labels.account }} is late", runbook_url: "__runbooks__#one" }
       - alert: Two
         expr: up == 0
         labels: { severity: critical }
@@ -345,9 +345,10 @@ def files_are_installed(dir):
     shutil.copytree(full, bare)
     (bare / "files/alerts.yaml").unlink(missing_ok=True)
     (full / "files/alerts.yaml").write_text(ALERTS)
+    (full / "files/alert-thresholds.yaml").write_text("lagSeconds: 5\nshare: 0.9\n")
     (full / "files/dashboards/one.json").write_text('{"title": "{{account}}"}')
     wanted = {"dashboards": {"enabled": True}, "serviceMonitor": {"enabled": True}}
-    thresholds = {"LAG_SECONDS": 600, "SHARE": 0.9}
+    thresholds = {"lagSeconds": 600}
     alerts = {"enabled": True, "thresholds": thresholds, "labels": {"release": "p"}, "ruleLabels": {"team": "data"}}
     kinds = {one["kind"] for one in render(merged(MINIMAL, {**wanted, "alerts": {"enabled": True}}), chart=bare)}
     check("PrometheusRule" not in kinds and "ServiceMonitor" in kinds, "alerts without a file")
@@ -369,16 +370,20 @@ def files_are_installed(dir):
     (one,) = the(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
     check(one["for"] == "1m" and one["labels"] == {"severity": "page", "team": "data", "tier": "one"}, f"alerts: {one}")
     check(one["annotations"]["runbook_url"] == f"{url}#one", f"alerts: {one}")
-    for rules, limits, words in [({"Three": {"enabled": False}}, thresholds, "there is no such alert; there are One, Two"),
-                                 ({}, {"LAG_SECONDS": 1}, "alerts.thresholds has no value for __SHARE__")]:
+    for rules, limits, words in [
+        ({"Three": {"enabled": False}}, thresholds, "there is no such alert; there are One, Two"),
+        ({}, {"lagSecond": 1}, "alerts.thresholds.lagSecond: there is no such threshold; there are lagSeconds, share"),
+    ]:
         values = merged(MINIMAL, {"alerts": {"enabled": True, "rules": rules, "thresholds": limits}})
         code, _, err = helm("rel", "--kube-version", NEWEST, values=values, chart=full)
         check(code != 0 and words in err, f"alerts: {words}: {err}")
-
     auto = merged(MINIMAL, {"serviceMonitor": {"enabled": "auto"}, "alerts": {**alerts, "enabled": "auto"}})
     check(not {one["kind"] for one in render(auto, chart=full)} & CRDS, "auto without the API")
     apis = [f"--api-versions=monitoring.coreos.com/v1/{kind}" for kind in ["ServiceMonitor", "PrometheusRule"]]
     check({one["kind"] for one in render(auto, *apis, chart=full)} >= {"ServiceMonitor", "PrometheusRule"}, "auto with the API")
+    (full / "files/alert-thresholds.yaml").write_text("lagSeconds: 5\n")
+    code, _, err = helm("rel", "--kube-version", NEWEST, values=merged(MINIMAL, {"alerts": {"enabled": True}}), chart=full)
+    check(code != 0 and "alert One: files/alert-thresholds.yaml has no value for __share__" in err, f"alerts: {err}")
 
 
 def main():

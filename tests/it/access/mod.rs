@@ -2,6 +2,7 @@
 
 mod certificates;
 mod jwt;
+mod probe;
 mod running;
 
 use std::path::{Path, PathBuf};
