@@ -78,19 +78,20 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn probe(args: &Args, clock: &Clock) -> Result<String, ProbeFailure> {
-    let within = humantime::format_duration(args.timeout);
-    let timed_out = |step: &str| ProbeFailure::failed(format!("{}: {step} within {within}", args.addr));
-    let mut step = "not connected";
+    // What is missing if the time is over.
+    let mut missing = "no connection".to_owned();
     let all = async {
-        let mut text = health(args, &mut step).await?;
+        let mut text = health(args, &mut missing).await?;
         if !args.health_only {
-            step = "no SessionStart";
-            text = format!("{text}, {}", subscribe(args, clock).await?);
+            text = format!("{text}, {}", subscribe(args, clock, &mut missing).await?);
         }
         Ok(format!("{}: {text}", args.addr))
     };
     let result = clock.timeout(args.timeout, all).await;
-    result.unwrap_or_else(|Elapsed| Err(timed_out(step)))
+    result.unwrap_or_else(|Elapsed| {
+        let within = humantime::format_duration(args.timeout);
+        Err(ProbeFailure::failed(format!("{}: {missing} within {within}", args.addr)))
+    })
 }
 
 fn credentials(args: &Args) -> CredentialFiles {
@@ -102,11 +103,11 @@ fn credentials(args: &Args) -> CredentialFiles {
 }
 
 /// Returns an error unless the gateway is ready.
-async fn health(args: &Args, step: &mut &str) -> Result<String, ProbeFailure> {
+async fn health(args: &Args, missing: &mut String) -> Result<String, ProbeFailure> {
     let failed = |text: String| ProbeFailure::failed(format!("{}: {text}", args.addr));
     let endpoint = endpoint(&args.addr).map_err(|error| ProbeFailure { exit: Exit::Usage, text: error.to_string() })?;
     let channel = credentials(args).connect(&endpoint).await.map_err(failed)?;
-    *step = "no answer to the health check";
+    *missing = "no answer to the health check".into();
     let request = HealthCheckRequest { service: "ready".into() };
     let response = HealthClient::new(channel).check(request).await;
     let response =
@@ -117,8 +118,10 @@ async fn health(args: &Args, step: &mut &str) -> Result<String, ProbeFailure> {
     }
 }
 
-/// Returns an error unless a subscription starts.
-async fn subscribe(args: &Args, clock: &Clock) -> Result<String, ProbeFailure> {
+/// Returns once a subscription has started, or with an error that would be the same at the next attempt. Other errors are over
+/// soon, such as AUTH_UNAVAILABLE just after the start: the consumer tries again.
+async fn subscribe(args: &Args, clock: &Clock, missing: &mut String) -> Result<String, ProbeFailure> {
+    *missing = "no subscription".into();
     let options = ConsumerOptions {
         credentials: credentials(args),
         account: args.account.clone(),
@@ -127,18 +130,16 @@ async fn subscribe(args: &Args, clock: &Clock) -> Result<String, ProbeFailure> {
     };
     let mut consumer = Consumer::new(options, clock.clone())
         .map_err(|error| ProbeFailure { exit: Exit::Usage, text: error.to_string() })?;
-    let failed = |text: String| ProbeFailure::failed(format!("{}: {text}", args.addr));
-    match consumer.next().await {
-        Ok(ConsumerEvent::Frame(response)) => match response.frame {
-            Some(Frame::SessionStart(start)) => Ok(format!("subscription of account {} started", start.account)),
-            _ => Err(failed("the first frame is no SessionStart".into())),
-        },
-        Ok(ConsumerEvent::Disconnected { cause, .. }) => Err(failed(cause)),
-        Err(ConsumerError::Refused(refusal)) => {
-            Err(ProbeFailure { exit: refusal.exit, text: format!("{}: {refusal}", args.addr) })
-        }
-        Err(error @ ConsumerError::Unsound(_)) => {
-            Err(ProbeFailure { exit: Exit::ContractViolated, text: format!("{}: {error}", args.addr) })
+    let failure = |exit, text: String| ProbeFailure { exit, text: format!("{}: {text}", args.addr) };
+    loop {
+        match consumer.next().await {
+            Ok(ConsumerEvent::Frame(response)) => {
+                let Some(Frame::SessionStart(start)) = response.frame else { continue };
+                return Ok(format!("subscription of account {} started", start.account));
+            }
+            Ok(ConsumerEvent::Disconnected { cause, .. }) => *missing = format!("no subscription ({cause})"),
+            Err(ConsumerError::Refused(refusal)) => return Err(failure(refusal.exit, refusal.to_string())),
+            Err(error @ ConsumerError::Unsound(_)) => return Err(failure(Exit::ContractViolated, error.to_string())),
         }
     }
 }
