@@ -278,4 +278,13 @@ mod tests {
             assert!(tree.pointer(&format!("/{}", key.replace('.', "/"))).is_some(), "{key}");
         }
     }
+
+    /// The chart restarts pods only for keys that are not in its copy.
+    #[test]
+    fn chart_has_live_keys() {
+        let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/helm/powerstream-gateway/files/live-keys.txt");
+        let text: String = LIVE_KEYS.iter().map(|key| format!("{key}\n")).collect();
+        let reason = "write the output of `powerstream-gateway check --live-keys` to it";
+        assert_eq!(std::fs::read_to_string(kept).unwrap_or_default(), text, "{kept}: {reason}");
+    }
 }

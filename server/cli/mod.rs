@@ -14,6 +14,7 @@ mod credential;
 mod demo;
 mod exit;
 mod journal;
+mod probe;
 mod serve;
 mod simulate;
 pub mod tail;
@@ -46,6 +47,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Subscribe to a gateway and print events.
     Tail(Box<tail::Args>),
+    /// Verify once that a gateway is ready and serves a subscription.
+    Probe(Box<probe::Args>),
     /// Inspect resume tokens.
     Token(token::Args),
     /// Create credentials of clients.
@@ -71,6 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Tail(args) => tail::run(*args),
+        Command::Probe(args) => probe::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Credential(args) => credential::run(&args),
         Command::Check(args) => serve::check(&args),

@@ -6,6 +6,7 @@ use super::*;
 use crate::secret::SecretSource;
 
 mod access;
+mod chart;
 mod input;
 mod tls;
 

@@ -144,19 +144,25 @@ enum Disconnect {
     Ended,
 }
 
+/// Returns the endpoint of an address, with the timeouts of a consumer.
+pub fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
+    let endpoint = Endpoint::from_shared(address.to_owned())
+        .ok()
+        .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
+        .filter(|endpoint| endpoint.uri().host().is_some())
+        .ok_or_else(|| AddressError(address.to_owned()))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_WAIT_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .keep_alive_while_idle(true))
+}
+
 impl Consumer {
     /// Creates a consumer; [`Consumer::next`] connects it.
     pub fn new(settings: ConsumerOptions, clock: Clock) -> Result<Self, AddressError> {
-        let endpoint = Endpoint::from_shared(settings.address.clone())
-            .ok()
-            .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
-            .filter(|endpoint| endpoint.uri().host().is_some())
-            .ok_or_else(|| AddressError(settings.address.clone()))?
-            .connect_timeout(CONNECT_WAIT_MAX)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING.0)
-            .keep_alive_timeout(PING.1)
-            .keep_alive_while_idle(true);
+        let endpoint = endpoint(&settings.address)?;
         let rng = StdRng::seed_from_u64(settings.seed);
         Ok(Self {
             settings,
@@ -228,13 +234,13 @@ impl Consumer {
         let silence_max = self.silence_max();
         let credentials = &self.settings.credentials;
         self.sent = credentials.authorization().map_err(Disconnect::Connect)?;
-        let endpoint = credentials.secure(&self.endpoint).map_err(Disconnect::Connect)?;
+        let endpoint = self.endpoint.clone();
         let mut request = tonic::Request::new(self.request());
         if let Some(authorization) = &self.sent {
             request.metadata_mut().insert("authorization", authorization.clone());
         }
         let opening = async {
-            let channel = endpoint.connect().await.map_err(|error| Disconnect::Connect(innermost(&error)))?;
+            let channel = credentials.connect(&endpoint).await.map_err(Disconnect::Connect)?;
             let mut client = StreamServiceClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
             let response = client.subscribe(request).await.map_err(|status| Disconnect::Status(Box::new(status)))?;
             Ok(response.into_inner())
@@ -315,12 +321,4 @@ impl Consumer {
 
 fn positive(duration: prost_types::Duration) -> Option<Duration> {
     from_proto_duration(duration).filter(|duration| !duration.is_zero())
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

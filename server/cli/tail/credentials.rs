@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::state_file;
 
@@ -31,7 +31,7 @@ impl CredentialFiles {
     }
 
     /// Adds TLS to an endpoint, if its address has the scheme https.
-    pub(super) fn secure(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
+    fn secure(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
         if endpoint.uri().scheme_str() != Some("https") {
             return Ok(endpoint.clone());
         }
@@ -44,6 +44,11 @@ impl CredentialFiles {
             tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
         }
         endpoint.clone().tls_config(tls).map_err(|error| format!("invalid TLS files: {error}"))
+    }
+
+    /// Connects to an endpoint. Returns the reason if it fails, for people.
+    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, String> {
+        self.secure(endpoint)?.connect().await.map_err(|error| innermost(&error))
     }
 
     /// True if a refusal for this reason may be over at the next attempt: credentials that have expired are renewed by
@@ -61,6 +66,14 @@ impl CredentialFiles {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     state_file::read(path).map_err(|error| format!("cannot read {}: {}", path.display(), error.kind()))
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]

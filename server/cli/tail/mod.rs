@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, ValueEnum};
 
-pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions};
+pub use consumer::{AddressError, Consumer, ConsumerError, ConsumerEvent, ConsumerOptions, endpoint};
 pub use credentials::CredentialFiles;
 pub use describe::of as in_words;
 pub use render::Format;

@@ -3,6 +3,7 @@
 mod certificates;
 mod jwt;
 mod limits;
+mod probe;
 mod revocation;
 mod rotation;
 mod running;

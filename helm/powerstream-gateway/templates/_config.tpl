@@ -1,0 +1,128 @@
+{{/* "true" if the gRPC port speaks TLS. */}}
+{{- define "powerstream-gateway.grpcTls" -}}
+{{- if dig "grpc" "tls" "cert_file" "" .Values.config -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" if the admin port speaks TLS. */}}
+{{- define "powerstream-gateway.adminTls" -}}
+{{- if dig "admin" "tls" "cert_file" "" .Values.config -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" if callers can be authenticated. */}}
+{{- define "powerstream-gateway.hasAuthenticator" -}}
+{{- $auth := .Values.config.auth | default dict -}}
+{{- if or $auth.token_files $auth.certificates $auth.jwt -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whole seconds of a duration such as `1m 30s`, rounded down. */}}
+{{- define "powerstream-gateway.seconds" -}}
+{{- $total := 0 -}}
+{{- range regexFindAll "[0-9]+ *[A-Za-z]+" . -1 -}}
+{{- $number := regexFind "[0-9]+" . | int -}}
+{{- $unit := regexFind "[A-Za-z]+" . -}}
+{{- if has $unit (list "s" "sec" "secs" "second" "seconds") -}}
+{{- $total = add $total $number -}}
+{{- else if has $unit (list "m" "min" "mins" "minute" "minutes") -}}
+{{- $total = add $total (mul 60 $number) -}}
+{{- else if has $unit (list "h" "hr" "hrs" "hour" "hours") -}}
+{{- $total = add $total (mul 3600 $number) -}}
+{{- end -}}
+{{- end -}}
+{{- $total -}}
+{{- end -}}
+
+{{/* Fails if the values are unsafe or contradict each other. */}}
+{{- define "powerstream-gateway.validate" -}}
+{{- $config := .Values.config -}}
+{{- $auth := $config.auth | default dict -}}
+{{- if not $config.accounts -}}
+{{- fail "config.accounts is empty: name at least one account, as in config.accounts: [{name: main, bearer: {file: /etc/powerstream-gateway/secrets/x/bearer}}]" -}}
+{{- end -}}
+{{- range $key := list "data_dir" "grpc.address" "admin.address" -}}
+{{- $own := splitList "." $key -}}
+{{- $section := ternary $config (get $config (first $own) | default dict) (eq (len $own) 1) -}}
+{{- if hasKey $section (last $own) -}}
+{{- fail (printf "config.%s is set by the chart: use listenHost, service.port, admin.port and persistence" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if not .Values.auth.allowAnonymous -}}
+{{- if not (include "powerstream-gateway.hasAuthenticator" .) -}}
+{{- fail "config.auth has no authenticator: every client that reaches the port could read all posts. Configure config.auth.token_files, config.auth.jwt or config.auth.certificates, or set auth.allowAnonymous: true" -}}
+{{- end -}}
+{{- if dig "anonymous" "roles" list $auth -}}
+{{- fail "config.auth.anonymous.roles gives rights to callers without a credential: set auth.allowAnonymous: true if that is intended" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $auth.certificates (not (has (dig "grpc" "tls" "client_auth" "none" $config) (list "optional" "required"))) -}}
+{{- fail "config.auth.certificates needs config.grpc.tls.client_auth: optional or required" -}}
+{{- end -}}
+{{- if and (contains "/var/run/secrets/kubernetes.io/serviceaccount" (toYaml $auth)) (not .Values.serviceAccount.automountToken) -}}
+{{- fail "config.auth names files of the service account: set serviceAccount.automountToken: true" -}}
+{{- end -}}
+{{- if and (ne .Values.service.type "ClusterIP") (not (include "powerstream-gateway.grpcTls" .)) (not .Values.service.allowPlaintext) -}}
+{{- fail (printf "service.type %s without config.grpc.tls: tokens and posts would leave the cluster in clear text. Configure TLS, or set service.allowPlaintext: true if the load balancer ends it" .Values.service.type) -}}
+{{- end -}}
+{{- if eq (dig "admin" "tls" "client_auth" "none" $config) "required" -}}
+{{- fail "config.admin.tls.client_auth: required: the probes of the kubelet have no certificate. Use optional" -}}
+{{- end -}}
+{{- $stop := $config.shutdown_timeout | default "25s" -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) (add 5 (include "powerstream-gateway.seconds" $stop | int) | int) -}}
+{{- fail (printf "terminationGracePeriodSeconds is %d: it must be at least 5 s longer than config.shutdown_timeout (%s), or pods are killed before their sessions are drained" (int .Values.terminationGracePeriodSeconds) $stop) -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if hasPrefix "POWERSTREAM_GATEWAY_" (toString .name) -}}
+{{- fail (printf "extraEnv %s: settings belong below config, where the chart validates them" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- $dirs := concat (values .Values.secrets) (values .Values.test.secrets) -}}
+{{- if ne (len (values .Values.secrets)) (len (uniq (values .Values.secrets))) -}}
+{{- fail "secrets: two Secrets have the same directory" -}}
+{{- end -}}
+{{- range $dirs -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9_.]*[a-z0-9])?$" .) -}}
+{{- fail (printf "secrets: %q is not the name of a directory: use a-z, 0-9, '-', '_' and '.'" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration file as a dictionary in YAML: `config` and the keys of the chart. */}}
+{{- define "powerstream-gateway.config" -}}
+{{- include "powerstream-gateway.validate" . -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $grpc := dict "address" (printf "%s:%d" .Values.listenHost (int .Values.service.port)) -}}
+{{- if and .Values.auth.allowAnonymous (not (include "powerstream-gateway.hasAuthenticator" .)) (not (dig "auth" "anonymous" "roles" list $config)) -}}
+{{- $_ := set $grpc "allow_unauthenticated" true -}}
+{{- end -}}
+{{- $admin := dict "address" (printf "%s:%d" .Values.listenHost (int .Values.admin.port)) -}}
+{{- $own := dict "data_dir" "/var/lib/powerstream-gateway" "grpc" $grpc "admin" $admin -}}
+{{- mergeOverwrite $config $own | toYaml -}}
+{{- end -}}
+
+{{/* Removes the key with this path from a dictionary, and the sections that are empty after it. Lists: from each entry. */}}
+{{- define "powerstream-gateway.unset" -}}
+{{- $node := .node -}}
+{{- $name := trimSuffix "[]" (first .path) -}}
+{{- $rest := rest .path -}}
+{{- if hasKey $node $name -}}
+{{- $child := get $node $name -}}
+{{- if not $rest -}}
+{{- $_ := unset $node $name -}}
+{{- else if kindIs "slice" $child -}}
+{{- range $child -}}
+{{- if kindIs "map" . -}}{{- include "powerstream-gateway.unset" (dict "node" . "path" $rest) -}}{{- end -}}
+{{- end -}}
+{{- else if kindIs "map" $child -}}
+{{- include "powerstream-gateway.unset" (dict "node" $child "path" $rest) -}}
+{{- if not $child -}}{{- $_ := unset $node $name -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The part of the configuration that takes effect only after a restart. files/live-keys.txt has the other keys. */}}
+{{- define "powerstream-gateway.restartConfig" -}}
+{{- $config := include "powerstream-gateway.config" . | fromYaml -}}
+{{- range $key := splitList "\n" (.Files.Get "files/live-keys.txt" | trim) -}}
+{{- include "powerstream-gateway.unset" (dict "node" $config "path" (splitList "." $key)) -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
