@@ -14,6 +14,7 @@ use super::config::LimitsMode;
 use super::credential::{AuthError, Credential, bearer};
 use super::jwt::KeyRequest;
 use super::limits::{LimitMetrics, Limits, SessionPermit, UsageTable};
+use super::refusals::Refusals;
 use super::right::{Right, TagRight};
 use super::snapshot::Access;
 use crate::clock::Clock;
@@ -25,11 +26,14 @@ pub struct AccessControl {
     version: watch::Sender<u64>,
     audit: AuditLog,
     usage: UsageTable,
+    refusals: Refusals,
     /// Key sets of JWT issuers are due.
     keys_requested: Notify,
     clock: Clock,
 }
 
+/// Maximum consumers that are refused at a time, unless set otherwise.
+const REFUSALS_MAX: usize = 1_000;
 /// Maximum wait of a call for the keys of its issuer.
 const KEY_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -54,9 +58,21 @@ impl AccessControl {
             version: watch::channel(0).0,
             audit: AuditLog::new(clock.clone()),
             usage: UsageTable::new(clock.clone(), metrics),
+            refusals: Refusals::new(REFUSALS_MAX, clock.clone()),
             keys_requested: Notify::new(),
             clock,
         }
+    }
+
+    /// Bounds the consumers that are refused at a time.
+    #[must_use]
+    pub fn with_refusals_max(self, max: usize) -> Self {
+        Self { refusals: Refusals::new(max, self.clock.clone()), ..self }
+    }
+
+    /// Returns the consumers that an operator keeps out.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Returns the log of decisions.
@@ -77,6 +93,7 @@ impl AccessControl {
             return false;
         }
         self.usage.retain(|name| access.principals().any(|own| own == name));
+        self.audit.log_snapshot(&earlier, &access);
         self.current.store(Arc::new(access));
         self.version.send_modify(|version| *version += 1);
         self.keys_requested.notify_one();

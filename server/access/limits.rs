@@ -41,6 +41,16 @@ impl Limits {
     /// Nothing at all: the start of a union.
     pub const ZERO: Self = Self { sessions: Some(0), calls_per_second: Some(0), bytes_per_second: Some(0) };
 
+    /// Returns each limit with its name in the configuration.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let limits = [
+            ("sessions", self.sessions.map(u64::from)),
+            ("calls_per_second", self.calls_per_second.map(u64::from)),
+            ("bytes_per_second", self.bytes_per_second),
+        ];
+        limits.into_iter().filter_map(|(name, max)| Some((name, max?)))
+    }
+
     /// Returns the larger of each limit.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

@@ -28,6 +28,7 @@ mod control;
 mod credential;
 pub mod jwt;
 mod limits;
+mod refusals;
 mod right;
 mod snapshot;
 mod token;
@@ -35,7 +36,7 @@ mod token;
 use std::fmt;
 use std::sync::Arc;
 
-pub use audit::{AuditLog, AuditedCall};
+pub use audit::{AuditLog, AuditedCall, AuditedSession};
 pub use authenticated::Authenticated;
 pub use certificate::CertificateNames;
 pub use config::{
@@ -45,6 +46,7 @@ pub use config::{
 pub use control::{AccessControl, AccessEnd, AccessWatch};
 pub use credential::{AuthError, Credential, CredentialKind};
 pub use limits::{LimitMetrics, LimitReached, Limits, SessionPermit};
+pub use refusals::{RefusalLimitReached, Refusals};
 pub use right::{Grant, PatternVisibility, Right, RightSet, TagRight};
 pub use snapshot::{Access, AccessConfig, OpenAccess, Principal};
 pub use token::{NewToken, TOKENS_MAX};

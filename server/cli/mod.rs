@@ -10,6 +10,8 @@
 //! Invariants: stdout contains only data, for pipes; a closed stdout ends a command without error; no command panics on its
 //! input.
 
+mod admin;
+mod connection;
 mod credential;
 mod demo;
 mod exit;
@@ -46,6 +48,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Subscribe to a gateway and print events.
     Tail(Box<tail::Args>),
+    /// Operate a running gateway: accounts, sessions, drain, log filter, configuration.
+    Admin(admin::Args),
     /// Inspect resume tokens.
     Token(token::Args),
     /// Create credentials of clients.
@@ -71,6 +75,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Tail(args) => tail::run(*args),
+        Command::Admin(args) => admin::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Credential(args) => credential::run(&args),
         Command::Check(args) => serve::check(&args),

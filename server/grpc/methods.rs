@@ -13,9 +13,20 @@ pub enum MethodRight {
     Each(Right),
     /// This right on the account of the request.
     Account(Right),
+    /// This right on every account of the gateway: the method is about the process.
+    Process(Right),
 }
 
-use MethodRight::{Account, Caller, Each, Open};
+/// A port that serves gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcPort {
+    /// The gRPC port.
+    Clients,
+    /// The admin port.
+    Admin,
+}
+
+use MethodRight::{Account, Caller, Each, Open, Process};
 
 /// Every method of the gRPC port.
 const METHODS: &[(&str, MethodRight)] = &[
@@ -35,9 +46,28 @@ const METHODS: &[(&str, MethodRight)] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Caller),
 ];
 
-/// Returns what a caller needs for the method of this path; `None` if no such method is known.
-pub fn required(path: &str) -> Option<MethodRight> {
-    METHODS.iter().find(|(own, _)| *own == path).map(|(_, right)| *right)
+/// Every method of the admin port.
+const ADMIN_METHODS: &[(&str, MethodRight)] = &[
+    ("/powerstream.gateway.v1.AdminService/ListAccounts", Each(Right::Status)),
+    ("/powerstream.gateway.v1.AdminService/ListSessions", Each(Right::Status)),
+    ("/powerstream.gateway.v1.AdminService/TerminateSession", Account(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Drain", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Undrain", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/SetLogFilter", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/GetConfig", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/Reload", Process(Right::Admin)),
+    ("/powerstream.gateway.v1.AdminService/WhoAmI", Caller),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Caller),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Caller),
+];
+
+/// Returns what a caller needs for the method of this path; `None` if the port serves no such method.
+pub fn required(port: GrpcPort, path: &str) -> Option<MethodRight> {
+    let methods = match port {
+        GrpcPort::Clients => METHODS,
+        GrpcPort::Admin => ADMIN_METHODS,
+    };
+    methods.iter().find(|(own, _)| *own == path).map(|(_, right)| *right)
 }
 
 #[cfg(test)]
@@ -65,11 +95,16 @@ mod tests {
                 }
             }
         }
-        assert_eq!(described.len(), METHODS.len(), "{described:?}");
         for path in &described {
-            assert!(required(path).is_some(), "{path} has no row");
+            let rows = [GrpcPort::Clients, GrpcPort::Admin].map(|port| required(port, path).is_some());
+            let expected = match () {
+                () if path.contains("AdminService") => [false, true],
+                () if path.contains("reflection") => [true, true],
+                () => [true, false],
+            };
+            assert_eq!(rows, expected, "{path}");
         }
-        for (path, _) in METHODS {
+        for (path, _) in METHODS.iter().chain(ADMIN_METHODS) {
             assert!(described.iter().any(|own| own == path), "{path} does not exist");
         }
     }

@@ -49,7 +49,10 @@ pub use lateness::Lateness;
 pub use metrics::{Metrics, SessionCounters};
 pub use read::{Read, ReadError};
 pub use ring::ReadLimits;
-pub use session::registry::{DrainNotice, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry};
+pub use session::activity::{ActivitySnapshot, SessionActivity};
+pub use session::registry::{
+    DrainCause, DrainNotice, SessionEntry, SessionGuard, SessionInfo, SessionLimitReached, SessionRegistry, Termination,
+};
 pub use side_log::SideLog;
 pub use status::gap_index::GapIndex;
 pub use status::tag_stats::TagInfo;

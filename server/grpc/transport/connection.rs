@@ -15,19 +15,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::{Connected, TcpConnectInfo};
-use tonic::{Code, Status};
-use tower::Service;
+use tonic::transport::server::Connected;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connection_slots::{ConnectionInfo, ConnectionSlots};
 use super::listener::{self, flushed};
+use super::request_handler::{Peer, RequestHandler};
 use super::response_budget::{BudgetExceeded, Exchange, REFLECTION_BYTES, ResponseBudget, STREAM_BYTES};
 use super::socket::TURN_BYTES;
-use crate::access::{AccessControl, AuditedCall, CertificateNames};
+use crate::access::AccessControl;
 use crate::clock::Clock;
-use crate::grpc::call_context::CallContext;
-use crate::grpc::{Config, explain, status};
+use crate::grpc::methods::GrpcPort;
+use crate::grpc::{Config, status};
 use crate::task::{self, ExitPolicy, Shutdown, TaskGroup};
 use crate::tls::TlsListener;
 
@@ -53,15 +52,6 @@ pub struct ConnectionServer {
     tasks: TaskGroup,
 }
 
-/// What every connection answers with.
-struct RequestHandler {
-    routes: Routes,
-    access: Arc<AccessControl>,
-    clock: Clock,
-    timeout: Duration,
-    request_bytes_max: usize,
-}
-
 /// Runs the streams of a connection.
 #[derive(Clone)]
 struct StreamExecutor {
@@ -78,8 +68,8 @@ impl ConnectionServer {
         clock: Clock,
         tasks: TaskGroup,
     ) -> Self {
-        let (timeout, request_bytes_max) = (config.unary_timeout, config.request_bytes_max);
-        let answering = Arc::new(RequestHandler { routes, access, clock: clock.clone(), timeout, request_bytes_max });
+        let answering =
+            Arc::new(RequestHandler::new(&config, GrpcPort::Clients, true, (routes, access), clock.clone()));
         let exchanges = Arc::new(ResponseBudget::new(&config, clock.clone()));
         let places = Arc::new(ConnectionSlots::new(&config, clock.clone()));
         Self { config, answering, exchanges, places, tls, clock, tasks }
@@ -155,11 +145,11 @@ impl ConnectionServer {
         connection: listener::ClientConnection,
         shutdown: Shutdown,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (answering, peer, pusher) = (self.answering.clone(), connection.connect_info(), connection.pusher());
-        let identity = connection.identity().cloned();
+        let (answering, pusher) = (self.answering.clone(), connection.pusher());
+        let peer = Peer { info: connection.connect_info(), identity: connection.identity().cloned() };
         let service = service_fn(move |request| {
-            let (answering, peer, identity) = (answering.clone(), peer.clone(), identity.clone());
-            async move { Ok::<_, Infallible>(answering.answer(request, peer, identity).await) }
+            let (answering, peer) = (answering.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(answer(&answering, request, peer).await) }
         });
         let place = connection.place().clone();
         let http = self.http(place.clone());
@@ -208,52 +198,21 @@ where
     }
 }
 
-impl RequestHandler {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: TcpConnectInfo,
-        identity: Option<Arc<CertificateNames>>,
-    ) -> Response<ResponseBody> {
-        let exchange = match kept_bytes(request.uri().path()) {
-            None => None,
-            Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
-                Ok(exchange) => exchange,
-                Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None),
-            },
-        };
-        if let Some(refused) = explain::refuse(&request) {
-            return ResponseBody::install(refused, exchange);
-        }
-        let (path, address) = (request.uri().path().to_owned(), peer.remote_addr().map(|peer| peer.ip()));
-        let context = match CallContext::authenticate(&self.access, &path, request.headers(), identity.as_deref()).await
-        {
-            Ok(context) => context,
-            Err(refused) => {
-                if refused.code() == Code::Unauthenticated {
-                    let call = AuditedCall { caller: None, peer: address, method: &path };
-                    self.access.audit().log_refused_authentication(call, status::reason(refused.metadata().as_ref()));
-                }
-                return ResponseBody::install(refused.into_http(), exchange);
-            }
-        };
-        let mut request = request.map(|body| match &exchange {
-            Some(exchange) => Body::new(RequestBody::new(body, exchange.clone())),
-            None => Body::new(body),
-        });
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(context.clone());
-        let mut routes = self.routes.clone();
-        // Of a stream, until it begins.
-        let answer = match self.clock.timeout(self.timeout, routes.call(request)).await {
-            Ok(Ok(answer)) => explain::explain(answer, self.request_bytes_max),
-            Err(crate::clock::Elapsed) => status::too_slow(self.timeout).into_http(),
-        };
-        if Status::from_header_map(answer.headers()).is_some_and(|ended| ended.code() == Code::PermissionDenied) {
-            self.access.audit().log_denied_call(context.audited(address, &path), status::reason(answer.headers()));
-        }
-        ResponseBody::install(answer, exchange)
-    }
+/// Answers a request within the budget of responses.
+async fn answer(handler: &RequestHandler, request: Request<Incoming>, caller: Peer) -> Response<ResponseBody> {
+    let exchange = match kept_bytes(request.uri().path()) {
+        None => None,
+        Some(bytes) => match Exchange::current().map(|own| own.admit(bytes).map(|()| own)).transpose() {
+            Ok(exchange) => exchange,
+            Err(BudgetExceeded) => return ResponseBody::install(status::response_limit().into_http(), None),
+        },
+    };
+    let body = exchange.clone();
+    let request = request.map(|incoming| match body {
+        Some(exchange) => Body::new(RequestBody::new(incoming, exchange)),
+        None => Body::new(incoming),
+    });
+    ResponseBody::install(handler.answer(request, caller).await, exchange)
 }
 
 /// What a call of this method keeps for as long as it lasts, beside its response; a session's has bounds of its own.

@@ -163,6 +163,10 @@ pub struct Lag {
 pub enum EndReason {
     /// The gateway shuts down.
     Shutdown,
+    /// An operator drains the gateway.
+    Drained,
+    /// An operator ends the session.
+    Terminated,
     /// The session reached its maximum age.
     Rotated,
     /// The client's deadline.
@@ -192,4 +196,6 @@ pub struct SessionEnd {
     pub token: String,
     /// Delay before reconnecting.
     pub reconnect_after: Duration,
+    /// Reason given by the operator who ended the session.
+    pub reason: Option<Arc<str>>,
 }

@@ -8,6 +8,7 @@
 //! even if nothing matches and during replay.
 
 mod access;
+pub(super) mod activity;
 mod delivery;
 mod frame;
 mod group_read;
@@ -77,7 +78,7 @@ impl DeliveryOptions {
 /// One session.
 pub struct Session {
     hub: Arc<Hub>,
-    _guard: SessionGuard,
+    guard: SessionGuard,
     waiter: WaiterHandle,
     member: GroupMember,
     pace: DeliveryOptions,
@@ -124,6 +125,11 @@ pub struct Session {
     /// Number of upstream notices sent.
     notices_sent: u64,
     closing: watch::Receiver<Option<DrainNotice>>,
+    /// When the session ends because of a drain, and its share of the interval of drains.
+    drain_at: Option<Moment>,
+    drain_share: f32,
+    /// When control frames were polled last.
+    polled_at: Moment,
     access: Option<SessionAccess>,
     ended: Option<SessionEnd>,
 }
@@ -203,7 +209,10 @@ impl Session {
             more_gaps,
             ended: None,
             access: access.map(SessionAccess::new),
-            _guard: guard,
+            guard,
+            drain_at: None,
+            drain_share: rand::rng().random(),
+            polled_at: now,
             status,
             notices_sent: notice_count,
             member,
@@ -214,6 +223,14 @@ impl Session {
 
     /// Returns the next frame, or the end of the session. After the end, every call returns the end again.
     pub async fn next(&mut self) -> Result<Frame, SessionEnd> {
+        self.guard.entry().activity.frame_requested();
+        let next = self.next_frame().await;
+        let phase = self.phase();
+        self.guard.entry().activity.frame_returned(self.polled_at, self.cursor, self.last_advance, phase);
+        next
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, SessionEnd> {
         if let Some(end) = &self.ended {
             return Err(end.clone());
         }
@@ -267,9 +284,15 @@ impl Session {
     /// delivery.
     fn poll_control(&mut self) -> Result<Option<Frame>, SessionEnd> {
         let now = self.hub.clock().moment();
+        self.polled_at = now;
         let closing = *self.closing.borrow();
-        if let Some(DrainNotice { deadline }) = closing {
-            return Ok(Some(self.drain(EndReason::Shutdown, deadline)));
+        self.drain_at = closing.map(|notice| notice.end_of(self.drain_share));
+        if let Some(notice) = closing.filter(|_| self.drain_at <= Some(now)) {
+            return Ok(Some(self.drain(notice.reason(), notice.deadline)));
+        }
+        if self.guard.entry().termination().is_some() {
+            let deadline = self.hub.clock().now();
+            return Ok(Some(self.drain(EndReason::Terminated, deadline)));
         }
         if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.end(EndReason::Deadline));
@@ -343,7 +366,10 @@ impl Session {
     }
 
     fn end(&mut self, ending: EndReason) -> SessionEnd {
-        let end = SessionEnd { ending, token: self.token(), reconnect_after: reconnect_delay() };
+        let termination = self.guard.entry().termination().filter(|_| ending == EndReason::Terminated);
+        let (reason, delay) = termination.map_or((None, None), |own| (Some(own.reason.clone()), own.retry_after));
+        let reconnect_after = delay.unwrap_or_else(reconnect_delay);
+        let end = SessionEnd { ending, token: self.token(), reconnect_after, reason };
         self.ended = Some(end.clone());
         end
     }
@@ -353,38 +379,6 @@ impl Session {
 fn reconnect_delay() -> Duration {
     const SPREAD: Duration = Duration::from_secs(5);
     SPREAD.mul_f64(rand::rng().random::<f64>())
-}
-
-/// Waits until [`Session::poll_control`] may have a control frame. Cancel safe.
-async fn something_due(
-    alarm: &mut Option<SessionTimer>,
-    status: &mut watch::Receiver<UpstreamStatus>,
-    closing: &mut watch::Receiver<Option<DrainNotice>>,
-) {
-    let rings = async {
-        match alarm {
-            Some((_, rings)) => rings.await,
-            None => std::future::pending().await,
-        }
-        *alarm = None;
-    };
-    tokio::select! {
-        biased;
-        () = rings => {}
-        _ = status.changed() => {
-            // Left marked as changed for `poll_control`.
-            status.mark_changed();
-        }
-        _ = closing.changed() => {}
-    }
-}
-
-/// Waits for a change of the private gaps; forever if there are none.
-async fn private_gap_changed(private: Option<&mut PrivateGapReader>) {
-    match private {
-        Some(private) => private.changed().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Drop for Session {

@@ -4,7 +4,8 @@
 use futures::FutureExt;
 
 use super::super::{Read, ReadError};
-use super::{EndReason, Frame, Session, SessionEnd, something_due};
+use super::waiting::something_due;
+use super::{EndReason, Frame, Session, SessionEnd};
 
 impl Session {
     /// Reads the next entries of the log.

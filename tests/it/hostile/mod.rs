@@ -3,7 +3,7 @@
 
 mod admin;
 mod cancelled;
-mod command;
+pub mod command;
 mod config;
 mod disk;
 mod files;
